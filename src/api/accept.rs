@@ -1,0 +1,108 @@
+//! Which form of answer a request asks for.
+
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
+
+use super::problem::{ErrorCode, Problem};
+
+/// The media ranges of a request's `Accept` (RFC 9110, section 12.5.1); none where it has no such header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accept(Vec<String>);
+
+/// The two forms in which a generation is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Its events, as they come.
+    Events,
+    /// Its snapshot, as JSON.
+    Snapshot,
+}
+
+const EVENTS: &str = "text/event-stream";
+const JSON: &str = "application/json";
+
+impl Accept {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let ranges = values.flat_map(|value| value.split(',')).filter(|range| !is_refused(range));
+        let essences = ranges.map(|range| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        Self(essences.filter(|essence| !essence.is_empty()).collect())
+    }
+
+    /// Whether the request says `text/event-stream` itself.
+    pub fn names_event_stream(&self) -> bool {
+        self.has(EVENTS)
+    }
+
+    /// Events where the request names them; else JSON where it names that; else events, if any range
+    /// covers them.
+    pub fn form(&self) -> Result<Form, Problem> {
+        if self.names_event_stream() {
+            return Ok(Form::Events);
+        }
+        if self.has(JSON) {
+            return Ok(Form::Snapshot);
+        }
+        match self.0.is_empty() || self.has("*/*") || self.has("text/*") {
+            true => Ok(Form::Events),
+            false if self.has("application/*") => Ok(Form::Snapshot),
+            false => Err(not_acceptable("text/event-stream or application/json")),
+        }
+    }
+
+    /// For a resource that is told as events alone.
+    pub fn events(&self) -> Result<(), Problem> {
+        match self.0.is_empty() || [EVENTS, "text/*", "*/*"].iter().any(|range| self.has(range)) {
+            true => Ok(()),
+            false => Err(not_acceptable("text/event-stream")),
+        }
+    }
+
+    fn has(&self, range: &str) -> bool {
+        self.0.iter().any(|accepted| accepted == range)
+    }
+}
+
+fn is_refused(range: &str) -> bool {
+    let mut parameters = range.split(';').skip(1).map(str::trim);
+    parameters.any(|parameter| {
+        let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
+        weight.is_some_and(|weight| weight.parse::<f32>() == Ok(0.0))
+    })
+}
+
+fn not_acceptable(offered: &str) -> Problem {
+    Problem::new(ErrorCode::NotAcceptable, format!("Send an Accept header that names {offered}, or none."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(accept: &str) -> Option<Form> {
+        let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a header value"))]);
+        Accept::of(&headers).form().ok()
+    }
+
+    #[test]
+    fn what_is_named_counts_and_else_it_is_events() {
+        for (accept, expected) in [
+            ("text/event-stream", Some(Form::Events)),
+            ("application/json, text/event-stream", Some(Form::Events)),
+            ("application/json", Some(Form::Snapshot)),
+            ("Application/JSON;q=0.9, */*;q=0.1", Some(Form::Snapshot)),
+            ("*/*", Some(Form::Events)),
+            ("text/html, */*;q=0.8", Some(Form::Events)),
+            ("text/*", Some(Form::Events)),
+            ("application/*", Some(Form::Snapshot)),
+            ("", Some(Form::Events)),
+            ("text/html", None),
+            ("image/png, text/csv", None),
+            ("text/event-stream;q=0, application/json", Some(Form::Snapshot)),
+            ("text/event-stream; q=0.0", Some(Form::Events)),
+        ] {
+            assert_eq!(form(accept), expected, "{accept}");
+        }
+        assert_eq!(Accept::of(&HeaderMap::new()).form().ok(), Some(Form::Events));
+    }
+}

@@ -1,0 +1,279 @@
+//! Reads a chat request: what is ours, what goes to the provider, and what nobody may send.
+
+use serde_json::{Map, Value, json};
+
+use super::problem::{FieldError, Problem};
+use crate::domain::{Metadata, RequestId};
+use crate::generation::{NewGeneration, OnDisconnect};
+
+/// Reads the body of `POST /v1/generations`. Every mistake is named, not only the first.
+pub fn new_generation(mut body: Map<String, Value>, request_id: RequestId) -> Result<NewGeneration, Problem> {
+    let mut check = Check::default();
+    for name in STEERING {
+        if body.contains_key(*name) {
+            check.fail(&format!("/{name}"), "is not yours to set: this service decides which server is asked, and how");
+        }
+    }
+    for (name, kind) in FIELDS {
+        if let Some(value) = body.get(*name).filter(|value| !value.is_null()) {
+            check.kind(&format!("/{name}"), value, *kind);
+        }
+    }
+    let messages = messages(&mut body, &mut check);
+    let model = body.shift_remove("model").and_then(|model| model.as_str().map(str::to_owned));
+    if model.as_ref().is_some_and(|model| model.len() > LONGEST_MODEL) {
+        check.fail("/model", format!("must be at most {LONGEST_MODEL} bytes"));
+    }
+    let metadata = metadata(body.shift_remove("metadata"), &mut check);
+    let on_disconnect = match body.shift_remove("on_disconnect").as_ref().and_then(Value::as_str) {
+        Some("continue") => Some(OnDisconnect::Continue),
+        Some(_) => Some(OnDisconnect::Cancel),
+        None => None,
+    };
+    for ours in ["grace_ms", "stream"] {
+        body.shift_remove(ours);
+    }
+    check.result()?;
+    body.insert("messages".to_owned(), messages);
+    Ok(NewGeneration { model, fields: body, metadata, on_disconnect, request_id })
+}
+
+/// Fields by which a caller could steer this service or its upstream elsewhere.
+const STEERING: &[&str] = &[
+    "api_base",
+    "api_key",
+    "api_type",
+    "api_version",
+    "azure_ad_token",
+    "azure_endpoint",
+    "base_url",
+    "custom_llm_provider",
+    "default_headers",
+    "default_query",
+    "extra_body",
+    "extra_headers",
+    "extra_query",
+    "headers",
+    "organization",
+    "proxies",
+    "proxy",
+];
+
+/// What a field holds. A provider knows its own ranges; we refuse only what no provider takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    NonEmptyText,
+    Number,
+    Natural,
+    Positive,
+    Integer,
+    Flag,
+    List,
+    Object,
+    TextOrList,
+    OnDisconnect,
+}
+
+/// The fields whose type is known; all others go to the provider as they are.
+pub const FIELDS: &[(&str, Kind)] = &[
+    ("input", Kind::NonEmptyText),
+    ("messages", Kind::List),
+    ("model", Kind::NonEmptyText),
+    ("on_disconnect", Kind::OnDisconnect),
+    ("grace_ms", Kind::Natural),
+    ("metadata", Kind::Object),
+    ("temperature", Kind::Number),
+    ("top_p", Kind::Number),
+    ("frequency_penalty", Kind::Number),
+    ("presence_penalty", Kind::Number),
+    ("max_tokens", Kind::Positive),
+    ("max_completion_tokens", Kind::Positive),
+    ("n", Kind::Positive),
+    ("seed", Kind::Integer),
+    ("stop", Kind::TextOrList),
+    ("logprobs", Kind::Flag),
+    ("top_logprobs", Kind::Natural),
+    ("logit_bias", Kind::Object),
+    ("tools", Kind::List),
+    ("parallel_tool_calls", Kind::Flag),
+    ("response_format", Kind::Object),
+    ("reasoning_effort", Kind::Text),
+    ("stream_options", Kind::Object),
+    ("user", Kind::Text),
+];
+
+impl Kind {
+    fn admits(self, value: &Value) -> bool {
+        match self {
+            Self::Text => value.is_string(),
+            Self::NonEmptyText => value.as_str().is_some_and(|text| !text.is_empty()),
+            Self::Number => value.is_number(),
+            Self::Natural => value.is_u64(),
+            Self::Positive => value.as_u64().is_some_and(|number| number > 0),
+            Self::Integer => value.is_u64() || value.is_i64(),
+            Self::Flag => value.is_boolean(),
+            Self::List => value.is_array(),
+            Self::Object => value.is_object(),
+            Self::TextOrList => value.is_string() || value.is_array(),
+            Self::OnDisconnect => matches!(value.as_str(), Some("cancel" | "continue")),
+        }
+    }
+
+    const fn demand(self) -> &'static str {
+        match self {
+            Self::Text => "must be a string",
+            Self::NonEmptyText => "must be a string that is not empty",
+            Self::Number => "must be a number",
+            Self::Natural => "must be a whole number, 0 or more",
+            Self::Positive => "must be a whole number, 1 or more",
+            Self::Integer => "must be a whole number",
+            Self::Flag => "must be true or false",
+            Self::List => "must be an array",
+            Self::Object => "must be an object",
+            Self::TextOrList => "must be a string or an array",
+            Self::OnDisconnect => "must be \"cancel\" or \"continue\"",
+        }
+    }
+}
+
+/// Collects what is wrong.
+#[derive(Default)]
+struct Check(Vec<FieldError>);
+
+impl Check {
+    fn fail(&mut self, pointer: &str, detail: impl Into<String>) {
+        self.0.push(FieldError { pointer: pointer.to_owned(), detail: detail.into() });
+    }
+
+    fn kind(&mut self, pointer: &str, value: &Value, kind: Kind) {
+        if !kind.admits(value) {
+            self.fail(pointer, kind.demand());
+        }
+    }
+
+    fn result(self) -> Result<(), Problem> {
+        if self.0.is_empty() { Ok(()) } else { Err(Problem::invalid(self.0)) }
+    }
+}
+
+const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
+/// Mistakes named at most, so that a list of nonsense does not make a longer one.
+const MOST_ERRORS: usize = 16;
+
+fn messages(body: &mut Map<String, Value>, check: &mut Check) -> Value {
+    let present = |value: Option<Value>| value.filter(|value| !value.is_null());
+    match (present(body.shift_remove("input")), present(body.shift_remove("messages"))) {
+        (Some(_), Some(_)) => check.fail("/input", "cannot stand beside messages: send one of them"),
+        (None, None) => check.fail("/messages", "is missing: send messages, or a string as input"),
+        (Some(input), None) => return json!([{"role": "user", "content": input}]),
+        (None, Some(Value::Array(messages))) => {
+            if messages.is_empty() {
+                check.fail("/messages", "must hold at least one message");
+            }
+            for (at, message) in messages.iter().enumerate() {
+                if check.0.len() < MOST_ERRORS {
+                    self::message(&format!("/messages/{at}"), message, check);
+                }
+            }
+            return Value::Array(messages);
+        }
+        // Of the wrong type, which has been said.
+        (None, Some(_)) => {}
+    }
+    Value::Null
+}
+
+fn message(pointer: &str, message: &Value, check: &mut Check) {
+    let Value::Object(message) = message else { return check.fail(pointer, "must be an object") };
+    if !message.get("role").and_then(Value::as_str).is_some_and(|role| ROLES.contains(&role)) {
+        check.fail(&format!("{pointer}/role"), format!("must be one of {}", ROLES.join(", ")));
+    }
+    match message.get("content") {
+        None | Some(Value::Null | Value::String(_)) => {}
+        Some(Value::Array(parts)) => {
+            if let Some(at) = parts.iter().position(|part| !part.is_object()) {
+                check.fail(&format!("{pointer}/content/{at}"), "must be an object");
+            }
+        }
+        Some(_) => check.fail(&format!("{pointer}/content"), "must be a string or an array of parts"),
+    }
+}
+
+const LONGEST_MODEL: usize = 512;
+const METADATA_PAIRS: usize = 16;
+const METADATA_KEY: usize = 64;
+const METADATA_VALUE: usize = 512;
+
+fn metadata(metadata: Option<Value>, check: &mut Check) -> Metadata {
+    let Some(Value::Object(pairs)) = metadata else { return Metadata::new() };
+    if pairs.len() > METADATA_PAIRS {
+        check.fail("/metadata", format!("must hold at most {METADATA_PAIRS} pairs"));
+        return Metadata::new();
+    }
+    let mut read = Metadata::new();
+    for (key, value) in pairs {
+        match value {
+            Value::String(value) if key.chars().count() <= METADATA_KEY && value.chars().count() <= METADATA_VALUE => {
+                read.insert(key, value);
+            }
+            _ => {
+                let detail = format!(
+                    "must hold strings: keys of at most {METADATA_KEY} characters, values of at most {METADATA_VALUE}"
+                );
+                check.fail("/metadata", detail);
+                return Metadata::new();
+            }
+        }
+    }
+    read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: Value) -> Result<NewGeneration, Problem> {
+        let Value::Object(body) = body else { unreachable!() };
+        new_generation(body, RequestId::random())
+    }
+
+    #[test]
+    fn a_string_is_a_complete_request() {
+        let new = read(json!({"input": "Hello"})).expect("valid");
+        assert_eq!(Value::Object(new.fields), json!({"messages": [{"role": "user", "content": "Hello"}]}));
+        assert_eq!((new.model, new.on_disconnect), (None, None));
+    }
+
+    #[test]
+    fn what_is_ours_stays_here_and_the_rest_goes_on() {
+        let new = read(json!({
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}], "model": "m", "metadata": {"a": "b"},
+            "on_disconnect": "continue", "grace_ms": 0, "stream": false, "temperature": 0.5, "top_k": 7, "nobody_knows": {"x": [1]},
+        }))
+        .expect("valid");
+        let fields: Vec<_> = new.fields.keys().map(String::as_str).collect();
+        assert_eq!(fields, ["temperature", "top_k", "nobody_knows", "messages"]);
+        assert_eq!(new.metadata, Metadata::from([("a".into(), "b".into())]));
+        assert_eq!(new.on_disconnect, Some(OnDisconnect::Continue));
+    }
+
+    #[test]
+    fn a_null_is_an_absent_field() {
+        assert!(
+            read(json!({"input": "x", "messages": null, "temperature": null, "model": null, "metadata": null})).is_ok()
+        );
+    }
+
+    #[test]
+    fn every_known_field_of_a_wrong_type_is_refused() {
+        for (name, kind) in FIELDS {
+            let wrong = [json!(-1.5), json!({}), json!([]), json!(true), json!("")]
+                .into_iter()
+                .find(|value| !kind.admits(value));
+            let mut body = json!({"input": "x"});
+            body[*name] = wrong.expect("no kind admits all of these");
+            assert!(read(body).is_err(), "{name}");
+        }
+    }
+}

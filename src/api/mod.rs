@@ -1,0 +1,74 @@
+//! HTTP: routes, wire formats, the OpenAPI document. The only room that knows a status code.
+
+mod accept;
+mod chat;
+mod cors;
+mod extract;
+mod generations;
+mod models;
+pub mod openapi;
+mod operations;
+mod pages;
+mod problem;
+mod request_id;
+mod snapshot;
+mod sse;
+mod state;
+pub mod wire;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use problem::{ErrorCode, Problem};
+
+pub use extract::BodyLimits;
+pub use state::Api;
+
+/// Every route and every layer.
+pub fn router(api: Api) -> Router {
+    let (documented, _) = documented().with_state(api).split_for_parts();
+    documented
+        .merge(pages::pages())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        // From the inside out: a panic becomes a problem, problems get their bodies, every answer its
+        // CORS headers, and everything, the refusals of the layers as well, a request id.
+        .layer(CatchPanicLayer::custom(|_| defect()))
+        .layer(from_fn(problem::write_problems))
+        .layer(cors::cors())
+        .layer(from_fn(request_id::with_request_id))
+}
+
+/// The routes of the OpenAPI document; a route cannot be in the one and not in the other.
+fn documented() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(generations::create))
+        .routes(routes!(generations::show, generations::erase))
+        .routes(routes!(generations::events))
+        .routes(routes!(generations::cancel))
+        .routes(routes!(models::list))
+        .routes(routes!(operations::healthz))
+        .routes(routes!(operations::readyz))
+        .routes(routes!(operations::metrics))
+}
+
+async fn not_found() -> Problem {
+    Problem::new(ErrorCode::RouteNotFound, "There is nothing at this path. GET /openapi.json lists what there is.")
+}
+
+async fn method_not_allowed(request: Request) -> Problem {
+    Problem::new(
+        ErrorCode::MethodNotAllowed,
+        format!("This path does not take {}. See the header Allow.", request.method()),
+    )
+}
+
+fn defect() -> Response {
+    Problem::new(ErrorCode::Internal, "This service has a defect. Report the request id to its operator.")
+        .into_response()
+}

@@ -1,0 +1,151 @@
+//! A generation's state as JSON.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::ProblemBody;
+use super::wire::native::{CancelledData, CancelledReason, TimingsBody, UsageBody};
+use crate::domain::Metadata;
+use crate::generation::{ChoiceSnapshot, Snapshot, Status, ToolCall};
+
+/// What a generation has come to so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Generation)]
+pub struct SnapshotBody {
+    pub id: String,
+    pub status: StatusBody,
+    /// The model that answers.
+    pub model: String,
+    /// When it was accepted (RFC 3339, UTC).
+    #[schema(format = "date-time")]
+    pub created_at: String,
+    /// The position of the last event that this includes: the events after it are at
+    /// `GET /v1/generations/{id}/events?after=` and this number.
+    pub last_sequence: u64,
+    /// The first choice.
+    #[serde(flatten)]
+    pub first: ChoiceBody,
+    /// All choices, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<NumberedChoice>,
+    /// Why it was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<CancelledReason>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ProblemBody>,
+    /// Once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageBody>,
+    /// Once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timings: Option<TimingsBody>,
+    /// As the request gave it.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
+}
+
+/// Where a generation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Status)]
+pub enum StatusBody {
+    Running,
+    Done,
+    Cancelled,
+    Failed,
+}
+
+/// One choice of the answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Choice)]
+pub struct ChoiceBody {
+    pub text: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refusal: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallBody>,
+    /// Why the choice ended, once the model has come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<String>,
+}
+
+/// One of several choices.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NumberedChoice {
+    pub choice: u32,
+    #[serde(flatten)]
+    pub said: ChoiceBody,
+}
+
+/// A call of a tool, its fragments put together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ToolCall)]
+pub struct ToolCallBody {
+    pub id: String,
+    pub name: String,
+    /// JSON, once the generation is done.
+    pub arguments: String,
+}
+
+impl From<Snapshot> for SnapshotBody {
+    fn from(snapshot: Snapshot) -> Self {
+        let choice = |index, choice: &ChoiceSnapshot| {
+            let finish_reason = snapshot.finish_reason(index).map(ToString::to_string);
+            ChoiceBody { finish_reason, ..choice.into() }
+        };
+        let mut choices: Vec<_> = snapshot
+            .choices
+            .iter()
+            .map(|(index, said)| NumberedChoice { choice: *index, said: choice(*index, said) })
+            .collect();
+        let first = match choices.as_slice() {
+            [_] => choices.remove(0).said,
+            several => several.first().map_or_else(|| (&ChoiceSnapshot::default()).into(), |first| first.said.clone()),
+        };
+        let ended = snapshot.status.usage();
+        let (status, reason, error) = match &snapshot.status {
+            Status::Running => (StatusBody::Running, None, None),
+            Status::Done(_) => (StatusBody::Done, None, None),
+            Status::Cancelled(cancelled) => {
+                (StatusBody::Cancelled, Some(CancelledData::from(&**cancelled).reason), None)
+            }
+            Status::Failed(failed) => (StatusBody::Failed, None, Some(ProblemBody::from(&failed.failure))),
+        };
+        Self {
+            id: snapshot.id.to_string(),
+            status,
+            model: snapshot.model.clone(),
+            created_at: snapshot.created_at.to_string(),
+            last_sequence: snapshot.last_event_id.sequence.get(),
+            first,
+            choices,
+            reason,
+            error,
+            usage: ended.map(|(usage, _)| usage.into()),
+            timings: ended.map(|(_, timings)| timings.into()),
+            metadata: snapshot.metadata,
+        }
+    }
+}
+
+impl From<&ChoiceSnapshot> for ChoiceBody {
+    fn from(choice: &ChoiceSnapshot) -> Self {
+        Self {
+            text: choice.text.clone(),
+            reasoning: choice.reasoning.clone(),
+            refusal: choice.refusal.clone(),
+            tool_calls: choice.tool_calls.iter().map(ToolCallBody::from).collect(),
+            finish_reason: None,
+        }
+    }
+}
+
+impl From<&ToolCall> for ToolCallBody {
+    fn from(call: &ToolCall) -> Self {
+        Self { id: call.id.clone(), name: call.name.clone(), arguments: call.arguments.clone() }
+    }
+}

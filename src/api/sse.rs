@@ -1,0 +1,136 @@
+//! The body of an event stream.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::wire::{HEARTBEAT, Retry, WireFormat};
+use crate::domain::GenerationId;
+use crate::generation::{Following, LogLost};
+
+pub const TOKENRILL_GENERATION: HeaderName = HeaderName::from_static("tokenrill-generation");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Blocks that are ready together leave in one write of about this size: larger ones would only
+/// fill a slow client's buffers, smaller ones cost a system call each.
+const WRITE_BYTES: usize = 12 * 1024;
+
+pin_project! {
+    /// A viewer's event stream: what the log holds, then what comes, with heartbeats in between.
+    ///
+    /// Not axum's `Sse`: its heartbeat ends in a blank line, which clients take for an empty message,
+    /// and it writes the id where a cut connection would lose the event.
+    ///
+    /// Ends cleanly after the terminal event and in no other case: a log that breaks off is an error,
+    /// at which the connection is cut, so that the client connects again.
+    pub struct EventStream<F> {
+        following: Following,
+        format: F,
+        retry: Option<Retry>,
+        heartbeat: Duration,
+        // When something was last written; the timer is set anew only when it rings.
+        last_write: Instant,
+        #[pin]
+        silence: Sleep,
+        out: BytesMut,
+    }
+}
+
+impl<F: WireFormat> EventStream<F> {
+    /// Heartbeats count from here on, before the first event as well.
+    pub fn new(following: Following, format: F, heartbeat: Duration) -> Self {
+        Self {
+            following,
+            format,
+            retry: Some(Retry::SOON),
+            heartbeat,
+            last_write: Instant::now(),
+            silence: sleep(heartbeat),
+            out: BytesMut::new(),
+        }
+    }
+}
+
+impl<F: WireFormat> http_body::Body for EventStream<F> {
+    type Data = Bytes;
+    type Error = LogLost;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, LogLost>>> {
+        let mut this = self.project();
+        loop {
+            let ended = match this.following.poll_page(context) {
+                Poll::Ready(Some(Ok(page))) => {
+                    for entry in &page {
+                        this.format.encode(this.following.generation, entry, this.retry, this.out);
+                    }
+                    if this.out.len() < WRITE_BYTES {
+                        continue;
+                    }
+                    false
+                }
+                Poll::Ready(Some(Err(lost))) if this.out.is_empty() => return Poll::Ready(Some(Err(lost))),
+                Poll::Ready(None) => true,
+                Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+            };
+            if !this.out.is_empty() {
+                *this.last_write = Instant::now();
+                return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));
+            }
+            if ended {
+                return Poll::Ready(None);
+            }
+            if this.silence.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            let due = *this.last_write + *this.heartbeat;
+            let now = Instant::now();
+            if due <= now {
+                *this.last_write = now;
+                this.silence.as_mut().reset(now + *this.heartbeat);
+                return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(HEARTBEAT)))));
+            }
+            this.silence.as_mut().reset(due);
+        }
+    }
+}
+
+/// The head that every event stream has, and the stream.
+///
+/// The content type has no charset: fetch-event-source's own example compares it with `===`.
+pub fn event_stream<F: WireFormat>(following: Following, format: F, heartbeat: Duration) -> Response {
+    let generation = following.generation;
+    let mut response = Body::new(EventStream::new(following, format, heartbeat)).into_response();
+    set_head(&mut response, generation);
+    response
+}
+
+/// The answer to a client that connects again where nothing will follow: it goes dormant.
+pub fn ended(generation: GenerationId) -> Response {
+    let body = format!(": end\nretry: {}\n", Retry::DORMANT.millis());
+    let mut response = body.into_response();
+    set_head(&mut response, generation);
+    response
+}
+
+fn set_head(response: &mut Response, generation: GenerationId) {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    name_generation(response, generation);
+}
+
+pub fn name_generation(response: &mut Response, generation: GenerationId) {
+    if let Ok(value) = HeaderValue::from_str(&generation.to_string()) {
+        response.headers_mut().insert(TOKENRILL_GENERATION, value);
+    }
+}

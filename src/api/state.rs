@@ -1,0 +1,18 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::extract::BodyLimits;
+use crate::generation::Generations;
+use crate::telemetry::Metrics;
+
+/// The use cases and the few settings of the HTTP side.
+#[derive(Clone)]
+pub struct Api {
+    pub generations: Generations,
+    pub metrics: Arc<Metrics>,
+    /// Silence on an event stream after which a heartbeat is written (`generation.heartbeat`).
+    pub heartbeat: Duration,
+    pub body: BodyLimits,
+}

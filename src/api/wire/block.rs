@@ -1,0 +1,54 @@
+//! One block of an event stream (WHATWG HTML, section 9.2.6).
+
+use bytes::{BufMut, BytesMut};
+use serde::Serialize;
+
+use super::Retry;
+use crate::domain::{EventId, wire_safe};
+
+/// A block under construction: `event`, `data`, `retry`, and `id` last.
+///
+/// The order matters. fetch-event-source takes an id over when it reads the line, not when the event
+/// is dispatched: an id before its data would lose that event if the connection is cut in between.
+pub struct Block<'a> {
+    out: &'a mut BytesMut,
+}
+
+impl<'a> Block<'a> {
+    /// `name` is never `error`, `open` or `message`: a browser's `EventSource` mixes them up with its own.
+    pub fn new(out: &'a mut BytesMut, name: &'static str) -> Self {
+        out.put_slice(b"event: ");
+        out.put_slice(name.as_bytes());
+        out.put_slice(b"\ndata: ");
+        Self { out }
+    }
+
+    /// Data that is already fit for one line.
+    pub fn raw(&mut self, json: &str) -> &mut Self {
+        self.out.put_slice(json.as_bytes());
+        self
+    }
+
+    pub fn number(&mut self, number: u32) -> &mut Self {
+        self.raw(itoa::Buffer::new().format(number))
+    }
+
+    pub fn json(&mut self, value: &impl Serialize) -> &mut Self {
+        // Our own values: a failure to write them is impossible, and an empty line would be harmless.
+        let json = serde_json::to_vec(value).unwrap_or_default();
+        self.out.put_slice(&wire_safe(&json));
+        self
+    }
+
+    pub fn end(self, retry: Option<Retry>, id: Option<EventId>) {
+        if let Some(retry) = retry {
+            self.out.put_slice(b"\nretry: ");
+            self.out.put_slice(itoa::Buffer::new().format(retry.millis()).as_bytes());
+        }
+        if let Some(id) = id {
+            self.out.put_slice(b"\nid: ");
+            self.out.put_slice(id.to_string().as_bytes());
+        }
+        self.out.put_slice(b"\n\n");
+    }
+}

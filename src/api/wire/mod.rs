@@ -1,0 +1,46 @@
+//! Wire formats: entries as the frames that one kind of client expects.
+
+mod block;
+pub mod native;
+
+pub use block::Block;
+pub use native::Native;
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::domain::{Entry, GenerationId};
+
+/// Writes entries as frames; a pure function of the entries, so that a replay is the live stream byte
+/// for byte, apart from `retry` and heartbeats.
+pub trait WireFormat: Send + 'static {
+    /// Appends the frame of one entry, or nothing where this format has no word for it. `retry` goes
+    /// into the first block that is written and is taken by it.
+    fn encode(&self, generation: GenerationId, entry: &Entry, retry: &mut Option<Retry>, out: &mut BytesMut);
+}
+
+/// What a client is told of when to connect again (WHATWG HTML, section 9.2.6), in milliseconds.
+///
+/// Never 0 and never above 2147483647: some clients would then connect again without a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry(u32);
+
+impl Retry {
+    /// A connection was lost in mid-answer: come back soon.
+    pub const SOON: Self = Self(1_000);
+    /// Nothing more will come. A day: a client that connects again after every end goes dormant.
+    pub const DORMANT: Self = Self(86_400_000);
+
+    pub fn after(wait: Duration) -> Self {
+        Self(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).clamp(1, i32::MAX.unsigned_abs()))
+    }
+
+    pub const fn millis(self) -> u32 {
+        self.0
+    }
+}
+
+/// A heartbeat: a comment, and one line feed. A blank line after it would reach
+/// fetch-event-source's `onmessage` as an empty message.
+pub const HEARTBEAT: &[u8] = b": ping\n";

@@ -1,0 +1,428 @@
+//! The native wire: named events with ids.
+//!
+//! The types here are its `data`, as the OpenAPI document shows them. Text never passes through them:
+//! it is copied, still escaped, from the log into the frame.
+
+use bytes::BytesMut;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::super::problem::ProblemBody;
+use super::{Block, Retry, WireFormat};
+use crate::domain::{
+    CancelReason, Cancelled, Chunk, Done, Entry, Event, EventId, Failed, GenerationId, Part, Start, Timings,
+    TokenSource, Usage,
+};
+
+/// The native wire. One entry is one block; an entry that says nothing here is none.
+#[derive(Debug, Clone, Copy)]
+pub struct Native;
+
+/// The names of all events.
+pub const EVENTS: [&str; 9] =
+    ["start", "delta", "reasoning", "tool_call", "refusal", "part", "done", "cancelled", "failed"];
+
+impl WireFormat for Native {
+    fn encode(&self, generation: GenerationId, entry: &Entry, retry: &mut Option<Retry>, out: &mut BytesMut) {
+        let id = Some(EventId { generation, sequence: entry.sequence });
+        let (name, write): (&str, &dyn Fn(&mut Block<'_>)) = match &entry.event {
+            Event::Chunk(chunk) => return encode_chunk(chunk, id, retry, out),
+            Event::Start(start) => ("start", &|block| _ = block.json(&StartData::from(&**start))),
+            Event::Done(done) => ("done", &|block| _ = block.json(&DoneData::from(&**done))),
+            Event::Cancelled(cancelled) => ("cancelled", &|block| _ = block.json(&CancelledData::from(&**cancelled))),
+            Event::Failed(failed) => ("failed", &|block| _ = block.json(&FailedData::from(&**failed))),
+        };
+        let mut block = Block::new(out, name);
+        write(&mut block);
+        let first = retry.take();
+        block.end(if entry.event.is_terminal() { Some(Retry::DORMANT) } else { first }, id);
+    }
+}
+
+fn encode_chunk(chunk: &Chunk, id: Option<EventId>, retry: &mut Option<Retry>, out: &mut BytesMut) {
+    let text = chunk.text().as_str();
+    let block = match chunk.part() {
+        Part::Silent => return,
+        Part::Text { choice, logprobs_json } => {
+            let mut block = text_block(out, "delta", *choice, text);
+            if let Some(logprobs) = logprobs_json {
+                block.raw(",\"logprobs\":").raw(logprobs);
+            }
+            block
+        }
+        Part::Reasoning { choice } => text_block(out, "reasoning", *choice, text),
+        Part::Refusal { choice } => text_block(out, "refusal", *choice, text),
+        Part::ToolCall { choice, index, id, name } => {
+            let mut block = Block::new(out, "tool_call");
+            block.raw("{\"index\":").number(*index);
+            choice_member(&mut block, *choice);
+            for (member, value) in [(",\"id\":\"", id), (",\"name\":\"", name)] {
+                if let Some(value) = value {
+                    block.raw(member).raw(value.as_str()).raw("\"");
+                }
+            }
+            block.raw(",\"arguments\":\"").raw(text).raw("\"");
+            block
+        }
+        Part::Other { choice, delta_json } => {
+            let mut block = Block::new(out, "part");
+            block.raw("{\"delta\":").raw(delta_json);
+            choice_member(&mut block, *choice);
+            block
+        }
+    };
+    let mut block = block;
+    block.raw("}");
+    block.end(retry.take(), id);
+}
+
+fn text_block<'a>(out: &'a mut BytesMut, name: &'static str, choice: u32, text: &str) -> Block<'a> {
+    let mut block = Block::new(out, name);
+    block.raw("{\"text\":\"").raw(text).raw("\"");
+    choice_member(&mut block, choice);
+    block
+}
+
+/// Choice 0 is the only one as a rule, and is not named.
+fn choice_member(block: &mut Block<'_>, choice: u32) {
+    if choice > 0 {
+        block.raw(",\"choice\":").number(choice);
+    }
+}
+
+/// The generation has begun; always the first event, before the model answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartData {
+    /// The generation's id, for following it again, for stopping it and for inspecting it.
+    pub generation: String,
+    /// The model that answers.
+    pub model: String,
+    /// When it was accepted (RFC 3339, UTC).
+    #[schema(format = "date-time")]
+    pub created_at: String,
+}
+
+/// A piece of the answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeltaData {
+    pub text: String,
+    /// The choice it belongs to; absent for the first, which is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<u32>,
+    /// Log probabilities as the provider gave them, where the request asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Value>,
+}
+
+/// A piece of the model's reasoning, or of a refusal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TextData {
+    pub text: String,
+    /// The choice it belongs to; absent for the first, which is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<u32>,
+}
+
+/// A fragment of a call of a tool, as it comes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolCallData {
+    /// Which of the choice's calls this belongs to, from 0.
+    pub index: u32,
+    /// The choice it belongs to; absent for the first, which is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<u32>,
+    /// The call's id; in its first fragment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The tool's name; in its first fragment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The next characters of the arguments, which together are JSON.
+    pub arguments: String,
+}
+
+/// Whatever else the model's delta held, as it came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PartData {
+    #[schema(value_type = Object)]
+    pub delta: Value,
+    /// The choice it belongs to; absent for the first, which is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<u32>,
+}
+
+/// The model came to its end; the answer is complete.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DoneData {
+    /// Why the first choice ended: `stop`, `length`, `tool_calls`, `content_filter`, or another word of the provider's.
+    #[schema(example = "stop")]
+    pub finish_reason: String,
+    /// Why each choice ended, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Vec<FinishedChoice>>,
+    pub usage: UsageBody,
+    pub timings: TimingsBody,
+}
+
+/// Why one of several choices ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FinishedChoice {
+    pub choice: u32,
+    pub finish_reason: String,
+}
+
+/// Somebody ended the generation; what came of the answer stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelledData {
+    pub reason: CancelledReason,
+    pub usage: UsageBody,
+    pub timings: TimingsBody,
+}
+
+/// Who ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelledReason {
+    /// A call of `cancel` or `DELETE`.
+    ClientRequest,
+    /// The last viewer has gone.
+    Abandoned,
+}
+
+/// The generation could not be brought to its end, or the request was refused before it began; in the
+/// latter case there is only the error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FailedData {
+    pub error: ProblemBody,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageBody>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timings: Option<TimingsBody>,
+}
+
+/// Tokens read and written by the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Usage)]
+pub struct UsageBody {
+    /// Tokens of the prompt.
+    pub input_tokens: u64,
+    /// Tokens of the answer, those of its reasoning included.
+    pub output_tokens: u64,
+    /// Tokens of the reasoning, where the provider says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_tokens: Option<u64>,
+    /// Whether these are our estimates, because the provider gave no figures.
+    pub estimated: bool,
+}
+
+/// How long it took, from the acceptance of the request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Timings)]
+pub struct TimingsBody {
+    /// Milliseconds to the first text, reasoning or tool call; absent where none came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<u64>,
+    /// Milliseconds to the end.
+    pub total_ms: u64,
+}
+
+impl From<&Start> for StartData {
+    fn from(start: &Start) -> Self {
+        Self {
+            generation: start.generation.to_string(),
+            model: start.model.clone(),
+            created_at: start.created_at.to_string(),
+        }
+    }
+}
+
+impl From<&Done> for DoneData {
+    fn from(done: &Done) -> Self {
+        let finished = done.finish.iter();
+        let choices =
+            finished.map(|(choice, reason)| FinishedChoice { choice: *choice, finish_reason: reason.to_string() });
+        let choices: Vec<_> = choices.collect();
+        Self {
+            finish_reason: choices.first().map(|first| first.finish_reason.clone()).unwrap_or_default(),
+            choices: Some(choices).filter(|choices| choices.len() > 1),
+            usage: done.usage.into(),
+            timings: done.timings.into(),
+        }
+    }
+}
+
+impl From<&Cancelled> for CancelledData {
+    fn from(cancelled: &Cancelled) -> Self {
+        let reason = match cancelled.reason {
+            CancelReason::ClientRequest => CancelledReason::ClientRequest,
+            CancelReason::Abandoned => CancelledReason::Abandoned,
+        };
+        Self { reason, usage: cancelled.usage.into(), timings: cancelled.timings.into() }
+    }
+}
+
+impl From<&Failed> for FailedData {
+    fn from(failed: &Failed) -> Self {
+        Self {
+            error: ProblemBody::from(&failed.failure),
+            usage: Some(failed.usage.into()),
+            timings: Some(failed.timings.into()),
+        }
+    }
+}
+
+impl From<Usage> for UsageBody {
+    fn from(usage: Usage) -> Self {
+        Self {
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            reasoning_tokens: usage.reasoning_tokens,
+            estimated: usage.source == TokenSource::Estimated,
+        }
+    }
+}
+
+impl From<Timings> for TimingsBody {
+    fn from(timings: Timings) -> Self {
+        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self { first_token_ms: timings.first_token.map(millis), total_ms: millis(timings.total) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Escaped, Sequence, Shape, Timestamp};
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn frame(event: Event, mut retry: Option<Retry>) -> String {
+        let generation = "gen_AAAAAAAAAAAAAAAAAAAAAA".parse().expect("an id");
+        let mut out = BytesMut::new();
+        Native.encode(generation, &Entry { sequence: Sequence::new(7), event }, &mut retry, &mut out);
+        String::from_utf8(out.to_vec()).expect("UTF-8")
+    }
+
+    fn said(part: Part, text: &str) -> Event {
+        Event::Chunk(Chunk::new(Arc::new(Shape { frame: None, part }), Escaped::from_text(text)))
+    }
+
+    const USAGE: Usage =
+        Usage { input_tokens: 3, output_tokens: 1, reasoning_tokens: None, source: TokenSource::Provider };
+    const TIMINGS: Timings =
+        Timings { first_token: Some(Duration::from_millis(12)), total: Duration::from_millis(345) };
+
+    #[test]
+    fn the_bytes_of_each_event() {
+        let start = Start {
+            generation: "gen_AAAAAAAAAAAAAAAAAAAAAA".parse().expect("an id"),
+            model: "m\u{2028}".into(),
+            created_at: Timestamp::from(UNIX_EPOCH + Duration::from_millis(1_795_245_962_001)),
+            metadata: [].into(),
+        };
+        let done = Done { finish: vec![(0, "stop".into())], closing_json: "".into(), usage: USAGE, timings: TIMINGS };
+        let cancelled = Cancelled { reason: CancelReason::Abandoned, usage: USAGE, timings: TIMINGS };
+        let call = |id: Option<&str>| Part::ToolCall {
+            choice: 0,
+            index: 0,
+            id: id.map(Escaped::from_text),
+            name: id.map(|_| Escaped::from_text("weather")),
+        };
+        for (event, retry, expected) in [
+            (
+                Event::Start(Arc::new(start)),
+                Some(Retry::SOON),
+                "event: start\ndata: {\"generation\":\"gen_AAAAAAAAAAAAAAAAAAAAAA\",\"model\":\"m\\u2028\",\"created_at\":\"2026-11-21T07:26:02.001Z\"}\nretry: 1000\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
+            ),
+            (
+                said(Part::Text { choice: 0, logprobs_json: None }, "Hel\n\"lo\""),
+                None,
+                "event: delta\ndata: {\"text\":\"Hel\\n\\\"lo\\\"\"}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
+            ),
+            (
+                said(Part::Text { choice: 2, logprobs_json: Some("{\"content\":[]}".into()) }, "x"),
+                None,
+                "event: delta\ndata: {\"text\":\"x\",\"choice\":2,\"logprobs\":{\"content\":[]}}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
+            ),
+            (
+                said(Part::Reasoning { choice: 0 }, "hm"),
+                None,
+                "event: reasoning\ndata: {\"text\":\"hm\"}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
+            ),
+            (
+                said(Part::Refusal { choice: 0 }, "no"),
+                None,
+                "event: refusal\ndata: {\"text\":\"no\"}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
+            ),
+            (
+                said(call(Some("call_1")), "{\"ci"),
+                None,
+                "event: tool_call\ndata: {\"index\":0,\"id\":\"call_1\",\"name\":\"weather\",\"arguments\":\"{\\\"ci\"}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
+            ),
+            (
+                said(call(None), "ty"),
+                None,
+                "event: tool_call\ndata: {\"index\":0,\"arguments\":\"ty\"}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
+            ),
+            (
+                said(Part::Other { choice: 0, delta_json: "{\"audio\":{}}".into() }, ""),
+                None,
+                "event: part\ndata: {\"delta\":{\"audio\":{}}}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
+            ),
+            (said(Part::Silent, ""), Some(Retry::SOON), ""),
+            (
+                Event::Done(Arc::new(done)),
+                Some(Retry::SOON),
+                "event: done\ndata: {\"finish_reason\":\"stop\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1,\"estimated\":false},\"timings\":{\"first_token_ms\":12,\"total_ms\":345}}\nretry: 86400000\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
+            ),
+            (
+                Event::Cancelled(Arc::new(cancelled)),
+                None,
+                "event: cancelled\ndata: {\"reason\":\"abandoned\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1,\"estimated\":false},\"timings\":{\"first_token_ms\":12,\"total_ms\":345}}\nretry: 86400000\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
+            ),
+        ] {
+            assert_eq!(frame(event, retry), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_written_by_hand_reads_as_its_documented_type() {
+        let data = |event| {
+            let frame = frame(event, None);
+            frame.lines().find_map(|line| line.strip_prefix("data: ")).expect("data").to_owned()
+        };
+        let logprobs_json = Some("{\"content\":[]}".into());
+        serde_json::from_str::<DeltaData>(&data(said(Part::Text { choice: 1, logprobs_json }, "\u{85}")))
+            .expect("a delta");
+        serde_json::from_str::<TextData>(&data(said(Part::Reasoning { choice: 1 }, ""))).expect("reasoning");
+        let part = Part::ToolCall { choice: 3, index: 1, id: Some(Escaped::from_text("\"")), name: None };
+        serde_json::from_str::<ToolCallData>(&data(said(part, "\\"))).expect("a tool call");
+        serde_json::from_str::<PartData>(&data(said(Part::Other { choice: 1, delta_json: "{}".into() }, "")))
+            .expect("a part");
+    }
+
+    #[test]
+    fn several_choices_each_have_their_reason() {
+        let done = Done {
+            finish: vec![(0, "stop".into()), (1, "length".into())],
+            closing_json: "".into(),
+            usage: USAGE,
+            timings: TIMINGS,
+        };
+        assert!(frame(Event::Done(Arc::new(done)), None).contains(
+            "{\"finish_reason\":\"stop\",\"choices\":[{\"choice\":0,\"finish_reason\":\"stop\"},{\"choice\":1,\"finish_reason\":\"length\"}],"
+        ));
+    }
+}

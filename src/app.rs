@@ -1,0 +1,146 @@
+//! The composition root: builds everything out of the settings and serves it until a shutdown. The
+//! only room that names concrete adapters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, Api, BodyLimits};
+use crate::event_log::{Memory, MemoryLimits};
+use crate::generation::{Generations, Limits, OnDisconnect};
+use crate::server;
+use crate::settings::{self, Settings, SettingsError, Upstream};
+use crate::shutdown::Shutdown;
+use crate::telemetry::Metrics;
+use crate::upstream::{Endpoint, ModelPattern, OpenAi, Provider, Router, Timeouts, demo};
+
+/// Why the service could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("upstream {name}: {reason}")]
+    Upstream { name: String, reason: String },
+    #[error("the embedded model needs a loopback port: {0}")]
+    Demo(#[from] std::io::Error),
+}
+
+/// How long a request's body may take.
+const BODY_TIME: Duration = Duration::from_secs(30);
+/// How long the embedded model may take for each step: it may be asked to be slow, and
+/// `generation.max_duration` ends it all the same.
+const DEMO_PATIENCE: Duration = Duration::from_hours(1);
+/// How long ended generations get to close their upstream connections, once the service stops.
+const TASKS_END: Duration = Duration::from_secs(2);
+
+/// Serves on `listener` until `shutdown` has come to its end.
+///
+/// Draining: new generations are refused, live ones end within `server.shutdown_grace`. Then, or when
+/// `shutdown` is closed, what is left ends as `failed`, and connections close.
+pub async fn serve(
+    settings: &Settings,
+    environment: &BTreeMap<String, String>,
+    listener: TcpListener,
+    limits: server::Limits,
+    shutdown: Shutdown,
+) -> Result<(), AppError> {
+    let tasks = TaskTracker::new();
+    let stop = CancellationToken::new();
+    let _stop_on_return = stop.clone().drop_guard();
+
+    let demo = demo::start(&tasks, stop.clone()).await?;
+    let router = router(settings, environment, &demo)?;
+    let metrics = Metrics::new();
+    let log = Memory::new(MemoryLimits {
+        total: settings.event_log.memory.max_bytes.bytes(),
+        generation: settings.generation.max_bytes.bytes(),
+        retention: settings.generation.retention,
+    });
+    tasks.spawn({
+        let (log, stop) = (log.clone(), stop.clone());
+        async move { _ = stop.run_until_cancelled(log.expire()).await }
+    });
+    let running = TaskTracker::new();
+    let generations = Generations::new(
+        Arc::new(log),
+        router,
+        Limits { max_duration: settings.generation.max_duration, on_disconnect: on_disconnect(settings) },
+        Arc::clone(&metrics),
+        running.clone(),
+    );
+    let api = api::router(Api {
+        generations: generations.clone(),
+        metrics,
+        heartbeat: settings.generation.heartbeat,
+        body: BodyLimits { size: settings.server.max_body.bytes(), time: BODY_TIME },
+    });
+    let drained = drain(&generations, &running, settings.server.shutdown_grace, &shutdown);
+    tokio::join!(server::serve(listener, api, limits, shutdown.closing_token()), drained);
+    Ok(())
+}
+
+async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration, shutdown: &Shutdown) {
+    shutdown.draining().await;
+    generations.drain();
+    tracing::info!(live = generations.count(), "draining");
+    running.close();
+    tokio::select! {
+        _ = timeout(grace, running.wait()) => {}
+        () = shutdown.closing() => {}
+    }
+    generations.end_all().await;
+    if timeout(TASKS_END, running.wait()).await.is_err() {
+        tracing::warn!(live = generations.count(), "generations did not end in time");
+    }
+    shutdown.close();
+}
+
+fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &demo::Demo) -> Result<Router, AppError> {
+    let others = settings.upstreams.iter().map(|upstream| {
+        let key = upstream.api_key(environment)?;
+        let failed = |reason: String| AppError::Upstream { name: upstream.name.clone(), reason };
+        let endpoint =
+            Endpoint::new(upstream.base_url.as_str(), key.map(|key| key.expose().into()), headers(upstream)?);
+        let timeouts = Timeouts {
+            connect: upstream.connect_timeout,
+            first_token: upstream.first_token_timeout,
+            idle: upstream.idle_timeout,
+        };
+        let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
+        let provider = OpenAi::new(endpoint, timeouts).map_err(|error| failed(error.to_string()))?;
+        let models = upstream.models.iter().map(ModelPattern::new).collect();
+        Ok((models, Arc::new(provider) as Arc<dyn Provider>))
+    });
+    let others = others.collect::<Result<Vec<_>, AppError>>()?;
+
+    let endpoint = Endpoint::new(&demo.base_url(), Some(demo.key.as_str().into()), HeaderMap::new());
+    let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
+    let timeouts = Timeouts { connect: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
+    let demo = OpenAi::new(endpoint.map_err(|error| failed(error.to_string()))?, timeouts);
+    let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
+    Ok(Router::new(demo, others, settings.models.default.clone()))
+}
+
+fn on_disconnect(settings: &Settings) -> OnDisconnect {
+    match settings.generation.on_disconnect {
+        settings::OnDisconnect::Cancel => OnDisconnect::Cancel,
+        settings::OnDisconnect::Continue => OnDisconnect::Continue,
+    }
+}
+
+fn headers(upstream: &Upstream) -> Result<HeaderMap, AppError> {
+    let pairs = upstream.headers.iter().map(|(name, value)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok();
+        name.zip(HeaderValue::from_str(value.expose()).ok())
+    });
+    pairs.collect::<Option<HeaderMap>>().ok_or_else(|| AppError::Upstream {
+        name: upstream.name.clone(),
+        reason: "its headers hold characters that cannot be sent".to_owned(),
+    })
+}

@@ -1,0 +1,269 @@
+//! A provider's chunk, kept as the bytes that came beside the little we need of it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memchr::memchr2;
+
+/// One chunk of a provider's stream, or the part of one that a single event carries.
+///
+/// A model's chunks differ, token by token, only in a few characters. What they share is their
+/// [`Shape`]; what differs is the text, which stays escaped as it came. Put together again they are
+/// the provider's bytes, so a field that nobody knows yet survives.
+#[derive(Clone, PartialEq)]
+pub struct Chunk {
+    shape: Arc<Shape>,
+    text: Escaped,
+}
+
+/// What many chunks of one stream have in common.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// The chunk's JSON before and after the text; before it, each on a line of its own, the chunks
+    /// that came since the last entry and said nothing to the native wire. `None` where the chunk
+    /// said several things: its JSON then belongs to the last of them, so that it is kept and sent once.
+    pub frame: Option<(Box<str>, Box<str>)>,
+    pub part: Part,
+}
+
+/// What a chunk tells a reader who follows the native wire. Members named `json` hold JSON as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// `text` is the answer's.
+    Text { choice: u32, logprobs_json: Option<Box<str>> },
+    /// `text` is the model's reasoning.
+    Reasoning { choice: u32 },
+    /// `text` is a refusal.
+    Refusal { choice: u32 },
+    /// `text` is a fragment of the arguments, itself JSON text.
+    ToolCall { choice: u32, index: u32, id: Option<Escaped>, name: Option<Escaped> },
+    /// Whatever else the delta held: a JSON object of the members we do not know.
+    Other { choice: u32, delta_json: Box<str> },
+    /// Nothing that the native wire shows: more chunks without a word than are kept for the next.
+    Silent,
+}
+
+impl Part {
+    /// The choice that says this; `None` where nobody says anything.
+    pub const fn choice(&self) -> Option<u32> {
+        match self {
+            Self::Text { choice, .. }
+            | Self::Reasoning { choice }
+            | Self::Refusal { choice }
+            | Self::ToolCall { choice, .. }
+            | Self::Other { choice, .. } => Some(*choice),
+            Self::Silent => None,
+        }
+    }
+}
+
+impl Chunk {
+    pub const fn new(shape: Arc<Shape>, text: Escaped) -> Self {
+        Self { shape, text }
+    }
+
+    pub const fn shape(&self) -> &Arc<Shape> {
+        &self.shape
+    }
+
+    pub fn part(&self) -> &Part {
+        &self.shape.part
+    }
+
+    pub const fn text(&self) -> &Escaped {
+        &self.text
+    }
+
+    /// The provider's JSON, put together again, a line for each chunk; `None` where another entry of the same chunk holds it.
+    pub fn json(&self) -> Option<[&str; 3]> {
+        let (before, after) = self.shape.frame.as_ref()?;
+        Some([before, self.text.as_str(), after])
+    }
+}
+
+impl Shape {
+    /// Bytes of memory that keeping this shape costs, without its text.
+    pub fn size(&self) -> usize {
+        let frame = self.frame.as_ref().map_or(0, |(before, after)| before.len() + after.len());
+        let part = match &self.part {
+            Part::Text { logprobs_json: Some(json), .. } | Part::Other { delta_json: json, .. } => json.len(),
+            Part::ToolCall { id, name, .. } => [id, name].into_iter().flatten().map(|text| text.as_str().len()).sum(),
+            _ => 0,
+        };
+        size_of::<Self>() + frame + part
+    }
+}
+
+/// Prints lengths: answers are never logged.
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk").field("shape", &self.shape).field("text", &self.text).finish()
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shape").field("size", &self.size()).finish_non_exhaustive()
+    }
+}
+
+/// Text as it stands between the quotes of a JSON string, escapes and all.
+///
+/// Always the content of a valid JSON string, and always fit for one line of an event stream: U+2028,
+/// U+2029 and U+0085, at which some clients end a line, are escaped too.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Escaped(Bytes);
+
+/// Not the content of a JSON string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the content of a JSON string")]
+pub struct InvalidText;
+
+impl Escaped {
+    /// Escapes `text`.
+    pub fn from_text(text: &str) -> Self {
+        let quoted = serde_json::Value::from(text).to_string();
+        let content = quoted.as_bytes().get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+        Self(Bytes::copy_from_slice(&wire_safe(content)))
+    }
+
+    /// Takes over the content of a JSON string, which a JSON parser has found valid.
+    ///
+    /// A parser that only skips strings accepts a lone surrogate (`"\ud800"`); nobody could read it
+    /// as text, so it is refused here.
+    pub fn from_json_content(content: &str) -> Result<Self, InvalidText> {
+        Self::accept(Bytes::copy_from_slice(&wire_safe(content.as_bytes())))
+    }
+
+    /// As [`Escaped::from_json_content`], for bytes that nobody has parsed yet.
+    pub fn from_unparsed(content: &[u8]) -> Result<Self, InvalidText> {
+        let plain = !content.iter().any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+        if !plain {
+            let quoted = [b"\"".as_slice(), content, b"\""].concat();
+            serde_json::from_slice::<Cow<'_, str>>(&quoted).map_err(|_| InvalidText)?;
+        }
+        std::str::from_utf8(content).map_err(|_| InvalidText)?;
+        Ok(Self(Bytes::copy_from_slice(&wire_safe(content))))
+    }
+
+    /// Takes over bytes that once were an `Escaped`: what a log stored.
+    pub fn from_stored(content: Bytes) -> Result<Self, InvalidText> {
+        std::str::from_utf8(&content).map_err(|_| InvalidText)?;
+        Ok(Self(content))
+    }
+
+    fn accept(content: Bytes) -> Result<Self, InvalidText> {
+        let escaped = Self(content);
+        escaped.try_unescape().map(|_| ()).ok_or(InvalidText)?;
+        Ok(escaped)
+    }
+
+    pub fn as_str(&self) -> &str {
+        // Every constructor has checked; checking again is cheaper than a proof in unsafe code.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text that a reader sees.
+    pub fn unescape(&self) -> Cow<'_, str> {
+        self.try_unescape().unwrap_or_default()
+    }
+
+    fn try_unescape(&self) -> Option<Cow<'_, str>> {
+        let content = self.as_str();
+        if !content.contains('\\') {
+            return Some(Cow::Borrowed(content));
+        }
+        serde_json::from_str::<String>(&format!("\"{content}\"")).ok().map(Cow::Owned)
+    }
+}
+
+/// Prints a length: answers are never logged.
+impl fmt::Debug for Escaped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Escaped({} bytes)", self.0.len())
+    }
+}
+
+/// JSON that is fit for one line of an event stream: U+2028, U+2029 and U+0085 become escapes, line
+/// feeds and carriage returns become spaces.
+///
+/// In valid JSON the former stand in strings only and the latter between tokens only, so the value
+/// stays the same.
+pub fn wire_safe(json: &[u8]) -> Cow<'_, [u8]> {
+    let unsafe_at = |at: usize| match json.get(at..).unwrap_or_default() {
+        [0xE2, 0x80, 0xA8, ..] => Some((&b"\\u2028"[..], 3)),
+        [0xE2, 0x80, 0xA9, ..] => Some((&b"\\u2029"[..], 3)),
+        [0xC2, 0x85, ..] => Some((&b"\\u0085"[..], 2)),
+        [b'\n' | b'\r', ..] => Some((&b" "[..], 1)),
+        _ => None,
+    };
+    let suspicious = memchr2(b'\n', b'\r', json).is_some() || memchr2(0xE2, 0xC2, json).is_some();
+    if !suspicious || !(0..json.len()).any(|at| unsafe_at(at).is_some()) {
+        return Cow::Borrowed(json);
+    }
+    let mut safe = Vec::with_capacity(json.len() + 16);
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        if let Some((escape, length)) = unsafe_at(at) {
+            safe.extend_from_slice(escape);
+            at += length;
+        } else {
+            safe.push(byte);
+            at += 1;
+        }
+    }
+    Cow::Owned(safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_survives_escaping() {
+        for text in ["", "plain", "\"quoted\" \\ back", "line\nfeed\r\u{2028}\u{2029}\u{85}\u{0}", "Zürich 東京 👩‍👩‍👧"]
+        {
+            let escaped = Escaped::from_text(text);
+            assert_eq!(escaped.unescape(), text);
+            assert!(!escaped.as_str().contains(['\n', '\r', '\u{2028}', '\u{2029}', '\u{85}']));
+        }
+    }
+
+    #[test]
+    fn unparsed_content_is_taken_only_where_it_is_the_content_of_a_string() {
+        for good in ["", "Hel", r"a\nb", "\\ud83d\\ude00", "Zürich", r#"{\"ci"#] {
+            let text = Escaped::from_unparsed(good.as_bytes()).expect(good);
+            assert_eq!(Escaped::from_json_content(good).as_ref(), Ok(&text));
+        }
+        for bad in [&b"a\"b"[..], b"\\", b"a\nb", b"\xff", b"\\ud800", b"\\x"] {
+            assert_eq!(Escaped::from_unparsed(bad), Err(InvalidText), "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn a_line_is_safe_and_says_the_same() {
+        let json = "{\r\n \"a\":\n\"x\u{2028}y\u{85}z\u{2029}é…\"}";
+        let safe = wire_safe(json.as_bytes()).into_owned();
+        assert!(!safe.contains(&b'\n'));
+        let parse = |json: &[u8]| serde_json::from_slice::<serde_json::Value>(json).expect("JSON");
+        assert_eq!(parse(&safe), parse(json.as_bytes()));
+        assert!(!String::from_utf8(safe).expect("UTF-8").contains(['\u{2028}', '\u{2029}', '\u{85}']));
+    }
+
+    #[test]
+    fn debug_prints_no_text() {
+        let shape = Shape {
+            frame: Some(("{\"secret\":\"".into(), "\"}".into())),
+            part: Part::Text { choice: 0, logprobs_json: None },
+        };
+        let chunk = Chunk::new(Arc::new(shape), Escaped::from_text("secret"));
+        assert!(!format!("{chunk:?}").contains("secret"));
+        assert_eq!(chunk.json().map(|parts| parts.concat()).as_deref(), Some("{\"secret\":\"secret\"}"));
+    }
+}

@@ -1,0 +1,82 @@
+//! What a generation says, entry by entry.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Chunk, Failure, GenerationId, Sequence, Timestamp, Timings, Usage};
+
+/// One event at its position in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub sequence: Sequence,
+    pub event: Event,
+}
+
+/// One thing a generation said. Cheap to clone: every viewer's page holds clones.
+///
+/// Entry 1 is always `Start`; exactly one of `Done`, `Cancelled` and `Failed` is always last.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    Start(Arc<Start>),
+    Chunk(Chunk),
+    Done(Arc<Done>),
+    Cancelled(Arc<Cancelled>),
+    Failed(Arc<Failed>),
+}
+
+impl Event {
+    /// Whether this event ends its generation.
+    pub const fn is_terminal(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Cancelled(_) | Self::Failed(_))
+    }
+}
+
+/// Up to 16 pairs that the caller attached; shown in the snapshot, never sent upstream.
+pub type Metadata = BTreeMap<String, String>;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    pub generation: GenerationId,
+    pub model: String,
+    pub created_at: Timestamp,
+    pub metadata: Metadata,
+}
+
+/// The model came to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// One for each choice that finished, in the order of the choices; never empty.
+    pub finish: Vec<(u32, FinishReason)>,
+    /// The provider's chunks after the last that said something, a line for each: finish reasons, usage.
+    pub closing_json: Box<str>,
+    pub usage: Usage,
+    pub timings: Timings,
+}
+
+/// Why a choice ended, in the provider's word: `stop`, `length`, `tool_calls`, `content_filter`, or
+/// one that only this provider knows.
+pub type FinishReason = Box<str>;
+
+/// Somebody ended the generation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cancelled {
+    pub reason: CancelReason,
+    pub usage: Usage,
+    pub timings: Timings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelReason {
+    /// A call of `cancel` or `DELETE`.
+    ClientRequest,
+    /// The last viewer has gone.
+    Abandoned,
+}
+
+/// The generation could not be brought to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failed {
+    pub failure: Failure,
+    pub usage: Usage,
+    pub timings: Timings,
+}

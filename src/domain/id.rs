@@ -1,0 +1,134 @@
+//! Names that cannot be guessed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+const RANDOM_BYTES: usize = 16;
+const TEXT_BYTES: usize = 22;
+
+/// Names one generation for ever: `gen_` and 128 random bits in base64url without padding
+/// (RFC 4648, section 5), 26 characters out of `[A-Za-z0-9_-]`.
+///
+/// Unguessable, so that without authentication the id is the capability. An id has exactly one
+/// text form: a text whose unused last bits are set is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GenerationId([u8; RANDOM_BYTES]);
+
+/// Names one HTTP request in answers and logs: `req_` and 128 random bits, as [`GenerationId`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId([u8; RANDOM_BYTES]);
+
+/// The text is not an id of this kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of this service")]
+pub struct InvalidId;
+
+impl GenerationId {
+    const PREFIX: &'static str = "gen_";
+
+    pub fn random() -> Self {
+        Self(random_bits())
+    }
+}
+
+impl RequestId {
+    const PREFIX: &'static str = "req_";
+
+    pub fn random() -> Self {
+        Self(random_bits())
+    }
+}
+
+impl FromStr for GenerationId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        decode(text, Self::PREFIX).map(Self)
+    }
+}
+
+impl fmt::Display for GenerationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        encode(Self::PREFIX, &self.0, f)
+    }
+}
+
+impl fmt::Debug for GenerationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        encode(Self::PREFIX, &self.0, f)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a system without randomness must not hand out guessable ids, and nothing else can be done there"
+)]
+fn random_bits() -> [u8; RANDOM_BYTES] {
+    let mut bits = [0; RANDOM_BYTES];
+    getrandom::fill(&mut bits).expect("the operating system's random source");
+    bits
+}
+
+fn encode(prefix: &str, bits: &[u8; RANDOM_BYTES], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut text = [0; TEXT_BYTES];
+    let length = URL_SAFE_NO_PAD.encode_slice(bits, &mut text).map_err(|_| fmt::Error)?;
+    let text = text.get(..length).and_then(|text| std::str::from_utf8(text).ok()).ok_or(fmt::Error)?;
+    f.write_str(prefix)?;
+    f.write_str(text)
+}
+
+fn decode(text: &str, prefix: &str) -> Result<[u8; RANDOM_BYTES], InvalidId> {
+    let text = text.strip_prefix(prefix).filter(|text| text.len() == TEXT_BYTES).ok_or(InvalidId)?;
+    let bits = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidId)?;
+    bits.try_into().map_err(|_| InvalidId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_as_itself() {
+        let id = GenerationId::random();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.to_string().len(), 26);
+        assert!(id.to_string().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
+    }
+
+    #[test]
+    fn an_id_has_one_text_form_only() {
+        // 22 characters hold 132 bits: the last character carries four that must be zero.
+        assert!("gen_AAAAAAAAAAAAAAAAAAAAAA".parse::<GenerationId>().is_ok());
+        assert_eq!("gen_AAAAAAAAAAAAAAAAAAAAAB".parse::<GenerationId>(), Err(InvalidId));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in [
+            "",
+            "gen_",
+            "gen_AAAA",
+            "req_AAAAAAAAAAAAAAAAAAAAAA",
+            "gen_AAAAAAAAAAAAAAAAAAAAA/",
+            "gen_AAAAAAAAAAAAAAAAAAAAAAAA",
+            "Gen_AAAAAAAAAAAAAAAAAAAAAA",
+        ] {
+            assert_eq!(text.parse::<GenerationId>(), Err(InvalidId), "{text}");
+        }
+    }
+}

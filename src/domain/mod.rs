@@ -1,0 +1,21 @@
+//! The vocabulary of Tokenrill: what a generation is called, what it can say and where.
+//!
+//! No I/O, no async, no HTTP. Every other room may name this one; this one names no other.
+
+mod chat;
+mod chunk;
+mod event;
+mod failure;
+mod id;
+mod position;
+mod time;
+mod usage;
+
+pub use chat::ChatRequest;
+pub use chunk::{Chunk, Escaped, InvalidText, Part, Shape, wire_safe};
+pub use event::{CancelReason, Cancelled, Done, Entry, Event, Failed, FinishReason, Metadata, Start};
+pub use failure::{Failure, FailureCode};
+pub use id::{GenerationId, InvalidId, RequestId};
+pub use position::{EventId, Sequence};
+pub use time::Timestamp;
+pub use usage::{Timings, TokenSource, Usage};

@@ -1,0 +1,91 @@
+//! Positions in a log.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{GenerationId, InvalidId};
+
+/// A position in one log, counted in entries from 1. [`Sequence::START`] stands before the first
+/// entry, so "after `START`" is the whole log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Sequence(u64);
+
+impl Sequence {
+    pub const START: Self = Self(0);
+
+    pub const fn new(position: u64) -> Self {
+        Self(position)
+    }
+
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The position `entries` further on.
+    #[must_use]
+    pub const fn plus(self, entries: u64) -> Self {
+        Self(self.0.saturating_add(entries))
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(itoa::Buffer::new().format(self.0))
+    }
+}
+
+impl FromStr for Sequence {
+    type Err = InvalidId;
+
+    /// Decimal digits without a sign and without leading zeros, so that a position has one text form.
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+        if !canonical {
+            return Err(InvalidId);
+        }
+        text.parse().map(Self).map_err(|_| InvalidId)
+    }
+}
+
+/// `<generation>.<sequence>`: the `id` of an event and what a client sends back as `Last-Event-ID`
+/// (WHATWG HTML, section 9.2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventId {
+    pub generation: GenerationId,
+    pub sequence: Sequence,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.generation, self.sequence)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let (generation, sequence) = text.rsplit_once('.').ok_or(InvalidId)?;
+        Ok(Self { generation: generation.parse()?, sequence: sequence.parse()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_id_reads_back_as_itself() {
+        let id = EventId { generation: GenerationId::random(), sequence: Sequence::new(42) };
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!(id.to_string().len() <= 128);
+    }
+
+    #[test]
+    fn a_position_has_one_text_form() {
+        for text in ["", "01", "+1", "-1", "1 ", "1.0", "99999999999999999999999", "١"] {
+            assert_eq!(text.parse::<Sequence>(), Err(InvalidId), "{text}");
+        }
+        assert_eq!("0".parse(), Ok(Sequence::START));
+    }
+}

@@ -1,0 +1,38 @@
+//! Replay, then live: one code path for every viewer.
+
+use std::sync::Arc;
+
+use async_stream::try_stream;
+use futures_util::Stream;
+
+use super::{Log, ReadError, TailState};
+use crate::domain::{Entry, Event, Sequence};
+
+/// Every entry after a position, page by page, then each new one; ends after the terminal entry.
+///
+/// Wake, then read: the wake says only that the tail has moved, and entries are always read from the
+/// log. So there is no queue of a viewer's own that could overflow, and a slow viewer reads a longer
+/// page next time.
+pub fn follow(log: Arc<dyn Log>, after: Sequence) -> impl Stream<Item = Result<Vec<Entry>, ReadError>> + Send {
+    try_stream! {
+        let mut tail = log.tail();
+        let mut after = after;
+        loop {
+            // Seen before the read: a move that comes after it wakes us (contract 4).
+            let seen = *tail.borrow_and_update();
+            let page = log.read(after).await?;
+            match page.last() {
+                Some(last) => {
+                    after = last.sequence;
+                    let ended = Event::is_terminal(&last.event);
+                    yield page;
+                    if ended {
+                        return;
+                    }
+                }
+                None if seen.state == TailState::Closed => return,
+                None => tail.changed().await.map_err(|_| ReadError::Lost)?,
+            }
+        }
+    }
+}

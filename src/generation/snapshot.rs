@@ -1,0 +1,130 @@
+//! What a generation has come to so far: the fold of its log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::{
+    Cancelled, Chunk, Done, Entry, Event, EventId, Failed, FinishReason, GenerationId, Metadata, Part, Sequence, Start,
+    Timestamp, Timings, Usage,
+};
+
+/// The state of a generation at one position of its log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    pub id: GenerationId,
+    pub model: String,
+    pub created_at: Timestamp,
+    pub metadata: Metadata,
+    pub status: Status,
+    /// By index; choice 0 is always there.
+    pub choices: BTreeMap<u32, ChoiceSnapshot>,
+    pub last_event_id: EventId,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Status {
+    Running,
+    Done(Arc<Done>),
+    Cancelled(Arc<Cancelled>),
+    Failed(Arc<Failed>),
+}
+
+/// One choice of the answer. Never printed: `Debug` shows lengths.
+#[derive(Clone, PartialEq, Default)]
+pub struct ChoiceSnapshot {
+    pub text: String,
+    pub reasoning: String,
+    pub refusal: String,
+    pub tool_calls: Vec<ToolCall>,
+}
+
+#[derive(Clone, PartialEq, Default)]
+pub struct ToolCall {
+    pub index: u32,
+    pub id: String,
+    pub name: String,
+    pub arguments: String,
+}
+
+impl Snapshot {
+    /// The state after the first entry.
+    pub fn new(start: &Start) -> Self {
+        Self {
+            id: start.generation,
+            model: start.model.clone(),
+            created_at: start.created_at,
+            metadata: start.metadata.clone(),
+            status: Status::Running,
+            choices: BTreeMap::from([(0, ChoiceSnapshot::default())]),
+            last_event_id: EventId { generation: start.generation, sequence: Sequence::START.plus(1) },
+        }
+    }
+
+    /// The state after one entry more.
+    pub fn apply(&mut self, entry: &Entry) {
+        self.last_event_id.sequence = entry.sequence;
+        match &entry.event {
+            Event::Start(_) => {}
+            Event::Chunk(chunk) => apply(&mut self.choices, chunk),
+            Event::Done(done) => self.status = Status::Done(Arc::clone(done)),
+            Event::Cancelled(cancelled) => self.status = Status::Cancelled(Arc::clone(cancelled)),
+            Event::Failed(failed) => self.status = Status::Failed(Arc::clone(failed)),
+        }
+    }
+
+    /// The finish reason of a choice, once the model has come to its end.
+    pub fn finish_reason(&self, choice: u32) -> Option<&FinishReason> {
+        let Status::Done(done) = &self.status else { return None };
+        done.finish.iter().find(|(index, _)| *index == choice).map(|(_, reason)| reason)
+    }
+}
+
+impl Status {
+    pub fn usage(&self) -> Option<(Usage, Timings)> {
+        match self {
+            Self::Running => None,
+            Self::Done(done) => Some((done.usage, done.timings)),
+            Self::Cancelled(cancelled) => Some((cancelled.usage, cancelled.timings)),
+            Self::Failed(failed) => Some((failed.usage, failed.timings)),
+        }
+    }
+}
+
+fn apply(choices: &mut BTreeMap<u32, ChoiceSnapshot>, chunk: &Chunk) {
+    let Some(choice) = chunk.part().choice() else { return };
+    let choice = choices.entry(choice).or_default();
+    let text = chunk.text().unescape();
+    match chunk.part() {
+        Part::Text { .. } => choice.text.push_str(&text),
+        Part::Reasoning { .. } => choice.reasoning.push_str(&text),
+        Part::Refusal { .. } => choice.refusal.push_str(&text),
+        Part::ToolCall { index, id, name, .. } => {
+            let known = choice.tool_calls.iter().position(|call| call.index == *index);
+            if known.is_none() {
+                choice.tool_calls.push(ToolCall { index: *index, ..ToolCall::default() });
+            }
+            let call = match known {
+                Some(at) => choice.tool_calls.get_mut(at),
+                None => choice.tool_calls.last_mut(),
+            };
+            let Some(call) = call else { return };
+            if let Some(id) = id {
+                call.id = id.unescape().into_owned();
+            }
+            if let Some(name) = name {
+                call.name = name.unescape().into_owned();
+            }
+            call.arguments.push_str(&text);
+        }
+        Part::Other { .. } | Part::Silent => {}
+    }
+}
+
+impl std::fmt::Debug for ChoiceSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChoiceSnapshot")
+            .field("text_bytes", &self.text.len())
+            .field("tool_calls", &self.tool_calls.len())
+            .finish_non_exhaustive()
+    }
+}

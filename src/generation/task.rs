@@ -1,0 +1,160 @@
+//! Carries one provider's answer into one log.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::ending::{Ending, Running};
+use crate::domain::{CancelReason, Event, FailureCode, Sequence};
+use crate::event_log::{AppendError, Limit, Log, TailState};
+use crate::upstream::{Answer, Phase, Signal, UpstreamError};
+
+/// After the answer is whole the upstream gets this long to end its response, so that the connection
+/// can be used again.
+const TIDY_UP: Duration = Duration::from_secs(1);
+
+/// Runs the generation to its end, whoever listens; ends its log exactly once, also after a panic.
+pub async fn run(running: Arc<Running>, log: Arc<dyn Log>, mut answer: Answer, deadline: Instant) {
+    let carried = AssertUnwindSafe(carry(&running, &log, &mut answer, deadline)).catch_unwind().await;
+    let ending = carried.unwrap_or(Some(failed(FailureCode::Internal)));
+    if let Some(ending @ Ending::Done { .. }) = ending {
+        running.end(&log, ending).await;
+        let tidied = async { while let Some(Ok(_)) = answer.next().await {} };
+        _ = timeout(TIDY_UP, tidied).await;
+    } else {
+        // First of all the upstream stops costing money.
+        drop(answer);
+        if let Some(ending) = ending {
+            running.end(&log, ending).await;
+        }
+    }
+}
+
+/// Appends what the upstream says until there is a reason to end; `None` where somebody else has ended
+/// the generation.
+async fn carry(running: &Running, log: &Arc<dyn Log>, answer: &mut Answer, deadline: Instant) -> Option<Ending> {
+    let mut closed = log.tail();
+    let mut tail = closed.borrow().sequence;
+    // One timer for the generation, not one for each read.
+    let mut deadline = pin!(sleep_until(deadline));
+    loop {
+        let said = tokio::select! {
+            // An ending before an answer: what comes after it is not wanted any more.
+            biased;
+            _ = closed.wait_for(|tail| tail.state == TailState::Closed) => return None,
+            () = running.audience.abandoned() => return Some(Ending::Cancelled(CancelReason::Abandoned)),
+            () = &mut deadline => return Some(failed(FailureCode::DeadlineExceeded)),
+            said = answer.next() => said,
+        };
+        let signals = match said {
+            Some(Ok(signals)) => signals,
+            Some(Err(error)) => return Some(upstream_failed(&error)),
+            None => return Some(failed(FailureCode::UpstreamDisconnected)),
+        };
+        match note(running, log, &mut tail, signals).await {
+            Ok(More::Expected) => {}
+            Ok(More::None { closing_json }) => return Some(Ending::Done { closing_json }),
+            Err(AppendError::Full(Limit::Generation)) => return Some(failed(FailureCode::TooLarge)),
+            Err(AppendError::Full(Limit::Total)) => return Some(failed(FailureCode::Overloaded)),
+            Err(AppendError::Closed) => return None,
+            // Nobody else appends to this log: a moved tail is a defect, and its text would be torn.
+            Err(AppendError::Moved) => return Some(failed(FailureCode::Internal)),
+        }
+    }
+}
+
+enum More {
+    Expected,
+    None { closing_json: Box<str> },
+}
+
+/// One append for all that one read brought.
+async fn note(
+    running: &Running,
+    log: &Arc<dyn Log>,
+    tail: &mut Sequence,
+    signals: Vec<Signal>,
+) -> Result<More, AppendError> {
+    let mut events = Vec::with_capacity(signals.len());
+    let mut more = More::Expected;
+    for signal in signals {
+        match signal {
+            Signal::Chunk(chunk) => {
+                running.note_chunk(&chunk);
+                events.push(Event::Chunk(chunk));
+            }
+            Signal::Finish { choice, reason } => running.note_finish(choice, reason),
+            Signal::Usage(usage) => running.note_usage(usage),
+            Signal::End { closing_json } => more = More::None { closing_json },
+        }
+    }
+    if !events.is_empty() {
+        *tail = log.append(*tail, events).await?;
+    }
+    Ok(more)
+}
+
+fn upstream_failed(error: &UpstreamError) -> Ending {
+    tracing::warn!(%error, "the upstream failed");
+    let (code, retry_after) = match error {
+        UpstreamError::Unreachable | UpstreamError::Timeout(Phase::Connect) => (FailureCode::UpstreamUnreachable, None),
+        UpstreamError::Refused { status, retry_after } => (refused(*status), *retry_after),
+        UpstreamError::Reported => (FailureCode::UpstreamError, None),
+        UpstreamError::Timeout(_) => (FailureCode::UpstreamTimeout, None),
+        UpstreamError::Disconnected => (FailureCode::UpstreamDisconnected, None),
+        UpstreamError::Malformed(_) => (FailureCode::UpstreamMalformed, None),
+    };
+    Ending::Failed { code, detail: detail(code), retry_after }
+}
+
+const fn refused(status: u16) -> FailureCode {
+    match status {
+        401 | 403 => FailureCode::UpstreamAuth,
+        404 => FailureCode::ModelNotFound,
+        408 | 504 => FailureCode::UpstreamTimeout,
+        429 => FailureCode::UpstreamRateLimited,
+        400..=499 => FailureCode::UpstreamRejected,
+        _ => FailureCode::UpstreamError,
+    }
+}
+
+pub const fn failed(code: FailureCode) -> Ending {
+    Ending::Failed { code, detail: detail(code), retry_after: None }
+}
+
+/// What a caller can do about it.
+const fn detail(code: FailureCode) -> &'static str {
+    match code {
+        FailureCode::UpstreamUnreachable => "The model's server could not be reached. Try again later.",
+        FailureCode::UpstreamAuth => {
+            "The model's server refused this service's credentials. Its operator has to mend that."
+        }
+        FailureCode::UpstreamRateLimited => "The model's server is limiting this service. Try again later.",
+        FailureCode::ModelNotFound => {
+            "The model's server does not have this model. Choose one that GET /v1/models lists."
+        }
+        FailureCode::UpstreamRejected => {
+            "The model's server refused the request as invalid. Check its parameters and the length of its messages."
+        }
+        FailureCode::UpstreamError => "The model's server reported an error. Try again.",
+        FailureCode::UpstreamTimeout => "The model's server was silent for too long. Try again.",
+        FailureCode::UpstreamDisconnected => "The model's answer broke off. What came of it is incomplete. Try again.",
+        FailureCode::UpstreamMalformed => {
+            "The model's server sent what is not a chat completion. What came of the answer is incomplete."
+        }
+        FailureCode::DeadlineExceeded => {
+            "The answer took longer than this service allows. What came of it is incomplete."
+        }
+        FailureCode::TooLarge => "The answer is larger than this service keeps. What came of it is incomplete.",
+        FailureCode::Overloaded => {
+            "This service is out of memory for answers. What came of this one is incomplete. Try again later."
+        }
+        FailureCode::ShuttingDown => "This service is restarting. What came of the answer is incomplete. Try again.",
+        FailureCode::HistoryLost => "The events after this id are lost. Start a new generation.",
+        FailureCode::Internal => "This service has a defect. Report the request id to its operator.",
+    }
+}

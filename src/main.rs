@@ -1,0 +1,132 @@
+//! The program: reads what it is told, serves until it is asked to end.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokenrill::settings::{self, FileSource, Settings, Sources};
+use tokenrill::shutdown::{Shutdown, signalled};
+use tokenrill::{api, app, server, telemetry};
+
+/// The API between web front ends and a language model.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeFlags,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves; the default command.
+    Serve(ServeFlags),
+    /// Checks the settings and prints those in effect, secrets masked. Exits with 0, or with 2 and what is wrong.
+    Check(ConfigFlag),
+    /// Prints the OpenAPI document.
+    Openapi,
+}
+
+#[derive(Args, Default)]
+struct ServeFlags {
+    #[command(flatten)]
+    config: ConfigFlag,
+    /// The address to listen on, over what the settings say.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Args, Default)]
+struct ConfigFlag {
+    /// The settings file; without this ./tokenrill.toml, if it is there.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => serve(cli.serve),
+        Some(Command::Serve(flags)) => serve(flags),
+        Some(Command::Check(config)) => load(config, None).map(|(settings, _)| print(&settings.effective())),
+        Some(Command::Openapi) => {
+            print(&api::openapi::text());
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Refusal(reason)) => {
+            say(&mut std::io::stderr(), &format!("tokenrill: {reason}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Why the program does not begin, in one sentence.
+struct Refusal(String);
+
+impl<E: std::error::Error> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+type Environment = BTreeMap<String, String>;
+
+fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Environment), Refusal> {
+    let pairs = std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    let environment: Environment = pairs.collect();
+    let file = flag.config.map_or(FileSource::Default, FileSource::Explicit);
+    Ok((settings::load(Sources { file, environment: environment.clone(), listen })?, environment))
+}
+
+#[tokio::main]
+async fn serve(flags: ServeFlags) -> Result<(), Refusal> {
+    let (settings, environment) = load(flags.config, flags.listen)?;
+    telemetry::init(match settings.telemetry.log_format {
+        settings::LogFormat::Pretty => telemetry::LogFormat::Pretty,
+        settings::LogFormat::Json => telemetry::LogFormat::Json,
+    });
+    let limits = server::Limits::default();
+    let address = settings.server.listen;
+    let cannot = |error| Refusal(format!("cannot listen on {address} ({error}): choose another with --listen"));
+    let listener = server::bind(address, &limits).map_err(cannot)?;
+    greet(listener.local_addr().map_err(cannot)?);
+
+    let shutdown = Shutdown::new();
+    let serving = app::serve(&settings, &environment, listener, limits, shutdown.clone());
+    let asked = async {
+        signalled().await;
+        shutdown.begin_drain();
+        signalled().await;
+        shutdown.close();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = asked => Ok(()),
+    }
+}
+
+/// What a newcomer needs: the address, the pages and one line that works.
+fn greet(address: SocketAddr) {
+    print(&format!(
+        "Tokenrill listens on http://{address}\n  \
+           playground  http://{address}/\n  \
+           docs        http://{address}/docs\n  \
+           try it      curl -N http://{address}/v1/generations -H 'content-type: application/json' -d '{{\"input\":\"Hello\"}}'"
+    ));
+}
+
+fn print(text: &str) {
+    say(&mut std::io::stdout(), text);
+}
+
+/// A reader who has gone is no reason to fail.
+fn say(out: &mut impl std::io::Write, text: &str) {
+    _ = writeln!(out, "{}", text.trim_end());
+}

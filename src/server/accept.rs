@@ -1,0 +1,232 @@
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::{Request, Response};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use super::Limits;
+use super::connection::{Peer, Protocol};
+
+/// Listens on `address`. Clients that connect from now on wait in the backlog until [`serve`] runs.
+///
+/// `limits.send_buffer`, `limits.unacknowledged` and `TCP_NODELAY` (a token never waits for another) are set on the
+/// listener, from which accepted sockets inherit them.
+///
+/// # Errors
+///
+/// The operating system's, such as an address in use.
+pub fn bind(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_nodelay(true)?;
+    socket.set_send_buffer_size(limits.send_buffer)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(limits.unacknowledged))?;
+    socket.bind(address)?;
+    // Not `TcpListener::bind`: its backlog is 128.
+    socket.listen(limits.backlog)
+}
+
+/// Serves HTTP/1.1 and cleartext HTTP/2 (prior knowledge, RFC 9113 section 3.3) on `listener`, from [`bind`], until
+/// `stop` is cancelled.
+///
+/// An axum `Router` is such a service as it is. Each request carries its [`Peer`] as an extension.
+///
+/// On `stop` the listener closes, idle connections end at once, and responses that run have `limits.close` to
+/// finish; what is left then is cut. When this returns, no connection and no handler is left. Dropping it stops
+/// in the same way, unobserved.
+pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let tasks = TaskTracker::new();
+    let protocol = Arc::new(Protocol::new(&limits, tasks.clone()));
+    let stop = stop.child_token();
+    let _stop_on_drop = stop.clone().drop_guard();
+
+    let mut clients = Clients { listener, exhausted: None };
+    while let Some((stream, address)) = stop.run_until_cancelled(clients.next()).await {
+        let protocol = Arc::clone(&protocol);
+        let service = service.clone();
+        // Its own token: polled at each wake-up, one that is shared would be contended.
+        let stop = stop.child_token();
+        tasks.spawn(async move { protocol.serve(stream, Peer::from(address), service, stop).await });
+    }
+    drop(clients);
+
+    // Bounded, since each connection ends itself within `limits.close`, and its handlers end with it.
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// How long accepting pauses when the system has nothing to give: the connection that could not be accepted
+/// keeps the listener readable, so without a pause the loop would spin.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Failures that come closer together than this are one episode, which is logged once.
+const EPISODE: Duration = Duration::from_secs(10);
+
+struct Clients {
+    listener: TcpListener,
+    exhausted: Option<Instant>,
+}
+
+impl Clients {
+    /// The next connection. No error ends the wait for it.
+    async fn next(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) if is_of_one_connection(&error) => {
+                    tracing::debug!(%error, "a connection failed before it was accepted");
+                }
+                Err(error) => {
+                    if self.exhausted.is_none_or(|last| last.elapsed() > EPISODE) {
+                        tracing::warn!(%error, "cannot accept connections, will keep trying");
+                    }
+                    self.exhausted = Some(Instant::now());
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Whether `error` took its connection off the queue, so that the next one can be tried at once. All others,
+/// above all the lack of descriptors or memory, are met again by whoever retries at once.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::fixture::{Client, GET, GET_HTTP2, GET_HTTP10, SHORT, Server, listen, patient, soon};
+
+    #[tokio::test]
+    async fn accepted_sockets_send_at_once_buffer_little_and_give_up_on_vanished_peers() {
+        let limits = patient();
+        let listener = listen(&limits);
+        let _client = soon(TcpStream::connect(listener.local_addr().unwrap())).await.unwrap();
+        let (accepted, _) = soon(listener.accept()).await.unwrap();
+
+        let socket = socket2::SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.send_buffer_size().unwrap(), 2 * 64 * 1024, "Linux doubles it");
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limits.unacknowledged));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_300_waits_in_the_backlog_and_all_are_answered() {
+        let limits = patient();
+        let listener = listen(&limits);
+        let address = listener.local_addr().unwrap();
+        let mut crowd = Vec::new();
+        for _ in 0..300 {
+            crowd.push(Client(soon(TcpStream::connect(address)).await.unwrap()));
+        }
+
+        let mut server = Server::serve(listener, limits);
+        for client in &mut crowd {
+            client.send(GET).await;
+        }
+        for _ in &crowd {
+            server.call().await.answer("hello");
+        }
+        for client in &mut crowd {
+            client.read_until("hello").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn stop_refuses_newcomers_and_ends_idle_and_silent_connections_at_once() {
+        let mut server = Server::start(patient());
+        let mut silent = server.connect().await;
+        let mut idle = server.idle_client().await;
+        let address = server.address;
+
+        server.stop.cancel();
+        assert_eq!(silent.closed().await.unwrap(), "");
+        assert_eq!(idle.closed().await.unwrap(), "");
+        server.ended().await;
+        assert!(soon(TcpStream::connect(address)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn stop_lets_a_running_response_finish() {
+        let mut server = Server::start(patient());
+        let (mut client, events) = server.reading_client(GET).await;
+
+        server.stop.cancel();
+        // Until it has heard of it.
+        while soon(TcpStream::connect(server.address)).await.is_ok() {}
+        events.send("last").await;
+        drop(events);
+        assert!(client.closed().await.unwrap().ends_with("last\r\n0\r\n\r\n"));
+        server.ended().await;
+    }
+
+    #[tokio::test]
+    async fn stop_cuts_what_outlives_its_deadline() {
+        let mut server = Server::start(Limits { close: SHORT, ..patient() });
+        let (mut http1, events1) = server.reading_client(GET).await;
+        let (mut http2, events2) = server.reading_client(GET_HTTP2).await;
+        let (mut http10, events10) = server.reading_client(GET_HTTP10).await;
+        let mut unanswered = server.connect().await;
+        unanswered.send(GET_HTTP2).await;
+        let mut call = server.call().await;
+
+        let stopped = Instant::now();
+        server.stop.cancel();
+        server.ended().await;
+        assert!(stopped.elapsed() >= SHORT);
+
+        for events in [events1, events2, events10] {
+            events.dropped().await;
+        }
+        call.dropped().await;
+        assert_eq!(http1.closed().await.unwrap(), "", "no last chunk, so no clean end");
+        http2.closed().await.unwrap();
+        let reset = http10.closed().await.unwrap_err();
+        assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset, "HTTP/1.0 has no other unclean end");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_dropped_leaves_no_connection() {
+        let mut server = Server::start(Limits { close: SHORT, ..patient() });
+        let mut idle = server.idle_client().await;
+        let (_client, events) = server.reading_client(GET).await;
+
+        server.task.abort();
+        assert_eq!(idle.closed().await.unwrap(), "");
+        events.dropped().await;
+    }
+
+    #[test]
+    fn accepting_pauses_unless_the_failure_was_of_one_connection() {
+        let error = io::Error::from_raw_os_error;
+        let [econnaborted, econnreset] = [103, 104].map(error);
+        assert!(is_of_one_connection(&econnaborted) && is_of_one_connection(&econnreset));
+        // ENFILE, EMFILE, ENOBUFS, ENOMEM
+        for exhausted in [23, 24, 105, 12].map(error) {
+            assert!(!is_of_one_connection(&exhausted), "{exhausted}");
+        }
+    }
+}

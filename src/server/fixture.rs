@@ -1,0 +1,199 @@
+//! A server whose every request the test answers by hand, and a client that speaks raw bytes.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::{Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Limits, bind, serve};
+
+/// A deadline that a test sets and waits for.
+pub const SHORT: Duration = Duration::from_millis(60);
+/// A deadline that must not be what ends a test.
+pub const LONG: Duration = Duration::from_mins(1);
+
+/// No deadline ends a connection, unless the test sets one.
+pub fn patient() -> Limits {
+    Limits { first_request: LONG, header: LONG, close: LONG, ..Limits::default() }
+}
+
+pub async fn soon<F: Future>(future: F) -> F::Output {
+    timeout(Duration::from_secs(5), future).await.expect("within five seconds")
+}
+
+pub fn listen(limits: &Limits) -> TcpListener {
+    bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), limits).unwrap()
+}
+
+pub struct Server {
+    pub address: SocketAddr,
+    pub stop: CancellationToken,
+    pub task: JoinHandle<()>,
+    calls: mpsc::Receiver<Call>,
+}
+
+impl Server {
+    pub fn start(limits: Limits) -> Self {
+        Self::serve(listen(&limits), limits)
+    }
+
+    pub fn serve(listener: TcpListener, limits: Limits) -> Self {
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let (called, calls) = mpsc::channel(1);
+        let service = tower::service_fn(move |request| {
+            let called = called.clone();
+            async move {
+                let (answer, answered) = oneshot::channel();
+                called.send(Call { request, answer }).await.expect("a test that takes calls");
+                match answered.await {
+                    Ok(response) => Ok::<_, Infallible>(response),
+                    Err(_) => pending().await,
+                }
+            }
+        });
+        let task = TaskTracker::new().spawn(serve(listener, service, limits, stop.clone()));
+        Self { address, stop, task, calls }
+    }
+
+    pub async fn connect(&self) -> Client {
+        Client(soon(TcpStream::connect(self.address)).await.unwrap())
+    }
+
+    pub async fn call(&mut self) -> Call {
+        soon(self.calls.recv()).await.unwrap()
+    }
+
+    /// A client that was answered once and whose connection is kept alive.
+    pub async fn idle_client(&mut self) -> Client {
+        let mut client = self.connect().await;
+        client.send(GET).await;
+        self.call().await.answer("hello");
+        client.read_until("0\r\n\r\n").await;
+        client
+    }
+
+    /// A client that reads a response which has not ended.
+    pub async fn reading_client(&mut self, request: impl AsRef<[u8]>) -> (Client, Events) {
+        let mut client = self.connect().await;
+        client.send(request).await;
+        let events = self.call().await.stream();
+        events.send("first").await;
+        client.read_until("first").await;
+        (client, events)
+    }
+
+    pub async fn ended(self) {
+        soon(self.task).await.unwrap();
+    }
+}
+
+/// A request that waits for its answer.
+pub struct Call {
+    pub request: Request<Incoming>,
+    answer: oneshot::Sender<Response<Chunks>>,
+}
+
+impl Call {
+    pub fn answer(self, text: &'static str) {
+        let (chunks, body) = mpsc::channel(1);
+        chunks.try_send(Ok(Bytes::from(text))).unwrap();
+        self.answer.send(Response::new(Chunks(body))).ok();
+    }
+
+    pub fn stream(self) -> Events {
+        let (chunks, body) = mpsc::channel(1);
+        self.answer.send(Response::new(Chunks(body))).ok();
+        Events(chunks)
+    }
+
+    /// Resolves when the server has dropped the handler.
+    pub async fn dropped(&mut self) {
+        soon(self.answer.closed()).await;
+    }
+}
+
+/// The test's end of a response body; dropping it ends the body well.
+pub struct Events(mpsc::Sender<io::Result<Bytes>>);
+
+impl Events {
+    pub async fn send(&self, text: &'static str) {
+        soon(self.0.send(Ok(Bytes::from(text)))).await.unwrap();
+    }
+
+    pub async fn break_off(self) {
+        soon(self.0.send(Err(io::Error::other("the log was lost")))).await.unwrap();
+    }
+
+    /// Resolves when the server has dropped the body.
+    pub async fn dropped(&self) {
+        soon(self.0.closed()).await;
+    }
+}
+
+pub struct Chunks(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(cx).map(|chunk| Some(chunk?.map(Frame::data)))
+    }
+}
+
+pub const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+pub const GET_HTTP10: &str = "GET / HTTP/1.0\r\n\r\n";
+
+/// The same over HTTP/2: preface, empty SETTINGS, and HEADERS that end stream 1 (RFC 9113 sections 3.4, 6.2).
+pub const GET_HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+    \0\0\0\x04\0\0\0\0\0\
+    \0\0\x0e\x01\x05\0\0\0\x01\x82\x86\x84\x41\x09localhost";
+
+/// The start of a HEADERS frame on stream 1 that begins with `:status: 200` (RFC 7541 appendix A, index 8).
+pub const OK_HTTP2: &[u8] = b"\x01\x04\0\0\0\x01\x88";
+
+/// `RST_STREAM` on stream 1 with the code CANCEL.
+pub const RESET_HTTP2: &[u8] = b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
+
+pub struct Client(pub TcpStream);
+
+impl Client {
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        soon(self.0.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// Everything up to and including `end`, and what came in the same packet.
+    pub async fn read_until(&mut self, end: impl AsRef<[u8]>) -> Vec<u8> {
+        let mut read = Vec::new();
+        while !contains(&read, end.as_ref()) {
+            let count = soon(self.0.read_buf(&mut read)).await.unwrap();
+            assert_ne!(count, 0, "closed after {:?}", String::from_utf8_lossy(&read));
+        }
+        read
+    }
+
+    /// The rest, once the server has closed the connection, or the error by which it was reset.
+    pub async fn closed(&mut self) -> io::Result<String> {
+        let mut rest = Vec::new();
+        soon(self.0.read_to_end(&mut rest)).await?;
+        Ok(String::from_utf8_lossy(&rest).into_owned())
+    }
+}
+
+pub fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}

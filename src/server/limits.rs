@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+/// What one client may take from the listener before it is closed or refused. Sizes are in bytes.
+///
+/// The lifetime of a response is not limited: an open event stream survives every deadline here but `close`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// From accepting a connection to its first whole request head. Default 10 s. Covers a connection that says
+    /// nothing and one that stops inside the HTTP/2 preface, neither of which hyper's own deadlines see.
+    pub first_request: Duration,
+    /// For each HTTP/1.1 request head, and so also how long a kept-alive connection may idle. Default 10 s.
+    pub header: Duration,
+    /// How long sent bytes may stay unacknowledged, or the peer's window closed, before the kernel ends the
+    /// connection (`TCP_USER_TIMEOUT`, RFC 5482). Default 30 s. Linux only.
+    pub unacknowledged: Duration,
+    /// An HTTP/2 connection is pinged this often. Default 20 s.
+    pub ping_interval: Duration,
+    /// A ping must be answered within this, or the connection is closed. Default 10 s.
+    pub ping_timeout: Duration,
+    /// What is left of a response when the server stops. Default 5 s.
+    pub close: Duration,
+    /// Kept for a client that does not read: per connection in the kernel (`SO_SNDBUF`, which Linux doubles), and
+    /// per HTTP/2 stream. Default 64 KiB.
+    pub send_buffer: u32,
+    /// The HTTP/1.1 buffers, one for reading and one for writing: a longer request head is answered 431.
+    /// Default 32 KiB, at least 8 KiB.
+    pub buffer: usize,
+    /// All headers of one HTTP/2 request (`SETTINGS_MAX_HEADER_LIST_SIZE`). Default 16 KiB.
+    pub header_list: u32,
+    /// Open requests on one HTTP/2 connection (`SETTINGS_MAX_CONCURRENT_STREAMS`). Default 100.
+    pub concurrent_streams: u32,
+    /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`. Default 4096: with a
+    /// short queue a crowd that returns at once waits out whole seconds of SYN retries.
+    pub backlog: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            first_request: Duration::from_secs(10),
+            header: Duration::from_secs(10),
+            unacknowledged: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
+            close: Duration::from_secs(5),
+            send_buffer: 64 * 1024,
+            buffer: 32 * 1024,
+            header_list: 16 * 1024,
+            concurrent_streams: 100,
+            backlog: 4096,
+        }
+    }
+}

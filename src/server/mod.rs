@@ -1,0 +1,25 @@
+//! The listener: accepts connections and speaks HTTP on them.
+//!
+//! It serves any tower service, such as an axum `Router`, and knows no route. It exists because the stock
+//! accept loop leaves open whoever connects and says nothing, sends half a header or stops reading:
+//!
+//! ```text
+//! accept.rs       bind, serve: the loop, what it does when descriptors run out, how it stops
+//! connection.rs   one connection: HTTP/1.1 or cleartext HTTP/2, its deadlines, its end
+//! limits.rs       what one client may take: time, memory, streams
+//! socket.rs       an accepted socket that can be reset instead of closed
+//! ```
+//!
+//! Deliberately absent: a time limit on request bodies and on responses, which only the service can judge, and
+//! HTTP/1.1 upgrades. A client that closes its sending half is taken to have left.
+
+mod accept;
+mod connection;
+#[cfg(test)]
+mod fixture;
+mod limits;
+mod socket;
+
+pub use accept::{bind, serve};
+pub use connection::Peer;
+pub use limits::Limits;

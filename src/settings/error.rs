@@ -1,0 +1,54 @@
+//! Why settings are refused.
+
+use std::{io, net::SocketAddr};
+
+/// One sentence that says what is wrong and what to do. It never holds a value, for any value may be a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("cannot read the settings file {path} ({source}): create it, or name another one with --config")]
+    Unreadable { path: String, source: io::Error },
+
+    #[error("{path} is not valid TOML: mend line {line} ({problem})")]
+    Syntax { path: String, line: usize, problem: String },
+
+    #[error("unknown setting `{setting}` in {origin}: did you mean `{nearest}`?")]
+    Unknown { setting: String, origin: String, nearest: String },
+
+    #[error("`{setting}` in {origin} must be {expected}")]
+    Wrong { setting: String, origin: String, expected: &'static str },
+
+    #[error("`{setting}` is missing in {origin}: add it")]
+    Missing { setting: String, origin: String },
+
+    #[error("{setting} is empty: give it a value")]
+    Empty { setting: String },
+
+    #[error("`{variable}` cannot be set in the environment: write upstreams as [[upstreams]] in the settings file")]
+    NotInEnvironment { variable: String },
+
+    #[error(
+        "refusing to listen on {listen} without authentication: listen on a loopback address such as \
+         127.0.0.1:8080, or write auth.mode = \"none\" to let in everyone who can reach it"
+    )]
+    Exposed { listen: SocketAddr },
+
+    #[error("two upstreams are named `{name}`: rename one of them")]
+    DuplicateUpstream { name: String },
+
+    #[error("upstream `{upstream}` has no key: set the environment variable `{variable}`, or remove its api_key_env")]
+    NoKey { upstream: String, variable: String },
+
+    #[error(
+        "the key of upstream `{upstream}` cannot be sent as a header: \
+         set the environment variable `{variable}` to visible ASCII characters only"
+    )]
+    InvalidKey { upstream: String, variable: String },
+
+    #[error("upstream `{upstream}` has a header `{header}`, which is no name for an HTTP header: rename or remove it")]
+    HeaderName { upstream: String, header: String },
+
+    #[error(
+        "the header `{header}` of upstream `{upstream}` cannot be sent: use visible ASCII characters and spaces only"
+    )]
+    HeaderValue { upstream: String, header: String },
+}

@@ -1,0 +1,159 @@
+//! The settings by name.
+
+/// Every setting of this version. A test holds this list against [`super::Settings`].
+pub(super) const KEYS: &[Key] = &[
+    key("server.listen", "an IP address and port such as \"127.0.0.1:8080\""),
+    key("server.max_body", SIZE),
+    key("server.shutdown_grace", DURATION),
+    key("auth.mode", "\"none\""),
+    key("upstreams", "written as tables, each under its own [[upstreams]]"),
+    key("upstreams.name", TEXT),
+    key("upstreams.base_url", super::BaseUrl::EXPECTED),
+    key("upstreams.api_key_env", "the name of an environment variable, as text in quotes"),
+    key("upstreams.models", "a list of model names or patterns such as [\"gpt-*\"]"),
+    key("upstreams.headers", "a table of header names and texts such as { X-Team = \"search\" }"),
+    key("upstreams.connect_timeout", DURATION),
+    key("upstreams.first_token_timeout", DURATION),
+    key("upstreams.idle_timeout", DURATION),
+    key("models.default", TEXT),
+    key("generation.on_disconnect", "\"cancel\" or \"continue\""),
+    key("generation.retention", DURATION),
+    key("generation.max_duration", DURATION),
+    key("generation.max_bytes", SIZE),
+    key("generation.heartbeat", DURATION),
+    key("event_log.memory.max_bytes", SIZE),
+    key("telemetry.log_format", "\"pretty\" or \"json\""),
+];
+
+const DURATION: &str = "a duration from \"1ms\" to \"365d\" such as \"15s\"";
+const SIZE: &str = "a size above zero such as \"4MiB\"";
+const TEXT: &str = "text in quotes";
+
+/// One setting.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// Its dotted name; `upstreams.` stands for any of them.
+    pub(super) name: &'static str,
+    /// What it must be, to follow "must be".
+    pub(super) expected: &'static str,
+}
+
+const fn key(name: &'static str, expected: &'static str) -> Key {
+    Key { name, expected }
+}
+
+impl Key {
+    /// The setting of this dotted name.
+    pub(super) fn named(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// Whether it is the list of upstreams or a field of one, and so not for the environment.
+    pub(super) fn is_of_upstreams(&self) -> bool {
+        self.name.starts_with("upstreams")
+    }
+
+    /// The environment variable that sets it.
+    pub(super) fn variable(&self) -> String {
+        format!("TOKENRILL_{}", self.name.to_ascii_uppercase().replace('.', "__"))
+    }
+
+    /// The setting that was probably meant by an unknown name.
+    pub(super) fn nearest(unknown: &str) -> &'static str {
+        KEYS.iter().min_by_key(|key| key.distance(unknown)).map_or("", |key| key.name)
+    }
+
+    /// The variable that was probably meant by one that stands for an unknown name.
+    pub(super) fn nearest_variable(unknown: &str) -> String {
+        let settable = KEYS.iter().filter(|key| !key.is_of_upstreams());
+        settable.min_by_key(|key| key.distance(unknown)).map(Self::variable).unwrap_or_default()
+    }
+
+    /// How far each word of `unknown` is from the closest of this name's, and the whole from the whole:
+    /// the words alone forgive a section left out, the whole a word split or misspelt.
+    fn distance(&self, unknown: &str) -> usize {
+        const WORD_ENDS: [char; 2] = ['.', '_'];
+        let distance = strsim::damerau_levenshtein;
+        let closest = |word| self.name.split(WORD_ENDS).map(|known| distance(word, known)).min().unwrap_or_default();
+        unknown.split(WORD_ENDS).map(closest).sum::<usize>() + distance(unknown, self.name)
+    }
+}
+
+/// Whether settings live under this name.
+pub(super) fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use toml::Value;
+
+    use super::*;
+    use crate::settings::{Auth, AuthMode, Models, Secret, Settings, Upstream};
+
+    /// Every setting present, also those that are absent by default.
+    fn complete() -> Settings {
+        let mut upstream = Upstream::new("local", "http://localhost".parse().unwrap());
+        upstream.api_key_env = Some("LOCAL_KEY".into());
+        upstream.headers.insert("X-Team".into(), Secret::from("search"));
+        Settings {
+            auth: Auth { mode: Some(AuthMode::None) },
+            models: Models { default: Some("demo".into()) },
+            upstreams: vec![upstream],
+            ..Settings::default()
+        }
+    }
+
+    fn collect(prefix: &str, value: &Value, names: &mut BTreeSet<String>) {
+        match value {
+            Value::Table(table) if prefix != "upstreams.headers" => {
+                for (name, value) in table {
+                    let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                    collect(&name, value, names);
+                }
+            }
+            Value::Array(upstreams) if prefix == "upstreams" => {
+                names.insert(prefix.into());
+                for upstream in upstreams {
+                    collect(prefix, upstream, names);
+                }
+            }
+            _ => drop(names.insert(prefix.into())),
+        }
+    }
+
+    #[test]
+    fn the_list_and_the_settings_are_the_same() {
+        let mut names = BTreeSet::new();
+        collect("", &Value::try_from(complete()).unwrap(), &mut names);
+        assert_eq!(KEYS.iter().map(|key| key.name.to_owned()).collect::<BTreeSet<_>>(), names);
+    }
+
+    #[test]
+    fn the_nearest_setting_is_the_one_that_was_meant() {
+        for (unknown, meant) in [
+            ("server.lisen", "server.listen"),
+            ("listen", "server.listen"),
+            ("servr.listen", "server.listen"),
+            ("server_listen", "server.listen"),
+            ("event_log.max_bytes", "event_log.memory.max_bytes"),
+            ("generation.heart_beat", "generation.heartbeat"),
+            ("upstream", "upstreams"),
+            ("upstream.base_url", "upstreams.base_url"),
+            ("upstreams.url", "upstreams.base_url"),
+            ("upstreams.api_key", "upstreams.api_key_env"),
+            ("server.max_bytes", "server.max_body"),
+            ("telemetry.format", "telemetry.log_format"),
+        ] {
+            assert_eq!(Key::nearest(unknown), meant, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_variable_has_two_underscores_between_levels() {
+        let key = Key::named("event_log.memory.max_bytes").unwrap();
+        assert_eq!(key.variable(), "TOKENRILL_EVENT_LOG__MEMORY__MAX_BYTES");
+    }
+}

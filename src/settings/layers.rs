@@ -1,0 +1,491 @@
+//! Where settings come from, the later over the earlier: defaults, file, environment, flags.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use toml::{Table, Value};
+
+use super::{
+    FileSource, Settings, SettingsError, Upstream,
+    file::SettingsFile,
+    keys::{Key, is_section},
+};
+
+/// Everything [`load`] reads. The environment is handed in, so that loading depends on nothing else
+/// in the process. Without `Debug`: an environment is full of secrets.
+pub struct Sources {
+    pub file: FileSource,
+    /// All of it: the settings, and the keys that upstreams name. Collect it from `std::env::vars_os`
+    /// and leave out what is not Unicode: `std::env::vars` panics on that.
+    pub environment: BTreeMap<String, String>,
+    /// The flag `--listen`.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Reads and checks the settings.
+///
+/// The variable `TOKENRILL_SERVER__LISTEN` sets `server.listen`: two underscores between levels, in
+/// any case after the prefix. Its value is read as TOML or, where that gives no value of the wanted
+/// type, as plain text. `OPENAI_API_KEY` and `OPENAI_BASE_URL`, either or both, add an upstream
+/// `openai` unless the file has one.
+///
+/// Whatever is not known is refused, and so is every `TOKENRILL_` variable that is not a setting: a
+/// setting that is silently ignored is worse than none.
+pub fn load(sources: Sources) -> Result<Settings, SettingsError> {
+    let Sources { file, environment, listen } = sources;
+    layer(file.read()?.as_ref(), &environment, listen)
+}
+
+fn layer(
+    file: Option<&SettingsFile>,
+    environment: &BTreeMap<String, String>,
+    listen: Option<SocketAddr>,
+) -> Result<Settings, SettingsError> {
+    let mut layers = Layers::default();
+    if let Some(file) = file {
+        layers.add_table("", file.parse()?, &file.path)?;
+    }
+    layers.add_environment(environment)?;
+
+    let mut settings = layers.settings;
+    settings.server.listen = listen.unwrap_or(settings.server.listen);
+    if settings.upstreams.iter().all(|upstream| upstream.name != "openai") {
+        settings.upstreams.extend(Upstream::openai(environment)?);
+    }
+    settings.validate()?;
+    for upstream in &settings.upstreams {
+        upstream.api_key(environment)?;
+    }
+    Ok(settings)
+}
+
+/// The layers so far. They are read as settings after each addition, so an error knows which one it was.
+#[derive(Default)]
+struct Layers {
+    written: Table,
+    settings: Settings,
+}
+
+/// The value is not of the setting's type. What serde says about it is dropped, for it quotes the value.
+struct NotAccepted;
+
+impl Layers {
+    /// Adds a part of the settings file; `section` is its dotted name, empty for the whole.
+    fn add_table(&mut self, section: &str, table: Table, file: &str) -> Result<(), SettingsError> {
+        for (name, value) in table {
+            let name = if section.is_empty() { name } else { format!("{section}.{name}") };
+            // A field of an upstream is none at this level, however its name is quoted.
+            let key = Key::named(&name).filter(|key| key.name == UPSTREAMS || !key.is_of_upstreams());
+            match (key, value) {
+                (Some(key), value) => {
+                    if key.name == UPSTREAMS {
+                        check_upstreams(&value, file)?;
+                    }
+                    self.set(key, value).map_err(|NotAccepted| wrong(&name, file, key.expected))?;
+                }
+                // An unknown section is entered too: what it holds tells best what was meant.
+                (None, Value::Table(inner)) if is_section(&name) || !inner.is_empty() => {
+                    self.add_table(&name, inner, file)?;
+                }
+                (None, _) if is_section(&name) => return Err(wrong(&name, file, "a table")),
+                (None, _) => return Err(unknown(&name, file)),
+            }
+        }
+        Ok(())
+    }
+
+    fn add_environment(&mut self, environment: &BTreeMap<String, String>) -> Result<(), SettingsError> {
+        for (variable, text) in environment {
+            let Some(name) = variable.strip_prefix("TOKENRILL_") else { continue };
+            let name = name.to_ascii_lowercase().replace("__", ".");
+            if name.split('.').next() == Some(UPSTREAMS) {
+                return Err(SettingsError::NotInEnvironment { variable: variable.clone() });
+            }
+            let Some(key) = Key::named(&name) else { return Err(unknown_variable(variable, &name)) };
+            text.parse()
+                .map_err(|_| NotAccepted)
+                .and_then(|value| self.set(key, value))
+                .or_else(|NotAccepted| self.set(key, Value::String(text.clone())))
+                .map_err(|NotAccepted| wrong(variable, ENVIRONMENT, key.expected))?;
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &Key, value: Value) -> Result<(), NotAccepted> {
+        let mut written = self.written.clone();
+        insert(&mut written, key.name, value);
+        self.settings = written.clone().try_into().map_err(|_| NotAccepted)?;
+        self.written = written;
+        Ok(())
+    }
+}
+
+/// Writes a value under its dotted name.
+fn insert(table: &mut Table, name: &str, value: Value) {
+    let Some((section, rest)) = name.split_once('.') else {
+        table.insert(name.into(), value);
+        return;
+    };
+    if let Value::Table(inner) = table.entry(section).or_insert_with(|| Table::new().into()) {
+        insert(inner, rest, value);
+    }
+}
+
+/// Names the upstream and the field that is unknown, wrong or missing: reading the list as a whole cannot.
+fn check_upstreams(upstreams: &Value, file: &str) -> Result<(), SettingsError> {
+    let tables = upstreams.as_array().into_iter().flatten().filter_map(Value::as_table);
+    for (number, table) in (1..).zip(tables) {
+        let origin = format!("upstream {number} of {file}");
+        for (field, value) in table {
+            let name = format!("upstreams.{field}");
+            let key = Key::named(&name).ok_or_else(|| unknown(&name, &origin))?;
+            if !upstream_accepts(field, value) {
+                return Err(wrong(&name, &origin, key.expected));
+            }
+        }
+        if let Some(field) = ["name", "base_url"].into_iter().find(|field| !table.contains_key(*field)) {
+            return Err(SettingsError::Missing { setting: format!("upstreams.{field}"), origin });
+        }
+    }
+    Ok(())
+}
+
+/// Whether this field can hold this value, in an upstream that has all it needs.
+fn upstream_accepts(field: &str, value: &Value) -> bool {
+    let mut upstream = Table::new();
+    insert(&mut upstream, "name", "any".into());
+    insert(&mut upstream, "base_url", "http://localhost".into());
+    insert(&mut upstream, field, value.clone());
+    upstream.try_into::<Upstream>().is_ok()
+}
+
+const ENVIRONMENT: &str = "the environment";
+const UPSTREAMS: &str = "upstreams";
+
+fn wrong(setting: &str, origin: &str, expected: &'static str) -> SettingsError {
+    SettingsError::Wrong { setting: setting.into(), origin: origin.into(), expected }
+}
+
+fn unknown(setting: &str, origin: &str) -> SettingsError {
+    let nearest = Key::nearest(setting).into();
+    SettingsError::Unknown { setting: setting.into(), origin: origin.into(), nearest }
+}
+
+fn unknown_variable(variable: &str, name: &str) -> SettingsError {
+    let nearest = Key::nearest_variable(name);
+    SettingsError::Unknown { setting: variable.into(), origin: ENVIRONMENT.into(), nearest }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::settings::{AuthMode, LogFormat, OnDisconnect, Secret, Size, keys::KEYS};
+
+    const EXAMPLE: &str = include_str!("../../tokenrill.example.toml");
+
+    fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+        variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    fn layered(file: &str, variables: &[(&str, &str)], listen: Option<&str>) -> Result<Settings, String> {
+        let file = SettingsFile { path: "tokenrill.toml".into(), text: file.into() };
+        let listen = listen.map(|address| address.parse().unwrap());
+        layer(Some(&file), &environment(variables), listen).map_err(|error| error.to_string())
+    }
+
+    fn from_file(file: &str) -> Result<Settings, String> {
+        layered(file, &[], None)
+    }
+
+    fn from_environment(variable: &str, value: &str) -> Result<Settings, String> {
+        layered("", &[(variable, value)], None)
+    }
+
+    /// One upstream with this one line besides what is required.
+    fn with_upstream_line(line: &str) -> Result<Settings, String> {
+        from_file(&format!("[[upstreams]]\nname = \"local\"\nbase_url = \"http://localhost:8000/v1\"\n{line}"))
+    }
+
+    /// The example with its commented-out settings in force: a `#` without a space hides one, a `# ` begins prose.
+    fn uncommented_example() -> String {
+        let setting = |line: &'static str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
+        EXAMPLE.lines().map(setting).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn without_any_source_the_defaults_hold() {
+        assert_eq!(layer(None, &BTreeMap::new(), None).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn each_layer_overrides_the_one_below() {
+        let file = "[server]\nlisten = \"127.0.0.1:1\"\nmax_body = \"1MiB\"";
+        let variables = [("TOKENRILL_SERVER__LISTEN", "127.0.0.1:2")];
+        let port = |settings: Result<Settings, String>| settings.unwrap().server.listen.port();
+        assert_eq!(port(layered("", &[], None)), 8080);
+        assert_eq!(port(layered(file, &[], None)), 1);
+        assert_eq!(port(layered(file, &variables, None)), 2);
+        assert_eq!(port(layered(file, &variables, Some("127.0.0.1:3"))), 3);
+
+        let settings = layered(file, &variables, Some("127.0.0.1:3")).unwrap();
+        assert_eq!(settings.server.max_body, Size::mib(1), "what a layer leaves out shows through");
+        assert_eq!(settings.server.shutdown_grace, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn the_environment_sets_any_level_in_any_case() {
+        let settings = layered(
+            "",
+            &[
+                ("TOKENRILL_EVENT_LOG__MEMORY__MAX_BYTES", "64MiB"),
+                ("TOKENRILL_generation__On_Disconnect", "continue"),
+                ("TOKENRILL_TELEMETRY__LOG_FORMAT", "\"json\""),
+                ("TOKENRILL_MODELS__DEFAULT", "4"),
+                ("TOKENRILL_AUTH__MODE", "none"),
+                ("TOKENRILL_GENERATION__HEARTBEAT", "1s"),
+                ("PATH", "/bin"),
+            ],
+            None,
+        )
+        .unwrap();
+        assert_eq!(settings.event_log.memory.max_bytes, Size::mib(64));
+        assert_eq!(settings.generation.on_disconnect, OnDisconnect::Continue);
+        assert_eq!(settings.telemetry.log_format, LogFormat::Json, "a value in TOML's quotes");
+        assert_eq!(settings.models.default.as_deref(), Some("4"), "text, though it reads as a number");
+        assert_eq!(settings.auth.mode, Some(AuthMode::None));
+        assert_eq!(settings.generation.heartbeat, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn the_file_is_read_from_its_path() {
+        let path = std::env::temp_dir().join(format!("tokenrill-settings-{}.toml", std::process::id()));
+        std::fs::write(&path, "[models]\ndefault = \"demo\"\n").unwrap();
+        let file = FileSource::Explicit(path.clone());
+        let settings = load(Sources { file, environment: BTreeMap::new(), listen: None });
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(settings.unwrap().models.default.as_deref(), Some("demo"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_one() {
+        for (file, unknown, nearest) in [
+            ("[server]\nlisen = \"127.0.0.1:1\"", "server.lisen", "server.listen"),
+            ("listen = \"127.0.0.1:1\"", "listen", "server.listen"),
+            ("[servr]\nlisten = \"127.0.0.1:1\"", "servr.listen", "server.listen"),
+            ("[event_log.memory]\nmax_byte = \"1MiB\"", "event_log.memory.max_byte", "event_log.memory.max_bytes"),
+            ("[[upstream]]\nname = \"local\"", "upstream", "upstreams"),
+        ] {
+            let expected = format!("unknown setting `{unknown}` in tokenrill.toml: did you mean `{nearest}`?");
+            assert_eq!(from_file(file).unwrap_err(), expected);
+        }
+        assert!(from_file("\"upstreams.name\" = \"local\"").unwrap_err().starts_with("unknown setting"));
+        assert!(from_file("[telemtry]").unwrap_err().starts_with("unknown setting `telemtry` in tokenrill.toml"));
+        assert_eq!(
+            with_upstream_line("url = \"http://localhost\"").unwrap_err(),
+            "unknown setting `upstreams.url` in upstream 1 of tokenrill.toml: did you mean `upstreams.base_url`?"
+        );
+    }
+
+    #[test]
+    fn an_unknown_variable_is_refused_with_the_nearest_one() {
+        for (unknown, nearest) in [
+            ("TOKENRILL_SERVER__LISEN", "TOKENRILL_SERVER__LISTEN"),
+            ("TOKENRILL_SERVER_LISTEN", "TOKENRILL_SERVER__LISTEN"),
+            ("TOKENRILL_LISTEN", "TOKENRILL_SERVER__LISTEN"),
+            ("TOKENRILL_EVENT_LOG__MAX_BYTES", "TOKENRILL_EVENT_LOG__MEMORY__MAX_BYTES"),
+        ] {
+            let expected = format!("unknown setting `{unknown}` in the environment: did you mean `{nearest}`?");
+            assert_eq!(from_environment(unknown, "x").unwrap_err(), expected);
+        }
+        assert!(from_environment("TOKENRILL_", "x").unwrap_err().starts_with("unknown setting `TOKENRILL_`"));
+    }
+
+    #[test]
+    fn upstreams_cannot_be_set_by_the_environment() {
+        let way_out = "write upstreams as [[upstreams]] in the settings file";
+        for variable in ["TOKENRILL_UPSTREAMS", "TOKENRILL_UPSTREAMS__0__NAME", "TOKENRILL_UPSTREAMS__NAME"] {
+            let expected = format!("`{variable}` cannot be set in the environment: {way_out}");
+            assert_eq!(from_environment(variable, "[]").unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_what_was_expected() {
+        let duration = "a duration from \"1ms\" to \"365d\" such as \"15s\"";
+        for (section, line, expected) in [
+            ("server", "listen = 8080", "an IP address and port such as \"127.0.0.1:8080\""),
+            ("server", "listen = \"localhost\"", "an IP address and port such as \"127.0.0.1:8080\""),
+            ("server", "max_body = 4096", "a size above zero such as \"4MiB\""),
+            ("server", "shutdown_grace = \"0s\"", duration),
+            ("auth", "mode = \"off\"", "\"none\""),
+            ("models", "default = 4", "text in quotes"),
+            ("generation", "on_disconnect = \"stop\"", "\"cancel\" or \"continue\""),
+            ("generation", "retention = \"0s\"", duration),
+            ("generation", "max_duration = \"-10m\"", duration),
+            ("generation", "max_bytes = \"0\"", "a size above zero such as \"4MiB\""),
+            ("generation", "heartbeat = 15", duration),
+            ("event_log.memory", "max_bytes = \"lots\"", "a size above zero such as \"4MiB\""),
+            ("event_log", "memory = \"256MiB\"", "a table"),
+            ("telemetry", "log_format = true", "\"pretty\" or \"json\""),
+        ] {
+            let name = format!("{section}.{}", line.split(' ').next().unwrap());
+            let refusal = from_file(&format!("[{section}]\n{line}")).unwrap_err();
+            assert_eq!(refusal, format!("`{name}` in tokenrill.toml must be {expected}"));
+        }
+    }
+
+    #[test]
+    fn a_wrong_variable_is_refused_by_its_own_name() {
+        for value in ["", "0s", "15", "-1s", "soon"] {
+            assert_eq!(
+                from_environment("TOKENRILL_GENERATION__HEARTBEAT", value).unwrap_err(),
+                "`TOKENRILL_GENERATION__HEARTBEAT` in the environment must be \
+                 a duration from \"1ms\" to \"365d\" such as \"15s\""
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_field_of_an_upstream_is_refused_by_name() {
+        for (line, field) in [
+            ("api_key_env = 1", "api_key_env"),
+            ("models = \"*\"", "models"),
+            ("headers = \"hunter2\"", "headers"),
+            ("headers = { X-Api-Key = 1 }", "headers"),
+            ("connect_timeout = \"0s\"", "connect_timeout"),
+            ("first_token_timeout = \"0s\"", "first_token_timeout"),
+            ("idle_timeout = 60", "idle_timeout"),
+        ] {
+            let refusal = with_upstream_line(line).unwrap_err();
+            let expected = format!("`upstreams.{field}` in upstream 1 of tokenrill.toml must be ");
+            assert!(refusal.starts_with(&expected), "{refusal}");
+        }
+        for upstreams in ["upstreams = 1", "upstreams = [1]", "[upstreams]\nname = \"local\""] {
+            assert_eq!(
+                from_file(upstreams).unwrap_err(),
+                "`upstreams` in tokenrill.toml must be written as tables, each under its own [[upstreams]]"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_field_of_an_upstream_is_refused_by_name() {
+        let second = "\n[[upstreams]]\nname = \"other\"";
+        assert_eq!(
+            with_upstream_line(second).unwrap_err(),
+            "`upstreams.base_url` is missing in upstream 2 of tokenrill.toml: add it"
+        );
+        assert_eq!(
+            from_file("[[upstreams]]\nbase_url = \"http://localhost\"").unwrap_err(),
+            "`upstreams.name` is missing in upstream 1 of tokenrill.toml: add it"
+        );
+    }
+
+    #[test]
+    fn an_upstream_without_its_key_is_refused() {
+        let refusal = with_upstream_line("api_key_env = \"LOCAL_KEY\"").unwrap_err();
+        assert!(
+            refusal.starts_with("upstream `local` has no key: set the environment variable `LOCAL_KEY`"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn settings_that_contradict_one_another_are_refused() {
+        let refusal = from_file("[server]\nlisten = \"0.0.0.0:8080\"").unwrap_err();
+        assert!(refusal.starts_with("refusing to listen on 0.0.0.0:8080 without authentication: "), "{refusal}");
+        assert!(layered("", &[], Some("0.0.0.0:8080")).is_err(), "by the flag as well");
+        assert!(layered("[auth]\nmode = \"none\"", &[], Some("0.0.0.0:8080")).is_ok());
+    }
+
+    #[test]
+    fn openai_variables_add_an_upstream() {
+        let openai = |variables: &[_]| layered("", variables, None).unwrap().upstreams;
+        let [keyed] = openai(&[("OPENAI_API_KEY", "sk-hunter2")]).try_into().unwrap();
+        assert_eq!((keyed.name.as_str(), keyed.base_url.as_str()), ("openai", "https://api.openai.com/v1"));
+        assert_eq!((keyed.api_key_env.as_deref(), keyed.models), (Some("OPENAI_API_KEY"), vec!["*".to_owned()]));
+
+        let [keyless] = openai(&[("OPENAI_BASE_URL", "http://localhost:8000/v1/")]).try_into().unwrap();
+        assert_eq!((keyless.base_url.as_str(), keyless.api_key_env), ("http://localhost:8000/v1", None));
+
+        assert_eq!(openai(&[("OPENAI_API_KEY", ""), ("OPENAI_BASE_URL", " ")]), []);
+        assert!(
+            from_environment("OPENAI_BASE_URL", "nowhere").unwrap_err().starts_with("`OPENAI_BASE_URL` in the environ")
+        );
+    }
+
+    #[test]
+    fn a_written_upstream_named_openai_stands() {
+        let file = "[[upstreams]]\nname = \"openai\"\nbase_url = \"http://localhost:1/v1\"";
+        let settings =
+            layered(file, &[("OPENAI_API_KEY", "sk-hunter2"), ("OPENAI_BASE_URL", "nowhere")], None).unwrap();
+        assert_eq!(settings.upstreams.len(), 1);
+        assert_eq!(settings.upstreams.first().unwrap().base_url.as_str(), "http://localhost:1/v1");
+    }
+
+    #[test]
+    fn the_effective_settings_load_as_the_same_settings() {
+        let variables = [("OPENAI_API_KEY", "sk-hunter2"), ("LOCAL_KEY", "hunter2")];
+        for file in ["", "[server]\nmax_body = \"1500B\"\n[[upstreams]]\nname = \"a\"\nbase_url = \"http://a\""] {
+            let settings = layered(file, &variables, Some("127.0.0.1:3")).unwrap();
+            assert!(!settings.effective().contains("hunter2"));
+            assert_eq!(layered(&settings.effective(), &variables, None).unwrap(), settings, "{}", settings.effective());
+        }
+    }
+
+    #[test]
+    fn no_secret_is_in_a_refusal_or_in_what_is_printed() {
+        let key = [("LOCAL_KEY", "hunter2 with spaces")];
+        for line in [
+            "headers = \"hunter2\"",
+            "headers = { X-Api-Key = [\"hunter2\"] }",
+            "headers = { \"X Api Key\" = \"hunter2\" }",
+            "headers = { X-Api-Key = \"hunter2\\r\\n\" }",
+            "headers = { X-Api-Key = hunter2 }",
+            "api_key_env = \"LOCAL_KEY\"",
+            "base_url = \"http://user:hunter2@localhost\"",
+        ] {
+            let required = "[[upstreams]]\nname = \"local\"\n";
+            let base_url = if line.starts_with("base_url") { "" } else { "base_url = \"http://localhost\"\n" };
+            let file = SettingsFile { path: "tokenrill.toml".into(), text: format!("{required}{base_url}{line}") };
+            let refusal = layer(Some(&file), &environment(&key), None).unwrap_err();
+            assert!(!format!("{refusal} {refusal:?}").contains("hunter2"), "{refusal:?}");
+        }
+        let settings = with_upstream_line("headers = { X-Api-Key = \"hunter2\" }").unwrap();
+        assert_eq!(settings.upstreams.first().unwrap().headers.get("X-Api-Key"), Some(&Secret::from("hunter2")));
+        assert!(!format!("{settings:?} {}", settings.effective()).contains("hunter2"));
+    }
+
+    #[test]
+    fn the_example_writes_out_the_defaults() {
+        assert_eq!(from_file(EXAMPLE), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn the_example_names_every_setting_and_its_variable() {
+        for key in KEYS.iter().filter(|key| key.name != "upstreams") {
+            let (_, name) = key.name.rsplit_once('.').unwrap();
+            assert!(EXAMPLE.contains(&format!("{name} = ")), "{} is not written", key.name);
+            assert!(key.is_of_upstreams() || EXAMPLE.contains(&key.variable()), "{} is not named", key.variable());
+        }
+    }
+
+    #[test]
+    fn the_commented_examples_load_when_uncommented() {
+        let settings = layered(&uncommented_example(), &[("OPENAI_API_KEY", "sk-hunter2")], None).unwrap();
+        let urls: Vec<_> =
+            settings.upstreams.iter().map(|upstream| (upstream.name.as_str(), upstream.base_url.as_str())).collect();
+        assert_eq!(
+            urls,
+            [
+                ("openai", "https://api.openai.com/v1"),
+                ("ollama", "http://127.0.0.1:11434/v1"),
+                ("vllm", "http://127.0.0.1:8000/v1"),
+            ]
+        );
+        // Nothing but these and the two that are absent by default differs from the defaults.
+        let Settings { auth, upstreams, models, .. } = settings.clone();
+        assert_eq!(settings, Settings { auth, upstreams, models, ..Settings::default() });
+    }
+}

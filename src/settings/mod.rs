@@ -1,0 +1,288 @@
+//! The settings: what an operator may decide, with defaults that serve on loopback at once.
+//!
+//! [`load`] layers them: defaults, then the settings file, then the environment, then flags. What
+//! is unknown, of the wrong type or unsafe is refused with one sentence that says what to do.
+//! Secrets do not live here: the file holds the names of the variables that hold them.
+
+mod error;
+mod file;
+mod keys;
+mod layers;
+mod secret;
+mod units;
+mod upstream;
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::SettingsError;
+pub use file::FileSource;
+pub use layers::{Sources, load};
+pub use secret::Secret;
+pub use units::Size;
+pub use upstream::{BaseUrl, Upstream};
+
+/// Everything an operator may decide. A settings file may leave out any of it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Settings {
+    pub server: Server,
+    pub auth: Auth,
+    /// The model servers, in the order of the file. Default: none. Not settable by environment,
+    /// apart from `OPENAI_API_KEY` and `OPENAI_BASE_URL` (see [`load`]).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<Upstream>,
+    pub models: Models,
+    pub generation: Generation,
+    pub event_log: EventLog,
+    pub telemetry: Telemetry,
+}
+
+/// The listener.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Server {
+    /// The address to listen on; beyond loopback only with authentication, or with `auth.mode`
+    /// written out. Default: `127.0.0.1:8080`. Variable: `TOKENRILL_SERVER__LISTEN`.
+    pub listen: SocketAddr,
+    /// The longest request body, in bytes. Default: 4 MiB. Variable: `TOKENRILL_SERVER__MAX_BODY`.
+    pub max_body: Size,
+    /// How long live streams may go on after the signal to stop. Default: 30 s. Variable:
+    /// `TOKENRILL_SERVER__SHUTDOWN_GRACE`.
+    #[serde(with = "units::duration")]
+    pub shutdown_grace: Duration,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Auth {
+    /// Absent: every caller is let in, and the listener stays on loopback. Default: absent.
+    /// Variable: `TOKENRILL_AUTH__MODE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<AuthMode>,
+}
+
+/// How callers are authenticated, where that is written out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Not at all. Written out, it permits a listener beyond loopback.
+    None,
+}
+
+/// Which model answers.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Models {
+    /// The model of a request that names none. Default: absent. Variable: `TOKENRILL_MODELS__DEFAULT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+}
+
+/// The life of one generation.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Generation {
+    /// What happens when the last viewer has gone, unless the request says otherwise. Default:
+    /// `cancel`. Variable: `TOKENRILL_GENERATION__ON_DISCONNECT`.
+    pub on_disconnect: OnDisconnect,
+    /// How long a finished generation stays readable. Default: 10 min. Variable:
+    /// `TOKENRILL_GENERATION__RETENTION`.
+    #[serde(with = "units::duration")]
+    pub retention: Duration,
+    /// How long one may run. Default: 10 min. Variable: `TOKENRILL_GENERATION__MAX_DURATION`.
+    #[serde(with = "units::duration")]
+    pub max_duration: Duration,
+    /// How much one may say, in bytes. Default: 4 MiB. Variable: `TOKENRILL_GENERATION__MAX_BYTES`.
+    pub max_bytes: Size,
+    /// The longest silence on a viewer's stream. Default: 15 s. Variable: `TOKENRILL_GENERATION__HEARTBEAT`.
+    #[serde(with = "units::duration")]
+    pub heartbeat: Duration,
+}
+
+/// What becomes of a generation that nobody follows any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisconnect {
+    /// It ends, and the upstream connection is closed.
+    #[default]
+    Cancel,
+    /// It runs to its end.
+    Continue,
+}
+
+/// Where generations are kept.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct EventLog {
+    pub memory: MemoryLog,
+}
+
+/// The event log in memory.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct MemoryLog {
+    /// How much all generations together may hold, in bytes. Default: 256 MiB. Variable:
+    /// `TOKENRILL_EVENT_LOG__MEMORY__MAX_BYTES`.
+    pub max_bytes: Size,
+}
+
+/// What the program says about itself.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Telemetry {
+    /// The shape of a log line. Default: `pretty`. Variable: `TOKENRILL_TELEMETRY__LOG_FORMAT`.
+    pub log_format: LogFormat,
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// For collectors: one JSON object a line.
+    Json,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            max_body: Size::mib(4),
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        Self {
+            on_disconnect: OnDisconnect::default(),
+            retention: Duration::from_mins(10),
+            max_duration: Duration::from_mins(10),
+            max_bytes: Size::mib(4),
+            heartbeat: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Default for MemoryLog {
+    fn default() -> Self {
+        Self { max_bytes: Size::mib(256) }
+    }
+}
+
+impl Settings {
+    /// Refuses what no single key can be blamed for: a listener open to the network without
+    /// `auth.mode` written out, two upstreams of one name, an upstream that could never be used.
+    ///
+    /// The range of each duration and size is checked where it is read, so not here.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let Server { listen, .. } = self.server;
+        // Canonical, for `::ffff:127.0.0.1` is loopback too.
+        if !listen.ip().to_canonical().is_loopback() && self.auth.mode != Some(AuthMode::None) {
+            return Err(SettingsError::Exposed { listen });
+        }
+        if self.models.default.as_deref() == Some("") {
+            return Err(SettingsError::Empty { setting: "`models.default`".into() });
+        }
+        let mut names = BTreeSet::new();
+        for upstream in &self.upstreams {
+            upstream.validate()?;
+            if !names.insert(&upstream.name) {
+                return Err(SettingsError::DuplicateUpstream { name: upstream.name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// These settings as a settings file, with every default written out and secrets as `***`.
+    pub fn effective(&self) -> String {
+        // Cannot fail: every value here has a form in TOML. If that ever changes, say so in a comment line.
+        toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listening_on(listen: &str, mode: Option<AuthMode>) -> Result<(), String> {
+        let server = Server { listen: listen.parse().unwrap(), ..Server::default() };
+        let settings = Settings { server, auth: Auth { mode }, ..Settings::default() };
+        settings.validate().map_err(|error| error.to_string())
+    }
+
+    fn with_upstreams(upstreams: Vec<Upstream>) -> Settings {
+        Settings { upstreams, ..Settings::default() }
+    }
+
+    fn local() -> Upstream {
+        Upstream::new("local", "http://127.0.0.1:11434/v1".parse().unwrap())
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Settings::default().validate().map_err(|error| error.to_string()), Ok(()));
+    }
+
+    #[test]
+    fn loopback_needs_no_authentication() {
+        for address in ["127.0.0.1:8080", "127.8.8.8:1", "[::1]:8080", "[::ffff:127.0.0.1]:8080"] {
+            assert_eq!(listening_on(address, None), Ok(()), "{address}");
+        }
+    }
+
+    #[test]
+    fn beyond_loopback_both_ways_out_are_told() {
+        for address in ["0.0.0.0:8080", "[::]:8080", "192.168.0.7:80", "[::ffff:10.0.0.1]:8080"] {
+            let refusal = listening_on(address, None).unwrap_err();
+            assert!(
+                refusal.starts_with(&format!("refusing to listen on {address} without authentication: ")),
+                "{refusal}"
+            );
+            assert!(refusal.contains("127.0.0.1:8080") && refusal.contains("auth.mode = \"none\""), "{refusal}");
+            assert_eq!(listening_on(address, Some(AuthMode::None)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn two_upstreams_of_one_name_are_refused() {
+        let refusal = with_upstreams(vec![local(), local()]).validate().unwrap_err().to_string();
+        assert_eq!(refusal, "two upstreams are named `local`: rename one of them");
+    }
+
+    #[test]
+    fn an_empty_default_model_is_refused() {
+        let settings = Settings { models: Models { default: Some(String::new()) }, ..Settings::default() };
+        assert_eq!(settings.validate().unwrap_err().to_string(), "`models.default` is empty: give it a value");
+    }
+
+    #[test]
+    fn the_effective_settings_speak_in_units() {
+        let effective = Settings::default().effective();
+        for line in ["listen = \"127.0.0.1:8080\"", "heartbeat = \"15s\"", "max_body = \"4MiB\"", "[event_log.memory]"]
+        {
+            assert!(effective.contains(line), "{line} in {effective}");
+        }
+    }
+
+    #[test]
+    fn a_secret_header_is_masked_wherever_settings_are_printed() {
+        let mut upstream = local();
+        upstream.headers.insert("X-Api-Key".into(), Secret::from("hunter2"));
+        let settings = with_upstreams(vec![upstream]);
+        for printed in [settings.effective(), format!("{settings:?}"), format!("{settings:#?}")] {
+            assert!(printed.contains("X-Api-Key") && printed.contains("***"), "{printed}");
+            assert!(!printed.contains("hunter2"), "{printed}");
+        }
+    }
+}

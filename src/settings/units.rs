@@ -1,0 +1,148 @@
+//! Durations and sizes as people write them.
+
+use std::{fmt, str::FromStr};
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+/// A number of bytes, at least one. Written `"4MiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Size(usize);
+
+impl Size {
+    /// So many times 1,048,576 bytes.
+    pub const fn mib(count: usize) -> Self {
+        Self(count.saturating_mul(1 << 20))
+    }
+
+    /// The number of bytes.
+    pub const fn bytes(self) -> usize {
+        self.0
+    }
+}
+
+impl FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let size = text.parse::<ByteSize>().ok();
+        match size.and_then(|size| usize::try_from(size.as_u64()).ok()) {
+            None | Some(0) => Err("not a size above zero"),
+            Some(bytes) => Ok(Self(bytes)),
+        }
+    }
+}
+
+/// The largest unit that divides the size, so that what is printed is exactly what would be read.
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shift, unit) = match self.0.trailing_zeros() {
+            30.. => (30, "GiB"),
+            20.. => (20, "MiB"),
+            10.. => (10, "KiB"),
+            _ => (0, "B"),
+        };
+        write!(f, "{}{unit}", self.0 >> shift)
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = <Self as FromStr>::Err;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> Self {
+        size.to_string()
+    }
+}
+
+/// For `#[serde(with = ...)]`: a `Duration` written `"15s"`, `"10m"` or `"1h 30m"`.
+pub(super) mod duration {
+    use std::{ops::RangeInclusive, time::Duration};
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// From the timers' resolution, below which a period would be a busy loop, to what can be added
+    /// to any clock's now without overflow.
+    const RANGE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(365 * 24);
+
+    pub(in crate::settings) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
+        if RANGE.contains(&duration) { Ok(duration) } else { Err(D::Error::custom("out of range")) }
+    }
+
+    pub(in crate::settings) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*duration))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[derive(Deserialize, Serialize)]
+    struct Timed {
+        #[serde(with = "duration")]
+        after: Duration,
+    }
+
+    fn duration_of(text: &str) -> Option<Duration> {
+        toml::from_str::<Timed>(&format!("after = {text:?}")).ok().map(|timed| timed.after)
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        for (text, bytes) in
+            [("4MiB", 4 << 20), ("64 KiB", 64 << 10), ("1GiB", 1 << 30), ("1kB", 1000), ("1500B", 1500)]
+        {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused() {
+        for text in ["", "0", "0MiB", "-1MiB", "lots", "4 parsecs", "MiB"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_printed_size_reads_as_the_same_size() {
+        for (bytes, text) in [(4 << 20, "4MiB"), (1536 << 10, "1536KiB"), (1 << 30, "1GiB"), (1500, "1500B")] {
+            assert_eq!(Size(bytes).to_string(), text);
+            assert_eq!(text.parse(), Ok(Size(bytes)));
+        }
+    }
+
+    #[test]
+    fn durations_are_read_with_their_unit() {
+        for (text, duration) in [("15s", 15_000), ("10m", 600_000), ("1h 30m", 5_400_000), ("1ms", 1)] {
+            assert_eq!(duration_of(text), Some(Duration::from_millis(duration)), "{text}");
+        }
+    }
+
+    #[test]
+    fn zero_negative_endless_and_bare_durations_are_refused() {
+        for text in ["0s", "0", "-1s", "15", "", "999us", "366d", "9999999999999999y", "soon"] {
+            assert_eq!(duration_of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_printed_duration_reads_as_the_same_duration() {
+        for seconds in [15, 60, 90, 86_400, 31_536_000] {
+            let after = Duration::from_secs(seconds);
+            let printed = toml::to_string(&Timed { after }).unwrap();
+            assert_eq!(toml::from_str::<Timed>(&printed).unwrap().after, after, "{printed}");
+        }
+        assert_eq!(toml::to_string(&Timed { after: Duration::from_secs(15) }).unwrap(), "after = \"15s\"\n");
+    }
+}

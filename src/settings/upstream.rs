@@ -1,0 +1,273 @@
+//! One model server, and where its key is found.
+
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::{Secret, SettingsError, units};
+
+/// An OpenAI-compatible server, written `[[upstreams]]`. Only the settings file can hold one.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub struct Upstream {
+    /// What it is called in logs and settings; no two share a name. Required.
+    pub name: String,
+    /// Where its API begins. Required.
+    pub base_url: BaseUrl,
+    /// The environment variable that holds its key. Default: absent, for a server without keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// The models it serves, as patterns in which `*` stands for any characters. Default: `["*"]`.
+    #[serde(default = "every_model")]
+    pub models: Vec<String>,
+    /// Request headers to send besides our own. Their values may be secret. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Secret>,
+    /// How long a connection may take to be made. Default: 5 s.
+    #[serde(default = "connect_timeout", with = "units::duration")]
+    pub connect_timeout: Duration,
+    /// How long the model may think before its first token. Default: 120 s.
+    #[serde(default = "first_token_timeout", with = "units::duration")]
+    pub first_token_timeout: Duration,
+    /// How long it may be silent between two tokens. Default: 60 s.
+    #[serde(default = "idle_timeout", with = "units::duration")]
+    pub idle_timeout: Duration,
+}
+
+fn every_model() -> Vec<String> {
+    vec!["*".into()]
+}
+
+const fn connect_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+
+const fn first_token_timeout() -> Duration {
+    Duration::from_mins(2)
+}
+
+const fn idle_timeout() -> Duration {
+    Duration::from_mins(1)
+}
+
+impl Upstream {
+    /// A server without a key that serves every model, with the documented timeouts.
+    pub fn new(name: &str, base_url: BaseUrl) -> Self {
+        Self {
+            name: name.into(),
+            base_url,
+            api_key_env: None,
+            models: every_model(),
+            headers: BTreeMap::new(),
+            connect_timeout: connect_timeout(),
+            first_token_timeout: first_token_timeout(),
+            idle_timeout: idle_timeout(),
+        }
+    }
+
+    /// The upstream `openai` that `OPENAI_API_KEY` or `OPENAI_BASE_URL` ask for; an empty variable asks for nothing.
+    pub(super) fn openai(environment: &BTreeMap<String, String>) -> Result<Option<Self>, SettingsError> {
+        let written =
+            |variable: &str| environment.get(variable).map(|value| value.trim()).filter(|value| !value.is_empty());
+        let (key, base_url) = (written("OPENAI_API_KEY"), written("OPENAI_BASE_URL"));
+        if key.is_none() && base_url.is_none() {
+            return Ok(None);
+        }
+        let base_url = base_url.unwrap_or("https://api.openai.com/v1").parse().map_err(|expected| {
+            SettingsError::Wrong { setting: "OPENAI_BASE_URL".into(), origin: "the environment".into(), expected }
+        })?;
+        Ok(Some(Self { api_key_env: key.map(|_| "OPENAI_API_KEY".into()), ..Self::new("openai", base_url) }))
+    }
+
+    /// Its key, trimmed, from the variable that `api_key_env` names; `None` where it names none.
+    ///
+    /// Errors: the variable is unset, empty, or holds what cannot be an HTTP header's value
+    /// (RFC 9110, section 5.5; only visible ASCII is taken). They name the variable, never the value.
+    pub fn api_key(&self, environment: &BTreeMap<String, String>) -> Result<Option<Secret>, SettingsError> {
+        let Some(variable) = &self.api_key_env else { return Ok(None) };
+        let key = environment.get(variable).map_or("", |value| value.trim());
+        let (upstream, variable) = (self.name.clone(), variable.clone());
+        if key.is_empty() {
+            return Err(SettingsError::NoKey { upstream, variable });
+        }
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(SettingsError::InvalidKey { upstream, variable });
+        }
+        Ok(Some(Secret::from(key)))
+    }
+
+    pub(super) fn validate(&self) -> Result<(), SettingsError> {
+        let upstream = || self.name.clone();
+        if self.name.is_empty() {
+            return Err(SettingsError::Empty { setting: "`upstreams.name`".into() });
+        }
+        if self.models.is_empty() || self.models.iter().any(String::is_empty) {
+            return Err(SettingsError::Empty { setting: format!("`upstreams.models` of `{}`", self.name) });
+        }
+        for (header, value) in &self.headers {
+            if !is_token(header) {
+                return Err(SettingsError::HeaderName { upstream: upstream(), header: header.clone() });
+            }
+            if !value.expose().bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+                return Err(SettingsError::HeaderValue { upstream: upstream(), header: header.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether this is a field name (RFC 9110, section 5.6.2).
+fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// An http or https URL to which a path such as `/chat/completions` can be appended: with a host,
+/// without credentials, query, fragment or trailing slash.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    pub(super) const EXPECTED: &str =
+        "an http or https URL without credentials, query or fragment, such as \"https://api.openai.com/v1\"";
+
+    /// The URL, normalised.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BaseUrl {
+    /// What was expected. Not what came, for that may hold a password.
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = Url::parse(text).map_err(|_| Self::EXPECTED)?;
+        let http = matches!(url.scheme(), "http" | "https") && url.has_host();
+        let credentials = !url.username().is_empty() || url.password().is_some();
+        if !http || credentials || url.query().is_some() || url.fragment().is_some() {
+            return Err(Self::EXPECTED);
+        }
+        Ok(Self(url.as_str().trim_end_matches('/').into()))
+    }
+}
+
+impl TryFrom<String> for BaseUrl {
+    type Error = <Self as FromStr>::Err;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<BaseUrl> for String {
+    fn from(base_url: BaseUrl) -> Self {
+        base_url.0
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local() -> Upstream {
+        Upstream::new("local", "http://127.0.0.1:11434/v1".parse().unwrap())
+    }
+
+    fn keyed(value: &str) -> Result<Option<Secret>, String> {
+        let upstream = Upstream { api_key_env: Some("LOCAL_KEY".into()), ..local() };
+        upstream.api_key(&[("LOCAL_KEY".into(), value.into())].into()).map_err(|error| error.to_string())
+    }
+
+    fn with_header(name: &str, value: &str) -> Result<(), String> {
+        let upstream = Upstream { headers: [(name.into(), Secret::from(value))].into(), ..local() };
+        upstream.validate().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_base_url_is_normalised_and_loses_its_trailing_slash() {
+        for (text, url) in [
+            ("https://api.openai.com/v1", "https://api.openai.com/v1"),
+            ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
+            ("HTTP://LocalHost:80/", "http://localhost"),
+            ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
+        ] {
+            assert_eq!(text.parse::<BaseUrl>().unwrap().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn a_base_url_that_could_not_be_extended_or_hides_a_secret_is_refused() {
+        for text in [
+            "",
+            "api.openai.com/v1",
+            "localhost:11434",
+            "ftp://host/v1",
+            "unix:/run/model.sock",
+            "https://",
+            "https://host/v1?key=hunter2",
+            "https://host/v1?",
+            "https://host/v1#top",
+            "https://user:hunter2@host/v1",
+            "https://user@host/v1",
+        ] {
+            assert_eq!(text.parse::<BaseUrl>(), Err(BaseUrl::EXPECTED), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_trimmed() {
+        assert_eq!(keyed(" sk-hunter2\n").unwrap().unwrap().expose(), "sk-hunter2");
+    }
+
+    #[test]
+    fn an_upstream_that_names_no_variable_has_no_key() {
+        assert!(local().api_key(&BTreeMap::new()).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_empty_key_is_refused_by_the_name_of_its_variable() {
+        let refusal =
+            "upstream `local` has no key: set the environment variable `LOCAL_KEY`, or remove its api_key_env";
+        for value in ["", "  \n"] {
+            assert_eq!(keyed(value).unwrap_err(), refusal);
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_a_header_is_refused_without_being_shown() {
+        for value in ["hunter\n2", "hunter 2", "hünter2", "hunter\u{7f}2"] {
+            let refusal = keyed(value).unwrap_err();
+            assert!(refusal.contains("`LOCAL_KEY`") && !refusal.contains(value), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn headers_are_refused_by_name_and_never_shown() {
+        assert_eq!(with_header("X-Team", "search and rescue"), Ok(()));
+        for name in ["", "X Team", "X-Team:", "X-Tëam"] {
+            let refusal = with_header(name, "hunter2").unwrap_err();
+            assert!(refusal.contains(&format!("header `{name}`")) && !refusal.contains("hunter2"), "{refusal}");
+        }
+        for value in ["hunter\r\n2", "hünter2"] {
+            let refusal = with_header("X-Team", value).unwrap_err();
+            assert!(refusal.contains("`X-Team`") && !refusal.contains(value), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_without_a_name_or_models_is_refused() {
+        let nameless = Upstream { name: String::new(), ..local() };
+        assert_eq!(nameless.validate().unwrap_err().to_string(), "`upstreams.name` is empty: give it a value");
+        for models in [vec![], vec![String::new()]] {
+            let refusal = Upstream { models, ..local() }.validate().unwrap_err().to_string();
+            assert_eq!(refusal, "`upstreams.models` of `local` is empty: give it a value");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What an operator sees: logs and metrics. Every metric is named here and nowhere else.
+//!
+//! Names follow OpenTelemetry's semantic conventions for generative AI where there is one, in
+//! Prometheus's spelling. Labels come from closed lists, so that no caller can multiply the series.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tracing_subscriber::EnvFilter;
+
+use crate::domain::Usage;
+
+/// The figures of this process. Tests have one each: there is no global recorder.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    generations: Family<OutcomeLabel, Counter>,
+    generations_live: gauge::Gauge,
+    viewers_live: gauge::Gauge,
+    tokens: Family<TokenLabel, Counter>,
+    first_token: Histogram,
+    duration: Histogram,
+}
+
+/// How a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    Cancelled,
+    Failed,
+}
+
+impl Outcome {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabel {
+    r#type: &'static str,
+}
+
+const INPUT: TokenLabel = TokenLabel { r#type: "input" };
+const OUTPUT: TokenLabel = TokenLabel { r#type: "output" };
+
+impl From<Outcome> for OutcomeLabel {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome: outcome.name() }
+    }
+}
+
+/// One of something that lives; dropping it takes it off its gauge.
+#[derive(Debug)]
+pub struct Gauge(gauge::Gauge<i64, AtomicI64>);
+
+impl Gauge {
+    fn new(gauge: &gauge::Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The buckets that OpenTelemetry advises for the time to the first token and for whole requests, in
+/// seconds.
+const FIRST_TOKEN_BUCKETS: [f64; 16] =
+    [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+const DURATION_BUCKETS: [f64; 14] =
+    [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+
+impl Metrics {
+    pub fn new() -> Arc<Self> {
+        let mut registry = Registry::default();
+        let metrics = Self {
+            generations: Family::default(),
+            generations_live: gauge::Gauge::default(),
+            viewers_live: gauge::Gauge::default(),
+            tokens: Family::default(),
+            first_token: Histogram::new(FIRST_TOKEN_BUCKETS),
+            duration: Histogram::new(DURATION_BUCKETS),
+            registry: Registry::default(),
+        };
+        // Every series is there from the start, so that a rate over it has a beginning.
+        for outcome in [Outcome::Done, Outcome::Cancelled, Outcome::Failed] {
+            drop(metrics.generations.get_or_create(&outcome.into()));
+        }
+        for label in [INPUT, OUTPUT] {
+            drop(metrics.tokens.get_or_create(&label));
+        }
+        registry.register("tokenrill_generations", "Generations that ended, by outcome", metrics.generations.clone());
+        registry.register("tokenrill_generations_live", "Generations that run now", metrics.generations_live.clone());
+        registry.register(
+            "tokenrill_viewers_live",
+            "Viewers that follow a generation now",
+            metrics.viewers_live.clone(),
+        );
+        registry.register("tokenrill_tokens", "Tokens of ended generations, by type", metrics.tokens.clone());
+        registry.register_with_unit(
+            "gen_ai_server_time_to_first_token",
+            "From the acceptance of a generation to its first text, reasoning or tool call",
+            Unit::Seconds,
+            metrics.first_token.clone(),
+        );
+        registry.register_with_unit(
+            "gen_ai_server_request_duration",
+            "From the acceptance of a generation to its end",
+            Unit::Seconds,
+            metrics.duration.clone(),
+        );
+        Arc::new(Self { registry, ..metrics })
+    }
+
+    /// All figures in OpenMetrics text, with the content type that belongs to it.
+    pub fn render(&self) -> (&'static str, String) {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            text.clear();
+        }
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+    }
+
+    pub fn generation(&self) -> Gauge {
+        Gauge::new(&self.generations_live)
+    }
+
+    pub fn viewer(&self) -> Gauge {
+        Gauge::new(&self.viewers_live)
+    }
+
+    pub fn first_token(&self, after: Duration) {
+        self.first_token.observe(after.as_secs_f64());
+    }
+
+    pub fn ended(&self, outcome: Outcome, usage: Usage, after: Duration) {
+        self.generations.get_or_create(&outcome.into()).inc();
+        self.tokens.get_or_create(&INPUT).inc_by(usage.input_tokens);
+        self.tokens.get_or_create(&OUTPUT).inc_by(usage.output_tokens);
+        self.duration.observe(after.as_secs_f64());
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Pretty,
+    Json,
+}
+
+/// Writes log lines to standard error, by `RUST_LOG` or else from `info` on.
+///
+/// async-openai is always off: it logs whole bodies, prompts and answers included, where it cannot
+/// parse them.
+pub fn init(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = match "async_openai=off".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Pretty => subscriber.with_target(false).init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+}

@@ -1,0 +1,307 @@
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
+
+use hyper::StatusCode;
+use thiserror::Error;
+
+/// What the model's name asks of the answer, as in `demo?tokens=400&rate=20`: `name=value` pairs after `?`, joined by
+/// `&`, taken literally (nothing is percent-decoded), each at most once.
+///
+/// Where a position counts tokens, it counts those of one choice, reasoning included. A position that the answer does
+/// not reach has no effect.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Options {
+    /// `tokens`: the answer's length without reasoning. Default: one telling of the text, about 200.
+    pub tokens: Option<u32>,
+    /// `rate`: 50 tokens a second by default.
+    pub rate: Rate,
+    /// `first_token`: from the response's head to the first chunk. Default: none.
+    pub first_token: Duration,
+    /// `headers`: from the request to the response's head. Default: none.
+    pub headers: Duration,
+    /// `stall_at`, `fail_at`, `close_at`: what breaks the answer off, each after so many tokens; 0 is before anything.
+    /// The earliest counts.
+    pub faults: Vec<(u32, Fault)>,
+    /// `finish`: the finish reason of an answer that runs to its end.
+    pub finish: Option<Finish>,
+    /// `tool`: calls the tool of this name, after the text only where `tokens` asks for text.
+    pub tool: Option<String>,
+    /// `reasoning`: so many tokens of reasoning come first.
+    pub reasoning: u32,
+    /// `status`: refuses the request with this status, after `headers`.
+    pub status: Option<StatusCode>,
+    /// `retry_after`: goes with `status` as `Retry-After`, in seconds.
+    pub retry_after: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Rate {
+    TokensPerSecond(f64),
+    Unpaced,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing more comes, and the connection stays open.
+    Stall,
+    /// An error inside the stream, then its end; a `500` where the answer is not streamed.
+    Fail,
+    /// The connection is cut.
+    Close,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finish {
+    Stop,
+    Length,
+    ContentFilter,
+    ToolCalls,
+}
+
+impl Finish {
+    const ALL: [Self; 4] = [Self::Stop, Self::Length, Self::ContentFilter, Self::ToolCalls];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ContentFilter => "content_filter",
+            Self::ToolCalls => "tool_calls",
+        }
+    }
+}
+
+/// Why the options were refused.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(super) enum InvalidOption {
+    #[error("There is no option `{0}`.")]
+    Unknown(String),
+    #[error("The option `{0}` is given twice.")]
+    Repeated(&'static str),
+    #[error("The option `{name}` takes {takes}, not `{value}`.")]
+    BadValue { name: &'static str, takes: &'static str, value: String },
+    #[error("The option `retry_after` goes with `status`.")]
+    RetryAfterAlone,
+}
+
+const KNOWN: [(&str, &str); 12] = [
+    ("tokens", "a number from 1 to 100000"),
+    ("rate", "tokens per second, above 0 and up to 100000, or `max`"),
+    ("first_token", "a duration such as `40s`"),
+    ("headers", "a duration such as `2s`"),
+    ("stall_at", "a number of tokens"),
+    ("fail_at", "a number of tokens"),
+    ("close_at", "a number of tokens"),
+    ("finish", "`stop`, `length`, `content_filter` or `tool_calls`"),
+    ("tool", "1 to 64 letters, digits, `_` or `-`"),
+    ("reasoning", "a number from 0 to 100000"),
+    ("status", "a number from 400 to 599"),
+    ("retry_after", "a number of seconds"),
+];
+
+/// The names of all options, for an error's message.
+pub(super) fn known() -> String {
+    KNOWN.map(|(name, _)| name).join(", ")
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tokens: None,
+            rate: Rate::TokensPerSecond(50.0),
+            first_token: Duration::ZERO,
+            headers: Duration::ZERO,
+            faults: Vec::new(),
+            finish: None,
+            tool: None,
+            reasoning: 0,
+            status: None,
+            retry_after: None,
+        }
+    }
+}
+
+impl FromStr for Options {
+    type Err = InvalidOption;
+
+    /// Reads what follows the `?`. Nothing there means nothing asked.
+    fn from_str(text: &str) -> Result<Self, InvalidOption> {
+        let mut options = Self::default();
+        let mut given = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let Some(&(name, takes)) = KNOWN.iter().find(|(known, _)| *known == name) else {
+                return Err(InvalidOption::Unknown(name.to_owned()));
+            };
+            if given.contains(&name) {
+                return Err(InvalidOption::Repeated(name));
+            }
+            given.push(name);
+            options.set(name, value).ok_or_else(|| InvalidOption::BadValue { name, takes, value: value.to_owned() })?;
+        }
+        if options.retry_after.is_some() && options.status.is_none() {
+            return Err(InvalidOption::RetryAfterAlone);
+        }
+        Ok(options)
+    }
+}
+
+impl Options {
+    /// What ends the answer early, and after how many tokens.
+    pub(super) fn fault(&self) -> Option<(u32, Fault)> {
+        self.faults.iter().copied().min_by_key(|(at, _)| *at)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        match name {
+            "tokens" => self.tokens = Some(number(value, 1..=100_000)?),
+            "rate" => self.rate = rate(value)?,
+            "first_token" => self.first_token = humantime::parse_duration(value).ok()?,
+            "headers" => self.headers = humantime::parse_duration(value).ok()?,
+            "stall_at" => self.faults.push((number(value, 0..=u32::MAX)?, Fault::Stall)),
+            "fail_at" => self.faults.push((number(value, 0..=u32::MAX)?, Fault::Fail)),
+            "close_at" => self.faults.push((number(value, 0..=u32::MAX)?, Fault::Close)),
+            "finish" => self.finish = Some(Finish::ALL.into_iter().find(|finish| finish.as_str() == value)?),
+            "tool" => self.tool = Some(tool(value)?),
+            "reasoning" => self.reasoning = number(value, 0..=100_000)?,
+            "status" => self.status = Some(StatusCode::from_u16(number(value, 400..=599)?).ok()?),
+            "retry_after" => self.retry_after = Some(Duration::from_secs(number(value, 0..=u64::MAX)?)),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn number<N: FromStr + PartialOrd>(value: &str, range: RangeInclusive<N>) -> Option<N> {
+    value.parse().ok().filter(|number| range.contains(number))
+}
+
+fn rate(value: &str) -> Option<Rate> {
+    if value == "max" {
+        return Some(Rate::Unpaced);
+    }
+    value.parse().ok().filter(|rate| *rate > 0.0 && *rate <= 100_000.0).map(Rate::TokensPerSecond)
+}
+
+fn tool(value: &str) -> Option<String> {
+    let fits = (1..=64).contains(&value.len())
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    fits.then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTRACT: &str = "tokens=400&rate=20&first_token=40s&stall_at=20&fail_at=50&close_at=30&finish=length\
+                            &tool=weather&reasoning=30&status=429&retry_after=3";
+
+    #[test]
+    fn the_contracts_example_sets_every_field() {
+        let options: Options = CONTRACT.parse().unwrap();
+        assert_eq!(
+            options,
+            Options {
+                tokens: Some(400),
+                rate: Rate::TokensPerSecond(20.0),
+                first_token: Duration::from_secs(40),
+                headers: Duration::ZERO,
+                faults: vec![(20, Fault::Stall), (50, Fault::Fail), (30, Fault::Close)],
+                finish: Some(Finish::Length),
+                tool: Some("weather".to_owned()),
+                reasoning: 30,
+                status: Some(StatusCode::TOO_MANY_REQUESTS),
+                retry_after: Some(Duration::from_secs(3)),
+            }
+        );
+        assert_eq!(options.fault(), Some((20, Fault::Stall)), "the earliest counts");
+    }
+
+    #[test]
+    fn no_options_mean_the_defaults() {
+        assert_eq!("".parse(), Ok(Options::default()));
+        assert_eq!(Options::default().fault(), None);
+    }
+
+    #[test]
+    fn good_values() {
+        for good in [
+            "tokens=1",
+            "tokens=100000",
+            "rate=max",
+            "rate=0.5",
+            "rate=100000",
+            "first_token=1m30s",
+            "headers=250ms",
+            "stall_at=0",
+            "fail_at=7",
+            "close_at=4294967295",
+            "finish=stop",
+            "finish=content_filter",
+            "finish=tool_calls",
+            "tool=get-current_Weather9",
+            "reasoning=0",
+            "status=400",
+            "status=599",
+            "status=503&retry_after=0",
+        ] {
+            assert!(good.parse::<Options>().is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_names_its_option_and_what_it_takes() {
+        let long = format!("tool={}", "x".repeat(65));
+        for bad in [
+            "tokens=0",
+            "tokens=100001",
+            "tokens=-1",
+            "tokens=ten",
+            "tokens",
+            "rate=0",
+            "rate=-1",
+            "rate=nan",
+            "rate=inf",
+            "rate=100001",
+            "first_token=soon",
+            "headers=5",
+            "headers=",
+            "stall_at=1.5",
+            "fail_at=",
+            "close_at=4294967296",
+            "finish=STOP",
+            "tool=",
+            "tool=a b",
+            "tool=wetter_für",
+            &long,
+            "reasoning=100001",
+            "status=200",
+            "status=399",
+            "status=600",
+            "status=429&retry_after=soon",
+        ] {
+            let pair = bad.rsplit('&').next().unwrap();
+            let name = pair.split('=').next().unwrap();
+            let error = bad.parse::<Options>().unwrap_err();
+            assert!(matches!(error, InvalidOption::BadValue { name: named, .. } if named == name), "{bad}: {error}");
+            assert!(error.to_string().contains(&format!("option `{name}` takes ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_is_named() {
+        for (text, name) in [("speed=2", "speed"), ("tokens=1&Tokens=2", "Tokens"), ("=1", "")] {
+            let error = text.parse::<Options>().unwrap_err();
+            assert_eq!(error, InvalidOption::Unknown(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn an_option_counts_once() {
+        assert_eq!("rate=1&tokens=2&rate=1".parse::<Options>(), Err(InvalidOption::Repeated("rate")));
+    }
+
+    #[test]
+    fn retry_after_needs_a_status() {
+        assert_eq!("retry_after=3".parse::<Options>(), Err(InvalidOption::RetryAfterAlone));
+    }
+}

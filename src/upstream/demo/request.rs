@@ -1,0 +1,239 @@
+use serde::Deserialize;
+
+use super::{
+    answer,
+    options::{Fault, Finish, Options},
+    refusal::Refusal,
+};
+
+/// The demo model's name without options.
+pub(super) const MODEL: &str = "demo";
+
+/// A model's name is repeated in each chunk, so its length is bounded.
+const LONGEST_MODEL_NAME: usize = 512;
+
+/// What a chat completion request asks, as far as the demo model heeds it. Other fields, such as `temperature`, `stop`
+/// and `tools`, are accepted and have no effect. There is no `Debug`: it holds a prompt.
+pub(super) struct Request {
+    /// The model's name as it was asked, options included.
+    pub model: String,
+    pub options: Options,
+    pub messages: Vec<Message>,
+    pub delivery: Delivery,
+    /// How many answers, from 1 to 8.
+    pub choices: u8,
+    /// The most tokens that a choice may have, reasoning included.
+    pub max_tokens: u32,
+    /// How many alternatives are told for each token, from 0 to 20; nothing if log probabilities are not asked for.
+    pub logprobs: Option<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    Whole,
+    Stream,
+    StreamWithUsage,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Message {
+    role: String,
+    content: Option<Content>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Deserialize)]
+struct Part {
+    text: Option<String>,
+}
+
+/// The body as it is on the wire.
+#[derive(Deserialize)]
+struct Wire {
+    model: String,
+    messages: Vec<Message>,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    n: Option<u8>,
+    max_tokens: Option<u32>,
+    max_completion_tokens: Option<u32>,
+    logprobs: Option<bool>,
+    top_logprobs: Option<u8>,
+}
+
+#[derive(Deserialize)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+impl Request {
+    /// Reads a request's body.
+    ///
+    /// # Errors
+    ///
+    /// What is not JSON of this shape, not the demo model, or out of range.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
+        let wire: Wire = serde_json::from_slice(body).map_err(|error| Refusal::malformed(&error))?;
+        if wire.model.len() > LONGEST_MODEL_NAME {
+            return Err(Refusal::OutOfRange { param: "model", takes: "at most 512 bytes" });
+        }
+        let (name, options) = wire.model.split_once('?').unwrap_or((&wire.model, ""));
+        if name != MODEL {
+            return Err(Refusal::UnknownModel(wire.model));
+        }
+        let options = options.parse()?;
+        if wire.messages.is_empty() {
+            return Err(Refusal::OutOfRange { param: "messages", takes: "at least one message" });
+        }
+        let choices = wire.n.unwrap_or(1);
+        if !(1..=8).contains(&choices) {
+            return Err(Refusal::OutOfRange { param: "n", takes: "a number from 1 to 8" });
+        }
+        let max_tokens = wire.max_completion_tokens.or(wire.max_tokens).unwrap_or(u32::MAX);
+        if max_tokens == 0 {
+            return Err(Refusal::OutOfRange { param: "max_completion_tokens", takes: "at least 1" });
+        }
+        let top_logprobs = wire.top_logprobs.unwrap_or(0);
+        if top_logprobs > 20 {
+            return Err(Refusal::OutOfRange { param: "top_logprobs", takes: "a number from 0 to 20" });
+        }
+        let include_usage = wire.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
+        Ok(Self {
+            delivery: match (wire.stream.unwrap_or(false), include_usage) {
+                (false, _) => Delivery::Whole,
+                (true, false) => Delivery::Stream,
+                (true, true) => Delivery::StreamWithUsage,
+            },
+            model: wire.model,
+            options,
+            messages: wire.messages,
+            choices,
+            max_tokens,
+            logprobs: wire.logprobs.unwrap_or(false).then_some(top_logprobs),
+        })
+    }
+
+    /// The tool that the answer calls. Once a tool's result is in, the answer is text, so that an agent's loop ends.
+    pub(super) fn tool(&self) -> Option<&str> {
+        let answered = self.messages.last().is_some_and(|message| message.role == "tool");
+        self.options.tool.as_deref().filter(|_| !answered)
+    }
+
+    /// Why an answer ends that is neither cut nor broken off.
+    pub(super) fn finish(&self) -> Finish {
+        let natural = if self.tool().is_some() { Finish::ToolCalls } else { Finish::Stop };
+        self.options.finish.unwrap_or(natural)
+    }
+
+    pub(super) fn fault(&self) -> Option<(u32, Fault)> {
+        self.options.fault()
+    }
+
+    /// The prompt's length, counted as the answer's is.
+    pub(super) fn prompt_tokens(&self) -> usize {
+        self.messages.iter().flat_map(Message::texts).map(|text| answer::pieces(text).count()).sum()
+    }
+
+    /// The text of the user's last message, whose parts are joined by blanks.
+    pub(super) fn last_user_text(&self) -> Option<String> {
+        let message = self.messages.iter().rfind(|message| message.role == "user")?;
+        Some(message.texts().collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl Message {
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let (text, parts) = match &self.content {
+            Some(Content::Text(text)) => (Some(text), None),
+            Some(Content::Parts(parts)) => (None, Some(parts)),
+            None => (None, None),
+        };
+        let of_parts = parts.into_iter().flatten().filter_map(|part| part.text.as_ref());
+        text.into_iter().chain(of_parts).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Request {
+        Request::parse(body.as_bytes()).unwrap_or_else(|refusal| panic!("{body}: {refusal}"))
+    }
+
+    fn refused(body: &str) -> String {
+        match Request::parse(body.as_bytes()) {
+            Ok(_) => panic!("{body} was accepted"),
+            Err(refusal) => refusal.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_model_and_a_message_are_enough() {
+        let request = parse(r#"{"model":"demo","messages":[{"role":"user","content":"Hi"}]}"#);
+        assert_eq!(request.options, Options::default());
+        assert_eq!(request.delivery, Delivery::Whole);
+        assert_eq!((request.choices, request.max_tokens, request.logprobs), (1, u32::MAX, None));
+        assert_eq!(request.last_user_text().as_deref(), Some("Hi"));
+    }
+
+    #[test]
+    fn null_is_absent_and_unknown_fields_do_no_harm() {
+        let request = parse(
+            r#"{"model":"demo?rate=max","messages":[{"role":"assistant","content":null,"tool_calls":[]}],"n":null,
+                "stream":true,"stream_options":null,"max_tokens":null,"temperature":2,"tools":[{}],"x":{"y":[1]}}"#,
+        );
+        assert_eq!(request.delivery, Delivery::Stream);
+        assert_eq!(request.model, "demo?rate=max");
+        assert_eq!(request.last_user_text(), None);
+    }
+
+    #[test]
+    fn the_last_user_message_counts_and_its_text_parts_are_read() {
+        let request = parse(
+            r#"{"model":"demo","messages":[{"role":"user","content":"old"},{"role":"user","content":[
+                {"type":"text","text":"new"},{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"er"}]},
+                {"role":"assistant","content":"old"}]}"#,
+        );
+        assert_eq!(request.last_user_text().as_deref(), Some("new er"));
+        assert_eq!(request.prompt_tokens(), 4);
+    }
+
+    #[test]
+    fn after_a_tools_result_no_tool_is_called() {
+        let ask = r#"{"role":"user","content":"weather?"}"#;
+        let first = parse(&format!(r#"{{"model":"demo?tool=weather","messages":[{ask}]}}"#));
+        assert_eq!((first.tool(), first.finish()), (Some("weather"), Finish::ToolCalls));
+        let second = format!(r#"{{"model":"demo?tool=weather","messages":[{ask},{{"role":"tool","content":"sun"}}]}}"#);
+        let second = parse(&second);
+        assert_eq!((second.tool(), second.finish()), (None, Finish::Stop));
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        for (field, param) in [
+            (r#""n":0"#, "`n`"),
+            (r#""n":9"#, "`n`"),
+            (r#""max_tokens":0"#, "`max_completion_tokens`"),
+            (r#""top_logprobs":21"#, "`top_logprobs`"),
+        ] {
+            let body = format!(r#"{{"model":"demo","messages":[{{"role":"user","content":"Hi"}}],{field}}}"#);
+            assert!(refused(&body).contains(param), "{body}");
+        }
+        assert!(refused(r#"{"model":"demo","messages":[]}"#).contains("`messages`"));
+        assert!(refused(&format!(r#"{{"model":"{}","messages":[]}}"#, "x".repeat(513))).contains("`model`"));
+    }
+
+    #[test]
+    fn another_model_is_unknown() {
+        for model in ["demo2", "Demo", "gpt-4?tokens=1", ""] {
+            assert!(refused(&format!(r#"{{"model":"{model}","messages":[]}}"#)).contains("no model"), "{model}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{
+    HeaderMap, Method, Response,
+    body::Incoming,
+    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+};
+use serde_json::{Value, json};
+
+use super::{
+    chunk::{AnswerId, Chunks},
+    completion::Completion,
+    options::Fault,
+    pace::Pace,
+    refusal::Refusal,
+    request::{Delivery, MODEL, Request},
+    stream::{self, Body},
+    whole,
+};
+
+const LARGEST_BODY: usize = 16 * 1024 * 1024;
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// When the demo model was made, for the list of models: 2026-11-21.
+const MODEL_CREATED: u64 = 1_795_219_200;
+
+/// The API: who may call it, what each path does.
+pub(super) struct Routes {
+    authorization: String,
+    next_answer: AtomicU64,
+}
+
+impl Routes {
+    /// Serves callers that bring `key`. Answers are numbered from `first_answer` on.
+    pub(super) fn new(key: &str, first_answer: u64) -> Self {
+        Self { authorization: format!("Bearer {key}"), next_answer: AtomicU64::new(first_answer) }
+    }
+
+    pub(super) async fn answer(&self, request: hyper::Request<Incoming>) -> Response<Body> {
+        self.route(request).await.unwrap_or_else(|refusal| refusal.response())
+    }
+
+    async fn route(&self, request: hyper::Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        if !self.admits(request.headers()) {
+            return Err(Refusal::Unauthenticated);
+        }
+        match (request.uri().path(), request.method()) {
+            ("/v1/chat/completions", &Method::POST) => self.complete(&read(request.into_body()).await?).await,
+            ("/v1/chat/completions", _) => Err(Refusal::WrongMethod("POST")),
+            ("/v1/models", &Method::GET) => Ok(models()),
+            ("/v1/models", _) => Err(Refusal::WrongMethod("GET")),
+            _ => Err(Refusal::NotFound),
+        }
+    }
+
+    /// Compares all bytes, so that the time taken tells nothing about the key.
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let expected = self.authorization.as_bytes();
+        let given = headers.get(AUTHORIZATION).map_or(&[][..], HeaderValue::as_bytes);
+        given.len() == expected.len() && expected.iter().zip(given).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+    }
+
+    async fn complete(&self, body: &[u8]) -> Result<Response<Body>, Refusal> {
+        let request = Request::parse(body)?;
+        let options = &request.options;
+        tokio::time::sleep(options.headers).await;
+        if let Some(status) = options.status {
+            return Err(Refusal::AsAsked { status, retry_after: options.retry_after });
+        }
+        let id = self.next_id();
+        let pace = Pace::start(options);
+        match request.delivery {
+            Delivery::Stream | Delivery::StreamWithUsage => {
+                let chunks = Chunks::new(id, &request);
+                Ok(event_stream(stream::body(Completion::new(&request), chunks, pace)))
+            }
+            Delivery::Whole => match whole::completion(&request, id, pace).await {
+                Ok(completion) => Ok(json(&completion)),
+                Err(Fault::Fail) => Err(Refusal::Failed),
+                Err(Fault::Close | Fault::Stall) => Ok(Response::new(stream::cut())),
+            },
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a chunk's `created` is a time of day, shown and never waited for")]
+    fn next_id(&self) -> AnswerId {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        AnswerId {
+            number: self.next_answer.fetch_add(1, Ordering::Relaxed),
+            created: now.map_or(MODEL_CREATED, |since| since.as_secs()),
+        }
+    }
+}
+
+/// A `200` with this JSON.
+pub(super) fn json(value: &Value) -> Response<Body> {
+    let body = Full::new(Bytes::from(value.to_string()));
+    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn event_stream(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn models() -> Response<Body> {
+    let model = json!({"id": MODEL, "object": "model", "created": MODEL_CREATED, "owned_by": "tokenrill"});
+    json(&json!({"object": "list", "data": [model]}))
+}
+
+async fn read(body: Incoming) -> Result<Bytes, Refusal> {
+    match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, LARGEST_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
+        Ok(Err(_)) => Err(Refusal::BrokenBody),
+        Err(_) => Err(Refusal::TooSlow),
+    }
+}

@@ -1,0 +1,148 @@
+use serde_json::{Value, json};
+
+use super::{
+    answer::Token,
+    chunk::AnswerId,
+    completion::{Completion, Event},
+    logprobs,
+    options::{Fault, Finish},
+    pace::Pace,
+    request::Request,
+};
+
+/// Tells a completion at once: a `chat.completion`, when its last token is due. Dropping the future ends the answer.
+///
+/// # Errors
+///
+/// The fault that breaks the answer off; a stall never returns.
+pub(super) async fn completion(request: &Request, id: AnswerId, pace: Pace) -> Result<Value, Fault> {
+    let mut choices: Vec<_> = (0..request.choices).map(|_| Choice::default()).collect();
+    let mut used = Value::Null;
+    for (step, event) in Completion::new(request) {
+        pace.wait(step).await;
+        match event {
+            Event::Role { .. } => {}
+            Event::Token { choice, token } => {
+                if let Some(choice) = choices.get_mut(usize::from(choice)) {
+                    choice.logprobs.extend(request.logprobs.and_then(|top| logprobs::entry(&token, top)));
+                    choice.add(token);
+                }
+            }
+            Event::Finish { choice, reason } => {
+                if let Some(choice) = choices.get_mut(usize::from(choice)) {
+                    choice.finish = Some(reason);
+                }
+            }
+            Event::Fault(Fault::Stall) => std::future::pending().await,
+            Event::Fault(fault) => return Err(fault),
+            Event::End(usage) => used = usage.json(),
+        }
+    }
+    let choices: Vec<_> = (0..).zip(choices).map(|(index, choice)| choice.json(index, id)).collect();
+    Ok(json!({
+        "id": id.completion(),
+        "object": "chat.completion",
+        "created": id.created,
+        "model": request.model,
+        "choices": choices,
+        "usage": used,
+    }))
+}
+
+/// What a choice has said so far.
+#[derive(Default)]
+struct Choice {
+    reasoning: String,
+    text: String,
+    tool: Option<String>,
+    arguments: String,
+    logprobs: Vec<Value>,
+    finish: Option<Finish>,
+}
+
+impl Choice {
+    fn add(&mut self, token: Token) {
+        match token {
+            Token::Reasoning(piece) => self.reasoning.push_str(&piece),
+            Token::Text(piece) => self.text.push_str(&piece),
+            Token::Call(name) => self.tool = Some(name),
+            Token::Arguments(piece) => self.arguments.push_str(&piece),
+        }
+    }
+
+    fn json(self, index: u8, id: AnswerId) -> Value {
+        let content = (!self.text.is_empty()).then_some(self.text);
+        let reasoning = (!self.reasoning.is_empty()).then(|| ("reasoning_content", json!(self.reasoning)));
+        let call = self.tool.map(|name| {
+            let function = json!({"name": name, "arguments": self.arguments});
+            ("tool_calls", json!([{"id": id.call(index), "type": "function", "function": function}]))
+        });
+        let message = [("role", json!("assistant")), ("content", json!(content))];
+        let message: Value = message.into_iter().chain(reasoning).chain(call).collect();
+        let logprobs = (!self.logprobs.is_empty()).then(|| json!({"content": self.logprobs}));
+        json!({
+            "index": index,
+            "message": message,
+            "logprobs": logprobs,
+            "finish_reason": self.finish.map(Finish::as_str),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn told(model: &str, fields: &str) -> Result<Value, Fault> {
+        let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"Hi"}}]{fields}}}"#);
+        let request = Request::parse(body.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
+        completion(&request, AnswerId { number: 10, created: 7 }, Pace::start(&request.options)).await
+    }
+
+    #[tokio::test]
+    async fn a_completion_has_all_its_text_and_its_usage() {
+        let told = told("demo?rate=max&tokens=9&reasoning=4", r#","n":2"#).await.unwrap();
+        assert_eq!(told["object"], "chat.completion");
+        assert_eq!(told["choices"].as_array().unwrap().len(), 2);
+        let choice = &told["choices"][1];
+        assert_eq!((&choice["index"], &choice["finish_reason"]), (&json!(1), &json!("stop")));
+        assert!(choice["message"]["content"].as_str().unwrap().starts_with("# Hello from Tokenrill"));
+        assert!(choice["message"]["reasoning_content"].as_str().unwrap().starts_with("Step 1"));
+        assert_eq!(
+            told["usage"],
+            json!({"prompt_tokens": 1, "completion_tokens": 26, "total_tokens": 27,
+                   "completion_tokens_details": {"reasoning_tokens": 8}})
+        );
+    }
+
+    #[tokio::test]
+    async fn a_tool_call_has_whole_arguments_and_no_content() {
+        let told = told("demo?rate=max&tool=weather", "").await.unwrap();
+        let message = &told["choices"][0]["message"];
+        assert_eq!(message["content"], Value::Null);
+        assert_eq!(message["tool_calls"][0]["function"]["name"], "weather");
+        let arguments = message["tool_calls"][0]["function"]["arguments"].as_str().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(arguments).unwrap()["city"], "Zürich");
+    }
+
+    #[tokio::test]
+    async fn log_probabilities_cover_each_token_of_the_text() {
+        let told = told("demo?rate=max&tokens=9&reasoning=4", r#","logprobs":true"#).await.unwrap();
+        assert_eq!(told["choices"][0]["logprobs"]["content"].as_array().unwrap().len(), 9);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_comes_when_the_last_token_is_due() {
+        let start = tokio::time::Instant::now();
+        told("demo?rate=10&tokens=31&first_token=2s", "").await.unwrap();
+        assert_eq!(start.elapsed().as_millis(), 5000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn faults() {
+        assert_eq!(told("demo?fail_at=5", "").await, Err(Fault::Fail));
+        assert_eq!(told("demo?close_at=5", "").await, Err(Fault::Close));
+        let hour = std::time::Duration::from_hours(1);
+        assert!(tokio::time::timeout(hour, told("demo?stall_at=5", "")).await.is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! Where an upstream is and how we show who we are.
+
+use std::time::Duration;
+
+use async_openai::config::Config;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, InvalidHeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+
+/// One OpenAI-compatible endpoint.
+///
+/// async-openai's own configuration reads the process's environment, panics on a key that is no
+/// header value and does not mark the key as sensitive; this one is built once and checked then.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    base_url: String,
+    key: SecretString,
+    headers: HeaderMap,
+}
+
+/// The key is not a header value (RFC 9110, section 5.5). Does not say which characters it holds.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream's key holds characters that cannot be sent in a header")]
+pub struct InvalidEndpoint(#[from] InvalidHeaderValue);
+
+/// How long an upstream may take for each step; a generation as a whole has a limit of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Until the connection stands, TLS included.
+    pub connect: Duration,
+    /// From the request to the first text, reasoning or tool call.
+    pub first_token: Duration,
+    /// From one of those to the next.
+    pub idle: Duration,
+}
+
+impl Endpoint {
+    /// `base_url` is what stands before `/chat/completions`, such as `https://api.openai.com/v1`;
+    /// `headers` go with each request beside `Authorization: Bearer <key>`.
+    pub fn new(base_url: &str, key: Option<SecretString>, mut headers: HeaderMap) -> Result<Self, InvalidEndpoint> {
+        let key = key.unwrap_or_default();
+        if !key.expose_secret().is_empty() {
+            let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))?;
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        for value in headers.values_mut() {
+            value.set_sensitive(true);
+        }
+        Ok(Self { base_url: base_url.trim_end_matches('/').to_owned(), key, headers })
+    }
+}
+
+impl Config for Endpoint {
+    fn headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url)
+    }
+
+    fn query(&self) -> Vec<(&str, &str)> {
+        Vec::new()
+    }
+
+    fn api_base(&self) -> &str {
+        &self.base_url
+    }
+
+    fn api_key(&self) -> &SecretString {
+        &self.key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_sent_and_never_printed() {
+        let endpoint =
+            Endpoint::new("http://127.0.0.1/v1/", Some("sk-secret".into()), HeaderMap::new()).expect("valid");
+        assert_eq!(endpoint.url("/models"), "http://127.0.0.1/v1/models");
+        assert_eq!(endpoint.headers()[AUTHORIZATION], "Bearer sk-secret");
+        assert!(!format!("{endpoint:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_key_that_is_no_header_value_is_refused_without_showing_it() {
+        let refused =
+            Endpoint::new("http://127.0.0.1", Some("sk-secret\n".into()), HeaderMap::new()).expect_err("line feed");
+        assert!(!format!("{refused} {refused:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,1 @@
+//! The event log's numbered contract, each number against each backend.

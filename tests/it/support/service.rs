@@ -1,0 +1,102 @@
+//! A running Tokenrill.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Method, RequestBuilder};
+use serde_json::Value;
+use tokenrill::settings::{Settings, Upstream};
+use tokenrill::shutdown::Shutdown;
+use tokenrill::{app, server};
+use tokio::task::JoinHandle;
+
+use super::client::Answer;
+use super::soon;
+
+/// A service of the test's own, on a port of its own; dropping it ends it.
+pub struct Service {
+    pub address: SocketAddr,
+    pub shutdown: Shutdown,
+    http: reqwest::Client,
+    serving: JoinHandle<()>,
+}
+
+impl Service {
+    /// With the embedded model alone.
+    pub async fn start() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    /// In front of `base_url`, which serves every model, `m` by default.
+    pub async fn before(base_url: &str) -> Self {
+        Self::with(Self::settings(base_url)).await
+    }
+
+    pub fn settings(base_url: &str) -> Settings {
+        let mut settings = Settings::default();
+        settings.upstreams.push(Upstream::new("scripted", base_url.parse().expect("a base URL")));
+        settings.models.default = Some("m".to_owned());
+        settings
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test waits for it through its handle")]
+    pub async fn with(settings: Settings) -> Self {
+        let limits = server::Limits::default();
+        let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shutdown = Shutdown::new();
+        let serving = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move { app::serve(&settings, &BTreeMap::new(), listener, limits, shutdown).await.expect("it serves") }
+        });
+        Self { address, shutdown, http: reqwest::Client::new(), serving }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::GET, path)).await
+    }
+
+    /// Starts a generation and follows its events.
+    pub async fn generate(&self, body: &Value) -> Answer {
+        Answer::to(self.generation(body).header(ACCEPT, "text/event-stream")).await
+    }
+
+    /// A request for a generation, for the test to complete.
+    pub fn generation(&self, body: &Value) -> RequestBuilder {
+        self.request(Method::POST, "/v1/generations").header(CONTENT_TYPE, "application/json").body(body.to_string())
+    }
+
+    /// A figure of `/metrics`, such as `tokenrill_viewers_live`.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text().await;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("no figure {name} in {text}"))
+    }
+
+    /// Waits until a figure has a value.
+    pub async fn metric_becomes(&self, name: &str, value: f64) {
+        soon(async {
+            while self.metric(name).await.to_bits() != value.to_bits() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(self) {
+        let mut this = self;
+        soon(&mut this.serving).await.expect("it ended without a panic");
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

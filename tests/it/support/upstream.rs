@@ -1,0 +1,148 @@
+//! A model's server that says exactly what the test says, when the test says it.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::soon;
+
+/// Listens on a port of its own. Every step of every answer is a call of the test: no step happens by
+/// itself, so there is nothing to wait out.
+pub struct Upstream {
+    listener: TcpListener,
+    pub address: SocketAddr,
+}
+
+/// One request that has arrived, to be answered step by step. Dropping it closes the connection.
+pub struct Call {
+    socket: TcpStream,
+    pub head: String,
+    pub body: Value,
+}
+
+impl Upstream {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        Self { listener, address }
+    }
+
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// The next request, on a new connection.
+    pub async fn call(&self) -> Call {
+        let (socket, _) = soon(self.listener.accept()).await.expect("a connection");
+        socket.set_nodelay(true).expect("no delay");
+        soon(Call::read(socket)).await.expect("a request")
+    }
+
+    /// Whether a connection is waiting that nobody has taken.
+    pub async fn was_called(&self) -> bool {
+        // A connection that was begun before the answer we have seen is in the backlog by now.
+        futures_util::future::FutureExt::now_or_never(self.listener.accept()).is_some()
+    }
+}
+
+impl Call {
+    /// `None` if the connection ends without a request.
+    async fn read(mut socket: TcpStream) -> Option<Self> {
+        let mut bytes = Vec::new();
+        let head_end = loop {
+            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if socket.read_buf(&mut bytes).await.ok()? == 0 {
+                return None;
+            }
+        };
+        let head = String::from_utf8(bytes[..head_end].to_vec()).expect("a head in UTF-8").to_ascii_lowercase();
+        let length =
+            head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok()).unwrap_or(0);
+        while bytes.len() < head_end + length {
+            if socket.read_buf(&mut bytes).await.ok()? == 0 {
+                return None;
+            }
+        }
+        let body = serde_json::from_slice(&bytes[head_end..]).unwrap_or(Value::Null);
+        Some(Self { socket, head, body })
+    }
+
+    /// The next request on the same connection; `None` if it was closed instead.
+    pub async fn next(self) -> Option<Self> {
+        soon(Self::read(self.socket)).await
+    }
+
+    /// Bytes as they are.
+    pub async fn raw(&mut self, bytes: impl AsRef<[u8]>) {
+        soon(self.socket.write_all(bytes.as_ref())).await.expect("the connection stands");
+    }
+
+    /// The head of a good answer; the body comes in chunks.
+    pub async fn ok(&mut self) {
+        self.raw(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
+        .await;
+    }
+
+    /// A part of the body.
+    pub async fn body(&mut self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        self.raw([format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()).await;
+    }
+
+    /// One event with this data.
+    pub async fn data(&mut self, data: impl std::fmt::Display) {
+        self.body(format!("data: {data}\n\n")).await;
+    }
+
+    /// A chunk with this delta.
+    pub async fn delta(&mut self, delta: Value) {
+        self.data(json!({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})).await;
+    }
+
+    /// A chunk with this text.
+    pub async fn text(&mut self, text: &str) {
+        self.delta(json!({"content": text})).await;
+    }
+
+    /// The chunk that ends choice 0.
+    pub async fn finish(&mut self, reason: &str) {
+        self.data(json!({"id": "c1", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})).await;
+    }
+
+    /// `[DONE]`, and the end of the body.
+    pub async fn done(&mut self) {
+        self.data("[DONE]").await;
+        self.raw("0\r\n\r\n").await;
+    }
+
+    /// A whole answer.
+    pub async fn answer(&mut self, texts: &[&str]) {
+        self.ok().await;
+        for text in texts {
+            self.text(text).await;
+        }
+        self.finish("stop").await;
+        self.done().await;
+    }
+
+    /// A refusal.
+    pub async fn refuse(&mut self, status: u16, headers: &str, body: &str) {
+        let length = body.len();
+        self.raw(format!("HTTP/1.1 {status} No\r\n{headers}content-length: {length}\r\n\r\n{body}")).await;
+    }
+
+    /// Waits until the service has closed the connection, by FIN or RST.
+    pub async fn closed(&mut self) {
+        let mut byte = [0];
+        match soon(self.socket.read(&mut byte)).await {
+            Ok(0) | Err(_) => {}
+            Ok(_) => panic!("more was sent where the connection should have been closed"),
+        }
+    }
+}
