@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tokenrill::api;
+use tokenrill::app;
+use tokenrill::server;
 use tokenrill::settings::{self, FileSource, Settings, Sources};
-use tokenrill::shutdown::{Shutdown, signalled};
-use tokenrill::{api, app, server, telemetry};
+use tokenrill::shutdown::{Shutdown, Signals};
+use tokenrill::telemetry;
 
 /// The API between web front ends and a language model.
 #[derive(Parser)]
@@ -95,14 +98,15 @@ async fn serve(flags: ServeFlags) -> Result<(), Refusal> {
     let address = settings.server.listen;
     let cannot = |error| Refusal(format!("cannot listen on {address} ({error}): choose another with --listen"));
     let listener = server::bind(address, &limits).map_err(cannot)?;
+    let mut signals = Signals::listen()?;
     greet(listener.local_addr().map_err(cannot)?);
 
     let shutdown = Shutdown::new();
     let serving = app::serve(&settings, &environment, listener, limits, shutdown.clone());
     let asked = async {
-        signalled().await;
+        signals.asked().await;
         shutdown.begin_drain();
-        signalled().await;
+        signals.asked().await;
         shutdown.close();
         std::future::pending::<()>().await;
     };

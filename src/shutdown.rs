@@ -1,8 +1,9 @@
 //! The two phases in which the process ends, and the signals that ask for them.
 
 use std::future::pending;
+use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Where the process is on its way to the end. Clones share one state.
@@ -67,38 +68,37 @@ impl Shutdown {
     }
 }
 
-/// Resolves when the process is asked to end, by `SIGTERM` or `SIGINT` (Ctrl-C).
-///
-/// The first signal drains, the second ends at once: for the second one, call this again, and wait for nothing
-/// else in between, since a signal that nobody waits for is not kept. From the first call on, neither signal
-/// ends the process by itself.
-pub async fn signalled() {
-    let signal = tokio::select! {
-        () = received(SignalKind::terminate()) => "SIGTERM",
-        () = received(SignalKind::interrupt()) => "SIGINT",
-    };
-    tracing::info!(signal, "asked to end");
+/// `SIGTERM` and `SIGINT` (Ctrl-C). While this is there, neither ends the process by itself, and none is missed.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-async fn received(kind: SignalKind) {
-    match signal(kind) {
-        Ok(mut signals) => {
-            if signals.recv().await.is_some() {
-                return;
-            }
-        }
-        Err(error) => tracing::error!(%error, "cannot listen for signals"),
+impl Signals {
+    /// Listens from now on. Called before anybody can know that the process serves: a signal that comes earlier
+    /// ends it without a drain.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    pending::<()>().await;
+
+    /// Resolves when the process is asked to end. The first time it drains, the second time it ends at once.
+    pub async fn asked(&mut self) {
+        let signal = tokio::select! {
+            Some(()) = self.terminate.recv() => "SIGTERM",
+            Some(()) = self.interrupt.recv() => "SIGINT",
+            else => return pending().await,
+        };
+        tracing::info!(signal, "asked to end");
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::ready;
-    use std::pin::pin;
     use std::process::{Command, id};
     use std::time::Duration;
 
+    use futures_util::future::FutureExt;
     use tokio::time::timeout;
 
     use super::*;
@@ -136,17 +136,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn either_signal_asks_to_end_and_each_call_waits_for_the_next() {
-        for signal in ["TERM", "INT"] {
-            let mut asked = pin!(signalled());
-            tokio::select! {
-                biased;
-                () = &mut asked => panic!("no signal was sent yet"),
-                () = ready(()) => {}
-            }
+    async fn either_signal_asks_to_end_each_time_and_also_before_anybody_waits() {
+        let mut signals = Signals::listen().unwrap();
+        for signal in ["TERM", "INT", "TERM"] {
+            assert_eq!(signals.asked().now_or_never(), None, "no signal was sent yet");
             let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", id())]).status();
             assert!(sent.unwrap().success());
-            timeout(Duration::from_secs(5), asked).await.unwrap();
+            timeout(Duration::from_secs(5), signals.asked()).await.unwrap();
         }
     }
 }

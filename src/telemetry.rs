@@ -3,6 +3,7 @@
 //! Names follow OpenTelemetry's semantic conventions for generative AI where there is one, in
 //! Prometheus's spelling. Labels come from closed lists, so that no caller can multiply the series.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -178,7 +179,8 @@ pub fn init(format: LogFormat) {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,
     };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match format {
         LogFormat::Pretty => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().init(),

@@ -1,19 +1,13 @@
 //! Reads what a request says beside its fields.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Path, Query, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
-use serde_json::{Map, Value};
-use tokio::time::timeout;
 
-use super::problem::{ErrorCode, FieldError, Problem};
+use super::problem::{ErrorCode, Problem};
 use crate::domain::{EventId, GenerationId, RequestId, Sequence};
 
 /// The generation that the path names. A text that is no id names no generation.
@@ -92,64 +86,6 @@ impl<S: Send + Sync> FromRequestParts<S> for After {
 
 fn invalid_query(detail: &str) -> Problem {
     Problem::new(ErrorCode::InvalidRequest, detail)
-}
-
-/// The limits of a request's body.
-#[derive(Debug, Clone, Copy)]
-pub struct BodyLimits {
-    /// Bytes (`server.max_body`).
-    pub size: usize,
-    /// From the head to the last byte.
-    pub time: Duration,
-}
-
-/// Reads a JSON object from the body. Deeper than 128 levels is refused, as `serde_json` does.
-pub async fn json_object(request: Request, limits: BodyLimits) -> Result<Map<String, Value>, Problem> {
-    if !is_json(request.headers()) {
-        let detail = "Send the body as JSON with the header Content-Type: application/json.";
-        return Err(Problem::new(ErrorCode::UnsupportedMediaType, detail));
-    }
-    let body = read(request, limits).await?;
-    match serde_json::from_slice(&body) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => {
-            Err(Problem::invalid(vec![FieldError { pointer: String::new(), detail: "must be a JSON object".into() }]))
-        }
-        Err(error) => {
-            // The parser's words name a position and a rule, never a value of the caller's.
-            let detail = format!(
-                "Send valid JSON, as UTF-8: it breaks off or errs at line {}, column {}.",
-                error.line(),
-                error.column()
-            );
-            Err(Problem::new(ErrorCode::InvalidJson, detail))
-        }
-    }
-}
-
-async fn read(request: Request, limits: BodyLimits) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(ErrorCode::BodyTooLarge, format!("Send at most {} bytes.", limits.size));
-    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    // Before the first byte is read: a client that waits for `100 Continue` then sends none.
-    if length.is_some_and(|length| length > limits.size) {
-        return Err(too_large());
-    }
-    let body = Limited::new(request.into_body(), limits.size).collect();
-    match timeout(limits.time, body).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::new(ErrorCode::InvalidJson, "Send the whole body: it broke off.")),
-        Err(_) => Err(Problem::new(
-            ErrorCode::RequestTimeout,
-            format!("Send the whole body within {} s.", limits.time.as_secs()),
-        )),
-    }
-}
-
-/// Only `application/json`, so that a page of a foreign origin cannot post here without a preflight.
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::accept::{Accept, Form};
+use super::body::RequestBody;
 use super::chat::new_generation;
-use super::extract::{After, GenerationPath, LastEventId, json_object};
+use super::extract::{After, GenerationPath, LastEventId};
 use super::openapi::NewGenerationBody;
 use super::problem::{ErrorCode, Problem};
 use super::snapshot::SnapshotBody;
@@ -30,13 +31,14 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// `on_disconnect` is `continue`. There is no grace yet: a `grace_ms` above 0 counts as 0.
 ///
 /// A request with `Last-Event-ID` starts nothing: it follows the generation that the id names, after
-/// that event, and its body is not read.
+/// that event, and its body is ignored.
 #[utoipa::path(
     post,
     path = "/v1/generations",
+    operation_id = "create_generation",
     tag = "generations",
     params(
-        ("Prefer" = Option<String>, Header, description = "`respond-async`: answer at once, run without a viewer", example = "respond-async"),
+        ("Prefer" = Option<String>, Header, description = "`respond-async`: answer at once, run without a viewer"),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has; what follows it is sent"),
     ),
     request_body = NewGenerationBody,
@@ -48,7 +50,19 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
     ),
 )]
 pub async fn create(State(api): State<Api>, request_id: RequestId, request: Request) -> Result<Response, Problem> {
-    let headers = request.headers();
+    let (head, body) = request.into_parts();
+    let mut body = RequestBody::new(&head.headers, body, api.body);
+    let answer = answer(&api, request_id, &head.headers, &mut body).await;
+    body.discard().await;
+    answer
+}
+
+async fn answer(
+    api: &Api,
+    request_id: RequestId,
+    headers: &HeaderMap,
+    body: &mut RequestBody<'_>,
+) -> Result<Response, Problem> {
     match LastEventId::of(headers) {
         LastEventId::Absent => {}
         LastEventId::Foreign => return Err(Problem::generation_not_found()),
@@ -62,14 +76,14 @@ pub async fn create(State(api): State<Api>, request_id: RequestId, request: Requ
     }
     let form = Accept::of(headers).form()?;
     let at_once = prefers_async(headers);
-    let mut new = new_generation(json_object(request, api.body).await?, request_id)?;
+    let mut new = new_generation(body.json_object().await?, request_id)?;
     if at_once {
         new.on_disconnect = Some(OnDisconnect::Continue);
     }
     let started = api.generations.start(new).await?;
     if at_once {
         drop(started.following);
-        return accepted(&api, started.id).await;
+        return accepted(api, started.id).await;
     }
     match form {
         Form::Events => Ok(event_stream(started.following, Native, api.heartbeat)),
@@ -100,6 +114,7 @@ async fn accepted(api: &Api, id: GenerationId) -> Result<Response, Problem> {
 #[utoipa::path(
     get,
     path = "/v1/generations/{id}/events",
+    operation_id = "follow_generation",
     tag = "generations",
     params(
         ("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA"),
@@ -137,6 +152,7 @@ pub async fn events(
 #[utoipa::path(
     get,
     path = "/v1/generations/{id}",
+    operation_id = "inspect_generation",
     tag = "generations",
     params(("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA")),
     responses((status = 200, description = "The snapshot", body = SnapshotBody)),
@@ -152,6 +168,7 @@ pub async fn show(State(api): State<Api>, GenerationPath(id): GenerationPath) ->
 #[utoipa::path(
     post,
     path = "/v1/generations/{id}/cancel",
+    operation_id = "cancel_generation",
     tag = "generations",
     params(("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA")),
     responses((status = 200, description = "The snapshot, after the stop", body = SnapshotBody)),
@@ -167,6 +184,7 @@ pub async fn cancel(State(api): State<Api>, GenerationPath(id): GenerationPath) 
 #[utoipa::path(
     delete,
     path = "/v1/generations/{id}",
+    operation_id = "erase_generation",
     tag = "generations",
     params(("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA")),
     responses((status = 204, description = "Erased")),

@@ -1,6 +1,7 @@
 //! HTTP: routes, wire formats, the OpenAPI document. The only room that knows a status code.
 
 mod accept;
+mod body;
 mod chat;
 mod cors;
 mod extract;
@@ -26,7 +27,7 @@ use utoipa_axum::routes;
 
 use problem::{ErrorCode, Problem};
 
-pub use extract::BodyLimits;
+pub use body::BodyLimits;
 pub use state::Api;
 
 /// Every route and every layer.

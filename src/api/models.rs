@@ -35,6 +35,7 @@ pub struct Model {
 #[utoipa::path(
     get,
     path = "/v1/models",
+    operation_id = "list_models",
     tag = "models",
     responses((status = 200, description = "The models", body = ModelList)),
 )]

@@ -27,7 +27,7 @@ pub struct NewGenerationBody {
     #[schema(minimum = 0)]
     pub grace_ms: Option<u64>,
     /// Up to 16 pairs of strings; shown in the snapshot, never sent on.
-    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub metadata: Option<Value>,
     pub temperature: Option<f64>,
     pub top_p: Option<f64>,
@@ -110,6 +110,7 @@ pub fn document() -> Value {
     describe_events(&mut document);
     describe_refusals(&mut document);
     describe_requests(&mut document);
+    describe_parameters(&mut document);
     document
 }
 
@@ -194,7 +195,7 @@ fn describe_refusals(document: &mut Value) {
                     },
                 })
             });
-            let problem = example_problem(*code);
+            let problem = example_problem(*code, (path, method));
             let event = String::from_utf8_lossy(&refusal_event(problem.clone())).into_owned();
             let name = code.name();
             set(&mut response, "/content/application~1problem+json/examples", &name, json!({"value": problem}));
@@ -204,9 +205,10 @@ fn describe_refusals(document: &mut Value) {
     }
 }
 
-fn example_problem(code: ErrorCode) -> ProblemBody {
+fn example_problem(code: ErrorCode, operation: (&str, &str)) -> ProblemBody {
     let errors = match code {
-        ErrorCode::InvalidRequest => {
+        // Only a body has fields.
+        ErrorCode::InvalidRequest if operation == CREATE => {
             vec![FieldError {
                 pointer: "/messages/0/role".into(),
                 detail: "must be one of system, developer, user, assistant, tool, function".into(),
@@ -229,6 +231,19 @@ fn describe_requests(document: &mut Value) {
         {"required": ["messages"], "properties": {"input": {"type": "null"}}},
     ]);
     set(document, "/components/schemas/NewGeneration", "oneOf", one_of);
+}
+
+/// An optional parameter is left out; nobody can send a null in a header or a query.
+fn describe_parameters(document: &mut Value) {
+    let operations = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let operations = operations.flat_map(|path| path.as_object_mut().into_iter().flat_map(|path| path.values_mut()));
+    let parameters = operations
+        .flat_map(|operation| operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten());
+    for parameter in parameters {
+        if let Some(first) = parameter.pointer("/schema/type/0").cloned() {
+            set(parameter, "/schema", "type", first);
+        }
+    }
 }
 
 /// Requests that work against a service as it comes, with what each shows.

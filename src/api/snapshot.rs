@@ -43,6 +43,7 @@ pub struct SnapshotBody {
     pub timings: Option<TimingsBody>,
     /// As the request gave it.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
 }
 

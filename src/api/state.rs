@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::extract::BodyLimits;
+use super::body::BodyLimits;
 use crate::generation::Generations;
 use crate::telemetry::Metrics;
 

@@ -208,7 +208,7 @@ impl MemoryLog {
         state.closed = true;
         self.announce(&state);
         if let Some(all) = self.all.upgrade() {
-            all.lock().close(self.id, cost, Instant::now() + all.limits.retention);
+            all.lock().close(self.id, cost, all.limits.total, Instant::now() + all.limits.retention);
             all.expiry_set.notify_one();
         }
         Closing::Won
@@ -234,16 +234,14 @@ impl Shared {
 }
 
 impl Logs {
-    /// Takes `bytes` more for the log `id`, if they fit. A log that is no longer kept is not counted.
+    /// Takes `bytes` more for the log `id`, if they fit. A log that is no longer kept takes no room.
     fn charge(&mut self, id: GenerationId, bytes: usize, limit: usize) -> bool {
-        if !self.make_room(bytes, limit) {
-            return false;
-        }
-        if let Some(kept) = self.by_id.get_mut(&id) {
+        let fits = !self.by_id.contains_key(&id) || self.make_room(bytes, limit);
+        if fits && let Some(kept) = self.by_id.get_mut(&id) {
             kept.bytes += bytes;
             self.bytes += bytes;
         }
-        true
+        fits
     }
 
     /// Forgets closed logs until `bytes` fit.
@@ -252,12 +250,14 @@ impl Logs {
         self.bytes + bytes <= limit
     }
 
-    fn close(&mut self, id: GenerationId, bytes: usize, expiry: Instant) {
-        if let Some(kept) = self.by_id.get_mut(&id) {
-            kept.bytes += bytes;
-            self.bytes += bytes;
-            self.closed.push_back((expiry, id));
-        }
+    /// Takes `bytes` for the terminal event, which always fits: closed logs go for it, and where there
+    /// are none it stands above the limit.
+    fn close(&mut self, id: GenerationId, bytes: usize, limit: usize, expiry: Instant) {
+        let Some(kept) = self.by_id.get_mut(&id) else { return };
+        kept.bytes += bytes;
+        self.bytes += bytes;
+        self.make_room(0, limit);
+        self.closed.push_back((expiry, id));
     }
 
     fn forget_closed_before(&mut self, now: Instant) {

@@ -12,7 +12,7 @@
 //! the task that carries the model's answer learns it from the log and drops the upstream connection.
 
 mod audience;
-mod ending;
+mod running;
 mod service;
 mod snapshot;
 mod task;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::audience::{Audience, OnDisconnect, Viewer};
-use super::ending::{Ending, Running};
+use super::running::{Ending, Running};
 use super::snapshot::Snapshot;
 use super::task;
 use crate::domain::{

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::ending::{Ending, Running};
+use super::running::{Ending, Running};
 use crate::domain::{CancelReason, Event, FailureCode, Sequence};
 use crate::event_log::{AppendError, Limit, Log, TailState};
 use crate::upstream::{Answer, Phase, Signal, UpstreamError};
@@ -156,5 +156,98 @@ const fn detail(code: FailureCode) -> &'static str {
         FailureCode::ShuttingDown => "This service is restarting. What came of the answer is incomplete. Try again.",
         FailureCode::HistoryLost => "The events after this id are lost. Start a new generation.",
         FailureCode::Internal => "This service has a defect. Report the request id to its operator.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures_util::stream;
+
+    use super::*;
+    use crate::domain::{Entry, Escaped, Event, GenerationId, Part, RequestId, Shape, Start, Timestamp};
+    use crate::event_log::{EventLog, Memory, MemoryLimits, follow};
+    use crate::generation::audience::{Audience, OnDisconnect};
+    use crate::telemetry::Metrics;
+
+    const LIMITS: MemoryLimits = MemoryLimits { total: 1 << 20, generation: 4096, retention: Duration::from_mins(1) };
+
+    /// Runs a generation whose answer is `answer`, until `deadline`; all its entries.
+    async fn entries(answer: Answer, deadline: Duration) -> Vec<Entry> {
+        let id = GenerationId::random();
+        let start = Start { generation: id, model: "m".into(), created_at: Timestamp::now(), metadata: [].into() };
+        let memory = Memory::new(LIMITS);
+        let log = memory.create(id, Event::Start(Arc::new(start))).await.expect("there is room");
+        let audience = Audience::new(OnDisconnect::Continue);
+        let running = Arc::new(Running::new(id, RequestId::random(), audience, 0, Metrics::new()));
+        run(running, Arc::clone(&log), answer, Instant::now() + deadline).await;
+        let pages: Vec<_> = follow(log, Sequence::START).collect().await;
+        pages.into_iter().flat_map(|page| page.expect("the log is there")).collect()
+    }
+
+    /// The code of the failure that is the last entry, and how many entries came before it.
+    async fn failure(answer: Answer) -> (FailureCode, usize) {
+        let entries = entries(answer, Duration::from_mins(1)).await;
+        let terminals = entries.iter().filter(|entry| entry.event.is_terminal()).count();
+        assert_eq!(terminals, 1, "exactly one ending");
+        match entries.last().map(|entry| &entry.event) {
+            Some(Event::Failed(failed)) => (failed.failure.code, entries.len() - 1),
+            other => panic!("not a failure: {other:?}"),
+        }
+    }
+
+    fn text(text: &str) -> Signal {
+        let shape = Shape { frame: None, part: Part::Text { choice: 0, logprobs_json: None } };
+        Signal::Chunk(crate::domain::Chunk::new(Arc::new(shape), Escaped::from_text(text)))
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_the_generation_and_nothing_else() {
+        let said = stream::iter([Ok(vec![text("a")])]);
+        let panics = stream::once(async { panic!("a defect") });
+        assert_eq!(failure(Box::pin(said.chain(panics))).await, (FailureCode::Internal, 2));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_ends_without_its_end_is_not_done() {
+        assert_eq!(
+            failure(Box::pin(stream::iter([Ok(vec![text("a")])]))).await,
+            (FailureCode::UpstreamDisconnected, 2)
+        );
+        assert_eq!(failure(Box::pin(stream::empty())).await, (FailureCode::UpstreamDisconnected, 1));
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_measure_ends_at_the_limit() {
+        let endless = stream::repeat_with(|| Ok(vec![text("0123456789")]));
+        let (code, entries) = failure(Box::pin(endless)).await;
+        assert_eq!(code, FailureCode::TooLarge);
+        assert!(entries * 10 < LIMITS.generation);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_ends_the_silent_and_the_talkative() {
+        let silent: Answer = Box::pin(stream::once(pending()));
+        let talkative: Answer = Box::pin(stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok(vec![text("a")]), ()))
+        }));
+        for answer in [silent, talkative] {
+            let entries = entries(answer, Duration::from_secs(5)).await;
+            let Some(Event::Failed(failed)) = entries.last().map(|entry| &entry.event) else { panic!("{entries:?}") };
+            assert_eq!(failed.failure.code, FailureCode::DeadlineExceeded);
+            assert_eq!(failed.timings.total, Duration::from_secs(5));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_its_end_an_upstream_has_a_second_to_tidy_up() {
+        let end = Signal::End { closing_json: "".into() };
+        let never_closes = stream::iter([Ok(vec![text("a"), end])]).chain(stream::once(pending()));
+        let began = Instant::now();
+        let entries = entries(Box::pin(never_closes), Duration::from_mins(1)).await;
+        assert!(matches!(entries.last().map(|entry| &entry.event), Some(Event::Done(_))));
+        assert_eq!(began.elapsed(), TIDY_UP);
     }
 }

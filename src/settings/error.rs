@@ -23,6 +23,9 @@ pub enum SettingsError {
     #[error("{setting} is empty: give it a value")]
     Empty { setting: String },
 
+    #[error("`{setting}` is too large: write at most \"{most}\"")]
+    TooLarge { setting: &'static str, most: &'static str },
+
     #[error("`{variable}` cannot be set in the environment: write upstreams as [[upstreams]] in the settings file")]
     NotInEnvironment { variable: String },
 

@@ -29,7 +29,7 @@ pub struct Sources {
 /// `openai` unless the file has one.
 ///
 /// Whatever is not known is refused, and so is every `TOKENRILL_` variable that is not a setting: a
-/// setting that is silently ignored is worse than none.
+/// setting that is silently ignored is worse than none. Passed over is only what Kubernetes sets by itself.
 pub fn load(sources: Sources) -> Result<Settings, SettingsError> {
     let Sources { file, environment, listen } = sources;
     layer(file.read()?.as_ref(), &environment, listen)
@@ -96,6 +96,9 @@ impl Layers {
     fn add_environment(&mut self, environment: &BTreeMap<String, String>) -> Result<(), SettingsError> {
         for (variable, text) in environment {
             let Some(name) = variable.strip_prefix("TOKENRILL_") else { continue };
+            if is_service_link(name) {
+                continue;
+            }
             let name = name.to_ascii_lowercase().replace("__", ".");
             if name.split('.').next() == Some(UPSTREAMS) {
                 return Err(SettingsError::NotInEnvironment { variable: variable.clone() });
@@ -117,6 +120,12 @@ impl Layers {
         self.written = written;
         Ok(())
     }
+}
+
+/// Whether Kubernetes put this variable there: it describes a Service named `tokenrill` to every pod beside it
+/// (`TOKENRILL_SERVICE_HOST`, `TOKENRILL_PORT_8080_TCP_ADDR`, ...).
+fn is_service_link(name: &str) -> bool {
+    !name.contains("__") && (name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_"))
 }
 
 /// Writes a value under its dotted name.
@@ -211,6 +220,14 @@ mod tests {
     fn uncommented_example() -> String {
         let setting = |line: &'static str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
         EXAMPLE.lines().map(setting).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_kubernetes_says_of_a_service_of_our_name_is_no_setting() {
+        let links =
+            ["TOKENRILL_PORT", "TOKENRILL_PORT_8080_TCP_ADDR", "TOKENRILL_SERVICE_HOST", "TOKENRILL_SERVICE_PORT_HTTP"];
+        let environment = links.map(|name| (name.to_owned(), "tcp://10.0.0.1:8080".to_owned())).into();
+        assert_eq!(layer(None, &environment, None).unwrap(), Settings::default());
     }
 
     #[test]

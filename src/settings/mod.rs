@@ -99,7 +99,7 @@ pub struct Generation {
     /// How long one may run. Default: 10 min. Variable: `TOKENRILL_GENERATION__MAX_DURATION`.
     #[serde(with = "units::duration")]
     pub max_duration: Duration,
-    /// How much one may say, in bytes. Default: 4 MiB. Variable: `TOKENRILL_GENERATION__MAX_BYTES`.
+    /// How much one may say, in bytes, at most 1 GiB. Default: 4 MiB. Variable: `TOKENRILL_GENERATION__MAX_BYTES`.
     pub max_bytes: Size,
     /// The longest silence on a viewer's stream. Default: 15 s. Variable: `TOKENRILL_GENERATION__HEARTBEAT`.
     #[serde(with = "units::duration")]
@@ -194,6 +194,10 @@ impl Settings {
         if self.models.default.as_deref() == Some("") {
             return Err(SettingsError::Empty { setting: "`models.default`".into() });
         }
+        // The log counts a generation's bytes in 32 bits.
+        if self.generation.max_bytes > Size::mib(1024) {
+            return Err(SettingsError::TooLarge { setting: "generation.max_bytes", most: "1GiB" });
+        }
         let mut names = BTreeSet::new();
         for upstream in &self.upstreams {
             upstream.validate()?;
@@ -214,6 +218,18 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_generation_keeps_at_most_a_gibibyte() {
+        let mut settings = Settings::default();
+        settings.generation.max_bytes = Size::mib(1024);
+        assert!(settings.validate().is_ok());
+        settings.generation.max_bytes = Size::mib(1025);
+        assert_eq!(
+            settings.validate().unwrap_err().to_string(),
+            "`generation.max_bytes` is too large: write at most \"1GiB\""
+        );
+    }
 
     fn listening_on(listen: &str, mode: Option<AuthMode>) -> Result<(), String> {
         let server = Server { listen: listen.parse().unwrap(), ..Server::default() };

@@ -1,6 +1,6 @@
 //! Models that answer: the provider port and its adapters.
 //!
-//! A new provider dialect is one new adapter beside [`openai`] and one line where `app` builds the
+//! A new provider dialect is one new adapter beside `openai` and one line where `app` builds the
 //! [`Router`].
 
 pub mod demo;

@@ -108,17 +108,29 @@ async function stoppedAnswer(page) {
 }
 
 async function refused(page) {
-  await send(page, { prompt: "Refuse.", model: "demo?status=429&retry_after=3" });
+  await send(page, { prompt: "Refuse.", model: "no-such-model" });
   const seen = await ended(page);
   await quietFor(page, 2_500);
 
   expect(names(seen).join() === "failed", "a refusal is one failed event", names(seen));
+  expect(seen.events[0]?.data.error.code === "model_not_found", "it says why", seen.events[0]);
   expect(seen.banner.includes(seen.events[0]?.data.error.code), "the banner names the refusal's code", seen.banner);
   expect(seen.banner.includes(seen.events[0]?.data.error.detail), "the banner tells the refusal's detail", seen.banner);
   expectPosts("a refusal", ["/v1/generations"]);
   // Chromium itself logs a response with this status; nothing else may be there.
-  const others = takeComplaints().filter((complaint) => !complaint.includes("status of 429"));
+  const others = takeComplaints().filter((complaint) => !complaint.includes("status of 404"));
   expect(others.length === 0, "a refusal: no complaint but the status itself", others);
+}
+
+async function refusedUpstream(page) {
+  await send(page, { prompt: "Refuse.", model: "demo?status=429&retry_after=3" });
+  const seen = await ended(page);
+  await quietFor(page, 2_500);
+
+  expect(names(seen).join() === "start,failed", "what the upstream refuses starts and fails", names(seen));
+  expect(seen.banner.includes("upstream_rate_limited"), "the banner names the failure's code", seen.banner);
+  expectPosts("an upstream's refusal", ["/v1/generations"]);
+  expectNoComplaints("an upstream's refusal");
 }
 
 async function failedMidway(page) {
@@ -179,7 +191,7 @@ try {
     "under a policy that admits its script by hash alone",
     response.headers()["content-security-policy"],
   );
-  for (const scenario of [finishedAnswer, stoppedAnswer, refused, failedMidway]) await scenario(page);
+  for (const scenario of [finishedAnswer, stoppedAnswer, refused, refusedUpstream, failedMidway]) await scenario(page);
 } catch (error) {
   broken.push(String(error));
 } finally {

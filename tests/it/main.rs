@@ -1,8 +1,20 @@
 //! Tokenrill as its callers, operators and upstreams meet it: a real server on a port of its own, a
 //! scripted upstream, real clients. One binary, a file for each promise.
-#![expect(clippy::indexing_slicing, reason = "a test that indexes into nothing has failed")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "what is not there when a test looks for it has failed the test"
+)]
 
 mod support;
 
 mod answers;
+mod architecture;
+mod disconnect;
 mod event_log;
+mod openapi;
+mod program;
+mod real_clients;
+mod refusals;
+mod upstream_faults;

@@ -20,7 +20,8 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
 use super::sse::{Parser, TooLarge};
@@ -85,7 +86,7 @@ impl Provider for OpenAi {
             let mut parser = Parser::new(LARGEST_EVENT);
             let mut decoder = Decoder::default();
             loop {
-                let read = match progress.in_time(response.chunk()).await {
+                let read = match progress.in_time(read(&mut response)).await {
                     Ok(Ok(Some(bytes))) => Ok(bytes),
                     Ok(_) => Err(UpstreamError::Disconnected),
                     Err(timeout) => Err(timeout),
@@ -110,7 +111,7 @@ impl Provider for OpenAi {
                 parsed?;
             }
             // Read to the end, so that the connection can be used again; what comes is nobody's.
-            while let Ok(Some(_)) = response.chunk().await {}
+            while let Ok(Some(_)) = read(&mut response).await {}
         })
     }
 
@@ -147,6 +148,13 @@ fn body(request: ChatRequest) -> Bytes {
     Value::Object(fields).to_string().into()
 }
 
+/// The next bytes. Gives way now and then even where there are always more: an upstream that talks
+/// without a pause would keep its generation from every deadline and every stop.
+async fn read(response: &mut reqwest::Response) -> reqwest::Result<Option<Bytes>> {
+    consume_budget().await;
+    response.chunk().await
+}
+
 fn is_event_stream(response: &reqwest::Response) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     content_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
@@ -170,7 +178,12 @@ impl Progress {
     }
 
     async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, UpstreamError> {
-        timeout_at(self.due, step).await.map_err(|_| UpstreamError::Timeout(self.phase))
+        tokio::select! {
+            // The clock first: a step that is always ready must not outrun it.
+            biased;
+            () = sleep_until(self.due) => Err(UpstreamError::Timeout(self.phase)),
+            done = step => Ok(done),
+        }
     }
 
     fn finished(&self) -> bool {
@@ -209,5 +222,34 @@ impl Progress {
 impl From<TooLarge> for UpstreamError {
     fn from(_: TooLarge) -> Self {
         Self::Malformed(Malformed::EventTooLarge)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use std::convert::Infallible;
+    use std::future::ready;
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_are_always_there_do_not_outrun_the_clock() {
+        let hour = Duration::from_hours(1);
+        let progress = Progress::new(Timeouts { connect: hour, first_token: hour, idle: hour });
+        assert_eq!(progress.in_time(ready(())).await, Ok(()));
+        tokio::time::advance(hour).await;
+        assert_eq!(progress.in_time(ready(())).await, Err(UpstreamError::Timeout(Phase::FirstToken)));
+    }
+
+    #[tokio::test]
+    async fn reading_gives_way_where_bytes_are_always_there() {
+        let endless = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"\n")));
+        let mut response = hyper::Response::new(reqwest::Body::wrap_stream(endless)).into();
+        let reading = async {
+            for _ in 0..10_000 {
+                read(&mut response).await.expect("more");
+            }
+        };
+        assert_eq!(reading.now_or_never(), None);
     }
 }

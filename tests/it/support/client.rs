@@ -53,13 +53,11 @@ impl Answer {
                 let block: Vec<u8> = self.unread.drain(..end + 2).collect();
                 return Some(Event::read(&String::from_utf8(block).expect("UTF-8")));
             }
-            match soon(self.response.chunk()).await.expect("a clean end") {
-                Some(bytes) => self.unread.extend_from_slice(&bytes),
-                None => {
-                    assert!(self.unread.is_empty(), "cut off: {:?}", String::from_utf8_lossy(&self.unread));
-                    return None;
-                }
-            }
+            let Some(bytes) = soon(self.response.chunk()).await.expect("a clean end") else {
+                assert!(self.unread.is_empty(), "cut off: {:?}", String::from_utf8_lossy(&self.unread));
+                return None;
+            };
+            self.unread.extend_from_slice(&bytes);
         }
     }
 
@@ -81,6 +79,12 @@ impl Answer {
 }
 
 impl Event {
+    /// The events of a whole stream.
+    pub fn all(stream: &str) -> Vec<Self> {
+        assert!(stream.ends_with("\n\n"), "cut off: {stream:?}");
+        stream.split_inclusive("\n\n").map(Self::read).collect()
+    }
+
     fn read(block: &str) -> Self {
         assert!(!block.contains('\r'), "LF only: {block:?}");
         let field = |name: &str| {

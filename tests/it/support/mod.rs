@@ -1,14 +1,19 @@
 //! What the tests speak with: the service, a scripted upstream, a client.
 
 mod client;
+mod leaver;
 mod service;
 mod upstream;
 
 pub use client::{Answer, Event, text};
+pub use leaver::{Leaver, Way};
 pub use service::Service;
-pub use upstream::Upstream;
+pub use upstream::{Call, Upstream};
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 /// Whatever a test waits for has come by then, or never comes.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -16,4 +21,10 @@ pub const SOON: Duration = Duration::from_secs(10);
 /// Waits for what must come.
 pub async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, what).await.expect("it did not come in time")
+}
+
+/// One case of a table: a failure names it.
+pub async fn case(what: &str, test: impl Future<Output = ()>) {
+    let passed = AssertUnwindSafe(test).catch_unwind().await.is_ok();
+    assert!(passed, "in this case: {what}");
 }

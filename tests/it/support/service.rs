@@ -40,15 +40,20 @@ impl Service {
         settings
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the test waits for it through its handle")]
     pub async fn with(settings: Settings) -> Self {
+        Self::in_environment(settings, BTreeMap::new()).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "dropping the service ends it")]
+    #[expect(clippy::unused_async, reason = "it needs a runtime, as its siblings do")]
+    pub async fn in_environment(settings: Settings, environment: BTreeMap<String, String>) -> Self {
         let limits = server::Limits::default();
         let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
         let address = listener.local_addr().expect("an address");
         let shutdown = Shutdown::new();
         let serving = tokio::spawn({
             let shutdown = shutdown.clone();
-            async move { app::serve(&settings, &BTreeMap::new(), listener, limits, shutdown).await.expect("it serves") }
+            async move { app::serve(&settings, &environment, listener, limits, shutdown).await.expect("it serves") }
         });
         Self { address, shutdown, http: reqwest::Client::new(), serving }
     }
@@ -86,12 +91,6 @@ impl Service {
             }
         })
         .await;
-    }
-
-    /// Waits until it has ended by itself.
-    pub async fn ended(self) {
-        let mut this = self;
-        soon(&mut this.serving).await.expect("it ended without a panic");
     }
 }
 

@@ -41,7 +41,7 @@ impl Upstream {
     }
 
     /// Whether a connection is waiting that nobody has taken.
-    pub async fn was_called(&self) -> bool {
+    pub fn was_called(&self) -> bool {
         // A connection that was begun before the answer we have seen is in the backlog by now.
         futures_util::future::FutureExt::now_or_never(self.listener.accept()).is_some()
     }
@@ -79,6 +79,26 @@ impl Call {
     /// Bytes as they are.
     pub async fn raw(&mut self, bytes: impl AsRef<[u8]>) {
         soon(self.socket.write_all(bytes.as_ref())).await.expect("the connection stands");
+    }
+
+    /// Bytes as they are, as far as the service takes them before it closes the connection.
+    pub async fn blurt(&mut self, bytes: impl AsRef<[u8]>) {
+        _ = soon(self.socket.write_all(bytes.as_ref())).await;
+    }
+
+    /// The same bytes again and again, until the service has closed the connection.
+    pub async fn repeat(&mut self, bytes: impl AsRef<[u8]>) {
+        soon(async { while self.socket.write_all(bytes.as_ref()).await.is_ok() {} }).await;
+    }
+
+    /// Says nothing more, by FIN; the service can still be heard.
+    pub async fn fin(&mut self) {
+        _ = self.socket.shutdown().await;
+    }
+
+    /// Resets the connection.
+    pub fn reset(self) {
+        self.socket.set_zero_linger().expect("a socket");
     }
 
     /// The head of a good answer; the body comes in chunks.

@@ -1,4 +1,4 @@
-//! Ends a generation: composes the terminal event and puts it into the log.
+//! A generation while it runs: what has been learnt of it, and how it ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,8 +86,9 @@ impl Running {
         if closing == Closing::Won {
             let outcome = ending.outcome();
             self.metrics.ended(outcome, usage, self.accepted.elapsed());
+            // The request's id and not the generation's: without authentication that one is a capability.
             tracing::info!(
-                generation = %self.id,
+                request_id = %self.request_id,
                 outcome = outcome.name(),
                 input_tokens = usage.input_tokens,
                 output_tokens = usage.output_tokens,

@@ -1,0 +1,33 @@
+# Two commands do everything: `make run` and `make test`.
+.PHONY: help run test check openapi bench playground
+.DEFAULT_GOAL := help
+
+help: ## Shows this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+run: playground ## Builds and serves on http://127.0.0.1:8080: no key, no settings, no other server
+	cargo run --locked --bin tokenrill
+
+test: ## Installs what the tests need and runs all of them
+	./tests/install
+	$(MAKE) playground
+	cargo test --locked
+
+check: ## The linters: format, clippy, documentation
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+openapi: ## Writes openapi/openapi.json from the code
+	cargo run --locked --quiet --bin tokenrill -- openapi > openapi/openapi.json.new
+	mv openapi/openapi.json.new openapi/openapi.json
+
+bench: ## Measures; benches/RESULTS.md holds figures
+	cargo bench --locked
+
+playground: ## Bundles the page at /; without Node the program serves everything else
+	@if command -v npm >/dev/null; then \
+	  cd playground && { cmp -s package-lock.json node_modules/installed.json || \
+	    { npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/installed.json; }; } && \
+	  npm run --silent build >/dev/null; \
+	else echo "npm is missing: the page at / will say how to build it; everything else works"; fi

@@ -1,0 +1,207 @@
+//! How long a model works on for a client that has gone: from the client's close to the end of the
+//! upstream connection, in each phase of an answer.
+//!
+//! `cargo bench --bench cancel`. The service runs on a runtime of its own; the client and the upstream
+//! are plain sockets of the main thread, so one clock measures both ends. The figures hold the wake-up
+//! of that thread. Exits with 1 if an upstream connection outlived its client by [`NEVER`].
+#![expect(clippy::print_stdout, reason = "the table is what this is for")]
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+use tokenrill::settings::{Settings, Upstream};
+use tokenrill::shutdown::Shutdown;
+use tokenrill::{app, server};
+use tokio::runtime::Runtime;
+
+/// Closes per row. Without `--bench`, as in `cargo test --benches`, a few show that it works.
+const CLOSES: usize = 200;
+const FEW: usize = 2;
+/// An upstream connection that is open for so long after the close counts as never closed.
+const NEVER: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    BeforeHeaders,
+    BeforeFirstToken,
+    MidStream,
+    /// Of a request that accepts JSON alone, and so has been sent nothing: the model speaks.
+    WaitingJson,
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Fin,
+    Rst,
+}
+
+const ROWS: [(Phase, &str); 4] = [
+    (Phase::BeforeHeaders, "before the upstream's headers"),
+    (Phase::BeforeFirstToken, "before the first token"),
+    (Phase::MidStream, "mid-stream"),
+    (Phase::WaitingJson, "waiting JSON request"),
+];
+
+fn main() -> io::Result<ExitCode> {
+    let closes = if std::env::args().any(|argument| argument == "--bench") { CLOSES } else { FEW };
+    let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let runtime = Runtime::new()?;
+    let service = serve(&runtime, upstream.local_addr()?)?;
+    let mut bench = Bench { service, upstream, observer: Peer::connect(service)? };
+
+    let cores = available_parallelism()?;
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    println!("From the client's close to the upstream's end of connection; {cores} cores, {profile} build\n");
+    println!("| phase | way | n | p50 ms | p99 ms | max ms | never |");
+    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: |");
+    let mut never = 0;
+    for (phase, phase_name) in ROWS {
+        for (way, way_name) in [(Way::Fin, "FIN"), (Way::Rst, "RST")] {
+            let delays = (0..closes).map(|_| bench.close(phase, way)).collect::<io::Result<Vec<_>>>()?;
+            let mut seen: Vec<Duration> = delays.iter().flatten().copied().collect();
+            seen.sort_unstable();
+            let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(&seen, percent));
+            let unseen = closes - seen.len();
+            println!("| {phase_name} | {way_name} | {closes} | {p50} | {p99} | {max} | {unseen} |");
+            never += unseen;
+        }
+    }
+    runtime.shutdown_background();
+    Ok(if never == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Starts the service as the program does, in front of `upstream`.
+fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
+    let mut settings = Settings::default();
+    let base_url = format!("http://{upstream}/v1").parse().map_err(io::Error::other)?;
+    settings.upstreams.push(Upstream::new("scripted", base_url));
+    settings.models.default = Some("m".to_owned());
+    let limits = server::Limits::default();
+    let _in_runtime = runtime.enter();
+    let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits)?;
+    let address = listener.local_addr()?;
+    runtime.spawn(async move { app::serve(&settings, &BTreeMap::new(), listener, limits, Shutdown::new()).await });
+    Ok(address)
+}
+
+struct Bench {
+    service: SocketAddr,
+    upstream: TcpListener,
+    /// A client beside the one that leaves.
+    observer: Peer,
+}
+
+impl Bench {
+    /// Brings one generation to `phase`, closes its client's connection, and waits for the upstream's to
+    /// end. `None` if that does not come.
+    fn close(&mut self, phase: Phase, way: Way) -> io::Result<Option<Duration>> {
+        let mut client = Peer::connect(self.service)?;
+        client.send(&request(phase))?;
+        let mut model = Peer::new(self.upstream.accept()?.0)?;
+        model.read_until(|request| request.ends_with("}}"))?;
+        self.reach(phase, &mut client, &mut model)?;
+        if !model.is_quiet()? {
+            return Err(io::Error::other("the service said or closed something before its client did"));
+        }
+        if let Way::Rst = way {
+            SockRef::from(&client.socket).set_linger(Some(Duration::ZERO))?;
+        }
+        let closed = Instant::now();
+        drop(client);
+        match model.read() {
+            Ok(0) => Ok(Some(closed.elapsed())),
+            Ok(_) => Err(io::Error::other("the service sent a second request")),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
+            Err(_) => Ok(Some(closed.elapsed())),
+        }
+    }
+
+    fn reach(&mut self, phase: Phase, client: &mut Peer, model: &mut Peer) -> io::Result<()> {
+        // To the end of the chunk: a socket that is closed with bytes unread sends a reset.
+        let mut read = |text: &str| client.read_until(|read| read.contains(text) && read.ends_with("\r\n"));
+        if phase != Phase::WaitingJson {
+            read("event: start\n")?;
+        }
+        if phase != Phase::BeforeHeaders {
+            model.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
+        }
+        if let Phase::MidStream | Phase::WaitingJson = phase {
+            let token = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hel\"}}]}\n\n";
+            model.send(&format!("{:x}\r\n{token}\r\n", token.len()))?;
+        }
+        if phase == Phase::MidStream {
+            read("event: delta\n")?;
+        }
+        // A round trip, in which what the upstream has said is taken in where no client can see it.
+        self.observer.send("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")?;
+        self.observer.read_until(|answer| answer.ends_with('}'))
+    }
+}
+
+fn request(phase: Phase) -> String {
+    let accept = if phase == Phase::WaitingJson { "application/json" } else { "text/event-stream" };
+    let body = r#"{"input":"Hello"}"#;
+    format!(
+        "POST /v1/generations HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// One end of a connection.
+struct Peer {
+    socket: TcpStream,
+    received: String,
+}
+
+impl Peer {
+    fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::new(TcpStream::connect(address)?)
+    }
+
+    fn new(socket: TcpStream) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(NEVER))?;
+        Ok(Self { socket, received: String::new() })
+    }
+
+    fn send(&mut self, text: &str) -> io::Result<()> {
+        self.received.clear();
+        self.socket.write_all(text.as_bytes())
+    }
+
+    fn read_until(&mut self, whole: impl Fn(&str) -> bool) -> io::Result<()> {
+        while !whole(&self.received) {
+            if self.read()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing has come that is unread, not even the end.
+    fn is_quiet(&self) -> io::Result<bool> {
+        self.socket.set_nonblocking(true)?;
+        let peeked = self.socket.peek(&mut [0]);
+        self.socket.set_nonblocking(false)?;
+        Ok(peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock))
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
+        let mut bytes = [0; 4096];
+        let length = self.socket.read(&mut bytes)?;
+        self.received.push_str(&String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()));
+        Ok(length)
+    }
+}
+
+/// By nearest rank, in milliseconds; of nothing a dash.
+fn percentile(sorted: &[Duration], percent: usize) -> String {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    let at = rank.checked_sub(1).and_then(|at| sorted.get(at));
+    at.map_or_else(|| "-".to_owned(), |delay| format!("{:.2}", delay.as_secs_f64() * 1000.0))
+}

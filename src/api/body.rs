@@ -1,0 +1,106 @@
+//! A request's body.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::problem::{ErrorCode, FieldError, Problem};
+
+/// The limits of a request's body.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Bytes (`server.max_body`).
+    pub size: usize,
+    /// From the head to the last byte.
+    pub time: Duration,
+}
+
+/// A body, read as far as it was wanted.
+pub struct RequestBody<'a> {
+    headers: &'a HeaderMap,
+    unread: Body,
+    limits: BodyLimits,
+    deadline: Instant,
+}
+
+/// A client that has sent nothing for this long is waiting for the answer.
+const SENDING_PAUSE: Duration = Duration::from_secs(5);
+
+/// A refusal is not worth more than this to be heard.
+const MOST_DISCARDED: usize = 32 << 20;
+
+impl<'a> RequestBody<'a> {
+    pub fn new(headers: &'a HeaderMap, body: Body, limits: BodyLimits) -> Self {
+        Self { headers, unread: body, limits, deadline: Instant::now() + limits.time }
+    }
+
+    /// Reads a JSON object. Deeper than 128 levels is refused, as `serde_json` does.
+    pub async fn json_object(&mut self) -> Result<Map<String, Value>, Problem> {
+        if !self.is_json() {
+            let detail = "Send the body as JSON with the header Content-Type: application/json.";
+            return Err(Problem::new(ErrorCode::UnsupportedMediaType, detail));
+        }
+        match serde_json::from_slice(&self.read().await?) {
+            Ok(Value::Object(object)) => Ok(object),
+            Ok(_) => Err(Problem::invalid(vec![FieldError {
+                pointer: String::new(),
+                detail: "must be a JSON object".into(),
+            }])),
+            Err(error) => {
+                // The parser's words name a position and a rule, never a value of the caller's.
+                let detail = format!(
+                    "Send valid JSON, as UTF-8: it breaks off or errs at line {}, column {}.",
+                    error.line(),
+                    error.column()
+                );
+                Err(Problem::new(ErrorCode::InvalidJson, detail))
+            }
+        }
+    }
+
+    /// Reads and drops what is left, so that the client hears the answer.
+    ///
+    /// Browsers look at an answer only when all is sent, and a connection that closes over unread bytes
+    /// is reset, the answer with it. At most 32 MiB are read for that, and nothing from a client
+    /// that waits for `100 Continue`: it would begin to send.
+    pub async fn discard(self) {
+        if self.headers.contains_key(EXPECT) {
+            return;
+        }
+        let mut unread = Limited::new(self.unread, MOST_DISCARDED);
+        let rest = async { while let Ok(Some(Ok(_))) = timeout(SENDING_PAUSE, unread.frame()).await {} };
+        _ = timeout_at(self.deadline, rest).await;
+    }
+
+    /// Only `application/json`, so that a page of a foreign origin cannot post here without a preflight.
+    fn is_json(&self) -> bool {
+        let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+    }
+
+    async fn read(&mut self) -> Result<Bytes, Problem> {
+        let limits = self.limits;
+        let too_large = || Problem::new(ErrorCode::BodyTooLarge, format!("Send at most {} bytes.", limits.size));
+        let length = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        // Before the first byte is read: a client that waits for `100 Continue` then sends none.
+        if length.is_some_and(|length| length > limits.size) {
+            return Err(too_large());
+        }
+        let body = Limited::new(&mut self.unread, limits.size).collect();
+        match timeout_at(self.deadline, body).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(Problem::new(ErrorCode::InvalidJson, "Send the whole body: it broke off.")),
+            Err(_) => Err(Problem::new(
+                ErrorCode::RequestTimeout,
+                format!("Send the whole body within {} s.", limits.time.as_secs()),
+            )),
+        }
+    }
+}

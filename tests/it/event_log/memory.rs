@@ -1,0 +1,105 @@
+//! The backend in memory keeps the contract, and promises this beside it.
+
+use std::sync::Arc;
+
+use tokenrill::domain::{Event, GenerationId, Sequence};
+use tokenrill::event_log::{Closing, CreateError, EventLog, Memory, MemoryLimits};
+use tokio_util::task::TaskTracker;
+
+use super::{Backend, PLAIN, RETENTION, ROOMY, TERMINAL_BYTES, TIGHT, append, create, ended, read, start, token};
+
+contract!(Memory);
+
+impl Backend for Memory {
+    fn start(limits: MemoryLimits) -> Self {
+        let memory = Self::new(limits);
+        TaskTracker::new().spawn({
+            let memory = memory.clone();
+            async move { memory.expire().await }
+        });
+        memory
+    }
+
+    fn check(&self, limits: MemoryLimits) {
+        assert!(self.bytes() <= limits.total + TERMINAL_BYTES, "{} bytes", self.bytes());
+    }
+}
+
+#[tokio::test]
+async fn it_counts_back_to_nothing() {
+    let memory = Memory::new(ROOMY);
+    let mut logs = Vec::new();
+    for _ in 0..10 {
+        let (id, log) = create(&memory).await;
+        append(&log, vec![token("Hello"); 10]).await.expect("room");
+        logs.push((id, log));
+    }
+    assert_eq!(memory.count(), 10);
+    for (at, (id, log)) in logs.iter().enumerate() {
+        if at % 2 == 0 {
+            log.close(ended(0)).await;
+        }
+        memory.remove(*id).await;
+        memory.remove(*id).await;
+        append(log, vec![token("nobody's")]).await.ok();
+        log.close(ended(0)).await;
+    }
+    assert_eq!((memory.bytes(), memory.count()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_counts_back_to_nothing_when_all_have_expired() {
+    let memory = Memory::start(ROOMY);
+    for _ in 0..10 {
+        let (_, log) = create(&memory).await;
+        append(&log, vec![token("Hello"); 10]).await.expect("room");
+        log.close(ended(0)).await;
+    }
+    assert!(memory.bytes() > 0);
+    tokio::time::sleep(RETENTION * 2).await;
+    assert_eq!((memory.bytes(), memory.count()), (0, 0));
+}
+
+/// 12 bytes beside each token's text, and 1.6 MB in all: what a generation of the longest kind costs.
+#[tokio::test]
+async fn it_keeps_100_000_tokens_in_2_mib() {
+    let memory = Memory::new(ROOMY);
+    let (_, log) = create(&memory).await;
+    for _ in 0..1000 {
+        append(&log, vec![token("toks"); 100]).await.expect("room");
+    }
+    assert!(memory.bytes() >= 400_000, "it counts what it keeps");
+    assert!(memory.bytes() <= 2 << 20, "{} bytes", memory.bytes());
+}
+
+#[tokio::test]
+async fn it_keeps_what_chunks_share_once() {
+    let memory = Memory::new(ROOMY);
+    let (_, log) = create(&memory).await;
+    append(&log, vec![token("a")]).await.expect("room");
+    let before = memory.bytes();
+    append(&log, vec![token("b")]).await.expect("room");
+    assert!(memory.bytes() - before < PLAIN.size(), "the second costs no shape");
+    for entry in &read(&log, Sequence::new(1)).await {
+        let Event::Chunk(chunk) = &entry.event else { panic!("{entry:?}") };
+        assert!(Arc::ptr_eq(chunk.shape(), &PLAIN));
+    }
+}
+
+/// Closed logs go for a terminal event too, so that all logs pass their limit by one such event at most.
+#[tokio::test]
+async fn it_makes_room_for_terminal_events() {
+    let memory = Memory::new(TIGHT);
+    let mut open = Vec::new();
+    loop {
+        let id = GenerationId::random();
+        match memory.create(id, start(id)).await {
+            Ok(log) => open.push(log),
+            Err(CreateError::Full) => break,
+        }
+    }
+    for log in &open {
+        assert_eq!(log.close(ended(0)).await, Closing::Won);
+        memory.check(TIGHT);
+    }
+}

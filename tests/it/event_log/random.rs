@@ -1,0 +1,287 @@
+//! Operations at random, on several logs and on a model of each.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
+use tokenrill::domain::{Chunk, Entry, Escaped, Event, GenerationId, Part, Sequence, Shape};
+use tokenrill::event_log::{AppendError, Closing, CreateError, Limit, Log, MemoryLimits, ReadError, follow};
+
+use super::{Backend, ROOMY, TIGHT, ended, is_known, read, start, token};
+use crate::support::{case, soon};
+
+/// Marsaglia's xorshift: the same sequence in every run.
+pub struct Random(pub u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub fn up_to(&mut self, most: u64) -> u64 {
+        self.next() % (most + 1)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).expect("small")
+    }
+
+    pub fn chunk(&mut self, shapes: &[Arc<Shape>]) -> Event {
+        const TEXTS: [&str; 8] =
+            ["", "Hel", "lo", " 東京", "👩‍👩‍👧", "\"\\\n\r\t\u{0}", "\u{2028}\u{2029}\u{85}", "Zürich"];
+        let text = TEXTS[self.below(TEXTS.len())].repeat(1 + self.below(4));
+        Event::Chunk(Chunk::new(Arc::clone(&shapes[self.below(shapes.len())]), Escaped::from_text(&text)))
+    }
+}
+
+/// One of each kind, and more than a stream uses in turn.
+pub fn shapes() -> Vec<Arc<Shape>> {
+    let text = |choice| Part::Text { choice, logprobs_json: (choice == 1).then(|| "{\"content\":[]}".into()) };
+    let call = Part::ToolCall { choice: 0, index: 1, id: Some(Escaped::from_text("call_1")), name: None };
+    let other = Part::Other { choice: 0, delta_json: "{\"audio\":{}}".into() };
+    let parts = [Part::Reasoning { choice: 0 }, Part::Refusal { choice: 0 }, call, other, Part::Silent];
+    let parts = (0..12).map(text).chain(parts).enumerate();
+    parts
+        .map(|(at, part)| {
+            let frame = (at % 3 > 0).then(|| (format!("{{\"before\":{at},\"text\":\"").into(), "\"}".into()));
+            Arc::new(Shape { frame, part })
+        })
+        .collect()
+}
+
+/// A log as a list.
+struct Model {
+    id: GenerationId,
+    log: Arc<dyn Log>,
+    events: Vec<Event>,
+    known: bool,
+    followers: Vec<Follower>,
+}
+
+struct Follower {
+    pages: BoxStream<'static, Result<Vec<Entry>, ReadError>>,
+    /// The last entry that it has read.
+    after: u64,
+}
+
+impl Model {
+    fn is_closed(&self) -> bool {
+        self.events.last().is_some_and(Event::is_terminal)
+    }
+
+    fn tail(&self) -> Sequence {
+        Sequence::new(self.events.len() as u64)
+    }
+
+    /// What stands after a position, which the entries begin with.
+    fn assert_after(&self, after: u64, entries: &[Entry]) {
+        let expected = (after + 1..).zip(self.events.iter().skip(usize::try_from(after).expect("small")));
+        let expected =
+            expected.map(|(sequence, event)| Entry { sequence: Sequence::new(sequence), event: event.clone() });
+        assert_eq!(entries, expected.take(entries.len()).collect::<Vec<_>>());
+    }
+
+    /// Each follower takes a page if there is one.
+    fn advance(&mut self) {
+        let mut followers = std::mem::take(&mut self.followers);
+        for Follower { pages, after } in &mut followers {
+            if let Some(Some(page)) = pages.next().now_or_never() {
+                let page = page.expect("not lost");
+                self.assert_after(*after, &page);
+                *after += page.len() as u64;
+            }
+        }
+        self.followers = followers;
+    }
+}
+
+/// Does operations at random, on several logs and on a model of each, and compares.
+struct Run<B> {
+    logs: B,
+    limits: MemoryLimits,
+    random: Random,
+    shapes: Vec<Arc<Shape>>,
+    models: Vec<Model>,
+    /// In the order in which they were closed; without those that were removed before.
+    closed: Vec<GenerationId>,
+}
+
+impl<B: Backend> Run<B> {
+    fn new(seed: u64, limits: MemoryLimits) -> Self {
+        let random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        Self { logs: B::start(limits), limits, random, shapes: shapes(), models: Vec::new(), closed: Vec::new() }
+    }
+
+    fn is_roomy(&self) -> bool {
+        self.limits.total == ROOMY.total
+    }
+
+    async fn step(&mut self) {
+        if self.models.is_empty() || self.random.below(12) == 0 {
+            self.create().await;
+        } else {
+            let at = self.random.below(self.models.len());
+            match self.random.below(16) {
+                0..7 => self.append(at).await,
+                7 => self.append_elsewhere(at).await,
+                8 => self.close(at).await,
+                9..12 => self.read(at).await,
+                12 if self.random.below(4) == 0 => self.remove(at).await,
+                12 | 13 => self.come(at),
+                _ => self.models[at].advance(),
+            }
+        }
+        self.compare_what_is_known().await;
+        self.logs.check(self.limits);
+    }
+
+    async fn create(&mut self) {
+        let id = GenerationId::random();
+        match self.logs.create(id, start(id)).await {
+            Ok(log) => {
+                self.models.push(Model { id, log, events: vec![start(id)], known: true, followers: Vec::new() });
+            }
+            Err(CreateError::Full) => self.assert_full().await,
+        }
+    }
+
+    async fn append(&mut self, at: usize) {
+        let (many, large) = (self.random.below(4), self.random.below(8) == 0);
+        let mut events: Vec<_> = (0..many).map(|_| self.random.chunk(&self.shapes)).collect();
+        if large {
+            events.push(token(&"x".repeat(self.random.below(8000))));
+        }
+        let model = &mut self.models[at];
+        let appended = model.log.append(model.tail(), events.clone()).await;
+        match appended {
+            Ok(tail) => {
+                assert!(!model.is_closed());
+                model.events.extend(events);
+                assert_eq!(tail, model.tail());
+            }
+            Err(AppendError::Closed) => assert!(model.is_closed()),
+            Err(AppendError::Full(Limit::Total)) => self.assert_full().await,
+            Err(AppendError::Full(Limit::Generation)) => assert!(!self.is_roomy()),
+            Err(AppendError::Moved) => panic!("the tail was right"),
+        }
+    }
+
+    async fn append_elsewhere(&mut self, at: usize) {
+        let event = self.random.chunk(&self.shapes);
+        let model = &self.models[at];
+        let elsewhere = Sequence::new((model.tail().get() + 1 + self.random.up_to(2)) % (model.tail().get() + 2));
+        if elsewhere != model.tail() {
+            let expected = if model.is_closed() { AppendError::Closed } else { AppendError::Moved };
+            assert_eq!(model.log.append(elsewhere, vec![event]).await, Err(expected));
+        }
+    }
+
+    async fn close(&mut self, at: usize) {
+        let event = ended(self.random.next());
+        let model = &mut self.models[at];
+        match model.log.close(event.clone()).await {
+            Closing::Won => {
+                assert!(!model.is_closed());
+                model.events.push(event);
+                if model.known {
+                    self.closed.push(model.id);
+                }
+            }
+            Closing::Lost(winner) => assert_eq!((model.is_closed(), Some(&winner)), (true, model.events.last())),
+        }
+    }
+
+    async fn read(&mut self, at: usize) {
+        let model = &self.models[at];
+        let tail = model.tail().get();
+        let after = self.random.up_to(tail + 1);
+        match model.log.read(Sequence::new(after)).await {
+            Ok(page) => {
+                assert!(after <= tail);
+                assert_eq!(page.is_empty(), after == tail);
+                model.assert_after(after, &page);
+            }
+            Err(error) => assert_eq!((error, after), (ReadError::BeyondTail, tail + 1)),
+        }
+    }
+
+    async fn remove(&mut self, at: usize) {
+        let model = &mut self.models[at];
+        self.logs.remove(model.id).await;
+        model.known = false;
+        self.closed.retain(|id| *id != model.id);
+    }
+
+    fn come(&mut self, at: usize) {
+        let model = &mut self.models[at];
+        let after = self.random.up_to(model.tail().get());
+        let pages = Box::pin(follow(Arc::clone(&model.log), Sequence::new(after)));
+        model.followers.push(Follower { pages, after });
+    }
+
+    /// All that are open and the last of the closed ones: which of these, only room can decide.
+    async fn compare_what_is_known(&mut self) {
+        let mut known = HashSet::new();
+        for model in &self.models {
+            if is_known(&self.logs, model.id).await {
+                known.insert(model.id);
+            }
+        }
+        let gone = self.closed.iter().take_while(|id| !known.contains(*id)).count();
+        assert!(gone == 0 || !self.is_roomy(), "there was room");
+        for id in self.closed.drain(..gone) {
+            for model in self.models.iter_mut().filter(|model| model.id == id) {
+                model.known = false;
+            }
+        }
+        for model in &self.models {
+            assert_eq!(known.contains(&model.id), model.known);
+        }
+    }
+
+    async fn assert_full(&mut self) {
+        assert!(!self.is_roomy(), "there was room");
+        self.compare_what_is_known().await;
+        assert_eq!(self.closed, [], "nothing is full while a closed log could go");
+    }
+
+    async fn end(mut self) {
+        for at in 0..self.models.len() {
+            self.close(at).await;
+            let model = &mut self.models[at];
+            for Follower { pages, after } in std::mem::take(&mut model.followers) {
+                let rest = soon(pages.map(|page| page.expect("not lost")).concat()).await;
+                model.assert_after(after, &rest);
+                assert_eq!(after + rest.len() as u64, model.tail().get());
+            }
+            let entries = read(&model.log, Sequence::START).await;
+            model.assert_after(0, &entries);
+            assert_eq!(entries.len(), model.events.len());
+        }
+    }
+}
+
+async fn run_at_random<B: Backend>(limits: MemoryLimits) {
+    for seed in 1..=2000 {
+        let run = async {
+            let mut run = Run::<B>::new(seed, limits);
+            for _ in 0..60 {
+                run.step().await;
+            }
+            run.end().await;
+        };
+        case(&format!("seed {seed}"), run).await;
+    }
+}
+
+pub async fn any_operations_do_what_they_do_to_a_list<B: Backend>() {
+    run_at_random::<B>(ROOMY).await;
+}
+
+pub async fn with_little_room_open_logs_stay_and_closed_ones_go_in_order<B: Backend>() {
+    run_at_random::<B>(TIGHT).await;
+}

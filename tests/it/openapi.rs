@@ -1,0 +1,328 @@
+//! The OpenAPI document and the pages beside it: what they say is what the service does.
+
+use std::collections::BTreeSet;
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Map, Value, json};
+use tokenrill::api::openapi::{document, text};
+use tokenrill::api::wire::native::{
+    CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, StartData, TextData, ToolCallData,
+};
+use tokenrill::settings::Settings;
+
+use crate::support::{Answer, Event, Service, Upstream};
+
+#[test]
+fn the_committed_document_is_the_one_of_the_code() {
+    let committed = include_str!("../../openapi/openapi.json");
+    assert!(committed == text(), "openapi/openapi.json is not what the code says: run `make openapi`");
+}
+
+#[test]
+fn it_is_openapi_3_1_and_says_of_each_operation_what_it_is() {
+    let document = document();
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1.")));
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let tags: BTreeSet<_> =
+        document["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]).map(word).collect();
+
+    let mut ids = BTreeSet::new();
+    for Operation { path, method, says } in operations(&document) {
+        let what = format!("{method} {path}");
+        assert!(ids.insert(word(&says["operationId"])), "{what}: its operation id is another's");
+        assert!(!word(&says["summary"]).is_empty(), "{what}");
+        let own = says["tags"].as_array().expect("tags");
+        assert!(!own.is_empty() && own.iter().all(|tag| tags.contains(word(tag))), "{what}: {own:?}");
+
+        let parameters = says["parameters"].as_array().into_iter().flatten();
+        let in_path = parameters.filter(|parameter| parameter["in"] == "path");
+        let declared: BTreeSet<_> =
+            in_path.inspect(|it| assert_eq!(it["required"], true)).map(|it| word(&it["name"])).collect();
+        let named = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+        assert_eq!(declared, named, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn every_example_request_is_answered_as_documented() {
+    let service = Service::start().await;
+    let document = document();
+    let create = &document["paths"]["/v1/generations"]["post"];
+    let examples = create["requestBody"]["content"]["application/json"]["examples"].as_object().expect("examples");
+    let answers = examples.iter().map(async |(name, example)| {
+        let answer = service.generate(&example["value"]).await;
+        let documented = &create["responses"][answer.status.to_string()]["content"];
+        assert_eq!(answer.status, 200, "{name}");
+        assert!(documented.get(answer.header("content-type")).is_some(), "{name}");
+        let events = answer.events().await;
+        expect_stream(&events, name);
+        let names: BTreeSet<_> = events.into_iter().map(|event| event.name).collect();
+        // The example shows what it is named for.
+        assert!(!["reasoning", "tool_call"].contains(&name.as_str()) || names.contains(name), "{name}: {names:?}");
+        assert!(names.contains(if name == "failure" { "failed" } else { "done" }), "{name}: {names:?}");
+    });
+    assert!(futures_util::future::join_all(answers).await.len() > 3);
+
+    let example = &document["components"]["schemas"]["NewGeneration"]["example"];
+    assert_eq!(service.generate(example).await.status, 200);
+}
+
+#[test]
+fn every_example_stream_reads_as_a_stream_and_every_event_has_one() {
+    let document = document();
+    let mut seen = BTreeSet::new();
+    for (path, method) in [("/v1/generations", "post"), ("/v1/generations/{id}/events", "get")] {
+        let content = &document["paths"][path][method]["responses"]["200"]["content"]["text/event-stream"];
+        for (name, example) in content["examples"].as_object().expect("examples") {
+            let events = Event::all(word(&example["value"]));
+            expect_stream(&events, name);
+            assert!(events.iter().zip(1..).all(|(event, sequence)| event.sequence() == sequence), "{name}");
+            seen.extend(events.into_iter().map(|event| event.name));
+        }
+    }
+    assert_eq!(seen, EVENTS.map(str::to_owned).into());
+
+    let branches = document["components"]["schemas"]["GenerationEvent"]["oneOf"].as_array().expect("branches");
+    let described: BTreeSet<_> = branches.iter().map(|branch| word(&branch["properties"]["event"]["const"])).collect();
+    assert_eq!(described, EVENTS.into());
+}
+
+/// Each example of a refusal has the members, and the words that are the same for all of its code, of a
+/// refusal that the service really sends to that operation.
+#[tokio::test]
+async fn every_example_problem_is_one_that_the_service_sends() {
+    let scenes = Scenes::set().await;
+    let document = document();
+    for Operation { path, method, says } in operations(&document) {
+        for (status, response) in says["responses"].as_object().expect("responses") {
+            let problems = response["content"]["application/problem+json"]["examples"].as_object();
+            for (code, example) in problems.into_iter().flatten() {
+                let what = format!("{method} {path}: {code}");
+                let example = &example["value"];
+                assert_eq!(
+                    (word(&example["code"]), example["status"].to_string()),
+                    (code.as_str(), status.clone()),
+                    "{what}"
+                );
+                expect_data("failed", &json!({"error": example}), &what);
+                let event = &response["content"]["text/event-stream"]["examples"][code]["value"];
+                let [event] = Event::all(word(event)).try_into().expect("one event");
+                assert_eq!((event.data, event.id), (json!({"error": example}), None), "{what}");
+                assert_eq!(event.retry, example["retry_after_ms"].as_u64().or(Some(86_400_000)), "{what}");
+
+                // `refusals.rs` has the slow body; a defect cannot be ordered.
+                if ["request_timeout", "internal"].contains(&code.as_str()) {
+                    continue;
+                }
+                let answer = Answer::to(scenes.refused(method, path, code)).await;
+                assert_eq!(answer.status.to_string(), *status, "{what}");
+                assert_eq!(shape(&answer.json().await), shape(example), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_served() {
+    let service = Service::start().await;
+    let answer = service.get("/openapi.json").await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+    assert_eq!(answer.text().await, text());
+}
+
+#[tokio::test]
+async fn swagger_ui_comes_out_of_the_binary() {
+    let service = Service::start().await;
+    for path in ["/docs", "/docs/"] {
+        let page = service.get(path).await;
+        assert_eq!(page.status, 200);
+        assert!(page.header("content-type").starts_with("text/html"));
+        let html = page.text().await;
+        let assets = links(&html);
+        assert!(
+            ["swagger-ui.css", "swagger-ui-bundle.js"]
+                .iter()
+                .all(|name| assets.iter().any(|link| link.ends_with(name)))
+        );
+        for asset in assets {
+            let asset = asset.strip_prefix("./").unwrap_or(asset);
+            assert!(!asset.contains("//"), "{asset} is of another host");
+            let answer = service.get(&format!("/docs/{asset}")).await;
+            assert_eq!(answer.status, 200, "{asset}");
+            assert!(!answer.text().await.is_empty(), "{asset}");
+        }
+    }
+    let setup = service.get("/docs/swagger-initializer.js").await.text().await;
+    assert!(setup.contains(r#""/openapi.json""#) && !setup.contains("://"), "{setup}");
+}
+
+#[tokio::test]
+async fn the_playground_needs_no_other_host() {
+    let service = Service::start().await;
+    let page = service.get("/").await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(page.header("x-content-type-options"), "nosniff");
+    let policy = page.header("content-security-policy").to_owned();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    for directive in policy.split(';').map(str::trim) {
+        let (name, sources) = directive.split_once(' ').expect("sources");
+        for source in sources.split(' ') {
+            let ours = ["'none'", "'self'"].contains(&source) || source.starts_with("'sha256-");
+            assert!(ours || (name, source) == ("img-src", "data:"), "{directive}");
+        }
+    }
+    for link in links(&page.text().await) {
+        assert!(link.starts_with("data:") || !link.contains("//"), "{link} is of another host");
+    }
+}
+
+struct Operation<'a> {
+    path: &'a str,
+    method: &'a str,
+    says: &'a Value,
+}
+
+fn operations(document: &Value) -> Vec<Operation<'_>> {
+    let paths = document["paths"].as_object().expect("paths").iter();
+    let operations = paths.flat_map(|(path, methods)| {
+        let methods = methods.as_object().expect("methods").iter();
+        methods.map(move |(method, says)| Operation { path, method, says })
+    });
+    operations.collect()
+}
+
+/// A text of the document.
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("not a text: {value}"))
+}
+
+/// What a page loads.
+fn links(html: &str) -> Vec<&str> {
+    let after = |attribute| html.split(attribute).skip(1).filter_map(|rest| rest.split('"').next());
+    after(" href=\"").chain(after(" src=\"")).collect()
+}
+
+/// A whole stream: ids that rise, data as documented, one terminal event, last.
+fn expect_stream(events: &[Event], what: &str) {
+    let [first, .., last] = events else { panic!("{what}: {events:?}") };
+    assert_eq!(first.name, "start", "{what}");
+    assert!(events.is_sorted_by(|one, next| one.sequence() < next.sequence()), "{what}: {events:?}");
+    assert!(events.iter().all(|event| event.generation() == first.generation()), "{what}");
+    for event in events {
+        expect_data(&event.name, &event.data, what);
+        let terminal = ["done", "cancelled", "failed"].contains(&event.name.as_str());
+        assert_eq!(terminal, event == last, "{what}: {event:?}");
+    }
+}
+
+/// The documented types deny what they do not know.
+fn expect_data(name: &str, data: &Value, what: &str) {
+    fn read<T: serde::de::DeserializeOwned>(data: &Value) -> Result<(), serde_json::Error> {
+        serde_json::from_value::<T>(data.clone()).map(drop)
+    }
+    let read = match name {
+        "start" => read::<StartData>(data),
+        "delta" => read::<DeltaData>(data),
+        "reasoning" | "refusal" => read::<TextData>(data),
+        "tool_call" => read::<ToolCallData>(data),
+        "part" => read::<PartData>(data),
+        "done" => read::<DoneData>(data),
+        "cancelled" => read::<CancelledData>(data),
+        "failed" => read::<FailedData>(data),
+        _ => panic!("{what}: nobody documents {name}"),
+    };
+    read.unwrap_or_else(|error| panic!("{what}: {error} in {name}: {data}"));
+}
+
+/// The members of a problem, with the values that are the same for all of its code.
+fn shape(problem: &Value) -> Value {
+    let members = problem.as_object().expect("a problem").iter().map(|(name, value)| {
+        let value = match name.as_str() {
+            "detail" | "request_id" => json!("..."),
+            "errors" => value.as_array().expect("errors").iter().map(|_| json!("pointer and detail")).collect(),
+            _ => value.clone(),
+        };
+        (name.clone(), value)
+    });
+    // Sorted, since the order of members says nothing.
+    Value::Object(members.collect::<std::collections::BTreeMap<_, _>>().into_iter().collect::<Map<_, _>>())
+}
+
+/// Services in each of the states in which one refuses.
+struct Scenes {
+    plain: Service,
+    several_models: Service,
+    full: Service,
+    draining: Service,
+    /// A generation of `plain`, which runs.
+    generation: String,
+    _viewers: [Answer; 2],
+    _upstream: Upstream,
+}
+
+impl Scenes {
+    async fn set() -> Self {
+        let upstream = Upstream::start().await;
+        let mut settings = Service::settings(&upstream.base_url());
+        settings.models.default = None;
+        settings.server.max_body = "1KiB".parse().expect("a size");
+        let several_models = Service::with(settings).await;
+
+        let mut settings = Settings::default();
+        settings.event_log.memory.max_bytes = "1B".parse().expect("a size");
+        let full = Service::with(settings).await;
+
+        let endless = json!({"input": "Hello", "model": "demo?stall_at=1"});
+        let (plain, draining) = (Service::start().await, Service::start().await);
+        let viewers = [plain.generate(&endless).await, draining.generate(&endless).await];
+        draining.shutdown.begin_drain();
+        while draining.get("/readyz").await.status == 200 {
+            tokio::task::yield_now().await;
+        }
+        let generation = viewers[0].header("tokenrill-generation").to_owned();
+        Self { plain, several_models, full, draining, generation, _viewers: viewers, _upstream: upstream }
+    }
+
+    /// A request to this operation that is refused with this code.
+    fn refused(&self, method: &str, path: &str, code: &str) -> RequestBuilder {
+        let good = json!({"input": "Hello"});
+        let text = |service: &Service, body: String| service.generation(&good).body(body);
+        match (method, path, code) {
+            ("post", "/v1/generations", _) => match code {
+                "invalid_json" => text(&self.plain, "{".to_owned()),
+                "invalid_request" => self.plain.generation(&json!({"messages": [{"role": "nobody"}]})),
+                "model_required" => self.several_models.generation(&good),
+                "model_not_found" => self.plain.generation(&json!({"input": "Hello", "model": "nobody's"})),
+                "generation_not_found" => self.plain.generation(&good).header("last-event-id", "nobody's"),
+                "not_acceptable" => self.plain.generation(&good).header("accept", "text/html"),
+                "history_lost" => {
+                    self.plain.generation(&good).header("last-event-id", format!("{}.999", self.generation))
+                }
+                "body_too_large" => text(&self.several_models, " ".repeat(2048)),
+                "unsupported_media_type" => {
+                    self.plain.request(Method::POST, path).header(CONTENT_TYPE, "text/plain").body("Hello")
+                }
+                "overloaded" => self.full.generation(&good),
+                "shutting_down" => self.draining.generation(&good),
+                _ => panic!("nobody knows how a generation is refused with {code}"),
+            },
+            ("get", "/v1/generations/{id}/events", "invalid_request" | "not_acceptable" | "history_lost") => {
+                let path = path.replace("{id}", &self.generation);
+                let get = |query| self.plain.request(Method::GET, &format!("{path}{query}"));
+                match code {
+                    "invalid_request" => get("?after=x"),
+                    "not_acceptable" => get("").header("accept", "application/json"),
+                    _ => get("?after=999"),
+                }
+            }
+            ("get", "/readyz", "shutting_down") => self.draining.request(Method::GET, path),
+            (_, path, "generation_not_found") => {
+                let method = method.to_uppercase().parse().expect("a method");
+                self.plain.request(method, &path.replace("{id}", "gen_AAAAAAAAAAAAAAAAAAAAAA"))
+            }
+            _ => panic!("nobody knows how {method} {path} is refused with {code}"),
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The program as an operator meets it: a process with arguments, an environment, signals and exit codes.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use reqwest::RequestBuilder;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::support::{Answer, Event, Upstream, soon, text};
+
+/// Lower case, as the scripted upstream shows a request's head.
+const KEY: &str = "sk-hunter2-0123456789abcdef";
+
+#[tokio::test]
+async fn openapi_prints_the_document() {
+    let said = Place::new().run(&["openapi"]).await;
+    assert_eq!(
+        (said.code, said.stdout.as_str(), said.stderr.as_str()),
+        (Some(0), &*tokenrill::api::openapi::text(), "")
+    );
+}
+
+#[tokio::test]
+async fn check_prints_the_effective_settings_with_secrets_masked() {
+    let place = Place::new();
+    place.settings(
+        "[server]\nmax_body = \"1MiB\"\n\
+         [[upstreams]]\nname = \"local\"\nbase_url = \"http://127.0.0.1:1/v1\"\napi_key_env = \"LOCAL_KEY\"\n\
+         headers = { X-Api-Key = \"sk-hunter2-header\" }\n",
+    );
+    let variables = [
+        ("LOCAL_KEY", KEY),
+        ("OPENAI_API_KEY", "sk-hunter2-openai"),
+        ("TOKENRILL_GENERATION__HEARTBEAT", "7s"),
+        ("RUST_LOG", "trace"),
+    ];
+    let said = soon(place.tokenrill(&["check"]).envs(variables).output()).await.map(Said::from).expect("it runs");
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
+    for line in [
+        "listen = \"127.0.0.1:8080\"",
+        "max_body = \"1MiB\"",
+        "heartbeat = \"7s\"",
+        "api_key_env = \"LOCAL_KEY\"",
+        "api_key_env = \"OPENAI_API_KEY\"",
+        "X-Api-Key = \"***\"",
+    ] {
+        assert!(said.stdout.lines().any(|each| each == line), "{line} in {}", said.stdout);
+    }
+    assert!(!said.stdout.contains("hunter2"), "{}", said.stdout);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_settings_is_one_sentence_and_exit_2() {
+    for (settings, arguments, expected) in [
+        (
+            "[server]\nlisen = \"127.0.0.1:1\"",
+            &["check"][..],
+            "unknown setting `server.lisen` in tokenrill.toml: did you mean `server.listen`?",
+        ),
+        (
+            "[server]\nlisen = \"127.0.0.1:1\"",
+            &["serve"],
+            "unknown setting `server.lisen` in tokenrill.toml: did you mean `server.listen`?",
+        ),
+        ("[server]\nmax_body = 4", &[], "`server.max_body` in tokenrill.toml must be a size"),
+        ("not TOML", &["check"], "tokenrill.toml is not valid TOML: mend line 1"),
+        ("", &["check", "--config", "none.toml"], "cannot read the settings file none.toml"),
+        ("", &["serve", "--listen", "0.0.0.0:0"], "refusing to listen on 0.0.0.0:0 without authentication"),
+        ("[server]\nlisten = \"[::]:0\"", &[], "refusing to listen on [::]:0 without authentication"),
+        (
+            "[[upstreams]]\nname = \"local\"\nbase_url = \"http://127.0.0.1:1\"\napi_key_env = \"NO_KEY\"",
+            &["serve", "--listen", "127.0.0.1:0"],
+            "upstream `local` has no key: set the environment variable `NO_KEY`",
+        ),
+    ] {
+        let place = Place::new();
+        place.settings(settings);
+        place.run(arguments).await.expect_refusal(expected);
+    }
+}
+
+#[tokio::test]
+async fn beyond_loopback_it_serves_once_that_is_written_out() {
+    let place = Place::new();
+    place.settings("[auth]\nmode = \"none\"\n");
+    let program = Program::start(&mut place.tokenrill(&["serve", "--listen", "0.0.0.0:0"]), &place).await;
+    assert!(program.address.ip().is_unspecified());
+    assert_eq!(program.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_one_sentence_and_exit_2() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let said = Place::new().run(&["serve", "--listen", &address]).await;
+    said.expect_refusal(&format!("cannot listen on {address} ("));
+    assert!(said.stderr.contains("--listen") && said.stdout.is_empty(), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn the_printed_curl_line_works_as_it_is() {
+    let place = Place::new();
+    let program = Program::start(&mut place.serve(), &place).await;
+    let base = format!("http://{}", program.address);
+    for page in [format!("{base}/"), format!("{base}/docs")] {
+        assert!(program.greeting.split_whitespace().any(|word| word == page), "{page} in {}", program.greeting);
+        assert_eq!(Answer::to(program.http.get(page)).await.status, 200);
+    }
+    let line =
+        program.greeting.lines().find_map(|line| line.trim_start().strip_prefix("try it")).expect("a line to try");
+    let output = soon(place.command("sh").args(["-c", line.trim()]).output()).await.map(Said::from).expect("sh runs");
+    assert_eq!(output.code, Some(0), "{line}: {}", output.stderr);
+    let events = Event::all(&output.stdout);
+    let (first, last) = (&events[0], &events[events.len() - 1]);
+    assert_eq!((first.name.as_str(), last.name.as_str()), ("start", "done"));
+    assert!(!text(&events).is_empty());
+}
+
+#[tokio::test]
+async fn it_ends_at_once_where_nothing_is_live() {
+    for signal in ["TERM", "INT"] {
+        let place = Place::new();
+        let program = Program::start(&mut place.serve(), &place).await;
+        // Its connection stays open, and is no reason to stay.
+        assert_eq!(program.get("/healthz").await.status, 200);
+        program.signal(signal).await;
+        let said = program.ended().await;
+        assert_eq!(said.code, Some(0), "{}", said.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_signal_is_heard_from_the_greeting_on() {
+    let place = Place::new();
+    let program = Program::start(&mut place.serve(), &place).await;
+    program.signal("TERM").await;
+    let said = program.ended().await;
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn a_live_generation_finishes_before_it_ends() {
+    let (place, upstream) = (Place::new(), Upstream::start().await);
+    let program = Program::start(place.serve().env("OPENAI_BASE_URL", upstream.base_url()), &place).await;
+    let mut answer = program.generate(&json!({"input": "Hello", "model": "m"})).await;
+    let start = answer.expect("start").await;
+    let mut call = upstream.call().await;
+    call.ok().await;
+    call.text("Hel").await;
+    answer.expect("delta").await;
+
+    program.drain().await;
+    assert_eq!(program.get("/healthz").await.status, 200);
+    for accept in ["application/json", "text/event-stream"] {
+        let refused =
+            Answer::to(program.generation(&json!({"input": "Hello", "model": "m"})).header(ACCEPT, accept)).await;
+        assert_eq!((refused.status, refused.header("retry-after")), (503, "5"));
+        let problem = match accept {
+            "text/event-stream" => refused.events().await.remove(0).data["error"].clone(),
+            _ => refused.json().await,
+        };
+        assert_eq!((&problem["code"], &problem["retryable"]), (&json!("shutting_down"), &json!(true)));
+    }
+    // Who comes back is still served.
+    let path = format!("/v1/generations/{}/events", start.generation());
+    let again =
+        Answer::to(program.http.get(program.url(&path)).header("last-event-id", start.id.expect("an id"))).await;
+
+    call.text("lo").await;
+    call.finish("stop").await;
+    call.done().await;
+    for viewer in [answer, again] {
+        let events = viewer.events().await;
+        assert!(text(&events).ends_with("lo"));
+        assert_eq!(events.last().map(|event| event.name.as_str()), Some("done"));
+    }
+    assert!(!upstream.was_called(), "nothing new was started");
+    let said = program.ended().await;
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn what_outlives_the_grace_fails_and_may_be_tried_again() {
+    let place = Place::new();
+    let program = Program::start(place.serve().env("TOKENRILL_SERVER__SHUTDOWN_GRACE", "1s"), &place).await;
+    let mut answer = program.stalled().await;
+    program.signal("TERM").await;
+    expect_shutting_down(&mut answer).await;
+    let said = program.ended().await;
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let place = Place::new();
+    // An hour of grace: what comes in this test comes of the second signal.
+    let program = Program::start(place.serve().env("TOKENRILL_SERVER__SHUTDOWN_GRACE", "1h"), &place).await;
+    let mut answer = program.stalled().await;
+    program.drain().await;
+    program.signal("TERM").await;
+    expect_shutting_down(&mut answer).await;
+    let said = program.ended().await;
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+}
+
+#[tokio::test]
+async fn the_openai_variables_are_an_upstream_and_the_key_is_seen_by_it_alone() {
+    for level in ["debug", "trace"] {
+        let (place, upstream) = (Place::new(), Upstream::start().await);
+        let base_url = upstream.base_url();
+        let variables = [("OPENAI_BASE_URL", base_url.as_str()), ("OPENAI_API_KEY", KEY), ("RUST_LOG", level)];
+        let checked =
+            soon(place.tokenrill(&["check"]).envs(variables).output()).await.map(Said::from).expect("it runs");
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+
+        let program = Program::start(place.serve().envs(variables), &place).await;
+        // A server that repeats the key in its refusal, as some do.
+        let answer = program.generate(&json!({"input": "Hello", "model": "m"})).await;
+        let headers = "content-type: application/json\r\nconnection: close\r\n";
+        upstream.call().await.refuse(401, headers, &json!({"error": {"message": KEY}}).to_string()).await;
+        let refused = answer.text().await;
+        assert!(refused.contains("upstream_auth"), "{refused}");
+
+        let answer = program.generate(&json!({"input": "Hello", "model": "m"})).await;
+        let mut call = upstream.call().await;
+        let authorization: Vec<_> = call.head.lines().filter(|line| line.starts_with("authorization:")).collect();
+        assert_eq!(authorization, [format!("authorization: bearer {KEY}")]);
+        assert_eq!(call.body["model"], "m");
+        call.answer(&["Hello"]).await;
+        let answered = answer.text().await;
+        assert!(answered.contains("event: done"), "{answered}");
+        let metrics = program.get("/metrics").await.text().await;
+
+        program.signal("TERM").await;
+        let said = program.ended().await;
+        assert!(said.stderr.contains("DEBUG"), "the log was on");
+        for text in [checked.stdout, checked.stderr, answered, refused, metrics, said.stdout, said.stderr] {
+            assert_eq!(text.lines().find(|line| line.contains("hunter2")), None, "{level}");
+        }
+    }
+}
+
+async fn expect_shutting_down(answer: &mut Answer) {
+    let failed = answer.expect("failed").await;
+    let error = &failed.data["error"];
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("shutting_down"), &json!(true)));
+    assert_eq!(answer.next().await, None);
+}
+
+/// A working directory of the test's own, removed with it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("program-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    fn settings(&self, text: &str) {
+        fs::write(self.0.join("tokenrill.toml"), text).expect("written");
+    }
+
+    /// A command here, in an environment that holds the path alone; it ends with the test.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.0).env_clear().stdin(Stdio::null()).kill_on_drop(true);
+        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command
+    }
+
+    fn tokenrill(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_tokenrill"));
+        command.args(arguments);
+        command
+    }
+
+    fn serve(&self) -> Command {
+        self.tokenrill(&["serve", "--listen", "127.0.0.1:0"])
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Said {
+        soon(self.tokenrill(arguments).output()).await.map(Said::from).expect("it runs")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a process said and how it ended.
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<std::process::Output> for Said {
+    fn from(output: std::process::Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+impl Said {
+    fn expect_refusal(&self, sentence: &str) {
+        let Self { code, stdout, stderr } = self;
+        assert_eq!((*code, stdout.as_str()), (Some(2), ""), "{stderr}");
+        assert!(stderr.starts_with(&format!("tokenrill: {sentence}")), "{stderr}");
+        assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+    }
+}
+
+/// The service as a process; it is killed with the test.
+struct Program {
+    address: SocketAddr,
+    /// What it printed when it began to listen.
+    greeting: String,
+    http: reqwest::Client,
+    stdout: BufReader<ChildStdout>,
+    stderr: PathBuf,
+    process: Child,
+}
+
+impl Program {
+    async fn start(command: &mut Command, place: &Place) -> Self {
+        let stderr = place.0.join("stderr");
+        let log = File::create(&stderr).expect("a file");
+        let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().expect("it starts");
+        let mut stdout = BufReader::new(process.stdout.take().expect("a pipe"));
+        let mut greeting = String::new();
+        while !greeting.contains("curl ") {
+            let read = soon(stdout.read_line(&mut greeting)).await.expect("UTF-8");
+            assert_ne!(read, 0, "it ended: {greeting}{}", fs::read_to_string(&stderr).expect("UTF-8"));
+        }
+        let address = greeting.split_whitespace().find_map(|word| word.strip_prefix("http://")?.parse().ok());
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { address: address.expect("an address"), greeting, http, stdout, stderr, process }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.http.get(self.url(path))).await
+    }
+
+    fn generation(&self, body: &Value) -> RequestBuilder {
+        self.http.post(self.url("/v1/generations")).header(CONTENT_TYPE, "application/json").body(body.to_string())
+    }
+
+    async fn generate(&self, body: &Value) -> Answer {
+        Answer::to(self.generation(body)).await
+    }
+
+    /// A generation that has said one word and will not say another.
+    async fn stalled(&self) -> Answer {
+        let mut answer = self.generate(&json!({"input": "Hello", "model": "demo?stall_at=1&rate=max"})).await;
+        answer.expect("start").await;
+        answer.expect("delta").await;
+        answer
+    }
+
+    async fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.process.id().expect("it runs"));
+        let sent = soon(Command::new("sh").args(["-c", &kill]).status()).await.expect("sh runs");
+        assert!(sent.success());
+    }
+
+    /// Asks it to end, and waits until it has heard.
+    async fn drain(&self) {
+        self.signal("TERM").await;
+        soon(async {
+            while self.get("/readyz").await.status != 503 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until it has ended by itself.
+    async fn ended(mut self) -> Said {
+        let code = soon(self.process.wait()).await.expect("a status").code();
+        let mut stdout = self.greeting;
+        soon(self.stdout.read_to_string(&mut stdout)).await.expect("UTF-8");
+        Said { code, stdout, stderr: fs::read_to_string(&self.stderr).expect("UTF-8") }
+    }
+}

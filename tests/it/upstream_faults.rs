@@ -1,0 +1,830 @@
+//! Upstreams that fail, in every way there is: what the caller is told, once; one call; a closed
+//! connection; nothing left behind. And upstreams that are only peculiar, whose answers arrive whole.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokenrill::settings::{Settings, Size};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout};
+
+use crate::support::{Answer, Event, SOON, Service, Upstream, case, text};
+
+/// Stands in every text that an upstream says about its failure, and must never be seen by a caller.
+const WORDS: &str = "sk-secret-words-of-the-upstream";
+
+/// What an upstream does after its last byte.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Then {
+    /// Nothing.
+    Waits,
+    /// Ends the body as HTTP wants it, then the connection.
+    Ends,
+    Fin,
+    Reset,
+}
+
+use Then::{Ends, Fin, Reset, Waits};
+
+/// A chunk of an HTTP body.
+fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let bytes = bytes.as_ref();
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+/// An event with this data.
+fn data(data: impl AsRef<[u8]>) -> Vec<u8> {
+    chunk([b"data: ", data.as_ref(), b"\n\n"].concat())
+}
+
+fn delta(choice: u32, delta: &Value) -> Vec<u8> {
+    data(json!({"id": "c1", "choices": [{"index": choice, "delta": delta, "finish_reason": null}]}).to_string())
+}
+
+fn says(text: &str) -> Vec<u8> {
+    delta(0, &json!({"content": text}))
+}
+
+fn finish(choice: u32) -> Vec<u8> {
+    data(json!({"id": "c1", "choices": [{"index": choice, "delta": {}, "finish_reason": "stop"}]}).to_string())
+}
+
+fn done() -> Vec<u8> {
+    data("[DONE]")
+}
+
+/// A service in front of a scripted upstream, and a generation that it has been asked for.
+struct Scene {
+    upstream: Upstream,
+    service: Service,
+    answer: Answer,
+    events: Vec<Event>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let upstream = Upstream::start().await;
+        let mut settings = Service::settings(&upstream.base_url());
+        change(&mut settings);
+        let service = Service::with(settings).await;
+        let answer = service.generate(&json!({"input": "Hello"})).await;
+        assert_eq!(answer.status, 200);
+        Self { upstream, service, answer, events: Vec::new() }
+    }
+
+    /// Reads until the caller has this text, or the end.
+    async fn reads(&mut self, expected: &str) {
+        while text(&self.events) != expected {
+            let Some(event) = self.answer.next().await else { return };
+            self.events.push(event);
+        }
+    }
+
+    /// Reads to the end, and looks at all that is left behind.
+    async fn ends(mut self, expected: &str, ending: &str) -> Event {
+        while let Some(event) = self.answer.next().await {
+            self.events.push(event);
+        }
+        let Self { upstream, service, events, .. } = self;
+        let (terminal, before) = events.split_last().expect("events");
+        assert_eq!(text(&events), expected);
+        assert_eq!(before[0].name, "start");
+        assert!(before[1..].iter().all(|event| event.name == "delta"), "one terminal event, and last: {before:?}");
+        assert_eq!(told(terminal), ending);
+        assert!(events.iter().all(|event| !event.block.contains(WORDS)), "{events:?}");
+        assert!(events.is_sorted_by(|one, next| one.sequence() < next.sequence()), "ids rise");
+
+        let snapshot = service.get(&format!("/v1/generations/{}", terminal.generation())).await.text().await;
+        assert!(!snapshot.contains(WORDS), "{snapshot}");
+        let snapshot: Value = serde_json::from_str(&snapshot).expect("JSON");
+        let first: Vec<_> = events.iter().filter(|event| event.data["choice"].is_null()).cloned().collect();
+        assert_eq!((&snapshot["text"], &snapshot["status"]), (&json!(text(&first)), &json!(terminal.name)));
+        if terminal.name == "failed" {
+            assert_eq!(snapshot["error"], terminal.data["error"], "both tell the same");
+        }
+
+        service.metric_becomes("tokenrill_generations_live", 0.0).await;
+        service.metric_becomes("tokenrill_viewers_live", 0.0).await;
+        let outcome = format!("tokenrill_generations_total{{outcome=\"{}\"}}", terminal.name);
+        assert_eq!(service.metric(&outcome).await.to_bits(), 1f64.to_bits());
+        assert!(!upstream.was_called(), "it was asked once");
+        terminal.clone()
+    }
+}
+
+/// `done`, `cancelled` or the code of a failure.
+fn told(terminal: &Event) -> &str {
+    if terminal.name == "failed" { terminal.data["error"]["code"].as_str().expect("a code") } else { &terminal.name }
+}
+
+// After a good head.
+
+/// What it says, what it does then, the text that arrives, and how that ends.
+type Fault = (&'static str, Vec<Vec<u8>>, Then, &'static str, &'static str);
+
+async fn fails(faults: impl IntoIterator<Item = Fault>) {
+    for fault in faults {
+        case(fault.0, fault_ends(fault)).await;
+    }
+}
+
+async fn fault_ends((_, said, then, expected, ending): Fault) {
+    let mut scene = Scene::new().await;
+    let mut call = scene.upstream.call().await;
+    call.ok().await;
+    call.blurt(said.concat()).await;
+    scene.reads(expected).await;
+    match then {
+        Waits => {}
+        Ends => {
+            call.blurt("0\r\n\r\n").await;
+            call.fin().await;
+        }
+        Fin => call.fin().await,
+        Reset => {
+            call.reset();
+            scene.ends(expected, ending).await;
+            return;
+        }
+    }
+    scene.ends(expected, ending).await;
+    call.closed().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_told_as_broken_off() {
+    let half = b"40\r\ndata: {\"choices\":[{\"index\":0,\"del".to_vec();
+    let broken = "upstream_disconnected";
+    fails([
+        ("nothing", vec![], Fin, "", broken),
+        ("nothing, reset", vec![], Reset, "", broken),
+        ("an empty body", vec![], Ends, "", broken),
+        ("between events", vec![says("Hel"), says("lo")], Fin, "Hello", broken),
+        ("between events, reset", vec![says("Hel"), says("lo")], Reset, "Hello", broken),
+        ("between events, as if it were whole", vec![says("Hel"), says("lo")], Ends, "Hello", broken),
+        ("inside a chunk", vec![says("Hel"), half.clone()], Fin, "Hel", broken),
+        ("inside a chunk, reset", vec![says("Hel"), half], Reset, "Hel", broken),
+        ("inside a chunk's size", vec![says("Hel"), b"4".to_vec()], Fin, "Hel", broken),
+        ("inside an event", vec![says("Hel"), chunk("data: {\"cho")], Ends, "Hel", broken),
+        ("before an event's blank line", vec![says("Hel"), chunk("data: [DONE]\n")], Ends, "Hel", broken),
+        ("not in chunks any more", vec![says("Hel"), b"xyz\r\n\r\n".to_vec()], Waits, "Hel", broken),
+        (
+            "one of two choices",
+            vec![says("Hel"), delta(1, &json!({"content": "lo"})), finish(0)],
+            Ends,
+            "Hello",
+            broken,
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_whole_is_told_as_done_however_the_connection_ends() {
+    let silence = chunk(": nothing more\n\n");
+    let words = data(json!({"error": {"message": WORDS}}).to_string());
+    fails([
+        ("a finish and [DONE]", vec![says("Hel"), says("lo"), finish(0), done()], Ends, "Hello", "done"),
+        ("a finish alone", vec![says("Hello"), finish(0)], Ends, "Hello", "done"),
+        ("a finish alone, cut", vec![says("Hello"), finish(0)], Fin, "Hello", "done"),
+        ("a finish alone, reset", vec![says("Hello"), finish(0)], Reset, "Hello", "done"),
+        ("a finish and nothing said", vec![finish(0)], Ends, "", "done"),
+        (
+            "both choices",
+            vec![says("Hel"), finish(0), delta(1, &json!({"content": "lo"})), finish(1)],
+            Ends,
+            "Hello",
+            "done",
+        ),
+        ("[DONE] alone", vec![says("Hello"), done()], Ends, "Hello", "done"),
+        ("[DONE] alone, cut", vec![says("Hello"), done()], Fin, "Hello", "done"),
+        ("[DONE] and nothing said", vec![done()], Ends, "", "done"),
+        ("[DONE], and the body stays open", vec![says("Hello"), done()], Waits, "Hello", "done"),
+        ("[DONE] twice", vec![says("Hello"), finish(0), done(), done()], Ends, "Hello", "done"),
+        ("tokens after [DONE]", vec![says("Hello"), done(), says("again"), finish(0)], Ends, "Hello", "done"),
+        ("an error after [DONE]", vec![says("Hello"), done(), words], Waits, "Hello", "done"),
+        ("nonsense after [DONE]", vec![says("Hello"), done(), data(b"\xff{"), silence], Waits, "Hello", "done"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_inside_a_stream_ends_it_and_is_not_repeated() {
+    let shapes = [
+        json!({"error": {"message": WORDS, "type": "server_error", "code": null}}),
+        json!({"error": {"message": WORDS, "code": 429}, "user_id": WORDS}),
+        json!({"error": WORDS}),
+        json!({"object": "error", "message": WORDS, "type": "BadRequestError", "param": null, "code": 400}),
+        json!({"type": "error", "error": {"type": "overloaded_error", "message": WORDS}}),
+        json!({"id": "c1", "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}], "error": {"code": 502, "message": WORDS}}),
+    ];
+    let faults = shapes.iter().flat_map(|shape| {
+        let error = data(shape.to_string());
+        let named = chunk(format!("event: error\ndata: {shape}\n\n"));
+        [
+            ("as the first event", vec![error.clone()], Waits, "", "upstream_error"),
+            ("after a token", vec![says("Hel"), error.clone()], Waits, "Hel", "upstream_error"),
+            ("under a name", vec![says("Hel"), says("lo"), named], Waits, "Hello", "upstream_error"),
+            (
+                "before more",
+                vec![says("Hel"), error.clone(), says("lo"), finish(0), done()],
+                Waits,
+                "Hel",
+                "upstream_error",
+            ),
+            ("before [DONE]", vec![says("Hel"), error, done()], Ends, "Hel", "upstream_error"),
+        ]
+    });
+    fails(faults).await;
+}
+
+#[tokio::test]
+async fn nonsense_ends_a_stream_and_leaves_no_hole_in_its_text() {
+    let nonsense: Vec<(&str, Vec<u8>)> = vec![
+        ("JSON that is cut", br#"{"choices":[{"index":0,"delta":{"content":"a"}"#.to_vec()),
+        ("no JSON", WORDS.into()),
+        ("two values", br#"{"choices":[]}{"choices":[]}"#.to_vec()),
+        ("a number", b"42".to_vec()),
+        ("null", b"null".to_vec()),
+        ("a string", format!("\"{WORDS}\"").into()),
+        ("an array", b"[]".to_vec()),
+        ("choices of a wrong shape", br#"{"choices":"x"}"#.to_vec()),
+        ("a choice of a wrong shape", br#"{"choices":[7]}"#.to_vec()),
+        ("a delta of a wrong shape", br#"{"choices":[{"index":0,"delta":"x"}]}"#.to_vec()),
+        ("a negative index", br#"{"choices":[{"index":-1,"delta":{"content":"x"}}]}"#.to_vec()),
+        ("a huge index", br#"{"choices":[{"index":4000000000,"delta":{"content":"x"}}]}"#.to_vec()),
+        ("a huge index of a finish", br#"{"choices":[{"index":4000000000,"finish_reason":"stop"}]}"#.to_vec()),
+        ("tool calls of a wrong shape", br#"{"choices":[{"index":0,"delta":{"tool_calls":{}}}]}"#.to_vec()),
+        ("a tool call of a wrong shape", br#"{"choices":[{"index":0,"delta":{"tool_calls":["x"]}}]}"#.to_vec()),
+        ("a huge tool call", br#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":99999}]}}]}"#.to_vec()),
+        ("a finish reason of a wrong shape", br#"{"choices":[{"index":0,"delta":{},"finish_reason":7}]}"#.to_vec()),
+        ("usage of a wrong shape", br#"{"choices":[],"usage":"x"}"#.to_vec()),
+        ("a control character", b"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\x01b\"}}]}".to_vec()),
+        ("an unknown escape", br#"{"choices":[{"index":0,"delta":{"content":"a\xb"}}]}"#.to_vec()),
+        ("not UTF-8", b"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\xffb\"}}]}".to_vec()),
+        ("half a character", b"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\xe6\x9d\"}}]}".to_vec()),
+        ("UTF-8 of a surrogate", b"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xed\xa0\x80\"}}]}".to_vec()),
+        ("a lone surrogate", br#"{"choices":[{"index":0,"delta":{"content":"a\ud83d"}}]}"#.to_vec()),
+        ("surrogates in a wrong order", br#"{"choices":[{"index":0,"delta":{"content":"\ude00\ud83d"}}]}"#.to_vec()),
+        ("a lone surrogate in a name", br#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"\ud83d","function":{"arguments":""}}]}}]}"#.to_vec()),
+    ];
+    // Of the shape of a token before it, by which such a chunk is recognised without being parsed.
+    let good = br#"{"choices":[{"index":0,"delta":{"content":"Hel"}}]}"#;
+    let faults = nonsense.into_iter().flat_map(|(what, nonsense)| {
+        let bad = data(nonsense);
+        [
+            (what, vec![bad.clone()], Waits, "", "upstream_malformed"),
+            (what, vec![data(good), bad.clone(), data(good), finish(0), done()], Waits, "Hel", "upstream_malformed"),
+        ]
+    });
+    fails(faults).await;
+}
+
+#[tokio::test]
+async fn an_event_larger_than_1_mib_ends_its_stream() {
+    let mib = "x".repeat(1 << 20);
+    let line = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{mib}\"}}}}]}}\n\n");
+    let lines = "data: 0123456789\n".repeat(100_000);
+    let malformed = "upstream_malformed";
+    fails([
+        ("a line", vec![says("Hel"), chunk(line)], Waits, "Hel", malformed),
+        ("a line without an end", vec![says("Hel"), chunk(format!("data: {mib}{mib}"))], Waits, "Hel", malformed),
+        ("a comment without an end", vec![chunk(format!(": {mib}{mib}"))], Waits, "", malformed),
+        ("many lines", vec![says("Hel"), chunk(lines)], Waits, "Hel", malformed),
+    ])
+    .await;
+
+    // What is within the limit comes whole.
+    let large = "x".repeat((1 << 20) - 200);
+    let mut scene = Scene::new().await;
+    let mut call = scene.upstream.call().await;
+    call.ok().await;
+    call.blurt([says(&large), done(), b"0\r\n\r\n".to_vec()].concat()).await;
+    scene.reads(&large).await;
+    scene.ends(&large, "done").await;
+}
+
+#[tokio::test]
+async fn what_comes_after_done_is_nobody_s() {
+    let mut scene = Scene::new().await;
+    let mut call = scene.upstream.call().await;
+    call.ok().await;
+    call.text("Hello").await;
+    call.data("[DONE]").await;
+    scene.reads("Hello").await;
+    let done = scene.answer.expect("done").await;
+    assert!(done.data["timings"]["total_ms"].as_u64() < Some(1000), "not when the connection has been tidied up");
+    scene.events.push(done);
+    call.repeat(says("again")).await;
+    scene.ends("Hello", "done").await;
+}
+
+#[tokio::test]
+async fn an_answer_with_its_finish_reason_is_done_when_nothing_more_comes() {
+    let mut scene = Scene::with(|settings| settings.upstreams[0].idle_timeout = SHORT).await;
+    let mut call = scene.upstream.call().await;
+    call.ok().await;
+    call.text("Hello").await;
+    call.finish("length").await;
+    scene.reads("Hello").await;
+    assert_eq!(scene.ends("Hello", "done").await.data["finish_reason"], "length");
+    call.closed().await;
+}
+
+// Instead of a good head.
+
+/// What the caller is told: a code, its status, whether to try again, and after how many milliseconds.
+type Problem = (&'static str, u16, bool, Option<u64>);
+
+async fn refuses(response: impl AsRef<[u8]>, problem: Problem) {
+    let scene = Scene::new().await;
+    let mut call = scene.upstream.call().await;
+    call.blurt(response).await;
+    call.fin().await;
+    assert_problem(&scene.ends("", problem.0).await, problem);
+    call.closed().await;
+}
+
+fn assert_problem(failed: &Event, (code, status, retryable, retry_after): Problem) {
+    let error = &failed.data["error"];
+    assert_eq!(error["type"], format!("urn:tokenrill:error:{code}"));
+    assert_eq!(
+        (&error["code"], &error["status"], &error["retryable"]),
+        (&json!(code), &json!(status), &json!(retryable))
+    );
+    assert_eq!(error["retry_after_ms"].as_u64(), retry_after);
+    assert!(error["request_id"].as_str().is_some_and(|id| id.starts_with("req_")));
+    assert_eq!(failed.data["usage"]["output_tokens"], 0);
+}
+
+fn whole(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_in_our_own_words() {
+    let rejected = ("upstream_rejected", 400, false, None);
+    let limited = |wait| ("upstream_rate_limited", 429, true, wait);
+    let failed = |wait| ("upstream_error", 502, true, wait);
+    let reason = format!("599 {WORDS}");
+    let table: [(&str, &str, Problem); 22] = [
+        ("400 Bad Request", "", rejected),
+        ("401 Unauthorized", "www-authenticate: Bearer\r\n", ("upstream_auth", 502, false, None)),
+        ("402 Payment Required", "", rejected),
+        ("403 Forbidden", "", ("upstream_auth", 502, false, None)),
+        ("404 Not Found", "", ("model_not_found", 404, false, None)),
+        ("408 Request Timeout", "", ("upstream_timeout", 504, true, None)),
+        ("413 Content Too Large", "", rejected),
+        ("422 Unprocessable Content", "", rejected),
+        ("429 Too Many Requests", "", limited(None)),
+        ("429 Too Many Requests", "retry-after: 7\r\n", limited(Some(7_000))),
+        ("429 Too Many Requests", "retry-after: 0\r\n", limited(Some(1_000))),
+        ("429 Too Many Requests", "retry-after: 99999999999999999999999\r\n", limited(Some(3_600_000))),
+        ("429 Too Many Requests", "retry-after: -5\r\n", limited(None)),
+        ("429 Too Many Requests", "retry-after: 1e9\r\n", limited(None)),
+        ("429 Too Many Requests", "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n", limited(None)),
+        ("500 Internal Server Error", "", failed(None)),
+        ("502 Bad Gateway", "", failed(None)),
+        ("503 Service Unavailable", "", failed(None)),
+        ("503 Service Unavailable", "retry-after: 30\r\n", failed(Some(30_000))),
+        ("504 Gateway Timeout", "", ("upstream_timeout", 504, true, None)),
+        ("529 Overloaded", "", failed(None)),
+        (&reason, "", failed(None)),
+    ];
+    let bodies = [
+        ("application/json", json!({"error": {"message": WORDS, "type": WORDS, "code": WORDS}}).to_string()),
+        ("text/html", format!("<html><title>{WORDS}</title>")),
+        ("text/plain", WORDS.to_owned()),
+        (
+            "text/event-stream",
+            format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{WORDS}\"}}}}]}}\n\n"),
+        ),
+    ];
+    for (at, (status, headers, problem)) in table.into_iter().enumerate() {
+        let (content_type, body) = &bodies[at % bodies.len()];
+        let headers = format!("content-type: {content_type}\r\nx-request-id: {WORDS}\r\n{headers}");
+        case(status, refuses(whole(status, &headers, body), problem)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_whose_body_never_ends_is_not_waited_for() {
+    let scene = Scene::new().await;
+    let mut call = scene.upstream.call().await;
+    call.raw("HTTP/1.1 500 No\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    call.raw(chunk(WORDS)).await;
+    assert_problem(&scene.ends("", "upstream_error").await, ("upstream_error", 502, true, None));
+    call.closed().await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    for status in [301, 302, 303, 307, 308] {
+        let elsewhere = Upstream::start().await;
+        let location = format!("location: {}/chat/completions\r\n", elsewhere.base_url());
+        let problem = ("upstream_error", 502, true, None);
+        refuses(whole(&format!("{status} Elsewhere"), &location, WORDS), problem).await;
+        assert!(!elsewhere.was_called(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_success_that_is_no_event_stream_is_malformed() {
+    let malformed = ("upstream_malformed", 502, false, None);
+    let completion = json!({"object": "chat.completion", "choices": [{"index": 0, "message": {"content": WORDS}, "finish_reason": "stop"}]});
+    let stream =
+        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{WORDS}\"}}}}]}}\n\ndata: [DONE]\n\n");
+    for (what, response) in [
+        ("HTML", whole("200 OK", "content-type: text/html\r\n", &format!("<p>{WORDS}"))),
+        ("JSON", whole("200 OK", "content-type: application/json\r\n", &completion.to_string())),
+        ("an event stream without its type", whole("200 OK", "", &stream)),
+        ("an event stream under another type", whole("200 OK", "content-type: text/event-stream-not\r\n", &stream)),
+        ("nothing", whole("200 OK", "", "")),
+        ("no content", "HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
+    ] {
+        case(what, refuses(response, malformed)).await;
+    }
+    let broken = ("upstream_disconnected", 502, true, None);
+    for (what, headers) in [
+        ("an empty body", "content-length: 0\r\n"),
+        ("an empty body up to the end of the connection", ""),
+        ("less than the length it names", "content-length: 1000\r\n"),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{headers}\r\n");
+        case(what, refuses(head, broken)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_is_none_is_an_upstream_out_of_reach() {
+    let unreachable = ("upstream_unreachable", 502, true, None);
+    let endless_head = format!("HTTP/1.1 200 OK\r\n{}", format!("x-filler: {WORDS}\r\n").repeat(20_000));
+    for (what, response) in [
+        ("nothing", String::new()),
+        ("half a head", "HTTP/1.1 200 OK\r\ncontent-type: text/ev".to_owned()),
+        ("no HTTP", format!("{WORDS}\r\n\r\n")),
+        ("a head without measure", endless_head),
+    ] {
+        case(what, refuses(response, unreachable)).await;
+    }
+    let scene = Scene::new().await;
+    scene.upstream.call().await.reset();
+    assert_problem(&scene.ends("", "upstream_unreachable").await, unreachable);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_there_is_out_of_reach() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let nobody = format!("http://{}/v1", listener.local_addr().expect("an address"));
+    drop(listener);
+    let scene = Scene::with(|settings| settings.upstreams[0].base_url = nobody.parse().expect("a base URL")).await;
+    let failed = scene.ends("", "upstream_unreachable").await;
+    assert_problem(&failed, ("upstream_unreachable", 502, true, None));
+}
+
+// Too slow, too long, too large.
+
+const SHORT_MS: u64 = 200;
+const SHORT: Duration = Duration::from_millis(SHORT_MS);
+
+#[tokio::test]
+async fn an_upstream_that_takes_no_connection_is_not_waited_for_longer_than_that() {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let listener = socket.listen(0).expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    // Nobody accepts, and once its queue is full the kernel answers no further SYN.
+    let mut queued = Vec::new();
+    while let Ok(Ok(connection)) = timeout(SHORT, TcpStream::connect(address)).await {
+        queued.push(connection);
+    }
+    let asked = Instant::now();
+    let scene = Scene::with(|settings| {
+        settings.upstreams[0].base_url = format!("http://{address}/v1").parse().expect("a base URL");
+        settings.upstreams[0].connect_timeout = SHORT;
+    });
+    let failed = scene.await.ends("", "upstream_unreachable").await;
+    assert_problem(&failed, ("upstream_unreachable", 502, true, None));
+    assert!(asked.elapsed() >= SHORT && asked.elapsed() < SOON / 2, "after {:?}", asked.elapsed());
+}
+
+/// What it says at first, and what it says then again and again.
+type Delay = (&'static str, Vec<u8>, Option<Vec<u8>>);
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+fn after_head(said: &[Vec<u8>]) -> Vec<u8> {
+    [HEAD.as_bytes(), &said.concat()].concat()
+}
+
+/// Everything but a token. The blank lines take longer to be read than to be sent, so that there are always more.
+fn noises() -> [(&'static str, Vec<u8>); 6] {
+    [
+        ("comments", chunk(": keep-alive\n\n")),
+        ("blank lines", chunk("\n".repeat(60_000))),
+        ("other events", chunk("event: ping\nid: 7\n\n")),
+        ("a role", delta(0, &json!({"role": "assistant", "content": ""}))),
+        ("usage", data(r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":0}}"#)),
+        ("a line without an end", chunk(" ")),
+    ]
+}
+
+async fn are_too_slow(delays: Vec<Delay>, expected: &str, change: fn(&mut Settings), ending: &str) {
+    for (what, said, again) in delays {
+        let delay = async {
+            let asked = Instant::now();
+            let mut scene = Scene::with(change).await;
+            let mut call = scene.upstream.call().await;
+            call.raw(said).await;
+            scene.reads(expected).await;
+            let told = async {
+                let failed = scene.ends(expected, ending).await;
+                assert_eq!(failed.data["error"]["status"], 504);
+                assert!(failed.data["timings"]["total_ms"].as_u64() >= Some(SHORT_MS), "{failed:?}");
+                assert!(asked.elapsed() < SOON / 2, "after {:?}", asked.elapsed());
+            };
+            match again {
+                Some(again) => _ = tokio::join!(told, call.repeat(again)),
+                None => told.await,
+            }
+            call.closed().await;
+        };
+        case(what, delay).await;
+    }
+}
+
+fn delays(said: &[Vec<u8>]) -> Vec<Delay> {
+    let noises = noises().into_iter().map(|(what, noise)| (what, after_head(said), Some(noise)));
+    std::iter::once(("silence", after_head(said), None)).chain(noises).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_no_first_token_is_not_waited_for_longer_than_that() {
+    let mut delays = delays(&[]);
+    delays.push(("silence before the head", vec![], None));
+    delays.push(("half a head", HEAD.as_bytes()[..30].to_vec(), None));
+    delays.push(("informational heads", b"HTTP/1.1 102 Processing\r\n\r\n".repeat(3), None));
+    are_too_slow(delays, "", |settings| settings.upstreams[0].first_token_timeout = SHORT, "upstream_timeout").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stalls_after_a_token_is_not_waited_for_longer_than_that() {
+    let delays = delays(&[says("Hel")]);
+    are_too_slow(delays, "Hel", |settings| settings.upstreams[0].idle_timeout = SHORT, "upstream_timeout").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generation_ends_at_its_deadline_whatever_its_upstream_does() {
+    let mut delays = delays(&[says("Hel")]);
+    delays.push(("half an event", after_head(&[says("Hel"), chunk("data: {")]), None));
+    are_too_slow(delays, "Hel", |settings| settings.generation.max_duration = SHORT, "deadline_exceeded").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_reaches_an_upstream_that_talks_without_a_pause() {
+    for (what, noise) in noises() {
+        let stop = async {
+            let mut scene = Scene::new().await;
+            let mut call = scene.upstream.call().await;
+            call.raw(after_head(&[says("Hel")])).await;
+            scene.reads("Hel").await;
+            let stopped = async {
+                let path = format!("/v1/generations/{}/cancel", scene.events[0].generation());
+                let stopped = Answer::to(scene.service.request(Method::POST, &path)).await;
+                assert_eq!(stopped.json().await["status"], "cancelled");
+                scene.ends("Hel", "cancelled").await;
+            };
+            tokio::join!(stopped, call.repeat(noise));
+        };
+        case(what, stop).await;
+    }
+}
+
+/// Says tokens to the end, each when the one before it has arrived: the upstream is never late. What has arrived.
+async fn without_end(scene: &mut Scene, token: &str) -> String {
+    let mut call = scene.upstream.call().await;
+    call.ok().await;
+    scene.events.push(scene.answer.expect("start").await);
+    loop {
+        call.blurt(says(token)).await;
+        let event = scene.answer.next().await.expect("a token or the end");
+        let is_token = event.name == "delta";
+        scene.events.push(event);
+        if !is_token {
+            call.closed().await;
+            return text(&scene.events);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_is_ended_at_the_deadline() {
+    let mut scene = Scene::with(|settings| settings.generation.max_duration = SHORT).await;
+    let said = without_end(&mut scene, "x").await;
+    assert!(!said.is_empty());
+    let failed = scene.ends(&said, "deadline_exceeded").await;
+    assert!(failed.data["timings"]["total_ms"].as_u64() >= Some(SHORT_MS), "{failed:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_larger_than_is_kept_is_cut_between_tokens() {
+    let size: Size = "8KiB".parse().expect("a size");
+    let generation = Scene::with(|settings| settings.generation.max_bytes = size).await;
+    let total = Scene::with(|settings| settings.event_log.memory.max_bytes = size).await;
+    for (mut scene, ending, status) in [(generation, "too_large", 500), (total, "overloaded", 503)] {
+        let said = without_end(&mut scene, &"x".repeat(100)).await;
+        assert!((4 << 10..8 << 10).contains(&said.len()) && said.len() % 100 == 0, "{} bytes", said.len());
+        assert_eq!(scene.ends(&said, ending).await.data["error"]["status"], status);
+    }
+}
+
+#[tokio::test]
+async fn a_full_event_log_refuses_before_the_upstream_is_asked() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.event_log.memory.max_bytes = "1KiB".parse().expect("a size");
+    let service = Service::with(settings).await;
+    let running = service.generate(&json!({"input": "Hello"})).await;
+    assert_eq!(running.status, 200);
+    let call = upstream.call().await;
+
+    let refused = Answer::to(service.generation(&json!({"input": "Hello"})).header("accept", "application/json")).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "5"));
+    let problem = refused.json().await;
+    assert_eq!((&problem["code"], &problem["retryable"]), (&json!("overloaded"), &json!(true)));
+    let refused = service.generate(&json!({"input": "Hello"})).await;
+    assert_eq!((refused.status, refused.header("content-type")), (503, "text/event-stream"));
+    let events = refused.events().await;
+    assert_eq!((events.len(), told(&events[0]), &events[0].id, events[0].retry), (1, "overloaded", &None, Some(5000)));
+    assert!(!upstream.was_called());
+    assert_eq!(service.metric("tokenrill_generations_live").await.to_bits(), 1f64.to_bits());
+
+    drop(running);
+    drop(call);
+    service.metric_becomes("tokenrill_generations_live", 0.0).await;
+    let next = service.generate(&json!({"input": "Hello"})).await;
+    assert_eq!(next.status, 200, "what has ended makes room");
+}
+
+// Peculiar, and right.
+
+const SAID: &str = "Zürich 東京 👩‍👩‍👧 \"\\\n";
+
+/// A whole answer that says [`SAID`], with these line ends.
+fn stream(line_end: &str) -> String {
+    let (first, second) = SAID.split_at(11);
+    let chunks = [
+        json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}),
+        json!({"choices": [{"index": 0, "delta": {"content": first}}]}),
+        json!({"choices": [{"index": 0, "delta": {"content": second}}]}),
+        json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+        json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}}),
+    ];
+    let events = chunks.iter().map(Value::to_string).chain(["[DONE]".to_owned()]);
+    events.map(|data| format!("data: {data}{line_end}{line_end}")).collect::<Vec<_>>().concat()
+}
+
+/// What is peculiar about it, the head, and the body.
+fn dialects() -> Vec<(&'static str, String, Vec<u8>)> {
+    let plain = stream("\n");
+    let chunked = "transfer-encoding: chunked\r\n";
+    let sent = |body: &str| [chunk(body), b"0\r\n\r\n".to_vec()].concat();
+    let head = |headers: &str| format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{headers}\r\n");
+    let spread = plain.replace(",\"", "\ndata: ,\"").replace("{\"content", "\ndata:{\ndata: \"content");
+    let comments = plain.replace("data:", ": comment\n:\n\n:data: {}\ndata:");
+    let fields = plain.replace("data:", "event: message\nid: 7\nretry: 5\nnonsense\ndatax: 1\n data: 2\ndata:");
+    let extended = format!("{:x};name=\"value\"\r\n{plain}\r\n000;last\r\nx-trailer: {WORDS}\r\n\r\n", plain.len());
+    let each_byte: Vec<u8> = plain.bytes().flat_map(|byte| chunk([byte])).chain(*b"0\r\n\r\n").collect();
+    let to_the_end = || plain.clone().into_bytes();
+    vec![
+        ("LF", head(chunked), sent(&plain)),
+        ("CRLF", head(chunked), sent(&stream("\r\n"))),
+        ("CR", head(chunked), sent(&stream("\r"))),
+        ("a byte order mark", head(chunked), sent(&format!("\u{FEFF}{plain}"))),
+        ("no space after the colon", head(chunked), sent(&plain.replace("data: ", "data:"))),
+        ("comments", head(chunked), sent(&comments)),
+        ("other fields", head(chunked), sent(&fields)),
+        ("several data lines", head(chunked), sent(&spread)),
+        ("a chunk for each byte", head(chunked), each_byte),
+        ("chunk extensions and a trailer", head(chunked), extended.into_bytes()),
+        ("a length", head(&format!("content-length: {}\r\n", plain.len())), to_the_end()),
+        ("the end of the connection", head(""), to_the_end()),
+        ("the end of the connection, announced", head("connection: close\r\n"), to_the_end()),
+        ("HTTP/1.0", head("").replace("HTTP/1.1", "HTTP/1.0"), to_the_end()),
+        (
+            "a content type in other letters",
+            head(chunked).replace("text/event-stream", "Text/Event-Stream ;charset=UTF-8"),
+            sent(&plain),
+        ),
+        ("early hints", format!("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n{}", head(chunked)), sent(&plain)),
+        ("another success", head(chunked).replace("200 OK", "203 Changed On Its Way"), sent(&plain)),
+    ]
+}
+
+/// The bytes are written in pieces of this size.
+async fn arrive_whole(piece: usize) {
+    for (what, head, body) in dialects() {
+        let arrives = async {
+            let scene = Scene::new().await;
+            let mut call = scene.upstream.call().await;
+            for piece in [head.into_bytes(), body].concat().chunks(piece) {
+                call.raw(piece).await;
+                tokio::task::yield_now().await;
+            }
+            call.fin().await;
+            let done = scene.ends(SAID, "done").await;
+            assert_eq!(done.data["finish_reason"], "stop");
+            assert_eq!(done.data["usage"], json!({"input_tokens": 7, "output_tokens": 2, "estimated": false}));
+        };
+        case(what, arrives).await;
+    }
+}
+
+#[tokio::test]
+async fn every_legal_dialect_arrives_whole_in_one_write() {
+    arrive_whole(usize::MAX).await;
+}
+
+#[tokio::test]
+async fn every_legal_dialect_arrives_whole_byte_by_byte() {
+    arrive_whole(1).await;
+}
+
+// One after the other, and side by side.
+
+#[tokio::test]
+async fn a_connection_is_used_again_after_an_answer_that_ended_properly() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let ask = async || service.generate(&json!({"input": "Hello"})).await;
+    let mut answer = ask().await;
+    let mut call = upstream.call().await;
+    for round in ["first", "second", "third"] {
+        call.answer(&[round]).await;
+        assert_eq!(text(&answer.events().await), round);
+        service.metric_becomes("tokenrill_generations_live", 0.0).await;
+        answer = ask().await;
+        call = call.next().await.expect("the same connection");
+    }
+    assert!(!upstream.was_called(), "one connection for all");
+}
+
+#[tokio::test]
+async fn a_connection_is_not_used_again_after_a_stop() {
+    let mut scene = Scene::new().await;
+    let mut call = scene.upstream.call().await;
+    call.ok().await;
+    call.text("Hel").await;
+    scene.reads("Hel").await;
+    let path = format!("/v1/generations/{}/cancel", scene.events[0].generation());
+    Answer::to(scene.service.request(Method::POST, &path)).await;
+    call.closed().await;
+
+    let again = scene.service.generate(&json!({"input": "Hello"})).await;
+    scene.upstream.call().await.answer(&["Hello"]).await;
+    assert_eq!(text(&again.events().await), "Hello");
+}
+
+#[tokio::test]
+async fn generations_side_by_side_do_not_mix() {
+    const MANY: usize = 16;
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let mut answers = Vec::new();
+    let mut calls = Vec::new();
+    for at in 0..MANY {
+        answers.push(service.generate(&json!({"input": at.to_string()})).await);
+        let mut call = upstream.call().await;
+        assert_eq!(call.body["messages"][0]["content"], at.to_string());
+        call.ok().await;
+        calls.push(call);
+    }
+    for round in 0..10 {
+        for (at, call) in calls.iter_mut().enumerate() {
+            call.text(&format!("{at}.{round} ")).await;
+        }
+    }
+    // Some fail, and the others do not notice.
+    for (at, mut call) in calls.into_iter().enumerate() {
+        if at % 2 == 0 {
+            call.finish("stop").await;
+            call.done().await;
+        } else {
+            call.data(json!({"error": {"message": WORDS}})).await;
+        }
+    }
+    for (at, answer) in answers.into_iter().enumerate() {
+        let events = answer.events().await;
+        let expected: Vec<_> = (0..10).map(|round| format!("{at}.{round} ")).collect();
+        assert_eq!(text(&events), expected.concat());
+        let ending = if at % 2 == 0 { "done" } else { "upstream_error" };
+        assert_eq!(events.last().map(told), Some(ending));
+    }
+    service.metric_becomes("tokenrill_generations_live", 0.0).await;
+}
