@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, Api, BodyLimits};
+use crate::api::{self, Api, BodyLimits, Hosts};
 use crate::event_log::{Memory, MemoryLimits};
 use crate::generation::{Generations, Limits, OnDisconnect};
 use crate::server;
@@ -77,7 +77,10 @@ pub async fn serve(
     let api = api::router(Api {
         generations: generations.clone(),
         metrics,
+        // Without a word on authentication the listener is on loopback, and loopback is all it trusts.
+        hosts: if settings.auth.mode.is_none() { Hosts::Loopback } else { Hosts::Any },
         heartbeat: settings.generation.heartbeat,
+        head_wait: settings.generation.head_wait,
         body: BodyLimits { size: settings.server.max_body.bytes(), time: BODY_TIME },
     });
     let drained = drain(&generations, &running, settings.server.shutdown_grace, &shutdown);
@@ -109,6 +112,7 @@ fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &de
             Endpoint::new(upstream.base_url.as_str(), key.map(|key| key.expose().into()), headers(upstream)?);
         let timeouts = Timeouts {
             connect: upstream.connect_timeout,
+            head: upstream.head_timeout,
             first_token: upstream.first_token_timeout,
             idle: upstream.idle_timeout,
         };
@@ -121,7 +125,8 @@ fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &de
 
     let endpoint = Endpoint::new(&demo.base_url(), Some(demo.key.as_str().into()), HeaderMap::new());
     let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
-    let timeouts = Timeouts { connect: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
+    let timeouts =
+        Timeouts { connect: DEMO_PATIENCE, head: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
     let demo = OpenAi::new(endpoint.map_err(|error| failed(error.to_string()))?, timeouts);
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, settings.models.default.clone()))

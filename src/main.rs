@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tokenrill::api;
@@ -78,6 +79,9 @@ impl<E: std::error::Error> From<E> for Refusal {
     }
 }
 
+/// After a second signal, until the process ends whatever still runs.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 type Environment = BTreeMap<String, String>;
 
 fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Environment), Refusal> {
@@ -99,7 +103,7 @@ async fn serve(flags: ServeFlags) -> Result<(), Refusal> {
     let cannot = |error| Refusal(format!("cannot listen on {address} ({error}): choose another with --listen"));
     let listener = server::bind(address, &limits).map_err(cannot)?;
     let mut signals = Signals::listen()?;
-    greet(listener.local_addr().map_err(cannot)?);
+    greet(listener.local_addr().map_err(cannot)?, &settings);
 
     let shutdown = Shutdown::new();
     let serving = app::serve(&settings, &environment, listener, limits, shutdown.clone());
@@ -108,7 +112,8 @@ async fn serve(flags: ServeFlags) -> Result<(), Refusal> {
         shutdown.begin_drain();
         signals.asked().await;
         shutdown.close();
-        std::future::pending::<()>().await;
+        // Long enough to tell every reader, and no longer.
+        tokio::time::sleep(LAST_WORDS).await;
     };
     tokio::select! {
         served = serving => Ok(served?),
@@ -117,12 +122,14 @@ async fn serve(flags: ServeFlags) -> Result<(), Refusal> {
 }
 
 /// What a newcomer needs: the address, the pages and one line that works.
-fn greet(address: SocketAddr) {
+fn greet(address: SocketAddr, settings: &Settings) {
+    // Beside real models `demo` is not the default, and what the default costs is not ours to spend.
+    let model = if settings.upstreams.is_empty() { "" } else { "\"model\":\"demo\"," };
     print(&format!(
         "Tokenrill listens on http://{address}\n  \
            playground  http://{address}/\n  \
            docs        http://{address}/docs\n  \
-           try it      curl -N http://{address}/v1/generations -H 'content-type: application/json' -d '{{\"input\":\"Hello\"}}'"
+           try it      curl -N http://{address}/v1/generations -H 'content-type: application/json' -d '{{{model}\"input\":\"Hello\"}}'"
     ));
 }
 

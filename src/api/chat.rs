@@ -3,14 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use super::problem::{FieldError, Problem};
-use crate::domain::{Metadata, RequestId};
-use crate::generation::{NewGeneration, OnDisconnect};
+use crate::domain::{Metadata, RequestId, UsageWish};
+use crate::generation::{NewGeneration, OnDisconnect, Storage};
 
 /// Reads the body of `POST /v1/generations`. Every mistake is named, not only the first.
 pub fn new_generation(mut body: Map<String, Value>, request_id: RequestId) -> Result<NewGeneration, Problem> {
     let mut check = Check::default();
-    for name in STEERING {
-        if body.contains_key(*name) {
+    for name in body.keys() {
+        if steers(name) {
             check.fail(&format!("/{name}"), "is not yours to set: this service decides which server is asked, and how");
         }
     }
@@ -30,34 +30,54 @@ pub fn new_generation(mut body: Map<String, Value>, request_id: RequestId) -> Re
         Some(_) => Some(OnDisconnect::Cancel),
         None => None,
     };
-    for ours in ["grace_ms", "stream"] {
+    let asks_for_usage =
+        body.get("stream_options").and_then(|options| options.get("include_usage")) == Some(&Value::Bool(true));
+    let storage = match body.get("store") {
+        Some(Value::Bool(false)) => Storage::UntilRead,
+        _ => Storage::Kept,
+    };
+    let usage = if asks_for_usage { UsageWish::Asked } else { UsageWish::NotAsked };
+    for ours in ["grace_ms", "max_queue_ms", "store", "stream"] {
         body.shift_remove(ours);
     }
     check.result()?;
     body.insert("messages".to_owned(), messages);
-    Ok(NewGeneration { model, fields: body, metadata, on_disconnect, request_id })
+    Ok(NewGeneration { model, fields: body, metadata, usage, storage, on_disconnect, request_id })
 }
 
-/// Fields by which a caller could steer this service or its upstream elsewhere.
+/// Fields by which a caller could steer this service or its upstream elsewhere. The names that gateways
+/// are known to read; an upstream that reads another needs a guard of its own.
 const STEERING: &[&str] = &[
+    "allowed_model_region",
     "api_base",
     "api_key",
     "api_type",
     "api_version",
-    "azure_ad_token",
-    "azure_endpoint",
     "base_url",
+    "callbacks",
     "custom_llm_provider",
     "default_headers",
     "default_query",
     "extra_body",
     "extra_headers",
     "extra_query",
+    "fallbacks",
     "headers",
+    "litellm_params",
+    "model_list",
     "organization",
     "proxies",
     "proxy",
+    "router_settings",
+    "user_config",
 ];
+
+/// Families of such fields: where a cloud's models are, and its credentials.
+const STEERING_FAMILIES: &[&str] = &["aws_", "azure_", "vertex_", "watsonx_"];
+
+fn steers(name: &str) -> bool {
+    STEERING.contains(&name) || STEERING_FAMILIES.iter().any(|family| name.starts_with(family))
+}
 
 /// What a field holds. A provider knows its own ranges; we refuse only what no provider takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +90,9 @@ pub enum Kind {
     Integer,
     Flag,
     List,
+    Objects,
     Object,
-    TextOrList,
+    TextOrTexts,
     OnDisconnect,
 }
 
@@ -83,6 +104,7 @@ pub const FIELDS: &[(&str, Kind)] = &[
     ("on_disconnect", Kind::OnDisconnect),
     ("grace_ms", Kind::Natural),
     ("metadata", Kind::Object),
+    ("store", Kind::Flag),
     ("temperature", Kind::Number),
     ("top_p", Kind::Number),
     ("frequency_penalty", Kind::Number),
@@ -91,11 +113,11 @@ pub const FIELDS: &[(&str, Kind)] = &[
     ("max_completion_tokens", Kind::Positive),
     ("n", Kind::Positive),
     ("seed", Kind::Integer),
-    ("stop", Kind::TextOrList),
+    ("stop", Kind::TextOrTexts),
     ("logprobs", Kind::Flag),
     ("top_logprobs", Kind::Natural),
     ("logit_bias", Kind::Object),
-    ("tools", Kind::List),
+    ("tools", Kind::Objects),
     ("parallel_tool_calls", Kind::Flag),
     ("response_format", Kind::Object),
     ("reasoning_effort", Kind::Text),
@@ -109,13 +131,16 @@ impl Kind {
             Self::Text => value.is_string(),
             Self::NonEmptyText => value.as_str().is_some_and(|text| !text.is_empty()),
             Self::Number => value.is_number(),
-            Self::Natural => value.is_u64(),
-            Self::Positive => value.as_u64().is_some_and(|number| number > 0),
-            Self::Integer => value.is_u64() || value.is_i64(),
+            Self::Natural => is_whole(value) && value.as_f64() >= Some(0.0),
+            Self::Positive => is_whole(value) && value.as_f64() > Some(0.0),
+            Self::Integer => is_whole(value),
             Self::Flag => value.is_boolean(),
             Self::List => value.is_array(),
+            Self::Objects => value.as_array().is_some_and(|items| items.iter().all(Value::is_object)),
             Self::Object => value.is_object(),
-            Self::TextOrList => value.is_string() || value.is_array(),
+            Self::TextOrTexts => {
+                value.is_string() || value.as_array().is_some_and(|items| items.iter().all(Value::is_string))
+            }
             Self::OnDisconnect => matches!(value.as_str(), Some("cancel" | "continue")),
         }
     }
@@ -130,11 +155,18 @@ impl Kind {
             Self::Integer => "must be a whole number",
             Self::Flag => "must be true or false",
             Self::List => "must be an array",
+            Self::Objects => "must be an array of objects",
             Self::Object => "must be an object",
-            Self::TextOrList => "must be a string or an array",
+            Self::TextOrTexts => "must be a string or an array of strings",
             Self::OnDisconnect => "must be \"cancel\" or \"continue\"",
         }
     }
+}
+
+/// A number of 64 bits and a sign, however it is written: `1e3` is one (JSON Schema 2020-12, section 4.2.3).
+fn is_whole(value: &Value) -> bool {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    value.is_i64() || (!value.is_u64() && value.as_f64().is_some_and(|it| it.fract() == 0.0 && it.abs() < LIMIT))
 }
 
 /// Collects what is wrong.
@@ -263,6 +295,31 @@ mod tests {
         assert!(
             read(json!({"input": "x", "messages": null, "temperature": null, "model": null, "metadata": null})).is_ok()
         );
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for (max, valid) in [
+            (json!(1), true),
+            (json!(5.0), true),
+            (json!(1.5e16), true),
+            (json!(i64::MAX), true),
+            (json!(i64::MAX as u64 + 1), false),
+            (json!(1e19), false),
+            (json!(1.5), false),
+            (json!(0.0), false),
+            (json!(-1), false),
+        ] {
+            assert_eq!(read(json!({"input": "x", "max_tokens": max})).is_ok(), valid, "{max}");
+        }
+    }
+
+    #[test]
+    fn a_list_holds_what_it_is_a_list_of() {
+        assert!(read(json!({"input": "x", "stop": ["a"], "tools": [{}]})).is_ok());
+        for wrong in [json!({"input": "x", "stop": [1]}), json!({"input": "x", "tools": [null]})] {
+            assert!(read(wrong.clone()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
+use super::refusal::{RETRY_AFTER_MS, X_SHOULD_RETRY};
 use super::request_id::X_REQUEST_ID;
 use super::sse::TOKENRILL_GENERATION;
 
@@ -18,7 +19,15 @@ pub fn cors() -> CorsLayer {
         .allow_origin(AllowOrigin::predicate(|origin, _| is_loopback(origin)))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([X_REQUEST_ID, TOKENRILL_GENERATION, header::LOCATION, header::RETRY_AFTER, PREFERENCE_APPLIED])
+        .expose_headers([
+            X_REQUEST_ID,
+            TOKENRILL_GENERATION,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            RETRY_AFTER_MS,
+            X_SHOULD_RETRY,
+            PREFERENCE_APPLIED,
+        ])
         .max_age(PREFLIGHT_KEPT)
 }
 

@@ -6,6 +6,7 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::problem::{ErrorCode, Problem};
 use crate::domain::{EventId, GenerationId, RequestId, Sequence};
@@ -58,29 +59,47 @@ impl LastEventId {
     }
 }
 
-/// `?after=SEQ`, for clients that can set no header.
+/// The query of an event stream.
 #[derive(Debug, Default)]
-pub struct After(pub Option<Sequence>);
+pub struct EventsQuery {
+    /// `after=SEQ`, for clients that can set no header.
+    pub after: Option<Sequence>,
+    /// `format=native|openai`: the wire.
+    pub format: Format,
+}
+
+/// The wires in which a generation can be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Named events.
+    #[default]
+    Native,
+    /// OpenAI's chunks, with ids.
+    OpenAi,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AfterQuery {
+struct RawQuery {
     after: Option<String>,
+    #[serde(default)]
+    format: Format,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for After {
+impl<S: Send + Sync> FromRequestParts<S> for EventsQuery {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::<AfterQuery>::from_request_parts(parts, state).await;
-        let Ok(Query(AfterQuery { after })) = query else {
-            return Err(invalid_query("The query takes one parameter: after."));
+        let query = Query::<RawQuery>::from_request_parts(parts, state).await;
+        let Ok(Query(RawQuery { after, format })) = query else {
+            return Err(invalid_query("The query takes after and format, which is native or openai."));
         };
-        let Some(after) = after else { return Ok(Self(None)) };
-        let sequence = after
-            .parse()
+        let after = after
+            .map(|after| after.parse())
+            .transpose()
             .map_err(|_| invalid_query("after is a sequence number: the digits after the dot of an event's id."))?;
-        Ok(Self(Some(sequence)))
+        Ok(Self { after, format })
     }
 }
 

@@ -9,13 +9,14 @@ use axum::response::{IntoResponse, Response};
 use super::accept::{Accept, Form};
 use super::body::RequestBody;
 use super::chat::new_generation;
-use super::extract::{After, GenerationPath, LastEventId};
+use super::extract::{EventsQuery, Format, GenerationPath, LastEventId};
 use super::openapi::NewGenerationBody;
 use super::problem::{ErrorCode, Problem};
 use super::snapshot::SnapshotBody;
 use super::sse::{ended, event_stream, name_generation};
 use super::state::Api;
-use super::wire::Native;
+use super::wire::openai_chat::Ids;
+use super::wire::{Native, OpenAiChat};
 use crate::domain::{EventId, GenerationId, RequestId, Sequence};
 use crate::generation::{FollowError, OnDisconnect, StartError};
 
@@ -88,7 +89,7 @@ async fn answer(
     match form {
         Form::Events => Ok(event_stream(started.following, Native, api.heartbeat)),
         Form::Snapshot => {
-            let snapshot = started.following.finish().await.map_err(|_| history_lost())?;
+            let snapshot = started.following.finish().await.map_err(|_| Problem::history_lost())?;
             let mut response = Json(SnapshotBody::from(snapshot)).into_response();
             name_generation(&mut response, started.id);
             Ok(response)
@@ -119,6 +120,7 @@ async fn accepted(api: &Api, id: GenerationId) -> Result<Response, Problem> {
     params(
         ("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA"),
         ("after" = Option<u64>, Query, description = "The sequence number after which to begin: what stands behind the dot of an event's id"),
+        ("format" = Option<Format>, Query, description = "The wire: `native`, or `openai` for OpenAI's chunks"),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has; wins over `after`"),
     ),
     responses(
@@ -130,7 +132,7 @@ async fn accepted(api: &Api, id: GenerationId) -> Result<Response, Problem> {
 pub async fn events(
     State(api): State<Api>,
     GenerationPath(id): GenerationPath,
-    After(after): After,
+    EventsQuery { after, format }: EventsQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Accept::of(&headers).events()?;
@@ -140,7 +142,13 @@ pub async fn events(
         LastEventId::Event(_) | LastEventId::Foreign => return Err(Problem::generation_not_found()),
     };
     match api.generations.follow(id, after).await {
-        Ok(following) => Ok(event_stream(following, Native, api.heartbeat)),
+        Ok(following) => Ok(match format {
+            Format::Native => event_stream(following, Native, api.heartbeat),
+            Format::OpenAi => {
+                let format = OpenAiChat { usage: following.start().usage, ids: Ids::Present };
+                event_stream(following, format, api.heartbeat)
+            }
+        }),
         Err(FollowError::AtEnd) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(error) => Err(error.into()),
     }
@@ -206,15 +214,11 @@ fn prefers_async(headers: &HeaderMap) -> bool {
     preferences.any(|preference| preference.eq_ignore_ascii_case("respond-async"))
 }
 
-fn history_lost() -> Problem {
-    Problem::new(ErrorCode::HistoryLost, "The events after this id are lost. Start a new generation.")
-}
-
 impl From<FollowError> for Problem {
     fn from(error: FollowError) -> Self {
         match error {
             FollowError::NotFound => Self::generation_not_found(),
-            FollowError::HistoryLost | FollowError::AtEnd => history_lost(),
+            FollowError::HistoryLost | FollowError::AtEnd => Problem::history_lost(),
         }
     }
 }

@@ -3,14 +3,19 @@
 mod accept;
 mod body;
 mod chat;
+mod chat_completions;
 mod cors;
+mod error_code;
 mod extract;
 mod generations;
+mod host;
 mod models;
+mod openai_error;
 pub mod openapi;
 mod operations;
 mod pages;
 mod problem;
+mod refusal;
 mod request_id;
 mod snapshot;
 mod sse;
@@ -19,7 +24,7 @@ pub mod wire;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -28,10 +33,12 @@ use utoipa_axum::routes;
 use problem::{ErrorCode, Problem};
 
 pub use body::BodyLimits;
+pub use host::Hosts;
 pub use state::Api;
 
 /// Every route and every layer.
 pub fn router(api: Api) -> Router {
+    let hosts = api.hosts;
     let (documented, _) = documented().with_state(api).split_for_parts();
     documented
         .merge(pages::pages())
@@ -40,7 +47,8 @@ pub fn router(api: Api) -> Router {
         // From the inside out: a panic becomes a problem, problems get their bodies, every answer its
         // CORS headers, and everything, the refusals of the layers as well, a request id.
         .layer(CatchPanicLayer::custom(|_| defect()))
-        .layer(from_fn(problem::write_problems))
+        .layer(from_fn_with_state(hosts, host::check_host))
+        .layer(from_fn(refusal::write_refusals))
         .layer(cors::cors())
         .layer(from_fn(request_id::with_request_id))
 }
@@ -52,7 +60,9 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(generations::show, generations::erase))
         .routes(routes!(generations::events))
         .routes(routes!(generations::cancel))
+        .routes(routes!(chat_completions::create))
         .routes(routes!(models::list))
+        .routes(routes!(models::show))
         .routes(routes!(operations::healthz))
         .routes(routes!(operations::readyz))
         .routes(routes!(operations::metrics))

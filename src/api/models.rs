@@ -1,11 +1,13 @@
 //! The models there are.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::problem::{ErrorCode, Problem};
 use super::state::Api;
+use crate::generation;
 
 /// A list of models, in OpenAI's shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -36,15 +38,35 @@ pub struct Model {
     get,
     path = "/v1/models",
     operation_id = "list_models",
-    tag = "models",
+    tag = "openai",
     responses((status = 200, description = "The models", body = ModelList)),
 )]
 pub async fn list(State(api): State<Api>) -> Json<ModelList> {
-    let models = api.generations.models().await.into_iter().map(|model| Model {
-        id: model.id,
-        object: "model".to_owned(),
-        created: model.created,
-        owned_by: model.owned_by,
-    });
+    let models = api.generations.models().await.into_iter().map(Model::from);
     Json(ModelList { object: "list".to_owned(), data: models.collect() })
+}
+
+/// Show a model.
+///
+/// One of the list. A model that no upstream lists may answer all the same.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{id}",
+    operation_id = "show_model",
+    tag = "openai",
+    params(("id" = String, Path, description = "The model's name", example = "demo")),
+    responses((status = 200, description = "The model", body = Model)),
+)]
+pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Model>, Problem> {
+    let model = api.generations.models().await.into_iter().find(|model| model.id == id);
+    let unknown = || {
+        Problem::new(ErrorCode::ModelNotFound, "No upstream lists this model. GET /v1/models lists those there are.")
+    };
+    model.map(|model| Json(model.into())).ok_or_else(unknown)
+}
+
+impl From<generation::Model> for Model {
+    fn from(model: generation::Model) -> Self {
+        Self { id: model.id, object: "model".to_owned(), created: model.created, owned_by: model.owned_by }
+    }
 }

@@ -1,5 +1,7 @@
 //! The pages of the binary: the playground and Swagger UI.
 
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -12,6 +14,8 @@ use super::openapi;
 /// The playground as `make` bundles it, or the page that says how to build it: `build.rs` decides.
 const PLAYGROUND: &str = include_str!(concat!(env!("OUT_DIR"), "/playground.html"));
 const PLAYGROUND_POLICY: &str = include_str!(concat!(env!("OUT_DIR"), "/playground.csp"));
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(openapi::text);
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 
@@ -33,5 +37,5 @@ async fn playground() -> Response {
 }
 
 async fn document() -> Response {
-    ([(CONTENT_TYPE, "application/json")], openapi::text()).into_response()
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
 }

@@ -33,27 +33,39 @@ pin_project! {
     /// Ends cleanly after the terminal event and in no other case: a log that breaks off is an error,
     /// at which the connection is cut, so that the client connects again.
     pub struct EventStream<F> {
+        generation: GenerationId,
         following: Following,
         format: F,
         retry: Option<Retry>,
         heartbeat: Duration,
         // When something was last written; the timer is set anew only when it rings.
         last_write: Instant,
+        end: End,
         #[pin]
         silence: Sleep,
         out: BytesMut,
     }
 }
 
+/// How a stream ends when nothing more can be read.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Clean,
+    /// The log broke off: what has been read is written, then the connection is cut.
+    Broken,
+}
+
 impl<F: WireFormat> EventStream<F> {
     /// Heartbeats count from here on, before the first event as well.
     pub fn new(following: Following, format: F, heartbeat: Duration) -> Self {
         Self {
+            generation: following.start().generation,
             following,
             format,
             retry: Some(Retry::SOON),
             heartbeat,
             last_write: Instant::now(),
+            end: End::Clean,
             silence: sleep(heartbeat),
             out: BytesMut::new(),
         }
@@ -70,23 +82,29 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
             let ended = match this.following.poll_page(context) {
                 Poll::Ready(Some(Ok(page))) => {
                     for entry in &page {
-                        this.format.encode(this.following.generation, entry, this.retry, this.out);
+                        this.format.encode(*this.generation, entry, this.retry, this.out);
                     }
                     if this.out.len() < WRITE_BYTES {
                         continue;
                     }
                     false
                 }
-                Poll::Ready(Some(Err(lost))) if this.out.is_empty() => return Poll::Ready(Some(Err(lost))),
+                Poll::Ready(Some(Err(LogLost))) => {
+                    *this.end = End::Broken;
+                    true
+                }
                 Poll::Ready(None) => true,
-                Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+                Poll::Pending => false,
             };
             if !this.out.is_empty() {
                 *this.last_write = Instant::now();
                 return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));
             }
             if ended {
-                return Poll::Ready(None);
+                return match this.end {
+                    End::Clean => Poll::Ready(None),
+                    End::Broken => Poll::Ready(Some(Err(LogLost))),
+                };
             }
             if this.silence.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
@@ -107,7 +125,7 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
 ///
 /// The content type has no charset: fetch-event-source's own example compares it with `===`.
 pub fn event_stream<F: WireFormat>(following: Following, format: F, heartbeat: Duration) -> Response {
-    let generation = following.generation;
+    let generation = following.start().generation;
     let mut response = Body::new(EventStream::new(following, format, heartbeat)).into_response();
     set_head(&mut response, generation);
     response
@@ -116,7 +134,9 @@ pub fn event_stream<F: WireFormat>(following: Following, format: F, heartbeat: D
 /// The answer to a client that connects again where nothing will follow: it goes dormant.
 pub fn ended(generation: GenerationId) -> Response {
     let body = format!(": end\nretry: {}\n", Retry::DORMANT.millis());
-    let mut response = body.into_response();
+    // A body of unknown length, as every event stream has.
+    let body = futures_util::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(body)));
+    let mut response = Body::from_stream(body).into_response();
     set_head(&mut response, generation);
     response
 }

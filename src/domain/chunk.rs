@@ -29,7 +29,7 @@ pub struct Shape {
 }
 
 /// What a chunk tells a reader who follows the native wire. Members named `json` hold JSON as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Part {
     /// `text` is the answer's.
     Text { choice: u32, logprobs_json: Option<Box<str>> },
@@ -103,6 +103,19 @@ impl fmt::Debug for Chunk {
     }
 }
 
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text { .. } => "Text",
+            Self::Reasoning { .. } => "Reasoning",
+            Self::Refusal { .. } => "Refusal",
+            Self::ToolCall { .. } => "ToolCall",
+            Self::Other { .. } => "Other",
+            Self::Silent => "Silent",
+        })
+    }
+}
+
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shape").field("size", &self.size()).finish_non_exhaustive()
@@ -163,10 +176,6 @@ impl Escaped {
     pub fn as_str(&self) -> &str {
         // Every constructor has checked; checking again is cheaper than a proof in unsafe code.
         std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The text that a reader sees.

@@ -40,6 +40,7 @@ pub struct Start {
     pub model: String,
     pub created_at: Timestamp,
     pub metadata: Metadata,
+    pub usage: UsageWish,
 }
 
 /// The model came to its end.
@@ -47,10 +48,28 @@ pub struct Start {
 pub struct Done {
     /// One for each choice that finished, in the order of the choices; never empty.
     pub finish: Vec<(u32, FinishReason)>,
-    /// The provider's chunks after the last that said something, a line for each: finish reasons, usage.
-    pub closing_json: Box<str>,
+    pub trailer: Trailer,
     pub usage: Usage,
     pub timings: Timings,
+}
+
+/// What a stream of chunks ends with, for those who read it as chunks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trailer {
+    /// The chunks after the last that said something, a line for each: finish reasons, as a rule.
+    pub chunks_json: Box<str>,
+    /// What stands between the brace and the choices of the chunk that holds the usage.
+    pub head_json: Box<str>,
+    /// The provider's usage, with every field it has.
+    pub usage_json: Option<Box<str>>,
+}
+
+/// Whether a request asked for the usage as a chunk of its own (`stream_options.include_usage`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UsageWish {
+    Asked,
+    #[default]
+    NotAsked,
 }
 
 /// Why a choice ended, in the provider's word: `stop`, `length`, `tool_calls`, `content_filter`, or

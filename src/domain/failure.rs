@@ -19,12 +19,14 @@ pub struct Failure {
 /// The closed list of ways in which a running generation can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureCode {
-    /// No connection to the upstream, or it was lost before an answer began.
+    /// No connection to the upstream.
     UpstreamUnreachable,
     /// The upstream refused our credentials.
     UpstreamAuth,
     /// The upstream is limiting us.
     UpstreamRateLimited,
+    /// The upstream has too much to do.
+    UpstreamOverloaded,
     /// The upstream does not have the model.
     ModelNotFound,
     /// The upstream refused the request as invalid.
@@ -45,8 +47,6 @@ pub enum FailureCode {
     Overloaded,
     /// The service is stopping.
     ShuttingDown,
-    /// The log no longer holds what the reader asks for.
-    HistoryLost,
     /// A defect of ours.
     Internal,
 }

@@ -13,7 +13,9 @@ mod usage;
 
 pub use chat::ChatRequest;
 pub use chunk::{Chunk, Escaped, InvalidText, Part, Shape, wire_safe};
-pub use event::{CancelReason, Cancelled, Done, Entry, Event, Failed, FinishReason, Metadata, Start};
+pub use event::{
+    CancelReason, Cancelled, Done, Entry, Event, Failed, FinishReason, Metadata, Start, Trailer, UsageWish,
+};
 pub use failure::{Failure, FailureCode};
 pub use id::{GenerationId, InvalidId, RequestId};
 pub use position::{EventId, Sequence};

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::{AppendError, Closing, CreateError, EventLog, Limit, Log, ReadError, Reply, Tail, TailState, ready};
-use crate::domain::{Chunk, Entry, Escaped, Event, GenerationId, Sequence, Shape};
+use crate::domain::{Chunk, Entry, Escaped, Event, GenerationId, Sequence, Shape, Trailer};
 
 /// What the logs may hold, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +108,7 @@ impl Memory {
         }
     }
 
-    /// Bytes that all logs hold.
+    /// Bytes that all kept logs hold. One that is forgotten while somebody still reads it is not counted.
     pub fn bytes(&self) -> usize {
         self.0.lock().bytes
     }
@@ -382,7 +382,10 @@ fn event_size(event: &Event) -> usize {
             let metadata = start.metadata.iter().map(|(key, value)| key.len() + value.len());
             start.model.len() + metadata.sum::<usize>()
         }
-        Event::Done(done) => done.closing_json.len(),
+        Event::Done(done) => {
+            let Trailer { chunks_json, head_json, usage_json } = &done.trailer;
+            chunks_json.len() + head_json.len() + usage_json.as_ref().map_or(0, |usage| usage.len())
+        }
         Event::Cancelled(_) | Event::Failed(_) | Event::Chunk(_) => 0,
     };
     EVENT_BYTES + texts

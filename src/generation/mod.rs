@@ -12,11 +12,16 @@
 //! the task that carries the model's answer learns it from the log and drops the upstream connection.
 
 mod audience;
+mod following;
 mod running;
 mod service;
 mod snapshot;
+mod storage;
 mod task;
 
+pub use crate::upstream::Model;
 pub use audience::{OnDisconnect, Viewer};
-pub use service::{FollowError, Following, Generations, Limits, LogLost, NewGeneration, StartError, Started};
+pub use following::{Following, LogLost};
+pub use service::{FollowError, Generations, Limits, NewGeneration, StartError, Started};
 pub use snapshot::{ChoiceSnapshot, Snapshot, Status, ToolCall};
+pub use storage::Storage;

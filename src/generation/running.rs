@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::audience::Audience;
 use crate::domain::{
     CancelReason, Cancelled, Chunk, Done, Event, Failed, Failure, FailureCode, FinishReason, GenerationId, RequestId,
-    Timings, TokenSource, Usage,
+    Timings, TokenSource, Trailer, Usage,
 };
 use crate::event_log::{Closing, Log};
 use crate::telemetry::{Metrics, Outcome};
@@ -36,7 +36,7 @@ struct Tally {
 /// Why a generation ends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
-    Done { closing_json: Box<str> },
+    Done { trailer: Trailer },
     Cancelled(CancelReason),
     Failed { code: FailureCode, detail: &'static str, retry_after: Option<std::time::Duration> },
 }
@@ -71,8 +71,9 @@ impl Running {
         }
     }
 
+    /// A choice ends once: some servers say it again, and not always in the same word.
     pub fn note_finish(&self, choice: u32, reason: FinishReason) {
-        self.lock().finish.insert(choice, reason);
+        self.lock().finish.entry(choice).or_insert(reason);
     }
 
     pub fn note_usage(&self, usage: Usage) {
@@ -90,6 +91,7 @@ impl Running {
             tracing::info!(
                 request_id = %self.request_id,
                 outcome = outcome.name(),
+                code = ending.code().map(tracing::field::debug),
                 input_tokens = usage.input_tokens,
                 output_tokens = usage.output_tokens,
                 "generation ended"
@@ -106,14 +108,14 @@ impl Running {
             total: self.accepted.elapsed(),
         };
         let event = match ending {
-            Ending::Done { closing_json } => {
+            Ending::Done { trailer } => {
                 let mut finish: Vec<_> =
                     tally.finish.iter().map(|(choice, reason)| (*choice, reason.clone())).collect();
                 if finish.is_empty() {
                     // `[DONE]` without a reason: the model stopped, and nobody said why.
                     finish.push((0, "stop".into()));
                 }
-                Event::Done(Arc::new(Done { finish, closing_json: closing_json.clone(), usage, timings }))
+                Event::Done(Arc::new(Done { finish, trailer: trailer.clone(), usage, timings }))
             }
             Ending::Cancelled(reason) => Event::Cancelled(Arc::new(Cancelled { reason: *reason, usage, timings })),
             Ending::Failed { code, detail, retry_after } => {
@@ -135,6 +137,13 @@ impl Running {
 }
 
 impl Ending {
+    const fn code(&self) -> Option<FailureCode> {
+        match self {
+            Self::Failed { code, .. } => Some(*code),
+            Self::Done { .. } | Self::Cancelled(_) => None,
+        }
+    }
+
     const fn outcome(&self) -> Outcome {
         match self {
             Self::Done { .. } => Outcome::Done,

@@ -1,26 +1,25 @@
 //! The use cases: start, follow, inspect, stop, erase.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::stream::BoxStream;
-use futures_util::{Stream, StreamExt};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::audience::{Audience, OnDisconnect, Viewer};
+use super::audience::{Audience, OnDisconnect};
+use super::following::Following;
 use super::running::{Ending, Running};
 use super::snapshot::Snapshot;
+use super::storage::{Storage, Unstored};
 use super::task;
 use crate::domain::{
-    CancelReason, ChatRequest, Entry, Event, FailureCode, GenerationId, Metadata, RequestId, Sequence, Start, Timestamp,
+    CancelReason, ChatRequest, Entry, Event, FailureCode, GenerationId, Metadata, RequestId, Sequence, Start,
+    Timestamp, UsageWish,
 };
-use crate::event_log::{EventLog, Log, ReadError, TailState, follow};
+use crate::event_log::{EventLog, TailState};
 use crate::telemetry::{Gauge, Metrics};
 use crate::upstream::{Model, Router, UnknownModel};
 
@@ -34,9 +33,12 @@ struct Inner {
     limits: Limits,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
-    running: Mutex<HashMap<GenerationId, Arc<Running>>>,
+    running: Mutex<HashMap<GenerationId, Live>>,
     draining: AtomicBool,
 }
+
+/// A running generation, and what drops its record in the end, where it is not to be kept.
+type Live = (Arc<Running>, Option<Arc<Unstored>>);
 
 /// What one generation may take.
 #[derive(Debug, Clone, Copy)]
@@ -48,13 +50,14 @@ pub struct Limits {
 }
 
 /// A generation to be started.
-#[derive(Debug)]
 pub struct NewGeneration {
     /// Absent: the default model.
     pub model: Option<String>,
     /// The fields for the provider, as in [`ChatRequest::fields`].
     pub fields: Map<String, Value>,
     pub metadata: Metadata,
+    pub usage: UsageWish,
+    pub storage: Storage,
     /// Absent: as the settings say.
     pub on_disconnect: Option<OnDisconnect>,
     pub request_id: RequestId,
@@ -89,11 +92,6 @@ pub enum FollowError {
     HistoryLost,
 }
 
-/// The log broke off under a reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the log is lost")]
-pub struct LogLost;
-
 impl Generations {
     pub fn new(
         log: Arc<dyn EventLog>,
@@ -115,17 +113,29 @@ impl Generations {
         }
         let (model, provider) = inner.router.route(new.model.as_deref())?;
         let id = GenerationId::random();
-        let start =
-            Start { generation: id, model: model.clone(), created_at: Timestamp::now(), metadata: new.metadata };
-        let log = inner.log.create(id, Event::Start(Arc::new(start))).await.map_err(|_| StartError::Full)?;
+        let start = Arc::new(Start {
+            generation: id,
+            model: model.clone(),
+            created_at: Timestamp::now(),
+            metadata: new.metadata,
+            usage: new.usage,
+        });
+        let log = inner.log.create(id, Event::Start(Arc::clone(&start))).await.map_err(|_| StartError::Full)?;
 
         let request = ChatRequest { model, fields: new.fields };
         let audience = Audience::new(new.on_disconnect.unwrap_or(inner.limits.on_disconnect));
         let viewer = audience.join();
         let running = Running::new(id, new.request_id, audience, request.prompt_bytes(), Arc::clone(&inner.metrics));
-        let registered = Registered::new(Arc::clone(inner), Arc::new(running));
+        let unstored = (new.storage == Storage::UntilRead)
+            .then(|| Arc::new(Unstored { generation: id, log: Arc::clone(&inner.log), tasks: inner.tasks.clone() }));
+        let registered = Registered::new(Arc::clone(inner), Arc::new(running), unstored.clone());
+        // Again, now that a drain that comes later finds it: one that came in between did not.
+        if inner.draining.load(Ordering::Acquire) {
+            inner.log.remove(id).await;
+            return Err(StartError::Draining);
+        }
         let (answer, deadline) = (provider.stream(request), Instant::now() + inner.limits.max_duration);
-        let following = Following::new(id, Arc::clone(&log), Sequence::START, viewer, &inner.metrics);
+        let following = Following::new(start, Arc::clone(&log), Sequence::START, viewer, unstored, &inner.metrics);
         inner.tasks.spawn(async move {
             task::run(Arc::clone(&registered.running), log, answer, deadline).await;
         });
@@ -135,7 +145,9 @@ impl Generations {
     /// Every event after a position, then each new one.
     pub async fn follow(&self, id: GenerationId, after: Sequence) -> Result<Following, FollowError> {
         // The seat first: a generation that still runs now does not end for want of viewers.
-        let viewer = self.running(id).and_then(|running| running.audience.join());
+        let running = self.0.running().get(&id).cloned();
+        let viewer = running.as_ref().and_then(|(running, _)| running.audience.join());
+        let unstored = running.and_then(|(_, unstored)| unstored);
         let log = self.0.log.open(id).await.ok_or(FollowError::NotFound)?;
         let tail = *log.tail().borrow();
         if after > tail.sequence {
@@ -144,7 +156,11 @@ impl Generations {
         if after == tail.sequence && tail.state == TailState::Closed {
             return Err(FollowError::AtEnd);
         }
-        Ok(Following::new(id, log, after, viewer, &self.0.metrics))
+        let first = log.read(Sequence::START).await.map_err(|_| FollowError::HistoryLost)?;
+        let Some(Event::Start(start)) = first.into_iter().next().map(|entry| entry.event) else {
+            return Err(FollowError::HistoryLost);
+        };
+        Ok(Following::new(start, log, after, viewer, unstored, &self.0.metrics))
     }
 
     /// The state of a generation now.
@@ -163,17 +179,22 @@ impl Generations {
 
     /// Stops a generation; one that has ended stays as it ended. Answers its state after that.
     pub async fn stop(&self, id: GenerationId) -> Option<Snapshot> {
-        let log = self.0.log.open(id).await?;
-        if let Some(running) = self.running(id) {
-            running.end(&log, Ending::Cancelled(CancelReason::ClientRequest)).await;
-        }
+        self.end(id).await?;
         self.inspect(id).await
     }
 
     /// Stops a generation and forgets it.
     pub async fn erase(&self, id: GenerationId) -> Option<()> {
-        self.stop(id).await?;
+        self.end(id).await?;
         self.0.log.remove(id).await;
+        Some(())
+    }
+
+    async fn end(&self, id: GenerationId) -> Option<()> {
+        let log = self.0.log.open(id).await?;
+        if let Some(running) = self.running(id) {
+            running.end(&log, Ending::Cancelled(CancelReason::ClientRequest)).await;
+        }
         Some(())
     }
 
@@ -197,7 +218,7 @@ impl Generations {
 
     /// Ends what still runs, because the service stops.
     pub async fn end_all(&self) {
-        let running: Vec<_> = self.0.running().values().cloned().collect();
+        let running: Vec<_> = self.0.running().values().map(|(running, _)| Arc::clone(running)).collect();
         for running in running {
             if let Some(log) = self.0.log.open(running.id).await {
                 running.end(&log, task::failed(FailureCode::ShuttingDown)).await;
@@ -206,12 +227,12 @@ impl Generations {
     }
 
     fn running(&self, id: GenerationId) -> Option<Arc<Running>> {
-        self.0.running().get(&id).cloned()
+        self.0.running().get(&id).map(|(running, _)| Arc::clone(running))
     }
 }
 
 impl Inner {
-    fn running(&self) -> MutexGuard<'_, HashMap<GenerationId, Arc<Running>>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<GenerationId, Live>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -224,51 +245,18 @@ struct Registered {
 }
 
 impl Registered {
-    fn new(inner: Arc<Inner>, running: Arc<Running>) -> Self {
+    fn new(inner: Arc<Inner>, running: Arc<Running>, unstored: Option<Arc<Unstored>>) -> Self {
         let live = inner.metrics.generation();
-        inner.running().insert(running.id, Arc::clone(&running));
+        inner.running().insert(running.id, (Arc::clone(&running), unstored));
         Self { inner, running, _live: live }
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.inner.running().remove(&self.running.id);
-    }
-}
-
-/// One viewer's reading of a generation; dropping it is leaving.
-pub struct Following {
-    pub generation: GenerationId,
-    pages: BoxStream<'static, Result<Vec<Entry>, ReadError>>,
-    _viewer: Option<Viewer>,
-    _live: Gauge,
-}
-
-impl Following {
-    fn new(
-        generation: GenerationId,
-        log: Arc<dyn Log>,
-        after: Sequence,
-        viewer: Option<Viewer>,
-        metrics: &Metrics,
-    ) -> Self {
-        let pages = Box::pin(follow(log, after));
-        Self { generation, pages, _viewer: viewer, _live: metrics.viewer() }
-    }
-
-    /// The next entries: at least one, in order. `None` after the terminal one.
-    pub fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Vec<Entry>, LogLost>>> {
-        Pin::new(&mut self.pages).poll_next(context).map_err(|_| LogLost)
-    }
-
-    /// Reads to the end.
-    pub async fn finish(mut self) -> Result<Snapshot, LogLost> {
-        let mut snapshot = None;
-        while let Some(page) = self.pages.next().await {
-            fold(&mut snapshot, &page.map_err(|_| LogLost)?);
-        }
-        snapshot.ok_or(LogLost)
+        // Dropped after the lock is: the last one to let go of a record removes it.
+        let live = self.inner.running().remove(&self.running.id);
+        drop(live);
     }
 }
 

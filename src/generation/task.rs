@@ -9,7 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::running::{Ending, Running};
-use crate::domain::{CancelReason, Event, FailureCode, Sequence};
+use crate::domain::{CancelReason, Event, FailureCode, RequestId, Sequence, Trailer};
 use crate::event_log::{AppendError, Limit, Log, TailState};
 use crate::upstream::{Answer, Phase, Signal, UpstreamError};
 
@@ -52,12 +52,12 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, answer: &mut Answer, deadl
         };
         let signals = match said {
             Some(Ok(signals)) => signals,
-            Some(Err(error)) => return Some(upstream_failed(&error)),
+            Some(Err(error)) => return Some(upstream_failed(running.request_id, &error)),
             None => return Some(failed(FailureCode::UpstreamDisconnected)),
         };
         match note(running, log, &mut tail, signals).await {
             Ok(More::Expected) => {}
-            Ok(More::None { closing_json }) => return Some(Ending::Done { closing_json }),
+            Ok(More::None { trailer }) => return Some(Ending::Done { trailer }),
             Err(AppendError::Full(Limit::Generation)) => return Some(failed(FailureCode::TooLarge)),
             Err(AppendError::Full(Limit::Total)) => return Some(failed(FailureCode::Overloaded)),
             Err(AppendError::Closed) => return None,
@@ -69,7 +69,7 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, answer: &mut Answer, deadl
 
 enum More {
     Expected,
-    None { closing_json: Box<str> },
+    None { trailer: Trailer },
 }
 
 /// One append for all that one read brought.
@@ -89,7 +89,7 @@ async fn note(
             }
             Signal::Finish { choice, reason } => running.note_finish(choice, reason),
             Signal::Usage(usage) => running.note_usage(usage),
-            Signal::End { closing_json } => more = More::None { closing_json },
+            Signal::End { trailer } => more = More::None { trailer },
         }
     }
     if !events.is_empty() {
@@ -98,8 +98,8 @@ async fn note(
     Ok(more)
 }
 
-fn upstream_failed(error: &UpstreamError) -> Ending {
-    tracing::warn!(%error, "the upstream failed");
+fn upstream_failed(request_id: RequestId, error: &UpstreamError) -> Ending {
+    tracing::warn!(%request_id, %error, "the upstream failed");
     let (code, retry_after) = match error {
         UpstreamError::Unreachable | UpstreamError::Timeout(Phase::Connect) => (FailureCode::UpstreamUnreachable, None),
         UpstreamError::Refused { status, retry_after } => (refused(*status), *retry_after),
@@ -117,6 +117,7 @@ const fn refused(status: u16) -> FailureCode {
         404 => FailureCode::ModelNotFound,
         408 | 504 => FailureCode::UpstreamTimeout,
         429 => FailureCode::UpstreamRateLimited,
+        503 | 529 => FailureCode::UpstreamOverloaded,
         400..=499 => FailureCode::UpstreamRejected,
         _ => FailureCode::UpstreamError,
     }
@@ -134,6 +135,7 @@ const fn detail(code: FailureCode) -> &'static str {
             "The model's server refused this service's credentials. Its operator has to mend that."
         }
         FailureCode::UpstreamRateLimited => "The model's server is limiting this service. Try again later.",
+        FailureCode::UpstreamOverloaded => "The model's server has too much to do. Try again later.",
         FailureCode::ModelNotFound => {
             "The model's server does not have this model. Choose one that GET /v1/models lists."
         }
@@ -154,7 +156,6 @@ const fn detail(code: FailureCode) -> &'static str {
             "This service is out of memory for answers. What came of this one is incomplete. Try again later."
         }
         FailureCode::ShuttingDown => "This service is restarting. What came of the answer is incomplete. Try again.",
-        FailureCode::HistoryLost => "The events after this id are lost. Start a new generation.",
         FailureCode::Internal => "This service has a defect. Report the request id to its operator.",
     }
 }
@@ -166,7 +167,7 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
-    use crate::domain::{Entry, Escaped, Event, GenerationId, Part, RequestId, Shape, Start, Timestamp};
+    use crate::domain::{Entry, Escaped, Event, GenerationId, Part, Shape, Start, Timestamp, UsageWish};
     use crate::event_log::{EventLog, Memory, MemoryLimits, follow};
     use crate::generation::audience::{Audience, OnDisconnect};
     use crate::telemetry::Metrics;
@@ -176,7 +177,13 @@ mod tests {
     /// Runs a generation whose answer is `answer`, until `deadline`; all its entries.
     async fn entries(answer: Answer, deadline: Duration) -> Vec<Entry> {
         let id = GenerationId::random();
-        let start = Start { generation: id, model: "m".into(), created_at: Timestamp::now(), metadata: [].into() };
+        let start = Start {
+            generation: id,
+            model: "m".into(),
+            created_at: Timestamp::now(),
+            metadata: [].into(),
+            usage: UsageWish::NotAsked,
+        };
         let memory = Memory::new(LIMITS);
         let log = memory.create(id, Event::Start(Arc::new(start))).await.expect("there is room");
         let audience = Audience::new(OnDisconnect::Continue);
@@ -243,7 +250,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_its_end_an_upstream_has_a_second_to_tidy_up() {
-        let end = Signal::End { closing_json: "".into() };
+        let end = Signal::End { trailer: Trailer::default() };
         let never_closes = stream::iter([Ok(vec![text("a"), end])]).chain(stream::once(pending()));
         let began = Instant::now();
         let entries = entries(Box::pin(never_closes), Duration::from_mins(1)).await;

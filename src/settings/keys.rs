@@ -13,6 +13,7 @@ pub(super) const KEYS: &[Key] = &[
     key("upstreams.models", "a list of model names or patterns such as [\"gpt-*\"]"),
     key("upstreams.headers", "a table of header names and texts such as { X-Team = \"search\" }"),
     key("upstreams.connect_timeout", DURATION),
+    key("upstreams.head_timeout", DURATION),
     key("upstreams.first_token_timeout", DURATION),
     key("upstreams.idle_timeout", DURATION),
     key("models.default", TEXT),
@@ -21,6 +22,7 @@ pub(super) const KEYS: &[Key] = &[
     key("generation.max_duration", DURATION),
     key("generation.max_bytes", SIZE),
     key("generation.heartbeat", DURATION),
+    key("generation.head_wait", DURATION),
     key("event_log.memory.max_bytes", SIZE),
     key("telemetry.log_format", "\"pretty\" or \"json\""),
 ];
@@ -75,7 +77,8 @@ impl Key {
         const WORD_ENDS: [char; 2] = ['.', '_'];
         let distance = strsim::damerau_levenshtein;
         let closest = |word| self.name.split(WORD_ENDS).map(|known| distance(word, known)).min().unwrap_or_default();
-        unknown.split(WORD_ENDS).map(closest).sum::<usize>() + distance(unknown, self.name)
+        let joined = |name: &str| name.replace('_', "");
+        unknown.split(WORD_ENDS).map(closest).sum::<usize>() + 2 * distance(&joined(unknown), &joined(self.name))
     }
 }
 

@@ -104,6 +104,10 @@ pub struct Generation {
     /// The longest silence on a viewer's stream. Default: 15 s. Variable: `TOKENRILL_GENERATION__HEARTBEAT`.
     #[serde(with = "units::duration")]
     pub heartbeat: Duration,
+    /// How long `POST /v1/chat/completions` holds its head back for the first token, so that a refusal of
+    /// the model's server is still a status. Default: 10 s. Variable: `TOKENRILL_GENERATION__HEAD_WAIT`.
+    #[serde(with = "units::duration")]
+    pub head_wait: Duration,
 }
 
 /// What becomes of a generation that nobody follows any more.
@@ -170,6 +174,7 @@ impl Default for Generation {
             max_duration: Duration::from_mins(10),
             max_bytes: Size::mib(4),
             heartbeat: Duration::from_secs(15),
+            head_wait: Duration::from_secs(10),
         }
     }
 }

@@ -26,6 +26,9 @@ pub struct Upstream {
     /// How long a connection may take to be made. Default: 5 s.
     #[serde(default = "connect_timeout", with = "units::duration")]
     pub connect_timeout: Duration,
+    /// How long the head of its response may take. Default: 120 s.
+    #[serde(default = "head_timeout", with = "units::duration")]
+    pub head_timeout: Duration,
     /// How long the model may think before its first token. Default: 120 s.
     #[serde(default = "first_token_timeout", with = "units::duration")]
     pub first_token_timeout: Duration,
@@ -40,6 +43,10 @@ fn every_model() -> Vec<String> {
 
 const fn connect_timeout() -> Duration {
     Duration::from_secs(5)
+}
+
+const fn head_timeout() -> Duration {
+    Duration::from_mins(2)
 }
 
 const fn first_token_timeout() -> Duration {
@@ -60,6 +67,7 @@ impl Upstream {
             models: every_model(),
             headers: BTreeMap::new(),
             connect_timeout: connect_timeout(),
+            head_timeout: head_timeout(),
             first_token_timeout: first_token_timeout(),
             idle_timeout: idle_timeout(),
         }

@@ -6,16 +6,16 @@
 pub mod demo;
 mod openai;
 mod routing;
-mod sse;
+pub mod sse;
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
-use crate::domain::{ChatRequest, Chunk, FinishReason, Usage};
+use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, Usage};
 
-pub use openai::{Endpoint, InvalidEndpoint, OpenAi, Timeouts};
+pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Timeouts};
 pub use routing::{ModelPattern, Router, UnknownModel};
 
 /// A model that answers as a stream of chunks.
@@ -42,8 +42,7 @@ pub enum Signal {
     Usage(Usage),
     /// The answer is whole. What the stream does after this only tidies up its connection.
     End {
-        /// The chunks after the last that said something, a line for each.
-        closing_json: Box<str>,
+        trailer: Trailer,
     },
 }
 
@@ -77,6 +76,8 @@ pub enum UpstreamError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Connect,
+    /// The head of the response.
+    Head,
     /// The first text, reasoning or tool call. A byte is not progress.
     FirstToken,
     NextToken,
@@ -86,6 +87,7 @@ impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Connect => "connecting",
+            Self::Head => "waiting for the response's head",
             Self::FirstToken => "waiting for the first token",
             Self::NextToken => "waiting for the next token",
         })
@@ -103,4 +105,6 @@ pub enum Malformed {
     Encoding,
     #[error("not a chat completion chunk")]
     Chunk,
+    #[error("not a list of models")]
+    Models,
 }

@@ -8,6 +8,8 @@ use memchr::memchr2;
 /// Takes LF, CR and CRLF, also split over reads, a leading byte order mark, comments and several
 /// `data:` lines. `event`, `id` and `retry` are passed over: providers put everything into the data.
 /// An event that the end of the stream cuts off is dropped, as the standard says.
+///
+/// Each byte is looked at once, and no more is kept than one line and one event within the limit.
 #[derive(Debug)]
 pub struct Parser {
     limit: usize,
@@ -47,7 +49,8 @@ pub struct TooLarge;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 impl Parser {
-    /// A parser that refuses lines and events of more than `limit` bytes.
+    /// A parser that refuses lines of more than `limit` bytes, without their ends, and events of more
+    /// than `limit` bytes of data.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -59,7 +62,8 @@ impl Parser {
         }
     }
 
-    /// Reads on; calls `event` with the data of each event that `bytes` completes.
+    /// Reads on; calls `event` with the data of each event that `bytes` completes. After an error there
+    /// is nothing more to be read.
     pub fn feed<E>(&mut self, mut bytes: &[u8], mut event: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E>
     where
         E: From<TooLarge>,
@@ -90,7 +94,7 @@ impl Parser {
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
-        if self.line.len() + bytes.len() > self.limit {
+        if bytes.len() > self.limit.saturating_sub(self.line.len()) {
             return Err(TooLarge);
         }
         self.line.extend_from_slice(bytes);
@@ -101,6 +105,10 @@ impl Parser {
     where
         E: From<TooLarge>,
     {
+        // Here as well: a line that came in one read has not been kept.
+        if line.len() > self.limit {
+            return Err(TooLarge.into());
+        }
         let line = match std::mem::replace(&mut self.at_start, AtStart::No) {
             AtStart::Yes => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
             AtStart::No => line,
@@ -122,14 +130,13 @@ impl Parser {
             None => (line, &b""[..]),
         };
         if name == b"data" {
-            if self.data.len() + value.len() > self.limit {
-                return Err(TooLarge.into());
-            }
-            if self.has_data == HasData::Yes {
+            if std::mem::replace(&mut self.has_data, HasData::Yes) == HasData::Yes {
                 self.data.push(b'\n');
             }
             self.data.extend_from_slice(value);
-            self.has_data = HasData::Yes;
+            if self.data.len() > self.limit {
+                return Err(TooLarge.into());
+            }
         }
         Ok(())
     }

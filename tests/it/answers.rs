@@ -135,7 +135,7 @@ async fn the_start_and_the_head_leave_in_one_write_before_the_upstream_answers()
     let mut socket = tokio::net::TcpStream::connect(service.address).await.expect("a connection");
     let body = r#"{"input":"Hello"}"#;
     let request = format!(
-        "POST /v1/generations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     socket.write_all(request.as_bytes()).await.expect("sent");

@@ -8,7 +8,7 @@ use futures_util::future::Either;
 use futures_util::{FutureExt, StreamExt};
 use tokenrill::domain::{
     CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, GenerationId, Metadata, Part, Sequence, Shape, Start,
-    Timings, Usage,
+    Timings, Trailer, Usage, UsageWish,
 };
 use tokenrill::event_log::{
     AppendError, Closing, CreateError, EventLog, Limit, Log, MemoryLimits, ReadError, Reply, Tail, TailState, follow,
@@ -85,7 +85,13 @@ static PLAIN: LazyLock<Arc<Shape>> = LazyLock::new(|| {
 
 fn start(id: GenerationId) -> Event {
     let (model, created_at) = ("m".to_owned(), UNIX_EPOCH.into());
-    Event::Start(Arc::new(Start { generation: id, model, created_at, metadata: Metadata::new() }))
+    Event::Start(Arc::new(Start {
+        generation: id,
+        model,
+        created_at,
+        metadata: Metadata::new(),
+        usage: UsageWish::NotAsked,
+    }))
 }
 
 fn token(text: &str) -> Event {
@@ -256,7 +262,7 @@ async fn a_log_is_closed_once_and_nothing_follows<B: Backend>() {
 
 async fn one_of_many_closers_wins_and_the_others_are_told_who<B: Backend>() {
     const CLOSERS: usize = 8;
-    const ROUNDS: usize = 200;
+    const ROUNDS: usize = 5000;
     let logs = B::start(ROOMY);
     for _ in 0..ROUNDS {
         let (_, log) = create(&logs).await;
@@ -302,6 +308,8 @@ async fn one_of_many_closers_wins_and_the_others_are_told_who<B: Backend>() {
         let entries = read(&log, Sequence::START).await;
         assert_complete(&entries, 0, written.get() + 1);
         assert_eq!(entries.last().map(|entry| &entry.event), won.first());
+        let last = Tail { sequence: written.plus(1), state: TailState::Closed };
+        assert_eq!(*log.tail().borrow(), last, "no tail overtakes the last");
     }
 }
 
@@ -488,9 +496,8 @@ async fn chunks_read_back_as_they_were_appended<B: Backend>() {
     for batch in events.chunks(7) {
         append(&log, batch.to_vec()).await.expect("room");
     }
-    let closing_json = "{\"choices\":[]}\n".into();
-    let done =
-        Done { finish: vec![(0, "stop".into())], closing_json, usage: Usage::default(), timings: Timings::default() };
+    let trailer = Trailer { chunks_json: "{\"choices\":[]}\n".into(), ..Trailer::default() };
+    let done = Done { finish: vec![(0, "stop".into())], trailer, usage: Usage::default(), timings: Timings::default() };
     log.close(Event::Done(Arc::new(done.clone()))).await;
 
     let read = read_events(&log).await;

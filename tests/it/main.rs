@@ -11,10 +11,15 @@ mod support;
 
 mod answers;
 mod architecture;
+mod chat_completions;
 mod disconnect;
 mod event_log;
+mod event_stream_parser;
+mod openai_sdks;
 mod openapi;
 mod program;
 mod real_clients;
 mod refusals;
+mod schemathesis;
 mod upstream_faults;
+mod upstream_streams;

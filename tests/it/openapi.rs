@@ -290,6 +290,10 @@ impl Scenes {
         let good = json!({"input": "Hello"});
         let text = |service: &Service, body: String| service.generation(&good).body(body);
         match (method, path, code) {
+            (_, _, "misdirected") => {
+                let method = method.to_uppercase().parse().expect("a method");
+                self.plain.request(method, &path.replace("{id}", "any")).header("host", "evil.example")
+            }
             ("post", "/v1/generations", _) => match code {
                 "invalid_json" => text(&self.plain, "{".to_owned()),
                 "invalid_request" => self.plain.generation(&json!({"messages": [{"role": "nobody"}]})),

@@ -14,7 +14,7 @@ use reqwest::header::{
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokenrill::api::wire::native::FailedData;
-use tokenrill::settings::Settings;
+use tokenrill::settings::{Auth, AuthMode, Settings};
 use tokenrill::upstream::{self, Provider};
 use tokenrill::{api, event_log, generation, telemetry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -77,6 +77,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("messages", &["5", "true", "{}", r#""hunter2""#]),
     ("model", &["5", "true", "[]", "{}", r#""""#]),
     ("on_disconnect", &["5", "true", "[]", "{}", r#""hunter2""#, r#""Cancel""#]),
+    ("store", &["5", "[]", "{}", r#""true""#]),
     ("grace_ms", &["-1", "0.5", "true", "[]", r#""5""#]),
     ("metadata", &["5", "true", "[]", r#""hunter2""#]),
     ("temperature", &["true", "[]", "{}", r#""0.5""#]),
@@ -255,8 +256,9 @@ async fn a_bad_request_is_refused_in_both_forms_and_costs_nothing() {
 #[test]
 fn each_documented_field_is_tried_with_wrong_values() {
     let document = api::openapi::document();
-    let documented = document["components"]["schemas"]["NewGeneration"]["properties"].as_object().expect("properties");
-    let documented: BTreeSet<_> = documented.keys().map(String::as_str).collect();
+    let parts = document["components"]["schemas"]["NewGeneration"]["allOf"].as_array().expect("parts");
+    let properties = parts.iter().map(|part| part["properties"].as_object().expect("properties"));
+    let documented: BTreeSet<_> = properties.flat_map(|properties| properties.keys().map(String::as_str)).collect();
     assert_eq!(WRONG.iter().map(|(field, _)| *field).collect::<BTreeSet<_>>(), documented);
 }
 
@@ -360,7 +362,7 @@ async fn a_path_or_method_that_is_not_there_is_told() {
         (Method::PATCH, "/v1/generations/gen_AAAAAAAAAAAAAAAAAAAAAA", "GET,HEAD,DELETE"),
         (Method::POST, "/v1/generations/gen_AAAAAAAAAAAAAAAAAAAAAA/events", "GET,HEAD"),
         (Method::GET, "/v1/generations/gen_AAAAAAAAAAAAAAAAAAAAAA/cancel", "POST"),
-        (Method::DELETE, "/v1/models", "GET,HEAD"),
+        (Method::DELETE, "/healthz", "GET,HEAD"),
         (Method::POST, "/metrics", "GET,HEAD"),
         (Method::POST, "/openapi.json", "GET,HEAD"),
         (Method::POST, "/", "GET,HEAD"),
@@ -383,7 +385,7 @@ async fn a_body_that_is_too_large_is_refused_however_it_comes() {
     let large = format!(r#"{{"input":"{}"}}"#, "x".repeat(2048));
     let head = |headers: &str| {
         format!(
-            "POST /v1/generations HTTP/1.1\r\nhost: x\r\nconnection: close\r\norigin: {PAGE}\r\ncontent-type: application/json\r\n{headers}\r\n"
+            "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\norigin: {PAGE}\r\ncontent-type: application/json\r\n{headers}\r\n"
         )
     };
     let (sized, chunked) = (format!("content-length: {}\r\n", large.len()), "transfer-encoding: chunked\r\n");
@@ -397,7 +399,7 @@ async fn a_body_that_is_too_large_is_refused_however_it_comes() {
         assert!(said.starts_with("HTTP/1.1 413 "), "{what}: {said}");
         assert!(said.contains(r#""code":"body_too_large""#) && said.contains("content-type: application/problem+json"));
         assert!(said.contains(&format!("access-control-allow-origin: {PAGE}\r\n")), "{what}: {said}");
-        let events = request.replacen("host: x", "host: x\r\naccept: text/event-stream", 1);
+        let events = request.replacen("host: localhost", "host: localhost\r\naccept: text/event-stream", 1);
         let said = raw(service.address, &events).await;
         assert!(
             said.starts_with("HTTP/1.1 413 ") && said.contains("content-type: text/event-stream\r\n"),
@@ -421,7 +423,7 @@ async fn who_asks_before_sending_is_told_to_go_on_only_where_the_body_will_be_re
     let service = Service::start().await;
     let head = |headers: &str| {
         format!(
-            "POST /v1/generations HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nexpect: 100-continue\r\n{headers}\r\n"
+            "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\nexpect: 100-continue\r\n{headers}\r\n"
         )
     };
     for (status, headers) in [
@@ -434,6 +436,20 @@ async fn who_asks_before_sending_is_told_to_go_on_only_where_the_body_will_be_re
     }
     let said = raw(service.address, &(head("content-type: application/json\r\nconnection: close\r\n") + "{}")).await;
     assert!(said.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 "), "{said}");
+}
+
+/// What a page does whose own host's name was made to resolve to loopback.
+#[tokio::test]
+async fn a_foreign_name_for_this_service_is_refused_while_it_trusts_loopback() {
+    let service = Service::start().await;
+    let good = json!({"input": "Hello", "model": "demo?tokens=1&rate=max"});
+    let call = || service.generation(&good).header("host", "evil.example").header(ORIGIN, "http://localhost:5173");
+    refused(call(), 421, "misdirected", "a foreign name").await;
+    costs_nothing(&service, "a foreign name").await;
+
+    let settings = Settings { auth: Auth { mode: Some(AuthMode::None) }, ..Settings::default() };
+    let service = Service::with(settings).await;
+    assert_eq!(Answer::to(service.generation(&good).header("host", "my.example")).await.status, 200);
 }
 
 /// As browsers do over HTTP/1.1. Kernel buffers hold less than these bodies, so what is not read is not sent.
@@ -450,7 +466,8 @@ async fn who_sends_all_before_reading_is_answered() {
         ("last-event-id: hunter2\r\n", 16 << 20, 404),
         (reattach.as_str(), 4 << 20, 200),
     ] {
-        let head = format!("POST /v1/generations HTTP/1.1\r\nhost: x\r\n{headers}content-length: {size}\r\n\r\n");
+        let head =
+            format!("POST /v1/generations HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {size}\r\n\r\n");
         let mut socket = soon(TcpStream::connect(service.address)).await.expect("a connection");
         soon(socket.write_all((head + &" ".repeat(size)).as_bytes())).await.expect("sent");
         let mut said = vec![0; 12];
@@ -464,7 +481,7 @@ async fn who_sends_all_before_reading_is_answered() {
 #[tokio::test]
 async fn who_sends_without_end_is_cut() {
     let service = Service::start().await;
-    let head = format!("POST /v1/generations HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40);
+    let head = format!("POST /v1/generations HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40);
     let mut socket = soon(TcpStream::connect(service.address)).await.expect("a connection");
     soon(socket.write_all(head.as_bytes())).await.expect("sent");
     let megabyte = vec![b' '; 1 << 20];
@@ -483,7 +500,7 @@ async fn who_sends_without_end_is_cut() {
 #[tokio::test]
 async fn a_body_that_breaks_its_framing_is_refused() {
     let service = Service::start().await;
-    let head = "POST /v1/generations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head = "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     let said = raw(service.address, &format!("{head}2\r\n{{}}zz\r\n")).await;
     assert!(said.starts_with("HTTP/1.1 400 ") && said.contains(r#""code":"invalid_json""#), "{said}");
     costs_nothing(&service, "framing").await;
@@ -516,6 +533,8 @@ async fn a_body_that_comes_too_slowly_is_cut() {
             tokio_util::task::TaskTracker::new(),
         ),
         metrics,
+        head_wait: time,
+        hosts: api::Hosts::Any,
         heartbeat: time,
         body: api::BodyLimits { size: 1 << 20, time },
     });

@@ -1,6 +1,8 @@
 //! Upstreams that fail, in every way there is: what the caller is told, once; one call; a closed
 //! connection; nothing left behind. And upstreams that are only peculiar, whose answers arrive whole.
 
+mod chat;
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -10,7 +12,9 @@ use tokenrill::settings::{Settings, Size};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Answer, Event, SOON, Service, Upstream, case, text};
+use chat::{DELIVERIES, Delivery, Stage, ask, streamed};
+
+use crate::support::{Answer, Call, Event, SOON, Service, Upstream, case, text};
 
 /// Stands in every text that an upstream says about its failure, and must never be seen by a caller.
 const WORDS: &str = "sk-secret-words-of-the-upstream";
@@ -22,11 +26,13 @@ enum Then {
     Waits,
     /// Ends the body as HTTP wants it, then the connection.
     Ends,
+    /// Ends the connection after these bytes, which are no chunk or not a whole one.
+    Breaks(&'static str),
     Fin,
     Reset,
 }
 
-use Then::{Ends, Fin, Reset, Waits};
+use Then::{Breaks, Ends, Fin, Reset, Waits};
 
 /// A chunk of an HTTP body.
 fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
@@ -36,7 +42,7 @@ fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
 
 /// An event with this data.
 fn data(data: impl AsRef<[u8]>) -> Vec<u8> {
-    chunk([b"data: ", data.as_ref(), b"\n\n"].concat())
+    [b"data: ", data.as_ref(), b"\n\n"].concat()
 }
 
 fn delta(choice: u32, delta: &Value) -> Vec<u8> {
@@ -128,38 +134,62 @@ fn told(terminal: &Event) -> &str {
 /// What it says, what it does then, the text that arrives, and how that ends.
 type Fault = (&'static str, Vec<Vec<u8>>, Then, &'static str, &'static str);
 
+/// Each fault comes twice: its events one by one, and all in one read. Each is played to a native stream
+/// and to chat completions, streaming and not.
 async fn fails(faults: impl IntoIterator<Item = Fault>) {
-    for fault in faults {
-        case(fault.0, fault_ends(fault)).await;
+    let stage = Stage::new().await;
+    for (what, said, then, expected, ending) in faults {
+        let one_by_one: Vec<_> = said.iter().map(chunk).collect();
+        let together = if said.is_empty() { Vec::new() } else { chunk(said.concat()) };
+        for said in [one_by_one.concat(), together] {
+            for delivery in DELIVERIES {
+                let is_told = stage.is_told(delivery, expected, (ending, None), async |mut call, first_token| {
+                    call.ok().await;
+                    call.blurt(&said).await;
+                    if !expected.is_empty() {
+                        // What a reset would take along has been read.
+                        first_token.has_come().await;
+                    }
+                    then.happens(call).await;
+                });
+                case(&format!("{what}, {delivery:?}"), Box::pin(is_told)).await;
+            }
+            case(what, Box::pin(is_told(said, then, expected, ending))).await;
+        }
     }
 }
 
-async fn fault_ends((_, said, then, expected, ending): Fault) {
+impl Then {
+    /// And the service closes the connection.
+    async fn happens(self, mut call: Call) {
+        match self {
+            Waits => {}
+            Ends => {
+                call.blurt("0\r\n\r\n").await;
+                call.fin().await;
+            }
+            Breaks(bytes) => {
+                call.blurt(bytes).await;
+                call.fin().await;
+            }
+            Fin => call.fin().await,
+            Reset => return call.reset(),
+        }
+        call.closed().await;
+    }
+}
+
+async fn is_told(said: Vec<u8>, then: Then, expected: &str, ending: &str) {
     let mut scene = Scene::new().await;
     let mut call = scene.upstream.call().await;
     call.ok().await;
-    call.blurt(said.concat()).await;
+    call.blurt(said).await;
     scene.reads(expected).await;
-    match then {
-        Waits => {}
-        Ends => {
-            call.blurt("0\r\n\r\n").await;
-            call.fin().await;
-        }
-        Fin => call.fin().await,
-        Reset => {
-            call.reset();
-            scene.ends(expected, ending).await;
-            return;
-        }
-    }
-    scene.ends(expected, ending).await;
-    call.closed().await;
+    tokio::join!(then.happens(call), scene.ends(expected, ending));
 }
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_told_as_broken_off() {
-    let half = b"40\r\ndata: {\"choices\":[{\"index\":0,\"del".to_vec();
     let broken = "upstream_disconnected";
     fails([
         ("nothing", vec![], Fin, "", broken),
@@ -168,12 +198,11 @@ async fn an_answer_that_breaks_off_is_told_as_broken_off() {
         ("between events", vec![says("Hel"), says("lo")], Fin, "Hello", broken),
         ("between events, reset", vec![says("Hel"), says("lo")], Reset, "Hello", broken),
         ("between events, as if it were whole", vec![says("Hel"), says("lo")], Ends, "Hello", broken),
-        ("inside a chunk", vec![says("Hel"), half.clone()], Fin, "Hel", broken),
-        ("inside a chunk, reset", vec![says("Hel"), half], Reset, "Hel", broken),
-        ("inside a chunk's size", vec![says("Hel"), b"4".to_vec()], Fin, "Hel", broken),
-        ("inside an event", vec![says("Hel"), chunk("data: {\"cho")], Ends, "Hel", broken),
-        ("before an event's blank line", vec![says("Hel"), chunk("data: [DONE]\n")], Ends, "Hel", broken),
-        ("not in chunks any more", vec![says("Hel"), b"xyz\r\n\r\n".to_vec()], Waits, "Hel", broken),
+        ("inside a chunk", vec![says("Hel")], Breaks("40\r\ndata: {\"choices\":[{\"index\":0,\"del"), "Hel", broken),
+        ("inside a chunk's size", vec![says("Hel")], Breaks("4"), "Hel", broken),
+        ("not in chunks any more", vec![says("Hel")], Breaks("data: [DONE]\n\n"), "Hel", broken),
+        ("inside an event", vec![says("Hel"), b"data: {\"cho".to_vec()], Ends, "Hel", broken),
+        ("before an event's blank line", vec![says("Hel"), b"data: [DONE]\n".to_vec()], Ends, "Hel", broken),
         (
             "one of two choices",
             vec![says("Hel"), delta(1, &json!({"content": "lo"})), finish(0)],
@@ -187,7 +216,7 @@ async fn an_answer_that_breaks_off_is_told_as_broken_off() {
 
 #[tokio::test]
 async fn an_answer_that_is_whole_is_told_as_done_however_the_connection_ends() {
-    let silence = chunk(": nothing more\n\n");
+    let silence = b": nothing more\n\n".to_vec();
     let words = data(json!({"error": {"message": WORDS}}).to_string());
     fails([
         ("a finish and [DONE]", vec![says("Hel"), says("lo"), finish(0), done()], Ends, "Hello", "done"),
@@ -226,7 +255,7 @@ async fn an_error_inside_a_stream_ends_it_and_is_not_repeated() {
     ];
     let faults = shapes.iter().flat_map(|shape| {
         let error = data(shape.to_string());
-        let named = chunk(format!("event: error\ndata: {shape}\n\n"));
+        let named = format!("event: error\ndata: {shape}\n\n").into_bytes();
         [
             ("as the first event", vec![error.clone()], Waits, "", "upstream_error"),
             ("after a token", vec![says("Hel"), error.clone()], Waits, "Hel", "upstream_error"),
@@ -293,10 +322,10 @@ async fn an_event_larger_than_1_mib_ends_its_stream() {
     let lines = "data: 0123456789\n".repeat(100_000);
     let malformed = "upstream_malformed";
     fails([
-        ("a line", vec![says("Hel"), chunk(line)], Waits, "Hel", malformed),
-        ("a line without an end", vec![says("Hel"), chunk(format!("data: {mib}{mib}"))], Waits, "Hel", malformed),
-        ("a comment without an end", vec![chunk(format!(": {mib}{mib}"))], Waits, "", malformed),
-        ("many lines", vec![says("Hel"), chunk(lines)], Waits, "Hel", malformed),
+        ("a line", vec![says("Hel"), line.into()], Waits, "Hel", malformed),
+        ("a line without an end", vec![says("Hel"), format!("data: {mib}{mib}").into()], Waits, "Hel", malformed),
+        ("a comment without an end", vec![format!(": {mib}{mib}").into()], Waits, "", malformed),
+        ("many lines", vec![says("Hel"), lines.into()], Waits, "Hel", malformed),
     ])
     .await;
 
@@ -305,7 +334,7 @@ async fn an_event_larger_than_1_mib_ends_its_stream() {
     let mut scene = Scene::new().await;
     let mut call = scene.upstream.call().await;
     call.ok().await;
-    call.blurt([says(&large), done(), b"0\r\n\r\n".to_vec()].concat()).await;
+    call.body([says(&large), done()].concat()).await;
     scene.reads(&large).await;
     scene.ends(&large, "done").await;
 }
@@ -321,7 +350,7 @@ async fn what_comes_after_done_is_nobody_s() {
     let done = scene.answer.expect("done").await;
     assert!(done.data["timings"]["total_ms"].as_u64() < Some(1000), "not when the connection has been tidied up");
     scene.events.push(done);
-    call.repeat(says("again")).await;
+    call.repeat(chunk(says("again"))).await;
     scene.ends("Hello", "done").await;
 }
 
@@ -343,6 +372,16 @@ async fn an_answer_with_its_finish_reason_is_done_when_nothing_more_comes() {
 type Problem = (&'static str, u16, bool, Option<u64>);
 
 async fn refuses(response: impl AsRef<[u8]>, problem: Problem) {
+    let (code, _, _, wait) = problem;
+    let stage = Stage::new().await;
+    for delivery in DELIVERIES {
+        let is_told = stage.is_told(delivery, "", (code, wait), async |mut call, _| {
+            call.blurt(&response).await;
+            call.fin().await;
+            call.closed().await;
+        });
+        case(&format!("{delivery:?}"), Box::pin(is_told)).await;
+    }
     let scene = Scene::new().await;
     let mut call = scene.upstream.call().await;
     call.blurt(response).await;
@@ -371,7 +410,8 @@ fn whole(status: &str, headers: &str, body: &str) -> String {
 async fn a_refusal_is_told_in_our_own_words() {
     let rejected = ("upstream_rejected", 400, false, None);
     let limited = |wait| ("upstream_rate_limited", 429, true, wait);
-    let failed = |wait| ("upstream_error", 502, true, wait);
+    let overloaded = |wait| ("upstream_overloaded", 503, true, wait);
+    let failed = ("upstream_error", 502, true, None);
     let reason = format!("599 {WORDS}");
     let table: [(&str, &str, Problem); 22] = [
         ("400 Bad Request", "", rejected),
@@ -389,13 +429,13 @@ async fn a_refusal_is_told_in_our_own_words() {
         ("429 Too Many Requests", "retry-after: -5\r\n", limited(None)),
         ("429 Too Many Requests", "retry-after: 1e9\r\n", limited(None)),
         ("429 Too Many Requests", "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n", limited(None)),
-        ("500 Internal Server Error", "", failed(None)),
-        ("502 Bad Gateway", "", failed(None)),
-        ("503 Service Unavailable", "", failed(None)),
-        ("503 Service Unavailable", "retry-after: 30\r\n", failed(Some(30_000))),
+        ("500 Internal Server Error", "", failed),
+        ("502 Bad Gateway", "", failed),
+        ("503 Service Unavailable", "", overloaded(None)),
+        ("503 Service Unavailable", "retry-after: 30\r\n", overloaded(Some(30_000))),
         ("504 Gateway Timeout", "", ("upstream_timeout", 504, true, None)),
-        ("529 Overloaded", "", failed(None)),
-        (&reason, "", failed(None)),
+        ("529 Overloaded", "", overloaded(None)),
+        (&reason, "", failed),
     ];
     let bodies = [
         ("application/json", json!({"error": {"message": WORDS, "type": WORDS, "code": WORDS}}).to_string()),
@@ -462,8 +502,8 @@ async fn a_success_that_is_no_event_stream_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_none_is_an_upstream_out_of_reach() {
-    let unreachable = ("upstream_unreachable", 502, true, None);
+async fn a_response_that_is_none_is_an_answer_that_broke_off() {
+    let broken = ("upstream_disconnected", 502, true, None);
     let endless_head = format!("HTTP/1.1 200 OK\r\n{}", format!("x-filler: {WORDS}\r\n").repeat(20_000));
     for (what, response) in [
         ("nothing", String::new()),
@@ -471,11 +511,11 @@ async fn a_response_that_is_none_is_an_upstream_out_of_reach() {
         ("no HTTP", format!("{WORDS}\r\n\r\n")),
         ("a head without measure", endless_head),
     ] {
-        case(what, refuses(response, unreachable)).await;
+        case(what, refuses(response, broken)).await;
     }
     let scene = Scene::new().await;
     scene.upstream.call().await.reset();
-    assert_problem(&scene.ends("", "upstream_unreachable").await, unreachable);
+    assert_problem(&scene.ends("", "upstream_disconnected").await, broken);
 }
 
 #[tokio::test]
@@ -520,17 +560,19 @@ type Delay = (&'static str, Vec<u8>, Option<Vec<u8>>);
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 fn after_head(said: &[Vec<u8>]) -> Vec<u8> {
-    [HEAD.as_bytes(), &said.concat()].concat()
+    let chunks: Vec<_> = said.iter().map(chunk).collect();
+    [HEAD.as_bytes(), &chunks.concat()].concat()
 }
 
 /// Everything but a token. The blank lines take longer to be read than to be sent, so that there are always more.
 fn noises() -> [(&'static str, Vec<u8>); 6] {
+    let usage = r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":0}}"#;
     [
         ("comments", chunk(": keep-alive\n\n")),
         ("blank lines", chunk("\n".repeat(60_000))),
         ("other events", chunk("event: ping\nid: 7\n\n")),
-        ("a role", delta(0, &json!({"role": "assistant", "content": ""}))),
-        ("usage", data(r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":0}}"#)),
+        ("a role", chunk(delta(0, &json!({"role": "assistant", "content": ""})))),
+        ("usage", chunk(data(usage))),
         ("a line without an end", chunk(" ")),
     ]
 }
@@ -582,7 +624,7 @@ async fn who_stalls_after_a_token_is_not_waited_for_longer_than_that() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_generation_ends_at_its_deadline_whatever_its_upstream_does() {
     let mut delays = delays(&[says("Hel")]);
-    delays.push(("half an event", after_head(&[says("Hel"), chunk("data: {")]), None));
+    delays.push(("half an event", after_head(&[says("Hel"), b"data: {".to_vec()]), None));
     are_too_slow(delays, "Hel", |settings| settings.generation.max_duration = SHORT, "deadline_exceeded").await;
 }
 
@@ -612,7 +654,7 @@ async fn without_end(scene: &mut Scene, token: &str) -> String {
     call.ok().await;
     scene.events.push(scene.answer.expect("start").await);
     loop {
-        call.blurt(says(token)).await;
+        call.blurt(chunk(says(token))).await;
         let event = scene.answer.next().await.expect("a token or the end");
         let is_token = event.name == "delta";
         scene.events.push(event);
@@ -680,8 +722,7 @@ const SAID: &str = "Zürich 東京 👩‍👩‍👧 \"\\\n";
 fn stream(line_end: &str) -> String {
     let (first, second) = SAID.split_at(11);
     let chunks = [
-        json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}),
-        json!({"choices": [{"index": 0, "delta": {"content": first}}]}),
+        json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": first}}]}),
         json!({"choices": [{"index": 0, "delta": {"content": second}}]}),
         json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
         json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}}),
@@ -711,6 +752,7 @@ fn dialects() -> Vec<(&'static str, String, Vec<u8>)> {
         ("comments", head(chunked), sent(&comments)),
         ("other fields", head(chunked), sent(&fields)),
         ("several data lines", head(chunked), sent(&spread)),
+        ("several data lines with CRLF", head(chunked), sent(&spread.replace('\n', "\r\n"))),
         ("a chunk for each byte", head(chunked), each_byte),
         ("chunk extensions and a trailer", head(chunked), extended.into_bytes()),
         ("a length", head(&format!("content-length: {}\r\n", plain.len())), to_the_end()),
@@ -729,15 +771,25 @@ fn dialects() -> Vec<(&'static str, String, Vec<u8>)> {
 
 /// The bytes are written in pieces of this size.
 async fn arrive_whole(piece: usize) {
+    let stage = Stage::new().await;
     for (what, head, body) in dialects() {
         let arrives = async {
-            let scene = Scene::new().await;
-            let mut call = scene.upstream.call().await;
-            for piece in [head.into_bytes(), body].concat().chunks(piece) {
-                call.raw(piece).await;
-                tokio::task::yield_now().await;
+            let bytes = [head.into_bytes(), body].concat();
+            let say = async |mut call: Call| {
+                for piece in bytes.chunks(piece) {
+                    call.raw(piece).await;
+                    tokio::task::yield_now().await;
+                }
+                call.fin().await;
+                call
+            };
+            for delivery in DELIVERIES {
+                let is_told =
+                    stage.is_told(delivery, SAID, ("done", None), async |call, _| say(call).await.closed().await);
+                Box::pin(is_told).await;
             }
-            call.fin().await;
+            let scene = Scene::new().await;
+            let _call = say(scene.upstream.call().await).await;
             let done = scene.ends(SAID, "done").await;
             assert_eq!(done.data["finish_reason"], "stop");
             assert_eq!(done.data["usage"], json!({"input_tokens": 7, "output_tokens": 2, "estimated": false}));
@@ -754,6 +806,81 @@ async fn every_legal_dialect_arrives_whole_in_one_write() {
 #[tokio::test]
 async fn every_legal_dialect_arrives_whole_byte_by_byte() {
     arrive_whole(1).await;
+}
+
+// How long the head of a stream of chunks is held back.
+
+#[tokio::test]
+async fn a_head_that_has_been_held_back_for_long_leaves_and_what_fails_then_is_told_in_the_stream() {
+    let upstream = Upstream::start().await;
+    let service = chat::service(&upstream, |settings| {
+        settings.generation.head_wait = SHORT;
+        settings.generation.heartbeat = SHORT / 4;
+    })
+    .await;
+    let asked = Instant::now();
+    let answer = ask(&service, Delivery::Stream).await;
+    assert!(asked.elapsed() >= SHORT, "the upstream has that long to refuse");
+    assert!(answer.header("tokenrill-generation").len() > 16);
+    let mut call = upstream.call().await;
+    let stream = async {
+        let mut answer = answer;
+        answer.starts_with(": ping\n: ping\n").await;
+        call.refuse(429, "retry-after: 7\r\n", WORDS).await;
+        streamed(answer, "upstream_rate_limited").await
+    };
+    assert_eq!(stream.await, "");
+}
+
+#[tokio::test]
+async fn a_head_that_has_left_before_the_first_token_is_followed_by_the_answer() {
+    let upstream = Upstream::start().await;
+    let service = chat::service(&upstream, |settings| settings.generation.head_wait = Duration::ZERO).await;
+    let answer = ask(&service, Delivery::Stream).await;
+    upstream.call().await.answer(&["Hel", "lo"]).await;
+    assert_eq!(streamed(answer, "done").await, "Hello");
+}
+
+#[tokio::test]
+async fn a_head_leaves_with_the_first_token_however_long_it_may_be_held_back() {
+    let upstream = Upstream::start().await;
+    let service = chat::service(&upstream, |settings| settings.generation.head_wait = Duration::from_hours(1)).await;
+    let play = async {
+        let mut call = upstream.call().await;
+        call.ok().await;
+        call.text("Hel").await;
+        call
+    };
+    let (answer, mut call) = tokio::join!(ask(&service, Delivery::Stream), play);
+    call.data(json!({"error": WORDS})).await;
+    assert_eq!(streamed(answer, "upstream_error").await, "Hel");
+    call.closed().await;
+}
+
+#[tokio::test]
+async fn a_timeout_before_the_first_token_is_a_status() {
+    type Change = fn(&mut Settings);
+    let heads: [(&str, Change, &[u8]); 3] = [
+        ("no head", |settings| settings.upstreams[0].head_timeout = SHORT, b""),
+        ("no token", |settings| settings.upstreams[0].first_token_timeout = SHORT, HEAD.as_bytes()),
+        ("no end", |settings| settings.generation.max_duration = SHORT, HEAD.as_bytes()),
+    ];
+    for (what, change, head) in heads {
+        for delivery in DELIVERIES {
+            let timeout = async {
+                let upstream = Upstream::start().await;
+                let service = chat::service(&upstream, change).await;
+                let play = async {
+                    let mut call = upstream.call().await;
+                    call.raw(head).await;
+                    call.closed().await;
+                };
+                let (answer, ()) = tokio::join!(ask(&service, delivery), play);
+                assert_eq!((answer.status, answer.header("x-should-retry")), (504, "false"));
+            };
+            case(&format!("{what}, {delivery:?}"), timeout).await;
+        }
+    }
 }
 
 // One after the other, and side by side.

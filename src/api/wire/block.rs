@@ -23,6 +23,12 @@ impl<'a> Block<'a> {
         Self { out }
     }
 
+    /// A block without a name, for the wires of SDKs.
+    pub fn unnamed(out: &'a mut BytesMut) -> Self {
+        out.put_slice(b"data: ");
+        Self { out }
+    }
+
     /// Data that is already fit for one line.
     pub fn raw(&mut self, json: &str) -> &mut Self {
         self.out.put_slice(json.as_bytes());

@@ -2,9 +2,11 @@
 
 mod block;
 pub mod native;
+pub mod openai_chat;
 
 pub use block::Block;
 pub use native::Native;
+pub use openai_chat::OpenAiChat;
 
 use std::time::Duration;
 

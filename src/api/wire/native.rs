@@ -304,7 +304,7 @@ impl From<Timings> for TimingsBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Escaped, Sequence, Shape, Timestamp};
+    use crate::domain::{Escaped, Sequence, Shape, Timestamp, Trailer, UsageWish};
     use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -331,8 +331,10 @@ mod tests {
             model: "m\u{2028}".into(),
             created_at: Timestamp::from(UNIX_EPOCH + Duration::from_millis(1_795_245_962_001)),
             metadata: [].into(),
+            usage: UsageWish::NotAsked,
         };
-        let done = Done { finish: vec![(0, "stop".into())], closing_json: "".into(), usage: USAGE, timings: TIMINGS };
+        let done =
+            Done { finish: vec![(0, "stop".into())], trailer: Trailer::default(), usage: USAGE, timings: TIMINGS };
         let cancelled = Cancelled { reason: CancelReason::Abandoned, usage: USAGE, timings: TIMINGS };
         let call = |id: Option<&str>| Part::ToolCall {
             choice: 0,
@@ -417,7 +419,7 @@ mod tests {
     fn several_choices_each_have_their_reason() {
         let done = Done {
             finish: vec![(0, "stop".into()), (1, "length".into())],
-            closing_json: "".into(),
+            trailer: Trailer::default(),
             usage: USAGE,
             timings: TIMINGS,
         };

@@ -27,6 +27,8 @@ pub struct InvalidEndpoint(#[from] InvalidHeaderValue);
 pub struct Timeouts {
     /// Until the connection stands, TLS included.
     pub connect: Duration,
+    /// From the request to the head of the response.
+    pub head: Duration,
     /// From the request to the first text, reasoning or tool call.
     pub first_token: Duration,
     /// From one of those to the next.

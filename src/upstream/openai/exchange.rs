@@ -42,7 +42,9 @@ impl Service<HttpRequestFactory> for Exchange {
                 OpenAIError::Reqwest(error) if error.is_connect() && error.is_timeout() => {
                     UpstreamError::Timeout(Phase::Connect)
                 }
-                _ => UpstreamError::Unreachable,
+                OpenAIError::Reqwest(error) if error.is_connect() => UpstreamError::Unreachable,
+                // The request may have arrived: a repeat could be billed again.
+                _ => UpstreamError::Disconnected,
             })?;
             // A redirect is not followed: it would carry the key to a host that no setting names.
             if response.status().is_success() {
@@ -53,13 +55,6 @@ impl Service<HttpRequestFactory> for Exchange {
                 retry_after: retry_after(response.headers()),
             })
         })
-    }
-}
-
-/// For the calls that go through async-openai's client.
-impl From<UpstreamError> for OpenAIError {
-    fn from(error: UpstreamError) -> Self {
-        Self::Boxed(error.into())
     }
 }
 

@@ -1,36 +1,39 @@
-//! Any OpenAI-compatible endpoint: async-openai's configuration and request machinery, our own loop
-//! over the response's body.
+//! Any OpenAI-compatible endpoint: async-openai's configuration and request machinery, our own reading
+//! of what comes back.
 //!
 //! async-openai's own streams are not used: they run through an unbounded channel, take an answer that
 //! breaks off for a complete one, and drop every field they do not know.
 
+mod canonical;
 mod chunk;
 mod endpoint;
 mod exchange;
+mod members;
+mod pieces;
+mod readable;
+mod reader;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use async_openai::Client;
 use async_openai::config::Config;
-use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
 use async_stream::try_stream;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
-use super::sse::{Parser, TooLarge};
+use super::sse::TooLarge;
 use super::{Answer, Malformed, Model, Phase, Provider, Signal, UpstreamError};
 use crate::domain::ChatRequest;
 
 pub use endpoint::{Endpoint, InvalidEndpoint, Timeouts};
+pub use reader::AnswerReader;
 
-use chunk::Decoder;
 use exchange::Exchange;
 
 /// One upstream that speaks OpenAI's chat completions.
@@ -41,8 +44,8 @@ pub struct OpenAi {
     timeouts: Timeouts,
 }
 
-/// The largest event and the longest line that an upstream may send.
-const LARGEST_EVENT: usize = 1 << 20;
+/// The largest list of models.
+const LARGEST_LIST: usize = 4 << 20;
 /// After a finish reason the usage and `[DONE]` are at most this far away; an upstream that sends
 /// neither has nevertheless finished.
 const FINISH_PATIENCE: Duration = Duration::from_secs(5);
@@ -77,38 +80,34 @@ impl Provider for OpenAi {
         let this = self.clone();
         Box::pin(try_stream! {
             let mut progress = Progress::new(this.timeouts);
+            let mut reader = AnswerReader::new(request.model.clone(), choices(&request));
             let request = this.request(body(request));
             let exchange = Exchange::new(this.http).oneshot(request);
             let mut response = progress.in_time(exchange).await??;
+            progress.head();
             if !is_event_stream(&response) {
                 Err(UpstreamError::Malformed(Malformed::ContentType))?;
             }
-            let mut parser = Parser::new(LARGEST_EVENT);
-            let mut decoder = Decoder::default();
             loop {
                 let read = match progress.in_time(read(&mut response)).await {
                     Ok(Ok(Some(bytes))) => Ok(bytes),
                     Ok(_) => Err(UpstreamError::Disconnected),
                     Err(timeout) => Err(timeout),
                 };
-                // With its finish reasons an answer is whole, whatever becomes of the connection.
-                if read.is_err() && progress.finished() {
-                    yield vec![decoder.end()];
-                    return;
-                }
-                let bytes = read?;
                 let mut signals = Vec::new();
-                let parsed = parser.feed(&bytes, |data| decoder.decode(data, &mut signals));
-                // Not kept: each piece that a read hands out pins the whole buffer of that read.
-                drop(bytes);
-                let ended = progress.note(&mut signals);
+                let read = match read {
+                    // The bytes are not kept: each piece that a read hands out pins the whole buffer of that read.
+                    Ok(bytes) => reader.feed(&bytes, &mut signals),
+                    Err(error) => reader.cut_off(error).map(|end| signals.push(end)),
+                };
+                progress.note(&signals, &reader);
                 if !signals.is_empty() {
                     yield signals;
                 }
-                if ended {
+                read?;
+                if reader.has_ended() {
                     break;
                 }
-                parsed?;
             }
             // Read to the end, so that the connection can be used again; what comes is nobody's.
             while let Ok(Some(_)) = read(&mut response).await {}
@@ -117,23 +116,54 @@ impl Provider for OpenAi {
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>> {
         async {
-            let client = Client::build(self.http.clone(), self.endpoint.clone())
-                .with_http_service(Exchange::new(self.http.clone()));
-            let list = client.models().list().await.map_err(|error| match error {
-                OpenAIError::Boxed(error) => match error.downcast::<UpstreamError>() {
-                    Ok(error) => *error,
-                    Err(_) => UpstreamError::Unreachable,
-                },
-                OpenAIError::Reqwest(_) => UpstreamError::Disconnected,
-                _ => UpstreamError::Malformed(Malformed::ContentType),
-            })?;
-            let models = list.data.into_iter();
-            Ok(models
-                .map(|model| Model { id: model.id, owned_by: model.owned_by, created: model.created.into() })
-                .collect())
+            let (http, endpoint) = (self.http.clone(), self.endpoint.clone());
+            let request = HttpRequestFactory::new(move || {
+                let request = http.get(endpoint.url("/models")).headers(endpoint.headers());
+                async move { Ok(request.build()?) }
+            });
+            let mut response = Exchange::new(self.http.clone()).oneshot(request).await?;
+            let mut body = Vec::new();
+            while let Some(bytes) = read(&mut response).await.map_err(|_| UpstreamError::Disconnected)? {
+                body.extend_from_slice(&bytes);
+                if body.len() > LARGEST_LIST {
+                    Err(UpstreamError::Malformed(Malformed::EventTooLarge))?;
+                }
+            }
+            let list: ModelList =
+                serde_json::from_slice(&body).map_err(|_| UpstreamError::Malformed(Malformed::Models))?;
+            Ok(list.data.into_iter().map(Model::from).collect())
         }
         .boxed()
     }
+}
+
+/// A list of models. Not async-openai's type: that refuses the whole list for one member that a server
+/// leaves out.
+#[derive(Deserialize)]
+struct ModelList {
+    data: Vec<ListedModel>,
+}
+
+#[derive(Deserialize)]
+struct ListedModel {
+    id: String,
+    #[serde(default)]
+    created: Option<u64>,
+    #[serde(default)]
+    owned_by: Option<String>,
+}
+
+impl From<ListedModel> for Model {
+    fn from(model: ListedModel) -> Self {
+        let owned_by = model.owned_by.unwrap_or_else(|| "unknown".to_owned());
+        Self { id: model.id, owned_by, created: model.created.unwrap_or_default() }
+    }
+}
+
+/// How many choices a request asks for.
+fn choices(request: &ChatRequest) -> usize {
+    let choices = request.fields.get("n").and_then(Value::as_u64).unwrap_or(1);
+    usize::try_from(choices).unwrap_or(usize::MAX)
 }
 
 /// The request's fields with ours: always a stream, always with the usage at its end.
@@ -165,16 +195,20 @@ fn is_event_stream(response: &reqwest::Response) -> bool {
 struct Progress {
     timeouts: Timeouts,
     phase: Phase,
+    asked: Instant,
     due: Instant,
-    /// The choices that have said something and not come to their end.
-    open: BTreeSet<u32>,
-    finishes: usize,
 }
 
 impl Progress {
     fn new(timeouts: Timeouts) -> Self {
-        let due = Instant::now() + timeouts.first_token;
-        Self { timeouts, phase: Phase::FirstToken, due, open: BTreeSet::new(), finishes: 0 }
+        let asked = Instant::now();
+        Self { timeouts, phase: Phase::Head, asked, due: asked + timeouts.head.min(timeouts.first_token) }
+    }
+
+    /// The head has come; the time to the first token counts from the request all the same.
+    fn head(&mut self) {
+        self.phase = Phase::FirstToken;
+        self.due = self.asked + self.timeouts.first_token;
     }
 
     async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, UpstreamError> {
@@ -186,36 +220,15 @@ impl Progress {
         }
     }
 
-    fn finished(&self) -> bool {
-        self.finishes > 0 && self.open.is_empty()
-    }
-
-    /// Takes note of what came; whether that was the end. What follows the end is dropped.
-    fn note(&mut self, signals: &mut Vec<Signal>) -> bool {
-        if let Some(end) = signals.iter().position(|signal| matches!(signal, Signal::End { .. })) {
-            signals.truncate(end + 1);
+    /// Takes note of what came. A token puts the next step off, and nothing else does.
+    fn note(&mut self, signals: &[Signal], reader: &AnswerReader) {
+        if signals.iter().any(|signal| matches!(signal, Signal::Chunk(chunk) if chunk.part().choice().is_some())) {
+            self.phase = Phase::NextToken;
+            self.due = Instant::now() + self.timeouts.idle;
         }
-        for signal in signals.iter() {
-            match signal {
-                Signal::Chunk(chunk) => {
-                    if let Some(choice) = chunk.part().choice() {
-                        self.phase = Phase::NextToken;
-                        self.due = Instant::now() + self.timeouts.idle;
-                        self.open.insert(choice);
-                    }
-                }
-                Signal::Finish { choice, .. } => {
-                    self.open.remove(choice);
-                    self.finishes += 1;
-                }
-                Signal::End { .. } => return true,
-                Signal::Usage(_) => {}
-            }
-        }
-        if self.finished() {
+        if reader.is_whole() {
             self.due = self.due.min(Instant::now() + FINISH_PATIENCE);
         }
-        false
     }
 }
 
@@ -235,10 +248,43 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bytes_that_are_always_there_do_not_outrun_the_clock() {
         let hour = Duration::from_hours(1);
-        let progress = Progress::new(Timeouts { connect: hour, first_token: hour, idle: hour });
+        let progress = Progress::new(Timeouts { connect: hour, head: hour, first_token: hour, idle: hour });
         assert_eq!(progress.in_time(ready(())).await, Ok(()));
         tokio::time::advance(hour).await;
-        assert_eq!(progress.in_time(ready(())).await, Err(UpstreamError::Timeout(Phase::FirstToken)));
+        assert_eq!(progress.in_time(ready(())).await, Err(UpstreamError::Timeout(Phase::Head)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_step_has_a_limit_of_its_own() {
+        let [head, first_token, idle] = [10, 100, 20].map(Duration::from_secs);
+        let mut progress = Progress::new(Timeouts { connect: head, head, first_token, idle });
+        let mut reader = AnswerReader::new("m".to_owned(), 1);
+        let mut signals = Vec::new();
+        let asked = progress.asked;
+        let mut said = |progress: &mut Progress, bytes: &str| {
+            signals.clear();
+            reader.feed(bytes.as_bytes(), &mut signals).expect("no fault");
+            progress.note(&signals, &reader);
+            (progress.phase, progress.due - Instant::now())
+        };
+        assert_eq!((progress.phase, progress.due), (Phase::Head, asked + head));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        progress.head();
+        assert_eq!((progress.phase, progress.due), (Phase::FirstToken, asked + first_token));
+
+        // A byte is not progress, a token is.
+        let left = Duration::from_secs(95);
+        let role = r#"data: {"choices":[{"delta":{"role":"assistant","content":""}}]}"#;
+        for no_token in [": ping\n\n", role, "\n\n", "data: {\"choices\":[],\"usage\":{}}\n\n"] {
+            assert_eq!(said(&mut progress, no_token), (Phase::FirstToken, left), "{no_token}");
+        }
+        let token = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+        assert_eq!(said(&mut progress, token), (Phase::NextToken, idle));
+        tokio::time::advance(Duration::from_secs(15)).await;
+        assert_eq!(said(&mut progress, ": ping\n\n"), (Phase::NextToken, Duration::from_secs(5)));
+        assert_eq!(said(&mut progress, token), (Phase::NextToken, idle));
+        let finish = "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n";
+        assert_eq!(said(&mut progress, finish), (Phase::NextToken, FINISH_PATIENCE));
     }
 
     #[tokio::test]

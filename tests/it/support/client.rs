@@ -46,6 +46,14 @@ impl Answer {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
+    /// Waits until the body begins like this; it stays unread.
+    pub async fn starts_with(&mut self, text: &str) {
+        while self.unread.len() < text.len() {
+            self.unread.extend_from_slice(&soon(self.response.chunk()).await.expect("no cut").expect("more"));
+        }
+        assert!(self.unread.starts_with(text.as_bytes()), "{:?}", String::from_utf8_lossy(&self.unread));
+    }
+
     /// The next event; `None` at the clean end.
     pub async fn next(&mut self) -> Option<Event> {
         loop {

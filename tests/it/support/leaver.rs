@@ -66,7 +66,7 @@ impl Leaver {
         let mut socket = soon(TcpStream::connect(address)).await.expect("a connection");
         let length = body.len();
         let head = format!(
-            "POST /v1/generations HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+            "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
         );
         soon(socket.write_all([&head, body, stray].concat().as_bytes())).await.expect("sent");
         Self { connection: Connection::Http1(socket), received: String::new() }

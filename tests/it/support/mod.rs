@@ -2,11 +2,15 @@
 
 mod client;
 mod leaver;
+mod litellm;
+mod program;
 mod service;
 mod upstream;
 
 pub use client::{Answer, Event, text};
 pub use leaver::{Leaver, Way};
+pub use litellm::LiteLlm;
+pub use program::{installed, root, succeeds};
 pub use service::Service;
 pub use upstream::{Call, Upstream};
 

@@ -1,0 +1,202 @@
+//! The closed list of the codes of failure, and the only place that knows their statuses.
+
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::FailureCode;
+
+/// The closed list of codes. A new one must answer every question below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The body is not JSON.
+    InvalidJson,
+    /// A field is missing, of the wrong type or out of its range; `errors` names each.
+    InvalidRequest,
+    /// The request names no model and there is no default.
+    ModelRequired,
+    /// No upstream serves this model.
+    ModelNotFound,
+    /// Unknown, expired, or never there.
+    GenerationNotFound,
+    /// The service was called by a name that is not its own.
+    Misdirected,
+    /// No such path.
+    RouteNotFound,
+    /// The path does not take this method.
+    MethodNotAllowed,
+    /// The answer would be in a form that `Accept` does not name.
+    NotAcceptable,
+    /// The body took too long to arrive.
+    RequestTimeout,
+    /// The body is larger than `server.max_body`.
+    BodyTooLarge,
+    /// The body's content type is not `application/json`.
+    UnsupportedMediaType,
+    /// Somebody stopped the generation while this request waited for it.
+    Cancelled,
+    /// No connection to the model's server.
+    UpstreamUnreachable,
+    /// The model's server refused this service's credentials.
+    UpstreamAuth,
+    /// The model's server is limiting this service.
+    UpstreamRateLimited,
+    /// The model's server has too much to do.
+    UpstreamOverloaded,
+    /// The model's server refused the request as invalid.
+    UpstreamRejected,
+    /// The model's server reported an error.
+    UpstreamError,
+    /// The model's server was silent for too long.
+    UpstreamTimeout,
+    /// The answer broke off.
+    UpstreamDisconnected,
+    /// The model's server sent what is not a chat completion.
+    UpstreamMalformed,
+    /// The generation took longer than `generation.max_duration`.
+    DeadlineExceeded,
+    /// The answer is larger than `generation.max_bytes`.
+    TooLarge,
+    /// Too much to do or to keep.
+    Overloaded,
+    /// The service is stopping.
+    ShuttingDown,
+    /// The events after this id are lost.
+    HistoryLost,
+    /// A defect of this service.
+    Internal,
+}
+
+/// Whether the same request may succeed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Not unless it is changed.
+    Change,
+    /// As it is, after a while.
+    Wait,
+}
+
+impl ErrorCode {
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidJson | Self::InvalidRequest | Self::ModelRequired | Self::UpstreamRejected => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::ModelNotFound | Self::GenerationNotFound | Self::RouteNotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Cancelled => StatusCode::CONFLICT,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::HistoryLost => StatusCode::GONE,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UpstreamRateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooLarge | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::UpstreamUnreachable
+            | Self::UpstreamAuth
+            | Self::UpstreamError
+            | Self::UpstreamDisconnected
+            | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
+            Self::Overloaded | Self::ShuttingDown | Self::UpstreamOverloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamTimeout | Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "The body is not JSON",
+            Self::InvalidRequest => "The request is invalid",
+            Self::ModelRequired => "A model is required",
+            Self::ModelNotFound => "No such model",
+            Self::GenerationNotFound => "No such generation",
+            Self::Misdirected => "Not a name of this service",
+            Self::RouteNotFound => "No such path",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::NotAcceptable => "Not acceptable",
+            Self::RequestTimeout => "The body came too slowly",
+            Self::BodyTooLarge => "The body is too large",
+            Self::UnsupportedMediaType => "The body is not JSON by its content type",
+            Self::Cancelled => "The generation was cancelled",
+            Self::UpstreamOverloaded => "The model's server is overloaded",
+            Self::UpstreamUnreachable => "The model's server is out of reach",
+            Self::UpstreamAuth => "The model's server refused this service",
+            Self::UpstreamRateLimited => "The model's server is limiting this service",
+            Self::UpstreamRejected => "The model's server refused the request",
+            Self::UpstreamError => "The model's server failed",
+            Self::UpstreamTimeout => "The model's server is silent",
+            Self::UpstreamDisconnected => "The answer broke off",
+            Self::UpstreamMalformed => "The model's server sent nonsense",
+            Self::DeadlineExceeded => "The answer took too long",
+            Self::TooLarge => "The answer is too large",
+            Self::Overloaded => "The service is overloaded",
+            Self::ShuttingDown => "The service is restarting",
+            Self::HistoryLost => "Events are lost",
+            Self::Internal => "The service has a defect",
+        }
+    }
+
+    pub const fn remedy(self) -> Remedy {
+        match self {
+            Self::InvalidJson
+            | Self::InvalidRequest
+            | Self::ModelRequired
+            | Self::ModelNotFound
+            | Self::GenerationNotFound
+            | Self::Misdirected
+            | Self::RouteNotFound
+            | Self::MethodNotAllowed
+            | Self::NotAcceptable
+            | Self::BodyTooLarge
+            | Self::UnsupportedMediaType
+            | Self::Cancelled
+            | Self::UpstreamAuth
+            | Self::UpstreamRejected
+            | Self::UpstreamMalformed
+            | Self::DeadlineExceeded
+            | Self::TooLarge
+            | Self::HistoryLost
+            | Self::Internal => Remedy::Change,
+            Self::RequestTimeout
+            | Self::UpstreamUnreachable
+            | Self::UpstreamRateLimited
+            | Self::UpstreamOverloaded
+            | Self::UpstreamError
+            | Self::UpstreamTimeout
+            | Self::UpstreamDisconnected
+            | Self::Overloaded
+            | Self::ShuttingDown => Remedy::Wait,
+        }
+    }
+
+    /// The code as it stands in JSON.
+    pub fn name(self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(name)) => name,
+            _ => String::new(),
+        }
+    }
+}
+
+impl From<FailureCode> for ErrorCode {
+    fn from(code: FailureCode) -> Self {
+        match code {
+            FailureCode::UpstreamUnreachable => Self::UpstreamUnreachable,
+            FailureCode::UpstreamAuth => Self::UpstreamAuth,
+            FailureCode::UpstreamRateLimited => Self::UpstreamRateLimited,
+            FailureCode::UpstreamOverloaded => Self::UpstreamOverloaded,
+            FailureCode::ModelNotFound => Self::ModelNotFound,
+            FailureCode::UpstreamRejected => Self::UpstreamRejected,
+            FailureCode::UpstreamError => Self::UpstreamError,
+            FailureCode::UpstreamTimeout => Self::UpstreamTimeout,
+            FailureCode::UpstreamDisconnected => Self::UpstreamDisconnected,
+            FailureCode::UpstreamMalformed => Self::UpstreamMalformed,
+            FailureCode::DeadlineExceeded => Self::DeadlineExceeded,
+            FailureCode::TooLarge => Self::TooLarge,
+            FailureCode::Overloaded => Self::Overloaded,
+            FailureCode::ShuttingDown => Self::ShuttingDown,
+            FailureCode::Internal => Self::Internal,
+        }
+    }
+}

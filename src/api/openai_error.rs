@@ -1,0 +1,112 @@
+//! A failure in OpenAI's shape, as its clients turn it into their exceptions.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::{ErrorCode, ProblemBody};
+use crate::domain::Failure;
+
+/// `{"error": {...}}`, as OpenAI's API answers and as an event of its streams.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenAiError {
+    pub error: OpenAiErrorBody,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenAiErrorBody {
+    /// What happened and what to do.
+    pub message: String,
+    /// The kind of error, by its status.
+    #[schema(example = "invalid_request_error")]
+    pub r#type: String,
+    /// The field that is wrong, where it is one.
+    pub param: Option<String>,
+    /// The code, from the same list as that of the problems.
+    pub code: Option<String>,
+}
+
+impl OpenAiError {
+    fn new(code: ErrorCode, message: String, param: Option<String>) -> Self {
+        let r#type = match code.status() {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_client_error() => "invalid_request_error",
+            _ => "server_error",
+        };
+        Self { error: OpenAiErrorBody { message, r#type: r#type.to_owned(), param, code: Some(code.name()) } }
+    }
+
+    /// Somebody stopped the generation while this client was reading.
+    pub fn cancelled() -> Self {
+        Self::new(
+            ErrorCode::Cancelled,
+            "The generation was cancelled. What came of the answer is incomplete.".into(),
+            None,
+        )
+    }
+}
+
+impl From<&ProblemBody> for OpenAiError {
+    fn from(problem: &ProblemBody) -> Self {
+        let param = problem.errors.first().map(|error| param(&error.pointer));
+        Self::new(problem.code, problem.detail.clone(), param)
+    }
+}
+
+impl From<&Failure> for OpenAiError {
+    fn from(failure: &Failure) -> Self {
+        Self::new(failure.code.into(), failure.detail.clone(), None)
+    }
+}
+
+/// `/messages/0/role` as OpenAI names it: `messages[0].role`.
+fn param(pointer: &str) -> String {
+    let mut param = String::new();
+    for part in pointer.split('/').skip(1) {
+        if part.bytes().all(|byte| byte.is_ascii_digit()) && !part.is_empty() {
+            _ = write!(param, "[{part}]");
+        } else {
+            if !param.is_empty() {
+                param.push('.');
+            }
+            param.push_str(part);
+        }
+    }
+    param
+}
+
+/// Whether an SDK should repeat the request by itself: not where the model has been asked, for a
+/// repeat could be billed again, and not after more than a minute, for SDKs then do not wait at all.
+pub fn should_retry(code: ErrorCode, retry_after: Option<Duration>) -> bool {
+    let never_asked = matches!(
+        code,
+        ErrorCode::RequestTimeout
+            | ErrorCode::UpstreamUnreachable
+            | ErrorCode::UpstreamRateLimited
+            | ErrorCode::Overloaded
+            | ErrorCode::ShuttingDown
+    );
+    never_asked && retry_after.is_none_or(|wait| wait <= Duration::from_mins(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_becomes_a_param() {
+        for (pointer, expected) in
+            [("", ""), ("/model", "model"), ("/messages/0/role", "messages[0].role"), ("/tools/12", "tools[12]")]
+        {
+            assert_eq!(param(pointer), expected);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What can be called next: an answer that names a generation leads to the calls about it.
+
+use serde_json::{Value, json};
+
+use super::{CHAT, CREATE, pointer, set};
+
+const NEXT: [&str; 4] = ["follow_generation", "inspect_generation", "cancel_generation", "erase_generation"];
+
+/// Links each answer that starts a generation with the operations that take its id.
+pub fn describe_links(document: &mut Value) {
+    let link = |operation: &str| json!({"operationId": operation, "parameters": {"id": "$response.header.Tokenrill-Generation"}});
+    let links: Value = NEXT.into_iter().map(|operation| (operation.to_owned(), link(operation))).collect();
+    for ((path, method), status) in [(CREATE, 200), (CREATE, 202), (CHAT, 200)] {
+        set(document, &pointer(path, method, &format!("/responses/{status}")), "links", links.clone());
+    }
+}

@@ -1,0 +1,136 @@
+//! The OpenAPI document, generated from the routes and types, completed with what derives cannot say:
+//! the event streams, the refusals of each operation, and the examples.
+
+mod links;
+mod refusals;
+mod requests;
+mod streams;
+
+use serde_json::Value;
+use utoipa::OpenApi;
+
+use super::extract::Format;
+use super::openai_error::OpenAiError;
+use super::problem::ProblemBody;
+use super::wire::native;
+
+pub use requests::{ChatCompletionBody, NewGenerationBody};
+
+use links::describe_links;
+use refusals::describe_refusals;
+use requests::describe_requests;
+use streams::{describe_chunks, describe_events};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tokenrill",
+        description = "Chat requests in, a model's tokens out as Server-Sent Events.\n\nSwagger UI shows an event stream only when it has ended; the playground at `/` shows it live.",
+    ),
+    components(schemas(
+        native::StartData, native::DeltaData, native::TextData, native::ToolCallData, native::PartData,
+        native::DoneData, native::CancelledData, native::FailedData, ProblemBody, NewGenerationBody,
+        OpenAiError, ChatCompletionBody, Format,
+    )),
+    tags(
+        (name = "generations", description = "A generation is one answer of one model. It outlives the connection that asked for it."),
+        (name = "openai", description = "What OpenAI's SDKs call: set their base URL to `/v1` here."),
+        (name = "operations", description = "For operators and their machines."),
+    ),
+)]
+struct Base;
+
+/// The document as it is served and committed.
+pub fn text() -> String {
+    let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The document.
+pub fn document() -> Value {
+    let routes = super::documented().into_openapi();
+    let mut document = serde_json::to_value(Base::openapi().merge_from(routes)).unwrap_or_default();
+    describe_events(&mut document);
+    describe_chunks(&mut document);
+    describe_refusals(&mut document);
+    describe_requests(&mut document);
+    describe_parameters(&mut document);
+    describe_links(&mut document);
+    document
+}
+
+const CREATE: (&str, &str) = ("/v1/generations", "post");
+const CHAT: (&str, &str) = ("/v1/chat/completions", "post");
+const EVENTS: (&str, &str) = ("/v1/generations/{id}/events", "get");
+
+/// An optional parameter is left out; nobody can send a null in a header or a query.
+fn describe_parameters(document: &mut Value) {
+    let operations = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let operations = operations.flat_map(|path| path.as_object_mut().into_iter().flat_map(|path| path.values_mut()));
+    let parameters = operations
+        .flat_map(|operation| operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten());
+    for parameter in parameters {
+        if let Some(first) = parameter.pointer("/schema/type/0").cloned() {
+            set(parameter, "/schema", "type", first);
+        }
+    }
+}
+
+fn pointer(path: &str, method: &str, rest: &str) -> String {
+    format!("/paths/{}/{method}{rest}", path.replace('~', "~0").replace('/', "~1"))
+}
+
+fn set(document: &mut Value, pointer: &str, member: &str, value: Value) {
+    if let Some(object) = document.pointer_mut(pointer).and_then(Value::as_object_mut) {
+        object.insert(member.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chat::FIELDS;
+    use super::*;
+
+    #[test]
+    fn every_operation_says_how_it_refuses() {
+        let document = document();
+        let operations = document["paths"].as_object().expect("paths").iter().flat_map(|(path, operations)| {
+            operations.as_object().expect("operations").keys().map(move |method| (path.clone(), method.clone()))
+        });
+        for (path, method) in operations {
+            assert!(
+                refusals::REFUSALS.iter().any(|((p, m), _)| (*p, *m) == (path.as_str(), method.as_str())),
+                "{method} {path}"
+            );
+        }
+        assert_eq!(document["openapi"], "3.1.0");
+    }
+
+    #[test]
+    fn the_documented_fields_are_the_fields_that_are_checked() {
+        let document = document();
+        let schemas = &document["components"]["schemas"];
+        let parts = schemas["NewGeneration"]["allOf"].as_array().expect("parts");
+        let properties = parts.iter().map(|part| match part["$ref"].as_str() {
+            Some(reference) => &document.pointer(reference.trim_start_matches('#')).expect("a schema")["properties"],
+            None => &part["properties"],
+        });
+        let mut documented: Vec<_> = properties
+            .flat_map(|properties| properties.as_object().expect("properties").keys().map(String::as_str))
+            .collect();
+        let mut checked: Vec<_> = FIELDS.iter().map(|(name, _)| *name).collect();
+        documented.sort_unstable();
+        checked.sort_unstable();
+        assert_eq!(documented, checked);
+    }
+
+    #[test]
+    fn every_reference_resolves() {
+        let document = document();
+        let text = document.to_string();
+        for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(document.pointer(reference).is_some(), "{reference}");
+        }
+    }
+}

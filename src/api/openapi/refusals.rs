@@ -1,0 +1,118 @@
+//! How operations refuse: each code with its status, in each form.
+
+use serde_json::{Value, json};
+
+use super::super::openai_error::OpenAiError;
+use super::super::problem::{ErrorCode, FieldError, ProblemBody};
+use super::super::refusal::{Dialect, error_event, refusal_event};
+use super::{CHAT, CREATE, EVENTS, pointer, set};
+
+/// The codes with which each operation may refuse; any may also answer `misdirected` and `internal`.
+pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
+    (
+        CREATE,
+        &[
+            ErrorCode::InvalidJson,
+            ErrorCode::InvalidRequest,
+            ErrorCode::ModelRequired,
+            ErrorCode::ModelNotFound,
+            ErrorCode::GenerationNotFound,
+            ErrorCode::NotAcceptable,
+            ErrorCode::RequestTimeout,
+            ErrorCode::HistoryLost,
+            ErrorCode::BodyTooLarge,
+            ErrorCode::UnsupportedMediaType,
+            ErrorCode::Overloaded,
+            ErrorCode::ShuttingDown,
+        ],
+    ),
+    (
+        EVENTS,
+        &[ErrorCode::InvalidRequest, ErrorCode::GenerationNotFound, ErrorCode::NotAcceptable, ErrorCode::HistoryLost],
+    ),
+    (("/v1/generations/{id}", "get"), &[ErrorCode::GenerationNotFound]),
+    (("/v1/generations/{id}", "delete"), &[ErrorCode::GenerationNotFound]),
+    (("/v1/generations/{id}/cancel", "post"), &[ErrorCode::GenerationNotFound]),
+    (
+        CHAT,
+        &[
+            ErrorCode::InvalidJson,
+            ErrorCode::InvalidRequest,
+            ErrorCode::ModelRequired,
+            ErrorCode::UpstreamRejected,
+            ErrorCode::ModelNotFound,
+            ErrorCode::RequestTimeout,
+            ErrorCode::Cancelled,
+            ErrorCode::HistoryLost,
+            ErrorCode::BodyTooLarge,
+            ErrorCode::UnsupportedMediaType,
+            ErrorCode::UpstreamRateLimited,
+            ErrorCode::TooLarge,
+            ErrorCode::UpstreamUnreachable,
+            ErrorCode::UpstreamAuth,
+            ErrorCode::UpstreamError,
+            ErrorCode::UpstreamDisconnected,
+            ErrorCode::UpstreamMalformed,
+            ErrorCode::Overloaded,
+            ErrorCode::ShuttingDown,
+            ErrorCode::UpstreamOverloaded,
+            ErrorCode::UpstreamTimeout,
+            ErrorCode::DeadlineExceeded,
+        ],
+    ),
+    (("/v1/models", "get"), &[]),
+    (("/v1/models/{id}", "get"), &[ErrorCode::ModelNotFound]),
+    (("/healthz", "get"), &[]),
+    (("/readyz", "get"), &[ErrorCode::ShuttingDown]),
+    (("/metrics", "get"), &[]),
+];
+
+/// Puts every refusal into the document, in both forms of its dialect.
+pub fn describe_refusals(document: &mut Value) {
+    for ((path, method), codes) in REFUSALS {
+        let responses = pointer(path, method, "/responses");
+        let dialect = Dialect::of(path);
+        let (json, json_schema, stream_schema) = match dialect {
+            Dialect::Native => ("application/problem+json", "Problem", "GenerationEvent"),
+            Dialect::OpenAi => ("application/json", "OpenAiError", "ChatCompletionEvent"),
+        };
+        let reference = |name| json!({"$ref": format!("#/components/schemas/{name}")});
+        for code in codes.iter().chain([&ErrorCode::Misdirected, &ErrorCode::Internal]) {
+            let status = code.status();
+            let existing = document.pointer(&format!("{responses}/{}", status.as_u16())).cloned();
+            let mut response = existing.unwrap_or_else(|| {
+                json!({
+                    "description": status.canonical_reason().unwrap_or_default(),
+                    "content": {
+                        json: {"schema": reference(json_schema), "examples": {}},
+                        "text/event-stream": {"schema": reference(stream_schema), "examples": {}},
+                    },
+                })
+            });
+            let problem = example_problem(*code, (path, method));
+            let (body, event) = match dialect {
+                Dialect::Native => (json!(problem), refusal_event(problem)),
+                Dialect::OpenAi => (json!(OpenAiError::from(&problem)), error_event(&problem)),
+            };
+            let event = String::from_utf8_lossy(&event).into_owned();
+            let examples = |content: &str| format!("/content/{}/examples", content.replace('/', "~1"));
+            set(&mut response, &examples(json), &code.name(), json!({"value": body}));
+            set(&mut response, &examples("text/event-stream"), &code.name(), json!({"value": event}));
+            set(document, &responses, status.as_str(), response);
+        }
+    }
+}
+
+fn example_problem(code: ErrorCode, operation: (&str, &str)) -> ProblemBody {
+    let errors = match code {
+        // Only a body has fields.
+        ErrorCode::InvalidRequest if operation == CREATE || operation == CHAT => {
+            vec![FieldError {
+                pointer: "/messages/0/role".into(),
+                detail: "must be one of system, developer, user, assistant, tool, function".into(),
+            }]
+        }
+        _ => Vec::new(),
+    };
+    ProblemBody::example(code, errors)
+}

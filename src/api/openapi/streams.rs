@@ -1,0 +1,207 @@
+//! What streams hold: the schema of each event, and streams as their bytes.
+
+use serde_json::{Value, json};
+
+use super::super::problem::{ErrorCode, ProblemBody};
+use super::super::refusal::error_event;
+use super::super::wire::native;
+use super::{CHAT, CREATE, EVENTS, pointer, set};
+
+/// The schema of an event stream is that of each of its events (OpenAPI 3.1 knows no other way).
+pub fn describe_events(document: &mut Value) {
+    let branches = native::EVENTS.map(|name| {
+        let data = match name {
+            "reasoning" | "refusal" => "TextData".to_owned(),
+            name => format!("{}Data", pascal(name)),
+        };
+        json!({
+            "type": "object",
+            "title": name,
+            "required": ["event", "data"],
+            "properties": {
+                "event": {"const": name},
+                "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": format!("#/components/schemas/{data}")}},
+                "id": {"type": "string", "description": "`<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal."},
+                "retry": {"type": "integer", "description": "Milliseconds to wait before connecting again; in the first and in the last block."},
+            },
+        })
+    });
+    let union = json!({
+        "description": "One event. `data` is one line of JSON. Exactly one of `done`, `cancelled` and `failed` comes, last; then the response ends. Clients ignore events they do not know.",
+        "oneOf": branches,
+        "discriminator": {"propertyName": "event"},
+    });
+    set(document, "/components/schemas", "GenerationEvent", union);
+    for (path, method) in [CREATE, EVENTS] {
+        let schema = match (path, method) {
+            EVENTS => {
+                json!({"anyOf": [{"$ref": "#/components/schemas/GenerationEvent"}, {"$ref": "#/components/schemas/ChatCompletionEvent"}]})
+            }
+            _ => json!({"$ref": "#/components/schemas/GenerationEvent"}),
+        };
+        let content = json!({"schema": schema, "examples": event_examples()});
+        set(document, &pointer(path, method, "/responses/200/content"), "text/event-stream", content);
+    }
+}
+
+fn pascal(name: &str) -> String {
+    let words = name.split('_').map(|word| {
+        let mut letters = word.chars();
+        letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
+    });
+    words.collect()
+}
+
+/// Chunks and completions are the provider's, with whatever it knows: their schemas say what is always there.
+pub fn describe_chunks(document: &mut Value) {
+    let common = |object: &str, choice: Value| {
+        json!({
+            "type": "object",
+            "required": ["id", "object", "created", "model", "choices"],
+            "properties": {
+                "id": {"type": "string"},
+                "object": {"const": object},
+                "created": {"type": "integer"},
+                "model": {"type": "string"},
+                "choices": {"type": "array", "items": choice},
+                "usage": {"type": ["object", "null"]},
+            },
+        })
+    };
+    let choice = |member: &str| {
+        json!({
+            "type": "object",
+            "required": ["index", member, "finish_reason"],
+            "properties": {"index": {"type": "integer"}, member: {"type": "object"}, "finish_reason": {"type": ["string", "null"]}},
+        })
+    };
+    let data = |schema: &str| json!({"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": format!("#/components/schemas/{schema}")}});
+    let event = json!({
+        "description": "One event: a chunk, an error, or the end. Without names.",
+        "type": "object",
+        "required": ["data"],
+        "properties": {"data": {"anyOf": [{"const": "[DONE]"}, data("ChatCompletionChunk"), data("OpenAiError")]}},
+    });
+    for (name, schema) in [
+        ("ChatCompletion", common("chat.completion", choice("message"))),
+        ("ChatCompletionChunk", common("chat.completion.chunk", choice("delta"))),
+        ("ChatCompletionEvent", event),
+    ] {
+        set(document, "/components/schemas", name, schema);
+    }
+    let head =
+        json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_795_245_962, "model": "demo"});
+    let chunk = |delta: Value, finish: Value| {
+        let mut chunk = head.clone();
+        set(&mut chunk, "", "choices", json!([{"index": 0, "delta": delta, "finish_reason": finish}]));
+        format!("data: {chunk}\n\n")
+    };
+    let first = chunk(json!({"role": "assistant", "content": "Hel"}), Value::Null);
+    let whole = first.clone()
+        + &chunk(json!({"content": "lo"}), Value::Null)
+        + &chunk(json!({}), json!("stop"))
+        + "data: [DONE]\n\n";
+    let error =
+        String::from_utf8_lossy(&error_event(&ProblemBody::example(ErrorCode::UpstreamError, Vec::new()))).into_owned();
+    let streams = json!({
+        "done": {"summary": "An answer", "value": whole},
+        "error": {"summary": "Failed in mid-answer", "value": first + &error},
+    });
+    let completion = json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1_795_245_962, "model": "demo",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello", "refusal": null}, "logprobs": null, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    });
+    let content = pointer(CHAT.0, CHAT.1, "/responses/200/content");
+    let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+    set(
+        document,
+        &content,
+        "text/event-stream",
+        json!({"schema": reference("ChatCompletionEvent"), "examples": streams}),
+    );
+    let completions = json!({"done": {"summary": "An answer", "value": completion}});
+    set(
+        document,
+        &content,
+        "application/json",
+        json!({"schema": reference("ChatCompletion"), "examples": completions}),
+    );
+}
+
+const EXAMPLE_ID: &str = "gen_AAAAAAAAAAAAAAAAAAAAAA";
+
+/// One stream for each event and each ending, as their bytes.
+fn event_examples() -> Value {
+    let usage = json!({"input_tokens": 3, "output_tokens": 2, "estimated": false});
+    let timings = json!({"first_token_ms": 180, "total_ms": 240});
+    let stream = |events: &[(&str, Value)]| {
+        let start =
+            ("start", json!({"generation": EXAMPLE_ID, "model": "demo", "created_at": "2026-11-21T07:26:02.001Z"}));
+        let last = events.len() + 1;
+        let blocks = std::iter::once(&start).chain(events).zip(1..).map(|((name, data), sequence)| {
+            let retry = match sequence {
+                1 => "retry: 1000\n",
+                sequence if sequence == last => "retry: 86400000\n",
+                _ => "",
+            };
+            format!("event: {name}\ndata: {data}\n{retry}id: {EXAMPLE_ID}.{sequence}\n\n")
+        });
+        blocks.collect::<String>()
+    };
+    let done = |reason: &str| ("done", json!({"finish_reason": reason, "usage": usage, "timings": timings}));
+    let delta = |text: &str| ("delta", json!({"text": text}));
+    let failure = ProblemBody::example(ErrorCode::UpstreamError, Vec::new());
+    let examples = [
+        ("done", "An answer", stream(&[delta("Hel"), delta("lo"), done("stop")])),
+        (
+            "reasoning",
+            "Reasoning before the answer",
+            stream(&[("reasoning", json!({"text": "A greeting."})), delta("Hello"), done("stop")]),
+        ),
+        (
+            "tool_call",
+            "A tool call in fragments",
+            stream(&[
+                ("tool_call", json!({"index": 0, "id": "call_1", "name": "weather", "arguments": ""})),
+                ("tool_call", json!({"index": 0, "arguments": "{\"city\":\"Zürich\"}"})),
+                done("tool_calls"),
+            ]),
+        ),
+        ("refusal", "A refusal", stream(&[("refusal", json!({"text": "I cannot help with that."})), done("stop")])),
+        (
+            "part",
+            "What no other event holds",
+            stream(&[("part", json!({"delta": {"audio": {"id": "audio_1", "data": "AAAA"}}})), done("stop")]),
+        ),
+        (
+            "choices",
+            "Two choices",
+            stream(&[
+                delta("Hello"),
+                ("delta", json!({"text": "Hi", "choice": 1})),
+                (
+                    "done",
+                    json!({"finish_reason": "stop", "choices": [{"choice": 0, "finish_reason": "stop"}, {"choice": 1, "finish_reason": "stop"}], "usage": usage, "timings": timings}),
+                ),
+            ]),
+        ),
+        (
+            "cancelled",
+            "Stopped",
+            stream(&[
+                delta("Hel"),
+                ("cancelled", json!({"reason": "client_request", "usage": usage, "timings": timings})),
+            ]),
+        ),
+        (
+            "failed",
+            "Failed in mid-answer",
+            stream(&[delta("Hel"), ("failed", json!({"error": failure, "usage": usage, "timings": timings}))]),
+        ),
+    ];
+    let examples = examples
+        .into_iter()
+        .map(|(name, summary, value)| (name.to_owned(), json!({"summary": summary, "value": value})));
+    Value::Object(examples.collect())
+}

@@ -1,0 +1,99 @@
+//! Writes refusals in the form that each kind of client understands.
+
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use serde::Serialize;
+
+use super::accept::Accept;
+use super::openai_error::{OpenAiError, should_retry};
+use super::problem::{Problem, ProblemBody};
+use super::request_id::request_id;
+use super::wire::native::FailedData;
+use super::wire::{Block, Retry};
+
+/// Whose clients a path is for: a refusal uses the endpoint's own wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Native,
+    OpenAi,
+}
+
+impl Dialect {
+    pub fn of(path: &str) -> Self {
+        let is_openai = path == "/v1/chat/completions" || path == "/v1/models" || path.starts_with("/v1/models/");
+        if is_openai { Self::OpenAi } else { Self::Native }
+    }
+}
+
+/// Writes the body of every refusal: as one event where the request names `text/event-stream`, else
+/// as JSON.
+///
+/// fetch-event-source looks at the content type alone: on a refusal in JSON it would repeat the
+/// request every second for ever; an event is delivered once and ends.
+pub async fn write_refusals(request: Request, next: Next) -> Response {
+    let names_events = Accept::of(request.headers()).names_event_stream();
+    let dialect = Dialect::of(request.uri().path());
+    let request_id = request_id(&request);
+    let mut response = next.run(request).await;
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let body = problem.body(request_id);
+    let (content_type, bytes) = match (dialect, names_events) {
+        (Dialect::Native, true) => ("text/event-stream", refusal_event(body)),
+        (Dialect::Native, false) => ("application/problem+json", json(&body)),
+        (Dialect::OpenAi, true) => ("text/event-stream", error_event(&body)),
+        (Dialect::OpenAi, false) => ("application/json", json(&OpenAiError::from(&body))),
+    };
+    // The parts keep what the router has said, such as `Allow`.
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(wait) = problem.retry_after {
+        // Rounded up: who comes back a moment early is refused again.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        if dialect == Dialect::OpenAi {
+            parts
+                .headers
+                .insert(RETRY_AFTER_MS, HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
+        }
+    }
+    if dialect == Dialect::OpenAi {
+        let repeat = should_retry(problem.code, problem.retry_after);
+        parts.headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(if repeat { "true" } else { "false" }));
+    }
+    Response::from_parts(parts, bytes.into())
+}
+
+/// Read by OpenAI's SDKs beside `Retry-After`.
+pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// Read by OpenAI's SDKs, which repeat by themselves what has one of some statuses.
+pub const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+fn json(body: &impl Serialize) -> Bytes {
+    serde_json::to_vec(body).unwrap_or_default().into()
+}
+
+/// A refusal as an event: without an id, and with the time after which to try again, or never to.
+pub fn refusal_event(error: ProblemBody) -> Bytes {
+    let retry = error.retry_after_ms.map_or(Retry::DORMANT, |wait| Retry::after(Duration::from_millis(wait)));
+    let mut out = BytesMut::new();
+    let mut block = Block::new(&mut out, "failed");
+    block.json(&FailedData { error, usage: None, timings: None });
+    block.end(Some(retry), None);
+    out.freeze()
+}
+
+/// As [`refusal_event`], for those who read OpenAI's chunks: no names, no ids, no `retry`.
+pub fn error_event(error: &ProblemBody) -> Bytes {
+    let mut out = BytesMut::new();
+    let mut block = Block::unnamed(&mut out);
+    block.json(&OpenAiError::from(error));
+    block.end(None, None);
+    out.freeze()
+}

@@ -1,0 +1,132 @@
+//! OpenAI's wire: chat completion chunks, and the whole completion that they come to.
+
+mod completion;
+
+use bytes::BytesMut;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::super::openai_error::OpenAiError;
+use super::{Block, Retry, WireFormat};
+use crate::domain::{Chunk, Done, Entry, Event, EventId, GenerationId, UsageWish};
+
+pub use completion::Completion;
+
+/// Chunks as `data:` lines, `[DONE]` last.
+///
+/// The log holds chunks that are already constant where they must be, so a frame is a copy. One entry
+/// may be several blocks here: the chunks that said nothing stand before the one that did, the
+/// finish reasons and the usage before `[DONE]`. The id then is on the last.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenAiChat {
+    /// Whether the generation's request asked for the usage chunk.
+    pub usage: UsageWish,
+    pub ids: Ids,
+}
+
+/// Whether blocks have ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ids {
+    /// `POST /v1/chat/completions`: an id would make openai-python fail at any later empty block.
+    Absent,
+    /// `GET /v1/generations/{id}/events?format=openai`: a stream that can be resumed.
+    Present,
+}
+
+impl WireFormat for OpenAiChat {
+    fn encode(&self, generation: GenerationId, entry: &Entry, retry: &mut Option<Retry>, out: &mut BytesMut) {
+        let mut blocks = Blocks {
+            out,
+            retry: retry.take().filter(|_| self.ids == Ids::Present),
+            id: (self.ids == Ids::Present).then_some(EventId { generation, sequence: entry.sequence }),
+        };
+        match &entry.event {
+            Event::Start(_) => *retry = blocks.retry,
+            Event::Chunk(chunk) => {
+                if !blocks.chunk(chunk) {
+                    *retry = blocks.retry;
+                }
+            }
+            Event::Done(done) => {
+                for line in done.trailer.chunks_json.lines() {
+                    blocks.inner(&[line]);
+                }
+                if self.usage == UsageWish::Asked {
+                    blocks.inner(&["{", &done.trailer.head_json, ",\"choices\":[],\"usage\":", &usage_json(done), "}"]);
+                }
+                blocks.last(&["[DONE]"], Retry::DORMANT);
+            }
+            Event::Cancelled(_) => blocks.error(&OpenAiError::cancelled()),
+            Event::Failed(failed) => blocks.error(&OpenAiError::from(&failed.failure)),
+        }
+    }
+}
+
+/// The provider's own usage with every field it has; else what we counted.
+fn usage_json(done: &Done) -> String {
+    if let Some(json) = &done.trailer.usage_json {
+        return json.to_string();
+    }
+    let (input, output) = (done.usage.input_tokens, done.usage.output_tokens);
+    json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output}).to_string()
+}
+
+/// The blocks of one entry.
+struct Blocks<'a> {
+    out: &'a mut BytesMut,
+    retry: Option<Retry>,
+    id: Option<EventId>,
+}
+
+impl Blocks<'_> {
+    /// Whether the chunk is here, and not with another entry.
+    fn chunk(&mut self, chunk: &Chunk) -> bool {
+        let Some([before, text, after]) = chunk.json() else { return false };
+        let before = match before.rsplit_once('\n') {
+            Some((silent, before)) => {
+                for line in silent.lines() {
+                    self.inner(&[line]);
+                }
+                before
+            }
+            None => before,
+        };
+        let (retry, id) = (self.retry.take(), self.id);
+        self.block(&[before, text, after], retry, id);
+        true
+    }
+
+    fn inner(&mut self, data: &[&str]) {
+        let retry = self.retry.take();
+        self.block(data, retry, None);
+    }
+
+    fn last(&mut self, data: &[&str], retry: Retry) {
+        let id = self.id;
+        self.block(data, id.map(|_| retry), id);
+    }
+
+    /// No `[DONE]` after an error: the answer is not whole.
+    fn error(&mut self, error: &OpenAiError) {
+        let json = one_line(error);
+        self.last(&[&json], Retry::DORMANT);
+    }
+
+    fn block(&mut self, data: &[&str], retry: Option<Retry>, id: Option<EventId>) {
+        let mut block = Block::unnamed(self.out);
+        for part in data {
+            block.raw(part);
+        }
+        block.end(retry, id);
+    }
+}
+
+fn one_line(value: &impl Serialize) -> String {
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    String::from_utf8(crate::domain::wire_safe(&json).into_owned()).unwrap_or_default()
+}
+
+/// Usage as OpenAI's clients read it.
+pub fn usage(done: &Done) -> Value {
+    serde_json::from_str(&usage_json(done)).unwrap_or_default()
+}

@@ -1,0 +1,337 @@
+//! Makes constant what must be constant in a stream of chunks, and present what must be present.
+//!
+//! OpenAI's clients rely on more than many servers send: one `id`, `created` and `model` for the whole
+//! stream, the role in a choice's first chunk and in no other, `finish_reason` in every choice and set
+//! once, usage in a chunk of its own. Servers are put right here, on arrival and once for each shape
+//! of chunk, so that a viewer's frame is a copy. A chunk that needs nothing stays as it came.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::value::RawValue;
+
+use super::members::{Members, quoted};
+use super::pieces::WireUsage;
+use crate::domain::{RequestId, Trailer};
+
+/// What one stream has shown so far.
+#[derive(Debug, Default)]
+pub struct Canon {
+    head: Option<Head>,
+    choices: BTreeMap<u32, Choice>,
+    usage_json: Option<Box<str>>,
+    /// What the chunk of the usage has beside what every chunk has, each member behind a comma.
+    beside_usage: String,
+}
+
+/// The members that are the same in every chunk, as JSON.
+#[derive(Debug)]
+struct Head {
+    id: Box<str>,
+    created: Box<str>,
+    model: Box<str>,
+}
+
+#[derive(Debug, Default)]
+struct Choice {
+    has_role: bool,
+    finished: bool,
+}
+
+/// A chunk put right.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Canonical<'a> {
+    /// `None` for a chunk that only carries usage: that comes at the end, to who asked for it.
+    pub json: Option<Cow<'a, str>>,
+    /// Whether the next chunk of this form is put right in the same way.
+    pub repeats: bool,
+}
+
+/// A longer id or model is not taken over: it would be in every chunk, and make much of little.
+const LONGEST_NAME: usize = 256;
+const OBJECT: &str = "\"chat.completion.chunk\"";
+
+impl Canon {
+    /// Puts a chunk right. `model` is what the request named, for a server that does not say.
+    pub fn chunk<'a>(&mut self, json: &'a str, model: &str) -> serde_json::Result<Canonical<'a>> {
+        let chunk: Members<'a> = serde_json::from_str(json)?;
+        let head = self.head.get_or_insert_with(|| Head::of(&chunk, model));
+        let choices: Vec<&RawValue> = match chunk.said("choices") {
+            Some(choices) => serde_json::from_str(choices.get())?,
+            None => Vec::new(),
+        };
+        let usage = chunk.said("usage");
+        if let Some(usage) = usage {
+            // One that counts nothing is none.
+            if serde_json::from_str::<WireUsage>(usage.get())?.into_usage().is_some() {
+                self.usage_json = Some(usage.get().into());
+            }
+            if choices.is_empty() {
+                self.beside_usage = beside_usage(&chunk);
+                return Ok(Canonical { json: None, repeats: false });
+            }
+        }
+        let mut right = Right::new(json);
+        let mut repeats = usage.is_none();
+        right.member(&chunk, "id", &head.id);
+        right.member(&chunk, "object", OBJECT);
+        right.member(&chunk, "created", &head.created);
+        right.member(&chunk, "model", &head.model);
+        if chunk.get("usage").is_some() {
+            right.remove("usage");
+        }
+        let mut canonical_choices = Vec::with_capacity(choices.len());
+        for choice in choices {
+            let (choice, lasting) = choice_put_right(choice.get(), &mut self.choices)?;
+            repeats &= lasting;
+            canonical_choices.push(choice);
+        }
+        if chunk.said("choices").is_none() {
+            right.member(&chunk, "choices", "[]");
+        } else if canonical_choices.iter().any(|choice| matches!(choice, Cow::Owned(_))) {
+            right.replace("choices", format!("[{}]", canonical_choices.join(",")));
+        }
+        Ok(Canonical { json: Some(right.write(&chunk)), repeats })
+    }
+
+    /// What comes after the last chunk that said something: `silent` are the chunks since then.
+    pub fn close(&mut self, silent: String, model: &str) -> Trailer {
+        let head = self.head.get_or_insert_with(|| Head::of(&Members::default(), model)).to_string();
+        let mut chunks_json = silent;
+        if self.choices.is_empty() {
+            self.choices.insert(0, Choice::default());
+        }
+        for (index, choice) in &mut self.choices {
+            if !std::mem::replace(&mut choice.finished, true) {
+                let delta = if choice.has_role { "{}" } else { ROLE_ALONE };
+                _ = writeln!(
+                    chunks_json,
+                    "{{{head},\"choices\":[{{\"index\":{index},\"delta\":{delta},\"finish_reason\":\"stop\"}}]}}"
+                );
+            }
+        }
+        let head_json = (head + &self.beside_usage).into();
+        Trailer { chunks_json: chunks_json.into(), head_json, usage_json: self.usage_json.take() }
+    }
+}
+
+fn beside_usage(chunk: &Members<'_>) -> String {
+    const KNOWN: [&str; 7] = ["id", "object", "created", "model", "choices", "usage", "error"];
+    let mut members = String::new();
+    for (name, value) in chunk.0.iter().filter(|(name, _)| !KNOWN.contains(&name.as_ref())) {
+        _ = write!(members, ",{}:{}", quoted(name), value.get());
+    }
+    members
+}
+
+const ROLE_ALONE: &str = "{\"role\":\"assistant\",\"content\":\"\"}";
+
+/// One choice put right, and whether the next like it is put right in the same way.
+fn choice_put_right<'a>(
+    json: &'a str,
+    choices: &mut BTreeMap<u32, Choice>,
+) -> serde_json::Result<(Cow<'a, str>, bool)> {
+    let choice: Members<'a> = serde_json::from_str(json)?;
+    let index = choice.said("index").map_or(Ok(0), |index| serde_json::from_str(index.get()))?;
+    let seen = choices.entry(index).or_default();
+    let mut right = Right::new(json);
+    right.member(&choice, "index", &index.to_string());
+
+    let delta = choice.said("delta").map_or("{}", RawValue::get);
+    let members: Members<'_> = serde_json::from_str(delta)?;
+    let first = !std::mem::replace(&mut seen.has_role, true);
+    let mut right_delta = Right::new(delta);
+    if first {
+        right_delta.member(&members, "role", "\"assistant\"");
+    } else if members.get("role").is_some() {
+        right_delta.remove("role");
+    }
+    right.member(&choice, "delta", &right_delta.write(&members));
+
+    let finish = choice.get("finish_reason").filter(|reason| !matches!(reason.get(), "null" | "\"\""));
+    let finishes = finish.is_some() && !std::mem::replace(&mut seen.finished, true);
+    let reason = if finishes { finish.map_or("null", RawValue::get) } else { "null" };
+    right.member(&choice, "finish_reason", reason);
+    Ok((right.write(&choice), !first && finish.is_none()))
+}
+
+impl Head {
+    fn of(chunk: &Members<'_>, model: &str) -> Self {
+        let said = |name| chunk.get(name).map(RawValue::get);
+        let text =
+            |name| said(name).filter(|value| value.starts_with('"') && *value != "\"\"" && value.len() <= LONGEST_NAME);
+        Self {
+            id: text("id").map_or_else(|| quoted(&format!("chatcmpl-{}", RequestId::random())).into(), Into::into),
+            created: said("created").filter(|value| value.parse::<u64>().is_ok()).unwrap_or("0").into(),
+            model: text("model").map_or_else(|| quoted(model).into(), Into::into),
+        }
+    }
+}
+
+impl std::fmt::Display for Head {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\"id\":{},\"object\":{OBJECT},\"created\":{},\"model\":{}", self.id, self.created, self.model)
+    }
+}
+
+/// An object to be put right: what is to be changed, and only then a new text.
+struct Right<'a> {
+    json: &'a str,
+    replaced: Vec<(&'static str, String)>,
+    added: Vec<(&'static str, String)>,
+    removed: Vec<&'static str>,
+}
+
+impl<'a> Right<'a> {
+    const fn new(json: &'a str) -> Self {
+        Self { json, replaced: Vec::new(), added: Vec::new(), removed: Vec::new() }
+    }
+
+    /// The member must be there with this value.
+    fn member(&mut self, object: &Members<'_>, name: &'static str, value: &str) {
+        match object.get(name) {
+            Some(present) if present.get() == value => {}
+            Some(_) => self.replaced.push((name, value.to_owned())),
+            None => self.added.push((name, value.to_owned())),
+        }
+    }
+
+    fn replace(&mut self, name: &'static str, value: String) {
+        self.replaced.push((name, value));
+    }
+
+    fn remove(&mut self, name: &'static str) {
+        self.removed.push(name);
+    }
+
+    fn write(self, object: &Members<'_>) -> Cow<'a, str> {
+        if self.replaced.is_empty() && self.added.is_empty() && self.removed.is_empty() {
+            return Cow::Borrowed(self.json);
+        }
+        let kept = object.0.iter().filter(|(name, _)| !self.removed.contains(&name.as_ref())).map(|(name, value)| {
+            let replaced = self.replaced.iter().find(|(replaced, _)| *replaced == name.as_ref());
+            (name.as_ref(), replaced.map_or(value.get(), |(_, value)| value.as_str()))
+        });
+        let added = self.added.iter().map(|(name, value)| (*name, value.as_str()));
+        let mut json = String::with_capacity(self.json.len() + 64);
+        json.push('{');
+        for (name, value) in added.chain(kept) {
+            if json.len() > 1 {
+                json.push(',');
+            }
+            json.push_str(&quoted(name));
+            json.push(':');
+            json.push_str(value);
+        }
+        json.push('}');
+        Cow::Owned(json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The chunks of one stream, put right.
+    fn put_right(chunks: &[&str]) -> Vec<Option<String>> {
+        let mut canon = Canon::default();
+        let right = chunks.iter().map(|chunk| canon.chunk(chunk, "m").expect("a chunk").json.map(Cow::into_owned));
+        right.collect()
+    }
+
+    #[test]
+    fn what_is_right_stays_as_it_came() {
+        let chunks = [
+            r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","x":1, "choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+            r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"a"},"logprobs":null,"finish_reason":null}]}"#,
+            r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+        ];
+        let mut canon = Canon::default();
+        for chunk in chunks {
+            assert!(
+                matches!(canon.chunk(chunk, "other").expect("a chunk").json, Some(Cow::Borrowed(same)) if same == chunk)
+            );
+        }
+    }
+
+    #[test]
+    fn what_must_be_constant_is_made_so_and_what_is_missing_is_added() {
+        let right = put_right(&[
+            r#"{"id":"a","created":5,"model":"m1","choices":[{"delta":{"content":"x"}}],"usage":null}"#,
+            r#"{"id":"b","created":6,"model":"m2","choices":[{"index":0,"delta":{"role":"assistant","content":"y"},"finish_reason":""}]}"#,
+        ]);
+        assert_eq!(
+            right[0].as_deref(),
+            Some(
+                r#"{"object":"chat.completion.chunk","id":"a","created":5,"model":"m1","choices":[{"index":0,"finish_reason":null,"delta":{"role":"assistant","content":"x"}}]}"#
+            )
+        );
+        assert_eq!(
+            right[1].as_deref(),
+            Some(
+                r#"{"object":"chat.completion.chunk","id":"a","created":5,"model":"m1","choices":[{"index":0,"delta":{"content":"y"},"finish_reason":null}]}"#
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_long_is_not_repeated_in_every_chunk() {
+        let id = "x".repeat(10_000);
+        let right = put_right(&[&format!(r#"{{"id":"{id}","model":"{id}"}}"#), "{}"]);
+        assert!(right.iter().flatten().all(|chunk| chunk.len() < 200), "{right:?}");
+    }
+
+    #[test]
+    fn null_is_absent_also_where_clients_do_not_expect_it() {
+        let right = put_right(&[
+            r#"{"id":"a","created":1,"model":"m","choices":null}"#,
+            r#"{"id":"a","created":1,"model":"m","choices":[{"index":null,"delta":null,"finish_reason":null}]}"#,
+        ]);
+        assert!(right[0].as_deref().is_some_and(|chunk| chunk.ends_with(r#""choices":[]}"#)), "{right:?}");
+        let choice = r#""choices":[{"index":0,"delta":{"role":"assistant"},"finish_reason":null}]}"#;
+        assert!(right[1].as_deref().is_some_and(|chunk| chunk.ends_with(choice)), "{right:?}");
+    }
+
+    #[test]
+    fn what_stands_beside_the_usage_stays_there_and_a_usage_that_counts_nothing_is_none() {
+        let mut canon = Canon::default();
+        for usage in [
+            r#"{"id":"a","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":1}}"#,
+            r#"{"id":"a","created":1,"model":"m","choices":[],"usage":{},"x\u2028":[1]}"#,
+        ] {
+            assert_eq!(canon.chunk(usage, "m").expect("a chunk").json, None);
+        }
+        let trailer = canon.close(String::new(), "m");
+        assert_eq!(trailer.usage_json.as_deref(), Some(r#"{"prompt_tokens":1}"#));
+        assert!(trailer.head_json.ends_with(r#""model":"m","x\u2028":[1]"#), "{}", trailer.head_json);
+    }
+
+    #[test]
+    fn a_choice_finishes_once() {
+        let finish = r#"{"id":"a","object":"chat.completion.chunk","created":5,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+        let right = put_right(&[finish, finish]);
+        let count = right.iter().flatten().filter(|chunk| chunk.contains("\"finish_reason\":\"stop\"")).count();
+        assert_eq!(count, 1);
+    }
+
+    #[test]
+    fn usage_waits_for_the_end() {
+        let mut canon = Canon::default();
+        let usage = r#"{"id":"a","choices":[],"usage":{"prompt_tokens":1,"x":2}}"#;
+        assert_eq!(canon.chunk(usage, "m").expect("a chunk").json, None);
+        let trailer = canon.close(String::new(), "m");
+        assert_eq!(trailer.usage_json.as_deref(), Some(r#"{"prompt_tokens":1,"x":2}"#));
+    }
+
+    #[test]
+    fn an_end_without_a_finish_reason_gets_one() {
+        let mut canon = Canon::default();
+        canon.chunk(r#"{"id":"a","created":5,"choices":[{"index":1,"delta":{"content":"x"}}]}"#, "m").expect("a chunk");
+        let trailer = canon.close("{silent}\n".into(), "m");
+        assert_eq!(
+            &*trailer.chunks_json,
+            "{silent}\n{\"id\":\"a\",\"object\":\"chat.completion.chunk\",\"created\":5,\"model\":\"m\",\"choices\":[{\"index\":1,\"delta\":{},\"finish_reason\":\"stop\"}]}\n"
+        );
+    }
+}

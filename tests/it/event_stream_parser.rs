@@ -1,0 +1,110 @@
+//! The parser of upstream streams: what the HTML Standard says, wherever the reads are cut, and no
+//! more memory or time than the bytes are worth.
+
+use proptest::prelude::*;
+use tokenrill::upstream::sse::{Parser, TooLarge};
+
+use crate::upstream_streams::checks::{self, parse};
+
+/// Streams of the pieces that a parser can get wrong, and of anything else.
+fn streams() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        8 => prop::sample::select(vec![
+            "\n", "\r", "\r\n", "\n\n", "\r\r", "\r\n\r\n", ":", " ", "data", "data:", "data: ", "data:  x", "data: é…",
+            ": comment", "event: message", "id: 7", "retry: 5", "datax: 1", " data: 2", "\u{FEFF}", "\0", "👩‍👩‍👧", "\u{2028}",
+        ]).prop_map(|piece| piece.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+/// Cuts `bytes` at these positions.
+fn cut(mut bytes: &[u8], lengths: &[usize]) -> Vec<Vec<u8>> {
+    let mut reads = Vec::new();
+    for &length in lengths {
+        let (read, rest) = bytes.split_at(length.min(bytes.len()));
+        reads.push(read.to_vec());
+        bytes = rest;
+    }
+    reads.push(bytes.to_vec());
+    reads
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+    #[test]
+    fn every_stream_is_read_as_the_standard_says(stream in streams()) {
+        checks::event_stream(&stream);
+    }
+
+    #[test]
+    fn any_bytes_are_read_as_the_standard_says(stream in prop::collection::vec(any::<u8>(), 0..200)) {
+        checks::event_stream(&stream);
+    }
+
+    #[test]
+    fn every_split_gives_the_same_events_and_the_same_refusal(
+        stream in streams(), lengths in prop::collection::vec(0usize..12, 0..40), limit in 0usize..40,
+    ) {
+        let reads = cut(&stream, &lengths);
+        prop_assert_eq!(parse(limit, reads.iter().map(Vec::as_slice)), parse(limit, [stream.as_slice()]));
+    }
+}
+
+/// Every way to cut `bytes` in three, and byte by byte.
+fn every_cut_gives(limit: usize, bytes: &[u8], expected: &(Vec<String>, Result<(), TooLarge>)) {
+    for first in 0..=bytes.len() {
+        for second in first..=bytes.len() {
+            let reads = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+            assert_eq!(parse(limit, reads), *expected, "cut at {first} and {second}");
+        }
+    }
+    assert_eq!(parse(limit, bytes.chunks(1)), *expected, "byte by byte");
+}
+
+#[test]
+fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
+    for end in ["\n", "\r", "\r\n"] {
+        let event = format!("data: 1{end}{end}");
+        let line = |length: usize| format!("{event}:{}{end}{event}", "x".repeat(length - 1));
+        let both = vec!["1".to_owned(), "1".to_owned()];
+        every_cut_gives(16, line(16).as_bytes(), &(both, Ok(())));
+        every_cut_gives(16, line(17).as_bytes(), &(vec!["1".to_owned()], Err(TooLarge)));
+    }
+}
+
+#[test]
+fn an_event_may_be_as_large_as_the_limit_and_no_larger() {
+    // Three lines of data that are 16 bytes together with the line feeds between them.
+    let fits = "data:abcd\ndata:efghi\ndata:jklmn\n\n";
+    every_cut_gives(16, fits.as_bytes(), &(vec!["abcd\nefghi\njklmn".to_owned()], Ok(())));
+    let larger = "data:1\n\ndata:abcd\ndata:efghi\ndata:jklmn\ndata\n\ndata:2\n\n";
+    every_cut_gives(16, larger.as_bytes(), &(vec!["1".to_owned()], Err(TooLarge)));
+}
+
+#[test]
+fn a_line_that_never_ends_is_refused_at_the_limit() {
+    let mut parser = Parser::new(1024);
+    let fed = (0..2000).find(|_| parser.feed(b"x", |_| Ok::<_, TooLarge>(())).is_err());
+    assert_eq!(fed, Some(1024), "the byte after the limit");
+}
+
+/// Were a line looked at again with each read, this would be 10^12 steps and never come to its end.
+#[test]
+fn a_megabyte_in_reads_of_one_byte_is_looked_at_once() {
+    const LINE: usize = 1 << 20;
+    let line = [b"data: ", "x".repeat(LINE - 6).as_bytes(), b"\n\n"].concat();
+    let mut parser = Parser::new(LINE);
+    let mut events = 0;
+    for byte in line.iter().cycle().take(8 * line.len()) {
+        parser
+            .feed(std::slice::from_ref(byte), |data| {
+                events += 1;
+                assert_eq!(data.len(), LINE - 6);
+                Ok::<_, TooLarge>(())
+            })
+            .expect("within the limit");
+    }
+    assert_eq!(events, 8);
+}

@@ -1,0 +1,58 @@
+//! OpenAI's own SDKs, which know nothing of this service but its base URL. What they must see stands in
+//! their scripts; here, that nothing is left running when they have gone.
+
+use std::time::Duration;
+
+use tokenrill::settings::Settings;
+use tokio::process::Command;
+
+use crate::support::{LiteLlm, Service, installed, root, succeeds};
+
+/// Silence comes to its end while a test waits.
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.generation.max_duration = Duration::from_secs(5);
+    settings
+}
+
+/// The SDK for JavaScript, on the Node that it wants.
+async fn javascript(service: &Service, through: &[&str]) {
+    let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
+    run(node.arg(root().join("tests/clients/openai_sdk.mjs")), service, through).await;
+}
+
+/// The SDK for Python, then httpx-sse for the streams that have ids.
+async fn python(service: &Service, through: &[&str]) {
+    for script in ["openai_sdk.py", "event_streams.py"] {
+        let mut python = Command::new(installed(".venv-clients/bin/python"));
+        run(python.arg("-B").arg(root().join("tests/clients").join(script)), service, through).await;
+    }
+}
+
+async fn run(script: &mut Command, service: &Service, through: &[&str]) {
+    let said = succeeds(script.arg(format!("http://{}", service.address)).args(through)).await;
+    assert!(said.lines().any(|line| line.starts_with("ok ")), "{said}");
+    for gauge in ["tokenrill_generations_live", "tokenrill_viewers_live"] {
+        service.metric_becomes(gauge, 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn the_sdk_for_javascript_works_by_its_base_url() {
+    javascript(&Service::with(settings()).await, &[]).await;
+}
+
+#[tokio::test]
+async fn the_sdk_for_python_works_by_its_base_url() {
+    python(&Service::with(settings()).await, &[]).await;
+}
+
+#[tokio::test]
+async fn both_work_through_another_gateway_in_front_of_the_model() {
+    let far = Service::start().await;
+    let litellm = LiteLlm::before(&format!("http://{}/v1", far.address)).await;
+    let (one, other) = tokio::join!(litellm.behind_tokenrill(settings()), litellm.behind_tokenrill(settings()));
+    tokio::join!(javascript(&one, &["litellm"]), python(&other, &["litellm"]));
+    // Who leaves here is heard at the far end too.
+    far.metric_becomes("tokenrill_generations_live", 0.0).await;
+}

@@ -1,0 +1,85 @@
+//! What must hold for any bytes whatever: the bodies of the fuzz targets, and of the tests that run
+//! their corpora.
+
+use tokenrill::domain::UsageWish;
+use tokenrill::upstream::sse::{Parser, TooLarge};
+use tokenrill::upstream::{AnswerReader, Signal, UpstreamError};
+
+use super::{reference, wires};
+
+/// Longer than any input, so that the parser and the Standard, which knows no limit, agree.
+const NO_LIMIT: usize = usize::MAX;
+/// So short that inputs go beyond it.
+const LIMIT: usize = 24;
+
+/// The data of the events in these reads, and whether that was all.
+pub fn parse<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, Result<(), TooLarge>) {
+    let mut parser = Parser::new(limit);
+    let mut events = Vec::new();
+    let parsed = reads.into_iter().try_for_each(|read| {
+        parser.feed(read, |data| {
+            events.push(String::from_utf8_lossy(data).into_owned());
+            Ok(())
+        })
+    });
+    (events, parsed)
+}
+
+/// An event stream is read as the Standard says, wherever its reads are cut and whatever the limit.
+pub fn event_stream(bytes: &[u8]) {
+    assert_eq!(parse(NO_LIMIT, [bytes]), (reference::events(bytes), Ok(())));
+    for limit in [NO_LIMIT, LIMIT] {
+        let whole = parse(limit, [bytes]);
+        for size in [1, 2, 3, 7] {
+            assert_eq!(parse(limit, bytes.chunks(size)), whole, "reads of {size} bytes, a limit of {limit}");
+        }
+    }
+}
+
+/// What an answer says, and how it ends: `Ok` where it is whole.
+pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Signal>, Result<(), UpstreamError>) {
+    let mut reader = AnswerReader::new("m".to_owned(), 1);
+    let mut signals = Vec::new();
+    for read in reads {
+        if let Err(error) = reader.feed(read, &mut signals) {
+            return (signals, Err(error));
+        }
+        if reader.has_ended() {
+            return (signals, Ok(()));
+        }
+    }
+    match reader.cut_off(UpstreamError::Disconnected) {
+        Ok(end) => signals.push(end),
+        Err(error) => return (signals, Err(error)),
+    }
+    (signals, Ok(()))
+}
+
+/// An answer has one ending and says the same wherever its reads are cut; and whatever it says, every
+/// wire tells it as its clients can read it.
+pub fn chunks(bytes: &[u8]) {
+    let (signals, ending) = answer([bytes]);
+    let ends = signals.iter().filter(|signal| matches!(signal, Signal::End { .. })).count();
+    assert_eq!(ends, usize::from(ending.is_ok()), "one ending: {ending:?}");
+    assert!(ends == 0 || matches!(signals.last(), Some(Signal::End { .. })), "and last");
+    let said = signals.iter().map(said).collect::<Vec<_>>();
+    for size in [1, 5] {
+        let (split, split_ending) = answer(bytes.chunks(size));
+        assert_eq!(split_ending, ending, "reads of {size} bytes");
+        assert_eq!(split.iter().map(self::said).collect::<Vec<_>>(), said, "reads of {size} bytes");
+    }
+    wires::tell(signals.clone(), &ending, UsageWish::NotAsked);
+    wires::tell(signals, &ending, UsageWish::Asked);
+}
+
+/// A signal without what is made anew each time: the id of a stream that has none.
+fn said(signal: &Signal) -> String {
+    match signal {
+        Signal::Chunk(chunk) => {
+            let bytes = chunk.json().map(|json| json.concat().len());
+            format!("{:?} {:?} {bytes:?}", chunk.part(), chunk.text().as_str())
+        }
+        Signal::End { trailer } => format!("end {} {:?}", trailer.chunks_json.len(), trailer.usage_json),
+        other => format!("{other:?}"),
+    }
+}

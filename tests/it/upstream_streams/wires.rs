@@ -1,0 +1,152 @@
+//! An answer as each wire tells it, looked at as strictly as the clients that rely on it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use serde_json::Value;
+use tokenrill::api::wire::openai_chat::{Ids, OpenAiChat};
+use tokenrill::api::wire::{Native, WireFormat};
+use tokenrill::domain::{
+    Done, Entry, Event, Failed, Failure, FailureCode, GenerationId, RequestId, Sequence, Start, Timestamp, Timings,
+    Usage, UsageWish,
+};
+use tokenrill::upstream::{Signal, UpstreamError};
+
+use super::reference;
+
+/// The text of each choice.
+pub type Texts = BTreeMap<u64, String>;
+
+/// Tells an answer on every wire: they say the same text and end in the same way. The chunks of it.
+pub fn tell(signals: Vec<Signal>, ending: &Result<(), UpstreamError>, usage: UsageWish) -> Vec<Value> {
+    let id = GenerationId::random();
+    let entries = entries(id, signals, ending);
+    let native = native(&write(&Native, id, &entries), ending.is_ok());
+    let chat = write(&OpenAiChat { usage, ids: Ids::Absent }, id, &entries);
+    let (chunks, texts) = chat_completion_chunks(&chat, usage, ending.is_ok());
+    assert_eq!(texts, native, "both wires say the same");
+    chunks
+}
+
+/// The log of a generation that an upstream has answered like this.
+fn entries(id: GenerationId, signals: Vec<Signal>, ending: &Result<(), UpstreamError>) -> Vec<Entry> {
+    let start = Start {
+        generation: id,
+        model: "m".to_owned(),
+        created_at: Timestamp::now(),
+        metadata: BTreeMap::new(),
+        usage: UsageWish::Asked,
+    };
+    let mut events = vec![Event::Start(Arc::new(start))];
+    let mut finish = BTreeMap::new();
+    let mut usage = Usage::default();
+    for signal in signals {
+        match signal {
+            Signal::Chunk(chunk) => events.push(Event::Chunk(chunk)),
+            Signal::Finish { choice, reason } => _ = finish.entry(choice).or_insert(reason),
+            Signal::Usage(said) => usage = said,
+            Signal::End { trailer } => {
+                let finish = finish.clone().into_iter().collect();
+                events.push(Event::Done(Arc::new(Done { finish, trailer, usage, timings: Timings::default() })));
+            }
+        }
+    }
+    if ending.is_err() {
+        let failure = Failure {
+            code: FailureCode::UpstreamError,
+            detail: "Try again.".to_owned(),
+            retry_after: None,
+            request_id: RequestId::random(),
+        };
+        events.push(Event::Failed(Arc::new(Failed { failure, usage, timings: Timings::default() })));
+    }
+    (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry { sequence, event }).collect()
+}
+
+fn write(format: &impl WireFormat, id: GenerationId, entries: &[Entry]) -> String {
+    let mut out = BytesMut::new();
+    for entry in entries {
+        format.encode(id, entry, &mut None, &mut out);
+    }
+    let stream = String::from_utf8(out.to_vec()).expect("UTF-8");
+    assert!(!stream.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']), "no line end but LF: {stream}");
+    stream
+}
+
+/// The texts of a native stream, which has one terminal event, and last.
+fn native(stream: &str, whole: bool) -> Texts {
+    let mut texts = Texts::new();
+    let names: Vec<_> = stream.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    let data = reference::events(stream.as_bytes());
+    assert_eq!(names.len(), data.len(), "each event has a name: {stream}");
+    for (name, data) in names.iter().zip(&data) {
+        let data: Value = serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"));
+        if *name == "delta" {
+            let choice = data["choice"].as_u64().unwrap_or(0);
+            texts.entry(choice).or_default().push_str(data["text"].as_str().expect("text"));
+        }
+    }
+    let terminal = if whole { "done" } else { "failed" };
+    let terminals = names.iter().filter(|name| matches!(**name, "done" | "cancelled" | "failed")).count();
+    assert_eq!((terminals, names.last()), (1, Some(&terminal)), "{names:?}");
+    texts
+}
+
+/// What is known of one choice.
+#[derive(Default)]
+struct Choice {
+    chunks: usize,
+    finishes: usize,
+    text: String,
+}
+
+/// The chunks and the texts of a stream of chunks, which holds what OpenAI's clients rely on.
+pub fn chat_completion_chunks(stream: &str, usage: UsageWish, whole: bool) -> (Vec<Value>, Texts) {
+    assert!(stream.lines().all(|line| line.is_empty() || line.starts_with("data: ")), "{stream}");
+    let mut data = reference::events(stream.as_bytes());
+    let last = data.pop().expect("an ending");
+    if whole {
+        assert_eq!(last, "[DONE]");
+    } else {
+        let error: Value = serde_json::from_str(&last).expect("JSON");
+        assert!(error["error"]["message"].is_string() && error["error"]["type"].is_string(), "{error}");
+    }
+    let chunks: Vec<Value> =
+        data.iter().map(|data| serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"))).collect();
+    let mut choices: BTreeMap<u64, Choice> = BTreeMap::new();
+    let mut usages = Vec::new();
+    for (position, chunk) in chunks.iter().enumerate() {
+        assert_eq!(chunk["object"], "chat.completion.chunk");
+        assert!(chunk["id"].is_string() && chunk["created"].is_u64() && chunk["model"].is_string(), "{chunk}");
+        for constant in ["id", "created", "model"] {
+            assert_eq!(chunk[constant], chunks[0][constant], "{constant} is constant");
+        }
+        if !chunk["usage"].is_null() {
+            assert!(chunk["usage"]["prompt_tokens"].is_u64() && chunk["choices"] == Value::Array(vec![]), "{chunk}");
+            usages.push(position);
+        }
+        for choice in chunk["choices"].as_array().expect("choices are an array") {
+            let index = choice["index"].as_u64().expect("an index");
+            let seen = choices.entry(index).or_default();
+            let delta = choice["delta"].as_object().expect("a delta is an object");
+            let role = delta.get("role");
+            assert_eq!(role.is_some(), seen.chunks == 0, "the role is in the first chunk alone: {chunk}");
+            assert!(role.is_none_or(|role| role == "assistant"), "{chunk}");
+            assert!(
+                choice.get("finish_reason").is_some_and(|reason| reason.is_null() || reason.is_string()),
+                "{chunk}"
+            );
+            seen.chunks += 1;
+            seen.finishes += usize::from(choice["finish_reason"].is_string());
+            seen.text.push_str(delta.get("content").and_then(Value::as_str).unwrap_or_default());
+        }
+    }
+    for (index, choice) in &choices {
+        assert!(choice.finishes <= 1 && (choice.finishes == 1 || !whole), "one finish reason of {index}: {stream}");
+    }
+    let asked = usage == UsageWish::Asked && whole;
+    assert_eq!(usages, if asked { vec![chunks.len() - 1] } else { vec![] }, "usage where asked, once, last: {stream}");
+    let texts = choices.into_iter().map(|(index, choice)| (index, choice.text)).filter(|(_, text)| !text.is_empty());
+    (chunks, texts.collect())
+}
