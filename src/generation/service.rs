@@ -137,7 +137,11 @@ impl Generations {
         let (answer, deadline) = (provider.stream(request), Instant::now() + inner.limits.max_duration);
         let following = Following::new(start, Arc::clone(&log), Sequence::START, viewer, unstored, &inner.metrics);
         inner.tasks.spawn(async move {
-            task::run(Arc::clone(&registered.running), log, answer, deadline).await;
+            let rest = task::run(&registered.running, log, answer, deadline).await;
+            drop(registered);
+            if let Some(rest) = rest {
+                task::tidy_up(rest).await;
+            }
         });
         Ok(Started { id, following })
     }

@@ -18,20 +18,23 @@ use crate::upstream::{Answer, Phase, Signal, UpstreamError};
 const TIDY_UP: Duration = Duration::from_secs(1);
 
 /// Runs the generation to its end, whoever listens; ends its log exactly once, also after a panic.
-pub async fn run(running: Arc<Running>, log: Arc<dyn Log>, mut answer: Answer, deadline: Instant) {
-    let carried = AssertUnwindSafe(carry(&running, &log, &mut answer, deadline)).catch_unwind().await;
+/// Answers what is left to do once the generation no longer counts as running: [`tidy_up`].
+pub async fn run(running: &Running, log: Arc<dyn Log>, mut answer: Answer, deadline: Instant) -> Option<Answer> {
+    let carried = AssertUnwindSafe(carry(running, &log, &mut answer, deadline)).catch_unwind().await;
     let ending = carried.unwrap_or(Some(failed(FailureCode::Internal)));
-    if let Some(ending @ Ending::Done { .. }) = ending {
+    let whole = matches!(ending, Some(Ending::Done { .. }));
+    // First of all, where the answer is not whole, the upstream stops costing money.
+    let rest = whole.then_some(answer);
+    if let Some(ending) = ending {
         running.end(&log, ending).await;
-        let tidied = async { while let Some(Ok(_)) = answer.next().await {} };
-        _ = timeout(TIDY_UP, tidied).await;
-    } else {
-        // First of all the upstream stops costing money.
-        drop(answer);
-        if let Some(ending) = ending {
-            running.end(&log, ending).await;
-        }
     }
+    rest
+}
+
+/// Lets the upstream end its response, so that the connection can be used again.
+pub async fn tidy_up(mut answer: Answer) {
+    let tidied = async { while let Some(Ok(_)) = answer.next().await {} };
+    _ = timeout(TIDY_UP, tidied).await;
 }
 
 /// Appends what the upstream says until there is a reason to end; `None` where somebody else has ended
@@ -188,7 +191,10 @@ mod tests {
         let log = memory.create(id, Event::Start(Arc::new(start))).await.expect("there is room");
         let audience = Audience::new(OnDisconnect::Continue);
         let running = Arc::new(Running::new(id, RequestId::random(), audience, 0, Metrics::new()));
-        run(running, Arc::clone(&log), answer, Instant::now() + deadline).await;
+        let rest = run(&running, Arc::clone(&log), answer, Instant::now() + deadline).await;
+        if let Some(rest) = rest {
+            tidy_up(rest).await;
+        }
         let pages: Vec<_> = follow(log, Sequence::START).collect().await;
         pages.into_iter().flat_map(|page| page.expect("the log is there")).collect()
     }

@@ -13,14 +13,14 @@ use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
 use super::Limits;
-use super::socket::{Reset, Socket};
+use super::socket;
 
 /// Who sent a request: the other end of the TCP connection, which may be a proxy. In the request's extensions.
 ///
@@ -72,10 +72,9 @@ impl Protocol {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let seen = Arc::new(Seen::default());
-        let reset = Reset::default();
-        let socket = TokioIo::new(Socket::new(stream, reset.clone()));
+        let (socket, client) = socket::split(stream);
         let requests = Requests { service, peer, seen: Arc::clone(&seen) };
-        let mut http = pin!(self.http.serve_connection(socket, requests));
+        let mut http = pin!(self.http.serve_connection(TokioIo::new(socket), requests));
 
         let silence = async {
             sleep(self.first_request).await;
@@ -84,14 +83,18 @@ impl Protocol {
             }
         };
         let ended = tokio::select! {
-            // First what was said, then the deadlines; and no random number for each wake-up.
+            // First what was said, then whether anyone is left, then the deadlines; and no random number for each
+            // wake-up.
             biased;
             ended = http.as_mut() => ended.map_err(Ended::Failed),
+            () = client.left() => Err(Ended::Left),
             () = stop.cancelled() => {
                 http.as_mut().graceful_shutdown();
-                match timeout(self.close, http.as_mut()).await {
-                    Ok(ended) => ended.map_err(Ended::Failed),
-                    Err(_) => Err(Ended::Cut),
+                tokio::select! {
+                    biased;
+                    ended = http.as_mut() => ended.map_err(Ended::Failed),
+                    () = client.left() => Err(Ended::Left),
+                    () = sleep(self.close) => Err(Ended::Cut),
                 }
             }
             () = silence => Err(Ended::Silent),
@@ -100,14 +103,17 @@ impl Protocol {
         if let Err(ended) = ended {
             tracing::debug!(peer = %peer.0, error = &ended as &dyn Error, "a connection ended early");
             if seen.http10() && ended.broke_a_response_off() {
-                reset.ask();
+                return client.reset();
             }
         }
+        client.close();
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Ended {
+    #[error("the client left")]
+    Left,
     #[error("no request came in time")]
     Silent,
     #[error("a response outlived the server")]
@@ -119,7 +125,7 @@ enum Ended {
 impl Ended {
     fn broke_a_response_off(&self) -> bool {
         match self {
-            Self::Silent => false,
+            Self::Left | Self::Silent => false,
             Self::Cut => true,
             // A user error is the service's: its body ended with one. All others come from the client.
             Self::Failed(error) => error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user),
@@ -186,10 +192,12 @@ where
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
-    use crate::server::fixture::{GET, GET_HTTP2, GET_HTTP10, OK_HTTP2, RESET_HTTP2, SHORT, Server, contains, patient};
+    use crate::server::fixture::{
+        GET, GET_HTTP2, GET_HTTP10, OK_HTTP2, RESET_HTTP2, SHORT, Server, Way, contains, patient, soon,
+    };
 
     #[tokio::test]
     async fn a_connection_on_which_no_request_begins_is_closed() {
@@ -287,12 +295,72 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_closes_its_sending_half_has_left() {
-        use tokio::io::AsyncWriteExt;
+        let mut server = Server::start(patient());
+        let (client, events) = server.reading_client(GET).await;
+        let _reading_on = client.leave(Way::HalfClose).await;
+        events.dropped().await;
+    }
 
+    #[tokio::test]
+    async fn bytes_that_nobody_reads_hide_no_client_that_leaves() {
+        let mut server = Server::start(patient());
+        for unread in ["\r\n", "x", "GET / HTT", GET] {
+            for way in [Way::Close, Way::Reset, Way::HalfClose] {
+                let mut waiting = server.connect().await;
+                waiting.send([GET, unread].concat()).await;
+                let mut call = server.call().await;
+                let _reading_on = waiting.leave(way).await;
+                call.dropped().await;
+
+                let (reading, events) = server.reading_client([GET, unread].concat()).await;
+                let _reading_on = reading.leave(way).await;
+                events.dropped().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_is_not_waited_for_at_the_end() {
+        let mut server = Server::start(patient());
+        let (client, events) = server.reading_client([GET, "x"].concat()).await;
+        server.stop.cancel();
+        // Until it has heard of it.
+        while soon(TcpStream::connect(server.address)).await.is_ok() {}
+
+        client.leave(Way::Close).await;
+        events.dropped().await;
+        server.ended().await;
+    }
+
+    #[tokio::test]
+    async fn urgent_data_is_not_the_end() {
         let mut server = Server::start(patient());
         let (mut client, events) = server.reading_client(GET).await;
-        client.0.shutdown().await.unwrap();
-        events.dropped().await;
+        socket2::SockRef::from(&client.0).send_out_of_band(b"!").unwrap();
+        events.send("second").await;
+        client.read_until("second").await;
+    }
+
+    #[tokio::test]
+    async fn requests_that_come_at_once_are_all_answered() {
+        let mut server = Server::start(patient());
+        let mut client = server.connect().await;
+        client.send([GET, "\r\n", GET, GET].concat()).await;
+        for text in ["one", "two", "three"] {
+            server.call().await.answer(text);
+            assert!(contains(&client.read_until("0\r\n\r\n").await, text.as_bytes()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_behind_a_request_stays_in_the_network_until_the_response_has_ended() {
+        let mut server = Server::start(patient());
+        let (mut client, events) = server.reading_client(GET).await;
+        soon(async { while timeout(SHORT, client.send(vec![b'x'; 64 * 1024])).await.is_ok() {} }).await;
+
+        events.send("last").await;
+        drop(events);
+        client.read_until("last\r\n0\r\n\r\n").await;
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::{Request, Response};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -171,7 +172,29 @@ pub const RESET_HTTP2: &[u8] = b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
 
 pub struct Client(pub TcpStream);
 
+#[derive(Clone, Copy)]
+pub enum Way {
+    Close,
+    Reset,
+    HalfClose,
+}
+
 impl Client {
+    /// Leaves; what is left open is returned.
+    pub async fn leave(mut self, way: Way) -> Option<Self> {
+        match way {
+            Way::Close => None,
+            Way::Reset => {
+                SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
+                None
+            }
+            Way::HalfClose => {
+                self.0.shutdown().await.unwrap();
+                Some(self)
+            }
+        }
+    }
+
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon(self.0.write_all(bytes.as_ref())).await.unwrap();
     }

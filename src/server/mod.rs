@@ -7,11 +7,11 @@
 //! accept.rs       bind, serve: the loop, what it does when descriptors run out, how it stops
 //! connection.rs   one connection: HTTP/1.1 or cleartext HTTP/2, its deadlines, its end
 //! limits.rs       what one client may take: time, memory, streams
-//! socket.rs       an accepted socket that can be reset instead of closed
+//! socket.rs       an accepted socket, and past HTTP: whether its client has left, and how to reset it
 //! ```
 //!
 //! Deliberately absent: a time limit on request bodies and on responses, which only the service can judge, and
-//! HTTP/1.1 upgrades. A client that closes its sending half is taken to have left.
+//! HTTP/1.1 upgrades. A client that closes its sending half is taken to have left, whatever it sent before.
 
 mod accept;
 mod connection;

@@ -50,6 +50,9 @@ pub struct Canonical<'a> {
 
 /// A longer id or model is not taken over: it would be in every chunk, and make much of little.
 const LONGEST_NAME: usize = 256;
+/// Random characters with which OpenAI evens out the length of its chunks against who counts the bytes
+/// on its connection. They mean nothing behind it, and would make each chunk a shape of its own.
+const OBFUSCATION: &str = "obfuscation";
 const OBJECT: &str = "\"chat.completion.chunk\"";
 
 impl Canon {
@@ -78,8 +81,10 @@ impl Canon {
         right.member(&chunk, "object", OBJECT);
         right.member(&chunk, "created", &head.created);
         right.member(&chunk, "model", &head.model);
-        if chunk.get("usage").is_some() {
-            right.remove("usage");
+        for name in ["usage", OBFUSCATION] {
+            if chunk.get(name).is_some() {
+                right.remove(name);
+            }
         }
         let mut canonical_choices = Vec::with_capacity(choices.len());
         for choice in choices {
@@ -117,7 +122,7 @@ impl Canon {
 }
 
 fn beside_usage(chunk: &Members<'_>) -> String {
-    const KNOWN: [&str; 7] = ["id", "object", "created", "model", "choices", "usage", "error"];
+    const KNOWN: [&str; 8] = ["id", "object", "created", "model", "choices", "usage", "error", OBFUSCATION];
     let mut members = String::new();
     for (name, value) in chunk.0.iter().filter(|(name, _)| !KNOWN.contains(&name.as_ref())) {
         _ = write!(members, ",{}:{}", quoted(name), value.get());

@@ -226,6 +226,17 @@ mod tests {
     }
 
     #[test]
+    fn padding_against_who_counts_bytes_makes_no_shape() {
+        let said: Vec<_> = (0..100)
+            .map(|at| format!(r#"{{"id":"c","choices":[{{"delta":{{"content":"a"}}}}],"obfuscation":"{at}"}}"#))
+            .collect();
+        let signals = decode(&said.iter().map(String::as_str).collect::<Vec<_>>()).expect("well formed");
+        let chunks = chunks(&signals);
+        assert!(chunks[2..].iter().all(|chunk| Arc::ptr_eq(chunk.shape(), chunks[1].shape())));
+        assert!(chunks.iter().all(|chunk| !chunk.json().expect("whole").concat().contains("obfuscation")));
+    }
+
+    #[test]
     fn bytes_that_only_look_like_a_known_shape_are_parsed() {
         let trick = r#"{"choices":[{"delta":{"content":"b","refusal":"c"}}]}"#;
         let signals = parts(&[r#"{"choices":[{"delta":{"content":"a"}}]}"#, trick]);
