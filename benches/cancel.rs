@@ -138,7 +138,7 @@ impl Bench {
             read("event: delta\n")?;
         }
         // A round trip, in which what the upstream has said is taken in where no client can see it.
-        self.observer.send("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")?;
+        self.observer.send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
         self.observer.read_until(|answer| answer.ends_with('}'))
     }
 }
@@ -147,7 +147,7 @@ fn request(phase: Phase) -> String {
     let accept = if phase == Phase::WaitingJson { "application/json" } else { "text/event-stream" };
     let body = r#"{"input":"Hello"}"#;
     format!(
-        "POST /v1/generations HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
 }
