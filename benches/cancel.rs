@@ -50,6 +50,8 @@ const ROWS: [(Phase, &str); 4] = [
 fn main() -> io::Result<ExitCode> {
     let closes = if std::env::args().any(|argument| argument == "--bench") { CLOSES } else { FEW };
     let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    // A request that never comes, because the service refused it, is an error and not a wait.
+    SockRef::from(&upstream).set_read_timeout(Some(NEVER))?;
     let runtime = Runtime::new()?;
     let service = serve(&runtime, upstream.local_addr()?)?;
     let mut bench = Bench { service, upstream, observer: Peer::connect(service)? };

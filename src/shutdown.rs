@@ -42,11 +42,6 @@ impl Shutdown {
         self.draining.cancel();
     }
 
-    /// Whether new work is refused; stays true while closing.
-    pub fn is_draining(&self) -> bool {
-        self.draining.is_cancelled()
-    }
-
     /// Resolves when draining begins, at once if it has.
     pub async fn draining(&self) {
         self.draining.cancelled().await;
@@ -107,16 +102,16 @@ mod tests {
     async fn draining_comes_before_closing() {
         let shutdown = Shutdown::new();
         let elsewhere = shutdown.clone();
-        assert!(!elsewhere.is_draining());
+        assert_eq!(elsewhere.draining().now_or_never(), None);
 
         shutdown.begin_drain();
         elsewhere.draining().await;
-        assert!(elsewhere.is_draining());
+        assert_eq!(elsewhere.draining().now_or_never(), Some(()));
         assert!(!elsewhere.closing_token().is_cancelled());
 
         shutdown.close();
         elsewhere.closing().await;
-        assert!(elsewhere.is_draining());
+        assert_eq!(elsewhere.draining().now_or_never(), Some(()));
         assert!(elsewhere.closing_token().is_cancelled());
     }
 
@@ -125,7 +120,7 @@ mod tests {
         let shutdown = Shutdown::new();
         shutdown.close();
         shutdown.draining().await;
-        assert!(shutdown.is_draining());
+        assert_eq!(shutdown.draining().now_or_never(), Some(()));
     }
 
     #[test]
