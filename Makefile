@@ -12,10 +12,11 @@ test: ## Installs what the tests need and runs all of them
 	./tests/install
 	$(MAKE) playground
 	cargo test --locked
+	cargo test --locked --features shuttle --test schedules
 
 check: ## The linters: format, clippy, documentation
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 openapi: ## Writes openapi/openapi.json from the code

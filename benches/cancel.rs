@@ -1,9 +1,10 @@
-//! How long a model works on for a client that has gone: from the client's close to the end of the
-//! upstream connection, in each phase of an answer.
+//! How long a model works on for a client that has gone or has had enough: from the client's close, from
+//! the end of its grace, or from its stop, to the end of the upstream connection, in each phase of an answer.
 //!
 //! `cargo bench --bench cancel`. The service runs on a runtime of its own; the client and the upstream
 //! are plain sockets of the main thread, so one clock measures both ends. The figures hold the wake-up
-//! of that thread. Exits with 1 if an upstream connection outlived its client by [`NEVER`].
+//! of that thread. Exits with 1 if an upstream connection outlived its client by [`NEVER`], or if the
+//! service's figures do not say that each generation was cancelled once.
 #![expect(clippy::print_stdout, reason = "the table is what this is for")]
 
 use std::collections::BTreeMap;
@@ -19,8 +20,11 @@ use tokenrill::shutdown::Shutdown;
 use tokenrill::{app, server};
 use tokio::runtime::Runtime;
 
-/// Closes per row. Without `--bench`, as in `cargo test --benches`, a few show that it works.
-const CLOSES: usize = 200;
+/// Endings per row. Without `--bench`, as in `cargo test --benches`, a few show that it works.
+const ENDINGS: usize = 200;
+/// Of those that wait for a grace, which takes its time.
+const AFTER_GRACE: usize = 20;
+const GRACE: Duration = Duration::from_secs(1);
 const FEW: usize = 2;
 /// An upstream connection that is open for so long after the close counts as never closed.
 const NEVER: Duration = Duration::from_secs(5);
@@ -34,11 +38,20 @@ enum Phase {
     WaitingJson,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Way {
+    /// The client closes; grace 0.
     Fin,
+    /// The client resets; grace 0.
     Rst,
+    /// The client closes; the clock runs from the end of the grace.
+    Grace,
+    /// Somebody calls `cancel`; the clock runs from the request.
+    Stop,
 }
+
+const WAYS: [(Way, &str); 4] =
+    [(Way::Fin, "FIN"), (Way::Rst, "RST"), (Way::Grace, "after a grace of 1 s"), (Way::Stop, "stopped by a call")];
 
 const ROWS: [(Phase, &str); 4] = [
     (Phase::BeforeHeaders, "before the upstream's headers"),
@@ -48,7 +61,7 @@ const ROWS: [(Phase, &str); 4] = [
 ];
 
 fn main() -> io::Result<ExitCode> {
-    let closes = if std::env::args().any(|argument| argument == "--bench") { CLOSES } else { FEW };
+    let whole = std::env::args().any(|argument| argument == "--bench");
     let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     // A request that never comes, because the service refused it, is an error and not a wait.
     SockRef::from(&upstream).set_read_timeout(Some(NEVER))?;
@@ -58,23 +71,35 @@ fn main() -> io::Result<ExitCode> {
 
     let cores = available_parallelism()?;
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    println!("From the client's close to the upstream's end of connection; {cores} cores, {profile} build\n");
+    println!("To the end of the upstream's connection; {cores} cores, {profile} build\n");
     println!("| phase | way | n | p50 ms | p99 ms | max ms | never |");
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: |");
-    let mut never = 0;
+    let (mut never, mut ended) = (0, 0);
     for (phase, phase_name) in ROWS {
-        for (way, way_name) in [(Way::Fin, "FIN"), (Way::Rst, "RST")] {
-            let delays = (0..closes).map(|_| bench.close(phase, way)).collect::<io::Result<Vec<_>>>()?;
+        for (way, way_name) in WAYS {
+            // Nobody knows the id of a generation that a waiting request has been told nothing of.
+            if (phase, way) == (Phase::WaitingJson, Way::Stop) {
+                continue;
+            }
+            let count = match way {
+                _ if !whole => FEW,
+                Way::Grace => AFTER_GRACE,
+                Way::Fin | Way::Rst | Way::Stop => ENDINGS,
+            };
+            let delays = (0..count).map(|_| bench.end(phase, way)).collect::<io::Result<Vec<_>>>()?;
             let mut seen: Vec<Duration> = delays.iter().flatten().copied().collect();
             seen.sort_unstable();
             let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(&seen, percent));
-            let unseen = closes - seen.len();
-            println!("| {phase_name} | {way_name} | {closes} | {p50} | {p99} | {max} | {unseen} |");
+            let unseen = count - seen.len();
+            println!("| {phase_name} | {way_name} | {count} | {p50} | {p99} | {max} | {unseen} |");
             never += unseen;
+            ended += count;
         }
     }
+    let recorded = bench.recorded(ended)?;
+    println!("\n{ended} generations, {recorded} recorded as cancelled");
     runtime.shutdown_background();
-    Ok(if never == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if never == 0 && recorded == ended { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Starts the service as the program does, in front of `upstream`.
@@ -83,7 +108,7 @@ fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
     let base_url = format!("http://{upstream}/v1").parse().map_err(io::Error::other)?;
     settings.upstreams.push(Upstream::new("scripted", base_url));
     settings.models.default = Some("m".to_owned());
-    let limits = server::Limits::default();
+    let limits = app::limits(&settings);
     let _in_runtime = runtime.enter();
     let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits)?;
     let address = listener.local_addr()?;
@@ -99,28 +124,60 @@ struct Bench {
 }
 
 impl Bench {
-    /// Brings one generation to `phase`, closes its client's connection, and waits for the upstream's to
-    /// end. `None` if that does not come.
-    fn close(&mut self, phase: Phase, way: Way) -> io::Result<Option<Duration>> {
+    /// Brings one generation to `phase`, ends it, and waits for its upstream connection to end. `None` if
+    /// that does not come.
+    fn end(&mut self, phase: Phase, way: Way) -> io::Result<Option<Duration>> {
         let mut client = Peer::connect(self.service)?;
-        client.send(&request(phase))?;
+        client.send(&request(phase, way))?;
         let mut model = Peer::new(self.upstream.accept()?.0)?;
         model.read_until(|request| request.ends_with("}}"))?;
         self.reach(phase, &mut client, &mut model)?;
+        let start = client.received.clone();
         if !model.is_quiet()? {
             return Err(io::Error::other("the service said or closed something before its client did"));
         }
-        if let Way::Rst = way {
+        if way == Way::Rst {
             SockRef::from(&client.socket).set_linger(Some(Duration::ZERO))?;
         }
-        let closed = Instant::now();
-        drop(client);
-        match model.read() {
-            Ok(0) => Ok(Some(closed.elapsed())),
+        let mut began = Instant::now();
+        if way == Way::Stop {
+            let head = "host: localhost\r\ncontent-length: 0\r\n\r\n";
+            self.observer.send(&format!("POST /v1/generations/{}/cancel HTTP/1.1\r\n{head}", generation(&start)))?;
+        } else {
+            drop(client);
+        }
+        if way == Way::Grace {
+            began += GRACE;
+        }
+        let read = model.read();
+        let took = began.elapsed();
+        if way == Way::Stop {
+            self.observer.read_until(|answer| answer.ends_with('}'))?;
+        }
+        match read {
+            Ok(0) => Ok(Some(took)),
             Ok(_) => Err(io::Error::other("the service sent a second request")),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
-            Err(_) => Ok(Some(closed.elapsed())),
+            Err(_) => Ok(Some(took)),
         }
+    }
+
+    /// The generations that the service counts as cancelled, once all have ended.
+    fn recorded(&mut self, expected: usize) -> io::Result<usize> {
+        let mut recorded = 0;
+        for _ in 0..100 {
+            self.observer.send("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+            self.observer.read_until(|answer| answer.ends_with("# EOF\n"))?;
+            let figure = |name: &str| {
+                let line = self.observer.received.lines().find_map(|line| line.strip_prefix(name));
+                line.and_then(|figure| figure.trim().parse::<usize>().ok()).unwrap_or_default()
+            };
+            recorded = figure("tokenrill_generations_total{outcome=\"cancelled\"}");
+            if recorded >= expected && figure("tokenrill_generations_live") == 0 {
+                break;
+            }
+        }
+        Ok(recorded)
     }
 
     fn reach(&mut self, phase: Phase, client: &mut Peer, model: &mut Peer) -> io::Result<()> {
@@ -145,9 +202,15 @@ impl Bench {
     }
 }
 
-fn request(phase: Phase) -> String {
+/// The generation that a client's `start` names.
+fn generation(received: &str) -> &str {
+    received.split("\"generation\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default()
+}
+
+fn request(phase: Phase, way: Way) -> String {
     let accept = if phase == Phase::WaitingJson { "application/json" } else { "text/event-stream" };
-    let body = r#"{"input":"Hello"}"#;
+    let grace = if way == Way::Grace { GRACE } else { Duration::ZERO };
+    let body = format!(r#"{{"input":"Hello","grace_ms":{}}}"#, grace.as_millis());
     format!(
         "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, Api, BodyLimits, Hosts};
+use crate::api::{self, Api, BodyLimits, EndsTold, Hosts};
 use crate::event_log::{Memory, MemoryLimits};
 use crate::generation::{Generations, Limits, OnDisconnect};
 use crate::server;
@@ -38,6 +38,11 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 const DEMO_PATIENCE: Duration = Duration::from_hours(1);
 /// How long ended generations get to close their upstream connections, once the service stops.
 const TASKS_END: Duration = Duration::from_secs(2);
+
+/// What the settings say of the listener.
+pub fn limits(settings: &Settings) -> server::Limits {
+    server::Limits { write_timeout: settings.generation.write_timeout, ..server::Limits::default() }
+}
 
 /// Serves on `listener` until `shutdown` has come to its end.
 ///
@@ -70,7 +75,11 @@ pub async fn serve(
     let generations = Generations::new(
         Arc::new(log),
         router,
-        Limits { max_duration: settings.generation.max_duration, on_disconnect: on_disconnect(settings) },
+        Limits {
+            max_duration: settings.generation.max_duration,
+            on_disconnect: on_disconnect(settings),
+            grace: settings.generation.grace,
+        },
         Arc::clone(&metrics),
         running.clone(),
     );
@@ -79,6 +88,7 @@ pub async fn serve(
         metrics,
         // Without a word on authentication the listener is on loopback, and loopback is all it trusts.
         hosts: if settings.auth.mode.is_none() { Hosts::Loopback } else { Hosts::Any },
+        ends_told: Arc::new(EndsTold::default()),
         heartbeat: settings.generation.heartbeat,
         head_wait: settings.generation.head_wait,
         body: BodyLimits { size: settings.server.max_body.bytes(), time: BODY_TIME },
@@ -97,9 +107,10 @@ async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration
         _ = timeout(grace, running.wait()) => {}
         () = shutdown.closing() => {}
     }
-    generations.end_all().await;
+    generations.end_all();
     if timeout(TASKS_END, running.wait()).await.is_err() {
-        tracing::warn!(live = generations.count(), "generations did not end in time");
+        tracing::warn!(live = generations.count(), "generations did not end in time: they are cut off");
+        generations.abort_all();
     }
     shutdown.close();
 }

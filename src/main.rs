@@ -98,7 +98,7 @@ async fn serve(flags: ServeFlags) -> Result<(), Refusal> {
         settings::LogFormat::Pretty => telemetry::LogFormat::Pretty,
         settings::LogFormat::Json => telemetry::LogFormat::Json,
     });
-    let limits = server::Limits::default();
+    let limits = app::limits(&settings);
     let address = settings.server.listen;
     let cannot = |error| Refusal(format!("cannot listen on {address} ({error}): choose another with --listen"));
     let listener = server::bind(address, &limits).map_err(cannot)?;

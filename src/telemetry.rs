@@ -5,7 +5,7 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -26,6 +26,8 @@ pub struct Metrics {
     generations_live: gauge::Gauge,
     viewers_live: gauge::Gauge,
     tokens: Family<TokenLabel, Counter>,
+    tokens_saved: Counter,
+    whole_answers: WholeAnswers,
     first_token: Histogram,
     duration: Histogram,
 }
@@ -99,6 +101,8 @@ impl Metrics {
             generations_live: gauge::Gauge::default(),
             viewers_live: gauge::Gauge::default(),
             tokens: Family::default(),
+            tokens_saved: Counter::default(),
+            whole_answers: WholeAnswers::default(),
             first_token: Histogram::new(FIRST_TOKEN_BUCKETS),
             duration: Histogram::new(DURATION_BUCKETS),
             registry: Registry::default(),
@@ -118,6 +122,11 @@ impl Metrics {
             metrics.viewers_live.clone(),
         );
         registry.register("tokenrill_tokens", "Tokens of ended generations, by type", metrics.tokens.clone());
+        registry.register(
+            "tokenrill_tokens_saved",
+            "Output tokens that cancelled generations did not come to, an estimate: what they lacked to the mean of those that were done, or to their request's limit where that is less",
+            metrics.tokens_saved.clone(),
+        );
         registry.register_with_unit(
             "gen_ai_server_time_to_first_token",
             "From the acceptance of a generation to its first text, reasoning or tool call",
@@ -159,6 +168,33 @@ impl Metrics {
         self.tokens.get_or_create(&INPUT).inc_by(usage.input_tokens);
         self.tokens.get_or_create(&OUTPUT).inc_by(usage.output_tokens);
         self.duration.observe(after.as_secs_f64());
+        if outcome == Outcome::Done {
+            self.whole_answers.add(usage.output_tokens);
+        }
+    }
+
+    /// A generation was stopped when it had written so many tokens, of at most `limit`.
+    pub fn stopped(&self, written: u64, limit: Option<u64>) {
+        let expected = self.whole_answers.mean().min(limit.unwrap_or(u64::MAX));
+        self.tokens_saved.inc_by(expected.saturating_sub(written));
+    }
+}
+
+/// The answers that came to their end. Before the first there is nothing to expect.
+#[derive(Debug, Default)]
+struct WholeAnswers {
+    count: AtomicU64,
+    tokens: AtomicU64,
+}
+
+impl WholeAnswers {
+    fn add(&self, tokens: u64) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    fn mean(&self) -> u64 {
+        self.tokens.load(Ordering::Relaxed).checked_div(self.count.load(Ordering::Relaxed)).unwrap_or_default()
     }
 }
 
@@ -184,5 +220,28 @@ pub fn init(format: LogFormat) {
     match format {
         LogFormat::Pretty => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stop_saves_is_what_was_lacking_to_the_mean_or_the_limit() {
+        let metrics = Metrics::new();
+        let saved = || metrics.tokens_saved.get();
+        metrics.stopped(5, Some(4096));
+        assert_eq!(saved(), 0, "nothing is known yet of how long answers are");
+        for tokens in [80, 120] {
+            let usage = Usage { output_tokens: tokens, ..Usage::default() };
+            metrics.ended(Outcome::Done, usage, Duration::ZERO);
+        }
+        metrics.stopped(10, None);
+        assert_eq!(saved(), 90);
+        metrics.stopped(10, Some(30));
+        assert_eq!(saved(), 110);
+        metrics.stopped(500, None);
+        assert_eq!(saved(), 110);
     }
 }

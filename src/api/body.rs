@@ -8,9 +8,11 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::problem::{ErrorCode, FieldError, Problem};
+use crate::domain::Fingerprint;
 
 /// The limits of a request's body.
 #[derive(Debug, Clone, Copy)]
@@ -40,28 +42,13 @@ impl<'a> RequestBody<'a> {
         Self { headers, unread: body, limits, deadline: Instant::now() + limits.time }
     }
 
-    /// Reads a JSON object. Deeper than 128 levels is refused, as `serde_json` does.
-    pub async fn json_object(&mut self) -> Result<Map<String, Value>, Problem> {
+    /// Reads all of it, which must say that it is JSON.
+    pub async fn json(&mut self) -> Result<JsonBytes, Problem> {
         if !self.is_json() {
             let detail = "Send the body as JSON with the header Content-Type: application/json.";
             return Err(Problem::new(ErrorCode::UnsupportedMediaType, detail));
         }
-        match serde_json::from_slice(&self.read().await?) {
-            Ok(Value::Object(object)) => Ok(object),
-            Ok(_) => Err(Problem::invalid(vec![FieldError {
-                pointer: String::new(),
-                detail: "must be a JSON object".into(),
-            }])),
-            Err(error) => {
-                // The parser's words name a position and a rule, never a value of the caller's.
-                let detail = format!(
-                    "Send valid JSON, as UTF-8: it breaks off or errs at line {}, column {}.",
-                    error.line(),
-                    error.column()
-                );
-                Err(Problem::new(ErrorCode::InvalidJson, detail))
-            }
-        }
+        self.read().await.map(JsonBytes)
     }
 
     /// Reads and drops what is left, so that the client hears the answer.
@@ -101,6 +88,37 @@ impl<'a> RequestBody<'a> {
                 ErrorCode::RequestTimeout,
                 format!("Send the whole body within {} s.", limits.time.as_secs()),
             )),
+        }
+    }
+}
+
+/// A whole body that says that it is JSON.
+pub struct JsonBytes(Bytes);
+
+impl JsonBytes {
+    /// What a repeat of this request has in common with it, and no other request of this path.
+    pub fn fingerprint(&self, path: &str) -> Fingerprint {
+        let digest = Sha256::new().chain_update(path).chain_update([0]).chain_update(&self.0);
+        Fingerprint::new(digest.finalize().into())
+    }
+
+    /// Reads a JSON object. Deeper than 128 levels is refused, as `serde_json` does.
+    pub fn object(&self) -> Result<Map<String, Value>, Problem> {
+        match serde_json::from_slice(&self.0) {
+            Ok(Value::Object(object)) => Ok(object),
+            Ok(_) => Err(Problem::invalid(vec![FieldError {
+                pointer: String::new(),
+                detail: "must be a JSON object".into(),
+            }])),
+            Err(error) => {
+                // The parser's words name a position and a rule, never a value of the caller's.
+                let detail = format!(
+                    "Send valid JSON, as UTF-8: it breaks off or errs at line {}, column {}.",
+                    error.line(),
+                    error.column()
+                );
+                Err(Problem::new(ErrorCode::InvalidJson, detail))
+            }
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Reads a chat request: what is ours, what goes to the provider, and what nobody may send.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
+use super::extract::Caller;
 use super::problem::{FieldError, Problem};
-use crate::domain::{Metadata, RequestId, UsageWish};
+use crate::domain::{Metadata, UsageWish};
 use crate::generation::{NewGeneration, OnDisconnect, Storage};
 
 /// Reads the body of `POST /v1/generations`. Every mistake is named, not only the first.
-pub fn new_generation(mut body: Map<String, Value>, request_id: RequestId) -> Result<NewGeneration, Problem> {
+pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<NewGeneration, Problem> {
     let mut check = Check::default();
     for name in body.keys() {
         if steers(name) {
@@ -37,12 +40,27 @@ pub fn new_generation(mut body: Map<String, Value>, request_id: RequestId) -> Re
         _ => Storage::Kept,
     };
     let usage = if asks_for_usage { UsageWish::Asked } else { UsageWish::NotAsked };
+    // `as` saturates: what is longer than can be counted is cut by the settings all the same.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and not negative")]
+    let grace = body.get("grace_ms").and_then(Value::as_f64).map(|millis| Duration::from_millis(millis as u64));
     for ours in ["grace_ms", "max_queue_ms", "store", "stream"] {
         body.shift_remove(ours);
     }
     check.result()?;
     body.insert("messages".to_owned(), messages);
-    Ok(NewGeneration { model, fields: body, metadata, usage, storage, on_disconnect, request_id })
+    let (owner, request_id) = (caller.principal.clone(), caller.request_id);
+    Ok(NewGeneration {
+        owner,
+        claim: None,
+        model,
+        fields: body,
+        metadata,
+        usage,
+        storage,
+        on_disconnect,
+        grace,
+        request_id,
+    })
 }
 
 /// Fields by which a caller could steer this service or its upstream elsewhere. The names that gateways
@@ -264,10 +282,12 @@ fn metadata(metadata: Option<Value>, check: &mut Check) -> Metadata {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Principal, RequestId};
 
     fn read(body: Value) -> Result<NewGeneration, Problem> {
         let Value::Object(body) = body else { unreachable!() };
-        new_generation(body, RequestId::random())
+        let caller = Caller { principal: Principal::Anonymous, request_id: RequestId::random() };
+        new_generation(body, &caller)
     }
 
     #[test]
@@ -281,13 +301,13 @@ mod tests {
     fn what_is_ours_stays_here_and_the_rest_goes_on() {
         let new = read(json!({
             "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}], "model": "m", "metadata": {"a": "b"},
-            "on_disconnect": "continue", "grace_ms": 0, "stream": false, "temperature": 0.5, "top_k": 7, "nobody_knows": {"x": [1]},
+            "on_disconnect": "continue", "grace_ms": 1e3, "stream": false, "temperature": 0.5, "top_k": 7, "nobody_knows": {"x": [1]},
         }))
         .expect("valid");
         let fields: Vec<_> = new.fields.keys().map(String::as_str).collect();
         assert_eq!(fields, ["temperature", "top_k", "nobody_knows", "messages"]);
         assert_eq!(new.metadata, Metadata::from([("a".into(), "b".into())]));
-        assert_eq!(new.on_disconnect, Some(OnDisconnect::Continue));
+        assert_eq!((new.on_disconnect, new.grace), (Some(OnDisconnect::Continue), Some(Duration::from_secs(1))));
     }
 
     #[test]

@@ -1,20 +1,25 @@
 //! OpenAI's chat completions: `/v1/chat/completions`.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::body::RequestBody;
 use super::chat::new_generation;
+use super::extract::{Caller, grace_header, idempotency_key};
 use super::openapi::ChatCompletionBody;
 use super::problem::{ErrorCode, FieldError, Problem};
-use super::sse::{event_stream, name_generation};
+use super::sse::{EventStream, event_stream, name_generation};
+use super::start::{start_or_join, tell_origin};
 use super::state::Api;
 use super::wire::OpenAiChat;
 use super::wire::openai_chat::{Completion, Ids};
-use crate::domain::{Event, RequestId};
-use crate::generation::{Following, NewGeneration};
+use crate::domain::Event;
+use crate::generation::{Following, Started};
 
 /// Complete a chat, as OpenAI's API does.
 ///
@@ -24,32 +29,41 @@ use crate::generation::{Following, NewGeneration};
 /// `Tokenrill-Generation` names the generation: the same chunks, with ids, are at
 /// `GET /v1/generations/{id}/events?format=openai`.
 ///
-/// Closing the connection stops the model, streaming or not.
+/// Closing the connection stops the model, streaming or not, unless a grace is asked for: by the field
+/// `grace_ms` or the header. A request with an `Idempotency-Key` that has been used is answered by the
+/// generation that it started, from the beginning, as long as that is kept.
 #[utoipa::path(
     post,
     path = "/v1/chat/completions",
     operation_id = "create_chat_completion",
     tag = "openai",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "A name of the caller's choice for this request, so that a repeat starts nothing: 1 to 255 visible ASCII characters"),
+        ("Tokenrill-Grace-Ms" = Option<String>, Header, description = "As the field `grace_ms`, which wins over it"),
+    ),
     request_body = ChatCompletionBody,
     responses(
         (status = 200, description = "The chunks, or the completion", content(("text/event-stream"), ("application/json")),
             headers(("Tokenrill-Generation" = String, description = "The generation's id"))),
     ),
 )]
-pub async fn create(State(api): State<Api>, request_id: RequestId, request: Request) -> Result<Response, Problem> {
+pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let read = {
+    let started = {
         let mut body = RequestBody::new(&head.headers, body, api.body);
-        let read = read(&mut body, request_id).await;
+        let started = start(&api, &caller, &head.headers, &mut body).await;
         body.discard().await;
-        read
+        started
     };
-    let (delivery, new) = read?;
-    let started = api.generations.start(new).await?;
-    match delivery {
-        Delivery::Stream => stream(&api, started.following).await,
-        Delivery::Whole => whole(started.following).await,
-    }
+    let (delivery, Started { following, origin }) = started?;
+    let id = following.start().generation;
+    let mut response = match delivery {
+        Delivery::Stream => stream(&api, following).await,
+        Delivery::Whole => whole(following).await,
+    }?;
+    name_generation(&mut response, id);
+    tell_origin(&mut response, origin);
+    Ok(response)
 }
 
 /// What a chat completion is answered with.
@@ -59,17 +73,34 @@ enum Delivery {
     Whole,
 }
 
-async fn read(body: &mut RequestBody<'_>, request_id: RequestId) -> Result<(Delivery, NewGeneration), Problem> {
-    let object = body.json_object().await?;
-    let delivery = match object.get("stream") {
-        Some(Value::Bool(true)) => Delivery::Stream,
-        None | Some(Value::Bool(false) | Value::Null) => Delivery::Whole,
-        Some(_) => return Err(field("/stream", "must be true or false")),
-    };
-    if object.contains_key("input") {
-        return Err(field("/input", "is not a field of chat completions: send messages"));
+async fn start(
+    api: &Api,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &mut RequestBody<'_>,
+) -> Result<(Delivery, Started), Problem> {
+    let (key, grace) = (idempotency_key(headers)?, grace_header(headers)?);
+    let body = body.json().await?;
+    let fields = body.object()?;
+    let delivery = delivery(&fields)?;
+    let started = start_or_join(api, caller, "/v1/chat/completions", key, &body, || {
+        if fields.contains_key("input") {
+            return Err(field("/input", "is not a field of chat completions: send messages"));
+        }
+        let mut new = new_generation(fields, caller)?;
+        // SDKs have no other stop than to close the connection.
+        new.grace = new.grace.or(grace).or(Some(Duration::ZERO));
+        Ok(new)
+    });
+    Ok((delivery, started.await?))
+}
+
+fn delivery(fields: &Map<String, Value>) -> Result<Delivery, Problem> {
+    match fields.get("stream") {
+        Some(Value::Bool(true)) => Ok(Delivery::Stream),
+        None | Some(Value::Bool(false) | Value::Null) => Ok(Delivery::Whole),
+        Some(_) => Err(field("/stream", "must be true or false")),
     }
-    Ok((delivery, new_generation(object, request_id)?))
 }
 
 fn field(pointer: &str, detail: &str) -> Problem {
@@ -81,11 +112,10 @@ async fn stream(api: &Api, mut following: Following) -> Result<Response, Problem
     // heartbeats begin.
     following.begun(api.head_wait).await.map_err(|failed| Problem::from(&*failed))?;
     let format = OpenAiChat { usage: following.start().usage, ids: Ids::Absent };
-    Ok(event_stream(following, format, api.heartbeat))
+    Ok(event_stream(EventStream::new(following, format, api.heartbeat)))
 }
 
 async fn whole(mut following: Following) -> Result<Response, Problem> {
-    let id = following.start().generation;
     let mut completion = Completion::default();
     while let Some(page) = following.next_page().await {
         for entry in page.map_err(|_| Problem::history_lost())? {
@@ -96,9 +126,7 @@ async fn whole(mut following: Following) -> Result<Response, Problem> {
             }
         }
     }
-    let mut response = Json(completion.into_json()).into_response();
-    name_generation(&mut response, id);
-    Ok(response)
+    Ok(Json(completion.into_json()).into_response())
 }
 
 fn cancelled() -> Problem {

@@ -8,6 +8,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use super::refusal::{RETRY_AFTER_MS, X_SHOULD_RETRY};
 use super::request_id::X_REQUEST_ID;
 use super::sse::TOKENRILL_GENERATION;
+use super::start::TOKENRILL_ATTACHED;
 
 /// Pages from loopback, on any port: what a front-end developer serves. Others are told nothing, so
 /// their browsers refuse.
@@ -22,6 +23,7 @@ pub fn cors() -> CorsLayer {
         .expose_headers([
             X_REQUEST_ID,
             TOKENRILL_GENERATION,
+            TOKENRILL_ATTACHED,
             header::LOCATION,
             header::RETRY_AFTER,
             RETRY_AFTER_MS,

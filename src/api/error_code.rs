@@ -34,6 +34,8 @@ pub enum ErrorCode {
     BodyTooLarge,
     /// The body's content type is not `application/json`.
     UnsupportedMediaType,
+    /// The `Idempotency-Key` was used for another request.
+    IdempotencyConflict,
     /// Somebody stopped the generation while this request waited for it.
     Cancelled,
     /// No connection to the model's server.
@@ -88,6 +90,7 @@ impl ErrorCode {
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Cancelled => StatusCode::CONFLICT,
+            Self::IdempotencyConflict => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::HistoryLost => StatusCode::GONE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -118,6 +121,7 @@ impl ErrorCode {
             Self::RequestTimeout => "The body came too slowly",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body is not JSON by its content type",
+            Self::IdempotencyConflict => "The key was used for another request",
             Self::Cancelled => "The generation was cancelled",
             Self::UpstreamOverloaded => "The model's server is overloaded",
             Self::UpstreamUnreachable => "The model's server is out of reach",
@@ -150,6 +154,7 @@ impl ErrorCode {
             | Self::NotAcceptable
             | Self::BodyTooLarge
             | Self::UnsupportedMediaType
+            | Self::IdempotencyConflict
             | Self::Cancelled
             | Self::UpstreamAuth
             | Self::UpstreamRejected

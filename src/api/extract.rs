@@ -1,15 +1,18 @@
 //! Reads what a request says beside its fields.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use super::problem::{ErrorCode, Problem};
-use crate::domain::{EventId, GenerationId, RequestId, Sequence};
+use super::snapshot::StatusBody;
+use crate::domain::{EventId, GenerationId, IdempotencyKey, Listed, Principal, RequestId, Sequence};
 
 /// The generation that the path names. A text that is no id names no generation.
 pub struct GenerationPath(pub GenerationId);
@@ -24,12 +27,45 @@ impl<S: Send + Sync> FromRequestParts<S> for GenerationPath {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+/// Who calls, and with which request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub principal: Principal,
+    pub request_id: RequestId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
+    /// Whoever authenticates puts the principal into the request's extensions; without that, everybody
+    /// is anonymous.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get().copied().unwrap_or_else(Self::random))
+        let principal = parts.extensions.get().cloned().unwrap_or_default();
+        Ok(Self { principal, request_id: parts.extensions.get().copied().unwrap_or_else(RequestId::random) })
     }
+}
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// `Idempotency-Key`, by which a repeat of the request is known.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value.to_str().ok().and_then(|text| text.parse().ok()).filter(|_| values.next().is_none());
+    key.map(Some).ok_or_else(|| {
+        let detail = "Send one Idempotency-Key, of 1 to 255 visible ASCII characters.";
+        Problem::new(ErrorCode::InvalidRequest, detail)
+    })
+}
+
+const GRACE_MS: HeaderName = HeaderName::from_static("tokenrill-grace-ms");
+
+/// `Tokenrill-Grace-Ms`: the field `grace_ms` for clients whose bodies are not theirs to write.
+pub fn grace_header(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
+    let Some(value) = headers.get(GRACE_MS) else { return Ok(None) };
+    let grace = value.to_str().ok().and_then(|text| digits(text, 15)).map(Duration::from_millis);
+    let detail = "Tokenrill-Grace-Ms is a whole number of milliseconds.";
+    grace.map(Some).ok_or_else(|| Problem::new(ErrorCode::InvalidRequest, detail))
 }
 
 /// `Last-Event-ID`, as a client sends it when it connects again.
@@ -45,13 +81,12 @@ pub enum LastEventId {
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 impl LastEventId {
-    /// A list's last member counts: a client that sets the header itself and a library that adds its
-    /// own are joined with a comma.
+    /// A list's last member counts (RFC 9110, section 5.6.1, passes over empty ones): a client that sets the
+    /// header itself and a library that adds its own are joined with a comma.
     pub fn of(headers: &HeaderMap) -> Self {
-        let mut values =
-            headers.get_all(LAST_EVENT_ID).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        let last = values.next_back().map(<[u8]>::trim_ascii).filter(|value| !value.is_empty());
-        let Some(last) = last else { return Self::Absent };
+        let values = headers.get_all(LAST_EVENT_ID).iter();
+        let mut members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+        let Some(last) = members.rfind(|member| !member.is_empty()) else { return Self::Absent };
         match std::str::from_utf8(last).ok().and_then(|text| text.parse().ok()) {
             Some(id) => Self::Event(id),
             None => Self::Foreign,
@@ -66,7 +101,43 @@ pub struct EventsQuery {
     pub after: Option<Sequence>,
     /// `format=native|openai`: the wire.
     pub format: Format,
+    /// `replay=events|snapshot`: how what has been said already is told.
+    pub replay: Replay,
 }
+
+/// How a reading from the beginning is told what has been said already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Replay {
+    /// Event by event.
+    #[default]
+    Events,
+    /// As one event that holds the state; of the native wire alone.
+    Snapshot,
+}
+
+/// The query of one generation's state.
+#[derive(Debug, Default)]
+pub struct InspectQuery {
+    /// `after=SEQ`: the last position that the caller has.
+    pub after: Sequence,
+    /// `wait=20s`: how long to wait for more, at most [`LONGEST_WAIT`].
+    pub wait: Duration,
+}
+
+/// As long as no proxy takes a request for dead.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// The query of the list of generations.
+#[derive(Debug)]
+pub struct ListQuery {
+    pub status: Option<StatusBody>,
+    pub cursor: Option<Listed>,
+    pub limit: usize,
+}
+
+const DEFAULT_LIMIT: usize = 20;
+const LARGEST_LIMIT: usize = 100;
 
 /// The wires in which a generation can be followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
@@ -79,28 +150,93 @@ pub enum Format {
     OpenAi,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawQuery {
-    after: Option<String>,
-    #[serde(default)]
-    format: Format,
-}
-
 impl<S: Send + Sync> FromRequestParts<S> for EventsQuery {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::<RawQuery>::from_request_parts(parts, state).await;
-        let Ok(Query(RawQuery { after, format })) = query else {
-            return Err(invalid_query("The query takes after and format, which is native or openai."));
-        };
-        let after = after
-            .map(|after| after.parse())
-            .transpose()
-            .map_err(|_| invalid_query("after is a sequence number: the digits after the dot of an event's id."))?;
-        Ok(Self { after, format })
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Raw {
+            after: Option<String>,
+            #[serde(default)]
+            format: Format,
+            #[serde(default)]
+            replay: Replay,
+        }
+        let takes = "after, format, which is native or openai, and replay, which is events or snapshot";
+        let Raw { after, format, replay } = query(parts, state, takes).await?;
+        if (format, replay) == (Format::OpenAi, Replay::Snapshot) {
+            return Err(invalid_query("replay=snapshot is of the native format: leave out one of them."));
+        }
+        Ok(Self { after: after.as_deref().map(sequence).transpose()?, format, replay })
     }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InspectQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Raw {
+            after: Option<String>,
+            wait: Option<String>,
+        }
+        let Raw { after, wait } = query(parts, state, "after and wait").await?;
+        let wait = wait.as_deref().map(patience).transpose()?;
+        let after = after.as_deref().map(sequence).transpose()?;
+        Ok(Self { after: after.unwrap_or_default(), wait: wait.unwrap_or_default().min(LONGEST_WAIT) })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Raw {
+            status: Option<StatusBody>,
+            cursor: Option<String>,
+            limit: Option<usize>,
+        }
+        let Raw { status, cursor, limit } = query(parts, state, "status, cursor and limit").await?;
+        let cursor = cursor.map(|cursor| cursor.parse()).transpose();
+        let cursor = cursor.map_err(|_| invalid_query("cursor is what the page before gave as next."))?;
+        let limit = limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=LARGEST_LIMIT).contains(&limit) {
+            return Err(invalid_query(&format!("limit is from 1 to {LARGEST_LIMIT}.")));
+        }
+        Ok(Self { status, cursor, limit })
+    }
+}
+
+async fn query<T, S>(parts: &mut Parts, state: &S, takes: &str) -> Result<T, Problem>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    let query = Query::<T>::from_request_parts(parts, state).await;
+    query.map(|Query(query)| query).map_err(|_| invalid_query(&format!("The query takes {takes}.")))
+}
+
+/// A duration with its unit: `20s`, `500ms`, `1m`.
+fn patience(wait: &str) -> Result<Duration, Problem> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+    let millis = units.iter().find_map(|(unit, millis)| Some(digits(wait.strip_suffix(unit)?, 6)? * millis));
+    let detail = "wait is a duration with its unit, such as 20s or 500ms.";
+    millis.map(Duration::from_millis).ok_or_else(|| invalid_query(detail))
+}
+
+/// A whole number of at most so many digits.
+fn digits(text: &str, most: usize) -> Option<u64> {
+    let valid = text.len() <= most && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| valid)
+}
+
+fn sequence(after: &str) -> Result<Sequence, Problem> {
+    let detail = "after is a sequence number: the digits after the dot of an event's id.";
+    after.parse().map_err(|_| invalid_query(detail))
 }
 
 fn invalid_query(detail: &str) -> Problem {
@@ -127,6 +263,9 @@ mod tests {
         assert_eq!(last(&[&id.to_string()]), LastEventId::Event(id));
         assert_eq!(last(&[&format!("old, {id}")]), LastEventId::Event(id));
         assert_eq!(last(&["old", &id.to_string()]), LastEventId::Event(id));
+        assert_eq!(last(&[&format!("{id},")]), LastEventId::Event(id));
+        assert_eq!(last(&[&id.to_string(), " "]), LastEventId::Event(id));
+        assert_eq!(last(&[" , "]), LastEventId::Absent);
         assert_eq!(last(&["99999999999999999999"]), LastEventId::Foreign);
         assert_eq!(last(&["ü"]), LastEventId::Foreign);
     }

@@ -9,16 +9,17 @@ use axum::response::{IntoResponse, Response};
 use super::accept::{Accept, Form};
 use super::body::RequestBody;
 use super::chat::new_generation;
-use super::extract::{EventsQuery, Format, GenerationPath, LastEventId};
+use super::extract::{Caller, EventsQuery, Format, GenerationPath, InspectQuery, LastEventId, Replay, idempotency_key};
 use super::openapi::NewGenerationBody;
 use super::problem::{ErrorCode, Problem};
 use super::snapshot::SnapshotBody;
-use super::sse::{ended, event_stream, name_generation};
+use super::sse::{EventStream, ended, event_stream, name_generation};
+use super::start::{start_or_join, tell_origin};
 use super::state::Api;
 use super::wire::openai_chat::Ids;
 use super::wire::{Native, OpenAiChat};
-use crate::domain::{EventId, GenerationId, RequestId, Sequence};
-use crate::generation::{FollowError, OnDisconnect, StartError};
+use crate::domain::{EventId, Sequence};
+use crate::generation::{FollowError, OnDisconnect, Origin, StartError};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -28,11 +29,13 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// `text/event-stream`: then it waits for the end and is the snapshot. With `Prefer: respond-async`
 /// (RFC 7240) it is `202` with the snapshot at once, and the generation runs on without a viewer.
 ///
-/// When the last viewer disconnects, the generation ends as `cancelled` and the model stops, unless
-/// `on_disconnect` is `continue`. There is no grace yet: a `grace_ms` above 0 counts as 0.
+/// When the last viewer has been gone for the grace, the generation ends as `cancelled` and the model
+/// stops, unless `on_disconnect` is `continue`.
 ///
 /// A request with `Last-Event-ID` starts nothing: it follows the generation that the id names, after
-/// that event, and its body is ignored.
+/// that event, and its body is ignored. One with an `Idempotency-Key` that has been used follows the
+/// generation that it started, from the beginning; with another body it is refused. Both answers say
+/// `Tokenrill-Attached: existing`. A key is known as long as its generation is kept.
 #[utoipa::path(
     post,
     path = "/v1/generations",
@@ -41,71 +44,86 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
     params(
         ("Prefer" = Option<String>, Header, description = "`respond-async`: answer at once, run without a viewer"),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has; what follows it is sent"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name of the caller's choice for this request, so that a repeat starts nothing: 1 to 255 visible ASCII characters"),
     ),
     request_body = NewGenerationBody,
     responses(
         (status = 200, description = "The events, or the snapshot at the end", content(("text/event-stream"), (SnapshotBody = "application/json")),
-            headers(("Tokenrill-Generation" = String, description = "The generation's id"))),
+            headers(("Tokenrill-Generation" = String, description = "The generation's id"), ("Tokenrill-Attached" = String, description = "`existing` where the request started nothing"))),
         (status = 202, description = "Started; `Location` is where it is inspected", body = SnapshotBody,
             headers(("Location" = String, description = "Path of the generation"), ("Tokenrill-Generation" = String, description = "The generation's id"))),
+        (status = 204, description = "`Last-Event-ID` is that of the terminal event, and that nothing follows has been told before"),
     ),
 )]
-pub async fn create(State(api): State<Api>, request_id: RequestId, request: Request) -> Result<Response, Problem> {
+pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(&head.headers, body, api.body);
-    let answer = answer(&api, request_id, &head.headers, &mut body).await;
+    let answer = match LastEventId::of(&head.headers) {
+        LastEventId::Absent => start(&api, &caller, &head.headers, &mut body).await,
+        LastEventId::Event(id) => come_back(&api, &caller, id).await,
+        LastEventId::Foreign => Err(Problem::generation_not_found()),
+    };
     body.discard().await;
     answer
 }
 
-async fn answer(
+async fn start(
     api: &Api,
-    request_id: RequestId,
+    caller: &Caller,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
 ) -> Result<Response, Problem> {
-    match LastEventId::of(headers) {
-        LastEventId::Absent => {}
-        LastEventId::Foreign => return Err(Problem::generation_not_found()),
-        LastEventId::Event(id) => {
-            return match api.generations.follow(id.generation, id.sequence).await {
-                Ok(following) => Ok(event_stream(following, Native, api.heartbeat)),
-                Err(FollowError::AtEnd) => Ok(ended(id.generation)),
-                Err(error) => Err(error.into()),
-            };
-        }
-    }
     let form = Accept::of(headers).form()?;
     let at_once = prefers_async(headers);
-    let mut new = new_generation(body.json_object().await?, request_id)?;
-    if at_once {
-        new.on_disconnect = Some(OnDisconnect::Continue);
-    }
-    let started = api.generations.start(new).await?;
-    if at_once {
-        drop(started.following);
-        return accepted(api, started.id).await;
-    }
-    match form {
-        Form::Events => Ok(event_stream(started.following, Native, api.heartbeat)),
-        Form::Snapshot => {
-            let snapshot = started.following.finish().await.map_err(|_| Problem::history_lost())?;
-            let mut response = Json(SnapshotBody::from(snapshot)).into_response();
-            name_generation(&mut response, started.id);
-            Ok(response)
+    let key = idempotency_key(headers)?;
+    let body = body.json().await?;
+    let started = start_or_join(api, caller, "/v1/generations", key, &body, || {
+        let mut new = new_generation(body.object()?, caller)?;
+        if at_once {
+            new.on_disconnect = Some(OnDisconnect::Continue);
         }
-    }
+        Ok(new)
+    });
+    let started = started.await?;
+    // Not kept while the answer is waited for.
+    drop(body);
+    let id = started.following.start().generation;
+    let mut response = if at_once {
+        let snapshot = api.generations.inspect(&caller.principal, id).await?;
+        drop(started.following);
+        accepted(snapshot.into())
+    } else if form == Form::Events {
+        event_stream(EventStream::new(started.following, Native, api.heartbeat))
+    } else {
+        let snapshot = started.following.finish().await.map_err(|_| Problem::history_lost())?;
+        Json(SnapshotBody::from(snapshot)).into_response()
+    };
+    name_generation(&mut response, id);
+    tell_origin(&mut response, started.origin);
+    Ok(response)
 }
 
-async fn accepted(api: &Api, id: GenerationId) -> Result<Response, Problem> {
-    let snapshot = inspect(api, id).await?;
-    let mut response = (StatusCode::ACCEPTED, snapshot).into_response();
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/generations/{id}")) {
+/// A client that lost its connection repeats its request, body and all. It is never refused for load
+/// and never starts a second generation.
+async fn come_back(api: &Api, caller: &Caller, last: EventId) -> Result<Response, Problem> {
+    let mut response = match api.generations.follow(&caller.principal, last.generation, last.sequence).await {
+        Ok(following) => event_stream(EventStream::new(following, Native, api.heartbeat)),
+        Err(FollowError::AtEnd) if api.ends_told.note(last.generation) => StatusCode::NO_CONTENT.into_response(),
+        Err(FollowError::AtEnd) => ended(last.generation),
+        Err(error) => return Err(error.into()),
+    };
+    tell_origin(&mut response, Origin::Existing);
+    Ok(response)
+}
+
+fn accepted(snapshot: SnapshotBody) -> Response {
+    let location = HeaderValue::from_str(&format!("/v1/generations/{}", snapshot.id));
+    let mut response = (StatusCode::ACCEPTED, Json(snapshot)).into_response();
+    if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }
     response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
-    name_generation(&mut response, id);
-    Ok(response)
+    response
 }
 
 /// Follow a generation.
@@ -121,6 +139,7 @@ async fn accepted(api: &Api, id: GenerationId) -> Result<Response, Problem> {
         ("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA"),
         ("after" = Option<u64>, Query, description = "The sequence number after which to begin: what stands behind the dot of an event's id"),
         ("format" = Option<Format>, Query, description = "The wire: `native`, or `openai` for OpenAI's chunks"),
+        ("replay" = Option<Replay>, Query, description = "`snapshot`: a reading from the beginning has one event `snapshot` in place of those so far; native wire only"),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has; wins over `after`"),
     ),
     responses(
@@ -131,8 +150,9 @@ async fn accepted(api: &Api, id: GenerationId) -> Result<Response, Problem> {
 )]
 pub async fn events(
     State(api): State<Api>,
+    caller: Caller,
     GenerationPath(id): GenerationPath,
-    EventsQuery { after, format }: EventsQuery,
+    EventsQuery { after, format, replay }: EventsQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Accept::of(&headers).events()?;
@@ -141,12 +161,18 @@ pub async fn events(
         LastEventId::Event(EventId { generation, sequence }) if generation == id => sequence,
         LastEventId::Event(_) | LastEventId::Foreign => return Err(Problem::generation_not_found()),
     };
-    match api.generations.follow(id, after).await {
+    // Who has a position has what is before it, and is told events.
+    if replay == Replay::Snapshot && after == Sequence::START {
+        let (snapshot, following) = api.generations.follow_from_snapshot(&caller.principal, id).await?;
+        let stream = EventStream::new(following, Native, api.heartbeat);
+        return Ok(event_stream(stream.beginning_with(&SnapshotBody::from(snapshot))));
+    }
+    match api.generations.follow(&caller.principal, id, after).await {
         Ok(following) => Ok(match format {
-            Format::Native => event_stream(following, Native, api.heartbeat),
+            Format::Native => event_stream(EventStream::new(following, Native, api.heartbeat)),
             Format::OpenAi => {
                 let format = OpenAiChat { usage: following.start().usage, ids: Ids::Present };
-                event_stream(following, format, api.heartbeat)
+                event_stream(EventStream::new(following, format, api.heartbeat))
             }
         }),
         Err(FollowError::AtEnd) => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -156,17 +182,29 @@ pub async fn events(
 
 /// Inspect a generation.
 ///
-/// Its status and what has come of the answer so far.
+/// Its status and what has come of the answer so far. With `after` and `wait` the answer comes when
+/// there is more than that, when the generation has ended, or when the wait is over: for clients that
+/// cannot read event streams. Who waits counts as a viewer.
 #[utoipa::path(
     get,
     path = "/v1/generations/{id}",
     operation_id = "inspect_generation",
     tag = "generations",
-    params(("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA")),
+    params(
+        ("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA"),
+        ("after" = Option<u64>, Query, description = "The `last_sequence` that the caller has; 0 if absent"),
+        ("wait" = Option<String>, Query, description = "How long to wait for more than `after`, with its unit, such as `20s`; at most `60s`. Absent: not at all", example = "2s"),
+    ),
     responses((status = 200, description = "The snapshot", body = SnapshotBody)),
 )]
-pub async fn show(State(api): State<Api>, GenerationPath(id): GenerationPath) -> Result<Json<SnapshotBody>, Problem> {
-    inspect(&api, id).await
+pub async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    GenerationPath(id): GenerationPath,
+    InspectQuery { after, wait }: InspectQuery,
+) -> Result<Json<SnapshotBody>, Problem> {
+    let snapshot = api.generations.inspect_after(&caller.principal, id, after, wait).await?;
+    Ok(Json(snapshot.into()))
 }
 
 /// Stop a generation.
@@ -181,8 +219,12 @@ pub async fn show(State(api): State<Api>, GenerationPath(id): GenerationPath) ->
     params(("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA")),
     responses((status = 200, description = "The snapshot, after the stop", body = SnapshotBody)),
 )]
-pub async fn cancel(State(api): State<Api>, GenerationPath(id): GenerationPath) -> Result<Json<SnapshotBody>, Problem> {
-    let snapshot = api.generations.stop(id).await.ok_or_else(Problem::generation_not_found)?;
+pub async fn cancel(
+    State(api): State<Api>,
+    caller: Caller,
+    GenerationPath(id): GenerationPath,
+) -> Result<Json<SnapshotBody>, Problem> {
+    let snapshot = api.generations.stop(&caller.principal, id).await?;
     Ok(Json(snapshot.into()))
 }
 
@@ -197,14 +239,13 @@ pub async fn cancel(State(api): State<Api>, GenerationPath(id): GenerationPath) 
     params(("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA")),
     responses((status = 204, description = "Erased")),
 )]
-pub async fn erase(State(api): State<Api>, GenerationPath(id): GenerationPath) -> Result<StatusCode, Problem> {
-    api.generations.erase(id).await.ok_or_else(Problem::generation_not_found)?;
+pub async fn erase(
+    State(api): State<Api>,
+    caller: Caller,
+    GenerationPath(id): GenerationPath,
+) -> Result<StatusCode, Problem> {
+    api.generations.erase(&caller.principal, id).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn inspect(api: &Api, id: GenerationId) -> Result<Json<SnapshotBody>, Problem> {
-    let snapshot = api.generations.inspect(id).await.ok_or_else(Problem::generation_not_found)?;
-    Ok(Json(snapshot.into()))
 }
 
 /// `Prefer: respond-async` (RFC 7240, section 4.1).
@@ -240,6 +281,11 @@ impl From<StartError> for Problem {
                 ErrorCode::Overloaded,
                 "This service is out of memory for answers. Try again in a few seconds.",
             ),
+            StartError::Conflict(_) => Self::new(
+                ErrorCode::IdempotencyConflict,
+                "This Idempotency-Key was used for another request. Send a new key with each new request.",
+            ),
+            StartError::Gone(error) => error.into(),
         }
     }
 }

@@ -5,8 +5,10 @@ mod body;
 mod chat;
 mod chat_completions;
 mod cors;
+mod ends_told;
 mod error_code;
 mod extract;
+mod generation_list;
 mod generations;
 mod host;
 mod models;
@@ -19,6 +21,7 @@ mod refusal;
 mod request_id;
 mod snapshot;
 mod sse;
+mod start;
 mod state;
 pub mod wire;
 
@@ -33,7 +36,9 @@ use utoipa_axum::routes;
 use problem::{ErrorCode, Problem};
 
 pub use body::BodyLimits;
+pub use ends_told::EndsTold;
 pub use host::Hosts;
+pub use snapshot::SnapshotBody;
 pub use state::Api;
 
 /// Every route and every layer.
@@ -56,7 +61,7 @@ pub fn router(api: Api) -> Router {
 /// The routes of the OpenAPI document; a route cannot be in the one and not in the other.
 fn documented() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(routes!(generations::create))
+        .routes(routes!(generations::create, generation_list::list))
         .routes(routes!(generations::show, generations::erase))
         .routes(routes!(generations::events))
         .routes(routes!(generations::cancel))

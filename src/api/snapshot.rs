@@ -58,6 +58,17 @@ pub enum StatusBody {
     Failed,
 }
 
+impl StatusBody {
+    pub const fn of(status: &Status) -> Self {
+        match status {
+            Status::Running => Self::Running,
+            Status::Done(_) => Self::Done,
+            Status::Cancelled(_) => Self::Cancelled,
+            Status::Failed(_) => Self::Failed,
+        }
+    }
+}
+
 /// One choice of the answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Choice)]
@@ -108,17 +119,14 @@ impl From<Snapshot> for SnapshotBody {
             several => several.first().map_or_else(|| (&ChoiceSnapshot::default()).into(), |first| first.said.clone()),
         };
         let ended = snapshot.status.usage();
-        let (status, reason, error) = match &snapshot.status {
-            Status::Running => (StatusBody::Running, None, None),
-            Status::Done(_) => (StatusBody::Done, None, None),
-            Status::Cancelled(cancelled) => {
-                (StatusBody::Cancelled, Some(CancelledData::from(&**cancelled).reason), None)
-            }
-            Status::Failed(failed) => (StatusBody::Failed, None, Some(ProblemBody::from(&failed.failure))),
+        let (reason, error) = match &snapshot.status {
+            Status::Running | Status::Done(_) => (None, None),
+            Status::Cancelled(cancelled) => (Some(CancelledData::from(&**cancelled).reason), None),
+            Status::Failed(failed) => (None, Some(ProblemBody::from(&failed.failure))),
         };
         Self {
             id: snapshot.id.to_string(),
-            status,
+            status: StatusBody::of(&snapshot.status),
             model: snapshot.model.clone(),
             created_at: snapshot.created_at.to_string(),
             last_sequence: snapshot.last_event_id.sequence.get(),

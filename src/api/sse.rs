@@ -13,8 +13,9 @@ use http_body::Frame;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::wire::{HEARTBEAT, Retry, WireFormat};
-use crate::domain::GenerationId;
+use super::snapshot::SnapshotBody;
+use super::wire::{Block, HEARTBEAT, Native, Retry, WireFormat};
+use crate::domain::{EventId, GenerationId, Sequence};
 use crate::generation::{Following, LogLost};
 
 pub const TOKENRILL_GENERATION: HeaderName = HeaderName::from_static("tokenrill-generation");
@@ -72,6 +73,18 @@ impl<F: WireFormat> EventStream<F> {
     }
 }
 
+impl EventStream<Native> {
+    /// With the state before its first event, as an event in place of all those that led to it.
+    pub fn beginning_with(mut self, state: &SnapshotBody) -> Self {
+        let sequence = Sequence::new(state.last_sequence);
+        let id = EventId { generation: self.generation, sequence };
+        let mut block = Block::new(&mut self.out, "snapshot");
+        block.json(state);
+        block.end(self.retry.take(), Some(id));
+        self
+    }
+}
+
 impl<F: WireFormat> http_body::Body for EventStream<F> {
     type Data = Bytes;
     type Error = LogLost;
@@ -124,9 +137,9 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
 /// The head that every event stream has, and the stream.
 ///
 /// The content type has no charset: fetch-event-source's own example compares it with `===`.
-pub fn event_stream<F: WireFormat>(following: Following, format: F, heartbeat: Duration) -> Response {
-    let generation = following.start().generation;
-    let mut response = Body::new(EventStream::new(following, format, heartbeat)).into_response();
+pub fn event_stream<F: WireFormat>(stream: EventStream<F>) -> Response {
+    let generation = stream.generation;
+    let mut response = Body::new(stream).into_response();
     set_head(&mut response, generation);
     response
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::body::BodyLimits;
+use super::ends_told::EndsTold;
 use super::host::Hosts;
 use crate::generation::Generations;
 use crate::telemetry::Metrics;
@@ -14,6 +15,7 @@ pub struct Api {
     pub generations: Generations,
     pub metrics: Arc<Metrics>,
     pub hosts: Hosts,
+    pub ends_told: Arc<EndsTold>,
     /// Silence on an event stream after which a heartbeat is written (`generation.heartbeat`).
     pub heartbeat: Duration,
     /// How long a head is held back for the first token (`generation.head_wait`).

@@ -15,10 +15,70 @@ pub struct ChatRequest {
     pub fields: Map<String, Value>,
 }
 
+/// What of a request's prompt is kept to count its tokens by, where the provider does not.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Prompt {
+    /// The texts of the messages and tools, each on lines of its own, together at most [`Prompt::KEPT`] bytes.
+    pub text: String,
+    /// How many texts these are.
+    pub texts: usize,
+    /// The bytes of all texts, those that are not kept as well.
+    pub bytes: usize,
+    pub messages: usize,
+}
+
+impl Prompt {
+    /// Bytes that are kept; of a longer prompt the beginning.
+    pub const KEPT: usize = 16 * 1024;
+
+    fn add(&mut self, text: &str) {
+        self.bytes += text.len();
+        let between = usize::from(self.texts > 0);
+        let room = Self::KEPT.saturating_sub(self.text.len() + between);
+        let kept = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
+        if !kept.is_empty() {
+            self.text.extend(std::iter::repeat_n('\n', between));
+            self.text.push_str(kept);
+            self.texts += 1;
+        }
+    }
+
+    /// Every text below `value`. What is not text, such as an image, has no length that could be counted.
+    fn add_texts(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.add(text),
+            Value::Array(items) => items.iter().for_each(|item| self.add_texts(item)),
+            Value::Object(members) => {
+                let told = members.iter().filter(|(name, _)| !NOT_TEXT.contains(&name.as_str()));
+                told.for_each(|(_, value)| self.add_texts(value));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+/// Members that hold no text of the prompt: names of kinds, and what is encoded and counted in other ways.
+const NOT_TEXT: [&str; 4] = ["file", "image_url", "input_audio", "type"];
+
 impl ChatRequest {
-    /// The bytes of the messages as JSON: what an estimate of the input tokens counts.
-    pub fn prompt_bytes(&self) -> usize {
-        self.fields.get("messages").map_or(0, json_length)
+    /// What an estimate of the input tokens counts.
+    pub fn prompt(&self) -> Prompt {
+        let mut prompt = Prompt::default();
+        if let Some(Value::Array(messages)) = self.fields.get("messages") {
+            prompt.messages = messages.len();
+            for message in messages {
+                prompt.add_texts(message);
+            }
+        }
+        if let Some(tools) = self.fields.get("tools") {
+            prompt.add_texts(tools);
+        }
+        prompt
+    }
+
+    /// How many tokens the answer may have at most, as the request says.
+    pub fn output_limit(&self) -> Option<u64> {
+        ["max_completion_tokens", "max_tokens"].iter().find_map(|name| self.fields.get(*name)?.as_u64())
     }
 }
 
@@ -28,17 +88,14 @@ impl fmt::Debug for ChatRequest {
         f.debug_struct("ChatRequest")
             .field("model", &self.model)
             .field("fields", &self.fields.len())
-            .field("prompt_bytes", &self.prompt_bytes())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
-fn json_length(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(json_length).sum(),
-        Value::Object(members) => members.iter().map(|(key, value)| key.len() + json_length(value)).sum(),
+/// As above.
+impl fmt::Debug for Prompt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prompt").field("bytes", &self.bytes).field("messages", &self.messages).finish_non_exhaustive()
     }
 }
 
@@ -47,13 +104,44 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn request(fields: Value) -> ChatRequest {
+        let Value::Object(fields) = fields else { unreachable!() };
+        ChatRequest { model: "demo".into(), fields }
+    }
+
     #[test]
     fn debug_prints_lengths_and_never_the_prompt() {
-        let Value::Object(fields) = json!({"messages": [{"role": "user", "content": "my secret"}]}) else {
-            unreachable!()
-        };
-        let request = ChatRequest { model: "demo".into(), fields };
-        assert!(!format!("{request:?}").contains("secret"));
-        assert_eq!(request.prompt_bytes(), "role".len() + "user".len() + "content".len() + "my secret".len());
+        let request = request(json!({"messages": [{"role": "user", "content": "my secret"}]}));
+        assert!(!format!("{request:?} {:?}", request.prompt()).contains("secret"));
+    }
+
+    #[test]
+    fn a_prompt_is_its_texts() {
+        let prompt = request(json!({
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "data:AAAA"}}]},
+            ],
+            "tools": [{"type": "function", "function": {"name": "weather"}}],
+            "user": "not part of it",
+        }))
+        .prompt();
+        assert_eq!(prompt.text, "system\nBe brief.\nuser\nWhat is it?\nweather");
+        assert_eq!((prompt.messages, prompt.bytes, prompt.texts), (2, 37, 5));
+    }
+
+    #[test]
+    fn of_a_long_prompt_the_beginning_is_kept() {
+        let long = "é".repeat(Prompt::KEPT);
+        let prompt = request(json!({"messages": [{"content": long}, {"content": "more"}]})).prompt();
+        assert!((Prompt::KEPT - 1..=Prompt::KEPT).contains(&prompt.text.len()), "{prompt:?}");
+        assert_eq!(prompt.bytes, long.len() + "more".len());
+    }
+
+    #[test]
+    fn the_newer_name_of_a_limit_counts_first() {
+        assert_eq!(request(json!({"max_tokens": 5, "max_completion_tokens": 7})).output_limit(), Some(7));
+        assert_eq!(request(json!({"max_tokens": 5})).output_limit(), Some(5));
+        assert_eq!(request(json!({})).output_limit(), None);
     }
 }

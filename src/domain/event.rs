@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Chunk, Failure, GenerationId, Sequence, Timestamp, Timings, Usage};
+use super::{Chunk, Failure, GenerationId, Principal, Sequence, Timestamp, Timings, Usage};
 
 /// One event at its position in the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,8 @@ pub type Metadata = BTreeMap<String, String>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
     pub generation: GenerationId,
+    /// Who started it; on no wire.
+    pub owner: Principal,
     pub model: String,
     pub created_at: Timestamp,
     pub metadata: Metadata,

@@ -4,20 +4,24 @@
 
 mod chat;
 mod chunk;
+mod claim;
 mod event;
 mod failure;
 mod id;
 mod position;
+mod principal;
 mod time;
 mod usage;
 
-pub use chat::ChatRequest;
+pub use chat::{ChatRequest, Prompt};
 pub use chunk::{Chunk, Escaped, InvalidText, Part, Shape, wire_safe};
+pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use event::{
     CancelReason, Cancelled, Done, Entry, Event, Failed, FinishReason, Metadata, Start, Trailer, UsageWish,
 };
 pub use failure::{Failure, FailureCode};
 pub use id::{GenerationId, InvalidId, RequestId};
-pub use position::{EventId, Sequence};
+pub use position::{EventId, Listed, Sequence};
+pub use principal::Principal;
 pub use time::Timestamp;
 pub use usage::{Timings, TokenSource, Usage};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{GenerationId, InvalidId};
+use super::{GenerationId, InvalidId, Start, Timestamp};
 
 /// A position in one log, counted in entries from 1. [`Sequence::START`] stands before the first
 /// entry, so "after `START`" is the whole log.
@@ -19,6 +19,12 @@ impl Sequence {
 
     pub const fn get(self) -> u64 {
         self.0
+    }
+
+    /// The position of the entry before; [`Sequence::START`] stays itself.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 
     /// The position `entries` further on.
@@ -70,9 +76,49 @@ impl FromStr for EventId {
     }
 }
 
+/// A place in a list of generations, which are in the order of their creation; as text it is the
+/// cursor that leads to the next page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    pub created_at: Timestamp,
+    pub generation: GenerationId,
+}
+
+impl From<&Start> for Listed {
+    fn from(start: &Start) -> Self {
+        Self { created_at: start.created_at, generation: start.generation }
+    }
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.created_at.millis(), self.generation)
+    }
+}
+
+impl FromStr for Listed {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let (millis, generation) = text.split_once('.').ok_or(InvalidId)?;
+        let millis: Sequence = millis.parse()?;
+        Ok(Self { created_at: Timestamp::from_millis(millis.get()), generation: generation.parse()? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_in_a_list_reads_back_as_itself() {
+        let listed =
+            Listed { created_at: Timestamp::from_millis(1_795_245_962_001), generation: GenerationId::random() };
+        assert_eq!(listed.to_string().parse(), Ok(listed));
+        for text in ["", "1", "x.gen_AAAAAAAAAAAAAAAAAAAAAA", "1.gen_", "-1.gen_AAAAAAAAAAAAAAAAAAAAAA"] {
+            assert_eq!(text.parse::<Listed>(), Err(InvalidId), "{text}");
+        }
+    }
 
     #[test]
     fn an_event_id_reads_back_as_itself() {

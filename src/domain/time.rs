@@ -1,30 +1,45 @@
 //! Moments as a caller reads them.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A moment of wall-clock time, written as RFC 3339 in UTC with milliseconds.
+/// A moment of wall-clock time in whole milliseconds, written as RFC 3339 in UTC.
 ///
-/// For showing to people only. Every deadline uses the monotonic clock, so that a step of the wall
-/// clock ends nothing early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timestamp(SystemTime);
+/// For showing to people, and for the order of what they are shown. Every deadline uses the monotonic
+/// clock, so that a step of the wall clock ends nothing early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    /// Since 1970.
+    millis: u64,
+}
 
 impl Timestamp {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     pub fn now() -> Self {
-        Self(SystemTime::now())
+        SystemTime::now().into()
+    }
+
+    pub const fn from_millis(millis: u64) -> Self {
+        Self { millis }
+    }
+
+    pub const fn millis(self) -> u64 {
+        self.millis
     }
 }
 
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        Self(time)
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { millis: u64::try_from(since.as_millis()).unwrap_or(u64::MAX) }
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_rfc3339_millis(self.0).fmt(f)
+        // A year that RFC 3339 can write.
+        const LAST: u64 = 253_402_300_799_999;
+        let time = UNIX_EPOCH + Duration::from_millis(self.millis.min(LAST));
+        humantime::format_rfc3339_millis(time).fmt(f)
     }
 }

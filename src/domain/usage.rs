@@ -19,8 +19,8 @@ pub struct Usage {
 pub enum TokenSource {
     /// The provider's own figure.
     Provider,
-    /// Ours, because the provider gave none: one output token for each chunk with content, one input
-    /// token for each four bytes of the request's messages.
+    /// Ours, because the provider gave none: counted with the vocabulary of the model's family, or the
+    /// nearest there is.
     #[default]
     Estimated,
 }

@@ -1,15 +1,20 @@
 //! The event log in this process's memory.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::{BTreeSet, HashMap, VecDeque, hash_map};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::{AppendError, Closing, CreateError, EventLog, Limit, Log, ReadError, Reply, Tail, TailState, ready};
-use crate::domain::{Chunk, Entry, Escaped, Event, GenerationId, Sequence, Shape, Trailer};
+use super::entries::Entries;
+use super::sync::{Mutex, MutexGuard, unpoisoned};
+use super::{
+    AppendError, Closing, Conflict, CreateError, Created, EventLog, Limit, Log, ReadError, Reply, Tail, ready,
+};
+use crate::domain::{
+    Claim, Entry, Event, Fingerprint, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start,
+};
 
 /// What the logs may hold, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +45,10 @@ struct Shared {
 #[derive(Default)]
 struct Logs {
     by_id: HashMap<GenerationId, Kept>,
+    /// What each caller's keys name (contract 8).
+    claims: HashMap<(Principal, IdempotencyKey), (GenerationId, Fingerprint)>,
+    /// Each named caller's, oldest first (contract 9).
+    by_owner: HashMap<Principal, BTreeSet<Listed>>,
     /// Closed logs by the moment they expire, which is the order in which they closed. A log that has
     /// been removed meanwhile keeps its place here until then.
     closed: VecDeque<(Instant, GenerationId)>,
@@ -49,46 +58,24 @@ struct Logs {
 
 struct Kept {
     log: Arc<MemoryLog>,
+    key: Option<IdempotencyKey>,
     bytes: usize,
 }
 
 struct MemoryLog {
-    id: GenerationId,
+    start: Arc<Start>,
     all: Weak<Shared>,
     state: Mutex<State>,
     tail: watch::Sender<Tail>,
 }
 
-/// Entries by position, their texts end to end in one arena, what they share once.
-#[derive(Default)]
 struct State {
-    slots: Vec<Slot>,
-    arena: Vec<u8>,
-    shapes: Vec<Arc<Shape>>,
-    /// The rare events: the first and the last.
-    events: Vec<Event>,
+    entries: Entries,
     bytes: usize,
-    closed: bool,
 }
 
-#[derive(Clone, Copy)]
-struct Slot {
-    kind: SlotKind,
-    text_end: u32,
-}
-
-#[derive(Clone, Copy)]
-enum SlotKind {
-    Chunk { shape: u32 },
-    Event { index: u32 },
-}
-
-/// A page ends at the first entry that takes it past this.
-const PAGE_BYTES: usize = 16 * 1024;
-/// So many shapes back a chunk's shape is looked for. Streams alternate between a few.
-const SHAPES_LOOKED_AT: usize = 8;
-/// What a start or a terminal event is counted as, beside the texts that callers and providers choose.
-const EVENT_BYTES: usize = 512;
+/// What a claim is counted as, with the longest key twice: in the index, and with its log.
+const CLAIM_BYTES: usize = 768;
 
 impl Memory {
     pub fn new(limits: MemoryLimits) -> Self {
@@ -120,29 +107,32 @@ impl Memory {
 }
 
 impl EventLog for Memory {
-    fn create(&self, generation: GenerationId, first: Event) -> Reply<'_, Result<Arc<dyn Log>, CreateError>> {
-        let mut state = State::default();
-        let bytes = state.cost(std::slice::from_ref(&first));
-        state.push(first);
-        state.bytes = bytes;
-        let log = Arc::new(MemoryLog {
-            id: generation,
-            all: Arc::downgrade(&self.0),
-            tail: watch::Sender::new(state.tail()),
-            state: Mutex::new(state),
-        });
-        let mut logs = self.0.lock();
-        if !logs.make_room(bytes, self.0.limits.total) {
-            return ready(Err(CreateError::Full));
-        }
-        logs.bytes += bytes;
-        logs.by_id.insert(generation, Kept { log: Arc::clone(&log), bytes });
-        ready(Ok(log))
+    fn create(&self, start: Arc<Start>, claim: Option<Claim>) -> Reply<'_, Result<Created, CreateError>> {
+        ready(self.0.create(start, claim))
     }
 
     fn open(&self, generation: GenerationId) -> Reply<'_, Option<Arc<dyn Log>>> {
         let log = self.0.lock().by_id.get(&generation).map(|kept| Arc::clone(&kept.log) as Arc<dyn Log>);
         ready(log)
+    }
+
+    fn claimed(&self, owner: &Principal, claim: &Claim) -> Reply<'_, Result<Option<GenerationId>, Conflict>> {
+        ready(self.0.lock().claimed(owner, claim))
+    }
+
+    fn release(&self, generation: GenerationId) -> Reply<'_, ()> {
+        self.0.lock().release(generation);
+        ready(())
+    }
+
+    fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> Reply<'_, Vec<Listed>> {
+        let logs = self.0.lock();
+        let Some(all) = logs.by_owner.get(owner) else { return ready(Vec::new()) };
+        let older = match before {
+            Some(before) => all.range(..before),
+            None => all.range(..),
+        };
+        ready(older.rev().take(most).copied().collect())
     }
 
     fn remove(&self, generation: GenerationId) -> Reply<'_, ()> {
@@ -152,6 +142,10 @@ impl EventLog for Memory {
 }
 
 impl Log for MemoryLog {
+    fn start(&self) -> &Arc<Start> {
+        &self.start
+    }
+
     fn append(&self, tail: Sequence, events: Vec<Event>) -> Reply<'_, Result<Sequence, AppendError>> {
         ready(self.append_now(tail, events))
     }
@@ -161,7 +155,7 @@ impl Log for MemoryLog {
     }
 
     fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry>, ReadError>> {
-        ready(self.lock().page(after))
+        ready(self.lock().entries.page(after))
     }
 
     fn tail(&self) -> watch::Receiver<Tail> {
@@ -172,23 +166,23 @@ impl Log for MemoryLog {
 impl MemoryLog {
     fn append_now(&self, tail: Sequence, events: Vec<Event>) -> Result<Sequence, AppendError> {
         let mut state = self.lock();
-        if state.closed {
+        if state.entries.terminal().is_some() {
             return Err(AppendError::Closed);
         }
-        if state.tail().sequence != tail {
+        if state.entries.tail().sequence != tail {
             return Err(AppendError::Moved);
         }
-        let cost = state.cost(&events);
+        let cost = state.entries.cost(&events);
         if let Some(all) = self.all.upgrade() {
             if state.bytes + cost > all.limits.generation {
                 return Err(AppendError::Full(Limit::Generation));
             }
-            if !all.lock().charge(self.id, cost, all.limits.total) {
+            if !all.lock().charge(self.start.generation, cost, all.limits.total) {
                 return Err(AppendError::Full(Limit::Total));
             }
         }
         for event in events {
-            state.push(event);
+            state.entries.push(event);
         }
         state.bytes += cost;
         Ok(self.announce(&state))
@@ -196,19 +190,16 @@ impl MemoryLog {
 
     fn close_now(&self, terminal: Event) -> Closing {
         let mut state = self.lock();
-        if state.closed {
-            return match state.events.last() {
-                Some(winner) => Closing::Lost(winner.clone()),
-                None => Closing::Lost(terminal),
-            };
+        if let Some(winner) = state.entries.terminal() {
+            return Closing::Lost(winner.clone());
         }
-        let cost = state.cost(std::slice::from_ref(&terminal));
-        state.push(terminal);
+        let cost = state.entries.cost(std::slice::from_ref(&terminal));
+        state.entries.push(terminal);
         state.bytes += cost;
-        state.closed = true;
         self.announce(&state);
         if let Some(all) = self.all.upgrade() {
-            all.lock().close(self.id, cost, all.limits.total, Instant::now() + all.limits.retention);
+            let expiry = Instant::now() + all.limits.retention;
+            all.lock().close(self.start.generation, cost, all.limits.total, expiry);
             all.expiry_set.notify_one();
         }
         Closing::Won
@@ -217,23 +208,70 @@ impl MemoryLog {
     /// Under the log's lock: announced after it, two tails could overtake one another, and readers
     /// would sleep beside a closed log that says it is open.
     fn announce(&self, state: &State) -> Sequence {
-        let tail = state.tail();
+        let tail = state.entries.tail();
         self.tail.send_replace(tail);
         tail.sequence
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.state.lock())
     }
 }
 
 impl Shared {
+    /// One critical section from the look at the claim to the log that it then names.
+    fn create(self: &Arc<Self>, start: Arc<Start>, claim: Option<Claim>) -> Result<Created, CreateError> {
+        let mut entries = Entries::default();
+        let first = Event::Start(Arc::clone(&start));
+        let bytes = entries.cost(std::slice::from_ref(&first));
+        entries.push(first);
+        let log = Arc::new(MemoryLog {
+            all: Arc::downgrade(self),
+            tail: watch::Sender::new(entries.tail()),
+            state: Mutex::new(State { entries, bytes }),
+            start,
+        });
+        let mut logs = self.lock();
+        if let Some(claim) = &claim
+            && let Some(known) = logs.claimed(&log.start.owner, claim)?
+        {
+            return Ok(Created::Known(known));
+        }
+        let bytes = bytes + claim.as_ref().map_or(0, |_| CLAIM_BYTES);
+        if !logs.make_room(bytes, self.limits.total) {
+            return Err(CreateError::Full);
+        }
+        logs.keep(Arc::clone(&log), claim, bytes);
+        Ok(Created::New(log))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Logs> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.logs.lock())
     }
 }
 
 impl Logs {
+    fn keep(&mut self, log: Arc<MemoryLog>, claim: Option<Claim>, bytes: usize) {
+        let (owner, generation) = (log.start.owner.clone(), log.start.generation);
+        let key = claim.map(|Claim { key, request }| {
+            self.claims.insert((owner.clone(), key.clone()), (generation, request));
+            key
+        });
+        if owner != Principal::Anonymous {
+            self.by_owner.entry(owner).or_default().insert(Listed::from(&*log.start));
+        }
+        self.bytes += bytes;
+        self.by_id.insert(generation, Kept { log, key, bytes });
+    }
+
+    fn claimed(&self, owner: &Principal, claim: &Claim) -> Result<Option<GenerationId>, Conflict> {
+        match self.claims.get(&(owner.clone(), claim.key.clone())) {
+            None => Ok(None),
+            Some((generation, request)) if *request == claim.request => Ok(Some(*generation)),
+            Some(_) => Err(Conflict),
+        }
+    }
+
     /// Takes `bytes` more for the log `id`, if they fit. A log that is no longer kept takes no room.
     fn charge(&mut self, id: GenerationId, bytes: usize, limit: usize) -> bool {
         let fits = !self.by_id.contains_key(&id) || self.make_room(bytes, limit);
@@ -270,128 +308,23 @@ impl Logs {
         self.closed.pop_front().map(|(_, id)| self.forget(id)).is_some()
     }
 
+    fn release(&mut self, id: GenerationId) {
+        let Some(kept) = self.by_id.get_mut(&id) else { return };
+        if let Some(key) = kept.key.take() {
+            self.claims.remove(&(kept.log.start.owner.clone(), key));
+        }
+    }
+
     fn forget(&mut self, id: GenerationId) {
-        if let Some(kept) = self.by_id.remove(&id) {
-            self.bytes -= kept.bytes;
-        }
-    }
-}
-
-impl State {
-    fn tail(&self) -> Tail {
-        let state = if self.closed { TailState::Closed } else { TailState::Open };
-        Tail { sequence: Sequence::new(self.slots.len() as u64), state }
-    }
-
-    fn cost(&self, events: &[Event]) -> usize {
-        let mut unknown: Vec<&Arc<Shape>> = Vec::new();
-        let mut cost = 0;
-        for event in events {
-            cost += size_of::<Slot>();
-            let Event::Chunk(chunk) = event else {
-                cost += event_size(event);
-                continue;
-            };
-            cost += chunk.text().as_str().len();
-            let shape = chunk.shape();
-            if self.shape(shape).is_none() && !unknown.iter().any(|known| Arc::ptr_eq(known, shape)) {
-                cost += shape.size();
-                unknown.push(shape);
-            }
-        }
-        cost
-    }
-
-    fn push(&mut self, event: Event) {
-        let kind = match event {
-            Event::Chunk(chunk) => {
-                self.arena.extend_from_slice(chunk.text().as_str().as_bytes());
-                let shape = self.shape(chunk.shape()).unwrap_or_else(|| {
-                    self.shapes.push(Arc::clone(chunk.shape()));
-                    self.shapes.len() - 1
-                });
-                SlotKind::Chunk { shape: index(shape) }
-            }
-            event => {
-                self.events.push(event);
-                SlotKind::Event { index: index(self.events.len() - 1) }
-            }
-        };
-        self.slots.push(Slot { kind, text_end: index(self.arena.len()) });
-    }
-
-    fn shape(&self, shape: &Arc<Shape>) -> Option<usize> {
-        let recent = self.shapes.iter().enumerate().rev().take(SHAPES_LOOKED_AT);
-        recent.into_iter().find(|(_, known)| Arc::ptr_eq(known, shape)).map(|(at, _)| at)
-    }
-
-    fn page(&self, after: Sequence) -> Result<Vec<Entry>, ReadError> {
-        let start = usize::try_from(after.get()).map_err(|_| ReadError::BeyondTail)?;
-        let slots = self.slots.get(start..).ok_or(ReadError::BeyondTail)?;
-        let text_start =
-            start.checked_sub(1).and_then(|at| self.slots.get(at)).map_or(0, |slot| slot.text_end as usize);
-        let mut size = 0;
-        let mut text_end = text_start;
-        let length = slots
-            .iter()
-            .position(|slot| {
-                size += self.size(*slot, text_end);
-                text_end = slot.text_end as usize;
-                size > PAGE_BYTES
-            })
-            .map_or(slots.len(), |at| at + 1);
-        // One copy for the page, cut into its texts without another.
-        let texts = Bytes::copy_from_slice(self.arena.get(text_start..text_end).unwrap_or_default());
-        let mut from = text_start;
-        slots
-            .iter()
-            .take(length)
-            .zip(start as u64 + 1..)
-            .map(|(slot, sequence)| {
-                let text = texts.slice(from - text_start..slot.text_end as usize - text_start);
-                from = slot.text_end as usize;
-                let event = self.event(*slot, text).ok_or(ReadError::Lost)?;
-                Ok(Entry { sequence: Sequence::new(sequence), event })
-            })
-            .collect()
-    }
-
-    fn event(&self, slot: Slot, text: Bytes) -> Option<Event> {
-        match slot.kind {
-            SlotKind::Event { index } => self.events.get(index as usize).cloned(),
-            SlotKind::Chunk { shape } => {
-                let shape = Arc::clone(self.shapes.get(shape as usize)?);
-                Some(Event::Chunk(Chunk::new(shape, Escaped::from_stored(text).ok()?)))
+        self.release(id);
+        let Some(Kept { log, bytes, .. }) = self.by_id.remove(&id) else { return };
+        self.bytes -= bytes;
+        let owner = log.start.owner.clone();
+        if let hash_map::Entry::Occupied(mut owned) = self.by_owner.entry(owner) {
+            owned.get_mut().remove(&Listed::from(&*log.start));
+            if owned.get().is_empty() {
+                owned.remove();
             }
         }
     }
-
-    /// What an entry will take on a wire, about.
-    fn size(&self, slot: Slot, text_start: usize) -> usize {
-        let shape = match slot.kind {
-            SlotKind::Chunk { shape } => self.shapes.get(shape as usize).map_or(0, |shape| shape.size()),
-            SlotKind::Event { .. } => EVENT_BYTES,
-        };
-        shape + slot.text_end as usize - text_start
-    }
-}
-
-fn event_size(event: &Event) -> usize {
-    let texts = match event {
-        Event::Start(start) => {
-            let metadata = start.metadata.iter().map(|(key, value)| key.len() + value.len());
-            start.model.len() + metadata.sum::<usize>()
-        }
-        Event::Done(done) => {
-            let Trailer { chunks_json, head_json, usage_json } = &done.trailer;
-            chunks_json.len() + head_json.len() + usage_json.as_ref().map_or(0, |usage| usage.len())
-        }
-        Event::Cancelled(_) | Event::Failed(_) | Event::Chunk(_) => 0,
-    };
-    EVENT_BYTES + texts
-}
-
-/// Positions inside one log fit 32 bits: `generation.max_bytes` is at most 1 GiB.
-fn index(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -18,16 +18,23 @@
 //!    first goes first; one that is open never goes.
 //! 7. **Kept, then gone.** A closed log is readable for the retention, then unknown; a removed one is
 //!    unknown at once. Whoever holds it open reads on.
+//! 8. **Claimed once.** A claim is written in the step that makes its log. While that log is kept, a
+//!    create with the same claim of the same owner makes nothing and names it; one with the same key
+//!    and another fingerprint is a [`Conflict`]. The claim goes with its log, or when it is released.
+//! 9. **Listed.** The logs of a named owner are listed as long as they are kept, newest first, each once
+//!    over all pages. Those of an anonymous one are not.
 
+mod entries;
 mod follow;
 mod memory;
+mod sync;
 
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either, Ready};
 use tokio::sync::watch;
 
-use crate::domain::{Entry, Event, GenerationId, Sequence};
+use crate::domain::{Claim, Entry, Event, GenerationId, Listed, Principal, Sequence, Start};
 
 pub use follow::follow;
 pub use memory::{Memory, MemoryLimits};
@@ -38,11 +45,21 @@ pub type Reply<'a, T> = Either<Ready<T>, BoxFuture<'a, T>>;
 
 /// All logs of one deployment.
 pub trait EventLog: Send + Sync + 'static {
-    /// Makes the log of `generation` with `first` as entry 1 (contract 1, 6).
-    fn create(&self, generation: GenerationId, first: Event) -> Reply<'_, Result<Arc<dyn Log>, CreateError>>;
+    /// Makes the log of a generation with `start` as entry 1, unless its owner's claim names one that is
+    /// kept (contract 1, 6, 8).
+    fn create(&self, start: Arc<Start>, claim: Option<Claim>) -> Reply<'_, Result<Created, CreateError>>;
 
     /// The log, if it is kept (contract 7).
     fn open(&self, generation: GenerationId) -> Reply<'_, Option<Arc<dyn Log>>>;
+
+    /// The generation that the owner's claim names, if it is kept (contract 8).
+    fn claimed(&self, owner: &Principal, claim: &Claim) -> Reply<'_, Result<Option<GenerationId>, Conflict>>;
+
+    /// Frees the claim on the log, if there is one; the log stays (contract 8).
+    fn release(&self, generation: GenerationId) -> Reply<'_, ()>;
+
+    /// The owner's, newest first: those that come after `before` in that order, `most` at most (contract 9).
+    fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> Reply<'_, Vec<Listed>>;
 
     /// Forgets the log at once (contract 7).
     fn remove(&self, generation: GenerationId) -> Reply<'_, ()>;
@@ -50,6 +67,9 @@ pub trait EventLog: Send + Sync + 'static {
 
 /// The log of one generation.
 pub trait Log: Send + Sync + 'static {
+    /// Entry 1.
+    fn start(&self) -> &Arc<Start>;
+
     /// Adds `events` after `tail`, none of them terminal; answers the new tail (contract 2, 6).
     fn append(&self, tail: Sequence, events: Vec<Event>) -> Reply<'_, Result<Sequence, AppendError>>;
 
@@ -87,11 +107,25 @@ pub enum Closing {
     Lost(Event),
 }
 
+/// What a create has come to.
+pub enum Created {
+    New(Arc<dyn Log>),
+    /// The claim names this generation; nothing was made.
+    Known(GenerationId),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
     #[error("the event log is full of running generations")]
     Full,
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
 }
+
+/// The key names another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the idempotency key was used for another request")]
+pub struct Conflict;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {

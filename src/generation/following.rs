@@ -13,20 +13,28 @@ use tokio::time::timeout;
 
 use super::audience::Viewer;
 use super::snapshot::Snapshot;
-use super::storage::Unstored;
+use super::storage::Record;
 use crate::domain::{Entry, Event, Failed, Sequence, Start};
 use crate::event_log::{Log, ReadError, follow};
-use crate::telemetry::{Gauge, Metrics};
+use crate::telemetry::Gauge;
 
 /// A viewer who reads a log from a position on; dropping it is leaving.
 pub struct Following {
     start: Arc<Start>,
     /// Read already, to see whether the answer begins well.
-    held: VecDeque<Vec<Entry>>,
+    held: VecDeque<Result<Vec<Entry>, LogLost>>,
     pages: BoxStream<'static, Result<Vec<Entry>, ReadError>>,
-    _viewer: Option<Viewer>,
-    _unstored: Option<Arc<Unstored>>,
-    _live: Gauge,
+    _seat: Seat,
+}
+
+/// What a viewer holds while it is there.
+pub struct Seat {
+    /// Absent where the generation has ended, or is being ended for want of viewers: its ending is in the
+    /// log, or will be.
+    pub _viewer: Option<Viewer>,
+    /// Of a generation whose record goes with its last holder.
+    pub _record: Option<Arc<Record>>,
+    pub _live: Gauge,
 }
 
 /// The log broke off under a reader.
@@ -35,16 +43,9 @@ pub struct Following {
 pub struct LogLost;
 
 impl Following {
-    pub(super) fn new(
-        start: Arc<Start>,
-        log: Arc<dyn Log>,
-        after: Sequence,
-        viewer: Option<Viewer>,
-        unstored: Option<Arc<Unstored>>,
-        metrics: &Metrics,
-    ) -> Self {
-        let pages = Box::pin(follow(log, after));
-        Self { start, held: VecDeque::new(), pages, _viewer: viewer, _unstored: unstored, _live: metrics.viewer() }
+    pub(super) fn new(log: Arc<dyn Log>, after: Sequence, seat: Seat) -> Self {
+        let start = Arc::clone(log.start());
+        Self { start, held: VecDeque::new(), pages: Box::pin(follow(log, after)), _seat: seat }
     }
 
     /// How the generation began, wherever this reading begins.
@@ -55,7 +56,7 @@ impl Following {
     /// The next entries: at least one, in order. `None` after the terminal one.
     pub fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Vec<Entry>, LogLost>>> {
         match self.held.pop_front() {
-            Some(page) => Poll::Ready(Some(Ok(page))),
+            Some(page) => Poll::Ready(Some(page)),
             None => Pin::new(&mut self.pages).poll_next(context).map_err(|_| LogLost),
         }
     }
@@ -68,10 +69,11 @@ impl Following {
     /// the first word; nothing is taken out of the reading.
     pub async fn begun(&mut self, patience: Duration) -> Result<(), Arc<Failed>> {
         let begun = async {
-            while let Some(Ok(page)) = self.pages.next().await {
+            while let Some(page) = self.pages.next().await {
+                let entries = page.as_deref().unwrap_or_default();
                 let word =
-                    page.iter().map(|entry| &entry.event).find(|event| !matches!(event, Event::Start(_))).cloned();
-                self.held.push_back(page);
+                    entries.iter().map(|entry| &entry.event).find(|event| !matches!(event, Event::Start(_))).cloned();
+                self.held.push_back(page.map_err(|_| LogLost));
                 match word {
                     Some(Event::Failed(failed)) => return Err(failed),
                     Some(_) => return Ok(()),

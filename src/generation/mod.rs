@@ -3,25 +3,31 @@
 //! ```text
 //!             start                    the model's end
 //!   (nothing) ─────▶ running ───────────────────────────────▶ done
-//!                       ├── cancel, DELETE, last viewer gone ▶ cancelled
+//!                       ├── cancel, DELETE, nobody there
+//!                       │   for the grace ─────────────────▶ cancelled
 //!                       └── upstream fault, deadline, limit,
 //!                           shutdown, defect of ours ────────▶ failed
 //! ```
 //!
-//! Every ending is one terminal entry in the log. Whoever appends it first has ended the generation;
-//! the task that carries the model's answer learns it from the log and drops the upstream connection.
+//! Every ending is one terminal entry in the log, and whoever appends it first has ended the generation.
+//! In this process that is the task that carries the model's answer: whoever wants the end asks it, it
+//! drops the upstream connection and then appends. A task that is itself dropped appends at last.
 
 mod audience;
 mod following;
+mod listing;
+mod registry;
 mod running;
 mod service;
 mod snapshot;
 mod storage;
 mod task;
+mod tokens;
 
 pub use crate::upstream::Model;
 pub use audience::{OnDisconnect, Viewer};
 pub use following::{Following, LogLost};
-pub use service::{FollowError, Generations, Limits, NewGeneration, StartError, Started};
+pub use listing::{Page, Summary};
+pub use service::{FollowError, Generations, Limits, NewGeneration, Origin, StartError, Started};
 pub use snapshot::{ChoiceSnapshot, Snapshot, Status, ToolCall};
 pub use storage::Storage;

@@ -1,35 +1,47 @@
 //! A generation while it runs: what has been learnt of it, and how it ends.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
+use futures_util::FutureExt;
+use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 use super::audience::Audience;
+use super::snapshot::Snapshot;
+use super::tokens::{self, TokenCounter};
 use crate::domain::{
-    CancelReason, Cancelled, Chunk, Done, Event, Failed, Failure, FailureCode, FinishReason, GenerationId, RequestId,
-    Timings, TokenSource, Trailer, Usage,
+    CancelReason, Cancelled, ChatRequest, Chunk, Done, Event, Failed, Failure, FailureCode, FinishReason, GenerationId,
+    Prompt, RequestId, Timings, Trailer, Usage,
 };
 use crate::event_log::{Closing, Log};
 use crate::telemetry::{Metrics, Outcome};
 
-/// A generation while it runs: what its task, its viewers and whoever ends it share.
+/// A generation while it runs: what its task, its viewers and whoever wants it ended share.
+///
+/// In this process its task alone ends it: others ask the task, which first of all lets go of the
+/// upstream. So a stop stops the cost before anything is counted or written.
 #[derive(Debug)]
 pub struct Running {
     pub id: GenerationId,
     pub request_id: RequestId,
     pub audience: Arc<Audience>,
     accepted: Instant,
+    model: String,
+    prompt: Arc<Prompt>,
+    output_limit: Option<u64>,
+    first_token: OnceLock<Instant>,
     tally: Mutex<Tally>,
+    wish: SetOnce<Ending>,
     metrics: Arc<Metrics>,
+    counter: TokenCounter,
 }
 
 /// What has been learnt of the answer so far.
 #[derive(Debug, Default)]
 struct Tally {
-    estimate: Usage,
     provider: Option<Usage>,
-    first_token: Option<Instant>,
     finish: BTreeMap<u32, FinishReason>,
 }
 
@@ -38,35 +50,41 @@ struct Tally {
 pub enum Ending {
     Done { trailer: Trailer },
     Cancelled(CancelReason),
-    Failed { code: FailureCode, detail: &'static str, retry_after: Option<std::time::Duration> },
+    Failed { code: FailureCode, detail: &'static str, retry_after: Option<Duration> },
 }
-
-/// An estimate of the prompt's tokens: about four bytes make one.
-const BYTES_PER_TOKEN: usize = 4;
 
 impl Running {
     pub fn new(
         id: GenerationId,
         request_id: RequestId,
+        request: &ChatRequest,
         audience: Arc<Audience>,
-        prompt_bytes: usize,
         metrics: Arc<Metrics>,
+        counter: TokenCounter,
     ) -> Self {
-        let input_tokens = prompt_bytes.div_ceil(BYTES_PER_TOKEN) as u64;
-        let estimate = Usage { input_tokens, source: TokenSource::Estimated, ..Usage::default() };
-        let tally = Mutex::new(Tally { estimate, ..Tally::default() });
-        Self { id, request_id, audience, accepted: Instant::now(), tally, metrics }
+        Self {
+            id,
+            request_id,
+            audience,
+            accepted: Instant::now(),
+            model: request.model.clone(),
+            prompt: Arc::new(request.prompt()),
+            output_limit: request.output_limit(),
+            first_token: OnceLock::new(),
+            tally: Mutex::default(),
+            wish: SetOnce::new(),
+            metrics,
+            counter,
+        }
     }
 
+    /// Takes note of a chunk: of the first that says something. Of all others there is nothing to note.
     pub fn note_chunk(&self, chunk: &Chunk) {
-        if chunk.part().choice().is_none() {
+        if self.first_token.get().is_some() || chunk.part().choice().is_none() {
             return;
         }
-        let mut tally = self.lock();
-        tally.estimate.output_tokens += 1;
-        if tally.first_token.is_none() {
-            let now = Instant::now();
-            tally.first_token = Some(now);
+        let now = Instant::now();
+        if self.first_token.set(now).is_ok() {
             self.metrics.first_token(now - self.accepted);
         }
     }
@@ -80,35 +98,77 @@ impl Running {
         self.lock().provider = Some(usage);
     }
 
-    /// Ends the generation unless somebody has; whoever was first is counted.
-    pub async fn end(&self, log: &Arc<dyn Log>, ending: Ending) -> Closing {
-        let (event, usage) = self.terminal(&ending);
-        let closing = log.close(event).await;
-        if closing == Closing::Won {
-            let outcome = ending.outcome();
-            self.metrics.ended(outcome, usage, self.accepted.elapsed());
-            // The request's id and not the generation's: without authentication that one is a capability.
-            tracing::info!(
-                request_id = %self.request_id,
-                outcome = outcome.name(),
-                code = ending.code().map(tracing::field::debug),
-                input_tokens = usage.input_tokens,
-                output_tokens = usage.output_tokens,
-                "generation ended"
-            );
-        }
-        closing
+    /// Asks the task to end the generation. The first wish counts.
+    pub fn ask(&self, ending: Ending) {
+        _ = self.wish.set(ending);
     }
 
-    fn terminal(&self, ending: &Ending) -> (Event, Usage) {
-        let tally = self.lock();
-        let usage = tally.provider.unwrap_or(tally.estimate);
-        let timings = Timings {
-            first_token: tally.first_token.map(|first| first - self.accepted),
-            total: self.accepted.elapsed(),
+    /// Resolves when somebody wants the generation ended.
+    pub async fn asked(&self) -> Ending {
+        self.wish.wait().await.clone()
+    }
+
+    /// Ends the generation, unless that has been done from elsewhere. The upstream has been let go of,
+    /// or has come to its end: counting takes its time.
+    pub async fn end(&self, log: &Arc<dyn Log>, ending: Ending) {
+        let timings = self.timings();
+        let provider = self.lock().provider;
+        let usage = match provider {
+            Some(usage) => usage,
+            None => match Snapshot::read(log.as_ref()).await {
+                None => Usage::default(),
+                // Every reader is to be told before the process ends.
+                Some(answer) if ending.code() == Some(FailureCode::ShuttingDown) => {
+                    tokens::guess(&self.prompt, &answer)
+                }
+                Some(answer) => self.counter.count(&self.model, &self.prompt, answer).await,
+            },
         };
-        let event = match ending {
+        self.close(log, &ending, usage, timings).await;
+    }
+
+    /// As [`Running::end`], for a task that is dropped and can wait for nothing: as somebody wished, or
+    /// else as `ending`. A backend that cannot close at once is left to its lease.
+    pub fn end_at_once(&self, log: &Arc<dyn Log>, ending: Ending) {
+        let ending = self.wish.get().cloned().unwrap_or(ending);
+        let provider = self.lock().provider;
+        let usage = provider.unwrap_or_else(|| {
+            let answer = Snapshot::read(log.as_ref()).now_or_never().flatten();
+            answer.map(|answer| tokens::guess(&self.prompt, &answer)).unwrap_or_default()
+        });
+        _ = self.close(log, &ending, usage, self.timings()).now_or_never();
+    }
+
+    fn timings(&self) -> Timings {
+        let first_token = self.first_token.get().map(|first| *first - self.accepted);
+        Timings { first_token, total: self.accepted.elapsed() }
+    }
+
+    /// Appends the terminal event if none is there; whoever was first is counted, once.
+    async fn close(&self, log: &Arc<dyn Log>, ending: &Ending, usage: Usage, timings: Timings) {
+        if log.close(self.terminal(ending, usage, timings)).await != Closing::Won {
+            return;
+        }
+        let outcome = ending.outcome();
+        self.metrics.ended(outcome, usage, timings.total);
+        if outcome == Outcome::Cancelled {
+            self.metrics.stopped(usage.output_tokens, self.output_limit);
+        }
+        // The request's id and not the generation's: without authentication that one is a capability.
+        tracing::info!(
+            request_id = %self.request_id,
+            outcome = outcome.name(),
+            code = ending.code().map(tracing::field::debug),
+            input_tokens = usage.input_tokens,
+            output_tokens = usage.output_tokens,
+            "generation ended"
+        );
+    }
+
+    fn terminal(&self, ending: &Ending, usage: Usage, timings: Timings) -> Event {
+        match ending {
             Ending::Done { trailer } => {
+                let tally = self.lock();
                 let mut finish: Vec<_> =
                     tally.finish.iter().map(|(choice, reason)| (*choice, reason.clone())).collect();
                 if finish.is_empty() {
@@ -127,8 +187,7 @@ impl Running {
                 };
                 Event::Failed(Arc::new(Failed { failure, usage, timings }))
             }
-        };
-        (event, usage)
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Tally> {

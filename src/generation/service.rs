@@ -1,44 +1,44 @@
 //! The use cases: start, follow, inspect, stop, erase.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::audience::{Audience, OnDisconnect};
-use super::following::Following;
+use super::following::{Following, Seat};
+use super::registry::{Registration, Registry};
 use super::running::{Ending, Running};
 use super::snapshot::Snapshot;
-use super::storage::{Storage, Unstored};
+use super::storage::{Record, Storage, Unkept};
 use super::task;
+use super::tokens::TokenCounter;
 use crate::domain::{
-    CancelReason, ChatRequest, Entry, Event, FailureCode, GenerationId, Metadata, RequestId, Sequence, Start,
-    Timestamp, UsageWish,
+    CancelReason, ChatRequest, Claim, Event, FailureCode, GenerationId, Metadata, Principal, RequestId, Sequence,
+    Start, Timestamp, UsageWish,
 };
-use crate::event_log::{EventLog, TailState};
-use crate::telemetry::{Gauge, Metrics};
-use crate::upstream::{Model, Router, UnknownModel};
+use crate::event_log::{Conflict, CreateError, Created, EventLog, Log, TailState};
+use crate::telemetry::Metrics;
+use crate::upstream::{Answer, Model, Router, UnknownModel};
 
 /// All generations of this process.
 #[derive(Clone)]
-pub struct Generations(Arc<Inner>);
+pub struct Generations(pub(super) Arc<Inner>);
 
-struct Inner {
-    log: Arc<dyn EventLog>,
+pub struct Inner {
+    pub(super) log: Arc<dyn EventLog>,
     router: Router,
     limits: Limits,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
-    running: Mutex<HashMap<GenerationId, Live>>,
+    registry: Registry,
+    unkept: Unkept,
+    counter: TokenCounter,
     draining: AtomicBool,
 }
-
-/// A running generation, and what drops its record in the end, where it is not to be kept.
-type Live = (Arc<Running>, Option<Arc<Unstored>>);
 
 /// What one generation may take.
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +47,15 @@ pub struct Limits {
     pub max_duration: Duration,
     /// Where the request does not say (`generation.on_disconnect`).
     pub on_disconnect: OnDisconnect,
+    /// How long it waits for a viewer to come back; a request may ask for less (`generation.grace`).
+    pub grace: Duration,
 }
 
 /// A generation to be started.
 pub struct NewGeneration {
+    pub owner: Principal,
+    /// By which a repeat of the request is known.
+    pub claim: Option<Claim>,
     /// Absent: the default model.
     pub model: Option<String>,
     /// The fields for the provider, as in [`ChatRequest::fields`].
@@ -60,13 +65,23 @@ pub struct NewGeneration {
     pub storage: Storage,
     /// Absent: as the settings say.
     pub on_disconnect: Option<OnDisconnect>,
+    /// Absent: as the settings say, which is also the most.
+    pub grace: Option<Duration>,
     pub request_id: RequestId,
 }
 
-/// A generation that has been started, with its first viewer.
+/// A generation, and the viewer whose request it answers.
 pub struct Started {
-    pub id: GenerationId,
     pub following: Following,
+    pub origin: Origin,
+}
+
+/// Whether a request started its generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    New,
+    /// The request is a repeat: it joined what it had started before.
+    Existing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -79,10 +94,16 @@ pub enum StartError {
     ModelNotFound,
     #[error("the event log is full")]
     Full,
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// The claim named a generation that has gone meanwhile.
+    #[error(transparent)]
+    Gone(#[from] FollowError),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FollowError {
+    /// Never there, no longer kept, or somebody else's: nobody is told which.
     #[error("no such generation")]
     NotFound,
     /// The position is the terminal event's: nothing will ever follow.
@@ -100,59 +121,73 @@ impl Generations {
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
     ) -> Self {
-        let (running, draining) = (Mutex::default(), AtomicBool::new(false));
-        Self(Arc::new(Inner { log, router, limits, metrics, tasks, running, draining }))
+        let (registry, draining) = (Registry::default(), AtomicBool::new(false));
+        let (unkept, counter) = (Unkept::new(Arc::clone(&log), tasks.clone()), TokenCounter::new(tasks.clone()));
+        Self(Arc::new(Inner { log, router, limits, metrics, tasks, registry, unkept, counter, draining }))
     }
 
-    /// Starts a generation. Its log is there before the upstream is asked, and its first viewer counts
-    /// from here on.
+    /// Starts a generation, or joins the one that its claim names. Its log is there before the upstream
+    /// is asked, and its first viewer counts from here on.
     pub async fn start(&self, new: NewGeneration) -> Result<Started, StartError> {
         let inner = &self.0;
-        if inner.draining.load(Ordering::Acquire) {
+        if self.is_draining() {
             return Err(StartError::Draining);
         }
         let (model, provider) = inner.router.route(new.model.as_deref())?;
         let id = GenerationId::random();
         let start = Arc::new(Start {
             generation: id,
+            owner: new.owner,
             model: model.clone(),
             created_at: Timestamp::now(),
             metadata: new.metadata,
             usage: new.usage,
         });
-        let log = inner.log.create(id, Event::Start(Arc::clone(&start))).await.map_err(|_| StartError::Full)?;
-
         let request = ChatRequest { model, fields: new.fields };
-        let audience = Audience::new(new.on_disconnect.unwrap_or(inner.limits.on_disconnect));
+        let grace = new.grace.unwrap_or(inner.limits.grace).min(inner.limits.grace);
+        let audience = Audience::new(new.on_disconnect.unwrap_or(inner.limits.on_disconnect), grace);
         let viewer = audience.join();
-        let running = Running::new(id, new.request_id, audience, request.prompt_bytes(), Arc::clone(&inner.metrics));
-        let unstored = (new.storage == Storage::UntilRead)
-            .then(|| Arc::new(Unstored { generation: id, log: Arc::clone(&inner.log), tasks: inner.tasks.clone() }));
-        let registered = Registered::new(Arc::clone(inner), Arc::new(running), unstored.clone());
+        let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
+        let running = Running::new(id, new.request_id, &request, audience, metrics, counter);
+        let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
+        let mut registration = inner.registry.register(Arc::new(running));
+        let log = match inner.log.create(Arc::clone(&start), new.claim).await? {
+            Created::New(log) => log,
+            Created::Known(known) => {
+                let following = self.follow(&start.owner, known, Sequence::START).await?;
+                return Ok(Started { following, origin: Origin::Existing });
+            }
+        };
+        registration.begin(Arc::clone(&log), inner.metrics.generation());
         // Again, now that a drain that comes later finds it: one that came in between did not.
-        if inner.draining.load(Ordering::Acquire) {
+        if self.is_draining() {
+            registration.running().ask(task::failed(FailureCode::ShuttingDown));
             inner.log.remove(id).await;
             return Err(StartError::Draining);
         }
-        let (answer, deadline) = (provider.stream(request), Instant::now() + inner.limits.max_duration);
-        let following = Following::new(start, Arc::clone(&log), Sequence::START, viewer, unstored, &inner.metrics);
-        inner.tasks.spawn(async move {
-            let rest = task::run(&registered.running, log, answer, deadline).await;
-            drop(registered);
-            if let Some(rest) = rest {
-                task::tidy_up(rest).await;
-            }
-        });
-        Ok(Started { id, following })
+        let seat = Seat { _viewer: viewer, _record: record.clone(), _live: inner.metrics.viewer() };
+        let following = Following::new(Arc::clone(&log), Sequence::START, seat);
+        let deadline = Instant::now() + inner.limits.max_duration;
+        inner.carry(registration, record, log, provider.stream(request), deadline);
+        Ok(Started { following, origin: Origin::New })
+    }
+
+    /// The generation that the claim names, followed from its beginning; `None` if it names none.
+    /// Whoever comes back is never refused for load, and not while draining either.
+    pub async fn claimed(&self, principal: &Principal, claim: &Claim) -> Result<Option<Following>, StartError> {
+        let Some(id) = self.0.log.claimed(principal, claim).await? else { return Ok(None) };
+        // One that has gone since the look is no longer claimed.
+        Ok(self.follow(principal, id, Sequence::START).await.ok())
     }
 
     /// Every event after a position, then each new one.
-    pub async fn follow(&self, id: GenerationId, after: Sequence) -> Result<Following, FollowError> {
-        // The seat first: a generation that still runs now does not end for want of viewers.
-        let running = self.0.running().get(&id).cloned();
-        let viewer = running.as_ref().and_then(|(running, _)| running.audience.join());
-        let unstored = running.and_then(|(_, unstored)| unstored);
-        let log = self.0.log.open(id).await.ok_or(FollowError::NotFound)?;
+    pub async fn follow(
+        &self,
+        principal: &Principal,
+        id: GenerationId,
+        after: Sequence,
+    ) -> Result<Following, FollowError> {
+        let log = self.open(principal, id).await?;
         let tail = *log.tail().borrow();
         if after > tail.sequence {
             return Err(FollowError::HistoryLost);
@@ -160,46 +195,74 @@ impl Generations {
         if after == tail.sequence && tail.state == TailState::Closed {
             return Err(FollowError::AtEnd);
         }
-        let first = log.read(Sequence::START).await.map_err(|_| FollowError::HistoryLost)?;
-        let Some(Event::Start(start)) = first.into_iter().next().map(|entry| entry.event) else {
-            return Err(FollowError::HistoryLost);
+        Ok(Following::new(log, after, self.seat(id)))
+    }
+
+    /// The state of a generation now, in place of its events so far, and every event after that; the
+    /// terminal one always comes as an event.
+    pub async fn follow_from_snapshot(
+        &self,
+        principal: &Principal,
+        id: GenerationId,
+    ) -> Result<(Snapshot, Following), FollowError> {
+        let log = self.open(principal, id).await?;
+        let seat = self.seat(id);
+        let tail = *log.tail().borrow();
+        let position = match tail.state {
+            TailState::Open => tail.sequence,
+            TailState::Closed => tail.sequence.before(),
         };
-        Ok(Following::new(start, log, after, viewer, unstored, &self.0.metrics))
+        let snapshot = Snapshot::read_to(log.as_ref(), position).await.ok_or(FollowError::HistoryLost)?;
+        Ok((snapshot, Following::new(log, position, seat)))
     }
 
     /// The state of a generation now.
-    pub async fn inspect(&self, id: GenerationId) -> Option<Snapshot> {
-        let log = self.0.log.open(id).await?;
-        let tail = log.tail().borrow().sequence;
-        let mut snapshot = None;
-        let mut after = Sequence::START;
-        while after < tail {
-            let page = log.read(after).await.ok()?;
-            after = page.last()?.sequence;
-            fold(&mut snapshot, &page);
+    pub async fn inspect(&self, principal: &Principal, id: GenerationId) -> Result<Snapshot, FollowError> {
+        let log = self.open(principal, id).await?;
+        Snapshot::read(log.as_ref()).await.ok_or(FollowError::HistoryLost)
+    }
+
+    /// The state of a generation as soon as it has come further than a position or has ended, at most
+    /// `patience` from now. Who would wait is a viewer; who only looks is none.
+    pub async fn inspect_after(
+        &self,
+        principal: &Principal,
+        id: GenerationId,
+        after: Sequence,
+        patience: Duration,
+    ) -> Result<Snapshot, FollowError> {
+        let log = self.open(principal, id).await?;
+        let mut tail = log.tail();
+        if after > tail.borrow().sequence {
+            return Err(FollowError::HistoryLost);
         }
-        snapshot
+        let _seat = (!patience.is_zero()).then(|| self.seat(id));
+        let further = tail.wait_for(|tail| tail.sequence > after || tail.state == TailState::Closed);
+        _ = timeout(patience, further).await;
+        Snapshot::read(log.as_ref()).await.ok_or(FollowError::HistoryLost)
     }
 
     /// Stops a generation; one that has ended stays as it ended. Answers its state after that.
-    pub async fn stop(&self, id: GenerationId) -> Option<Snapshot> {
-        self.end(id).await?;
-        self.inspect(id).await
+    pub async fn stop(&self, principal: &Principal, id: GenerationId) -> Result<Snapshot, FollowError> {
+        let log = self.open(principal, id).await?;
+        self.ask(id, Ending::Cancelled(CancelReason::ClientRequest));
+        closed(&log).await;
+        Snapshot::read(log.as_ref()).await.ok_or(FollowError::HistoryLost)
     }
 
-    /// Stops a generation and forgets it.
-    pub async fn erase(&self, id: GenerationId) -> Option<()> {
-        self.end(id).await?;
+    /// Stops a generation and forgets it, also if nobody waits for the end of this.
+    pub async fn erase(&self, principal: &Principal, id: GenerationId) -> Result<(), FollowError> {
+        let log = self.open(principal, id).await?;
+        self.ask(id, Ending::Cancelled(CancelReason::ClientRequest));
         self.0.log.remove(id).await;
-        Some(())
+        closed(&log).await;
+        Ok(())
     }
 
-    async fn end(&self, id: GenerationId) -> Option<()> {
-        let log = self.0.log.open(id).await?;
-        if let Some(running) = self.running(id) {
-            running.end(&log, Ending::Cancelled(CancelReason::ClientRequest)).await;
+    fn ask(&self, id: GenerationId, ending: Ending) {
+        if let Some(running) = self.0.registry.get(id) {
+            running.ask(ending);
         }
-        Some(())
     }
 
     pub async fn models(&self) -> Vec<Model> {
@@ -217,62 +280,74 @@ impl Generations {
 
     /// Generations that run now.
     pub fn count(&self) -> usize {
-        self.0.running().len()
+        self.0.registry.count()
     }
 
-    /// Ends what still runs, because the service stops.
-    pub async fn end_all(&self) {
-        let running: Vec<_> = self.0.running().values().map(|(running, _)| Arc::clone(running)).collect();
-        for running in running {
-            if let Some(log) = self.0.log.open(running.id).await {
-                running.end(&log, task::failed(FailureCode::ShuttingDown)).await;
-            }
-        }
+    /// Asks for the end of what still runs, because the service stops.
+    pub fn end_all(&self) {
+        self.0.registry.ask_all(&task::failed(FailureCode::ShuttingDown));
     }
 
-    fn running(&self, id: GenerationId) -> Option<Arc<Running>> {
-        self.0.running().get(&id).map(|(running, _)| Arc::clone(running))
+    /// Ends what still runs where it is.
+    pub fn abort_all(&self) {
+        self.0.registry.abort_all();
     }
+
+    async fn open(&self, principal: &Principal, id: GenerationId) -> Result<Arc<dyn Log>, FollowError> {
+        let log = self.0.log.open(id).await.ok_or(FollowError::NotFound)?;
+        if log.start().owner == *principal { Ok(log) } else { Err(FollowError::NotFound) }
+    }
+
+    /// A seat before a generation that the caller may see. Taken only by who stays: each leaving begins the
+    /// grace anew.
+    fn seat(&self, id: GenerationId) -> Seat {
+        let viewer = self.0.registry.get(id).and_then(|running| running.audience.join());
+        Seat { _viewer: viewer, _record: self.0.unkept.held(id), _live: self.0.metrics.viewer() }
+    }
+}
+
+/// Waits for the end that a task has been asked for: it comes within moments, also where the task is dropped.
+async fn closed(log: &Arc<dyn Log>) {
+    _ = log.tail().wait_for(|tail| tail.state == TailState::Closed).await;
 }
 
 impl Inner {
-    fn running(&self) -> MutexGuard<'_, HashMap<GenerationId, Live>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Carries the answer into the log, as a task of its own.
+    fn carry(
+        &self,
+        registration: Registration,
+        record: Option<Arc<Record>>,
+        log: Arc<dyn Log>,
+        answer: Answer,
+        deadline: Instant,
+    ) {
+        let id = registration.running().id;
+        let logs = Arc::clone(&self.log);
+        let task = self.tasks.spawn(async move {
+            let rest = task::run(registration.running(), Arc::clone(&log), answer, deadline).await;
+            if was_in_vain(log.as_ref()).await {
+                logs.release(id).await;
+            }
+            drop((registration, record));
+            if let Some(rest) = rest {
+                task::tidy_up(rest).await;
+            }
+        });
+        self.registry.note_task(id, task.abort_handle());
     }
 }
 
-/// A generation's place among the running ones, held by its task.
-struct Registered {
-    inner: Arc<Inner>,
-    running: Arc<Running>,
-    _live: Gauge,
-}
-
-impl Registered {
-    fn new(inner: Arc<Inner>, running: Arc<Running>, unstored: Option<Arc<Unstored>>) -> Self {
-        let live = inner.metrics.generation();
-        inner.running().insert(running.id, (Arc::clone(&running), unstored));
-        Self { inner, running, _live: live }
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        // Dropped after the lock is: the last one to let go of a record removes it.
-        let live = self.inner.running().remove(&self.running.id);
-        drop(live);
-    }
-}
-
-fn fold(snapshot: &mut Option<Snapshot>, page: &[Entry]) {
-    for entry in page {
-        if let Event::Start(start) = &entry.event {
-            *snapshot = Some(Snapshot::new(start));
-        }
-        if let Some(snapshot) = snapshot {
-            snapshot.apply(entry);
-        }
-    }
+/// Whether it failed or was abandoned before the model said anything: a repeat of its request then gets
+/// another try, and pays for nothing twice.
+async fn was_in_vain(log: &dyn Log) -> bool {
+    let silent = log.tail().borrow().sequence == Sequence::START.plus(2);
+    let ending = log.read(Sequence::START.plus(1)).await.ok().and_then(|mut page| page.pop());
+    silent
+        && ending.is_some_and(|ending| match ending.event {
+            Event::Failed(_) => true,
+            Event::Cancelled(cancelled) => cancelled.reason == CancelReason::Abandoned,
+            Event::Start(_) | Event::Chunk(_) | Event::Done(_) => false,
+        })
 }
 
 impl From<UnknownModel> for StartError {
@@ -280,6 +355,15 @@ impl From<UnknownModel> for StartError {
         match unknown {
             UnknownModel::Unnamed => Self::ModelRequired,
             UnknownModel::Unserved => Self::ModelNotFound,
+        }
+    }
+}
+
+impl From<CreateError> for StartError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Full => Self::Full,
+            CreateError::Conflict(conflict) => Self::Conflict(conflict),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::domain::{
     Cancelled, Chunk, Done, Entry, Event, EventId, Failed, FinishReason, GenerationId, Metadata, Part, Sequence, Start,
     Timestamp, Timings, Usage,
 };
+use crate::event_log::Log;
 
 /// The state of a generation at one position of its log.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,27 @@ pub struct ToolCall {
 }
 
 impl Snapshot {
+    /// The state at the log's tail. `None` if the log is lost.
+    pub async fn read(log: &dyn Log) -> Option<Self> {
+        let tail = log.tail().borrow().sequence;
+        Self::read_to(log, tail).await
+    }
+
+    /// The state after the entry at `position`, which is there.
+    pub async fn read_to(log: &dyn Log, position: Sequence) -> Option<Self> {
+        let mut snapshot = Self::new(log.start());
+        while snapshot.last_event_id.sequence < position {
+            let page = log.read(snapshot.last_event_id.sequence).await.ok()?;
+            let wanted = page.iter().take_while(|entry| entry.sequence <= position);
+            let before = snapshot.last_event_id.sequence;
+            wanted.for_each(|entry| snapshot.apply(entry));
+            if snapshot.last_event_id.sequence == before {
+                return None;
+            }
+        }
+        Some(snapshot)
+    }
+
     /// The state after the first entry.
     pub fn new(start: &Start) -> Self {
         Self {

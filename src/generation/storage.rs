@@ -1,6 +1,7 @@
 //! How long a generation's record is kept.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::task::TaskTracker;
 
@@ -17,16 +18,50 @@ pub enum Storage {
     UntilRead,
 }
 
-/// Held by a generation's task and by each of its viewers; with the last of them goes the record.
-pub struct Unstored {
-    pub generation: GenerationId,
-    pub log: Arc<dyn EventLog>,
-    pub tasks: TaskTracker,
+/// The records that are dropped when nobody holds them any more.
+#[derive(Clone)]
+pub struct Unkept(Arc<Shared>);
+
+struct Shared {
+    log: Arc<dyn EventLog>,
+    tasks: TaskTracker,
+    records: Mutex<HashMap<GenerationId, Weak<Record>>>,
 }
 
-impl Drop for Unstored {
+/// Held by a generation's task and by each of its viewers; with the last of them goes the record.
+pub struct Record {
+    generation: GenerationId,
+    shared: Arc<Shared>,
+}
+
+impl Unkept {
+    pub fn new(log: Arc<dyn EventLog>, tasks: TaskTracker) -> Self {
+        Self(Arc::new(Shared { log, tasks, records: Mutex::default() }))
+    }
+
+    /// From here on the record goes with its last holder.
+    pub fn hold(&self, generation: GenerationId) -> Arc<Record> {
+        let record = Arc::new(Record { generation, shared: Arc::clone(&self.0) });
+        self.0.lock().insert(generation, Arc::downgrade(&record));
+        record
+    }
+
+    /// For one who comes later, also after the end. `None` for a record that is kept anyway, or is going.
+    pub fn held(&self, generation: GenerationId) -> Option<Arc<Record>> {
+        self.0.lock().get(&generation).and_then(Weak::upgrade)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, HashMap<GenerationId, Weak<Record>>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Record {
     fn drop(&mut self) {
-        let (generation, log) = (self.generation, Arc::clone(&self.log));
-        self.tasks.spawn(async move { log.remove(generation).await });
+        let (generation, log) = (self.generation, Arc::clone(&self.shared.log));
+        self.shared.lock().remove(&generation);
+        self.shared.tasks.spawn(async move { log.remove(generation).await });
     }
 }

@@ -23,7 +23,7 @@ pub async fn run(running: &Running, log: Arc<dyn Log>, mut answer: Answer, deadl
     let carried = AssertUnwindSafe(carry(running, &log, &mut answer, deadline)).catch_unwind().await;
     let ending = carried.unwrap_or(Some(failed(FailureCode::Internal)));
     let whole = matches!(ending, Some(Ending::Done { .. }));
-    // First of all, where the answer is not whole, the upstream stops costing money.
+    // First of all, where the answer is not whole, the upstream stops costing money: it is dropped here.
     let rest = whole.then_some(answer);
     if let Some(ending) = ending {
         running.end(&log, ending).await;
@@ -44,12 +44,15 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, answer: &mut Answer, deadl
     let mut tail = closed.borrow().sequence;
     // One timer for the generation, not one for each read.
     let mut deadline = pin!(sleep_until(deadline));
+    let mut abandoned = pin!(running.audience.abandoned());
+    let mut asked = pin!(running.asked());
     loop {
         let said = tokio::select! {
             // An ending before an answer: what comes after it is not wanted any more.
             biased;
             _ = closed.wait_for(|tail| tail.state == TailState::Closed) => return None,
-            () = running.audience.abandoned() => return Some(Ending::Cancelled(CancelReason::Abandoned)),
+            ending = &mut asked => return Some(ending),
+            () = &mut abandoned => return Some(Ending::Cancelled(CancelReason::Abandoned)),
             () = &mut deadline => return Some(failed(FailureCode::DeadlineExceeded)),
             said = answer.next() => said,
         };
@@ -168,11 +171,16 @@ mod tests {
     use std::future::pending;
 
     use futures_util::stream;
+    use serde_json::Map;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::domain::{Entry, Escaped, Event, GenerationId, Part, Shape, Start, Timestamp, UsageWish};
-    use crate::event_log::{EventLog, Memory, MemoryLimits, follow};
+    use crate::domain::{
+        ChatRequest, Entry, Escaped, Event, GenerationId, Part, Principal, Shape, Start, Timestamp, UsageWish,
+    };
+    use crate::event_log::{Created, EventLog, Memory, MemoryLimits, follow};
     use crate::generation::audience::{Audience, OnDisconnect};
+    use crate::generation::tokens::TokenCounter;
     use crate::telemetry::Metrics;
 
     const LIMITS: MemoryLimits = MemoryLimits { total: 1 << 20, generation: 4096, retention: Duration::from_mins(1) };
@@ -182,15 +190,18 @@ mod tests {
         let id = GenerationId::random();
         let start = Start {
             generation: id,
+            owner: Principal::Anonymous,
             model: "m".into(),
             created_at: Timestamp::now(),
             metadata: [].into(),
             usage: UsageWish::NotAsked,
         };
         let memory = Memory::new(LIMITS);
-        let log = memory.create(id, Event::Start(Arc::new(start))).await.expect("there is room");
-        let audience = Audience::new(OnDisconnect::Continue);
-        let running = Arc::new(Running::new(id, RequestId::random(), audience, 0, Metrics::new()));
+        let Ok(Created::New(log)) = memory.create(Arc::new(start), None).await else { panic!("there is room") };
+        let audience = Audience::new(OnDisconnect::Continue, Duration::ZERO);
+        let request = ChatRequest { model: "m".into(), fields: Map::new() };
+        let counter = TokenCounter::new(TaskTracker::new());
+        let running = Running::new(id, RequestId::random(), &request, audience, Metrics::new(), counter);
         let rest = run(&running, Arc::clone(&log), answer, Instant::now() + deadline).await;
         if let Some(rest) = rest {
             tidy_up(rest).await;

@@ -18,7 +18,7 @@ use super::connection::{Peer, Protocol};
 
 /// Listens on `address`. Clients that connect from now on wait in the backlog until [`serve`] runs.
 ///
-/// `limits.send_buffer`, `limits.unacknowledged` and `TCP_NODELAY` (a token never waits for another) are set on the
+/// `limits.send_buffer`, `limits.write_timeout` and `TCP_NODELAY` (a token never waits for another) are set on the
 /// listener, from which accepted sockets inherit them.
 ///
 /// # Errors
@@ -33,7 +33,7 @@ pub fn bind(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     socket.set_nodelay(true)?;
     socket.set_send_buffer_size(limits.send_buffer)?;
     #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(limits.unacknowledged))?;
+    socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(limits.write_timeout))?;
     socket.bind(address)?;
     // Not `TcpListener::bind`: its backlog is 128.
     socket.listen(limits.backlog)
@@ -130,7 +130,7 @@ mod tests {
         let socket = socket2::SockRef::from(&accepted);
         assert!(socket.tcp_nodelay().unwrap());
         assert_eq!(socket.send_buffer_size().unwrap(), 2 * 64 * 1024, "Linux doubles it");
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limits.unacknowledged));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limits.write_timeout));
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
+use futures_util::future::MapOk;
 use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
 use hyper::{Request, Response, Version};
@@ -19,8 +21,8 @@ use tokio_util::task::TaskTracker;
 use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
-use super::Limits;
-use super::socket;
+use super::stall::{self, Watched};
+use super::{Limits, socket};
 
 /// Who sent a request: the other end of the TCP connection, which may be a proxy. In the request's extensions.
 ///
@@ -36,7 +38,7 @@ impl From<SocketAddr> for Peer {
 
 /// How every connection is spoken to, and how long it is waited for.
 pub(super) struct Protocol {
-    http: auto::Builder<Tasks>,
+    http: auto::Builder<Streams>,
     first_request: Duration,
     close: Duration,
 }
@@ -46,7 +48,7 @@ impl Protocol {
         /// Below this, hyper panics.
         const LEAST_BUFFER: usize = 8 * 1024;
 
-        let mut http = auto::Builder::new(Tasks(tasks));
+        let mut http = auto::Builder::new(Streams { tasks, write_timeout: limits.write_timeout });
         // Not set: `max_headers`. Its default is 100, and setting it costs an allocation per request.
         http.http1()
             .timer(TokioTimer::new())
@@ -162,31 +164,35 @@ struct Requests<S> {
     seen: Arc<Seen>,
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for Requests<S>
+impl<S, B> hyper::service::Service<Request<Incoming>> for Requests<S>
 where
-    S: Service<Request<Incoming>> + Clone,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    B: Body,
 {
-    type Response = S::Response;
+    type Response = Response<Watched<B>>;
     type Error = S::Error;
-    type Future = Oneshot<S, Request<Incoming>>;
+    type Future = MapOk<Oneshot<S, Request<Incoming>>, fn(Response<B>) -> Response<Watched<B>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.seen.note(&request);
         request.extensions_mut().insert(self.peer);
-        self.service.clone().oneshot(request)
+        self.service.clone().oneshot(request).map_ok(|response| response.map(Watched::new))
     }
 }
 
 /// Runs the streams of HTTP/2 connections as tasks that the server waits for.
 #[derive(Clone)]
-struct Tasks(TaskTracker);
+struct Streams {
+    tasks: TaskTracker,
+    write_timeout: Duration,
+}
 
-impl<F> Executor<F> for Tasks
+impl<F> Executor<F> for Streams
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.0.spawn(stream);
+        self.tasks.spawn(stall::bounded(self.write_timeout, stream));
     }
 }
 

@@ -10,9 +10,10 @@ pub struct Limits {
     pub first_request: Duration,
     /// For each HTTP/1.1 request head, and so also how long a kept-alive connection may idle. Default 10 s.
     pub header: Duration,
-    /// How long sent bytes may stay unacknowledged, or the peer's window closed, before the kernel ends the
-    /// connection (`TCP_USER_TIMEOUT`, RFC 5482). Default 30 s. Linux only.
-    pub unacknowledged: Duration,
+    /// How long a client may take nothing of what is written: sent bytes stay unacknowledged or the connection's
+    /// window shut, at which the kernel ends the connection (`TCP_USER_TIMEOUT`, RFC 5482; Linux only), or the window
+    /// of an HTTP/2 stream shut, at which that is reset. Default 30 s.
+    pub write_timeout: Duration,
     /// An HTTP/2 connection is pinged this often. Default 20 s.
     pub ping_interval: Duration,
     /// A ping must be answered within this, or the connection is closed. Default 10 s.
@@ -39,7 +40,7 @@ impl Default for Limits {
         Self {
             first_request: Duration::from_secs(10),
             header: Duration::from_secs(10),
-            unacknowledged: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
             close: Duration::from_secs(5),

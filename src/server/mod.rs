@@ -8,6 +8,7 @@
 //! connection.rs   one connection: HTTP/1.1 or cleartext HTTP/2, its deadlines, its end
 //! limits.rs       what one client may take: time, memory, streams
 //! socket.rs       an accepted socket, and past HTTP: whether its client has left, and how to reset it
+//! stall.rs        HTTP/2 streams whose clients take nothing
 //! ```
 //!
 //! Deliberately absent: a time limit on request bodies and on responses, which only the service can judge, and
@@ -19,6 +20,7 @@ mod connection;
 mod fixture;
 mod limits;
 mod socket;
+mod stall;
 
 pub use accept::{bind, serve};
 pub use connection::Peer;

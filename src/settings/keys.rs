@@ -18,11 +18,13 @@ pub(super) const KEYS: &[Key] = &[
     key("upstreams.idle_timeout", DURATION),
     key("models.default", TEXT),
     key("generation.on_disconnect", "\"cancel\" or \"continue\""),
+    key("generation.grace", "a duration from \"0s\" to \"365d\" such as \"10s\""),
     key("generation.retention", DURATION),
     key("generation.max_duration", DURATION),
     key("generation.max_bytes", SIZE),
     key("generation.heartbeat", DURATION),
     key("generation.head_wait", DURATION),
+    key("generation.write_timeout", DURATION),
     key("event_log.memory.max_bytes", SIZE),
     key("telemetry.log_format", "\"pretty\" or \"json\""),
 ];

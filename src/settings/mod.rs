@@ -92,6 +92,10 @@ pub struct Generation {
     /// What happens when the last viewer has gone, unless the request says otherwise. Default:
     /// `cancel`. Variable: `TOKENRILL_GENERATION__ON_DISCONNECT`.
     pub on_disconnect: OnDisconnect,
+    /// How long a generation waits for a viewer to come back before that happens; a request may ask for
+    /// less. `0s`: not at all. Default: 10 s. Variable: `TOKENRILL_GENERATION__GRACE`.
+    #[serde(with = "units::duration_or_none")]
+    pub grace: Duration,
     /// How long a finished generation stays readable. Default: 10 min. Variable:
     /// `TOKENRILL_GENERATION__RETENTION`.
     #[serde(with = "units::duration")]
@@ -108,6 +112,10 @@ pub struct Generation {
     /// the model's server is still a status. Default: 10 s. Variable: `TOKENRILL_GENERATION__HEAD_WAIT`.
     #[serde(with = "units::duration")]
     pub head_wait: Duration,
+    /// How long a viewer's connection may take nothing of what is written to it; then it is closed, and
+    /// the viewer may come back. Default: 30 s. Variable: `TOKENRILL_GENERATION__WRITE_TIMEOUT`.
+    #[serde(with = "units::duration")]
+    pub write_timeout: Duration,
 }
 
 /// What becomes of a generation that nobody follows any more.
@@ -170,11 +178,13 @@ impl Default for Generation {
     fn default() -> Self {
         Self {
             on_disconnect: OnDisconnect::default(),
+            grace: Duration::from_secs(10),
             retention: Duration::from_mins(10),
             max_duration: Duration::from_mins(10),
             max_bytes: Size::mib(4),
             heartbeat: Duration::from_secs(15),
             head_wait: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
         }
     }
 }

@@ -61,6 +61,21 @@ impl From<Size> for String {
     }
 }
 
+/// As [`duration`], and also none: `"0s"`.
+pub(super) mod duration_or_none {
+    use std::time::Duration;
+
+    use serde::{Deserializer, de::Error};
+
+    pub(in crate::settings) use super::duration::serialize;
+
+    pub(in crate::settings) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let duration = super::duration::parse(deserializer)?;
+        let accepted = duration.is_zero() || super::duration::RANGE.contains(&duration);
+        if accepted { Ok(duration) } else { Err(D::Error::custom("out of range")) }
+    }
+}
+
 /// For `#[serde(with = ...)]`: a `Duration` written `"15s"`, `"10m"` or `"1h 30m"`.
 pub(super) mod duration {
     use std::{ops::RangeInclusive, time::Duration};
@@ -69,12 +84,16 @@ pub(super) mod duration {
 
     /// From the timers' resolution, below which a period would be a busy loop, to what can be added
     /// to any clock's now without overflow.
-    const RANGE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(365 * 24);
+    pub(super) const RANGE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(365 * 24);
 
     pub(in crate::settings) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let duration = humantime::parse_duration(&text).map_err(D::Error::custom)?;
+        let duration = parse(deserializer)?;
         if RANGE.contains(&duration) { Ok(duration) } else { Err(D::Error::custom("out of range")) }
+    }
+
+    pub(super) fn parse<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map_err(D::Error::custom)
     }
 
     pub(in crate::settings) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -134,6 +153,22 @@ mod tests {
         for text in ["0s", "0", "-1s", "15", "", "999us", "366d", "9999999999999999y", "soon"] {
             assert_eq!(duration_of(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_wait_may_also_be_none() {
+        #[derive(Deserialize, Serialize)]
+        struct Waits {
+            #[serde(with = "duration_or_none")]
+            wait: Duration,
+        }
+        let wait = |text: &str| toml::from_str::<Waits>(&format!("wait = {text:?}")).ok().map(|waits| waits.wait);
+        assert_eq!(wait("0s"), Some(Duration::ZERO));
+        assert_eq!(wait("10s"), Some(Duration::from_secs(10)));
+        for text in ["999us", "-1s", "366d", "15", ""] {
+            assert_eq!(wait(text), None, "{text}");
+        }
+        assert_eq!(toml::to_string(&Waits { wait: Duration::ZERO }).unwrap(), "wait = \"0s\"\n");
     }
 
     #[test]

@@ -12,7 +12,7 @@ const EVENTS: &str = "text/event-stream";
 /// A request that waits for its answer as a whole.
 const SNAPSHOT: &str = "application/json";
 
-const BODY: &str = r#"{"input":"Hello"}"#;
+const BODY: &str = r#"{"input":"Hello","grace_ms":0}"#;
 const CONTINUE: &str = r#"{"input":"Hello","on_disconnect":"continue"}"#;
 
 /// How far the upstream has come when the client leaves.
@@ -175,7 +175,7 @@ async fn a_generation_that_continues_does_not_mind() {
 async fn only_the_last_viewer_takes_the_model_along() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
-    let mut first = service.generate(&json!({"input": "Hello"})).await;
+    let mut first = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;
     let id = first.expect("start").await.generation().to_owned();
     let mut second = service.get(&format!("/v1/generations/{id}/events")).await;
     second.expect("start").await;
@@ -197,7 +197,7 @@ async fn only_the_last_viewer_takes_the_model_along() {
 async fn one_who_comes_back_in_time_is_a_viewer_again() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
-    let mut first = service.generate(&json!({"input": "Hello"})).await;
+    let mut first = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;
     let start = first.expect("start").await;
     let path = format!("/v1/generations/{}/events", start.generation());
     let mut second = service.get(&path).await;
@@ -275,7 +275,7 @@ async fn silence_is_filled_with_heartbeats_that_no_client_takes_for_an_event() {
 async fn tokens_that_flow_need_no_heartbeats() {
     let upstream = Upstream::start().await;
     let service = Service::with(beating_every(HEARTBEAT, &upstream)).await;
-    let mut client = service.generate(&json!({"input": "Hello"})).await;
+    let mut client = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;
     let mut call = upstream.call().await;
     call.ok().await;
     client.expect("start").await;

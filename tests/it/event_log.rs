@@ -2,16 +2,17 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::future::Either;
 use futures_util::{FutureExt, StreamExt};
 use tokenrill::domain::{
-    CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, GenerationId, Metadata, Part, Sequence, Shape, Start,
-    Timings, Trailer, Usage, UsageWish,
+    CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, GenerationId, Metadata, Part, Principal, Sequence,
+    Shape, Start, Timestamp, Timings, Trailer, Usage, UsageWish,
 };
 use tokenrill::event_log::{
-    AppendError, Closing, CreateError, EventLog, Limit, Log, MemoryLimits, ReadError, Reply, Tail, TailState, follow,
+    AppendError, Closing, CreateError, Created, EventLog, Limit, Log, MemoryLimits, ReadError, Reply, Tail, TailState,
+    follow,
 };
 use tokio::sync::{Barrier, watch};
 use tokio_util::task::TaskTracker;
@@ -43,6 +44,11 @@ macro_rules! contract {
             no_more_goes_than_has_to
             a_removed_log_is_unknown_and_its_holders_read_on
             what_is_removed_makes_room
+            a_claim_names_one_log_as_long_as_it_is_kept
+            a_claim_that_is_released_is_free_and_its_log_stays
+            a_claim_belongs_to_its_owner
+            a_claim_that_conflicts_or_finds_no_room_changes_nothing
+            each_owner_lists_its_own_newest_first_each_once
             a_dropped_follower_leaves_nothing_behind
             any_operations_do_what_they_do_to_a_list
             with_little_room_open_logs_stay_and_closed_ones_go_in_order
@@ -52,6 +58,7 @@ macro_rules! contract {
             one_of_many_closers_wins_and_the_others_are_told_who
             followers_that_come_at_any_moment_see_each_entry_once
             who_is_woken_can_read
+            claims_that_race_make_one_log
         }
         contract! { $backend, #[tokio::test(start_paused = true)]
             a_closed_log_is_kept_for_the_retention
@@ -65,8 +72,15 @@ macro_rules! contract {
     };
 }
 
+mod claims;
 mod memory;
 mod random;
+
+use claims::{
+    a_claim_belongs_to_its_owner, a_claim_names_one_log_as_long_as_it_is_kept,
+    a_claim_that_conflicts_or_finds_no_room_changes_nothing, a_claim_that_is_released_is_free_and_its_log_stays,
+    claims_that_race_make_one_log, each_owner_lists_its_own_newest_first_each_once,
+};
 
 use random::{
     Random, any_operations_do_what_they_do_to_a_list, shapes,
@@ -83,15 +97,32 @@ static PLAIN: LazyLock<Arc<Shape>> = LazyLock::new(|| {
     Arc::new(Shape { frame, part: Part::Text { choice: 0, logprobs_json: None } })
 });
 
-fn start(id: GenerationId) -> Event {
-    let (model, created_at) = ("m".to_owned(), UNIX_EPOCH.into());
-    Event::Start(Arc::new(Start {
+/// The beginning of a generation of `owner`, at the moment `at`.
+fn begun_by(owner: Principal, id: GenerationId, at: u64) -> Arc<Start> {
+    Arc::new(Start {
         generation: id,
-        model,
-        created_at,
+        owner,
+        model: "m".to_owned(),
+        created_at: Timestamp::from_millis(at),
         metadata: Metadata::new(),
         usage: UsageWish::NotAsked,
-    }))
+    })
+}
+
+fn begun(id: GenerationId) -> Arc<Start> {
+    begun_by(Principal::Anonymous, id, 0)
+}
+
+fn start(id: GenerationId) -> Event {
+    Event::Start(begun(id))
+}
+
+/// The log that was made; none, and why.
+fn made(created: Result<Created, CreateError>) -> Result<Arc<dyn Log>, CreateError> {
+    created.map(|created| match created {
+        Created::New(log) => log,
+        Created::Known(_) => panic!("nothing was claimed"),
+    })
 }
 
 fn token(text: &str) -> Event {
@@ -107,7 +138,7 @@ fn ended(by: u64) -> Event {
 
 async fn create(logs: &impl EventLog) -> (GenerationId, Arc<dyn Log>) {
     let id = GenerationId::random();
-    (id, logs.create(id, start(id)).await.expect("there is room"))
+    (id, made(logs.create(begun(id), None).await).expect("there is room"))
 }
 
 async fn is_known(logs: &impl EventLog, id: GenerationId) -> bool {
@@ -367,6 +398,10 @@ struct MovesAfterRead {
 }
 
 impl Log for MovesAfterRead {
+    fn start(&self) -> &Arc<Start> {
+        self.log.start()
+    }
+
     fn append(&self, tail: Sequence, events: Vec<Event>) -> Reply<'_, Result<Sequence, AppendError>> {
         self.log.append(tail, events)
     }
@@ -569,14 +604,14 @@ async fn all_logs_are_bounded_and_the_log_that_ended_first_goes_first<B: Backend
     let new = GenerationId::random();
     let refused = loop {
         let id = GenerationId::random();
-        if let Err(refused) = logs.create(id, start(id)).await {
+        if let Err(refused) = logs.create(begun(id), None).await {
             break refused;
         }
     };
     assert_eq!(refused, CreateError::Full);
     assert_eq!(log.close(ended(0)).await, Closing::Won, "a terminal event always fits");
     logs.check(TIGHT);
-    assert!(logs.create(new, start(new)).await.is_ok(), "a closed log makes room for a new one");
+    assert!(logs.create(begun(new), None).await.is_ok(), "a closed log makes room for a new one");
     assert!(!is_known(&logs, growing).await && is_known(&logs, open).await);
     assert_eq!(read(&log, Sequence::START).await.len() as u64, tail(&log).get(), "whoever holds it reads on");
 }

@@ -77,7 +77,9 @@ fn every_example_stream_reads_as_a_stream_and_every_event_has_one() {
         for (name, example) in content["examples"].as_object().expect("examples") {
             let events = Event::all(word(&example["value"]));
             expect_stream(&events, name);
-            assert!(events.iter().zip(1..).all(|(event, sequence)| event.sequence() == sequence), "{name}");
+            let first = events[0].sequence();
+            assert_eq!(first == 1, events[0].name == "start", "{name}");
+            assert!(events.iter().zip(first..).all(|(event, sequence)| event.sequence() == sequence), "{name}");
             seen.extend(events.into_iter().map(|event| event.name));
         }
     }
@@ -207,7 +209,7 @@ fn links(html: &str) -> Vec<&str> {
 /// A whole stream: ids that rise, data as documented, one terminal event, last.
 fn expect_stream(events: &[Event], what: &str) {
     let [first, .., last] = events else { panic!("{what}: {events:?}") };
-    assert_eq!(first.name, "start", "{what}");
+    assert!(["start", "snapshot"].contains(&first.name.as_str()), "{what}");
     assert!(events.is_sorted_by(|one, next| one.sequence() < next.sequence()), "{what}: {events:?}");
     assert!(events.iter().all(|event| event.generation() == first.generation()), "{what}");
     for event in events {
@@ -228,6 +230,7 @@ fn expect_data(name: &str, data: &Value, what: &str) {
         "reasoning" | "refusal" => read::<TextData>(data),
         "tool_call" => read::<ToolCallData>(data),
         "part" => read::<PartData>(data),
+        "snapshot" => read::<tokenrill::api::SnapshotBody>(data),
         "done" => read::<DoneData>(data),
         "cancelled" => read::<CancelledData>(data),
         "failed" => read::<FailedData>(data),
@@ -249,6 +252,9 @@ fn shape(problem: &Value) -> Value {
     // Sorted, since the order of members says nothing.
     Value::Object(members.collect::<std::collections::BTreeMap<_, _>>().into_iter().collect::<Map<_, _>>())
 }
+
+/// The key of the generation that runs.
+const USED_KEY: &str = "used";
 
 /// Services in each of the states in which one refuses.
 struct Scenes {
@@ -276,7 +282,8 @@ impl Scenes {
 
         let endless = json!({"input": "Hello", "model": "demo?stall_at=1"});
         let (plain, draining) = (Service::start().await, Service::start().await);
-        let viewers = [plain.generate(&endless).await, draining.generate(&endless).await];
+        let first = Answer::to(plain.generation(&endless).header("idempotency-key", USED_KEY)).await;
+        let viewers = [first, draining.generate(&endless).await];
         draining.shutdown.begin_drain();
         while draining.get("/readyz").await.status == 200 {
             tokio::task::yield_now().await;
@@ -294,6 +301,13 @@ impl Scenes {
                 let method = method.to_uppercase().parse().expect("a method");
                 self.plain.request(method, &path.replace("{id}", "any")).header("host", "evil.example")
             }
+            ("get", "/v1/generations", "invalid_request") => {
+                self.plain.request(Method::GET, &format!("{path}?limit=0"))
+            }
+            ("get", "/v1/generations/{id}", "invalid_request" | "history_lost") => {
+                let query = if code == "invalid_request" { "wait=20" } else { "after=999" };
+                self.plain.request(Method::GET, &format!("/v1/generations/{}?{query}", self.generation))
+            }
             ("post", "/v1/generations", _) => match code {
                 "invalid_json" => text(&self.plain, "{".to_owned()),
                 "invalid_request" => self.plain.generation(&json!({"messages": [{"role": "nobody"}]})),
@@ -308,6 +322,7 @@ impl Scenes {
                 "unsupported_media_type" => {
                     self.plain.request(Method::POST, path).header(CONTENT_TYPE, "text/plain").body("Hello")
                 }
+                "idempotency_conflict" => self.plain.generation(&good).header("idempotency-key", USED_KEY),
                 "overloaded" => self.full.generation(&good),
                 "shutting_down" => self.draining.generation(&good),
                 _ => panic!("nobody knows how a generation is refused with {code}"),

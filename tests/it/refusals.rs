@@ -316,7 +316,7 @@ async fn a_form_that_nobody_offers_is_not_acceptable() {
 #[tokio::test]
 async fn a_position_that_is_none_is_refused() {
     let service = Service::start().await;
-    let running = service.generate(&json!({"input": "a", "model": "demo?stall_at=1"})).await;
+    let running = service.generate(&json!({"input": "a", "model": "demo?stall_at=1", "grace_ms": 0})).await;
     let id = running.header("tokenrill-generation").to_owned();
     let path = format!("/v1/generations/{id}/events");
     for query in [
@@ -330,10 +330,22 @@ async fn a_position_that_is_none_is_refused() {
         "after=1&after=2",
         "After=1",
         "format=hunter2",
+        "replay=hunter2",
+        "replay=snapshot&format=openai",
         "after=1&cursor=hunter2",
         "=",
     ] {
         let request = service.request(Method::GET, &format!("{path}?{query}")).header(ORIGIN, PAGE);
+        refused(request, 400, "invalid_request", query).await;
+    }
+    for query in ["after=x", "wait=20", "wait=-1s", "wait=hunter2", "wait=1s&wait=1s", "replay=snapshot"] {
+        let request = service.request(Method::GET, &format!("/v1/generations/{id}?{query}")).header(ORIGIN, PAGE);
+        refused(request, 400, "invalid_request", query).await;
+    }
+    for query in
+        ["status=hunter2", "status=Done", "limit=0", "limit=101", "limit=x", "cursor=", "cursor=hunter2", "x=1"]
+    {
+        let request = service.request(Method::GET, &format!("/v1/generations?{query}")).header(ORIGIN, PAGE);
         refused(request, 400, "invalid_request", query).await;
     }
     let (generation, _) = id.rsplit_once('_').expect("gen_");
@@ -351,14 +363,38 @@ async fn a_position_that_is_none_is_refused() {
 }
 
 #[tokio::test]
+async fn a_header_that_says_nothing_is_refused() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let good = json!({"input": "Hello"});
+    let long = "x".repeat(256);
+    for key in [&b""[..], b" ", b"a b", "hunter2\u{fc}".as_bytes(), long.as_bytes()] {
+        let key = HeaderValue::from_bytes(key).expect("a header value");
+        let request = service.generation(&good).header(ORIGIN, PAGE).header("idempotency-key", &key);
+        refused(request, 400, "invalid_request", &format!("{key:?}")).await;
+    }
+    let twice = service.generation(&good).header(ORIGIN, PAGE).header("idempotency-key", "a");
+    refused(twice.header("idempotency-key", "a"), 400, "invalid_request", "two keys").await;
+
+    let chat = json!({"messages": [{"role": "user", "content": "Hello"}]});
+    for grace in ["", "-1", "1.5", "1s", "+1", "99999999999999999999"] {
+        let request = service.request(Method::POST, "/v1/chat/completions").header(CONTENT_TYPE, "application/json");
+        let answer = Answer::to(request.body(chat.to_string()).header("tokenrill-grace-ms", grace)).await;
+        assert_eq!(answer.status, 400, "{grace}");
+        assert_eq!(answer.json().await["error"]["code"], "invalid_request", "{grace}");
+    }
+    costs_nothing(&service, "headers").await;
+    assert!(!upstream.was_called());
+}
+
+#[tokio::test]
 async fn a_path_or_method_that_is_not_there_is_told() {
     let service = Service::start().await;
     for path in ["/nope", "/v1", "/v1/generations/", "/v2/generations", "/v1/generations/x/y", "//", "/.env"] {
         refused(service.request(Method::GET, path).header(ORIGIN, PAGE), 404, "route_not_found", path).await;
     }
     for (method, path, allowed) in [
-        (Method::PUT, "/v1/generations", "POST"),
-        (Method::GET, "/v1/generations", "POST"),
+        (Method::PUT, "/v1/generations", "GET,HEAD,POST"),
         (Method::PATCH, "/v1/generations/gen_AAAAAAAAAAAAAAAAAAAAAA", "GET,HEAD,DELETE"),
         (Method::POST, "/v1/generations/gen_AAAAAAAAAAAAAAAAAAAAAA/events", "GET,HEAD"),
         (Method::GET, "/v1/generations/gen_AAAAAAAAAAAAAAAAAAAAAA/cancel", "POST"),
@@ -456,7 +492,7 @@ async fn a_foreign_name_for_this_service_is_refused_while_it_trusts_loopback() {
 #[tokio::test]
 async fn who_sends_all_before_reading_is_answered() {
     let service = Service::start().await;
-    let mut running = service.generate(&json!({"input": "a", "model": "demo?stall_at=1"})).await;
+    let mut running = service.generate(&json!({"input": "a", "model": "demo?stall_at=1", "grace_ms": 0})).await;
     let start = running.expect("start").await.id.expect("an id");
     let reattach = format!("last-event-id: {start}\r\ncontent-type: application/json\r\n");
     for (headers, size, status) in [
@@ -521,6 +557,7 @@ async fn a_body_that_comes_too_slowly_is_cut() {
     let time = Duration::from_secs(30);
     let metrics = telemetry::Metrics::new();
     let api = api::router(api::Api {
+        ends_told: Arc::default(),
         generations: generation::Generations::new(
             Arc::new(event_log::Memory::new(event_log::MemoryLimits {
                 total: 1 << 20,
@@ -528,7 +565,11 @@ async fn a_body_that_comes_too_slowly_is_cut() {
                 retention: time,
             })),
             upstream::Router::new(Arc::new(Nobody), Vec::new(), None),
-            generation::Limits { max_duration: time, on_disconnect: generation::OnDisconnect::Cancel },
+            generation::Limits {
+                max_duration: time,
+                on_disconnect: generation::OnDisconnect::Cancel,
+                grace: Duration::ZERO,
+            },
             Arc::clone(&metrics),
             tokio_util::task::TaskTracker::new(),
         ),

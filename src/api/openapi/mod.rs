@@ -9,7 +9,7 @@ mod streams;
 use serde_json::Value;
 use utoipa::OpenApi;
 
-use super::extract::Format;
+use super::extract::{Format, Replay};
 use super::openai_error::OpenAiError;
 use super::problem::ProblemBody;
 use super::wire::native;
@@ -30,7 +30,7 @@ use streams::{describe_chunks, describe_events};
     components(schemas(
         native::StartData, native::DeltaData, native::TextData, native::ToolCallData, native::PartData,
         native::DoneData, native::CancelledData, native::FailedData, ProblemBody, NewGenerationBody,
-        OpenAiError, ChatCompletionBody, Format,
+        OpenAiError, ChatCompletionBody, Format, Replay,
     )),
     tags(
         (name = "generations", description = "A generation is one answer of one model. It outlives the connection that asked for it."),
@@ -63,6 +63,16 @@ pub fn document() -> Value {
 const CREATE: (&str, &str) = ("/v1/generations", "post");
 const CHAT: (&str, &str) = ("/v1/chat/completions", "post");
 const EVENTS: (&str, &str) = ("/v1/generations/{id}/events", "get");
+const INSPECT: (&str, &str) = ("/v1/generations/{id}", "get");
+const LIST: (&str, &str) = ("/v1/generations", "get");
+
+/// The forms of parameters that are read as more than text.
+const PATTERNS: [(&str, &str); 4] = [
+    ("Idempotency-Key", "^[!-~]{1,255}$"),
+    ("Tokenrill-Grace-Ms", "^[0-9]{1,15}$"),
+    ("cursor", "^(0|[1-9][0-9]{0,14})\\.gen_[A-Za-z0-9_-]{21}[AQgw]$"),
+    ("wait", "^[0-9]{1,6}(ms|s|m)$"),
+];
 
 /// An optional parameter is left out; nobody can send a null in a header or a query.
 fn describe_parameters(document: &mut Value) {
@@ -73,6 +83,10 @@ fn describe_parameters(document: &mut Value) {
     for parameter in parameters {
         if let Some(first) = parameter.pointer("/schema/type/0").cloned() {
             set(parameter, "/schema", "type", first);
+        }
+        let pattern = PATTERNS.iter().find(|(name, _)| parameter["name"] == *name).map(|(_, pattern)| *pattern);
+        if let Some(pattern) = pattern {
+            set(parameter, "/schema", "pattern", pattern.into());
         }
     }
 }

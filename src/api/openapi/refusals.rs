@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::openai_error::OpenAiError;
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::refusal::{Dialect, error_event, refusal_event};
-use super::{CHAT, CREATE, EVENTS, pointer, set};
+use super::{CHAT, CREATE, EVENTS, INSPECT, LIST, pointer, set};
 
 /// The codes with which each operation may refuse; any may also answer `misdirected` and `internal`.
 pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
@@ -22,15 +22,17 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
             ErrorCode::HistoryLost,
             ErrorCode::BodyTooLarge,
             ErrorCode::UnsupportedMediaType,
+            ErrorCode::IdempotencyConflict,
             ErrorCode::Overloaded,
             ErrorCode::ShuttingDown,
         ],
     ),
+    (LIST, &[ErrorCode::InvalidRequest]),
     (
         EVENTS,
         &[ErrorCode::InvalidRequest, ErrorCode::GenerationNotFound, ErrorCode::NotAcceptable, ErrorCode::HistoryLost],
     ),
-    (("/v1/generations/{id}", "get"), &[ErrorCode::GenerationNotFound]),
+    (INSPECT, &[ErrorCode::InvalidRequest, ErrorCode::GenerationNotFound, ErrorCode::HistoryLost]),
     (("/v1/generations/{id}", "delete"), &[ErrorCode::GenerationNotFound]),
     (("/v1/generations/{id}/cancel", "post"), &[ErrorCode::GenerationNotFound]),
     (
@@ -46,6 +48,7 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
             ErrorCode::HistoryLost,
             ErrorCode::BodyTooLarge,
             ErrorCode::UnsupportedMediaType,
+            ErrorCode::IdempotencyConflict,
             ErrorCode::UpstreamRateLimited,
             ErrorCode::TooLarge,
             ErrorCode::UpstreamUnreachable,

@@ -42,9 +42,10 @@ pub struct ChatParameters {
     /// The model. Absent: `models.default`, else the only one there is.
     #[schema(min_length = 1)]
     pub model: Option<String>,
-    /// When the last viewer has gone: `cancel` ends the generation, `continue` lets it run. Absent: `generation.on_disconnect`.
+    /// When the last viewer has been gone for the grace: `cancel` ends the generation, `continue` lets it run. Absent: `generation.on_disconnect`.
     pub on_disconnect: Option<OnDisconnectBody>,
-    /// How long to wait for a viewer to come back before `cancel`, in milliseconds. Counts as 0 in this version.
+    /// How long to wait for a viewer to come back before `cancel`, in milliseconds, at most `generation.grace`.
+    /// Absent: that setting; for chat completions 0.
     #[schema(minimum = 0)]
     pub grace_ms: Option<u64>,
     /// Up to 16 pairs of strings; shown in the snapshot, never sent on.

@@ -12,6 +12,7 @@ pub fn describe_events(document: &mut Value) {
     let branches = native::EVENTS.map(|name| {
         let data = match name {
             "reasoning" | "refusal" => "TextData".to_owned(),
+            "snapshot" => "Generation".to_owned(),
             name => format!("{}Data", pascal(name)),
         };
         json!({
@@ -39,7 +40,12 @@ pub fn describe_events(document: &mut Value) {
             }
             _ => json!({"$ref": "#/components/schemas/GenerationEvent"}),
         };
-        let content = json!({"schema": schema, "examples": event_examples()});
+        let mut examples = event_examples();
+        if (path, method) == CREATE {
+            // Only who follows may ask for it.
+            _ = examples.as_object_mut().and_then(|examples| examples.shift_remove("snapshot"));
+        }
+        let content = json!({"schema": schema, "examples": examples});
         set(document, &pointer(path, method, "/responses/200/content"), "text/event-stream", content);
     }
 }
@@ -135,13 +141,13 @@ const EXAMPLE_ID: &str = "gen_AAAAAAAAAAAAAAAAAAAAAA";
 fn event_examples() -> Value {
     let usage = json!({"input_tokens": 3, "output_tokens": 2, "estimated": false});
     let timings = json!({"first_token_ms": 180, "total_ms": 240});
-    let stream = |events: &[(&str, Value)]| {
-        let start =
-            ("start", json!({"generation": EXAMPLE_ID, "model": "demo", "created_at": "2026-11-21T07:26:02.001Z"}));
-        let last = events.len() + 1;
-        let blocks = std::iter::once(&start).chain(events).zip(1..).map(|((name, data), sequence)| {
+    let began = "2026-11-21T07:26:02.001Z";
+    let start = ("start", json!({"generation": EXAMPLE_ID, "model": "demo", "created_at": began}));
+    let stream_from = |first: &(&str, Value), at: usize, events: &[(&str, Value)]| {
+        let last = events.len() + at;
+        let blocks = std::iter::once(first).chain(events).zip(at..).map(|((name, data), sequence)| {
             let retry = match sequence {
-                1 => "retry: 1000\n",
+                sequence if sequence == at => "retry: 1000\n",
                 sequence if sequence == last => "retry: 86400000\n",
                 _ => "",
             };
@@ -149,6 +155,7 @@ fn event_examples() -> Value {
         });
         blocks.collect::<String>()
     };
+    let stream = |events: &[(&str, Value)]| stream_from(&start, 1, events);
     let done = |reason: &str| ("done", json!({"finish_reason": reason, "usage": usage, "timings": timings}));
     let delta = |text: &str| ("delta", json!({"text": text}));
     let failure = ProblemBody::example(ErrorCode::UpstreamError, Vec::new());
@@ -185,6 +192,18 @@ fn event_examples() -> Value {
                     json!({"finish_reason": "stop", "choices": [{"choice": 0, "finish_reason": "stop"}, {"choice": 1, "finish_reason": "stop"}], "usage": usage, "timings": timings}),
                 ),
             ]),
+        ),
+        (
+            "snapshot",
+            "Followed with `replay=snapshot`, from the second piece on",
+            stream_from(
+                &(
+                    "snapshot",
+                    json!({"id": EXAMPLE_ID, "status": "running", "model": "demo", "created_at": began, "last_sequence": 2, "text": "Hel"}),
+                ),
+                2,
+                &[delta("lo"), done("stop")],
+            ),
         ),
         (
             "cancelled",

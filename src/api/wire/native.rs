@@ -20,8 +20,8 @@ use crate::domain::{
 pub struct Native;
 
 /// The names of all events.
-pub const EVENTS: [&str; 9] =
-    ["start", "delta", "reasoning", "tool_call", "refusal", "part", "done", "cancelled", "failed"];
+pub const EVENTS: [&str; 10] =
+    ["start", "delta", "reasoning", "tool_call", "refusal", "part", "snapshot", "done", "cancelled", "failed"];
 
 impl WireFormat for Native {
     fn encode(&self, generation: GenerationId, entry: &Entry, retry: &mut Option<Retry>, out: &mut BytesMut) {
@@ -304,7 +304,7 @@ impl From<Timings> for TimingsBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Escaped, Sequence, Shape, Timestamp, Trailer, UsageWish};
+    use crate::domain::{Escaped, Principal, Sequence, Shape, Timestamp, Trailer, UsageWish};
     use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -328,6 +328,7 @@ mod tests {
     fn the_bytes_of_each_event() {
         let start = Start {
             generation: "gen_AAAAAAAAAAAAAAAAAAAAAA".parse().expect("an id"),
+            owner: Principal::Anonymous,
             model: "m\u{2028}".into(),
             created_at: Timestamp::from(UNIX_EPOCH + Duration::from_millis(1_795_245_962_001)),
             metadata: [].into(),

@@ -6,7 +6,7 @@ use tokenrill::domain::{Event, GenerationId, Sequence};
 use tokenrill::event_log::{Closing, CreateError, EventLog, Memory, MemoryLimits};
 use tokio_util::task::TaskTracker;
 
-use super::{Backend, PLAIN, RETENTION, ROOMY, TERMINAL_BYTES, TIGHT, append, create, ended, read, start, token};
+use super::{Backend, PLAIN, RETENTION, ROOMY, TERMINAL_BYTES, TIGHT, append, begun, create, ended, made, read, token};
 
 contract!(Memory);
 
@@ -93,9 +93,9 @@ async fn it_makes_room_for_terminal_events() {
     let mut open = Vec::new();
     loop {
         let id = GenerationId::random();
-        match memory.create(id, start(id)).await {
+        match made(memory.create(begun(id), None).await) {
             Ok(log) => open.push(log),
-            Err(CreateError::Full) => break,
+            Err(error) => break assert_eq!(error, CreateError::Full),
         }
     }
     for log in &open {

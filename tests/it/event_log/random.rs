@@ -8,7 +8,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokenrill::domain::{Chunk, Entry, Escaped, Event, GenerationId, Part, Sequence, Shape};
 use tokenrill::event_log::{AppendError, Closing, CreateError, Limit, Log, MemoryLimits, ReadError, follow};
 
-use super::{Backend, ROOMY, TIGHT, ended, is_known, read, start, token};
+use super::{Backend, ROOMY, TIGHT, begun, ended, is_known, made, read, start, token};
 use crate::support::{case, soon};
 
 /// Marsaglia's xorshift: the same sequence in every run.
@@ -141,11 +141,12 @@ impl<B: Backend> Run<B> {
 
     async fn create(&mut self) {
         let id = GenerationId::random();
-        match self.logs.create(id, start(id)).await {
+        match made(self.logs.create(begun(id), None).await) {
             Ok(log) => {
                 self.models.push(Model { id, log, events: vec![start(id)], known: true, followers: Vec::new() });
             }
             Err(CreateError::Full) => self.assert_full().await,
+            Err(CreateError::Conflict(_)) => panic!("nothing is claimed"),
         }
     }
 

@@ -46,6 +46,11 @@ impl Answer {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
+    /// What comes of the body, for the test to read.
+    pub fn into_body(self) -> Response {
+        self.response
+    }
+
     /// Waits until the body begins like this; it stays unread.
     pub async fn starts_with(&mut self, text: &str) {
         while self.unread.len() < text.len() {

@@ -2,14 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
+use tokenrill::api::{Api, BodyLimits, Hosts};
+use tokenrill::domain::Principal;
+use tokenrill::event_log::{Memory, MemoryLimits};
+use tokenrill::generation::{Generations, Limits, OnDisconnect};
 use tokenrill::settings::{Settings, Upstream};
 use tokenrill::shutdown::Shutdown;
-use tokenrill::{app, server};
+use tokenrill::telemetry::Metrics;
+use tokenrill::upstream::{Endpoint, ModelPattern, OpenAi, Router, Timeouts};
+use tokenrill::{api, app, server};
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use super::client::Answer;
 use super::soon;
@@ -47,7 +58,7 @@ impl Service {
     #[expect(clippy::disallowed_methods, reason = "dropping the service ends it")]
     #[expect(clippy::unused_async, reason = "it needs a runtime, as its siblings do")]
     pub async fn in_environment(settings: Settings, environment: BTreeMap<String, String>) -> Self {
-        let limits = server::Limits::default();
+        let limits = app::limits(&settings);
         let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
         let address = listener.local_addr().expect("an address");
         let shutdown = Shutdown::new();
@@ -55,6 +66,44 @@ impl Service {
             let shutdown = shutdown.clone();
             async move { app::serve(&settings, &environment, listener, limits, shutdown).await.expect("it serves") }
         });
+        Self { address, shutdown, http: reqwest::Client::new(), serving }
+    }
+
+    /// In front of `base_url`, for callers whom something in front has authenticated: whoever the header
+    /// `x-tenant` names is that principal.
+    #[expect(clippy::disallowed_methods, reason = "dropping the service ends it")]
+    #[expect(clippy::unused_async, reason = "it needs a runtime, as its siblings do")]
+    pub async fn for_tenants(base_url: &str) -> Self {
+        let settings = Self::settings(base_url);
+        let time = settings.generation.max_duration;
+        let timeouts = Timeouts { connect: time, head: time, first_token: time, idle: time };
+        let endpoint = Endpoint::new(base_url, None, HeaderMap::new()).expect("an endpoint");
+        let provider = Arc::new(OpenAi::new(endpoint, timeouts).expect("a client"));
+        let metrics = Metrics::new();
+        let memory = Memory::new(MemoryLimits { total: 64 << 20, generation: 4 << 20, retention: time });
+        let limits = Limits { max_duration: time, on_disconnect: OnDisconnect::Cancel, grace: Duration::ZERO };
+        let router = Router::new(provider.clone(), vec![(vec![ModelPattern::new("*")], provider)], Some("m".into()));
+        let tasks = TaskTracker::new();
+        let api = api::router(Api {
+            generations: Generations::new(Arc::new(memory), router, limits, Arc::clone(&metrics), tasks),
+            metrics,
+            hosts: Hosts::Any,
+            ends_told: Arc::default(),
+            heartbeat: time,
+            head_wait: time,
+            body: BodyLimits { size: 1 << 20, time },
+        });
+        let api = api.layer(from_fn(async |mut request: Request, next: Next| {
+            let tenant = request.headers().get("x-tenant").and_then(|name| name.to_str().ok().map(str::to_owned));
+            request.extensions_mut().insert(tenant.map_or(Principal::Anonymous, |name| Principal::Named(name.into())));
+            next.run(request).await
+        }));
+        let limits = app::limits(&settings);
+        let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shutdown = Shutdown::new();
+        let stop = shutdown.closing_token();
+        let serving = tokio::spawn(server::serve(listener, api, limits, stop));
         Self { address, shutdown, http: reqwest::Client::new(), serving }
     }
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokenrill::api::wire::openai_chat::{Ids, OpenAiChat};
 use tokenrill::api::wire::{Native, WireFormat};
 use tokenrill::domain::{
-    Done, Entry, Event, Failed, Failure, FailureCode, GenerationId, RequestId, Sequence, Start, Timestamp, Timings,
-    Usage, UsageWish,
+    Done, Entry, Event, Failed, Failure, FailureCode, GenerationId, Principal, RequestId, Sequence, Start, Timestamp,
+    Timings, Usage, UsageWish,
 };
 use tokenrill::upstream::{Signal, UpstreamError};
 
@@ -33,6 +33,7 @@ pub fn tell(signals: Vec<Signal>, ending: &Result<(), UpstreamError>, usage: Usa
 fn entries(id: GenerationId, signals: Vec<Signal>, ending: &Result<(), UpstreamError>) -> Vec<Entry> {
     let start = Start {
         generation: id,
+        owner: Principal::Anonymous,
         model: "m".to_owned(),
         created_at: Timestamp::now(),
         metadata: BTreeMap::new(),

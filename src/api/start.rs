@@ -1,0 +1,38 @@
+//! What every request that may start a generation does first: looks whether it is a repeat.
+
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+
+use super::body::JsonBytes;
+use super::extract::Caller;
+use super::problem::Problem;
+use super::state::Api;
+use crate::domain::{Claim, IdempotencyKey};
+use crate::generation::{NewGeneration, Origin, Started};
+
+/// Joins the generation that `key` names, whatever the load; else reads what is asked for, and starts it.
+pub async fn start_or_join(
+    api: &Api,
+    caller: &Caller,
+    path: &str,
+    key: Option<IdempotencyKey>,
+    body: &JsonBytes,
+    read: impl FnOnce() -> Result<NewGeneration, Problem>,
+) -> Result<Started, Problem> {
+    let claim = key.map(|key| Claim { key, request: body.fingerprint(path) });
+    if let Some(claim) = &claim
+        && let Some(following) = api.generations.claimed(&caller.principal, claim).await?
+    {
+        return Ok(Started { following, origin: Origin::Existing });
+    }
+    Ok(api.generations.start(NewGeneration { claim, ..read()? }).await?)
+}
+
+/// `Tokenrill-Attached: existing` on the answer to a request that started nothing.
+pub const TOKENRILL_ATTACHED: HeaderName = HeaderName::from_static("tokenrill-attached");
+
+pub fn tell_origin(response: &mut Response, origin: Origin) {
+    if origin == Origin::Existing {
+        response.headers_mut().insert(TOKENRILL_ATTACHED, HeaderValue::from_static("existing"));
+    }
+}

@@ -1,0 +1,78 @@
+//! How a request is known again when it is repeated.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What a caller says of a request so that a repeat starts nothing: a key, and what the request was.
+///
+/// A claim belongs to its caller: the same key of two callers is two keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub key: IdempotencyKey,
+    pub request: Fingerprint,
+}
+
+/// `Idempotency-Key`, as the caller chose it: 1 to 255 visible ASCII characters
+/// (draft-ietf-httpapi-idempotency-key-header, section 2.1, asks for a string and leaves its form to the service).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(Box<str>);
+
+/// SHA-256 of a request's path and body as they came. Two requests with one fingerprint are one request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+/// The text is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an idempotency key")]
+pub struct InvalidKey;
+
+const LONGEST_KEY: usize = 255;
+
+impl FromStr for IdempotencyKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let valid = (1..=LONGEST_KEY).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if valid { Ok(Self(text.into())) } else { Err(InvalidKey) }
+    }
+}
+
+impl Fingerprint {
+    pub const fn new(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
+
+/// Prints a length: callers put what they like into a key.
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdempotencyKey({} bytes)", self.0.len())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_visible_ascii_of_bounded_length() {
+        for good in ["1", "b2f1-77", "\"quoted\"", &"x".repeat(255)] {
+            assert!(good.parse::<IdempotencyKey>().is_ok(), "{good}");
+        }
+        for bad in ["", " ", "a b", "ü", "a\n", &"x".repeat(256)] {
+            assert_eq!(bad.parse::<IdempotencyKey>(), Err(InvalidKey), "{bad}");
+        }
+    }
+
+    #[test]
+    fn debug_prints_no_key() {
+        let key: IdempotencyKey = "my-secret-order".parse().expect("a key");
+        assert!(!format!("{key:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,71 @@
+//! The caller's own generations.
+
+use std::sync::Arc;
+
+use super::service::Generations;
+use super::snapshot::Status;
+use crate::domain::{Event, GenerationId, Listed, Principal, Sequence, Start};
+use crate::event_log::TailState;
+
+/// A page of a list, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    pub generations: Vec<Summary>,
+    /// After which the next page begins; absent where nothing can follow.
+    pub next: Option<Listed>,
+}
+
+/// A generation without what it said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    pub start: Arc<Start>,
+    pub status: Status,
+    pub last_sequence: Sequence,
+}
+
+/// Generations looked at for one page, so that a rare status costs no more than a common one: a page
+/// may then be short, or empty, and still have a next.
+const MOST_LOOKED_AT: usize = 500;
+
+impl Generations {
+    /// The caller's own, newest first, of those that `wanted` picks: `most` at most, after `before`.
+    pub async fn list(
+        &self,
+        principal: &Principal,
+        wanted: impl Fn(&Status) -> bool,
+        before: Option<Listed>,
+        most: usize,
+    ) -> Page {
+        let mut generations = Vec::new();
+        let listed = self.0.log.list(principal, before, MOST_LOOKED_AT).await;
+        let ended = listed.len() < MOST_LOOKED_AT;
+        let mut next = None;
+        for place in listed {
+            if generations.len() == most {
+                return Page { generations, next };
+            }
+            next = Some(place);
+            if let Some(summary) = self.summary(place.generation).await
+                && wanted(&summary.status)
+            {
+                generations.push(summary);
+            }
+        }
+        Page { generations, next: next.filter(|_| !ended) }
+    }
+
+    async fn summary(&self, id: GenerationId) -> Option<Summary> {
+        let log = self.0.log.open(id).await?;
+        let tail = *log.tail().borrow();
+        let status = match tail.state {
+            TailState::Open => Status::Running,
+            TailState::Closed => match log.read(tail.sequence.before()).await.ok()?.pop()?.event {
+                Event::Done(done) => Status::Done(done),
+                Event::Cancelled(cancelled) => Status::Cancelled(cancelled),
+                Event::Failed(failed) => Status::Failed(failed),
+                Event::Start(_) | Event::Chunk(_) => return None,
+            },
+        };
+        Some(Summary { start: Arc::clone(log.start()), status, last_sequence: tail.sequence })
+    }
+}

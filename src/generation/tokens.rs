@@ -1,0 +1,191 @@
+//! Counts tokens where the provider does not: for an answer that was stopped or cut, as a rule.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tiktoken::CoreBpe;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use super::snapshot::{ChoiceSnapshot, Snapshot};
+use crate::domain::{Prompt, TokenSource, Usage};
+
+/// Of a longer text the beginning is counted, and the rest taken to be like it.
+const COUNTED_BYTES: usize = 64 * 1024;
+/// What OpenAI's chat format adds to each message, and for the beginning of the answer.
+const TOKENS_PER_MESSAGE: u64 = 3;
+const TOKENS_BEFORE_ANSWER: u64 = 3;
+/// Without a vocabulary: about four bytes make a token.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// Counts beside the runtime's threads, a few answers at a time: a crowd that leaves at once must not take
+/// the machine from those who stay.
+#[derive(Debug, Clone)]
+pub struct TokenCounter {
+    slots: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+/// Answers that are counted at the same time.
+const SLOTS: usize = 2;
+/// An ending waits for no longer than this to be counted; it is then told with a guess.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+impl TokenCounter {
+    pub fn new(tasks: TaskTracker) -> Self {
+        Self { slots: Arc::new(Semaphore::new(SLOTS)), tasks }
+    }
+
+    /// What `model` read and wrote.
+    pub async fn count(&self, model: &str, prompt: &Arc<Prompt>, answer: Snapshot) -> Usage {
+        let guess = guess(prompt, &answer);
+        if (guess.input_tokens, guess.output_tokens) == (0, 0) {
+            return guess;
+        }
+        let counted = async {
+            let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+            let (model, prompt) = (model.to_owned(), Arc::clone(prompt));
+            let counting = self.tasks.spawn_blocking(move || {
+                let _slot = slot;
+                count(&model, &prompt, &answer)
+            });
+            counting.await.ok()
+        };
+        timeout(PATIENCE, counted).await.ok().flatten().unwrap_or(guess)
+    }
+}
+
+/// By the vocabulary of the model's family or the nearest there is.
+///
+/// Takes about 10 ms for each long text, and once 100 ms for each vocabulary: not for a runtime's thread.
+fn count(model: &str, prompt: &Prompt, answer: &Snapshot) -> Usage {
+    let vocabulary = vocabulary(model);
+    let tokens = |text: &str| {
+        let counted = text.get(..text.floor_char_boundary(COUNTED_BYTES)).unwrap_or_default();
+        let tokens = vocabulary.map_or(counted.len().div_ceil(BYTES_PER_TOKEN), |vocabulary| vocabulary.count(counted));
+        scaled(tokens as u64, text.len(), counted.len())
+    };
+    // The line ends between the texts are a token each, and none of the prompt's.
+    let line_ends = prompt.texts.saturating_sub(1);
+    let kept = tokens(&prompt.text).saturating_sub(line_ends as u64);
+    let answer = answer.choices.values().flat_map(texts);
+    Usage {
+        input_tokens: scaled(kept, prompt.bytes, prompt.text.len() - line_ends)
+            + TOKENS_PER_MESSAGE * prompt.messages as u64
+            + TOKENS_BEFORE_ANSWER,
+        output_tokens: answer.map(tokens).sum(),
+        reasoning_tokens: None,
+        source: TokenSource::Estimated,
+    }
+}
+
+/// At once and without a vocabulary.
+pub fn guess(prompt: &Prompt, answer: &Snapshot) -> Usage {
+    let answer: usize = answer.choices.values().flat_map(texts).map(str::len).sum();
+    let tokens = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN) as u64;
+    let (input_tokens, output_tokens) = (tokens(prompt.bytes), tokens(answer));
+    Usage { input_tokens, output_tokens, reasoning_tokens: None, source: TokenSource::Estimated }
+}
+
+fn scaled(tokens: u64, bytes: usize, counted: usize) -> u64 {
+    if counted == bytes { tokens } else { (tokens * bytes as u64).div_ceil(counted.max(1) as u64) }
+}
+
+fn texts(choice: &ChoiceSnapshot) -> impl Iterator<Item = &str> {
+    let calls = choice.tool_calls.iter().flat_map(|call| [call.name.as_str(), &call.arguments]);
+    [choice.text.as_str(), &choice.reasoning, &choice.refusal].into_iter().chain(calls)
+}
+
+/// By the words in a model's name, without the vendor before a slash: the families whose vocabularies
+/// the library holds. All others are counted as OpenAI's newest, whose vocabulary is as large as theirs.
+fn vocabulary(model: &str) -> Option<&'static CoreBpe> {
+    const FAMILIES: [(&str, &str); 12] = [
+        ("gpt-3.5", "cl100k_base"),
+        ("gpt-4-", "cl100k_base"),
+        ("gpt-oss", "o200k_base"),
+        ("llama", "llama3"),
+        ("hermes", "llama3"),
+        ("qwen", "qwen2"),
+        ("qwq", "qwen2"),
+        ("deepseek", "deepseek_v3"),
+        ("mistral", "mistral_v3"),
+        ("mixtral", "mistral_v3"),
+        ("codestral", "mistral_v3"),
+        ("ministral", "mistral_v3"),
+    ];
+    let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
+    let family = FAMILIES.iter().find(|(word, _)| name.contains(word)).map(|(_, family)| *family);
+    let family = family.or((name == "gpt-4").then_some("cl100k_base"));
+    tiktoken::get_encoding(family.unwrap_or("o200k_base"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ChatRequest, GenerationId, Principal, Start, Timestamp, UsageWish};
+
+    fn answer(text: &str) -> Snapshot {
+        let mut answer = Snapshot::new(&Start {
+            generation: GenerationId::random(),
+            owner: Principal::Anonymous,
+            model: "m".into(),
+            created_at: Timestamp::from_millis(0),
+            metadata: [].into(),
+            usage: UsageWish::NotAsked,
+        });
+        answer.choices.insert(0, ChoiceSnapshot { text: text.into(), ..ChoiceSnapshot::default() });
+        answer
+    }
+
+    fn prompt(texts: &[&str]) -> Prompt {
+        let messages = texts.iter().map(|text| serde_json::json!({"content": text})).collect();
+        let fields = [("messages".to_owned(), serde_json::Value::Array(messages))].into_iter().collect();
+        Prompt { messages: 1, ..ChatRequest { model: "m".into(), fields }.prompt() }
+    }
+
+    #[test]
+    fn a_greeting_is_what_openai_says_it_is() {
+        let usage = count("gpt-4o", &prompt(&["user", "Hello"]), &answer("Hello! How can I assist you today?"));
+        assert_eq!((usage.input_tokens, usage.output_tokens), (8, 9));
+        assert_eq!(usage.source, TokenSource::Estimated);
+    }
+
+    #[test]
+    fn each_family_is_counted_by_its_own_vocabulary() {
+        let text = "東京都の天気は、明日は晴れのち曇りでしょう。Zürich: 21 °C.";
+        let counts = [
+            "openai/gpt-5",
+            "gpt-4-turbo",
+            "meta-llama/Llama-3.3-70B-Instruct",
+            "qwen/qwen3-32b",
+            "deepseek-chat",
+            "mistral-large-latest",
+        ]
+        .map(|model| count(model, &Prompt::default(), &answer(text)).output_tokens);
+        let distinct = counts.iter().collect::<std::collections::BTreeSet<_>>();
+        assert!(distinct.len() >= 4, "{counts:?}");
+        assert!(counts.iter().all(|count| (10..60).contains(count)), "{counts:?}");
+        assert_eq!(count("nobody-knows", &Prompt::default(), &answer(text)).output_tokens, counts[0]);
+    }
+
+    #[test]
+    fn a_long_text_is_as_its_beginning() {
+        const SENTENCE: &str = "The quick brown fox jumps over the lazy dog. ";
+        let text = SENTENCE.repeat(10_000);
+        let usage = count("gpt-4o", &Prompt::default(), &answer(&text));
+        assert!((99_000..=101_000).contains(&usage.output_tokens), "{usage:?}");
+        let kept = Prompt { bytes: text.len(), ..prompt(&[&SENTENCE.repeat(100)]) };
+        let usage = count("gpt-4o", &kept, &answer(""));
+        assert!((99_000..=101_500).contains(&usage.input_tokens), "{usage:?}");
+    }
+
+    #[test]
+    fn a_guess_is_of_the_same_order() {
+        let text = "The quick brown fox jumps over the lazy dog. ";
+        let (guessed, counted) = (guess(&prompt(&[text]), &answer(text)), count("m", &prompt(&[text]), &answer(text)));
+        assert!(
+            guessed.output_tokens <= counted.output_tokens * 2 && counted.output_tokens <= guessed.output_tokens * 2
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! What a caller owns: the logs its keys name (contract 8), and the list of them (contract 9).
+
+use std::sync::Arc;
+
+use tokenrill::domain::{Claim, Fingerprint, GenerationId, Listed, Principal};
+use tokenrill::event_log::{Conflict, CreateError, Created, EventLog};
+use tokio::sync::Barrier;
+use tokio_util::task::TaskTracker;
+
+use super::{Backend, ROOMY, TIGHT, append, begun, begun_by, create, ended, is_known, made, read_events, token};
+use crate::support::soon;
+
+fn claim(key: &str, request: u8) -> Claim {
+    Claim { key: key.parse().expect("a key"), request: Fingerprint::new([request; 32]) }
+}
+
+fn named(name: &str) -> Principal {
+    Principal::Named(name.into())
+}
+
+/// Claims it for a new generation of `owner`; what the claim names.
+async fn claimed(
+    logs: &impl EventLog,
+    owner: Principal,
+    claim: impl Into<Option<Claim>>,
+) -> Result<GenerationId, CreateError> {
+    let id = GenerationId::random();
+    Ok(match logs.create(begun_by(owner, id, 0), claim.into()).await? {
+        Created::New(log) => log.start().generation,
+        Created::Known(known) => known,
+    })
+}
+
+pub async fn a_claim_names_one_log_as_long_as_it_is_kept<B: Backend>() {
+    let logs = B::start(ROOMY);
+    let owner = named("a");
+    let first = claimed(&logs, owner.clone(), claim("k", 1)).await.expect("room");
+    assert_eq!(claimed(&logs, owner.clone(), claim("k", 1)).await, Ok(first), "while it runs");
+    assert_eq!(logs.claimed(&owner, &claim("k", 1)).await, Ok(Some(first)));
+    let log = logs.open(first).await.expect("it is kept");
+    log.close(ended(0)).await;
+    assert_eq!(claimed(&logs, owner.clone(), claim("k", 1)).await, Ok(first), "when it has ended");
+    assert_ne!(claimed(&logs, owner.clone(), claim("l", 1)).await, Ok(first), "another key");
+    assert_ne!(claimed(&logs, owner.clone(), None).await, Ok(first), "no key");
+
+    logs.remove(first).await;
+    assert_eq!(logs.claimed(&owner, &claim("k", 2)).await, Ok(None));
+    let second = claimed(&logs, owner.clone(), claim("k", 2)).await.expect("the key is free");
+    assert_ne!(second, first);
+    logs.remove(first).await;
+    assert_eq!(claimed(&logs, owner, claim("k", 2)).await, Ok(second), "the old log takes only its own claim along");
+}
+
+pub async fn a_claim_that_is_released_is_free_and_its_log_stays<B: Backend>() {
+    let logs = B::start(ROOMY);
+    let first = claimed(&logs, named("a"), claim("k", 1)).await.expect("room");
+    logs.release(first).await;
+    logs.release(first).await;
+    logs.release(GenerationId::random()).await;
+    assert!(is_known(&logs, first).await);
+    let second = claimed(&logs, named("a"), claim("k", 2)).await.expect("the key is free");
+    assert_ne!(second, first);
+    logs.release(first).await;
+    logs.remove(first).await;
+    assert_eq!(claimed(&logs, named("a"), claim("k", 2)).await, Ok(second), "what was released takes nothing along");
+}
+
+pub async fn a_claim_belongs_to_its_owner<B: Backend>() {
+    let logs = B::start(ROOMY);
+    let owners = [Principal::Anonymous, named("a"), named("b")];
+    let mut ids = Vec::new();
+    for owner in &owners {
+        ids.push(claimed(&logs, owner.clone(), claim("k", 1)).await.expect("no conflict with another's"));
+    }
+    for (owner, id) in owners.into_iter().zip(ids) {
+        assert_eq!(claimed(&logs, owner, claim("k", 1)).await, Ok(id));
+    }
+}
+
+pub async fn a_claim_that_conflicts_or_finds_no_room_changes_nothing<B: Backend>() {
+    let logs = B::start(TIGHT);
+    let owner = named("a");
+    let first = claimed(&logs, owner.clone(), claim("k", 1)).await.expect("room");
+    let log = logs.open(first).await.expect("it is kept");
+    append(&log, vec![token("x")]).await.expect("room");
+    log.close(ended(0)).await;
+    let before = read_events(&log).await;
+    let conflict = claimed(&logs, owner.clone(), claim("k", 2)).await;
+    assert_eq!(conflict, Err(CreateError::Conflict(Conflict)));
+    assert_eq!(logs.claimed(&owner, &claim("k", 2)).await, Err(Conflict));
+    assert!(is_known(&logs, first).await, "nothing goes to make room for what is refused");
+    assert_eq!(read_events(&log).await, before);
+
+    // Full of logs that run.
+    while made(logs.create(begun(GenerationId::random()), None).await).is_ok() {}
+    let full = claimed(&logs, owner.clone(), claim("l", 1)).await;
+    assert_eq!(full, Err(CreateError::Full));
+    assert_eq!(logs.claimed(&owner, &claim("l", 9)).await, Ok(None), "the key is still free");
+}
+
+pub async fn claims_that_race_make_one_log<B: Backend>() {
+    const TWINS: usize = 16;
+    let logs = B::start(ROOMY);
+    for round in 0..200 {
+        let together = Arc::new(Barrier::new(TWINS));
+        let tracker = TaskTracker::new();
+        let twins: Vec<_> = (0..TWINS)
+            .map(|_| {
+                let (logs, together) = (logs.clone(), Arc::clone(&together));
+                tracker.spawn(async move {
+                    together.wait().await;
+                    let created =
+                        logs.create(begun(GenerationId::random()), Some(claim(&format!("k{round}"), 1))).await;
+                    match created.expect("room") {
+                        Created::New(log) => (log.start().generation, true),
+                        Created::Known(id) => (id, false),
+                    }
+                })
+            })
+            .collect();
+        let (mut ids, mut made) = (Vec::new(), 0);
+        for twin in twins {
+            let (id, new) = soon(twin).await.expect("no panic");
+            assert!(is_known(&logs, id).await, "who is told of a log can open it");
+            ids.push(id);
+            made += usize::from(new);
+        }
+        assert_eq!(made, 1);
+        assert!(ids.iter().all(|id| *id == ids[0]));
+    }
+}
+
+pub async fn each_owner_lists_its_own_newest_first_each_once<B: Backend>() {
+    let logs = B::start(ROOMY);
+    let mut own: Vec<(u64, GenerationId)> = Vec::new();
+    for at in 0..25 {
+        // Some in one millisecond.
+        let (id, moment) = (GenerationId::random(), at / 3);
+        made(logs.create(begun_by(named("a"), id, moment), None).await).expect("room");
+        own.push((moment, id));
+        made(logs.create(begun_by(named("b"), GenerationId::random(), moment), None).await).expect("room");
+        create(&logs).await;
+    }
+    own.sort_unstable_by(|a, b| b.cmp(a));
+    let list = async |most| {
+        let (mut all, mut before): (Vec<Listed>, _) = (Vec::new(), None);
+        loop {
+            let page = logs.list(&named("a"), before, most).await;
+            assert!(page.len() <= most);
+            before = page.last().copied();
+            if page.is_empty() {
+                break all.into_iter().map(|one| (one.created_at.millis(), one.generation)).collect::<Vec<_>>();
+            }
+            all.extend(page);
+        }
+    };
+    for most in [1, 2, 7, 25, 100] {
+        assert_eq!(list(most).await, own, "in pages of {most}");
+    }
+    assert!(logs.list(&Principal::Anonymous, None, 100).await.is_empty());
+    assert!(logs.list(&named("nobody"), None, 100).await.is_empty());
+
+    // One that has gone leaves no gap, also where a page ended with it.
+    let before = logs.list(&named("a"), None, 5).await.last().copied();
+    let (_, gone) = own.remove(4);
+    logs.remove(gone).await;
+    assert_eq!(list(100).await, own);
+    let rest: Vec<_> = logs.list(&named("a"), before, 100).await.into_iter().map(|one| one.generation).collect();
+    assert_eq!(rest, own[4..].iter().map(|(_, id)| *id).collect::<Vec<_>>());
+}

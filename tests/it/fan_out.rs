@@ -1,0 +1,249 @@
+//! One generation, any number of viewers: all see the same, and none can harm another.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hasher};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio_util::task::TaskTracker;
+
+use crate::support::{Answer, Event, Service, Upstream, soon, text};
+
+#[tokio::test]
+async fn early_and_late_viewers_in_any_wire_see_the_same_with_the_same_ids() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let mut first = service.generate(&json!({"input": "Hello"})).await;
+    let start = first.expect("start").await;
+    let (native, chunks) = {
+        let path = format!("/v1/generations/{}/events", start.generation());
+        (path.clone(), format!("{path}?format=openai"))
+    };
+    let mut call = upstream.call().await;
+    call.ok().await;
+    let mut viewers = vec![service.get(&native).await];
+    let mut readers = vec![service.get(&chunks).await];
+    for word in ["Zür", "ich ", "東", "京"] {
+        call.text(word).await;
+        first.expect("delta").await;
+        viewers.push(service.get(&native).await);
+        readers.push(service.get(&chunks).await);
+    }
+    call.finish("stop").await;
+    call.done().await;
+    viewers.push(service.get(&native).await);
+    readers.push(service.get(&chunks).await);
+    let seen = join_all(viewers.into_iter().map(Answer::text)).await;
+    assert!(seen.iter().all(|one| *one == seen[0]));
+    assert_eq!(text(&Event::all(&seen[0])), "Zürich 東京");
+    let read = join_all(readers.into_iter().map(Answer::text)).await;
+    assert!(read.iter().all(|one| *one == read[0]));
+    let ids = |stream: &str| {
+        let lines = stream.lines().filter_map(|line| line.strip_prefix("id: ").map(str::to_owned));
+        lines.collect::<Vec<_>>()
+    };
+    // `start` says nothing to a reader of chunks; all other ids are the same.
+    let (native, chunks) = (ids(&seen[0]), ids(&read[0]));
+    assert_eq!(native[1..], chunks[..], "one log, one numbering");
+}
+
+/// The memory of this process, in bytes.
+fn memory() -> usize {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a figure");
+    let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024
+}
+
+/// The connections that the service on this port holds open: not those that wait out their last packets.
+fn sockets(port: u16) -> usize {
+    const GONE: [&str; 2] = ["06", "07"];
+    let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let own = format!(":{port:04X}");
+    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row[1].ends_with(&own) && !GONE.contains(&row[3])).count()
+}
+
+/// What a viewer that stops reading may cost, as the README says: the kernel's buffers of both ends are
+/// outside of it, hyper's buffers and one page are in.
+const VIEWER_BYTES: usize = 192 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
+    const READING: usize = 900;
+    const STUCK: usize = 100;
+    const TOKENS: usize = 600;
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.generation.write_timeout = Duration::from_secs(3);
+    let service = Service::with(settings).await;
+    let mut first = service.generate(&json!({"input": "Hello"})).await;
+    let start = first.expect("start").await;
+    let path = format!("/v1/generations/{}/events", start.generation());
+    let mut call = upstream.call().await;
+    call.ok().await;
+    service.metric_becomes("tokenrill_viewers_live", 1.0).await;
+    let (memory_before, sockets_before) = (memory(), sockets(service.address.port()));
+
+    let mut stuck = Vec::new();
+    for _ in 0..STUCK {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a size");
+        let mut socket = soon(socket.connect(service.address)).await.expect("a connection");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        soon(socket.write_all(request.as_bytes())).await.expect("sent");
+        stuck.push(socket);
+    }
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0).no_proxy().build().expect("a client");
+    let url = format!("http://{}{path}", service.address);
+    let reading = join_all((0..READING).map(|_| Answer::to(client.get(&url)))).await;
+    service.metric_becomes("tokenrill_viewers_live", 1001.0).await;
+
+    // More than every buffer on the way to one who does not read.
+    let word = "0123456789abcdef".repeat(20);
+    let speaks = async {
+        for _ in 0..TOKENS {
+            call.text(&word).await;
+        }
+        call.finish("stop").await;
+        call.done().await;
+    };
+    let patience = Duration::from_mins(2);
+    let tasks = TaskTracker::new();
+    let reading: Vec<_> = reading.into_iter().map(|viewer| tasks.spawn(digest(viewer))).collect();
+    let reads = async {
+        let mut digests = Vec::new();
+        for viewer in reading {
+            digests.push(viewer.await.expect("a clean end"));
+        }
+        digests
+    };
+    let all = async { tokio::join!(speaks, reads, first.events()) };
+    let ((), digests, own) = tokio::time::timeout(patience, all).await.expect("nobody is held up");
+    assert_eq!(own.len(), TOKENS + 1);
+    let memory = memory();
+    let allowed = memory_before + (READING + STUCK) * VIEWER_BYTES + (64 << 20);
+    assert!(memory <= allowed, "{memory} bytes, {allowed} allowed");
+
+    let replay = digest(service.get(&path).await).await;
+    assert!(digests.iter().all(|seen| *seen == replay), "every reading viewer gets every event");
+
+    // Those who do not read are closed, and may come back for the rest.
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while service.metric("tokenrill_viewers_live").await > 0.0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("closed after the write timeout");
+    let mut received = Vec::new();
+    _ = soon(stuck[0].read_to_end(&mut received)).await;
+    let received = String::from_utf8_lossy(&received).into_owned();
+    // The last block that came whole.
+    let ids = received.split("\nid: ").skip(1).filter_map(|rest| Some(rest.split_once("\n\n")?.0));
+    let last = ids.last().unwrap_or(start.id.as_deref().expect("an id"));
+    assert!(!received.contains("event: done"), "it was closed before the end");
+    let held_back = Answer::to(service.request(Method::GET, &path).header("last-event-id", last)).await.events().await;
+    assert_eq!(held_back.last().map(|event| event.name.as_str()), Some("done"));
+    drop(stuck);
+    service.metric_becomes("tokenrill_generations_live", 0.0).await;
+    service.metric_becomes("tokenrill_viewers_live", 0.0).await;
+    // What is left is the connection of whoever asks for these figures.
+    soon(async {
+        while sockets(service.address.port()) > sockets_before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// All that a viewer gets to its clean end, in a number.
+async fn digest(viewer: Answer) -> u64 {
+    let mut digest = DefaultHasher::new();
+    let mut body = viewer.into_body();
+    while let Some(bytes) = body.chunk().await.expect("a clean end") {
+        digest.write(&bytes);
+    }
+    digest.finish()
+}
+
+/// An HTTP/2 client that keeps the window of its stream shut, and is well otherwise.
+#[tokio::test]
+async fn a_viewer_that_keeps_its_http2_window_shut_is_reset_alone() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.generation.write_timeout = Duration::from_secs(1);
+    let service = Service::with(settings).await;
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .http2_initial_stream_window_size(16 * 1024)
+        .no_proxy()
+        .build()
+        .expect("a client");
+    let mut first = service.generate(&json!({"input": "Hello"})).await;
+    let start = first.expect("start").await;
+    let url = format!("http://{}/v1/generations/{}", service.address, start.generation());
+    let shut = client.get(format!("{url}/events")).send().await.expect("an answer");
+    let mut reading = client.get(format!("{url}/events")).send().await.expect("an answer");
+    let mut call = upstream.call().await;
+    call.ok().await;
+    service.metric_becomes("tokenrill_viewers_live", 3.0).await;
+    let word = "x".repeat(1024);
+    for _ in 0..64 {
+        call.text(&word).await;
+        first.expect("delta").await;
+    }
+    // The one that reads on the same connection gets all.
+    let mut received = String::new();
+    while received.matches("event: delta").count() < 64 {
+        received += &String::from_utf8_lossy(&soon(reading.chunk()).await.expect("no cut").expect("more"));
+    }
+    service.metric_becomes("tokenrill_viewers_live", 2.0).await;
+    let cut = shut.bytes().await.expect_err("reset");
+    assert!(cut.is_body() || cut.is_decode(), "{cut:?}");
+    assert_eq!(client.get(&url).send().await.expect("the connection is well").status(), 200);
+
+    call.text("on").await;
+    assert_eq!(first.expect("delta").await.data, json!({"text": "on"}));
+    let on = soon(reading.chunk()).await.expect("no cut").expect("more");
+    assert!(String::from_utf8_lossy(&on).contains("\"on\""));
+    // A silent stream is not a stalled one.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(service.metric("tokenrill_viewers_live").await.to_bits(), 2f64.to_bits());
+}
+
+/// A state is one large frame of a body. It is taken in slices, so that a client which takes none of it is
+/// told from one that takes its time.
+#[tokio::test]
+async fn a_large_answer_over_http2_waits_for_who_reads_slowly_and_not_for_who_does_not() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.generation.write_timeout = Duration::from_secs(1);
+    let service = Service::with(settings).await;
+    let answer = service.generate(&json!({"input": "Hello"})).await;
+    let id = answer.header("tokenrill-generation").to_owned();
+    let word = "x".repeat(16 * 1024);
+    upstream.call().await.answer(&[word.as_str(); 16]).await;
+    answer.events().await;
+
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .http2_initial_stream_window_size(16 * 1024)
+        .no_proxy()
+        .build()
+        .expect("a client");
+    let url = format!("http://{}/v1/generations/{id}", service.address);
+    let shut = client.get(&url).send().await.expect("an answer");
+    let mut slow = client.get(&url).send().await.expect("an answer");
+    let (mut received, began) = (0, Instant::now());
+    while let Some(bytes) = soon(slow.chunk()).await.expect("no cut") {
+        received += bytes.len();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    assert!(received > 256 * 1024 && began.elapsed() > Duration::from_secs(2), "{received} in {:?}", began.elapsed());
+    shut.bytes().await.expect_err("reset");
+}

@@ -1,0 +1,126 @@
+//! The life of generations against a simple model: operations in any order and at any distance, after
+//! each of which the promises hold (`world::World::check`).
+//!
+//! 10,000 cases; `PROPTEST_CASES=1000000 cargo test --test it life` for more. A case that fails is made
+//! as short as it can be.
+
+mod model;
+mod world;
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use tokenrill::generation::{OnDisconnect, Storage};
+
+use world::World;
+
+/// What happens next. A number picks one of those there are.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    Start {
+        on_disconnect: OnDisconnect,
+        grace: Duration,
+        storage: Storage,
+        /// A key, and which of two bodies comes with it.
+        claim: Option<(u8, u8)>,
+    },
+    /// The upstream says so many tokens in one read.
+    Say(usize, u8),
+    Finish(usize),
+    Fail(usize),
+    /// The upstream closes before the end.
+    Close(usize),
+    /// A defect of ours, in the task.
+    Panic(usize),
+    /// A new viewer, from the beginning.
+    Follow(usize),
+    /// A viewer reads what is there.
+    Read(usize),
+    /// A viewer's connection is cut.
+    Drop(usize),
+    /// A viewer comes back with the last id that it has.
+    Resume(usize),
+    /// Somebody asks for what is after the tail.
+    FollowBeyond(usize),
+    Inspect(usize),
+    Stop(usize),
+    Erase(usize),
+    Advance(Duration),
+    /// All tasks are asked to end.
+    EndAll,
+    /// All tasks are dropped where they are.
+    AbortAll,
+}
+
+/// How long things go on by themselves after an operation.
+#[derive(Debug, Clone, Copy)]
+pub enum Pause {
+    /// So many times everybody who was woken goes on to the next wait.
+    Turns(u8),
+    /// Until all wait for something.
+    Rest,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let at = || 0..8usize;
+    let span = prop_oneof![
+        Just(Duration::from_millis(1)),
+        Just(world::GRACE / 2),
+        Just(world::GRACE),
+        Just(world::GRACE * 2),
+        Just(world::MAX_DURATION / 2),
+        Just(world::RETENTION),
+    ];
+    let grace = prop_oneof![Just(Duration::ZERO), Just(world::GRACE), Just(world::GRACE * 5)];
+    let on_disconnect = prop_oneof![3 => Just(OnDisconnect::Cancel), 1 => Just(OnDisconnect::Continue)];
+    let storage = prop_oneof![3 => Just(Storage::Kept), 1 => Just(Storage::UntilRead)];
+    let claim = proptest::option::of((0..2u8, prop_oneof![5 => Just(0u8), 1 => Just(1u8)]));
+    let start = (on_disconnect, grace, storage, claim)
+        .prop_map(|(on_disconnect, grace, storage, claim)| Operation::Start { on_disconnect, grace, storage, claim });
+    prop_oneof![
+        6 => start,
+        8 => (at(), 1..4u8).prop_map(|(at, count)| Operation::Say(at, count)),
+        3 => at().prop_map(Operation::Finish),
+        1 => at().prop_map(Operation::Fail),
+        1 => at().prop_map(Operation::Close),
+        1 => at().prop_map(Operation::Panic),
+        5 => at().prop_map(Operation::Follow),
+        8 => at().prop_map(Operation::Read),
+        6 => at().prop_map(Operation::Drop),
+        6 => at().prop_map(Operation::Resume),
+        1 => at().prop_map(Operation::FollowBeyond),
+        1 => at().prop_map(Operation::Inspect),
+        3 => at().prop_map(Operation::Stop),
+        1 => at().prop_map(Operation::Erase),
+        6 => span.prop_map(Operation::Advance),
+        1 => Just(Operation::EndAll),
+        1 => Just(Operation::AbortAll),
+    ]
+}
+
+fn pause() -> impl Strategy<Value = Pause> {
+    prop_oneof![2 => (0..4u8).prop_map(Pause::Turns), 1 => Just(Pause::Rest)]
+}
+
+proptest! {
+    #![proptest_config(Config {
+        cases: std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(10_000),
+        failure_persistence: None,
+        ..Config::default()
+    })]
+
+    #[test]
+    fn operations_in_any_order_keep_every_promise(steps in proptest::collection::vec((operation(), pause()), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let mut world = World::new();
+            for (operation, pause) in &steps {
+                world.step(operation).await;
+                world.pause(*pause).await;
+                world.check().await;
+            }
+            world.end().await;
+        });
+    }
+}

@@ -1,0 +1,578 @@
+//! The real thing, its upstreams and viewers, and what the model says of each.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use serde_json::{Map, Value};
+use tokenrill::domain::{
+    ChatRequest, Chunk, Claim, Entry, Escaped, Event, FailureCode, Fingerprint, FinishReason, GenerationId, Part,
+    Principal, RequestId, Sequence, Shape, TokenSource, Trailer, Usage, UsageWish,
+};
+use tokenrill::event_log::{Conflict, EventLog, Log, Memory, MemoryLimits, Tail, TailState};
+use tokenrill::generation::{
+    FollowError, Following, Generations, Limits, NewGeneration, OnDisconnect, Origin, StartError, Storage,
+};
+use tokenrill::telemetry::Metrics;
+use tokenrill::upstream::{Answer, Provider, Router, Signal, UpstreamError};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, advance};
+use tokio_util::task::TaskTracker;
+
+use super::model::{Model, Outcome};
+use super::{Operation, Pause};
+
+pub const GRACE: Duration = Duration::from_secs(10);
+pub const MAX_DURATION: Duration = Duration::from_mins(2);
+pub const RETENTION: Duration = Duration::from_mins(5);
+
+/// What an upstream does next.
+enum Said {
+    Signals(Vec<Signal>),
+    Error,
+    Panic,
+}
+
+/// Every call of every generation, by the number that its request carries.
+#[derive(Default)]
+struct Upstreams {
+    calls: Mutex<HashMap<u64, mpsc::Receiver<Said>>>,
+    open: Mutex<BTreeMap<u64, Arc<AtomicUsize>>>,
+}
+
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Provider for Upstreams {
+    fn stream(&self, request: ChatRequest) -> Answer {
+        let number = request.fields["number"].as_u64().expect("a number");
+        let said = self.calls.lock().expect("a lock").remove(&number).expect("asked once");
+        let open = Arc::clone(&self.open.lock().expect("a lock")[&number]);
+        open.fetch_add(1, Ordering::SeqCst);
+        // With its first words it tells the usage, so that nothing has to be counted.
+        let usage = Usage { input_tokens: 1, output_tokens: 1, reasoning_tokens: None, source: TokenSource::Provider };
+        let first = stream::iter([Ok(vec![Signal::Usage(usage)])]);
+        let rest = stream::unfold((said, Open(open)), |(mut said, open)| async {
+            match said.recv().await? {
+                Said::Signals(signals) => Some((Ok(signals), (said, open))),
+                Said::Error => Some((Err(UpstreamError::Reported), (said, open))),
+                // As a panic, but without a word to standard error.
+                Said::Panic => std::panic::resume_unwind(Box::new("a defect, on purpose")),
+            }
+        });
+        Box::pin(first.chain(rest))
+    }
+
+    fn models(&self) -> BoxFuture<'_, Result<Vec<tokenrill::upstream::Model>, UpstreamError>> {
+        std::future::ready(Ok(Vec::new())).boxed()
+    }
+}
+
+/// A generation, and what should come of it.
+struct Subject {
+    id: GenerationId,
+    number: u64,
+    log: Arc<dyn Log>,
+    upstream: Option<mpsc::Sender<Said>>,
+    model: Model,
+}
+
+/// A viewer over all its connections.
+struct Viewer {
+    generation: usize,
+    received: Vec<Entry>,
+    following: Option<Following>,
+}
+
+pub struct World {
+    generations: Generations,
+    memory: Memory,
+    metrics: Arc<Metrics>,
+    upstreams: Arc<Upstreams>,
+    tasks: TaskTracker,
+    /// Stops and erasures that wait for their end.
+    wishes: TaskTracker,
+    expiring: TaskTracker,
+    subjects: Vec<Subject>,
+    viewers: Vec<Viewer>,
+    keys: HashMap<u8, (usize, u8)>,
+    /// When all was last at rest, and whether it still is.
+    rested: Instant,
+    at_rest: bool,
+}
+
+const CALLER: Principal = Principal::Anonymous;
+
+static TOKEN: LazyLock<Arc<Shape>> =
+    LazyLock::new(|| Arc::new(Shape { frame: None, part: Part::Text { choice: 0, logprobs_json: None } }));
+
+fn token(number: u64, at: usize) -> Signal {
+    Signal::Chunk(Chunk::new(Arc::clone(&TOKEN), Escaped::from_text(&format!("{number}.{at}"))))
+}
+
+impl World {
+    pub fn new() -> Self {
+        let memory = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, retention: RETENTION });
+        let (metrics, tasks, expiring) = (Metrics::new(), TaskTracker::new(), TaskTracker::new());
+        let upstreams = Arc::new(Upstreams::default());
+        let limits = Limits { max_duration: MAX_DURATION, on_disconnect: OnDisconnect::Cancel, grace: GRACE * 5 };
+        let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None);
+        let generations =
+            Generations::new(Arc::new(memory.clone()), router, limits, Arc::clone(&metrics), tasks.clone());
+        expiring.spawn({
+            let memory = memory.clone();
+            async move { memory.expire().await }
+        });
+        let wishes = TaskTracker::new();
+        let (subjects, viewers, keys) = (Vec::new(), Vec::new(), HashMap::new());
+        let (rested, at_rest) = (Instant::now(), false);
+        Self {
+            generations,
+            memory,
+            metrics,
+            upstreams,
+            tasks,
+            wishes,
+            expiring,
+            subjects,
+            viewers,
+            keys,
+            rested,
+            at_rest,
+        }
+    }
+
+    pub async fn step(&mut self, operation: &Operation) {
+        // What the clock says could have been seen by anybody until now.
+        self.clock();
+        match *operation {
+            Operation::Start { on_disconnect, grace, storage, claim } => {
+                self.start(on_disconnect, grace, storage, claim).await;
+            }
+            Operation::Say(at, count) => self.say(at, count),
+            Operation::Finish(at) => {
+                let (reason, trailer) = (FinishReason::from("stop"), Trailer::default());
+                let end = vec![Signal::Finish { choice: 0, reason }, Signal::End { trailer }];
+                self.last_words(at, Some(Said::Signals(end)), Outcome::Done);
+            }
+            Operation::Fail(at) => {
+                self.last_words(at, Some(Said::Error), Outcome::Failed(FailureCode::UpstreamError));
+            }
+            Operation::Close(at) => {
+                self.last_words(at, None, Outcome::Failed(FailureCode::UpstreamDisconnected));
+            }
+            Operation::Panic(at) => {
+                self.last_words(at, Some(Said::Panic), Outcome::Failed(FailureCode::Internal));
+            }
+            Operation::Follow(at) => self.follow(at).await,
+            Operation::Read(at) => self.read(at),
+            Operation::Drop(at) => self.drop(at),
+            Operation::Resume(at) => self.resume(at).await,
+            Operation::FollowBeyond(at) => self.follow_beyond(at).await,
+            Operation::Inspect(at) => self.inspect(at).await,
+            Operation::Stop(at) => {
+                self.wish(at, |generations, id| async move { generations.stop(&CALLER, id).await.map(drop) }.boxed());
+            }
+            Operation::Erase(at) => {
+                self.wish(at, |generations, id| async move { generations.erase(&CALLER, id).await }.boxed());
+                if let Some(subject) = pick(&mut self.subjects, at) {
+                    subject.model.erased = true;
+                }
+            }
+            Operation::Advance(span) => {
+                advance(span).await;
+                self.clock();
+            }
+            Operation::EndAll => {
+                self.generations.end_all();
+                self.all(|model| model.must_end(Outcome::Failed(FailureCode::ShuttingDown)));
+            }
+            Operation::AbortAll => {
+                self.generations.abort_all();
+                self.all(|model| model.must_end(Outcome::Failed(FailureCode::Internal)));
+            }
+        }
+        self.clock();
+        self.at_rest = false;
+    }
+
+    async fn start(&mut self, on_disconnect: OnDisconnect, grace: Duration, storage: Storage, claim: Option<(u8, u8)>) {
+        let number = self.subjects.len() as u64;
+        let (upstream, said) = mpsc::channel(64);
+        self.upstreams.calls.lock().expect("a lock").insert(number, said);
+        self.upstreams.open.lock().expect("a lock").insert(number, Arc::default());
+        let known = claim.and_then(|(key, body)| self.keys.get(&key).map(|known| (*known, body)));
+        // A key is known as long as its generation is; one whose end is not settled may be going.
+        let kept = known.map(|((at, _), _)| self.is_claimed(at));
+        let started = self.generations.start(NewGeneration {
+            owner: CALLER,
+            claim: claim.map(|(key, body)| Claim {
+                key: format!("k{key}").parse().expect("a key"),
+                request: Fingerprint::new([body; 32]),
+            }),
+            model: Some("demo".into()),
+            fields: Map::from_iter([("number".to_owned(), Value::from(number))]),
+            metadata: [].into(),
+            usage: UsageWish::NotAsked,
+            storage,
+            on_disconnect: Some(on_disconnect),
+            grace: Some(grace),
+            request_id: RequestId::random(),
+        });
+        match started.await {
+            Ok(started) if started.origin == Origin::New => {
+                assert_ne!(kept, Some(Kept::Yes), "a known key starts nothing");
+                let now = Instant::now();
+                let id = started.following.start().generation;
+                let log = self.memory.open(id).await.expect("its log is there");
+                let model = Model {
+                    on_disconnect,
+                    grace,
+                    storage,
+                    deadline: now + MAX_DURATION,
+                    said: 0,
+                    silent: false,
+                    viewers: 1,
+                    empty_since: now,
+                    possible: Vec::new(),
+                    must_end: false,
+                    ended: None,
+                    ended_between: None,
+                    let_go: false,
+                    erased: false,
+                };
+                let at = self.subjects.len();
+                if let Some((key, body)) = claim {
+                    self.keys.insert(key, (at, body));
+                }
+                self.subjects.push(Subject { id, number, log, upstream: Some(upstream), model });
+                let following = Some(started.following);
+                self.viewers.push(Viewer { generation: at, received: Vec::new(), following });
+            }
+            Ok(started) => {
+                let ((at, first_body), body) = known.expect("only a known key joins");
+                assert_eq!((started.following.start().generation, first_body), (self.subjects[at].id, body));
+                assert_ne!(kept, Some(Kept::No));
+                self.subjects[at].model.viewers += 1;
+                let following = Some(started.following);
+                self.viewers.push(Viewer { generation: at, received: Vec::new(), following });
+            }
+            Err(StartError::Conflict(Conflict)) => {
+                let ((_, first_body), body) = known.expect("only a known key conflicts");
+                assert_ne!(first_body, body);
+                assert_ne!(kept, Some(Kept::No));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn say(&mut self, at: usize, count: u8) {
+        let Some(subject) = pick(&mut self.subjects, at) else { return };
+        if subject.model.silent {
+            return;
+        }
+        let signals = (0..usize::from(count)).map(|more| token(subject.number, subject.model.said + more)).collect();
+        // One that has ended has nobody who listens.
+        if let Some(upstream) = &subject.upstream
+            && upstream.try_send(Said::Signals(signals)).is_ok()
+        {
+            subject.model.said += usize::from(count);
+        }
+    }
+
+    fn last_words(&mut self, at: usize, said: Option<Said>, outcome: Outcome) {
+        let Some(subject) = pick(&mut self.subjects, at) else { return };
+        if subject.model.silent {
+            return;
+        }
+        let Some(upstream) = subject.upstream.take() else { return };
+        if said.is_none_or(|said| upstream.try_send(said).is_ok()) {
+            subject.model.silent = true;
+            subject.model.must_end(outcome);
+        }
+    }
+
+    async fn follow(&mut self, at: usize) {
+        if self.subjects.is_empty() {
+            return;
+        }
+        let at = at % self.subjects.len();
+        self.attach(at, Vec::new(), None).await;
+    }
+
+    async fn resume(&mut self, at: usize) {
+        let away: Vec<_> = (0..self.viewers.len()).filter(|at| self.viewers[*at].following.is_none()).collect();
+        if away.is_empty() {
+            return;
+        }
+        let viewer = away[at % away.len()];
+        let (generation, received) = (self.viewers[viewer].generation, self.viewers[viewer].received.clone());
+        self.attach(generation, received, Some(viewer)).await;
+    }
+
+    async fn attach(&mut self, at: usize, received: Vec<Entry>, viewer: Option<usize>) {
+        let kept = self.is_kept(at);
+        let after = received.last().map_or(Sequence::START, |entry| entry.sequence);
+        let subject = &mut self.subjects[at];
+        let following = match self.generations.follow(&CALLER, subject.id, after).await {
+            Ok(following) => {
+                assert_ne!(kept, Kept::No, "what is gone is not found");
+                subject.model.viewers += 1;
+                Some(following)
+            }
+            Err(FollowError::NotFound) => {
+                assert_ne!(kept, Kept::Yes, "what is kept is found");
+                None
+            }
+            Err(FollowError::AtEnd) => {
+                assert!(received.last().is_some_and(|entry| entry.event.is_terminal()), "only after the ending");
+                None
+            }
+            Err(FollowError::HistoryLost) => panic!("whoever was sent an id finds it in the log"),
+        };
+        match viewer {
+            Some(viewer) => self.viewers[viewer].following = following,
+            None => self.viewers.push(Viewer { generation: at, received, following }),
+        }
+    }
+
+    /// Loss is announced, and never waited for.
+    async fn follow_beyond(&mut self, at: usize) {
+        let Some(subject) = pick(&mut self.subjects, at) else { return };
+        let beyond = subject.log.tail().borrow().sequence.plus(1000);
+        let refused = self.generations.follow(&CALLER, subject.id, beyond).await.err();
+        assert!(matches!(refused, Some(FollowError::HistoryLost | FollowError::NotFound)), "{refused:?}");
+    }
+
+    fn read(&mut self, at: usize) {
+        let Some(viewer) = pick(&mut self.viewers, at) else { return };
+        let Some(following) = &mut viewer.following else { return };
+        match following.next_page().now_or_never() {
+            Some(Some(page)) => viewer.received.extend(page.expect("the log is there")),
+            Some(None) => {
+                assert!(
+                    viewer.received.last().is_some_and(|last| last.event.is_terminal()),
+                    "no end before the ending"
+                );
+            }
+            None => {}
+        }
+    }
+
+    fn drop(&mut self, at: usize) {
+        let Some(viewer) = pick(&mut self.viewers, at) else { return };
+        if viewer.following.take().is_some() {
+            self.subjects[viewer.generation].model.leave(Instant::now());
+        }
+    }
+
+    async fn inspect(&mut self, at: usize) {
+        let Some(subject) = pick(&mut self.subjects, at) else { return };
+        // A look is no viewer's, and begins no grace anew.
+        let looked = self.generations.inspect_after(&CALLER, subject.id, Sequence::START, Duration::ZERO);
+        let Ok(snapshot) = looked.await else { return };
+        let expected =
+            (0..subject.model.said).map(|at| format!("{}.{at}", subject.number)).collect::<Vec<_>>().concat();
+        let text = &snapshot.choices[&0].text;
+        assert!(expected.starts_with(text), "{text} of {expected}");
+        assert_eq!(snapshot.last_event_id.sequence, subject.log.tail().borrow().sequence);
+    }
+
+    fn wish(
+        &mut self,
+        at: usize,
+        wish: impl FnOnce(Generations, GenerationId) -> BoxFuture<'static, Result<(), FollowError>>,
+    ) {
+        let Some(subject) = pick(&mut self.subjects, at) else { return };
+        let wish = wish(self.generations.clone(), subject.id);
+        self.wishes.spawn(async move { _ = wish.await });
+        // One that is no longer kept, but runs, cannot be stopped any more by its id.
+        if subject.model.erased {
+            subject.model.may_end(Outcome::Stopped);
+        } else {
+            subject.model.must_end(Outcome::Stopped);
+        }
+    }
+
+    fn all(&mut self, change: impl Fn(&mut Model)) {
+        self.subjects.iter_mut().for_each(|subject| change(&mut subject.model));
+    }
+
+    fn clock(&mut self) {
+        let now = Instant::now();
+        self.all(|model| model.clock(now));
+    }
+
+    pub async fn pause(&mut self, pause: Pause) {
+        match pause {
+            Pause::Turns(turns) => {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+            }
+            Pause::Rest => self.rest().await,
+        }
+        self.clock();
+    }
+
+    /// Lets everybody go on until all wait for something, and holds what has come of it against the model.
+    async fn rest(&mut self) {
+        for _ in 0..40 {
+            tokio::task::yield_now().await;
+        }
+        self.clock();
+        let now = Instant::now();
+        assert!(self.wishes.is_empty(), "a stop and an erasure come to their end");
+        let mut ended = 0;
+        for subject in &mut self.subjects {
+            let Subject { model, log, number, .. } = subject;
+            let tail = *log.tail().borrow();
+            let actual = match tail.state {
+                TailState::Open => None,
+                TailState::Closed => {
+                    let last = log.read(tail.sequence.before()).await.expect("the log is there").pop();
+                    Some(Outcome::of(&last.expect("an entry").event).expect("a terminal event"))
+                }
+            };
+            if model.ended.is_none() {
+                match actual {
+                    None => {
+                        assert!(!model.must_end, "it must have ended: {model:?}");
+                        assert!(!model.is_abandoned(now), "nobody wants it any more: {model:?}");
+                        assert_eq!(tail.sequence.get(), 1 + model.said as u64, "all that was said is in the log");
+                        model.possible.clear();
+                    }
+                    Some(outcome) => assert!(model.possible.contains(&outcome), "{outcome:?}: {model:?}"),
+                }
+                model.ended = actual;
+                model.ended_between = actual.map(|_| (self.rested, now));
+            }
+            assert_eq!(model.ended, actual, "an ending stays");
+            ended += usize::from(actual.is_some());
+            // N6: an upstream is open as long as its generation lives, and no longer.
+            let open = self.upstreams.open.lock().expect("a lock")[number].load(Ordering::SeqCst);
+            assert_eq!(open, usize::from(actual.is_none()), "{model:?}");
+        }
+        // N5: one record for each that has ended.
+        assert_eq!(self.figure("tokenrill_generations_total"), ended);
+        // N7: gauges count what is there.
+        assert_eq!(self.figure("tokenrill_generations_live"), self.subjects.len() - ended);
+        let following = self.viewers.iter().filter(|viewer| viewer.following.is_some()).count();
+        assert_eq!(self.figure("tokenrill_viewers_live"), following);
+        assert_eq!(self.generations.count(), self.subjects.len() - ended);
+        (self.rested, self.at_rest) = (now, true);
+    }
+
+    /// The sum over a figure's series.
+    fn figure(&self, name: &str) -> usize {
+        let (_, text) = self.metrics.render();
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        lines
+            .map(|line| line.rsplit(' ').next().and_then(|figure| figure.parse::<usize>().ok()).expect("a figure"))
+            .sum()
+    }
+
+    /// Whether the record is kept, as far as that is settled.
+    fn is_kept(&self, at: usize) -> Kept {
+        let Subject { model, .. } = &self.subjects[at];
+        let now = Instant::now();
+        let watched = self.viewers.iter().any(|viewer| viewer.generation == at && viewer.following.is_some());
+        let unwanted = model.erased || (model.storage == Storage::UntilRead && !watched);
+        let (earliest, latest) = model.ended_between.unwrap_or((self.rested, now));
+        match model.ended {
+            // Nothing has happened since all was at rest but what this step does.
+            Some(_) if self.at_rest && (unwanted || now >= latest + RETENTION) => Kept::No,
+            None if self.at_rest && !model.erased => Kept::Yes,
+            _ if model.storage == Storage::UntilRead && model.let_go => Kept::Maybe,
+            _ if !unwanted && now < earliest + RETENTION => Kept::Yes,
+            _ => Kept::Maybe,
+        }
+    }
+
+    /// Whether a key still names this: not one that failed or was abandoned before anything was said.
+    fn is_claimed(&self, at: usize) -> Kept {
+        let Subject { model, log, .. } = &self.subjects[at];
+        let silent = *log.tail().borrow() == Tail { sequence: Sequence::new(2), state: TailState::Closed };
+        match model.ended {
+            // A task that was dropped frees nothing.
+            Some(Outcome::Failed(FailureCode::Internal | FailureCode::ShuttingDown)) if silent => Kept::Maybe,
+            Some(Outcome::Failed(_) | Outcome::Abandoned) if silent && self.at_rest => Kept::No,
+            _ if silent => Kept::Maybe,
+            _ => self.is_kept(at),
+        }
+    }
+
+    /// At any moment: each viewer has a part of the log that begins at its beginning and has no gap (N1), of
+    /// what is in the log (N2), in which one terminal event is last (N4) and the text is what was said.
+    pub async fn check(&mut self) {
+        for subject in &self.subjects {
+            let (mut entries, mut after) = (Vec::new(), Sequence::START);
+            loop {
+                let page = subject.log.read(after).await.expect("the log is there");
+                let Some(last) = page.last() else { break };
+                after = last.sequence;
+                entries.extend(page);
+            }
+            assert!(entries.iter().zip(1..).all(|(entry, sequence)| entry.sequence.get() == sequence), "dense");
+            assert!(matches!(entries[0].event, Event::Start(_)));
+            let terminals = entries.iter().filter(|entry| entry.event.is_terminal()).count();
+            let last_is_terminal = entries.last().is_some_and(|entry| entry.event.is_terminal());
+            assert_eq!(terminals, usize::from(last_is_terminal), "one ending, last");
+            let chunks = entries.iter().filter_map(|entry| match &entry.event {
+                Event::Chunk(chunk) => Some(chunk.text().as_str()),
+                _ => None,
+            });
+            let mut count = 0;
+            for (text, at) in chunks.zip(0..) {
+                assert_eq!(text, format!("{}.{at}", subject.number));
+                count += 1;
+            }
+            assert!(count <= subject.model.said);
+            if matches!(entries.last().map(|entry| &entry.event), Some(Event::Done(_))) {
+                assert_eq!(count, subject.model.said, "done means complete");
+            }
+            for viewer in self.viewers.iter().filter(|viewer| self.subjects[viewer.generation].id == subject.id) {
+                assert!(entries.starts_with(&viewer.received), "what a viewer has is the beginning of the log");
+            }
+        }
+    }
+
+    /// Everybody leaves and time passes: nothing is left of anything (N7).
+    pub async fn end(mut self) {
+        for at in 0..self.viewers.len() {
+            self.drop(at);
+        }
+        self.clock();
+        self.rest().await;
+        self.clock();
+        advance(MAX_DURATION).await;
+        self.rest().await;
+        assert!(self.subjects.iter().all(|subject| subject.model.ended.is_some()), "each has ended in bounded time");
+        advance(RETENTION).await;
+        self.rest().await;
+        assert_eq!((self.memory.count(), self.memory.bytes(), self.tasks.len()), (0, 0, 0));
+        assert_eq!(self.expiring.len(), 1);
+        self.check().await;
+    }
+}
+
+/// Whether a record is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Yes,
+    No,
+    Maybe,
+}
+
+fn pick<T>(all: &mut [T], at: usize) -> Option<&mut T> {
+    let count = all.len();
+    (count > 0).then(|| &mut all[at % count])
+}

@@ -1,0 +1,95 @@
+//! Every generation is accounted for once, whatever became of it.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Service, Upstream};
+
+const SENTENCE: &str = "The quick brown fox jumps over the lazy dog.";
+
+/// Asks for an answer of `model`, which says [`SENTENCE`] and is then left to the test.
+async fn said(service: &Service, upstream: &Upstream, model: &str) -> (Answer, String, crate::support::Call) {
+    let body = json!({"model": model, "messages": [{"role": "user", "content": "Hello"}]});
+    let mut viewer = service.generate(&body).await;
+    let id = viewer.expect("start").await.generation().to_owned();
+    let mut call = upstream.call().await;
+    call.ok().await;
+    for word in SENTENCE.split_inclusive(' ') {
+        call.text(word).await;
+        viewer.expect("delta").await;
+    }
+    (viewer, id, call)
+}
+
+#[tokio::test]
+async fn what_was_said_before_an_early_end_is_counted_in_tokens_not_in_chunks() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    for ending in ["cancelled", "failed", "done"] {
+        let (mut viewer, id, mut call) = said(&service, &upstream, "gpt-4o-mini").await;
+        match ending {
+            "cancelled" => {
+                Answer::to(service.request(Method::POST, &format!("/v1/generations/{id}/cancel"))).await;
+            }
+            "failed" => drop(call),
+            _ => {
+                call.finish("stop").await;
+                call.done().await;
+            }
+        }
+        let event = viewer.expect(ending).await;
+        // OpenAI's own figures for this prompt and this text.
+        assert_eq!(event.data["usage"], json!({"input_tokens": 8, "output_tokens": 10, "estimated": true}), "{ending}");
+        let snapshot = service.get(&format!("/v1/generations/{id}")).await.json().await;
+        assert_eq!(snapshot["usage"], event.data["usage"]);
+    }
+    assert_eq!(service.metric("tokenrill_tokens_total{type=\"output\"}").await.to_bits(), 30f64.to_bits());
+}
+
+#[tokio::test]
+async fn a_large_chunk_is_more_than_one_token() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let mut viewer = service.generate(&json!({"input": "Hello", "model": "gpt-4o"})).await;
+    let mut call = upstream.call().await;
+    call.ok().await;
+    call.delta(json!({"reasoning_content": SENTENCE})).await;
+    call.text(&format!("{SENTENCE} ").repeat(100)).await;
+    call.finish("stop").await;
+    call.done().await;
+    viewer.expect("start").await;
+    viewer.expect("reasoning").await;
+    viewer.expect("delta").await;
+    let usage: Value = viewer.expect("done").await.data["usage"].clone();
+    assert!((1005..=1020).contains(&usage["output_tokens"].as_u64().expect("a number")), "{usage}");
+}
+
+#[tokio::test]
+async fn what_the_provider_says_counts_also_where_the_answer_is_cut() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let (mut viewer, id, mut call) = said(&service, &upstream, "m").await;
+    // Some servers tell the usage so far with each chunk.
+    call.data(json!({"choices": [{"index": 0, "delta": {"content": "x"}}], "usage": {"prompt_tokens": 21, "completion_tokens": 34}})).await;
+    viewer.expect("delta").await;
+    Answer::to(service.request(Method::POST, &format!("/v1/generations/{id}/cancel"))).await;
+    let ended = viewer.expect("cancelled").await;
+    assert_eq!(ended.data["usage"], json!({"input_tokens": 21, "output_tokens": 34, "estimated": false}));
+}
+
+#[tokio::test]
+async fn tokens_that_a_stop_saved_are_told() {
+    let service = Service::start().await;
+    let saved = "tokenrill_tokens_saved_total";
+    assert_eq!(service.metric(saved).await.to_bits(), 0f64.to_bits());
+    service.generate(&json!({"input": "Hello", "model": "demo?tokens=200&rate=max"})).await.events().await;
+    let mut viewer = service.generate(&json!({"input": "Hello", "model": "demo?stall_at=5&rate=max"})).await;
+    let id = viewer.expect("start").await.generation().to_owned();
+    for _ in 0..5 {
+        viewer.expect("delta").await;
+    }
+    Answer::to(service.request(Method::POST, &format!("/v1/generations/{id}/cancel"))).await;
+    let spent = viewer.expect("cancelled").await.data["usage"]["output_tokens"].as_f64().expect("a number");
+    assert!((3.0..=8.0).contains(&spent), "{spent}");
+    service.metric_becomes(saved, 200.0 - spent).await;
+}
