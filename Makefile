@@ -19,9 +19,11 @@ check: ## The linters: format, clippy, documentation
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
-openapi: ## Writes openapi/openapi.json from the code
+openapi: ## Writes openapi/openapi.json from the code, and the TypeScript types from that
 	cargo run --locked --quiet --bin tokenrill -- openapi > openapi/openapi.json.new
 	mv openapi/openapi.json.new openapi/openapi.json
+	./tests/install
+	cd tests/clients && node_modules/.bin/node types.mjs
 
 bench: ## Measures; benches/RESULTS.md holds figures
 	cargo bench --locked

@@ -11,6 +11,7 @@ mod support;
 
 mod answers;
 mod architecture;
+mod browsers;
 mod chat_completions;
 mod cut_anywhere;
 mod disconnect;

@@ -1,0 +1,101 @@
+// Asks with @microsoft/fetch-event-source, and survives what a browser does to a page.
+import { EventStreamContentType, fetchEventSource } from "@microsoft/fetch-event-source";
+import type { GenerationEvents, NewGeneration } from "../../openapi/tokenrill";
+
+type Terminal = "done" | "cancelled" | "failed";
+
+/** How an answer ended. */
+export type Ending = { [Name in Terminal]: { event: Name; data: GenerationEvents[Name] } }[Terminal];
+
+export interface Reader {
+  /** The generation's id, as soon as it is known: what a reloaded page needs. */
+  started?(generation: string): void;
+  /** The whole text so far. */
+  show(text: string): void;
+}
+
+/** Neither an event stream nor worth another try. */
+class Refused extends Error {}
+
+/** Resolves when the answer has ended. Aborting `stop` stops the model, for every reader. */
+export async function ask(
+  service: string,
+  request: NewGeneration,
+  reader: Reader,
+  stop = new AbortController().signal,
+  headers: Record<string, string> = {},
+): Promise<Ending> {
+  // A fresh one for each answer: the library does not notice one that is aborted already.
+  const reading = new AbortController();
+  let generation: string | null = null;
+  let ending: Ending | undefined;
+  let fault: unknown;
+  let text = "";
+
+  const cancel = (): void => {
+    // `keepalive` lets the request outlive the page.
+    const url = `${service}/v1/generations/${generation}/cancel`;
+    if (generation) void fetch(url, { method: "POST", keepalive: true, headers });
+  };
+  stop.addEventListener("abort", cancel);
+
+  const read = (event: string, data: string): void => {
+    if (event === "delta") {
+      text += (JSON.parse(data) as GenerationEvents["delta"]).text;
+      reader.show(text);
+    } else if (event === "done" || event === "cancelled" || event === "failed") {
+      const last = { event, data: JSON.parse(data) } as Ending;
+      // A refusal has used nothing. One that may pass says in `retry:` when to ask again, and the library
+      // does so if the end of this stream is an error to it.
+      if (last.event === "failed" && !last.data.usage && last.data.error.retryable) return;
+      ending = last;
+      reading.abort();
+    }
+  };
+
+  await fetchEventSource(`${service}/v1/generations`, {
+    method: "POST",
+    // Names the request, so that a repeat without an id finds what the first one started.
+    headers: { ...headers, "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() },
+    body: JSON.stringify(request),
+    signal: reading.signal,
+    // `openWhenHidden` is left as it is: a hidden tab hangs up, and finds everything when it is shown again.
+
+    async onopen(response) {
+      if (response.headers.get("content-type")?.startsWith(EventStreamContentType)) {
+        generation = response.headers.get("tokenrill-generation") ?? generation;
+        if (generation) reader.started?.(generation);
+        if (stop.aborted) cancel();
+        return;
+      }
+      // Not from Tokenrill, which tells its refusals as events; a gateway's 502 passes, a 4xx does not.
+      if (response.status === 204) return reading.abort();
+      if (response.status < 500) throw new Refused(`HTTP ${response.status}`);
+      throw new Error(`HTTP ${response.status}`);
+    },
+    onmessage({ event, data }) {
+      // An exception from here would make the library ask again and leave this connection open.
+      try {
+        read(event, data);
+      } catch (error) {
+        fault = error;
+        reading.abort();
+      }
+    },
+    onclose() {
+      throw new Error("the stream ended without an ending");
+    },
+    onerror(error) {
+      // Thrown, it ends the reading; otherwise the library comes back with the last id after `retry:`.
+      if (error instanceof Refused) throw error;
+    },
+  });
+  stop.removeEventListener("abort", cancel);
+
+  if (fault !== undefined) throw fault;
+  if (ending) return ending;
+  // Nothing follows the last id, but its event was lost in between: the state has everything.
+  const state = (await (await fetch(`${service}/v1/generations/${generation}`, { headers })).json()) as GenerationEvents["snapshot"];
+  reader.show(state.text);
+  return { event: state.status, data: state } as unknown as Ending;
+}

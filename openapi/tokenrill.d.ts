@@ -1,0 +1,1745 @@
+// Generated from openapi.json by `make openapi`. Do not edit.
+
+export interface paths {
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the process lives. */
+        get: operations["healthz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The figures.
+         * @description In OpenMetrics text, as Prometheus scrapes it.
+         */
+        get: operations["metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether new generations are taken.
+         * @description `503` while the service is draining; live generations can still be followed then. Upstreams are not
+         *     asked: one that fails would take the others' callers with it.
+         */
+        get: operations["readyz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chat/completions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Complete a chat, as OpenAI's API does.
+         * @description Any OpenAI SDK works with `/v1` here as its base URL. With `"stream": true` the answer is chunks,
+         *     `[DONE]` last. The head is held back for the first token, at most `generation.head_wait`: until then
+         *     a failure is a status, after that an `error` in the stream, without `[DONE]`. The header
+         *     `Tokenrill-Generation` names the generation: the same chunks, with ids, are at
+         *     `GET /v1/generations/{id}/events?format=openai`.
+         *
+         *     Closing the connection stops the model, streaming or not, unless a grace is asked for: by the field
+         *     `grace_ms` or the header. A request with an `Idempotency-Key` that has been used is answered by the
+         *     generation that it started, from the beginning, as long as that is kept.
+         */
+        post: operations["create_chat_completion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/generations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List your generations.
+         * @description Those that run and those that are kept, newest first. Without authentication everybody is the same
+         *     caller, ids are what lets one see a generation, and the list is empty.
+         */
+        get: operations["list_generations"];
+        put?: never;
+        /**
+         * Start a generation.
+         * @description The answer is an event stream, unless `Accept` names `application/json` and not
+         *     `text/event-stream`: then it waits for the end and is the snapshot. With `Prefer: respond-async`
+         *     (RFC 7240) it is `202` with the snapshot at once, and the generation runs on without a viewer.
+         *
+         *     When the last viewer has been gone for the grace, the generation ends as `cancelled` and the model
+         *     stops, unless `on_disconnect` is `continue`.
+         *
+         *     A request with `Last-Event-ID` starts nothing: it follows the generation that the id names, after
+         *     that event, and its body is ignored. One with an `Idempotency-Key` that has been used follows the
+         *     generation that it started, from the beginning; with another body it is refused. Both answers say
+         *     `Tokenrill-Attached: existing`. A key is known as long as its generation is kept.
+         */
+        post: operations["create_generation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/generations/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Inspect a generation.
+         * @description Its status and what has come of the answer so far. With `after` and `wait` the answer comes when
+         *     there is more than that, when the generation has ended, or when the wait is over: for clients that
+         *     cannot read event streams. Who waits counts as a viewer.
+         */
+        get: operations["inspect_generation"];
+        put?: never;
+        post?: never;
+        /**
+         * Stop and erase a generation.
+         * @description As `cancel`; its record is then gone, and every later request for it is `404`.
+         */
+        delete: operations["erase_generation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/generations/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop a generation.
+         * @description Every viewer receives `cancelled`, and the model stops. One that has ended stays as it ended. The
+         *     body, if any, is not read, so that `fetch(..., {keepalive: true})` can send this while a page unloads.
+         */
+        post: operations["cancel_generation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/generations/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow a generation.
+         * @description Every event after a position, then each new one, until the terminal event. The position is
+         *     `Last-Event-ID`, else `after`, else the beginning. Any number of viewers may follow at once.
+         */
+        get: operations["follow_generation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the models.
+         * @description Those of every upstream, and `demo`; at most 30 s old. An upstream that does not answer within 3 s
+         *     is left out.
+         */
+        get: operations["list_models"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a model.
+         * @description One of the list. A model that no upstream lists may answer all the same.
+         */
+        get: operations["show_model"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /** @description Somebody ended the generation; what came of the answer stands. */
+        CancelledData: {
+            reason: components["schemas"]["CancelledReason"];
+            timings: components["schemas"]["Timings"];
+            usage: components["schemas"]["Usage"];
+        };
+        /**
+         * @description Who ended it.
+         * @enum {string}
+         */
+        CancelledReason: "client_request" | "abandoned";
+        /** @description One choice of the answer. */
+        Choice: {
+            /** @description Why the choice ended, once the model has come to its end. */
+            finish_reason?: string | null;
+            reasoning?: string;
+            refusal?: string;
+            text: string;
+            tool_calls?: components["schemas"]["ToolCall"][];
+        };
+        /** @description What is said. */
+        Content: string | Record<string, never>[];
+        /** @description A piece of the answer. */
+        DeltaData: {
+            /**
+             * Format: int32
+             * @description The choice it belongs to; absent for the first, which is 0.
+             */
+            choice?: number | null;
+            /** @description Log probabilities as the provider gave them, where the request asked for them. */
+            logprobs?: unknown;
+            text: string;
+        };
+        /** @description The model came to its end; the answer is complete. */
+        DoneData: {
+            /** @description Why each choice ended, where there are several. */
+            choices?: components["schemas"]["FinishedChoice"][] | null;
+            /**
+             * @description Why the first choice ended: `stop`, `length`, `tool_calls`, `content_filter`, or another word of the provider's.
+             * @example stop
+             */
+            finish_reason: string;
+            timings: components["schemas"]["Timings"];
+            usage: components["schemas"]["Usage"];
+        };
+        /**
+         * @description The closed list of codes. A new one must answer every question below.
+         * @enum {string}
+         */
+        ErrorCode: "invalid_json" | "invalid_request" | "model_required" | "model_not_found" | "generation_not_found" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_error" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "shutting_down" | "history_lost" | "internal";
+        /**
+         * @description The generation could not be brought to its end, or the request was refused before it began; in the
+         *     latter case there is only the error.
+         */
+        FailedData: {
+            error: components["schemas"]["Problem"];
+            timings?: components["schemas"]["Timings"] | null;
+            usage?: components["schemas"]["Usage"] | null;
+        };
+        /** @description What is wrong with one field of the body. */
+        FieldError: {
+            detail: string;
+            /**
+             * @description Where it is (JSON Pointer, RFC 6901).
+             * @example /messages/0/role
+             */
+            pointer: string;
+        };
+        /** @description Why one of several choices ended. */
+        FinishedChoice: {
+            /** Format: int32 */
+            choice: number;
+            finish_reason: string;
+        };
+        /**
+         * @description The wires in which a generation can be followed.
+         * @enum {string}
+         */
+        Format: "native" | "openai";
+        /** @description What a generation has come to so far. */
+        Generation: components["schemas"]["Choice"] & {
+            /** @description All choices, where there are several. */
+            choices?: components["schemas"]["NumberedChoice"][];
+            /**
+             * Format: date-time
+             * @description When it was accepted (RFC 3339, UTC).
+             */
+            created_at: string;
+            error?: components["schemas"]["Problem"] | null;
+            id: string;
+            /**
+             * Format: int64
+             * @description The position of the last event that this includes: the events after it are at
+             *     `GET /v1/generations/{id}/events?after=` and this number.
+             */
+            last_sequence: number;
+            /** @description As the request gave it. */
+            metadata?: {
+                [key: string]: string;
+            };
+            /** @description The model that answers. */
+            model: string;
+            reason?: components["schemas"]["CancelledReason"] | null;
+            status: components["schemas"]["Status"];
+            timings?: components["schemas"]["Timings"] | null;
+            usage?: components["schemas"]["Usage"] | null;
+        };
+        /** @description A page of the caller's generations, newest first. */
+        GenerationList: {
+            data: components["schemas"]["GenerationSummary"][];
+            /** @description The `cursor` of the next page, where there may be one. A page may be short and still have a next. */
+            next?: string | null;
+        };
+        /** @description A generation without what it said. */
+        GenerationSummary: {
+            /**
+             * Format: date-time
+             * @description When it was accepted (RFC 3339, UTC).
+             */
+            created_at: string;
+            id: string;
+            /**
+             * Format: int64
+             * @description The position of its last event.
+             */
+            last_sequence: number;
+            /** @description As the request gave it. */
+            metadata?: {
+                [key: string]: string;
+            };
+            /** @description The model that answers. */
+            model: string;
+            status: components["schemas"]["Status"];
+            timings?: components["schemas"]["Timings"] | null;
+            usage?: components["schemas"]["Usage"] | null;
+        };
+        /** @description That the service is there. */
+        Health: {
+            /** @example ok */
+            status: string;
+        };
+        /** @description One message. What else it has goes to the model's server as it is. */
+        Message: {
+            content?: components["schemas"]["Content"] | null;
+            role: components["schemas"]["Role"];
+        };
+        /** @description One model. */
+        Model: {
+            /**
+             * Format: int64
+             * @description Seconds since 1970; 0 where the upstream does not say.
+             */
+            created: number;
+            /** @example demo */
+            id: string;
+            /** @example model */
+            object: string;
+            /** @example tokenrill */
+            owned_by: string;
+        };
+        /** @description A list of models, in OpenAI's shape. */
+        ModelList: {
+            data: components["schemas"]["Model"][];
+            /** @example list */
+            object: string;
+        };
+        /** @description A chat to be completed. Fields that are not listed here go to the model's server as they are. */
+        NewChatCompletion: ({
+            /** Format: double */
+            frequency_penalty?: number | null;
+            /**
+             * Format: int64
+             * @description How long to wait for a viewer to come back before `cancel`, in milliseconds, at most `generation.grace`.
+             *     Absent: that setting; for chat completions 0.
+             */
+            grace_ms?: number | null;
+            logit_bias?: Record<string, never> | null;
+            logprobs?: boolean | null;
+            /** Format: int64 */
+            max_completion_tokens?: number | null;
+            /** Format: int64 */
+            max_tokens?: number | null;
+            /** @description Up to 16 pairs of strings; shown in the snapshot, never sent on. */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+            /** @description The model. Absent: `models.default`, else the only one there is. */
+            model?: string | null;
+            /**
+             * Format: int64
+             * @description How many choices.
+             */
+            n?: number | null;
+            on_disconnect?: components["schemas"]["OnDisconnect"] | null;
+            parallel_tool_calls?: boolean | null;
+            /** Format: double */
+            presence_penalty?: number | null;
+            reasoning_effort?: string | null;
+            response_format?: Record<string, never> | null;
+            /** Format: int64 */
+            seed?: number | null;
+            stop?: components["schemas"]["Stop"] | null;
+            /** @description `false`: the record is dropped when the generation has ended and its last viewer has left. */
+            store?: boolean | null;
+            stream_options?: Record<string, never> | null;
+            /** Format: double */
+            temperature?: number | null;
+            tools?: Record<string, never>[] | null;
+            /** Format: int64 */
+            top_logprobs?: number | null;
+            /** Format: double */
+            top_p?: number | null;
+            user?: string | null;
+        } & Record<string, never>) & {
+            /** @description OpenAI chat messages: text, image, audio and tool parts. */
+            messages: components["schemas"]["Message"][];
+            /** @description Whether the answer is chunks as they come, or the whole at the end. */
+            stream?: boolean | null;
+        };
+        /**
+         * @description What a generation is asked for. Fields that are not listed here go to the model's server as they are.
+         * @example {
+         *       "input": "Hello"
+         *     }
+         */
+        NewGeneration: ({
+            /** Format: double */
+            frequency_penalty?: number | null;
+            /**
+             * Format: int64
+             * @description How long to wait for a viewer to come back before `cancel`, in milliseconds, at most `generation.grace`.
+             *     Absent: that setting; for chat completions 0.
+             */
+            grace_ms?: number | null;
+            logit_bias?: Record<string, never> | null;
+            logprobs?: boolean | null;
+            /** Format: int64 */
+            max_completion_tokens?: number | null;
+            /** Format: int64 */
+            max_tokens?: number | null;
+            /** @description Up to 16 pairs of strings; shown in the snapshot, never sent on. */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+            /** @description The model. Absent: `models.default`, else the only one there is. */
+            model?: string | null;
+            /**
+             * Format: int64
+             * @description How many choices.
+             */
+            n?: number | null;
+            on_disconnect?: components["schemas"]["OnDisconnect"] | null;
+            parallel_tool_calls?: boolean | null;
+            /** Format: double */
+            presence_penalty?: number | null;
+            reasoning_effort?: string | null;
+            response_format?: Record<string, never> | null;
+            /** Format: int64 */
+            seed?: number | null;
+            stop?: components["schemas"]["Stop"] | null;
+            /** @description `false`: the record is dropped when the generation has ended and its last viewer has left. */
+            store?: boolean | null;
+            stream_options?: Record<string, never> | null;
+            /** Format: double */
+            temperature?: number | null;
+            tools?: Record<string, never>[] | null;
+            /** Format: int64 */
+            top_logprobs?: number | null;
+            /** Format: double */
+            top_p?: number | null;
+            user?: string | null;
+        } & {
+            /** @description The user's message; short for `messages` with one. One of both is required. */
+            input?: string | null;
+            /** @description OpenAI chat messages: text, image, audio and tool parts. */
+            messages?: components["schemas"]["Message"][] | null;
+        }) & ({
+            input: string;
+            messages?: null;
+        } | {
+            messages: unknown[];
+            input?: null;
+        });
+        /** @description One of several choices. */
+        NumberedChoice: components["schemas"]["Choice"] & {
+            /** Format: int32 */
+            choice: number;
+        };
+        /**
+         * @description What becomes of a generation when its last viewer has gone.
+         * @enum {string}
+         */
+        OnDisconnect: "cancel" | "continue";
+        /** @description `{"error": {...}}`, as OpenAI's API answers and as an event of its streams. */
+        OpenAiError: {
+            error: components["schemas"]["OpenAiErrorBody"];
+        };
+        /** @description What went wrong. */
+        OpenAiErrorBody: {
+            /** @description The code, from the same list as that of the problems. */
+            code?: string | null;
+            /** @description What happened and what to do. */
+            message: string;
+            /** @description The field that is wrong, where it is one. */
+            param?: string | null;
+            /**
+             * @description The kind of error, by its status.
+             * @example invalid_request_error
+             */
+            type: string;
+        };
+        /** @description Whatever else the model's delta held, as it came. */
+        PartData: {
+            /**
+             * Format: int32
+             * @description The choice it belongs to; absent for the first, which is 0.
+             */
+            choice?: number | null;
+            delta: Record<string, never>;
+        };
+        /** @description Problem details (RFC 9457). */
+        Problem: {
+            code: components["schemas"]["ErrorCode"];
+            /** @description What happened and what to do. */
+            detail: string;
+            /** @description What is wrong with which field. */
+            errors?: components["schemas"]["FieldError"][];
+            /** @description What to tell the operator. */
+            request_id: string;
+            /**
+             * Format: int64
+             * @description How long to wait before that, where it is known.
+             */
+            retry_after_ms?: number | null;
+            /** @description Whether the same request may succeed later. */
+            retryable: boolean;
+            /**
+             * Format: int32
+             * @description The HTTP status, also where the problem comes in an event of a stream that began well.
+             */
+            status: number;
+            /** @description What kind of problem it is; the same for each of its code. */
+            title: string;
+            /**
+             * @description `urn:tokenrill:error:` and the code.
+             * @example urn:tokenrill:error:model_not_found
+             */
+            type: string;
+        };
+        /**
+         * @description How a reading from the beginning is told what has been said already.
+         * @enum {string}
+         */
+        Replay: "events" | "snapshot";
+        /**
+         * @description Who speaks.
+         * @enum {string}
+         */
+        Role: "system" | "developer" | "user" | "assistant" | "tool" | "function";
+        /** @description The generation has begun; always the first event, before the model answers. */
+        StartData: {
+            /**
+             * Format: date-time
+             * @description When it was accepted (RFC 3339, UTC).
+             */
+            created_at: string;
+            /** @description The generation's id, for following it again, for stopping it and for inspecting it. */
+            generation: string;
+            /** @description The model that answers. */
+            model: string;
+        };
+        /**
+         * @description Where a generation stands.
+         * @enum {string}
+         */
+        Status: "running" | "done" | "cancelled" | "failed";
+        /** @description Where the model stops. */
+        Stop: string | string[];
+        /** @description A piece of the model's reasoning, or of a refusal. */
+        TextData: {
+            /**
+             * Format: int32
+             * @description The choice it belongs to; absent for the first, which is 0.
+             */
+            choice?: number | null;
+            text: string;
+        };
+        /** @description How long it took, from the acceptance of the request. */
+        Timings: {
+            /**
+             * Format: int64
+             * @description Milliseconds to the first text, reasoning or tool call; absent where none came.
+             */
+            first_token_ms?: number | null;
+            /**
+             * Format: int64
+             * @description Milliseconds to the end.
+             */
+            total_ms: number;
+        };
+        /** @description A call of a tool, its fragments put together. */
+        ToolCall: {
+            /** @description JSON, once the generation is done. */
+            arguments: string;
+            id: string;
+            name: string;
+        };
+        /** @description A fragment of a call of a tool, as it comes. */
+        ToolCallData: {
+            /** @description The next characters of the arguments, which together are JSON. */
+            arguments: string;
+            /**
+             * Format: int32
+             * @description The choice it belongs to; absent for the first, which is 0.
+             */
+            choice?: number | null;
+            /** @description The call's id; in its first fragment. */
+            id?: string | null;
+            /**
+             * Format: int32
+             * @description Which of the choice's calls this belongs to, from 0.
+             */
+            index: number;
+            /** @description The tool's name; in its first fragment. */
+            name?: string | null;
+        };
+        /** @description Tokens read and written by the model. */
+        Usage: {
+            /** @description Whether these are our estimates, because the provider gave no figures. */
+            estimated: boolean;
+            /**
+             * Format: int64
+             * @description Tokens of the prompt.
+             */
+            input_tokens: number;
+            /**
+             * Format: int64
+             * @description Tokens of the answer, those of its reasoning included.
+             */
+            output_tokens: number;
+            /**
+             * Format: int64
+             * @description Tokens of the reasoning, where the provider says.
+             */
+            reasoning_tokens?: number | null;
+        };
+        /** @description One event. `data` is one line of JSON. Exactly one of `done`, `cancelled` and `failed` comes, last; then the response ends. Clients ignore events they do not know. */
+        GenerationEvent: {
+            /** @constant */
+            event: "start";
+            data: string;
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            id?: string;
+            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            retry?: number;
+        } | {
+            /** @constant */
+            event: "delta";
+            data: string;
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            id?: string;
+            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            retry?: number;
+        } | {
+            /** @constant */
+            event: "reasoning";
+            data: string;
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            id?: string;
+            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            retry?: number;
+        } | {
+            /** @constant */
+            event: "tool_call";
+            data: string;
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            id?: string;
+            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            retry?: number;
+        } | {
+            /** @constant */
+            event: "refusal";
+            data: string;
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            id?: string;
+            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            retry?: number;
+        } | {
+            /** @constant */
+            event: "part";
+            data: string;
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            id?: string;
+            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            retry?: number;
+        } | {
+            /** @constant */
+            event: "snapshot";
+            data: string;
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            id?: string;
+            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            retry?: number;
+        } | {
+            /** @constant */
+            event: "done";
+            data: string;
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            id?: string;
+            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            retry?: number;
+        } | {
+            /** @constant */
+            event: "cancelled";
+            data: string;
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            id?: string;
+            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            retry?: number;
+        } | {
+            /** @constant */
+            event: "failed";
+            data: string;
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            id?: string;
+            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            retry?: number;
+        };
+        ChatCompletion: {
+            id: string;
+            /** @constant */
+            object: "chat.completion";
+            created: number;
+            model: string;
+            choices: {
+                index: number;
+                message: Record<string, never>;
+                finish_reason: string | null;
+            }[];
+            usage?: Record<string, never> | null;
+        };
+        ChatCompletionChunk: {
+            id: string;
+            /** @constant */
+            object: "chat.completion.chunk";
+            created: number;
+            model: string;
+            choices: {
+                index: number;
+                delta: Record<string, never>;
+                finish_reason: string | null;
+            }[];
+            usage?: Record<string, never> | null;
+        };
+        /** @description One event: a chunk, an error, or the end. Without names. */
+        ChatCompletionEvent: {
+            data: "[DONE]" | string;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+    healthz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It does */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The figures */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/openmetrics-text": string;
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    readyz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description They are */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    create_chat_completion: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A name of the caller's choice for this request, so that a repeat starts nothing: 1 to 255 visible ASCII characters */
+                "Idempotency-Key"?: string;
+                /** @description As the field `grace_ms`, which wins over it */
+                "Tokenrill-Grace-Ms"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewChatCompletion"];
+            };
+        };
+        responses: {
+            /** @description The chunks, or the completion */
+            200: {
+                headers: {
+                    /** @description The generation's id */
+                    "Tokenrill-Generation"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "application/json": components["schemas"]["ChatCompletion"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+        };
+    };
+    list_generations: {
+        parameters: {
+            query?: {
+                /** @description Only those that stand so */
+                status?: components["schemas"]["Status"];
+                /** @description How many at most; 20 if absent */
+                limit?: number;
+                /** @description `next` of the page before */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GenerationList"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    create_generation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `respond-async`: answer at once, run without a viewer */
+                Prefer?: string;
+                /** @description The id of the last event that the client has; what follows it is sent */
+                "Last-Event-ID"?: string;
+                /** @description A name of the caller's choice for this request, so that a repeat starts nothing: 1 to 255 visible ASCII characters */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewGeneration"];
+            };
+        };
+        responses: {
+            /** @description The events, or the snapshot at the end */
+            200: {
+                headers: {
+                    /** @description `existing` where the request started nothing */
+                    "Tokenrill-Attached"?: string;
+                    /** @description The generation's id */
+                    "Tokenrill-Generation"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                    "application/json": components["schemas"]["Generation"];
+                };
+            };
+            /** @description Started; `Location` is where it is inspected */
+            202: {
+                headers: {
+                    /** @description Path of the generation */
+                    Location?: string;
+                    /** @description The generation's id */
+                    "Tokenrill-Generation"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Generation"];
+                };
+            };
+            /** @description `Last-Event-ID` is that of the terminal event, and that nothing follows has been told before */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    inspect_generation: {
+        parameters: {
+            query?: {
+                /** @description The `last_sequence` that the caller has; 0 if absent */
+                after?: number;
+                /**
+                 * @description How long to wait for more than `after`, with its unit, such as `20s`; at most `60s`. Absent: not at all
+                 * @example 2s
+                 */
+                wait?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The generation's id
+                 * @example gen_AAAAAAAAAAAAAAAAAAAAAA
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The snapshot */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Generation"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    erase_generation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The generation's id
+                 * @example gen_AAAAAAAAAAAAAAAAAAAAAA
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Erased */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    cancel_generation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The generation's id
+                 * @example gen_AAAAAAAAAAAAAAAAAAAAAA
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The snapshot, after the stop */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Generation"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    follow_generation: {
+        parameters: {
+            query?: {
+                /** @description The sequence number after which to begin: what stands behind the dot of an event's id */
+                after?: number;
+                /** @description The wire: `native`, or `openai` for OpenAI's chunks */
+                format?: components["schemas"]["Format"];
+                /** @description `snapshot`: a reading from the beginning has one event `snapshot` in place of those so far; native wire only */
+                replay?: components["schemas"]["Replay"];
+            };
+            header?: {
+                /** @description The id of the last event that the client has; wins over `after` */
+                "Last-Event-ID"?: string;
+            };
+            path: {
+                /**
+                 * @description The generation's id
+                 * @example gen_AAAAAAAAAAAAAAAAAAAAAA
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The events */
+            200: {
+                headers: {
+                    /** @description The generation's id */
+                    "Tokenrill-Generation"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["GenerationEvent"] | components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description The position is the terminal event's: nothing will follow. Stops an `EventSource` for good */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    list_models: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The models */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelList"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+        };
+    };
+    show_model: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The model's name
+                 * @example demo
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The model */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+        };
+    };
+}
+
+/** What each event of the native wire holds in its `data`. New names may come: ignore what you do not know. */
+export interface GenerationEvents {
+  start: components["schemas"]["StartData"];
+  delta: components["schemas"]["DeltaData"];
+  reasoning: components["schemas"]["TextData"];
+  tool_call: components["schemas"]["ToolCallData"];
+  refusal: components["schemas"]["TextData"];
+  part: components["schemas"]["PartData"];
+  snapshot: components["schemas"]["Generation"];
+  done: components["schemas"]["DoneData"];
+  cancelled: components["schemas"]["CancelledData"];
+  failed: components["schemas"]["FailedData"];
+}
+
+/** What a generation is asked for. */
+export type NewGeneration = components["schemas"]["NewGeneration"];
+
+/** A failure (RFC 9457). */
+export type Problem = components["schemas"]["Problem"];

@@ -1,0 +1,125 @@
+// The page of the suite: the guide's snippets and two clients without any care, for the suite to call.
+import { EventStreamContentType, fetchEventSource } from "@microsoft/fetch-event-source";
+import { ask, type Ending } from "../../../docs/snippets/ask";
+import { follow } from "../../../docs/snippets/follow";
+import { read } from "../../../docs/snippets/read";
+import { askAndRemember, goOn } from "../../../docs/snippets/reload";
+
+/** What the suite looks at. */
+interface Seen {
+  text: string;
+  generation: string;
+  ending: Ending | null;
+  error: string;
+  names: string[];
+  errors: number;
+}
+
+class Fatal extends Error {}
+
+const begin = (): Seen => ({ text: "", generation: "", ending: null, error: "", names: [], errors: 0 });
+
+const settle = (seen: Seen, ending: Promise<Ending>): void => {
+  ending.then(
+    (ending) => (seen.ending = ending),
+    (error: unknown) => (seen.error = String(error)),
+  );
+};
+
+const reader = (seen: Seen) => ({
+  started: (generation: string) => void (seen.generation = generation),
+  show: (text: string) => void (seen.text = text),
+});
+
+const stop = new AbortController();
+addEventListener("pagehide", () => stop.abort());
+
+const page = {
+  seen: begin(),
+  /** Each offset of the cut test reads for itself. */
+  many: [] as Seen[],
+
+  ask(service: string, headers?: Record<string, string>) {
+    this.seen = begin();
+    settle(this.seen, ask(service, { input: "Hello" }, reader(this.seen), stop.signal, headers));
+  },
+  askAlso(service: string, input: string) {
+    const seen = begin();
+    this.many.push(seen);
+    settle(seen, ask(service, { input }, reader(seen)));
+  },
+  stop: () => stop.abort(),
+  askAndRemember(service: string) {
+    this.seen = begin();
+    settle(this.seen, askAndRemember(service, { input: "Hello" }, reader(this.seen)));
+  },
+  goOn(service: string) {
+    const seen = (this.seen = begin());
+    return goOn(service, reader(seen).show, (ending) => (seen.ending = ending));
+  },
+  follow(service: string, generation: string) {
+    const seen = (this.seen = begin());
+    follow(service, generation, reader(seen).show, (ending) => (seen.ending = ending));
+  },
+  read(service: string, generation: string) {
+    this.seen = begin();
+    settle(this.seen, read(service, generation, reader(this.seen).show));
+  },
+
+  /** An EventSource that is never closed. */
+  eventSource(url: string) {
+    const seen = (this.seen = begin());
+    const source = new EventSource(url);
+    for (const name of ["start", "delta", "done", "cancelled", "failed"]) {
+      source.addEventListener(name, ({ data }) => {
+        seen.names.push(name);
+        if (name === "delta") seen.text += JSON.parse(data).text;
+      });
+    }
+    source.onerror = () => (seen.errors += 1);
+  },
+
+  /** fetch-event-source with its defaults, and what its README shows for a POST. */
+  defaults(url: string, headers: Record<string, string>, body: unknown, method = "POST") {
+    const seen = (this.seen = begin());
+    const sent = { "Content-Type": "application/json", "Access-Control-Allow-Origin": "*", ...headers };
+    const options = method === "GET" ? { headers } : { method, headers: sent, body: JSON.stringify(body) };
+    fetchEventSource(url, {
+      ...options,
+      onmessage({ event, data }) {
+        seen.names.push(event);
+        if (event === "delta") seen.text += JSON.parse(data).text;
+      },
+    }).then(
+      () => seen.names.push("resolved"),
+      (error: unknown) => (seen.error = String(error)),
+    );
+  },
+
+  /** fetch-event-source with the error handling of its README. */
+  readme(url: string, headers: Record<string, string>, body: unknown) {
+    const seen = (this.seen = begin());
+    fetchEventSource(url, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", ...headers },
+      body: JSON.stringify(body),
+      async onopen(response) {
+        if (response.ok && response.headers.get("content-type") === EventStreamContentType) return;
+        if (response.status >= 400 && response.status < 500 && response.status !== 429) throw new Fatal(`${response.status}`);
+        throw new Error(`${response.status}`);
+      },
+      onmessage({ event }) {
+        seen.names.push(event);
+      },
+      onclose() {
+        throw new Error("closed");
+      },
+      onerror(error) {
+        seen.errors += 1;
+        if (error instanceof Fatal) throw error;
+      },
+    }).catch((error: unknown) => (seen.error = String(error)));
+  },
+};
+
+Object.assign(window, { page });

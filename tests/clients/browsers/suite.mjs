@@ -1,0 +1,330 @@
+// The promise in a real browser, page and service on different origins.
+//   node suite.mjs PROGRAM chromium|firefox [ONLY]
+// Exit code 0 only if every scenario held.
+import assert from "node:assert/strict";
+import { FaultProxy, launch, Pages, run, sleep, soon, Tokenrill, until, Upstream } from "./support.mjs";
+
+const [program, browserName, only] = process.argv.slice(2);
+if (!program || !browserName) {
+  console.error("usage: node suite.mjs PROGRAM chromium|firefox [ONLY]");
+  process.exit(2);
+}
+
+const upstream = await Upstream.start();
+const tokenrill = await Tokenrill.start(program, { OPENAI_BASE_URL: upstream.baseUrl, TOKENRILL_MODELS__DEFAULT: "m" });
+const proxy = await FaultProxy.before(tokenrill.port);
+const pages = await Pages.start();
+const browser = await launch(browserName);
+
+const PIECES = ["Zür", "ich ", "東京 ", "👩‍👩‍👧 ", "\u2028", '"\\" ', "\n\n", "نص "];
+const piece = (at) => PIECES[at % PIECES.length];
+
+async function open(path = "/") {
+  const tab = await browser.newPage();
+  await tab.goto(path.startsWith("http") ? path : pages.url + path);
+  return tab;
+}
+
+/** Calls a function of the page. */
+const call = (tab, name, ...given) => tab.evaluate((name, given) => window.page[name](...given), name, given);
+const seen = (tab) => tab.evaluate(() => window.page.seen);
+const shows = (tab, text) => until(async () => (await seen(tab)).text === text, `the text ${JSON.stringify(text)}`);
+const ends = async (tab, event) => {
+  await until(async () => (await seen(tab)).ending !== null || (await seen(tab)).error, "an ending");
+  const { ending, error } = await seen(tab);
+  assert.equal(error, "");
+  assert.equal(ending.event, event);
+};
+
+/** Starts a generation from outside the browser; its id. */
+async function generate(service, headers, body) {
+  const sent = { "content-type": "application/json", ...headers };
+  const response = await fetch(`${service}/v1/generations`, { method: "POST", headers: sent, body: JSON.stringify(body) });
+  return (await response.json()).id;
+}
+
+/** Exactly one call of the model since `before`, and nothing left running. */
+async function oneCall(before) {
+  await until(async () => (await tokenrill.metric("tokenrill_generations_live")) === 0, "the end");
+  assert.equal(upstream.calls - before, 1, "calls of the model");
+}
+
+/** Another tab is put in front, and this one again. */
+async function hideAndShow(tab, other, meanwhile = () => {}) {
+  const state = () => tab.evaluate(() => document.visibilityState);
+  await other.bringToFront();
+  await until(async () => (await state()) === "hidden", "a hidden tab");
+  meanwhile();
+  await tab.bringToFront();
+  await until(async () => (await state()) === "visible", "a visible tab");
+}
+
+/** 20 times during one answer, a few of them before its first token. */
+async function twentyTabSwitches(tab, text, finished) {
+  const other = await open("/blank");
+  await tab.bringToFront();
+  const model = await upstream.call();
+  for (let at = 0; at < 20; at += 1) {
+    await hideAndShow(tab, other, () => at >= 5 && model.say(piece(at)));
+    if (at < 5) continue;
+    model.say(`${at}. `);
+    await until(async () => (await text()) === model.text, "what was said meanwhile");
+  }
+  model.finish();
+  await until(finished, "the end of the page's reading");
+  assert.equal(await text(), model.text);
+  await other.close();
+}
+
+const scenarios = {
+  async "the README's page, pasted unchanged, survives 20 tab switches with one call of the model"() {
+    const before = upstream.calls;
+    const tab = await open(await pages.readme(tokenrill.url));
+    const texts = () => [...document.body.childNodes].filter((node) => node instanceof Text).map(({ data }) => data);
+    const text = async () => (await tab.evaluate(texts)).join("");
+    await twentyTabSwitches(tab, text, () => tab.evaluate(() => window.finished === true));
+    await oneCall(before);
+    await tab.close();
+  },
+
+  async "the guide's page survives 20 tab switches, with the headers of the seed's example"() {
+    const before = upstream.calls;
+    const tab = await open();
+    await call(tab, "ask", tokenrill.url, { Authorization: "Bearer key", "Access-Control-Allow-Origin": "*" });
+    await twentyTabSwitches(tab, async () => (await seen(tab)).text, async () => (await seen(tab)).ending !== null);
+    await ends(tab, "done");
+    await oneCall(before);
+    await tab.close();
+  },
+
+  async "fetch-event-source with its defaults survives 20 tab switches, by POST and by GET"() {
+    const before = upstream.calls;
+    const tab = await open();
+    await call(tab, "defaults", `${tokenrill.url}/v1/generations`, { "Idempotency-Key": crypto.randomUUID() }, { input: "Hello" });
+    await twentyTabSwitches(tab, async () => (await seen(tab)).text, async () => (await seen(tab)).names.includes("resolved"));
+    await oneCall(before);
+
+    const id = await generate(tokenrill.url, { prefer: "respond-async" }, { input: "Hello" });
+    await call(tab, "defaults", `${tokenrill.url}/v1/generations/${id}/events`, { Authorization: "Bearer key" }, null, "GET");
+    await twentyTabSwitches(tab, async () => (await seen(tab)).text, async () => (await seen(tab)).names.includes("resolved"));
+    await tab.close();
+  },
+
+  async "a page that is reloaded in mid-answer goes on where it was"() {
+    const before = upstream.calls;
+    const tab = await open();
+    await call(tab, "askAndRemember", tokenrill.url);
+    const model = await upstream.call();
+    for (let at = 0; at < 5; at += 1) model.say(piece(at));
+    await shows(tab, model.text);
+    for (let reload = 0; reload < 3; reload += 1) {
+      await tab.reload();
+      model.say(`reload ${reload}. `);
+      assert.equal(await call(tab, "goOn", tokenrill.url), true);
+      await shows(tab, model.text);
+      model.say(piece(reload));
+      await shows(tab, model.text);
+    }
+    model.finish();
+    await ends(tab, "done");
+    await tab.reload();
+    assert.equal(await call(tab, "goOn", tokenrill.url), false, "nothing is left to go on with");
+    await oneCall(before);
+    await tab.close();
+  },
+
+  async "a second tab and a reader by fetch see the same"() {
+    const before = upstream.calls;
+    const [first, second, third] = [await open(), await open(), await open()];
+    await call(first, "ask", tokenrill.url);
+    const model = await upstream.call();
+    model.say("Hel");
+    await first.bringToFront();
+    await shows(first, "Hel");
+    const { generation } = await seen(first);
+    await call(second, "follow", tokenrill.url, generation);
+    await call(third, "read", tokenrill.url, generation);
+    model.say("lo 東京");
+    for (const tab of [first, second, third]) {
+      await tab.bringToFront();
+      await shows(tab, "Hello 東京");
+    }
+    model.finish();
+    for (const tab of [first, second, third]) {
+      await tab.bringToFront();
+      await ends(tab, "done");
+    }
+    await oneCall(before);
+    for (const tab of [first, second, third]) await tab.close();
+  },
+
+  async "stopping, and closing the page, stop the model at once"() {
+    for (const way of ["stop", "close"]) {
+      const before = upstream.calls;
+      const tab = await open();
+      await call(tab, "ask", tokenrill.url);
+      const model = await upstream.call();
+      model.say("Hel");
+      await shows(tab, "Hel");
+      const began = performance.now();
+      if (way === "stop") await call(tab, "stop");
+      else await tab.close();
+      await soon(model.closed, "the end of the call");
+      // The grace is 10 s.
+      assert.ok(performance.now() - began < 5_000, `${way}: ${performance.now() - began} ms`);
+      if (way === "stop") {
+        await ends(tab, "cancelled");
+        await tab.close();
+      }
+      await oneCall(before);
+    }
+  },
+
+  async "whatever a network does, the text is whole and the model called once"() {
+    const tab = await open();
+    const faults = {
+      "cut before the first event": [{ cut: 300 }],
+      "cut in mid-answer, twice": [{ cut: 1_500 }, { cut: 700 }],
+      "reset": [{ reset: 1_200 }, { reset: 900 }],
+      "half-closed": [{ half: 1_000 }],
+      "stalled": [{ stall: 1_000, pause: 1_500 }],
+      "delayed": [{ delay: 40 }],
+      "in pieces of one byte": [{ split: 1 }],
+      "in pieces of seven bytes, then cut": [{ split: 7, cut: 1_403 }],
+    };
+    for (const [name, next] of Object.entries(faults)) {
+      const before = upstream.calls;
+      proxy.next(...next);
+      await call(tab, "ask", proxy.url);
+      const model = await upstream.call();
+      for (let at = 0; at < 60; at += 1) {
+        model.say(piece(at));
+        if (at % 10 === 0) await sleep(20);
+      }
+      model.finish();
+      await ends(tab, "done");
+      assert.equal((await seen(tab)).text, model.text, name);
+      await oneCall(before);
+    }
+    proxy.takeRequests();
+    await tab.close();
+  },
+
+  async "cut after each of 50 byte offsets"() {
+    const AT_ONCE = 5;
+    const tab = await open();
+    const proxies = [];
+    for (let at = 0; at < AT_ONCE; at += 1) proxies.push(await FaultProxy.before(tokenrill.port));
+    const before = upstream.calls;
+    const models = [];
+    for (let round = 0; round < 10; round += 1) {
+      await tab.evaluate(() => (window.page.many = []));
+      for (const [at, proxy] of proxies.entries()) {
+        // From inside the head to near the end, no two alike.
+        proxy.next({ cut: 180 + (round * AT_ONCE + at) * 89 });
+        await call(tab, "askAlso", proxy.url, `Offset ${round * AT_ONCE + at}`);
+        const model = await upstream.call();
+        for (let token = 0; token < 50; token += 1) model.say(`${token}${piece(token)}`);
+        model.finish();
+        models.push(model.text);
+      }
+      await until(() => tab.evaluate(() => window.page.many.every(({ ending, error }) => ending || error)), "five endings");
+      for (const [at, one] of (await tab.evaluate(() => window.page.many)).entries()) {
+        assert.deepEqual([one.error, one.ending?.event], ["", "done"]);
+        assert.equal(one.text, models[round * AT_ONCE + at], `offset ${round * AT_ONCE + at}`);
+      }
+    }
+    assert.equal(upstream.calls - before, 50, "one call of the model for each");
+    for (const proxy of proxies) {
+      const posts = proxy.takeRequests().length;
+      assert.equal(posts, 20, "each was cut once and came back");
+      proxy.stop();
+    }
+    await tab.close();
+  },
+
+  async "an EventSource comes back after a cut and is silent after the end"() {
+    const tab = await open();
+    const id = await generate(tokenrill.url, { prefer: "respond-async" }, { input: "Hello" });
+    const model = await upstream.call();
+    proxy.takeRequests();
+    proxy.next({ cut: 900 }, { reset: 700 });
+    await call(tab, "eventSource", `${proxy.url}/v1/generations/${id}/events`);
+    for (let at = 0; at < 30; at += 1) model.say(piece(at));
+    await shows(tab, model.text);
+    assert.equal((await seen(tab)).errors, 2, "onerror is for the two cuts");
+    model.finish();
+    await until(async () => (await seen(tab)).names.at(-1) === "done", "the end");
+    assert.equal(proxy.takeRequests().length, 3);
+    await sleep(3_500);
+    assert.equal(proxy.takeRequests().length, 0, "nothing is asked after the end");
+    const { names, text, errors } = await seen(tab);
+    assert.deepEqual([names[0], names.filter((name) => name === "done").length, text], ["start", 1, model.text]);
+    assert.equal(errors, 3, "and for the end of the last connection");
+    await tab.close();
+
+    // A failure of the model is an event like any other.
+    const failing = await open();
+    await call(failing, "eventSource", `${proxy.url}/v1/generations/${id}/events?after=1`);
+    await until(async () => (await seen(failing)).names.at(-1) === "done", "a replay");
+    assert.equal((await seen(failing)).text, model.text);
+    await failing.close();
+  },
+
+  async "each refusal is one request with fetch-event-source's defaults, fatal or retried by its README's"() {
+    const draining = await Tokenrill.start(program, { TOKENRILL_SERVER__SHUTDOWN_GRACE: "60s" });
+    await generate(draining.url, { prefer: "respond-async" }, { input: "Hello", model: "demo?stall_at=1" });
+    await until(async () => (await draining.metric("tokenrill_generations_live")) === 1, "a live generation");
+    draining.signal("SIGTERM");
+    await until(async () => (await fetch(`${draining.url}/readyz`)).status === 503, "a drain");
+    const drainingProxy = await FaultProxy.before(draining.port);
+
+    const used = { "Idempotency-Key": crypto.randomUUID() };
+    await generate(tokenrill.url, { ...used, prefer: "respond-async" }, { input: "first" });
+    (await upstream.call()).finish();
+
+    const good = { input: "Hello" };
+    const chat = { messages: [{ role: "user", content: "Hello" }], stream: true };
+    const cases = [
+      [400, proxy, "/v1/generations", {}, { input: "" }],
+      [404, proxy, "/v1/generations", { "Last-Event-ID": "gen_AAAAAAAAAAAAAAAAAAAAAA.1" }, good],
+      [422, proxy, "/v1/generations", used, good],
+      [429, proxy, "/v1/chat/completions", {}, chat],
+      [503, drainingProxy, "/v1/generations", {}, good],
+    ];
+    const tab = await open();
+    for (const [status, through, path, headers, body] of cases) {
+      for (const client of ["defaults", "readme"]) {
+        const before = upstream.calls;
+        through.takeRequests();
+        await call(tab, client, through.url + path, headers, body);
+        if (status === 429) (await upstream.call()).refuse(429);
+        await until(async () => (await seen(tab)).names.includes("resolved") || (await seen(tab)).errors > 0, `${client} ${status}`);
+        // Longer than the second after which the library would ask again.
+        await sleep(1_600);
+        const asked = through.takeRequests().length;
+        const { names, error, errors } = await seen(tab);
+        const what = `${client}, ${status}: ${JSON.stringify({ names, error, errors, asked })}`;
+        if (client === "defaults") {
+          assert.equal(asked, 1, what);
+          assert.deepEqual(names, [status === 429 ? "" : "failed", "resolved"], what);
+        } else if (status === 429 || status === 503) {
+          // Retried as its README says; the server cannot slow it, for it reads nothing of the refusal.
+          assert.ok(asked >= 2 && error === "", what);
+          await tab.reload();
+          if (upstream.calls > before + 1) (await upstream.call()).refuse(429);
+        } else {
+          assert.deepEqual([asked, error], [1, `Error: ${status}`], what);
+        }
+      }
+    }
+    await tab.close();
+    drainingProxy.stop();
+    draining.stop();
+  },
+};
+
+const broken = await run(scenarios, only);
+await browser.close();
+for (const part of [pages, proxy, tokenrill, upstream]) part.stop();
+process.exit(broken ? 1 : 0);

@@ -1,0 +1,305 @@
+// What the browser suite speaks with: the program, a model's server that says what the test says, a proxy
+// that does to a connection what networks do, pages of another origin, browsers.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import http from "node:http";
+import net from "node:net";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import puppeteer from "puppeteer-core";
+
+const DEADLINE_MS = 20_000;
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+/** Whatever a test waits for has come by then, or never comes. */
+export async function soon(what, name = "it") {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${name} did not come in time`)), DEADLINE_MS);
+  });
+  try {
+    return await Promise.race([what, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export async function until(holds, name) {
+  await soon(
+    (async () => {
+      while (!(await holds())) await sleep(10);
+    })(),
+    name,
+  );
+}
+
+async function listening(server, host = "127.0.0.1") {
+  server.listen(0, host);
+  await once(server, "listening");
+  return server.address().port;
+}
+
+/** A model's server. Each step of each answer is a call of the test. */
+export class Upstream {
+  calls = 0;
+  #waiting = [];
+  #arrived = [];
+
+  static async start() {
+    const upstream = new Upstream();
+    upstream.server = http.createServer((request, response) => upstream.#answer(request, response));
+    upstream.baseUrl = `http://127.0.0.1:${await listening(upstream.server)}/v1`;
+    return upstream;
+  }
+
+  /** The next call. */
+  call() {
+    const arrived = this.#arrived.shift();
+    return soon(arrived ?? new Promise((resolve) => this.#waiting.push(resolve)), "a call of the model");
+  }
+
+  #answer(request, response) {
+    request.resume();
+    if (request.method === "GET") {
+      response.setHeader("content-type", "application/json");
+      return response.end(JSON.stringify({ object: "list", data: [{ id: "m" }] }));
+    }
+    this.calls += 1;
+    const call = new Call(response);
+    const next = this.#waiting.shift();
+    if (next) next(call);
+    else this.#arrived.push(call);
+  }
+
+  stop() {
+    this.server.closeAllConnections();
+    this.server.close();
+  }
+}
+
+class Call {
+  text = "";
+
+  constructor(response) {
+    this.response = response;
+    this.closed = once(response, "close");
+  }
+
+  data(data) {
+    if (!this.response.headersSent) this.response.writeHead(200, { "content-type": "text/event-stream" });
+    this.response.write(`data: ${data}\n\n`);
+  }
+
+  say(text) {
+    this.text += text;
+    this.data(JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta: { content: text }, finish_reason: null }] }));
+  }
+
+  finish() {
+    this.data(JSON.stringify({ id: "c", choices: [{ index: 0, delta: {}, finish_reason: "stop" }], usage: { prompt_tokens: 1, completion_tokens: 1 } }));
+    this.data("[DONE]");
+    this.response.end();
+  }
+
+  refuse(status) {
+    this.response.writeHead(status, { "content-type": "application/json", "retry-after": "1" });
+    this.response.end("{}");
+  }
+}
+
+/** The program, with this environment besides its own defaults. */
+export class Tokenrill {
+  static async start(program, environment) {
+    const tokenrill = new Tokenrill();
+    const env = { PATH: process.env.PATH, TOKENRILL_SERVER__LISTEN: "127.0.0.1:0", RUST_LOG: "warn", ...environment };
+    tokenrill.process = spawn(program, [], { env, stdio: ["ignore", "pipe", "inherit"], cwd: here(".") });
+    let said = "";
+    tokenrill.process.stdout.setEncoding("utf8").on("data", (text) => (said += text));
+    await until(() => said.includes("try it"), "the program");
+    tokenrill.port = Number(/listens on http:\/\/127\.0\.0\.1:(\d+)/.exec(said)[1]);
+    tokenrill.url = `http://127.0.0.1:${tokenrill.port}`;
+    return tokenrill;
+  }
+
+  async metric(name) {
+    const text = await (await fetch(`${this.url}/metrics`)).text();
+    const line = text.split("\n").find((line) => line.startsWith(`${name} `));
+    return Number(line?.split(" ")[1] ?? NaN);
+  }
+
+  signal(name) {
+    this.process.kill(name);
+  }
+
+  stop() {
+    this.process.kill("SIGKILL");
+  }
+}
+
+/**
+ * Between a client and the service. What happens to the next request's connection is asked for with `next`; all
+ * others are passed on.
+ *
+ *   { cut: n }    after n bytes of the response the connection is closed
+ *   { reset: n }  after n bytes it is reset
+ *   { half: n }   after n bytes the service is told that the client says no more
+ *   { stall: n, pause }  after n bytes nothing is passed on for a while
+ *   { delay }     each piece arrives later
+ *   { split }     each piece arrives in pieces of so many bytes
+ */
+export class FaultProxy {
+  requests = [];
+  #next = [];
+
+  static async before(port) {
+    const proxy = new FaultProxy();
+    proxy.server = net.createServer((client) => proxy.#serve(client, port));
+    proxy.port = await listening(proxy.server);
+    proxy.url = `http://127.0.0.1:${proxy.port}`;
+    return proxy;
+  }
+
+  next(...faults) {
+    this.#next.push(...faults);
+  }
+
+  /** The request lines since the last call, without preflights. */
+  takeRequests() {
+    return this.requests.splice(0).filter((line) => !line.startsWith("OPTIONS "));
+  }
+
+  #serve(client, port) {
+    const service = net.connect(port, "127.0.0.1");
+    client.setNoDelay(true);
+    service.setNoDelay(true);
+    let fault = null;
+    let received = 0;
+    let tail = "";
+    client.on("data", (bytes) => {
+      for (const [line] of bytes.toString("latin1").matchAll(/^(GET|POST|DELETE|OPTIONS) \S+/gm)) {
+        this.requests.push(line);
+        // A preflight has no stream that could be cut, and one connection serves several requests.
+        if (!line.startsWith("OPTIONS ") && line.includes("/v1/generations") && !line.includes("/cancel")) {
+          fault = this.#next.shift() ?? {};
+          received = 0;
+          tail = "";
+        }
+      }
+      service.write(bytes);
+    });
+    let queue = Promise.resolve();
+    service.on("data", (bytes) => {
+      const { cut, reset, half, stall, pause, delay, split } = fault ?? {};
+      const limit = cut ?? reset ?? half ?? stall ?? Infinity;
+      const before = received;
+      received += bytes.length;
+      queue = queue.then(async () => {
+        if (client.destroyed) return;
+        if (delay) await sleep(delay);
+        if (received < limit || before >= limit) return pass(bytes);
+        let at = limit - before;
+        // Never in the one place from which no server can bring a fetch-event-source back.
+        const seen = tail + bytes.toString("latin1", 0, at);
+        if (bytes[at] === 10 && /\nid: [^\n]*\n$/.test(seen)) at += 1;
+        await pass(bytes.subarray(0, at));
+        if (stall !== undefined) {
+          await sleep(pause);
+          return pass(bytes.subarray(at));
+        }
+        if (half !== undefined) return void service.end();
+        service.destroy();
+        if (reset !== undefined) client.resetAndDestroy();
+        else client.end();
+      });
+      const pass = async (piece) => {
+        if (client.destroyed || client.writableEnded) return;
+        tail = (tail + piece.toString("latin1")).slice(-200);
+        if (!split) return void client.write(piece);
+        for (let at = 0; at < piece.length && !client.destroyed; at += split) {
+          client.write(piece.subarray(at, at + split));
+          if (at % (split * 16) === 0) await new Promise(setImmediate);
+        }
+      };
+    });
+    client.on("close", () => service.destroy());
+    service.on("end", () => (queue = queue.then(() => client.end())));
+    service.on("close", () => (queue = queue.then(() => client.end())));
+    for (const socket of [client, service]) socket.on("error", () => {});
+  }
+
+  stop() {
+    this.server.close();
+  }
+}
+
+/** Pages of an origin that is not the service's. */
+export class Pages {
+  static async start() {
+    const pages = new Pages();
+    const script = await bundle({ entryPoints: [here("page.ts")] });
+    const served = new Map([
+      ["/", `<!doctype html><meta charset="utf-8"><title>page</title><script type="module">${script}</script>`],
+      ["/blank", "<!doctype html><title>another tab</title>"],
+    ]);
+    pages.served = served;
+    pages.server = http.createServer(({ url }, response) => {
+      const page = served.get(new URL(url, "http://page").pathname);
+      response.writeHead(page ? 200 : 404, { "content-type": "text/html; charset=utf-8" });
+      response.end(page);
+    });
+    pages.url = `http://localhost:${await listening(pages.server, "localhost")}`;
+    return pages;
+  }
+
+  /** The page of the README, as it stands there but for the service's address. */
+  async readme(service) {
+    const readme = await readFile(here("../../../README.md"), "utf8");
+    const snippet = /### In a page\n\n```js\n([\s\S]*?)```/.exec(readme)[1];
+    const contents = snippet.replaceAll("http://127.0.0.1:8080", service) + "\nwindow.finished = true;\n";
+    const script = await bundle({ stdin: { contents, resolveDir: here(".") } });
+    const body = `<body></body><script type="module">${script}</script>`;
+    this.served.set("/readme", `<!doctype html><meta charset="utf-8"><title>readme</title>${body}`);
+    return `${this.url}/readme`;
+  }
+
+  stop() {
+    this.server.closeAllConnections();
+    this.server.close();
+  }
+}
+
+async function bundle(options) {
+  const nodePaths = [here("../node_modules")];
+  const result = await build({ bundle: true, format: "esm", target: "es2022", write: false, nodePaths, ...options });
+  return result.outputFiles[0].text;
+}
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const FIREFOX = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+export function launch(name) {
+  return name === "firefox"
+    ? puppeteer.launch({ browser: "firefox", executablePath: FIREFOX, headless: true })
+    : puppeteer.launch({ browser: "chrome", executablePath: CHROMIUM, headless: true, args: FLAGS });
+}
+
+/** Runs named scenarios and ends the process: with 0 only if each held. */
+export async function run(scenarios, only) {
+  let broken = 0;
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    if (only && !name.includes(only)) continue;
+    const began = performance.now();
+    try {
+      await scenario();
+      console.log(`ok   ${name} (${Math.round(performance.now() - began)} ms)`);
+    } catch (error) {
+      broken += 1;
+      console.log(`FAIL ${name}\n${error.stack}`);
+    }
+  }
+  return broken;
+}

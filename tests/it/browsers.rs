@@ -1,0 +1,57 @@
+//! Real browsers and real proxies, against the program itself. What each must show stands in its script.
+
+use tokio::process::Command;
+
+use crate::support::{installed, root, succeeds};
+
+/// A script of the suite, in the Node that puppeteer wants.
+async fn suite(script: &str, arguments: &[&str]) {
+    let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
+    node.arg(root().join("tests/clients/browsers").join(script));
+    let said = succeeds(node.arg(env!("CARGO_BIN_EXE_tokenrill")).args(arguments)).await;
+    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() > 1, "{said}");
+    println!("{said}");
+}
+
+#[tokio::test]
+async fn the_promise_holds_in_chromium() {
+    suite("suite.mjs", &["chromium"]).await;
+}
+
+#[tokio::test]
+async fn the_promise_holds_in_firefox() {
+    suite("suite.mjs", &["firefox"]).await;
+}
+
+#[tokio::test]
+async fn the_promise_holds_for_two_browsers_on_one_answer() {
+    suite("two.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn the_promise_holds_behind_nginx_and_haproxy() {
+    suite("proxies.mjs", &[]).await;
+}
+
+#[tokio::test]
+async fn the_types_are_those_of_the_document_and_the_snippets_compile() {
+    let clients = root().join("tests/clients");
+    let mut types = Command::new(installed("tests/clients/node_modules/.bin/node"));
+    succeeds(types.arg(clients.join("types.mjs")).arg("--check")).await;
+    let mut tsc = Command::new(installed("tests/clients/node_modules/.bin/tsc"));
+    succeeds(tsc.arg("-p").arg(&clients)).await;
+}
+
+/// The guide shows the files that the suite runs, and nothing that it does not.
+#[test]
+fn the_guide_shows_the_snippets_as_they_are() {
+    let guide = include_str!("../../docs/front-ends.md");
+    let mut shown: Vec<_> =
+        guide.split("```ts\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+    let folder = std::fs::read_dir(root().join("docs/snippets")).expect("snippets");
+    let mut snippets: Vec<_> =
+        folder.map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("text")).collect();
+    shown.sort_unstable();
+    snippets.sort_unstable();
+    assert_eq!(shown, snippets);
+}
