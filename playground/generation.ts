@@ -1,10 +1,13 @@
-// One generation over the native wire: start it, read its events, stop it.
+// One generation over the native wire: start it or follow it, read its events, stop it.
 import { EventStreamContentType, fetchEventSource, type EventSourceMessage } from "@microsoft/fetch-event-source";
 
 export interface GenerationRequest {
   input: string;
   model?: string;
 }
+
+/** What to read: an answer to be started, or one that there is, by its id. */
+export type Source = { start: GenerationRequest } | { generation: string };
 
 /** The fields of an event's data that this page reads. What it does not know, it ignores. */
 export interface EventData {
@@ -38,7 +41,7 @@ export interface Problem {
   errors?: unknown[];
 }
 
-/** The answer was refused outside an event stream, or broke off without a terminal event. */
+/** The answer was refused outside an event stream: asking again would not help. */
 class Broken extends Error {
   constructor(readonly problem: Problem) {
     super(problem.title);
@@ -47,58 +50,99 @@ class Broken extends Error {
 
 export interface Viewer {
   opened(generation: string | null): void;
-  /** May throw: the stream is then closed and the exception handed to the caller. */
+  /** The connection is gone; the reading comes back with the last id that it has. */
+  lost(): void;
+  /** May throw: the reading then ends with that exception. */
   received(message: EventSourceMessage): void;
 }
 
 const TERMINAL = new Set(["done", "cancelled", "failed"]);
 
-/**
- * Starts a generation and shows the viewer each of its events. Resolves after the terminal one, or
- * when `controller` is aborted. Nothing is ever repeated: a second POST would be a second answer.
- * The controller must be fresh, since one that is aborted already goes unnoticed.
- */
-export async function generate(request: GenerationRequest, viewer: Viewer, controller: AbortController): Promise<void> {
-  let fault: unknown;
-  await fetchEventSource("/v1/generations", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(request),
-    openWhenHidden: true,
-    signal: controller.signal,
+/** Reads one generation to its end, over as many connections as that takes. */
+export class Reading {
+  /** Fresh for each connection: the library does not notice one that is aborted already. */
+  #connection = new AbortController();
+  #lastEventId = "";
+  #dropped = false;
+  /** Names the request, so that a repeat finds what the first one started. */
+  readonly #key = crypto.randomUUID();
 
-    async onopen(response) {
-      // Whatever its status, an event stream tells its own story: a refusal is one `failed` event.
-      if (!isEventStream(response)) throw new Broken(await problemOf(response));
-      viewer.opened(response.headers.get("tokenrill-generation"));
-    },
+  constructor(
+    private readonly source: Source,
+    private readonly viewer: Viewer,
+  ) {}
 
-    // An exception from here would make the library repeat the POST and leave this body unread.
-    onmessage(message) {
-      if (message.data === "" || controller.signal.aborted) return;
-      try {
-        viewer.received(message);
-      } catch (error) {
-        fault = error;
-        controller.abort();
-      }
-      if (TERMINAL.has(message.event)) controller.abort();
-    },
+  /** Resolves after the terminal event, or when it has hung up. */
+  async toEnd(): Promise<void> {
+    do {
+      this.#dropped = false;
+      this.#connection = new AbortController();
+      await this.#connect(this.#connection);
+    } while (this.#dropped);
+  }
 
-    onclose() {
-      throw new Broken({
-        title: "The answer is incomplete",
-        code: "stream_incomplete",
-        detail: "The connection closed before a terminal event arrived.",
-      });
-    },
+  /** What a network does: the connection is gone in mid-answer. Tells whether there was one. */
+  drop(): boolean {
+    this.#dropped = !this.#connection.signal.aborted;
+    this.#connection.abort();
+    if (this.#dropped) this.viewer.lost();
+    return this.#dropped;
+  }
 
-    // Throwing is how this library is told not to try again.
-    onerror(error) {
-      throw error;
-    },
-  });
-  if (fault !== undefined) throw fault;
+  hangUp(): void {
+    this.#connection.abort();
+  }
+
+  async #connect(connection: AbortController): Promise<void> {
+    let fault: unknown;
+    await fetchEventSource(this.#url(), {
+      ...this.#request(),
+      signal: connection.signal,
+
+      onopen: async (response) => {
+        // Whatever its status, an event stream tells its own story: a refusal is one `failed` event.
+        if (isEventStream(response)) return this.viewer.opened(response.headers.get("tokenrill-generation"));
+        // Nothing follows the last id.
+        if (response.status === 204) return connection.abort();
+        throw new Broken(await problemOf(response));
+      },
+
+      // An exception from here would make the library repeat the request and leave this body unread.
+      onmessage: (message) => {
+        if (message.data === "" || connection.signal.aborted) return;
+        this.#lastEventId = message.id || this.#lastEventId;
+        try {
+          this.viewer.received(message);
+        } catch (error) {
+          fault = error;
+          connection.abort();
+        }
+        if (TERMINAL.has(message.event)) connection.abort();
+      },
+
+      onclose: () => {
+        throw new Error("the stream ended without a terminal event");
+      },
+
+      // Throwing is how this library is told not to try again.
+      onerror: (error) => {
+        if (error instanceof Broken) throw error;
+        this.viewer.lost();
+      },
+    });
+    if (fault !== undefined) throw fault;
+  }
+
+  #url(): string {
+    return "start" in this.source ? "/v1/generations" : `/v1/generations/${encodeURIComponent(this.source.generation)}/events`;
+  }
+
+  #request(): { method: string; headers: Record<string, string>; body?: string } {
+    const last = this.#lastEventId === "" ? {} : { "last-event-id": this.#lastEventId };
+    if (!("start" in this.source)) return { method: "GET", headers: last };
+    const headers = { "content-type": "application/json", "idempotency-key": this.#key, ...last };
+    return { method: "POST", headers, body: JSON.stringify(this.source.start) };
+  }
 }
 
 /** Stops a generation. The request outlives the page. */
@@ -111,7 +155,7 @@ export async function cancel(generation: string): Promise<void> {
   if (!response.ok) throw new Broken(await problemOf(response));
 }
 
-/** What to tell the reader about an exception from `generate` or `cancel`. */
+/** What to tell the reader about an exception from a reading or from `cancel`. */
 export function problemFrom(error: unknown): Problem {
   if (error instanceof Broken) return error.problem;
   const detail = error instanceof Error ? error.message : String(error);

@@ -1,9 +1,10 @@
-// One press of Send: from the request to the end of its answer.
+// One press of Send, or one visit to an answer that there is: from the first request to the ending.
 import type { EventSourceMessage } from "@microsoft/fetch-event-source";
 import type { Answer } from "./answer";
-import { cancel, generate, problemFrom, type EventData, type GenerationRequest, type Problem, type Viewer } from "./generation";
+import { cancel, problemFrom, Reading, type EventData, type Problem, type Source, type Viewer } from "./generation";
 import type { Meters } from "./meters";
 import type { RawEvents } from "./raw_events";
+import type { Timeline } from "./timeline";
 
 /** How long a stop may take to come back as an event before the page hangs up. */
 const STOP_DEADLINE_MS = 5_000;
@@ -11,22 +12,29 @@ const STOP_DEADLINE_MS = 5_000;
 const UNEXPLAINED: Problem = { title: "The generation failed", code: "unknown" };
 
 export class Run implements Viewer {
-  readonly #controller = new AbortController();
+  readonly #reading: Reading;
   #generation: string | null = null;
   #ended = false;
 
   constructor(
+    source: Source,
     private readonly answer: Answer,
     private readonly events: RawEvents,
     private readonly meters: Meters,
-  ) {}
+    private readonly timeline: Timeline,
+    /** Told which generation this is, as soon as that is known. */
+    private readonly known: (generation: string) => void,
+  ) {
+    this.#reading = new Reading(source, this);
+  }
 
-  async follow(request: GenerationRequest): Promise<void> {
+  async follow(): Promise<void> {
     this.answer.begin();
     this.events.begin();
     this.meters.begin();
+    this.timeline.begin();
     try {
-      await generate(request, this, this.#controller);
+      await this.#reading.toEnd();
       if (!this.#ended) this.#cancelled({ reason: "connection_closed" });
     } catch (error) {
       this.#failed({ error: problemFrom(error) });
@@ -34,28 +42,39 @@ export class Run implements Viewer {
     this.answer.end();
   }
 
-  /** Asks the server to stop, and hangs up where it cannot be asked or does not answer: that stops it too. */
+  /** Asks the server to stop, and hangs up where it cannot be asked or does not answer: that stops it after the grace. */
   async stop(): Promise<void> {
     this.meters.status("Stopping");
-    if (this.#generation === null) return this.#controller.abort();
-    setTimeout(() => this.#controller.abort(), STOP_DEADLINE_MS);
-    await cancel(this.#generation).catch(() => this.#controller.abort());
+    if (this.#generation === null) return this.#reading.hangUp();
+    setTimeout(() => this.#reading.hangUp(), STOP_DEADLINE_MS);
+    await cancel(this.#generation).catch(() => this.#reading.hangUp());
+  }
+
+  /** As a network would. */
+  drop(): void {
+    this.#reading.drop();
   }
 
   opened(generation: string | null): void {
-    this.#generation = generation;
+    this.#know(generation);
+  }
+
+  lost(): void {
+    this.timeline.lost(this.meters.elapsed());
+    this.meters.status("Coming back");
   }
 
   received(message: EventSourceMessage): void {
     this.events.add(message, this.meters.elapsed());
     const data = JSON.parse(message.data) as EventData;
     if (this.answer.show(message.event, data)) {
+      this.timeline.arrived(this.meters.elapsed());
       this.meters.part(message.event === "reasoning" ? "Reasoning" : "Answering");
       return;
     }
     switch (message.event) {
       case "start":
-        this.#generation = data.generation ?? this.#generation;
+        this.#know(data.generation ?? null);
         return this.meters.status("Waiting for the first token");
       case "queued":
         return this.meters.status(`Queued, position ${data.position ?? "unknown"}`);
@@ -66,6 +85,12 @@ export class Run implements Viewer {
       case "failed":
         return this.#failed(data);
     }
+  }
+
+  #know(generation: string | null): void {
+    if (generation === null || generation === this.#generation) return;
+    this.#generation = generation;
+    this.known(generation);
   }
 
   #cancelled(data: EventData): void {
@@ -81,5 +106,6 @@ export class Run implements Viewer {
   #end(status: string, { usage }: EventData): void {
     this.#ended = true;
     this.meters.end(status, usage);
+    this.timeline.end(this.meters.elapsed());
   }
 }

@@ -145,6 +145,49 @@ async function failedMidway(page) {
   expectNoComplaints("a failure");
 }
 
+/** The connection is dropped three times in mid-answer; what the page shows is as if nothing had been. */
+async function dropped(page) {
+  await send(page, { prompt: "A story.", model: "demo?tokens=120&rate=60" });
+  for (const at of [10, 40, 80]) {
+    await page.locator(`#events li:nth-child(${at})`).waitFor();
+    await page.getByRole("button", { name: "Drop the connection" }).click();
+  }
+  const seen = await ended(page);
+  expectWhole("a dropped connection", seen);
+  const caption = await page.locator("#timeline-caption").textContent();
+  expect(caption.includes("lost 3 times"), "the timeline shows the three losses", caption);
+  expectPosts("a dropped connection", Array(4).fill("/v1/generations"));
+  expectNoComplaints("a dropped connection");
+  await page.screenshot({ path: screenshot.replace(/\.png$/, "-dropped.png") });
+}
+
+/** The page is reloaded and a second tab is opened in mid-answer: three readings, one generation. */
+async function reloadedAndOpenedTwice(page) {
+  await send(page, { prompt: "A longer story.", model: "demo?tokens=150&rate=60" });
+  await page.locator("#events li:nth-child(20)").waitFor();
+  const opening = page.context().waitForEvent("page");
+  await page.getByRole("link", { name: "Open in a second tab" }).click();
+  const second = await opening;
+  await second.locator("#events li:nth-child(25)").waitFor();
+  await page.bringToFront();
+  await page.reload();
+  const [seen, elsewhere] = await Promise.all([ended(page), ended(second)]);
+  expectWhole("a reloaded page", seen);
+  expectWhole("a second tab", elsewhere);
+  expect(seen.answer === elsewhere.answer, "both show the same", { seen: seen.answer, elsewhere: elsewhere.answer });
+  await second.close();
+  expectPosts("a reload and a second tab", ["/v1/generations"]);
+  expectNoComplaints("a reload and a second tab");
+}
+
+function expectWhole(what, { answer, events, status }) {
+  const sequences = events.map(({ id }) => Number(id.split(".").at(-1)));
+  const spoken = events.filter(({ name }) => name === "delta").map(({ data }) => data.text).join("");
+  expect(sequences.every((one, at) => one === at + 1), `${what}: every event once and in order`, sequences);
+  expect(events.at(-1)?.name === "done" && status.startsWith("Done"), `${what}: to its end`, events.at(-1));
+  expect(answer === spoken, `${what}: the answer is the raw deltas, joined`, { answer, spoken });
+}
+
 /** Longer than any client's reconnection delay, so that a repeated POST would be seen. */
 const quietFor = (page, duration) => page.waitForTimeout(duration);
 
@@ -191,7 +234,8 @@ try {
     "under a policy that admits its script by hash alone",
     response.headers()["content-security-policy"],
   );
-  for (const scenario of [finishedAnswer, stoppedAnswer, refused, refusedUpstream, failedMidway]) await scenario(page);
+  const scenarios = [finishedAnswer, stoppedAnswer, refused, refusedUpstream, failedMidway, dropped, reloadedAndOpenedTwice];
+  for (const scenario of scenarios) await scenario(page);
 } catch (error) {
   broken.push(String(error));
 } finally {

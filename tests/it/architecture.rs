@@ -157,11 +157,10 @@ fn no_name_says_nothing() {
 #[test]
 fn every_room_and_path_that_the_page_names_is_there() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    let paths = text
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .filter(|name| ["src/", "tests/", "benches/", "playground/"].iter().any(|top| name.starts_with(top)));
+    let paths =
+        text.split('`').skip(1).step_by(2).filter(|name| {
+            ["src/", "tests/", "benches/", "playground/", "docs/"].iter().any(|top| name.starts_with(top))
+        });
     for path in paths {
         assert!(root().join(path).exists(), "{path}");
     }
