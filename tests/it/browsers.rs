@@ -5,6 +5,7 @@ use tokio::process::Command;
 use crate::support::{installed, root, succeeds};
 
 /// A script of the suite, in the Node that puppeteer wants.
+#[expect(clippy::print_stdout, reason = "what it has seen, such as arrival times, is shown with --nocapture")]
 async fn suite(script: &str, arguments: &[&str]) {
     let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
     node.arg(root().join("tests/clients/browsers").join(script));
