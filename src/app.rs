@@ -11,14 +11,16 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, Api, BodyLimits, EndsTold, Hosts};
+use crate::api::{self, Api, BodyLimits, EndsTold, Hosts, Origins};
+use crate::auth::{ApiKey, Gate, Identity, Scope, Scopes, Tickets};
+use crate::domain::{AllowedModels, ModelPattern, Principal};
 use crate::event_log::{Memory, MemoryLimits};
 use crate::generation::{Generations, Limits, OnDisconnect};
 use crate::server;
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
-use crate::upstream::{Endpoint, ModelPattern, OpenAi, Provider, Router, Timeouts, demo};
+use crate::upstream::{Endpoint, OpenAi, Provider, Router, Timeouts, demo};
 
 /// Why the service could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +31,18 @@ pub enum AppError {
     Upstream { name: String, reason: String },
     #[error("the embedded model needs a loopback port: {0}")]
     Demo(#[from] std::io::Error),
+    #[error("the key `{name}` of auth.api_keys is not good, for its {what}")]
+    ApiKey { name: String, what: &'static str },
+    #[error(
+        "tickets need a secret: set the environment variable `{variable}` to at least 32 bytes, or remove auth.ticket_secret_env"
+    )]
+    TicketSecret { variable: String },
+    #[error("the system has no random bytes: {0}")]
+    Random(String),
 }
 
+/// The shortest secret that tickets are signed under, in bytes.
+const LEAST_SECRET: usize = 32;
 /// How long a request's body may take.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// How long the embedded model may take for each step: it may be asked to be slow, and
@@ -61,6 +73,7 @@ pub async fn serve(
 
     let demo = demo::start(&tasks, stop.clone()).await?;
     let router = router(settings, environment, &demo)?;
+    let gate = Arc::new(gate(settings, environment)?);
     let metrics = Metrics::new();
     let log = Memory::new(MemoryLimits {
         total: settings.event_log.memory.max_bytes.bytes(),
@@ -86,6 +99,8 @@ pub async fn serve(
     let api = api::router(Api {
         generations: generations.clone(),
         metrics,
+        gate,
+        origins: origins(settings),
         // Without a word on authentication the listener is on loopback, and loopback is all it trusts.
         hosts: if settings.auth.mode.is_none() { Hosts::Loopback } else { Hosts::Any },
         ends_told: Arc::new(EndsTold::default()),
@@ -141,6 +156,53 @@ fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &de
     let demo = OpenAi::new(endpoint.map_err(|error| failed(error.to_string()))?, timeouts);
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, settings.models.default.clone()))
+}
+
+/// Who is let in, by the settings and the secrets that they name.
+pub fn gate(settings: &Settings, environment: &BTreeMap<String, String>) -> Result<Gate, AppError> {
+    let settings::Auth { mode, ticket_secret_env, api_keys } = &settings.auth;
+    let tickets = match ticket_secret_env {
+        None => Tickets::random().map_err(|error| AppError::Random(error.to_string()))?,
+        Some(variable) => match environment.get(variable).map(|secret| secret.trim()) {
+            Some(secret) if secret.len() >= LEAST_SECRET => Tickets::new(secret.as_bytes()),
+            _ => return Err(AppError::TicketSecret { variable: variable.clone() }),
+        },
+    };
+    if *mode != Some(settings::AuthMode::Required) {
+        return Ok(Gate::Open { tickets });
+    }
+    let keys = api_keys.iter().map(api_key).collect::<Result<_, _>>()?;
+    Ok(Gate::Required { keys, tickets })
+}
+
+fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
+    let wrong = |what| AppError::ApiKey { name: key.name.clone(), what };
+    let scopes = key.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.parse()).collect());
+    let scopes: Result<Vec<Scope>, _> = scopes.unwrap_or_else(|| Ok(Scopes::usual().into_iter().collect()));
+    let models = key.models.as_ref().map(|models| models.iter().map(ModelPattern::new).collect());
+    if key.name.is_empty() {
+        return Err(wrong("name: give it one"));
+    }
+    Ok(ApiKey {
+        hash: key.hash.parse().map_err(|_| wrong("hash: write it as `tokenrill key new` printed it"))?,
+        identity: Identity {
+            principal: Principal::Named(key.name.as_str().into()),
+            scopes: scopes
+                .map_err(|_| wrong("scopes: there are generate, follow, stop and admin"))?
+                .into_iter()
+                .collect(),
+            models: models.map_or(AllowedModels::All, AllowedModels::These),
+            only: None,
+        },
+    })
+}
+
+fn origins(settings: &Settings) -> Origins {
+    match (&settings.cors.origins, settings.auth.mode) {
+        (Some(origins), _) => Origins::These(origins.as_slice().into()),
+        (None, Some(settings::AuthMode::Required)) => Origins::These([].into()),
+        (None, None | Some(settings::AuthMode::None)) => Origins::Loopback,
+    }
 }
 
 fn on_disconnect(settings: &Settings) -> OnDisconnect {

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod app;
+pub mod auth;
 pub mod domain;
 pub mod event_log;
 pub mod generation;

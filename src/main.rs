@@ -9,8 +9,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tokenrill::api;
 use tokenrill::app;
+use tokenrill::auth::{NewKey, Scope};
 use tokenrill::server;
-use tokenrill::settings::{self, FileSource, Settings, Sources};
+use tokenrill::settings::{self, AuthMode, FileSource, Settings, Sources};
 use tokenrill::shutdown::{Shutdown, Signals};
 use tokenrill::telemetry;
 
@@ -32,6 +33,25 @@ enum Command {
     Check(ConfigFlag),
     /// Prints the OpenAPI document.
     Openapi,
+    /// Makes API keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Prints a new key, which is kept nowhere, and what the settings know it by.
+    New(NewKeyFlags),
+}
+
+#[derive(Args)]
+struct NewKeyFlags {
+    /// Whose it is; a key of the same name is of the same caller.
+    #[arg(long, default_value = "default")]
+    name: String,
+    /// What it may do; may be repeated. Without this: generate, follow and stop.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
 }
 
 #[derive(Args, Default)]
@@ -55,7 +75,8 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => serve(cli.serve),
         Some(Command::Serve(flags)) => serve(flags),
-        Some(Command::Check(config)) => load(config, None).map(|(settings, _)| print(&settings.effective())),
+        Some(Command::Check(config)) => check(config),
+        Some(Command::Key(KeyCommand::New(flags))) => new_key(&flags),
         Some(Command::Openapi) => {
             print(&api::openapi::text());
             Ok(())
@@ -89,6 +110,33 @@ fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Envir
     let environment: Environment = pairs.collect();
     let file = flag.config.map_or(FileSource::Default, FileSource::Explicit);
     Ok((settings::load(Sources { file, environment: environment.clone(), listen })?, environment))
+}
+
+fn check(config: ConfigFlag) -> Result<(), Refusal> {
+    let (settings, environment) = load(config, None)?;
+    app::gate(&settings, &environment)?;
+    print(&settings.effective());
+    Ok(())
+}
+
+fn new_key(flags: &NewKeyFlags) -> Result<(), Refusal> {
+    if let Some(unknown) = flags.scopes.iter().find(|scope| scope.parse::<Scope>().is_err()) {
+        return Err(Refusal(format!("there is no scope {unknown}: there are generate, follow, stop and admin")));
+    }
+    let NewKey { key, hash } = NewKey::random()?;
+    let (name, scopes) = (toml(&flags.name), flags.scopes.iter().map(|scope| toml(scope)).collect::<Vec<_>>());
+    let scopes = if scopes.is_empty() { String::new() } else { format!("\nscopes = [{}]", scopes.join(", ")) };
+    print(&format!(
+        "The key, to be kept by its owner. It is told this once:\n\n  {key}\n\n\
+         For the settings file, beside auth.mode = \"required\":\n\n\
+         [[auth.api_keys]]\nname = {name}\nhash = \"{hash}\"{scopes}"
+    ));
+    Ok(())
+}
+
+/// A text as TOML's basic strings are written, which is as Rust's are for what is visible.
+fn toml(text: &str) -> String {
+    format!("{text:?}")
 }
 
 #[tokio::main]
@@ -125,11 +173,15 @@ async fn serve(flags: ServeFlags) -> Result<(), Refusal> {
 fn greet(address: SocketAddr, settings: &Settings) {
     // Beside real models `demo` is not the default, and what the default costs is not ours to spend.
     let model = if settings.upstreams.is_empty() { "" } else { "\"model\":\"demo\"," };
+    let key = match settings.auth.mode {
+        Some(AuthMode::Required) => " -H \"authorization: Bearer $KEY\"",
+        None | Some(AuthMode::None) => "",
+    };
     print(&format!(
         "Tokenrill listens on http://{address}\n  \
            playground  http://{address}/\n  \
            docs        http://{address}/docs\n  \
-           try it      curl -N http://{address}/v1/generations -H 'content-type: application/json' -d '{{{model}\"input\":\"Hello\"}}'"
+           try it      curl -N http://{address}/v1/generations{key} -H 'content-type: application/json' -d '{{{model}\"input\":\"Hello\"}}'"
     ));
 }
 

@@ -52,6 +52,7 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<N
     Ok(NewGeneration {
         owner,
         claim: None,
+        allowed: caller.models.clone(),
         model,
         fields: body,
         metadata,
@@ -282,11 +283,13 @@ fn metadata(metadata: Option<Value>, check: &mut Check) -> Metadata {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Principal, RequestId};
+    use crate::auth::Identity;
+    use crate::domain::RequestId;
 
     fn read(body: Value) -> Result<NewGeneration, Problem> {
         let Value::Object(body) = body else { unreachable!() };
-        let caller = Caller { principal: Principal::Anonymous, request_id: RequestId::random() };
+        let Identity { principal, scopes, models, .. } = Identity::anonymous();
+        let caller = Caller { principal, scopes, models, request_id: RequestId::random() };
         new_generation(body, &caller)
     }
 

@@ -1,5 +1,6 @@
 //! Which pages of other origins may call (WHATWG Fetch, section 3.2).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
@@ -10,14 +11,36 @@ use super::request_id::X_REQUEST_ID;
 use super::sse::TOKENRILL_GENERATION;
 use super::start::TOKENRILL_ATTACHED;
 
-/// Pages from loopback, on any port: what a front-end developer serves. Others are told nothing, so
-/// their browsers refuse.
+/// The origins whose pages may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// Loopback, on any port: what a front-end developer serves.
+    Loopback,
+    /// These (RFC 6454, section 6.2), to the letter; `:*` at the end of one on loopback is any port.
+    These(Arc<[String]>),
+}
+
+impl Origins {
+    fn allow(&self, origin: &HeaderValue) -> bool {
+        match self {
+            Self::Loopback => loopback(origin).is_some(),
+            Self::These(origins) => origins.iter().any(|allowed| match allowed.strip_suffix(":*") {
+                Some(any_port) => {
+                    loopback(origin).is_some_and(|(scheme, host)| any_port == format!("{scheme}://{host}"))
+                }
+                None => allowed.as_bytes() == origin.as_bytes(),
+            }),
+        }
+    }
+}
+
+/// Pages of other origins are told nothing, so their browsers refuse.
 ///
 /// The headers that a page asks for are allowed as asked, because clients bring many of their own;
 /// never `*`, which would not cover `Authorization`.
-pub fn cors() -> CorsLayer {
+pub fn cors(origins: Origins) -> CorsLayer {
     CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(|origin, _| is_loopback(origin)))
+        .allow_origin(AllowOrigin::predicate(move |origin, _| origins.allow(origin)))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([
@@ -37,10 +60,12 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// As long as any browser keeps it.
 const PREFLIGHT_KEPT: Duration = Duration::from_hours(2);
 
-fn is_loopback(origin: &HeaderValue) -> bool {
-    let Some(uri) = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok()) else { return false };
-    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    scheme && matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"))
+/// The scheme and host of an origin on loopback.
+fn loopback(origin: &HeaderValue) -> Option<(String, String)> {
+    let uri = origin.to_str().ok()?.parse::<Uri>().ok()?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+    let host = uri.host().filter(|host| matches!(*host, "localhost" | "127.0.0.1" | "[::1]"))?;
+    Some((scheme.to_owned(), host.to_owned()))
 }
 
 #[cfg(test)]
@@ -60,7 +85,30 @@ mod tests {
             ("file://localhost", false),
             ("https://example.com", false),
         ] {
-            assert_eq!(is_loopback(&HeaderValue::from_static(origin)), allowed, "{origin}");
+            assert_eq!(Origins::Loopback.allow(&HeaderValue::from_static(origin)), allowed, "{origin}");
         }
+    }
+
+    #[test]
+    fn a_listed_origin_is_allowed_to_the_letter() {
+        let origins = Origins::These(["https://app.example".to_owned(), "http://localhost:*".to_owned()].into());
+        for (origin, allowed) in [
+            ("https://app.example", true),
+            ("http://localhost:5173", true),
+            ("http://localhost", true),
+            ("https://localhost:5173", false),
+            ("http://127.0.0.1:5173", false),
+            ("http://app.example", false),
+            ("https://app.example:8443", false),
+            ("https://app.example.evil.example", false),
+            ("https://evil-app.example", false),
+            ("https://APP.example", false),
+            ("http://localhost.evil.example:5173", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(origins.allow(&HeaderValue::from_static(origin)), allowed, "{origin}");
+        }
+        assert!(!Origins::These([].into()).allow(&HeaderValue::from_static("http://localhost")));
     }
 }

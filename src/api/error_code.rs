@@ -14,6 +14,10 @@ pub enum ErrorCode {
     InvalidJson,
     /// A field is missing, of the wrong type or out of its range; `errors` names each.
     InvalidRequest,
+    /// No credential, or one that is not good.
+    Unauthenticated,
+    /// The credential is good, and not for this.
+    Forbidden,
     /// The request names no model and there is no default.
     ModelRequired,
     /// No upstream serves this model.
@@ -86,6 +90,8 @@ impl ErrorCode {
                 StatusCode::BAD_REQUEST
             }
             Self::ModelNotFound | Self::GenerationNotFound | Self::RouteNotFound => StatusCode::NOT_FOUND,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -111,6 +117,8 @@ impl ErrorCode {
         match self {
             Self::InvalidJson => "The body is not JSON",
             Self::InvalidRequest => "The request is invalid",
+            Self::Unauthenticated => "Not authenticated",
+            Self::Forbidden => "Not allowed",
             Self::ModelRequired => "A model is required",
             Self::ModelNotFound => "No such model",
             Self::GenerationNotFound => "No such generation",
@@ -145,6 +153,8 @@ impl ErrorCode {
         match self {
             Self::InvalidJson
             | Self::InvalidRequest
+            | Self::Unauthenticated
+            | Self::Forbidden
             | Self::ModelRequired
             | Self::ModelNotFound
             | Self::GenerationNotFound

@@ -1,18 +1,18 @@
 //! Reads what a request says beside its fields.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use utoipa::ToSchema;
 
 use super::problem::{ErrorCode, Problem};
 use super::snapshot::StatusBody;
-use crate::domain::{EventId, GenerationId, IdempotencyKey, Listed, Principal, RequestId, Sequence};
+use crate::auth::{Identity, Scopes};
+use crate::domain::{AllowedModels, EventId, GenerationId, IdempotencyKey, Listed, Principal, RequestId, Sequence};
 
 /// The generation that the path names. A text that is no id names no generation.
 pub struct GenerationPath(pub GenerationId);
@@ -27,21 +27,25 @@ impl<S: Send + Sync> FromRequestParts<S> for GenerationPath {
     }
 }
 
-/// Who calls, and with which request.
+/// Who calls, what it may do, and with which request.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub principal: Principal,
+    pub scopes: Scopes,
+    pub models: AllowedModels,
     pub request_id: RequestId,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = Infallible;
+    type Rejection = Problem;
 
-    /// Whoever authenticates puts the principal into the request's extensions; without that, everybody
-    /// is anonymous.
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let principal = parts.extensions.get().cloned().unwrap_or_default();
-        Ok(Self { principal, request_id: parts.extensions.get().copied().unwrap_or_else(RequestId::random) })
+    /// As [`admit`](super::gate::admit) has found. Nobody has come by here whom it has not let in.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(Identity { principal, scopes, models, .. }) = parts.extensions.get().cloned() else {
+            return Err(Problem::forbidden());
+        };
+        let request_id = parts.extensions.get().copied().unwrap_or_else(RequestId::random);
+        Ok(Self { principal, scopes, models, request_id })
     }
 }
 
@@ -162,9 +166,12 @@ impl<S: Send + Sync> FromRequestParts<S> for EventsQuery {
             format: Format,
             #[serde(default)]
             replay: Replay,
+            /// Read by the gate.
+            #[serde(rename = "ticket")]
+            _ticket: Option<IgnoredAny>,
         }
         let takes = "after, format, which is native or openai, and replay, which is events or snapshot";
-        let Raw { after, format, replay } = query(parts, state, takes).await?;
+        let Raw { after, format, replay, .. } = query(parts, state, takes).await?;
         if (format, replay) == (Format::OpenAi, Replay::Snapshot) {
             return Err(invalid_query("replay=snapshot is of the native format: leave out one of them."));
         }
@@ -181,8 +188,11 @@ impl<S: Send + Sync> FromRequestParts<S> for InspectQuery {
         struct Raw {
             after: Option<String>,
             wait: Option<String>,
+            /// Read by the gate.
+            #[serde(rename = "ticket")]
+            _ticket: Option<IgnoredAny>,
         }
-        let Raw { after, wait } = query(parts, state, "after and wait").await?;
+        let Raw { after, wait, .. } = query(parts, state, "after and wait").await?;
         let wait = wait.as_deref().map(patience).transpose()?;
         let after = after.as_deref().map(sequence).transpose()?;
         Ok(Self { after: after.unwrap_or_default(), wait: wait.unwrap_or_default().min(LONGEST_WAIT) })

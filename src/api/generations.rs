@@ -277,6 +277,7 @@ impl From<StartError> for Problem {
                 ErrorCode::ModelNotFound,
                 "No upstream serves this model. GET /v1/models lists those there are.",
             ),
+            StartError::ModelForbidden => Self::forbidden(),
             StartError::Full => Self::new(
                 ErrorCode::Overloaded,
                 "This service is out of memory for answers. Try again in a few seconds.",

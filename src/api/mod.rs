@@ -1,6 +1,7 @@
 //! HTTP: routes, wire formats, the OpenAPI document. The only room that knows a status code.
 
 mod accept;
+mod access;
 mod body;
 mod chat;
 mod chat_completions;
@@ -8,6 +9,7 @@ mod cors;
 mod ends_told;
 mod error_code;
 mod extract;
+mod gate;
 mod generation_list;
 mod generations;
 mod host;
@@ -23,7 +25,10 @@ mod snapshot;
 mod sse;
 mod start;
 mod state;
+mod tickets;
 pub mod wire;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
@@ -36,6 +41,7 @@ use utoipa_axum::routes;
 use problem::{ErrorCode, Problem};
 
 pub use body::BodyLimits;
+pub use cors::Origins;
 pub use ends_told::EndsTold;
 pub use host::Hosts;
 pub use snapshot::SnapshotBody;
@@ -43,18 +49,20 @@ pub use state::Api;
 
 /// Every route and every layer.
 pub fn router(api: Api) -> Router {
-    let hosts = api.hosts;
+    let (hosts, origins, gate) = (api.hosts, api.origins.clone(), Arc::clone(&api.gate));
     let (documented, _) = documented().with_state(api).split_for_parts();
     documented
         .merge(pages::pages())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        // From the inside out: a panic becomes a problem, problems get their bodies, every answer its
-        // CORS headers, and everything, the refusals of the layers as well, a request id.
+        // From the inside out: a panic becomes a problem, who may not is refused, problems get their bodies,
+        // every answer its CORS headers, and everything, the refusals of the layers as well, a request id.
         .layer(CatchPanicLayer::custom(|_| defect()))
+        .layer(from_fn_with_state(gate, gate::admit))
         .layer(from_fn_with_state(hosts, host::check_host))
         .layer(from_fn(refusal::write_refusals))
-        .layer(cors::cors())
+        .layer(cors::cors(origins))
+        .layer(from_fn(pages::with_security_headers))
         .layer(from_fn(request_id::with_request_id))
 }
 
@@ -65,6 +73,7 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(generations::show, generations::erase))
         .routes(routes!(generations::events))
         .routes(routes!(generations::cancel))
+        .routes(routes!(tickets::create))
         .routes(routes!(chat_completions::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))

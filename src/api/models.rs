@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::extract::Caller;
 use super::problem::{ErrorCode, Problem};
 use super::state::Api;
 use crate::generation;
@@ -32,7 +33,7 @@ pub struct Model {
 
 /// List the models.
 ///
-/// Those of every upstream, and `demo`; at most 30 s old. An upstream that does not answer within 3 s
+/// Those of every upstream, and `demo`, that the caller may ask; at most 30 s old. An upstream that does not answer within 3 s
 /// is left out.
 #[utoipa::path(
     get,
@@ -41,9 +42,9 @@ pub struct Model {
     tag = "openai",
     responses((status = 200, description = "The models", body = ModelList)),
 )]
-pub async fn list(State(api): State<Api>) -> Json<ModelList> {
-    let models = api.generations.models().await.into_iter().map(Model::from);
-    Json(ModelList { object: "list".to_owned(), data: models.collect() })
+pub async fn list(State(api): State<Api>, caller: Caller) -> Json<ModelList> {
+    let models = api.generations.models().await.into_iter().filter(|model| caller.models.allow(&model.id));
+    Json(ModelList { object: "list".to_owned(), data: models.map(Model::from).collect() })
 }
 
 /// Show a model.
@@ -57,8 +58,9 @@ pub async fn list(State(api): State<Api>) -> Json<ModelList> {
     params(("id" = String, Path, description = "The model's name", example = "demo")),
     responses((status = 200, description = "The model", body = Model)),
 )]
-pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Model>, Problem> {
-    let model = api.generations.models().await.into_iter().find(|model| model.id == id);
+pub async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Model>, Problem> {
+    let known = |model: &generation::Model| model.id == id && caller.models.allow(&id);
+    let model = api.generations.models().await.into_iter().find(known);
     let unknown = || {
         Problem::new(ErrorCode::ModelNotFound, "No upstream lists this model. GET /v1/models lists those there are.")
     };

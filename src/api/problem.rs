@@ -69,8 +69,14 @@ impl Problem {
     }
 
     pub fn invalid(errors: Vec<FieldError>) -> Self {
-        let named: Vec<_> = errors.iter().map(|error| format!("{} {}", error.pointer, error.detail)).collect();
+        // An empty pointer is the whole (RFC 6901, section 5).
+        let name = |pointer: &str| if pointer.is_empty() { "the body".to_owned() } else { pointer.to_owned() };
+        let named: Vec<_> = errors.iter().map(|error| format!("{} {}", name(&error.pointer), error.detail)).collect();
         Self { errors, ..Self::new(ErrorCode::InvalidRequest, format!("Mend the request: {}.", named.join("; "))) }
+    }
+
+    pub fn forbidden() -> Self {
+        Self::new(ErrorCode::Forbidden, "This key is not for that. Use one that has the scope or the model.")
     }
 
     pub fn history_lost() -> Self {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::accept::Accept;
 use super::openai_error::{OpenAiError, should_retry};
-use super::problem::{Problem, ProblemBody};
+use super::problem::{ErrorCode, Problem, ProblemBody};
 use super::request_id::request_id;
 use super::wire::native::FailedData;
 use super::wire::{Block, Retry};
@@ -53,6 +53,9 @@ pub async fn write_refusals(request: Request, next: Next) -> Response {
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if problem.code == ErrorCode::Unauthenticated {
+        parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(wait) = problem.retry_after {
         // Rounded up: who comes back a moment early is refused again.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

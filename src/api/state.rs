@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::body::BodyLimits;
+use super::cors::Origins;
 use super::ends_told::EndsTold;
 use super::host::Hosts;
+use crate::auth::Gate;
 use crate::generation::Generations;
 use crate::telemetry::Metrics;
 
@@ -14,7 +16,9 @@ use crate::telemetry::Metrics;
 pub struct Api {
     pub generations: Generations,
     pub metrics: Arc<Metrics>,
+    pub gate: Arc<Gate>,
     pub hosts: Hosts,
+    pub origins: Origins,
     pub ends_told: Arc<EndsTold>,
     /// Silence on an event stream after which a heartbeat is written (`generation.heartbeat`).
     pub heartbeat: Duration,

@@ -8,6 +8,7 @@ mod claim;
 mod event;
 mod failure;
 mod id;
+mod model_pattern;
 mod position;
 mod principal;
 mod time;
@@ -21,6 +22,7 @@ pub use event::{
 };
 pub use failure::{Failure, FailureCode};
 pub use id::{GenerationId, InvalidId, RequestId};
+pub use model_pattern::{AllowedModels, ModelPattern};
 pub use position::{EventId, Listed, Sequence};
 pub use principal::Principal;
 pub use time::Timestamp;

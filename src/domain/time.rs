@@ -23,6 +23,11 @@ impl Timestamp {
         Self { millis }
     }
 
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self { millis: self.millis.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)) }
+    }
+
     pub const fn millis(self) -> u64 {
         self.millis
     }

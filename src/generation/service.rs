@@ -17,8 +17,8 @@ use super::storage::{Record, Storage, Unkept};
 use super::task;
 use super::tokens::TokenCounter;
 use crate::domain::{
-    CancelReason, ChatRequest, Claim, Event, FailureCode, GenerationId, Metadata, Principal, RequestId, Sequence,
-    Start, Timestamp, UsageWish,
+    AllowedModels, CancelReason, ChatRequest, Claim, Event, FailureCode, GenerationId, Metadata, Principal, RequestId,
+    Sequence, Start, Timestamp, UsageWish,
 };
 use crate::event_log::{Conflict, CreateError, Created, EventLog, Log, TailState};
 use crate::telemetry::Metrics;
@@ -58,6 +58,8 @@ pub struct NewGeneration {
     pub claim: Option<Claim>,
     /// Absent: the default model.
     pub model: Option<String>,
+    /// Those that the caller may ask.
+    pub allowed: AllowedModels,
     /// The fields for the provider, as in [`ChatRequest::fields`].
     pub fields: Map<String, Value>,
     pub metadata: Metadata,
@@ -92,6 +94,8 @@ pub enum StartError {
     ModelRequired,
     #[error("no upstream serves this model")]
     ModelNotFound,
+    #[error("the model is not for this caller")]
+    ModelForbidden,
     #[error("the event log is full")]
     Full,
     #[error(transparent)]
@@ -134,6 +138,9 @@ impl Generations {
             return Err(StartError::Draining);
         }
         let (model, provider) = inner.router.route(new.model.as_deref())?;
+        if !new.allowed.allow(&model) {
+            return Err(StartError::ModelForbidden);
+        }
         let id = GenerationId::random();
         let start = Arc::new(Start {
             generation: id,

@@ -31,9 +31,27 @@ pub enum SettingsError {
 
     #[error(
         "refusing to listen on {listen} without authentication: listen on a loopback address such as \
-         127.0.0.1:8080, or write auth.mode = \"none\" to let in everyone who can reach it"
+         127.0.0.1:8080, write auth.mode = \"required\" and a key, or auth.mode = \"none\" to let in everyone who can reach it"
     )]
     Exposed { listen: SocketAddr },
+
+    #[error(
+        "auth.mode is \"required\" and there is no key, so nobody could call: run `tokenrill key new` and write \
+         what it prints to the settings file"
+    )]
+    NoApiKeys,
+
+    #[error("there are auth.api_keys that nobody has to show: write auth.mode = \"required\", or remove them")]
+    UnusedApiKeys,
+
+    #[error("two auth.api_keys have one hash: make one for each with `tokenrill key new`")]
+    DuplicateApiKey,
+
+    #[error(
+        "number {number} of cors.origins is no origin: write it as browsers do, such as \"https://app.example\", or on \
+         loopback with any port, \"http://localhost:*\""
+    )]
+    Origin { number: usize },
 
     #[error("two upstreams are named `{name}`: rename one of them")]
     DuplicateUpstream { name: String },

@@ -5,7 +5,13 @@ pub(super) const KEYS: &[Key] = &[
     key("server.listen", "an IP address and port such as \"127.0.0.1:8080\""),
     key("server.max_body", SIZE),
     key("server.shutdown_grace", DURATION),
-    key("auth.mode", "\"none\""),
+    key("cors.origins", "a list of origins such as [\"https://app.example\"]"),
+    key("auth.mode", "\"none\" or \"required\""),
+    key("auth.ticket_secret_env", "the name of an environment variable, as text in quotes"),
+    key(
+        "auth.api_keys",
+        "written as tables, each under its own [[auth.api_keys]], with name, hash and perhaps scopes and models",
+    ),
     key("upstreams", "written as tables, each under its own [[upstreams]]"),
     key("upstreams.name", TEXT),
     key("upstreams.base_url", super::BaseUrl::EXPECTED),
@@ -96,7 +102,7 @@ mod tests {
     use toml::Value;
 
     use super::*;
-    use crate::settings::{Auth, AuthMode, Models, Secret, Settings, Upstream};
+    use crate::settings::{ApiKey, Auth, AuthMode, Cors, Models, Secret, Settings, Upstream};
 
     /// Every setting present, also those that are absent by default.
     fn complete() -> Settings {
@@ -104,7 +110,12 @@ mod tests {
         upstream.api_key_env = Some("LOCAL_KEY".into());
         upstream.headers.insert("X-Team".into(), Secret::from("search"));
         Settings {
-            auth: Auth { mode: Some(AuthMode::None) },
+            cors: Cors { origins: Some(Vec::new()) },
+            auth: Auth {
+                mode: Some(AuthMode::Required),
+                ticket_secret_env: Some("TICKETS".into()),
+                api_keys: vec![ApiKey { name: "web".into(), hash: "any".into(), scopes: None, models: None }],
+            },
             models: Models { default: Some("demo".into()) },
             upstreams: vec![upstream],
             ..Settings::default()

@@ -32,6 +32,7 @@ pub use upstream::{BaseUrl, Upstream};
 #[serde(default)]
 pub struct Settings {
     pub server: Server,
+    pub cors: Cors,
     pub auth: Auth,
     /// The model servers, in the order of the file. Default: none. Not settable by environment,
     /// apart from `OPENAI_API_KEY` and `OPENAI_BASE_URL` (see [`load`]).
@@ -58,6 +59,17 @@ pub struct Server {
     pub shutdown_grace: Duration,
 }
 
+/// Which pages may call.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Cors {
+    /// The origins whose pages may call, to the letter; `http://localhost:*` is any port of loopback.
+    /// Default: absent, which is every origin on loopback without authentication, and none with it.
+    /// Variable: `TOKENRILL_CORS__ORIGINS`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origins: Option<Vec<String>>,
+}
+
 /// Who may call.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -66,6 +78,31 @@ pub struct Auth {
     /// Variable: `TOKENRILL_AUTH__MODE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<AuthMode>,
+    /// The environment variable that holds the secret under which tickets are signed, of at least 32 bytes.
+    /// Default: absent, for a secret of this process alone. Variable: `TOKENRILL_AUTH__TICKET_SECRET_ENV`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket_secret_env: Option<String>,
+    /// The keys that are good, by their hashes: `tokenrill key new` makes one. Default: none.
+    /// Variable: `TOKENRILL_AUTH__API_KEYS`, as a TOML array of inline tables.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub api_keys: Vec<ApiKey>,
+}
+
+/// An API key, as the settings know it.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKey {
+    /// Whose it is: the owner of what is started with it. Two keys of one name are one caller's, while a
+    /// key is changed. Required.
+    pub name: String,
+    /// As `tokenrill key new` printed it. Required.
+    pub hash: String,
+    /// What it may do: `generate`, `follow`, `stop`, `admin`. Default: the first three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// The models that it may ask, as patterns in which `*` stands for any characters. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<String>>,
 }
 
 /// How callers are authenticated, where that is written out.
@@ -74,6 +111,8 @@ pub struct Auth {
 pub enum AuthMode {
     /// Not at all. Written out, it permits a listener beyond loopback.
     None,
+    /// By a key of `auth.api_keys`.
+    Required,
 }
 
 /// Which model answers.
@@ -203,8 +242,20 @@ impl Settings {
     pub fn validate(&self) -> Result<(), SettingsError> {
         let Server { listen, .. } = self.server;
         // Canonical, for `::ffff:127.0.0.1` is loopback too.
-        if !listen.ip().to_canonical().is_loopback() && self.auth.mode != Some(AuthMode::None) {
+        if !listen.ip().to_canonical().is_loopback() && self.auth.mode.is_none() {
             return Err(SettingsError::Exposed { listen });
+        }
+        match (self.auth.mode, self.auth.api_keys.is_empty()) {
+            (Some(AuthMode::Required), true) => return Err(SettingsError::NoApiKeys),
+            (None | Some(AuthMode::None), false) => return Err(SettingsError::UnusedApiKeys),
+            _ => {}
+        }
+        let mut hashes = BTreeSet::new();
+        if !self.auth.api_keys.iter().all(|key| hashes.insert(&key.hash)) {
+            return Err(SettingsError::DuplicateApiKey);
+        }
+        if let Some(at) = self.cors.origins.iter().flatten().position(|origin| !is_origin(origin)) {
+            return Err(SettingsError::Origin { number: at + 1 });
         }
         if self.models.default.as_deref() == Some("") {
             return Err(SettingsError::Empty { setting: "`models.default`".into() });
@@ -230,6 +281,20 @@ impl Settings {
     }
 }
 
+/// Whether a browser would write an origin like this (RFC 6454, section 6.2), or it is any port of one on loopback.
+fn is_origin(text: &str) -> bool {
+    let (origin, any_port) = text.strip_suffix(":*").map_or((text, false), |origin| (origin, true));
+    let Ok(url) = url::Url::parse(origin) else { return false };
+    let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) && url.port().is_none();
+    let written = match url.host_str() {
+        Some(_) if url.origin().is_tuple() => url.origin().ascii_serialization(),
+        // Such as those of a browser's extensions.
+        Some(host) => format!("{}://{host}", url.scheme()),
+        None => return false,
+    };
+    written == origin && !origin.contains('*') && (loopback || !any_port)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,8 +313,68 @@ mod tests {
 
     fn listening_on(listen: &str, mode: Option<AuthMode>) -> Result<(), String> {
         let server = Server { listen: listen.parse().unwrap(), ..Server::default() };
-        let settings = Settings { server, auth: Auth { mode }, ..Settings::default() };
+        let api_keys = match mode {
+            Some(AuthMode::Required) => vec![key()],
+            None | Some(AuthMode::None) => Vec::new(),
+        };
+        let auth = Auth { mode, api_keys, ..Auth::default() };
+        let settings = Settings { server, auth, ..Settings::default() };
         settings.validate().map_err(|error| error.to_string())
+    }
+
+    fn key() -> ApiKey {
+        ApiKey { name: "web".into(), hash: "any".into(), scopes: None, models: None }
+    }
+
+    #[test]
+    fn keys_and_the_demand_for_them_go_together() {
+        let refusal = |mode, api_keys| {
+            let auth = Auth { mode, api_keys, ..Auth::default() };
+            Settings { auth, ..Settings::default() }.validate().err().map(|error| error.to_string())
+        };
+        assert!(refusal(Some(AuthMode::Required), vec![]).is_some_and(|said| said.contains("tokenrill key new")));
+        for mode in [None, Some(AuthMode::None)] {
+            let said = refusal(mode, vec![key()]).expect("a refusal");
+            assert!(said.contains("auth.mode = \"required\""), "{said}");
+        }
+        assert_eq!(refusal(Some(AuthMode::Required), vec![key()]), None);
+    }
+
+    #[test]
+    fn an_origin_is_written_as_browsers_write_it() {
+        let refusal = |origin: &str| {
+            let cors = Cors { origins: Some(vec!["https://app.example".into(), origin.into()]) };
+            Settings { cors, ..Settings::default() }.validate().err().map(|error| error.to_string())
+        };
+        for origin in
+            ["http://localhost:*", "https://[::1]:*", "https://app.example:8443", "chrome-extension://abcdefgh"]
+        {
+            assert_eq!(refusal(origin), None, "{origin}");
+        }
+        for origin in [
+            "",
+            "*",
+            "null",
+            "app.example",
+            "https://app.example/",
+            "https://*.example",
+            "https://App.example",
+            "https://app.example:443",
+            "https://app.example:*",
+            "http://localhost:80:*",
+            "https://user@app.example",
+        ] {
+            let said = refusal(origin).unwrap_or_else(|| panic!("{origin} is taken"));
+            assert!(said.starts_with("number 2 of cors.origins"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_written_once() {
+        let api_keys = vec![key(), ApiKey { name: "other".into(), ..key() }];
+        let auth = Auth { mode: Some(AuthMode::Required), api_keys, ..Auth::default() };
+        let refusal = Settings { auth, ..Settings::default() }.validate().expect_err("a refusal").to_string();
+        assert!(refusal.contains("tokenrill key new"), "{refusal}");
     }
 
     fn with_upstreams(upstreams: Vec<Upstream>) -> Settings {
@@ -282,6 +407,7 @@ mod tests {
             );
             assert!(refusal.contains("127.0.0.1:8080") && refusal.contains("auth.mode = \"none\""), "{refusal}");
             assert_eq!(listening_on(address, Some(AuthMode::None)), Ok(()));
+            assert_eq!(listening_on(address, Some(AuthMode::Required)), Ok(()));
         }
     }
 

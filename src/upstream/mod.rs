@@ -16,7 +16,7 @@ use futures_util::stream::BoxStream;
 use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, Usage};
 
 pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Timeouts};
-pub use routing::{ModelPattern, Router, UnknownModel};
+pub use routing::{Router, UnknownModel};
 
 /// A model that answers as a stream of chunks.
 pub trait Provider: Send + Sync + 'static {

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use super::{Model, Provider};
+use crate::domain::ModelPattern;
 
 /// The providers in the order in which they are asked whether a model is theirs.
 pub struct Router {
@@ -19,10 +20,6 @@ struct Route {
     models: Vec<ModelPattern>,
     provider: Arc<dyn Provider>,
 }
-
-/// A model's name, or a pattern of names in which `*` stands for any characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelPattern(String);
 
 /// Nobody serves the model that the request names, or it names none and there is no default.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +50,7 @@ impl Router {
         let only = match others.as_slice() {
             [] => Some(DEMO.to_owned()),
             [(models, _)] => match models.as_slice() {
-                [ModelPattern(name)] if !name.contains('*') => Some(name.clone()),
+                [only] => only.name().map(str::to_owned),
                 _ => None,
             },
             _ => None,
@@ -108,54 +105,11 @@ impl Route {
             }
         };
         models.retain(|model| self.serves(&model.id));
-        for ModelPattern(name) in &self.models {
-            if !name.contains('*') && !models.iter().any(|model| model.id == *name) {
-                models.push(Model { id: name.clone(), owned_by: "unknown".to_owned(), created: 0 });
+        for name in self.models.iter().filter_map(ModelPattern::name) {
+            if !models.iter().any(|model| model.id == name) {
+                models.push(Model { id: name.to_owned(), owned_by: "unknown".to_owned(), created: 0 });
             }
         }
         models
-    }
-}
-
-impl ModelPattern {
-    pub fn new(pattern: impl Into<String>) -> Self {
-        Self(pattern.into())
-    }
-
-    fn matches(&self, model: &str) -> bool {
-        let mut parts = self.0.split('*');
-        let Some(mut rest) = parts.next().and_then(|start| model.strip_prefix(start)) else { return false };
-        let Some(last) = parts.next_back() else { return rest.is_empty() };
-        for part in parts {
-            let Some((_, after)) = rest.split_once(part) else { return false };
-            rest = after;
-        }
-        rest.ends_with(last)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_characters() {
-        for (pattern, model, matches) in [
-            ("gpt-4", "gpt-4", true),
-            ("gpt-4", "gpt-4o", false),
-            ("*", "", true),
-            ("*", "anything", true),
-            ("gpt-*", "gpt-4o", true),
-            ("gpt-*", "chatgpt-4o", false),
-            ("*/qwen*b", "local/qwen-7b", true),
-            ("*/qwen*b", "local/qwen-7", false),
-            ("a*a", "a", false),
-            ("a*b*c", "abc", true),
-            ("a*b*c", "acb", false),
-            ("demo?*", "demo?rate=max", true),
-            ("demo?*", "demo", false),
-        ] {
-            assert_eq!(ModelPattern::new(pattern).matches(model), matches, "{pattern} and {model}");
-        }
     }
 }

@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::string_slice,
     reason = "what is not there when a test looks for it has failed the test"
 )]
 
@@ -11,6 +12,7 @@ mod support;
 
 mod answers;
 mod architecture;
+mod authentication;
 mod browsers;
 mod chat_completions;
 mod cut_anywhere;

@@ -9,9 +9,11 @@ use tokenrill::api::openapi::{document, text};
 use tokenrill::api::wire::native::{
     CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, StartData, TextData, ToolCallData,
 };
+use tokenrill::auth::{Grant, Scopes, Tickets};
+use tokenrill::domain::{Principal, Timestamp};
 use tokenrill::settings::Settings;
 
-use crate::support::{Answer, Event, Service, Upstream};
+use crate::support::{Answer, Event, SOON, Service, TICKET_SECRET, Upstream};
 
 #[test]
 fn the_committed_document_is_the_one_of_the_code() {
@@ -262,6 +264,9 @@ struct Scenes {
     several_models: Service,
     full: Service,
     draining: Service,
+    guarded: Service,
+    /// A key that may do nothing.
+    powerless: String,
     /// A generation of `plain`, which runs.
     generation: String,
     _viewers: [Answer; 2],
@@ -289,7 +294,19 @@ impl Scenes {
             tokio::task::yield_now().await;
         }
         let generation = viewers[0].header("tokenrill-generation").to_owned();
-        Self { plain, several_models, full, draining, generation, _viewers: viewers, _upstream: upstream }
+        let (guarded, keys) = Service::guarded(Settings::default(), &[("powerless", &[])]).await;
+        let powerless = keys["powerless"].clone();
+        Self {
+            plain,
+            several_models,
+            full,
+            draining,
+            guarded,
+            powerless,
+            generation,
+            _viewers: viewers,
+            _upstream: upstream,
+        }
     }
 
     /// A request to this operation that is refused with this code.
@@ -300,6 +317,41 @@ impl Scenes {
             (_, _, "misdirected") => {
                 let method = method.to_uppercase().parse().expect("a method");
                 self.plain.request(method, &path.replace("{id}", "any")).header("host", "evil.example")
+            }
+            (_, _, "unauthenticated" | "forbidden") => {
+                let method: Method = method.to_uppercase().parse().expect("a method");
+                let request = self.guarded.request(method, &path.replace("{id}", &self.generation));
+                match code {
+                    "unauthenticated" => request,
+                    // Whoever is known may call these, but not by a ticket.
+                    _ if ["/v1/models", "/v1/models/{id}", "/v1/tickets"].contains(&path) => {
+                        let generation = self.generation.parse().expect("an id");
+                        let (owner, expires_at) = (Principal::Anonymous, Timestamp::now().after(SOON));
+                        let grant = Grant { generation, owner, scopes: Scopes::usual(), expires_at };
+                        request.query(&[("ticket", Tickets::new(TICKET_SECRET.as_bytes()).issue(&grant))])
+                    }
+                    _ => request.bearer_auth(&self.powerless),
+                }
+            }
+            ("post", "/v1/tickets", _) => {
+                let ticket = |id: &str| {
+                    self.plain
+                        .request(Method::POST, path)
+                        .header(CONTENT_TYPE, "application/json")
+                        .body(json!({"resource": "generation", "id": id}).to_string())
+                };
+                match code {
+                    "invalid_json" => ticket("x").body("{"),
+                    "invalid_request" => ticket("x").body("{}"),
+                    "generation_not_found" => ticket("gen_AAAAAAAAAAAAAAAAAAAAAA"),
+                    "body_too_large" => self
+                        .several_models
+                        .request(Method::POST, path)
+                        .header(CONTENT_TYPE, "application/json")
+                        .body(" ".repeat(2048)),
+                    "unsupported_media_type" => self.plain.request(Method::POST, path).body("{}"),
+                    _ => panic!("nobody knows how a ticket is refused with {code}"),
+                }
             }
             ("get", "/v1/generations", "invalid_request") => {
                 self.plain.request(Method::GET, &format!("{path}?limit=0"))

@@ -1,5 +1,7 @@
 //! Somebody else's generation and one that was never there are the same.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -9,22 +11,26 @@ use crate::support::{Answer, Call, Service, Upstream, text};
 struct Tenants {
     service: Service,
     upstream: Upstream,
+    keys: BTreeMap<String, String>,
 }
+
+const ALL: &[&str] = &["generate", "follow", "stop"];
 
 impl Tenants {
     async fn start() -> Self {
         let upstream = Upstream::start().await;
-        let service = Service::for_tenants(&upstream.base_url()).await;
-        Self { service, upstream }
+        let tenants = [("a", ALL), ("b", ALL), ("nobody", ALL)];
+        let (service, keys) = Service::guarded(Service::settings(&upstream.base_url()), &tenants).await;
+        Self { service, upstream, keys }
     }
 
     fn request(&self, tenant: &str, method: Method, path: &str) -> RequestBuilder {
-        self.service.request(method, path).header("x-tenant", tenant)
+        self.service.request(method, path).bearer_auth(&self.keys[tenant])
     }
 
     /// A running generation of `tenant`: its viewer, its id, its upstream call.
     async fn running(&self, tenant: &str) -> (Answer, String, Call) {
-        let request = self.service.generation(&json!({"input": "Hello"})).header("x-tenant", tenant);
+        let request = self.service.generation(&json!({"input": "Hello"})).header("x-api-key", &self.keys[tenant]);
         let mut viewer = Answer::to(request).await;
         let id = viewer.expect("start").await.generation().to_owned();
         (viewer, id, self.upstream.call().await)
@@ -64,12 +70,12 @@ async fn nobody_else_can_see_follow_or_stop_a_generation() {
             refusals.push(problem);
         }
         let anonymous = Answer::to(tenants.service.request(method, &format!("{path}{suffix}"))).await;
-        assert_eq!(anonymous.status, 404, "{what}");
+        assert_eq!(anonymous.status, 401, "{what}");
         assert!(refusals.iter().all(|one| *one == refusals[0]), "{what}: {refusals:?}");
     }
     let again = tenants.service.generation(&json!({"input": "Hello"})).header("last-event-id", format!("{id}.1"));
-    assert_eq!(Answer::to(again.try_clone().expect("a body").header("x-tenant", "b")).await.status, 404);
-    let attached = Answer::to(again.header("x-tenant", "a")).await;
+    assert_eq!(Answer::to(again.try_clone().expect("a body").bearer_auth(&tenants.keys["b"])).await.status, 404);
+    let attached = Answer::to(again.bearer_auth(&tenants.keys["a"])).await;
     assert_eq!((attached.status, attached.header("tokenrill-attached")), (200, "existing"));
 
     call.answer(&["Hel", "lo"]).await;
@@ -84,7 +90,7 @@ async fn a_key_is_its_callers_own() {
     let tenants = Tenants::start().await;
     let body = json!({"input": "Hello"});
     let ask = |tenant: &str| {
-        tenants.service.generation(&body).header("idempotency-key", "1").header("x-tenant", tenant.to_owned())
+        tenants.service.generation(&body).header("idempotency-key", "1").bearer_auth(&tenants.keys[tenant])
     };
     let answers = join_all(["a", "b", "a", "b"].map(|tenant| Answer::to(ask(tenant)))).await;
     let generation = |at: usize| answers[at].header("tokenrill-generation");
@@ -143,8 +149,10 @@ async fn each_caller_lists_its_own_newest_first() {
     }
     assert_eq!(paged, all);
     assert!(ids(&tenants.list("nobody", "").await).is_empty());
-    assert!(
-        ids(&tenants.service.get("/v1/generations").await.json().await).is_empty(),
-        "an anonymous caller owns no list"
-    );
+    assert_eq!(tenants.service.get("/v1/generations").await.status, 401);
+
+    let open = Service::start().await;
+    let mut viewer = Answer::to(open.generation(&json!({"input": "Hello", "model": "demo"}))).await;
+    viewer.expect("start").await;
+    assert!(ids(&open.get("/v1/generations").await.json().await).is_empty(), "an anonymous caller owns no list");
 }

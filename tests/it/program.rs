@@ -246,6 +246,74 @@ async fn the_openai_variables_are_an_upstream_and_the_key_is_seen_by_it_alone() 
     }
 }
 
+/// A whole scenario, and then a search for every credential in all that was said.
+#[tokio::test]
+async fn a_key_that_was_made_is_good_once_it_is_in_the_settings_and_no_credential_is_told() {
+    const SECRET: &str = "hunter2-hunter2-hunter2-hunter2-hunter2";
+    for level in ["info", "trace"] {
+        let (place, upstream) = (Place::new(), Upstream::start().await);
+        let made = place.run(&["key", "new", "--name", "w\"b", "--scope", "generate", "--scope", "follow"]).await;
+        assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""));
+        let key = made.stdout.lines().find_map(|line| line.trim().strip_prefix("trk_")).expect("a key");
+        let key = format!("trk_{key}");
+        let (_, settings) = made.stdout.split_once("[[auth").expect("what to write");
+        place.settings(&format!("[auth]\nmode = \"required\"\nticket_secret_env = \"TICKETS\"\n[[auth{settings}"));
+        let base_url = upstream.base_url();
+        let variables =
+            [("OPENAI_BASE_URL", base_url.as_str()), ("OPENAI_API_KEY", KEY), ("TICKETS", SECRET), ("RUST_LOG", level)];
+        let checked =
+            soon(place.tokenrill(&["check"]).envs(variables).output()).await.map(Said::from).expect("it runs");
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+        let program = Program::start(place.serve().envs(variables), &place).await;
+
+        let line =
+            program.greeting.lines().find_map(|line| line.trim_start().strip_prefix("try it")).expect("a line to try");
+        let output = soon(place.command("sh").args(["-c", line.trim()]).env("KEY", &key).output()).await;
+        let tried = output.map(Said::from).expect("sh runs");
+        assert!(tried.stdout.contains("event: done"), "{line}: {}", tried.stdout);
+
+        let body = json!({"input": "Hello", "model": "m"});
+        let answer = Answer::to(program.generation(&body).bearer_auth(&key)).await;
+        let id = answer.header("tokenrill-generation").to_owned();
+        let mut call = upstream.call().await;
+        call.answer(&["Hello"]).await;
+        let mut said = vec![answer.text().await];
+        assert!(!call.head.contains("trk_"), "a caller's key is not for the upstream");
+        let ticket = program.http.post(program.url("/v1/tickets")).bearer_auth(&key);
+        let asked = json!({"resource": "generation", "id": id});
+        let ticket = Answer::to(ticket.header(CONTENT_TYPE, "application/json").body(asked.to_string())).await;
+        let url = ticket.json().await["url"].as_str().expect("a URL").to_owned();
+        said.push(program.get(&url).await.text().await);
+        assert!(said[1].contains("event: done"), "{}", said[1]);
+
+        // Refused: unknown, cut, another's ticket, a scope that it has not.
+        let wrong = key.replace("trk_", "trk_f");
+        let cut = &key[..key.len() - 1];
+        for request in [
+            program.generation(&body).bearer_auth(&wrong),
+            program.generation(&body).header("x-api-key", cut),
+            program.http.get(program.url(&format!("{url}x"))),
+            program.http.delete(program.url(&format!("/v1/generations/{id}"))).bearer_auth(&key),
+            program.http.get(program.url("/metrics")).bearer_auth(&key),
+            program.http.get(program.url(&format!("/v1/generations?cursor={key}"))).bearer_auth(&key),
+        ] {
+            let answer = Answer::to(request).await;
+            assert!((400..404).contains(&answer.status), "{}", answer.status);
+            said.push(answer.text().await);
+        }
+        program.signal("TERM").await;
+        let ended = program.ended().await;
+        assert_eq!(ended.stderr.matches("a caller was refused").count(), 5, "a line for each: {}", ended.stderr);
+        said.extend([checked.stdout, checked.stderr, tried.stderr, ended.stdout, ended.stderr]);
+        let ticket = url.split_once("ticket=").expect("a ticket").1;
+        for text in said {
+            for credential in [KEY, SECRET, &key[21..37], &key[48..], ticket, &ticket[..40], "hunter2"] {
+                assert_eq!(text.lines().find(|line| line.contains(credential)), None, "{level}: {credential}");
+            }
+        }
+    }
+}
+
 async fn expect_shutting_down(answer: &mut Answer) {
     let failed = answer.expect("failed").await;
     let error = &failed.data["error"];

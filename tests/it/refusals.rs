@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokenrill::api::wire::native::FailedData;
 use tokenrill::settings::{Auth, AuthMode, Settings};
 use tokenrill::upstream::{self, Provider};
-use tokenrill::{api, event_log, generation, telemetry};
+use tokenrill::{api, auth, event_log, generation, telemetry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
@@ -483,7 +483,7 @@ async fn a_foreign_name_for_this_service_is_refused_while_it_trusts_loopback() {
     refused(call(), 421, "misdirected", "a foreign name").await;
     costs_nothing(&service, "a foreign name").await;
 
-    let settings = Settings { auth: Auth { mode: Some(AuthMode::None) }, ..Settings::default() };
+    let settings = Settings { auth: Auth { mode: Some(AuthMode::None), ..Auth::default() }, ..Settings::default() };
     let service = Service::with(settings).await;
     assert_eq!(Answer::to(service.generation(&good).header("host", "my.example")).await.status, 200);
 }
@@ -558,6 +558,8 @@ async fn a_body_that_comes_too_slowly_is_cut() {
     let metrics = telemetry::Metrics::new();
     let api = api::router(api::Api {
         ends_told: Arc::default(),
+        gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),
+        origins: api::Origins::Loopback,
         generations: generation::Generations::new(
             Arc::new(event_log::Memory::new(event_log::MemoryLimits {
                 total: 1 << 20,
@@ -697,8 +699,10 @@ fn expect_problem(problem: &Value, headers: &HeaderMap, what: &str) {
         "content-length",
         "content-type",
         "date",
+        "referrer-policy",
         "retry-after",
         "vary",
+        "x-content-type-options",
         "x-request-id",
     ];
     for name in headers.keys() {

@@ -9,7 +9,12 @@ const NEXT: [&str; 4] = ["follow_generation", "inspect_generation", "cancel_gene
 /// Links each answer that starts a generation with the operations that take its id.
 pub fn describe_links(document: &mut Value) {
     let link = |operation: &str| json!({"operationId": operation, "parameters": {"id": "$response.header.Tokenrill-Generation"}});
-    let links: Value = NEXT.into_iter().map(|operation| (operation.to_owned(), link(operation))).collect();
+    let ticket = json!({
+        "operationId": "create_ticket",
+        "requestBody": {"resource": "generation", "id": "$response.header.Tokenrill-Generation"},
+    });
+    let links = NEXT.into_iter().map(|operation| (operation.to_owned(), link(operation)));
+    let links: Value = links.chain([("create_ticket".to_owned(), ticket)]).collect();
     for ((path, method), status) in [(CREATE, 200), (CREATE, 202), (CHAT, 200)] {
         set(document, &pointer(path, method, &format!("/responses/{status}")), "links", links.clone());
     }

@@ -4,6 +4,7 @@
 mod links;
 mod refusals;
 mod requests;
+mod security;
 mod streams;
 
 use serde_json::Value;
@@ -19,6 +20,7 @@ pub use requests::{ChatCompletionBody, NewGenerationBody};
 use links::describe_links;
 use refusals::describe_refusals;
 use requests::describe_requests;
+use security::describe_security;
 use streams::{describe_chunks, describe_events};
 
 #[derive(OpenApi)]
@@ -57,6 +59,7 @@ pub fn document() -> Value {
     describe_requests(&mut document);
     describe_parameters(&mut document);
     describe_links(&mut document);
+    describe_security(&mut document);
     document
 }
 
@@ -65,6 +68,7 @@ const CHAT: (&str, &str) = ("/v1/chat/completions", "post");
 const EVENTS: (&str, &str) = ("/v1/generations/{id}/events", "get");
 const INSPECT: (&str, &str) = ("/v1/generations/{id}", "get");
 const LIST: (&str, &str) = ("/v1/generations", "get");
+const TICKETS: (&str, &str) = ("/v1/tickets", "post");
 
 /// The forms of parameters that are read as more than text.
 const PATTERNS: [(&str, &str); 4] = [

@@ -2,12 +2,16 @@
 
 use serde_json::{Value, json};
 
+use super::super::access::Access;
 use super::super::openai_error::OpenAiError;
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::refusal::{Dialect, error_event, refusal_event};
-use super::{CHAT, CREATE, EVENTS, INSPECT, LIST, pointer, set};
+use super::super::tickets::WANTED;
+use super::security::access;
+use super::{CHAT, CREATE, EVENTS, INSPECT, LIST, TICKETS, pointer, set};
 
-/// The codes with which each operation may refuse; any may also answer `misdirected` and `internal`.
+/// The codes with which each operation may refuse; any may also answer `misdirected` and `internal`, and any that is
+/// not public `unauthenticated` and `forbidden`.
 pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
     (
         CREATE,
@@ -63,6 +67,17 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
             ErrorCode::DeadlineExceeded,
         ],
     ),
+    (
+        TICKETS,
+        &[
+            ErrorCode::InvalidJson,
+            ErrorCode::InvalidRequest,
+            ErrorCode::GenerationNotFound,
+            ErrorCode::RequestTimeout,
+            ErrorCode::BodyTooLarge,
+            ErrorCode::UnsupportedMediaType,
+        ],
+    ),
     (("/v1/models", "get"), &[]),
     (("/v1/models/{id}", "get"), &[ErrorCode::ModelNotFound]),
     (("/healthz", "get"), &[]),
@@ -80,7 +95,11 @@ pub fn describe_refusals(document: &mut Value) {
             Dialect::OpenAi => ("application/json", "OpenAiError", "ChatCompletionEvent"),
         };
         let reference = |name| json!({"$ref": format!("#/components/schemas/{name}")});
-        for code in codes.iter().chain([&ErrorCode::Misdirected, &ErrorCode::Internal]) {
+        let denials: &[ErrorCode] = match access(path, method) {
+            Access::Public => &[],
+            Access::Known | Access::Scope(_) | Access::Operator => &[ErrorCode::Unauthenticated, ErrorCode::Forbidden],
+        };
+        for code in codes.iter().chain(denials).chain([&ErrorCode::Misdirected, &ErrorCode::Internal]) {
             let status = code.status();
             let existing = document.pointer(&format!("{responses}/{}", status.as_u16())).cloned();
             let mut response = existing.unwrap_or_else(|| {
@@ -114,6 +133,9 @@ fn example_problem(code: ErrorCode, operation: (&str, &str)) -> ProblemBody {
                 pointer: "/messages/0/role".into(),
                 detail: "must be one of system, developer, user, assistant, tool, function".into(),
             }]
+        }
+        ErrorCode::InvalidRequest if operation == TICKETS => {
+            vec![FieldError { pointer: String::new(), detail: WANTED.to_owned() }]
         }
         _ => Vec::new(),
     };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{CHAT, CREATE, pointer, set};
+use super::{CHAT, CREATE, TICKETS, pointer, set};
 
 /// What a generation is asked for. Fields that are not listed here go to the model's server as they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -150,6 +150,10 @@ pub fn describe_requests(document: &mut Value) {
         "whole": {"summary": "The whole at the end", "value": {"model": "demo?tokens=5&rate=max", "messages": [{"role": "user", "content": "Hello"}]}},
     });
     set(document, &pointer(CHAT.0, CHAT.1, "/requestBody/content/application~1json"), "examples", chats);
+    let tickets = json!({
+        "follow": {"summary": "To follow one of your generations", "value": {"resource": "generation", "id": "gen_AAAAAAAAAAAAAAAAAAAAAA", "ttl_s": 300}},
+    });
+    set(document, &pointer(TICKETS.0, TICKETS.1, "/requestBody/content/application~1json"), "examples", tickets);
     // `input` or `messages`, never both and never neither.
     let one_of = json!([
         {"required": ["input"], "properties": {"input": {"type": "string"}, "messages": {"type": "null"}}},

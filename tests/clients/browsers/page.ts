@@ -1,5 +1,6 @@
 // The page of the suite: the guide's snippets and two clients without any care, for the suite to call.
 import { EventStreamContentType, fetchEventSource } from "@microsoft/fetch-event-source";
+import type { components } from "../../../openapi/tokenrill";
 import { ask, type Ending } from "../../../docs/snippets/ask";
 import { follow } from "../../../docs/snippets/follow";
 import { read } from "../../../docs/snippets/read";
@@ -64,6 +65,16 @@ const page = {
   read(service: string, generation: string) {
     this.seen = begin();
     settle(this.seen, read(service, generation, reader(this.seen).show));
+  },
+
+  /** What an EventSource needs where a key does. */
+  async ticket(service: string, headers: Record<string, string>, id: string) {
+    const response = await fetch(`${service}/v1/tickets`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", ...headers },
+      body: JSON.stringify({ resource: "generation", id, ttl_s: 300 }),
+    });
+    return (await response.json()) as components["schemas"]["Ticket"];
   },
 
   /** An EventSource that is never closed. */

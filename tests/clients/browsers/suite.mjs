@@ -2,7 +2,10 @@
 //   node suite.mjs PROGRAM chromium|firefox [ONLY]
 // Exit code 0 only if every scenario held.
 import assert from "node:assert/strict";
-import { FaultProxy, launch, Pages, run, sleep, soon, Tokenrill, until, Upstream } from "./support.mjs";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { FaultProxy, launch, newKey, Pages, run, sleep, soon, Tokenrill, until, Upstream } from "./support.mjs";
 
 const [program, browserName, only] = process.argv.slice(2);
 if (!program || !browserName) {
@@ -269,6 +272,66 @@ const scenarios = {
     await until(async () => (await seen(failing)).names.at(-1) === "done", "a replay");
     assert.equal((await seen(failing)).text, model.text);
     await failing.close();
+  },
+
+  async "behind keys, for one listed origin: a bearer with fetch-event-source, a ticket with EventSource"() {
+    const { key, settings } = await newKey(program);
+    const settingsFile = join(await mkdtemp(join(tmpdir(), "tokenrill-")), "tokenrill.toml");
+    await writeFile(settingsFile, `[auth]\nmode = "required"\n${settings}`);
+    const environment = { OPENAI_BASE_URL: upstream.baseUrl, TOKENRILL_MODELS__DEFAULT: "m" };
+    const start = (origin) =>
+      Tokenrill.start(program, { ...environment, TOKENRILL_CORS__ORIGINS: JSON.stringify([origin]) }, ["--config", settingsFile]);
+    const guarded = await start(pages.url);
+    const between = await FaultProxy.before(guarded.port);
+    const bearer = { Authorization: `Bearer ${key}` };
+    const tab = await open();
+
+    const before = upstream.calls;
+    between.next({ cut: 1_500 });
+    await call(tab, "ask", between.url, bearer);
+    const model = await upstream.call();
+    for (let at = 0; at < 30; at += 1) model.say(piece(at));
+    await shows(tab, model.text);
+    const { generation } = await seen(tab);
+
+    const ticket = await call(tab, "ticket", between.url, bearer, generation);
+    const other = await open();
+    between.next({ cut: 900 });
+    await call(other, "eventSource", between.url + ticket.url);
+    await shows(other, model.text);
+    model.finish();
+    await tab.bringToFront();
+    await ends(tab, "done");
+    await until(async () => (await seen(other)).names.at(-1) === "done", "the end");
+    assert.equal((await seen(other)).text, model.text);
+    assert.equal(upstream.calls - before, 1);
+    await other.close();
+
+    // Without a key, with a bad one, with a bad ticket: one request, and no call of the model.
+    for (const headers of [{}, { Authorization: "Bearer bad" }]) {
+      for (const [client, names, error] of [["defaults", ["failed", "resolved"], ""], ["readme", [], "Error: 401"]]) {
+        between.takeRequests();
+        await call(tab, client, `${between.url}/v1/generations`, headers, { input: "Hello" });
+        await until(async () => (await seen(tab)).names.includes("resolved") || (await seen(tab)).error, `${client} 401`);
+        await sleep(1_600);
+        assert.deepEqual([(await seen(tab)).names, (await seen(tab)).error], [names, error], client);
+        assert.equal(between.takeRequests().length, 1, client);
+      }
+    }
+    await call(tab, "eventSource", `${between.url}${ticket.url}x`);
+    await until(async () => (await seen(tab)).errors > 0, "an error");
+    await sleep(1_600);
+    assert.deepEqual([(await seen(tab)).errors, between.takeRequests().length], [1, 1], "EventSource gives up at once");
+
+    // The same page where another origin is listed: its browser keeps every answer from it.
+    const closed = await start("https://app.example");
+    await call(tab, "defaults", `${closed.url}/v1/generations`, bearer, { input: "Hello" });
+    await sleep(1_600);
+    assert.deepEqual((await seen(tab)).names, []);
+    assert.equal(upstream.calls - before, 1);
+    await tab.close();
+    between.stop();
+    for (const one of [guarded, closed]) one.stop();
   },
 
   async "each refusal is one request with fetch-event-source's defaults, fatal or retried by its README's"() {

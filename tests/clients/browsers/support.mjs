@@ -1,11 +1,12 @@
 // What the browser suite speaks with: the program, a model's server that says what the test says, a proxy
 // that does to a connection what networks do, pages of another origin, browsers.
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import http from "node:http";
 import net from "node:net";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { build } from "esbuild";
 import puppeteer from "puppeteer-core";
 
@@ -112,10 +113,10 @@ class Call {
 
 /** The program, with this environment besides its own defaults. */
 export class Tokenrill {
-  static async start(program, environment) {
+  static async start(program, environment, flags = []) {
     const tokenrill = new Tokenrill();
     const env = { PATH: process.env.PATH, TOKENRILL_SERVER__LISTEN: "127.0.0.1:0", RUST_LOG: "warn", ...environment };
-    tokenrill.process = spawn(program, [], { env, stdio: ["ignore", "pipe", "inherit"], cwd: here(".") });
+    tokenrill.process = spawn(program, ["serve", ...flags], { env, stdio: ["ignore", "pipe", "inherit"], cwd: here(".") });
     let said = "";
     tokenrill.process.stdout.setEncoding("utf8").on("data", (text) => (said += text));
     await until(() => said.includes("try it"), "the program");
@@ -137,6 +138,12 @@ export class Tokenrill {
   stop() {
     this.process.kill("SIGKILL");
   }
+}
+
+/** A new key, and what the settings know it by. */
+export async function newKey(program) {
+  const { stdout } = await promisify(execFile)(program, ["key", "new"]);
+  return { key: /trk_\S+/.exec(stdout)[0], settings: stdout.slice(stdout.indexOf("[[")) };
 }
 
 /**

@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Map, Value};
 use tokenrill::domain::{
-    ChatRequest, Chunk, Claim, Entry, Escaped, Event, FailureCode, Fingerprint, FinishReason, GenerationId, Part,
-    Principal, RequestId, Sequence, Shape, TokenSource, Trailer, Usage, UsageWish,
+    AllowedModels, ChatRequest, Chunk, Claim, Entry, Escaped, Event, FailureCode, Fingerprint, FinishReason,
+    GenerationId, Part, Principal, RequestId, Sequence, Shape, TokenSource, Trailer, Usage, UsageWish,
 };
 use tokenrill::event_log::{Conflict, EventLog, Log, Memory, MemoryLimits, Tail, TailState};
 use tokenrill::generation::{
@@ -220,6 +220,7 @@ impl World {
             }),
             model: Some("demo".into()),
             fields: Map::from_iter([("number".to_owned(), Value::from(number))]),
+            allowed: AllowedModels::All,
             metadata: [].into(),
             usage: UsageWish::NotAsked,
             storage,

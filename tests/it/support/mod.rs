@@ -11,7 +11,7 @@ pub use client::{Answer, Event, text};
 pub use leaver::{Leaver, Way};
 pub use litellm::LiteLlm;
 pub use program::{installed, root, succeeds};
-pub use service::Service;
+pub use service::{Service, TICKET_SECRET};
 pub use upstream::{Call, Upstream};
 
 use std::panic::AssertUnwindSafe;

@@ -2,28 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
-use tokenrill::api::{Api, BodyLimits, Hosts};
-use tokenrill::domain::Principal;
-use tokenrill::event_log::{Memory, MemoryLimits};
-use tokenrill::generation::{Generations, Limits, OnDisconnect};
-use tokenrill::settings::{Settings, Upstream};
+use tokenrill::auth::NewKey;
+use tokenrill::settings::{ApiKey, AuthMode, Settings, Upstream};
 use tokenrill::shutdown::Shutdown;
-use tokenrill::telemetry::Metrics;
-use tokenrill::upstream::{Endpoint, ModelPattern, OpenAi, Router, Timeouts};
-use tokenrill::{api, app, server};
+use tokenrill::{app, server};
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
 
 use super::client::Answer;
 use super::soon;
+
+/// Under which a guarded service signs its tickets.
+pub const TICKET_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A service of the test's own, on a port of its own; dropping it ends it.
 pub struct Service {
@@ -69,42 +62,24 @@ impl Service {
         Self { address, shutdown, http: reqwest::Client::new(), serving }
     }
 
-    /// In front of `base_url`, for callers whom something in front has authenticated: whoever the header
-    /// `x-tenant` names is that principal.
-    #[expect(clippy::disallowed_methods, reason = "dropping the service ends it")]
-    #[expect(clippy::unused_async, reason = "it needs a runtime, as its siblings do")]
-    pub async fn for_tenants(base_url: &str) -> Self {
-        let settings = Self::settings(base_url);
-        let time = settings.generation.max_duration;
-        let timeouts = Timeouts { connect: time, head: time, first_token: time, idle: time };
-        let endpoint = Endpoint::new(base_url, None, HeaderMap::new()).expect("an endpoint");
-        let provider = Arc::new(OpenAi::new(endpoint, timeouts).expect("a client"));
-        let metrics = Metrics::new();
-        let memory = Memory::new(MemoryLimits { total: 64 << 20, generation: 4 << 20, retention: time });
-        let limits = Limits { max_duration: time, on_disconnect: OnDisconnect::Cancel, grace: Duration::ZERO };
-        let router = Router::new(provider.clone(), vec![(vec![ModelPattern::new("*")], provider)], Some("m".into()));
-        let tasks = TaskTracker::new();
-        let api = api::router(Api {
-            generations: Generations::new(Arc::new(memory), router, limits, Arc::clone(&metrics), tasks),
-            metrics,
-            hosts: Hosts::Any,
-            ends_told: Arc::default(),
-            heartbeat: time,
-            head_wait: time,
-            body: BodyLimits { size: 1 << 20, time },
-        });
-        let api = api.layer(from_fn(async |mut request: Request, next: Next| {
-            let tenant = request.headers().get("x-tenant").and_then(|name| name.to_str().ok().map(str::to_owned));
-            request.extensions_mut().insert(tenant.map_or(Principal::Anonymous, |name| Principal::Named(name.into())));
-            next.run(request).await
-        }));
-        let limits = app::limits(&settings);
-        let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let shutdown = Shutdown::new();
-        let stop = shutdown.closing_token();
-        let serving = tokio::spawn(server::serve(listener, api, limits, stop));
-        Self { address, shutdown, http: reqwest::Client::new(), serving }
+    /// With authentication, and a key for each of these names with these scopes; the keys by name.
+    pub async fn guarded(mut settings: Settings, keys: &[(&str, &[&str])]) -> (Self, BTreeMap<String, String>) {
+        let mut told = BTreeMap::new();
+        settings.auth.mode = Some(AuthMode::Required);
+        settings.auth.ticket_secret_env = Some("TICKETS".to_owned());
+        for (name, scopes) in keys {
+            let NewKey { key, hash } = NewKey::random().expect("random bytes");
+            let scopes = Some(scopes.iter().map(ToString::to_string).collect());
+            settings.auth.api_keys.push(ApiKey {
+                name: (*name).to_owned(),
+                hash: hash.to_string(),
+                scopes,
+                models: None,
+            });
+            told.insert((*name).to_owned(), key);
+        }
+        let environment = BTreeMap::from([("TICKETS".to_owned(), TICKET_SECRET.to_owned())]);
+        (Self::in_environment(settings, environment).await, told)
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

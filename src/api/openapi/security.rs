@@ -1,0 +1,41 @@
+//! Who may call which operation, and with what.
+
+use serde_json::{Value, json};
+
+use super::super::access::{Access, OPERATIONS};
+use super::{pointer, set};
+use crate::auth::Scope;
+
+/// What an operation of the document demands.
+pub fn access(path: &str, method: &str) -> Access {
+    let operation = OPERATIONS.iter().find(|(operation, _)| *operation == (path, method));
+    operation.map_or(Access::Public, |(_, access)| *access)
+}
+
+/// Names the credentials, and says of each operation which are taken. None is needed where
+/// `auth.mode` is not `required`.
+pub fn describe_security(document: &mut Value) {
+    let schemes = json!({
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key. `tokenrill key new` makes one."},
+        "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same, for clients that use Authorization otherwise."},
+        "ticket": {"type": "apiKey", "in": "query", "name": "ticket", "description": "From `POST /v1/tickets`, for clients that can set no header."},
+    });
+    set(document, "/components", "securitySchemes", schemes);
+    for ((path, method), access) in OPERATIONS {
+        let operation = pointer(path, method, "");
+        let scope = match access {
+            Access::Public => continue,
+            Access::Known => None,
+            Access::Operator => Some(Scope::Admin),
+            Access::Scope(scope) => Some(*scope),
+        };
+        let mut security = vec![json!({}), json!({"bearer": []}), json!({"api_key": []})];
+        if path.contains("{id}") && matches!(scope, Some(Scope::Follow | Scope::Stop)) {
+            security.push(json!({"ticket": []}));
+        }
+        set(document, &operation, "security", security.into());
+        if let Some(scope) = scope {
+            set(document, &operation, "x-scope", scope.name().into());
+        }
+    }
+}

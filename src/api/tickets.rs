@@ -1,0 +1,127 @@
+//! Tickets for clients that can set no header.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::body::RequestBody;
+use super::extract::Caller;
+use super::problem::{FieldError, Problem};
+use super::state::Api;
+use crate::auth::{Grant, Scope, Scopes};
+use crate::domain::{GenerationId, Timestamp};
+
+/// What a ticket is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewTicket)]
+pub struct NewTicketBody {
+    pub resource: ResourceBody,
+    /// The generation's id.
+    #[schema(example = "gen_AAAAAAAAAAAAAAAAAAAAAA")]
+    pub id: String,
+    /// What it is for; `follow` if absent. Nothing that the caller may not do itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<TicketScope>>,
+    /// How long it is good, in seconds; 60 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 3600)]
+    pub ttl_s: Option<f64>,
+}
+
+/// What kind of thing a ticket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = TicketResource)]
+pub enum ResourceBody {
+    Generation,
+}
+
+/// What a ticket may be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TicketScope {
+    Follow,
+    Stop,
+}
+
+/// A ticket.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Ticket)]
+pub struct TicketBody {
+    /// Goes into the query as `ticket`.
+    pub ticket: String,
+    /// The path with the ticket, ready for an `EventSource`.
+    pub url: String,
+    /// Until when a connection may be made with it (RFC 3339, UTC). One that stands goes on.
+    #[schema(format = "date-time")]
+    pub expires_at: String,
+}
+
+const DEFAULT_TTL: f64 = 60.0;
+const LONGEST_TTL: f64 = 3600.0;
+
+/// Make a ticket.
+///
+/// For `EventSource`, which can set no header: a short-lived address for one of the caller's generations.
+/// An `EventSource` comes back with the address that it was given, so let the ticket be good for as long as
+/// it may have to.
+#[utoipa::path(
+    post,
+    path = "/v1/tickets",
+    operation_id = "create_ticket",
+    tag = "generations",
+    request_body = NewTicketBody,
+    responses((status = 201, description = "The ticket", body = TicketBody)),
+)]
+pub async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    request: Request,
+) -> Result<(StatusCode, Json<TicketBody>), Problem> {
+    let (head, body) = request.into_parts();
+    let mut body = RequestBody::new(&head.headers, body, api.body);
+    let read = body.json().await;
+    body.discard().await;
+    let new: NewTicketBody = serde_json::from_value(Value::Object(read?.object()?))
+        // serde would quote a wrong value.
+        .map_err(|_| Problem::invalid(vec![wrong("", WANTED)]))?;
+    // A whole number may be written with a fraction of zero (JSON Schema, section 6.1.1 of Validation).
+    let ttl = new.ttl_s.unwrap_or(DEFAULT_TTL);
+    if ttl.fract() != 0.0 || !(1.0..=LONGEST_TTL).contains(&ttl) {
+        return Err(Problem::invalid(vec![wrong("/ttl_s", "must be a whole number from 1 to 3600")]));
+    }
+    let scopes: Scopes = new.scopes.unwrap_or_else(|| vec![TicketScope::Follow]).into_iter().map(Scope::from).collect();
+    if !caller.scopes.cover(scopes) {
+        return Err(Problem::forbidden());
+    }
+    let generation: GenerationId = new.id.parse().map_err(|_| Problem::generation_not_found())?;
+    api.generations.inspect(&caller.principal, generation).await?;
+    let expires_at = Timestamp::now().after(Duration::from_secs_f64(ttl));
+    let ticket = api.gate.tickets().issue(&Grant { generation, owner: caller.principal, scopes, expires_at });
+    let url = format!("/v1/generations/{generation}/events?ticket={ticket}");
+    Ok((StatusCode::CREATED, Json(TicketBody { ticket, url, expires_at: expires_at.to_string() })))
+}
+
+/// What a body that asks for no ticket is told.
+pub const WANTED: &str =
+    "must have resource, which is generation, and id; may have scopes, of follow and stop, and ttl_s, a whole number";
+
+fn wrong(pointer: &str, detail: &str) -> FieldError {
+    FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() }
+}
+
+impl From<TicketScope> for Scope {
+    fn from(scope: TicketScope) -> Self {
+        match scope {
+            TicketScope::Follow => Self::Follow,
+            TicketScope::Stop => Self::Stop,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Who calls: from a credential to a principal, and to what it may do.
+//!
+//! ```text
+//! mod        Gate: which credentials there are, and what becomes of one
+//! api_key    random keys, known by their keyed hashes
+//! ticket     signed addresses for clients that can set no header
+//! scope      what a caller may do
+//! ```
+//!
+//! Knows neither HTTP nor where credentials stand in a request.
+
+mod api_key;
+mod scope;
+mod ticket;
+
+use crate::domain::{AllowedModels, GenerationId, Principal, Timestamp};
+
+pub use api_key::{ApiKey, ApiKeys, InvalidHash, KeyHash, NewKey};
+pub use scope::{Scope, Scopes, UnknownScope};
+pub use ticket::{Grant, Tickets};
+
+/// Who is let in, and how.
+pub enum Gate {
+    /// Everybody, as nobody in particular.
+    Open { tickets: Tickets },
+    /// Who has one of these.
+    Required { keys: ApiKeys, tickets: Tickets },
+}
+
+/// A caller, and what it may do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identity {
+    pub principal: Principal,
+    pub scopes: Scopes,
+    pub models: AllowedModels,
+    /// The one generation that a ticket is for.
+    pub only: Option<GenerationId>,
+}
+
+/// What a request shows.
+#[derive(Clone, Copy)]
+pub enum Credential<'a> {
+    ApiKey(&'a str),
+    Ticket(&'a str),
+}
+
+/// Why a credential is refused: for the operator's log. A caller is told that it is, and not why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no credential")]
+    Missing,
+    #[error("it is of no form that is known here")]
+    Malformed,
+    #[error("nobody has this key")]
+    UnknownKey,
+    #[error("its signature is not ours")]
+    Invalid,
+    #[error("its time is over")]
+    Expired,
+}
+
+impl Gate {
+    /// Where nobody has to show anything, nothing that is shown is looked at.
+    pub fn identify(&self, credential: Option<Credential<'_>>) -> Result<Identity, Refusal> {
+        let (keys, tickets) = match self {
+            Self::Open { .. } => return Ok(Identity::anonymous()),
+            Self::Required { keys, tickets } => (keys, tickets),
+        };
+        match credential.ok_or(Refusal::Missing)? {
+            Credential::ApiKey(key) => keys.identify(key),
+            Credential::Ticket(ticket) => Ok(tickets.verify(ticket, Timestamp::now())?.into()),
+        }
+    }
+
+    pub const fn tickets(&self) -> &Tickets {
+        match self {
+            Self::Open { tickets } | Self::Required { tickets, .. } => tickets,
+        }
+    }
+
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. })
+    }
+}
+
+impl Identity {
+    /// Everybody, where nobody has to show anything.
+    pub const fn anonymous() -> Self {
+        Self { principal: Principal::Anonymous, scopes: Scopes::ALL, models: AllowedModels::All, only: None }
+    }
+}

@@ -1,0 +1,154 @@
+//! Tickets: signed addresses for clients that can set no header, such as `EventSource`.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::{Identity, Refusal, Scopes};
+use crate::domain::{AllowedModels, GenerationId, Principal, Timestamp};
+
+/// What a ticket allows: some things, with one generation of one owner's, for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grant {
+    pub generation: GenerationId,
+    pub owner: Principal,
+    pub scopes: Scopes,
+    pub expires_at: Timestamp,
+}
+
+/// Signs tickets and knows its own again: HMAC-SHA-256 over the grant as it is written, so that a ticket has
+/// one text form.
+#[derive(Clone)]
+pub struct Tickets {
+    secret: [u8; 32],
+}
+
+/// The longest that could be ours.
+const LONGEST: usize = 2048;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    generation: String,
+    owner: Option<String>,
+    scopes: String,
+    expires_ms: u64,
+}
+
+impl Tickets {
+    /// Tickets under a secret that several processes share.
+    pub fn new(secret: &[u8]) -> Self {
+        Self { secret: mac(b"tokenrill tickets").chain_update(secret).finalize().into_bytes().into() }
+    }
+
+    /// Tickets of this process alone.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random bytes.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret)?;
+        Ok(Self { secret })
+    }
+
+    pub fn issue(&self, grant: &Grant) -> String {
+        let written = Written {
+            generation: grant.generation.to_string(),
+            owner: match &grant.owner {
+                Principal::Anonymous => None,
+                Principal::Named(name) => Some(name.to_string()),
+            },
+            scopes: grant.scopes.to_string(),
+            expires_ms: grant.expires_at.millis(),
+        };
+        let written = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&written).unwrap_or_default());
+        let signature = URL_SAFE_NO_PAD.encode(self.mac(&written).finalize().into_bytes());
+        format!("{written}.{signature}")
+    }
+
+    pub fn verify(&self, ticket: &str, now: Timestamp) -> Result<Grant, Refusal> {
+        let (written, signature) =
+            ticket.split_once('.').filter(|_| ticket.len() <= LONGEST).ok_or(Refusal::Malformed)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refusal::Malformed)?;
+        self.mac(written).verify_slice(&signature).map_err(|_| Refusal::Invalid)?;
+        let written = URL_SAFE_NO_PAD.decode(written).map_err(|_| Refusal::Malformed)?;
+        let written: Written = serde_json::from_slice(&written).map_err(|_| Refusal::Malformed)?;
+        let expires_at = Timestamp::from_millis(written.expires_ms);
+        if expires_at <= now {
+            return Err(Refusal::Expired);
+        }
+        Ok(Grant {
+            generation: written.generation.parse().map_err(|_| Refusal::Malformed)?,
+            owner: written.owner.map_or(Principal::Anonymous, |name| Principal::Named(name.into())),
+            scopes: Scopes::of_claim(&written.scopes),
+            expires_at,
+        })
+    }
+
+    fn mac(&self, written: &str) -> Hmac<Sha256> {
+        mac(&self.secret).chain_update(written)
+    }
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length (RFC 2104)")]
+fn mac(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::<Sha256>::new_from_slice(key).expect("any length")
+}
+
+impl From<Grant> for Identity {
+    fn from(grant: Grant) -> Self {
+        Self {
+            principal: grant.owner,
+            scopes: grant.scopes,
+            models: AllowedModels::These([].into()),
+            only: Some(grant.generation),
+        }
+    }
+}
+
+impl fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tickets")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::auth::Scope;
+
+    fn grant(owner: Principal, expires: u64) -> Grant {
+        let scopes = [Scope::Follow].into_iter().collect();
+        Grant { generation: GenerationId::random(), owner, scopes, expires_at: Timestamp::from_millis(expires) }
+    }
+
+    proptest! {
+        #[test]
+        fn a_ticket_says_what_was_granted_until_it_expires(name in ".{0,100}", expires in 1..u64::from(u32::MAX)) {
+            let tickets = Tickets::new(b"a secret");
+            let grant = grant(Principal::Named(name.into()), expires);
+            let ticket = tickets.issue(&grant);
+            prop_assert_eq!(tickets.verify(&ticket, Timestamp::from_millis(expires - 1)), Ok(grant));
+            prop_assert_eq!(tickets.verify(&ticket, Timestamp::from_millis(expires)), Err(Refusal::Expired));
+            prop_assert!(Tickets::new(b"another").verify(&ticket, Timestamp::from_millis(0)).is_err());
+        }
+
+        #[test]
+        fn whatever_bit_is_turned_it_is_refused(at in any::<proptest::sample::Index>(), bit in 0..7u8) {
+            let tickets = Tickets::random().expect("random bytes");
+            let mut bytes = tickets.issue(&grant(Principal::Anonymous, 1000)).into_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            if let Ok(text) = String::from_utf8(bytes) {
+                prop_assert!(tickets.verify(&text, Timestamp::from_millis(0)).is_err(), "{}", text);
+            }
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Who does not belong is let in nowhere, and who does gets no further than it may.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use reqwest::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION,
+    CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE,
+};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tokenrill::api::openapi::document;
+use tokenrill::auth::{Grant, NewKey, Scope, Tickets};
+use tokenrill::domain::{Principal, Timestamp};
+use tokenrill::settings::{ApiKey, Settings};
+
+use crate::support::{Answer, SOON, Service, TICKET_SECRET, Upstream, soon, text};
+
+const ALL: &[&str] = &["generate", "follow", "stop", "admin"];
+const PAGE: &str = "https://app.example";
+
+async fn guarded(keys: &[(&str, &[&str])]) -> (Service, Vec<String>) {
+    let (service, told) = Service::guarded(Settings::default(), keys).await;
+    let keys = keys.iter().map(|(name, _)| told[*name].clone()).collect();
+    (service, keys)
+}
+
+/// Refused for its credential, in the documented form.
+async fn expect_unauthenticated(request: RequestBuilder, what: &str) {
+    let answer = Answer::to(request).await;
+    assert_eq!((answer.status, answer.header(WWW_AUTHENTICATE.as_str())), (401, "Bearer"), "{what}");
+    if what.starts_with("HEAD") {
+        return;
+    }
+    let said = answer.text().await;
+    let problem: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{what}: {error}: {said}"));
+    let code = problem.get("code").or_else(|| problem.pointer("/error/code"));
+    assert_eq!(code, Some(&json!("unauthenticated")), "{what}");
+}
+
+/// The operations that anybody may call. Whatever else the document names must not be one.
+const PUBLIC: [&str; 2] = ["/healthz", "/readyz"];
+
+#[tokio::test]
+async fn every_operation_that_is_not_public_demands_a_credential_and_its_scope() {
+    let document = document();
+    let mut names = vec![("everything", ALL.to_vec()), ("nothing", vec![])];
+    for scope in ALL {
+        names.push((scope, vec![*scope]));
+        let others = ALL.iter().filter(|other| *other != scope).copied().collect();
+        names.push((Box::leak(format!("all but {scope}").into_boxed_str()), others));
+    }
+    let names: Vec<(&str, &[&str])> = names.iter().map(|(name, scopes)| (*name, scopes.as_slice())).collect();
+    let (service, keys) = Service::guarded(Settings::default(), &names).await;
+    let mut public = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for (method, says) in operations.as_object().expect("operations") {
+            let what = format!("{method} {path}");
+            let request = |method: &str| {
+                let method: Method = method.to_uppercase().parse().expect("a method");
+                service.request(method, &path.replace("{id}", "gen_AAAAAAAAAAAAAAAAAAAAAA"))
+            };
+            let status = async |key: &str| {
+                Answer::to(request(method).header(AUTHORIZATION, format!("Bearer {key}"))).await.status
+            };
+            let Some(security) = says.get("security") else {
+                assert_eq!(Answer::to(request(method)).await.status, 200, "{what}");
+                public.insert(path.as_str());
+                continue;
+            };
+            assert!(security.as_array().is_some_and(|ways| ways.contains(&json!({"bearer": []}))), "{what}");
+            expect_unauthenticated(request(method), &what).await;
+            if method == "get" {
+                expect_unauthenticated(request("head"), &format!("HEAD {path}")).await;
+            }
+            let (with, without) = match says["x-scope"].as_str() {
+                Some(scope) => (scope.to_owned(), Some(format!("all but {scope}"))),
+                None => ("nothing".to_owned(), None),
+            };
+            // Past the gate a body is missing, or a generation.
+            assert!(![401, 403].contains(&status(&keys[&with]).await), "{what} as {with}");
+            if let Some(without) = without {
+                assert_eq!(status(&keys[&without]).await, 403, "{what} as {without}");
+            }
+        }
+    }
+    assert_eq!(public, PUBLIC.into());
+}
+
+#[tokio::test]
+async fn a_credential_is_good_in_its_own_form_alone() {
+    let (service, keys) = guarded(&[("a", ALL), ("b", ALL)]).await;
+    let (key, other) = (keys[0].as_str(), keys[1].as_str());
+    let get = || service.request(Method::GET, "/v1/generations");
+    let bearer = |credential: &str| get().header(AUTHORIZATION, format!("Bearer {credential}"));
+    for (what, request) in [
+        ("bearer", bearer(key)),
+        ("a scheme in another case (RFC 9110, section 11.1)", get().header(AUTHORIZATION, format!("bEARER {key}"))),
+        ("X-Api-Key", get().header("x-api-key", key)),
+        ("both, alike", bearer(key).header("x-api-key", key)),
+    ] {
+        assert_eq!(Answer::to(request).await.status, 200, "{what}");
+    }
+
+    let (id, secret) = key.split_at("trk_0123456789abcdef_".len());
+    let unknown = NewKey::random().expect("random bytes");
+    let jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.";
+    let long = "x".repeat(8 << 10);
+    for credential in [
+        "",
+        " ",
+        "trk_",
+        "null",
+        "undefined",
+        "a",
+        id,
+        secret,
+        jwt,
+        &long,
+        &unknown.key,
+        &unknown.hash.to_string(),
+        &key[..key.len() - 1],
+        &key[1..],
+        &format!("{key}A"),
+        &format!("{key}="),
+        &format!("{key}\t{key}"),
+        &format!("{key} {key}"),
+        &format!("{key},"),
+        &format!("\"{key}\""),
+        &format!("Bearer {key}"),
+        &key.to_uppercase(),
+        &key.to_lowercase(),
+        &key.replace("trk_", "TRK_"),
+        &key.replace("trk_", "trk-"),
+        &format!("{id}{}", &other[id.len()..]),
+        &format!("{}{secret}", &other[..id.len()]),
+        &format!("{id}{}", "A".repeat(secret.len())),
+    ] {
+        expect_unauthenticated(bearer(credential), credential).await;
+        expect_unauthenticated(get().header("x-api-key", credential), credential).await;
+        if !credential.contains(|c: char| c.is_whitespace()) {
+            expect_unauthenticated(get().query(&[("ticket", credential)]), credential).await;
+        }
+    }
+    for (what, request) in [
+        ("another scheme", get().header(AUTHORIZATION, format!("Basic {key}"))),
+        ("no scheme", get().header(AUTHORIZATION, key)),
+        ("a scheme alone", get().header(AUTHORIZATION, "Bearer")),
+        ("a tab for the space", get().header(AUTHORIZATION, format!("Bearer\t{key}"))),
+        ("two headers", bearer(key).header(AUTHORIZATION, format!("Bearer {key}"))),
+        ("two headers of two callers", bearer(key).header(AUTHORIZATION, format!("Bearer {other}"))),
+        ("two keys", get().header("x-api-key", key).header("x-api-key", other)),
+        ("a good key behind a bad one", bearer("bad").header("x-api-key", key)),
+        ("bytes", get().header(AUTHORIZATION, &b"Bearer \xff\xfe"[..])),
+        ("a key in the query", get().query(&[("ticket", key)])),
+        ("a key in another query", get().query(&[("api_key", key), ("access_token", key)])),
+        ("a key in a cookie", get().header("cookie", format!("session={key}"))),
+        ("a key for a proxy", get().header("proxy-authorization", format!("Bearer {key}"))),
+        ("basic by the URL", get().basic_auth(key, Some(key))),
+    ] {
+        expect_unauthenticated(request, what).await;
+    }
+    // The largest head that is read (RFC 6585, section 5).
+    assert_eq!(Answer::to(bearer(&"x".repeat(1 << 20))).await.status, 431);
+}
+
+#[tokio::test]
+async fn who_is_not_known_is_told_so_before_a_body_is_read() {
+    let (service, _) = guarded(&[("a", ALL)]).await;
+    for body in ["{", "{}", r#"{"input":"Hello"}"#] {
+        for path in ["/v1/generations", "/v1/chat/completions", "/v1/tickets"] {
+            let request = service.request(Method::POST, path).header(CONTENT_TYPE, "text/plain").body(body);
+            expect_unauthenticated(request, path).await;
+        }
+    }
+    let event = Answer::to(service.generation(&json!({"input": "Hello"})).header("accept", "text/event-stream")).await;
+    assert_eq!((event.status, event.header("content-type")), (401, "text/event-stream"));
+    let event = event.events().await.remove(0);
+    assert_eq!((event.name.as_str(), &event.data["error"]["code"]), ("failed", &json!("unauthenticated")));
+    assert_eq!(event.retry, Some(86_400_000), "it is no use to come back as one is");
+}
+
+#[tokio::test]
+async fn two_keys_of_one_name_are_one_caller_while_a_key_is_changed() {
+    let new = NewKey::random().expect("random bytes");
+    let mut settings = Settings::default();
+    let hash = new.hash.to_string();
+    settings.auth.api_keys.push(ApiKey { name: "web".into(), hash, scopes: None, models: None });
+    let (service, old) = Service::guarded(settings, &[("web", ALL)]).await;
+    let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max"});
+    let answer = Answer::to(service.generation(&body).bearer_auth(&old["web"])).await;
+    let id = answer.events().await[0].generation().to_owned();
+    let path = format!("/v1/generations/{id}");
+    assert_eq!(Answer::to(service.request(Method::GET, &path).bearer_auth(&new.key)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_reaches_its_own_models_alone() {
+    let few = NewKey::random().expect("random bytes");
+    let mut settings = Settings::default();
+    settings.auth.api_keys.push(ApiKey {
+        name: "few".into(),
+        hash: few.hash.to_string(),
+        scopes: None,
+        models: Some(vec!["demo?tokens=3*".into()]),
+    });
+    let (service, keys) = Service::guarded(settings, &[("all", ALL)]).await;
+    let models = async |key: &str| {
+        let list = Answer::to(service.request(Method::GET, "/v1/models").bearer_auth(key)).await.json().await;
+        list["data"].as_array().map(Vec::len)
+    };
+    assert_eq!((models(&keys["all"]).await, models(&few.key).await), (Some(1), Some(0)));
+    for (model, expected) in [("demo?tokens=3&rate=max", 200), ("demo", 403), ("demo?tokens=4&rate=max", 403)] {
+        let native = service.generation(&json!({"input": "Hello", "model": model})).bearer_auth(&few.key);
+        let chat = service.request(Method::POST, "/v1/chat/completions").header(CONTENT_TYPE, "application/json");
+        let chat = chat.body(json!({"model": model, "messages": [{"role": "user", "content": "Hello"}]}).to_string());
+        for request in [native, chat.bearer_auth(&few.key)] {
+            let answer = Answer::to(request).await;
+            assert_eq!(answer.status, expected, "{model}");
+            answer.text().await;
+        }
+    }
+    let shown = Answer::to(service.request(Method::GET, "/v1/models/demo").bearer_auth(&few.key)).await;
+    assert_eq!(shown.status, 404, "what it may not ask is not there for it");
+}
+
+#[tokio::test]
+async fn a_ticket_follows_one_generation_and_does_nothing_else() {
+    let upstream = Upstream::start().await;
+    let keys: [(&str, &[&str]); 3] = [("a", ALL), ("b", ALL), ("follower", &["follow"])];
+    let (service, keys) = Service::guarded(Service::settings(&upstream.base_url()), &keys).await;
+    let start = async || {
+        let request = service.generation(&json!({"input": "Hello"})).header("prefer", "respond-async");
+        let id = Answer::to(request.bearer_auth(&keys["a"])).await.json().await["id"].clone();
+        (id.as_str().expect("an id").to_owned(), upstream.call().await)
+    };
+    let ask = async |tenant: &str, body: Value| {
+        let request = service.request(Method::POST, "/v1/tickets").header(CONTENT_TYPE, "application/json");
+        Answer::to(request.bearer_auth(&keys[tenant]).body(body.to_string())).await
+    };
+    let ((mine, mut call), (also_mine, _other_call)) = (start().await, start().await);
+
+    let answer = ask("a", json!({"resource": "generation", "id": mine})).await;
+    assert_eq!(answer.status, 201);
+    let made = answer.json().await;
+    let (ticket, url) = (made["ticket"].as_str().expect("a ticket"), made["url"].as_str().expect("a URL"));
+    assert_eq!(url, format!("/v1/generations/{mine}/events?ticket={ticket}"));
+    let mut viewer = service.get(url).await;
+    assert_eq!(viewer.status, 200);
+    let start_event = viewer.expect("start").await;
+    call.ok().await;
+    call.text("Hel").await;
+    viewer.expect("delta").await;
+    let back = service.request(Method::GET, url).header("last-event-id", start_event.id.expect("an id"));
+    let mut back = Answer::to(back).await;
+    assert_eq!(back.expect("delta").await.data["text"], "Hel");
+    let path = format!("/v1/generations/{mine}");
+    assert_eq!(service.get(&format!("{path}?ticket={ticket}&after=0&wait=1s")).await.status, 200);
+
+    let other = format!("/v1/generations/{also_mine}");
+    for (what, method, path) in [
+        ("another generation", Method::GET, format!("{other}/events")),
+        ("another generation", Method::GET, other.clone()),
+        ("one that is not there", Method::GET, "/v1/generations/gen_AAAAAAAAAAAAAAAAAAAAAA/events".to_owned()),
+        ("a text that is no id", Method::GET, "/v1/generations/any/events".to_owned()),
+        ("to stop", Method::POST, format!("{path}/cancel")),
+        ("to erase", Method::DELETE, path.clone()),
+        ("to list", Method::GET, "/v1/generations".to_owned()),
+        ("to start", Method::POST, "/v1/generations".to_owned()),
+        ("to chat", Method::POST, "/v1/chat/completions".to_owned()),
+        ("to make another ticket", Method::POST, "/v1/tickets".to_owned()),
+        ("to see the models", Method::GET, "/v1/models".to_owned()),
+        ("to see the figures", Method::GET, "/metrics".to_owned()),
+    ] {
+        let request = service.request(method, &path).query(&[("ticket", ticket)]);
+        assert_eq!(Answer::to(request).await.status, 403, "{what}");
+    }
+
+    let signed = Tickets::new(TICKET_SECRET.as_bytes());
+    let grant = |expires_at: Timestamp| Grant {
+        generation: mine.parse().expect("an id"),
+        owner: Principal::Named("a".into()),
+        scopes: [Scope::Follow].into_iter().collect(),
+        expires_at,
+    };
+    let later = Timestamp::now().after(SOON);
+    let good = signed.issue(&grant(later));
+    assert_eq!(service.get(&format!("{path}?ticket={good}")).await.status, 200);
+    let (body, signature) = good.split_once('.').expect("two parts");
+    for (what, ticket) in [
+        ("expired", signed.issue(&grant(Timestamp::now()))),
+        ("of another secret", Tickets::new(&[b'x'; 32]).issue(&grant(later))),
+        ("cut", good[..good.len() - 1].to_owned()),
+        ("without its signature", format!("{body}.")),
+        ("a signature alone", format!(".{signature}")),
+        ("with another's signature", format!("{body}.{}", ticket.split_once('.').expect("two parts").1)),
+        ("signed twice", format!("{good}.{signature}")),
+        ("padded", format!("{good}=")),
+        ("escaped", good.replace('.', "%2E")),
+    ] {
+        expect_unauthenticated(service.request(Method::GET, &format!("{path}?ticket={ticket}")), what).await;
+    }
+
+    // Nobody makes a ticket for what it may not do itself, nor for what is another's.
+    let stop = json!({"resource": "generation", "id": mine, "scopes": ["stop"], "ttl_s": 60});
+    assert_eq!(ask("follower", stop.clone()).await.status, 403);
+    for body in [json!({"resource": "generation", "id": mine}), stop.clone()] {
+        assert_eq!(ask("b", body).await.status, 404);
+    }
+    for wrong in [
+        json!({}),
+        json!({"resource": "generation"}),
+        json!({"resource": "hunter2", "id": mine}),
+        json!({"resource": "generation", "id": mine, "ttl_s": 0}),
+        json!({"resource": "generation", "id": mine, "ttl_s": 1.5}),
+        json!({"resource": "generation", "id": mine, "ttl_s": 3601}),
+        json!({"resource": "generation", "id": mine, "scopes": ["generate"]}),
+        json!({"resource": "generation", "id": mine, "scope": "follow"}),
+    ] {
+        let answer = ask("a", wrong.clone()).await;
+        assert_eq!(answer.status, 400, "{wrong}");
+        assert!(!answer.text().await.contains("hunter2"));
+    }
+    let stop = ask("a", stop).await.json().await;
+    let cancel = format!("{path}/cancel?ticket={}", stop["ticket"].as_str().expect("a ticket"));
+    assert_eq!(service.get(stop["url"].as_str().expect("a URL")).await.status, 403, "it only stops");
+    assert_eq!(Answer::to(service.request(Method::POST, &cancel)).await.status, 200);
+    viewer.expect("cancelled").await;
+}
+
+#[tokio::test]
+async fn nothing_crosses_between_two_tenants() {
+    const EACH: usize = 200;
+    let upstream = Upstream::start().await;
+    let (service, keys) = Service::guarded(Service::settings(&upstream.base_url()), &[("a", ALL), ("b", ALL)]).await;
+    let canary = |tenant: &str, at: usize| format!("canary-{tenant}-{at}.");
+    let generations = join_all((0..2 * EACH).map(|number| {
+        let (tenant, at) = (["a", "b"][number % 2], number / 2);
+        let canary = canary(tenant, at);
+        // Both use the same keys for their requests.
+        let request = service.generation(&json!({"input": canary})).header("idempotency-key", at.to_string());
+        let request = request.header("accept", "text/event-stream").bearer_auth(&keys[tenant]);
+        async move {
+            let events = Answer::to(request).await.events().await;
+            assert_eq!(text(&events), canary);
+            (tenant, canary, events[0].generation().to_owned())
+        }
+    }));
+    let answering = async {
+        let mut calls = Vec::new();
+        for _ in 0..2 * EACH {
+            calls.push(upstream.call().await);
+        }
+        for call in calls.iter_mut().rev() {
+            let said = call.body["messages"][0]["content"].as_str().expect("a canary").to_owned();
+            call.answer(&[&said]).await;
+        }
+        calls
+    };
+    let (generations, _calls) = tokio::join!(generations, answering);
+    for (tenant, other) in [("a", "b"), ("b", "a")] {
+        let get = async |path: &str| Answer::to(service.request(Method::GET, path).bearer_auth(&keys[tenant])).await;
+        let (mut listed, mut cursor) = (BTreeSet::new(), String::new());
+        loop {
+            let page = get(&format!("/v1/generations?limit=100{cursor}")).await.json().await;
+            let ids = page["data"].as_array().expect("data").iter().map(|one| one["id"].as_str().expect("an id"));
+            listed.extend(ids.map(str::to_owned));
+            let Some(next) = page["next"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        let own = generations.iter().filter(|(owner, ..)| *owner == tenant).map(|(_, _, id)| id.clone());
+        assert_eq!(listed, own.collect());
+        for (owner, canary, id) in &generations {
+            let answer = get(&format!("/v1/generations/{id}")).await;
+            let (status, said) = (answer.status, answer.text().await);
+            assert_eq!((status, said.contains(canary)), if *owner == other { (404, false) } else { (200, true) });
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_answered_by_the_list_of_origins() {
+    let mut settings = Settings::default();
+    settings.cors.origins = Some(vec![PAGE.into(), "http://localhost:*".into()]);
+    let (listed, keys) = Service::guarded(settings, &[("a", ALL)]).await;
+    let (unlisted, _) = guarded(&[("a", ALL)]).await;
+    for (service, origin, allowed) in [
+        (&listed, PAGE, true),
+        (&listed, "http://localhost:5173", true),
+        (&listed, "http://localhost.evil.example", false),
+        (&listed, "https://app.example.evil.example", false),
+        (&listed, "https://evilapp.example", false),
+        (&listed, "http://app.example", false),
+        (&listed, "null", false),
+        (&unlisted, "http://localhost:5173", false),
+        (&unlisted, PAGE, false),
+    ] {
+        let preflight = service
+            .request(Method::OPTIONS, "/v1/generations")
+            .header(ACCESS_CONTROL_REQUEST_METHOD, "POST")
+            .header(ACCESS_CONTROL_REQUEST_HEADERS, "authorization,content-type,last-event-id");
+        // A preflight brings no credential; the refusal for one that is missing must be readable.
+        let refused = service.generation(&json!({"input": "Hello"}));
+        let health = service.request(Method::GET, "/healthz");
+        for (request, status) in [(preflight, 200), (refused, 401), (health, 200)] {
+            let answer = Answer::to(request.header(ORIGIN, origin)).await;
+            assert_eq!(answer.status, status, "{origin}");
+            let told = answer.header(ACCESS_CONTROL_ALLOW_ORIGIN.as_str());
+            assert_eq!(told, if allowed { origin } else { "" }, "{status}");
+            assert!(answer.header("vary").contains("origin"), "{status}");
+        }
+    }
+    let answer =
+        Answer::to(listed.request(Method::GET, "/v1/models").bearer_auth(&keys["a"]).header(ORIGIN, PAGE)).await;
+    assert_eq!((answer.status, answer.header(ACCESS_CONTROL_ALLOW_ORIGIN.as_str())), (200, PAGE));
+}
+
+#[tokio::test]
+async fn every_answer_says_what_its_readers_may_make_of_it() {
+    let (service, _) = guarded(&[("a", ALL)]).await;
+    for path in ["/", "/docs/", "/openapi.json", "/healthz", "/v1/models", "/nowhere"] {
+        let answer = soon(service.get(path)).await;
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(answer.header("server"), "", "{path}");
+        let policy = answer.header("content-security-policy").to_owned();
+        let page = answer.header("content-type").starts_with("text/html");
+        assert_eq!(page, ["/", "/docs/"].contains(&path), "{path}");
+        for rule in ["default-src", "base-uri 'none'", "frame-ancestors 'none'"] {
+            assert_eq!(policy.contains(rule), page, "{path}: {policy}");
+        }
+        assert!(!policy.contains("script-src 'unsafe") && !policy.contains('*'), "{path}: {policy}");
+    }
+}
