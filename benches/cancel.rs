@@ -19,6 +19,7 @@ use tokenrill::settings::{Settings, Upstream};
 use tokenrill::shutdown::Shutdown;
 use tokenrill::{app, server};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 /// Endings per row. Without `--bench`, as in `cargo test --benches`, a few show that it works.
 const ENDINGS: usize = 200;
@@ -112,7 +113,11 @@ fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
     let _in_runtime = runtime.enter();
     let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits)?;
     let address = listener.local_addr()?;
-    runtime.spawn(async move { app::serve(&settings, &BTreeMap::new(), listener, limits, Shutdown::new()).await });
+    let tickets = app::tickets(&settings, &BTreeMap::new()).map_err(io::Error::other)?;
+    let (_, admission) = watch::channel(app::admission(&settings, tickets).map_err(io::Error::other)?);
+    runtime.spawn(async move {
+        app::serve(&settings, &BTreeMap::new(), admission, listener, limits, Shutdown::new()).await
+    });
     Ok(address)
 }
 

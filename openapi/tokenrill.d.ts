@@ -669,7 +669,7 @@ export interface components {
             expires_at: string;
             /** @description Goes into the query as `ticket`. */
             ticket: string;
-            /** @description The path with the ticket, ready for an `EventSource`. */
+            /** @description The path with the ticket: of the events or, where it may not follow, of `cancel`. */
             url: string;
         };
         /**

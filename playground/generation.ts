@@ -1,5 +1,6 @@
 // One generation over the native wire: start it or follow it, read its events, stop it.
 import { EventStreamContentType, fetchEventSource, type EventSourceMessage } from "@microsoft/fetch-event-source";
+import { credential } from "./key";
 
 export interface GenerationRequest {
   input: string;
@@ -138,7 +139,7 @@ export class Reading {
   }
 
   #request(): { method: string; headers: Record<string, string>; body?: string } {
-    const last = this.#lastEventId === "" ? {} : { "last-event-id": this.#lastEventId };
+    const last = this.#lastEventId === "" ? credential() : { ...credential(), "last-event-id": this.#lastEventId };
     if (!("start" in this.source)) return { method: "GET", headers: last };
     const headers = { "content-type": "application/json", "idempotency-key": this.#key, ...last };
     return { method: "POST", headers, body: JSON.stringify(this.source.start) };
@@ -149,6 +150,7 @@ export class Reading {
 export async function cancel(generation: string): Promise<void> {
   const response = await fetch(`/v1/generations/${encodeURIComponent(generation)}/cancel`, {
     method: "POST",
+    headers: credential(),
     keepalive: true,
     signal: AbortSignal.timeout(5_000),
   });

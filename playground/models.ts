@@ -1,5 +1,6 @@
 // What the model field suggests. Any other name may be typed.
 import { byId, make } from "./dom";
+import { askForKey, credential } from "./key";
 
 /** The embedded model's options, each for one branch that a front end has to get right. */
 const REHEARSALS: readonly (readonly [model: string, label: string])[] = [
@@ -25,12 +26,14 @@ export async function offerModels(field: HTMLInputElement): Promise<void> {
     });
     byId("rehearsals").append(button);
   }
-  list.prepend(...(await listed()).map((id) => option(id)));
+  const offerListed = async (): Promise<void> => list.prepend(...(await listed(offerListed)).map((id) => option(id)));
+  await offerListed();
 }
 
-async function listed(): Promise<string[]> {
+async function listed(again: () => Promise<void>): Promise<string[]> {
   try {
-    const response = await fetch("/v1/models", { signal: AbortSignal.timeout(5_000) });
+    const response = await fetch("/v1/models", { headers: credential(), signal: AbortSignal.timeout(5_000) });
+    if (response.status === 401) askForKey(() => void again());
     const { data } = (await response.json()) as { data: { id: string }[] };
     return data.map(({ id }) => id);
   } catch {

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, Api, BodyLimits, EndsTold, Hosts, Origins};
+use crate::api::{self, Admission, Api, BodyLimits, EndsTold, Hosts, Origins};
 use crate::auth::{ApiKey, Gate, Identity, Scope, Scopes, Tickets};
 use crate::domain::{AllowedModels, ModelPattern, Principal};
 use crate::event_log::{Memory, MemoryLimits};
@@ -31,18 +32,25 @@ pub enum AppError {
     Upstream { name: String, reason: String },
     #[error("the embedded model needs a loopback port: {0}")]
     Demo(#[from] std::io::Error),
+    #[error(
+        "auth.mode is \"required\" and there is no key, so nobody could call: run `tokenrill key new` and write \
+         what it prints to the settings file"
+    )]
+    NoApiKeys,
     #[error("the key `{name}` of auth.api_keys is not good, for its {what}")]
     ApiKey { name: String, what: &'static str },
     #[error(
-        "tickets need a secret: set the environment variable `{variable}` to at least 32 bytes, or remove auth.ticket_secret_env"
+        "auth.ticket_secret_env names no environment variable of at least 32 bytes: set that variable, or remove the setting"
     )]
-    TicketSecret { variable: String },
+    TicketSecret,
     #[error("the system has no random bytes: {0}")]
     Random(String),
 }
 
 /// The shortest secret that tickets are signed under, in bytes.
 const LEAST_SECRET: usize = 32;
+/// The longest name of a key, in bytes: it is part of each ticket that is made with the key.
+const LONGEST_NAME: usize = 256;
 /// How long a request's body may take.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// How long the embedded model may take for each step: it may be asked to be slow, and
@@ -63,6 +71,7 @@ pub fn limits(settings: &Settings) -> server::Limits {
 pub async fn serve(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
+    admission: watch::Receiver<Admission>,
     listener: TcpListener,
     limits: server::Limits,
     shutdown: Shutdown,
@@ -73,7 +82,6 @@ pub async fn serve(
 
     let demo = demo::start(&tasks, stop.clone()).await?;
     let router = router(settings, environment, &demo)?;
-    let gate = Arc::new(gate(settings, environment)?);
     let metrics = Metrics::new();
     let log = Memory::new(MemoryLimits {
         total: settings.event_log.memory.max_bytes.bytes(),
@@ -99,8 +107,7 @@ pub async fn serve(
     let api = api::router(Api {
         generations: generations.clone(),
         metrics,
-        gate,
-        origins: origins(settings),
+        admission,
         // Without a word on authentication the listener is on loopback, and loopback is all it trusts.
         hosts: if settings.auth.mode.is_none() { Hosts::Loopback } else { Hosts::Any },
         ends_told: Arc::new(EndsTold::default()),
@@ -158,21 +165,25 @@ fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &de
     Ok(Router::new(demo, others, settings.models.default.clone()))
 }
 
-/// Who is let in, by the settings and the secrets that they name.
-pub fn gate(settings: &Settings, environment: &BTreeMap<String, String>) -> Result<Gate, AppError> {
-    let settings::Auth { mode, ticket_secret_env, api_keys } = &settings.auth;
-    let tickets = match ticket_secret_env {
-        None => Tickets::random().map_err(|error| AppError::Random(error.to_string()))?,
-        Some(variable) => match environment.get(variable).map(|secret| secret.trim()) {
-            Some(secret) if secret.len() >= LEAST_SECRET => Tickets::new(secret.as_bytes()),
-            _ => return Err(AppError::TicketSecret { variable: variable.clone() }),
-        },
+/// Who is let in, by the settings. `tickets` are those of the process: what they have signed stays good.
+pub fn admission(settings: &Settings, tickets: Tickets) -> Result<Admission, AppError> {
+    let keys = settings.auth.api_keys.iter().map(api_key).collect::<Result<_, _>>()?;
+    let gate = match settings.auth.mode {
+        Some(settings::AuthMode::Required) => Gate::Required { keys, tickets },
+        None | Some(settings::AuthMode::None) => Gate::Open { tickets },
     };
-    if *mode != Some(settings::AuthMode::Required) {
-        return Ok(Gate::Open { tickets });
+    Ok(Admission { gate: Arc::new(gate), origins: origins(settings) })
+}
+
+/// What tickets are signed with.
+pub fn tickets(settings: &Settings, environment: &BTreeMap<String, String>) -> Result<Tickets, AppError> {
+    let Some(variable) = &settings.auth.ticket_secret_env else {
+        return Tickets::random().map_err(|error| AppError::Random(error.to_string()));
+    };
+    match environment.get(variable).map(|secret| secret.trim()) {
+        Some(secret) if secret.len() >= LEAST_SECRET => Ok(Tickets::new(secret.as_bytes())),
+        _ => Err(AppError::TicketSecret),
     }
-    let keys = api_keys.iter().map(api_key).collect::<Result<_, _>>()?;
-    Ok(Gate::Required { keys, tickets })
 }
 
 fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
@@ -180,8 +191,8 @@ fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
     let scopes = key.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.parse()).collect());
     let scopes: Result<Vec<Scope>, _> = scopes.unwrap_or_else(|| Ok(Scopes::usual().into_iter().collect()));
     let models = key.models.as_ref().map(|models| models.iter().map(ModelPattern::new).collect());
-    if key.name.is_empty() {
-        return Err(wrong("name: give it one"));
+    if !(1..=LONGEST_NAME).contains(&key.name.len()) {
+        return Err(wrong("name: from 1 to 256 bytes"));
     }
     Ok(ApiKey {
         hash: key.hash.parse().map_err(|_| wrong("hash: write it as `tokenrill key new` printed it"))?,

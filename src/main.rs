@@ -1,19 +1,23 @@
 //! The program: reads what it is told, serves until it is asked to end.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use tokenrill::api;
-use tokenrill::app;
-use tokenrill::auth::{NewKey, Scope};
+use tokenrill::api::{self, Admission};
+use tokenrill::app::{self, AppError};
+use tokenrill::auth::{NewKey, Scope, Tickets};
 use tokenrill::server;
 use tokenrill::settings::{self, AuthMode, FileSource, Settings, Sources};
 use tokenrill::shutdown::{Shutdown, Signals};
 use tokenrill::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::block_in_place;
 
 /// The API between web front ends and a language model.
 #[derive(Parser)]
@@ -63,7 +67,7 @@ struct ServeFlags {
     listen: Option<SocketAddr>,
 }
 
-#[derive(Args, Default)]
+#[derive(Args, Clone, Default)]
 struct ConfigFlag {
     /// The settings file; without this ./tokenrill.toml, if it is there.
     #[arg(long, value_name = "FILE")]
@@ -73,8 +77,8 @@ struct ConfigFlag {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        None => serve(cli.serve),
-        Some(Command::Serve(flags)) => serve(flags),
+        None => serve(&cli.serve),
+        Some(Command::Serve(flags)) => serve(&flags),
         Some(Command::Check(config)) => check(config),
         Some(Command::Key(KeyCommand::New(flags))) => new_key(&flags),
         Some(Command::Openapi) => {
@@ -114,14 +118,26 @@ fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Envir
 
 fn check(config: ConfigFlag) -> Result<(), Refusal> {
     let (settings, environment) = load(config, None)?;
-    app::gate(&settings, &environment)?;
+    admission(&settings, &environment)?;
     print(&settings.effective());
     Ok(())
+}
+
+/// Who may call from the start on. Later the last key may be withdrawn; to begin without one would be a mistake.
+fn admission(settings: &Settings, environment: &Environment) -> Result<(Admission, Tickets), Refusal> {
+    let tickets = app::tickets(settings, environment)?;
+    if settings.auth.mode == Some(AuthMode::Required) && settings.auth.api_keys.is_empty() {
+        return Err(AppError::NoApiKeys.into());
+    }
+    Ok((app::admission(settings, tickets.clone())?, tickets))
 }
 
 fn new_key(flags: &NewKeyFlags) -> Result<(), Refusal> {
     if let Some(unknown) = flags.scopes.iter().find(|scope| scope.parse::<Scope>().is_err()) {
         return Err(Refusal(format!("there is no scope {unknown}: there are generate, follow, stop and admin")));
+    }
+    if flags.name.is_empty() || flags.name.chars().any(char::is_control) {
+        return Err(Refusal("a name has at least one character, and none that controls a terminal".to_owned()));
     }
     let NewKey { key, hash } = NewKey::random()?;
     let (name, scopes) = (toml(&flags.name), flags.scopes.iter().map(|scope| toml(scope)).collect::<Vec<_>>());
@@ -134,14 +150,16 @@ fn new_key(flags: &NewKeyFlags) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A text as TOML's basic strings are written, which is as Rust's are for what is visible.
+/// A text without control characters as a basic string of TOML.
 fn toml(text: &str) -> String {
-    format!("{text:?}")
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 #[tokio::main]
-async fn serve(flags: ServeFlags) -> Result<(), Refusal> {
-    let (settings, environment) = load(flags.config, flags.listen)?;
+async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
+    let (settings, environment) = load(flags.config.clone(), flags.listen)?;
+    let (admission, tickets) = admission(&settings, &environment)?;
+    let (admissions, admission) = watch::channel(admission);
     telemetry::init(match settings.telemetry.log_format {
         settings::LogFormat::Pretty => telemetry::LogFormat::Pretty,
         settings::LogFormat::Json => telemetry::LogFormat::Json,
@@ -151,10 +169,12 @@ async fn serve(flags: ServeFlags) -> Result<(), Refusal> {
     let cannot = |error| Refusal(format!("cannot listen on {address} ({error}): choose another with --listen"));
     let listener = server::bind(address, &limits).map_err(cannot)?;
     let mut signals = Signals::listen()?;
+    // Who has not decided who may call has nothing to read again: the program then ends with its terminal.
+    let mut hangups = settings.auth.mode.is_some().then(|| signal(SignalKind::hangup())).transpose()?;
     greet(listener.local_addr().map_err(cannot)?, &settings);
 
     let shutdown = Shutdown::new();
-    let serving = app::serve(&settings, &environment, listener, limits, shutdown.clone());
+    let serving = app::serve(&settings, &environment, admission, listener, limits, shutdown.clone());
     let asked = async {
         signals.asked().await;
         shutdown.begin_drain();
@@ -163,10 +183,35 @@ async fn serve(flags: ServeFlags) -> Result<(), Refusal> {
         // Long enough to tell every reader, and no longer.
         tokio::time::sleep(LAST_WORDS).await;
     };
+    let reloading = async {
+        let Some(hangups) = &mut hangups else { return pending().await };
+        while hangups.recv().await.is_some() {
+            match block_in_place(|| reload(flags, &settings, tickets.clone())) {
+                Ok(admission) => {
+                    admissions.send_replace(admission);
+                    tracing::info!("keys and origins were read again; what else was changed waits for a start");
+                }
+                Err(Refusal(why)) => tracing::error!(%why, "nothing was changed"),
+            }
+        }
+        pending::<()>().await;
+    };
     tokio::select! {
         served = serving => Ok(served?),
         () = asked => Ok(()),
+        () = reloading => Ok(()),
     }
+}
+
+/// Who may call, as the settings say it now. All of them must be good, also those that wait for a start.
+fn reload(flags: &ServeFlags, settings: &Settings, tickets: Tickets) -> Result<Admission, Refusal> {
+    let (read, environment) = load(flags.config.clone(), flags.listen)?;
+    if read.auth.mode != settings.auth.mode {
+        // What the listener trusts goes with it.
+        return Err(Refusal("auth.mode takes effect at a start alone".to_owned()));
+    }
+    app::tickets(&read, &environment)?;
+    Ok(app::admission(&read, tickets)?)
 }
 
 /// What a newcomer needs: the address, the pages and one line that works.

@@ -217,6 +217,8 @@ pub fn init(format: LogFormat) {
     };
     let colours = std::io::stderr().is_terminal();
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    // A terminal that has gone would make the next line a panic.
+    let subscriber = subscriber.log_internal_errors(false);
     match format {
         LogFormat::Pretty => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().init(),

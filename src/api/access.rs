@@ -17,7 +17,7 @@ pub enum Access {
     Operator,
 }
 
-/// Every operation of the document. What is not here is a page, the document itself, or nothing.
+/// Every operation of the document.
 pub const OPERATIONS: &[((&str, &str), Access)] = &[
     (("/v1/generations", "post"), Access::Scope(Scope::Generate)),
     (("/v1/generations", "get"), Access::Scope(Scope::Follow)),
@@ -34,12 +34,39 @@ pub const OPERATIONS: &[((&str, &str), Access)] = &[
     (("/metrics", "get"), Access::Operator),
 ];
 
+/// What tells everybody the same: the pages, and the document.
+const PAGES: [&str; 3] = ["/", "/openapi.json", "/docs"];
+
 impl Access {
-    /// By the route that a request has met. A method that the route does not take is told so, to everybody.
+    /// By the route that a request has met. A method that the route does not take is told so, to everybody; a route
+    /// that nobody has thought of here is the operator's.
     pub fn of(method: &Method, route: &str) -> Self {
         let method = if method == Method::HEAD { &Method::GET } else { method };
-        let named = |name: &str| method.as_str().eq_ignore_ascii_case(name);
-        let operation = OPERATIONS.iter().find(|((path, method), _)| *path == route && named(method));
+        let mut of_route = OPERATIONS.iter().filter(|((path, _), _)| *path == route).peekable();
+        if of_route.peek().is_none() {
+            let page = PAGES.contains(&route) || route.starts_with("/docs/");
+            return if page { Self::Public } else { Self::Operator };
+        }
+        let operation = of_route.find(|((_, named), _)| method.as_str().eq_ignore_ascii_case(named));
         operation.map_or(Self::Public, |(_, access)| *access)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_has_thought_of_is_the_operators() {
+        for (method, route, access) in [
+            (Method::GET, "/v1/forgotten", Access::Operator),
+            (Method::GET, "/v1/models", Access::Known),
+            (Method::HEAD, "/v1/models", Access::Known),
+            (Method::PUT, "/v1/models", Access::Public),
+            (Method::GET, "/docs/{*rest}", Access::Public),
+            (Method::GET, "/docs-of-ours", Access::Operator),
+        ] {
+            assert_eq!(Access::of(&method, route), access, "{method} {route}");
+        }
     }
 }

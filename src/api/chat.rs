@@ -15,6 +15,8 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<N
     for name in body.keys() {
         if steers(name) {
             check.fail(&format!("/{name}"), "is not yours to set: this service decides which server is asked, and how");
+        } else if caller.models.are_limited() && !chooses_no_model(name) {
+            check.fail(&format!("/{name}"), "is not for a key with a list of models: it may choose another model");
         }
     }
     for (name, kind) in FIELDS {
@@ -96,6 +98,31 @@ const STEERING_FAMILIES: &[&str] = &["aws_", "azure_", "vertex_", "watsonx_"];
 
 fn steers(name: &str) -> bool {
     STEERING.contains(&name) || STEERING_FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+/// Fields of OpenAI's chat completions, and of servers like it, that stand in no table here and choose no model. A
+/// router may read `models`, `route` or a name that nobody has heard of, and answer with another model than `model`.
+const CHOOSE_NO_MODEL: &[&str] = &[
+    "audio",
+    "function_call",
+    "functions",
+    "max_queue_ms",
+    "min_p",
+    "modalities",
+    "prediction",
+    "prompt_cache_key",
+    "reasoning",
+    "repetition_penalty",
+    "safety_identifier",
+    "service_tier",
+    "stream",
+    "tool_choice",
+    "top_k",
+    "verbosity",
+];
+
+fn chooses_no_model(name: &str) -> bool {
+    CHOOSE_NO_MODEL.contains(&name) || FIELDS.iter().any(|(field, _)| *field == name)
 }
 
 /// What a field holds. A provider knows its own ranges; we refuse only what no provider takes.

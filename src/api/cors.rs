@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
+use tokio::sync::watch;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::refusal::{RETRY_AFTER_MS, X_SHOULD_RETRY};
 use super::request_id::X_REQUEST_ID;
 use super::sse::TOKENRILL_GENERATION;
 use super::start::TOKENRILL_ATTACHED;
+use super::state::Admission;
 
 /// The origins whose pages may call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +40,9 @@ impl Origins {
 ///
 /// The headers that a page asks for are allowed as asked, because clients bring many of their own;
 /// never `*`, which would not cover `Authorization`.
-pub fn cors(origins: Origins) -> CorsLayer {
+pub fn cors(admission: watch::Receiver<Admission>) -> CorsLayer {
     CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(move |origin, _| origins.allow(origin)))
+        .allow_origin(AllowOrigin::predicate(move |origin, _| admission.borrow().origins.allow(origin)))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([

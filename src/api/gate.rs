@@ -3,31 +3,34 @@
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::watch;
 
 use super::access::Access;
 use super::problem::{ErrorCode, Problem};
+use super::state::Admission;
 use crate::auth::{Credential, Gate, Identity, Refusal, Scope};
 use crate::domain::GenerationId;
 use crate::server::Peer;
 
 /// Finds out who calls, and refuses who may not. The identity goes on in the request's extensions.
-pub async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+pub async fn admit(State(admission): State<watch::Receiver<Admission>>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let access = route.map_or(Access::Public, |route| Access::of(request.method(), route));
     if access == Access::Public {
         return next.run(request).await;
     }
+    let gate = Arc::clone(&admission.borrow().gate);
     let (head, body) = request.into_parts();
     let identity = identify(&gate, &head).and_then(|identity| {
         let may = may(&gate, access, &identity, &head);
         if may { Ok(identity) } else { Err(Denied::Forbidden) }
     });
-    match identity {
+    let mut response = match identity {
         Ok(identity) => {
             request = Request::from_parts(head, body);
             request.extensions_mut().insert(identity);
@@ -38,7 +41,11 @@ pub async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Ne
             tracing::warn!(peer, reason = %denied, "a caller was refused");
             Problem::from(denied).into_response()
         }
-    }
+    };
+    // A cache in between knows that an answer to Authorization is one caller's (RFC 9111, section 3.5), and
+    // nothing of our other credentials.
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Why a caller is refused.

@@ -28,8 +28,6 @@ mod state;
 mod tickets;
 pub mod wire;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -45,11 +43,11 @@ pub use cors::Origins;
 pub use ends_told::EndsTold;
 pub use host::Hosts;
 pub use snapshot::SnapshotBody;
-pub use state::Api;
+pub use state::{Admission, Api};
 
 /// Every route and every layer.
 pub fn router(api: Api) -> Router {
-    let (hosts, origins, gate) = (api.hosts, api.origins.clone(), Arc::clone(&api.gate));
+    let (hosts, admission) = (api.hosts, api.admission.clone());
     let (documented, _) = documented().with_state(api).split_for_parts();
     documented
         .merge(pages::pages())
@@ -58,10 +56,10 @@ pub fn router(api: Api) -> Router {
         // From the inside out: a panic becomes a problem, who may not is refused, problems get their bodies,
         // every answer its CORS headers, and everything, the refusals of the layers as well, a request id.
         .layer(CatchPanicLayer::custom(|_| defect()))
-        .layer(from_fn_with_state(gate, gate::admit))
+        .layer(from_fn_with_state(admission.clone(), gate::admit))
         .layer(from_fn_with_state(hosts, host::check_host))
         .layer(from_fn(refusal::write_refusals))
-        .layer(cors::cors(origins))
+        .layer(cors::cors(admission))
         .layer(from_fn(pages::with_security_headers))
         .layer(from_fn(request_id::with_request_id))
 }

@@ -76,7 +76,7 @@ impl Problem {
     }
 
     pub fn forbidden() -> Self {
-        Self::new(ErrorCode::Forbidden, "This key is not for that. Use one that has the scope or the model.")
+        Self::new(ErrorCode::Forbidden, "You may not do this. Use a key that has the scope and the model.")
     }
 
     pub fn history_lost() -> Self {

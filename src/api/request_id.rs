@@ -14,7 +14,7 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives the request an id, new for each, and says it in the answer and in every log line about it.
 ///
-/// Logs the route's template and never the path or the query: those hold ids and, later, tickets.
+/// Logs the route's template and never the path or the query: those hold ids and tickets.
 pub async fn with_request_id(mut request: Request, next: Next) -> Response {
     let id = RequestId::random();
     request.extensions_mut().insert(id);

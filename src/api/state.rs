@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::body::BodyLimits;
 use super::cors::Origins;
 use super::ends_told::EndsTold;
@@ -16,13 +18,20 @@ use crate::telemetry::Metrics;
 pub struct Api {
     pub generations: Generations,
     pub metrics: Arc<Metrics>,
-    pub gate: Arc<Gate>,
+    pub admission: watch::Receiver<Admission>,
     pub hosts: Hosts,
-    pub origins: Origins,
     pub ends_told: Arc<EndsTold>,
     /// Silence on an event stream after which a heartbeat is written (`generation.heartbeat`).
     pub heartbeat: Duration,
     /// How long a head is held back for the first token (`generation.head_wait`).
     pub head_wait: Duration,
     pub body: BodyLimits,
+}
+
+/// Who may call, and from which pages. Replaced as a whole while the service runs; a request is judged by what
+/// is in effect when it begins.
+#[derive(Clone)]
+pub struct Admission {
+    pub gate: Arc<Gate>,
+    pub origins: Origins,
 }

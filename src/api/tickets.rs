@@ -27,6 +27,7 @@ pub struct NewTicketBody {
     pub id: String,
     /// What it is for; `follow` if absent. Nothing that the caller may not do itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1)]
     pub scopes: Option<Vec<TicketScope>>,
     /// How long it is good, in seconds; 60 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,7 +58,7 @@ pub enum TicketScope {
 pub struct TicketBody {
     /// Goes into the query as `ticket`.
     pub ticket: String,
-    /// The path with the ticket, ready for an `EventSource`.
+    /// The path with the ticket: of the events or, where it may not follow, of `cancel`.
     pub url: String,
     /// Until when a connection may be made with it (RFC 3339, UTC). One that stands goes on.
     #[schema(format = "date-time")]
@@ -98,14 +99,19 @@ pub async fn create(
         return Err(Problem::invalid(vec![wrong("/ttl_s", "must be a whole number from 1 to 3600")]));
     }
     let scopes: Scopes = new.scopes.unwrap_or_else(|| vec![TicketScope::Follow]).into_iter().map(Scope::from).collect();
+    if scopes == Scopes::default() {
+        return Err(Problem::invalid(vec![wrong("/scopes", "must hold follow or stop, or be left out")]));
+    }
     if !caller.scopes.cover(scopes) {
         return Err(Problem::forbidden());
     }
     let generation: GenerationId = new.id.parse().map_err(|_| Problem::generation_not_found())?;
     api.generations.inspect(&caller.principal, generation).await?;
     let expires_at = Timestamp::now().after(Duration::from_secs_f64(ttl));
-    let ticket = api.gate.tickets().issue(&Grant { generation, owner: caller.principal, scopes, expires_at });
-    let url = format!("/v1/generations/{generation}/events?ticket={ticket}");
+    let grant = Grant { generation, owner: caller.principal, scopes, expires_at };
+    let ticket = api.admission.borrow().gate.tickets().issue(&grant);
+    let action = if scopes.contains(Scope::Follow) { "events" } else { "cancel" };
+    let url = format!("/v1/generations/{generation}/{action}?ticket={ticket}");
     Ok((StatusCode::CREATED, Json(TicketBody { ticket, url, expires_at: expires_at.to_string() })))
 }
 

@@ -37,6 +37,10 @@ pub enum AllowedModels {
 }
 
 impl AllowedModels {
+    pub const fn are_limited(&self) -> bool {
+        matches!(self, Self::These(_))
+    }
+
     pub fn allow(&self, model: &str) -> bool {
         match self {
             Self::All => true,

@@ -35,16 +35,10 @@ pub enum SettingsError {
     )]
     Exposed { listen: SocketAddr },
 
-    #[error(
-        "auth.mode is \"required\" and there is no key, so nobody could call: run `tokenrill key new` and write \
-         what it prints to the settings file"
-    )]
-    NoApiKeys,
-
     #[error("there are auth.api_keys that nobody has to show: write auth.mode = \"required\", or remove them")]
     UnusedApiKeys,
 
-    #[error("two auth.api_keys have one hash: make one for each with `tokenrill key new`")]
+    #[error("two auth.api_keys are for one key: make a key for each with `tokenrill key new`")]
     DuplicateApiKey,
 
     #[error(

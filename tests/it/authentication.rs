@@ -220,6 +220,15 @@ async fn a_key_reaches_its_own_models_alone() {
             answer.text().await;
         }
     }
+    // A router upstream may read these, and answer with another model than the one that was checked.
+    for (field, status) in [("models", 400), ("route", 400), ("preset", 400), ("x", 400), ("tool_choice", 200)] {
+        let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max", field: "auto"});
+        for (key, status) in [(&few.key, status), (&keys["all"], 200)] {
+            let answer = Answer::to(service.generation(&body).bearer_auth(key)).await;
+            assert_eq!(answer.status, status, "{field}");
+            answer.text().await;
+        }
+    }
     let shown = Answer::to(service.request(Method::GET, "/v1/models/demo").bearer_auth(&few.key)).await;
     assert_eq!(shown.status, 404, "what it may not ask is not there for it");
 }
@@ -315,6 +324,7 @@ async fn a_ticket_follows_one_generation_and_does_nothing_else() {
         json!({"resource": "generation", "id": mine, "ttl_s": 1.5}),
         json!({"resource": "generation", "id": mine, "ttl_s": 3601}),
         json!({"resource": "generation", "id": mine, "scopes": ["generate"]}),
+        json!({"resource": "generation", "id": mine, "scopes": []}),
         json!({"resource": "generation", "id": mine, "scope": "follow"}),
     ] {
         let answer = ask("a", wrong.clone()).await;
@@ -322,9 +332,10 @@ async fn a_ticket_follows_one_generation_and_does_nothing_else() {
         assert!(!answer.text().await.contains("hunter2"));
     }
     let stop = ask("a", stop).await.json().await;
-    let cancel = format!("{path}/cancel?ticket={}", stop["ticket"].as_str().expect("a ticket"));
-    assert_eq!(service.get(stop["url"].as_str().expect("a URL")).await.status, 403, "it only stops");
-    assert_eq!(Answer::to(service.request(Method::POST, &cancel)).await.status, 200);
+    let cancel = stop["url"].as_str().expect("a URL");
+    let events = cancel.replace("/cancel", "/events");
+    assert_eq!(service.get(&events).await.status, 403, "it only stops");
+    assert_eq!(Answer::to(service.request(Method::POST, cancel)).await.status, 200);
     viewer.expect("cancelled").await;
 }
 
@@ -423,6 +434,7 @@ async fn every_answer_says_what_its_readers_may_make_of_it() {
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
         assert_eq!(answer.header("server"), "", "{path}");
+        assert_eq!(answer.header("cache-control") == "no-store", path == "/v1/models", "{path}");
         let policy = answer.header("content-security-policy").to_owned();
         let page = answer.header("content-type").starts_with("text/html");
         assert_eq!(page, ["/", "/docs/"].contains(&path), "{path}");

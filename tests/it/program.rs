@@ -69,6 +69,10 @@ async fn what_is_wrong_with_the_settings_is_one_sentence_and_exit_2() {
             "unknown setting `server.lisen` in tokenrill.toml: did you mean `server.listen`?",
         ),
         ("[server]\nmax_body = 4", &[], "`server.max_body` in tokenrill.toml must be a size"),
+        ("[auth]\nmode = \"required\"", &["check"], "auth.mode is \"required\" and there is no key"),
+        ("[auth]\nmode = \"required\"", &["serve"], "auth.mode is \"required\" and there is no key"),
+        ("", &["key", "new", "--name", ""], "a name has at least one character"),
+        ("", &["key", "new", "--scope", "all"], "there is no scope all"),
         ("not TOML", &["check"], "tokenrill.toml is not valid TOML: mend line 1"),
         ("", &["check", "--config", "none.toml"], "cannot read the settings file none.toml"),
         ("", &["serve", "--listen", "0.0.0.0:0"], "refusing to listen on 0.0.0.0:0 without authentication"),
@@ -312,6 +316,78 @@ async fn a_key_that_was_made_is_good_once_it_is_in_the_settings_and_no_credentia
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_hangup_changes_keys_and_origins_together_or_nothing() {
+    const PAGE: &str = "https://app.example";
+    let (place, mut keys) = (Place::new(), Vec::new());
+    for name in ["web", "web", "web"] {
+        let made = place.run(&["key", "new", "--name", name]).await.stdout;
+        let key = made.lines().find_map(|line| line.trim().strip_prefix("trk_")).expect("a key");
+        keys.push((format!("trk_{key}"), made.split_once("[[").expect("what to write").1.to_owned()));
+    }
+    let write = |origin: &str, key: &str| {
+        place.settings(&format!("[cors]\norigins = [{origin:?}]\n[auth]\nmode = \"required\"\n[[{key}"));
+    };
+    let status = async |program: &Program, key: &str| {
+        let answer =
+            Answer::to(program.http.get(program.url("/v1/models")).bearer_auth(key).header("origin", PAGE)).await;
+        (answer.status, answer.header("access-control-allow-origin").to_owned())
+    };
+    let heard = async |program: &Program, said: &str, times: usize| {
+        soon(async {
+            while fs::read_to_string(&program.stderr).expect("UTF-8").matches(said).count() < times {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    write("http://localhost:*", &keys[0].1);
+    let program = Program::start(&mut place.serve(), &place).await;
+    assert_eq!(status(&program, &keys[0].0).await, (200, String::new()));
+    let body = json!({"input": "Hello", "model": "demo?stall_at=1&rate=max"});
+    let mut running = Answer::to(program.generation(&body).bearer_auth(&keys[0].0)).await;
+    running.expect("start").await;
+    running.expect("delta").await;
+    let id = running.header("tokenrill-generation").to_owned();
+
+    write(PAGE, &keys[1].1);
+    program.signal("HUP").await;
+    heard(&program, "were read again", 1).await;
+    assert_eq!(status(&program, &keys[0].0).await, (401, PAGE.to_owned()), "withdrawn");
+    assert_eq!(status(&program, &keys[1].0).await, (200, PAGE.to_owned()));
+
+    // A good key beside what is not good: neither takes effect.
+    let wrong = [
+        ("not an origin", keys[2].1.clone()),
+        ("http://localhost:*", keys[2].1.replace("hash = \"", "hash = \"x")),
+        ("http://localhost:*", format!("{}\n[server]\nlisen = 1", keys[2].1)),
+        ("http://localhost:*", format!("{}\nscopes = [\"everything\"]", keys[2].1)),
+    ];
+    for (times, (origin, key)) in (1..).zip(&wrong) {
+        write(origin, key);
+        program.signal("HUP").await;
+        heard(&program, "nothing was changed", times).await;
+        assert_eq!(status(&program, &keys[1].0).await, (200, PAGE.to_owned()));
+        assert_eq!(status(&program, &keys[2].0).await.0, 401);
+    }
+    place.settings("[auth]\nmode = \"required\"\n");
+    program.signal("HUP").await;
+    heard(&program, "were read again", 2).await;
+    assert_eq!(status(&program, &keys[1].0).await.0, 401, "the last one withdrawn");
+    write(PAGE, &keys[1].1);
+    program.signal("HUP").await;
+    heard(&program, "were read again", 3).await;
+    place.settings("[auth]\nmode = \"none\"\n");
+    program.signal("HUP").await;
+    heard(&program, "auth.mode takes effect at a start alone", 1).await;
+    assert_eq!(status(&program, &keys[2].0).await.0, 401);
+
+    // What was running goes on, and is its owner's under the new key.
+    let stop = program.http.post(program.url(&format!("/v1/generations/{id}/cancel"))).bearer_auth(&keys[1].0);
+    assert_eq!(Answer::to(stop).await.status, 200);
+    running.expect("cancelled").await;
 }
 
 async fn expect_shutting_down(answer: &mut Answer) {

@@ -19,6 +19,7 @@ use tokenrill::upstream::{self, Provider};
 use tokenrill::{api, auth, event_log, generation, telemetry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::support::{Answer, Service, Upstream, soon};
@@ -558,8 +559,11 @@ async fn a_body_that_comes_too_slowly_is_cut() {
     let metrics = telemetry::Metrics::new();
     let api = api::router(api::Api {
         ends_told: Arc::default(),
-        gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),
-        origins: api::Origins::Loopback,
+        admission: watch::channel(api::Admission {
+            gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),
+            origins: api::Origins::Loopback,
+        })
+        .1,
         generations: generation::Generations::new(
             Arc::new(event_log::Memory::new(event_log::MemoryLimits {
                 total: 1 << 20,
@@ -695,6 +699,7 @@ fn expect_problem(problem: &Value, headers: &HeaderMap, what: &str) {
         "access-control-allow-origin",
         "access-control-expose-headers",
         "allow",
+        "cache-control",
         "connection",
         "content-length",
         "content-type",

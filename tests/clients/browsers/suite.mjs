@@ -323,6 +323,21 @@ const scenarios = {
     await sleep(1_600);
     assert.deepEqual([(await seen(tab)).errors, between.takeRequests().length], [1, 1], "EventSource gives up at once");
 
+    // The playground asks for the key, and keeps it for a reload.
+    for (let load = 0; load < 2; load += 1) {
+      await tab.goto(guarded.url);
+      const field = await tab.waitForSelector("#key", { visible: load === 0 });
+      if (load === 0) {
+        await field.type(key);
+        await tab.keyboard.press("Tab");
+      }
+      await tab.$eval("#model", (model) => (model.value = "demo?tokens=3&rate=max"));
+      await tab.click("#send");
+      await until(() => tab.$eval("#status", (status) => status.textContent.startsWith("Done")), "the playground's answer");
+    }
+    assert.ok(!tab.url().includes("trk_"), "the key is not in the address");
+    await tab.goto(pages.url);
+
     // The same page where another origin is listed: its browser keeps every answer from it.
     const closed = await start("https://app.example");
     await call(tab, "defaults", `${closed.url}/v1/generations`, bearer, { input: "Hello" });

@@ -10,6 +10,7 @@ use tokenrill::auth::NewKey;
 use tokenrill::settings::{ApiKey, AuthMode, Settings, Upstream};
 use tokenrill::shutdown::Shutdown;
 use tokenrill::{app, server};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::client::Answer;
@@ -54,10 +55,14 @@ impl Service {
         let limits = app::limits(&settings);
         let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
         let address = listener.local_addr().expect("an address");
+        let tickets = app::tickets(&settings, &environment).expect("a secret");
+        let (_, admission) = watch::channel(app::admission(&settings, tickets).expect("good settings"));
         let shutdown = Shutdown::new();
         let serving = tokio::spawn({
             let shutdown = shutdown.clone();
-            async move { app::serve(&settings, &environment, listener, limits, shutdown).await.expect("it serves") }
+            async move {
+                app::serve(&settings, &environment, admission, listener, limits, shutdown).await.expect("it serves");
+            }
         });
         Self { address, shutdown, http: reqwest::Client::new(), serving }
     }

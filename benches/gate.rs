@@ -1,0 +1,68 @@
+//! What it costs to find out who calls: for a key, for a ticket, and for what is neither.
+//!
+//! `cargo bench --bench gate`. Beside them stands one SHA-256 of a key, which nothing that compares keyed hashes
+//! can do without. A request is admitted once, before its head: nothing of this is paid for a token. Exits with 1
+//! if one of them takes longer than [`BOUND`].
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a table or nothing is what this is for")]
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tokenrill::auth::{ApiKey, Credential, Gate, Grant, Identity, NewKey, Scopes, Tickets};
+use tokenrill::domain::{AllowedModels, GenerationId, Principal, Timestamp};
+
+const BOUND: Duration = Duration::from_micros(20);
+/// As many as a large team might have.
+const KEYS: usize = 10_000;
+
+fn main() -> ExitCode {
+    let measuring = std::env::args().any(|argument| argument == "--bench");
+    let (rounds, each) = if measuring { (50, 10_000) } else { (2, 10) };
+
+    let made: Vec<_> = (0..KEYS).map(|_| NewKey::random().expect("random bytes")).collect();
+    let principal = Principal::Named("web".into());
+    let identity = Identity { principal, scopes: Scopes::usual(), models: AllowedModels::All, only: None };
+    let keys = made.iter().map(|new| ApiKey { hash: new.hash, identity: identity.clone() }).collect();
+    let tickets = Tickets::random().expect("random bytes");
+    let grant = Grant {
+        generation: GenerationId::random(),
+        owner: Principal::Named("web".into()),
+        scopes: Scopes::usual(),
+        expires_at: Timestamp::now().after(Duration::from_hours(1)),
+    };
+    let ticket = tickets.issue(&grant);
+    let forged = Tickets::new(b"another secret").issue(&grant);
+    let gate = Gate::Required { keys, tickets };
+    let known = made.last().expect("keys").key.as_str();
+    let unknown = NewKey::random().expect("random bytes").key;
+
+    // The median of the rounds, so that one disturbance is not the figure.
+    let median = |of: &dyn Fn()| {
+        let mut times: Vec<_> = (0..rounds)
+            .map(|_| {
+                let began = Instant::now();
+                (0..each).for_each(|_| of());
+                began.elapsed() / each
+            })
+            .collect();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    };
+    let one_hash = median(&|| _ = black_box(Sha256::digest(black_box(known))));
+    println!("{:<28} {:>9} {:>12}", "", "time", "SHA-256s");
+    let mut slowest = Duration::ZERO;
+    for (what, credential, good) in [
+        ("a key, one of 10,000", Credential::ApiKey(known), true),
+        ("a key that nobody has", Credential::ApiKey(&unknown), false),
+        ("a ticket", Credential::Ticket(&ticket), true),
+        ("a forged ticket", Credential::Ticket(&forged), false),
+    ] {
+        assert_eq!(gate.identify(Some(credential)).is_ok(), good, "{what}");
+        let time = median(&|| drop(black_box(gate.identify(Some(black_box(credential))))));
+        slowest = slowest.max(time);
+        println!("{what:<28} {:>6} ns {:>12.1}", time.as_nanos(), time.as_secs_f64() / one_hash.as_secs_f64());
+    }
+    if measuring && slowest > BOUND { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

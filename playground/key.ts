@@ -1,0 +1,23 @@
+// The key, where the service wants one. Of this tab alone, and never in its address.
+import { byId } from "./dom";
+
+const STORED = "tokenrill-key";
+const field = byId<HTMLInputElement>("key");
+const row = byId("key-row");
+
+field.value = sessionStorage.getItem(STORED) ?? "";
+
+/** Offers the field. Most services of a newcomer want no key, so it is not there before one is asked for. */
+export function askForKey(given: () => void): void {
+  row.hidden = false;
+  field.onchange = () => {
+    sessionStorage.setItem(STORED, field.value.trim());
+    given();
+  };
+}
+
+/** The header that shows the key; none without one. */
+export function credential(): Record<string, string> {
+  const key = field.value.trim();
+  return key ? { authorization: `Bearer ${key}` } : {};
+}
