@@ -114,7 +114,8 @@ fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
     let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits)?;
     let address = listener.local_addr()?;
     let tickets = app::tickets(&settings, &BTreeMap::new()).map_err(io::Error::other)?;
-    let (_, admission) = watch::channel(app::admission(&settings, tickets).map_err(io::Error::other)?);
+    let (_, admission) =
+        watch::channel(app::admission(&settings, &BTreeMap::new(), tickets).map_err(io::Error::other)?);
     runtime.spawn(async move {
         app::serve(&settings, &BTreeMap::new(), admission, listener, limits, Shutdown::new()).await
     });

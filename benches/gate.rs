@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     };
     let ticket = tickets.issue(&grant);
     let forged = Tickets::new(b"another secret").issue(&grant);
-    let gate = Gate::Required { keys, tickets };
+    let gate = Gate::Required { keys, jwts: None, tickets };
     let known = made.last().expect("keys").key.as_str();
     let unknown = NewKey::random().expect("random bytes").key;
 

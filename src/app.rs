@@ -2,6 +2,8 @@
 //! only room that names concrete adapters.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Admission, Api, BodyLimits, EndsTold, Hosts, Origins};
-use crate::auth::{ApiKey, Gate, Identity, Scope, Scopes, Tickets};
+use crate::auth::{ApiKey, Gate, Identity, Jwts, Scope, Scopes, Tickets, Trust};
 use crate::domain::{AllowedModels, ModelPattern, Principal};
 use crate::event_log::{Memory, MemoryLimits};
 use crate::generation::{Generations, Limits, OnDisconnect};
@@ -43,6 +45,12 @@ pub enum AppError {
         "auth.ticket_secret_env names no environment variable of at least 32 bytes: set that variable, or remove the setting"
     )]
     TicketSecret,
+    #[error(
+        "auth.jwt.secret_env names no environment variable of at least 32 bytes: set that variable, or remove the setting"
+    )]
+    JwtSecret,
+    #[error("the file that auth.jwt.jwks_file names cannot be used: {0}")]
+    Jwks(String),
     #[error("the system has no random bytes: {0}")]
     Random(String),
 }
@@ -51,6 +59,8 @@ pub enum AppError {
 const LEAST_SECRET: usize = 32;
 /// The longest name of a key, in bytes: it is part of each ticket that is made with the key.
 const LONGEST_NAME: usize = 256;
+/// The longest set of keys that is read, in bytes.
+const LONGEST_JWKS: u64 = 256 << 10;
 /// How long a request's body may take.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// How long the embedded model may take for each step: it may be asked to be slow, and
@@ -166,10 +176,16 @@ fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &de
 }
 
 /// Who is let in, by the settings. `tickets` are those of the process: what they have signed stays good.
-pub fn admission(settings: &Settings, tickets: Tickets) -> Result<Admission, AppError> {
+pub fn admission(
+    settings: &Settings,
+    environment: &BTreeMap<String, String>,
+    tickets: Tickets,
+) -> Result<Admission, AppError> {
     let keys = settings.auth.api_keys.iter().map(api_key).collect::<Result<_, _>>()?;
     let gate = match settings.auth.mode {
-        Some(settings::AuthMode::Required) => Gate::Required { keys, tickets },
+        Some(settings::AuthMode::Required) => {
+            Gate::Required { keys, jwts: jwts(&settings.auth.jwt, environment)?, tickets }
+        }
         None | Some(settings::AuthMode::None) => Gate::Open { tickets },
     };
     Ok(Admission { gate: Arc::new(gate), origins: origins(settings) })
@@ -186,13 +202,31 @@ pub fn tickets(settings: &Settings, environment: &BTreeMap<String, String>) -> R
     }
 }
 
+/// The tokens of the issuer that the settings trust. Its keys are read now: a file that changes is read again with
+/// the settings.
+fn jwts(jwt: &settings::Jwt, environment: &BTreeMap<String, String>) -> Result<Option<Jwts>, AppError> {
+    let (Some(issuer), Some(audience)) = (jwt.issuer.clone(), jwt.audience.clone()) else { return Ok(None) };
+    let trust = Trust { issuer, audience };
+    if let Some(variable) = &jwt.secret_env {
+        return match environment.get(variable).map(|secret| secret.trim()) {
+            Some(secret) if secret.len() >= LEAST_SECRET => Ok(Some(Jwts::of_secret(secret.as_bytes(), trust))),
+            _ => Err(AppError::JwtSecret),
+        };
+    }
+    let Some(path) = &jwt.jwks_file else { return Ok(None) };
+    let mut text = String::new();
+    let file = File::open(path).and_then(|file| file.take(LONGEST_JWKS).read_to_string(&mut text));
+    file.map_err(|error| AppError::Jwks(error.to_string()))?;
+    Jwts::of_jwks(&text, trust).map(Some).map_err(|error| AppError::Jwks(error.to_string()))
+}
+
 fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
     let wrong = |what| AppError::ApiKey { name: key.name.clone(), what };
     let scopes = key.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.parse()).collect());
     let scopes: Result<Vec<Scope>, _> = scopes.unwrap_or_else(|| Ok(Scopes::usual().into_iter().collect()));
     let models = key.models.as_ref().map(|models| models.iter().map(ModelPattern::new).collect());
-    if !(1..=LONGEST_NAME).contains(&key.name.len()) {
-        return Err(wrong("name: from 1 to 256 bytes"));
+    if !(1..=LONGEST_NAME).contains(&key.name.len()) || key.name.chars().any(char::is_control) {
+        return Err(wrong("name: from 1 to 256 bytes, without control characters"));
     }
     Ok(ApiKey {
         hash: key.hash.parse().map_err(|_| wrong("hash: write it as `tokenrill key new` printed it"))?,

@@ -126,10 +126,10 @@ fn check(config: ConfigFlag) -> Result<(), Refusal> {
 /// Who may call from the start on. Later the last key may be withdrawn; to begin without one would be a mistake.
 fn admission(settings: &Settings, environment: &Environment) -> Result<(Admission, Tickets), Refusal> {
     let tickets = app::tickets(settings, environment)?;
-    if settings.auth.mode == Some(AuthMode::Required) && settings.auth.api_keys.is_empty() {
+    if settings.auth.mode == Some(AuthMode::Required) && settings.auth.admits_nobody() {
         return Err(AppError::NoApiKeys.into());
     }
-    Ok((app::admission(settings, tickets.clone())?, tickets))
+    Ok((app::admission(settings, environment, tickets.clone())?, tickets))
 }
 
 fn new_key(flags: &NewKeyFlags) -> Result<(), Refusal> {
@@ -211,7 +211,7 @@ fn reload(flags: &ServeFlags, settings: &Settings, tickets: Tickets) -> Result<A
         return Err(Refusal("auth.mode takes effect at a start alone".to_owned()));
     }
     app::tickets(&read, &environment)?;
-    Ok(app::admission(&read, tickets)?)
+    Ok(app::admission(&read, &environment, tickets)?)
 }
 
 /// What a newcomer needs: the address, the pages and one line that works.

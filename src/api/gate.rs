@@ -65,7 +65,7 @@ fn identify(gate: &Gate, head: &Parts) -> Result<Identity, Denied> {
         return Ok(gate.identify(None)?);
     }
     let credential = match (sole(&head.headers, &AUTHORIZATION)?, sole(&head.headers, &X_API_KEY)?) {
-        (Some(authorization), _) => Some(Credential::ApiKey(bearer(authorization)?)),
+        (Some(authorization), _) => Some(Credential::Bearer(bearer(authorization)?)),
         (None, Some(key)) => Some(Credential::ApiKey(key)),
         (None, None) => ticket(&head.uri).map(Credential::Ticket),
     };

@@ -62,6 +62,11 @@ impl NewKey {
 }
 
 impl ApiKeys {
+    /// Whether it is of their form, and so nothing else.
+    pub fn could_be(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+
     pub fn identify(&self, key: &str) -> Result<Identity, Refusal> {
         let id = key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).and_then(|(id, _)| unhex(id));
         let id = id.filter(|_| key.len() == PREFIX.len() + 2 * ID_BYTES + 1 + 43).ok_or(Refusal::Malformed)?;

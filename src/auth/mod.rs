@@ -3,6 +3,7 @@
 //! ```text
 //! mod        Gate: which credentials there are, and what becomes of one
 //! api_key    random keys, known by their keyed hashes
+//! jwt        tokens of an issuer
 //! ticket     signed addresses for clients that can set no header
 //! scope      what a caller may do
 //! ```
@@ -10,12 +11,14 @@
 //! Knows neither HTTP nor where credentials stand in a request.
 
 mod api_key;
+mod jwt;
 mod scope;
 mod ticket;
 
 use crate::domain::{AllowedModels, GenerationId, Principal, Timestamp};
 
 pub use api_key::{ApiKey, ApiKeys, InvalidHash, KeyHash, NewKey};
+pub use jwt::{InvalidJwks, Jwts, Trust};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use ticket::{Grant, Tickets};
 
@@ -24,7 +27,7 @@ pub enum Gate {
     /// Everybody, as nobody in particular.
     Open { tickets: Tickets },
     /// Who has one of these.
-    Required { keys: ApiKeys, tickets: Tickets },
+    Required { keys: ApiKeys, jwts: Option<Jwts>, tickets: Tickets },
 }
 
 /// A caller, and what it may do.
@@ -40,6 +43,8 @@ pub struct Identity {
 /// What a request shows.
 #[derive(Clone, Copy)]
 pub enum Credential<'a> {
+    /// An API key, or a JWT.
+    Bearer(&'a str),
     ApiKey(&'a str),
     Ticket(&'a str),
 }
@@ -57,16 +62,24 @@ pub enum Refusal {
     Invalid,
     #[error("its time is over")]
     Expired,
+    #[error("its time has not come")]
+    TooEarly,
+    #[error("it is of another issuer, or for another service")]
+    NotForUs,
 }
 
 impl Gate {
     /// Where nobody has to show anything, nothing that is shown is looked at.
     pub fn identify(&self, credential: Option<Credential<'_>>) -> Result<Identity, Refusal> {
-        let (keys, tickets) = match self {
+        let (keys, jwts, tickets) = match self {
             Self::Open { .. } => return Ok(Identity::anonymous()),
-            Self::Required { keys, tickets } => (keys, tickets),
+            Self::Required { keys, jwts, tickets } => (keys, jwts, tickets),
         };
         match credential.ok_or(Refusal::Missing)? {
+            Credential::Bearer(token) => match jwts {
+                Some(jwts) if !ApiKeys::could_be(token) => jwts.identify(token),
+                _ => keys.identify(token),
+            },
             Credential::ApiKey(key) => keys.identify(key),
             Credential::Ticket(ticket) => Ok(tickets.verify(ticket, Timestamp::now())?.into()),
         }

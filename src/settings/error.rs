@@ -35,7 +35,14 @@ pub enum SettingsError {
     )]
     Exposed { listen: SocketAddr },
 
-    #[error("there are auth.api_keys that nobody has to show: write auth.mode = \"required\", or remove them")]
+    #[error(
+        "auth.jwt needs issuer, audience, and either jwks_file or secret_env, each of at most 512 bytes: write them"
+    )]
+    Jwt,
+
+    #[error(
+        "there are auth.api_keys, or auth.jwt, that nobody has to show: write auth.mode = \"required\", or remove them"
+    )]
     UnusedApiKeys,
 
     #[error("two auth.api_keys are for one key: make a key for each with `tokenrill key new`")]

@@ -8,6 +8,10 @@ pub(super) const KEYS: &[Key] = &[
     key("cors.origins", "a list of origins such as [\"https://app.example\"]"),
     key("auth.mode", "\"none\" or \"required\""),
     key("auth.ticket_secret_env", "the name of an environment variable, as text in quotes"),
+    key("auth.jwt.issuer", TEXT),
+    key("auth.jwt.audience", TEXT),
+    key("auth.jwt.jwks_file", "the path of a file, as text in quotes"),
+    key("auth.jwt.secret_env", "the name of an environment variable, as text in quotes"),
     key(
         "auth.api_keys",
         "written as tables, each under its own [[auth.api_keys]], with name, hash and perhaps scopes and models",
@@ -102,7 +106,7 @@ mod tests {
     use toml::Value;
 
     use super::*;
-    use crate::settings::{ApiKey, Auth, AuthMode, Cors, Models, Secret, Settings, Upstream};
+    use crate::settings::{ApiKey, Auth, AuthMode, Cors, Jwt, Models, Secret, Settings, Upstream};
 
     /// Every setting present, also those that are absent by default.
     fn complete() -> Settings {
@@ -114,6 +118,12 @@ mod tests {
             auth: Auth {
                 mode: Some(AuthMode::Required),
                 ticket_secret_env: Some("TICKETS".into()),
+                jwt: Jwt {
+                    issuer: Some("any".into()),
+                    audience: Some("any".into()),
+                    jwks_file: Some("any".into()),
+                    secret_env: Some("any".into()),
+                },
                 api_keys: vec![ApiKey { name: "web".into(), hash: "any".into(), scopes: None, models: None }],
             },
             models: Models { default: Some("demo".into()) },

@@ -82,10 +82,52 @@ pub struct Auth {
     /// Default: absent, for a secret of this process alone. Variable: `TOKENRILL_AUTH__TICKET_SECRET_ENV`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket_secret_env: Option<String>,
+    /// The tokens that are good beside keys.
+    #[serde(skip_serializing_if = "Jwt::is_absent")]
+    pub jwt: Jwt,
     /// The keys that are good, by their hashes: `tokenrill key new` makes one. Default: none.
     /// Variable: `TOKENRILL_AUTH__API_KEYS`, as a TOML array of inline tables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub api_keys: Vec<ApiKey>,
+}
+
+/// JSON Web Tokens of one issuer (RFC 7519). Absent by default; each but one of the last two is required.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Jwt {
+    /// What `iss` must be. Variable: `TOKENRILL_AUTH__JWT__ISSUER`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// What `aud` must hold. Variable: `TOKENRILL_AUTH__JWT__AUDIENCE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// The file with the issuer's keys, for RS256, ES256 and `EdDSA`: a JWK set (RFC 7517). Variable:
+    /// `TOKENRILL_AUTH__JWT__JWKS_FILE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_file: Option<String>,
+    /// The environment variable with the secret that the issuer shares, for HS256, of at least 32 bytes. Variable:
+    /// `TOKENRILL_AUTH__JWT__SECRET_ENV`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_env: Option<String>,
+}
+
+impl Jwt {
+    fn is_absent(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether there is all that is needed, and nothing that would make two of one.
+    fn is_whole(&self) -> bool {
+        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| (1..=512).contains(&text.len()));
+        given(&self.issuer) && given(&self.audience) && (given(&self.jwks_file) != given(&self.secret_env))
+    }
+}
+
+impl Auth {
+    /// Whether there is nothing that a caller could show.
+    pub fn admits_nobody(&self) -> bool {
+        self.api_keys.is_empty() && self.jwt.is_absent()
+    }
 }
 
 /// An API key, as the settings know it.
@@ -111,7 +153,7 @@ pub struct ApiKey {
 pub enum AuthMode {
     /// Not at all. Written out, it permits a listener beyond loopback.
     None,
-    /// By a key of `auth.api_keys`.
+    /// By a key of `auth.api_keys`, a token of `auth.jwt`, or a ticket.
     Required,
 }
 
@@ -245,7 +287,10 @@ impl Settings {
         if !listen.ip().to_canonical().is_loopback() && self.auth.mode.is_none() {
             return Err(SettingsError::Exposed { listen });
         }
-        if self.auth.mode != Some(AuthMode::Required) && !self.auth.api_keys.is_empty() {
+        if !self.auth.jwt.is_absent() && !self.auth.jwt.is_whole() {
+            return Err(SettingsError::Jwt);
+        }
+        if self.auth.mode != Some(AuthMode::Required) && !self.auth.admits_nobody() {
             return Err(SettingsError::UnusedApiKeys);
         }
         let mut hashes = BTreeSet::new();

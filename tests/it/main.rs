@@ -32,6 +32,7 @@ mod refusals;
 mod schemathesis;
 mod snapshots;
 mod stopping;
+mod tokens;
 mod upstream_faults;
 mod upstream_streams;
 mod usage;

@@ -71,6 +71,22 @@ async fn what_is_wrong_with_the_settings_is_one_sentence_and_exit_2() {
         ("[server]\nmax_body = 4", &[], "`server.max_body` in tokenrill.toml must be a size"),
         ("[auth]\nmode = \"required\"", &["check"], "auth.mode is \"required\" and there is no key"),
         ("[auth]\nmode = \"required\"", &["serve"], "auth.mode is \"required\" and there is no key"),
+        ("[auth]\nmode = \"required\"\n[auth.jwt]\nissuer = \"x\"", &["check"], "auth.jwt needs issuer, audience"),
+        (
+            "[auth]\nmode = \"required\"\n[auth.jwt]\nissuer = \"x\"\naudience = \"x\"\njwks_file = \"none.json\"",
+            &["check"],
+            "the file that auth.jwt.jwks_file names cannot be used",
+        ),
+        (
+            "[auth]\nmode = \"required\"\n[auth.jwt]\nissuer = \"x\"\naudience = \"x\"\nsecret_env = \"NO_SECRET\"",
+            &["serve"],
+            "auth.jwt.secret_env names no environment variable",
+        ),
+        (
+            "[auth.jwt]\nissuer = \"x\"\naudience = \"x\"\njwks_file = \"x\"",
+            &["check"],
+            "there are auth.api_keys, or auth.jwt",
+        ),
         ("", &["key", "new", "--name", ""], "a name has at least one character"),
         ("", &["key", "new", "--scope", "all"], "there is no scope all"),
         ("not TOML", &["check"], "tokenrill.toml is not valid TOML: mend line 1"),

@@ -16,7 +16,7 @@ pub fn access(path: &str, method: &str) -> Access {
 /// `auth.mode` is not `required`.
 pub fn describe_security(document: &mut Value) {
     let schemes = json!({
-        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key. `tokenrill key new` makes one."},
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, which `tokenrill key new` makes, or a JSON Web Token of the issuer in the settings."},
         "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same, for clients that use Authorization otherwise."},
         "ticket": {"type": "apiKey", "in": "query", "name": "ticket", "description": "From `POST /v1/tickets`, for clients that can set no header."},
     });

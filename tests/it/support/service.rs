@@ -56,7 +56,7 @@ impl Service {
         let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
         let address = listener.local_addr().expect("an address");
         let tickets = app::tickets(&settings, &environment).expect("a secret");
-        let (_, admission) = watch::channel(app::admission(&settings, tickets).expect("good settings"));
+        let (_, admission) = watch::channel(app::admission(&settings, &environment, tickets).expect("good settings"));
         let shutdown = Shutdown::new();
         let serving = tokio::spawn({
             let shutdown = shutdown.clone();

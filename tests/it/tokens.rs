@@ -1,0 +1,312 @@
+//! A token is good if its issuer made it, for this service, for now, with its key's own algorithm; no other is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512,
+};
+use aws_lc_rs::{hmac, signature::RsaEncoding};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Method;
+use reqwest::header::WWW_AUTHENTICATE;
+use serde_json::{Value, json};
+use tokenrill::domain::Timestamp;
+use tokenrill::settings::{AuthMode, Jwt, Settings};
+
+use crate::support::{Answer, Service};
+
+const ISSUER: &str = "https://id.example/";
+const AUDIENCE: &str = "tokenrill";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn base64(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn now() -> u64 {
+    Timestamp::now().millis() / 1000
+}
+
+/// An issuer's keys.
+struct Issuer {
+    rsa: RsaKeyPair,
+    ec: EcdsaKeyPair,
+    ed: Ed25519KeyPair,
+}
+
+impl Issuer {
+    fn new() -> Self {
+        Self {
+            rsa: RsaKeyPair::generate(KeySize::Rsa2048).expect("a key"),
+            ec: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key"),
+            ed: Ed25519KeyPair::generate().expect("a key"),
+        }
+    }
+
+    fn modulus(&self) -> Vec<u8> {
+        self.rsa.public_key().modulus().big_endian_without_leading_zero().to_vec()
+    }
+
+    /// As an identity provider publishes them, with keys for other things among them.
+    fn jwks(&self) -> String {
+        let exponent = self.rsa.public_key().exponent().big_endian_without_leading_zero().to_vec();
+        let point = self.ec.public_key().as_ref();
+        json!({"keys": [
+            {"kty": "RSA", "kid": "rsa", "use": "sig", "alg": "RS256", "n": base64(self.modulus()), "e": base64(&exponent)},
+            {"kty": "EC", "kid": "ec", "crv": "P-256", "x": base64(&point[1..33]), "y": base64(&point[33..])},
+            {"kty": "OKP", "kid": "ed", "crv": "Ed25519", "x": base64(self.ed.public_key())},
+            {"kty": "RSA", "kid": "encryption", "use": "enc", "n": base64(self.modulus()), "e": base64(&exponent)},
+            {"kty": "RSA", "kid": "another", "alg": "RS512", "n": base64(self.modulus()), "e": base64(&exponent)},
+            {"kty": "oct", "kid": "secret", "k": base64(SECRET)},
+            {"kty": "new", "kid": "new"},
+        ]})
+        .to_string()
+    }
+
+    fn rsa(&self, signed: &str, padding: &'static dyn RsaEncoding) -> Vec<u8> {
+        let mut signature = vec![0; self.rsa.public_modulus_len()];
+        self.rsa.sign(padding, &SystemRandom::new(), signed.as_bytes(), &mut signature).expect("a signature");
+        signature
+    }
+
+    fn rs256(&self, header: &Value, claims: &Value) -> String {
+        token(header, claims, |signed| self.rsa(signed, &RSA_PKCS1_SHA256))
+    }
+
+    fn es256(&self, header: &Value, claims: &Value) -> String {
+        let sign = |signed: &str| self.ec.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature");
+        token(header, claims, |signed| sign(signed).as_ref().to_vec())
+    }
+
+    fn eddsa(&self, header: &Value, claims: &Value) -> String {
+        token(header, claims, |signed| self.ed.sign(signed.as_bytes()).as_ref().to_vec())
+    }
+}
+
+fn token(header: &Value, claims: &Value, sign: impl Fn(&str) -> Vec<u8>) -> String {
+    let signed = format!("{}.{}", base64(header.to_string()), base64(claims.to_string()));
+    let signature = base64(sign(&signed));
+    format!("{signed}.{signature}")
+}
+
+fn hs256(secret: &[u8], header: &Value, claims: &Value) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    token(header, claims, |signed| hmac::sign(&key, signed.as_bytes()).as_ref().to_vec())
+}
+
+/// Claims that are good, but for these.
+fn claims(but: &Value) -> Value {
+    let mut claims = json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": now() + 60, "scope": "openid generate follow stop",
+    });
+    for (name, value) in but.as_object().expect("claims") {
+        match value {
+            Value::Null => drop(claims.as_object_mut().expect("claims").remove(name)),
+            value => claims[name] = value.clone(),
+        }
+    }
+    claims
+}
+
+fn header(algorithm: &str, key: &str) -> Value {
+    json!({"alg": algorithm, "typ": "JWT", "kid": key})
+}
+
+/// A file of the test's own, removed with it.
+struct KeyFile(PathBuf);
+
+impl KeyFile {
+    fn new(text: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("jwks-{}-{}.json", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&path, text).expect("written");
+        Self(path)
+    }
+
+    fn settings(&self) -> Settings {
+        trusting(Jwt { jwks_file: Some(self.0.to_str().expect("UTF-8").to_owned()), ..Jwt::default() })
+    }
+}
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        _ = fs::remove_file(&self.0);
+    }
+}
+
+fn trusting(jwt: Jwt) -> Settings {
+    let mut settings = Settings::default();
+    settings.auth.mode = Some(AuthMode::Required);
+    settings.auth.jwt = Jwt { issuer: Some(ISSUER.to_owned()), audience: Some(AUDIENCE.to_owned()), ..jwt };
+    settings
+}
+
+async fn status(service: &Service, token: &str) -> u16 {
+    let answer = Answer::to(service.request(Method::GET, "/v1/generations").bearer_auth(token)).await;
+    let expected = if answer.status == 401 { "Bearer" } else { "" };
+    assert_eq!(answer.header(WWW_AUTHENTICATE.as_str()), expected, "{token}");
+    answer.status
+}
+
+#[tokio::test]
+async fn a_token_is_good_if_everything_of_it_is() {
+    let (issuer, stranger) = (Issuer::new(), Issuer::new());
+    let file = KeyFile::new(&issuer.jwks());
+    let service = Service::with(file.settings()).await;
+    let good = claims(&json!({}));
+    let rsa = header("RS256", "rsa");
+    let with = |but: &Value| issuer.rs256(&rsa, &claims(but));
+    let headed = |header: &Value| issuer.rs256(header, &good);
+    let whole = with(&json!({}));
+    let [head, body, signature] = whole.split('.').collect::<Vec<_>>().try_into().expect("three parts");
+    let other_body = base64(claims(&json!({"sub": "bob"})).to_string());
+    let kid = |kid: Value| headed(&json!({"alg": "RS256", "kid": kid}));
+    let public_key = issuer.modulus();
+
+    for (what, token, expected) in [
+        // Good.
+        ("RS256", whole.clone(), 200),
+        ("ES256", issuer.es256(&header("ES256", "ec"), &good), 200),
+        ("EdDSA", issuer.eddsa(&header("EdDSA", "ed"), &good), 200),
+        ("one audience of several", with(&json!({"aud": ["else", AUDIENCE]})), 200),
+        ("expired within the leeway", with(&json!({"exp": now() - 20})), 200),
+        ("valid within the leeway", with(&json!({"nbf": now() + 20})), 200),
+        ("an access token (RFC 9068)", headed(&json!({"alg": "RS256", "typ": "at+jwt", "kid": "rsa"})), 200),
+        // For nothing here.
+        ("no scope", with(&json!({"scope": null})), 403),
+        ("scopes of others", with(&json!({"scope": "openid email Follow"})), 403),
+        // The algorithm is the key's.
+        ("none", token(&json!({"alg": "none", "kid": "rsa"}), &good, |_| Vec::new()), 401),
+        ("None", token(&json!({"alg": "None", "kid": "rsa"}), &good, |_| Vec::new()), 401),
+        ("nOnE with a signature", headed(&json!({"alg": "nOnE", "kid": "rsa"})), 401),
+        ("no algorithm", headed(&json!({"kid": "rsa"})), 401),
+        ("HS256 with the public key's modulus", hs256(&public_key, &header("HS256", "rsa"), &good), 401),
+        ("HS256 with the set itself", hs256(issuer.jwks().as_bytes(), &header("HS256", "rsa"), &good), 401),
+        ("HS256 with an empty key", hs256(b"", &header("HS256", "rsa"), &good), 401),
+        ("HS256 with the published secret", hs256(SECRET.as_bytes(), &header("HS256", "secret"), &good), 401),
+        ("RS512 by name alone", headed(&header("RS512", "rsa")), 401),
+        ("RS512", token(&header("RS512", "rsa"), &good, |text| issuer.rsa(text, &RSA_PKCS1_SHA512)), 401),
+        ("a key for RS512", token(&header("RS512", "another"), &good, |text| issuer.rsa(text, &RSA_PKCS1_SHA512)), 401),
+        ("rs256 in small letters", headed(&header("rs256", "rsa")), 401),
+        ("ES256 named RS256", issuer.es256(&header("RS256", "rsa"), &good), 401),
+        ("an RSA signature for the other key", headed(&header("ES256", "ec")), 401),
+        ("a key for encryption", headed(&header("RS256", "encryption")), 401),
+        // The key is ours.
+        ("another's key", stranger.rs256(&rsa, &good), 401),
+        ("another's ES256", stranger.es256(&header("ES256", "ec"), &good), 401),
+        ("another's EdDSA", stranger.eddsa(&header("EdDSA", "ed"), &good), 401),
+        ("an unknown kid", kid(json!("unknown")), 401),
+        ("no kid beside several keys", headed(&json!({"alg": "RS256"})), 401),
+        ("an empty kid", kid(json!("")), 401),
+        ("a kid with a path", kid(json!("../../../../dev/null")), 401),
+        ("a kid with a query", kid(json!("rsa' OR '1'='1")), 401),
+        ("a kid in another case", kid(json!("RSA")), 401),
+        ("a kid that is no text", kid(json!(5)), 401),
+        (
+            "a key of its own",
+            stranger.rs256(&json!({"alg": "RS256", "jwk": serde_json::from_str::<Value>(&stranger.jwks()).expect("JSON")["keys"][0]}), &good),
+            401,
+        ),
+        ("jku", stranger.rs256(&json!({"alg": "RS256", "kid": "rsa", "jku": format!("http://{}/", service.address)}), &good), 401),
+        ("x5u", stranger.rs256(&json!({"alg": "RS256", "kid": "rsa", "x5u": "https://id.example/"}), &good), 401),
+        ("a critical extension", headed(&json!({"alg": "RS256", "kid": "rsa", "crit": ["b64"], "b64": false})), 401),
+        // The claims.
+        ("expired", with(&json!({"exp": now() - 60})), 401),
+        ("expired in 1970", with(&json!({"exp": 0})), 401),
+        ("never expiring", with(&json!({"exp": null})), 401),
+        ("an end that is text", with(&json!({"exp": (now() + 60).to_string()})), 401),
+        ("an end before 1970", with(&json!({"exp": -1})), 401),
+        ("an end beyond numbers", with(&json!({"exp": 1e300})), 401),
+        ("not yet valid", with(&json!({"nbf": now() + 120})), 401),
+        ("a beginning that is text", with(&json!({"nbf": "now"})), 401),
+        ("another audience", with(&json!({"aud": "else"})), 401),
+        ("an audience in another case", with(&json!({"aud": "Tokenrill"})), 401),
+        ("several other audiences", with(&json!({"aud": ["else", "other"]})), 401),
+        ("no audience", with(&json!({"aud": null})), 401),
+        ("an empty list of audiences", with(&json!({"aud": []})), 401),
+        ("an audience that is no text", with(&json!({"aud": 5})), 401),
+        ("another issuer", with(&json!({"iss": "https://evil.example/"})), 401),
+        ("an issuer with more behind it", with(&json!({"iss": "https://id.example/evil"})), 401),
+        ("no issuer", with(&json!({"iss": null})), 401),
+        ("several issuers", with(&json!({"iss": [ISSUER, "https://evil.example/"]})), 401),
+        ("no subject", with(&json!({"sub": null})), 401),
+        ("an empty subject", with(&json!({"sub": ""})), 401),
+        ("a subject that is no text", with(&json!({"sub": 5})), 401),
+        ("a subject with a line's end", with(&json!({"sub": "alice\nbob"})), 401),
+        ("a subject without end", with(&json!({"sub": "a".repeat(257)})), 401),
+        ("scopes that are no text", with(&json!({"scope": ["follow"]})), 401),
+        ("claims that are no object", issuer.rs256(&rsa, &json!([])), 401),
+        // The form.
+        ("other claims under the signature", format!("{head}.{other_body}.{signature}"), 401),
+        ("without its signature", format!("{head}.{body}."), 401),
+        ("two parts", format!("{head}.{body}"), 401),
+        ("one part", head.to_owned(), 401),
+        ("five parts, as if encrypted", format!("{whole}.x.y"), 401),
+        ("cut", whole[..whole.len() - 1].to_owned(), 401),
+        ("padded", format!("{whole}="), 401),
+        ("in another case", whole.to_lowercase(), 401),
+        ("no header", format!(".{body}.{signature}"), 401),
+        ("a header that is no JSON", format!("{}.{body}.{signature}", base64("hunter2")), 401),
+        ("8 KiB", with(&json!({"pad": "x".repeat(8 << 10)})), 401),
+        ("1 MB", with(&json!({"pad": "x".repeat(1 << 20)})), 431),
+    ] {
+        assert_eq!(status(&service, &token).await, expected, "{what}");
+    }
+    assert!(whole.len() < 1 << 10);
+}
+
+#[tokio::test]
+async fn a_shared_secret_signs_by_hs256_alone() {
+    let settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
+    let service = Service::in_environment(settings, BTreeMap::from([("SECRET".to_owned(), SECRET.to_owned())])).await;
+    let (good, issuer) = (claims(&json!({})), Issuer::new());
+    let hs384 = |signed: &str| {
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA384, SECRET.as_bytes()), signed.as_bytes()).as_ref().to_vec()
+    };
+    for (what, token, expected) in [
+        ("HS256", hs256(SECRET.as_bytes(), &json!({"alg": "HS256"}), &good), 200),
+        ("HS256 with any kid", hs256(SECRET.as_bytes(), &header("HS256", "any"), &good), 200),
+        ("another secret", hs256(b"another", &json!({"alg": "HS256"}), &good), 401),
+        ("an empty secret", hs256(b"", &json!({"alg": "HS256"}), &good), 401),
+        ("HS384", token(&json!({"alg": "HS384"}), &good, hs384), 401),
+        ("HS384 named HS256", token(&json!({"alg": "HS256"}), &good, hs384), 401),
+        ("none", token(&json!({"alg": "none"}), &good, |_| Vec::new()), 401),
+        ("RS256", issuer.rs256(&json!({"alg": "RS256"}), &good), 401),
+        ("expired", hs256(SECRET.as_bytes(), &json!({"alg": "HS256"}), &claims(&json!({"exp": now() - 60}))), 401),
+    ] {
+        assert_eq!(status(&service, &token).await, expected, "{what}");
+    }
+}
+
+/// Whose a generation is: the issuer's subject, and no key's of that name.
+#[tokio::test]
+async fn a_subject_is_a_caller_of_its_own() {
+    let issuer = Issuer::new();
+    let file = KeyFile::new(&issuer.jwks());
+    let all: &[&str] = &["generate", "follow", "stop"];
+    let names = [("alice", all), (ISSUER, all)];
+    let (service, keys) = Service::guarded(file.settings(), &names).await;
+    let of = |subject: &str| issuer.es256(&header("ES256", "ec"), &claims(&json!({"sub": subject})));
+    let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max"});
+    let answer = Answer::to(service.generation(&body).bearer_auth(of("alice"))).await;
+    let path = format!("/v1/generations/{}", answer.header("tokenrill-generation"));
+    answer.events().await;
+    for (token, expected) in [
+        (of("alice"), 200),
+        (of("bob"), 404),
+        (of("Alice"), 404),
+        (keys["alice"].clone(), 404),
+        (keys[ISSUER].clone(), 404),
+    ] {
+        assert_eq!(Answer::to(service.request(Method::GET, &path).bearer_auth(token)).await.status, expected);
+    }
+    let key_header = service.request(Method::GET, &path).header("x-api-key", of("alice"));
+    assert_eq!(Answer::to(key_header).await.status, 401, "a token is no key");
+}
