@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 
     let made: Vec<_> = (0..KEYS).map(|_| NewKey::random().expect("random bytes")).collect();
     let principal = Principal::Named("web".into());
-    let identity = Identity { principal, scopes: Scopes::usual(), models: AllowedModels::All, only: None };
+    let identity = Identity { principal, scopes: Scopes::usual(), models: AllowedModels::All, only: None, until: None };
     let keys = made.iter().map(|new| ApiKey { hash: new.hash, identity: identity.clone() }).collect();
     let tickets = Tickets::random().expect("random bytes");
     let grant = Grant {

@@ -552,7 +552,7 @@ export interface components {
             scopes?: components["schemas"]["TicketScope"][] | null;
             /**
              * Format: int64
-             * @description How long it is good, in seconds; 60 if absent.
+             * @description How long it is good, in seconds; 60 if absent. Never longer than the token that it is made with.
              */
             ttl_s?: number | null;
         };

@@ -215,8 +215,11 @@ fn jwts(jwt: &settings::Jwt, environment: &BTreeMap<String, String>) -> Result<O
     }
     let Some(path) = &jwt.jwks_file else { return Ok(None) };
     let mut text = String::new();
-    let file = File::open(path).and_then(|file| file.take(LONGEST_JWKS).read_to_string(&mut text));
+    let file = File::open(path).and_then(|file| file.take(LONGEST_JWKS + 1).read_to_string(&mut text));
     file.map_err(|error| AppError::Jwks(error.to_string()))?;
+    if text.len() as u64 > LONGEST_JWKS {
+        return Err(AppError::Jwks("it is longer than 256 KiB".to_owned()));
+    }
     Jwts::of_jwks(&text, trust).map(Some).map_err(|error| AppError::Jwks(error.to_string()))
 }
 
@@ -238,6 +241,7 @@ fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
                 .collect(),
             models: models.map_or(AllowedModels::All, AllowedModels::These),
             only: None,
+            until: None,
         },
     })
 }

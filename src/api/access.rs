@@ -9,7 +9,7 @@ use crate::auth::Scope;
 pub enum Access {
     /// Everybody: it tells nothing of anybody.
     Public,
-    /// Everybody who is known.
+    /// Everybody who is known, and may do anything at all.
     Known,
     /// Who has this scope.
     Scope(Scope),

@@ -316,7 +316,7 @@ mod tests {
     fn read(body: Value) -> Result<NewGeneration, Problem> {
         let Value::Object(body) = body else { unreachable!() };
         let Identity { principal, scopes, models, .. } = Identity::anonymous();
-        let caller = Caller { principal, scopes, models, request_id: RequestId::random() };
+        let caller = Caller { principal, scopes, models, until: None, request_id: RequestId::random() };
         new_generation(body, &caller)
     }
 

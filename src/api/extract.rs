@@ -12,7 +12,9 @@ use utoipa::ToSchema;
 use super::problem::{ErrorCode, Problem};
 use super::snapshot::StatusBody;
 use crate::auth::{Identity, Scopes};
-use crate::domain::{AllowedModels, EventId, GenerationId, IdempotencyKey, Listed, Principal, RequestId, Sequence};
+use crate::domain::{
+    AllowedModels, EventId, GenerationId, IdempotencyKey, Listed, Principal, RequestId, Sequence, Timestamp,
+};
 
 /// The generation that the path names. A text that is no id names no generation.
 pub struct GenerationPath(pub GenerationId);
@@ -33,6 +35,8 @@ pub struct Caller {
     pub principal: Principal,
     pub scopes: Scopes,
     pub models: AllowedModels,
+    /// Until when it is known, where that has an end.
+    pub until: Option<Timestamp>,
     pub request_id: RequestId,
 }
 
@@ -41,11 +45,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     /// As [`admit`](super::gate::admit) has found. Nobody has come by here whom it has not let in.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(Identity { principal, scopes, models, .. }) = parts.extensions.get().cloned() else {
+        let Some(Identity { principal, scopes, models, until, .. }) = parts.extensions.get().cloned() else {
             return Err(Problem::forbidden());
         };
         let request_id = parts.extensions.get().copied().unwrap_or_else(RequestId::random);
-        Ok(Self { principal, scopes, models, request_id })
+        Ok(Self { principal, scopes, models, until, request_id })
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::access::Access;
 use super::problem::{ErrorCode, Problem};
 use super::state::Admission;
-use crate::auth::{Credential, Gate, Identity, Refusal, Scope};
+use crate::auth::{Credential, Gate, Identity, Refusal, Scope, Scopes};
 use crate::domain::GenerationId;
 use crate::server::Peer;
 
@@ -96,7 +96,7 @@ fn ticket(uri: &Uri) -> Option<&str> {
 fn may(gate: &Gate, access: Access, identity: &Identity, head: &Parts) -> bool {
     let scope = match access {
         Access::Public => return true,
-        Access::Known => return identity.only.is_none(),
+        Access::Known => return identity.only.is_none() && identity.scopes != Scopes::default(),
         Access::Operator if gate.is_open() => return is_local(head),
         Access::Operator => Scope::Admin,
         Access::Scope(scope) => scope,

@@ -29,7 +29,7 @@ pub struct NewTicketBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_items = 1)]
     pub scopes: Option<Vec<TicketScope>>,
-    /// How long it is good, in seconds; 60 if absent.
+    /// How long it is good, in seconds; 60 if absent. Never longer than the token that it is made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 3600)]
     pub ttl_s: Option<f64>,
@@ -107,7 +107,9 @@ pub async fn create(
     }
     let generation: GenerationId = new.id.parse().map_err(|_| Problem::generation_not_found())?;
     api.generations.inspect(&caller.principal, generation).await?;
-    let expires_at = Timestamp::now().after(Duration::from_secs_f64(ttl));
+    // No ticket outlives the token that it is made with.
+    let asked = Timestamp::now().after(Duration::from_secs_f64(ttl));
+    let expires_at = caller.until.map_or(asked, |until| until.min(asked));
     let grant = Grant { generation, owner: caller.principal, scopes, expires_at };
     let ticket = api.admission.borrow().gate.tickets().issue(&grant);
     let action = if scopes.contains(Scope::Follow) { "events" } else { "cancel" };

@@ -133,7 +133,7 @@ mod tests {
 
     fn identity(name: &str) -> Identity {
         let principal = Principal::Named(name.into());
-        Identity { principal, scopes: Scopes::usual(), models: AllowedModels::All, only: None }
+        Identity { principal, scopes: Scopes::usual(), models: AllowedModels::All, only: None, until: None }
     }
 
     #[test]

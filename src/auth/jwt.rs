@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
 
 use super::{Identity, Refusal, Scopes};
-use crate::domain::{AllowedModels, Principal};
+use crate::domain::{AllowedModels, Principal, Timestamp};
 
 /// The tokens of one issuer. Each key verifies by one algorithm, which is the key's and never the token's
 /// (RFC 8725, section 3.1); nothing that a token names is fetched.
@@ -34,6 +36,8 @@ pub struct Trust {
 pub enum InvalidJwks {
     #[error("it is no JWK set (RFC 7517)")]
     Syntax,
+    #[error("one of its keys is shorter or longer than such a key can be")]
+    Length,
     #[error("none of its keys is for RS256, ES256 or EdDSA")]
     NoKey,
     #[error("two of its keys have one kid, or one has none beside others")]
@@ -44,6 +48,8 @@ pub enum InvalidJwks {
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
+    /// Seconds since 1970, perhaps with a fraction (RFC 7519, section 2).
+    exp: f64,
     /// One, though [`jsonwebtoken`] would take several.
     #[serde(rename = "iss")]
     _issuer: String,
@@ -74,6 +80,9 @@ impl Jwts {
         let mut keys: Vec<Key> = Vec::new();
         for jwk in &set.keys {
             let Some(algorithm) = algorithm(jwk) else { continue };
+            if !is_usable(jwk) {
+                return Err(InvalidJwks::Length);
+            }
             let key = DecodingKey::from_jwk(jwk).map_err(|_| InvalidJwks::Syntax)?;
             let id = jwk.common.key_id.clone();
             if keys.iter().any(|other| other.id.is_none() || id.is_none() || other.id == id) {
@@ -94,14 +103,20 @@ impl Jwts {
             return Err(Refusal::Malformed);
         }
         let key = self.key(header.kid.as_deref()).ok_or(Refusal::UnknownKey)?;
-        let Claims { sub, scope, .. } =
+        let Claims { sub, exp, scope, .. } =
             decode(token, &key.verifies, &key.validation).map_err(|error| refusal(&error))?.claims;
         if !(1..=LONGEST_SUBJECT).contains(&sub.len()) || sub.chars().any(char::is_control) {
             return Err(Refusal::Malformed);
         }
         // No key's name holds a line's end, so none is somebody's from another house.
         let principal = Principal::Named(format!("{}\n{sub}", self.issuer).into());
-        Ok(Identity { principal, scopes: Scopes::of_claim(&scope), models: AllowedModels::All, only: None })
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "`as` saturates; it is not negative"
+        )]
+        let until = Some(Timestamp::from_millis((exp * 1000.0) as u64));
+        Ok(Identity { principal, scopes: Scopes::of_claim(&scope), models: AllowedModels::All, only: None, until })
     }
 
     /// By its id. One that is alone and has none is every token's.
@@ -130,6 +145,10 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     if jwk.common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
         return None;
     }
+    let operations = jwk.common.key_operations.as_ref();
+    if operations.is_some_and(|operations| !operations.contains(&KeyOperations::Verify)) {
+        return None;
+    }
     let (algorithm, name) = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
@@ -141,6 +160,22 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
         _ => return None,
     };
     jwk.common.key_algorithm.is_none_or(|named| named == name).then_some(algorithm)
+}
+
+/// Whether its numbers have the lengths that they must have (RFC 7518, section 6; RFC 8037, section 2). A key that has
+/// not would refuse every token, and say nothing of why.
+fn is_usable(jwk: &Jwk) -> bool {
+    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+    let number = |text: &str| Some(bytes(text)).filter(|bytes| bytes.first().is_some_and(|first| *first != 0));
+    match &jwk.algorithm {
+        AlgorithmParameters::RSA(key) => {
+            // 2048 to 8192 bits.
+            number(&key.e).is_some() && number(&key.n).is_some_and(|modulus| (256..=1024).contains(&modulus.len()))
+        }
+        AlgorithmParameters::EllipticCurve(key) => bytes(&key.x).len() == 32 && bytes(&key.y).len() == 32,
+        AlgorithmParameters::OctetKeyPair(key) => bytes(&key.x).len() == 32,
+        _ => false,
+    }
 }
 
 fn refusal(error: &jsonwebtoken::errors::Error) -> Refusal {
@@ -157,5 +192,66 @@ fn refusal(error: &jsonwebtoken::errors::Error) -> Refusal {
 impl fmt::Debug for Jwts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Jwts({})", self.issuer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(key: &Value) -> Result<(), InvalidJwks> {
+        let trust = Trust { issuer: "i".into(), audience: "a".into() };
+        Jwts::of_jwks(&json!({"keys": [key]}).to_string(), trust).map(drop)
+    }
+
+    #[test]
+    fn a_key_that_could_verify_nothing_is_refused_when_it_is_read() {
+        let of = |bytes: usize, first: u8| {
+            let mut number = vec![1; bytes];
+            number[0] = first;
+            URL_SAFE_NO_PAD.encode(number)
+        };
+        let rsa = |modulus: String| json!({"kty": "RSA", "kid": "k", "n": modulus, "e": "AQAB"});
+        assert_eq!(read(&rsa(of(256, 1))), Ok(()));
+        for modulus in [of(128, 1), of(255, 1), of(257, 0), of(1025, 1), String::new(), "!".repeat(342)] {
+            assert_eq!(read(&rsa(modulus)), Err(InvalidJwks::Length));
+        }
+        for (x, y, expected) in
+            [(32, 32, Ok(())), (31, 32, Err(InvalidJwks::Length)), (32, 33, Err(InvalidJwks::Length))]
+        {
+            assert_eq!(read(&json!({"kty": "EC", "crv": "P-256", "x": of(x, 1), "y": of(y, 1)})), expected);
+        }
+        assert_eq!(read(&json!({"kty": "OKP", "crv": "Ed25519", "x": of(31, 1)})), Err(InvalidJwks::Length));
+        for other in [
+            json!({"kty": "RSA", "use": "enc", "n": of(256, 1), "e": "AQAB"}),
+            json!({"kty": "RSA", "key_ops": ["wrapKey"], "n": of(256, 1), "e": "AQAB"}),
+            json!({"kty": "RSA", "alg": "PS256", "n": of(256, 1), "e": "AQAB"}),
+            json!({"kty": "EC", "crv": "P-384", "x": of(48, 1), "y": of(48, 1)}),
+            json!({"kty": "oct", "k": of(32, 1)}),
+        ] {
+            assert_eq!(read(&other), Err(InvalidJwks::NoKey), "{other}");
+        }
+    }
+
+    #[test]
+    fn which_key_a_token_means_is_never_in_doubt() {
+        let key = |id: Option<&str>| {
+            let mut key = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode([1; 32])});
+            if let Some(id) = id {
+                key["kid"] = id.into();
+            }
+            key
+        };
+        let read = |keys: &[Value]| {
+            let trust = Trust { issuer: "i".into(), audience: "a".into() };
+            Jwts::of_jwks(&json!({"keys": keys}).to_string(), trust).map(|jwts| jwts.keys.len())
+        };
+        assert_eq!(read(&[key(None)]), Ok(1));
+        assert_eq!(read(&[key(Some("a")), key(Some("b"))]), Ok(2));
+        assert_eq!(read(&[key(Some("a")), key(Some("a"))]), Err(InvalidJwks::Ambiguous));
+        assert_eq!(read(&[key(Some("a")), key(None)]), Err(InvalidJwks::Ambiguous));
+        assert_eq!(read(&[]), Err(InvalidJwks::NoKey));
     }
 }

@@ -38,6 +38,8 @@ pub struct Identity {
     pub models: AllowedModels,
     /// The one generation that a ticket is for.
     pub only: Option<GenerationId>,
+    /// Until when it is known, where that has an end.
+    pub until: Option<Timestamp>,
 }
 
 /// What a request shows.
@@ -99,6 +101,12 @@ impl Gate {
 impl Identity {
     /// Everybody, where nobody has to show anything.
     pub const fn anonymous() -> Self {
-        Self { principal: Principal::Anonymous, scopes: Scopes::ALL, models: AllowedModels::All, only: None }
+        Self {
+            principal: Principal::Anonymous,
+            scopes: Scopes::ALL,
+            models: AllowedModels::All,
+            only: None,
+            until: None,
+        }
     }
 }

@@ -107,6 +107,7 @@ impl From<Grant> for Identity {
             scopes: grant.scopes,
             models: AllowedModels::These([].into()),
             only: Some(grant.generation),
+            until: Some(grant.expires_at),
         }
     }
 }

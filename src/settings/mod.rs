@@ -119,7 +119,12 @@ impl Jwt {
     /// Whether there is all that is needed, and nothing that would make two of one.
     fn is_whole(&self) -> bool {
         let given = |text: &Option<String>| text.as_ref().is_some_and(|text| (1..=512).contains(&text.len()));
-        given(&self.issuer) && given(&self.audience) && (given(&self.jwks_file) != given(&self.secret_env))
+        let keys = match (&self.jwks_file, &self.secret_env) {
+            (Some(_), None) => given(&self.jwks_file),
+            (None, Some(_)) => given(&self.secret_env),
+            _ => false,
+        };
+        given(&self.issuer) && given(&self.audience) && keys
     }
 }
 
@@ -410,6 +415,22 @@ mod tests {
         ] {
             let said = refusal(origin).unwrap_or_else(|| panic!("{origin} is taken"));
             assert!(said.starts_with("number 2 of cors.origins"), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_written_whole() {
+        let jwt = |file: Option<&str>, secret: Option<&str>| {
+            let (issuer, audience) = (Some("https://id.example/".into()), Some("tokenrill".into()));
+            let jwt = Jwt { issuer, audience, jwks_file: file.map(Into::into), secret_env: secret.map(Into::into) };
+            let auth = Auth { mode: Some(AuthMode::Required), jwt, ..Auth::default() };
+            Settings { auth, ..Settings::default() }.validate().is_ok()
+        };
+        assert!(jwt(Some("jwks.json"), None) && jwt(None, Some("SECRET")));
+        for (file, secret) in
+            [(None, None), (Some("f"), Some("S")), (Some(""), None), (Some("f"), Some("")), (Some(""), Some("S"))]
+        {
+            assert!(!jwt(file, secret), "{file:?} {secret:?}");
         }
     }
 

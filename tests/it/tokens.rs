@@ -259,7 +259,9 @@ async fn a_token_is_good_if_everything_of_it_is() {
     ] {
         assert_eq!(status(&service, &token).await, expected, "{what}");
     }
-    assert!(whole.len() < 1 << 10);
+    let powerless = with(&json!({"scope": "openid"}));
+    let models = Answer::to(service.request(Method::GET, "/v1/models").bearer_auth(powerless)).await;
+    assert_eq!(models.status, 403, "a token of another kind is for nothing here");
 }
 
 #[tokio::test]
@@ -307,6 +309,21 @@ async fn a_subject_is_a_caller_of_its_own() {
     ] {
         assert_eq!(Answer::to(service.request(Method::GET, &path).bearer_auth(token)).await.status, expected);
     }
+    // No ticket is good for longer than the token that made it.
+    let id = path.trim_start_matches("/v1/generations/");
+    let ticket = async |lives: u64| {
+        let end = now() + lives;
+        let token = issuer.es256(&header("ES256", "ec"), &claims(&json!({"exp": end})));
+        let body = json!({"resource": "generation", "id": id, "ttl_s": 600}).to_string();
+        let request = service.request(Method::POST, "/v1/tickets").header("content-type", "application/json");
+        let ticket = Answer::to(request.bearer_auth(token).body(body)).await.json().await;
+        (ticket["expires_at"].as_str().expect("a time").to_owned(), Timestamp::from_millis(end * 1000).to_string())
+    };
+    let (expires, token_ends) = ticket(90).await;
+    assert_eq!(expires, token_ends);
+    let (expires, token_ends) = ticket(3600).await;
+    assert!(expires < token_ends, "{expires} {token_ends}");
+
     let key_header = service.request(Method::GET, &path).header("x-api-key", of("alice"));
     assert_eq!(Answer::to(key_header).await.status, 401, "a token is no key");
 }
