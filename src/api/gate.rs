@@ -18,23 +18,22 @@ use crate::domain::GenerationId;
 use crate::server::Peer;
 
 /// Finds out who calls, and refuses who may not. The identity goes on in the request's extensions.
-pub async fn admit(State(admission): State<watch::Receiver<Admission>>, mut request: Request, next: Next) -> Response {
+pub async fn admit(State(admission): State<watch::Receiver<Admission>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let access = route.map_or(Access::Public, |route| Access::of(request.method(), route));
     if access == Access::Public {
         return next.run(request).await;
     }
     let gate = Arc::clone(&admission.borrow().gate);
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let identity = identify(&gate, &head).and_then(|identity| {
         let may = may(&gate, access, &identity, &head);
         if may { Ok(identity) } else { Err(Denied::Forbidden) }
     });
     let mut response = match identity {
         Ok(identity) => {
-            request = Request::from_parts(head, body);
-            request.extensions_mut().insert(identity);
-            next.run(request).await
+            head.extensions.insert(identity);
+            next.run(Request::from_parts(head, body)).await
         }
         Err(denied) => {
             let peer = head.extensions.get::<Peer>().map(|peer| tracing::field::display(peer.0));
