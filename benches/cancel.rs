@@ -15,9 +15,10 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
+use tokenrill::app::{self, Listeners};
+use tokenrill::server;
 use tokenrill::settings::{Settings, Upstream};
 use tokenrill::shutdown::Shutdown;
-use tokenrill::{app, server};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -116,8 +117,9 @@ fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
     let tickets = app::tickets(&settings, &BTreeMap::new()).map_err(io::Error::other)?;
     let (_, admission) =
         watch::channel(app::admission(&settings, &BTreeMap::new(), tickets).map_err(io::Error::other)?);
+    let listeners = Listeners { public: listener, admin: None };
     runtime.spawn(async move {
-        app::serve(&settings, &BTreeMap::new(), admission, listener, limits, Shutdown::new()).await
+        app::serve(&settings, &BTreeMap::new(), admission, listeners, limits, Shutdown::new()).await
     });
     Ok(address)
 }

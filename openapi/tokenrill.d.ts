@@ -306,7 +306,7 @@ export interface components {
          * @description The closed list of codes. A new one must answer every question below.
          * @enum {string}
          */
-        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "model_required" | "model_not_found" | "generation_not_found" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_error" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "shutting_down" | "history_lost" | "internal";
+        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "generation_not_found" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_error" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "shutting_down" | "history_lost" | "internal";
         /**
          * @description The generation could not be brought to its end, or the request was refused before it began; in the
          *     latter case there is only the error.
@@ -960,6 +960,16 @@ export interface operations {
                     "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
         };
     };
     readyz: {
@@ -1279,6 +1289,16 @@ export interface operations {
                     "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
         };
     };
     create_generation: {
@@ -1569,6 +1589,16 @@ export interface operations {
                     "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
         };
     };
     erase_generation: {
@@ -1623,6 +1653,16 @@ export interface operations {
                     "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
             /** @description Misdirected Request */
             421: {
                 headers: {
@@ -1635,6 +1675,16 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1699,6 +1749,16 @@ export interface operations {
                     "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
             /** @description Misdirected Request */
             421: {
                 headers: {
@@ -1711,6 +1771,16 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1844,6 +1914,16 @@ export interface operations {
                     "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
         };
     };
     list_models: {
@@ -1896,6 +1976,16 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1972,6 +2062,16 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2086,6 +2186,16 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -14,8 +14,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, Admission, Api, BodyLimits, EndsTold, Hosts, Origins};
-use crate::auth::{ApiKey, Gate, Identity, Jwts, Scope, Scopes, Tickets, Trust};
+use crate::api::{self, Admission, Api, BodyLimits, Door, EndsTold, Hosts, Origins};
+use crate::auth::{
+    ApiKey, FetchError, FetchedJwts, Gate, Identity, Issuer, Jwts, LONGEST_JWKS, Scope, Scopes, Tickets, Trust,
+    fetch_from,
+};
 use crate::domain::{AllowedModels, ModelPattern, Principal};
 use crate::event_log::{Memory, MemoryLimits};
 use crate::generation::{Generations, Limits, OnDisconnect};
@@ -51,6 +54,8 @@ pub enum AppError {
     JwtSecret,
     #[error("the file that auth.jwt.jwks_file names cannot be used: {0}")]
     Jwks(String),
+    #[error("the keys that auth.jwt.jwks_url names cannot be used: {0}")]
+    JwksUrl(#[from] FetchError),
     #[error("the system has no random bytes: {0}")]
     Random(String),
 }
@@ -59,8 +64,6 @@ pub enum AppError {
 const LEAST_SECRET: usize = 32;
 /// The longest name of a key, in bytes: it is part of each ticket that is made with the key.
 const LONGEST_NAME: usize = 256;
-/// The longest set of keys that is read, in bytes.
-const LONGEST_JWKS: u64 = 256 << 10;
 /// How long a request's body may take.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// How long the embedded model may take for each step: it may be asked to be slow, and
@@ -74,7 +77,14 @@ pub fn limits(settings: &Settings) -> server::Limits {
     server::Limits { write_timeout: settings.generation.write_timeout, ..server::Limits::default() }
 }
 
-/// Serves on `listener` until `shutdown` has come to its end.
+/// Where the service listens.
+pub struct Listeners {
+    pub public: TcpListener,
+    /// For operators alone (`server.admin_listen`).
+    pub admin: Option<TcpListener>,
+}
+
+/// Serves on `listeners` until `shutdown` has come to its end.
 ///
 /// Draining: new generations are refused, live ones end within `server.shutdown_grace`. Then, or when
 /// `shutdown` is closed, what is left ends as `failed`, and connections close.
@@ -82,7 +92,7 @@ pub async fn serve(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
     admission: watch::Receiver<Admission>,
-    listener: TcpListener,
+    listeners: Listeners,
     limits: server::Limits,
     shutdown: Shutdown,
 ) -> Result<(), AppError> {
@@ -114,7 +124,7 @@ pub async fn serve(
         Arc::clone(&metrics),
         running.clone(),
     );
-    let api = api::router(Api {
+    let api = Api {
         generations: generations.clone(),
         metrics,
         admission,
@@ -124,9 +134,21 @@ pub async fn serve(
         heartbeat: settings.generation.heartbeat,
         head_wait: settings.generation.head_wait,
         body: BodyLimits { size: settings.server.max_body.bytes(), time: BODY_TIME },
-    });
+    };
+    let Listeners { public, admin } = listeners;
+    let door = if admin.is_some() { Door::Public } else { Door::Sole };
+    let serving = server::serve(public, api::router(api.clone(), door), limits.clone(), shutdown.closing_token());
+    let serving_operators = async {
+        let Some(listener) = admin else { return };
+        let hosts = match listener.local_addr() {
+            Ok(address) if address.ip().to_canonical().is_loopback() => Hosts::Loopback,
+            _ => Hosts::Any,
+        };
+        let api = api::router(Api { hosts, ..api }, Door::Admin);
+        server::serve(listener, api, limits, shutdown.closing_token()).await;
+    };
     let drained = drain(&generations, &running, settings.server.shutdown_grace, &shutdown);
-    tokio::join!(server::serve(listener, api, limits, shutdown.closing_token()), drained);
+    tokio::join!(serving, serving_operators, drained);
     Ok(())
 }
 
@@ -184,11 +206,12 @@ pub fn admission(
     let keys = settings.auth.api_keys.iter().map(api_key).collect::<Result<_, _>>()?;
     let gate = match settings.auth.mode {
         Some(settings::AuthMode::Required) => {
-            Gate::Required { keys, jwts: jwts(&settings.auth.jwt, environment)?, tickets }
+            Gate::Required { keys, issuer: issuer(&settings.auth.jwt, environment)?, tickets }
         }
         None | Some(settings::AuthMode::None) => Gate::Open { tickets },
     };
-    Ok(Admission { gate: Arc::new(gate), origins: origins(settings) })
+    let cookie = settings.auth.cookie.as_deref().map(Into::into);
+    Ok(Admission { gate: Arc::new(gate), origins: origins(settings), cookie })
 }
 
 /// What tickets are signed with.
@@ -202,25 +225,30 @@ pub fn tickets(settings: &Settings, environment: &BTreeMap<String, String>) -> R
     }
 }
 
-/// The tokens of the issuer that the settings trust. Its keys are read now: a file that changes is read again with
-/// the settings.
-fn jwts(jwt: &settings::Jwt, environment: &BTreeMap<String, String>) -> Result<Option<Jwts>, AppError> {
-    let (Some(issuer), Some(audience)) = (jwt.issuer.clone(), jwt.audience.clone()) else { return Ok(None) };
-    let trust = Trust { issuer, audience };
+/// Whose tokens the settings trust. A file is read now, an address from now on.
+fn issuer(jwt: &settings::Jwt, environment: &BTreeMap<String, String>) -> Result<Option<Issuer>, AppError> {
+    let (Some(issuer), Some(audience)) = (&jwt.issuer, &jwt.audience) else { return Ok(None) };
+    let trust = Trust::of(issuer, audience);
+    if let Some(url) = &jwt.jwks_url {
+        return Ok(Some(Issuer::Fetched(FetchedJwts::start(fetch_from(url.as_str())?, trust))));
+    }
     if let Some(variable) = &jwt.secret_env {
         return match environment.get(variable).map(|secret| secret.trim()) {
-            Some(secret) if secret.len() >= LEAST_SECRET => Ok(Some(Jwts::of_secret(secret.as_bytes(), trust))),
+            Some(secret) if secret.len() >= LEAST_SECRET => {
+                Ok(Some(Issuer::Fixed(Jwts::of_secret(secret.as_bytes(), trust))))
+            }
             _ => Err(AppError::JwtSecret),
         };
     }
     let Some(path) = &jwt.jwks_file else { return Ok(None) };
     let mut text = String::new();
-    let file = File::open(path).and_then(|file| file.take(LONGEST_JWKS + 1).read_to_string(&mut text));
+    let file = File::open(path).and_then(|file| file.take(LONGEST_JWKS as u64 + 1).read_to_string(&mut text));
     file.map_err(|error| AppError::Jwks(error.to_string()))?;
-    if text.len() as u64 > LONGEST_JWKS {
+    if text.len() > LONGEST_JWKS {
         return Err(AppError::Jwks("it is longer than 256 KiB".to_owned()));
     }
-    Jwts::of_jwks(&text, trust).map(Some).map_err(|error| AppError::Jwks(error.to_string()))
+    let jwts = Jwts::of_jwks(&text, trust).map_err(|error| AppError::Jwks(error.to_string()))?;
+    Ok(Some(Issuer::Fixed(jwts)))
 }
 
 fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
@@ -240,8 +268,7 @@ fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
                 .into_iter()
                 .collect(),
             models: models.map_or(AllowedModels::All, AllowedModels::These),
-            only: None,
-            until: None,
+            ..Identity::anonymous()
         },
     })
 }

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tokenrill::api::{self, Admission};
-use tokenrill::app::{self, AppError};
+use tokenrill::app::{self, AppError, Listeners};
 use tokenrill::auth::{NewKey, Scope, Tickets};
 use tokenrill::server;
 use tokenrill::settings::{self, AuthMode, FileSource, Settings, Sources};
 use tokenrill::shutdown::{Shutdown, Signals};
 use tokenrill::telemetry;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
@@ -116,7 +117,9 @@ fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Envir
     Ok((settings::load(Sources { file, environment: environment.clone(), listen })?, environment))
 }
 
-fn check(config: ConfigFlag) -> Result<(), Refusal> {
+/// Waits for nothing, so that nothing is fetched.
+#[tokio::main(flavor = "current_thread")]
+async fn check(config: ConfigFlag) -> Result<(), Refusal> {
     let (settings, environment) = load(config, None)?;
     admission(&settings, &environment)?;
     print(&settings.effective());
@@ -164,17 +167,18 @@ async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
         settings::LogFormat::Pretty => telemetry::LogFormat::Pretty,
         settings::LogFormat::Json => telemetry::LogFormat::Json,
     });
+    telemetry::log_panics();
     let limits = app::limits(&settings);
-    let address = settings.server.listen;
-    let cannot = |error| Refusal(format!("cannot listen on {address} ({error}): choose another with --listen"));
-    let listener = server::bind(address, &limits).map_err(cannot)?;
+    let public = listen(settings.server.listen, "--listen", &limits)?;
+    let admin = settings.server.admin_listen.map(|address| listen(address, "server.admin_listen", &limits));
+    let listeners = Listeners { public, admin: admin.transpose()? };
     let mut signals = Signals::listen()?;
     // Who has not decided who may call has nothing to read again: the program then ends with its terminal.
     let mut hangups = settings.auth.mode.is_some().then(|| signal(SignalKind::hangup())).transpose()?;
-    greet(listener.local_addr().map_err(cannot)?, &settings);
+    greet(&listeners, &settings)?;
 
     let shutdown = Shutdown::new();
-    let serving = app::serve(&settings, &environment, admission, listener, limits, shutdown.clone());
+    let serving = app::serve(&settings, &environment, admission, listeners, limits, shutdown.clone());
     let asked = async {
         signals.asked().await;
         shutdown.begin_drain();
@@ -186,7 +190,7 @@ async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
     let reloading = async {
         let Some(hangups) = &mut hangups else { return pending().await };
         while hangups.recv().await.is_some() {
-            match block_in_place(|| reload(flags, &settings, tickets.clone())) {
+            match reload(flags, &settings, tickets.clone()).await {
                 Ok(admission) => {
                     admissions.send_replace(admission);
                     tracing::info!("keys and origins were read again; what else was changed waits for a start");
@@ -204,18 +208,29 @@ async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
 }
 
 /// Who may call, as the settings say it now. All of them must be good, also those that wait for a start.
-fn reload(flags: &ServeFlags, settings: &Settings, tickets: Tickets) -> Result<Admission, Refusal> {
-    let (read, environment) = load(flags.config.clone(), flags.listen)?;
+async fn reload(flags: &ServeFlags, settings: &Settings, tickets: Tickets) -> Result<Admission, Refusal> {
+    let (read, environment) = block_in_place(|| load(flags.config.clone(), flags.listen))?;
     if read.auth.mode != settings.auth.mode {
         // What the listener trusts goes with it.
         return Err(Refusal("auth.mode takes effect at a start alone".to_owned()));
     }
     app::tickets(&read, &environment)?;
-    Ok(app::admission(&read, &environment, tickets)?)
+    let admission = block_in_place(|| app::admission(&read, &environment, tickets))?;
+    admission.gate.fetched().await.map_err(AppError::JwksUrl)?;
+    Ok(admission)
+}
+
+/// `choice` is how another address is chosen.
+fn listen(address: SocketAddr, choice: &str, limits: &server::Limits) -> Result<TcpListener, Refusal> {
+    let cannot = |error| Refusal(format!("cannot listen on {address} ({error}): choose another with {choice}"));
+    server::bind(address, limits).map_err(cannot)
 }
 
 /// What a newcomer needs: the address, the pages and one line that works.
-fn greet(address: SocketAddr, settings: &Settings) {
+fn greet(listeners: &Listeners, settings: &Settings) -> Result<(), Refusal> {
+    let address = listeners.public.local_addr()?;
+    let admin = listeners.admin.as_ref().map(TcpListener::local_addr).transpose()?;
+    let admin = admin.map(|address| format!("\n  operators   http://{address}/metrics")).unwrap_or_default();
     // Beside real models `demo` is not the default, and what the default costs is not ours to spend.
     let model = if settings.upstreams.is_empty() { "" } else { "\"model\":\"demo\"," };
     let key = match settings.auth.mode {
@@ -226,8 +241,9 @@ fn greet(address: SocketAddr, settings: &Settings) {
         "Tokenrill listens on http://{address}\n  \
            playground  http://{address}/\n  \
            docs        http://{address}/docs\n  \
-           try it      curl -N http://{address}/v1/generations{key} -H 'content-type: application/json' -d '{{{model}\"input\":\"Hello\"}}'"
+           try it      curl -N http://{address}/v1/generations{key} -H 'content-type: application/json' -d '{{{model}\"input\":\"Hello\"}}'{admin}"
     ));
+    Ok(())
 }
 
 fn print(text: &str) {

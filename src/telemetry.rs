@@ -4,6 +4,7 @@
 //! Prometheus's spelling. Labels come from closed lists, so that no caller can multiply the series.
 
 use std::io::IsTerminal;
+use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub struct Metrics {
     generations: Family<OutcomeLabel, Counter>,
     generations_live: gauge::Gauge,
     viewers_live: gauge::Gauge,
+    panics: Counter,
     tokens: Family<TokenLabel, Counter>,
     tokens_saved: Counter,
     whole_answers: WholeAnswers,
@@ -100,6 +102,7 @@ impl Metrics {
             generations: Family::default(),
             generations_live: gauge::Gauge::default(),
             viewers_live: gauge::Gauge::default(),
+            panics: Counter::default(),
             tokens: Family::default(),
             tokens_saved: Counter::default(),
             whole_answers: WholeAnswers::default(),
@@ -121,6 +124,7 @@ impl Metrics {
             "Viewers that follow a generation now",
             metrics.viewers_live.clone(),
         );
+        registry.register("tokenrill_panics", "Defects that ended one request or generation", metrics.panics.clone());
         registry.register("tokenrill_tokens", "Tokens of ended generations, by type", metrics.tokens.clone());
         registry.register(
             "tokenrill_tokens_saved",
@@ -157,6 +161,10 @@ impl Metrics {
 
     pub fn viewer(&self) -> Gauge {
         Gauge::new(&self.viewers_live)
+    }
+
+    pub fn panicked(&self) {
+        self.panics.inc();
     }
 
     pub fn first_token(&self, after: Duration) {
@@ -205,6 +213,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Makes each panic one line of the log, with its place. What it says may hold anything, and is not told.
+pub fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
+        tracing::error!(place, "a panic: a defect");
+    }));
+}
+
 /// Writes log lines to standard error, by `RUST_LOG` or else from `info` on.
 ///
 /// async-openai is always off: it logs whole bodies, prompts and answers included, where it cannot
@@ -228,6 +244,24 @@ pub fn init(format: LogFormat) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Run as a process of its own, since the hook is the process's.
+    #[test]
+    fn a_panic_is_told_by_its_place_and_not_by_its_words() {
+        const CHILD: &str = "TOKENRILL_TEST_PANICS";
+        if std::env::var_os(CHILD).is_some() {
+            init(LogFormat::Json);
+            log_panics();
+            panic!("hunter2");
+        }
+        let name = "telemetry::tests::a_panic_is_told_by_its_place_and_not_by_its_words";
+        let program = std::env::current_exe().expect("a path");
+        let child = std::process::Command::new(program).args(["--exact", name, "--nocapture"]).env(CHILD, "1").output();
+        let said = child.expect("it runs");
+        let said = String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
+        assert!(said.contains("a panic: a defect") && said.contains("src/telemetry.rs:"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
 
     #[test]
     fn what_a_stop_saves_is_what_was_lacking_to_the_mean_or_the_limit() {

@@ -13,7 +13,8 @@ pub enum Access {
     Known,
     /// Who has this scope.
     Scope(Scope),
-    /// Who has the scope `admin`; without authentication, who calls from this machine.
+    /// Who has the scope `admin`. Also, from this machine: anybody at the operators' own listener or, without
+    /// authentication, at the only one.
     Operator,
 }
 

@@ -44,9 +44,8 @@ impl<'a> RequestBody<'a> {
 
     /// Reads all of it, which must say that it is JSON.
     pub async fn json(&mut self) -> Result<JsonBytes, Problem> {
-        if !self.is_json() {
-            let detail = "Send the body as JSON with the header Content-Type: application/json.";
-            return Err(Problem::new(ErrorCode::UnsupportedMediaType, detail));
+        if !is_json(self.headers) {
+            return Err(Problem::not_json());
         }
         self.read().await.map(JsonBytes)
     }
@@ -63,12 +62,6 @@ impl<'a> RequestBody<'a> {
         let mut unread = Limited::new(self.unread, MOST_DISCARDED);
         let rest = async { while let Ok(Some(Ok(_))) = timeout(SENDING_PAUSE, unread.frame()).await {} };
         _ = timeout_at(self.deadline, rest).await;
-    }
-
-    /// Only `application/json`, so that a page of a foreign origin cannot post here without a preflight.
-    fn is_json(&self) -> bool {
-        let value = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
     }
 
     async fn read(&mut self) -> Result<Bytes, Problem> {
@@ -90,6 +83,12 @@ impl<'a> RequestBody<'a> {
             )),
         }
     }
+}
+
+/// Only `application/json`, so that a page of a foreign origin cannot post here without a preflight.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// A whole body that says that it is JSON.

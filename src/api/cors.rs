@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use tokio::sync::watch;
-use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::refusal::{RETRY_AFTER_MS, X_SHOULD_RETRY};
 use super::request_id::X_REQUEST_ID;
@@ -23,7 +23,7 @@ pub enum Origins {
 }
 
 impl Origins {
-    fn allow(&self, origin: &HeaderValue) -> bool {
+    pub fn allow(&self, origin: &HeaderValue) -> bool {
         match self {
             Self::Loopback => loopback(origin).is_some(),
             Self::These(origins) => origins.iter().any(|allowed| match allowed.strip_suffix(":*") {
@@ -39,9 +39,14 @@ impl Origins {
 /// Pages of other origins are told nothing, so their browsers refuse.
 ///
 /// The headers that a page asks for are allowed as asked, because clients bring many of their own;
-/// never `*`, which would not cover `Authorization`.
+/// never `*`, which would not cover `Authorization`. Cookies are allowed where one is a credential.
 pub fn cors(admission: watch::Receiver<Admission>) -> CorsLayer {
+    let with_cookies = admission.clone();
     CorsLayer::new()
+        .allow_credentials(AllowCredentials::predicate(move |origin, _| {
+            let admission = with_cookies.borrow();
+            admission.cookie.is_some() && admission.origins.allow(origin)
+        }))
         .allow_origin(AllowOrigin::predicate(move |origin, _| admission.borrow().origins.allow(origin)))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())

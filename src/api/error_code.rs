@@ -18,6 +18,8 @@ pub enum ErrorCode {
     Unauthenticated,
     /// The credential is good, and not for this.
     Forbidden,
+    /// The keys by which the token would be known cannot be had.
+    IssuerUnavailable,
     /// The request names no model and there is no default.
     ModelRequired,
     /// No upstream serves this model.
@@ -108,7 +110,9 @@ impl ErrorCode {
             | Self::UpstreamError
             | Self::UpstreamDisconnected
             | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
-            Self::Overloaded | Self::ShuttingDown | Self::UpstreamOverloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::IssuerUnavailable | Self::Overloaded | Self::ShuttingDown | Self::UpstreamOverloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamTimeout | Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -119,6 +123,7 @@ impl ErrorCode {
             Self::InvalidRequest => "The request is invalid",
             Self::Unauthenticated => "Not authenticated",
             Self::Forbidden => "Not allowed",
+            Self::IssuerUnavailable => "The identity provider is out of reach",
             Self::ModelRequired => "A model is required",
             Self::ModelNotFound => "No such model",
             Self::GenerationNotFound => "No such generation",
@@ -173,7 +178,8 @@ impl ErrorCode {
             | Self::TooLarge
             | Self::HistoryLost
             | Self::Internal => Remedy::Change,
-            Self::RequestTimeout
+            Self::IssuerUnavailable
+            | Self::RequestTimeout
             | Self::UpstreamUnreachable
             | Self::UpstreamRateLimited
             | Self::UpstreamOverloaded

@@ -1,16 +1,17 @@
 //! Who is let in: before a body is read, and before anything is looked up.
 
-use std::sync::Arc;
-
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::http::{HeaderValue, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
+use super::Door;
 use super::access::Access;
+use super::body::is_json;
+use super::credential;
 use super::problem::{ErrorCode, Problem};
 use super::state::Admission;
 use crate::auth::{Credential, Gate, Identity, Refusal, Scope, Scopes};
@@ -18,18 +19,27 @@ use crate::domain::GenerationId;
 use crate::server::Peer;
 
 /// Finds out who calls, and refuses who may not. The identity goes on in the request's extensions.
-pub async fn admit(State(admission): State<watch::Receiver<Admission>>, request: Request, next: Next) -> Response {
+pub async fn admit(
+    State((admission, door)): State<(watch::Receiver<Admission>, Door)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let access = route.map_or(Access::Public, |route| Access::of(request.method(), route));
     if access == Access::Public {
         return next.run(request).await;
     }
-    let gate = Arc::clone(&admission.borrow().gate);
+    let admission = admission.borrow().clone();
     let (mut head, body) = request.into_parts();
-    let identity = identify(&gate, &head).and_then(|identity| {
-        let may = may(&gate, access, &identity, &head);
-        if may { Ok(identity) } else { Err(Denied::Forbidden) }
-    });
+    // Who is on this machine and at the operators' own door has no more to show.
+    let identity = if access == Access::Operator && door == Door::Admin && is_local(&head) {
+        Ok(Identity::anonymous())
+    } else {
+        identify(&admission, &head).await.and_then(|identity| {
+            let may = may(&admission.gate, door, access, &identity, &head);
+            if may { Ok(identity) } else { Err(Denied::Forbidden) }
+        })
+    };
     let mut response = match identity {
         Ok(identity) => {
             head.extensions.insert(identity);
@@ -54,49 +64,37 @@ enum Denied {
     Unauthenticated(#[from] Refusal),
     #[error("it may not do this")]
     Forbidden,
+    #[error("a cookie that a foreign page has sent along")]
+    CrossSite,
+    #[error("a cookie beside a body that any page could send")]
+    NotJson,
 }
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
-/// The first credential present decides; where it is not good, nothing else is tried.
-fn identify(gate: &Gate, head: &Parts) -> Result<Identity, Denied> {
+/// Who sends this, where it may be taken for a wish of theirs.
+async fn identify(admission: &Admission, head: &Parts) -> Result<Identity, Denied> {
+    let Admission { gate, origins, cookie } = admission;
     if gate.is_open() {
-        return Ok(gate.identify(None)?);
+        return Ok(gate.identify(None).await?);
     }
-    let credential = match (sole(&head.headers, &AUTHORIZATION)?, sole(&head.headers, &X_API_KEY)?) {
-        (Some(authorization), _) => Some(Credential::Bearer(bearer(authorization)?)),
-        (None, Some(key)) => Some(Credential::ApiKey(key)),
-        (None, None) => ticket(&head.uri).map(Credential::Ticket),
-    };
-    Ok(gate.identify(credential)?)
-}
-
-/// The header's one value; that there are two is no reason to take either.
-fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| Refusal::Malformed),
-        (Some(_), Some(_)) => Err(Refusal::Malformed),
+    let credential = credential::shown(head, cookie.as_deref())?;
+    let identity = gate.identify(credential).await?;
+    if matches!(credential, Some(Credential::Session(_))) {
+        if !credential::is_from_a_page_of_ours(head, origins) {
+            return Err(Denied::CrossSite);
+        }
+        // Also where the body is not read: what is not JSON needs no preflight.
+        if !head.method.is_safe() && head.headers.contains_key(CONTENT_TYPE) && !is_json(&head.headers) {
+            return Err(Denied::NotJson);
+        }
     }
+    Ok(identity)
 }
 
-/// `Bearer` and the credential (RFC 6750, section 2.1); the scheme in any case (RFC 9110, section 11.1).
-fn bearer(authorization: &str) -> Result<&str, Refusal> {
-    let (scheme, credential) = authorization.split_once(' ').ok_or(Refusal::Malformed)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(credential.trim()) } else { Err(Refusal::Malformed) }
-}
-
-/// `?ticket=`, for clients that can set no header. It holds no character that would have to be escaped.
-fn ticket(uri: &Uri) -> Option<&str> {
-    uri.query()?.split('&').find_map(|pair| pair.strip_prefix("ticket="))
-}
-
-fn may(gate: &Gate, access: Access, identity: &Identity, head: &Parts) -> bool {
+fn may(gate: &Gate, door: Door, access: Access, identity: &Identity, head: &Parts) -> bool {
     let scope = match access {
         Access::Public => return true,
         Access::Known => return identity.only.is_none() && identity.scopes != Scopes::default(),
-        Access::Operator if gate.is_open() => return is_local(head),
+        Access::Operator if gate.is_open() => return door == Door::Admin || is_local(head),
         Access::Operator => Scope::Admin,
         Access::Scope(scope) => scope,
     };
@@ -117,11 +115,21 @@ fn is_local(head: &Parts) -> bool {
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         match denied {
+            Denied::Unauthenticated(Refusal::NoKeys) => Self::new(
+                ErrorCode::IssuerUnavailable,
+                "The keys by which your token is known cannot be fetched. Try again in a few seconds.",
+            ),
             Denied::Unauthenticated(_) => Self::new(
                 ErrorCode::Unauthenticated,
                 "Send a key that is good here: the header Authorization with Bearer and the key.",
             ),
             Denied::Forbidden => Self::forbidden(),
+            Denied::CrossSite => Self::new(
+                ErrorCode::Forbidden,
+                "A session cookie is good from pages of listed origins alone. Call from one of them, or send a token \
+                 in the header Authorization.",
+            ),
+            Denied::NotJson => Self::not_json(),
         }
     }
 }

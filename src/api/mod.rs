@@ -6,6 +6,7 @@ mod body;
 mod chat;
 mod chat_completions;
 mod cors;
+mod credential;
 mod ends_told;
 mod error_code;
 mod extract;
@@ -28,6 +29,8 @@ mod state;
 mod tickets;
 pub mod wire;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -36,6 +39,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::telemetry::Metrics;
 use problem::{ErrorCode, Problem};
 
 pub use body::BodyLimits;
@@ -45,18 +49,35 @@ pub use host::Hosts;
 pub use snapshot::SnapshotBody;
 pub use state::{Admission, Api};
 
-/// Every route and every layer.
-pub fn router(api: Api) -> Router {
-    let (hosts, admission) = (api.hosts, api.admission.clone());
-    let (documented, _) = documented().with_state(api).split_for_parts();
-    documented
-        .merge(pages::pages())
+/// Through which listener a request comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The only one.
+    Sole,
+    /// That of everybody, where operators have one of their own.
+    Public,
+    /// That of operators (`server.admin_listen`).
+    Admin,
+}
+
+/// Every route of a door, and every layer.
+pub fn router(api: Api, door: Door) -> Router {
+    let (hosts, admission, metrics) = (api.hosts, api.admission.clone(), Arc::clone(&api.metrics));
+    let routes = match door {
+        Door::Sole => documented(),
+        Door::Public => for_callers().merge(for_machines()),
+        Door::Admin => for_operators().merge(for_machines()),
+    };
+    let (routes, _) = routes.with_state(api).split_for_parts();
+    let pages = if door == Door::Admin { Router::new() } else { pages::pages() };
+    routes
+        .merge(pages)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // From the inside out: a panic becomes a problem, who may not is refused, problems get their bodies,
         // every answer its CORS headers, and everything, the refusals of the layers as well, a request id.
-        .layer(CatchPanicLayer::custom(|_| defect()))
-        .layer(from_fn_with_state(admission.clone(), gate::admit))
+        .layer(CatchPanicLayer::custom(move |_| defect(&metrics)))
+        .layer(from_fn_with_state((admission.clone(), door), gate::admit))
         .layer(from_fn_with_state(hosts, host::check_host))
         .layer(from_fn(refusal::write_refusals))
         .layer(cors::cors(admission))
@@ -66,6 +87,10 @@ pub fn router(api: Api) -> Router {
 
 /// The routes of the OpenAPI document; a route cannot be in the one and not in the other.
 fn documented() -> OpenApiRouter<Api> {
+    for_callers().merge(for_machines()).merge(for_operators())
+}
+
+fn for_callers() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(generations::create, generation_list::list))
         .routes(routes!(generations::show, generations::erase))
@@ -75,9 +100,14 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(chat_completions::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
-        .routes(routes!(operations::healthz))
-        .routes(routes!(operations::readyz))
-        .routes(routes!(operations::metrics))
+}
+
+fn for_machines() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(operations::healthz)).routes(routes!(operations::readyz))
+}
+
+fn for_operators() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(operations::metrics))
 }
 
 async fn not_found() -> Problem {
@@ -91,7 +121,8 @@ async fn method_not_allowed(request: Request) -> Problem {
     )
 }
 
-fn defect() -> Response {
+fn defect(metrics: &Metrics) -> Response {
+    metrics.panicked();
     Problem::new(ErrorCode::Internal, "This service has a defect. Report the request id to its operator.")
         .into_response()
 }

@@ -88,7 +88,8 @@ fn param(pointer: &str) -> String {
 pub fn should_retry(code: ErrorCode, retry_after: Option<Duration>) -> bool {
     let never_asked = matches!(
         code,
-        ErrorCode::RequestTimeout
+        ErrorCode::IssuerUnavailable
+            | ErrorCode::RequestTimeout
             | ErrorCode::UpstreamUnreachable
             | ErrorCode::UpstreamRateLimited
             | ErrorCode::Overloaded

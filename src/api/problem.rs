@@ -79,6 +79,11 @@ impl Problem {
         Self::new(ErrorCode::Forbidden, "You may not do this. Use a key that has the scope and the model.")
     }
 
+    pub fn not_json() -> Self {
+        let detail = "Send the body as JSON with the header Content-Type: application/json.";
+        Self::new(ErrorCode::UnsupportedMediaType, detail)
+    }
+
     pub fn history_lost() -> Self {
         Self::new(ErrorCode::HistoryLost, "The events after this id are lost. Start a new generation.")
     }

@@ -34,4 +34,6 @@ pub struct Api {
 pub struct Admission {
     pub gate: Arc<Gate>,
     pub origins: Origins,
+    /// The cookie in which a token is good.
+    pub cookie: Option<Arc<str>>,
 }

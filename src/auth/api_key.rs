@@ -129,11 +129,11 @@ impl fmt::Debug for KeyHash {
 mod tests {
     use super::*;
     use crate::auth::Scopes;
-    use crate::domain::{AllowedModels, Principal};
+    use crate::domain::Principal;
 
     fn identity(name: &str) -> Identity {
         let principal = Principal::Named(name.into());
-        Identity { principal, scopes: Scopes::usual(), models: AllowedModels::All, only: None, until: None }
+        Identity { principal, scopes: Scopes::usual(), ..Identity::anonymous() }
     }
 
     #[test]

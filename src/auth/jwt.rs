@@ -1,5 +1,6 @@
 //! JSON Web Tokens (RFC 7519) that one issuer has made for this service.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use base64::Engine as _;
@@ -7,14 +8,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Identity, Refusal, Scopes};
-use crate::domain::{AllowedModels, Principal, Timestamp};
+use crate::domain::{AllowedModels, Principal, Quota, Timestamp};
 
 /// The tokens of one issuer. Each key verifies by one algorithm, which is the key's and never the token's
 /// (RFC 8725, section 3.1); nothing that a token names is fetched.
 pub struct Jwts {
     issuer: String,
+    limits_claim: Option<String>,
     keys: Vec<Key>,
 }
 
@@ -29,6 +32,14 @@ struct Key {
 pub struct Trust {
     pub issuer: String,
     pub audience: String,
+    /// The claim that says how much its subject may take, where one does.
+    pub limits_claim: Option<String>,
+}
+
+impl Trust {
+    pub fn of(issuer: &str, audience: &str) -> Self {
+        Self { issuer: issuer.to_owned(), audience: audience.to_owned(), limits_claim: None }
+    }
 }
 
 /// Why a set of keys is of no use.
@@ -56,6 +67,9 @@ struct Claims {
     /// RFC 8693, section 4.2. Absent: the token is for nothing here.
     #[serde(default)]
     scope: String,
+    /// One of them may be the quota.
+    #[serde(flatten)]
+    others: HashMap<String, Value>,
 }
 
 /// The longest that is looked at.
@@ -70,7 +84,7 @@ impl Jwts {
     pub fn of_secret(secret: &[u8], trust: Trust) -> Self {
         let key = DecodingKey::from_secret(secret);
         let keys = vec![Key { id: None, verifies: key, validation: validation(Algorithm::HS256, &trust) }];
-        Self { issuer: trust.issuer, keys }
+        Self { issuer: trust.issuer, limits_claim: trust.limits_claim, keys }
     }
 
     /// Signed with a key of this set (RFC 7517, section 5): RS256, ES256 or `EdDSA`. Keys for something else are
@@ -90,7 +104,10 @@ impl Jwts {
             }
             keys.push(Key { id, verifies: key, validation: validation(algorithm, &trust) });
         }
-        if keys.is_empty() { Err(InvalidJwks::NoKey) } else { Ok(Self { issuer: trust.issuer, keys }) }
+        if keys.is_empty() {
+            return Err(InvalidJwks::NoKey);
+        }
+        Ok(Self { issuer: trust.issuer, limits_claim: trust.limits_claim, keys })
     }
 
     pub fn identify(&self, token: &str) -> Result<Identity, Refusal> {
@@ -103,7 +120,7 @@ impl Jwts {
             return Err(Refusal::Malformed);
         }
         let key = self.key(header.kid.as_deref()).ok_or(Refusal::UnknownKey)?;
-        let Claims { sub, exp, scope, .. } =
+        let Claims { sub, exp, scope, mut others, .. } =
             decode(token, &key.verifies, &key.validation).map_err(|error| refusal(&error))?.claims;
         if !(1..=LONGEST_SUBJECT).contains(&sub.len()) || sub.chars().any(char::is_control) {
             return Err(Refusal::Malformed);
@@ -116,7 +133,11 @@ impl Jwts {
             reason = "`as` saturates; it is not negative"
         )]
         let until = Some(Timestamp::from_millis((exp * 1000.0) as u64));
-        Ok(Identity { principal, scopes: Scopes::of_claim(&scope), models: AllowedModels::All, only: None, until })
+        // A limit that cannot be read is no reason to go without.
+        let claimed = self.limits_claim.as_ref().and_then(|claim| others.remove(claim));
+        let quota = claimed.map_or(Ok(Quota::NONE), Quota::deserialize).map_err(|_| Refusal::Malformed)?;
+        let scopes = Scopes::of_claim(&scope);
+        Ok(Identity { principal, scopes, models: AllowedModels::All, only: None, until, quota })
     }
 
     /// By its id. One that is alone and has none is every token's.
@@ -197,12 +218,12 @@ impl fmt::Debug for Jwts {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
     fn read(key: &Value) -> Result<(), InvalidJwks> {
-        let trust = Trust { issuer: "i".into(), audience: "a".into() };
+        let trust = Trust::of("i", "a");
         Jwts::of_jwks(&json!({"keys": [key]}).to_string(), trust).map(drop)
     }
 
@@ -245,7 +266,7 @@ mod tests {
             key
         };
         let read = |keys: &[Value]| {
-            let trust = Trust { issuer: "i".into(), audience: "a".into() };
+            let trust = Trust::of("i", "a");
             Jwts::of_jwks(&json!({"keys": keys}).to_string(), trust).map(|jwts| jwts.keys.len())
         };
         assert_eq!(read(&[key(None)]), Ok(1));

@@ -1,23 +1,29 @@
 //! Who calls: from a credential to a principal, and to what it may do.
 //!
 //! ```text
-//! mod        Gate: which credentials there are, and what becomes of one
-//! api_key    random keys, known by their keyed hashes
-//! jwt        tokens of an issuer
-//! ticket     signed addresses for clients that can set no header
-//! scope      what a caller may do
+//! mod            Gate: which credentials there are, and what becomes of one
+//! api_key        random keys, known by their keyed hashes
+//! jwt            tokens of an issuer
+//! fetched_jwts   tokens of an issuer whose keys change
+//! fetch          gets those keys
+//! ticket         signed addresses for clients that can set no header
+//! scope          what a caller may do
 //! ```
 //!
-//! Knows neither HTTP nor where credentials stand in a request.
+//! Does not know where credentials stand in a request.
 
 mod api_key;
+mod fetch;
+mod fetched_jwts;
 mod jwt;
 mod scope;
 mod ticket;
 
-use crate::domain::{AllowedModels, GenerationId, Principal, Timestamp};
+use crate::domain::{AllowedModels, GenerationId, Principal, Quota, Timestamp};
 
 pub use api_key::{ApiKey, ApiKeys, InvalidHash, KeyHash, NewKey};
+pub use fetch::{LONGEST_JWKS, fetch_from};
+pub use fetched_jwts::{FetchError, FetchedJwts};
 pub use jwt::{InvalidJwks, Jwts, Trust};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use ticket::{Grant, Tickets};
@@ -27,7 +33,16 @@ pub enum Gate {
     /// Everybody, as nobody in particular.
     Open { tickets: Tickets },
     /// Who has one of these.
-    Required { keys: ApiKeys, jwts: Option<Jwts>, tickets: Tickets },
+    Required { keys: ApiKeys, issuer: Option<Issuer>, tickets: Tickets },
+}
+
+/// Whose tokens are good.
+#[derive(Debug)]
+pub enum Issuer {
+    /// One whose keys are in the settings.
+    Fixed(Jwts),
+    /// One that publishes its keys.
+    Fetched(FetchedJwts),
 }
 
 /// A caller, and what it may do.
@@ -40,6 +55,8 @@ pub struct Identity {
     pub only: Option<GenerationId>,
     /// Until when it is known, where that has an end.
     pub until: Option<Timestamp>,
+    /// How much it may take, where that is not what everybody may.
+    pub quota: Quota,
 }
 
 /// What a request shows.
@@ -48,6 +65,8 @@ pub enum Credential<'a> {
     /// An API key, or a JWT.
     Bearer(&'a str),
     ApiKey(&'a str),
+    /// A JWT in a cookie, which a browser sends whatever page asks it to.
+    Session(&'a str),
     Ticket(&'a str),
 }
 
@@ -68,22 +87,32 @@ pub enum Refusal {
     TooEarly,
     #[error("it is of another issuer, or for another service")]
     NotForUs,
+    /// Nothing is said of the credential.
+    #[error("the issuer's keys could not be had")]
+    NoKeys,
 }
 
 impl Gate {
     /// Where nobody has to show anything, nothing that is shown is looked at.
-    pub fn identify(&self, credential: Option<Credential<'_>>) -> Result<Identity, Refusal> {
-        let (keys, jwts, tickets) = match self {
+    pub async fn identify(&self, credential: Option<Credential<'_>>) -> Result<Identity, Refusal> {
+        let (keys, issuer, tickets) = match self {
             Self::Open { .. } => return Ok(Identity::anonymous()),
-            Self::Required { keys, jwts, tickets } => (keys, jwts, tickets),
+            Self::Required { keys, issuer, tickets } => (keys, issuer, tickets),
         };
-        match credential.ok_or(Refusal::Missing)? {
-            Credential::Bearer(token) => match jwts {
-                Some(jwts) if !ApiKeys::could_be(token) => jwts.identify(token),
-                _ => keys.identify(token),
-            },
-            Credential::ApiKey(key) => keys.identify(key),
-            Credential::Ticket(ticket) => Ok(tickets.verify(ticket, Timestamp::now())?.into()),
+        match (credential.ok_or(Refusal::Missing)?, issuer) {
+            (Credential::Bearer(token), Some(issuer)) if !ApiKeys::could_be(token) => issuer.identify(token).await,
+            (Credential::Bearer(key) | Credential::ApiKey(key), _) => keys.identify(key),
+            (Credential::Session(token), Some(issuer)) => issuer.identify(token).await,
+            (Credential::Session(_), None) => Err(Refusal::UnknownKey),
+            (Credential::Ticket(ticket), _) => Ok(tickets.verify(ticket, Timestamp::now())?.into()),
+        }
+    }
+
+    /// Waits until the issuer's keys are there, where they have to be fetched.
+    pub async fn fetched(&self) -> Result<(), FetchError> {
+        match self {
+            Self::Required { issuer: Some(Issuer::Fetched(jwts)), .. } => jwts.first().await,
+            Self::Open { .. } | Self::Required { .. } => Ok(()),
         }
     }
 
@@ -98,6 +127,15 @@ impl Gate {
     }
 }
 
+impl Issuer {
+    async fn identify(&self, token: &str) -> Result<Identity, Refusal> {
+        match self {
+            Self::Fixed(jwts) => jwts.identify(token),
+            Self::Fetched(jwts) => jwts.identify(token).await,
+        }
+    }
+}
+
 impl Identity {
     /// Everybody, where nobody has to show anything.
     pub const fn anonymous() -> Self {
@@ -107,6 +145,7 @@ impl Identity {
             models: AllowedModels::All,
             only: None,
             until: None,
+            quota: Quota::NONE,
         }
     }
 }

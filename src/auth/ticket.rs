@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{Identity, Refusal, Scopes};
-use crate::domain::{AllowedModels, GenerationId, Principal, Timestamp};
+use crate::domain::{AllowedModels, GenerationId, Principal, Quota, Timestamp};
 
 /// What a ticket allows: some things, with one generation of one owner's, for a while.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +108,7 @@ impl From<Grant> for Identity {
             models: AllowedModels::These([].into()),
             only: Some(grant.generation),
             until: Some(grant.expires_at),
+            quota: Quota::NONE,
         }
     }
 }

@@ -11,6 +11,7 @@ mod id;
 mod model_pattern;
 mod position;
 mod principal;
+mod quota;
 mod time;
 mod usage;
 
@@ -25,5 +26,6 @@ pub use id::{GenerationId, InvalidId, RequestId};
 pub use model_pattern::{AllowedModels, ModelPattern};
 pub use position::{EventId, Listed, Sequence};
 pub use principal::Principal;
+pub use quota::Quota;
 pub use time::Timestamp;
 pub use usage::{Timings, TokenSource, Usage};

@@ -98,6 +98,10 @@ impl Running {
         self.lock().provider = Some(usage);
     }
 
+    pub fn note_panic(&self) {
+        self.metrics.panicked();
+    }
+
     /// Asks the task to end the generation. The first wish counts.
     pub fn ask(&self, ending: Ending) {
         _ = self.wish.set(ending);

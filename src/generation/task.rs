@@ -21,7 +21,10 @@ const TIDY_UP: Duration = Duration::from_secs(1);
 /// Answers what is left to do once the generation no longer counts as running: [`tidy_up`].
 pub async fn run(running: &Running, log: Arc<dyn Log>, mut answer: Answer, deadline: Instant) -> Option<Answer> {
     let carried = AssertUnwindSafe(carry(running, &log, &mut answer, deadline)).catch_unwind().await;
-    let ending = carried.unwrap_or(Some(failed(FailureCode::Internal)));
+    let ending = carried.unwrap_or_else(|_| {
+        running.note_panic();
+        Some(failed(FailureCode::Internal))
+    });
     let whole = matches!(ending, Some(Ending::Done { .. }));
     // First of all, where the answer is not whole, the upstream stops costing money: it is dropped here.
     let rest = whole.then_some(answer);

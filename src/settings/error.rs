@@ -36,9 +36,16 @@ pub enum SettingsError {
     Exposed { listen: SocketAddr },
 
     #[error(
-        "auth.jwt needs issuer, audience, and either jwks_file or secret_env, each of at most 512 bytes: write them"
+        "auth.jwt needs issuer, audience, and one of jwks_url, jwks_file and secret_env, each of at most 512 bytes: \
+         write them"
     )]
     Jwt,
+
+    #[error(
+        "auth.cookie is the name of a cookie that holds a token of auth.jwt: write auth.jwt, and a name of letters, \
+         digits and - _ . ~"
+    )]
+    Cookie,
 
     #[error(
         "there are auth.api_keys, or auth.jwt, that nobody has to show: write auth.mode = \"required\", or remove them"

@@ -3,13 +3,16 @@
 /// Every setting of this version. A test holds this list against [`super::Settings`].
 pub(super) const KEYS: &[Key] = &[
     key("server.listen", "an IP address and port such as \"127.0.0.1:8080\""),
+    key("server.admin_listen", "an IP address and port such as \"127.0.0.1:9090\""),
     key("server.max_body", SIZE),
     key("server.shutdown_grace", DURATION),
     key("cors.origins", "a list of origins such as [\"https://app.example\"]"),
     key("auth.mode", "\"none\" or \"required\""),
     key("auth.ticket_secret_env", "the name of an environment variable, as text in quotes"),
+    key("auth.cookie", "the name of a cookie, as text in quotes"),
     key("auth.jwt.issuer", TEXT),
     key("auth.jwt.audience", TEXT),
+    key("auth.jwt.jwks_url", super::JwksUrl::EXPECTED),
     key("auth.jwt.jwks_file", "the path of a file, as text in quotes"),
     key("auth.jwt.secret_env", "the name of an environment variable, as text in quotes"),
     key(
@@ -106,7 +109,7 @@ mod tests {
     use toml::Value;
 
     use super::*;
-    use crate::settings::{ApiKey, Auth, AuthMode, Cors, Jwt, Models, Secret, Settings, Upstream};
+    use crate::settings::{ApiKey, Auth, AuthMode, Cors, Jwt, Models, Secret, Server, Settings, Upstream};
 
     /// Every setting present, also those that are absent by default.
     fn complete() -> Settings {
@@ -114,13 +117,16 @@ mod tests {
         upstream.api_key_env = Some("LOCAL_KEY".into());
         upstream.headers.insert("X-Team".into(), Secret::from("search"));
         Settings {
+            server: Server { admin_listen: Some(([127, 0, 0, 1], 9090).into()), ..Server::default() },
             cors: Cors { origins: Some(Vec::new()) },
             auth: Auth {
                 mode: Some(AuthMode::Required),
                 ticket_secret_env: Some("TICKETS".into()),
+                cookie: Some("session".into()),
                 jwt: Jwt {
                     issuer: Some("any".into()),
                     audience: Some("any".into()),
+                    jwks_url: Some("https://any".parse().unwrap()),
                     jwks_file: Some("any".into()),
                     secret_env: Some("any".into()),
                 },

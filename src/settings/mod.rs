@@ -6,6 +6,7 @@
 
 mod error;
 mod file;
+mod jwt;
 mod keys;
 mod layers;
 mod secret;
@@ -22,9 +23,11 @@ use serde::{Deserialize, Serialize};
 
 pub use error::SettingsError;
 pub use file::FileSource;
+pub use jwt::{JwksUrl, Jwt};
 pub use layers::{Sources, load};
 pub use secret::Secret;
 pub use units::Size;
+use upstream::is_token;
 pub use upstream::{BaseUrl, Upstream};
 
 /// Everything an operator may decide. A settings file may leave out any of it.
@@ -51,6 +54,10 @@ pub struct Server {
     /// The address to listen on; beyond loopback only with authentication, or with `auth.mode`
     /// written out. Default: `127.0.0.1:8080`. Variable: `TOKENRILL_SERVER__LISTEN`.
     pub listen: SocketAddr,
+    /// The address at which operators have a listener of their own, with `/metrics`, which the other one then has
+    /// not. Default: absent. Variable: `TOKENRILL_SERVER__ADMIN_LISTEN`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_listen: Option<SocketAddr>,
     /// The longest request body, in bytes. Default: 4 MiB. Variable: `TOKENRILL_SERVER__MAX_BODY`.
     pub max_body: Size,
     /// How long live streams may go on after the signal to stop. Default: 30 s. Variable:
@@ -82,6 +89,9 @@ pub struct Auth {
     /// Default: absent, for a secret of this process alone. Variable: `TOKENRILL_AUTH__TICKET_SECRET_ENV`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket_secret_env: Option<String>,
+    /// The cookie in which a token of `auth.jwt` is good too. Default: absent. Variable: `TOKENRILL_AUTH__COOKIE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
     /// The tokens that are good beside keys.
     #[serde(skip_serializing_if = "Jwt::is_absent")]
     pub jwt: Jwt,
@@ -89,43 +99,6 @@ pub struct Auth {
     /// Variable: `TOKENRILL_AUTH__API_KEYS`, as a TOML array of inline tables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub api_keys: Vec<ApiKey>,
-}
-
-/// JSON Web Tokens of one issuer (RFC 7519). Absent by default; each but one of the last two is required.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Jwt {
-    /// What `iss` must be. Variable: `TOKENRILL_AUTH__JWT__ISSUER`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub issuer: Option<String>,
-    /// What `aud` must hold. Variable: `TOKENRILL_AUTH__JWT__AUDIENCE`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub audience: Option<String>,
-    /// The file with the issuer's keys, for RS256, ES256 and `EdDSA`: a JWK set (RFC 7517). Variable:
-    /// `TOKENRILL_AUTH__JWT__JWKS_FILE`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub jwks_file: Option<String>,
-    /// The environment variable with the secret that the issuer shares, for HS256, of at least 32 bytes. Variable:
-    /// `TOKENRILL_AUTH__JWT__SECRET_ENV`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret_env: Option<String>,
-}
-
-impl Jwt {
-    fn is_absent(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Whether there is all that is needed, and nothing that would make two of one.
-    fn is_whole(&self) -> bool {
-        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| (1..=512).contains(&text.len()));
-        let keys = match (&self.jwks_file, &self.secret_env) {
-            (Some(_), None) => given(&self.jwks_file),
-            (None, Some(_)) => given(&self.secret_env),
-            _ => false,
-        };
-        given(&self.issuer) && given(&self.audience) && keys
-    }
 }
 
 impl Auth {
@@ -136,7 +109,7 @@ impl Auth {
 }
 
 /// An API key, as the settings know it.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKey {
     /// Whose it is: the owner of what is started with it. Two keys of one name are one caller's, while a
@@ -254,6 +227,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            admin_listen: None,
             max_body: Size::mib(4),
             shutdown_grace: Duration::from_secs(30),
         }
@@ -287,13 +261,17 @@ impl Settings {
     ///
     /// The range of each duration and size is checked where it is read, so not here.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        let Server { listen, .. } = self.server;
         // Canonical, for `::ffff:127.0.0.1` is loopback too.
-        if !listen.ip().to_canonical().is_loopback() && self.auth.mode.is_none() {
+        let mut exposed = [Some(self.server.listen), self.server.admin_listen].into_iter().flatten();
+        let exposed = exposed.find(|listen| !listen.ip().to_canonical().is_loopback());
+        if let (Some(listen), None) = (exposed, self.auth.mode) {
             return Err(SettingsError::Exposed { listen });
         }
         if !self.auth.jwt.is_absent() && !self.auth.jwt.is_whole() {
             return Err(SettingsError::Jwt);
+        }
+        if self.auth.cookie.as_ref().is_some_and(|name| self.auth.jwt.is_absent() || !is_token(name)) {
+            return Err(SettingsError::Cookie);
         }
         if self.auth.mode != Some(AuthMode::Required) && !self.auth.admits_nobody() {
             return Err(SettingsError::UnusedApiKeys);
@@ -415,22 +393,6 @@ mod tests {
         ] {
             let said = refusal(origin).unwrap_or_else(|| panic!("{origin} is taken"));
             assert!(said.starts_with("number 2 of cors.origins"), "{said}");
-        }
-    }
-
-    #[test]
-    fn an_issuer_is_written_whole() {
-        let jwt = |file: Option<&str>, secret: Option<&str>| {
-            let (issuer, audience) = (Some("https://id.example/".into()), Some("tokenrill".into()));
-            let jwt = Jwt { issuer, audience, jwks_file: file.map(Into::into), secret_env: secret.map(Into::into) };
-            let auth = Auth { mode: Some(AuthMode::Required), jwt, ..Auth::default() };
-            Settings { auth, ..Settings::default() }.validate().is_ok()
-        };
-        assert!(jwt(Some("jwks.json"), None) && jwt(None, Some("SECRET")));
-        for (file, secret) in
-            [(None, None), (Some("f"), Some("S")), (Some(""), None), (Some("f"), Some("")), (Some(""), Some("S"))]
-        {
-            assert!(!jwt(file, secret), "{file:?} {secret:?}");
         }
     }
 

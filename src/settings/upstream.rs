@@ -124,8 +124,8 @@ impl Upstream {
     }
 }
 
-/// Whether this is a field name (RFC 9110, section 5.6.2).
-fn is_token(name: &str) -> bool {
+/// Whether this is a token, as the names of fields and cookies are (RFC 9110, section 5.6.2).
+pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 

@@ -1,6 +1,7 @@
 //! Who does not belong is let in nowhere, and who does gets no further than it may.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use futures_util::future::join_all;
 use reqwest::header::{
@@ -441,4 +442,34 @@ async fn every_answer_says_what_its_readers_may_make_of_it() {
         }
         assert!(!policy.contains("script-src 'unsafe") && !policy.contains('*'), "{path}: {policy}");
     }
+}
+
+#[tokio::test]
+async fn operators_have_a_door_of_their_own_where_the_settings_say_so() {
+    let mut settings = Settings::default();
+    settings.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
+    let (service, keys) = Service::guarded(settings.clone(), &[("all", ALL)]).await;
+    let admin = service.admin.expect("an address");
+    let at = |door: SocketAddr, path: &str| reqwest::Client::new().get(format!("http://{door}{path}"));
+    for (path, public, operators) in [
+        ("/metrics", 404, 200),
+        ("/healthz", 200, 200),
+        ("/readyz", 200, 200),
+        ("/", 200, 404),
+        ("/docs/", 200, 404),
+        ("/openapi.json", 200, 404),
+        ("/v1/models", 200, 404),
+        ("/v1/generations", 200, 404),
+    ] {
+        let with_key = Answer::to(service.request(Method::GET, path).bearer_auth(&keys["all"])).await.status;
+        let without = Answer::to(at(admin, path)).await.status;
+        assert_eq!((with_key, without), (public, operators), "{path}");
+    }
+    // A page whose name was made to resolve to this machine (DNS rebinding) is not on this machine.
+    let rebound = at(admin, "/metrics").header("host", "evil.example");
+    assert_eq!(Answer::to(rebound).await.status, 421);
+
+    let open = Service::with(settings).await;
+    assert_eq!(open.get("/metrics").await.status, 404);
+    assert_eq!(Answer::to(at(open.admin.expect("an address"), "/metrics")).await.status, 200);
 }

@@ -30,6 +30,7 @@ mod real_clients;
 mod reattaching;
 mod refusals;
 mod schemathesis;
+mod sessions;
 mod snapshots;
 mod stopping;
 mod tokens;

@@ -11,8 +11,9 @@ use tokenrill::api::wire::native::{
 };
 use tokenrill::auth::{Grant, Scopes, Tickets};
 use tokenrill::domain::{Principal, Timestamp};
-use tokenrill::settings::Settings;
+use tokenrill::settings::{Jwt, Settings};
 
+use crate::support::issuer::{SECRET, claims, hs256, trusting};
 use crate::support::{Answer, Event, SOON, Service, TICKET_SECRET, Upstream};
 
 #[test]
@@ -267,6 +268,8 @@ struct Scenes {
     guarded: Service,
     /// A key that may do nothing.
     powerless: String,
+    sessions: Service,
+    without_issuer: Service,
     /// A generation of `plain`, which runs.
     generation: String,
     _viewers: [Answer; 2],
@@ -296,6 +299,13 @@ impl Scenes {
         let generation = viewers[0].header("tokenrill-generation").to_owned();
         let (guarded, keys) = Service::guarded(Settings::default(), &[("powerless", &[])]).await;
         let powerless = keys["powerless"].clone();
+        let mut settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
+        settings.auth.cookie = Some("session".to_owned());
+        settings.cors.origins = Some(vec!["https://app.example".to_owned()]);
+        let environment = [("SECRET".to_owned(), SECRET.to_owned())].into();
+        let sessions = Service::in_environment(settings, environment).await;
+        let nowhere = "http://127.0.0.1:1/jwks.json".parse().expect("a URL");
+        let without_issuer = Service::with(trusting(Jwt { jwks_url: Some(nowhere), ..Jwt::default() })).await;
         Self {
             plain,
             several_models,
@@ -303,6 +313,8 @@ impl Scenes {
             draining,
             guarded,
             powerless,
+            sessions,
+            without_issuer,
             generation,
             _viewers: viewers,
             _upstream: upstream,
@@ -332,6 +344,17 @@ impl Scenes {
                     }
                     _ => request.bearer_auth(&self.powerless),
                 }
+            }
+            (_, _, "issuer_unavailable") => {
+                let method = method.to_uppercase().parse().expect("a method");
+                self.without_issuer.request(method, &path.replace("{id}", "any")).bearer_auth("a.b.c")
+            }
+            (_, "/v1/generations/{id}" | "/v1/generations/{id}/cancel", "unsupported_media_type") => {
+                let method = method.to_uppercase().parse().expect("a method");
+                let token = hs256(SECRET.as_bytes(), &json!({"alg": "HS256"}), &claims(&json!({})));
+                let request = self.sessions.request(method, &path.replace("{id}", "any"));
+                let request = request.header("cookie", format!("session={token}"));
+                request.header("origin", "https://app.example").header(CONTENT_TYPE, "text/plain")
             }
             ("post", "/v1/tickets", _) => {
                 let ticket = |id: &str| {

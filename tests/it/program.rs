@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::support::issuer::{AUDIENCE, ISSUER, Issuer, claims, header, hs256, now};
 use crate::support::{Answer, Event, Upstream, soon, text};
 
 /// Lower case, as the scripted upstream shows a request's head.
@@ -270,6 +271,7 @@ async fn the_openai_variables_are_an_upstream_and_the_key_is_seen_by_it_alone() 
 #[tokio::test]
 async fn a_key_that_was_made_is_good_once_it_is_in_the_settings_and_no_credential_is_told() {
     const SECRET: &str = "hunter2-hunter2-hunter2-hunter2-hunter2";
+    const TOKENS: &str = "hunter3-hunter3-hunter3-hunter3-hunter3";
     for level in ["info", "trace"] {
         let (place, upstream) = (Place::new(), Upstream::start().await);
         let made = place.run(&["key", "new", "--name", "w\"b", "--scope", "generate", "--scope", "follow"]).await;
@@ -277,10 +279,20 @@ async fn a_key_that_was_made_is_good_once_it_is_in_the_settings_and_no_credentia
         let key = made.stdout.lines().find_map(|line| line.trim().strip_prefix("trk_")).expect("a key");
         let key = format!("trk_{key}");
         let (_, settings) = made.stdout.split_once("[[auth").expect("what to write");
-        place.settings(&format!("[auth]\nmode = \"required\"\nticket_secret_env = \"TICKETS\"\n[[auth{settings}"));
+        let jwt = format!("issuer = {ISSUER:?}\naudience = {AUDIENCE:?}\nsecret_env = \"TOKENS\"");
+        place.settings(&format!(
+            "[auth]\nmode = \"required\"\ncookie = \"session\"\nticket_secret_env = \"TICKETS\"\n[auth.jwt]\n{jwt}\n[[auth{settings}"
+        ));
+        let token = hs256(TOKENS.as_bytes(), &json!({"alg": "HS256"}), &claims(&json!({"sub": "canary-subject"})));
+        let expired = hs256(TOKENS.as_bytes(), &json!({"alg": "HS256"}), &claims(&json!({"exp": now() - 60})));
         let base_url = upstream.base_url();
-        let variables =
-            [("OPENAI_BASE_URL", base_url.as_str()), ("OPENAI_API_KEY", KEY), ("TICKETS", SECRET), ("RUST_LOG", level)];
+        let variables = [
+            ("OPENAI_BASE_URL", base_url.as_str()),
+            ("OPENAI_API_KEY", KEY),
+            ("TICKETS", SECRET),
+            ("TOKENS", TOKENS),
+            ("RUST_LOG", level),
+        ];
         let checked =
             soon(place.tokenrill(&["check"]).envs(variables).output()).await.map(Said::from).expect("it runs");
         assert_eq!(checked.code, Some(0), "{}", checked.stderr);
@@ -306,12 +318,24 @@ async fn a_key_that_was_made_is_good_once_it_is_in_the_settings_and_no_credentia
         said.push(program.get(&url).await.text().await);
         assert!(said[1].contains("event: done"), "{}", said[1]);
 
-        // Refused: unknown, cut, another's ticket, a scope that it has not.
+        for request in [
+            program.http.get(program.url("/v1/generations")).bearer_auth(&token),
+            program.http.get(program.url("/v1/generations")).header("cookie", format!("session={token}")),
+        ] {
+            let answer = Answer::to(request).await;
+            assert_eq!(answer.status, 200);
+            said.push(answer.text().await);
+        }
+        // Refused: unknown, cut, expired, without an origin, another's ticket, a scope that it has not.
         let wrong = key.replace("trk_", "trk_f");
         let cut = &key[..key.len() - 1];
         for request in [
             program.generation(&body).bearer_auth(&wrong),
             program.generation(&body).header("x-api-key", cut),
+            program.generation(&body).bearer_auth(&expired),
+            program.generation(&body).bearer_auth(&token[..token.len() - 1]),
+            program.generation(&body).header("cookie", format!("session={token}")),
+            program.generation(&body).header("cookie", format!("session={expired}")),
             program.http.get(program.url(&format!("{url}x"))),
             program.http.delete(program.url(&format!("/v1/generations/{id}"))).bearer_auth(&key),
             program.http.get(program.url("/metrics")).bearer_auth(&key),
@@ -323,11 +347,14 @@ async fn a_key_that_was_made_is_good_once_it_is_in_the_settings_and_no_credentia
         }
         program.signal("TERM").await;
         let ended = program.ended().await;
-        assert_eq!(ended.stderr.matches("a caller was refused").count(), 5, "a line for each: {}", ended.stderr);
+        assert_eq!(ended.stderr.matches("a caller was refused").count(), 9, "a line for each: {}", ended.stderr);
         said.extend([checked.stdout, checked.stderr, tried.stderr, ended.stdout, ended.stderr]);
         let ticket = url.split_once("ticket=").expect("a ticket").1;
+        let tokens = [&token, &expired].into_iter().flat_map(|token| token.split('.').skip(1));
+        let credentials = [KEY, SECRET, TOKENS, &key[21..37], &key[48..], ticket, &ticket[..40], "hunter2"];
+        let credentials: Vec<_> = credentials.into_iter().chain(tokens).collect();
         for text in said {
-            for credential in [KEY, SECRET, &key[21..37], &key[48..], ticket, &ticket[..40], "hunter2"] {
+            for credential in &credentials {
                 assert_eq!(text.lines().find(|line| line.contains(credential)), None, "{level}: {credential}");
             }
         }
@@ -351,14 +378,6 @@ async fn a_hangup_changes_keys_and_origins_together_or_nothing() {
             Answer::to(program.http.get(program.url("/v1/models")).bearer_auth(key).header("origin", PAGE)).await;
         (answer.status, answer.header("access-control-allow-origin").to_owned())
     };
-    let heard = async |program: &Program, said: &str, times: usize| {
-        soon(async {
-            while fs::read_to_string(&program.stderr).expect("UTF-8").matches(said).count() < times {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-    };
     write("http://localhost:*", &keys[0].1);
     let program = Program::start(&mut place.serve(), &place).await;
     assert_eq!(status(&program, &keys[0].0).await, (200, String::new()));
@@ -370,7 +389,7 @@ async fn a_hangup_changes_keys_and_origins_together_or_nothing() {
 
     write(PAGE, &keys[1].1);
     program.signal("HUP").await;
-    heard(&program, "were read again", 1).await;
+    program.said("were read again", 1).await;
     assert_eq!(status(&program, &keys[0].0).await, (401, PAGE.to_owned()), "withdrawn");
     assert_eq!(status(&program, &keys[1].0).await, (200, PAGE.to_owned()));
 
@@ -384,26 +403,53 @@ async fn a_hangup_changes_keys_and_origins_together_or_nothing() {
     for (times, (origin, key)) in (1..).zip(&wrong) {
         write(origin, key);
         program.signal("HUP").await;
-        heard(&program, "nothing was changed", times).await;
+        program.said("nothing was changed", times).await;
         assert_eq!(status(&program, &keys[1].0).await, (200, PAGE.to_owned()));
         assert_eq!(status(&program, &keys[2].0).await.0, 401);
     }
     place.settings("[auth]\nmode = \"required\"\n");
     program.signal("HUP").await;
-    heard(&program, "were read again", 2).await;
+    program.said("were read again", 2).await;
     assert_eq!(status(&program, &keys[1].0).await.0, 401, "the last one withdrawn");
     write(PAGE, &keys[1].1);
     program.signal("HUP").await;
-    heard(&program, "were read again", 3).await;
+    program.said("were read again", 3).await;
     place.settings("[auth]\nmode = \"none\"\n");
     program.signal("HUP").await;
-    heard(&program, "auth.mode takes effect at a start alone", 1).await;
+    program.said("auth.mode takes effect at a start alone", 1).await;
     assert_eq!(status(&program, &keys[2].0).await.0, 401);
 
     // What was running goes on, and is its owner's under the new key.
     let stop = program.http.post(program.url(&format!("/v1/generations/{id}/cancel"))).bearer_auth(&keys[1].0);
     assert_eq!(Answer::to(stop).await.status, 200);
     running.expect("cancelled").await;
+}
+
+#[tokio::test]
+async fn a_hangup_fetches_an_issuers_keys_or_changes_nothing() {
+    let (place, server, old, new) = (Place::new(), Upstream::start().await, Issuer::new(), Issuer::new());
+    place.settings(&format!(
+        "[auth]\nmode = \"required\"\n[auth.jwt]\nissuer = {ISSUER:?}\naudience = {AUDIENCE:?}\njwks_url = \"http://{}/\"",
+        server.address
+    ));
+    let checked = place.run(&["check"]).await;
+    assert_eq!((checked.code, server.was_called()), (Some(0), false), "a check fetches nothing");
+    let program = Program::start(&mut place.serve(), &place).await;
+    let publish = async |status: u16, issuer: &Issuer| server.call().await.refuse(status, "", &issuer.jwks()).await;
+    let status = async |issuer: &Issuer| {
+        let token = issuer.es256(&header("ES256", "ec"), &claims(&json!({})));
+        Answer::to(program.http.get(program.url("/v1/models")).bearer_auth(token)).await.status
+    };
+    publish(200, &old).await;
+    assert_eq!((status(&old).await, status(&new).await), (200, 401));
+    program.signal("HUP").await;
+    publish(500, &new).await;
+    program.said("nothing was changed", 1).await;
+    assert_eq!((status(&old).await, status(&new).await), (200, 401));
+    program.signal("HUP").await;
+    publish(200, &new).await;
+    program.said("were read again", 1).await;
+    assert_eq!((status(&old).await, status(&new).await), (401, 200));
 }
 
 async fn expect_shutting_down(answer: &mut Answer) {
@@ -530,6 +576,16 @@ impl Program {
         answer.expect("start").await;
         answer.expect("delta").await;
         answer
+    }
+
+    /// Waits until the log has said this so many times.
+    async fn said(&self, what: &str, times: usize) {
+        soon(async {
+            while fs::read_to_string(&self.stderr).expect("UTF-8").matches(what).count() < times {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     async fn signal(&self, name: &str) {

@@ -557,11 +557,12 @@ async fn a_body_that_comes_too_slowly_is_cut() {
     }
     let time = Duration::from_secs(30);
     let metrics = telemetry::Metrics::new();
-    let api = api::router(api::Api {
+    let api = api::Api {
         ends_told: Arc::default(),
         admission: watch::channel(api::Admission {
             gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),
             origins: api::Origins::Loopback,
+            cookie: None,
         })
         .1,
         generations: generation::Generations::new(
@@ -584,7 +585,8 @@ async fn a_body_that_comes_too_slowly_is_cut() {
         hosts: api::Hosts::Any,
         heartbeat: time,
         body: api::BodyLimits { size: 1 << 20, time },
-    });
+    };
+    let api = api::router(api, api::Door::Sole);
     // A byte a second, for ever.
     let drip = stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_secs(1)).await;

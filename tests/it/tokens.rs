@@ -5,118 +5,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512,
-};
-use aws_lc_rs::{hmac, signature::RsaEncoding};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::RSA_PKCS1_SHA512;
 use reqwest::Method;
 use reqwest::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
 use tokenrill::domain::Timestamp;
-use tokenrill::settings::{AuthMode, Jwt, Settings};
+use tokenrill::settings::{Jwt, Settings};
 
-use crate::support::{Answer, Service};
-
-const ISSUER: &str = "https://id.example/";
-const AUDIENCE: &str = "tokenrill";
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-
-fn base64(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn now() -> u64 {
-    Timestamp::now().millis() / 1000
-}
-
-/// An issuer's keys.
-struct Issuer {
-    rsa: RsaKeyPair,
-    ec: EcdsaKeyPair,
-    ed: Ed25519KeyPair,
-}
-
-impl Issuer {
-    fn new() -> Self {
-        Self {
-            rsa: RsaKeyPair::generate(KeySize::Rsa2048).expect("a key"),
-            ec: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key"),
-            ed: Ed25519KeyPair::generate().expect("a key"),
-        }
-    }
-
-    fn modulus(&self) -> Vec<u8> {
-        self.rsa.public_key().modulus().big_endian_without_leading_zero().to_vec()
-    }
-
-    /// As an identity provider publishes them, with keys for other things among them.
-    fn jwks(&self) -> String {
-        let exponent = self.rsa.public_key().exponent().big_endian_without_leading_zero().to_vec();
-        let point = self.ec.public_key().as_ref();
-        json!({"keys": [
-            {"kty": "RSA", "kid": "rsa", "use": "sig", "alg": "RS256", "n": base64(self.modulus()), "e": base64(&exponent)},
-            {"kty": "EC", "kid": "ec", "crv": "P-256", "x": base64(&point[1..33]), "y": base64(&point[33..])},
-            {"kty": "OKP", "kid": "ed", "crv": "Ed25519", "x": base64(self.ed.public_key())},
-            {"kty": "RSA", "kid": "encryption", "use": "enc", "n": base64(self.modulus()), "e": base64(&exponent)},
-            {"kty": "RSA", "kid": "another", "alg": "RS512", "n": base64(self.modulus()), "e": base64(&exponent)},
-            {"kty": "oct", "kid": "secret", "k": base64(SECRET)},
-            {"kty": "new", "kid": "new"},
-        ]})
-        .to_string()
-    }
-
-    fn rsa(&self, signed: &str, padding: &'static dyn RsaEncoding) -> Vec<u8> {
-        let mut signature = vec![0; self.rsa.public_modulus_len()];
-        self.rsa.sign(padding, &SystemRandom::new(), signed.as_bytes(), &mut signature).expect("a signature");
-        signature
-    }
-
-    fn rs256(&self, header: &Value, claims: &Value) -> String {
-        token(header, claims, |signed| self.rsa(signed, &RSA_PKCS1_SHA256))
-    }
-
-    fn es256(&self, header: &Value, claims: &Value) -> String {
-        let sign = |signed: &str| self.ec.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature");
-        token(header, claims, |signed| sign(signed).as_ref().to_vec())
-    }
-
-    fn eddsa(&self, header: &Value, claims: &Value) -> String {
-        token(header, claims, |signed| self.ed.sign(signed.as_bytes()).as_ref().to_vec())
-    }
-}
-
-fn token(header: &Value, claims: &Value, sign: impl Fn(&str) -> Vec<u8>) -> String {
-    let signed = format!("{}.{}", base64(header.to_string()), base64(claims.to_string()));
-    let signature = base64(sign(&signed));
-    format!("{signed}.{signature}")
-}
-
-fn hs256(secret: &[u8], header: &Value, claims: &Value) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    token(header, claims, |signed| hmac::sign(&key, signed.as_bytes()).as_ref().to_vec())
-}
-
-/// Claims that are good, but for these.
-fn claims(but: &Value) -> Value {
-    let mut claims = json!({
-        "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": now() + 60, "scope": "openid generate follow stop",
-    });
-    for (name, value) in but.as_object().expect("claims") {
-        match value {
-            Value::Null => drop(claims.as_object_mut().expect("claims").remove(name)),
-            value => claims[name] = value.clone(),
-        }
-    }
-    claims
-}
-
-fn header(algorithm: &str, key: &str) -> Value {
-    json!({"alg": algorithm, "typ": "JWT", "kid": key})
-}
+use crate::support::issuer::{AUDIENCE, ISSUER, Issuer, SECRET, base64, claims, header, hs256, now, token, trusting};
+use crate::support::{Answer, Service, Upstream};
 
 /// A file of the test's own, removed with it.
 struct KeyFile(PathBuf);
@@ -139,13 +37,6 @@ impl Drop for KeyFile {
     fn drop(&mut self) {
         _ = fs::remove_file(&self.0);
     }
-}
-
-fn trusting(jwt: Jwt) -> Settings {
-    let mut settings = Settings::default();
-    settings.auth.mode = Some(AuthMode::Required);
-    settings.auth.jwt = Jwt { issuer: Some(ISSUER.to_owned()), audience: Some(AUDIENCE.to_owned()), ..jwt };
-    settings
 }
 
 async fn status(service: &Service, token: &str) -> u16 {
@@ -326,4 +217,52 @@ async fn a_subject_is_a_caller_of_its_own() {
 
     let key_header = service.request(Method::GET, &path).header("x-api-key", of("alice"));
     assert_eq!(Answer::to(key_header).await.status, 401, "a token is no key");
+}
+
+/// An answer of the issuer's server.
+fn published(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
+}
+
+fn fetching(server: &Upstream) -> Settings {
+    let url = format!("http://{}/jwks.json?tenant=1", server.address);
+    trusting(Jwt { jwks_url: Some(url.parse().expect("a URL")), ..Jwt::default() })
+}
+
+#[tokio::test]
+async fn an_issuers_keys_are_fetched_and_the_first_token_waits_for_them() {
+    let (issuer, server) = (Issuer::new(), Upstream::start().await);
+    let service = Service::with(fetching(&server)).await;
+    let mut call = server.call().await;
+    assert!(call.head.starts_with("get /jwks.json?tenant=1 http/1.1\r\n") && !call.head.contains("authorization"));
+    let token = issuer.es256(&header("ES256", "ec"), &claims(&json!({})));
+    let published = published("200 OK", "", &issuer.jwks());
+    let (status, ()) = futures_util::join!(status(&service, &token), call.raw(published));
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn where_the_issuers_keys_cannot_be_had_that_is_said_and_other_credentials_are_good() {
+    let issuer = Issuer::new();
+    let token = issuer.es256(&header("ES256", "ec"), &claims(&json!({})));
+    let (keys, elsewhere) = (issuer.jwks(), Upstream::start().await);
+    let redirect = format!("location: http://{}/\r\n", elsewhere.address);
+    for (what, answer) in [
+        ("an error", published("500 No", "", &keys)),
+        ("a redirect", published("302 Found", &redirect, "")),
+        ("no JSON", published("200 OK", "", "<html>")),
+        ("no keys", published("200 OK", "", r#"{"keys":[]}"#)),
+        ("too much", published("200 OK", "", &(keys.clone() + &" ".repeat(256 << 10)))),
+        ("half of it", published("200 OK", "", &keys)[..400].to_owned()),
+    ] {
+        let server = Upstream::start().await;
+        let (service, told) = Service::guarded(fetching(&server), &[("web", &["follow"])]).await;
+        server.call().await.blurt(answer).await;
+        let answer = Answer::to(service.request(Method::GET, "/v1/generations").bearer_auth(&token)).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "5"), "{what}");
+        assert_eq!(answer.json().await["code"], "issuer_unavailable", "{what}");
+        let key = service.request(Method::GET, "/v1/generations").bearer_auth(&told["web"]);
+        assert_eq!(Answer::to(key).await.status, 200, "{what}");
+    }
+    assert!(!elsewhere.was_called(), "a redirect is not followed");
 }

@@ -11,7 +11,7 @@ use super::security::access;
 use super::{CHAT, CREATE, EVENTS, INSPECT, LIST, TICKETS, pointer, set};
 
 /// The codes with which each operation may refuse; any may also answer `misdirected` and `internal`, and any that is
-/// not public `unauthenticated` and `forbidden`.
+/// not public `unauthenticated`, `forbidden` and `issuer_unavailable`.
 pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
     (
         CREATE,
@@ -37,8 +37,8 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
         &[ErrorCode::InvalidRequest, ErrorCode::GenerationNotFound, ErrorCode::NotAcceptable, ErrorCode::HistoryLost],
     ),
     (INSPECT, &[ErrorCode::InvalidRequest, ErrorCode::GenerationNotFound, ErrorCode::HistoryLost]),
-    (("/v1/generations/{id}", "delete"), &[ErrorCode::GenerationNotFound]),
-    (("/v1/generations/{id}/cancel", "post"), &[ErrorCode::GenerationNotFound]),
+    (("/v1/generations/{id}", "delete"), &[ErrorCode::GenerationNotFound, ErrorCode::UnsupportedMediaType]),
+    (("/v1/generations/{id}/cancel", "post"), &[ErrorCode::GenerationNotFound, ErrorCode::UnsupportedMediaType]),
     (
         CHAT,
         &[
@@ -97,7 +97,9 @@ pub fn describe_refusals(document: &mut Value) {
         let reference = |name| json!({"$ref": format!("#/components/schemas/{name}")});
         let denials: &[ErrorCode] = match access(path, method) {
             Access::Public => &[],
-            Access::Known | Access::Scope(_) | Access::Operator => &[ErrorCode::Unauthenticated, ErrorCode::Forbidden],
+            Access::Known | Access::Scope(_) | Access::Operator => {
+                &[ErrorCode::Unauthenticated, ErrorCode::Forbidden, ErrorCode::IssuerUnavailable]
+            }
         };
         for code in codes.iter().chain(denials).chain([&ErrorCode::Misdirected, &ErrorCode::Internal]) {
             let status = code.status();

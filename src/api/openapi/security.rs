@@ -18,6 +18,7 @@ pub fn describe_security(document: &mut Value) {
     let schemes = json!({
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, which `tokenrill key new` makes, or a JSON Web Token of the issuer in the settings."},
         "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same, for clients that use Authorization otherwise."},
+        "session": {"type": "apiKey", "in": "cookie", "name": "session", "description": "A token, in the cookie that the setting `auth.cookie` names. What is not a GET also needs an `Origin` of `cors.origins`, or comes from a page of this service's own origin; a body must be JSON."},
         "ticket": {"type": "apiKey", "in": "query", "name": "ticket", "description": "From `POST /v1/tickets`, for clients that can set no header."},
     });
     set(document, "/components", "securitySchemes", schemes);
@@ -29,7 +30,7 @@ pub fn describe_security(document: &mut Value) {
             Access::Operator => Some(Scope::Admin),
             Access::Scope(scope) => Some(*scope),
         };
-        let mut security = vec![json!({}), json!({"bearer": []}), json!({"api_key": []})];
+        let mut security = vec![json!({}), json!({"bearer": []}), json!({"api_key": []}), json!({"session": []})];
         if path.contains("{id}") && matches!(scope, Some(Scope::Follow | Scope::Stop)) {
             security.push(json!({"ticket": []}));
         }

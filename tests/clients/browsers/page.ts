@@ -78,9 +78,9 @@ const page = {
   },
 
   /** An EventSource that is never closed. */
-  eventSource(url: string) {
+  eventSource(url: string, options: EventSourceInit = {}) {
     const seen = (this.seen = begin());
-    const source = new EventSource(url);
+    const source = new EventSource(url, options);
     for (const name of ["start", "delta", "done", "cancelled", "failed"]) {
       source.addEventListener(name, ({ data }) => {
         seen.names.push(name);
@@ -90,11 +90,27 @@ const page = {
     source.onerror = () => (seen.errors += 1);
   },
 
+  /** What a page can send anywhere without being asked whether it may: the browser adds its cookies. */
+  forge(url: string) {
+    return fetch(url, { method: "POST", mode: "no-cors", credentials: "include", body: '{"input":"Hello"}' }).then(() => true);
+  },
+
+  /** The same by a form, whose body is JSON to who does not look at its type. */
+  forgeByForm(url: string) {
+    const form = document.createElement("form");
+    Object.assign(form, { method: "POST", action: url, enctype: "text/plain" });
+    const field = document.createElement("input");
+    Object.assign(field, { name: '{"input":"Hello","x":"', value: '"}' });
+    form.append(field);
+    document.body.append(form);
+    form.submit();
+  },
+
   /** fetch-event-source with its defaults, and what its README shows for a POST. */
-  defaults(url: string, headers: Record<string, string>, body: unknown, method = "POST") {
+  defaults(url: string, headers: Record<string, string>, body: unknown, method = "POST", credentials: RequestCredentials = "same-origin") {
     const seen = (this.seen = begin());
     const sent = { "Content-Type": "application/json", "Access-Control-Allow-Origin": "*", ...headers };
-    const options = method === "GET" ? { headers } : { method, headers: sent, body: JSON.stringify(body) };
+    const options = method === "GET" ? { headers } : { method, headers: sent, body: JSON.stringify(body), credentials };
     fetchEventSource(url, {
       ...options,
       onmessage({ event, data }) {

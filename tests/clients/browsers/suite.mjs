@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { FaultProxy, launch, newKey, Pages, run, sleep, soon, Tokenrill, until, Upstream } from "./support.mjs";
+import { FaultProxy, launch, newKey, newToken, Pages, run, sleep, soon, Tokenrill, until, Upstream } from "./support.mjs";
 
 const [program, browserName, only] = process.argv.slice(2);
 if (!program || !browserName) {
@@ -347,6 +347,59 @@ const scenarios = {
     await tab.close();
     between.stop();
     for (const one of [guarded, closed]) one.stop();
+  },
+
+  async "with a session in a cookie: fetch-event-source and EventSource across origins, and no foreign page"() {
+    const secret = "0123456789abcdef0123456789abcdef";
+    const settingsFile = join(await mkdtemp(join(tmpdir(), "tokenrill-")), "tokenrill.toml");
+    const jwt = '[auth.jwt]\nissuer = "https://id.example/"\naudience = "tokenrill"\nsecret_env = "JWT_SECRET"';
+    await writeFile(settingsFile, `[auth]\nmode = "required"\ncookie = "session"\n${jwt}`);
+    const environment = { OPENAI_BASE_URL: upstream.baseUrl, TOKENRILL_MODELS__DEFAULT: "m", JWT_SECRET: secret };
+    const origins = { TOKENRILL_CORS__ORIGINS: JSON.stringify([pages.url]) };
+    const guarded = await Tokenrill.start(program, { ...environment, ...origins }, ["--config", settingsFile]);
+    const between = await FaultProxy.before(guarded.port);
+    // The page's own host, so that its cookie is for the service too.
+    const service = `http://localhost:${between.port}`;
+    const foreign = await Pages.start();
+
+    pages.cookie = `session=${newToken(secret, { iss: "https://id.example/", aud: "tokenrill", sub: "alice" })}; HttpOnly; SameSite=Lax; Path=/`;
+    const tab = await open();
+    pages.cookie = undefined;
+    const before = upstream.calls;
+    await call(tab, "defaults", `${service}/v1/generations`, { "Idempotency-Key": crypto.randomUUID() }, { input: "Hello" }, "POST", "include");
+    const model = await upstream.call();
+    for (let at = 0; at < 30; at += 1) model.say(piece(at));
+    await shows(tab, model.text);
+    assert.equal(await tab.evaluate(() => document.cookie), "", "no page can read it");
+    const list = await tab.evaluate(async (url) => (await fetch(url, { credentials: "include" })).json(), `${service}/v1/generations`);
+    const [{ id }] = list.data;
+
+    const other = await open();
+    between.next({ cut: 900 });
+    await call(other, "eventSource", `${service}/v1/generations/${id}/events`, { withCredentials: true });
+    await shows(other, model.text);
+    model.finish();
+    await until(async () => (await seen(other)).names.at(-1) === "done", "the end");
+    assert.equal((await seen(other)).text, model.text);
+
+    // Without the cookie, which an EventSource leaves at home unless it is told; and from another site.
+    await call(other, "eventSource", `${service}/v1/generations/${id}/events`);
+    await until(async () => (await seen(other)).errors > 0, "an error");
+
+    // A page of an origin that is not listed, to which the browser lends the cookie: the same host.
+    const evil = await open(foreign.url);
+    between.takeRequests();
+    await call(evil, "forge", `${service}/v1/generations`);
+    await call(evil, "forgeByForm", `${service}/v1/generations`);
+    await until(() => between.requests.filter((line) => line.startsWith("POST")).length === 2, "two forged requests");
+    const { data } = await tab.evaluate(async (url) => (await fetch(url, { credentials: "include" })).json(), `${service}/v1/generations`);
+    assert.deepEqual(data.map((one) => one.id), [id], "what has begun");
+    assert.equal(upstream.calls - before, 1, "calls of the model");
+
+    await tab.close();
+    await other.close();
+    await evil.close();
+    for (const one of [between, foreign, guarded]) one.stop();
   },
 
   async "each refusal is one request with fetch-event-source's defaults, fatal or retried by its README's"() {

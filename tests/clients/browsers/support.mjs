@@ -1,5 +1,6 @@
 // What the browser suite speaks with: the program, a model's server that says what the test says, a proxy
 // that does to a connection what networks do, pages of another origin, browsers.
+import { createHmac } from "node:crypto";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
@@ -146,6 +147,14 @@ export async function newKey(program) {
   return { key: /trk_\S+/.exec(stdout)[0], settings: stdout.slice(stdout.indexOf("[[")) };
 }
 
+/** A token by HS256 with these claims, good for an hour. */
+export function newToken(secret, claims) {
+  const text = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const exp = Math.floor(Date.now() / 1000) + 3600;
+  const signed = `${text({ alg: "HS256" })}.${text({ exp, scope: "generate follow stop", ...claims })}`;
+  return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
+}
+
 /**
  * Between a client and the service. What happens to the next request's connection is asked for with `next`; all
  * others are passed on.
@@ -254,7 +263,8 @@ export class Pages {
     pages.served = served;
     pages.server = http.createServer(({ url }, response) => {
       const page = served.get(new URL(url, "http://page").pathname);
-      response.writeHead(page ? 200 : 404, { "content-type": "text/html; charset=utf-8" });
+      const cookie = pages.cookie && { "set-cookie": pages.cookie };
+      response.writeHead(page ? 200 : 404, { "content-type": "text/html; charset=utf-8", ...cookie });
       response.end(page);
     });
     pages.url = `http://localhost:${await listening(pages.server, "localhost")}`;

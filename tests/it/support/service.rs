@@ -6,10 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
+use tokenrill::app::{self, Listeners};
 use tokenrill::auth::NewKey;
+use tokenrill::server;
 use tokenrill::settings::{ApiKey, AuthMode, Settings, Upstream};
 use tokenrill::shutdown::Shutdown;
-use tokenrill::{app, server};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -22,6 +23,8 @@ pub const TICKET_SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// A service of the test's own, on a port of its own; dropping it ends it.
 pub struct Service {
     pub address: SocketAddr,
+    /// That of the operators' listener, where the settings name one; the port is the test's own.
+    pub admin: Option<SocketAddr>,
     pub shutdown: Shutdown,
     http: reqwest::Client,
     serving: JoinHandle<()>,
@@ -53,18 +56,20 @@ impl Service {
     #[expect(clippy::unused_async, reason = "it needs a runtime, as its siblings do")]
     pub async fn in_environment(settings: Settings, environment: BTreeMap<String, String>) -> Self {
         let limits = app::limits(&settings);
-        let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let bind = || server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
+        let listeners = Listeners { public: bind(), admin: settings.server.admin_listen.map(|_| bind()) };
+        let address = listeners.public.local_addr().expect("an address");
+        let admin = listeners.admin.as_ref().map(|admin| admin.local_addr().expect("an address"));
         let tickets = app::tickets(&settings, &environment).expect("a secret");
         let (_, admission) = watch::channel(app::admission(&settings, &environment, tickets).expect("good settings"));
         let shutdown = Shutdown::new();
         let serving = tokio::spawn({
             let shutdown = shutdown.clone();
             async move {
-                app::serve(&settings, &environment, admission, listener, limits, shutdown).await.expect("it serves");
+                app::serve(&settings, &environment, admission, listeners, limits, shutdown).await.expect("it serves");
             }
         });
-        Self { address, shutdown, http: reqwest::Client::new(), serving }
+        Self { address, admin, shutdown, http: reqwest::Client::new(), serving }
     }
 
     /// With authentication, and a key for each of these names with these scopes; the keys by name.

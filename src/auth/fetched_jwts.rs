@@ -1,0 +1,280 @@
+//! The tokens of an issuer whose keys are fetched, and kept fresh.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::{Identity, InvalidJwks, Jwts, Refusal, Trust};
+
+/// The keys of an issuer, from where it publishes them; fetched by one task, which ends with this.
+///
+/// They are fetched anew every ten minutes, and when a token names a key that is not among them: an issuer that
+/// changes its keys is followed at once, and one who makes up names causes one fetch in ten seconds. While the
+/// issuer is out of reach its last keys are good, for a day.
+pub struct FetchedJwts {
+    latest: watch::Receiver<Latest>,
+    wanted: Arc<Notify>,
+    _task: DropGuard,
+}
+
+/// Gets the text of the key set.
+pub type Fetch = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, FetchError>> + Send>> + Send + Sync>;
+
+/// Why the keys could not be had: for the operator's log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    #[error("it is out of reach")]
+    Unreachable,
+    #[error("it answers with status {0}")]
+    Status(u16),
+    #[error("its answer breaks off")]
+    Broken,
+    #[error("its answer is longer than 256 KiB")]
+    TooLong,
+    #[error("it takes longer than 10 s")]
+    TooSlow,
+    #[error(transparent)]
+    Invalid(#[from] InvalidJwks),
+}
+
+/// What the last fetch has brought, or one before it.
+#[derive(Clone, Default)]
+struct Latest {
+    jwts: Option<Arc<Jwts>>,
+    fetched: Option<Instant>,
+    tried: Option<Instant>,
+    error: Option<FetchError>,
+}
+
+const FRESH: Duration = Duration::from_mins(10);
+/// Between one fetch and the next, at least.
+const FLOOR: Duration = Duration::from_secs(10);
+const KEPT: Duration = Duration::from_hours(24);
+/// How long a caller waits for a fetch.
+const PATIENCE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(10);
+
+impl FetchedJwts {
+    pub fn start(fetch: Fetch, trust: Trust) -> Self {
+        let (publish, latest) = watch::channel(Latest::default());
+        let (wanted, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        let keep_fresh = keep_fresh(fetch, trust, publish, Arc::clone(&wanted));
+        TaskTracker::new().spawn(stop.clone().run_until_cancelled_owned(keep_fresh));
+        Self { latest, wanted, _task: stop.drop_guard() }
+    }
+
+    /// Waits for the first fetch, which must bring keys.
+    pub async fn first(&self) -> Result<(), FetchError> {
+        let mut latest = self.latest.clone();
+        match latest.wait_for(|latest| latest.tried.is_some()).await {
+            Ok(latest) => latest.error.clone().map_or(Ok(()), Err),
+            Err(_) => Err(FetchError::Unreachable),
+        }
+    }
+
+    pub async fn identify(&self, token: &str) -> Result<Identity, Refusal> {
+        match self.look(token) {
+            Err(Refusal::UnknownKey | Refusal::NoKeys) if self.fetched_anew().await => self.look(token),
+            looked => looked,
+        }
+    }
+
+    fn look(&self, token: &str) -> Result<Identity, Refusal> {
+        let jwts = self.latest.borrow().jwts.clone();
+        jwts.ok_or(Refusal::NoKeys)?.identify(token)
+    }
+
+    /// Whether there has been another fetch since the question, which causes one unless that would be too soon.
+    async fn fetched_anew(&self) -> bool {
+        let mut latest = self.latest.clone();
+        let tried = latest.borrow_and_update().tried;
+        if tried.is_some_and(|tried| tried.elapsed() < FLOOR) {
+            return false;
+        }
+        self.wanted.notify_one();
+        timeout(PATIENCE, latest.changed()).await.is_ok_and(|changed| changed.is_ok())
+    }
+}
+
+async fn keep_fresh(fetch: Fetch, trust: Trust, publish: watch::Sender<Latest>, wanted: Arc<Notify>) {
+    loop {
+        let fetched = timeout(DEADLINE, fetch()).await.unwrap_or(Err(FetchError::TooSlow));
+        let read = fetched.and_then(|text| Ok(Jwts::of_jwks(&text, trust.clone())?));
+        let now = Instant::now();
+        let next = match read {
+            Ok(jwts) => {
+                let (jwts, now) = (Some(Arc::new(jwts)), Some(now));
+                publish.send_replace(Latest { jwts, fetched: now, tried: now, error: None });
+                FRESH
+            }
+            Err(error) => {
+                tracing::error!(%error, "the keys that auth.jwt.jwks_url names cannot be used, will try again");
+                publish.send_modify(|latest| {
+                    latest.tried = Some(now);
+                    latest.error = Some(error);
+                    if latest.fetched.is_some_and(|fetched| now - fetched > KEPT) {
+                        latest.jwts = None;
+                    }
+                });
+                FLOOR
+            }
+        };
+        sleep(FLOOR).await;
+        tokio::select! {
+            () = sleep_until(now + next) => {}
+            () = wanted.notified() => {}
+        }
+    }
+}
+
+impl fmt::Debug for FetchedJwts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FetchedJwts")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Mutex, PoisonError};
+
+    use futures_util::future::join_all;
+    use serde_json::json;
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// An issuer that publishes one key of this name, or nothing.
+    #[derive(Clone, Default)]
+    struct Issuer {
+        publishes: Arc<Mutex<Option<&'static str>>>,
+        asked: Arc<AtomicUsize>,
+    }
+
+    impl Issuer {
+        fn publish(&self, kid: Option<&'static str>) {
+            *self.publishes.lock().unwrap_or_else(PoisonError::into_inner) = kid;
+        }
+
+        fn times_asked(&self) -> usize {
+            self.asked.load(Ordering::Relaxed)
+        }
+
+        fn fetched(&self) -> FetchedJwts {
+            let issuer = self.clone();
+            let fetch = move || {
+                issuer.asked.fetch_add(1, Ordering::Relaxed);
+                let kid = *issuer.publishes.lock().unwrap_or_else(PoisonError::into_inner);
+                let text = kid.map(|kid| {
+                    let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": "A".repeat(43)});
+                    json!({"keys": [key]}).to_string()
+                });
+                let fetched = text.ok_or(FetchError::Status(500));
+                Box::pin(async move {
+                    sleep(Duration::from_millis(1)).await;
+                    fetched
+                }) as Pin<Box<dyn Future<Output = _> + Send>>
+            };
+            FetchedJwts::start(Box::new(fetch), Trust::of("i", "a"))
+        }
+    }
+
+    /// A token of that key: nobody has signed it, so that where the key is known the refusal says so.
+    fn token(kid: &str) -> String {
+        use base64::Engine as _;
+        let base64 = |text: String| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        let header = json!({"alg": "EdDSA", "kid": kid}).to_string();
+        format!("{}.{}.{}", base64(header), base64("{}".to_owned()), "A".repeat(86))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_token_waits_for_the_first_keys() {
+        let issuer = Issuer::default();
+        issuer.publish(Some("old"));
+        let jwts = issuer.fetched();
+        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid), "it is known");
+        assert_eq!((jwts.first().await, issuer.times_asked()), (Ok(()), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_new_is_fetched_for_the_first_who_shows_it() {
+        let issuer = Issuer::default();
+        issuer.publish(Some("old"));
+        let jwts = issuer.fetched();
+        jwts.first().await.expect("keys");
+        issuer.publish(Some("new"));
+        assert_eq!(jwts.identify(&token("new")).await, Err(Refusal::UnknownKey), "too soon");
+        advance(FLOOR).await;
+        let (new, old) = (token("new"), token("old"));
+        let all = join_all((0..100).map(|_| jwts.identify(&new))).await;
+        assert!(all.iter().all(|known| *known == Err(Refusal::Invalid)));
+        assert_eq!(jwts.identify(&old).await, Err(Refusal::UnknownKey), "withdrawn");
+        assert_eq!(issuer.times_asked(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_makes_up_names_causes_one_fetch_in_ten_seconds() {
+        let issuer = Issuer::default();
+        issuer.publish(Some("old"));
+        let jwts = issuer.fetched();
+        jwts.first().await.expect("keys");
+        for at in 0..600 {
+            assert_eq!(jwts.identify(&token(&at.to_string())).await, Err(Refusal::UnknownKey));
+            advance(Duration::from_millis(100)).await;
+        }
+        assert!((4..=7).contains(&issuer.times_asked()), "{} in a minute", issuer.times_asked());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_fetched_anew_by_themselves() {
+        let issuer = Issuer::default();
+        issuer.publish(Some("old"));
+        let jwts = issuer.fetched();
+        jwts.first().await.expect("keys");
+        issuer.publish(Some("new"));
+        sleep(FRESH + FLOOR).await;
+        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::UnknownKey));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_keys_are_good_for_a_day_while_the_issuer_is_out_of_reach() {
+        let issuer = Issuer::default();
+        issuer.publish(Some("old"));
+        let jwts = issuer.fetched();
+        jwts.first().await.expect("keys");
+        issuer.publish(None);
+        sleep(KEPT.saturating_sub(FRESH)).await;
+        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid));
+        sleep(FRESH + FLOOR * 2).await;
+        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::NoKeys));
+        issuer.publish(Some("old"));
+        sleep(FLOOR * 2).await;
+        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_was_never_reached_is_said_to_be() {
+        let issuer = Issuer::default();
+        let jwts = issuer.fetched();
+        assert_eq!(jwts.first().await, Err(FetchError::Status(500)));
+        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::NoKeys));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_task_ends_with_its_owner() {
+        let issuer = Issuer::default();
+        let jwts = issuer.fetched();
+        _ = jwts.first().await;
+        let (asked, mut latest) = (issuer.times_asked(), jwts.latest.clone());
+        drop(jwts);
+        latest.borrow_and_update();
+        assert!(latest.changed().await.is_err(), "nobody is left to publish");
+        assert_eq!(issuer.times_asked(), asked);
+    }
+}
