@@ -306,7 +306,7 @@ export interface components {
          * @description The closed list of codes. A new one must answer every question below.
          * @enum {string}
          */
-        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "generation_not_found" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_error" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "shutting_down" | "history_lost" | "internal";
+        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "generation_not_found" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_error" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "shutting_down" | "history_lost" | "internal";
         /**
          * @description The generation could not be brought to its end, or the request was refused before it began; in the
          *     latter case there is only the error.
@@ -437,6 +437,12 @@ export interface components {
             logprobs?: boolean | null;
             /** Format: int64 */
             max_completion_tokens?: number | null;
+            /**
+             * Format: int64
+             * @description How long to wait for a place to run where as many generations run as may, in milliseconds, at most
+             *     `limits.queue.max_wait`; 0: not at all. Absent: that setting; for chat completions 0.
+             */
+            max_queue_ms?: number | null;
             /** Format: int64 */
             max_tokens?: number | null;
             /** @description Up to 16 pairs of strings; shown in the snapshot, never sent on. */
@@ -495,6 +501,12 @@ export interface components {
             logprobs?: boolean | null;
             /** Format: int64 */
             max_completion_tokens?: number | null;
+            /**
+             * Format: int64
+             * @description How long to wait for a place to run where as many generations run as may, in milliseconds, at most
+             *     `limits.queue.max_wait`; 0: not at all. Absent: that setting; for chat completions 0.
+             */
+            max_queue_ms?: number | null;
             /** Format: int64 */
             max_tokens?: number | null;
             /** @description Up to 16 pairs of strings; shown in the snapshot, never sent on. */
@@ -622,6 +634,19 @@ export interface components {
              */
             type: string;
         };
+        /** @description The generation waits for a place to run. Comes again as the line moves; not kept, so it has no id. */
+        QueuedData: {
+            /**
+             * Format: int64
+             * @description How long it may take, in milliseconds, as far as can be told from how long others took.
+             */
+            eta_ms?: number | null;
+            /**
+             * Format: int32
+             * @description 1: the next.
+             */
+            position: number;
+        };
         /**
          * @description How a reading from the beginning is told what has been said already.
          * @enum {string}
@@ -746,7 +771,15 @@ export interface components {
             /** @constant */
             event: "start";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            id?: string;
+            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            retry?: number;
+        } | {
+            /** @constant */
+            event: "queued";
+            data: string;
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
             id?: string;
             /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
             retry?: number;
@@ -754,7 +787,7 @@ export interface components {
             /** @constant */
             event: "delta";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
             id?: string;
             /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
             retry?: number;
@@ -762,7 +795,7 @@ export interface components {
             /** @constant */
             event: "reasoning";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
             id?: string;
             /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
             retry?: number;
@@ -770,7 +803,7 @@ export interface components {
             /** @constant */
             event: "tool_call";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
             id?: string;
             /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
             retry?: number;
@@ -778,7 +811,7 @@ export interface components {
             /** @constant */
             event: "refusal";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
             id?: string;
             /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
             retry?: number;
@@ -786,7 +819,7 @@ export interface components {
             /** @constant */
             event: "part";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
             id?: string;
             /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
             retry?: number;
@@ -794,7 +827,7 @@ export interface components {
             /** @constant */
             event: "snapshot";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
             id?: string;
             /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
             retry?: number;
@@ -802,7 +835,7 @@ export interface components {
             /** @constant */
             event: "done";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
             id?: string;
             /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
             retry?: number;
@@ -810,7 +843,7 @@ export interface components {
             /** @constant */
             event: "cancelled";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
             id?: string;
             /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
             retry?: number;
@@ -818,7 +851,7 @@ export interface components {
             /** @constant */
             event: "failed";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal. */
+            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
             id?: string;
             /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
             retry?: number;
@@ -1457,6 +1490,16 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2211,6 +2254,7 @@ export interface operations {
 /** What each event of the native wire holds in its `data`. New names may come: ignore what you do not know. */
 export interface GenerationEvents {
   start: components["schemas"]["StartData"];
+  queued: components["schemas"]["QueuedData"];
   delta: components["schemas"]["DeltaData"];
   reasoning: components["schemas"]["TextData"];
   tool_call: components["schemas"]["ToolCallData"];

@@ -14,14 +14,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, Admission, Api, BodyLimits, Door, EndsTold, Hosts, Origins};
+use crate::api::{self, Admission, Api, BodyLimits, Door, EndsTold, Hosts, Origins, TrustedProxies};
 use crate::auth::{
     ApiKey, FetchError, FetchedJwts, Gate, Identity, Issuer, Jwts, LONGEST_JWKS, Scope, Scopes, Tickets, Trust,
     fetch_from,
 };
-use crate::domain::{AllowedModels, ModelPattern, Principal};
+use crate::domain::{AllowedModels, ModelPattern, Principal, Quota};
 use crate::event_log::{Memory, MemoryLimits};
-use crate::generation::{Generations, Limits, OnDisconnect};
+use crate::generation::{Generations, OnDisconnect, Terms};
+use crate::limits::{Limits, Policy};
 use crate::server;
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
@@ -93,7 +94,7 @@ pub async fn serve(
     environment: &BTreeMap<String, String>,
     admission: watch::Receiver<Admission>,
     listeners: Listeners,
-    limits: server::Limits,
+    bounds: server::Limits,
     shutdown: Shutdown,
 ) -> Result<(), AppError> {
     let tasks = TaskTracker::new();
@@ -112,15 +113,21 @@ pub async fn serve(
         let (log, stop) = (log.clone(), stop.clone());
         async move { _ = stop.run_until_cancelled(log.expire()).await }
     });
+    let limits = Limits::default();
+    tasks.spawn({
+        let (limits, stop) = (limits.clone(), stop.clone());
+        async move { _ = stop.run_until_cancelled(limits.sweep()).await }
+    });
     let running = TaskTracker::new();
     let generations = Generations::new(
         Arc::new(log),
         router,
-        Limits {
+        Terms {
             max_duration: settings.generation.max_duration,
             on_disconnect: on_disconnect(settings),
             grace: settings.generation.grace,
         },
+        limits,
         Arc::clone(&metrics),
         running.clone(),
     );
@@ -137,7 +144,7 @@ pub async fn serve(
     };
     let Listeners { public, admin } = listeners;
     let door = if admin.is_some() { Door::Public } else { Door::Sole };
-    let serving = server::serve(public, api::router(api.clone(), door), limits.clone(), shutdown.closing_token());
+    let serving = server::serve(public, api::router(api.clone(), door), bounds.clone(), shutdown.closing_token());
     let serving_operators = async {
         let Some(listener) = admin else { return };
         let hosts = match listener.local_addr() {
@@ -145,7 +152,7 @@ pub async fn serve(
             _ => Hosts::Any,
         };
         let api = api::router(Api { hosts, ..api }, Door::Admin);
-        server::serve(listener, api, limits, shutdown.closing_token()).await;
+        server::serve(listener, api, bounds, shutdown.closing_token()).await;
     };
     let drained = drain(&generations, &running, settings.server.shutdown_grace, &shutdown);
     tokio::join!(serving, serving_operators, drained);
@@ -211,7 +218,14 @@ pub fn admission(
         None | Some(settings::AuthMode::None) => Gate::Open { tickets },
     };
     let cookie = settings.auth.cookie.as_deref().map(Into::into);
-    Ok(Admission { gate: Arc::new(gate), origins: origins(settings), cookie })
+    let proxies = settings.server.trusted_proxies.iter().map(|network| network.0).collect();
+    Ok(Admission {
+        gate: Arc::new(gate),
+        origins: origins(settings),
+        cookie,
+        policy: Arc::new(policy(&settings.limits)),
+        proxies: TrustedProxies(proxies),
+    })
 }
 
 /// What tickets are signed with.
@@ -228,7 +242,7 @@ pub fn tickets(settings: &Settings, environment: &BTreeMap<String, String>) -> R
 /// Whose tokens the settings trust. A file is read now, an address from now on.
 fn issuer(jwt: &settings::Jwt, environment: &BTreeMap<String, String>) -> Result<Option<Issuer>, AppError> {
     let (Some(issuer), Some(audience)) = (&jwt.issuer, &jwt.audience) else { return Ok(None) };
-    let trust = Trust::of(issuer, audience);
+    let trust = Trust { limits_claim: jwt.limits_claim.clone(), ..Trust::of(issuer, audience) };
     if let Some(url) = &jwt.jwks_url {
         return Ok(Some(Issuer::Fetched(FetchedJwts::start(fetch_from(url.as_str())?, trust))));
     }
@@ -268,9 +282,42 @@ fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
                 .into_iter()
                 .collect(),
             models: models.map_or(AllowedModels::All, AllowedModels::These),
+            quota: key.limits.as_ref().map_or(Quota::NONE, quota),
             ..Identity::anonymous()
         },
     })
+}
+
+fn policy(limits: &settings::Limits) -> Policy {
+    let models = limits.models.iter().map(|limits| {
+        let settings::ModelLimits { model, requests_per_minute, tokens_per_minute, max_output_tokens, max_choices } =
+            limits;
+        let quota = Quota {
+            requests_per_minute: *requests_per_minute,
+            tokens_per_minute: *tokens_per_minute,
+            concurrent_generations: None,
+            max_output_tokens: *max_output_tokens,
+            max_choices: *max_choices,
+        };
+        (ModelPattern::new(model), quota)
+    });
+    Policy {
+        each: quota(&limits.each),
+        models: models.collect(),
+        generations: limits.concurrent_generations_total,
+        waiting: limits.queue.max_waiting as usize,
+        wait: limits.queue.max_wait,
+    }
+}
+
+const fn quota(quota: &settings::Quota) -> Quota {
+    Quota {
+        requests_per_minute: quota.requests_per_minute,
+        tokens_per_minute: quota.tokens_per_minute,
+        concurrent_generations: quota.concurrent_generations,
+        max_output_tokens: quota.max_output_tokens,
+        max_choices: quota.max_choices,
+    }
 }
 
 fn origins(settings: &Settings) -> Origins {

@@ -11,6 +11,7 @@ pub mod auth;
 pub mod domain;
 pub mod event_log;
 pub mod generation;
+pub mod limits;
 pub mod server;
 pub mod settings;
 pub mod shutdown;

@@ -26,6 +26,9 @@ pub struct Metrics {
     generations: Family<OutcomeLabel, Counter>,
     generations_live: gauge::Gauge,
     viewers_live: gauge::Gauge,
+    waiting: gauge::Gauge,
+    waited: Histogram,
+    refusals: Family<LimitLabel, Counter>,
     panics: Counter,
     tokens: Family<TokenLabel, Counter>,
     tokens_saved: Counter,
@@ -61,6 +64,14 @@ struct OutcomeLabel {
 struct TokenLabel {
     r#type: &'static str,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+/// What there may be not enough of.
+const LIMITS: [&str; 4] = ["requests", "tokens", "generations", "memory"];
 
 const INPUT: TokenLabel = TokenLabel { r#type: "input" };
 const OUTPUT: TokenLabel = TokenLabel { r#type: "output" };
@@ -102,6 +113,9 @@ impl Metrics {
             generations: Family::default(),
             generations_live: gauge::Gauge::default(),
             viewers_live: gauge::Gauge::default(),
+            waiting: gauge::Gauge::default(),
+            waited: Histogram::new(DURATION_BUCKETS),
+            refusals: Family::default(),
             panics: Counter::default(),
             tokens: Family::default(),
             tokens_saved: Counter::default(),
@@ -114,6 +128,9 @@ impl Metrics {
         for outcome in [Outcome::Done, Outcome::Cancelled, Outcome::Failed] {
             drop(metrics.generations.get_or_create(&outcome.into()));
         }
+        for limit in LIMITS {
+            drop(metrics.refusals.get_or_create(&LimitLabel { limit }));
+        }
         for label in [INPUT, OUTPUT] {
             drop(metrics.tokens.get_or_create(&label));
         }
@@ -124,6 +141,18 @@ impl Metrics {
             "Viewers that follow a generation now",
             metrics.viewers_live.clone(),
         );
+        registry.register(
+            "tokenrill_generations_waiting",
+            "Generations that wait for a place to run",
+            metrics.waiting.clone(),
+        );
+        registry.register_with_unit(
+            "tokenrill_queue_time",
+            "From the acceptance of a generation to the moment at which its model is asked",
+            Unit::Seconds,
+            metrics.waited.clone(),
+        );
+        registry.register("tokenrill_refusals", "Requests beyond a limit, by the limit", metrics.refusals.clone());
         registry.register("tokenrill_panics", "Defects that ended one request or generation", metrics.panics.clone());
         registry.register("tokenrill_tokens", "Tokens of ended generations, by type", metrics.tokens.clone());
         registry.register(
@@ -163,6 +192,19 @@ impl Metrics {
         Gauge::new(&self.viewers_live)
     }
 
+    pub fn waiting(&self) -> Gauge {
+        Gauge::new(&self.waiting)
+    }
+
+    pub fn waited(&self, time: Duration) {
+        self.waited.observe(time.as_secs_f64());
+    }
+
+    /// A request was refused; `limit` is one of those that are registered.
+    pub fn refused(&self, limit: &'static str) {
+        self.refusals.get_or_create(&LimitLabel { limit }).inc();
+    }
+
     pub fn panicked(&self) {
         self.panics.inc();
     }
@@ -181,9 +223,15 @@ impl Metrics {
         }
     }
 
+    /// How many tokens an answer may come to, of at most `limit`: as many as the others, or before the first a few.
+    pub fn expected_output(&self, limit: Option<u64>) -> u64 {
+        const FEW: u64 = 256;
+        self.whole_answers.mean().unwrap_or(FEW).min(limit.unwrap_or(u64::MAX))
+    }
+
     /// A generation was stopped when it had written so many tokens, of at most `limit`.
     pub fn stopped(&self, written: u64, limit: Option<u64>) {
-        let expected = self.whole_answers.mean().min(limit.unwrap_or(u64::MAX));
+        let expected = self.whole_answers.mean().unwrap_or_default().min(limit.unwrap_or(u64::MAX));
         self.tokens_saved.inc_by(expected.saturating_sub(written));
     }
 }
@@ -201,8 +249,8 @@ impl WholeAnswers {
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
     }
 
-    fn mean(&self) -> u64 {
-        self.tokens.load(Ordering::Relaxed).checked_div(self.count.load(Ordering::Relaxed)).unwrap_or_default()
+    fn mean(&self) -> Option<u64> {
+        self.tokens.load(Ordering::Relaxed).checked_div(self.count.load(Ordering::Relaxed))
     }
 }
 

@@ -8,6 +8,7 @@ use super::extract::Caller;
 use super::problem::{FieldError, Problem};
 use crate::domain::{Metadata, UsageWish};
 use crate::generation::{NewGeneration, OnDisconnect, Storage};
+use crate::limits::Patience;
 
 /// Reads the body of `POST /v1/generations`. Every mistake is named, not only the first.
 pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<NewGeneration, Problem> {
@@ -45,6 +46,8 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<N
     // `as` saturates: what is longer than can be counted is cut by the settings all the same.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and not negative")]
     let grace = body.get("grace_ms").and_then(Value::as_f64).map(|millis| Duration::from_millis(millis as u64));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as above")]
+    let at_most = body.get("max_queue_ms").and_then(Value::as_f64).map(|millis| Duration::from_millis(millis as u64));
     for ours in ["grace_ms", "max_queue_ms", "store", "stream"] {
         body.shift_remove(ours);
     }
@@ -53,6 +56,8 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<N
     let (owner, request_id) = (caller.principal.clone(), caller.request_id);
     Ok(NewGeneration {
         owner,
+        spender: caller.spender.clone(),
+        patience: Patience::Waits { at_most },
         claim: None,
         allowed: caller.models.clone(),
         model,
@@ -106,7 +111,6 @@ const CHOOSE_NO_MODEL: &[&str] = &[
     "audio",
     "function_call",
     "functions",
-    "max_queue_ms",
     "min_p",
     "modalities",
     "prediction",
@@ -149,6 +153,7 @@ pub const FIELDS: &[(&str, Kind)] = &[
     ("model", Kind::NonEmptyText),
     ("on_disconnect", Kind::OnDisconnect),
     ("grace_ms", Kind::Natural),
+    ("max_queue_ms", Kind::Natural),
     ("metadata", Kind::Object),
     ("store", Kind::Flag),
     ("temperature", Kind::Number),
@@ -311,12 +316,16 @@ fn metadata(metadata: Option<Value>, check: &mut Check) -> Metadata {
 mod tests {
     use super::*;
     use crate::auth::Identity;
-    use crate::domain::RequestId;
+    use std::sync::Arc;
+
+    use crate::domain::{Account, Quota, RequestId};
+    use crate::limits::Spender;
 
     fn read(body: Value) -> Result<NewGeneration, Problem> {
         let Value::Object(body) = body else { unreachable!() };
         let Identity { principal, scopes, models, .. } = Identity::anonymous();
-        let caller = Caller { principal, scopes, models, until: None, request_id: RequestId::random() };
+        let spender = Spender::new(Account::Principal(principal.clone()), Quota::NONE, Arc::default());
+        let caller = Caller { principal, spender, scopes, models, until: None, request_id: RequestId::random() };
         new_generation(body, &caller)
     }
 

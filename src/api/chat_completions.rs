@@ -8,11 +8,13 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
+use super::allowance;
 use super::body::RequestBody;
 use super::chat::new_generation;
 use super::extract::{Caller, grace_header, idempotency_key};
 use super::openapi::ChatCompletionBody;
 use super::problem::{ErrorCode, FieldError, Problem};
+use super::refusal::Dialect;
 use super::sse::{EventStream, event_stream, name_generation};
 use super::start::{start_or_join, tell_origin};
 use super::state::Api;
@@ -20,6 +22,7 @@ use super::wire::OpenAiChat;
 use super::wire::openai_chat::{Completion, Ids};
 use crate::domain::Event;
 use crate::generation::{Following, Started};
+use crate::limits::Patience;
 
 /// Complete a chat, as OpenAI's API does.
 ///
@@ -47,18 +50,32 @@ use crate::generation::{Following, Started};
             headers(("Tokenrill-Generation" = String, description = "The generation's id"))),
     ),
 )]
-pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Result<Response, Problem> {
+pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Response {
+    let mut model = None;
+    let mut response = complete(&api, &caller, request, &mut model).await.unwrap_or_else(IntoResponse::into_response);
+    allowance::tell(&mut response, &api, &caller, model.as_deref(), Dialect::OpenAi);
+    response
+}
+
+/// Notes the model, once it is known.
+async fn complete(
+    api: &Api,
+    caller: &Caller,
+    request: Request,
+    model: &mut Option<String>,
+) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let started = {
         let mut body = RequestBody::new(&head.headers, body, api.body);
-        let started = start(&api, &caller, &head.headers, &mut body).await;
+        let started = start(api, caller, &head.headers, &mut body).await;
         body.discard().await;
         started
     };
     let (delivery, Started { following, origin }) = started?;
     let id = following.start().generation;
+    *model = Some(following.start().model.clone());
     let mut response = match delivery {
-        Delivery::Stream => stream(&api, following).await,
+        Delivery::Stream => stream(api, following).await,
         Delivery::Whole => whole(following).await,
     }?;
     name_generation(&mut response, id);
@@ -90,6 +107,10 @@ async fn start(
         let mut new = new_generation(fields, caller)?;
         // SDKs have no other stop than to close the connection.
         new.grace = new.grace.or(grace).or(Some(Duration::ZERO));
+        // Nor would they understand a line: they wait as a refusal says.
+        if new.patience == (Patience::Waits { at_most: None }) {
+            new.patience = Patience::Refuses;
+        }
         Ok(new)
     });
     Ok((delivery, started.await?))

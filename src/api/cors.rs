@@ -7,6 +7,7 @@ use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use tokio::sync::watch;
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
+use super::allowance::{RATE_LIMIT, RATE_LIMIT_POLICY, X_RATE_LIMIT};
 use super::refusal::{RETRY_AFTER_MS, X_SHOULD_RETRY};
 use super::request_id::X_REQUEST_ID;
 use super::sse::TOKENRILL_GENERATION;
@@ -50,19 +51,22 @@ pub fn cors(admission: watch::Receiver<Admission>) -> CorsLayer {
         .allow_origin(AllowOrigin::predicate(move |origin, _| admission.borrow().origins.allow(origin)))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([
-            X_REQUEST_ID,
-            TOKENRILL_GENERATION,
-            TOKENRILL_ATTACHED,
-            header::LOCATION,
-            header::RETRY_AFTER,
-            RETRY_AFTER_MS,
-            X_SHOULD_RETRY,
-            PREFERENCE_APPLIED,
-        ])
+        .expose_headers(EXPOSED.into_iter().chain(X_RATE_LIMIT.into_iter().flatten()).collect::<Vec<_>>())
         .max_age(PREFLIGHT_KEPT)
 }
 
+const EXPOSED: [HeaderName; 10] = [
+    X_REQUEST_ID,
+    TOKENRILL_GENERATION,
+    TOKENRILL_ATTACHED,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    RETRY_AFTER_MS,
+    X_SHOULD_RETRY,
+    PREFERENCE_APPLIED,
+    RATE_LIMIT,
+    RATE_LIMIT_POLICY,
+];
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// As long as any browser keeps it.
 const PREFLIGHT_KEPT: Duration = Duration::from_hours(2);

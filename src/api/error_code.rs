@@ -42,6 +42,10 @@ pub enum ErrorCode {
     UnsupportedMediaType,
     /// The `Idempotency-Key` was used for another request.
     IdempotencyConflict,
+    /// The caller has used its requests or its tokens of a minute.
+    RateLimited,
+    /// As many generations run as may, and as many wait.
+    TooManyGenerations,
     /// Somebody stopped the generation while this request waited for it.
     Cancelled,
     /// No connection to the model's server.
@@ -103,7 +107,7 @@ impl ErrorCode {
             Self::HistoryLost => StatusCode::GONE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::UpstreamRateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited | Self::TooManyGenerations | Self::UpstreamRateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UpstreamUnreachable
             | Self::UpstreamAuth
@@ -135,6 +139,8 @@ impl ErrorCode {
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body is not JSON by its content type",
             Self::IdempotencyConflict => "The key was used for another request",
+            Self::RateLimited => "Too much in a minute",
+            Self::TooManyGenerations => "Too many generations at once",
             Self::Cancelled => "The generation was cancelled",
             Self::UpstreamOverloaded => "The model's server is overloaded",
             Self::UpstreamUnreachable => "The model's server is out of reach",
@@ -179,6 +185,8 @@ impl ErrorCode {
             | Self::HistoryLost
             | Self::Internal => Remedy::Change,
             Self::IssuerUnavailable
+            | Self::RateLimited
+            | Self::TooManyGenerations
             | Self::RequestTimeout
             | Self::UpstreamUnreachable
             | Self::UpstreamRateLimited
@@ -213,6 +221,7 @@ impl From<FailureCode> for ErrorCode {
             FailureCode::UpstreamTimeout => Self::UpstreamTimeout,
             FailureCode::UpstreamDisconnected => Self::UpstreamDisconnected,
             FailureCode::UpstreamMalformed => Self::UpstreamMalformed,
+            FailureCode::TooManyGenerations => Self::TooManyGenerations,
             FailureCode::DeadlineExceeded => Self::DeadlineExceeded,
             FailureCode::TooLarge => Self::TooLarge,
             FailureCode::Overloaded => Self::Overloaded,

@@ -15,6 +15,7 @@ use crate::auth::{Identity, Scopes};
 use crate::domain::{
     AllowedModels, EventId, GenerationId, IdempotencyKey, Listed, Principal, RequestId, Sequence, Timestamp,
 };
+use crate::limits::Spender;
 
 /// The generation that the path names. A text that is no id names no generation.
 pub struct GenerationPath(pub GenerationId);
@@ -33,6 +34,7 @@ impl<S: Send + Sync> FromRequestParts<S> for GenerationPath {
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub principal: Principal,
+    pub spender: Spender,
     pub scopes: Scopes,
     pub models: AllowedModels,
     /// Until when it is known, where that has an end.
@@ -45,11 +47,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     /// As [`admit`](super::gate::admit) has found. Nobody has come by here whom it has not let in.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(Identity { principal, scopes, models, until, .. }) = parts.extensions.get().cloned() else {
+        let admitted = parts.extensions.get().cloned().zip(parts.extensions.get().cloned());
+        let Some((Identity { principal, scopes, models, until, .. }, spender)) = admitted else {
             return Err(Problem::forbidden());
         };
         let request_id = parts.extensions.get().copied().unwrap_or_else(RequestId::random);
-        Ok(Self { principal, scopes, models, until, request_id })
+        Ok(Self { principal, spender, scopes, models, until, request_id })
     }
 }
 

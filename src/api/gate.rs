@@ -1,5 +1,7 @@
 //! Who is let in: before a body is read, and before anything is looked up.
 
+use std::sync::Arc;
+
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -14,8 +16,9 @@ use super::body::is_json;
 use super::credential;
 use super::problem::{ErrorCode, Problem};
 use super::state::Admission;
-use crate::auth::{Credential, Gate, Identity, Refusal, Scope, Scopes};
-use crate::domain::GenerationId;
+use crate::auth::{Credential, Identity, Refusal, Scope, Scopes};
+use crate::domain::{Account, GenerationId, Principal};
+use crate::limits::Spender;
 use crate::server::Peer;
 
 /// Finds out who calls, and refuses who may not. The identity goes on in the request's extensions.
@@ -32,16 +35,17 @@ pub async fn admit(
     let admission = admission.borrow().clone();
     let (mut head, body) = request.into_parts();
     // Who is on this machine and at the operators' own door has no more to show.
-    let identity = if access == Access::Operator && door == Door::Admin && is_local(&head) {
+    let identity = if access == Access::Operator && door == Door::Admin && is_local(&admission, &head) {
         Ok(Identity::anonymous())
     } else {
         identify(&admission, &head).await.and_then(|identity| {
-            let may = may(&admission.gate, door, access, &identity, &head);
+            let may = may(&admission, door, access, &identity, &head);
             if may { Ok(identity) } else { Err(Denied::Forbidden) }
         })
     };
     let mut response = match identity {
         Ok(identity) => {
+            head.extensions.insert(spender(&admission, &identity, &head));
             head.extensions.insert(identity);
             next.run(Request::from_parts(head, body)).await
         }
@@ -72,7 +76,7 @@ enum Denied {
 
 /// Who sends this, where it may be taken for a wish of theirs.
 async fn identify(admission: &Admission, head: &Parts) -> Result<Identity, Denied> {
-    let Admission { gate, origins, cookie } = admission;
+    let Admission { gate, origins, cookie, .. } = admission;
     if gate.is_open() {
         return Ok(gate.identify(None).await?);
     }
@@ -90,11 +94,21 @@ async fn identify(admission: &Admission, head: &Parts) -> Result<Identity, Denie
     Ok(identity)
 }
 
-fn may(gate: &Gate, door: Door, access: Access, identity: &Identity, head: &Parts) -> bool {
+/// On whose account the request goes: of nobody who is known, the address's.
+fn spender(admission: &Admission, identity: &Identity, head: &Parts) -> Spender {
+    let address = match identity.principal {
+        Principal::Anonymous => admission.proxies.client(head),
+        Principal::Named(_) => None,
+    };
+    let account = address.map_or_else(|| Account::Principal(identity.principal.clone()), Account::of_address);
+    Spender::new(account, identity.quota, Arc::clone(&admission.policy))
+}
+
+fn may(admission: &Admission, door: Door, access: Access, identity: &Identity, head: &Parts) -> bool {
     let scope = match access {
         Access::Public => return true,
         Access::Known => return identity.only.is_none() && identity.scopes != Scopes::default(),
-        Access::Operator if gate.is_open() => return door == Door::Admin || is_local(head),
+        Access::Operator if admission.gate.is_open() => return door == Door::Admin || is_local(admission, head),
         Access::Operator => Scope::Admin,
         Access::Scope(scope) => scope,
     };
@@ -108,8 +122,8 @@ fn named(uri: &Uri) -> Option<&str> {
     uri.path().strip_prefix("/v1/generations/")?.split('/').next()
 }
 
-fn is_local(head: &Parts) -> bool {
-    head.extensions.get::<Peer>().is_some_and(|peer| peer.0.ip().is_loopback())
+fn is_local(admission: &Admission, head: &Parts) -> bool {
+    admission.proxies.client(head).is_some_and(|address| address.is_loopback())
 }
 
 impl From<Denied> for Problem {

@@ -7,18 +7,20 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::accept::{Accept, Form};
+use super::allowance;
 use super::body::RequestBody;
 use super::chat::new_generation;
 use super::extract::{Caller, EventsQuery, Format, GenerationPath, InspectQuery, LastEventId, Replay, idempotency_key};
 use super::openapi::NewGenerationBody;
-use super::problem::{ErrorCode, Problem};
+use super::problem::{ErrorCode, FieldError, Problem};
+use super::refusal::Dialect;
 use super::snapshot::SnapshotBody;
 use super::sse::{EventStream, ended, event_stream, name_generation};
 use super::start::{start_or_join, tell_origin};
 use super::state::Api;
 use super::wire::openai_chat::Ids;
 use super::wire::{Native, OpenAiChat};
-use crate::domain::{EventId, Sequence};
+use crate::domain::{EventId, Sequence, TooMuch};
 use crate::generation::{FollowError, OnDisconnect, Origin, StartError};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -55,16 +57,19 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
         (status = 204, description = "`Last-Event-ID` is that of the terminal event, and that nothing follows has been told before"),
     ),
 )]
-pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Result<Response, Problem> {
+pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(&head.headers, body, api.body);
+    let mut model = None;
     let answer = match LastEventId::of(&head.headers) {
-        LastEventId::Absent => start(&api, &caller, &head.headers, &mut body).await,
+        LastEventId::Absent => start(&api, &caller, &head.headers, &mut body, &mut model).await,
         LastEventId::Event(id) => come_back(&api, &caller, id).await,
         LastEventId::Foreign => Err(Problem::generation_not_found()),
     };
     body.discard().await;
-    answer
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    allowance::tell(&mut response, &api, &caller, model.as_deref(), Dialect::Native);
+    response
 }
 
 async fn start(
@@ -72,6 +77,7 @@ async fn start(
     caller: &Caller,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
+    model: &mut Option<String>,
 ) -> Result<Response, Problem> {
     let form = Accept::of(headers).form()?;
     let at_once = prefers_async(headers);
@@ -88,6 +94,7 @@ async fn start(
     // Not kept while the answer is waited for.
     drop(body);
     let id = started.following.start().generation;
+    *model = Some(started.following.start().model.clone());
     let mut response = if at_once {
         let snapshot = api.generations.inspect(&caller.principal, id).await?;
         drop(started.following);
@@ -278,6 +285,11 @@ impl From<StartError> for Problem {
                 "No upstream serves this model. GET /v1/models lists those there are.",
             ),
             StartError::ModelForbidden => Self::forbidden(),
+            StartError::TooMuch(TooMuch { field, most }) => Self::invalid(vec![FieldError {
+                pointer: format!("/{field}"),
+                detail: format!("must be at most {most} for you"),
+            }]),
+            StartError::Exceeded(exceeded, left) => Self::exceeded(exceeded, left),
             StartError::Full => Self::new(
                 ErrorCode::Overloaded,
                 "This service is out of memory for answers. Try again in a few seconds.",

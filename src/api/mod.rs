@@ -2,9 +2,11 @@
 
 mod accept;
 mod access;
+mod allowance;
 mod body;
 mod chat;
 mod chat_completions;
+mod client_address;
 mod cors;
 mod credential;
 mod ends_told;
@@ -43,6 +45,7 @@ use crate::telemetry::Metrics;
 use problem::{ErrorCode, Problem};
 
 pub use body::BodyLimits;
+pub use client_address::TrustedProxies;
 pub use cors::Origins;
 pub use ends_told::EndsTold;
 pub use host::Hosts;

@@ -89,6 +89,8 @@ pub fn should_retry(code: ErrorCode, retry_after: Option<Duration>) -> bool {
     let never_asked = matches!(
         code,
         ErrorCode::IssuerUnavailable
+            | ErrorCode::RateLimited
+            | ErrorCode::TooManyGenerations
             | ErrorCode::RequestTimeout
             | ErrorCode::UpstreamUnreachable
             | ErrorCode::UpstreamRateLimited

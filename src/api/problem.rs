@@ -6,8 +6,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::allowance::millis;
 use super::error_code::Remedy;
 use crate::domain::{Failed, Failure, RequestId};
+use crate::limits::{Allowance, Exceeded, Limit};
 
 pub use super::error_code::ErrorCode;
 
@@ -19,6 +21,8 @@ pub struct Problem {
     pub(super) code: ErrorCode,
     detail: String,
     pub(super) retry_after: Option<Duration>,
+    /// What is left for the caller, where that is the reason.
+    pub(super) allowance: Option<Allowance>,
     errors: Vec<FieldError>,
 }
 
@@ -65,7 +69,7 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 impl Problem {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let retry_after = (code.remedy() == Remedy::Wait).then_some(DEFAULT_WAIT);
-        Self { code, detail: detail.into(), retry_after, errors: Vec::new() }
+        Self { code, detail: detail.into(), retry_after, allowance: None, errors: Vec::new() }
     }
 
     pub fn invalid(errors: Vec<FieldError>) -> Self {
@@ -82,6 +86,26 @@ impl Problem {
     pub fn not_json() -> Self {
         let detail = "Send the body as JSON with the header Content-Type: application/json.";
         Self::new(ErrorCode::UnsupportedMediaType, detail)
+    }
+
+    /// A limit of the caller's is reached.
+    pub fn exceeded(exceeded: Exceeded, allowance: Allowance) -> Self {
+        let (code, detail) = match exceeded.limit {
+            Limit::RequestsPerMinute(limit) => (
+                ErrorCode::RateLimited,
+                format!("You may start {limit} generations a minute. Try again when the wait is over."),
+            ),
+            Limit::TokensPerMinute(limit) => (
+                ErrorCode::RateLimited,
+                format!("You may use {limit} tokens a minute. Try again when the wait is over."),
+            ),
+            Limit::Generations => (
+                ErrorCode::TooManyGenerations,
+                "As many generations run as may, and as many wait as may. Try again when the wait is over.".to_owned(),
+            ),
+        };
+        let problem = Self::new(code, detail);
+        Self { retry_after: exceeded.wait.or(problem.retry_after), allowance: Some(allowance), ..problem }
     }
 
     pub fn history_lost() -> Self {
@@ -118,7 +142,7 @@ impl ProblemBody {
             detail,
             code,
             retryable: code.remedy() == Remedy::Wait,
-            retry_after_ms: retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            retry_after_ms: retry_after.map(millis),
             request_id: request_id.to_string(),
             errors: Vec::new(),
         }

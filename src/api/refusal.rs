@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
 use super::accept::Accept;
+use super::allowance::{millis, seconds};
 use super::openai_error::{OpenAiError, should_retry};
 use super::problem::{ErrorCode, Problem, ProblemBody};
 use super::request_id::request_id;
@@ -57,13 +58,9 @@ pub async fn write_refusals(request: Request, next: Next) -> Response {
         parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Some(wait) = problem.retry_after {
-        // Rounded up: who comes back a moment early is refused again.
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
         if dialect == Dialect::OpenAi {
-            parts
-                .headers
-                .insert(RETRY_AFTER_MS, HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)));
+            parts.headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis(wait)));
         }
     }
     if dialect == Dialect::OpenAi {

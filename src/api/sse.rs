@@ -109,6 +109,9 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
                 Poll::Ready(None) => true,
                 Poll::Pending => false,
             };
+            if let Poll::Ready(ahead) = this.following.poll_ahead(context) {
+                this.format.encode_ahead(ahead, this.retry, this.out);
+            }
             if !this.out.is_empty() {
                 *this.last_write = Instant::now();
                 return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));

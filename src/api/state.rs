@@ -6,11 +6,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::body::BodyLimits;
+use super::client_address::TrustedProxies;
 use super::cors::Origins;
 use super::ends_told::EndsTold;
 use super::host::Hosts;
 use crate::auth::Gate;
 use crate::generation::Generations;
+use crate::limits::Policy;
 use crate::telemetry::Metrics;
 
 /// The use cases and the few settings of the HTTP side.
@@ -36,4 +38,7 @@ pub struct Admission {
     pub origins: Origins,
     /// The cookie in which a token is good.
     pub cookie: Option<Arc<str>>,
+    /// How much callers may take.
+    pub policy: Arc<Policy>,
+    pub proxies: TrustedProxies,
 }

@@ -135,7 +135,11 @@ impl Jwts {
         let until = Some(Timestamp::from_millis((exp * 1000.0) as u64));
         // A limit that cannot be read is no reason to go without.
         let claimed = self.limits_claim.as_ref().and_then(|claim| others.remove(claim));
-        let quota = claimed.map_or(Ok(Quota::NONE), Quota::deserialize).map_err(|_| Refusal::Malformed)?;
+        let quota = match claimed {
+            None | Some(Value::Null) => Quota::NONE,
+            Some(limits @ Value::Object(_)) => Quota::deserialize(limits).map_err(|_| Refusal::Malformed)?,
+            Some(_) => return Err(Refusal::Malformed),
+        };
         let scopes = Scopes::of_claim(&scope);
         Ok(Identity { principal, scopes, models: AllowedModels::All, only: None, until, quota })
     }

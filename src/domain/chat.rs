@@ -1,6 +1,7 @@
 //! What a caller asks of a model.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use serde_json::{Map, Value};
 
@@ -76,10 +77,43 @@ impl ChatRequest {
         prompt
     }
 
-    /// How many tokens the answer may have at most, as the request says.
+    /// How many tokens each choice of the answer may have at most, as the request says.
     pub fn output_limit(&self) -> Option<u64> {
-        ["max_completion_tokens", "max_tokens"].iter().find_map(|name| self.fields.get(*name)?.as_u64())
+        OUTPUT_LIMITS.iter().find_map(|name| self.fields.get(*name)?.as_u64())
     }
+
+    /// How many choices the request asks for.
+    pub fn choices(&self) -> u64 {
+        self.fields.get(CHOICES).and_then(Value::as_u64).unwrap_or(1)
+    }
+
+    /// Asks for no more than so many tokens in each choice, and so many choices: one that names no limit of its own
+    /// is given this one.
+    pub fn keep_to(&mut self, tokens: Option<NonZeroU32>, choices: Option<NonZeroU32>) -> Result<(), TooMuch> {
+        let asks = |name: &str| self.fields.get(name).and_then(Value::as_f64);
+        let wanted = OUTPUT_LIMITS.map(|name| (name, tokens)).into_iter().chain([(CHOICES, choices)]);
+        for (field, most) in wanted.filter_map(|(name, most)| Some((name, most?))) {
+            if asks(field).is_some_and(|asked| asked > most.get().into()) {
+                return Err(TooMuch { field, most });
+            }
+        }
+        if let (Some(tokens), [None, None]) = (tokens, OUTPUT_LIMITS.map(asks)) {
+            self.fields.insert(OUTPUT_LIMITS[0].to_owned(), tokens.get().into());
+        }
+        Ok(())
+    }
+}
+
+/// OpenAI's name for it, and the one before that, which many servers know.
+const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+const CHOICES: &str = "n";
+
+/// A request asks for more than its caller may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is more than {most}")]
+pub struct TooMuch {
+    pub field: &'static str,
+    pub most: NonZeroU32,
 }
 
 /// Prints lengths: prompts are never logged.

@@ -39,6 +39,8 @@ pub enum FailureCode {
     UpstreamDisconnected,
     /// The upstream sent what is not a stream of chat completion chunks.
     UpstreamMalformed,
+    /// No place to run came free in time.
+    TooManyGenerations,
     /// `generation.max_duration` passed.
     DeadlineExceeded,
     /// The answer is larger than `generation.max_bytes`.

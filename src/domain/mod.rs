@@ -2,6 +2,7 @@
 //!
 //! No I/O, no async, no HTTP. Every other room may name this one; this one names no other.
 
+mod account;
 mod chat;
 mod chunk;
 mod claim;
@@ -15,7 +16,8 @@ mod quota;
 mod time;
 mod usage;
 
-pub use chat::{ChatRequest, Prompt};
+pub use account::Account;
+pub use chat::{ChatRequest, Prompt, TooMuch};
 pub use chunk::{Chunk, Escaped, InvalidText, Part, Shape, wire_safe};
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use event::{

@@ -11,6 +11,10 @@ impl ModelPattern {
         Self(pattern.into())
     }
 
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The one name that this means, where it is no pattern of several.
     pub fn name(&self) -> Option<&str> {
         Some(self.0.as_str()).filter(|name| !name.contains('*'))

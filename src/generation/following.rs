@@ -7,15 +7,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_stream::stream;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use super::audience::Viewer;
 use super::snapshot::Snapshot;
 use super::storage::Record;
 use crate::domain::{Entry, Event, Failed, Sequence, Start};
 use crate::event_log::{Log, ReadError, follow};
+use crate::limits::{Ahead, Turn};
 use crate::telemetry::Gauge;
 
 /// A viewer who reads a log from a position on; dropping it is leaving.
@@ -24,17 +27,48 @@ pub struct Following {
     /// Read already, to see whether the answer begins well.
     held: VecDeque<Result<Vec<Entry>, LogLost>>,
     pages: BoxStream<'static, Result<Vec<Entry>, ReadError>>,
-    _seat: Seat,
+    seat: Seat,
 }
 
 /// What a viewer holds while it is there.
 pub struct Seat {
     /// Absent where the generation has ended, or is being ended for want of viewers: its ending is in the
     /// log, or will be.
-    pub _viewer: Option<Viewer>,
+    _viewer: Option<Viewer>,
     /// Of a generation whose record goes with its last holder.
-    pub _record: Option<Arc<Record>>,
-    pub _live: Gauge,
+    _record: Option<Arc<Record>>,
+    _live: Gauge,
+    /// While the generation waits for its place.
+    ahead: Option<BoxStream<'static, Ahead>>,
+}
+
+/// As often as a viewer is told how the line moves, at most.
+const MOVES: Duration = Duration::from_millis(250);
+
+impl Seat {
+    pub fn new(
+        viewer: Option<Viewer>,
+        record: Option<Arc<Record>>,
+        live: Gauge,
+        turn: Option<watch::Receiver<Turn>>,
+    ) -> Self {
+        let waiting = turn.filter(|turn| matches!(*turn.borrow(), Turn::Waiting(_)));
+        Self { _viewer: viewer, _record: record, _live: live, ahead: waiting.map(|turn| ahead(turn).boxed()) }
+    }
+}
+
+/// Where the generation stands in the line, now and whenever that changes, until it is its turn.
+fn ahead(mut turn: watch::Receiver<Turn>) -> impl Stream<Item = Ahead> {
+    stream! {
+        loop {
+            let Turn::Waiting(ahead) = *turn.borrow_and_update() else { break };
+            yield ahead;
+            sleep(MOVES).await;
+            if turn.changed().await.is_err() {
+                break;
+            }
+        }
+    }
 }
 
 /// The log broke off under a reader.
@@ -45,7 +79,7 @@ pub struct LogLost;
 impl Following {
     pub(super) fn new(log: Arc<dyn Log>, after: Sequence, seat: Seat) -> Self {
         let start = Arc::clone(log.start());
-        Self { start, held: VecDeque::new(), pages: Box::pin(follow(log, after)), _seat: seat }
+        Self { start, held: VecDeque::new(), pages: Box::pin(follow(log, after)), seat }
     }
 
     /// How the generation began, wherever this reading begins.
@@ -58,6 +92,19 @@ impl Following {
         match self.held.pop_front() {
             Some(page) => Poll::Ready(Some(page)),
             None => Pin::new(&mut self.pages).poll_next(context).map_err(|_| LogLost),
+        }
+    }
+
+    /// Where the generation stands in the line, where it stands in one; each time once.
+    pub fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<Ahead> {
+        let Some(ahead) = &mut self.seat.ahead else { return Poll::Pending };
+        match ahead.poll_next_unpin(context) {
+            Poll::Ready(Some(ahead)) => Poll::Ready(ahead),
+            Poll::Ready(None) => {
+                self.seat.ahead = None;
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
 

@@ -1,11 +1,12 @@
 //! A generation while it runs: what has been learnt of it, and how it ends.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::SetOnce;
+use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
 use super::audience::Audience;
@@ -16,7 +17,8 @@ use crate::domain::{
     Prompt, RequestId, Timings, Trailer, Usage,
 };
 use crate::event_log::{Closing, Log};
-use crate::telemetry::{Metrics, Outcome};
+use crate::limits::{Spent, Turn};
+use crate::telemetry::{Gauge, Metrics, Outcome};
 
 /// A generation while it runs: what its task, its viewers and whoever wants it ended share.
 ///
@@ -30,6 +32,10 @@ pub struct Running {
     accepted: Instant,
     model: String,
     prompt: Arc<Prompt>,
+    spent: Mutex<Spent>,
+    turn: watch::Receiver<Turn>,
+    /// Set when the provider is asked.
+    asked_provider: AtomicBool,
     output_limit: Option<u64>,
     first_token: OnceLock<Instant>,
     tally: Mutex<Tally>,
@@ -45,6 +51,14 @@ struct Tally {
     finish: BTreeMap<u32, FinishReason>,
 }
 
+/// With what a generation was admitted.
+#[derive(Debug)]
+pub struct Admitted {
+    pub prompt: Arc<Prompt>,
+    pub spent: Spent,
+    pub turn: watch::Receiver<Turn>,
+}
+
 /// Why a generation ends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
@@ -58,6 +72,7 @@ impl Running {
         id: GenerationId,
         request_id: RequestId,
         request: &ChatRequest,
+        admitted: Admitted,
         audience: Arc<Audience>,
         metrics: Arc<Metrics>,
         counter: TokenCounter,
@@ -68,7 +83,10 @@ impl Running {
             audience,
             accepted: Instant::now(),
             model: request.model.clone(),
-            prompt: Arc::new(request.prompt()),
+            prompt: admitted.prompt,
+            spent: Mutex::new(admitted.spent),
+            turn: admitted.turn,
+            asked_provider: AtomicBool::new(false),
             output_limit: request.output_limit(),
             first_token: OnceLock::new(),
             tally: Mutex::default(),
@@ -76,6 +94,22 @@ impl Running {
             metrics,
             counter,
         }
+    }
+
+    /// Whether the generation waits for its place, and for whom.
+    pub fn turn(&self) -> watch::Receiver<Turn> {
+        self.turn.clone()
+    }
+
+    /// From here on there is something to pay for. The generation has waited for its place until now.
+    pub fn note_asked(&self) {
+        self.asked_provider.store(true, Ordering::Relaxed);
+        self.metrics.waited(self.accepted.elapsed());
+    }
+
+    /// One that waits for its place, as long as the answer is kept.
+    pub fn waiting(&self) -> Gauge {
+        self.metrics.waiting()
     }
 
     /// Takes note of a chunk: of the first that says something. Of all others there is nothing to note.
@@ -119,6 +153,7 @@ impl Running {
         let provider = self.lock().provider;
         let usage = match provider {
             Some(usage) => usage,
+            None if !self.asked_provider.load(Ordering::Relaxed) => Usage::default(),
             None => match Snapshot::read(log.as_ref()).await {
                 None => Usage::default(),
                 // Every reader is to be told before the process ends.
@@ -150,6 +185,10 @@ impl Running {
 
     /// Appends the terminal event if none is there; whoever was first is counted, once.
     async fn close(&self, log: &Arc<dyn Log>, ending: &Ending, usage: Usage, timings: Timings) {
+        // Before anybody can know that it has ended, and start the next.
+        let failed_in_vain = ending.outcome() == Outcome::Failed && self.first_token.get().is_none();
+        let used = if failed_in_vain { 0 } else { usage.input_tokens.saturating_add(usage.output_tokens) };
+        std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner)).settle(used);
         if log.close(self.terminal(ending, usage, timings)).await != Closing::Won {
             return;
         }

@@ -4,25 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::audience::{Audience, OnDisconnect};
 use super::following::{Following, Seat};
 use super::registry::{Registration, Registry};
-use super::running::{Ending, Running};
+use super::running::{Admitted, Ending, Running};
 use super::snapshot::Snapshot;
+use super::start::{NewGeneration, Origin, StartError, Started};
 use super::storage::{Record, Storage, Unkept};
-use super::task;
-use super::tokens::TokenCounter;
+use super::task::{self, Work};
+use super::tokens::{self, TokenCounter};
 use crate::domain::{
-    AllowedModels, CancelReason, ChatRequest, Claim, Event, FailureCode, GenerationId, Metadata, Principal, RequestId,
-    Sequence, Start, Timestamp, UsageWish,
+    CancelReason, ChatRequest, Claim, Event, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp,
 };
-use crate::event_log::{Conflict, CreateError, Created, EventLog, Log, TailState};
+use crate::event_log::{Created, EventLog, Log, TailState};
+use crate::limits::{Allowance, Limits, Patience, Permit, Spender};
 use crate::telemetry::Metrics;
-use crate::upstream::{Answer, Model, Router, UnknownModel};
+use crate::upstream::{Model, Router};
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -31,6 +31,7 @@ pub struct Generations(pub(super) Arc<Inner>);
 pub struct Inner {
     pub(super) log: Arc<dyn EventLog>,
     router: Router,
+    terms: Terms,
     limits: Limits,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
@@ -40,69 +41,15 @@ pub struct Inner {
     draining: AtomicBool,
 }
 
-/// What one generation may take.
+/// How long one generation may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct Terms {
     /// From its acceptance to its end (`generation.max_duration`).
     pub max_duration: Duration,
     /// Where the request does not say (`generation.on_disconnect`).
     pub on_disconnect: OnDisconnect,
     /// How long it waits for a viewer to come back; a request may ask for less (`generation.grace`).
     pub grace: Duration,
-}
-
-/// A generation to be started.
-pub struct NewGeneration {
-    pub owner: Principal,
-    /// By which a repeat of the request is known.
-    pub claim: Option<Claim>,
-    /// Absent: the default model.
-    pub model: Option<String>,
-    /// Those that the caller may ask.
-    pub allowed: AllowedModels,
-    /// The fields for the provider, as in [`ChatRequest::fields`].
-    pub fields: Map<String, Value>,
-    pub metadata: Metadata,
-    pub usage: UsageWish,
-    pub storage: Storage,
-    /// Absent: as the settings say.
-    pub on_disconnect: Option<OnDisconnect>,
-    /// Absent: as the settings say, which is also the most.
-    pub grace: Option<Duration>,
-    pub request_id: RequestId,
-}
-
-/// A generation, and the viewer whose request it answers.
-pub struct Started {
-    pub following: Following,
-    pub origin: Origin,
-}
-
-/// Whether a request started its generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    New,
-    /// The request is a repeat: it joined what it had started before.
-    Existing,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
-    #[error("the service is draining")]
-    Draining,
-    #[error("no model is named and there is no default")]
-    ModelRequired,
-    #[error("no upstream serves this model")]
-    ModelNotFound,
-    #[error("the model is not for this caller")]
-    ModelForbidden,
-    #[error("the event log is full")]
-    Full,
-    #[error(transparent)]
-    Conflict(#[from] Conflict),
-    /// The claim named a generation that has gone meanwhile.
-    #[error(transparent)]
-    Gone(#[from] FollowError),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -121,13 +68,14 @@ impl Generations {
     pub fn new(
         log: Arc<dyn EventLog>,
         router: Router,
+        terms: Terms,
         limits: Limits,
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
     ) -> Self {
         let (registry, draining) = (Registry::default(), AtomicBool::new(false));
         let (unkept, counter) = (Unkept::new(Arc::clone(&log), tasks.clone()), TokenCounter::new(tasks.clone()));
-        Self(Arc::new(Inner { log, router, limits, metrics, tasks, registry, unkept, counter, draining }))
+        Self(Arc::new(Inner { log, router, terms, limits, metrics, tasks, registry, unkept, counter, draining }))
     }
 
     /// Starts a generation, or joins the one that its claim names. Its log is there before the upstream
@@ -141,21 +89,24 @@ impl Generations {
         if !new.allowed.allow(&model) {
             return Err(StartError::ModelForbidden);
         }
+        let mut request = ChatRequest { model, fields: new.fields };
+        let prompt = Arc::new(request.prompt());
+        let Permit { place, spent } = inner.admit(&new.spender, &mut request, &prompt, new.patience)?;
         let id = GenerationId::random();
         let start = Arc::new(Start {
             generation: id,
             owner: new.owner,
-            model: model.clone(),
+            model: request.model.clone(),
             created_at: Timestamp::now(),
             metadata: new.metadata,
             usage: new.usage,
         });
-        let request = ChatRequest { model, fields: new.fields };
-        let grace = new.grace.unwrap_or(inner.limits.grace).min(inner.limits.grace);
-        let audience = Audience::new(new.on_disconnect.unwrap_or(inner.limits.on_disconnect), grace);
+        let grace = new.grace.unwrap_or(inner.terms.grace).min(inner.terms.grace);
+        let audience = Audience::new(new.on_disconnect.unwrap_or(inner.terms.on_disconnect), grace);
         let viewer = audience.join();
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
-        let running = Running::new(id, new.request_id, &request, audience, metrics, counter);
+        let admitted = Admitted { prompt, spent, turn: place.turn() };
+        let running = Running::new(id, new.request_id, &request, admitted, audience, metrics, counter);
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running));
         let log = match inner.log.create(Arc::clone(&start), new.claim).await? {
@@ -172,10 +123,11 @@ impl Generations {
             inner.log.remove(id).await;
             return Err(StartError::Draining);
         }
-        let seat = Seat { _viewer: viewer, _record: record.clone(), _live: inner.metrics.viewer() };
+        let seat = Seat::new(viewer, record.clone(), inner.metrics.viewer(), Some(place.turn()));
         let following = Following::new(Arc::clone(&log), Sequence::START, seat);
-        let deadline = Instant::now() + inner.limits.max_duration;
-        inner.carry(registration, record, log, provider.stream(request), deadline);
+        let deadline = Instant::now() + inner.terms.max_duration;
+        let work = Work { answer: provider.stream(request), place, wait: new.spender.wait(new.patience), deadline };
+        inner.carry(registration, record, log, work);
         Ok(Started { following, origin: Origin::New })
     }
 
@@ -272,6 +224,11 @@ impl Generations {
         }
     }
 
+    /// What is left of a caller's limits, with the model that it is about.
+    pub fn left(&self, spender: &Spender, model: Option<&str>) -> Allowance {
+        self.0.limits.left(spender, model.unwrap_or_default())
+    }
+
     pub async fn models(&self) -> Vec<Model> {
         self.0.router.models().await
     }
@@ -308,8 +265,10 @@ impl Generations {
     /// A seat before a generation that the caller may see. Taken only by who stays: each leaving begins the
     /// grace anew.
     fn seat(&self, id: GenerationId) -> Seat {
-        let viewer = self.0.registry.get(id).and_then(|running| running.audience.join());
-        Seat { _viewer: viewer, _record: self.0.unkept.held(id), _live: self.0.metrics.viewer() }
+        let running = self.0.registry.get(id);
+        let viewer = running.as_ref().and_then(|running| running.audience.join());
+        let turn = running.map(|running| running.turn());
+        Seat::new(viewer, self.0.unkept.held(id), self.0.metrics.viewer(), turn)
     }
 }
 
@@ -319,19 +278,32 @@ async fn closed(log: &Arc<dyn Log>) {
 }
 
 impl Inner {
-    /// Carries the answer into the log, as a task of its own.
-    fn carry(
+    /// What the generation may come to is taken from its caller's limits, all of it or nothing: of the answer what
+    /// the request itself allows, or else what answers come to.
+    fn admit(
         &self,
-        registration: Registration,
-        record: Option<Arc<Record>>,
-        log: Arc<dyn Log>,
-        answer: Answer,
-        deadline: Instant,
-    ) {
+        spender: &Spender,
+        request: &mut ChatRequest,
+        prompt: &Prompt,
+        patience: Patience,
+    ) -> Result<Permit, StartError> {
+        let wanted = request.output_limit();
+        let (tokens, choices) = spender.most(&request.model);
+        request.keep_to(tokens, choices)?;
+        let output = wanted.unwrap_or_else(|| self.metrics.expected_output(request.output_limit()));
+        let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));
+        self.limits.admit(spender, &request.model, tokens, patience).map_err(|exceeded| {
+            self.metrics.refused(exceeded.limit.name());
+            StartError::Exceeded(exceeded, self.limits.left(spender, &request.model))
+        })
+    }
+
+    /// Carries the answer into the log, as a task of its own.
+    fn carry(&self, registration: Registration, record: Option<Arc<Record>>, log: Arc<dyn Log>, work: Work) {
         let id = registration.running().id;
         let logs = Arc::clone(&self.log);
         let task = self.tasks.spawn(async move {
-            let rest = task::run(registration.running(), Arc::clone(&log), answer, deadline).await;
+            let rest = task::run(registration.running(), Arc::clone(&log), work).await;
             if was_in_vain(log.as_ref()).await {
                 logs.release(id).await;
             }
@@ -355,22 +327,4 @@ async fn was_in_vain(log: &dyn Log) -> bool {
             Event::Cancelled(cancelled) => cancelled.reason == CancelReason::Abandoned,
             Event::Start(_) | Event::Chunk(_) | Event::Done(_) => false,
         })
-}
-
-impl From<UnknownModel> for StartError {
-    fn from(unknown: UnknownModel) -> Self {
-        match unknown {
-            UnknownModel::Unnamed => Self::ModelRequired,
-            UnknownModel::Unserved => Self::ModelNotFound,
-        }
-    }
-}
-
-impl From<CreateError> for StartError {
-    fn from(error: CreateError) -> Self {
-        match error {
-            CreateError::Full => Self::Full,
-            CreateError::Conflict(conflict) => Self::Conflict(conflict),
-        }
-    }
 }

@@ -6,28 +6,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::running::{Ending, Running};
 use crate::domain::{CancelReason, Event, FailureCode, RequestId, Sequence, Trailer};
-use crate::event_log::{AppendError, Limit, Log, TailState};
+use crate::event_log::{AppendError, Limit, Log, Tail, TailState};
+use crate::limits::Place;
 use crate::upstream::{Answer, Phase, Signal, UpstreamError};
 
 /// After the answer is whole the upstream gets this long to end its response, so that the connection
 /// can be used again.
 const TIDY_UP: Duration = Duration::from_secs(1);
 
+/// What a generation is to carry.
+pub struct Work {
+    pub answer: Answer,
+    pub place: Place,
+    /// How long it may wait for its place.
+    pub wait: Duration,
+    pub deadline: Instant,
+}
+
 /// Runs the generation to its end, whoever listens; ends its log exactly once, also after a panic.
 /// Answers what is left to do once the generation no longer counts as running: [`tidy_up`].
-pub async fn run(running: &Running, log: Arc<dyn Log>, mut answer: Answer, deadline: Instant) -> Option<Answer> {
-    let carried = AssertUnwindSafe(carry(running, &log, &mut answer, deadline)).catch_unwind().await;
+pub async fn run(running: &Running, log: Arc<dyn Log>, mut work: Work) -> Option<Answer> {
+    let carried = AssertUnwindSafe(carry(running, &log, &mut work)).catch_unwind().await;
     let ending = carried.unwrap_or_else(|_| {
         running.note_panic();
         Some(failed(FailureCode::Internal))
     });
     let whole = matches!(ending, Some(Ending::Done { .. }));
     // First of all, where the answer is not whole, the upstream stops costing money: it is dropped here.
+    let Work { answer, place, .. } = work;
     let rest = whole.then_some(answer);
+    // Before anybody can know that it has ended, and start the next.
+    drop(place);
     if let Some(ending) = ending {
         running.end(&log, ending).await;
     }
@@ -42,22 +56,26 @@ pub async fn tidy_up(mut answer: Answer) {
 
 /// Appends what the upstream says until there is a reason to end; `None` where somebody else has ended
 /// the generation.
-async fn carry(running: &Running, log: &Arc<dyn Log>, answer: &mut Answer, deadline: Instant) -> Option<Ending> {
-    let mut closed = log.tail();
-    let mut tail = closed.borrow().sequence;
-    // One timer for the generation, not one for each read.
-    let mut deadline = pin!(sleep_until(deadline));
-    let mut abandoned = pin!(running.audience.abandoned());
-    let mut asked = pin!(running.asked());
+async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option<Ending> {
+    let mut tail = log.tail().borrow().sequence;
+    // Once for the generation, with its one timer, and not anew for each read.
+    let mut ended = pin!(ended_from_elsewhere(running, log.tail(), work.deadline));
+    if !work.place.is_granted() {
+        let _waiting = running.waiting();
+        tokio::select! {
+            biased;
+            ending = &mut ended => return ending,
+            () = work.place.granted() => {}
+            () = sleep(work.wait) => return Some(failed(FailureCode::TooManyGenerations)),
+        }
+    }
+    running.note_asked();
     loop {
         let said = tokio::select! {
             // An ending before an answer: what comes after it is not wanted any more.
             biased;
-            _ = closed.wait_for(|tail| tail.state == TailState::Closed) => return None,
-            ending = &mut asked => return Some(ending),
-            () = &mut abandoned => return Some(Ending::Cancelled(CancelReason::Abandoned)),
-            () = &mut deadline => return Some(failed(FailureCode::DeadlineExceeded)),
-            said = answer.next() => said,
+            ending = &mut ended => return ending,
+            said = work.answer.next() => said,
         };
         let signals = match said {
             Some(Ok(signals)) => signals,
@@ -73,6 +91,17 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, answer: &mut Answer, deadl
             // Nobody else appends to this log: a moved tail is a defect, and its text would be torn.
             Err(AppendError::Moved) => return Some(failed(FailureCode::Internal)),
         }
+    }
+}
+
+/// Resolves when the generation is to end whatever the upstream says; with `None` where somebody else has ended it.
+async fn ended_from_elsewhere(running: &Running, mut tail: watch::Receiver<Tail>, deadline: Instant) -> Option<Ending> {
+    tokio::select! {
+        biased;
+        _ = tail.wait_for(|tail| tail.state == TailState::Closed) => None,
+        ending = running.asked() => Some(ending),
+        () = running.audience.abandoned() => Some(Ending::Cancelled(CancelReason::Abandoned)),
+        () = sleep_until(deadline) => Some(failed(FailureCode::DeadlineExceeded)),
     }
 }
 
@@ -133,7 +162,11 @@ const fn refused(status: u16) -> FailureCode {
 }
 
 pub const fn failed(code: FailureCode) -> Ending {
-    Ending::Failed { code, detail: detail(code), retry_after: None }
+    let retry_after = match code {
+        FailureCode::TooManyGenerations => Some(Duration::from_secs(5)),
+        _ => None,
+    };
+    Ending::Failed { code, detail: detail(code), retry_after }
 }
 
 /// What a caller can do about it.
@@ -157,6 +190,9 @@ const fn detail(code: FailureCode) -> &'static str {
         FailureCode::UpstreamMalformed => {
             "The model's server sent what is not a chat completion. What came of the answer is incomplete."
         }
+        FailureCode::TooManyGenerations => {
+            "All places for generations were taken for as long as this one could wait. Try again later."
+        }
         FailureCode::DeadlineExceeded => {
             "The answer took longer than this service allows. What came of it is incomplete."
         }
@@ -179,11 +215,14 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        ChatRequest, Entry, Escaped, Event, GenerationId, Part, Principal, Shape, Start, Timestamp, UsageWish,
+        Account, ChatRequest, Entry, Escaped, Event, GenerationId, Part, Principal, Quota, Shape, Start, Timestamp,
+        UsageWish,
     };
     use crate::event_log::{Created, EventLog, Memory, MemoryLimits, follow};
     use crate::generation::audience::{Audience, OnDisconnect};
+    use crate::generation::running::Admitted;
     use crate::generation::tokens::TokenCounter;
+    use crate::limits::{Limits, Patience, Permit, Spender};
     use crate::telemetry::Metrics;
 
     const LIMITS: MemoryLimits = MemoryLimits { total: 1 << 20, generation: 4096, retention: Duration::from_mins(1) };
@@ -204,8 +243,13 @@ mod tests {
         let audience = Audience::new(OnDisconnect::Continue, Duration::ZERO);
         let request = ChatRequest { model: "m".into(), fields: Map::new() };
         let counter = TokenCounter::new(TaskTracker::new());
-        let running = Running::new(id, RequestId::random(), &request, audience, Metrics::new(), counter);
-        let rest = run(&running, Arc::clone(&log), answer, Instant::now() + deadline).await;
+        let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
+        let permit = Limits::default().admit(&spender, "m", 0, Patience::Refuses).expect("there is no limit");
+        let Permit { place, spent } = permit;
+        let admitted = Admitted { prompt: Arc::default(), spent, turn: place.turn() };
+        let running = Running::new(id, RequestId::random(), &request, admitted, audience, Metrics::new(), counter);
+        let work = Work { answer, place, wait: Duration::ZERO, deadline: Instant::now() + deadline };
+        let rest = run(&running, Arc::clone(&log), work).await;
         if let Some(rest) = rest {
             tidy_up(rest).await;
         }
@@ -257,7 +301,7 @@ mod tests {
     async fn a_deadline_ends_the_silent_and_the_talkative() {
         let silent: Answer = Box::pin(stream::once(pending()));
         let talkative: Answer = Box::pin(stream::unfold((), |()| async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
             Some((Ok(vec![text("a")]), ()))
         }));
         for answer in [silent, talkative] {

@@ -80,11 +80,15 @@ fn count(model: &str, prompt: &Prompt, answer: &Snapshot) -> Usage {
     }
 }
 
+/// Of a prompt, at once and without a vocabulary.
+pub const fn guess_prompt(prompt: &Prompt) -> u64 {
+    prompt.bytes.div_ceil(BYTES_PER_TOKEN) as u64
+}
+
 /// At once and without a vocabulary.
 pub fn guess(prompt: &Prompt, answer: &Snapshot) -> Usage {
     let answer: usize = answer.choices.values().flat_map(texts).map(str::len).sum();
-    let tokens = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN) as u64;
-    let (input_tokens, output_tokens) = (tokens(prompt.bytes), tokens(answer));
+    let (input_tokens, output_tokens) = (guess_prompt(prompt), answer.div_ceil(BYTES_PER_TOKEN) as u64);
     Usage { input_tokens, output_tokens, reasoning_tokens: None, source: TokenSource::Estimated }
 }
 

@@ -27,6 +27,10 @@ pub struct Jwt {
     /// `TOKENRILL_AUTH__JWT__SECRET_ENV`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_env: Option<String>,
+    /// The claim with what its subject may take in place of `limits`: an object with the same names. Default: absent.
+    /// Variable: `TOKENRILL_AUTH__JWT__LIMITS_CLAIM`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits_claim: Option<String>,
 }
 
 impl Jwt {
@@ -43,7 +47,10 @@ impl Jwt {
             (None, None, Some(_)) => given(&self.secret_env),
             _ => false,
         };
-        given(&self.issuer) && given(&self.audience) && keys
+        given(&self.issuer)
+            && given(&self.audience)
+            && keys
+            && (self.limits_claim.is_none() || given(&self.limits_claim))
     }
 }
 
@@ -111,6 +118,7 @@ mod tests {
                 jwks_url: url.map(|url| url.parse().unwrap()),
                 jwks_file: file.map(Into::into),
                 secret_env: secret.map(Into::into),
+                limits_claim: None,
             };
             jwt.is_whole()
         };

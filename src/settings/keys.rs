@@ -4,6 +4,7 @@
 pub(super) const KEYS: &[Key] = &[
     key("server.listen", "an IP address and port such as \"127.0.0.1:8080\""),
     key("server.admin_listen", "an IP address and port such as \"127.0.0.1:9090\""),
+    key("server.trusted_proxies", "a list of addresses or networks such as [\"10.0.0.0/8\"]"),
     key("server.max_body", SIZE),
     key("server.shutdown_grace", DURATION),
     key("cors.origins", "a list of origins such as [\"https://app.example\"]"),
@@ -15,10 +16,20 @@ pub(super) const KEYS: &[Key] = &[
     key("auth.jwt.jwks_url", super::JwksUrl::EXPECTED),
     key("auth.jwt.jwks_file", "the path of a file, as text in quotes"),
     key("auth.jwt.secret_env", "the name of an environment variable, as text in quotes"),
+    key("auth.jwt.limits_claim", "the name of a claim, as text in quotes"),
     key(
         "auth.api_keys",
-        "written as tables, each under its own [[auth.api_keys]], with name, hash and perhaps scopes and models",
+        "written as tables, each under its own [[auth.api_keys]], with name, hash and perhaps scopes, models and limits",
     ),
+    key("limits.requests_per_minute", COUNT),
+    key("limits.tokens_per_minute", COUNT),
+    key("limits.concurrent_generations", COUNT),
+    key("limits.max_output_tokens", COUNT),
+    key("limits.max_choices", COUNT),
+    key("limits.concurrent_generations_total", COUNT),
+    key("limits.queue.max_waiting", "a whole number such as 100"),
+    key("limits.queue.max_wait", DURATION),
+    key("limits.models", "written as tables, each under its own [[limits.models]], with model and limits"),
     key("upstreams", "written as tables, each under its own [[upstreams]]"),
     key("upstreams.name", TEXT),
     key("upstreams.base_url", super::BaseUrl::EXPECTED),
@@ -44,6 +55,7 @@ pub(super) const KEYS: &[Key] = &[
 
 const DURATION: &str = "a duration from \"1ms\" to \"365d\" such as \"15s\"";
 const SIZE: &str = "a size above zero such as \"4MiB\"";
+const COUNT: &str = "a whole number, 1 or more";
 const TEXT: &str = "text in quotes";
 
 /// One setting.
@@ -105,11 +117,14 @@ pub(super) fn is_section(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::num::NonZeroU32;
 
     use toml::Value;
 
     use super::*;
-    use crate::settings::{ApiKey, Auth, AuthMode, Cors, Jwt, Models, Secret, Server, Settings, Upstream};
+    use crate::settings::{
+        ApiKey, Auth, AuthMode, Cors, Jwt, Limits, ModelLimits, Models, Quota, Secret, Server, Settings, Upstream,
+    };
 
     /// Every setting present, also those that are absent by default.
     fn complete() -> Settings {
@@ -117,7 +132,11 @@ mod tests {
         upstream.api_key_env = Some("LOCAL_KEY".into());
         upstream.headers.insert("X-Team".into(), Secret::from("search"));
         Settings {
-            server: Server { admin_listen: Some(([127, 0, 0, 1], 9090).into()), ..Server::default() },
+            server: Server {
+                admin_listen: Some(([127, 0, 0, 1], 9090).into()),
+                trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+                ..Server::default()
+            },
             cors: Cors { origins: Some(Vec::new()) },
             auth: Auth {
                 mode: Some(AuthMode::Required),
@@ -129,8 +148,21 @@ mod tests {
                     jwks_url: Some("https://any".parse().unwrap()),
                     jwks_file: Some("any".into()),
                     secret_env: Some("any".into()),
+                    limits_claim: Some("any".into()),
                 },
-                api_keys: vec![ApiKey { name: "web".into(), hash: "any".into(), scopes: None, models: None }],
+                api_keys: vec![ApiKey { name: "web".into(), hash: "any".into(), ..ApiKey::default() }],
+            },
+            limits: Limits {
+                each: Quota {
+                    requests_per_minute: Some(NonZeroU32::MIN),
+                    tokens_per_minute: Some(NonZeroU32::MIN),
+                    concurrent_generations: Some(NonZeroU32::MIN),
+                    max_output_tokens: Some(NonZeroU32::MIN),
+                    max_choices: Some(NonZeroU32::MIN),
+                },
+                concurrent_generations_total: Some(NonZeroU32::MIN),
+                models: vec![ModelLimits { model: "any".into(), ..ModelLimits::default() }],
+                ..Limits::default()
             },
             models: Models { default: Some("demo".into()) },
             upstreams: vec![upstream],

@@ -189,7 +189,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::settings::{AuthMode, LogFormat, OnDisconnect, Secret, Server, Size, keys::KEYS};
+    use crate::settings::{AuthMode, Limits, LogFormat, OnDisconnect, Queue, Secret, Server, Size, keys::KEYS};
 
     const EXAMPLE: &str = include_str!("../../tokenrill.example.toml");
 
@@ -503,8 +503,10 @@ mod tests {
             ]
         );
         // Nothing but these and those that are absent by default differs from the defaults.
-        let Settings { server, cors, auth, upstreams, models, .. } = settings.clone();
-        let server = Server { admin_listen: server.admin_listen, ..Server::default() };
-        assert_eq!(settings, Settings { server, cors, auth, upstreams, models, ..Settings::default() });
+        let Settings { server, cors, auth, limits, upstreams, models, .. } = settings.clone();
+        let Server { admin_listen, trusted_proxies, .. } = server;
+        let server = Server { admin_listen, trusted_proxies, ..Server::default() };
+        let limits = Limits { queue: Queue::default(), ..limits };
+        assert_eq!(settings, Settings { server, cors, auth, limits, upstreams, models, ..Settings::default() });
     }
 }

@@ -9,6 +9,8 @@ mod file;
 mod jwt;
 mod keys;
 mod layers;
+mod limits;
+mod network;
 mod secret;
 mod units;
 mod upstream;
@@ -25,6 +27,8 @@ pub use error::SettingsError;
 pub use file::FileSource;
 pub use jwt::{JwksUrl, Jwt};
 pub use layers::{Sources, load};
+pub use limits::{Limits, ModelLimits, Queue, Quota};
+pub use network::Network;
 pub use secret::Secret;
 pub use units::Size;
 use upstream::is_token;
@@ -37,6 +41,7 @@ pub struct Settings {
     pub server: Server,
     pub cors: Cors,
     pub auth: Auth,
+    pub limits: Limits,
     /// The model servers, in the order of the file. Default: none. Not settable by environment,
     /// apart from `OPENAI_API_KEY` and `OPENAI_BASE_URL` (see [`load`]).
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -58,6 +63,10 @@ pub struct Server {
     /// not. Default: absent. Variable: `TOKENRILL_SERVER__ADMIN_LISTEN`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_listen: Option<SocketAddr>,
+    /// The proxies whose `X-Forwarded-For` is believed, as addresses or networks. Default: none. Variable:
+    /// `TOKENRILL_SERVER__TRUSTED_PROXIES`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Network>,
     /// The longest request body, in bytes. Default: 4 MiB. Variable: `TOKENRILL_SERVER__MAX_BODY`.
     pub max_body: Size,
     /// How long live streams may go on after the signal to stop. Default: 30 s. Variable:
@@ -123,6 +132,9 @@ pub struct ApiKey {
     /// The models that it may ask, as patterns in which `*` stands for any characters. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
+    /// What its owner may take in place of `limits`, with the same names. Default: absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Quota>,
 }
 
 /// How callers are authenticated, where that is written out.
@@ -228,6 +240,7 @@ impl Default for Server {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             admin_listen: None,
+            trusted_proxies: Vec::new(),
             max_body: Size::mib(4),
             shutdown_grace: Duration::from_secs(30),
         }
@@ -350,7 +363,7 @@ mod tests {
     }
 
     fn key() -> ApiKey {
-        ApiKey { name: "web".into(), hash: "any".into(), scopes: None, models: None }
+        ApiKey { name: "web".into(), hash: "any".into(), ..ApiKey::default() }
     }
 
     #[test]

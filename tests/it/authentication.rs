@@ -184,7 +184,7 @@ async fn two_keys_of_one_name_are_one_caller_while_a_key_is_changed() {
     let new = NewKey::random().expect("random bytes");
     let mut settings = Settings::default();
     let hash = new.hash.to_string();
-    settings.auth.api_keys.push(ApiKey { name: "web".into(), hash, scopes: None, models: None });
+    settings.auth.api_keys.push(ApiKey { name: "web".into(), hash, ..ApiKey::default() });
     let (service, old) = Service::guarded(settings, &[("web", ALL)]).await;
     let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max"});
     let answer = Answer::to(service.generation(&body).bearer_auth(&old["web"])).await;
@@ -200,8 +200,8 @@ async fn a_key_reaches_its_own_models_alone() {
     settings.auth.api_keys.push(ApiKey {
         name: "few".into(),
         hash: few.hash.to_string(),
-        scopes: None,
         models: Some(vec!["demo?tokens=3*".into()]),
+        ..ApiKey::default()
     });
     let (service, keys) = Service::guarded(settings, &[("all", ALL)]).await;
     let models = async |key: &str| {

@@ -1,13 +1,14 @@
 //! The OpenAPI document and the pages beside it: what they say is what the service does.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
 use tokenrill::api::openapi::{document, text};
 use tokenrill::api::wire::native::{
-    CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, StartData, TextData, ToolCallData,
+    CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, QueuedData, StartData, TextData, ToolCallData,
 };
 use tokenrill::auth::{Grant, Scopes, Tickets};
 use tokenrill::domain::{Principal, Timestamp};
@@ -82,7 +83,8 @@ fn every_example_stream_reads_as_a_stream_and_every_event_has_one() {
             expect_stream(&events, name);
             let first = events[0].sequence();
             assert_eq!(first == 1, events[0].name == "start", "{name}");
-            assert!(events.iter().zip(first..).all(|(event, sequence)| event.sequence() == sequence), "{name}");
+            let kept = events.iter().filter(|event| event.name != "queued");
+            assert!(kept.zip(first..).all(|(event, sequence)| event.sequence() == sequence), "{name}");
             seen.extend(events.into_iter().map(|event| event.name));
         }
     }
@@ -213,8 +215,10 @@ fn links(html: &str) -> Vec<&str> {
 fn expect_stream(events: &[Event], what: &str) {
     let [first, .., last] = events else { panic!("{what}: {events:?}") };
     assert!(["start", "snapshot"].contains(&first.name.as_str()), "{what}");
-    assert!(events.is_sorted_by(|one, next| one.sequence() < next.sequence()), "{what}: {events:?}");
-    assert!(events.iter().all(|event| event.generation() == first.generation()), "{what}");
+    let kept = || events.iter().filter(|event| event.name != "queued");
+    assert!(kept().is_sorted_by(|one, next| one.sequence() < next.sequence()), "{what}: {events:?}");
+    assert!(kept().all(|event| event.generation() == first.generation()), "{what}");
+    assert!(events.iter().all(|event| event.id.is_some() || event.name == "queued"), "{what}");
     for event in events {
         expect_data(&event.name, &event.data, what);
         let terminal = ["done", "cancelled", "failed"].contains(&event.name.as_str());
@@ -229,6 +233,7 @@ fn expect_data(name: &str, data: &Value, what: &str) {
     }
     let read = match name {
         "start" => read::<StartData>(data),
+        "queued" => read::<QueuedData>(data),
         "delta" => read::<DeltaData>(data),
         "reasoning" | "refusal" => read::<TextData>(data),
         "tool_call" => read::<ToolCallData>(data),
@@ -247,6 +252,8 @@ fn shape(problem: &Value) -> Value {
     let members = problem.as_object().expect("a problem").iter().map(|(name, value)| {
         let value = match name.as_str() {
             "detail" | "request_id" => json!("..."),
+            // As long as it takes.
+            "retry_after_ms" if problem["code"] == "rate_limited" => json!("..."),
             "errors" => value.as_array().expect("errors").iter().map(|_| json!("pointer and detail")).collect(),
             _ => value.clone(),
         };
@@ -269,10 +276,13 @@ struct Scenes {
     /// A key that may do nothing.
     powerless: String,
     sessions: Service,
+    /// With one request for each caller, which has been made, and with one place, which is taken.
+    limited: Service,
+    crowded: Service,
     without_issuer: Service,
     /// A generation of `plain`, which runs.
     generation: String,
-    _viewers: [Answer; 2],
+    _viewers: [Answer; 3],
     _upstream: Upstream,
 }
 
@@ -291,7 +301,15 @@ impl Scenes {
         let endless = json!({"input": "Hello", "model": "demo?stall_at=1"});
         let (plain, draining) = (Service::start().await, Service::start().await);
         let first = Answer::to(plain.generation(&endless).header("idempotency-key", USED_KEY)).await;
-        let viewers = [first, draining.generate(&endless).await];
+        let mut settings = Settings::default();
+        settings.limits.each.requests_per_minute = NonZeroU32::new(1);
+        let limited = Service::with(settings).await;
+        limited.generate(&json!({"input": "Hello", "model": "demo?tokens=1&rate=max"})).await.text().await;
+        let mut settings = Settings::default();
+        settings.limits.each.concurrent_generations = NonZeroU32::new(1);
+        settings.limits.queue.max_waiting = 0;
+        let crowded = Service::with(settings).await;
+        let viewers = [first, draining.generate(&endless).await, crowded.generate(&endless).await];
         draining.shutdown.begin_drain();
         while draining.get("/readyz").await.status == 200 {
             tokio::task::yield_now().await;
@@ -314,6 +332,8 @@ impl Scenes {
             guarded,
             powerless,
             sessions,
+            limited,
+            crowded,
             without_issuer,
             generation,
             _viewers: viewers,
@@ -345,6 +365,8 @@ impl Scenes {
                     _ => request.bearer_auth(&self.powerless),
                 }
             }
+            ("post", "/v1/generations", "rate_limited") => self.limited.generation(&good),
+            ("post", "/v1/generations", "too_many_generations") => self.crowded.generation(&good),
             (_, _, "issuer_unavailable") => {
                 let method = method.to_uppercase().parse().expect("a method");
                 self.without_issuer.request(method, &path.replace("{id}", "any")).bearer_auth("a.b.c")

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokenrill::api::wire::native::FailedData;
 use tokenrill::settings::{Auth, AuthMode, Settings};
 use tokenrill::upstream::{self, Provider};
-use tokenrill::{api, auth, event_log, generation, telemetry};
+use tokenrill::{api, auth, event_log, generation, limits, telemetry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -80,6 +80,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("on_disconnect", &["5", "true", "[]", "{}", r#""hunter2""#, r#""Cancel""#]),
     ("store", &["5", "[]", "{}", r#""true""#]),
     ("grace_ms", &["-1", "0.5", "true", "[]", r#""5""#]),
+    ("max_queue_ms", &["-1", "0.5", "true", "[]", r#""5""#]),
     ("metadata", &["5", "true", "[]", r#""hunter2""#]),
     ("temperature", &["true", "[]", "{}", r#""0.5""#]),
     ("top_p", &["true", "[]", "{}", r#""0.5""#]),
@@ -563,6 +564,8 @@ async fn a_body_that_comes_too_slowly_is_cut() {
             gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),
             origins: api::Origins::Loopback,
             cookie: None,
+            policy: Arc::default(),
+            proxies: api::TrustedProxies::default(),
         })
         .1,
         generations: generation::Generations::new(
@@ -572,11 +575,12 @@ async fn a_body_that_comes_too_slowly_is_cut() {
                 retention: time,
             })),
             upstream::Router::new(Arc::new(Nobody), Vec::new(), None),
-            generation::Limits {
+            generation::Terms {
                 max_duration: time,
                 on_disconnect: generation::OnDisconnect::Cancel,
                 grace: Duration::ZERO,
             },
+            limits::Limits::default(),
             Arc::clone(&metrics),
             tokio_util::task::TaskTracker::new(),
         ),

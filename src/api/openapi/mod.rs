@@ -30,7 +30,7 @@ use streams::{describe_chunks, describe_events};
         description = "Chat requests in, a model's tokens out as Server-Sent Events.\n\nSwagger UI shows an event stream only when it has ended; the playground at `/` shows it live.",
     ),
     components(schemas(
-        native::StartData, native::DeltaData, native::TextData, native::ToolCallData, native::PartData,
+        native::StartData, native::QueuedData, native::DeltaData, native::TextData, native::ToolCallData, native::PartData,
         native::DoneData, native::CancelledData, native::FailedData, ProblemBody, NewGenerationBody,
         OpenAiError, ChatCompletionBody, Format, Replay,
     )),

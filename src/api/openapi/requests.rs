@@ -48,6 +48,10 @@ pub struct ChatParameters {
     /// Absent: that setting; for chat completions 0.
     #[schema(minimum = 0)]
     pub grace_ms: Option<u64>,
+    /// How long to wait for a place to run where as many generations run as may, in milliseconds, at most
+    /// `limits.queue.max_wait`; 0: not at all. Absent: that setting; for chat completions 0.
+    #[schema(minimum = 0)]
+    pub max_queue_ms: Option<u64>,
     /// Up to 16 pairs of strings; shown in the snapshot, never sent on.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub metadata: Option<Value>,

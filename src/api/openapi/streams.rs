@@ -22,7 +22,7 @@ pub fn describe_events(document: &mut Value) {
             "properties": {
                 "event": {"const": name},
                 "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": format!("#/components/schemas/{data}")}},
-                "id": {"type": "string", "description": "`<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal."},
+                "id": {"type": "string", "description": "`<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`."},
                 "retry": {"type": "integer", "description": "Milliseconds to wait before connecting again; in the first and in the last block."},
             },
         })
@@ -174,6 +174,16 @@ fn event_examples() -> Value {
                 ("tool_call", json!({"index": 0, "arguments": "{\"city\":\"Zürich\"}"})),
                 done("tool_calls"),
             ]),
+        ),
+        (
+            "queued",
+            "All places are taken at first",
+            format!(
+                "{}{}{}",
+                stream_from(&start, 1, &[]).replace("86400000", "1000"),
+                "event: queued\ndata: {\"position\":2}\n\nevent: queued\ndata: {\"position\":1,\"eta_ms\":1200}\n\n",
+                stream(&[delta("Hello"), done("stop")]).split_once("\n\n").map_or("", |(_, rest)| rest),
+            ),
         ),
         ("refusal", "A refusal", stream(&[("refusal", json!({"text": "I cannot help with that."})), done("stop")])),
         (

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::domain::{Entry, GenerationId};
+use crate::limits::Ahead;
 
 /// Writes entries as frames; a pure function of the entries, so that a replay is the live stream byte
 /// for byte, apart from `retry` and heartbeats.
@@ -20,6 +21,10 @@ pub trait WireFormat: Send + 'static {
     /// Appends the frame of one entry, or nothing where this format has no word for it. `retry` goes
     /// into the first block that is written and is taken by it.
     fn encode(&self, generation: GenerationId, entry: &Entry, retry: &mut Option<Retry>, out: &mut BytesMut);
+
+    /// Appends where a generation stands that waits for its place, in the formats that have a word for it. That is no
+    /// entry: it has no id, and is not replayed.
+    fn encode_ahead(&self, _ahead: Ahead, _retry: &mut Option<Retry>, _out: &mut BytesMut) {}
 }
 
 /// What a client is told of when to connect again (WHATWG HTML, section 9.2.6), in milliseconds.

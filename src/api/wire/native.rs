@@ -3,25 +3,40 @@
 //! The types here are its `data`, as the OpenAPI document shows them. Text never passes through them:
 //! it is copied, still escaped, from the log into the frame.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::super::allowance::millis;
 use super::super::problem::ProblemBody;
 use super::{Block, Retry, WireFormat};
 use crate::domain::{
     CancelReason, Cancelled, Chunk, Done, Entry, Event, EventId, Failed, GenerationId, Part, Start, Timings,
     TokenSource, Usage,
 };
+use crate::limits::Ahead;
 
 /// The native wire. One entry is one block; an entry that says nothing here is none.
 #[derive(Debug, Clone, Copy)]
 pub struct Native;
 
 /// The names of all events.
-pub const EVENTS: [&str; 10] =
-    ["start", "delta", "reasoning", "tool_call", "refusal", "part", "snapshot", "done", "cancelled", "failed"];
+pub const EVENTS: [&str; 11] = [
+    "start",
+    "queued",
+    "delta",
+    "reasoning",
+    "tool_call",
+    "refusal",
+    "part",
+    "snapshot",
+    "done",
+    "cancelled",
+    "failed",
+];
 
 impl WireFormat for Native {
     fn encode(&self, generation: GenerationId, entry: &Entry, retry: &mut Option<Retry>, out: &mut BytesMut) {
@@ -37,6 +52,12 @@ impl WireFormat for Native {
         write(&mut block);
         let first = retry.take();
         block.end(if entry.event.is_terminal() { Some(Retry::DORMANT) } else { first }, id);
+    }
+
+    fn encode_ahead(&self, ahead: Ahead, retry: &mut Option<Retry>, out: &mut BytesMut) {
+        let mut block = Block::new(out, "queued");
+        block.json(&QueuedData { position: ahead.position, eta_ms: ahead.eta.map(millis) });
+        block.end(retry.take(), None);
     }
 }
 
@@ -102,6 +123,17 @@ pub struct StartData {
     /// When it was accepted (RFC 3339, UTC).
     #[schema(format = "date-time")]
     pub created_at: String,
+}
+
+/// The generation waits for a place to run. Comes again as the line moves; not kept, so it has no id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueuedData {
+    /// 1: the next.
+    pub position: u32,
+    /// How long it may take, in milliseconds, as far as can be told from how long others took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_ms: Option<u64>,
 }
 
 /// A piece of the answer.
@@ -296,7 +328,7 @@ impl From<Usage> for UsageBody {
 
 impl From<Timings> for TimingsBody {
     fn from(timings: Timings) -> Self {
-        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Self { first_token_ms: timings.first_token.map(millis), total_ms: millis(timings.total) }
     }
 }
@@ -306,7 +338,7 @@ mod tests {
     use super::*;
     use crate::domain::{Escaped, Principal, Sequence, Shape, Timestamp, Trailer, UsageWish};
     use std::sync::Arc;
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     fn frame(event: Event, mut retry: Option<Retry>) -> String {
         let generation = "gen_AAAAAAAAAAAAAAAAAAAAAA".parse().expect("an id");

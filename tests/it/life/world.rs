@@ -1,6 +1,7 @@
 //! The real thing, its upstreams and viewers, and what the model says of each.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -9,13 +10,14 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Map, Value};
 use tokenrill::domain::{
-    AllowedModels, ChatRequest, Chunk, Claim, Entry, Escaped, Event, FailureCode, Fingerprint, FinishReason,
-    GenerationId, Part, Principal, RequestId, Sequence, Shape, TokenSource, Trailer, Usage, UsageWish,
+    Account, AllowedModels, ChatRequest, Chunk, Claim, Entry, Escaped, Event, FailureCode, Fingerprint, FinishReason,
+    GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, TokenSource, Trailer, Usage, UsageWish,
 };
 use tokenrill::event_log::{Conflict, EventLog, Log, Memory, MemoryLimits, Tail, TailState};
 use tokenrill::generation::{
-    FollowError, Following, Generations, Limits, NewGeneration, OnDisconnect, Origin, StartError, Storage,
+    FollowError, Following, Generations, NewGeneration, OnDisconnect, Origin, StartError, Storage, Terms,
 };
+use tokenrill::limits::{Limits, Patience, Policy, Spender};
 use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{Answer, Provider, Router, Signal, UpstreamError};
 use tokio::sync::mpsc;
@@ -94,6 +96,7 @@ struct Viewer {
 
 pub struct World {
     generations: Generations,
+    limits: Limits,
     memory: Memory,
     metrics: Arc<Metrics>,
     upstreams: Arc<Upstreams>,
@@ -111,6 +114,14 @@ pub struct World {
 
 const CALLER: Principal = Principal::Anonymous;
 
+/// More than anybody here takes: what counts is that it comes back.
+static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
+    let most = Some(NonZeroU32::MAX);
+    let each =
+        Quota { requests_per_minute: most, tokens_per_minute: most, concurrent_generations: most, ..Quota::NONE };
+    Arc::new(Policy { each, ..Policy::default() })
+});
+
 static TOKEN: LazyLock<Arc<Shape>> =
     LazyLock::new(|| Arc::new(Shape { frame: None, part: Part::Text { choice: 0, logprobs_json: None } }));
 
@@ -123,10 +134,17 @@ impl World {
         let memory = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, retention: RETENTION });
         let (metrics, tasks, expiring) = (Metrics::new(), TaskTracker::new(), TaskTracker::new());
         let upstreams = Arc::new(Upstreams::default());
-        let limits = Limits { max_duration: MAX_DURATION, on_disconnect: OnDisconnect::Cancel, grace: GRACE * 5 };
+        let terms = Terms { max_duration: MAX_DURATION, on_disconnect: OnDisconnect::Cancel, grace: GRACE * 5 };
+        let limits = Limits::default();
         let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None);
-        let generations =
-            Generations::new(Arc::new(memory.clone()), router, limits, Arc::clone(&metrics), tasks.clone());
+        let generations = Generations::new(
+            Arc::new(memory.clone()),
+            router,
+            terms,
+            limits.clone(),
+            Arc::clone(&metrics),
+            tasks.clone(),
+        );
         expiring.spawn({
             let memory = memory.clone();
             async move { memory.expire().await }
@@ -136,6 +154,7 @@ impl World {
         let (rested, at_rest) = (Instant::now(), false);
         Self {
             generations,
+            limits,
             memory,
             metrics,
             upstreams,
@@ -214,6 +233,8 @@ impl World {
         let kept = known.map(|((at, _), _)| self.is_claimed(at));
         let started = self.generations.start(NewGeneration {
             owner: CALLER,
+            spender: Spender::new(Account::Principal(CALLER), Quota::NONE, Arc::clone(&POLICY)),
+            patience: Patience::Refuses,
             claim: claim.map(|(key, body)| Claim {
                 key: format!("k{key}").parse().expect("a key"),
                 request: Fingerprint::new([body; 32]),
@@ -560,6 +581,7 @@ impl World {
         advance(RETENTION).await;
         self.rest().await;
         assert_eq!((self.memory.count(), self.memory.bytes(), self.tasks.len()), (0, 0, 0));
+        assert_eq!(self.limits.count(), (0, 0));
         assert_eq!(self.expiring.len(), 1);
         self.check().await;
     }

@@ -84,7 +84,7 @@ impl Service {
                 name: (*name).to_owned(),
                 hash: hash.to_string(),
                 scopes,
-                models: None,
+                ..ApiKey::default()
             });
             told.insert((*name).to_owned(), key);
         }

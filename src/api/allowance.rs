@@ -1,0 +1,145 @@
+//! Tells callers what is left for them.
+
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
+
+use super::extract::Caller;
+use super::problem::Problem;
+use super::refusal::Dialect;
+use super::state::Api;
+use crate::limits::{Allowance, Left};
+
+/// What is left of each limit, and in how many seconds all of it is there again
+/// (draft-ietf-httpapi-ratelimit-headers-10).
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// The limits themselves, for each minute (the same draft).
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// What OpenAI's API says of requests, and of tokens: limit, remaining, reset.
+pub const X_RATE_LIMIT: [[HeaderName; 3]; 2] = [
+    [
+        HeaderName::from_static("x-ratelimit-limit-requests"),
+        HeaderName::from_static("x-ratelimit-remaining-requests"),
+        HeaderName::from_static("x-ratelimit-reset-requests"),
+    ],
+    [
+        HeaderName::from_static("x-ratelimit-limit-tokens"),
+        HeaderName::from_static("x-ratelimit-remaining-tokens"),
+        HeaderName::from_static("x-ratelimit-reset-tokens"),
+    ],
+];
+
+/// Says it in an answer: with the model that was asked for, or that a refusal is about.
+pub fn tell(response: &mut Response, api: &Api, caller: &Caller, model: Option<&str>, dialect: Dialect) {
+    let refused = response.extensions().get::<Problem>().and_then(|problem| problem.allowance);
+    let allowance = refused.unwrap_or_else(|| api.generations.left(&caller.spender, model));
+    write(response.headers_mut(), allowance, dialect);
+}
+
+fn write(headers: &mut HeaderMap, allowance: Allowance, dialect: Dialect) {
+    let limits = [("requests", allowance.requests), ("tokens", allowance.tokens)];
+    let there: Vec<_> = limits.into_iter().filter_map(|(name, left)| Some((name, left?))).collect();
+    if there.is_empty() {
+        return;
+    }
+    let items = |item: &dyn Fn(&(&str, Left)) -> String| there.iter().map(item).collect::<Vec<_>>().join(", ");
+    insert(headers, RATE_LIMIT_POLICY, items(&|(name, left)| format!("\"{name}\";q={};w=60", left.limit)));
+    insert(
+        headers,
+        RATE_LIMIT,
+        items(&|(name, left)| format!("\"{name}\";r={};t={}", left.left, seconds(left.full_in))),
+    );
+    if dialect == Dialect::OpenAi {
+        for ([limit, remaining, reset], (_, left)) in X_RATE_LIMIT.into_iter().zip(limits) {
+            let Some(left) = left else { continue };
+            insert(headers, limit, left.limit);
+            insert(headers, remaining, left.left);
+            insert(headers, reset, OpenAiDuration(left.full_in));
+        }
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: impl Display) {
+    if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
+        headers.insert(name, value);
+    }
+}
+
+/// Rounded up: who comes back a moment early is refused again.
+pub fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// Rounded up, too.
+pub fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// As OpenAI writes it: `6m0s`, `1.5s`, `120ms`.
+struct OpenAiDuration(Duration);
+
+impl Display for OpenAiDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (millis(self.0) / 1_000, millis(self.0) % 1_000, seconds(self.0)) {
+            (_, _, seconds @ 60..) => write!(f, "{}m{}s", seconds / 60, seconds % 60),
+            (0, millis, _) => write!(f, "{millis}ms"),
+            (seconds, 0, _) => write!(f, "{seconds}s"),
+            (seconds, millis, _) => write!(f, "{seconds}.{millis:03}s"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn a_duration_is_written_as_openai_does_and_never_too_short() {
+        for (millis, written) in
+            [(0, "0ms"), (12, "12ms"), (1_000, "1s"), (1_500, "1.500s"), (60_000, "1m0s"), (359_001, "6m0s")]
+        {
+            assert_eq!(OpenAiDuration(Duration::from_millis(millis)).to_string(), written);
+        }
+        assert_eq!(OpenAiDuration(Duration::from_micros(1)).to_string(), "1ms");
+    }
+
+    #[test]
+    fn what_is_left_is_told_in_each_dialect() {
+        let left = |limit, left, full_in| {
+            Some(Left {
+                limit: NonZeroU32::new(limit).expect("a limit"),
+                left,
+                full_in: Duration::from_millis(full_in),
+            })
+        };
+        let allowance = Allowance { requests: left(60, 59, 1_000), tokens: left(1_000, 300, 42_001) };
+        let told = |allowance, dialect| {
+            let mut headers = HeaderMap::new();
+            write(&mut headers, allowance, dialect);
+            let mut told: Vec<_> =
+                headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("ASCII"))).collect();
+            told.sort_unstable();
+            told
+        };
+        let native = [
+            "ratelimit-policy: \"requests\";q=60;w=60, \"tokens\";q=1000;w=60",
+            "ratelimit: \"requests\";r=59;t=1, \"tokens\";r=300;t=43",
+        ];
+        assert_eq!(told(allowance, Dialect::Native), native);
+        let openai = [
+            "x-ratelimit-limit-requests: 60",
+            "x-ratelimit-limit-tokens: 1000",
+            "x-ratelimit-remaining-requests: 59",
+            "x-ratelimit-remaining-tokens: 300",
+            "x-ratelimit-reset-requests: 1s",
+            "x-ratelimit-reset-tokens: 42.001s",
+        ];
+        assert_eq!(told(allowance, Dialect::OpenAi), [&native[..], &openai].concat());
+        let none = told(Allowance::default(), Dialect::OpenAi);
+        assert!(none.is_empty(), "{none:?}");
+    }
+}

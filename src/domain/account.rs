@@ -1,0 +1,40 @@
+//! On whose account a request goes.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::Principal;
+
+/// Whose limits a request spends.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Account {
+    Principal(Principal),
+    /// Of nobody who is known: an IPv4 address, or the first 64 bits of an IPv6 address, which one household or
+    /// machine has for itself (RFC 6177).
+    Address(IpAddr),
+}
+
+impl Account {
+    pub fn of_address(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_caller_and_an_ipv4_address_is_one_however_it_is_written() {
+        let of = |text: &str| Account::of_address(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+}

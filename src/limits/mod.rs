@@ -1,0 +1,279 @@
+//! How much is how much: what each caller may take, and whose turn it is.
+//!
+//! ```text
+//! mod      Limits: what a request takes before it may begin, all of it or nothing
+//! meter    what is left of one rate
+//! rates    requests and tokens per minute, for each account
+//! places   generations that run at the same time, and the line for them
+//! ```
+
+mod meter;
+mod places;
+mod rates;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::domain::{Account, ModelPattern, Quota};
+
+pub use places::{Ahead, Place, Turn};
+pub use rates::{Left, Taken};
+
+use places::{Full, Places, Room};
+use rates::{Key, Rates, UsedUp};
+
+/// What all callers have taken. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    rates: Arc<Rates>,
+    places: Places,
+}
+
+/// What callers may take; replaced as a whole when the settings are read again.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Policy {
+    /// Each of whom nothing else is said.
+    pub each: Quota,
+    /// Each with the models of a pattern, besides. The first pattern that matches counts.
+    pub models: Vec<(ModelPattern, Quota)>,
+    /// Generations that run at the same time, of all callers together.
+    pub generations: Option<NonZeroU32>,
+    /// Generations that wait for a place at most.
+    pub waiting: usize,
+    /// How long one waits at most.
+    pub wait: Duration,
+}
+
+/// Who takes it, and how much that may be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spender {
+    pub account: Account,
+    quota: Quota,
+    policy: Arc<Policy>,
+}
+
+/// What one generation has taken. The place goes back when it ends, the rest is settled with what was used; what is
+/// dropped before goes back whole.
+#[derive(Debug)]
+pub struct Permit {
+    pub place: Place,
+    pub spent: Spent,
+}
+
+/// Of the rates.
+#[derive(Debug, Default)]
+pub struct Spent(Vec<Taken>);
+
+/// Whether a request waits for its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as the settings allow, or less.
+    Waits {
+        at_most: Option<Duration>,
+    },
+    Refuses,
+}
+
+/// What there is not enough of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded {
+    pub limit: Limit,
+    /// When there will be enough, if nobody else takes it.
+    pub wait: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    RequestsPerMinute(NonZeroU32),
+    TokensPerMinute(NonZeroU32),
+    Generations,
+}
+
+impl Limit {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RequestsPerMinute(_) => "requests",
+            Self::TokensPerMinute(_) => "tokens",
+            Self::Generations => "generations",
+        }
+    }
+}
+
+/// What is left for a caller, of the limit that is reached first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Allowance {
+    pub requests: Option<Left>,
+    pub tokens: Option<Left>,
+}
+
+/// How often accounts that have everything back are forgotten.
+const SWEEP: Duration = Duration::from_mins(1);
+
+impl Limits {
+    /// Takes what a generation takes, all of it or nothing: a request, `tokens` that it may come to, and a place or
+    /// one in the line.
+    pub fn admit(&self, spender: &Spender, model: &str, tokens: u64, patience: Patience) -> Result<Permit, Exceeded> {
+        let mut spent = Spent::default();
+        for (key, quota) in spender.rates(model) {
+            spent.0.extend(self.rates.take(key, quota, tokens)?);
+        }
+        let waiting = match patience {
+            Patience::Waits { at_most: Some(Duration::ZERO) } | Patience::Refuses => 0,
+            Patience::Waits { .. } => spender.policy.waiting,
+        };
+        let for_account = spender.quota.concurrent_generations;
+        let room = Room { for_account, in_all: spender.policy.generations, waiting };
+        let place = self.places.enter(spender.account.clone(), room)?;
+        Ok(Permit { place, spent })
+    }
+
+    /// What is left for a caller, with a model.
+    pub fn left(&self, spender: &Spender, model: &str) -> Allowance {
+        let lesser = |one: Option<Left>, other: Option<Left>| match (one, other) {
+            (Some(one), Some(other)) => Some(if other.left < one.left { other } else { one }),
+            (one, other) => one.or(other),
+        };
+        spender.rates(model).fold(Allowance::default(), |allowance, (key, quota)| {
+            let (requests, tokens) = self.rates.left(&key, quota);
+            Allowance { requests: lesser(allowance.requests, requests), tokens: lesser(allowance.tokens, tokens) }
+        })
+    }
+
+    /// Generations that run, and that wait for a place.
+    pub fn count(&self) -> (usize, usize) {
+        self.places.count()
+    }
+
+    /// Forgets who has everything back, again and again.
+    pub async fn sweep(self) {
+        loop {
+            sleep(SWEEP).await;
+            self.rates.sweep();
+        }
+    }
+}
+
+impl Spender {
+    /// `quota` is the caller's own, before that of everybody.
+    pub fn new(account: Account, quota: Quota, policy: Arc<Policy>) -> Self {
+        Self { account, quota: quota.or(policy.each), policy }
+    }
+
+    /// The most of what a request for this model may ask for: output tokens of each choice, and choices.
+    pub fn most(&self, model: &str) -> (Option<NonZeroU32>, Option<NonZeroU32>) {
+        let of_model = self.with_model(model).map_or(Quota::NONE, |(_, quota)| *quota);
+        let lesser = |one: Option<NonZeroU32>, other: Option<NonZeroU32>| one.into_iter().chain(other).min();
+        (
+            lesser(self.quota.max_output_tokens, of_model.max_output_tokens),
+            lesser(self.quota.max_choices, of_model.max_choices),
+        )
+    }
+
+    /// How long a generation of this caller waits for its place at most.
+    pub fn wait(&self, patience: Patience) -> Duration {
+        match patience {
+            Patience::Waits { at_most } => at_most.unwrap_or(Duration::MAX).min(self.policy.wait),
+            Patience::Refuses => Duration::ZERO,
+        }
+    }
+
+    fn with_model(&self, model: &str) -> Option<&(ModelPattern, Quota)> {
+        self.policy.models.iter().find(|(pattern, _)| pattern.matches(model))
+    }
+
+    fn rates(&self, model: &str) -> impl Iterator<Item = (Key, Quota)> {
+        let all = (Key { account: self.account.clone(), models: None }, self.quota);
+        let some = self.with_model(model).map(|(pattern, quota)| {
+            (Key { account: self.account.clone(), models: Some(pattern.as_str().into()) }, *quota)
+        });
+        [all].into_iter().chain(some)
+    }
+}
+
+impl Spent {
+    /// The generation has ended, and used so many tokens.
+    pub fn settle(self, tokens: u64) {
+        for taken in self.0 {
+            taken.settle(tokens);
+        }
+    }
+}
+
+impl From<UsedUp> for Exceeded {
+    fn from(used_up: UsedUp) -> Self {
+        match used_up {
+            UsedUp::Requests { limit, wait } => Self { limit: Limit::RequestsPerMinute(limit), wait: Some(wait) },
+            UsedUp::Tokens { limit, wait } => Self { limit: Limit::TokensPerMinute(limit), wait: Some(wait) },
+        }
+    }
+}
+
+impl From<Full> for Exceeded {
+    fn from(full: Full) -> Self {
+        Self { limit: Limit::Generations, wait: full.eta }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn per_minute(requests: u32, tokens: u32) -> Quota {
+        Quota {
+            requests_per_minute: NonZeroU32::new(requests),
+            tokens_per_minute: NonZeroU32::new(tokens),
+            ..Quota::NONE
+        }
+    }
+
+    fn spender(quota: Quota, policy: &Arc<Policy>) -> Spender {
+        Spender::new(Account::of_address([192, 0, 2, 1].into()), quota, Arc::clone(policy))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_by_one_limit_takes_nothing_of_another() {
+        let policy = Arc::new(Policy {
+            each: Quota { concurrent_generations: NonZeroU32::new(1), ..per_minute(10, 1_000) },
+            models: vec![(ModelPattern::new("big*"), per_minute(1, 500))],
+            ..Policy::default()
+        });
+        let (limits, spender) = (Limits::default(), spender(Quota::NONE, &policy));
+        let admit =
+            |model, tokens| limits.admit(&spender, model, tokens, Patience::Refuses).map_err(|exceeded| exceeded.limit);
+        let left = |model| {
+            let Allowance { requests, tokens } = limits.left(&spender, model);
+            (requests.expect("a limit").left, tokens.expect("a limit").left)
+        };
+        let first = admit("big-1", 100).expect("a place");
+        assert_eq!((left("small"), left("big-1")), ((9, 900), (0, 400)));
+        assert_eq!(admit("big-2", 1).err(), NonZeroU32::new(1).map(Limit::RequestsPerMinute), "of the model");
+        assert_eq!(admit("small", 950).err(), NonZeroU32::new(1_000).map(Limit::TokensPerMinute));
+        assert_eq!(admit("small", 100).err(), Some(Limit::Generations));
+        assert_eq!(left("small"), (9, 900));
+        first.spent.settle(40);
+        assert_eq!((left("small"), left("big-1")), ((9, 960), (0, 460)));
+        drop(first.place);
+        assert!(admit("small", 100).is_ok());
+        assert_eq!((left("small"), limits.count()), ((9, 960), (0, 0)), "dropped: all given back");
+    }
+
+    #[test]
+    fn a_callers_own_quota_stands_in_place_of_everybodys() {
+        let policy = Arc::new(Policy {
+            each: Quota { max_output_tokens: NonZeroU32::new(100), max_choices: NonZeroU32::new(2), ..Quota::NONE },
+            models: vec![(ModelPattern::new("big*"), Quota { max_output_tokens: NonZeroU32::new(50), ..Quota::NONE })],
+            ..Policy::default()
+        });
+        let most = |quota, model| {
+            let (tokens, choices) = spender(quota, &policy).most(model);
+            (tokens.map(NonZeroU32::get), choices.map(NonZeroU32::get))
+        };
+        assert_eq!(most(Quota::NONE, "small"), (Some(100), Some(2)));
+        let own = Quota { max_output_tokens: NonZeroU32::new(1_000), ..Quota::NONE };
+        assert_eq!(most(own, "small"), (Some(1_000), Some(2)));
+        assert_eq!(most(own, "big"), (Some(50), Some(2)), "the model's holds for everybody");
+    }
+}

@@ -1,0 +1,251 @@
+//! Requests and tokens per minute, for each account.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::meter::{Meter, Moment};
+use crate::domain::{Account, Quota};
+
+/// What all accounts have used. One that has used nothing for a minute, or has got all of it back, is not there.
+#[derive(Debug)]
+pub struct Rates {
+    origin: Instant,
+    accounts: Mutex<HashMap<Key, Arc<Meters>>>,
+}
+
+/// An account, as a whole or with some models alone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub account: Account,
+    /// The pattern of those models.
+    pub models: Option<Arc<str>>,
+}
+
+#[derive(Debug, Default)]
+struct Meters {
+    requests: Meter,
+    tokens: Meter,
+}
+
+/// What has been taken for one request, and is given back when this is dropped unsettled.
+#[derive(Debug)]
+pub struct Taken {
+    origin: Instant,
+    meters: Arc<Meters>,
+    quota: Quota,
+    tokens: u64,
+    settled: bool,
+}
+
+/// Which rate has been used up, and how long it takes until there is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsedUp {
+    Requests { limit: NonZeroU32, wait: Duration },
+    Tokens { limit: NonZeroU32, wait: Duration },
+}
+
+/// What is left of a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    pub limit: NonZeroU32,
+    pub left: u32,
+    /// Until all of it is there again.
+    pub full_in: Duration,
+}
+
+/// Accounts that are kept at most: of more, those are forgotten that have used least.
+const MOST_ACCOUNTS: usize = 100_000;
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { origin: Instant::now(), accounts: Mutex::default() }
+    }
+}
+
+impl Rates {
+    /// Takes one request and so many tokens, or nothing.
+    pub fn take(&self, key: Key, quota: Quota, tokens: u64) -> Result<Option<Taken>, UsedUp> {
+        if quota.requests_per_minute.is_none() && quota.tokens_per_minute.is_none() {
+            return Ok(None);
+        }
+        let now = self.now();
+        let meters = self.meters(key, now);
+        if let Some(limit) = quota.requests_per_minute {
+            let taken = meters.requests.take(limit, NonZeroU32::MIN, now);
+            taken.map_err(|wait| UsedUp::Requests { limit, wait })?;
+        }
+        let wanted = u32::try_from(tokens).ok().map_or(Some(NonZeroU32::MAX), NonZeroU32::new);
+        if let (Some(limit), Some(wanted)) = (quota.tokens_per_minute, wanted)
+            && let Err(wait) = meters.tokens.take(limit, wanted, now)
+        {
+            if let Some(requests) = quota.requests_per_minute {
+                meters.requests.give_back(requests, 1, now);
+            }
+            return Err(UsedUp::Tokens { limit, wait });
+        }
+        Ok(Some(Taken { origin: self.origin, meters, quota, tokens, settled: false }))
+    }
+
+    /// What is left of the requests and of the tokens of an account.
+    pub fn left(&self, key: &Key, quota: Quota) -> (Option<Left>, Option<Left>) {
+        let now = self.now();
+        let meters = self.lock().get(key).cloned().unwrap_or_default();
+        let of = |meter: &Meter, limit: Option<NonZeroU32>| {
+            limit.map(|limit| Left { limit, left: meter.left(limit, now), full_in: meter.full_in(now) })
+        };
+        (of(&meters.requests, quota.requests_per_minute), of(&meters.tokens, quota.tokens_per_minute))
+    }
+
+    /// Forgets those that have got all of it back.
+    pub fn sweep(&self) {
+        let now = self.now();
+        let mut accounts = self.lock();
+        accounts.retain(|_, meters| !meters.full_in(now).is_zero() || Arc::strong_count(meters) > 1);
+        accounts.shrink_to_fit();
+    }
+
+    fn meters(&self, key: Key, now: Moment) -> Arc<Meters> {
+        let mut accounts = self.lock();
+        if let Some(meters) = accounts.get(&key) {
+            return Arc::clone(meters);
+        }
+        if accounts.len() >= MOST_ACCOUNTS {
+            // The lesser half, so that this is rare.
+            let mut used: Vec<_> = accounts.values().map(|meters| meters.full_in(now)).collect();
+            let middle = used.len() / 2;
+            let (_, median, _) = used.select_nth_unstable(middle);
+            let median = *median;
+            accounts.retain(|_, meters| meters.full_in(now) > median);
+        }
+        Arc::clone(accounts.entry(key).or_default())
+    }
+
+    fn now(&self) -> Moment {
+        self.origin.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Meters>>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Meters {
+    fn full_in(&self, now: Moment) -> Duration {
+        self.requests.full_in(now).max(self.tokens.full_in(now))
+    }
+}
+
+impl Taken {
+    /// The request has come to its end, and this is what it used.
+    pub fn settle(mut self, tokens: u64) {
+        self.settled = true;
+        let now = self.origin.elapsed();
+        let Some(limit) = self.quota.tokens_per_minute else { return };
+        match tokens.checked_sub(self.tokens) {
+            Some(more) => self.meters.tokens.owe(limit, more, now),
+            None => self.meters.tokens.give_back(limit, self.tokens - tokens, now),
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let now = self.origin.elapsed();
+        if let Some(limit) = self.quota.requests_per_minute {
+            self.meters.requests.give_back(limit, 1, now);
+        }
+        if let Some(limit) = self.quota.tokens_per_minute {
+            self.meters.tokens.give_back(limit, self.tokens, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn quota(requests: u32, tokens: u32) -> Quota {
+        Quota {
+            requests_per_minute: NonZeroU32::new(requests),
+            tokens_per_minute: NonZeroU32::new(tokens),
+            ..Quota::NONE
+        }
+    }
+
+    fn key(number: u32) -> Key {
+        let address = Ipv6Addr::from_bits(u128::from(number) << 64);
+        Key { account: Account::of_address(address.into()), models: None }
+    }
+
+    fn left(rates: &Rates, number: u32, quota: Quota) -> (u32, u32) {
+        let (requests, tokens) = rates.left(&key(number), quota);
+        (requests.expect("a limit").left, tokens.expect("a limit").left)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_reserved_is_settled_with_what_was_used_or_given_back() {
+        let (rates, quota) = (Rates::default(), quota(10, 1_000));
+        let take = |tokens| rates.take(key(1), quota, tokens).map(|taken| taken.expect("there are limits"));
+        let [less, more, none, unsettled] = [100, 100, 100, 100].map(|tokens| take(tokens).expect("enough"));
+        assert_eq!(left(&rates, 1, quota), (6, 600));
+        less.settle(30);
+        assert_eq!(left(&rates, 1, quota), (6, 670));
+        more.settle(150);
+        assert_eq!(left(&rates, 1, quota), (6, 620));
+        none.settle(0);
+        assert_eq!(left(&rates, 1, quota), (6, 720));
+        drop(unsettled);
+        assert_eq!(left(&rates, 1, quota), (7, 820), "the request too");
+        assert_eq!(left(&rates, 2, quota), (10, 1_000), "of nobody else's");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_takes_nothing() {
+        let (rates, quota) = (Rates::default(), quota(2, 1_000));
+        let first = rates.take(key(1), quota, 900).expect("enough");
+        let refused = rates.take(key(1), quota, 160).expect_err("too much");
+        assert!(matches!(refused, UsedUp::Tokens { wait, .. } if wait == Duration::from_millis(3_600)), "{refused:?}");
+        assert_eq!(left(&rates, 1, quota), (1, 100));
+        let _second = rates.take(key(1), quota, 1).expect("enough");
+        let refused = rates.take(key(1), quota, 1).expect_err("too many");
+        assert!(matches!(refused, UsedUp::Requests { wait, .. } if wait == Duration::from_secs(30)), "{refused:?}");
+        drop(first);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_is_forgotten_when_all_has_come_back() {
+        let (rates, quota) = (Rates::default(), quota(60, 0));
+        for number in 0..1_000 {
+            rates.take(key(number), quota, 0).expect("one").expect("a limit").settle(0);
+        }
+        rates.sweep();
+        assert_eq!(rates.lock().len(), 1_000);
+        advance(Duration::from_secs(1)).await;
+        rates.sweep();
+        assert_eq!(rates.lock().capacity(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_million_addresses_do_not_grow_memory_and_who_has_used_most_is_not_forgotten() {
+        let (rates, quota) = (Rates::default(), quota(10, 0));
+        for _ in 0..10 {
+            rates.take(key(u32::MAX), quota, 0).expect("all of them").expect("a limit").settle(0);
+        }
+        for number in 0..1_000_000 {
+            rates.take(key(number), quota, 0).expect("one").expect("a limit").settle(0);
+        }
+        assert!(rates.lock().len() <= MOST_ACCOUNTS);
+        assert!(rates.take(key(u32::MAX), quota, 0).is_err());
+    }
+}

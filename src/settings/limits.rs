@@ -1,0 +1,86 @@
+//! How much callers may take.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::units;
+
+/// What callers may take. A key of `auth.api_keys` or a token may say otherwise for its owner. Default: no limits.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Of each caller: of nobody who is known, for each address (of IPv6 for each /64).
+    #[serde(flatten)]
+    pub each: Quota,
+    /// Generations that run at the same time, of all callers together. Default: absent. Variable:
+    /// `TOKENRILL_LIMITS__CONCURRENT_GENERATIONS_TOTAL`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrent_generations_total: Option<NonZeroU32>,
+    pub queue: Queue,
+    /// Limits of each caller with some models alone, besides. Default: none. Variable: `TOKENRILL_LIMITS__MODELS`, as
+    /// a TOML array of inline tables.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelLimits>,
+}
+
+/// What one caller may take. An absent limit is none.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quota {
+    /// Generations that it may start in a minute. Default: absent. Variable: `TOKENRILL_LIMITS__REQUESTS_PER_MINUTE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Tokens of prompts and answers in a minute. Default: absent. Variable: `TOKENRILL_LIMITS__TOKENS_PER_MINUTE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<NonZeroU32>,
+    /// Generations that run at the same time. Default: absent. Variable: `TOKENRILL_LIMITS__CONCURRENT_GENERATIONS`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrent_generations: Option<NonZeroU32>,
+    /// Output tokens of each choice that one request may ask for. Default: absent. Variable:
+    /// `TOKENRILL_LIMITS__MAX_OUTPUT_TOKENS`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<NonZeroU32>,
+    /// Choices that one request may ask for. Default: absent. Variable: `TOKENRILL_LIMITS__MAX_CHOICES`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_choices: Option<NonZeroU32>,
+}
+
+/// The limits of each caller with the models of a pattern.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelLimits {
+    /// The models, as a pattern in which `*` stands for any characters; the first that matches counts. Required.
+    pub model: String,
+    /// As in `limits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// As in `limits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<NonZeroU32>,
+    /// As in `limits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<NonZeroU32>,
+    /// As in `limits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_choices: Option<NonZeroU32>,
+}
+
+/// Generations that wait because as many run as may.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Queue {
+    /// How many may wait, of all callers together; 0: none. Default: 100. Variable:
+    /// `TOKENRILL_LIMITS__QUEUE__MAX_WAITING`.
+    pub max_waiting: u32,
+    /// How long one may wait; a request may ask for less. Default: 30 s. Variable: `TOKENRILL_LIMITS__QUEUE__MAX_WAIT`.
+    #[serde(with = "units::duration")]
+    pub max_wait: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { max_waiting: 100, max_wait: Duration::from_secs(30) }
+    }
+}

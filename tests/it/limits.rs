@@ -1,0 +1,328 @@
+//! How much is how much: nobody gets more than its limits, and each is told when there is more.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tokenrill::auth::NewKey;
+use tokenrill::settings::{ApiKey, Jwt, ModelLimits, Quota, Settings};
+
+use crate::support::issuer::{SECRET, claims, hs256, trusting};
+use crate::support::{Answer, Service, Upstream};
+
+fn some(number: u32) -> Option<NonZeroU32> {
+    NonZeroU32::new(number)
+}
+
+fn limited(quota: Quota) -> Settings {
+    let mut settings = Settings::default();
+    settings.limits.each = quota;
+    settings
+}
+
+fn body() -> Value {
+    json!({"input": "Hello", "model": "demo?tokens=2&rate=max"})
+}
+
+fn chat(service: &Service) -> RequestBuilder {
+    let body = json!({"model": "demo?tokens=2&rate=max", "messages": [{"role": "user", "content": "Hello"}]});
+    service
+        .request(Method::POST, "/v1/chat/completions")
+        .header(CONTENT_TYPE, "application/json")
+        .body(body.to_string())
+}
+
+/// The members of a list such as `"requests";r=4;t=12`, by name.
+fn member(headers: &HeaderMap, header: &str, name: &str, parameter: &str) -> u64 {
+    let list = headers[header].to_str().expect("ASCII");
+    let member = list.split(", ").find_map(|member| member.strip_prefix(&format!("\"{name}\""))).expect("a member");
+    let value = member.split(';').find_map(|pair| pair.strip_prefix(&format!("{parameter}=")));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {parameter} in {list}"))
+}
+
+async fn sent(request: RequestBuilder) -> reqwest::Response {
+    request.send().await.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_limit_is_told_before_it_is_reached_and_who_waits_as_told_is_let_in() {
+    // One in 200 ms, so that a test can wait for it.
+    let service = Service::with(limited(Quota { requests_per_minute: some(300), ..Quota::default() })).await;
+    let mut left = 300;
+    let refused = loop {
+        let answer = sent(service.generation(&body())).await;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        assert_eq!(headers["ratelimit-policy"], "\"requests\";q=300;w=60");
+        let now = member(&headers, "ratelimit", "requests", "r");
+        if status == 429 {
+            assert_eq!(now, 0);
+            break answer;
+        }
+        // Some come back meanwhile.
+        assert!(status == 200 && now < 300 && now + 1 >= left, "{now} of {left}");
+        left = now;
+        answer.bytes().await.expect("it ends");
+    };
+    assert_eq!(refused.headers()["retry-after"], "1", "rounded up");
+    let problem: Value = refused.json().await.expect("a problem");
+    assert_eq!((&problem["code"], &problem["retryable"]), (&json!("rate_limited"), &json!(true)));
+    let wait = problem["retry_after_ms"].as_u64().expect("a wait");
+    assert!((1..=200).contains(&wait), "{wait}");
+    tokio::time::sleep(Duration::from_millis(wait)).await;
+    assert_eq!(sent(service.generation(&body())).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_refusal_is_one_event_for_who_reads_events_and_openais_error_for_its_sdks() {
+    let service = Service::with(limited(Quota { requests_per_minute: some(1), ..Quota::default() })).await;
+    let first = sent(chat(&service)).await;
+    assert_eq!(first.status(), 200);
+    assert_eq!(first.headers()["x-ratelimit-limit-requests"], "1");
+    assert_eq!(first.headers()["x-ratelimit-remaining-requests"], "0");
+    assert_eq!(first.headers()["x-ratelimit-reset-requests"], "1m0s");
+
+    let mut events = service.generate(&body()).await;
+    assert_eq!((events.status, events.header("content-type")), (429, "text/event-stream"));
+    let failed = events.expect("failed").await;
+    let wait = failed.data["error"]["retry_after_ms"].as_u64().expect("a wait");
+    assert!((55_000..=60_000).contains(&wait), "{wait}");
+    assert_eq!((failed.retry, failed.id), (Some(wait), None));
+
+    let refused = sent(chat(&service)).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(
+        (&refused.headers()["retry-after"], &refused.headers()["x-should-retry"]),
+        (&"60".parse().unwrap(), &"true".parse().unwrap())
+    );
+    assert_eq!(refused.headers()["x-ratelimit-remaining-requests"], "0");
+    let error: Value = refused.json().await.expect("JSON");
+    assert_eq!(
+        (&error["error"]["type"], &error["error"]["code"]),
+        (&json!("rate_limit_error"), &json!("rate_limited"))
+    );
+
+    // Every answer of a limited operation says what is left.
+    let wrong =
+        sent(service.request(Method::POST, "/v1/chat/completions").header(CONTENT_TYPE, "application/json").body("{"))
+            .await;
+    assert_eq!(
+        (wrong.status().as_u16(), &wrong.headers()["x-ratelimit-remaining-requests"]),
+        (400, &"0".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn coming_back_takes_nothing() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.limits.each = Quota { requests_per_minute: some(1), concurrent_generations: some(1), ..Quota::default() };
+    settings.limits.queue.max_waiting = 0;
+    let service = Service::with(settings).await;
+    let request = || {
+        service
+            .generation(&json!({"input": "Hello"}))
+            .header("idempotency-key", "once")
+            .header("accept", "text/event-stream")
+    };
+    let mut first = Answer::to(request()).await;
+    let start = first.expect("start").await;
+    let mut call = upstream.call().await;
+    call.ok().await;
+    call.text("Hel").await;
+    first.expect("delta").await;
+    for _ in 0..20 {
+        let id = start.id.clone().expect("an id");
+        let mut again = Answer::to(service.generation(&json!({})).header("last-event-id", id)).await;
+        assert_eq!((again.status, again.header("ratelimit")), (200, "\"requests\";r=0;t=60"));
+        again.expect("delta").await;
+        assert_eq!(Answer::to(request()).await.status, 200);
+        assert_eq!(service.get(&format!("/v1/generations/{}", start.generation())).await.status, 200);
+    }
+    assert_eq!(service.generate(&json!({"input": "Hello"})).await.status, 429);
+}
+
+#[tokio::test]
+async fn tokens_are_reserved_at_the_start_and_settled_at_the_end() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.limits.each = Quota { tokens_per_minute: some(10_000), ..Quota::default() };
+    let service = Service::with(settings).await;
+    let left = |answer: &Answer| {
+        let list = answer.header("ratelimit").to_owned();
+        list.split(";r=").nth(1).and_then(|rest| rest.split(';').next()?.parse::<u64>().ok()).expect("what is left")
+    };
+    // 4 tokens of the prompt by its length, 1,000 of the answer by the request's own limit.
+    let request = json!({"input": "Hello, world", "max_completion_tokens": 1_000});
+    let close =
+        |left: u64, expected: u64| assert!((expected..expected + 200).contains(&left), "{left}, not {expected}");
+    let mut first = service.generate(&request).await;
+    close(left(&first), 8_996);
+    let mut call = upstream.call().await;
+    call.ok().await;
+    call.text("Hello").await;
+    call.finish("stop").await;
+    call.data(json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 50}})).await;
+    call.done().await;
+    while first.next().await.is_some_and(|event| event.name != "done") {}
+    let mut second = service.generate(&request).await;
+    close(left(&second), 10_000 - 150 - 1_004);
+
+    // One that fails before it says anything gives everything back; one that is stopped, what it did not use.
+    call.next().await.expect("the same connection").refuse(500, "", "").await;
+    while second.next().await.is_some_and(|event| event.name != "failed") {}
+    let mut third = service.generate(&request).await;
+    close(left(&third), 10_000 - 150 - 1_004);
+    let mut call = upstream.call().await;
+    call.ok().await;
+    call.text("Hello").await;
+    third.expect("start").await;
+    let delta = third.expect("delta").await;
+    Answer::to(service.request(Method::POST, &format!("/v1/generations/{}/cancel", delta.generation()))).await;
+    call.closed().await;
+    let fourth = service.generate(&json!({"input": "Hello, world", "max_completion_tokens": 9_999})).await;
+    assert_eq!(fourth.status, 429, "more than is left");
+    let problem = fourth.events().await.remove(0);
+    assert!(
+        problem.data["error"]["detail"].as_str().is_some_and(|detail| detail.contains("tokens a minute")),
+        "{problem:?}"
+    );
+    let fifth = service.generate(&request).await;
+    assert_eq!(fifth.status, 200);
+    assert!(left(&fifth) > 8_600, "{}", left(&fifth));
+}
+
+#[tokio::test]
+async fn a_key_a_token_and_a_model_have_limits_of_their_own() {
+    let few = Quota { requests_per_minute: some(2), ..Quota::default() };
+    let mut settings = trusting(Jwt {
+        secret_env: Some("SECRET".to_owned()),
+        limits_claim: Some("limits".to_owned()),
+        ..Jwt::default()
+    });
+    settings.limits.each = Quota { requests_per_minute: some(5), ..Quota::default() };
+    settings.limits.models =
+        vec![ModelLimits { model: "demo?tokens=1*".into(), requests_per_minute: some(1), ..ModelLimits::default() }];
+    let keys = [(); 2].map(|()| NewKey::random().expect("random bytes"));
+    for (key, limits) in keys.iter().zip([Some(few), None]) {
+        let (name, hash) = (key.hash.to_string(), key.hash.to_string());
+        settings.auth.api_keys.push(ApiKey { name, hash, limits, ..ApiKey::default() });
+    }
+    let service = Service::in_environment(settings, [("SECRET".to_owned(), SECRET.to_owned())].into()).await;
+    let token = |sub: &str, limits: Value| {
+        hs256(SECRET.as_bytes(), &json!({"alg": "HS256"}), &claims(&json!({"sub": sub, "limits": limits})))
+    };
+    let admitted = async |credential: &str, body: &Value| {
+        let mut admitted = 0;
+        while sent(service.generation(body).bearer_auth(credential)).await.status() == 200 {
+            admitted += 1;
+        }
+        admitted
+    };
+    assert_eq!(admitted(&keys[0].key, &body()).await, 2);
+    assert_eq!(admitted(&keys[1].key, &body()).await, 5);
+    assert_eq!(admitted(&token("alice", json!({"requests_per_minute": 3})), &body()).await, 3);
+    assert_eq!(admitted(&token("alice", json!({"requests_per_minute": 3})), &body()).await, 0, "another token of hers");
+    assert_eq!(admitted(&token("bob", Value::Null), &body()).await, 5);
+    let one = json!({"input": "Hello", "model": "demo?tokens=1&rate=max"});
+    assert_eq!(admitted(&token("carol", Value::Null), &one).await, 1, "of this model");
+    assert_eq!(admitted(&token("carol", Value::Null), &body()).await, 4, "and the rest of the others");
+    // A limit that cannot be read is no reason to go without.
+    for limits in [
+        json!("many"),
+        json!({"requests_per_minute": 0}),
+        json!({"requests_per_minute": -1}),
+        json!({"request": 1}),
+        json!([]),
+    ] {
+        assert_eq!(
+            sent(service.generation(&body()).bearer_auth(token("dave", limits.clone()))).await.status(),
+            401,
+            "{limits}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_asks_for_no_more_than_its_caller_may_have() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.limits.each = Quota { max_output_tokens: some(100), max_choices: some(2), ..Quota::default() };
+    let service = Service::with(settings).await;
+    for (field, value) in [("max_tokens", json!(101)), ("max_completion_tokens", json!(1e3)), ("n", json!(3))] {
+        let answer = Answer::to(service.generation(&json!({"input": "Hello", field: value}))).await;
+        assert_eq!(answer.status, 400, "{field}");
+        let problem = answer.json().await;
+        assert_eq!(problem["errors"][0]["pointer"], format!("/{field}"), "{problem}");
+    }
+    assert!(!upstream.was_called());
+    for (sent, passed_on) in [
+        (json!({}), json!([100, null])),
+        (json!({"max_tokens": 7}), json!([null, 7])),
+        (json!({"max_completion_tokens": 100, "n": 2}), json!([100, null])),
+        (json!({"max_tokens": null}), json!([100, null])),
+    ] {
+        let mut request = sent;
+        request["input"] = json!("Hello");
+        let _answer = service.generate(&request).await;
+        let body = upstream.call().await.body;
+        assert_eq!(json!([body["max_completion_tokens"], body["max_tokens"]]), passed_on, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_in_particular_is_limited_by_address_and_only_our_proxies_say_which() {
+    let mut settings = limited(Quota { requests_per_minute: some(1), ..Quota::default() });
+    let status = async |service: &Service, forwarded: &str| {
+        sent(service.generation(&body()).header("x-forwarded-for", forwarded)).await.status().as_u16()
+    };
+    let service = Service::with(settings.clone()).await;
+    assert_eq!(
+        (status(&service, "198.51.100.1").await, status(&service, "198.51.100.2").await),
+        (200, 429),
+        "anybody can say that"
+    );
+
+    settings.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    let service = Service::with(settings).await;
+    for (forwarded, expected) in [
+        ("198.51.100.1", 200),
+        ("198.51.100.1", 429),
+        ("203.0.113.7, 198.51.100.1", 429),
+        ("198.51.100.2", 200),
+        ("2001:db8:1:2::1", 200),
+        ("2001:db8:1:2:ffff::1", 429),
+        ("2001:db8:1:3::1", 200),
+    ] {
+        assert_eq!(status(&service, forwarded).await, expected, "{forwarded}");
+    }
+    // What comes from afar is not on this machine.
+    let metrics = service.request(Method::GET, "/metrics").header("x-forwarded-for", "198.51.100.1");
+    assert_eq!(sent(metrics).await.status(), 403);
+}
+
+/// 50 clients for ten seconds: what is let in is all there was and what came back meanwhile.
+#[tokio::test]
+async fn a_crowd_that_hammers_gets_what_the_limit_says() {
+    const LIMIT: u32 = 600;
+    let service = Service::with(limited(Quota { requests_per_minute: some(LIMIT), ..Quota::default() })).await;
+    let began = Instant::now();
+    let until = began + Duration::from_secs(10);
+    let admitted = join_all((0..50).map(|_| async {
+        let mut admitted = 0_u32;
+        while Instant::now() < until {
+            let answer = sent(service.generation(&body())).await;
+            let refused = answer.status() == 429;
+            admitted += u32::from(!refused);
+            answer.bytes().await.expect("it ends");
+            // Far sooner than told, and not so often that this machine has nothing left for other tests.
+            tokio::time::sleep(Duration::from_millis(if refused { 100 } else { 0 })).await;
+        }
+        admitted
+    }));
+    let admitted: u32 = admitted.await.into_iter().sum();
+    let expected = f64::from(LIMIT) * (1.0 + began.elapsed().as_secs_f64() / 60.0);
+    assert!((f64::from(admitted) / expected - 1.0).abs() < 0.01, "{admitted} of {expected}");
+}

@@ -1,0 +1,302 @@
+//! Who finds no place waits for one, in turn; and no place is ever lost.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use tokenrill::domain::{
+    Account, AllowedModels, ChatRequest, Chunk, Escaped, FinishReason, Part, Principal, Quota, RequestId, Shape,
+    Trailer, UsageWish,
+};
+use tokenrill::event_log::{Memory, MemoryLimits};
+use tokenrill::generation::{Generations, NewGeneration, OnDisconnect, StartError, Storage, Terms};
+use tokenrill::limits::{Limits, Patience, Policy, Spender};
+use tokenrill::settings::Settings;
+use tokenrill::telemetry::Metrics;
+use tokenrill::upstream::{Answer as Said, Provider, Router, Signal, UpstreamError};
+use tokio_util::task::TaskTracker;
+
+use crate::support::{Answer, Call, Service, Upstream};
+
+async fn one_place(upstream: &Upstream, change: impl Fn(&mut Settings)) -> Service {
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.limits.each.concurrent_generations = NonZeroU32::new(1);
+    change(&mut settings);
+    Service::with(settings).await
+}
+
+fn hello() -> Value {
+    json!({"input": "Hello"})
+}
+
+/// The next request: on the same connection or, where that was not free yet, on a new one.
+async fn next(upstream: &Upstream, call: Call) -> Call {
+    tokio::select! {
+        Some(next) = call.next() => next,
+        next = upstream.call() => next,
+    }
+}
+
+#[tokio::test]
+async fn who_finds_no_place_is_told_where_it_stands_until_it_is_its_turn() {
+    let upstream = Upstream::start().await;
+    let service = one_place(&upstream, |_| {}).await;
+    let mut first = service.generate(&hello()).await;
+    first.expect("start").await;
+    let mut call = upstream.call().await;
+    call.ok().await;
+    let (mut second, mut third) = (service.generate(&hello()).await, service.generate(&hello()).await);
+    for (viewer, position) in [(&mut second, 1), (&mut third, 2)] {
+        assert_eq!(viewer.status, 200);
+        let start = viewer.expect("start").await;
+        assert_eq!((start.sequence(), start.retry), (1, Some(1000)));
+        let queued = viewer.expect("queued").await;
+        assert_eq!((&queued.data["position"], queued.id, queued.retry), (&json!(position), None, None));
+    }
+    assert!(!upstream.was_called(), "nobody is asked for those who wait");
+    service.metric_becomes("tokenrill_generations_waiting", 2.0).await;
+
+    call.text("Hello").await;
+    call.finish("stop").await;
+    call.done().await;
+    first.expect("delta").await;
+    first.expect("done").await;
+    let moved = third.expect("queued").await;
+    assert_eq!(moved.data["position"], 1);
+    assert!(moved.data["eta_ms"].is_u64(), "{moved:?}");
+    let mut call = next(&upstream, call).await;
+    call.answer(&["Hi"]).await;
+    assert_eq!(second.expect("delta").await.sequence(), 2, "the line is not in the log");
+    second.expect("done").await;
+    next(&upstream, call).await.answer(&["Hey"]).await;
+    third.expect("delta").await;
+    third.expect("done").await;
+    service.metric_becomes("tokenrill_generations_waiting", 0.0).await;
+}
+
+#[tokio::test]
+async fn a_place_in_the_line_outlives_a_lost_connection_and_no_longer_its_grace() {
+    let upstream = Upstream::start().await;
+    let service = one_place(&upstream, |settings| settings.generation.grace = Duration::from_secs(5)).await;
+    let mut running = service.generate(&hello()).await;
+    running.expect("start").await;
+    let _call = upstream.call().await;
+
+    let mut waits = service.generate(&hello()).await;
+    let start = waits.expect("start").await;
+    waits.expect("queued").await;
+    drop(waits);
+    let mut back = Answer::to(service.generation(&hello()).header("last-event-id", start.id.expect("an id"))).await;
+    let queued = back.expect("queued").await;
+    assert_eq!((&queued.data["position"], queued.retry), (&json!(1), Some(1000)), "the same place, after a resume");
+
+    // One that nobody waits for gives its place in the line away, at once where it has no grace.
+    let mut gone = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;
+    gone.expect("start").await;
+    gone.expect("queued").await;
+    let mut last = service.generate(&hello()).await;
+    last.expect("start").await;
+    assert_eq!(last.expect("queued").await.data["position"], 3);
+    drop(gone);
+    assert_eq!(last.expect("queued").await.data["position"], 2);
+
+    // A stop frees it too, and nothing was used.
+    let path = format!("/v1/generations/{}/cancel", queued_generation(&back));
+    Answer::to(service.request(Method::POST, &path)).await;
+    let cancelled = back.expect("cancelled").await;
+    assert_eq!(cancelled.data["usage"], json!({"input_tokens": 0, "output_tokens": 0, "estimated": true}));
+    assert_eq!(last.expect("queued").await.data["position"], 1);
+    assert!(!upstream.was_called());
+}
+
+fn queued_generation(answer: &Answer) -> String {
+    answer.header("tokenrill-generation").to_owned()
+}
+
+#[tokio::test]
+async fn a_wait_has_an_end_and_the_line_has_one() {
+    let upstream = Upstream::start().await;
+    let service = one_place(&upstream, |settings| settings.limits.queue.max_waiting = 1).await;
+    let mut running = service.generate(&hello()).await;
+    running.expect("start").await;
+    let mut call = upstream.call().await;
+
+    let mut impatient = service.generate(&json!({"input": "Hello", "max_queue_ms": 50})).await;
+    impatient.expect("start").await;
+    impatient.expect("queued").await;
+    let failed = impatient.expect("failed").await;
+    assert_eq!(
+        (&failed.data["error"]["code"], &failed.data["error"]["status"]),
+        (&json!("too_many_generations"), &json!(429))
+    );
+    assert_eq!(failed.data["error"]["retryable"], true);
+
+    let mut waits = service.generate(&hello()).await;
+    waits.expect("start").await;
+    let refused = Answer::to(service.generation(&hello())).await;
+    assert_eq!(refused.status, 429, "nobody else may wait");
+    assert!(!refused.header("retry-after").is_empty());
+    assert_eq!(refused.json().await["code"], "too_many_generations");
+    let refused = service.generate(&json!({"input": "Hello", "max_queue_ms": 0})).await;
+    assert_eq!((refused.status, refused.header("content-type")), (429, "text/event-stream"));
+
+    // OpenAI's clients know no line: they are refused, and wait as they are told.
+    let chat = json!({"model": "m", "messages": [{"role": "user", "content": "Hello"}]}).to_string();
+    let chat =
+        service.request(Method::POST, "/v1/chat/completions").header("content-type", "application/json").body(chat);
+    let refused = Answer::to(chat).await;
+    assert_eq!((refused.status, refused.header("x-should-retry")), (429, "true"));
+    call.answer(&["Hello"]).await;
+    next(&upstream, call).await.answer(&["Hi"]).await;
+    while waits.next().await.is_some_and(|event| event.name != "done") {}
+}
+
+/// What becomes of one generation's answer.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Whole,
+    Fails,
+    Panics,
+    Silent,
+}
+
+/// Answers each request as its number says, and counts those that it answers at once.
+struct Chaos {
+    fates: Vec<Fate>,
+    asked: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+struct Asked(Arc<AtomicUsize>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Provider for Chaos {
+    fn stream(&self, request: ChatRequest) -> Said {
+        let number = request.fields["number"].as_u64().expect("a number");
+        let fate = self.fates[usize::try_from(number).expect("small")];
+        let (asked, most) = (Arc::clone(&self.asked), Arc::clone(&self.most));
+        let answer = stream::once(async move {
+            let now = asked.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            let asked = Asked(asked);
+            tokio::time::sleep(Duration::from_millis(number % 7)).await;
+            let shape = Shape { frame: None, part: Part::Text { choice: 0, logprobs_json: None } };
+            let text = Signal::Chunk(Chunk::new(Arc::new(shape), Escaped::from_text("a")));
+            let answer = match fate {
+                Fate::Whole => {
+                    let finish = Signal::Finish { choice: 0, reason: FinishReason::from("stop") };
+                    Ok(vec![text, finish, Signal::End { trailer: Trailer::default() }])
+                }
+                Fate::Fails => Err(UpstreamError::Reported),
+                Fate::Panics => panic!("a defect"),
+                Fate::Silent => std::future::pending().await,
+            };
+            drop(asked);
+            answer
+        });
+        answer.boxed()
+    }
+
+    fn models(&self) -> futures_util::future::BoxFuture<'_, Result<Vec<tokenrill::generation::Model>, UpstreamError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+/// 1,000 generations of three callers, of which a third is left or stopped at any moment, waiting or running; some
+/// fail and some panic. There are never more than there are places, and nothing is left of any.
+#[tokio::test(start_paused = true)]
+async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
+    const PLACES: u32 = 8;
+    // Xorshift: the same in each run.
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut pick = |of: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random >> 33).expect("31 bits") % of
+    };
+    let fates: Vec<_> =
+        (0..1_000).map(|_| [Fate::Whole, Fate::Whole, Fate::Fails, Fate::Panics, Fate::Silent][pick(5)]).collect();
+    let (asked, most) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let provider = Chaos { fates, asked: Arc::clone(&asked), most: Arc::clone(&most) };
+    let memory = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, retention: Duration::from_mins(1) });
+    let (limits, metrics, tasks) = (Limits::default(), Metrics::new(), TaskTracker::new());
+    let terms = Terms {
+        max_duration: Duration::from_secs(30),
+        on_disconnect: OnDisconnect::Cancel,
+        grace: Duration::from_millis(5),
+    };
+    let router = Router::new(Arc::new(provider), Vec::new(), None);
+    let generations =
+        Generations::new(Arc::new(memory), router, terms, limits.clone(), Arc::clone(&metrics), tasks.clone());
+    let each = Quota {
+        concurrent_generations: NonZeroU32::new(4),
+        tokens_per_minute: NonZeroU32::new(1_000_000),
+        ..Quota::NONE
+    };
+    let policy = Arc::new(Policy {
+        each,
+        generations: NonZeroU32::new(PLACES),
+        waiting: 30,
+        wait: Duration::from_secs(2),
+        ..Policy::default()
+    });
+
+    let (mut viewers, mut refused) = (Vec::new(), 0);
+    for number in 0..1_000_u64 {
+        let name = ["a", "b", "c"][pick(3)];
+        let principal = Principal::Named(name.into());
+        let spender = Spender::new(Account::Principal(principal.clone()), Quota::NONE, Arc::clone(&policy));
+        let new = NewGeneration {
+            owner: principal.clone(),
+            spender,
+            patience: Patience::Waits { at_most: None },
+            claim: None,
+            model: Some("demo".into()),
+            fields: Map::from_iter([("number".to_owned(), number.into())]),
+            allowed: AllowedModels::All,
+            metadata: [].into(),
+            usage: UsageWish::NotAsked,
+            storage: Storage::Kept,
+            on_disconnect: None,
+            grace: None,
+            request_id: RequestId::random(),
+        };
+        match generations.start(new).await {
+            Ok(started) => viewers.push((principal, started.following)),
+            Err(StartError::Exceeded(..)) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+        match pick(6) {
+            0 if !viewers.is_empty() => drop(viewers.swap_remove(pick(viewers.len()))),
+            1 if !viewers.is_empty() => {
+                let (principal, following) = &viewers[pick(viewers.len())];
+                // One that has been erased or abandoned is not there.
+                _ = generations.stop(principal, following.start().generation).await;
+            }
+            2 => tokio::time::sleep(Duration::from_millis(pick(20) as u64)).await,
+            _ => tokio::task::yield_now().await,
+        }
+        let (running, waiting) = limits.count();
+        assert!(running <= PLACES as usize && waiting <= 30, "{running} and {waiting}");
+    }
+    drop(viewers);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(refused > 0, "the line was full at times");
+    assert_eq!((limits.count(), asked.load(Ordering::SeqCst), tasks.len()), ((0, 0), 0, 0));
+    assert!((1..=PLACES as usize).contains(&most.load(Ordering::SeqCst)));
+    let (_, figures) = metrics.render();
+    for gauge in ["tokenrill_generations_live", "tokenrill_generations_waiting", "tokenrill_viewers_live"] {
+        assert!(figures.contains(&format!("\n{gauge} 0\n")), "{gauge}");
+    }
+}
