@@ -187,8 +187,8 @@ const scenarios = {
     const tab = await open();
     const faults = {
       "cut before the first event": [{ cut: 300 }],
-      "cut in mid-answer, twice": [{ cut: 1_500 }, { cut: 700 }],
-      "reset": [{ reset: 1_200 }, { reset: 900 }],
+      "cut in mid-answer, twice": [{ cut: 1_500 }, { cut: 1_000 }],
+      "reset": [{ reset: 1_200 }, { reset: 1_000 }],
       "half-closed": [{ half: 1_000 }],
       "stalled": [{ stall: 1_000, pause: 1_500 }],
       "delayed": [{ delay: 40 }],
@@ -251,7 +251,7 @@ const scenarios = {
     const id = await generate(tokenrill.url, { prefer: "respond-async" }, { input: "Hello" });
     const model = await upstream.call();
     proxy.takeRequests();
-    proxy.next({ cut: 900 }, { reset: 700 });
+    proxy.next({ cut: 1_200 }, { reset: 1_000 });
     await call(tab, "eventSource", `${proxy.url}/v1/generations/${id}/events`);
     for (let at = 0; at < 30; at += 1) model.say(piece(at));
     await shows(tab, model.text);
@@ -296,7 +296,7 @@ const scenarios = {
 
     const ticket = await call(tab, "ticket", between.url, bearer, generation);
     const other = await open();
-    between.next({ cut: 900 });
+    between.next({ cut: 1_200 });
     await call(other, "eventSource", between.url + ticket.url);
     await shows(other, model.text);
     model.finish();
@@ -375,7 +375,7 @@ const scenarios = {
     const [{ id }] = list.data;
 
     const other = await open();
-    between.next({ cut: 900 });
+    between.next({ cut: 1_200 });
     await call(other, "eventSource", `${service}/v1/generations/${id}/events`, { withCredentials: true });
     await shows(other, model.text);
     model.finish();
