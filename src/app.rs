@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, Admission, Api, BodyLimits, Door, EndsTold, Hosts, Origins, TrustedProxies};
+use crate::api::{self, Admission, Api, BodyLimits, Connections, Door, EndsTold, Hosts, Origins, TrustedProxies};
 use crate::auth::{
     ApiKey, FetchError, FetchedJwts, Gate, Identity, Issuer, Jwts, LONGEST_JWKS, Scope, Scopes, Tickets, Trust,
     fetch_from,
@@ -22,7 +22,7 @@ use crate::auth::{
 use crate::domain::{AllowedModels, ModelPattern, Principal, Quota};
 use crate::event_log::{Memory, MemoryLimits};
 use crate::generation::{Generations, OnDisconnect, Terms};
-use crate::limits::{Limits, Policy};
+use crate::limits::{Limits, Policy, WhenFull};
 use crate::server;
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
@@ -65,8 +65,6 @@ pub enum AppError {
 const LEAST_SECRET: usize = 32;
 /// The longest name of a key, in bytes: it is part of each ticket that is made with the key.
 const LONGEST_NAME: usize = 256;
-/// How long a request's body may take.
-const BODY_TIME: Duration = Duration::from_secs(30);
 /// How long the embedded model may take for each step: it may be asked to be slow, and
 /// `generation.max_duration` ends it all the same.
 const DEMO_PATIENCE: Duration = Duration::from_hours(1);
@@ -75,7 +73,20 @@ const TASKS_END: Duration = Duration::from_secs(2);
 
 /// What the settings say of the listener.
 pub fn limits(settings: &Settings) -> server::Limits {
-    server::Limits { write_timeout: settings.generation.write_timeout, ..server::Limits::default() }
+    let settings::Server { max_connections, head_timeout, ping_interval, ping_timeout, max_streams, max_head, .. } =
+        &settings.server;
+    server::Limits {
+        first_request: *head_timeout,
+        header: *head_timeout,
+        write_timeout: settings.generation.write_timeout,
+        ping_interval: *ping_interval,
+        ping_timeout: *ping_timeout,
+        buffer: max_head.bytes(),
+        header_list: u32::try_from(max_head.bytes()).unwrap_or(u32::MAX),
+        concurrent_streams: max_streams.get(),
+        connections: max_connections.get() as usize,
+        ..server::Limits::default()
+    }
 }
 
 /// Where the service listens.
@@ -131,16 +142,18 @@ pub async fn serve(
         Arc::clone(&metrics),
         running.clone(),
     );
+    let connections = Connections::default();
     let api = Api {
         generations: generations.clone(),
         metrics,
         admission,
+        connections: connections.clone(),
         // Without a word on authentication the listener is on loopback, and loopback is all it trusts.
         hosts: if settings.auth.mode.is_none() { Hosts::Loopback } else { Hosts::Any },
         ends_told: Arc::new(EndsTold::default()),
         heartbeat: settings.generation.heartbeat,
         head_wait: settings.generation.head_wait,
-        body: BodyLimits { size: settings.server.max_body.bytes(), time: BODY_TIME },
+        body: BodyLimits { size: settings.server.max_body.bytes(), time: settings.server.body_timeout },
     };
     let Listeners { public, admin } = listeners;
     let door = if admin.is_some() { Door::Public } else { Door::Sole };
@@ -154,13 +167,16 @@ pub async fn serve(
         let api = api::router(Api { hosts, ..api }, Door::Admin);
         server::serve(listener, api, bounds, shutdown.closing_token()).await;
     };
-    let drained = drain(&generations, &running, settings.server.shutdown_grace, &shutdown);
+    let drained = async {
+        shutdown.draining().await;
+        connections.drain();
+        drain(&generations, &running, settings.server.shutdown_grace, &shutdown).await;
+    };
     tokio::join!(serving, serving_operators, drained);
     Ok(())
 }
 
 async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration, shutdown: &Shutdown) {
-    shutdown.draining().await;
     generations.drain();
     tracing::info!(live = generations.count(), "draining");
     running.close();
@@ -296,6 +312,7 @@ fn policy(limits: &settings::Limits) -> Policy {
             requests_per_minute: *requests_per_minute,
             tokens_per_minute: *tokens_per_minute,
             concurrent_generations: None,
+            connections: None,
             max_output_tokens: *max_output_tokens,
             max_choices: *max_choices,
         };
@@ -305,6 +322,11 @@ fn policy(limits: &settings::Limits) -> Policy {
         each: quota(&limits.each),
         models: models.collect(),
         generations: limits.concurrent_generations_total,
+        connections: limits.connections_total,
+        when_full: match limits.connections_full {
+            settings::ConnectionsFull::Refuse => WhenFull::Refuse,
+            settings::ConnectionsFull::CloseOldest => WhenFull::CloseOldest,
+        },
         waiting: limits.queue.max_waiting as usize,
         wait: limits.queue.max_wait,
     }
@@ -315,6 +337,7 @@ const fn quota(quota: &settings::Quota) -> Quota {
         requests_per_minute: quota.requests_per_minute,
         tokens_per_minute: quota.tokens_per_minute,
         concurrent_generations: quota.concurrent_generations,
+        connections: quota.connections,
         max_output_tokens: quota.max_output_tokens,
         max_choices: quota.max_choices,
     }

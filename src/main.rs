@@ -168,6 +168,7 @@ async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
         settings::LogFormat::Json => telemetry::LogFormat::Json,
     });
     telemetry::log_panics();
+    take_descriptors(&settings);
     let limits = app::limits(&settings);
     let public = listen(settings.server.listen, "--listen", &limits)?;
     let admin = settings.server.admin_listen.map(|address| listen(address, "server.admin_listen", &limits));
@@ -218,6 +219,18 @@ async fn reload(flags: &ServeFlags, settings: &Settings, tickets: Tickets) -> Re
     let admission = block_in_place(|| app::admission(&read, &environment, tickets))?;
     admission.gate.fetched().await.map_err(AppError::JwksUrl)?;
     Ok(admission)
+}
+
+/// As many descriptors as the system allows: a connection takes one, and its generation another.
+fn take_descriptors(settings: &Settings) {
+    let wanted = u64::from(settings.server.max_connections.get()) * 2;
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(allowed) if allowed < wanted => {
+            tracing::warn!(allowed, wanted, "fewer open files are allowed than server.max_connections may take");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
 }
 
 /// `choice` is how another address is chosen.

@@ -71,7 +71,7 @@ struct LimitLabel {
 }
 
 /// What there may be not enough of.
-const LIMITS: [&str; 4] = ["requests", "tokens", "generations", "memory"];
+const LIMITS: [&str; 5] = ["requests", "tokens", "generations", "connections", "memory"];
 
 const INPUT: TokenLabel = TokenLabel { r#type: "input" };
 const OUTPUT: TokenLabel = TokenLabel { r#type: "output" };

@@ -33,6 +33,8 @@ pub const OPERATIONS: &[((&str, &str), Access)] = &[
     (("/healthz", "get"), Access::Public),
     (("/readyz", "get"), Access::Public),
     (("/metrics", "get"), Access::Operator),
+    (("/v1/connections", "get"), Access::Operator),
+    (("/v1/connections/{id}", "delete"), Access::Operator),
 ];
 
 /// What tells everybody the same: the pages, and the document.

@@ -320,12 +320,21 @@ mod tests {
 
     use crate::domain::{Account, Quota, RequestId};
     use crate::limits::Spender;
+    use crate::server::Load;
 
     fn read(body: Value) -> Result<NewGeneration, Problem> {
         let Value::Object(body) = body else { unreachable!() };
         let Identity { principal, scopes, models, .. } = Identity::anonymous();
         let spender = Spender::new(Account::Principal(principal.clone()), Quota::NONE, Arc::default());
-        let caller = Caller { principal, spender, scopes, models, until: None, request_id: RequestId::random() };
+        let caller = Caller {
+            principal,
+            spender,
+            scopes,
+            models,
+            until: None,
+            load: Load::Normal,
+            request_id: RequestId::random(),
+        };
         new_generation(body, &caller)
     }
 

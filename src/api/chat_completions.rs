@@ -11,11 +11,12 @@ use serde_json::{Map, Value};
 use super::allowance;
 use super::body::RequestBody;
 use super::chat::new_generation;
+use super::connection::{Coming, Connection};
 use super::extract::{Caller, grace_header, idempotency_key};
 use super::openapi::ChatCompletionBody;
 use super::problem::{ErrorCode, FieldError, Problem};
 use super::refusal::Dialect;
-use super::sse::{EventStream, event_stream, name_generation};
+use super::sse::{event_stream, name_generation};
 use super::start::{start_or_join, tell_origin};
 use super::state::Api;
 use super::wire::OpenAiChat;
@@ -71,11 +72,15 @@ async fn complete(
         body.discard().await;
         started
     };
-    let (delivery, Started { following, origin }) = started?;
+    let (delivery, connection, Started { following, origin }) = started?;
     let id = following.start().generation;
     *model = Some(following.start().model.clone());
     let mut response = match delivery {
-        Delivery::Stream => stream(api, following).await,
+        Delivery::Stream => {
+            // One that joins what was there comes back.
+            let connection = connection.map_or_else(|| api.connect(caller, Coming::Back), Ok)?;
+            stream(api, following, connection).await
+        }
         Delivery::Whole => whole(following).await,
     }?;
     name_generation(&mut response, id);
@@ -95,12 +100,16 @@ async fn start(
     caller: &Caller,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-) -> Result<(Delivery, Started), Problem> {
+) -> Result<(Delivery, Option<Connection>, Started), Problem> {
     let (key, grace) = (idempotency_key(headers)?, grace_header(headers)?);
     let body = body.json().await?;
     let fields = body.object()?;
     let delivery = delivery(&fields)?;
+    let mut connection = None;
     let started = start_or_join(api, caller, "/v1/chat/completions", key, &body, || {
+        if delivery == Delivery::Stream {
+            connection = Some(api.connect(caller, Coming::New)?);
+        }
         if fields.contains_key("input") {
             return Err(field("/input", "is not a field of chat completions: send messages"));
         }
@@ -113,7 +122,8 @@ async fn start(
         }
         Ok(new)
     });
-    Ok((delivery, started.await?))
+    let started = started.await?;
+    Ok((delivery, connection, started))
 }
 
 fn delivery(fields: &Map<String, Value>) -> Result<Delivery, Problem> {
@@ -128,12 +138,12 @@ fn field(pointer: &str, detail: &str) -> Problem {
     Problem::invalid(vec![FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() }])
 }
 
-async fn stream(api: &Api, mut following: Following) -> Result<Response, Problem> {
+async fn stream(api: &Api, mut following: Following, connection: Connection) -> Result<Response, Problem> {
     // Reasoning models think longer than proxies wait: after a while the head leaves all the same, and
     // heartbeats begin.
     following.begun(api.head_wait).await.map_err(|failed| Problem::from(&*failed))?;
     let format = OpenAiChat { usage: following.start().usage, ids: Ids::Absent };
-    Ok(event_stream(EventStream::new(following, format, api.heartbeat)))
+    Ok(event_stream(api.stream(following, format, connection)))
 }
 
 async fn whole(mut following: Following) -> Result<Response, Problem> {

@@ -26,6 +26,8 @@ pub enum ErrorCode {
     ModelNotFound,
     /// Unknown, expired, or never there.
     GenerationNotFound,
+    /// There is no such connection, or it has ended.
+    ConnectionNotFound,
     /// The service was called by a name that is not its own.
     Misdirected,
     /// No such path.
@@ -46,6 +48,8 @@ pub enum ErrorCode {
     RateLimited,
     /// As many generations run as may, and as many wait.
     TooManyGenerations,
+    /// The caller has as many event streams open as it may.
+    TooManyConnections,
     /// Somebody stopped the generation while this request waited for it.
     Cancelled,
     /// No connection to the model's server.
@@ -95,7 +99,9 @@ impl ErrorCode {
             Self::InvalidJson | Self::InvalidRequest | Self::ModelRequired | Self::UpstreamRejected => {
                 StatusCode::BAD_REQUEST
             }
-            Self::ModelNotFound | Self::GenerationNotFound | Self::RouteNotFound => StatusCode::NOT_FOUND,
+            Self::ModelNotFound | Self::GenerationNotFound | Self::ConnectionNotFound | Self::RouteNotFound => {
+                StatusCode::NOT_FOUND
+            }
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -107,7 +113,9 @@ impl ErrorCode {
             Self::HistoryLost => StatusCode::GONE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::RateLimited | Self::TooManyGenerations | Self::UpstreamRateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited | Self::TooManyGenerations | Self::TooManyConnections | Self::UpstreamRateLimited => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::TooLarge | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UpstreamUnreachable
             | Self::UpstreamAuth
@@ -131,6 +139,7 @@ impl ErrorCode {
             Self::ModelRequired => "A model is required",
             Self::ModelNotFound => "No such model",
             Self::GenerationNotFound => "No such generation",
+            Self::ConnectionNotFound => "No such connection",
             Self::Misdirected => "Not a name of this service",
             Self::RouteNotFound => "No such path",
             Self::MethodNotAllowed => "Method not allowed",
@@ -141,6 +150,7 @@ impl ErrorCode {
             Self::IdempotencyConflict => "The key was used for another request",
             Self::RateLimited => "Too much in a minute",
             Self::TooManyGenerations => "Too many generations at once",
+            Self::TooManyConnections => "Too many event streams at once",
             Self::Cancelled => "The generation was cancelled",
             Self::UpstreamOverloaded => "The model's server is overloaded",
             Self::UpstreamUnreachable => "The model's server is out of reach",
@@ -169,6 +179,7 @@ impl ErrorCode {
             | Self::ModelRequired
             | Self::ModelNotFound
             | Self::GenerationNotFound
+            | Self::ConnectionNotFound
             | Self::Misdirected
             | Self::RouteNotFound
             | Self::MethodNotAllowed
@@ -187,6 +198,7 @@ impl ErrorCode {
             Self::IssuerUnavailable
             | Self::RateLimited
             | Self::TooManyGenerations
+            | Self::TooManyConnections
             | Self::RequestTimeout
             | Self::UpstreamUnreachable
             | Self::UpstreamRateLimited

@@ -13,9 +13,11 @@ use super::problem::{ErrorCode, Problem};
 use super::snapshot::StatusBody;
 use crate::auth::{Identity, Scopes};
 use crate::domain::{
-    AllowedModels, EventId, GenerationId, IdempotencyKey, Listed, Principal, RequestId, Sequence, Timestamp,
+    AllowedModels, ConnectionId, EventId, GenerationId, IdempotencyKey, Listed, Principal, RequestId, Sequence,
+    Timestamp,
 };
 use crate::limits::Spender;
+use crate::server::Load;
 
 /// The generation that the path names. A text that is no id names no generation.
 pub struct GenerationPath(pub GenerationId);
@@ -30,6 +32,19 @@ impl<S: Send + Sync> FromRequestParts<S> for GenerationPath {
     }
 }
 
+/// The connection that the path names.
+pub struct ConnectionPath(pub ConnectionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for ConnectionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let id = path.ok().and_then(|Path(text)| text.parse().ok());
+        id.map(Self).ok_or_else(Problem::connection_not_found)
+    }
+}
+
 /// Who calls, what it may do, and with which request.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -39,6 +54,8 @@ pub struct Caller {
     pub models: AllowedModels,
     /// Until when it is known, where that has an end.
     pub until: Option<Timestamp>,
+    /// How busy the service was when the connection was made.
+    pub load: Load,
     pub request_id: RequestId,
 }
 
@@ -52,7 +69,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
             return Err(Problem::forbidden());
         };
         let request_id = parts.extensions.get().copied().unwrap_or_else(RequestId::random);
-        Ok(Self { principal, spender, scopes, models, until, request_id })
+        let load = parts.extensions.get().copied().unwrap_or(Load::Normal);
+        Ok(Self { principal, spender, scopes, models, until, load, request_id })
     }
 }
 
@@ -150,6 +168,15 @@ pub struct ListQuery {
 const DEFAULT_LIMIT: usize = 20;
 const LARGEST_LIMIT: usize = 100;
 
+/// The query of the list of connections.
+#[derive(Debug)]
+pub struct ConnectionsQuery {
+    pub limit: usize,
+}
+
+const DEFAULT_CONNECTIONS: usize = 100;
+const MOST_CONNECTIONS: usize = 1_000;
+
 /// The wires in which a generation can be followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -225,6 +252,24 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
             return Err(invalid_query(&format!("limit is from 1 to {LARGEST_LIMIT}.")));
         }
         Ok(Self { status, cursor, limit })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ConnectionsQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Raw {
+            limit: Option<usize>,
+        }
+        let Raw { limit } = query(parts, state, "limit").await?;
+        let limit = limit.unwrap_or(DEFAULT_CONNECTIONS);
+        if !(1..=MOST_CONNECTIONS).contains(&limit) {
+            return Err(invalid_query(&format!("limit is from 1 to {MOST_CONNECTIONS}.")));
+        }
+        Ok(Self { limit })
     }
 }
 

@@ -10,12 +10,13 @@ use super::accept::{Accept, Form};
 use super::allowance;
 use super::body::RequestBody;
 use super::chat::new_generation;
+use super::connection::Coming;
 use super::extract::{Caller, EventsQuery, Format, GenerationPath, InspectQuery, LastEventId, Replay, idempotency_key};
 use super::openapi::NewGenerationBody;
 use super::problem::{ErrorCode, FieldError, Problem};
 use super::refusal::Dialect;
 use super::snapshot::SnapshotBody;
-use super::sse::{EventStream, ended, event_stream, name_generation};
+use super::sse::{ended, event_stream, name_generation};
 use super::start::{start_or_join, tell_origin};
 use super::state::Api;
 use super::wire::openai_chat::Ids;
@@ -83,7 +84,11 @@ async fn start(
     let at_once = prefers_async(headers);
     let key = idempotency_key(headers)?;
     let body = body.json().await?;
+    let mut connection = None;
     let started = start_or_join(api, caller, "/v1/generations", key, &body, || {
+        if form == Form::Events && !at_once {
+            connection = Some(api.connect(caller, Coming::New)?);
+        }
         let mut new = new_generation(body.object()?, caller)?;
         if at_once {
             new.on_disconnect = Some(OnDisconnect::Continue);
@@ -100,7 +105,9 @@ async fn start(
         drop(started.following);
         accepted(snapshot.into())
     } else if form == Form::Events {
-        event_stream(EventStream::new(started.following, Native, api.heartbeat))
+        // One that joins what was there comes back.
+        let connection = connection.map_or_else(|| api.connect(caller, Coming::Back), Ok)?;
+        event_stream(api.stream(started.following, Native, connection))
     } else {
         let snapshot = started.following.finish().await.map_err(|_| Problem::history_lost())?;
         Json(SnapshotBody::from(snapshot)).into_response()
@@ -114,7 +121,7 @@ async fn start(
 /// and never starts a second generation.
 async fn come_back(api: &Api, caller: &Caller, last: EventId) -> Result<Response, Problem> {
     let mut response = match api.generations.follow(&caller.principal, last.generation, last.sequence).await {
-        Ok(following) => event_stream(EventStream::new(following, Native, api.heartbeat)),
+        Ok(following) => event_stream(api.stream(following, Native, api.connect(caller, Coming::Back)?)),
         Err(FollowError::AtEnd) if api.ends_told.note(last.generation) => StatusCode::NO_CONTENT.into_response(),
         Err(FollowError::AtEnd) => ended(last.generation),
         Err(error) => return Err(error.into()),
@@ -163,7 +170,9 @@ pub async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Accept::of(&headers).events()?;
-    let after = match LastEventId::of(&headers) {
+    let last = LastEventId::of(&headers);
+    let coming = if last == LastEventId::Absent { Coming::New } else { Coming::Back };
+    let after = match last {
         LastEventId::Absent => after.unwrap_or(Sequence::START),
         LastEventId::Event(EventId { generation, sequence }) if generation == id => sequence,
         LastEventId::Event(_) | LastEventId::Foreign => return Err(Problem::generation_not_found()),
@@ -171,15 +180,15 @@ pub async fn events(
     // Who has a position has what is before it, and is told events.
     if replay == Replay::Snapshot && after == Sequence::START {
         let (snapshot, following) = api.generations.follow_from_snapshot(&caller.principal, id).await?;
-        let stream = EventStream::new(following, Native, api.heartbeat);
+        let stream = api.stream(following, Native, api.connect(&caller, coming)?);
         return Ok(event_stream(stream.beginning_with(&SnapshotBody::from(snapshot))));
     }
     match api.generations.follow(&caller.principal, id, after).await {
         Ok(following) => Ok(match format {
-            Format::Native => event_stream(EventStream::new(following, Native, api.heartbeat)),
+            Format::Native => event_stream(api.stream(following, Native, api.connect(&caller, coming)?)),
             Format::OpenAi => {
                 let format = OpenAiChat { usage: following.start().usage, ids: Ids::Present };
-                event_stream(EventStream::new(following, format, api.heartbeat))
+                event_stream(api.stream(following, format, api.connect(&caller, coming)?))
             }
         }),
         Err(FollowError::AtEnd) => Ok(StatusCode::NO_CONTENT.into_response()),

@@ -7,6 +7,8 @@ mod body;
 mod chat;
 mod chat_completions;
 mod client_address;
+mod connection;
+mod connection_list;
 mod cors;
 mod credential;
 mod ends_told;
@@ -46,6 +48,7 @@ use problem::{ErrorCode, Problem};
 
 pub use body::BodyLimits;
 pub use client_address::TrustedProxies;
+pub use connection::Connections;
 pub use cors::Origins;
 pub use ends_told::EndsTold;
 pub use host::Hosts;
@@ -110,7 +113,10 @@ fn for_machines() -> OpenApiRouter<Api> {
 }
 
 fn for_operators() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(operations::metrics))
+    OpenApiRouter::new()
+        .routes(routes!(operations::metrics))
+        .routes(routes!(connection_list::list))
+        .routes(routes!(connection_list::close))
 }
 
 async fn not_found() -> Problem {

@@ -91,6 +91,7 @@ pub fn should_retry(code: ErrorCode, retry_after: Option<Duration>) -> bool {
         ErrorCode::IssuerUnavailable
             | ErrorCode::RateLimited
             | ErrorCode::TooManyGenerations
+            | ErrorCode::TooManyConnections
             | ErrorCode::RequestTimeout
             | ErrorCode::UpstreamUnreachable
             | ErrorCode::UpstreamRateLimited

@@ -29,14 +29,20 @@ pub async fn healthz() -> Json<Health> {
 
 /// Whether new generations are taken.
 ///
-/// `503` while the service is draining; live generations can still be followed then. Upstreams are not
-/// asked: one that fails would take the others' callers with it.
+/// `503` with the reason otherwise: while the service is draining, when live generations can still be followed, and
+/// while the keys of the identity provider could never be fetched. Upstreams are not asked: one that fails would take the
+/// others' callers with it.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, description = "They are", body = Health)))]
 pub async fn readyz(State(api): State<Api>) -> Result<Json<Health>, Problem> {
-    match api.generations.is_draining() {
-        false => Ok(ok()),
-        true => Err(Problem::new(ErrorCode::ShuttingDown, "This service is draining. Send new requests elsewhere.")),
+    if api.generations.is_draining() {
+        let detail = "This service is draining. Send new requests elsewhere.";
+        return Err(Problem::new(ErrorCode::ShuttingDown, detail));
     }
+    if !api.admission.borrow().gate.is_ready() {
+        let detail = "The keys of the identity provider have not been fetched yet. See the log.";
+        return Err(Problem::new(ErrorCode::IssuerUnavailable, detail));
+    }
+    Ok(ok())
 }
 
 /// The figures.

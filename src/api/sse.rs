@@ -13,6 +13,7 @@ use http_body::Frame;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::connection::Connection;
 use super::snapshot::SnapshotBody;
 use super::wire::{Block, HEARTBEAT, Native, Retry, WireFormat};
 use crate::domain::{EventId, GenerationId, Sequence};
@@ -31,12 +32,13 @@ pin_project! {
     /// Not axum's `Sse`: its heartbeat ends in a blank line, which clients take for an empty message,
     /// and it writes the id where a cut connection would lose the event.
     ///
-    /// Ends cleanly after the terminal event and in no other case: a log that breaks off is an error,
-    /// at which the connection is cut, so that the client connects again.
+    /// Ends cleanly after the terminal event and in no other case: where the log breaks off or an operator
+    /// closes the stream the connection is cut, so that the client connects again.
     pub struct EventStream<F> {
         generation: GenerationId,
         following: Following,
         format: F,
+        connection: Connection,
         retry: Option<Retry>,
         heartbeat: Duration,
         // When something was last written; the timer is set anew only when it rings.
@@ -52,18 +54,28 @@ pin_project! {
 #[derive(Debug, Clone, Copy)]
 enum End {
     Clean,
-    /// The log broke off: what has been read is written, then the connection is cut.
-    Broken,
+    /// What has been read is written, then the connection is cut.
+    Broken(BrokenOff),
+}
+
+/// Why a stream ends without its ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenOff {
+    #[error(transparent)]
+    Lost(#[from] LogLost),
+    #[error("the stream was closed")]
+    Closed,
 }
 
 impl<F: WireFormat> EventStream<F> {
     /// Heartbeats count from here on, before the first event as well.
-    pub fn new(following: Following, format: F, heartbeat: Duration) -> Self {
+    pub fn new(following: Following, format: F, mut connection: Connection, heartbeat: Duration) -> Self {
         Self {
             generation: following.start().generation,
             following,
             format,
-            retry: Some(Retry::SOON),
+            retry: Some(connection.retry()),
+            connection,
             heartbeat,
             last_write: Instant::now(),
             end: End::Clean,
@@ -87,13 +99,19 @@ impl EventStream<Native> {
 
 impl<F: WireFormat> http_body::Body for EventStream<F> {
     type Data = Bytes;
-    type Error = LogLost;
+    type Error = BrokenOff;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, LogLost>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let mut this = self.project();
+        // Before anything is looked at: what comes later wakes this again.
+        this.connection.watch(context);
         loop {
+            if this.connection.is_closed() {
+                return Poll::Ready(Some(Err(BrokenOff::Closed)));
+            }
             let ended = match this.following.poll_page(context) {
                 Poll::Ready(Some(Ok(page))) => {
+                    this.connection.note_events(page.len());
                     for entry in &page {
                         this.format.encode(*this.generation, entry, this.retry, this.out);
                     }
@@ -102,24 +120,29 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
                     }
                     false
                 }
-                Poll::Ready(Some(Err(LogLost))) => {
-                    *this.end = End::Broken;
+                Poll::Ready(Some(Err(lost))) => {
+                    *this.end = End::Broken(lost.into());
                     true
                 }
                 Poll::Ready(None) => true,
                 Poll::Pending => false,
             };
             if let Poll::Ready(ahead) = this.following.poll_ahead(context) {
+                this.connection.note_events(1);
                 this.format.encode_ahead(ahead, this.retry, this.out);
+            }
+            if !ended && let Some(retry) = this.connection.come_back_later() {
+                this.format.encode_retry(retry, this.out);
             }
             if !this.out.is_empty() {
                 *this.last_write = Instant::now();
+                this.connection.note_write(this.out.len());
                 return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));
             }
             if ended {
                 return match this.end {
                     End::Clean => Poll::Ready(None),
-                    End::Broken => Poll::Ready(Some(Err(LogLost))),
+                    End::Broken(why) => Poll::Ready(Some(Err(*why))),
                 };
             }
             if this.silence.as_mut().poll(context).is_pending() {
@@ -129,6 +152,7 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
             let now = Instant::now();
             if due <= now {
                 *this.last_write = now;
+                this.connection.note_write(HEARTBEAT.len());
                 this.silence.as_mut().reset(now + *this.heartbeat);
                 return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(HEARTBEAT)))));
             }

@@ -5,10 +5,11 @@ use axum::response::Response;
 
 use super::body::JsonBytes;
 use super::extract::Caller;
-use super::problem::Problem;
+use super::problem::{ErrorCode, Problem};
 use super::state::Api;
 use crate::domain::{Claim, IdempotencyKey};
 use crate::generation::{NewGeneration, Origin, Started};
+use crate::server::Load;
 
 /// Joins the generation that `key` names, whatever the load; else reads what is asked for, and starts it.
 pub async fn start_or_join(
@@ -25,7 +26,17 @@ pub async fn start_or_join(
     {
         return Ok(Started { following, origin: Origin::Existing });
     }
+    check_load(api, caller.load)?;
     Ok(api.generations.start(NewGeneration { claim, ..read()? }).await?)
+}
+
+/// Whether a new generation may begin on this connection. Whoever comes back has no business here.
+fn check_load(api: &Api, load: Load) -> Result<(), Problem> {
+    if load == Load::Normal {
+        return Ok(());
+    }
+    api.metrics.refused("connections");
+    Err(Problem::new(ErrorCode::Overloaded, "As many connections are open as may be. Try again in a few seconds."))
 }
 
 /// `Tokenrill-Attached: existing` on the answer to a request that started nothing.

@@ -7,11 +7,16 @@ use tokio::sync::watch;
 
 use super::body::BodyLimits;
 use super::client_address::TrustedProxies;
+use super::connection::{Coming, Connection, Connections, NoRoom};
 use super::cors::Origins;
 use super::ends_told::EndsTold;
+use super::extract::Caller;
 use super::host::Hosts;
+use super::problem::{ErrorCode, Problem};
+use super::sse::EventStream;
+use super::wire::WireFormat;
 use crate::auth::Gate;
-use crate::generation::Generations;
+use crate::generation::{Following, Generations};
 use crate::limits::Policy;
 use crate::telemetry::Metrics;
 
@@ -22,12 +27,35 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     pub admission: watch::Receiver<Admission>,
     pub hosts: Hosts,
+    pub connections: Connections,
     pub ends_told: Arc<EndsTold>,
     /// Silence on an event stream after which a heartbeat is written (`generation.heartbeat`).
     pub heartbeat: Duration,
     /// How long a head is held back for the first token (`generation.head_wait`).
     pub head_wait: Duration,
     pub body: BodyLimits,
+}
+
+impl Api {
+    /// The event stream of a viewer, whose place among the connections it takes.
+    pub fn stream<F: WireFormat>(&self, following: Following, format: F, connection: Connection) -> EventStream<F> {
+        EventStream::new(following, format, connection, self.heartbeat)
+    }
+
+    /// A place among the connections.
+    pub fn connect(&self, caller: &Caller, coming: Coming) -> Result<Connection, Problem> {
+        self.connections.open(caller, coming).map_err(|no_room| match no_room {
+            NoRoom::ForCaller(most) => {
+                self.metrics.refused("connections");
+                let detail = format!("You may have {most} event streams open. Close one, or try again later.");
+                Problem::new(ErrorCode::TooManyConnections, detail)
+            }
+            NoRoom::AtAll => {
+                self.metrics.refused("connections");
+                Problem::new(ErrorCode::Overloaded, "As many event streams are open as may be. Try again later.")
+            }
+        })
+    }
 }
 
 /// Who may call, and from which pages. Replaced as a whole while the service runs; a request is judged by what

@@ -78,6 +78,10 @@ impl FetchedJwts {
         }
     }
 
+    pub fn has_keys(&self) -> bool {
+        self.latest.borrow().jwts.is_some()
+    }
+
     pub async fn identify(&self, token: &str) -> Result<Identity, Refusal> {
         match self.look(token) {
             Err(Refusal::UnknownKey | Refusal::NoKeys) if self.fetched_anew().await => self.look(token),

@@ -116,6 +116,14 @@ impl Gate {
         }
     }
 
+    /// Whether all that is needed to know callers is there.
+    pub fn is_ready(&self) -> bool {
+        match self {
+            Self::Required { issuer: Some(Issuer::Fetched(jwts)), .. } => jwts.has_keys(),
+            Self::Open { .. } | Self::Required { .. } => true,
+        }
+    }
+
     pub const fn tickets(&self) -> &Tickets {
         match self {
             Self::Open { tickets } | Self::Required { tickets, .. } => tickets,

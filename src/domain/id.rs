@@ -21,6 +21,10 @@ pub struct GenerationId([u8; RANDOM_BYTES]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId([u8; RANDOM_BYTES]);
 
+/// Names one open event stream: `conn_` and 128 random bits, as [`GenerationId`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId([u8; RANDOM_BYTES]);
+
 /// The text is not an id of this kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of this service")]
@@ -39,6 +43,34 @@ impl RequestId {
 
     pub fn random() -> Self {
         Self(random_bits())
+    }
+}
+
+impl ConnectionId {
+    const PREFIX: &'static str = "conn_";
+
+    pub fn random() -> Self {
+        Self(random_bits())
+    }
+}
+
+impl FromStr for ConnectionId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        decode(text, Self::PREFIX).map(Self)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        encode(Self::PREFIX, &self.0, f)
+    }
+}
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

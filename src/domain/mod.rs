@@ -24,7 +24,7 @@ pub use event::{
     CancelReason, Cancelled, Done, Entry, Event, Failed, FinishReason, Metadata, Start, Trailer, UsageWish,
 };
 pub use failure::{Failure, FailureCode};
-pub use id::{GenerationId, InvalidId, RequestId};
+pub use id::{ConnectionId, GenerationId, InvalidId, RequestId};
 pub use model_pattern::{AllowedModels, ModelPattern};
 pub use position::{EventId, Listed, Sequence};
 pub use principal::Principal;

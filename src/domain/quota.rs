@@ -13,6 +13,8 @@ pub struct Quota {
     pub tokens_per_minute: Option<NonZeroU32>,
     /// That run at the same time.
     pub concurrent_generations: Option<NonZeroU32>,
+    /// Event streams that are open at the same time.
+    pub connections: Option<NonZeroU32>,
     /// That one request may ask for in each choice; one that names no limit is given this one.
     pub max_output_tokens: Option<NonZeroU32>,
     /// That one request may ask for.
@@ -24,6 +26,7 @@ impl Quota {
         requests_per_minute: None,
         tokens_per_minute: None,
         concurrent_generations: None,
+        connections: None,
         max_output_tokens: None,
         max_choices: None,
     };
@@ -35,6 +38,7 @@ impl Quota {
             requests_per_minute: self.requests_per_minute.or(others.requests_per_minute),
             tokens_per_minute: self.tokens_per_minute.or(others.tokens_per_minute),
             concurrent_generations: self.concurrent_generations.or(others.concurrent_generations),
+            connections: self.connections.or(others.connections),
             max_output_tokens: self.max_output_tokens.or(others.max_output_tokens),
             max_choices: self.max_choices.or(others.max_choices),
         }

@@ -41,10 +41,31 @@ pub struct Policy {
     pub models: Vec<(ModelPattern, Quota)>,
     /// Generations that run at the same time, of all callers together.
     pub generations: Option<NonZeroU32>,
+    /// Event streams that are open at the same time, of all callers together.
+    pub connections: Option<NonZeroU32>,
+    pub when_full: WhenFull,
     /// Generations that wait for a place at most.
     pub waiting: usize,
     /// How long one waits at most.
     pub wait: Duration,
+}
+
+/// What becomes of an event stream that would be one too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It takes the place of the oldest, which is broken off.
+    CloseOldest,
+}
+
+/// How many event streams may be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    pub for_account: Option<NonZeroU32>,
+    pub in_all: Option<NonZeroU32>,
+    pub when_full: WhenFull,
 }
 
 /// Who takes it, and how much that may be.
@@ -170,6 +191,11 @@ impl Spender {
             lesser(self.quota.max_output_tokens, of_model.max_output_tokens),
             lesser(self.quota.max_choices, of_model.max_choices),
         )
+    }
+
+    pub fn connections(&self) -> ConnectionLimits {
+        let Policy { connections, when_full, .. } = *self.policy;
+        ConnectionLimits { for_account: self.quota.connections, in_all: connections, when_full }
     }
 
     /// How long a generation of this caller waits for its place at most.

@@ -1,10 +1,13 @@
 use std::convert::Infallible;
 use std::error::Error;
+use std::fmt::Display;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::body::{Body, Incoming};
 use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -13,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use super::Limits;
 use super::connection::{Peer, Protocol};
+use super::{Limits, Load};
 
 /// Listens on `address`. Clients that connect from now on wait in the backlog until [`serve`] runs.
 ///
@@ -60,13 +63,25 @@ where
     let stop = stop.child_token();
     let _stop_on_drop = stop.clone().drop_guard();
 
-    let mut clients = Clients { listener, exhausted: None };
+    // Each connection holds one; the first is ours.
+    let open = Arc::new(());
+    let mut clients = Clients { listener, exhausted: None, spare: spare() };
     while let Some((stream, address)) = stop.run_until_cancelled(clients.next()).await {
+        let before = Arc::strong_count(&open) - 1;
+        if before >= limits.connections + limits.reserve() {
+            clients.refuse(&stream);
+            continue;
+        }
+        let load = if before >= limits.connections { Load::Crowded } else { Load::Normal };
+        let place = Arc::clone(&open);
         let protocol = Arc::clone(&protocol);
         let service = service.clone();
         // Its own token: polled at each wake-up, one that is shared would be contended.
         let stop = stop.child_token();
-        tasks.spawn(async move { protocol.serve(stream, Peer::from(address), service, stop).await });
+        tasks.spawn(async move {
+            protocol.serve(stream, Peer::from(address), load, service, stop).await;
+            drop(place);
+        });
     }
     drop(clients);
 
@@ -85,6 +100,16 @@ const EPISODE: Duration = Duration::from_secs(10);
 struct Clients {
     listener: TcpListener,
     exhausted: Option<Instant>,
+    /// Held for the moment at which there is no descriptor left, so that one client can be told.
+    spare: Option<File>,
+}
+
+/// What a client is told for whom there is nothing else: no request of it is read.
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 impl Clients {
@@ -97,14 +122,31 @@ impl Clients {
                     tracing::debug!(%error, "a connection failed before it was accepted");
                 }
                 Err(error) => {
-                    if self.exhausted.is_none_or(|last| last.elapsed() > EPISODE) {
-                        tracing::warn!(%error, "cannot accept connections, will keep trying");
+                    self.note("cannot accept connections, will keep trying", &error);
+                    if self.spare.take().is_some()
+                        && let Some(Ok((stream, _))) = self.listener.accept().now_or_never()
+                    {
+                        self.refuse(&stream);
                     }
-                    self.exhausted = Some(Instant::now());
+                    self.spare = spare();
                     sleep(PAUSE).await;
                 }
             }
         }
+    }
+
+    /// Tells a client, if it can be told without waiting for it.
+    fn refuse(&mut self, stream: &TcpStream) {
+        _ = stream.try_write(REFUSAL);
+        self.note("refusing connections", "as many are open as may be");
+    }
+
+    /// Once for each episode.
+    fn note(&mut self, what: &'static str, why: impl Display) {
+        if self.exhausted.is_none_or(|last| last.elapsed() > EPISODE) {
+            tracing::warn!(%why, "{what}");
+        }
+        self.exhausted = Some(Instant::now());
     }
 }
 
@@ -118,7 +160,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::fixture::{Client, GET, GET_HTTP2, GET_HTTP10, SHORT, Server, listen, patient, soon};
+    use tokio::time::timeout;
+
+    use crate::server::fixture::{Client, GET, GET_HTTP2, GET_HTTP10, SHORT, Server, Way, listen, patient, soon};
 
     #[tokio::test]
     async fn accepted_sockets_send_at_once_buffer_little_and_give_up_on_vanished_peers() {
@@ -152,6 +196,37 @@ mod tests {
         }
         for client in &mut crowd {
             client.read_until("hello").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn beyond_its_limit_it_has_room_for_who_comes_back_and_tells_all_others() {
+        let limits = Limits { connections: 2, ..patient() };
+        assert_eq!(limits.reserve(), 1);
+        let mut server = Server::start(limits);
+        let mut open = Vec::new();
+        for load in [Load::Normal, Load::Normal, Load::Crowded] {
+            let mut client = server.connect().await;
+            client.send(GET).await;
+            let call = server.call().await;
+            assert_eq!(call.request.extensions().get(), Some(&load));
+            open.push((client, call));
+        }
+        let mut refused = server.connect().await;
+        let said = refused.closed().await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("retry-after: 5"), "{said}");
+
+        // Those that were there go on, and one that leaves makes room.
+        let (mut client, call) = open.remove(0);
+        call.answer("hello");
+        client.read_until("hello").await;
+        client.leave(Way::Close).await;
+        loop {
+            let mut next = server.connect().await;
+            next.send(GET).await;
+            if timeout(SHORT, next.read_until("503")).await.is_err() {
+                break;
+            }
         }
     }
 

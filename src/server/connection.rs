@@ -22,7 +22,7 @@ use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
 use super::stall::{self, Watched};
-use super::{Limits, socket};
+use super::{Limits, Load, socket};
 
 /// Who sent a request: the other end of the TCP connection, which may be a proxy. In the request's extensions.
 ///
@@ -65,7 +65,7 @@ impl Protocol {
     }
 
     /// Serves one connection to its end, which comes at most `limits.close` after `stop`.
-    pub async fn serve<S, B>(&self, stream: TcpStream, peer: Peer, service: S, stop: CancellationToken)
+    pub async fn serve<S, B>(&self, stream: TcpStream, peer: Peer, load: Load, service: S, stop: CancellationToken)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
@@ -75,7 +75,7 @@ impl Protocol {
     {
         let seen = Arc::new(Seen::default());
         let (socket, client) = socket::split(stream);
-        let requests = Requests { service, peer, seen: Arc::clone(&seen) };
+        let requests = Requests { service, peer, load, seen: Arc::clone(&seen) };
         let mut http = pin!(self.http.serve_connection(TokioIo::new(socket), requests));
 
         let silence = async {
@@ -161,6 +161,7 @@ impl Seen {
 struct Requests<S> {
     service: S,
     peer: Peer,
+    load: Load,
     seen: Arc<Seen>,
 }
 
@@ -176,6 +177,7 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.seen.note(&request);
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.load);
         self.service.clone().oneshot(request).map_ok(|response| response.map(Watched::new))
     }
 }

@@ -30,9 +30,27 @@ pub struct Limits {
     pub header_list: u32,
     /// Open requests on one HTTP/2 connection (`SETTINGS_MAX_CONCURRENT_STREAMS`). Default 100.
     pub concurrent_streams: u32,
+    /// Connections that are open at the same time. Those beyond, a tenth more, are served as [`Load::Crowded`], so that
+    /// whoever comes back finds room; what comes beyond them is refused with a bare 503. Default 10,000.
+    pub connections: usize,
     /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`. Default 4096: with a
     /// short queue a crowd that returns at once waits out whole seconds of SYN retries.
     pub backlog: u32,
+}
+
+/// How busy the server is, seen from one connection. In the extensions of each of its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    Normal,
+    /// The connection is one of those beyond [`Limits::connections`]: nothing new should be begun on it.
+    Crowded,
+}
+
+impl Limits {
+    /// For who comes back.
+    pub(super) const fn reserve(&self) -> usize {
+        self.connections / 10 + 1
+    }
 }
 
 impl Default for Limits {
@@ -48,6 +66,7 @@ impl Default for Limits {
             buffer: 32 * 1024,
             header_list: 16 * 1024,
             concurrent_streams: 100,
+            connections: 10_000,
             backlog: 4096,
         }
     }

@@ -24,4 +24,4 @@ mod stall;
 
 pub use accept::{bind, serve};
 pub use connection::Peer;
-pub use limits::Limits;
+pub use limits::{Limits, Load};

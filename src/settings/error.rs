@@ -23,6 +23,9 @@ pub enum SettingsError {
     #[error("{setting} is empty: give it a value")]
     Empty { setting: String },
 
+    #[error("`server.max_head` is too small or too large: write at least \"8KiB\" and at most \"1MiB\"")]
+    MaxHead,
+
     #[error("`{setting}` is too large: write at most \"{most}\"")]
     TooLarge { setting: &'static str, most: &'static str },
 

@@ -18,6 +18,13 @@ pub struct Limits {
     /// `TOKENRILL_LIMITS__CONCURRENT_GENERATIONS_TOTAL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_generations_total: Option<NonZeroU32>,
+    /// Event streams that are open at the same time, of all callers together. Default: absent. Variable:
+    /// `TOKENRILL_LIMITS__CONNECTIONS_TOTAL`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections_total: Option<NonZeroU32>,
+    /// What becomes of an event stream beyond `connections` or `connections_total`; one that comes back is never
+    /// refused. Default: `refuse`. Variable: `TOKENRILL_LIMITS__CONNECTIONS_FULL`.
+    pub connections_full: ConnectionsFull,
     pub queue: Queue,
     /// Limits of each caller with some models alone, besides. Default: none. Variable: `TOKENRILL_LIMITS__MODELS`, as
     /// a TOML array of inline tables.
@@ -38,6 +45,9 @@ pub struct Quota {
     /// Generations that run at the same time. Default: absent. Variable: `TOKENRILL_LIMITS__CONCURRENT_GENERATIONS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_generations: Option<NonZeroU32>,
+    /// Event streams that are open at the same time. Default: absent. Variable: `TOKENRILL_LIMITS__CONNECTIONS`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<NonZeroU32>,
     /// Output tokens of each choice that one request may ask for. Default: absent. Variable:
     /// `TOKENRILL_LIMITS__MAX_OUTPUT_TOKENS`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,6 +75,17 @@ pub struct ModelLimits {
     /// As in `limits`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_choices: Option<NonZeroU32>,
+}
+
+/// What becomes of an event stream that would be one too many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConnectionsFull {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// The caller's oldest, or that of all, is closed for it.
+    CloseOldest,
 }
 
 /// Generations that wait because as many run as may.

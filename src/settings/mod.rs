@@ -18,6 +18,7 @@ mod upstream;
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     time::Duration,
 };
 
@@ -27,7 +28,7 @@ pub use error::SettingsError;
 pub use file::FileSource;
 pub use jwt::{JwksUrl, Jwt};
 pub use layers::{Sources, load};
-pub use limits::{Limits, ModelLimits, Queue, Quota};
+pub use limits::{ConnectionsFull, Limits, ModelLimits, Queue, Quota};
 pub use network::Network;
 pub use secret::Secret;
 pub use units::Size;
@@ -67,6 +68,28 @@ pub struct Server {
     /// `TOKENRILL_SERVER__TRUSTED_PROXIES`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<Network>,
+    /// Connections that are open at the same time; a tenth more for who comes back. Default: 10,000. Variable:
+    /// `TOKENRILL_SERVER__MAX_CONNECTIONS`.
+    pub max_connections: NonZeroU32,
+    /// How long a request's head may take, the first after the connection was made, and how long a connection may be
+    /// kept between two. Default: 10 s. Variable: `TOKENRILL_SERVER__HEAD_TIMEOUT`.
+    #[serde(with = "units::duration")]
+    pub head_timeout: Duration,
+    /// How long a request's body may take, after its head. Default: 30 s. Variable: `TOKENRILL_SERVER__BODY_TIMEOUT`.
+    #[serde(with = "units::duration")]
+    pub body_timeout: Duration,
+    /// How often an HTTP/2 connection is pinged. Default: 20 s. Variable: `TOKENRILL_SERVER__PING_INTERVAL`.
+    #[serde(with = "units::duration")]
+    pub ping_interval: Duration,
+    /// How long such a ping may stay unanswered. Default: 10 s. Variable: `TOKENRILL_SERVER__PING_TIMEOUT`.
+    #[serde(with = "units::duration")]
+    pub ping_timeout: Duration,
+    /// Requests that are open at the same time on one HTTP/2 connection. Default: 100. Variable:
+    /// `TOKENRILL_SERVER__MAX_STREAMS`.
+    pub max_streams: NonZeroU32,
+    /// The longest request head, in bytes, at least 8 KiB and at most 1 MiB. Default: 32 KiB. Variable:
+    /// `TOKENRILL_SERVER__MAX_HEAD`.
+    pub max_head: Size,
     /// The longest request body, in bytes. Default: 4 MiB. Variable: `TOKENRILL_SERVER__MAX_BODY`.
     pub max_body: Size,
     /// How long live streams may go on after the signal to stop. Default: 30 s. Variable:
@@ -235,12 +258,26 @@ pub enum LogFormat {
     Json,
 }
 
+const fn some(number: u32) -> NonZeroU32 {
+    match NonZeroU32::new(number) {
+        Some(number) => number,
+        None => NonZeroU32::MIN,
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             admin_listen: None,
             trusted_proxies: Vec::new(),
+            max_connections: some(10_000),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
+            max_streams: some(100),
+            max_head: Size::kib(32),
             max_body: Size::mib(4),
             shutdown_grace: Duration::from_secs(30),
         }
@@ -299,6 +336,9 @@ impl Settings {
         }
         if self.models.default.as_deref() == Some("") {
             return Err(SettingsError::Empty { setting: "`models.default`".into() });
+        }
+        if !(Size::kib(8)..=Size::mib(1)).contains(&self.server.max_head) {
+            return Err(SettingsError::MaxHead);
         }
         // The log counts a generation's bytes in 32 bits.
         if self.generation.max_bytes > Size::mib(1024) {

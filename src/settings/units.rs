@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 pub struct Size(usize);
 
 impl Size {
+    /// So many times 1,024 bytes.
+    pub const fn kib(count: usize) -> Self {
+        Self(count.saturating_mul(1 << 10))
+    }
+
     /// So many times 1,048,576 bytes.
     pub const fn mib(count: usize) -> Self {
         Self(count.saturating_mul(1 << 20))

@@ -12,9 +12,11 @@ mod support;
 
 mod answers;
 mod architecture;
+mod attacks;
 mod authentication;
 mod browsers;
 mod chat_completions;
+mod connections;
 mod cut_anywhere;
 mod disconnect;
 mod event_log;

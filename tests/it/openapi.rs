@@ -279,10 +279,13 @@ struct Scenes {
     /// With one request for each caller, which has been made, and with one place, which is taken.
     limited: Service,
     crowded: Service,
+    /// With one event stream for each caller and in all, which is open.
+    watched: Service,
+    watched_in_all: Service,
     without_issuer: Service,
     /// A generation of `plain`, which runs.
     generation: String,
-    _viewers: [Answer; 3],
+    viewers: [Answer; 5],
     _upstream: Upstream,
 }
 
@@ -309,7 +312,20 @@ impl Scenes {
         settings.limits.each.concurrent_generations = NonZeroU32::new(1);
         settings.limits.queue.max_waiting = 0;
         let crowded = Service::with(settings).await;
-        let viewers = [first, draining.generate(&endless).await, crowded.generate(&endless).await];
+        let mut settings = Settings::default();
+        settings.limits.each.connections = NonZeroU32::new(1);
+        let watched = Service::with(settings).await;
+        let mut settings = Settings::default();
+        settings.limits.connections_total = NonZeroU32::new(1);
+        let watched_in_all = Service::with(settings).await;
+        let full_of = async |service: &Service| service.generate(&endless).await;
+        let viewers = [
+            first,
+            full_of(&draining).await,
+            full_of(&crowded).await,
+            full_of(&watched).await,
+            full_of(&watched_in_all).await,
+        ];
         draining.shutdown.begin_drain();
         while draining.get("/readyz").await.status == 200 {
             tokio::task::yield_now().await;
@@ -334,9 +350,11 @@ impl Scenes {
             sessions,
             limited,
             crowded,
+            watched,
+            watched_in_all,
             without_issuer,
             generation,
-            _viewers: viewers,
+            viewers,
             _upstream: upstream,
         }
     }
@@ -366,12 +384,29 @@ impl Scenes {
                 }
             }
             ("post", "/v1/generations", "rate_limited") => self.limited.generation(&good),
+            ("post", "/v1/generations", "too_many_connections") => {
+                self.watched.generation(&good).header("accept", "*/*")
+            }
+            ("get", "/v1/generations/{id}/events", "too_many_connections" | "overloaded") => {
+                let (service, viewer) = match code {
+                    "overloaded" => (&self.watched_in_all, &self.viewers[4]),
+                    _ => (&self.watched, &self.viewers[3]),
+                };
+                service.request(Method::GET, &path.replace("{id}", viewer.header("tokenrill-generation")))
+            }
+            (_, _, "connection_not_found") => {
+                self.plain.request(Method::DELETE, &path.replace("{id}", "conn_AAAAAAAAAAAAAAAAAAAAAA"))
+            }
             ("post", "/v1/generations", "too_many_generations") => self.crowded.generation(&good),
             (_, _, "issuer_unavailable") => {
                 let method = method.to_uppercase().parse().expect("a method");
                 self.without_issuer.request(method, &path.replace("{id}", "any")).bearer_auth("a.b.c")
             }
-            (_, "/v1/generations/{id}" | "/v1/generations/{id}/cancel", "unsupported_media_type") => {
+            (
+                _,
+                "/v1/generations/{id}" | "/v1/generations/{id}/cancel" | "/v1/connections/{id}",
+                "unsupported_media_type",
+            ) => {
                 let method = method.to_uppercase().parse().expect("a method");
                 let token = hs256(SECRET.as_bytes(), &json!({"alg": "HS256"}), &claims(&json!({})));
                 let request = self.sessions.request(method, &path.replace("{id}", "any"));
@@ -398,7 +433,7 @@ impl Scenes {
                     _ => panic!("nobody knows how a ticket is refused with {code}"),
                 }
             }
-            ("get", "/v1/generations", "invalid_request") => {
+            ("get", "/v1/generations" | "/v1/connections", "invalid_request") => {
                 self.plain.request(Method::GET, &format!("{path}?limit=0"))
             }
             ("get", "/v1/generations/{id}", "invalid_request" | "history_lost") => {

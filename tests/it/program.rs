@@ -1,15 +1,18 @@
 //! The program as an operator meets it: a process with arguments, an environment, signals and exit codes.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures_util::future::join_all;
 use reqwest::RequestBuilder;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::support::issuer::{AUDIENCE, ISSUER, Issuer, claims, header, hs256, now};
@@ -215,6 +218,107 @@ async fn what_outlives_the_grace_fails_and_may_be_tried_again() {
     expect_shutting_down(&mut answer).await;
     let said = program.ended().await;
     assert_eq!(said.code, Some(0), "{}", said.stderr);
+}
+
+/// Half of a thousand answers end in time and are whole, the others end honestly; who has to come back does so spread out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_live_streams_are_drained() {
+    const EACH: usize = 500;
+    let place = Place::new();
+    place.settings("[server]\nshutdown_grace = \"6s\"\n");
+    let program = Program::start(&mut place.serve(), &place).await;
+    let in_time = json!({"input": "Hello", "model": "demo?tokens=15&rate=5"});
+    let too_long = json!({"input": "Hello", "model": "demo?stall_at=1&rate=max"});
+    let mut viewers = Vec::new();
+    for body in [&in_time, &too_long] {
+        let begun = join_all((0..EACH).map(|_| async {
+            let mut viewer = program.generate(body).await;
+            let start = viewer.expect("start").await;
+            (start, viewer)
+        }));
+        viewers.extend(begun.await);
+    }
+    program.drain().await;
+    let (start, _) = &viewers[EACH];
+    let last = start.id.clone().expect("an id");
+    let mut back = Answer::to(program.generation(&json!({})).header("last-event-id", last)).await;
+    let first = back.expect("delta").await;
+    assert!((1_000..5_000).contains(&first.retry.expect("a time")), "who comes back now is told to be later");
+
+    let ends = viewers.into_iter().map(|(_, mut viewer)| async move {
+        let mut events = Vec::new();
+        while let Some(event) = viewer.next().await {
+            events.push(event);
+        }
+        events
+    });
+    let mut waits = BTreeSet::new();
+    for (events, at) in join_all(ends).await.into_iter().zip(0..) {
+        let terminal = |event: &Event| ["done", "failed"].contains(&event.name.as_str());
+        assert_eq!(events.iter().position(terminal), Some(events.len() - 1), "one ending, last");
+        let deltas = events.iter().filter(|event| event.name == "delta").count();
+        let last = events.last().expect("an ending");
+        if at < EACH {
+            assert_eq!((deltas, last.name.as_str()), (15, "done"));
+        } else {
+            assert_eq!((deltas, &last.data["error"]["code"]), (1, &json!("shutting_down")));
+            assert_eq!(last.data["error"]["retryable"], true);
+        }
+        let told = events.iter().filter_map(|event| {
+            let line = event.block.lines().next().and_then(|line| line.strip_prefix("retry: "));
+            line.and_then(|wait| wait.parse::<u64>().ok())
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), 1, "once each: {events:?}");
+        assert!((1_000..5_000).contains(&told[0]));
+        waits.extend(told);
+    }
+    assert!(waits.len() > EACH, "spread out: {}", waits.len());
+    drop(back);
+    let ended = program.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for once in ["a viewer came", "a viewer left"] {
+        assert_eq!(ended.stderr.matches(once).count(), 2 * EACH + 1, "{once}");
+    }
+}
+
+#[tokio::test]
+async fn where_descriptors_run_out_who_is_there_goes_on_and_others_are_told() {
+    let place = Place::new();
+    let mut command = place.command("prlimit");
+    command.args(["--nofile=80:80", env!("CARGO_BIN_EXE_tokenrill"), "serve", "--listen", "127.0.0.1:0"]);
+    let program = Program::start(&mut command, &place).await;
+    program.said("fewer open files are allowed", 1).await;
+    let mut viewer = program.generate(&json!({"input": "Hello", "model": "demo?tokens=30&rate=20"})).await;
+    viewer.expect("start").await;
+    let mut crowd = Vec::new();
+    for _ in 0..150 {
+        crowd.push(soon(TcpStream::connect(program.address)).await.expect("a connection"));
+    }
+    program.said("cannot accept connections", 1).await;
+    let mut told = 0;
+    soon(async {
+        while told == 0 {
+            for one in &crowd {
+                let mut said = [0; 64];
+                told +=
+                    usize::from(one.try_read(&mut said).is_ok_and(|read| said[..read].starts_with(b"HTTP/1.1 503 ")));
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut deltas = 0;
+    while let Some(event) = viewer.next().await {
+        deltas += usize::from(event.name == "delta");
+    }
+    assert_eq!(deltas, 30, "nothing is lost to who was there");
+    drop(crowd);
+    let healthy =
+        async { program.http.get(program.url("/healthz")).send().await.is_ok_and(|answer| answer.status() == 200) };
+    assert!(soon(healthy).await, "and it recovers");
+    program.signal("TERM").await;
+    assert_eq!(program.ended().await.code, Some(0));
 }
 
 #[tokio::test]

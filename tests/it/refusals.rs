@@ -560,6 +560,7 @@ async fn a_body_that_comes_too_slowly_is_cut() {
     let metrics = telemetry::Metrics::new();
     let api = api::Api {
         ends_told: Arc::default(),
+        connections: api::Connections::default(),
         admission: watch::channel(api::Admission {
             gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),
             origins: api::Origins::Loopback,

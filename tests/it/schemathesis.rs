@@ -2,6 +2,8 @@
 //! the document allows and what it forbids, and reads the answers as the document describes them.
 //! `tests/clients/schemathesis.toml` says how, and what is left out.
 
+use futures_util::future::join_all;
+use serde_json::json;
 use tokenrill::settings::Settings;
 use tokio::process::Command;
 
@@ -13,6 +15,12 @@ async fn the_service_does_what_its_document_says() {
     // Answers end at once, so that all of them are read to the end.
     settings.models.default = Some("demo?tokens=5&rate=max".to_owned());
     let service = Service::with(settings).await;
+
+    // Some that can be closed.
+    let endless = json!({"input": "Hello", "model": "demo?stall_at=1", "grace_ms": 0});
+    let mut viewer = service.generate(&endless).await;
+    let path = format!("/v1/generations/{}/events", viewer.expect("start").await.generation());
+    let viewers = join_all((0..200).map(|_| service.get(&path))).await;
 
     let mut schemathesis = Command::new(installed(".venv-clients/bin/schemathesis"));
     schemathesis
@@ -27,5 +35,6 @@ async fn the_service_does_what_its_document_says() {
     for phase in ["Examples (", "Coverage (", "Fuzzing (", "Stateful ("] {
         assert!(said.contains(&format!("✅  {phase}")), "{phase} did not run: {said}");
     }
+    drop((viewer, viewers));
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
 }

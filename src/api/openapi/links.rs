@@ -1,4 +1,4 @@
-//! What can be called next: an answer that names a generation leads to the calls about it.
+//! What can be called next: an answer that names a generation or a connection leads to the calls about it.
 
 use serde_json::{Value, json};
 
@@ -18,4 +18,6 @@ pub fn describe_links(document: &mut Value) {
     for ((path, method), status) in [(CREATE, 200), (CREATE, 202), (CHAT, 200)] {
         set(document, &pointer(path, method, &format!("/responses/{status}")), "links", links.clone());
     }
+    let close = json!({"operationId": "close_connection", "parameters": {"id": "$response.body#/data/0/id"}});
+    set(document, &pointer("/v1/connections", "get", "/responses/200"), "links", json!({"close_connection": close}));
 }

@@ -29,6 +29,7 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
             ErrorCode::IdempotencyConflict,
             ErrorCode::RateLimited,
             ErrorCode::TooManyGenerations,
+            ErrorCode::TooManyConnections,
             ErrorCode::Overloaded,
             ErrorCode::ShuttingDown,
         ],
@@ -36,7 +37,14 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
     (LIST, &[ErrorCode::InvalidRequest]),
     (
         EVENTS,
-        &[ErrorCode::InvalidRequest, ErrorCode::GenerationNotFound, ErrorCode::NotAcceptable, ErrorCode::HistoryLost],
+        &[
+            ErrorCode::InvalidRequest,
+            ErrorCode::GenerationNotFound,
+            ErrorCode::NotAcceptable,
+            ErrorCode::HistoryLost,
+            ErrorCode::TooManyConnections,
+            ErrorCode::Overloaded,
+        ],
     ),
     (INSPECT, &[ErrorCode::InvalidRequest, ErrorCode::GenerationNotFound, ErrorCode::HistoryLost]),
     (("/v1/generations/{id}", "delete"), &[ErrorCode::GenerationNotFound, ErrorCode::UnsupportedMediaType]),
@@ -57,6 +65,7 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
             ErrorCode::IdempotencyConflict,
             ErrorCode::RateLimited,
             ErrorCode::TooManyGenerations,
+            ErrorCode::TooManyConnections,
             ErrorCode::UpstreamRateLimited,
             ErrorCode::TooLarge,
             ErrorCode::UpstreamUnreachable,
@@ -85,8 +94,10 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
     (("/v1/models", "get"), &[]),
     (("/v1/models/{id}", "get"), &[ErrorCode::ModelNotFound]),
     (("/healthz", "get"), &[]),
-    (("/readyz", "get"), &[ErrorCode::ShuttingDown]),
+    (("/readyz", "get"), &[ErrorCode::ShuttingDown, ErrorCode::IssuerUnavailable]),
     (("/metrics", "get"), &[]),
+    (("/v1/connections", "get"), &[ErrorCode::InvalidRequest]),
+    (("/v1/connections/{id}", "delete"), &[ErrorCode::ConnectionNotFound, ErrorCode::UnsupportedMediaType]),
 ];
 
 /// Puts every refusal into the document, in both forms of its dialect.

@@ -25,6 +25,10 @@ pub trait WireFormat: Send + 'static {
     /// Appends where a generation stands that waits for its place, in the formats that have a word for it. That is no
     /// entry: it has no id, and is not replayed.
     fn encode_ahead(&self, _ahead: Ahead, _retry: &mut Option<Retry>, _out: &mut BytesMut) {}
+
+    /// Appends when to connect again, where no block is due: a line alone, with one line feed, in the formats that
+    /// have such lines.
+    fn encode_retry(&self, _retry: Retry, _out: &mut BytesMut) {}
 }
 
 /// What a client is told of when to connect again (WHATWG HTML, section 9.2.6), in milliseconds.
@@ -45,6 +49,11 @@ impl Retry {
 
     pub const fn millis(self) -> u32 {
         self.0
+    }
+
+    /// As a line between blocks. A blank line after it would reach fetch-event-source as an empty message.
+    pub fn write_alone(self, out: &mut BytesMut) {
+        out.extend_from_slice(format!("retry: {}\n", self.0).as_bytes());
     }
 }
 

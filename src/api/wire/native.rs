@@ -54,6 +54,10 @@ impl WireFormat for Native {
         block.end(if entry.event.is_terminal() { Some(Retry::DORMANT) } else { first }, id);
     }
 
+    fn encode_retry(&self, retry: Retry, out: &mut BytesMut) {
+        retry.write_alone(out);
+    }
+
     fn encode_ahead(&self, ahead: Ahead, retry: &mut Option<Retry>, out: &mut BytesMut) {
         let mut block = Block::new(out, "queued");
         block.json(&QueuedData { position: ahead.position, eta_ms: ahead.eta.map(millis) });

@@ -100,8 +100,10 @@ impl Event {
 
     fn read(block: &str) -> Self {
         assert!(!block.contains('\r'), "LF only: {block:?}");
+        // What is told between two blocks, while a service drains.
+        let own = block.strip_prefix("retry: ").and_then(|rest| rest.split_once('\n')).map_or(block, |(_, rest)| rest);
         let field = |name: &str| {
-            let mut values = block.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            let mut values = own.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
             let value = values.next();
             assert_eq!(values.next(), None, "one {name} in a block: {block}");
             value

@@ -34,6 +34,12 @@ pub enum Ids {
 }
 
 impl WireFormat for OpenAiChat {
+    fn encode_retry(&self, retry: Retry, out: &mut BytesMut) {
+        if self.ids == Ids::Present {
+            retry.write_alone(out);
+        }
+    }
+
     fn encode(&self, generation: GenerationId, entry: &Entry, retry: &mut Option<Retry>, out: &mut BytesMut) {
         let mut blocks = Blocks {
             out,

@@ -1,0 +1,115 @@
+//! What operators see and do of the event streams: `/v1/connections`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::allowance::millis;
+use super::connection::Open;
+use super::extract::{Caller, ConnectionPath, ConnectionsQuery};
+use super::problem::Problem;
+use super::state::Api;
+use crate::domain::{Account, Principal};
+
+/// The event streams that are open.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionList {
+    /// The latest first.
+    pub data: Vec<ConnectionBody>,
+    /// How many there are.
+    pub total: u64,
+}
+
+/// One event stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Connection)]
+pub struct ConnectionBody {
+    #[schema(example = "conn_AAAAAAAAAAAAAAAAAAAAAA")]
+    pub id: String,
+    /// Whose it is: the name of a key, or a token's subject. Absent where nobody is authenticated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// Whose subject that is, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// From where it comes, where nobody is authenticated: of an IPv6 address the first 64 bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// When it was opened (RFC 3339, UTC).
+    #[schema(format = "date-time")]
+    pub since: String,
+    /// How long nothing has been written to it, in milliseconds; heartbeats are written too.
+    pub idle_ms: u64,
+    /// Events that were written.
+    pub events: u64,
+    /// Bytes that were written, heartbeats included.
+    pub bytes: u64,
+}
+
+/// List the open event streams.
+#[utoipa::path(
+    get,
+    path = "/v1/connections",
+    operation_id = "list_connections",
+    tag = "operations",
+    params(("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "How many at most; 100 if absent")),
+    responses((status = 200, description = "The connections", body = ConnectionList)),
+)]
+pub async fn list(
+    State(api): State<Api>,
+    _: Caller,
+    ConnectionsQuery { limit }: ConnectionsQuery,
+) -> Json<ConnectionList> {
+    let (open, total) = api.connections.list(limit);
+    let data = open.iter().map(|open| ConnectionBody::from(&**open)).collect();
+    Json(ConnectionList { data, total: total as u64 })
+}
+
+/// Close an event stream.
+///
+/// It breaks off without an ending, so its client connects again by itself, unless it is refused then.
+#[utoipa::path(
+    delete,
+    path = "/v1/connections/{id}",
+    operation_id = "close_connection",
+    tag = "operations",
+    params(("id" = String, Path, description = "The connection's id", example = "conn_AAAAAAAAAAAAAAAAAAAAAA")),
+    responses((status = 204, description = "It is being closed")),
+)]
+pub async fn close(
+    State(api): State<Api>,
+    _: Caller,
+    ConnectionPath(id): ConnectionPath,
+) -> Result<StatusCode, Problem> {
+    if api.connections.close(id) { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::connection_not_found()) }
+}
+
+impl From<&Open> for ConnectionBody {
+    fn from(open: &Open) -> Self {
+        let (issuer, principal) = match &open.principal {
+            Principal::Anonymous => (None, None),
+            Principal::Named(name) => match name.split_once('\n') {
+                Some((issuer, subject)) => (Some(issuer.to_owned()), Some(subject.to_owned())),
+                None => (None, Some(name.to_string())),
+            },
+        };
+        let address = match &open.account {
+            Account::Address(address) => Some(address.to_string()),
+            Account::Principal(_) => None,
+        };
+        Self {
+            id: open.id.to_string(),
+            principal,
+            issuer,
+            address,
+            since: open.since.to_string(),
+            idle_ms: millis(open.idle()),
+            events: open.events(),
+            bytes: open.bytes(),
+        }
+    }
+}

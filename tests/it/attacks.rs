@@ -1,0 +1,252 @@
+//! Clients that are hostile or broken cost little, and others nothing.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tokenrill::settings::Settings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::support::{Answer, Service, Upstream, soon, text};
+
+/// A deadline of the listener, as short as a loaded machine allows.
+const LIMIT: Duration = Duration::from_secs(2);
+/// What is over its limit has been ended by then.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn strict() -> Settings {
+    let mut settings = Settings::default();
+    settings.server.head_timeout = LIMIT;
+    settings.server.body_timeout = LIMIT;
+    settings.server.ping_interval = LIMIT;
+    settings.server.ping_timeout = LIMIT;
+    settings.generation.write_timeout = LIMIT;
+    settings
+}
+
+/// The connections that the service on this port holds open.
+fn sockets(port: u16) -> usize {
+    const GONE: [&str; 2] = ["06", "07"];
+    let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let own = format!(":{port:04X}");
+    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row[1].ends_with(&own) && !GONE.contains(&row[3])).count()
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    soon(TcpStream::connect(address)).await.expect("a connection")
+}
+
+/// Sends the beginning, and then a byte of the rest now and then, until the service has ended the connection.
+async fn drip(address: SocketAddr, begins: &str, rest: &str) {
+    let mut socket = connect(address).await;
+    soon(socket.write_all(begins.as_bytes())).await.expect("sent");
+    for byte in rest.bytes().cycle() {
+        sleep(Duration::from_millis(300)).await;
+        let mut said = [0; 1024];
+        // Whatever it has said, it has ended when there is an end.
+        if let Ok(Ok(0) | Err(_)) = timeout(Duration::from_millis(1), socket.read(&mut said)).await {
+            return;
+        }
+        if socket.write_all(&[byte]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits for the end without ever reading more than that.
+async fn ends(mut socket: TcpStream) {
+    let mut said = vec![0; 64 * 1024];
+    while socket.read(&mut said).await.is_ok_and(|read| read > 0) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_hostile_clients_are_gone_within_their_limits_and_fifty_others_lose_nothing() {
+    const EACH: usize = 500;
+    let service = Service::with(strict()).await;
+    let (address, tasks) = (service.address, TaskTracker::new());
+    // More than the buffers between here and there hold.
+    let long = json!({"input": "Hello", "model": "demo?tokens=20000&rate=max", "on_disconnect": "continue"});
+    let mut writer = service.generate(&long).await;
+    let long = writer.expect("start").await.generation().to_owned();
+    while writer.next().await.is_some() {}
+    let before = sockets(address.port());
+
+    for _ in 0..EACH {
+        tasks.spawn(async move { ends(connect(address).await).await });
+        tasks.spawn(async move {
+            drip(address, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n", "x-slow: y\r\n").await;
+        });
+        tasks.spawn(async move {
+            let head = "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n";
+            drip(address, head, " ").await;
+        });
+        let request = format!("GET /v1/generations/{long}/events HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        tasks.spawn(async move {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.set_recv_buffer_size(4096).expect("a size");
+            let mut socket = soon(socket.connect(address)).await.expect("a connection");
+            soon(socket.write_all(request.as_bytes())).await.expect("sent");
+            // Reads nothing until the other end has given up, which it tells by a reset.
+            while socket.take_error().is_ok_and(|error| error.is_none()) {
+                sleep(Duration::from_millis(200)).await;
+            }
+        });
+    }
+    let body = json!({"input": "Hello", "model": "demo?tokens=40&rate=10"});
+    let normal = join_all((0..50).map(|_| async {
+        let events = service.generate(&body).await.events().await;
+        let deltas = events.iter().filter(|event| event.name == "delta").count();
+        assert_eq!((deltas, events.last().map(|event| event.name.as_str())), (40, Some("done")));
+        text(&events)
+    }));
+    let texts = normal.await;
+    assert!(texts.iter().all(|text| *text == texts[0] && !text.is_empty()));
+
+    let began = Instant::now();
+    while sockets(address.port()) > before {
+        assert!(began.elapsed() < PATIENCE, "{} are left", sockets(address.port()) - before);
+        sleep(Duration::from_millis(100)).await;
+    }
+    service.metric_becomes("tokenrill_viewers_live", 0.0).await;
+    service.metric_becomes("tokenrill_generations_live", 0.0).await;
+    tasks.close();
+}
+
+/// What a client sends before its first frame (RFC 9113, section 3.4), with settings of its own.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// What is sent in each round.
+type Flood<'a> = dyn Fn(u32) -> Vec<u8> + Sync + 'a;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A request in HPACK without any table (RFC 7541): `GET /v1/models` of `localhost`.
+fn headers(stream: u32) -> Vec<u8> {
+    let mut block = vec![0x82, 0x86, 0x04, 10];
+    block.extend_from_slice(b"/v1/models");
+    block.extend_from_slice(&[0x01, 9]);
+    block.extend_from_slice(b"localhost");
+    frame(1, 0x5, stream, &block)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_of_http2_frames_end_their_own_connection_at_most() {
+    let service = Service::with(strict()).await;
+    let address = service.address;
+    let rapid_reset = |round: u32| {
+        let stream = round * 2 + 1;
+        [headers(stream), frame(3, 0, stream, &8_u32.to_be_bytes())].concat()
+    };
+    let continuation = |round: u32| match round {
+        0 => frame(1, 0, 1, &[0x82]),
+        _ => frame(9, 0, 1, &[0; 1024]),
+    };
+    let ping = |_| frame(6, 0, 0, b"tokenril");
+    let settings = |_| frame(4, 0, 0, &[]);
+    let empty_data = |round: u32| match round {
+        0 => {
+            headers(1)[..].to_vec().into_iter().enumerate().map(|(at, byte)| if at == 4 { 0x4 } else { byte }).collect()
+        }
+        _ => frame(0, 0, 1, &[]),
+    };
+    let priority = |round: u32| frame(2, 0, round * 2 + 1, &[0, 0, 0, 0, 16]);
+    let garbage = |round: u32| frame(u8::try_from(round % 256).expect("a byte"), 0xff, round, &[0xff; 64]);
+    let floods: [(&str, &Flood<'_>); 7] = [
+        ("rapid reset", &rapid_reset),
+        ("CONTINUATION", &continuation),
+        ("PING", &ping),
+        ("SETTINGS", &settings),
+        ("empty DATA", &empty_data),
+        ("PRIORITY", &priority),
+        ("garbage", &garbage),
+    ];
+    for (what, flood) in floods {
+        let flooding = async {
+            let mut socket = connect(address).await;
+            _ = socket.write_all(PREFACE).await;
+            let (mut reading, mut writing) = socket.split();
+            let reads = async {
+                let mut said = vec![0; 64 * 1024];
+                while reading.read(&mut said).await.is_ok_and(|read| read > 0) {}
+            };
+            let writes = async {
+                for round in 0..20_000 {
+                    if writing.write_all(&flood(round)).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            tokio::select! {
+                () = reads => {}
+                () = writes => {}
+            }
+        };
+        let others = async {
+            for _ in 0..20 {
+                assert_eq!(service.get("/healthz").await.status, 200, "{what}");
+                let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max"});
+                let events = service.generate(&body).await.events().await;
+                assert_eq!(events.last().map(|event| event.name.as_str()), Some("done"), "{what}");
+            }
+        };
+        let (flooded, ()) = futures_util::join!(timeout(PATIENCE, flooding), others);
+        flooded.unwrap_or_else(|_| panic!("{what} goes on"));
+    }
+    service.metric_becomes("tokenrill_generations_live", 0.0).await;
+}
+
+#[tokio::test]
+async fn above_its_connections_nothing_new_begins_and_who_comes_back_is_served() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.server.max_connections = NonZeroU32::new(20).expect("not zero");
+    let service = Service::with(settings).await;
+    let client = || reqwest::Client::builder().no_proxy().build().expect("a client");
+    let post = |client: reqwest::Client| {
+        let url = format!("http://{}/v1/generations", service.address);
+        client.post(url).header("content-type", "application/json").body(json!({"input": "Hello"}).to_string())
+    };
+    let mut viewer = Answer::to(post(client()).header("accept", "text/event-stream")).await;
+    let start = viewer.expect("start").await;
+    let mut call = upstream.call().await;
+    call.ok().await;
+    let idle = join_all((0..19).map(|_| connect(service.address))).await;
+
+    // The one beyond is served, to whoever comes back.
+    let late = client();
+    let refused = Answer::to(post(late.clone())).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "5"));
+    assert_eq!(refused.json().await["code"], "overloaded");
+    let mut back = Answer::to(post(late).header("last-event-id", start.id.expect("an id"))).await;
+    assert_eq!(back.status, 200);
+    call.text("Hello").await;
+    assert_eq!(back.expect("delta").await.data["text"], "Hello");
+    viewer.expect("delta").await;
+
+    // What comes beyond these is told so without being listened to.
+    let mut crowd = join_all((0..10).map(|_| connect(service.address))).await;
+    let mut told = 0;
+    for one in &mut crowd {
+        let mut said = Vec::new();
+        if timeout(Duration::from_millis(200), one.read_to_end(&mut said)).await.is_ok() {
+            told += usize::from(said.starts_with(b"HTTP/1.1 503 ") || said.is_empty());
+        }
+    }
+    assert!(told >= 8, "{told}");
+    call.finish("stop").await;
+    call.done().await;
+    viewer.expect("done").await;
+    back.expect("done").await;
+    drop((idle, crowd));
+    soon(async { while Answer::to(post(client())).await.status != 200 {} }).await;
+}

@@ -1,0 +1,119 @@
+//! Who is connected, and what an operator can do about it.
+
+use std::num::NonZeroU32;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokenrill::settings::{ConnectionsFull, Quota, Settings};
+
+use crate::support::{Answer, Service, Upstream, text};
+
+const ALL: &[&str] = &["generate", "follow", "stop", "admin"];
+
+async fn connections(service: &Service, key: &str) -> Vec<Value> {
+    let list = Answer::to(service.request(Method::GET, "/v1/connections").bearer_auth(key)).await.json().await;
+    assert_eq!(list["total"].as_u64(), list["data"].as_array().map(|data| data.len() as u64));
+    list["data"].as_array().expect("a list").clone()
+}
+
+#[tokio::test]
+async fn an_operator_sees_who_is_there_and_can_close_a_stream_which_then_comes_back() {
+    let upstream = Upstream::start().await;
+    let settings = Service::settings(&upstream.base_url());
+    let (service, keys) = Service::guarded(settings, &[("web", &["generate"]), ("operator", ALL)]).await;
+    let (web, operator) = (&keys["web"], &keys["operator"]);
+    let request =
+        || service.generation(&json!({"input": "Hello"})).bearer_auth(web).header("accept", "text/event-stream");
+    let mut viewer = Answer::to(request()).await;
+    let start = viewer.expect("start").await;
+    let mut call = upstream.call().await;
+    call.ok().await;
+    call.text("Hel").await;
+    let delta = viewer.expect("delta").await;
+
+    let list = connections(&service, operator).await;
+    let [one] = list.as_slice() else { panic!("{list:?}") };
+    assert_eq!((&one["principal"], &one["events"]), (&json!("web"), &json!(2)));
+    assert_eq!(one["bytes"].as_u64(), Some((start.block.len() + delta.block.len()) as u64));
+    assert!(one["idle_ms"].is_u64() && one["since"].is_string() && one.get("address").is_none());
+    let one = one["id"].as_str().expect("an id").to_owned();
+    for (key, expected) in [(web, 403), (operator, 204), (operator, 204)] {
+        let close = service.request(Method::DELETE, &format!("/v1/connections/{one}")).bearer_auth(key);
+        let status = Answer::to(close).await.status;
+        // Once it is gone there is nothing to close.
+        assert!(status == expected || (status, expected) == (404, 204), "{status}");
+    }
+    let broken = viewer.into_body().bytes().await;
+    assert!(broken.is_err(), "no clean end: the client comes back by itself");
+
+    let mut back = Answer::to(request().header("last-event-id", delta.id.expect("an id"))).await;
+    call.text("lo").await;
+    call.finish("stop").await;
+    call.done().await;
+    assert_eq!(back.expect("delta").await.data["text"], "lo");
+    back.expect("done").await;
+    assert_eq!(back.next().await, None);
+    assert_eq!(connections(&service, operator).await, Vec::<Value>::new());
+    for id in ["any", "conn_AAAAAAAAAAAAAAAAAAAAAA", one.as_str()] {
+        let close = service.request(Method::DELETE, &format!("/v1/connections/{id}")).bearer_auth(operator);
+        let answer = Answer::to(close).await;
+        assert_eq!((answer.status, &answer.json().await["code"]), (404, &json!("connection_not_found")));
+    }
+}
+
+fn limited(full: ConnectionsFull) -> Settings {
+    let mut settings = Settings::default();
+    settings.limits.each = Quota { connections: NonZeroU32::new(2), ..Quota::default() };
+    settings.limits.connections_full = full;
+    settings
+}
+
+#[tokio::test]
+async fn a_stream_too_many_is_refused_but_not_one_that_comes_back() {
+    let service = Service::with(limited(ConnectionsFull::Refuse)).await;
+    let endless = json!({"input": "Hello", "model": "demo?stall_at=2&rate=max"});
+    let mut first = service.generate(&endless).await;
+    let start = first.expect("start").await;
+    let _second = service.generate(&endless).await;
+    let refused = service.generate(&endless).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, "5"));
+    let failed = refused.events().await.remove(0);
+    assert_eq!((&failed.data["error"]["code"], failed.retry), (&json!("too_many_connections"), Some(5000)));
+    let path = format!("/v1/generations/{}/events", start.generation());
+    assert_eq!(service.get(&path).await.status, 429);
+    let begun = service.metric("tokenrill_generations_live").await;
+    assert_eq!(begun.to_bits(), 2.0_f64.to_bits(), "what is refused has begun nothing");
+
+    let mut back = Answer::to(service.generation(&json!({})).header("last-event-id", start.id.expect("an id"))).await;
+    assert_eq!(back.status, 200);
+    back.expect("delta").await;
+    let broken = first.into_body().bytes().await;
+    assert!(broken.is_err(), "the oldest has made room");
+}
+
+#[tokio::test]
+async fn where_the_oldest_makes_room_nobody_is_refused() {
+    let service = Service::with(limited(ConnectionsFull::CloseOldest)).await;
+    let slow =
+        json!({"input": "Hello", "model": "demo?tokens=5&rate=20&first_token=300ms", "on_disconnect": "continue"});
+    let mut viewers = Vec::new();
+    for _ in 0..4 {
+        let mut viewer = service.generate(&slow).await;
+        assert_eq!(viewer.status, 200);
+        viewers.push((viewer.expect("start").await, viewer));
+    }
+    let (mut broken, mut whole) = (Vec::new(), Vec::new());
+    for (start, viewer) in viewers {
+        match viewer.into_body().bytes().await {
+            Ok(_) => whole.push(start),
+            Err(_) => broken.push(start),
+        }
+    }
+    assert_eq!((broken.len(), whole.len()), (2, 2));
+    // What was broken off is there to be read.
+    for start in broken {
+        let back = service.request(Method::GET, &format!("/v1/generations/{}/events", start.generation()));
+        let answer = Answer::to(back.header("last-event-id", start.id.expect("an id"))).await;
+        assert!(!text(&answer.events().await).is_empty());
+    }
+}
