@@ -15,7 +15,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
-use tokenrill::app::{self, Listeners};
+use tokenrill::app::{self, Kept, Listeners};
 use tokenrill::server;
 use tokenrill::settings::{Settings, Upstream};
 use tokenrill::shutdown::Shutdown;
@@ -115,8 +115,8 @@ fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
     let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits)?;
     let address = listener.local_addr()?;
     let tickets = app::tickets(&settings, &BTreeMap::new()).map_err(io::Error::other)?;
-    let (_, admission) =
-        watch::channel(app::admission(&settings, &BTreeMap::new(), tickets).map_err(io::Error::other)?);
+    let kept = Kept { tickets, issuer: None };
+    let (_, admission) = watch::channel(app::admission(&settings, &BTreeMap::new(), kept).map_err(io::Error::other)?);
     let listeners = Listeners { public: listener, admin: None };
     runtime.spawn(async move {
         app::serve(&settings, &BTreeMap::new(), admission, listeners, limits, Shutdown::new()).await

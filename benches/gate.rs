@@ -1,4 +1,4 @@
-//! What it costs to find out who calls: for a key, for a ticket, and for what is neither.
+//! What it costs to find out who calls, for a key, for a ticket, and for what is neither; and how much is left for it.
 //!
 //! `cargo bench --bench gate`. Beside them stands one SHA-256 of a key, which nothing that compares keyed hashes
 //! can do without. A request is admitted once, before its head: nothing of this is paid for a token. Exits with 1
@@ -6,13 +6,16 @@
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a table or nothing is what this is for")]
 
 use std::hint::black_box;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 use tokenrill::auth::{ApiKey, Credential, Gate, Grant, Identity, NewKey, Scopes, Tickets};
-use tokenrill::domain::{GenerationId, Principal, Timestamp};
+use tokenrill::domain::{Account, GenerationId, Principal, Quota, Timestamp};
+use tokenrill::limits::{Limits, Patience, Policy, Spender};
 
 const BOUND: Duration = Duration::from_micros(20);
 /// As many as a large team might have.
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         generation: GenerationId::random(),
         owner: Principal::Named("web".into()),
         scopes: Scopes::usual(),
+        connections: None,
         expires_at: Timestamp::now().after(Duration::from_hours(1)),
     };
     let ticket = tickets.issue(&grant);
@@ -67,5 +71,21 @@ fn main() -> ExitCode {
         slowest = slowest.max(time);
         println!("{what:<28} {:>6} ns {:>12.1}", time.as_nanos(), time.as_secs_f64() / one_hash.as_secs_f64());
     }
+    let each = Quota {
+        requests_per_minute: NonZeroU32::new(u32::MAX),
+        tokens_per_minute: NonZeroU32::new(u32::MAX),
+        concurrent_generations: NonZeroU32::new(u32::MAX),
+        ..Quota::NONE
+    };
+    let (limits, policy) = (Limits::default(), Arc::new(Policy { each, ..Policy::default() }));
+    let spender = Spender::new(Account::Principal(Principal::Named("web".into())), Quota::NONE, policy);
+    let admitted = median(&|| {
+        let permit = limits.admit(&spender, "m", 500, Patience::Refuses).expect("there is enough");
+        drop(black_box(permit.place));
+        permit.spent.settle(black_box(400));
+    });
+    slowest = slowest.max(admitted);
+    let what = "admitted and settled";
+    println!("{what:<28} {:>6} ns {:>12.1}", admitted.as_nanos(), admitted.as_secs_f64() / one_hash.as_secs_f64());
     if measuring && slowest > BOUND { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

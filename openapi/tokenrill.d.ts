@@ -326,7 +326,7 @@ export interface components {
             bytes: number;
             /**
              * Format: int64
-             * @description Events that were written.
+             * @description Events of the log that were sent, and what was told of the line.
              */
             events: number;
             /** @example conn_AAAAAAAAAAAAAAAAAAAAAA */

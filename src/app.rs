@@ -65,6 +65,8 @@ pub enum AppError {
 const LEAST_SECRET: usize = 32;
 /// The longest name of a key, in bytes: it is part of each ticket that is made with the key.
 const LONGEST_NAME: usize = 256;
+/// Connections of operators, who must not take the descriptors of everybody.
+const ADMIN_CONNECTIONS: usize = 100;
 /// How long the embedded model may take for each step: it may be asked to be slow, and
 /// `generation.max_duration` ends it all the same.
 const DEMO_PATIENCE: Duration = Duration::from_hours(1);
@@ -160,11 +162,9 @@ pub async fn serve(
     let serving = server::serve(public, api::router(api.clone(), door), bounds.clone(), shutdown.closing_token());
     let serving_operators = async {
         let Some(listener) = admin else { return };
-        let hosts = match listener.local_addr() {
-            Ok(address) if address.ip().to_canonical().is_loopback() => Hosts::Loopback,
-            _ => Hosts::Any,
-        };
-        let api = api::router(Api { hosts, ..api }, Door::Admin);
+        // Who may call without a key is asked for a name of this machine by the gate.
+        let api = api::router(Api { hosts: Hosts::Any, ..api }, Door::Admin);
+        let bounds = server::Limits { connections: ADMIN_CONNECTIONS, ..bounds };
         server::serve(listener, api, bounds, shutdown.closing_token()).await;
     };
     let drained = async {
@@ -220,16 +220,27 @@ fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &de
     Ok(Router::new(demo, others, settings.models.default.clone()))
 }
 
-/// Who is let in, by the settings. `tickets` are those of the process: what they have signed stays good.
+/// What goes on when the settings are read again.
+#[derive(Clone)]
+pub struct Kept {
+    /// Of the process: what they have signed stays good.
+    pub tickets: Tickets,
+    /// The issuer's keys, where the settings trust the same issuer as before: its being out of reach must not keep
+    /// other changes out.
+    pub issuer: Option<Arc<FetchedJwts>>,
+}
+
+/// Who is let in, by the settings.
 pub fn admission(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
-    tickets: Tickets,
+    kept: Kept,
 ) -> Result<Admission, AppError> {
+    let Kept { tickets, issuer: kept } = kept;
     let keys = settings.auth.api_keys.iter().map(api_key).collect::<Result<_, _>>()?;
     let gate = match settings.auth.mode {
         Some(settings::AuthMode::Required) => {
-            Gate::Required { keys, issuer: issuer(&settings.auth.jwt, environment)?, tickets }
+            Gate::Required { keys, issuer: issuer(&settings.auth.jwt, environment, kept)?, tickets }
         }
         None | Some(settings::AuthMode::None) => Gate::Open { tickets },
     };
@@ -256,11 +267,19 @@ pub fn tickets(settings: &Settings, environment: &BTreeMap<String, String>) -> R
 }
 
 /// Whose tokens the settings trust. A file is read now, an address from now on.
-fn issuer(jwt: &settings::Jwt, environment: &BTreeMap<String, String>) -> Result<Option<Issuer>, AppError> {
+fn issuer(
+    jwt: &settings::Jwt,
+    environment: &BTreeMap<String, String>,
+    kept: Option<Arc<FetchedJwts>>,
+) -> Result<Option<Issuer>, AppError> {
+    if let Some(kept) = kept {
+        kept.refresh();
+        return Ok(Some(Issuer::Fetched(kept)));
+    }
     let (Some(issuer), Some(audience)) = (&jwt.issuer, &jwt.audience) else { return Ok(None) };
     let trust = Trust { limits_claim: jwt.limits_claim.clone(), ..Trust::of(issuer, audience) };
     if let Some(url) = &jwt.jwks_url {
-        return Ok(Some(Issuer::Fetched(FetchedJwts::start(fetch_from(url.as_str())?, trust))));
+        return Ok(Some(Issuer::Fetched(Arc::new(FetchedJwts::start(fetch_from(url.as_str())?, trust)))));
     }
     if let Some(variable) = &jwt.secret_env {
         return match environment.get(variable).map(|secret| secret.trim()) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tokenrill::api::{self, Admission};
-use tokenrill::app::{self, AppError, Listeners};
+use tokenrill::app::{self, AppError, Kept, Listeners};
 use tokenrill::auth::{NewKey, Scope, Tickets};
 use tokenrill::server;
 use tokenrill::settings::{self, AuthMode, FileSource, Settings, Sources};
@@ -18,7 +18,7 @@ use tokenrill::telemetry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::block_in_place;
+use tokio::task::spawn_blocking;
 
 /// The API between web front ends and a language model.
 #[derive(Parser)]
@@ -132,7 +132,8 @@ fn admission(settings: &Settings, environment: &Environment) -> Result<(Admissio
     if settings.auth.mode == Some(AuthMode::Required) && settings.auth.admits_nobody() {
         return Err(AppError::NoApiKeys.into());
     }
-    Ok((app::admission(settings, environment, tickets.clone())?, tickets))
+    let kept = Kept { tickets: tickets.clone(), issuer: None };
+    Ok((app::admission(settings, environment, kept)?, tickets))
 }
 
 fn new_key(flags: &NewKeyFlags) -> Result<(), Refusal> {
@@ -161,13 +162,13 @@ fn toml(text: &str) -> String {
 #[tokio::main]
 async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
     let (settings, environment) = load(flags.config.clone(), flags.listen)?;
-    let (admission, tickets) = admission(&settings, &environment)?;
-    let (admissions, admission) = watch::channel(admission);
     telemetry::init(match settings.telemetry.log_format {
         settings::LogFormat::Pretty => telemetry::LogFormat::Pretty,
         settings::LogFormat::Json => telemetry::LogFormat::Json,
     });
     telemetry::log_panics();
+    let (admission, tickets) = admission(&settings, &environment)?;
+    let (admissions, admission) = watch::channel(admission);
     take_descriptors(&settings);
     let limits = app::limits(&settings);
     let public = listen(settings.server.listen, "--listen", &limits)?;
@@ -190,11 +191,17 @@ async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
     };
     let reloading = async {
         let Some(hangups) = &mut hangups else { return pending().await };
+        let mut in_effect = settings.clone();
         while hangups.recv().await.is_some() {
-            match reload(flags, &settings, tickets.clone()).await {
-                Ok(admission) => {
+            let kept = Kept { tickets: tickets.clone(), issuer: admissions.borrow().gate.fetching() };
+            match reload(flags, &in_effect, kept).await {
+                Ok((admission, read)) => {
                     admissions.send_replace(admission);
-                    tracing::info!("keys and origins were read again; what else was changed waits for a start");
+                    in_effect = read;
+                    tracing::info!(
+                        "credentials, origins, trusted proxies and limits were read again; what else was changed waits \
+                         for a start"
+                    );
                 }
                 Err(Refusal(why)) => tracing::error!(%why, "nothing was changed"),
             }
@@ -209,16 +216,24 @@ async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
 }
 
 /// Who may call, as the settings say it now. All of them must be good, also those that wait for a start.
-async fn reload(flags: &ServeFlags, settings: &Settings, tickets: Tickets) -> Result<Admission, Refusal> {
-    let (read, environment) = block_in_place(|| load(flags.config.clone(), flags.listen))?;
-    if read.auth.mode != settings.auth.mode {
-        // What the listener trusts goes with it.
-        return Err(Refusal("auth.mode takes effect at a start alone".to_owned()));
+async fn reload(flags: &ServeFlags, in_effect: &Settings, kept: Kept) -> Result<(Admission, Settings), Refusal> {
+    let (config, listen, before) = (flags.config.clone(), flags.listen, in_effect.auth.clone());
+    // Nobody waits for a file that is slow to come.
+    let read = spawn_blocking(move || {
+        let (read, environment) = load(config, listen)?;
+        if read.auth.mode != before.mode {
+            // What the listener trusts goes with it.
+            return Err(Refusal("auth.mode takes effect at a start alone".to_owned()));
+        }
+        app::tickets(&read, &environment)?;
+        let issuer = kept.issuer.filter(|_| read.auth.jwt == before.jwt);
+        Ok((app::admission(&read, &environment, Kept { issuer, ..kept })?, read))
+    });
+    let (admission, read) = read.await??;
+    if read.auth.jwt != in_effect.auth.jwt {
+        admission.gate.fetched().await.map_err(AppError::JwksUrl)?;
     }
-    app::tickets(&read, &environment)?;
-    let admission = block_in_place(|| app::admission(&read, &environment, tickets))?;
-    admission.gate.fetched().await.map_err(AppError::JwksUrl)?;
-    Ok(admission)
+    Ok((admission, read))
 }
 
 /// As many descriptors as the system allows: a connection takes one, and its generation another.

@@ -13,8 +13,8 @@ pub enum Access {
     Known,
     /// Who has this scope.
     Scope(Scope),
-    /// Who has the scope `admin`. Also, from this machine: anybody at the operators' own listener or, without
-    /// authentication, at the only one.
+    /// Who has the scope `admin`. Also a program on this machine that calls for itself: at the operators' own listener
+    /// or, without authentication, at the only one. Without authentication anybody at the operators' own.
     Operator,
 }
 

@@ -77,7 +77,7 @@ async fn complete(
     *model = Some(following.start().model.clone());
     let mut response = match delivery {
         Delivery::Stream => {
-            // One that joins what was there comes back.
+            // One that joins what was there comes back; where the oldest makes room, nobody is refused.
             let connection = connection.map_or_else(|| api.connect(caller, Coming::Back), Ok)?;
             stream(api, following, connection).await
         }
@@ -107,9 +107,6 @@ async fn start(
     let delivery = delivery(&fields)?;
     let mut connection = None;
     let started = start_or_join(api, caller, "/v1/chat/completions", key, &body, || {
-        if delivery == Delivery::Stream {
-            connection = Some(api.connect(caller, Coming::New)?);
-        }
         if fields.contains_key("input") {
             return Err(field("/input", "is not a field of chat completions: send messages"));
         }
@@ -119,6 +116,9 @@ async fn start(
         // Nor would they understand a line: they wait as a refusal says.
         if new.patience == (Patience::Waits { at_most: None }) {
             new.patience = Patience::Refuses;
+        }
+        if delivery == Delivery::Stream {
+            connection = api.connect_first(caller)?;
         }
         Ok(new)
     });

@@ -38,7 +38,17 @@ struct Table {
 pub struct Connection {
     open: Arc<Open>,
     connections: Connections,
+    begun: bool,
     told_to_wait: bool,
+}
+
+/// Whether a stream is to be broken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    No,
+    /// For another; when its client may come back, lest those who displace one another do so without end.
+    Displaced(Retry),
+    Now,
 }
 
 /// What is known of one.
@@ -55,6 +65,7 @@ pub struct Open {
     events: AtomicU64,
     bytes: AtomicU64,
     closed: AtomicBool,
+    displaced: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -75,6 +86,8 @@ pub enum NoRoom {
 
 /// While the service drains, clients that have to come back do so spread over this, in milliseconds.
 const SPREAD: std::ops::Range<u32> = 1_000..5_000;
+/// When one comes back that had to make room.
+const DISPLACED: Duration = Duration::from_mins(1);
 
 impl Connections {
     pub fn open(&self, caller: &Caller, coming: Coming) -> Result<Connection, NoRoom> {
@@ -83,12 +96,13 @@ impl Connections {
         let when_full = if coming == Coming::Back { WhenFull::CloseOldest } else { limits.when_full };
         let own = table.of_account.get(&caller.spender.account).copied().unwrap_or_default();
         if let Some(most) = limits.for_account.filter(|most| own >= most.get() as usize) {
-            let oldest = table.all.values().find(|open| open.account == caller.spender.account).cloned();
-            table.make_room(oldest, when_full).map_err(|()| NoRoom::ForCaller(most))?;
+            table.make_room(&caller.spender.account, when_full).map_err(|()| NoRoom::ForCaller(most))?;
         }
-        if limits.in_all.is_some_and(|most| table.all.len() >= most.get() as usize) {
-            let oldest = table.all.values().next().cloned();
-            table.make_room(oldest, when_full).map_err(|()| NoRoom::AtAll)?;
+        // Who comes back finds a little more, before another has to go for it.
+        let reserve = |most: usize| if coming == Coming::Back && own == 0 { most / 10 + 1 } else { 0 };
+        let in_all = limits.in_all.map(|most| most.get() as usize);
+        if in_all.is_some_and(|most| table.all.len() >= most + reserve(most)) {
+            table.make_room(&caller.spender.account, when_full).map_err(|()| NoRoom::AtAll)?;
         }
         table.last += 1;
         let open = Arc::new(Open {
@@ -103,13 +117,13 @@ impl Connections {
             events: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            displaced: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
         table.all.insert(open.number, Arc::clone(&open));
         *table.of_account.entry(open.account.clone()).or_default() += 1;
         drop(table);
-        tracing::info!(connection = %open.id, request_id = %open.request_id, "a viewer came");
-        Ok(Connection { open, connections: self.clone(), told_to_wait: false })
+        Ok(Connection { open, connections: self.clone(), begun: false, told_to_wait: false })
     }
 
     /// The latest first, at most so many; and how many there are.
@@ -138,9 +152,15 @@ impl Connections {
 }
 
 impl Table {
-    fn make_room(&mut self, oldest: Option<Arc<Open>>, when_full: WhenFull) -> Result<(), ()> {
-        let oldest = oldest.filter(|_| when_full == WhenFull::CloseOldest).ok_or(())?;
-        oldest.close();
+    /// The account's oldest goes; that of another only for who has none.
+    fn make_room(&mut self, account: &Account, when_full: WhenFull) -> Result<(), ()> {
+        if when_full == WhenFull::Refuse {
+            return Err(());
+        }
+        let own = self.all.values().find(|open| open.account == *account);
+        let oldest = own.or_else(|| self.all.values().next()).cloned().ok_or(())?;
+        oldest.displaced.store(true, Ordering::Release);
+        oldest.waker.wake();
         self.remove(&oldest);
         Ok(())
     }
@@ -159,8 +179,10 @@ impl Table {
 }
 
 impl Connection {
-    /// When its client should come back, as its first block says.
-    pub fn retry(&mut self) -> Retry {
+    /// The stream begins. When its client should come back, as its first block says.
+    pub fn begin(&mut self) -> Retry {
+        self.begun = true;
+        tracing::info!(connection = %self.open.id, request_id = %self.open.request_id, "a viewer came");
         self.come_back_later().unwrap_or(Retry::SOON)
     }
 
@@ -169,8 +191,14 @@ impl Connection {
         self.open.waker.register(context.waker());
     }
 
-    pub fn is_closed(&self) -> bool {
-        self.open.closed.load(Ordering::Acquire)
+    pub fn closing(&self) -> Closing {
+        if self.open.closed.load(Ordering::Acquire) {
+            Closing::Now
+        } else if self.open.displaced.load(Ordering::Acquire) {
+            Closing::Displaced(Retry::after(DISPLACED))
+        } else {
+            Closing::No
+        }
     }
 
     /// What a client is told once, while the service drains.
@@ -220,6 +248,9 @@ impl Open {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.connections.lock().remove(&self.open);
+        if !self.begun {
+            return;
+        }
         let Open { id, request_id, opened, .. } = &*self.open;
         let (events, bytes) = (self.open.events(), self.open.bytes());
         let seconds = opened.elapsed().as_secs_f64();
@@ -258,6 +289,10 @@ mod tests {
         }
     }
 
+    fn is_closing(connection: &Connection) -> bool {
+        connection.closing() != Closing::No
+    }
+
     #[test]
     fn who_is_one_too_many_is_refused_or_the_oldest_makes_room() {
         let connections = Connections::default();
@@ -266,16 +301,18 @@ mod tests {
         let second = connections.open(&refuse, Coming::New).expect("room");
         assert_eq!(connections.open(&refuse, Coming::New).err(), NonZeroU32::new(2).map(NoRoom::ForCaller));
         let back = connections.open(&refuse, Coming::Back).expect("who comes back is not refused");
-        assert_eq!([&first, &second, &back].map(Connection::is_closed), [true, false, false]);
+        assert_eq!([&first, &second, &back].map(is_closing), [true, false, false]);
 
         let other = connections.open(&caller(2, 0, 3, WhenFull::Refuse), Coming::New).expect("room");
         let third = caller(3, 0, 3, WhenFull::Refuse);
         assert_eq!(connections.open(&third, Coming::New).err(), Some(NoRoom::AtAll));
         let third = caller(3, 0, 3, WhenFull::CloseOldest);
         let newest = connections.open(&third, Coming::New).expect("the oldest makes room");
-        assert_eq!([&second, &back, &other, &newest].map(Connection::is_closed), [true, false, false, false]);
+        assert_eq!([&second, &back, &other, &newest].map(is_closing), [true, false, false, false]);
+        let again = connections.open(&third, Coming::New).expect("its own makes room");
+        assert_eq!([&back, &other, &newest, &again].map(is_closing), [false, false, true, false]);
         assert_eq!(connections.list(10).1, 3);
-        drop((first, second, back, other, newest));
+        drop((first, second, back, other, newest, again));
         assert_eq!(connections.list(10).1, 0);
         assert!(connections.lock().of_account.is_empty());
     }

@@ -44,7 +44,7 @@ pub struct ConnectionBody {
     pub since: String,
     /// How long nothing has been written to it, in milliseconds; heartbeats are written too.
     pub idle_ms: u64,
-    /// Events that were written.
+    /// Events of the log that were sent, and what was told of the line.
     pub events: u64,
     /// Bytes that were written, heartbeats included.
     pub bytes: u64,

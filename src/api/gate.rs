@@ -13,7 +13,9 @@ use tokio::sync::watch;
 use super::Door;
 use super::access::Access;
 use super::body::is_json;
+use super::client_address::is_forwarded;
 use super::credential;
+use super::host::is_loopback;
 use super::problem::{ErrorCode, Problem};
 use super::state::Admission;
 use crate::auth::{Credential, Identity, Refusal, Scope, Scopes};
@@ -35,7 +37,7 @@ pub async fn admit(
     let admission = admission.borrow().clone();
     let (mut head, body) = request.into_parts();
     // Who is on this machine and at the operators' own door has no more to show.
-    let identity = if access == Access::Operator && door == Door::Admin && is_local(&admission, &head) {
+    let identity = if access == Access::Operator && door == Door::Admin && is_local(&head) {
         Ok(Identity::anonymous())
     } else {
         identify(&admission, &head).await.and_then(|identity| {
@@ -51,7 +53,8 @@ pub async fn admit(
         }
         Err(denied) => {
             let peer = head.extensions.get::<Peer>().map(|peer| tracing::field::display(peer.0));
-            tracing::warn!(peer, reason = %denied, "a caller was refused");
+            let client = admission.proxies.client(&head).map(tracing::field::display);
+            tracing::warn!(peer, client, reason = %denied, "a caller was refused");
             Problem::from(denied).into_response()
         }
     };
@@ -108,7 +111,7 @@ fn may(admission: &Admission, door: Door, access: Access, identity: &Identity, h
     let scope = match access {
         Access::Public => return true,
         Access::Known => return identity.only.is_none() && identity.scopes != Scopes::default(),
-        Access::Operator if admission.gate.is_open() => return door == Door::Admin || is_local(admission, head),
+        Access::Operator if admission.gate.is_open() => return door == Door::Admin || is_local(head),
         Access::Operator => Scope::Admin,
         Access::Scope(scope) => scope,
     };
@@ -122,8 +125,11 @@ fn named(uri: &Uri) -> Option<&str> {
     uri.path().strip_prefix("/v1/generations/")?.split('/').next()
 }
 
-fn is_local(admission: &Admission, head: &Parts) -> bool {
-    admission.proxies.client(head).is_some_and(|address| address.is_loopback())
+/// Whether a program on this machine calls for itself: not a proxy for somebody else, and not a page of a foreign
+/// origin whose name was made to resolve to this machine (DNS rebinding).
+fn is_local(head: &Parts) -> bool {
+    let peer = head.extensions.get::<Peer>().is_some_and(|peer| peer.0.ip().is_loopback());
+    peer && !is_forwarded(&head.headers) && is_loopback(&head.uri, &head.headers)
 }
 
 impl From<Denied> for Problem {

@@ -86,10 +86,10 @@ async fn start(
     let body = body.json().await?;
     let mut connection = None;
     let started = start_or_join(api, caller, "/v1/generations", key, &body, || {
-        if form == Form::Events && !at_once {
-            connection = Some(api.connect(caller, Coming::New)?);
-        }
         let mut new = new_generation(body.object()?, caller)?;
+        if form == Form::Events && !at_once {
+            connection = api.connect_first(caller)?;
+        }
         if at_once {
             new.on_disconnect = Some(OnDisconnect::Continue);
         }
@@ -105,7 +105,7 @@ async fn start(
         drop(started.following);
         accepted(snapshot.into())
     } else if form == Form::Events {
-        // One that joins what was there comes back.
+        // One that joins what was there comes back; where the oldest makes room, nobody is refused.
         let connection = connection.map_or_else(|| api.connect(caller, Coming::Back), Ok)?;
         event_stream(api.stream(started.following, Native, connection))
     } else {
@@ -171,7 +171,8 @@ pub async fn events(
 ) -> Result<Response, Problem> {
     Accept::of(&headers).events()?;
     let last = LastEventId::of(&headers);
-    let coming = if last == LastEventId::Absent { Coming::New } else { Coming::Back };
+    let has_a_position = last != LastEventId::Absent || after.is_some_and(|after| after > Sequence::START);
+    let coming = if has_a_position { Coming::Back } else { Coming::New };
     let after = match last {
         LastEventId::Absent => after.unwrap_or(Sequence::START),
         LastEventId::Event(EventId { generation, sequence }) if generation == id => sequence,

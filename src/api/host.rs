@@ -38,7 +38,7 @@ fn misdirected() -> Problem {
 }
 
 /// Over HTTP/2 the name stands in the URI. A request without any name is not a browser's.
-fn is_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
+pub fn is_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     let named = headers.get(HOST).map(|host| host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()));
     let authority = match (uri.authority(), &named) {
         (Some(authority), _) => authority,

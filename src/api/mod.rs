@@ -39,6 +39,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -86,7 +87,8 @@ pub fn router(api: Api, door: Door) -> Router {
         .layer(from_fn_with_state((admission.clone(), door), gate::admit))
         .layer(from_fn_with_state(hosts, host::check_host))
         .layer(from_fn(refusal::write_refusals))
-        .layer(cors::cors(admission))
+        // No page has business with operators' routes.
+        .layer(option_layer((door != Door::Admin).then(|| cors::cors(admission))))
         .layer(from_fn(pages::with_security_headers))
         .layer(from_fn(request_id::with_request_id))
 }
@@ -120,7 +122,7 @@ fn for_operators() -> OpenApiRouter<Api> {
 }
 
 async fn not_found() -> Problem {
-    Problem::new(ErrorCode::RouteNotFound, "There is nothing at this path. GET /openapi.json lists what there is.")
+    Problem::new(ErrorCode::RouteNotFound, "There is nothing at this path. The OpenAPI document lists what there is.")
 }
 
 async fn method_not_allowed(request: Request) -> Problem {

@@ -13,7 +13,7 @@ use http_body::Frame;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::connection::Connection;
+use super::connection::{Closing, Connection};
 use super::snapshot::SnapshotBody;
 use super::wire::{Block, HEARTBEAT, Native, Retry, WireFormat};
 use crate::domain::{EventId, GenerationId, Sequence};
@@ -43,12 +43,19 @@ pin_project! {
         heartbeat: Duration,
         // When something was last written; the timer is set anew only when it rings.
         last_write: Instant,
+        // The terminal event has been read: nothing follows it.
+        over: bool,
         end: End,
+        // When it is broken off, once it has been displaced.
+        leaves_at: Option<Instant>,
         #[pin]
         silence: Sleep,
         out: BytesMut,
     }
 }
+
+/// What is written just before a connection is cut is written only if it has this long.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// How a stream ends when nothing more can be read.
 #[derive(Debug, Clone, Copy)]
@@ -74,11 +81,13 @@ impl<F: WireFormat> EventStream<F> {
             generation: following.start().generation,
             following,
             format,
-            retry: Some(connection.retry()),
+            retry: Some(connection.begin()),
             connection,
             heartbeat,
             last_write: Instant::now(),
+            over: false,
             end: End::Clean,
+            leaves_at: None,
             silence: sleep(heartbeat),
             out: BytesMut::new(),
         }
@@ -106,12 +115,26 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
         // Before anything is looked at: what comes later wakes this again.
         this.connection.watch(context);
         loop {
-            if this.connection.is_closed() {
-                return Poll::Ready(Some(Err(BrokenOff::Closed)));
+            match this.connection.closing() {
+                Closing::No => {}
+                Closing::Now => return Poll::Ready(Some(Err(BrokenOff::Closed))),
+                Closing::Displaced(retry) if this.leaves_at.is_none() => {
+                    let leaves_at = Instant::now() + LAST_WORDS;
+                    *this.leaves_at = Some(leaves_at);
+                    this.silence.as_mut().reset(leaves_at);
+                    this.format.encode_retry(retry, this.out);
+                    if !this.out.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));
+                    }
+                }
+                Closing::Displaced(_) => {
+                    return this.silence.as_mut().poll(context).map(|()| Some(Err(BrokenOff::Closed)));
+                }
             }
             let ended = match this.following.poll_page(context) {
                 Poll::Ready(Some(Ok(page))) => {
                     this.connection.note_events(page.len());
+                    *this.over |= page.iter().any(|entry| entry.event.is_terminal());
                     for entry in &page {
                         this.format.encode(*this.generation, entry, this.retry, this.out);
                     }
@@ -127,12 +150,14 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
                 Poll::Ready(None) => true,
                 Poll::Pending => false,
             };
-            if let Poll::Ready(ahead) = this.following.poll_ahead(context) {
-                this.connection.note_events(1);
-                this.format.encode_ahead(ahead, this.retry, this.out);
-            }
-            if !ended && let Some(retry) = this.connection.come_back_later() {
-                this.format.encode_retry(retry, this.out);
+            if !*this.over {
+                if let Poll::Ready(ahead) = this.following.poll_ahead(context) {
+                    this.connection.note_events(1);
+                    this.format.encode_ahead(ahead, this.retry, this.out);
+                }
+                if let Some(retry) = this.connection.come_back_later() {
+                    this.format.encode_retry(retry, this.out);
+                }
             }
             if !this.out.is_empty() {
                 *this.last_write = Instant::now();

@@ -26,8 +26,18 @@ pub async fn start_or_join(
     {
         return Ok(Started { following, origin: Origin::Existing });
     }
-    check_load(api, caller.load)?;
-    Ok(api.generations.start(NewGeneration { claim, ..read()? }).await?)
+    let started = async {
+        check_load(api, caller.load)?;
+        Ok(api.generations.start(NewGeneration { claim: claim.clone(), ..read()? }).await?)
+    };
+    match (started.await, &claim) {
+        // Its twin, which came in the same moment, may have taken what there was: then it joins that.
+        (Err(refused), Some(claim)) => match api.generations.claimed(&caller.principal, claim).await? {
+            Some(following) => Ok(Started { following, origin: Origin::Existing }),
+            None => Err(refused),
+        },
+        (started, _) => started,
+    }
 }
 
 /// Whether a new generation may begin on this connection. Whoever comes back has no business here.

@@ -17,7 +17,7 @@ use super::sse::EventStream;
 use super::wire::WireFormat;
 use crate::auth::Gate;
 use crate::generation::{Following, Generations};
-use crate::limits::Policy;
+use crate::limits::{Policy, WhenFull};
 use crate::telemetry::Metrics;
 
 /// The use cases and the few settings of the HTTP side.
@@ -40,6 +40,15 @@ impl Api {
     /// The event stream of a viewer, whose place among the connections it takes.
     pub fn stream<F: WireFormat>(&self, following: Following, format: F, connection: Connection) -> EventStream<F> {
         EventStream::new(following, format, connection, self.heartbeat)
+    }
+
+    /// A place among the connections for who has begun nothing yet, and is refused if there is none. Where the oldest
+    /// makes room that waits until something has begun: nobody is cut off for a request that is refused.
+    pub fn connect_first(&self, caller: &Caller) -> Result<Option<Connection>, Problem> {
+        match caller.spender.connections().when_full {
+            WhenFull::Refuse => self.connect(caller, Coming::New).map(Some),
+            WhenFull::CloseOldest => Ok(None),
+        }
     }
 
     /// A place among the connections.

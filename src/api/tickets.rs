@@ -110,7 +110,8 @@ pub async fn create(
     // No ticket outlives the token that it is made with.
     let asked = Timestamp::now().after(Duration::from_secs_f64(ttl));
     let expires_at = caller.until.map_or(asked, |until| until.min(asked));
-    let grant = Grant { generation, owner: caller.principal, scopes, expires_at };
+    let connections = caller.spender.connections().for_account;
+    let grant = Grant { generation, owner: caller.principal, scopes, connections, expires_at };
     let ticket = api.admission.borrow().gate.tickets().issue(&grant);
     let action = if scopes.contains(Scope::Follow) { "events" } else { "cancel" };
     let url = format!("/v1/generations/{generation}/{action}?ticket={ticket}");

@@ -67,6 +67,10 @@ impl ApiKeys {
         text.starts_with(PREFIX)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn identify(&self, key: &str) -> Result<Identity, Refusal> {
         let id = key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).and_then(|(id, _)| unhex(id));
         let id = id.filter(|_| key.len() == PREFIX.len() + 2 * ID_BYTES + 1 + 43).ok_or(Refusal::Malformed)?;

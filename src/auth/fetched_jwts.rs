@@ -14,13 +14,21 @@ use super::{Identity, InvalidJwks, Jwts, Refusal, Trust};
 
 /// The keys of an issuer, from where it publishes them; fetched by one task, which ends with this.
 ///
-/// They are fetched anew every ten minutes, and when a token names a key that is not among them: an issuer that
+/// They are fetched anew every ten minutes, and when a token is of a key that is not among them: an issuer that
 /// changes its keys is followed at once, and one who makes up names causes one fetch in ten seconds. While the
 /// issuer is out of reach its last keys are good, for a day.
 pub struct FetchedJwts {
     latest: watch::Receiver<Latest>,
-    wanted: Arc<Notify>,
+    wanted: Arc<Wanted>,
     _task: DropGuard,
+}
+
+/// Why keys are fetched before they are ten minutes old.
+#[derive(Default)]
+struct Wanted {
+    /// A caller's token is of another key.
+    by_caller: Notify,
+    by_operator: Notify,
 }
 
 /// Gets the text of the key set.
@@ -63,7 +71,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 impl FetchedJwts {
     pub fn start(fetch: Fetch, trust: Trust) -> Self {
         let (publish, latest) = watch::channel(Latest::default());
-        let (wanted, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        let (wanted, stop) = (Arc::<Wanted>::default(), CancellationToken::new());
         let keep_fresh = keep_fresh(fetch, trust, publish, Arc::clone(&wanted));
         TaskTracker::new().spawn(stop.clone().run_until_cancelled_owned(keep_fresh));
         Self { latest, wanted, _task: stop.drop_guard() }
@@ -78,38 +86,54 @@ impl FetchedJwts {
         }
     }
 
-    pub fn has_keys(&self) -> bool {
-        self.latest.borrow().jwts.is_some()
+    /// Whether there were keys at any time.
+    pub fn has_been_fetched(&self) -> bool {
+        self.latest.borrow().fetched.is_some()
+    }
+
+    /// Fetches them again, at once.
+    pub fn refresh(&self) {
+        self.wanted.by_operator.notify_one();
     }
 
     pub async fn identify(&self, token: &str) -> Result<Identity, Refusal> {
-        match self.look(token) {
-            Err(Refusal::UnknownKey | Refusal::NoKeys) if self.fetched_anew().await => self.look(token),
+        let mut latest = self.latest.clone();
+        // What is published from here on is seen as a change.
+        let before = latest.borrow_and_update().clone();
+        let looked = before.identify(token);
+        let may_be_of_another_key = match looked {
+            Err(Refusal::UnknownKey | Refusal::NoKeys) => true,
+            Err(Refusal::Invalid) => before.jwts.is_some_and(|jwts| jwts.is_nameless()),
+            _ => false,
+        };
+        if !may_be_of_another_key {
+            return looked;
+        }
+        if before.tried.is_none_or(|tried| tried.elapsed() >= FLOOR) {
+            self.wanted.by_caller.notify_one();
+            if timeout(PATIENCE, latest.changed()).await.is_err() {
+                return Err(Refusal::NoKeys);
+            }
+        }
+        let after = latest.borrow().clone();
+        match after.identify(token) {
+            // Nothing is known against it where the keys of today could not be had.
+            Err(Refusal::UnknownKey) if after.error.is_some() => Err(Refusal::NoKeys),
             looked => looked,
         }
     }
+}
 
-    fn look(&self, token: &str) -> Result<Identity, Refusal> {
-        let jwts = self.latest.borrow().jwts.clone();
-        jwts.ok_or(Refusal::NoKeys)?.identify(token)
-    }
-
-    /// Whether there has been another fetch since the question, which causes one unless that would be too soon.
-    async fn fetched_anew(&self) -> bool {
-        let mut latest = self.latest.clone();
-        let tried = latest.borrow_and_update().tried;
-        if tried.is_some_and(|tried| tried.elapsed() < FLOOR) {
-            return false;
-        }
-        self.wanted.notify_one();
-        timeout(PATIENCE, latest.changed()).await.is_ok_and(|changed| changed.is_ok())
+impl Latest {
+    fn identify(&self, token: &str) -> Result<Identity, Refusal> {
+        self.jwts.as_ref().ok_or(Refusal::NoKeys)?.identify(token)
     }
 }
 
-async fn keep_fresh(fetch: Fetch, trust: Trust, publish: watch::Sender<Latest>, wanted: Arc<Notify>) {
+async fn keep_fresh(fetch: Fetch, trust: Trust, publish: watch::Sender<Latest>, wanted: Arc<Wanted>) {
     loop {
         let fetched = timeout(DEADLINE, fetch()).await.unwrap_or(Err(FetchError::TooSlow));
-        let read = fetched.and_then(|text| Ok(Jwts::of_jwks(&text, trust.clone())?));
+        let read = fetched.and_then(|text| Ok(Jwts::published(&text, trust.clone())?));
         let now = Instant::now();
         let next = match read {
             Ok(jwts) => {
@@ -129,10 +153,14 @@ async fn keep_fresh(fetch: Fetch, trust: Trust, publish: watch::Sender<Latest>, 
                 FLOOR
             }
         };
-        sleep(FLOOR).await;
+        let by_caller = async {
+            sleep(FLOOR).await;
+            wanted.by_caller.notified().await;
+        };
         tokio::select! {
             () = sleep_until(now + next) => {}
-            () = wanted.notified() => {}
+            () = by_caller => {}
+            () = wanted.by_operator.notified() => {}
         }
     }
 }
@@ -255,6 +283,7 @@ mod tests {
         issuer.publish(None);
         sleep(KEPT.saturating_sub(FRESH)).await;
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid));
+        assert_eq!(jwts.identify(&token("new")).await, Err(Refusal::NoKeys), "nobody knows whether it is one");
         sleep(FRESH + FLOOR * 2).await;
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::NoKeys));
         issuer.publish(Some("old"));
@@ -268,6 +297,18 @@ mod tests {
         let jwts = issuer.fetched();
         assert_eq!(jwts.first().await, Err(FetchError::Status(500)));
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::NoKeys));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_does_not_wait() {
+        let issuer = Issuer::default();
+        issuer.publish(Some("old"));
+        let jwts = issuer.fetched();
+        jwts.first().await.expect("keys");
+        issuer.publish(Some("new"));
+        jwts.refresh();
+        sleep(Duration::from_millis(2)).await;
+        assert_eq!(jwts.identify(&token("new")).await, Err(Refusal::Invalid));
     }
 
     #[tokio::test(start_paused = true)]

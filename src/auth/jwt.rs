@@ -90,24 +90,42 @@ impl Jwts {
     /// Signed with a key of this set (RFC 7517, section 5): RS256, ES256 or `EdDSA`. Keys for something else are
     /// passed over, among them secrets, which are nothing to publish.
     pub fn of_jwks(text: &str, trust: Trust) -> Result<Self, InvalidJwks> {
-        let set: JwkSet = serde_json::from_str(text).map_err(|_| InvalidJwks::Syntax)?;
-        let mut keys: Vec<Key> = Vec::new();
-        for jwk in &set.keys {
-            let Some(algorithm) = algorithm(jwk) else { continue };
-            if !is_usable(jwk) {
-                return Err(InvalidJwks::Length);
-            }
-            let key = DecodingKey::from_jwk(jwk).map_err(|_| InvalidJwks::Syntax)?;
-            let id = jwk.common.key_id.clone();
-            if keys.iter().any(|other| other.id.is_none() || id.is_none() || other.id == id) {
-                return Err(InvalidJwks::Ambiguous);
-            }
-            keys.push(Key { id, verifies: key, validation: validation(algorithm, &trust) });
+        let set = read(text)?;
+        let ours: Vec<&Jwk> = set.keys.iter().filter(|jwk| algorithm(jwk).is_some()).collect();
+        if !ours.iter().all(|jwk| is_usable(jwk)) {
+            return Err(InvalidJwks::Length);
         }
+        if !ours.iter().all(|jwk| is_clear(jwk, &ours)) {
+            return Err(InvalidJwks::Ambiguous);
+        }
+        Self::of_keys(&ours, trust)
+    }
+
+    /// The same of a set that somebody else publishes: what is of no use in it is passed over (RFC 7517, section 5), and
+    /// is no reason to go without the rest.
+    pub fn published(text: &str, trust: Trust) -> Result<Self, InvalidJwks> {
+        let set = read(text)?;
+        let usable: Vec<&Jwk> = set.keys.iter().filter(|jwk| algorithm(jwk).is_some() && is_usable(jwk)).collect();
+        let clear: Vec<&Jwk> = usable.iter().filter(|jwk| is_clear(jwk, &usable)).copied().collect();
+        Self::of_keys(&clear, trust)
+    }
+
+    fn of_keys(keys: &[&Jwk], trust: Trust) -> Result<Self, InvalidJwks> {
+        let keys = keys.iter().filter_map(|jwk| {
+            let validation = validation(algorithm(jwk)?, &trust);
+            let verifies = DecodingKey::from_jwk(jwk).map_err(|_| InvalidJwks::Syntax);
+            Some(verifies.map(|verifies| Key { id: jwk.common.key_id.clone(), verifies, validation }))
+        });
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() {
             return Err(InvalidJwks::NoKey);
         }
         Ok(Self { issuer: trust.issuer, limits_claim: trust.limits_claim, keys })
+    }
+
+    /// Whether its one key has no name, so that a new one in its place has none either.
+    pub fn is_nameless(&self) -> bool {
+        self.keys.iter().any(|key| key.id.is_none())
     }
 
     pub fn identify(&self, token: &str) -> Result<Identity, Refusal> {
@@ -153,6 +171,16 @@ impl Jwts {
             (_, None) => None,
         }
     }
+}
+
+fn read(text: &str) -> Result<JwkSet, InvalidJwks> {
+    serde_json::from_str(text).map_err(|_| InvalidJwks::Syntax)
+}
+
+/// Whether a token can mean this key and no other of these.
+fn is_clear(jwk: &Jwk, among: &[&Jwk]) -> bool {
+    let id = &jwk.common.key_id;
+    among.len() == 1 || (id.is_some() && among.iter().filter(|other| other.common.key_id == *id).count() == 1)
 }
 
 fn validation(algorithm: Algorithm, trust: &Trust) -> Validation {
@@ -278,5 +306,16 @@ mod tests {
         assert_eq!(read(&[key(Some("a")), key(Some("a"))]), Err(InvalidJwks::Ambiguous));
         assert_eq!(read(&[key(Some("a")), key(None)]), Err(InvalidJwks::Ambiguous));
         assert_eq!(read(&[]), Err(InvalidJwks::NoKey));
+
+        // Of a set that is published the rest is good.
+        let published = |keys: &[Value]| {
+            Jwts::published(&json!({"keys": keys}).to_string(), Trust::of("i", "a")).map(|jwts| jwts.keys.len())
+        };
+        let short = json!({"kty": "RSA", "kid": "short", "n": URL_SAFE_NO_PAD.encode([1; 128]), "e": "AQAB"});
+        assert_eq!(published(&[key(Some("a")), short.clone(), key(Some("b"))]), Ok(2));
+        assert_eq!(published(&[key(Some("a")), key(None)]), Ok(1));
+        assert_eq!(published(&[key(Some("a")), key(Some("a")), key(Some("b"))]), Ok(1));
+        assert_eq!(published(&[key(None), short.clone()]), Ok(1));
+        assert_eq!(published(&[short]), Err(InvalidJwks::NoKey));
     }
 }

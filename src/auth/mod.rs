@@ -19,6 +19,8 @@ mod jwt;
 mod scope;
 mod ticket;
 
+use std::sync::Arc;
+
 use crate::domain::{AllowedModels, GenerationId, Principal, Quota, Timestamp};
 
 pub use api_key::{ApiKey, ApiKeys, InvalidHash, KeyHash, NewKey};
@@ -42,7 +44,7 @@ pub enum Issuer {
     /// One whose keys are in the settings.
     Fixed(Jwts),
     /// One that publishes its keys.
-    Fetched(FetchedJwts),
+    Fetched(Arc<FetchedJwts>),
 }
 
 /// A caller, and what it may do.
@@ -116,11 +118,22 @@ impl Gate {
         }
     }
 
-    /// Whether all that is needed to know callers is there.
+    /// Whether anybody can be known: not before the issuer's keys were there for the first time, where there are no
+    /// other credentials.
     pub fn is_ready(&self) -> bool {
         match self {
-            Self::Required { issuer: Some(Issuer::Fetched(jwts)), .. } => jwts.has_keys(),
+            Self::Required { issuer: Some(Issuer::Fetched(jwts)), keys, .. } => {
+                jwts.has_been_fetched() || !keys.is_empty()
+            }
             Self::Open { .. } | Self::Required { .. } => true,
+        }
+    }
+
+    /// The issuer whose keys are fetched, to be kept where the settings are read again.
+    pub fn fetching(&self) -> Option<Arc<FetchedJwts>> {
+        match self {
+            Self::Required { issuer: Some(Issuer::Fetched(jwts)), .. } => Some(Arc::clone(jwts)),
+            Self::Open { .. } | Self::Required { .. } => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tickets: signed addresses for clients that can set no header, such as `EventSource`.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,6 +18,8 @@ pub struct Grant {
     pub generation: GenerationId,
     pub owner: Principal,
     pub scopes: Scopes,
+    /// How many event streams its owner may have open, where there is a limit.
+    pub connections: Option<NonZeroU32>,
     pub expires_at: Timestamp,
 }
 
@@ -36,6 +39,7 @@ struct Written {
     generation: String,
     owner: Option<String>,
     scopes: String,
+    connections: Option<NonZeroU32>,
     expires_ms: u64,
 }
 
@@ -64,6 +68,7 @@ impl Tickets {
                 Principal::Named(name) => Some(name.to_string()),
             },
             scopes: grant.scopes.to_string(),
+            connections: grant.connections,
             expires_ms: grant.expires_at.millis(),
         };
         let written = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&written).unwrap_or_default());
@@ -86,6 +91,7 @@ impl Tickets {
             generation: written.generation.parse().map_err(|_| Refusal::Malformed)?,
             owner: written.owner.map_or(Principal::Anonymous, |name| Principal::Named(name.into())),
             scopes: Scopes::of_claim(&written.scopes),
+            connections: written.connections,
             expires_at,
         })
     }
@@ -108,7 +114,8 @@ impl From<Grant> for Identity {
             models: AllowedModels::These([].into()),
             only: Some(grant.generation),
             until: Some(grant.expires_at),
-            quota: Quota::NONE,
+            // It starts nothing.
+            quota: Quota { connections: grant.connections, ..Quota::NONE },
         }
     }
 }
@@ -128,7 +135,14 @@ mod tests {
 
     fn grant(owner: Principal, expires: u64) -> Grant {
         let scopes = [Scope::Follow].into_iter().collect();
-        Grant { generation: GenerationId::random(), owner, scopes, expires_at: Timestamp::from_millis(expires) }
+        let connections = NonZeroU32::new(5);
+        Grant {
+            generation: GenerationId::random(),
+            owner,
+            scopes,
+            connections,
+            expires_at: Timestamp::from_millis(expires),
+        }
     }
 
     proptest! {

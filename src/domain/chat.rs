@@ -79,25 +79,30 @@ impl ChatRequest {
 
     /// How many tokens each choice of the answer may have at most, as the request says.
     pub fn output_limit(&self) -> Option<u64> {
-        OUTPUT_LIMITS.iter().find_map(|name| self.fields.get(*name)?.as_u64())
+        OUTPUT_LIMITS.iter().find_map(|name| self.number(name))
     }
 
     /// How many choices the request asks for.
     pub fn choices(&self) -> u64 {
-        self.fields.get(CHOICES).and_then(Value::as_u64).unwrap_or(1)
+        self.number(CHOICES).unwrap_or(1)
+    }
+
+    /// A whole number, however it is written: `1e3` is one.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+    fn number(&self, name: &str) -> Option<u64> {
+        self.fields.get(name)?.as_f64().map(|number| number as u64)
     }
 
     /// Asks for no more than so many tokens in each choice, and so many choices: one that names no limit of its own
     /// is given this one.
     pub fn keep_to(&mut self, tokens: Option<NonZeroU32>, choices: Option<NonZeroU32>) -> Result<(), TooMuch> {
-        let asks = |name: &str| self.fields.get(name).and_then(Value::as_f64);
         let wanted = OUTPUT_LIMITS.map(|name| (name, tokens)).into_iter().chain([(CHOICES, choices)]);
         for (field, most) in wanted.filter_map(|(name, most)| Some((name, most?))) {
-            if asks(field).is_some_and(|asked| asked > most.get().into()) {
+            if self.number(field).is_some_and(|asked| asked > most.get().into()) {
                 return Err(TooMuch { field, most });
             }
         }
-        if let (Some(tokens), [None, None]) = (tokens, OUTPUT_LIMITS.map(asks)) {
+        if let (Some(tokens), [None, None]) = (tokens, OUTPUT_LIMITS.map(|name| self.number(name))) {
             self.fields.insert(OUTPUT_LIMITS[0].to_owned(), tokens.get().into());
         }
         Ok(())

@@ -107,6 +107,10 @@ impl Running {
         self.metrics.waited(self.accepted.elapsed());
     }
 
+    fn has_asked(&self) -> bool {
+        self.asked_provider.load(Ordering::Relaxed)
+    }
+
     /// One that waits for its place, as long as the answer is kept.
     pub fn waiting(&self) -> Gauge {
         self.metrics.waiting()
@@ -153,7 +157,7 @@ impl Running {
         let provider = self.lock().provider;
         let usage = match provider {
             Some(usage) => usage,
-            None if !self.asked_provider.load(Ordering::Relaxed) => Usage::default(),
+            None if !self.has_asked() => Usage::default(),
             None => match Snapshot::read(log.as_ref()).await {
                 None => Usage::default(),
                 // Every reader is to be told before the process ends.
@@ -172,6 +176,9 @@ impl Running {
         let ending = self.wish.get().cloned().unwrap_or(ending);
         let provider = self.lock().provider;
         let usage = provider.unwrap_or_else(|| {
+            if !self.has_asked() {
+                return Usage::default();
+            }
             let answer = Snapshot::read(log.as_ref()).now_or_never().flatten();
             answer.map(|answer| tokens::guess(&self.prompt, &answer)).unwrap_or_default()
         });
@@ -186,9 +193,16 @@ impl Running {
     /// Appends the terminal event if none is there; whoever was first is counted, once.
     async fn close(&self, log: &Arc<dyn Log>, ending: &Ending, usage: Usage, timings: Timings) {
         // Before anybody can know that it has ended, and start the next.
+        let spent = std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner));
         let failed_in_vain = ending.outcome() == Outcome::Failed && self.first_token.get().is_none();
-        let used = if failed_in_vain { 0 } else { usage.input_tokens.saturating_add(usage.output_tokens) };
-        std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner)).settle(used);
+        if !self.has_asked() {
+            // All of it goes back, the request as well.
+            drop(spent);
+        } else if failed_in_vain {
+            spent.settle(0);
+        } else {
+            spent.settle(usage.input_tokens.saturating_add(usage.output_tokens));
+        }
         if log.close(self.terminal(ending, usage, timings)).await != Closing::Won {
             return;
         }

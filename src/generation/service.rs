@@ -109,7 +109,11 @@ impl Generations {
         let running = Running::new(id, new.request_id, &request, admitted, audience, metrics, counter);
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running));
-        let log = match inner.log.create(Arc::clone(&start), new.claim).await? {
+        let created = inner.log.create(Arc::clone(&start), new.claim).await.map_err(StartError::from);
+        if matches!(created, Err(StartError::Full)) {
+            inner.metrics.refused("memory");
+        }
+        let log = match created? {
             Created::New(log) => log,
             Created::Known(known) => {
                 let following = self.follow(&start.owner, known, Sequence::START).await?;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::running::{Ending, Running};
 use crate::domain::{CancelReason, Event, FailureCode, RequestId, Sequence, Trailer};
 use crate::event_log::{AppendError, Limit, Log, Tail, TailState};
-use crate::limits::Place;
+use crate::limits::{Place, Waited};
 use crate::upstream::{Answer, Phase, Signal, UpstreamError};
 
 /// After the answer is whole the upstream gets this long to end its response, so that the connection
@@ -65,7 +65,9 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
         tokio::select! {
             biased;
             ending = &mut ended => return ending,
-            () = work.place.granted() => {}
+            waited = work.place.granted() => if waited == Waited::Displaced {
+                return Some(failed(FailureCode::TooManyGenerations));
+            },
             () = sleep(work.wait) => return Some(failed(FailureCode::TooManyGenerations)),
         }
     }
@@ -191,7 +193,7 @@ const fn detail(code: FailureCode) -> &'static str {
             "The model's server sent what is not a chat completion. What came of the answer is incomplete."
         }
         FailureCode::TooManyGenerations => {
-            "All places for generations were taken for as long as this one could wait. Try again later."
+            "All places for generations were taken for as long as this one could wait, or others had to have a turn. Try again later."
         }
         FailureCode::DeadlineExceeded => {
             "The answer took longer than this service allows. What came of it is incomplete."

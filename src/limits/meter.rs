@@ -24,17 +24,12 @@ pub type Moment = Duration;
 const MOST_OWED: Duration = Duration::from_hours(1);
 
 impl Meter {
-    /// Takes so many at once, or none; the error is how long to wait until there are so many. No more than there
-    /// can ever be are needed: what exceeds a whole minute's is owed.
+    /// Takes so many at once, at most all there can be, or none; the error is how long to wait until there are so many.
     pub fn take(&self, limit: NonZeroU32, wanted: NonZeroU32, now: Moment) -> Result<(), Duration> {
         let at = At { meter: self, now: nanos(now) };
         let limiter = RateLimiter::<_, _, _, NoOpMiddleware<Nanos>>::new(Quota::per_minute(limit), at, Standstill);
         match limiter.check_n(wanted.min(limit)) {
-            Ok(Ok(())) => {
-                let beyond = wanted.get().saturating_sub(limit.get());
-                self.owe(limit, beyond.into(), now);
-                Ok(())
-            }
+            Ok(Ok(())) => Ok(()),
             Ok(Err(not_until)) => Err(not_until.wait_time_from(Nanos::default())),
             // It was cut to what there can be.
             Err(_) => Err(Duration::MAX),
@@ -50,6 +45,12 @@ impl Meter {
     pub fn give_back(&self, limit: NonZeroU32, cells: u64, now: Moment) {
         let now = nanos(now);
         self.move_by(|full| full.saturating_sub(cells.saturating_mul(interval(limit))).max(full.min(now)));
+    }
+
+    /// How long it takes until so many could be taken.
+    pub fn wait(&self, limit: NonZeroU32, wanted: NonZeroU32, now: Moment) -> Duration {
+        let beyond = u64::from(limit.get() - wanted.min(limit).get()).saturating_mul(interval(limit));
+        self.full_in(now).saturating_sub(Duration::from_nanos(beyond))
     }
 
     /// How many could be taken now.
@@ -206,6 +207,7 @@ mod tests {
             let (limit, meter, now) = (some(limit), Meter::default(), Duration::from_secs(5));
             while meter.take(limit, some(used), now).is_ok() {}
             let Err(wait) = meter.take(limit, some(wanted), now) else { return Ok(()) };
+            prop_assert_eq!(meter.wait(limit, some(wanted), now), wait);
             prop_assert!(meter.take(limit, some(wanted), now + wait * 9 / 10).is_err());
             prop_assert!(meter.take(limit, some(wanted), now + wait).is_ok());
         }
@@ -242,6 +244,8 @@ mod tests {
     fn what_an_answer_takes_beyond_its_limit_is_owed_and_no_more_than_an_hour_of_it() {
         let (meter, now) = (Meter::default(), Duration::from_secs(1));
         meter.take(some(60), some(90), now).expect("more than there can be is let in when all is there");
+        assert_eq!(meter.take(some(60), some(1), now), Err(Duration::from_secs(1)));
+        meter.owe(some(60), 30, now);
         assert_eq!(meter.take(some(60), some(1), now), Err(Duration::from_secs(31)));
         meter.owe(some(60), u64::MAX, now);
         assert_eq!(meter.full_in(now), MOST_OWED);

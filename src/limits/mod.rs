@@ -19,11 +19,11 @@ use tokio::time::sleep;
 
 use crate::domain::{Account, ModelPattern, Quota};
 
-pub use places::{Ahead, Place, Turn};
+pub use places::{Ahead, Place, Turn, Waited};
 pub use rates::{Left, Taken};
 
 use places::{Full, Places, Room};
-use rates::{Key, Rates, UsedUp};
+use rates::{Key, Rate, Rates, UsedUp};
 
 /// What all callers have taken. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -137,10 +137,12 @@ impl Limits {
     /// Takes what a generation takes, all of it or nothing: a request, `tokens` that it may come to, and a place or
     /// one in the line.
     pub fn admit(&self, spender: &Spender, model: &str, tokens: u64, patience: Patience) -> Result<Permit, Exceeded> {
-        let mut spent = Spent::default();
-        for (key, quota) in spender.rates(model) {
-            spent.0.extend(self.rates.take(key, quota, tokens)?);
-        }
+        let spent = self.spend(spender, model, tokens).map_err(|used_up| {
+            // Who comes back when one of them has enough would be refused by another.
+            let rates = spender.rates(model);
+            let waits = rates.flat_map(|(key, quota)| self.rates.waits(&key, quota, tokens));
+            waits.max_by_key(|wait| wait.wait).unwrap_or(used_up)
+        })?;
         let waiting = match patience {
             Patience::Waits { at_most: Some(Duration::ZERO) } | Patience::Refuses => 0,
             Patience::Waits { .. } => spender.policy.waiting,
@@ -149,6 +151,14 @@ impl Limits {
         let room = Room { for_account, in_all: spender.policy.generations, waiting };
         let place = self.places.enter(spender.account.clone(), room)?;
         Ok(Permit { place, spent })
+    }
+
+    fn spend(&self, spender: &Spender, model: &str, tokens: u64) -> Result<Spent, UsedUp> {
+        let mut spent = Spent::default();
+        for (key, quota) in spender.rates(model) {
+            spent.0.extend(self.rates.take(key, quota, tokens)?);
+        }
+        Ok(spent)
     }
 
     /// What is left for a caller, with a model.
@@ -230,16 +240,19 @@ impl Spent {
 
 impl From<UsedUp> for Exceeded {
     fn from(used_up: UsedUp) -> Self {
-        match used_up {
-            UsedUp::Requests { limit, wait } => Self { limit: Limit::RequestsPerMinute(limit), wait: Some(wait) },
-            UsedUp::Tokens { limit, wait } => Self { limit: Limit::TokensPerMinute(limit), wait: Some(wait) },
-        }
+        let limit = match used_up.rate {
+            Rate::Requests => Limit::RequestsPerMinute(used_up.limit),
+            Rate::Tokens => Limit::TokensPerMinute(used_up.limit),
+        };
+        Self { limit, wait: Some(used_up.wait) }
     }
 }
 
 impl From<Full> for Exceeded {
     fn from(full: Full) -> Self {
-        Self { limit: Limit::Generations, wait: full.eta }
+        // As far as that can be told: who comes back is not the only one.
+        let wait = full.eta.map(|eta| eta.clamp(Duration::from_secs(1), Duration::from_mins(1)));
+        Self { limit: Limit::Generations, wait }
     }
 }
 
@@ -284,6 +297,24 @@ mod tests {
         drop(first.place);
         assert!(admit("small", 100).is_ok());
         assert_eq!((left("small"), limits.count()), ((9, 960), (0, 0)), "dropped: all given back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_as_told_meets_no_other_limit() {
+        let each = per_minute(60, 1_000);
+        let (limits, policy) = (Limits::default(), Arc::new(Policy { each, ..Policy::default() }));
+        let spender = spender(Quota::NONE, &policy);
+        let admit = |tokens| limits.admit(&spender, "m", tokens, Patience::Refuses);
+        for _ in 0..60 {
+            admit(0).expect("enough").spent.settle(16);
+        }
+        let refused = admit(640).expect_err("neither requests nor tokens are left");
+        assert_eq!(refused.limit, Limit::TokensPerMinute(NonZeroU32::new(1_000).expect("not zero")));
+        let wait = refused.wait.expect("a wait");
+        tokio::time::advance(wait * 9 / 10).await;
+        assert!(admit(640).is_err());
+        tokio::time::advance(wait / 10).await;
+        assert!(admit(640).is_ok());
     }
 
     #[test]

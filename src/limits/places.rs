@@ -13,7 +13,8 @@ use crate::domain::Account;
 /// The places at which generations run: so many for each account, and so many in all.
 ///
 /// Accounts that wait take turns, one generation each; within an account who came first is first. An account that
-/// has all its places is passed over, and keeps its turn.
+/// has all its places is passed over, and keeps its turn. Where nobody else may wait, one of an account that has fewer in
+/// the line displaces the last of that which has most: nobody can fill the line for all.
 #[derive(Debug, Clone, Default)]
 pub struct Places(Arc<Mutex<State>>);
 
@@ -32,6 +33,15 @@ pub struct Place {
 pub enum Turn {
     Waiting(Ahead),
     Granted,
+    /// Another account, which had fewer in the line, has taken its place there.
+    Displaced,
+}
+
+/// Whether a wait has come to its end well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    Granted,
+    Displaced,
 }
 
 /// How long a generation may still wait.
@@ -105,7 +115,7 @@ impl Places {
         state.waiting += 1;
         state.grant();
         let granted = *turn.borrow() == Turn::Granted;
-        if !granted && others >= room.waiting {
+        if !granted && others >= room.waiting && !(room.waiting > 0 && state.displace(&account)) {
             let ahead = state.ahead_of(&account, number);
             state.withdraw(&account, number);
             return Err(Full { eta: ahead.and_then(|ahead| ahead.eta) });
@@ -131,11 +141,16 @@ impl Place {
         self.granted.is_some()
     }
 
-    /// Resolves when it is a place to run.
-    pub async fn granted(&mut self) {
+    /// Resolves when it is a place to run, or none in the line any more.
+    pub async fn granted(&mut self) -> Waited {
         // The sender says it before it goes.
-        _ = self.turn.wait_for(|turn| *turn == Turn::Granted).await;
-        self.granted.get_or_insert_with(Instant::now);
+        let turn = self.turn.wait_for(|turn| !matches!(turn, Turn::Waiting(_))).await;
+        if turn.is_ok_and(|turn| *turn == Turn::Granted) {
+            self.granted.get_or_insert_with(Instant::now);
+            Waited::Granted
+        } else {
+            Waited::Displaced
+        }
     }
 
     /// Where it stands, now and whenever that changes.
@@ -147,7 +162,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.places.lock();
-        if !state.withdraw(&self.account, self.number) {
+        let displaced = *self.turn.borrow() == Turn::Displaced;
+        if !displaced && !state.withdraw(&self.account, self.number) {
             state.leave(&self.account, self.granted.map(|granted| granted.elapsed()));
         }
         state.grant();
@@ -191,6 +207,19 @@ impl State {
         true
     }
 
+    /// Makes room in the line for this account's latest; whether another has more in it.
+    fn displace(&mut self, account: &Account) -> bool {
+        let own = self.lines.get(account).map_or(0, |line| line.waiting.len());
+        let longest =
+            self.turns.iter().max_by_key(|account| self.lines.get(account).map_or(0, |line| line.waiting.len()));
+        let Some(longest) = longest.cloned() else { return false };
+        let Some(line) = self.lines.get_mut(&longest).filter(|line| line.waiting.len() > own) else { return false };
+        let Some(last) = line.waiting.pop_back() else { return false };
+        self.waiting -= 1;
+        last.turn.send_replace(Turn::Displaced);
+        true
+    }
+
     /// Takes back a place that was granted.
     fn leave(&mut self, account: &Account, held: Option<Duration>) {
         if let Some(line) = self.lines.get_mut(account) {
@@ -230,7 +259,8 @@ impl State {
     /// other.
     fn each_waiting<'a>(&'a self, mut each: impl FnMut(&'a Account, &'a Waiting, Ahead)) {
         let mut shared = 0;
-        let longest = self.lines.values().map(|line| line.waiting.len()).max().unwrap_or_default();
+        let lines = self.turns.iter().filter_map(|account| self.lines.get(account));
+        let longest = lines.map(|line| line.waiting.len()).max().unwrap_or_default();
         for round in 0..longest {
             for account in &self.turns {
                 let Some(line) = self.lines.get(account) else { continue };
@@ -277,6 +307,7 @@ mod tests {
         match *place.turn.borrow() {
             Turn::Waiting(ahead) => ahead.position,
             Turn::Granted => 0,
+            Turn::Displaced => u32::MAX,
         }
     }
 
@@ -335,13 +366,30 @@ mod tests {
         assert_eq!((places.count(), position(&waits)), ((1, 0), 0));
     }
 
+    #[test]
+    fn nobody_fills_the_line_for_all() {
+        let places = Places::default();
+        let enter = |number| places.enter(account(number), Room { waiting: 4, ..room(0, 1) });
+        let running = enter(1).expect("a place");
+        let many: Vec<_> = (0..4).map(|_| enter(1).expect("room to wait")).collect();
+        assert!(enter(1).is_err(), "not even for itself");
+        let other = [enter(2).expect("one that has more makes room"), enter(2).expect("and again")];
+        assert_eq!(positions(&many), [1, 3, u32::MAX, u32::MAX], "the last of the longest line have gone");
+        assert_eq!(positions(&other), [2, 4]);
+        assert!(enter(2).is_err(), "as many as the other has");
+        assert_eq!(places.count(), (1, 4));
+        drop((running, many, other));
+        assert_eq!(places.count(), (0, 0));
+        assert!(is_clear(&places));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_said_of_the_wait_is_what_places_were_held_for_lately() {
         let places = Places::default();
         let enter = || places.enter(account(1), room(0, 2)).expect("room to wait");
         let eta = |place: &Place| match *place.turn.borrow() {
             Turn::Waiting(ahead) => ahead.eta,
-            Turn::Granted => None,
+            Turn::Granted | Turn::Displaced => None,
         };
         let (first, second, waits) = (enter(), enter(), enter());
         assert_eq!(eta(&waits), None, "nobody knows yet");
@@ -360,7 +408,7 @@ mod tests {
         assert!(running.is_granted() && !waits.is_granted());
         assert_eq!(waits.granted().now_or_never(), None);
         drop(running);
-        waits.granted().await;
+        assert_eq!(waits.granted().await, Waited::Granted);
         assert!(waits.is_granted());
     }
 
@@ -406,7 +454,8 @@ mod tests {
                 let running = |of: Option<&Account>| {
                     there.iter().filter(|(place, _)| position(place) == 0 && of.is_none_or(|of| place.account == *of)).count()
                 };
-                prop_assert_eq!(places.count(), (running(None), there.len() - running(None)));
+                let waits = there.iter().filter(|(place, _)| (1..u32::MAX).contains(&position(place))).count();
+                prop_assert_eq!(places.count(), (running(None), waits));
                 prop_assert!(in_all == 0 || running(None) <= in_all as usize);
                 let all_taken = in_all != 0 && running(None) == in_all as usize;
                 for (place, limit) in &there {
@@ -417,7 +466,7 @@ mod tests {
                         prop_assert!(all_taken || own_taken);
                     }
                 }
-                let mut waiting: Vec<_> = there.iter().map(|(place, _)| position(place)).filter(|position| *position > 0).collect();
+                let mut waiting: Vec<_> = there.iter().map(|(place, _)| position(place)).filter(|position| (1..u32::MAX).contains(position)).collect();
                 waiting.sort_unstable();
                 prop_assert!(waiting.first().is_none_or(|first| *first == 1), "somebody is the next");
             }

@@ -41,11 +41,18 @@ pub struct Taken {
     settled: bool,
 }
 
-/// Which rate has been used up, and how long it takes until there is enough.
+/// A rate that has been used up, and how long it takes until there is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UsedUp {
-    Requests { limit: NonZeroU32, wait: Duration },
-    Tokens { limit: NonZeroU32, wait: Duration },
+pub struct UsedUp {
+    pub rate: Rate,
+    pub limit: NonZeroU32,
+    pub wait: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rate {
+    Requests,
+    Tokens,
 }
 
 /// What is left of a rate.
@@ -76,18 +83,35 @@ impl Rates {
         let meters = self.meters(key, now);
         if let Some(limit) = quota.requests_per_minute {
             let taken = meters.requests.take(limit, NonZeroU32::MIN, now);
-            taken.map_err(|wait| UsedUp::Requests { limit, wait })?;
+            taken.map_err(|wait| UsedUp { rate: Rate::Requests, limit, wait })?;
         }
-        let wanted = u32::try_from(tokens).ok().map_or(Some(NonZeroU32::MAX), NonZeroU32::new);
-        if let (Some(limit), Some(wanted)) = (quota.tokens_per_minute, wanted)
+        // No more than there can ever be: what is not taken is not given back either.
+        let most = quota.tokens_per_minute.map_or(0, NonZeroU32::get);
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX).min(most);
+        if let (Some(limit), Some(wanted)) = (quota.tokens_per_minute, NonZeroU32::new(tokens))
             && let Err(wait) = meters.tokens.take(limit, wanted, now)
         {
             if let Some(requests) = quota.requests_per_minute {
                 meters.requests.give_back(requests, 1, now);
             }
-            return Err(UsedUp::Tokens { limit, wait });
+            return Err(UsedUp { rate: Rate::Tokens, limit, wait });
         }
-        Ok(Some(Taken { origin: self.origin, meters, quota, tokens, settled: false }))
+        Ok(Some(Taken { origin: self.origin, meters, quota, tokens: tokens.into(), settled: false }))
+    }
+
+    /// How long each rate takes to have enough again.
+    pub fn waits(&self, key: &Key, quota: Quota, tokens: u64) -> impl Iterator<Item = UsedUp> + use<> {
+        let now = self.now();
+        let meters = self.lock().get(key).cloned().unwrap_or_default();
+        let tokens = u32::try_from(tokens).map_or(Some(NonZeroU32::MAX), NonZeroU32::new);
+        let rates = [
+            (Rate::Requests, quota.requests_per_minute, Some(NonZeroU32::MIN)),
+            (Rate::Tokens, quota.tokens_per_minute, tokens),
+        ];
+        rates.into_iter().filter_map(move |(rate, limit, wanted)| {
+            let (limit, wanted) = limit.zip(wanted)?;
+            Some(UsedUp { rate, limit, wait: meters.of(rate).wait(limit, wanted, now) })
+        })
     }
 
     /// What is left of the requests and of the tokens of an account.
@@ -134,6 +158,13 @@ impl Rates {
 }
 
 impl Meters {
+    const fn of(&self, rate: Rate) -> &Meter {
+        match rate {
+            Rate::Requests => &self.requests,
+            Rate::Tokens => &self.tokens,
+        }
+    }
+
     fn full_in(&self, now: Moment) -> Duration {
         self.requests.full_in(now).max(self.tokens.full_in(now))
     }
@@ -211,15 +242,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_asks_for_more_than_there_can_be_is_not_forgiven_what_it_used() {
+        let (rates, quota) = (Rates::default(), quota(100, 1_000));
+        rates.take(key(1), quota, 1_000).expect("enough").expect("a limit").settle(3_000);
+        advance(Duration::from_mins(3)).await;
+        let taken = rates.take(key(1), quota, u64::MAX).expect("all is there again").expect("a limit");
+        assert_eq!(left(&rates, 1, quota).1, 0);
+        taken.settle(900);
+        assert_eq!(left(&rates, 1, quota).1, 100);
+        assert!(rates.take(key(1), quota, u64::MAX).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_refused_takes_nothing() {
         let (rates, quota) = (Rates::default(), quota(2, 1_000));
         let first = rates.take(key(1), quota, 900).expect("enough");
         let refused = rates.take(key(1), quota, 160).expect_err("too much");
-        assert!(matches!(refused, UsedUp::Tokens { wait, .. } if wait == Duration::from_millis(3_600)), "{refused:?}");
+        assert_eq!((refused.rate, refused.wait), (Rate::Tokens, Duration::from_millis(3_600)));
         assert_eq!(left(&rates, 1, quota), (1, 100));
         let _second = rates.take(key(1), quota, 1).expect("enough");
         let refused = rates.take(key(1), quota, 1).expect_err("too many");
-        assert!(matches!(refused, UsedUp::Requests { wait, .. } if wait == Duration::from_secs(30)), "{refused:?}");
+        assert_eq!((refused.rate, refused.wait), (Rate::Requests, Duration::from_secs(30)));
         drop(first);
     }
 

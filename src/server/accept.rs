@@ -63,7 +63,7 @@ where
     let stop = stop.child_token();
     let _stop_on_drop = stop.clone().drop_guard();
 
-    // Each connection holds one; the first is ours.
+    // Each connection holds one; one is ours.
     let open = Arc::new(());
     let mut clients = Clients { listener, exhausted: None, spare: spare() };
     while let Some((stream, address)) = stop.run_until_cancelled(clients.next()).await {
@@ -72,15 +72,13 @@ where
             clients.refuse(&stream);
             continue;
         }
-        let load = if before >= limits.connections { Load::Crowded } else { Load::Normal };
-        let place = Arc::clone(&open);
+        let place = Place { open: Arc::clone(&open), before, limit: limits.connections };
         let protocol = Arc::clone(&protocol);
         let service = service.clone();
         // Its own token: polled at each wake-up, one that is shared would be contended.
         let stop = stop.child_token();
         tasks.spawn(async move {
-            protocol.serve(stream, Peer::from(address), load, service, stop).await;
-            drop(place);
+            protocol.serve(stream, Peer::from(address), place, service, stop).await;
         });
     }
     drop(clients);
@@ -88,6 +86,23 @@ where
     // Bounded, since each connection ends itself within `limits.close`, and its handlers end with it.
     tasks.close();
     tasks.wait().await;
+}
+
+/// One connection among those that are open.
+#[derive(Clone)]
+pub(super) struct Place {
+    open: Arc<()>,
+    /// How many there were when it came.
+    before: usize,
+    limit: usize,
+}
+
+impl Place {
+    /// One that came in a crowd is part of it as long as there is one.
+    pub fn load(&self) -> Load {
+        let others = Arc::strong_count(&self.open) - 2;
+        if self.before >= self.limit && others >= self.limit { Load::Crowded } else { Load::Normal }
+    }
 }
 
 /// How long accepting pauses when the system has nothing to give: the connection that could not be accepted

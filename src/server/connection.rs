@@ -21,8 +21,9 @@ use tokio_util::task::TaskTracker;
 use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
+use super::accept::Place;
 use super::stall::{self, Watched};
-use super::{Limits, Load, socket};
+use super::{Limits, socket};
 
 /// Who sent a request: the other end of the TCP connection, which may be a proxy. In the request's extensions.
 ///
@@ -65,7 +66,7 @@ impl Protocol {
     }
 
     /// Serves one connection to its end, which comes at most `limits.close` after `stop`.
-    pub async fn serve<S, B>(&self, stream: TcpStream, peer: Peer, load: Load, service: S, stop: CancellationToken)
+    pub async fn serve<S, B>(&self, stream: TcpStream, peer: Peer, place: Place, service: S, stop: CancellationToken)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
@@ -75,7 +76,7 @@ impl Protocol {
     {
         let seen = Arc::new(Seen::default());
         let (socket, client) = socket::split(stream);
-        let requests = Requests { service, peer, load, seen: Arc::clone(&seen) };
+        let requests = Requests { service, peer, place, seen: Arc::clone(&seen) };
         let mut http = pin!(self.http.serve_connection(TokioIo::new(socket), requests));
 
         let silence = async {
@@ -161,7 +162,7 @@ impl Seen {
 struct Requests<S> {
     service: S,
     peer: Peer,
-    load: Load,
+    place: Place,
     seen: Arc<Seen>,
 }
 
@@ -177,7 +178,7 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.seen.note(&request);
         request.extensions_mut().insert(self.peer);
-        request.extensions_mut().insert(self.load);
+        request.extensions_mut().insert(self.place.load());
         self.service.clone().oneshot(request).map_ok(|response| response.map(Watched::new))
     }
 }

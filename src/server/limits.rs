@@ -42,7 +42,8 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
     Normal,
-    /// The connection is one of those beyond [`Limits::connections`]: nothing new should be begun on it.
+    /// The connection is one of those beyond [`Limits::connections`], and there are as many still: nothing new should be
+    /// begun on it.
     Crowded,
 }
 

@@ -45,8 +45,8 @@ pub enum SettingsError {
     Jwt,
 
     #[error(
-        "auth.cookie is the name of a cookie that holds a token of auth.jwt: write auth.jwt, and a name of letters, \
-         digits and - _ . ~"
+        "auth.cookie is the name of a cookie that holds a token of auth.jwt: write auth.jwt, and a name without \
+         spaces and separators (RFC 6265, section 4.1.1)"
     )]
     Cookie,
 

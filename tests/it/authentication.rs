@@ -289,6 +289,7 @@ async fn a_ticket_follows_one_generation_and_does_nothing_else() {
         generation: mine.parse().expect("an id"),
         owner: Principal::Named("a".into()),
         scopes: [Scope::Follow].into_iter().collect(),
+        connections: None,
         expires_at,
     };
     let later = Timestamp::now().after(SOON);
@@ -448,11 +449,13 @@ async fn every_answer_says_what_its_readers_may_make_of_it() {
 async fn operators_have_a_door_of_their_own_where_the_settings_say_so() {
     let mut settings = Settings::default();
     settings.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
-    let (service, keys) = Service::guarded(settings.clone(), &[("all", ALL)]).await;
+    settings.cors.origins = Some(vec![PAGE.to_owned()]);
+    let (service, keys) = Service::guarded(settings.clone(), &[("all", ALL), ("few", &ALL[..3])]).await;
     let admin = service.admin.expect("an address");
     let at = |door: SocketAddr, path: &str| reqwest::Client::new().get(format!("http://{door}{path}"));
     for (path, public, operators) in [
         ("/metrics", 404, 200),
+        ("/v1/connections", 404, 200),
         ("/healthz", 200, 200),
         ("/readyz", 200, 200),
         ("/", 200, 404),
@@ -465,9 +468,23 @@ async fn operators_have_a_door_of_their_own_where_the_settings_say_so() {
         let without = Answer::to(at(admin, path)).await.status;
         assert_eq!((with_key, without), (public, operators), "{path}");
     }
-    // A page whose name was made to resolve to this machine (DNS rebinding) is not on this machine.
-    let rebound = at(admin, "/metrics").header("host", "evil.example");
-    assert_eq!(Answer::to(rebound).await.status, 421);
+    // Whoever else comes there shows a key: a proxy's client, also one that says it is here, and a page whose name was
+    // made to resolve to this machine (DNS rebinding).
+    for (header, value) in [
+        ("x-forwarded-for", "198.51.100.1"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-for", "unknown"),
+        ("forwarded", "for=198.51.100.1"),
+        ("host", "evil.example"),
+    ] {
+        for (key, expected) in [(None, 401), (Some("few"), 403), (Some("all"), 200)] {
+            let request = at(admin, "/v1/connections").header(header, value);
+            let request = key.map_or(request.try_clone().expect("no body"), |key| request.bearer_auth(&keys[key]));
+            assert_eq!(Answer::to(request).await.status, expected, "{header}: {value} with {key:?}");
+        }
+    }
+    let page = Answer::to(at(admin, "/metrics").header(ORIGIN, PAGE)).await;
+    assert_eq!(page.header(ACCESS_CONTROL_ALLOW_ORIGIN.as_str()), "", "no page has business there");
 
     let open = Service::with(settings).await;
     assert_eq!(open.get("/metrics").await.status, 404);

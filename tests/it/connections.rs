@@ -4,9 +4,10 @@ use std::num::NonZeroU32;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokenrill::settings::{ConnectionsFull, Quota, Settings};
+use tokenrill::auth::NewKey;
+use tokenrill::settings::{ApiKey, ConnectionsFull, Quota, Settings};
 
-use crate::support::{Answer, Service, Upstream, text};
+use crate::support::{Answer, Service, Upstream, soon, text};
 
 const ALL: &[&str] = &["generate", "follow", "stop", "admin"];
 
@@ -91,6 +92,56 @@ async fn a_stream_too_many_is_refused_but_not_one_that_comes_back() {
     assert!(broken.is_err(), "the oldest has made room");
 }
 
+/// What comes of a stream until it is broken off; `None` at a clean end.
+async fn broken_off(viewer: Answer) -> Option<String> {
+    let (mut response, mut said) = (viewer.into_body(), Vec::new());
+    loop {
+        match soon(response.chunk()).await {
+            Ok(Some(bytes)) => said.extend_from_slice(&bytes),
+            Ok(None) => return None,
+            Err(_) => return Some(String::from_utf8(said).expect("UTF-8")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_cut_off_for_a_request_that_is_refused() {
+    let mut settings = limited(ConnectionsFull::CloseOldest);
+    settings.limits.each.requests_per_minute = NonZeroU32::new(2);
+    let service = Service::with(settings).await;
+    let slow = json!({"input": "Hello", "model": "demo?tokens=3&rate=max&first_token=500ms"});
+    let viewers = [service.generate(&slow).await, service.generate(&slow).await];
+    for (body, status) in [(json!({}), 400), (json!({"input": "Hello", "model": "nobody's"}), 404), (slow.clone(), 429)]
+    {
+        assert_eq!(service.generate(&body).await.status, status);
+        let chat = service.request(Method::POST, "/v1/chat/completions").header("content-type", "application/json");
+        let mut body = body;
+        body["stream"] = true.into();
+        assert!(Answer::to(chat.body(body.to_string())).await.status >= 400);
+    }
+    for viewer in viewers {
+        assert_eq!(viewer.events().await.last().map(|event| event.name.clone()).as_deref(), Some("done"));
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_is_counted_as_its_owner_is() {
+    let new = NewKey::random().expect("random bytes");
+    let mut settings = Settings::default();
+    let limits = Some(Quota { connections: NonZeroU32::new(2), ..Quota::default() });
+    let hash = new.hash.to_string();
+    settings.auth.api_keys.push(ApiKey { name: "web".into(), hash, limits, ..ApiKey::default() });
+    let (service, _) = Service::guarded(settings, &[]).await;
+    let endless = json!({"input": "Hello", "model": "demo?stall_at=1&rate=max"});
+    let viewer = Answer::to(service.generation(&endless).bearer_auth(&new.key)).await;
+    let id = viewer.header("tokenrill-generation");
+    let ticket = service.request(Method::POST, "/v1/tickets").header("content-type", "application/json");
+    let ticket = ticket.bearer_auth(&new.key).body(json!({"resource": "generation", "id": id}).to_string());
+    let url = Answer::to(ticket).await.json().await["url"].as_str().expect("a URL").to_owned();
+    let second = service.get(&url).await;
+    assert_eq!((second.status, service.get(&url).await.status), (200, 429));
+}
+
 #[tokio::test]
 async fn where_the_oldest_makes_room_nobody_is_refused() {
     let service = Service::with(limited(ConnectionsFull::CloseOldest)).await;
@@ -104,9 +155,12 @@ async fn where_the_oldest_makes_room_nobody_is_refused() {
     }
     let (mut broken, mut whole) = (Vec::new(), Vec::new());
     for (start, viewer) in viewers {
-        match viewer.into_body().bytes().await {
-            Ok(_) => whole.push(start),
-            Err(_) => broken.push(start),
+        match broken_off(viewer).await {
+            None => whole.push(start),
+            Some(said) => {
+                assert!(said.ends_with("retry: 60000\n"), "it does not come back to displace another: {said}");
+                broken.push(start);
+            }
         }
     }
     assert_eq!((broken.len(), whole.len()), (2, 2));

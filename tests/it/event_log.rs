@@ -447,8 +447,9 @@ async fn who_is_woken_can_read<B: Backend>() {
     let readers: Vec<_> = (0..4)
         .map(|_| {
             let log = Arc::clone(&log);
+            // From before the first append: a reader that is late would wait for an end that it has seen.
+            let mut tails = log.tail();
             tracker.spawn(async move {
-                let mut tails = log.tail();
                 loop {
                     tails.changed().await.expect("the log is held");
                     let Tail { sequence, state } = *tails.borrow_and_update();

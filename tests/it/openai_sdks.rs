@@ -1,6 +1,7 @@
 //! OpenAI's own SDKs, which know nothing of this service but its base URL. What they must see stands in
 //! their scripts; here, that nothing is left running when they have gone.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokenrill::settings::Settings;
@@ -45,6 +46,15 @@ async fn the_sdk_for_javascript_works_by_its_base_url() {
 #[tokio::test]
 async fn the_sdk_for_python_works_by_its_base_url() {
     python(&Service::with(settings()).await, &[]).await;
+}
+
+#[tokio::test]
+async fn the_sdk_waits_as_it_is_told_when_it_has_used_its_limit() {
+    let mut settings = settings();
+    settings.limits.each.requests_per_minute = NonZeroU32::new(60);
+    let service = Service::with(settings).await;
+    let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
+    run(node.arg(root().join("tests/clients/openai_limits.mjs")), &service, &[]).await;
 }
 
 #[tokio::test]

@@ -377,7 +377,7 @@ impl Scenes {
                     _ if ["/v1/models", "/v1/models/{id}", "/v1/tickets"].contains(&path) => {
                         let generation = self.generation.parse().expect("an id");
                         let (owner, expires_at) = (Principal::Anonymous, Timestamp::now().after(SOON));
-                        let grant = Grant { generation, owner, scopes: Scopes::usual(), expires_at };
+                        let grant = Grant { generation, owner, scopes: Scopes::usual(), connections: None, expires_at };
                         request.query(&[("ticket", Tickets::new(TICKET_SECRET.as_bytes()).issue(&grant))])
                     }
                     _ => request.bearer_auth(&self.powerless),

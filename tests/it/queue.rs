@@ -119,6 +119,41 @@ fn queued_generation(answer: &Answer) -> String {
 }
 
 #[tokio::test]
+async fn callers_take_turns_however_many_one_of_them_sends() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.limits.concurrent_generations_total = NonZeroU32::new(1);
+    let (service, keys) = Service::guarded(settings, &[("a", &["generate"]), ("b", &["generate"])]).await;
+    let ask = async |caller: &str, what: &str| {
+        let request = service.generation(&json!({"input": what})).bearer_auth(&keys[caller]);
+        let mut viewer = Answer::to(request.header("accept", "text/event-stream")).await;
+        viewer.expect("start").await;
+        viewer
+    };
+    let mut viewers = vec![ask("a", "a1").await];
+    let mut call = upstream.call().await;
+    for what in ["a2", "a3", "a4", "b1", "b2"] {
+        let mut viewer = ask(&what[..1], what).await;
+        viewer.expect("queued").await;
+        viewers.push(viewer);
+    }
+    let mut asked = Vec::new();
+    for _ in 0..6 {
+        asked.push(call.body["messages"][0]["content"].as_str().expect("text").to_owned());
+        call.answer(&["Hello"]).await;
+        if asked.len() < 6 {
+            call = next(&upstream, call).await;
+        } else {
+            break;
+        }
+    }
+    assert_eq!(asked, ["a1", "a2", "b1", "a3", "b2", "a4"]);
+    for mut viewer in viewers {
+        while viewer.next().await.is_some_and(|event| event.name != "done") {}
+    }
+}
+
+#[tokio::test]
 async fn a_wait_has_an_end_and_the_line_has_one() {
     let upstream = Upstream::start().await;
     let service = one_place(&upstream, |settings| settings.limits.queue.max_waiting = 1).await;
@@ -285,12 +320,23 @@ async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
                 _ = generations.stop(principal, following.start().generation).await;
             }
             2 => tokio::time::sleep(Duration::from_millis(pick(20) as u64)).await,
+            // Their tasks are dropped where they are.
+            3 if pick(50) == 0 => generations.abort_all(),
             _ => tokio::task::yield_now().await,
         }
         let (running, waiting) = limits.count();
         assert!(running <= PLACES as usize && waiting <= 30, "{running} and {waiting}");
     }
     drop(viewers);
+    while !tasks.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for name in ["a", "b", "c"] {
+        let spender = Spender::new(Account::Principal(Principal::Named(name.into())), Quota::NONE, Arc::clone(&policy));
+        let left = generations.left(&spender, None).tokens.expect("a limit").left;
+        // A few tokens each: of 300 generations, not one of which has kept the 256 that it took.
+        assert!(left > 1_000_000 - 10_000, "{name}: {left}");
+    }
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert!(refused > 0, "the line was full at times");
     assert_eq!((limits.count(), asked.load(Ordering::SeqCst), tasks.len()), ((0, 0), 0, 0));

@@ -410,6 +410,11 @@ const scenarios = {
     await until(async () => (await fetch(`${draining.url}/readyz`)).status === 503, "a drain");
     const drainingProxy = await FaultProxy.before(draining.port);
 
+    // One request a minute, which has been made.
+    const limited = await Tokenrill.start(program, { TOKENRILL_LIMITS__REQUESTS_PER_MINUTE: "1" });
+    await generate(limited.url, { prefer: "respond-async" }, { input: "Hello", model: "demo?tokens=1&rate=max" });
+    const limitedProxy = await FaultProxy.before(limited.port);
+
     const used = { "Idempotency-Key": crypto.randomUUID() };
     await generate(tokenrill.url, { ...used, prefer: "respond-async" }, { input: "first" });
     (await upstream.call()).finish();
@@ -420,6 +425,7 @@ const scenarios = {
       [400, proxy, "/v1/generations", {}, { input: "" }],
       [404, proxy, "/v1/generations", { "Last-Event-ID": "gen_AAAAAAAAAAAAAAAAAAAAAA.1" }, good],
       [422, proxy, "/v1/generations", used, good],
+      [429, limitedProxy, "/v1/generations", {}, good],
       [429, proxy, "/v1/chat/completions", {}, chat],
       [503, drainingProxy, "/v1/generations", {}, good],
     ];
@@ -429,7 +435,7 @@ const scenarios = {
         const before = upstream.calls;
         through.takeRequests();
         await call(tab, client, through.url + path, headers, body);
-        if (status === 429) (await upstream.call()).refuse(429);
+        if (body === chat) (await upstream.call()).refuse(429);
         await until(async () => (await seen(tab)).names.includes("resolved") || (await seen(tab)).errors > 0, `${client} ${status}`);
         // Longer than the second after which the library would ask again.
         await sleep(1_600);
@@ -438,7 +444,7 @@ const scenarios = {
         const what = `${client}, ${status}: ${JSON.stringify({ names, error, errors, asked })}`;
         if (client === "defaults") {
           assert.equal(asked, 1, what);
-          assert.deepEqual(names, [status === 429 ? "" : "failed", "resolved"], what);
+          assert.deepEqual(names, [body === chat ? "" : "failed", "resolved"], what);
         } else if (status === 429 || status === 503) {
           // Retried as its README says; the server cannot slow it, for it reads nothing of the refusal.
           assert.ok(asked >= 2 && error === "", what);
@@ -450,8 +456,7 @@ const scenarios = {
       }
     }
     await tab.close();
-    drainingProxy.stop();
-    draining.stop();
+    for (const one of [drainingProxy, draining, limitedProxy, limited]) one.stop();
   },
 };
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
-use tokenrill::app::{self, Listeners};
+use tokenrill::app::{self, Kept, Listeners};
 use tokenrill::auth::NewKey;
 use tokenrill::server;
 use tokenrill::settings::{ApiKey, AuthMode, Settings, Upstream};
@@ -61,7 +61,8 @@ impl Service {
         let address = listeners.public.local_addr().expect("an address");
         let admin = listeners.admin.as_ref().map(|admin| admin.local_addr().expect("an address"));
         let tickets = app::tickets(&settings, &environment).expect("a secret");
-        let (_, admission) = watch::channel(app::admission(&settings, &environment, tickets).expect("good settings"));
+        let kept = Kept { tickets, issuer: None };
+        let (_, admission) = watch::channel(app::admission(&settings, &environment, kept).expect("good settings"));
         let shutdown = Shutdown::new();
         let serving = tokio::spawn({
             let shutdown = shutdown.clone();
