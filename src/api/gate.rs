@@ -111,7 +111,10 @@ fn may(admission: &Admission, door: Door, access: Access, identity: &Identity, h
     let scope = match access {
         Access::Public => return true,
         Access::Known => return identity.only.is_none() && identity.scopes != Scopes::default(),
-        Access::Operator if admission.gate.is_open() => return door == Door::Admin || is_local(head),
+        // A page that was made to resolve to this machine comes from it, and not from afar.
+        Access::Operator if admission.gate.is_open() => {
+            return is_local(head) || (door == Door::Admin && !is_from_this_machine(head));
+        }
         Access::Operator => Scope::Admin,
         Access::Scope(scope) => scope,
     };
@@ -128,8 +131,11 @@ fn named(uri: &Uri) -> Option<&str> {
 /// Whether a program on this machine calls for itself: not a proxy for somebody else, and not a page of a foreign
 /// origin whose name was made to resolve to this machine (DNS rebinding).
 fn is_local(head: &Parts) -> bool {
-    let peer = head.extensions.get::<Peer>().is_some_and(|peer| peer.0.ip().is_loopback());
-    peer && !is_forwarded(&head.headers) && is_loopback(&head.uri, &head.headers)
+    is_from_this_machine(head) && !is_forwarded(&head.headers) && is_loopback(&head.uri, &head.headers)
+}
+
+fn is_from_this_machine(head: &Parts) -> bool {
+    head.extensions.get::<Peer>().is_some_and(|peer| peer.0.ip().is_loopback())
 }
 
 impl From<Denied> for Problem {

@@ -26,7 +26,7 @@ pub enum SettingsError {
     #[error("`server.max_head` is too small or too large: write at least \"8KiB\" and at most \"1MiB\"")]
     MaxHead,
 
-    #[error("`{setting}` is too large: write at most \"{most}\"")]
+    #[error("`{setting}` is too large: write at most {most}")]
     TooLarge { setting: &'static str, most: &'static str },
 
     #[error("`{variable}` cannot be set in the environment: write upstreams as [[upstreams]] in the settings file")]

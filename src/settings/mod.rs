@@ -340,9 +340,13 @@ impl Settings {
         if !(Size::kib(8)..=Size::mib(1)).contains(&self.server.max_head) {
             return Err(SettingsError::MaxHead);
         }
+        // Everybody in the line is told whenever it moves.
+        if self.limits.queue.max_waiting > 10_000 {
+            return Err(SettingsError::TooLarge { setting: "limits.queue.max_waiting", most: "10000" });
+        }
         // The log counts a generation's bytes in 32 bits.
         if self.generation.max_bytes > Size::mib(1024) {
-            return Err(SettingsError::TooLarge { setting: "generation.max_bytes", most: "1GiB" });
+            return Err(SettingsError::TooLarge { setting: "generation.max_bytes", most: "\"1GiB\"" });
         }
         let mut names = BTreeSet::new();
         for upstream in &self.upstreams {

@@ -488,5 +488,7 @@ async fn operators_have_a_door_of_their_own_where_the_settings_say_so() {
 
     let open = Service::with(settings).await;
     assert_eq!(open.get("/metrics").await.status, 404);
-    assert_eq!(Answer::to(at(open.admin.expect("an address"), "/metrics")).await.status, 200);
+    let metrics = || at(open.admin.expect("an address"), "/metrics");
+    assert_eq!(Answer::to(metrics()).await.status, 200);
+    assert_eq!(Answer::to(metrics().header("host", "evil.example")).await.status, 403);
 }

@@ -541,6 +541,23 @@ async fn a_hangup_changes_keys_and_origins_together_or_nothing() {
 }
 
 #[tokio::test]
+async fn a_hangup_changes_limits_and_what_was_used_stays_used() {
+    let place = Place::new();
+    let write =
+        |limit: u32| place.settings(&format!("[auth]\nmode = \"none\"\n[limits]\nrequests_per_minute = {limit}\n"));
+    write(2);
+    let program = Program::start(&mut place.serve(), &place).await;
+    let body = json!({"input": "Hello", "model": "demo?tokens=1&rate=max"});
+    let status = async || program.generate(&body).await.status;
+    assert_eq!([status().await, status().await, status().await], [200, 200, 429]);
+    write(600);
+    program.signal("HUP").await;
+    program.said("were read again", 1).await;
+    // A minute's worth is owed, which comes back ten times a second now.
+    soon(async { while status().await != 200 {} }).await;
+}
+
+#[tokio::test]
 async fn a_hangup_fetches_an_issuers_keys_again_and_a_new_issuer_must_be_in_reach() {
     let (place, server, old, new) = (Place::new(), Upstream::start().await, Issuer::new(), Issuer::new());
     let made = place.run(&["key", "new", "--name", "web"]).await.stdout;

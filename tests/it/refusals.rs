@@ -544,19 +544,20 @@ async fn a_body_that_breaks_its_framing_is_refused() {
     costs_nothing(&service, "framing").await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_comes_too_slowly_is_cut() {
-    /// Fails the test when it is asked.
-    struct Nobody;
-    impl Provider for Nobody {
-        fn stream(&self, _: tokenrill::domain::ChatRequest) -> upstream::Answer {
-            panic!("the upstream was called")
-        }
-        fn models(&self) -> futures_util::future::BoxFuture<'_, Result<Vec<upstream::Model>, upstream::UpstreamError>> {
-            panic!("the upstream was called")
-        }
+/// A model whose every answer is a defect.
+struct Defect;
+
+impl Provider for Defect {
+    fn stream(&self, _: tokenrill::domain::ChatRequest) -> upstream::Answer {
+        Box::pin(stream::once(async { panic!("hunter2") }))
     }
-    let time = Duration::from_secs(30);
+    fn models(&self) -> futures_util::future::BoxFuture<'_, Result<Vec<upstream::Model>, upstream::UpstreamError>> {
+        panic!("hunter2")
+    }
+}
+
+/// The service without a listener, so that time can stand still; and its figures.
+fn service_before_a_defect(time: Duration) -> (axum::Router, Arc<telemetry::Metrics>) {
     let metrics = telemetry::Metrics::new();
     let api = api::Api {
         ends_told: Arc::default(),
@@ -575,7 +576,7 @@ async fn a_body_that_comes_too_slowly_is_cut() {
                 generation: 1 << 20,
                 retention: time,
             })),
-            upstream::Router::new(Arc::new(Nobody), Vec::new(), None),
+            upstream::Router::new(Arc::new(Defect), Vec::new(), None),
             generation::Terms {
                 max_duration: time,
                 on_disconnect: generation::OnDisconnect::Cancel,
@@ -585,13 +586,51 @@ async fn a_body_that_comes_too_slowly_is_cut() {
             Arc::clone(&metrics),
             tokio_util::task::TaskTracker::new(),
         ),
-        metrics,
+        metrics: Arc::clone(&metrics),
         head_wait: time,
         hosts: api::Hosts::Any,
         heartbeat: time,
         body: api::BodyLimits { size: 1 << 20, time },
     };
-    let api = api::router(api, api::Door::Sole);
+    (api::router(api, api::Door::Sole), metrics)
+}
+
+#[tokio::test]
+async fn a_defect_ends_what_it_is_in_and_nothing_else() {
+    let (api, metrics) = service_before_a_defect(Duration::from_secs(30));
+    let said = async |request: axum::http::request::Builder, body: &'static str| {
+        let response = api
+            .clone()
+            .oneshot(request.body(axum::body::Body::from(body)).expect("a request"))
+            .await
+            .expect("an answer");
+        let (status, has_an_id) = (response.status().as_u16(), response.headers().contains_key("x-request-id"));
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a clean end");
+        (status, has_an_id, String::from_utf8(body.to_vec()).expect("UTF-8"))
+    };
+    let get = |path: &str| axum::extract::Request::get(path);
+    let (status, has_an_id, body) = said(get("/v1/models"), "").await;
+    assert_eq!((status, has_an_id), (500, true));
+    assert!(body.contains(r#""code":"internal""#) && !body.contains("hunter2"), "{body}");
+
+    let post = axum::extract::Request::post("/v1/generations").header(CONTENT_TYPE, "application/json");
+    let (status, _, body) = said(post.header("accept", "text/event-stream"), r#"{"input":"Hello"}"#).await;
+    assert_eq!(status, 200);
+    let names: Vec<_> = body.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!(names, ["start", "failed"]);
+    assert!(body.contains(r#""code":"internal""#) && !body.contains("hunter2"), "{body}");
+
+    assert_eq!(said(get("/healthz"), "").await.0, 200);
+    let (_, figures) = metrics.render();
+    for figure in ["tokenrill_panics_total 2", "tokenrill_generations_live 0", "tokenrill_viewers_live 0"] {
+        assert!(figures.contains(&format!("\n{figure}\n")), "{figure}: {figures}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_too_slowly_is_cut() {
+    let time = Duration::from_secs(30);
+    let (api, _) = service_before_a_defect(time);
     // A byte a second, for ever.
     let drip = stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_secs(1)).await;
