@@ -14,6 +14,7 @@ export type Source = { start: GenerationRequest } | { generation: string };
 export interface EventData {
   generation?: string;
   position?: number;
+  eta_ms?: number;
   text?: string;
   choice?: number;
   index?: number;

@@ -26,7 +26,10 @@ export async function offerModels(field: HTMLInputElement): Promise<void> {
     });
     byId("rehearsals").append(button);
   }
-  const offerListed = async (): Promise<void> => list.prepend(...(await listed(offerListed)).map((id) => option(id)));
+  const offerListed = async (): Promise<void> => {
+    const offered = new Set([...list.querySelectorAll("option")].map(({ value }) => value));
+    list.prepend(...(await listed(offerListed)).filter((id) => !offered.has(id)).map((id) => option(id)));
+  };
   await offerListed();
 }
 

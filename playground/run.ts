@@ -77,7 +77,7 @@ export class Run implements Viewer {
         this.#know(data.generation ?? null);
         return this.meters.status("Waiting for the first token");
       case "queued":
-        return this.meters.status(`Queued, position ${data.position ?? "unknown"}`);
+        return this.#queued(data);
       case "done":
         return this.#end(`Done (${data.finish_reason ?? "no reason given"})`, data);
       case "cancelled":
@@ -91,6 +91,11 @@ export class Run implements Viewer {
     if (generation === null || generation === this.#generation) return;
     this.#generation = generation;
     this.known(generation);
+  }
+
+  #queued({ position, eta_ms }: EventData): void {
+    const wait = eta_ms === undefined ? "" : `, about ${Math.ceil(eta_ms / 1_000)} s`;
+    this.meters.status(`Queued, position ${position ?? "unknown"}${wait}`);
   }
 
   #cancelled(data: EventData): void {

@@ -7,9 +7,10 @@ mod requests;
 mod security;
 mod streams;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::OpenApi;
 
+use super::allowance::X_RATE_LIMIT;
 use super::extract::{Format, Replay};
 use super::openai_error::OpenAiError;
 use super::problem::ProblemBody;
@@ -58,6 +59,7 @@ pub fn document() -> Value {
     describe_refusals(&mut document);
     describe_requests(&mut document);
     describe_parameters(&mut document);
+    describe_allowances(&mut document);
     describe_links(&mut document);
     describe_security(&mut document);
     document
@@ -91,6 +93,38 @@ fn describe_parameters(document: &mut Value) {
         let pattern = PATTERNS.iter().find(|(name, _)| parameter["name"] == *name).map(|(_, pattern)| *pattern);
         if let Some(pattern) = pattern {
             set(parameter, "/schema", "pattern", pattern.into());
+        }
+    }
+}
+
+/// What is left for the caller, in the headers of every answer to what is limited.
+fn describe_allowances(document: &mut Value) {
+    const NATIVE: [(&str, &str); 2] = [
+        (
+            "RateLimit",
+            "What is left of each limit, and in how many seconds all of it is there again (draft-ietf-httpapi-ratelimit-headers-10). Absent where nothing is limited.",
+        ),
+        ("RateLimit-Policy", "The limits for each minute (the same draft)."),
+    ];
+    let native = NATIVE.map(|(name, description)| (name.to_owned(), description));
+    let openai = X_RATE_LIMIT.into_iter().flatten().map(|name| (name.as_str().to_owned(), "As OpenAI's API says it."));
+    let all: Vec<_> = native.into_iter().chain(openai).collect();
+    let headers = all
+        .iter()
+        .map(|(name, description)| (name.clone(), json!({"description": description, "schema": {"type": "string"}})));
+    set(document, "/components", "headers", headers.collect());
+    for ((path, method), told) in [(CREATE, NATIVE.len()), (CHAT, all.len())] {
+        let statuses = document.pointer(&pointer(path, method, "/responses")).and_then(Value::as_object);
+        let statuses: Vec<_> = statuses.into_iter().flat_map(|statuses| statuses.keys().cloned()).collect();
+        for status in statuses {
+            let response = pointer(path, method, &format!("/responses/{status}"));
+            let headers = format!("{response}/headers");
+            if document.pointer(&headers).is_none() {
+                set(document, &response, "headers", json!({}));
+            }
+            for (name, _) in all.iter().take(told) {
+                set(document, &headers, name, json!({"$ref": format!("#/components/headers/{name}")}));
+            }
         }
     }
 }
