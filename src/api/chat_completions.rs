@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::allowance;
 use super::body::RequestBody;
 use super::chat::new_generation;
-use super::connection::{Coming, Connection};
+use super::connection::Connection;
 use super::extract::{Caller, grace_header, idempotency_key};
 use super::openapi::ChatCompletionBody;
 use super::problem::{ErrorCode, FieldError, Problem};
@@ -78,7 +78,7 @@ async fn complete(
     let mut response = match delivery {
         Delivery::Stream => {
             // One that joins what was there comes back; where the oldest makes room, nobody is refused.
-            let connection = connection.map_or_else(|| api.connect(caller, Coming::Back), Ok)?;
+            let connection = connection.map_or_else(|| api.connect(caller, origin.into()), Ok)?;
             stream(api, following, connection).await
         }
         Delivery::Whole => whole(following).await,

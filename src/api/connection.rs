@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::extract::Caller;
 use super::wire::Retry;
 use crate::domain::{Account, ConnectionId, Principal, RequestId, Timestamp};
+use crate::generation::Origin;
 use crate::limits::WhenFull;
 
 /// All event streams of this process. Clones share them.
@@ -77,6 +78,15 @@ pub enum Coming {
     Back,
 }
 
+impl From<Origin> for Coming {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::New => Self::New,
+            Origin::Existing => Self::Back,
+        }
+    }
+}
+
 /// There is no room for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoom {
@@ -86,8 +96,8 @@ pub enum NoRoom {
 
 /// While the service drains, clients that have to come back do so spread over this, in milliseconds.
 const SPREAD: std::ops::Range<u32> = 1_000..5_000;
-/// When one comes back that had to make room.
-const DISPLACED: Duration = Duration::from_mins(1);
+/// When one comes back that had to make room: later than others, and within the grace that generations have by default.
+const DISPLACED: Duration = Duration::from_secs(5);
 
 impl Connections {
     pub fn open(&self, caller: &Caller, coming: Coming) -> Result<Connection, NoRoom> {
@@ -95,14 +105,15 @@ impl Connections {
         let mut table = self.lock();
         let when_full = if coming == Coming::Back { WhenFull::CloseOldest } else { limits.when_full };
         let own = table.of_account.get(&caller.spender.account).copied().unwrap_or_default();
-        if let Some(most) = limits.for_account.filter(|most| own >= most.get() as usize) {
-            table.make_room(&caller.spender.account, when_full).map_err(|()| NoRoom::ForCaller(most))?;
-        }
+        let in_all = limits.in_all.map(|most| most.get() as usize);
         // Who comes back finds a little more, before another has to go for it.
         let reserve = |most: usize| if coming == Coming::Back && own == 0 { most / 10 + 1 } else { 0 };
-        let in_all = limits.in_all.map(|most| most.get() as usize);
-        if in_all.is_some_and(|most| table.all.len() >= most + reserve(most)) {
-            table.make_room(&caller.spender.account, when_full).map_err(|()| NoRoom::AtAll)?;
+        let account = &caller.spender.account;
+        if let Some(most) = limits.for_account.filter(|most| own >= most.get() as usize) {
+            table.make_room(account, when_full).map_err(|()| NoRoom::ForCaller(most))?;
+        } else if in_all.is_some_and(|most| table.all.len() >= most + reserve(most)) {
+            // Not besides: one that has replaced its own is no more than there were.
+            table.make_room(account, when_full).map_err(|()| NoRoom::AtAll)?;
         }
         table.last += 1;
         let open = Arc::new(Open {

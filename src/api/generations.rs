@@ -106,7 +106,7 @@ async fn start(
         accepted(snapshot.into())
     } else if form == Form::Events {
         // One that joins what was there comes back; where the oldest makes room, nobody is refused.
-        let connection = connection.map_or_else(|| api.connect(caller, Coming::Back), Ok)?;
+        let connection = connection.map_or_else(|| api.connect(caller, started.origin.into()), Ok)?;
         event_stream(api.stream(started.following, Native, connection))
     } else {
         let snapshot = started.following.finish().await.map_err(|_| Problem::history_lost())?;

@@ -117,6 +117,8 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
         loop {
             match this.connection.closing() {
                 Closing::No => {}
+                // It is at its end anyway.
+                Closing::Displaced(_) if *this.over => {}
                 Closing::Now => return Poll::Ready(Some(Err(BrokenOff::Closed))),
                 Closing::Displaced(retry) if this.leaves_at.is_none() => {
                     let leaves_at = Instant::now() + LAST_WORDS;

@@ -101,12 +101,7 @@ impl FetchedJwts {
         // What is published from here on is seen as a change.
         let before = latest.borrow_and_update().clone();
         let looked = before.identify(token);
-        let may_be_of_another_key = match looked {
-            Err(Refusal::UnknownKey | Refusal::NoKeys) => true,
-            Err(Refusal::Invalid) => before.jwts.is_some_and(|jwts| jwts.is_nameless()),
-            _ => false,
-        };
-        if !may_be_of_another_key {
+        if !before.may_lack_its_key(&looked) {
             return looked;
         }
         if before.tried.is_none_or(|tried| tried.elapsed() >= FLOOR) {
@@ -116,15 +111,22 @@ impl FetchedJwts {
             }
         }
         let after = latest.borrow().clone();
-        match after.identify(token) {
-            // Nothing is known against it where the keys of today could not be had.
-            Err(Refusal::UnknownKey) if after.error.is_some() => Err(Refusal::NoKeys),
-            looked => looked,
-        }
+        let looked = after.identify(token);
+        // Nothing is known against it where the keys of today could not be had.
+        if after.error.is_some() && after.may_lack_its_key(&looked) { Err(Refusal::NoKeys) } else { looked }
     }
 }
 
 impl Latest {
+    /// Whether a token may be of a key that is not among these.
+    fn may_lack_its_key(&self, looked: &Result<Identity, Refusal>) -> bool {
+        match looked {
+            Err(Refusal::UnknownKey | Refusal::NoKeys) => true,
+            Err(Refusal::Invalid) => self.jwts.as_ref().is_some_and(|jwts| jwts.is_sole()),
+            _ => false,
+        }
+    }
+
     fn identify(&self, token: &str) -> Result<Identity, Refusal> {
         self.jwts.as_ref().ok_or(Refusal::NoKeys)?.identify(token)
     }
@@ -176,13 +178,15 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Mutex, PoisonError};
 
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use futures_util::future::join_all;
     use serde_json::json;
     use tokio::time::advance;
 
     use super::*;
 
-    /// An issuer that publishes one key of this name, or nothing.
+    /// An issuer that publishes a key of this name and another, or nothing.
     #[derive(Clone, Default)]
     struct Issuer {
         publishes: Arc<Mutex<Option<&'static str>>>,
@@ -204,8 +208,11 @@ mod tests {
                 issuer.asked.fetch_add(1, Ordering::Relaxed);
                 let kid = *issuer.publishes.lock().unwrap_or_else(PoisonError::into_inner);
                 let text = kid.map(|kid| {
-                    let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": "A".repeat(43)});
-                    json!({"keys": [key]}).to_string()
+                    let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": base64([9; 32])});
+                    let other = json!({"kty": "OKP", "crv": "Ed25519", "kid": "other", "x": base64([9; 32])});
+                    // One that is alone is every token's that names none.
+                    let keys = if kid == "alone" { vec![key] } else { vec![key, other] };
+                    json!({"keys": keys}).to_string()
                 });
                 let fetched = text.ok_or(FetchError::Status(500));
                 Box::pin(async move {
@@ -219,10 +226,12 @@ mod tests {
 
     /// A token of that key: nobody has signed it, so that where the key is known the refusal says so.
     fn token(kid: &str) -> String {
-        use base64::Engine as _;
-        let base64 = |text: String| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
         let header = json!({"alg": "EdDSA", "kid": kid}).to_string();
-        format!("{}.{}.{}", base64(header), base64("{}".to_owned()), "A".repeat(86))
+        format!("{}.{}.{}", base64(header), base64("{}"), base64([9; 64]))
+    }
+
+    fn base64(bytes: impl AsRef<[u8]>) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
     }
 
     #[tokio::test(start_paused = true)]
@@ -248,6 +257,20 @@ mod tests {
         assert!(all.iter().all(|known| *known == Err(Refusal::Invalid)));
         assert_eq!(jwts.identify(&old).await, Err(Refusal::UnknownKey), "withdrawn");
         assert_eq!(issuer.times_asked(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_alone_may_have_been_replaced() {
+        let issuer = Issuer::default();
+        issuer.publish(Some("alone"));
+        let jwts = issuer.fetched();
+        jwts.first().await.expect("keys");
+        advance(FLOOR).await;
+        assert_eq!(jwts.identify(&token("alone")).await, Err(Refusal::Invalid));
+        assert_eq!(issuer.times_asked(), 2, "it might have been of the next");
+        issuer.publish(None);
+        advance(FLOOR).await;
+        assert_eq!(jwts.identify(&token("alone")).await, Err(Refusal::NoKeys));
     }
 
     #[tokio::test(start_paused = true)]

@@ -123,9 +123,9 @@ impl Jwts {
         Ok(Self { issuer: trust.issuer, limits_claim: trust.limits_claim, keys })
     }
 
-    /// Whether its one key has no name, so that a new one in its place has none either.
-    pub fn is_nameless(&self) -> bool {
-        self.keys.iter().any(|key| key.id.is_none())
+    /// Whether there is one key alone, which is that of tokens that name none: of a new one in its place they say nothing.
+    pub const fn is_sole(&self) -> bool {
+        self.keys.len() == 1
     }
 
     pub fn identify(&self, token: &str) -> Result<Identity, Refusal> {

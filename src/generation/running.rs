@@ -195,14 +195,8 @@ impl Running {
         // Before anybody can know that it has ended, and start the next.
         let spent = std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner));
         let failed_in_vain = ending.outcome() == Outcome::Failed && self.first_token.get().is_none();
-        if !self.has_asked() {
-            // All of it goes back, the request as well.
-            drop(spent);
-        } else if failed_in_vain {
-            spent.settle(0);
-        } else {
-            spent.settle(usage.input_tokens.saturating_add(usage.output_tokens));
-        }
+        let in_vain = failed_in_vain || !self.has_asked();
+        spent.settle(if in_vain { 0 } else { usage.input_tokens.saturating_add(usage.output_tokens) });
         if log.close(self.terminal(ending, usage, timings)).await != Closing::Won {
             return;
         }

@@ -105,7 +105,6 @@ impl Places {
         state.last_number += 1;
         let number = state.last_number;
         let (sender, turn) = watch::channel(Turn::Waiting(Ahead::default()));
-        let others = state.waiting;
         let line = state.lines.entry(account.clone()).or_default();
         line.waiting.push_back(Waiting { number, for_account: room.for_account, turn: sender });
         let is_first = line.waiting.len() == 1;
@@ -115,7 +114,7 @@ impl Places {
         state.waiting += 1;
         state.grant();
         let granted = *turn.borrow() == Turn::Granted;
-        if !granted && others >= room.waiting && !(room.waiting > 0 && state.displace(&account)) {
+        if !granted && state.waiting > room.waiting && !(room.waiting > 0 && state.displace(&account)) {
             let ahead = state.ahead_of(&account, number);
             state.withdraw(&account, number);
             return Err(Full { eta: ahead.and_then(|ahead| ahead.eta) });

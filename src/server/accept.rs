@@ -100,7 +100,8 @@ pub(super) struct Place {
 impl Place {
     /// One that came in a crowd is part of it as long as there is one.
     pub fn load(&self) -> Load {
-        let others = Arc::strong_count(&self.open) - 2;
+        // This one is not among them, and neither is that of the loop, while there is one.
+        let others = Arc::strong_count(&self.open).saturating_sub(2);
         if self.before >= self.limit && others >= self.limit { Load::Crowded } else { Load::Normal }
     }
 }

@@ -158,7 +158,7 @@ async fn where_the_oldest_makes_room_nobody_is_refused() {
         match broken_off(viewer).await {
             None => whole.push(start),
             Some(said) => {
-                assert!(said.ends_with("retry: 60000\n"), "it does not come back to displace another: {said}");
+                assert!(said.ends_with("retry: 5000\n"), "it does not come back to displace another: {said}");
                 broken.push(start);
             }
         }

@@ -162,8 +162,7 @@ impl From<ListedModel> for Model {
 
 /// How many choices a request asks for.
 fn choices(request: &ChatRequest) -> usize {
-    let choices = request.fields.get("n").and_then(Value::as_u64).unwrap_or(1);
-    usize::try_from(choices).unwrap_or(usize::MAX)
+    usize::try_from(request.choices()).unwrap_or(usize::MAX)
 }
 
 /// The request's fields with ours: always a stream, always with the usage at its end.
