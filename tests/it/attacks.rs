@@ -1,6 +1,5 @@
 //! Clients that are hostile or broken cost little, and others nothing.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::support::{Answer, Service, Upstream, soon, text};
+use crate::support::{Answer, Service, Upstream, sockets, soon, text};
 
 /// A deadline of the listener, as short as a loaded machine allows.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -28,15 +27,6 @@ fn strict() -> Settings {
     settings.server.ping_timeout = LIMIT;
     settings.generation.write_timeout = LIMIT;
     settings
-}
-
-/// The connections that the service on this port holds open.
-fn sockets(port: u16) -> usize {
-    const GONE: [&str; 2] = ["06", "07"];
-    let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
-    let own = format!(":{port:04X}");
-    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row[1].ends_with(&own) && !GONE.contains(&row[3])).count()
 }
 
 async fn connect(address: SocketAddr) -> TcpStream {

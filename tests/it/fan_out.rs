@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio_util::task::TaskTracker;
 
-use crate::support::{Answer, Event, Service, Upstream, soon, text};
+use crate::support::{Answer, Event, Service, Upstream, sockets, soon, text};
 
 #[tokio::test]
 async fn early_and_late_viewers_in_any_wire_see_the_same_with_the_same_ids() {
@@ -57,15 +57,6 @@ fn memory() -> usize {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a figure");
     let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
     kib * 1024
-}
-
-/// The connections that the service on this port holds open: not those that wait out their last packets.
-fn sockets(port: u16) -> usize {
-    const GONE: [&str; 2] = ["06", "07"];
-    let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
-    let own = format!(":{port:04X}");
-    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row[1].ends_with(&own) && !GONE.contains(&row[3])).count()
 }
 
 /// What a viewer that stops reading may cost, as the README says: the kernel's buffers of both ends are

@@ -6,6 +6,7 @@ mod leaver;
 mod litellm;
 mod program;
 mod service;
+mod sockets;
 mod upstream;
 
 pub use client::{Answer, Event, text};
@@ -13,6 +14,7 @@ pub use leaver::{Leaver, Way};
 pub use litellm::LiteLlm;
 pub use program::{installed, root, succeeds};
 pub use service::{Service, TICKET_SECRET};
+pub use sockets::sockets;
 pub use upstream::{Call, Upstream};
 
 use std::panic::AssertUnwindSafe;
