@@ -73,6 +73,7 @@ impl FetchedJwts {
         let (publish, latest) = watch::channel(Latest::default());
         let (wanted, stop) = (Arc::<Wanted>::default(), CancellationToken::new());
         let keep_fresh = keep_fresh(fetch, trust, publish, Arc::clone(&wanted));
+        // The guard ends it, and nobody has to wait for that: it holds a request at most.
         TaskTracker::new().spawn(stop.clone().run_until_cancelled_owned(keep_fresh));
         Self { latest, wanted, _task: stop.drop_guard() }
     }

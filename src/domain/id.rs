@@ -9,102 +9,64 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 const RANDOM_BYTES: usize = 16;
 const TEXT_BYTES: usize = 22;
 
-/// Names one generation for ever: `gen_` and 128 random bits in base64url without padding
-/// (RFC 4648, section 5), 26 characters out of `[A-Za-z0-9_-]`.
-///
-/// Unguessable, so that without authentication the id is the capability. An id has exactly one
-/// text form: a text whose unused last bits are set is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GenerationId([u8; RANDOM_BYTES]);
+/// A kind of id: random bits behind a prefix, with one text form.
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; RANDOM_BYTES]);
 
-/// Names one HTTP request in answers and logs: `req_` and 128 random bits, as [`GenerationId`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId([u8; RANDOM_BYTES]);
+        impl $name {
+            pub fn random() -> Self {
+                Self(random_bits())
+            }
+        }
 
-/// Names one open event stream: `conn_` and 128 random bits, as [`GenerationId`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnectionId([u8; RANDOM_BYTES]);
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                decode(text, $prefix).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                encode($prefix, &self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+id! {
+    /// Names one generation for ever: `gen_` and 128 random bits in base64url without padding
+    /// (RFC 4648, section 5), 26 characters out of `[A-Za-z0-9_-]`.
+    ///
+    /// Unguessable, so that without authentication the id is the capability. An id has exactly one
+    /// text form: a text whose unused last bits are set is refused.
+    GenerationId, "gen_"
+}
+
+id! {
+    /// Names one HTTP request in answers and logs: `req_` and 128 random bits, as [`GenerationId`].
+    RequestId, "req_"
+}
+
+id! {
+    /// Names one open event stream: `conn_` and 128 random bits, as [`GenerationId`].
+    ConnectionId, "conn_"
+}
 
 /// The text is not an id of this kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of this service")]
 pub struct InvalidId;
-
-impl GenerationId {
-    const PREFIX: &'static str = "gen_";
-
-    pub fn random() -> Self {
-        Self(random_bits())
-    }
-}
-
-impl RequestId {
-    const PREFIX: &'static str = "req_";
-
-    pub fn random() -> Self {
-        Self(random_bits())
-    }
-}
-
-impl ConnectionId {
-    const PREFIX: &'static str = "conn_";
-
-    pub fn random() -> Self {
-        Self(random_bits())
-    }
-}
-
-impl FromStr for ConnectionId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        decode(text, Self::PREFIX).map(Self)
-    }
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        encode(Self::PREFIX, &self.0, f)
-    }
-}
-
-impl fmt::Debug for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for GenerationId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        decode(text, Self::PREFIX).map(Self)
-    }
-}
-
-impl fmt::Display for GenerationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        encode(Self::PREFIX, &self.0, f)
-    }
-}
-
-impl fmt::Debug for GenerationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        encode(Self::PREFIX, &self.0, f)
-    }
-}
-
-impl fmt::Debug for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 #[expect(
     clippy::expect_used,
