@@ -96,22 +96,22 @@ impl Running {
         }
     }
 
-    /// Whether the generation waits for its place, and for whom.
+    /// Where the generation stands in the line, if it stands in one.
     pub fn turn(&self) -> watch::Receiver<Turn> {
         self.turn.clone()
     }
 
     /// From here on there is something to pay for. The generation has waited for its place until now.
-    pub fn note_asked(&self) {
+    pub fn note_provider_asked(&self) {
         self.asked_provider.store(true, Ordering::Relaxed);
         self.metrics.waited(self.accepted.elapsed());
     }
 
-    fn has_asked(&self) -> bool {
+    fn has_asked_provider(&self) -> bool {
         self.asked_provider.load(Ordering::Relaxed)
     }
 
-    /// One that waits for its place, as long as the answer is kept.
+    /// Counts it among those that wait for their place, until this is dropped.
     pub fn waiting(&self) -> Gauge {
         self.metrics.waiting()
     }
@@ -157,7 +157,7 @@ impl Running {
         let provider = self.lock().provider;
         let usage = match provider {
             Some(usage) => usage,
-            None if !self.has_asked() => Usage::default(),
+            None if !self.has_asked_provider() => Usage::default(),
             None => match Snapshot::read(log.as_ref()).await {
                 None => Usage::default(),
                 // Every reader is to be told before the process ends.
@@ -176,7 +176,7 @@ impl Running {
         let ending = self.wish.get().cloned().unwrap_or(ending);
         let provider = self.lock().provider;
         let usage = provider.unwrap_or_else(|| {
-            if !self.has_asked() {
+            if !self.has_asked_provider() {
                 return Usage::default();
             }
             let answer = Snapshot::read(log.as_ref()).now_or_never().flatten();
@@ -195,7 +195,7 @@ impl Running {
         // Before anybody can know that it has ended, and start the next.
         let spent = std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner));
         let failed_in_vain = ending.outcome() == Outcome::Failed && self.first_token.get().is_none();
-        let in_vain = failed_in_vain || !self.has_asked();
+        let in_vain = failed_in_vain || !self.has_asked_provider();
         spent.settle(if in_vain { 0 } else { usage.input_tokens.saturating_add(usage.output_tokens) });
         if log.close(self.terminal(ending, usage, timings)).await != Closing::Won {
             return;

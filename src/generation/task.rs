@@ -71,7 +71,7 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
             () = sleep(work.wait) => return Some(failed(FailureCode::TooManyGenerations)),
         }
     }
-    running.note_asked();
+    running.note_provider_asked();
     loop {
         let said = tokio::select! {
             // An ending before an answer: what comes after it is not wanted any more.
