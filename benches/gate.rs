@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
-use tokenrill::auth::{ApiKey, Credential, Gate, Grant, Identity, NewKey, Scopes, Tickets};
+use tokenrill::auth::{ApiKey, Credential, Gate, Grant, Identity, NewKey, Resource, Scopes, Tickets};
 use tokenrill::domain::{Account, GenerationId, Principal, Quota, Timestamp};
 use tokenrill::limits::{Limits, Patience, Policy, Spender};
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let keys = made.iter().map(|new| ApiKey { hash: new.hash, identity: identity.clone() }).collect();
     let tickets = Tickets::random().expect("random bytes");
     let grant = Grant {
-        generation: GenerationId::random(),
+        resource: Resource::Generation(GenerationId::random()),
         owner: Principal::Named("web".into()),
         scopes: Scopes::usual(),
         connections: None,

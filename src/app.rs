@@ -14,13 +14,16 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, Admission, Api, BodyLimits, Connections, Door, EndsTold, Hosts, Origins, TrustedProxies};
+use crate::api::{
+    self, Admission, Api, BodyLimits, ChannelTerms, Connections, Door, EndsTold, Hosts, Origins, TrustedProxies,
+};
 use crate::auth::{
-    ApiKey, FetchError, FetchedJwts, Gate, Identity, Issuer, Jwts, LONGEST_JWKS, Scope, Scopes, Tickets, Trust,
+    ApiKey, FetchError, FetchedJwts, Gate, Identity, Issuer, Jwts, LONGEST_JWKS, SCOPES, Scopes, Tickets, Trust,
     fetch_from,
 };
-use crate::domain::{AllowedModels, ModelPattern, Principal, Quota};
-use crate::event_log::{Memory, MemoryLimits};
+use crate::channel::Channels;
+use crate::domain::{AllowedModels, NamePattern, Principal, Quota};
+use crate::event_log::{ChannelLimits, ChannelLogs, Memory, MemoryChannels, MemoryLimits};
 use crate::generation::{Generations, OnDisconnect, Terms};
 use crate::limits::{Limits, Policy, WhenFull};
 use crate::server;
@@ -44,7 +47,7 @@ pub enum AppError {
     )]
     NoApiKeys,
     #[error("the key `{name}` of auth.api_keys is not good, for its {what}")]
-    ApiKey { name: String, what: &'static str },
+    ApiKey { name: String, what: String },
     #[error(
         "auth.ticket_secret_env names no environment variable of at least 32 bytes: set that variable, or remove the setting"
     )]
@@ -126,6 +129,13 @@ pub async fn serve(
         let (log, stop) = (log.clone(), stop.clone());
         async move { _ = stop.run_until_cancelled(log.expire()).await }
     });
+    let channel_logs = Arc::new(MemoryChannels::new(ChannelLimits {
+        history: settings.channels.history as usize,
+        retention: settings.channels.retention,
+        bytes: settings.channels.max_bytes.bytes(),
+        total: settings.channels.max_bytes_total.bytes(),
+        channels: settings.channels.max_channels.get() as usize,
+    }));
     let limits = Limits::default();
     tasks.spawn({
         let (limits, stop) = (limits.clone(), stop.clone());
@@ -133,7 +143,7 @@ pub async fn serve(
     });
     let running = TaskTracker::new();
     let generations = Generations::new(
-        Arc::new(log),
+        Arc::new(log.clone()),
         router,
         Terms {
             max_duration: settings.generation.max_duration,
@@ -144,9 +154,20 @@ pub async fn serve(
         Arc::clone(&metrics),
         running.clone(),
     );
+    let channels = Channels::new(
+        Arc::clone(&channel_logs) as Arc<dyn ChannelLogs>,
+        settings.channels.max_subscribers.get() as usize,
+        Arc::clone(&metrics),
+    );
+    tasks.spawn({
+        let (channels, metrics, log, stop) = (channels.clone(), Arc::clone(&metrics), log.clone(), stop.clone());
+        let logged = move || log.bytes() + channel_logs.bytes();
+        async move { _ = stop.run_until_cancelled(channels.run(&metrics, logged)).await }
+    });
     let connections = Connections::default();
     let api = Api {
         generations: generations.clone(),
+        channels: channels.clone(),
         metrics,
         admission,
         connections: connections.clone(),
@@ -156,6 +177,10 @@ pub async fn serve(
         heartbeat: settings.generation.heartbeat,
         head_wait: settings.generation.head_wait,
         body: BodyLimits { size: settings.server.max_body.bytes(), time: settings.server.body_timeout },
+        channel_terms: ChannelTerms {
+            max_event: settings.channels.max_event.bytes(),
+            idle: settings.channels.idle_timeout,
+        },
     };
     let Listeners { public, admin } = listeners;
     let door = if admin.is_some() { Door::Public } else { Door::Sole };
@@ -171,6 +196,9 @@ pub async fn serve(
         shutdown.draining().await;
         connections.drain();
         drain(&generations, &running, settings.server.shutdown_grace, &shutdown).await;
+        channels.close().await;
+        connections.end();
+        shutdown.close();
     };
     tokio::join!(serving, serving_operators, drained);
     Ok(())
@@ -189,7 +217,6 @@ async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration
         tracing::warn!(live = generations.count(), "generations did not end in time: they are cut off");
         generations.abort_all();
     }
-    shutdown.close();
 }
 
 fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &demo::Demo) -> Result<Router, AppError> {
@@ -206,7 +233,7 @@ fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &de
         };
         let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
         let provider = OpenAi::new(endpoint, timeouts).map_err(|error| failed(error.to_string()))?;
-        let models = upstream.models.iter().map(ModelPattern::new).collect();
+        let models = upstream.models.iter().map(NamePattern::new).collect();
         Ok((models, Arc::new(provider) as Arc<dyn Provider>))
     });
     let others = others.collect::<Result<Vec<_>, AppError>>()?;
@@ -301,21 +328,17 @@ fn issuer(
 }
 
 fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
-    let wrong = |what| AppError::ApiKey { name: key.name.clone(), what };
-    let scopes = key.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.parse()).collect());
-    let scopes: Result<Vec<Scope>, _> = scopes.unwrap_or_else(|| Ok(Scopes::usual().into_iter().collect()));
-    let models = key.models.as_ref().map(|models| models.iter().map(ModelPattern::new).collect());
+    let wrong = |what: String| AppError::ApiKey { name: key.name.clone(), what };
+    let scopes = key.scopes.as_ref().map(|scopes| Scopes::read(scopes.iter().map(String::as_str)));
+    let models = key.models.as_ref().map(|models| models.iter().map(NamePattern::new).collect());
     if !(1..=LONGEST_NAME).contains(&key.name.len()) || key.name.chars().any(char::is_control) {
-        return Err(wrong("name: from 1 to 256 bytes, without control characters"));
+        return Err(wrong("name: from 1 to 256 bytes, without control characters".to_owned()));
     }
     Ok(ApiKey {
-        hash: key.hash.parse().map_err(|_| wrong("hash: write it as `tokenrill key new` printed it"))?,
+        hash: key.hash.parse().map_err(|_| wrong("hash: write it as `tokenrill key new` printed it".to_owned()))?,
         identity: Identity {
             principal: Principal::Named(key.name.as_str().into()),
-            scopes: scopes
-                .map_err(|_| wrong("scopes: there are generate, follow, stop and admin"))?
-                .into_iter()
-                .collect(),
+            scopes: scopes.unwrap_or_else(|| Ok(Scopes::usual())).map_err(|_| wrong(format!("scopes: {SCOPES}")))?,
             models: models.map_or(AllowedModels::All, AllowedModels::These),
             quota: key.limits.as_ref().map_or(Quota::NONE, quota),
             ..Identity::anonymous()
@@ -335,7 +358,7 @@ fn policy(limits: &settings::Limits) -> Policy {
             max_output_tokens: *max_output_tokens,
             max_choices: *max_choices,
         };
-        (ModelPattern::new(model), quota)
+        (NamePattern::new(model), quota)
     });
     Policy {
         each: quota(&limits.each),

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod channel;
 pub mod domain;
 pub mod event_log;
 pub mod generation;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tokenrill::api::{self, Admission};
 use tokenrill::app::{self, AppError, Kept, Listeners};
-use tokenrill::auth::{NewKey, Scope, Tickets};
+use tokenrill::auth::{NewKey, SCOPES, Scopes, Tickets};
 use tokenrill::server;
 use tokenrill::settings::{self, AuthMode, FileSource, Settings, Sources};
 use tokenrill::shutdown::{Shutdown, Signals};
@@ -137,8 +137,8 @@ fn admission(settings: &Settings, environment: &Environment) -> Result<(Admissio
 }
 
 fn new_key(flags: &NewKeyFlags) -> Result<(), Refusal> {
-    if let Some(unknown) = flags.scopes.iter().find(|scope| scope.parse::<Scope>().is_err()) {
-        return Err(Refusal(format!("there is no scope {unknown}: there are generate, follow, stop and admin")));
+    if let Some(unknown) = flags.scopes.iter().find(|scope| Scopes::read([scope.as_str()]).is_err()) {
+        return Err(Refusal(format!("there is no scope {unknown}: {SCOPES}")));
     }
     if flags.name.is_empty() || flags.name.chars().any(char::is_control) {
         return Err(Refusal("a name has at least one character, and none that controls a terminal".to_owned()));

@@ -3,10 +3,11 @@
 //! Names follow OpenTelemetry's semantic conventions for generative AI where there is one, in
 //! Prometheus's spelling. Labels come from closed lists, so that no caller can multiply the series.
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::panic;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -26,6 +27,10 @@ pub struct Metrics {
     generations: Family<OutcomeLabel, Counter>,
     generations_live: gauge::Gauge,
     viewers_live: gauge::Gauge,
+    subscribers_live: gauge::Gauge,
+    published: Counter,
+    pieces: Counter,
+    recent: RecentFirstTokens,
     waiting: gauge::Gauge,
     waited: Histogram,
     refusals: Family<LimitLabel, Counter>,
@@ -113,6 +118,10 @@ impl Metrics {
             generations: Family::default(),
             generations_live: gauge::Gauge::default(),
             viewers_live: gauge::Gauge::default(),
+            subscribers_live: gauge::Gauge::default(),
+            published: Counter::default(),
+            pieces: Counter::default(),
+            recent: RecentFirstTokens::default(),
             waiting: gauge::Gauge::default(),
             waited: Histogram::new(DURATION_BUCKETS),
             refusals: Family::default(),
@@ -140,6 +149,17 @@ impl Metrics {
             "tokenrill_viewers_live",
             "Viewers that follow a generation now",
             metrics.viewers_live.clone(),
+        );
+        registry.register(
+            "tokenrill_subscribers_live",
+            "Subscribers that follow a channel now",
+            metrics.subscribers_live.clone(),
+        );
+        registry.register("tokenrill_channel_events", "Events that callers published", metrics.published.clone());
+        registry.register(
+            "tokenrill_pieces",
+            "Pieces of answers, each a token as a rule, as providers sent them",
+            metrics.pieces.clone(),
         );
         registry.register(
             "tokenrill_generations_waiting",
@@ -192,6 +212,19 @@ impl Metrics {
         Gauge::new(&self.viewers_live)
     }
 
+    pub fn subscriber(&self) -> Gauge {
+        Gauge::new(&self.subscribers_live)
+    }
+
+    pub fn published(&self) {
+        self.published.inc();
+    }
+
+    /// A provider sent a piece of an answer.
+    pub fn piece(&self) {
+        self.pieces.inc();
+    }
+
     pub fn waiting(&self) -> Gauge {
         Gauge::new(&self.waiting)
     }
@@ -211,6 +244,28 @@ impl Metrics {
 
     pub fn first_token(&self, after: Duration) {
         self.first_token.observe(after.as_secs_f64());
+        self.recent.add(after);
+    }
+
+    /// The figures that a page shows. Totals are since the start.
+    pub fn figures(&self) -> Figures {
+        let ended = |outcome: Outcome| self.generations.get_or_create(&outcome.into()).get();
+        let now = |gauge: &gauge::Gauge| u64::try_from(gauge.get()).unwrap_or_default();
+        let refused = |limit| self.refusals.get_or_create(&LimitLabel { limit }).get();
+        let waiting = now(&self.waiting);
+        Figures {
+            viewers: now(&self.viewers_live),
+            subscribers: now(&self.subscribers_live),
+            running: now(&self.generations_live).saturating_sub(waiting),
+            waiting,
+            ended: [Outcome::Done, Outcome::Cancelled, Outcome::Failed].map(ended),
+            input_tokens: self.tokens.get_or_create(&INPUT).get(),
+            output_tokens: self.tokens.get_or_create(&OUTPUT).get(),
+            tokens_saved: self.tokens_saved.get(),
+            pieces: self.pieces.get(),
+            first_token: self.recent.percentiles(),
+            refusals: LIMITS.map(refused).iter().sum(),
+        }
     }
 
     pub fn ended(&self, outcome: Outcome, usage: Usage, after: Duration) {
@@ -233,6 +288,58 @@ impl Metrics {
     pub fn stopped(&self, written: u64, limit: Option<u64>) {
         let expected = self.whole_answers.mean().unwrap_or_default().min(limit.unwrap_or(u64::MAX));
         self.tokens_saved.inc_by(expected.saturating_sub(written));
+    }
+}
+
+/// What the process holds of the machine's memory, in bytes, where the system says so (proc(5), `VmRSS`).
+pub fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+/// What [`Metrics::figures`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    pub viewers: u64,
+    pub subscribers: u64,
+    pub running: u64,
+    pub waiting: u64,
+    /// Done, cancelled, failed.
+    pub ended: [u64; 3],
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub tokens_saved: u64,
+    /// Pieces of answers that providers sent.
+    pub pieces: u64,
+    /// The median and the 95th percentile of the last generations, once there was one.
+    pub first_token: Option<[Duration; 2]>,
+    pub refusals: u64,
+}
+
+/// How long the last generations took to their first token.
+#[derive(Debug, Default)]
+struct RecentFirstTokens(Mutex<VecDeque<Duration>>);
+
+impl RecentFirstTokens {
+    const KEPT: usize = 100;
+
+    fn add(&self, after: Duration) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == Self::KEPT {
+            recent.pop_front();
+        }
+        recent.push_back(after);
+    }
+
+    /// The nearest ranks.
+    fn percentiles(&self) -> Option<[Duration; 2]> {
+        let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sorted: Vec<_> = recent.iter().copied().collect();
+        drop(recent);
+        sorted.sort_unstable();
+        let rank = |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+        Some([rank(50)?, rank(95)?])
     }
 }
 
@@ -309,6 +416,14 @@ mod tests {
         let said = String::from_utf8_lossy(&said.stderr).into_owned() + &String::from_utf8_lossy(&said.stdout);
         assert!(said.contains("a panic: a defect") && said.contains("src/telemetry.rs:"), "{said}");
         assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn a_page_is_told_the_nearest_ranks_of_the_last_hundred() {
+        let metrics = Metrics::new();
+        assert_eq!(metrics.figures().first_token, None);
+        (1..=150).for_each(|millis| metrics.first_token(Duration::from_millis(millis)));
+        assert_eq!(metrics.figures().first_token, Some([100, 145].map(Duration::from_millis)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use crate::auth::Scope;
+use crate::auth::{ChannelScope, Scope};
 
 /// Who may call an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Access {
     Known,
     /// Who has this scope.
     Scope(Scope),
+    /// Who may do this with the channel that the path names.
+    Channel(ChannelScope),
     /// Who has the scope `admin`. Also a program on this machine that calls for itself: at the operators' own listener
     /// or, without authentication, at the only one. Without authentication anybody at the operators' own.
     Operator,
@@ -26,6 +28,9 @@ pub const OPERATIONS: &[((&str, &str), Access)] = &[
     (("/v1/generations/{id}/events", "get"), Access::Scope(Scope::Follow)),
     (("/v1/generations/{id}", "delete"), Access::Scope(Scope::Stop)),
     (("/v1/generations/{id}/cancel", "post"), Access::Scope(Scope::Stop)),
+    (("/v1/channels/{name}/events", "post"), Access::Channel(ChannelScope::Publish)),
+    (("/v1/channels/{name}/events", "get"), Access::Channel(ChannelScope::Subscribe)),
+    (("/v1/channels/{name}", "get"), Access::Channel(ChannelScope::Subscribe)),
     (("/v1/tickets", "post"), Access::Known),
     (("/v1/chat/completions", "post"), Access::Scope(Scope::Generate)),
     (("/v1/models", "get"), Access::Known),

@@ -7,6 +7,8 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Deserialize;
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -101,6 +103,17 @@ impl JsonBytes {
         Fingerprint::new(digest.finalize().into())
     }
 
+    /// Reads what has one form, which `wanted` describes.
+    pub fn read<'a, T: Deserialize<'a>>(&'a self, wanted: &str) -> Result<T, Problem> {
+        serde_json::from_slice(&self.0).map_err(|error| match error.classify() {
+            Category::Data => {
+                // serde would quote a wrong value.
+                Problem::invalid(vec![FieldError { pointer: String::new(), detail: wanted.to_owned() }])
+            }
+            Category::Syntax | Category::Eof | Category::Io => not_json(&error),
+        })
+    }
+
     /// Reads a JSON object. Deeper than 128 levels is refused, as `serde_json` does.
     pub fn object(&self) -> Result<Map<String, Value>, Problem> {
         match serde_json::from_slice(&self.0) {
@@ -109,15 +122,17 @@ impl JsonBytes {
                 pointer: String::new(),
                 detail: "must be a JSON object".into(),
             }])),
-            Err(error) => {
-                // The parser's words name a position and a rule, never a value of the caller's.
-                let detail = format!(
-                    "Send valid JSON, as UTF-8: it breaks off or errs at line {}, column {}.",
-                    error.line(),
-                    error.column()
-                );
-                Err(Problem::new(ErrorCode::InvalidJson, detail))
-            }
+            Err(error) => Err(not_json(&error)),
         }
     }
+}
+
+/// The parser's words name a position and a rule, never a value of the caller's.
+fn not_json(error: &serde_json::Error) -> Problem {
+    let detail = format!(
+        "Send valid JSON, as UTF-8: it breaks off or errs at line {}, column {}.",
+        error.line(),
+        error.column()
+    );
+    Problem::new(ErrorCode::InvalidJson, detail)
 }

@@ -4,14 +4,22 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::channels::answer_channel;
 use super::extract::Caller;
 use super::problem::{FieldError, Problem};
-use crate::domain::{Metadata, UsageWish};
+use crate::domain::{ChannelName, Metadata, UsageWish};
 use crate::generation::{NewGeneration, OnDisconnect, Storage};
 use crate::limits::Patience;
 
+/// What a body asks for.
+pub struct Asked {
+    pub generation: NewGeneration,
+    /// Where the answer is told too.
+    pub channel: Option<ChannelName>,
+}
+
 /// Reads the body of `POST /v1/generations`. Every mistake is named, not only the first.
-pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<NewGeneration, Problem> {
+pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<Asked, Problem> {
     let mut check = Check::default();
     for name in body.keys() {
         if steers(name) {
@@ -31,6 +39,7 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<N
         check.fail("/model", format!("must be at most {LONGEST_MODEL} bytes"));
     }
     let metadata = metadata(body.shift_remove("metadata"), &mut check);
+    let channel = body.shift_remove("channel").filter(|channel| !channel.is_null());
     let on_disconnect = match body.shift_remove("on_disconnect").as_ref().and_then(Value::as_str) {
         Some("continue") => Some(OnDisconnect::Continue),
         Some(_) => Some(OnDisconnect::Cancel),
@@ -52,9 +61,10 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<N
         body.shift_remove(ours);
     }
     check.result()?;
+    let channel = channel.as_ref().and_then(Value::as_str).map(|name| answer_channel(name, caller)).transpose()?;
     body.insert("messages".to_owned(), messages);
     let (owner, request_id) = (caller.principal.clone(), caller.request_id);
-    Ok(NewGeneration {
+    let generation = NewGeneration {
         owner,
         spender: caller.spender.clone(),
         patience: Patience::Waits { at_most },
@@ -68,7 +78,8 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<N
         on_disconnect,
         grace,
         request_id,
-    })
+    };
+    Ok(Asked { generation, channel })
 }
 
 /// Fields by which a caller could steer this service or its upstream elsewhere. The names that gateways
@@ -151,6 +162,7 @@ pub const FIELDS: &[(&str, Kind)] = &[
     ("input", Kind::NonEmptyText),
     ("messages", Kind::List),
     ("model", Kind::NonEmptyText),
+    ("channel", Kind::NonEmptyText),
     ("on_disconnect", Kind::OnDisconnect),
     ("grace_ms", Kind::Natural),
     ("max_queue_ms", Kind::Natural),
@@ -335,7 +347,7 @@ mod tests {
             load: Load::Normal,
             request_id: RequestId::random(),
         };
-        new_generation(body, &caller)
+        new_generation(body, &caller).map(|asked| asked.generation)
     }
 
     #[test]

@@ -110,7 +110,8 @@ async fn start(
         if fields.contains_key("input") {
             return Err(field("/input", "is not a field of chat completions: send messages"));
         }
-        let mut new = new_generation(fields, caller)?;
+        let mut asked = new_generation(fields, caller)?;
+        let new = &mut asked.generation;
         // SDKs have no other stop than to close the connection.
         new.grace = new.grace.or(grace).or(Some(Duration::ZERO));
         // Nor would they understand a line: they wait as a refusal says.
@@ -120,7 +121,7 @@ async fn start(
         if delivery == Delivery::Stream {
             connection = api.connect_first(caller)?;
         }
-        Ok(new)
+        Ok(asked)
     });
     let started = started.await?;
     Ok((delivery, connection, started))

@@ -24,6 +24,7 @@ pub struct Connections(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     draining: AtomicBool,
+    ending: AtomicBool,
     open: Mutex<Table>,
 }
 
@@ -41,14 +42,18 @@ pub struct Connection {
     connections: Connections,
     begun: bool,
     told_to_wait: bool,
+    leaving: Option<Retry>,
 }
 
 /// Whether a stream is to be broken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closing {
     No,
-    /// For another; when its client may come back, lest those who displace one another do so without end.
-    Displaced(Retry),
+    /// When its client has been told to come back so much later: those who displace one another would do so without
+    /// end, and those whom nothing was told for long would all come back at once.
+    Later(Retry),
+    /// When it has no end of its own.
+    AtEndOfService,
     Now,
 }
 
@@ -94,7 +99,7 @@ pub enum NoRoom {
     AtAll,
 }
 
-/// While the service drains, clients that have to come back do so spread over this, in milliseconds.
+/// Clients that have to come back do so spread over this, in milliseconds.
 const SPREAD: std::ops::Range<u32> = 1_000..5_000;
 /// When one comes back that had to make room: later than others, and within the grace that generations have by default.
 const DISPLACED: Duration = Duration::from_secs(5);
@@ -134,7 +139,7 @@ impl Connections {
         table.all.insert(open.number, Arc::clone(&open));
         *table.of_account.entry(open.account.clone()).or_default() += 1;
         drop(table);
-        Ok(Connection { open, connections: self.clone(), begun: false, told_to_wait: false })
+        Ok(Connection { open, connections: self.clone(), begun: false, told_to_wait: false, leaving: None })
     }
 
     /// The latest first, at most so many; and how many there are.
@@ -152,6 +157,14 @@ impl Connections {
     /// From now on clients are told to come back later, those that are there as well.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
+        for open in self.lock().all.values() {
+            open.waker.wake();
+        }
+    }
+
+    /// Breaks off what has no end of its own.
+    pub fn end(&self) {
+        self.0.ending.store(true, Ordering::Release);
         for open in self.lock().all.values() {
             open.waker.wake();
         }
@@ -193,7 +206,7 @@ impl Connection {
     /// The stream begins. When its client should come back, as its first block says.
     pub fn begin(&mut self) -> Retry {
         self.begun = true;
-        tracing::info!(connection = %self.open.id, request_id = %self.open.request_id, "a viewer came");
+        tracing::info!(connection = %self.open.id, request_id = %self.open.request_id, "a stream began");
         self.come_back_later().unwrap_or(Retry::SOON)
     }
 
@@ -206,7 +219,11 @@ impl Connection {
         if self.open.closed.load(Ordering::Acquire) {
             Closing::Now
         } else if self.open.displaced.load(Ordering::Acquire) {
-            Closing::Displaced(Retry::after(DISPLACED))
+            Closing::Later(Retry::after(DISPLACED))
+        } else if let Some(retry) = self.leaving {
+            Closing::Later(retry)
+        } else if self.connections.0.ending.load(Ordering::Acquire) {
+            Closing::AtEndOfService
         } else {
             Closing::No
         }
@@ -218,11 +235,20 @@ impl Connection {
             return None;
         }
         self.told_to_wait = true;
-        let mut random = [0; 4];
-        // Without randomness all come back together, which is no reason to fail.
-        _ = getrandom::fill(&mut random);
-        let wait = SPREAD.start + u32::from_le_bytes(random) % (SPREAD.end - SPREAD.start);
-        Some(Retry::after(Duration::from_millis(wait.into())))
+        Some(spread())
+    }
+
+    /// From now on it is to be broken off, and its client to come back some time later.
+    pub fn leave(&mut self) {
+        self.leaving = Some(spread());
+    }
+
+    pub fn id(&self) -> ConnectionId {
+        self.open.id
+    }
+
+    pub fn since(&self) -> Timestamp {
+        self.open.since
     }
 
     pub fn note_write(&self, bytes: usize) {
@@ -234,6 +260,14 @@ impl Connection {
     pub fn note_events(&self, events: usize) {
         self.open.events.fetch_add(events as u64, Ordering::Relaxed);
     }
+}
+
+fn spread() -> Retry {
+    let mut random = [0; 4];
+    // Without randomness all come back together, which is no reason to fail.
+    _ = getrandom::fill(&mut random);
+    let wait = SPREAD.start + u32::from_le_bytes(random) % (SPREAD.end - SPREAD.start);
+    Retry::after(Duration::from_millis(wait.into()))
 }
 
 impl Open {
@@ -265,7 +299,7 @@ impl Drop for Connection {
         let Open { id, request_id, opened, .. } = &*self.open;
         let (events, bytes) = (self.open.events(), self.open.bytes());
         let seconds = opened.elapsed().as_secs_f64();
-        tracing::info!(connection = %id, %request_id, events, bytes, seconds, "a viewer left");
+        tracing::info!(connection = %id, %request_id, events, bytes, seconds, "a stream ended");
     }
 }
 

@@ -11,7 +11,8 @@ use super::connection::Open;
 use super::extract::{Caller, ConnectionPath, ConnectionsQuery};
 use super::problem::Problem;
 use super::state::Api;
-use crate::domain::{Account, Principal};
+use super::wire::channel::named;
+use crate::domain::Account;
 
 /// The event streams that are open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -90,13 +91,7 @@ pub async fn close(
 
 impl From<&Open> for ConnectionBody {
     fn from(open: &Open) -> Self {
-        let (issuer, principal) = match &open.principal {
-            Principal::Anonymous => (None, None),
-            Principal::Named(name) => match name.split_once('\n') {
-                Some((issuer, subject)) => (Some(issuer.to_owned()), Some(subject.to_owned())),
-                None => (None, Some(name.to_string())),
-            },
-        };
+        let (principal, issuer) = named(&open.principal);
         let address = match &open.account {
             Account::Address(address) => Some(address.to_string()),
             Account::Principal(_) => None,

@@ -28,6 +28,8 @@ pub enum ErrorCode {
     GenerationNotFound,
     /// There is no such connection, or it has ended.
     ConnectionNotFound,
+    /// As many subscribe to the channel as may.
+    ChannelFull,
     /// The service was called by a name that is not its own.
     Misdirected,
     /// No such path.
@@ -122,9 +124,11 @@ impl ErrorCode {
             | Self::UpstreamError
             | Self::UpstreamDisconnected
             | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
-            Self::IssuerUnavailable | Self::Overloaded | Self::ShuttingDown | Self::UpstreamOverloaded => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::IssuerUnavailable
+            | Self::ChannelFull
+            | Self::Overloaded
+            | Self::ShuttingDown
+            | Self::UpstreamOverloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout | Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -140,6 +144,7 @@ impl ErrorCode {
             Self::ModelNotFound => "No such model",
             Self::GenerationNotFound => "No such generation",
             Self::ConnectionNotFound => "No such connection",
+            Self::ChannelFull => "Too many subscribers",
             Self::Misdirected => "Not a name of this service",
             Self::RouteNotFound => "No such path",
             Self::MethodNotAllowed => "Method not allowed",
@@ -196,6 +201,7 @@ impl ErrorCode {
             | Self::HistoryLost
             | Self::Internal => Remedy::Change,
             Self::IssuerUnavailable
+            | Self::ChannelFull
             | Self::RateLimited
             | Self::TooManyGenerations
             | Self::TooManyConnections

@@ -113,14 +113,19 @@ impl LastEventId {
     /// A list's last member counts (RFC 9110, section 5.6.1, passes over empty ones): a client that sets the
     /// header itself and a library that adds its own are joined with a comma.
     pub fn of(headers: &HeaderMap) -> Self {
-        let values = headers.get_all(LAST_EVENT_ID).iter();
-        let mut members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-        let Some(last) = members.rfind(|member| !member.is_empty()) else { return Self::Absent };
+        let Some(last) = last_event_id(headers) else { return Self::Absent };
         match std::str::from_utf8(last).ok().and_then(|text| text.parse().ok()) {
             Some(id) => Self::Event(id),
             None => Self::Foreign,
         }
     }
+}
+
+/// What the header says, where it says anything.
+pub fn last_event_id(headers: &HeaderMap) -> Option<&[u8]> {
+    let values = headers.get_all(LAST_EVENT_ID).iter();
+    let mut members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    members.rfind(|member| !member.is_empty())
 }
 
 /// The query of an event stream.
@@ -227,9 +232,8 @@ impl<S: Send + Sync> FromRequestParts<S> for InspectQuery {
             _ticket: Option<IgnoredAny>,
         }
         let Raw { after, wait, .. } = query(parts, state, "after and wait").await?;
-        let wait = wait.as_deref().map(patience).transpose()?;
         let after = after.as_deref().map(sequence).transpose()?;
-        Ok(Self { after: after.unwrap_or_default(), wait: wait.unwrap_or_default().min(LONGEST_WAIT) })
+        Ok(Self { after: after.unwrap_or_default(), wait: longest_wait(wait.as_deref())? })
     }
 }
 
@@ -273,13 +277,18 @@ impl<S: Send + Sync> FromRequestParts<S> for ConnectionsQuery {
     }
 }
 
-async fn query<T, S>(parts: &mut Parts, state: &S, takes: &str) -> Result<T, Problem>
+pub async fn query<T, S>(parts: &mut Parts, state: &S, takes: &str) -> Result<T, Problem>
 where
     T: DeserializeOwned,
     S: Send + Sync,
 {
     let query = Query::<T>::from_request_parts(parts, state).await;
     query.map(|Query(query)| query).map_err(|_| invalid_query(&format!("The query takes {takes}.")))
+}
+
+/// How long to wait, as a query says it; not at all where it says nothing.
+pub fn longest_wait(wait: Option<&str>) -> Result<Duration, Problem> {
+    Ok(wait.map(patience).transpose()?.unwrap_or_default().min(LONGEST_WAIT))
 }
 
 /// A duration with its unit: `20s`, `500ms`, `1m`.
@@ -296,12 +305,12 @@ fn digits(text: &str, most: usize) -> Option<u64> {
     text.parse().ok().filter(|_| valid)
 }
 
-fn sequence(after: &str) -> Result<Sequence, Problem> {
+pub fn sequence(after: &str) -> Result<Sequence, Problem> {
     let detail = "after is a sequence number: the digits after the dot of an event's id.";
     after.parse().map_err(|_| invalid_query(detail))
 }
 
-fn invalid_query(detail: &str) -> Problem {
+pub fn invalid_query(detail: &str) -> Problem {
     Problem::new(ErrorCode::InvalidRequest, detail)
 }
 

@@ -13,13 +13,14 @@ use tokio::sync::watch;
 use super::Door;
 use super::access::Access;
 use super::body::is_json;
+use super::channel_query::named_channel;
 use super::client_address::is_forwarded;
 use super::credential;
 use super::host::is_loopback;
 use super::problem::{ErrorCode, Problem};
 use super::state::Admission;
-use crate::auth::{Credential, Identity, Refusal, Scope, Scopes};
-use crate::domain::{Account, GenerationId, Principal};
+use crate::auth::{ChannelScope, Credential, Identity, Refusal, Resource, Scope};
+use crate::domain::{Account, ChannelName, Principal};
 use crate::limits::Spender;
 use crate::server::Peer;
 
@@ -110,17 +111,38 @@ fn spender(admission: &Admission, identity: &Identity, head: &Parts) -> Spender 
 fn may(admission: &Admission, door: Door, access: Access, identity: &Identity, head: &Parts) -> bool {
     let scope = match access {
         Access::Public => return true,
-        Access::Known => return identity.only.is_none() && identity.scopes != Scopes::default(),
+        Access::Known => return identity.only.is_none() && !identity.scopes.is_empty(),
         // A page that was made to resolve to this machine comes from it, and not from afar.
         Access::Operator if admission.gate.is_open() => {
             return is_local(head) || (door == Door::Admin && !is_from_this_machine(head));
         }
         Access::Operator => Scope::Admin,
+        Access::Channel(scope) => return may_with_channel(admission, door, scope, identity, head),
         Access::Scope(scope) => scope,
     };
     // A ticket is for one generation, and for nothing that names none.
-    let this = |only: &GenerationId| named(&head.uri) == Some(only.to_string().as_str());
+    let this = |only: &Resource| match only {
+        Resource::Generation(id) => named(&head.uri) == Some(id.to_string().as_str()),
+        Resource::Channel(_) => false,
+    };
     identity.scopes.contains(scope) && identity.only.as_ref().is_none_or(this)
+}
+
+fn may_with_channel(admission: &Admission, door: Door, scope: ChannelScope, identity: &Identity, head: &Parts) -> bool {
+    // What is no name is told so, and leads nowhere.
+    let Some(channel) = named_channel(&head.uri) else { return identity.only.is_none() };
+    if identity.only.as_ref().is_some_and(|only| *only != Resource::Channel(channel.clone())) {
+        return false;
+    }
+    if channel.is_built_in() && scope == ChannelScope::Publish {
+        return false;
+    }
+    // The service's figures are the operators'.
+    if channel == ChannelName::system_metrics() {
+        return may(admission, door, Access::Operator, identity, head)
+            || (!admission.gate.is_open() && identity.scopes.allow(scope, &channel));
+    }
+    identity.scopes.allow(scope, &channel)
 }
 
 /// The generation that the path names.

@@ -20,7 +20,7 @@ use super::sse::{ended, event_stream, name_generation};
 use super::start::{start_or_join, tell_origin};
 use super::state::Api;
 use super::wire::openai_chat::Ids;
-use super::wire::{Native, OpenAiChat};
+use super::wire::{Native, OpenAiChat, native};
 use crate::domain::{EventId, Sequence, TooMuch};
 use crate::generation::{FollowError, OnDisconnect, Origin, StartError};
 
@@ -86,14 +86,14 @@ async fn start(
     let body = body.json().await?;
     let mut connection = None;
     let started = start_or_join(api, caller, "/v1/generations", key, &body, || {
-        let mut new = new_generation(body.object()?, caller)?;
+        let mut asked = new_generation(body.object()?, caller)?;
         if form == Form::Events && !at_once {
             connection = api.connect_first(caller)?;
         }
         if at_once {
-            new.on_disconnect = Some(OnDisconnect::Continue);
+            asked.generation.on_disconnect = Some(OnDisconnect::Continue);
         }
-        Ok(new)
+        Ok(asked)
     });
     let started = started.await?;
     // Not kept while the answer is waited for.
@@ -182,7 +182,11 @@ pub async fn events(
     if replay == Replay::Snapshot && after == Sequence::START {
         let (snapshot, following) = api.generations.follow_from_snapshot(&caller.principal, id).await?;
         let stream = api.stream(following, Native, api.connect(&caller, coming)?);
-        return Ok(event_stream(stream.beginning_with(&SnapshotBody::from(snapshot))));
+        let state = SnapshotBody::from(snapshot);
+        let position = EventId { generation: id, sequence: Sequence::new(state.last_sequence) };
+        return Ok(event_stream(
+            stream.beginning_with(|retry, out| native::encode_snapshot(&state, position, retry, out)),
+        ));
     }
     match api.generations.follow(&caller.principal, id, after).await {
         Ok(following) => Ok(match format {
@@ -284,9 +288,7 @@ impl From<FollowError> for Problem {
 impl From<StartError> for Problem {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Draining => {
-                Self::new(ErrorCode::ShuttingDown, "This service is restarting. Try again in a few seconds.")
-            }
+            StartError::Draining => Self::shutting_down(),
             StartError::ModelRequired => {
                 Self::new(ErrorCode::ModelRequired, "Name a model in the field model: GET /v1/models lists them.")
             }

@@ -4,6 +4,9 @@ mod accept;
 mod access;
 mod allowance;
 mod body;
+mod channel_body;
+mod channel_query;
+mod channels;
 mod chat;
 mod chat_completions;
 mod client_address;
@@ -30,7 +33,9 @@ mod snapshot;
 mod sse;
 mod start;
 mod state;
+mod subscribing;
 mod tickets;
+mod viewing;
 pub mod wire;
 
 use std::sync::Arc;
@@ -54,7 +59,7 @@ pub use cors::Origins;
 pub use ends_told::EndsTold;
 pub use host::Hosts;
 pub use snapshot::SnapshotBody;
-pub use state::{Admission, Api};
+pub use state::{Admission, Api, ChannelTerms};
 
 /// Through which listener a request comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +109,8 @@ fn for_callers() -> OpenApiRouter<Api> {
         .routes(routes!(generations::show, generations::erase))
         .routes(routes!(generations::events))
         .routes(routes!(generations::cancel))
+        .routes(routes!(channels::publish, channels::subscribe))
+        .routes(routes!(channels::show))
         .routes(routes!(tickets::create))
         .routes(routes!(chat_completions::create))
         .routes(routes!(models::list))

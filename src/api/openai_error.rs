@@ -89,6 +89,7 @@ pub fn should_retry(code: ErrorCode, retry_after: Option<Duration>) -> bool {
     let never_asked = matches!(
         code,
         ErrorCode::IssuerUnavailable
+            | ErrorCode::ChannelFull
             | ErrorCode::RateLimited
             | ErrorCode::TooManyGenerations
             | ErrorCode::TooManyConnections

@@ -112,6 +112,10 @@ impl Problem {
         Self::new(ErrorCode::HistoryLost, "The events after this id are lost. Start a new generation.")
     }
 
+    pub fn shutting_down() -> Self {
+        Self::new(ErrorCode::ShuttingDown, "This service is restarting. Try again in a few seconds.")
+    }
+
     pub fn connection_not_found() -> Self {
         Self::new(ErrorCode::ConnectionNotFound, "There is no such connection, or it has ended.")
     }

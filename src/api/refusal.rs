@@ -85,7 +85,7 @@ pub fn refusal_event(error: ProblemBody) -> Bytes {
     let mut out = BytesMut::new();
     let mut block = Block::new(&mut out, "failed");
     block.json(&FailedData { error, usage: None, timings: None });
-    block.end(Some(retry), None);
+    block.end(Some(retry), None::<&str>);
     out.freeze()
 }
 
@@ -94,6 +94,6 @@ pub fn error_event(error: &ProblemBody) -> Bytes {
     let mut out = BytesMut::new();
     let mut block = Block::unnamed(&mut out);
     block.json(&OpenAiError::from(error));
-    block.end(None, None);
+    block.end(None, None::<&str>);
     out.freeze()
 }

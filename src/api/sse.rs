@@ -14,10 +14,9 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::connection::{Closing, Connection};
-use super::snapshot::SnapshotBody;
-use super::wire::{Block, HEARTBEAT, Native, Retry, WireFormat};
-use crate::domain::{EventId, GenerationId, Sequence};
-use crate::generation::{Following, LogLost};
+use super::wire::{HEARTBEAT, Retry};
+use crate::domain::GenerationId;
+use crate::generation::LogLost;
 
 pub const TOKENRILL_GENERATION: HeaderName = HeaderName::from_static("tokenrill-generation");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -26,27 +25,61 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// fill a slow client's buffers, smaller ones cost a system call each.
 const WRITE_BYTES: usize = 12 * 1024;
 
+/// What an event stream is written from: a generation's log, or a channel's.
+pub trait Source: Send + 'static {
+    /// Writes what there is to be read; answers how many events that were. `None`: nothing will follow.
+    ///
+    /// `retry` goes into the first block that is written and is taken by it.
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        retry: &mut Option<Retry>,
+        out: &mut BytesMut,
+    ) -> Poll<Option<Result<usize, BrokenOff>>>;
+
+    /// Whether the last event has been written.
+    fn is_over(&self) -> bool;
+
+    /// Writes what is in no log.
+    fn poll_aside(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()>;
+
+    /// Appends when to connect again, where no block is due, in the formats that have such lines.
+    fn write_retry(&self, retry: Retry, out: &mut BytesMut);
+
+    /// How it ends where nobody ends it.
+    fn lasting(&self) -> Lasting;
+
+    /// The generation that it is of, which the head names.
+    fn generation(&self) -> Option<GenerationId>;
+}
+
+/// How long a stream lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasting {
+    /// Until its last event.
+    ToItsEnd,
+    /// For ever: it is broken off when the service stops, and after so long without an event.
+    WithoutEnd { idle: Duration },
+}
+
 pin_project! {
-    /// A viewer's event stream: what the log holds, then what comes, with heartbeats in between.
+    /// A client's event stream: what the log holds, then what comes, with heartbeats in between.
     ///
     /// Not axum's `Sse`: its heartbeat ends in a blank line, which clients take for an empty message,
     /// and it writes the id where a cut connection would lose the event.
     ///
-    /// Ends cleanly after the terminal event and in no other case: where the log breaks off or an operator
-    /// closes the stream the connection is cut, so that the client connects again.
-    pub struct EventStream<F> {
-        generation: GenerationId,
-        following: Following,
-        format: F,
+    /// Ends cleanly after the terminal event and in no other case: where the log breaks off, or the stream is
+    /// closed, the connection is cut, so that the client connects again.
+    pub struct EventStream<S> {
+        source: S,
         connection: Connection,
         retry: Option<Retry>,
         heartbeat: Duration,
         // When something was last written; the timer is set anew only when it rings.
         last_write: Instant,
-        // The terminal event has been read: nothing follows it.
-        over: bool,
+        last_event: Instant,
         end: End,
-        // When it is broken off, once it has been displaced.
+        // When it is broken off, once its client has been told to come back later.
         leaves_at: Option<Instant>,
         #[pin]
         silence: Sleep,
@@ -74,39 +107,32 @@ pub enum BrokenOff {
     Closed,
 }
 
-impl<F: WireFormat> EventStream<F> {
+impl<S: Source> EventStream<S> {
     /// Heartbeats count from here on, before the first event as well.
-    pub fn new(following: Following, format: F, mut connection: Connection, heartbeat: Duration) -> Self {
+    pub fn new(source: S, mut connection: Connection, heartbeat: Duration) -> Self {
+        let now = Instant::now();
         Self {
-            generation: following.start().generation,
-            following,
-            format,
+            source,
             retry: Some(connection.begin()),
             connection,
             heartbeat,
-            last_write: Instant::now(),
-            over: false,
+            last_write: now,
+            last_event: now,
             end: End::Clean,
             leaves_at: None,
             silence: sleep(heartbeat),
             out: BytesMut::new(),
         }
     }
-}
 
-impl EventStream<Native> {
-    /// With the state before its first event, as an event in place of all those that led to it.
-    pub fn beginning_with(mut self, state: &SnapshotBody) -> Self {
-        let sequence = Sequence::new(state.last_sequence);
-        let id = EventId { generation: self.generation, sequence };
-        let mut block = Block::new(&mut self.out, "snapshot");
-        block.json(state);
-        block.end(self.retry.take(), Some(id));
+    /// With something before its first event.
+    pub fn beginning_with(mut self, write: impl FnOnce(&mut Option<Retry>, &mut BytesMut)) -> Self {
+        write(&mut self.retry, &mut self.out);
         self
     }
 }
 
-impl<F: WireFormat> http_body::Body for EventStream<F> {
+impl<S: Source> http_body::Body for EventStream<S> {
     type Data = Bytes;
     type Error = BrokenOff;
 
@@ -115,50 +141,49 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
         // Before anything is looked at: what comes later wakes this again.
         this.connection.watch(context);
         loop {
-            match this.connection.closing() {
-                Closing::No => {}
+            let closing = this.connection.closing();
+            match closing {
+                Closing::No | Closing::AtEndOfService => {}
                 // It is at its end anyway.
-                Closing::Displaced(_) if *this.over => {}
+                Closing::Later(_) if this.source.is_over() => {}
                 Closing::Now => return Poll::Ready(Some(Err(BrokenOff::Closed))),
-                Closing::Displaced(retry) if this.leaves_at.is_none() => {
+                Closing::Later(retry) if this.leaves_at.is_none() => {
                     let leaves_at = Instant::now() + LAST_WORDS;
                     *this.leaves_at = Some(leaves_at);
                     this.silence.as_mut().reset(leaves_at);
-                    this.format.encode_retry(retry, this.out);
+                    this.source.write_retry(retry, this.out);
                     if !this.out.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));
                     }
                 }
-                Closing::Displaced(_) => {
+                Closing::Later(_) => {
                     return this.silence.as_mut().poll(context).map(|()| Some(Err(BrokenOff::Closed)));
                 }
             }
-            let ended = match this.following.poll_page(context) {
-                Poll::Ready(Some(Ok(page))) => {
-                    this.connection.note_events(page.len());
-                    *this.over |= page.iter().any(|entry| entry.event.is_terminal());
-                    for entry in &page {
-                        this.format.encode(*this.generation, entry, this.retry, this.out);
+            let ended = match this.source.poll_write(context, this.retry, this.out) {
+                Poll::Ready(Some(Ok(events))) => {
+                    if events > 0 {
+                        this.connection.note_events(events);
+                        *this.last_event = Instant::now();
                     }
                     if this.out.len() < WRITE_BYTES {
                         continue;
                     }
                     false
                 }
-                Poll::Ready(Some(Err(lost))) => {
-                    *this.end = End::Broken(lost.into());
+                Poll::Ready(Some(Err(why))) => {
+                    *this.end = End::Broken(why);
                     true
                 }
                 Poll::Ready(None) => true,
                 Poll::Pending => false,
             };
-            if !*this.over {
-                if let Poll::Ready(ahead) = this.following.poll_ahead(context) {
+            if !this.source.is_over() {
+                if this.source.poll_aside(context, this.retry, this.out).is_ready() {
                     this.connection.note_events(1);
-                    this.format.encode_ahead(ahead, this.retry, this.out);
                 }
                 if let Some(retry) = this.connection.come_back_later() {
-                    this.format.encode_retry(retry, this.out);
+                    this.source.write_retry(retry, this.out);
                 }
             }
             if !this.out.is_empty() {
@@ -172,11 +197,21 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
                     End::Broken(why) => Poll::Ready(Some(Err(*why))),
                 };
             }
+            if closing == Closing::AtEndOfService && this.source.lasting() != Lasting::ToItsEnd {
+                this.connection.leave();
+                continue;
+            }
             if this.silence.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            let due = *this.last_write + *this.heartbeat;
             let now = Instant::now();
+            if let Lasting::WithoutEnd { idle } = this.source.lasting()
+                && now.duration_since(*this.last_event) >= idle
+            {
+                this.connection.leave();
+                continue;
+            }
+            let due = *this.last_write + *this.heartbeat;
             if due <= now {
                 *this.last_write = now;
                 this.connection.note_write(HEARTBEAT.len());
@@ -191,10 +226,13 @@ impl<F: WireFormat> http_body::Body for EventStream<F> {
 /// The head that every event stream has, and the stream.
 ///
 /// The content type has no charset: fetch-event-source's own example compares it with `===`.
-pub fn event_stream<F: WireFormat>(stream: EventStream<F>) -> Response {
-    let generation = stream.generation;
+pub fn event_stream<S: Source>(stream: EventStream<S>) -> Response {
+    let generation = stream.source.generation();
     let mut response = Body::new(stream).into_response();
-    set_head(&mut response, generation);
+    set_head(&mut response);
+    if let Some(generation) = generation {
+        name_generation(&mut response, generation);
+    }
     response
 }
 
@@ -204,16 +242,16 @@ pub fn ended(generation: GenerationId) -> Response {
     // A body of unknown length, as every event stream has.
     let body = futures_util::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(body)));
     let mut response = Body::from_stream(body).into_response();
-    set_head(&mut response, generation);
+    set_head(&mut response);
+    name_generation(&mut response, generation);
     response
 }
 
-fn set_head(response: &mut Response, generation: GenerationId) {
+fn set_head(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    name_generation(response, generation);
 }
 
 pub fn name_generation(response: &mut Response, generation: GenerationId) {

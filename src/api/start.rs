@@ -4,6 +4,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 
 use super::body::JsonBytes;
+use super::chat::Asked;
 use super::extract::Caller;
 use super::problem::{ErrorCode, Problem};
 use super::state::Api;
@@ -18,7 +19,7 @@ pub async fn start_or_join(
     path: &str,
     key: Option<IdempotencyKey>,
     body: &JsonBytes,
-    read: impl FnOnce() -> Result<NewGeneration, Problem>,
+    read: impl FnOnce() -> Result<Asked, Problem>,
 ) -> Result<Started, Problem> {
     let claim = key.map(|key| Claim { key, request: body.fingerprint(path) });
     if let Some(claim) = &claim
@@ -28,7 +29,13 @@ pub async fn start_or_join(
     }
     let started = async {
         check_load(api, caller.load)?;
-        Ok(api.generations.start(NewGeneration { claim: claim.clone(), ..read()? }).await?)
+        let Asked { generation, channel } = read()?;
+        let started = api.generations.start(NewGeneration { claim: claim.clone(), ..generation }).await?;
+        if let (Some(channel), Origin::New) = (&channel, started.origin) {
+            let pages = started.following.beside();
+            api.channels.carry(channel, started.following.start().generation, pages).await;
+        }
+        Ok(started)
     };
     match (started.await, &claim) {
         // Its twin, which came in the same moment, may have taken what there was: then it joins that.

@@ -14,8 +14,10 @@ use super::extract::Caller;
 use super::host::Hosts;
 use super::problem::{ErrorCode, Problem};
 use super::sse::EventStream;
+use super::viewing::Viewing;
 use super::wire::WireFormat;
 use crate::auth::Gate;
+use crate::channel::Channels;
 use crate::generation::{Following, Generations};
 use crate::limits::{Policy, WhenFull};
 use crate::telemetry::Metrics;
@@ -24,6 +26,7 @@ use crate::telemetry::Metrics;
 #[derive(Clone)]
 pub struct Api {
     pub generations: Generations,
+    pub channels: Channels,
     pub metrics: Arc<Metrics>,
     pub admission: watch::Receiver<Admission>,
     pub hosts: Hosts,
@@ -34,12 +37,27 @@ pub struct Api {
     /// How long a head is held back for the first token (`generation.head_wait`).
     pub head_wait: Duration,
     pub body: BodyLimits,
+    pub channel_terms: ChannelTerms,
+}
+
+/// What the HTTP side knows of channels.
+#[derive(Debug, Clone, Copy)]
+pub struct ChannelTerms {
+    /// Bytes of one event's data (`channels.max_event`).
+    pub max_event: usize,
+    /// A subscriber's stream without an event for so long is broken off (`channels.idle_timeout`).
+    pub idle: Duration,
 }
 
 impl Api {
     /// The event stream of a viewer, whose place among the connections it takes.
-    pub fn stream<F: WireFormat>(&self, following: Following, format: F, connection: Connection) -> EventStream<F> {
-        EventStream::new(following, format, connection, self.heartbeat)
+    pub fn stream<F: WireFormat>(
+        &self,
+        following: Following,
+        format: F,
+        connection: Connection,
+    ) -> EventStream<Viewing<F>> {
+        EventStream::new(Viewing::new(following, format), connection, self.heartbeat)
     }
 
     /// A place among the connections for who has begun nothing yet, and is refused if there is none. Where the oldest

@@ -10,11 +10,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::body::RequestBody;
+use super::channel_query::NAME;
 use super::extract::Caller;
 use super::problem::{FieldError, Problem};
 use super::state::Api;
-use crate::auth::{Grant, Scope, Scopes};
-use crate::domain::{GenerationId, Timestamp};
+use crate::auth::{ChannelScope, Grant, Resource, Scope, Scopes};
+use crate::domain::{ChannelName, GenerationId, Timestamp};
 
 /// What a ticket is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -22,10 +23,11 @@ use crate::domain::{GenerationId, Timestamp};
 #[schema(as = NewTicket)]
 pub struct NewTicketBody {
     pub resource: ResourceBody,
-    /// The generation's id.
+    /// The generation's id, or the channel's name.
     #[schema(example = "gen_AAAAAAAAAAAAAAAAAAAAAA")]
     pub id: String,
-    /// What it is for; `follow` if absent. Nothing that the caller may not do itself.
+    /// What it is for: `follow` and `stop` of a generation, `follow` if absent; `subscribe` and `publish` of a
+    /// channel, `subscribe` if absent. Nothing that the caller may not do itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_items = 1)]
     pub scopes: Option<Vec<TicketScope>>,
@@ -41,6 +43,7 @@ pub struct NewTicketBody {
 #[schema(as = TicketResource)]
 pub enum ResourceBody {
     Generation,
+    Channel,
 }
 
 /// What a ticket may be for.
@@ -49,6 +52,8 @@ pub enum ResourceBody {
 pub enum TicketScope {
     Follow,
     Stop,
+    Subscribe,
+    Publish,
 }
 
 /// A ticket.
@@ -58,7 +63,7 @@ pub enum TicketScope {
 pub struct TicketBody {
     /// Goes into the query as `ticket`.
     pub ticket: String,
-    /// The path with the ticket: of the events or, where it may not follow, of `cancel`.
+    /// The path with the ticket: of the events or, where it may not follow a generation, of `cancel`.
     pub url: String,
     /// Until when a connection may be made with it (RFC 3339, UTC). One that stands goes on.
     #[schema(format = "date-time")]
@@ -70,7 +75,8 @@ const LONGEST_TTL: f64 = 3600.0;
 
 /// Make a ticket.
 ///
-/// For `EventSource`, which can set no header: a short-lived address for one of the caller's generations.
+/// For `EventSource`, which can set no header: a short-lived address for one of the caller's generations, or for a
+/// channel.
 /// An `EventSource` comes back with the address that it was given, so let the ticket be good for as long as
 /// it may have to.
 #[utoipa::path(
@@ -98,39 +104,79 @@ pub async fn create(
     if ttl.fract() != 0.0 || !(1.0..=LONGEST_TTL).contains(&ttl) {
         return Err(Problem::invalid(vec![wrong("/ttl_s", "must be a whole number from 1 to 3600")]));
     }
-    let scopes: Scopes = new.scopes.unwrap_or_else(|| vec![TicketScope::Follow]).into_iter().map(Scope::from).collect();
-    if scopes == Scopes::default() {
-        return Err(Problem::invalid(vec![wrong("/scopes", "must hold follow or stop, or be left out")]));
-    }
-    if !caller.scopes.cover(scopes) {
-        return Err(Problem::forbidden());
-    }
-    let generation: GenerationId = new.id.parse().map_err(|_| Problem::generation_not_found())?;
-    api.generations.inspect(&caller.principal, generation).await?;
+    let (resource, scopes, path) = match new.resource {
+        ResourceBody::Generation => generation(&api, &caller, &new.id, new.scopes).await?,
+        ResourceBody::Channel => channel(&caller, &new.id, new.scopes)?,
+    };
     // No ticket outlives the token that it is made with.
     let asked = Timestamp::now().after(Duration::from_secs_f64(ttl));
     let expires_at = caller.until.map_or(asked, |until| until.min(asked));
     let connections = caller.spender.connections().for_account;
-    let grant = Grant { generation, owner: caller.principal, scopes, connections, expires_at };
+    let grant = Grant { resource, owner: caller.principal, scopes, connections, expires_at };
     let ticket = api.admission.borrow().gate.tickets().issue(&grant);
-    let action = if scopes.contains(Scope::Follow) { "events" } else { "cancel" };
-    let url = format!("/v1/generations/{generation}/{action}?ticket={ticket}");
+    let url = format!("{path}?ticket={ticket}");
     Ok((StatusCode::CREATED, Json(TicketBody { ticket, url, expires_at: expires_at.to_string() })))
+}
+
+/// What a ticket is for, what it allows, and the path with which it is of use.
+type Granted = (Resource, Scopes, String);
+
+async fn generation(
+    api: &Api,
+    caller: &Caller,
+    id: &str,
+    scopes: Option<Vec<TicketScope>>,
+) -> Result<Granted, Problem> {
+    let scopes = scopes.unwrap_or_else(|| vec![TicketScope::Follow]).into_iter().map(TicketScope::of_generation);
+    let scopes: Option<Vec<Scope>> = scopes.collect();
+    let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) else {
+        return Err(Problem::invalid(vec![wrong("/scopes", "must hold follow or stop, or be left out")]));
+    };
+    if !scopes.iter().all(|scope| caller.scopes.contains(*scope)) {
+        return Err(Problem::forbidden());
+    }
+    let id: GenerationId = id.parse().map_err(|_| Problem::generation_not_found())?;
+    api.generations.inspect(&caller.principal, id).await?;
+    let action = if scopes.contains(&Scope::Follow) { "events" } else { "cancel" };
+    Ok((Resource::Generation(id), scopes.into_iter().collect(), format!("/v1/generations/{id}/{action}")))
+}
+
+fn channel(caller: &Caller, name: &str, scopes: Option<Vec<TicketScope>>) -> Result<Granted, Problem> {
+    let scopes = scopes.unwrap_or_else(|| vec![TicketScope::Subscribe]).into_iter().map(TicketScope::of_channel);
+    let scopes: Option<Vec<ChannelScope>> = scopes.collect();
+    let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) else {
+        return Err(Problem::invalid(vec![wrong("/scopes", "must hold subscribe or publish, or be left out")]));
+    };
+    let name: ChannelName = name.parse().map_err(|_| Problem::invalid(vec![wrong("/id", NAME)]))?;
+    if !scopes.iter().all(|scope| caller.scopes.allow(*scope, &name)) {
+        return Err(Problem::forbidden());
+    }
+    let path = format!("/v1/channels/{name}/events");
+    Ok((Resource::Channel(name.clone()), Scopes::of_channel(scopes, &name), path))
 }
 
 /// What a body that asks for no ticket is told.
 pub const WANTED: &str =
-    "must have resource, which is generation, and id; may have scopes, of follow and stop, and ttl_s, a whole number";
+    "must have resource, which is generation or channel, and id; may have scopes, a list, and ttl_s, a whole number";
 
 fn wrong(pointer: &str, detail: &str) -> FieldError {
     FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() }
 }
 
-impl From<TicketScope> for Scope {
-    fn from(scope: TicketScope) -> Self {
-        match scope {
-            TicketScope::Follow => Self::Follow,
-            TicketScope::Stop => Self::Stop,
+impl TicketScope {
+    const fn of_generation(self) -> Option<Scope> {
+        match self {
+            Self::Follow => Some(Scope::Follow),
+            Self::Stop => Some(Scope::Stop),
+            Self::Subscribe | Self::Publish => None,
+        }
+    }
+
+    const fn of_channel(self) -> Option<ChannelScope> {
+        match self {
+            Self::Subscribe => Some(ChannelScope::Subscribe),
+            Self::Publish => Some(ChannelScope::Publish),
+            Self::Follow | Self::Stop => None,
         }
     }
 }

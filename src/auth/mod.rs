@@ -21,14 +21,14 @@ mod ticket;
 
 use std::sync::Arc;
 
-use crate::domain::{AllowedModels, GenerationId, Principal, Quota, Timestamp};
+use crate::domain::{AllowedModels, Principal, Quota, Timestamp};
 
 pub use api_key::{ApiKey, ApiKeys, InvalidHash, KeyHash, NewKey};
 pub use fetch::{LONGEST_JWKS, fetch_from};
 pub use fetched_jwts::{FetchError, FetchedJwts};
 pub use jwt::{InvalidJwks, Jwts, Trust};
-pub use scope::{Scope, Scopes, UnknownScope};
-pub use ticket::{Grant, Tickets};
+pub use scope::{ChannelScope, SCOPES, Scope, Scopes, UnknownScope};
+pub use ticket::{Grant, Resource, Tickets};
 
 /// Who is let in, and how.
 pub enum Gate {
@@ -53,8 +53,8 @@ pub struct Identity {
     pub principal: Principal,
     pub scopes: Scopes,
     pub models: AllowedModels,
-    /// The one generation that a ticket is for.
-    pub only: Option<GenerationId>,
+    /// The one thing that a ticket is for.
+    pub only: Option<Resource>,
     /// Until when it is known, where that has an end.
     pub until: Option<Timestamp>,
     /// How much it may take, where that is not what everybody may.

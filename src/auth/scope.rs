@@ -1,9 +1,11 @@
 //! What a caller may do.
 
 use std::fmt;
-use std::str::FromStr;
+use std::sync::Arc;
 
-/// One thing that a caller may do.
+use crate::domain::{ChannelName, NamePattern};
+
+/// One kind of thing that a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Start generations, and come back to them.
@@ -16,14 +18,36 @@ pub enum Scope {
     Admin,
 }
 
-/// A set of them.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Scopes(u8);
+/// What may be done with a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChannelScope {
+    /// Write events into it.
+    Publish,
+    /// Read it.
+    Subscribe,
+}
+
+/// A set of both. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Scopes {
+    bits: u8,
+    channels: Channels,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Channels {
+    All,
+    These(Arc<[(ChannelScope, NamePattern)]>),
+}
 
 /// No scope of this service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no such scope")]
 pub struct UnknownScope;
+
+/// What a mistaken scope is told.
+pub const SCOPES: &str = "there are generate, follow, stop, admin, publish:<channel> and subscribe:<channel>, where \
+                          * stands for any characters";
 
 impl Scope {
     pub const EACH: [Self; 4] = [Self::Generate, Self::Follow, Self::Stop, Self::Admin];
@@ -42,57 +66,103 @@ impl Scope {
     }
 }
 
-impl FromStr for Scope {
-    type Err = UnknownScope;
+impl ChannelScope {
+    const EACH: [Self; 2] = [Self::Publish, Self::Subscribe];
 
-    fn from_str(text: &str) -> Result<Self, UnknownScope> {
-        Self::EACH.into_iter().find(|scope| scope.name() == text).ok_or(UnknownScope)
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
+        }
     }
 }
 
 impl Scopes {
-    pub const ALL: Self = Self(u8::MAX);
+    pub const ALL: Self = Self { bits: u8::MAX, channels: Channels::All };
 
-    /// What a key may do that says nothing of it: everything but to see the service's figures.
+    /// What a key may do that says nothing of it: everything with its generations, and nothing else.
     pub fn usual() -> Self {
         [Scope::Generate, Scope::Follow, Scope::Stop].into_iter().collect()
     }
 
+    /// For one channel alone.
+    pub fn of_channel(scopes: impl IntoIterator<Item = ChannelScope>, channel: &ChannelName) -> Self {
+        let these = scopes.into_iter().map(|scope| (scope, NamePattern::new(channel.as_str()))).collect();
+        Self { bits: 0, channels: Channels::These(these) }
+    }
+
+    /// Each text is one scope.
+    pub fn read<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownScope> {
+        let (mut bits, mut channels) = (0, Vec::new());
+        for text in texts {
+            match (Scope::EACH.into_iter().find(|scope| scope.name() == text), text.split_once(':')) {
+                (Some(scope), _) => bits |= scope.bit(),
+                (None, Some((verb, pattern))) => {
+                    let scope = ChannelScope::EACH.into_iter().find(|scope| scope.name() == verb);
+                    let pattern = Some(pattern).filter(|pattern| is_pattern(pattern)).map(NamePattern::new);
+                    channels.push(scope.zip(pattern).ok_or(UnknownScope)?);
+                }
+                (None, None) => return Err(UnknownScope),
+            }
+        }
+        Ok(Self { bits, channels: Channels::These(channels.into()) })
+    }
+
     /// Of a claim `scope` (RFC 8693, section 4.2): words that are no scope of ours are somebody else's.
     pub fn of_claim(claim: &str) -> Self {
-        claim.split(' ').filter_map(|word| word.parse::<Scope>().ok()).collect()
+        let known = claim.split(' ').filter(|word| Self::read([*word]).is_ok());
+        Self::read(known).unwrap_or_default()
     }
 
-    pub const fn contains(self, scope: Scope) -> bool {
-        self.0 & scope.bit() != 0
+    pub const fn contains(&self, scope: Scope) -> bool {
+        self.bits & scope.bit() != 0
     }
 
-    /// Whether all of `others` are in these.
-    pub const fn cover(self, others: Self) -> bool {
-        others.0 & !self.0 == 0
+    /// Whether they allow this with that channel. The service's own channels are in no pattern that does not begin
+    /// with their name: who may read every room may not read every figure.
+    pub fn allow(&self, scope: ChannelScope, channel: &ChannelName) -> bool {
+        match &self.channels {
+            Channels::All => true,
+            Channels::These(these) => these.iter().any(|(allowed, pattern)| {
+                let may_be_built_in = pattern.as_str().starts_with(ChannelName::BUILT_IN);
+                *allowed == scope && pattern.matches(channel.as_str()) && (may_be_built_in || !channel.is_built_in())
+            }),
+        }
+    }
+
+    /// Whether there is nothing that they allow.
+    pub fn is_empty(&self) -> bool {
+        self.bits == 0 && matches!(&self.channels, Channels::These(these) if these.is_empty())
     }
 }
 
-impl IntoIterator for Scopes {
-    type Item = Scope;
-    type IntoIter = std::vec::IntoIter<Scope>;
+/// What names of channels are made of, and stars.
+fn is_pattern(text: &str) -> bool {
+    text.replace('*', "x").parse::<ChannelName>().is_ok()
+}
 
-    fn into_iter(self) -> Self::IntoIter {
-        let these: Vec<_> = Scope::EACH.into_iter().filter(|scope| self.contains(*scope)).collect();
-        these.into_iter()
+impl Default for Channels {
+    fn default() -> Self {
+        Self::These([].into())
     }
 }
 
 impl FromIterator<Scope> for Scopes {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Self(scopes.into_iter().fold(0, |bits, scope| bits | scope.bit()))
+        Self { bits: scopes.into_iter().fold(0, |bits, scope| bits | scope.bit()), channels: Channels::default() }
     }
 }
 
+/// As in a claim: words with spaces in between. All channels are not told one by one.
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.into_iter().map(Scope::name).collect();
-        f.write_str(&names.join(" "))
+        let named = Scope::EACH.into_iter().filter(|scope| self.contains(*scope)).map(|scope| scope.name().to_owned());
+        let channels = match &self.channels {
+            Channels::All => &[][..],
+            Channels::These(these) => these,
+        };
+        let channels = channels.iter().map(|(scope, pattern)| format!("{}:{}", scope.name(), pattern.as_str()));
+        f.write_str(&named.chain(channels).collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -108,10 +178,34 @@ mod tests {
 
     #[test]
     fn a_claim_gives_the_scopes_it_names_and_no_other() {
-        let scopes = Scopes::of_claim("openid follow Follow follow* stop");
-        assert_eq!(scopes.to_string(), "follow stop");
-        assert!(!scopes.contains(Scope::Generate) && Scopes::of_claim("") == Scopes::default());
-        assert!(Scopes::usual().cover(scopes) && !scopes.cover(Scopes::usual()));
+        let scopes =
+            Scopes::of_claim("openid follow Follow follow* stop subscribe:room-* write:room publish: publish:a/b");
+        assert_eq!(scopes.to_string(), "follow stop subscribe:room-*");
+        assert!(!scopes.contains(Scope::Generate) && Scopes::of_claim("").is_empty());
         assert!(!Scopes::usual().contains(Scope::Admin));
+    }
+
+    #[test]
+    fn a_pattern_allows_what_it_matches_and_nothing_of_the_service() {
+        let scopes = Scopes::read(["subscribe:room-*", "publish:room-1", "subscribe:system.t*"]).expect("scopes");
+        for (scope, channel, allowed) in [
+            (ChannelScope::Subscribe, "room-1", true),
+            (ChannelScope::Subscribe, "room-", true),
+            (ChannelScope::Subscribe, "rooms", false),
+            (ChannelScope::Publish, "room-1", true),
+            (ChannelScope::Publish, "room-12", false),
+            (ChannelScope::Subscribe, "system.time", true),
+            (ChannelScope::Subscribe, "system.metrics", false),
+        ] {
+            let channel: ChannelName = channel.parse().expect("a name");
+            assert_eq!(scopes.allow(scope, &channel), allowed, "{scope:?} {channel}");
+        }
+        let all = Scopes::read(["subscribe:*"]).expect("a scope");
+        assert!(all.allow(ChannelScope::Subscribe, &"x".parse().expect("a name")));
+        assert!(!all.allow(ChannelScope::Subscribe, &ChannelName::system_metrics()));
+        assert!(!Scopes::usual().allow(ChannelScope::Subscribe, &"x".parse().expect("a name")));
+        for wrong in ["subscribe", "subscribe:", "publish:a b", "generate:x", "Publish:x", "publish:é"] {
+            assert_eq!(Scopes::read([wrong]), Err(UnknownScope), "{wrong}");
+        }
     }
 }

@@ -10,12 +10,19 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{Identity, Refusal, Scopes};
-use crate::domain::{AllowedModels, GenerationId, Principal, Quota, Timestamp};
+use crate::domain::{AllowedModels, ChannelName, GenerationId, Principal, Quota, Timestamp};
 
-/// What a ticket allows: some things, with one generation of one owner's, for a while.
+/// What a ticket is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    Generation(GenerationId),
+    Channel(ChannelName),
+}
+
+/// What a ticket allows: some things, with one generation of its owner's or one channel, for a while.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grant {
-    pub generation: GenerationId,
+    pub resource: Resource,
     pub owner: Principal,
     pub scopes: Scopes,
     /// How many event streams its owner may have open, where there is a limit.
@@ -36,7 +43,10 @@ const LONGEST: usize = 2048;
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    generation: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
     owner: Option<String>,
     scopes: String,
     connections: Option<NonZeroU32>,
@@ -61,8 +71,13 @@ impl Tickets {
     }
 
     pub fn issue(&self, grant: &Grant) -> String {
+        let (generation, channel) = match &grant.resource {
+            Resource::Generation(id) => (Some(id.to_string()), None),
+            Resource::Channel(name) => (None, Some(name.to_string())),
+        };
         let written = Written {
-            generation: grant.generation.to_string(),
+            generation,
+            channel,
             owner: match &grant.owner {
                 Principal::Anonymous => None,
                 Principal::Named(name) => Some(name.to_string()),
@@ -87,8 +102,13 @@ impl Tickets {
         if expires_at <= now {
             return Err(Refusal::Expired);
         }
+        let resource = match (written.generation, written.channel) {
+            (Some(id), None) => Resource::Generation(id.parse().map_err(|_| Refusal::Malformed)?),
+            (None, Some(name)) => Resource::Channel(name.parse().map_err(|_| Refusal::Malformed)?),
+            _ => return Err(Refusal::Malformed),
+        };
         Ok(Grant {
-            generation: written.generation.parse().map_err(|_| Refusal::Malformed)?,
+            resource,
             owner: written.owner.map_or(Principal::Anonymous, |name| Principal::Named(name.into())),
             scopes: Scopes::of_claim(&written.scopes),
             connections: written.connections,
@@ -112,7 +132,7 @@ impl From<Grant> for Identity {
             principal: grant.owner,
             scopes: grant.scopes,
             models: AllowedModels::These([].into()),
-            only: Some(grant.generation),
+            only: Some(grant.resource),
             until: Some(grant.expires_at),
             // It starts nothing.
             quota: Quota { connections: grant.connections, ..Quota::NONE },
@@ -131,13 +151,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::auth::Scope;
+    use crate::auth::{ChannelScope, Scope};
 
     fn grant(owner: Principal, expires: u64) -> Grant {
         let scopes = [Scope::Follow].into_iter().collect();
         let connections = NonZeroU32::new(5);
         Grant {
-            generation: GenerationId::random(),
+            resource: Resource::Generation(GenerationId::random()),
             owner,
             scopes,
             connections,
@@ -154,6 +174,16 @@ mod tests {
             prop_assert_eq!(tickets.verify(&ticket, Timestamp::from_millis(expires - 1)), Ok(grant));
             prop_assert_eq!(tickets.verify(&ticket, Timestamp::from_millis(expires)), Err(Refusal::Expired));
             prop_assert!(Tickets::new(b"another").verify(&ticket, Timestamp::from_millis(0)).is_err());
+        }
+
+        #[test]
+        fn a_channels_ticket_is_for_it_alone(name in "[a-z0-9.~_-]{3,100}") {
+            let tickets = Tickets::new(b"a secret");
+            let channel: ChannelName = name.parse().expect("a name");
+            let scopes = Scopes::of_channel([ChannelScope::Subscribe], &channel);
+            let grant = Grant { resource: Resource::Channel(channel), scopes, ..grant(Principal::Anonymous, 1000) };
+            let read = tickets.verify(&tickets.issue(&grant), Timestamp::from_millis(0));
+            prop_assert_eq!(read, Ok(grant));
         }
 
         #[test]

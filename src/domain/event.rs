@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::{Chunk, Failure, GenerationId, Principal, Sequence, Timestamp, Timings, Usage};
 
-/// One event at its position in the log.
+/// One event at its position in the log: of a generation, or of a channel.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct Entry<E = Event> {
     pub sequence: Sequence,
-    pub event: Event,
+    pub event: E,
 }
 
 /// One thing a generation said. Cheap to clone: every viewer's page holds clones.

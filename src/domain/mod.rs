@@ -3,13 +3,15 @@
 //! No I/O, no async, no HTTP. Every other room may name this one; this one names no other.
 
 mod account;
+mod channel;
+mod channel_event;
 mod chat;
 mod chunk;
 mod claim;
 mod event;
 mod failure;
 mod id;
-mod model_pattern;
+mod name_pattern;
 mod position;
 mod principal;
 mod quota;
@@ -17,6 +19,8 @@ mod time;
 mod usage;
 
 pub use account::Account;
+pub use channel::{ChannelEventId, ChannelName, InvalidName};
+pub use channel_event::{ChannelEvent, EventName, Keeping, Presence, Published, Recipient, Subscriber};
 pub use chat::{ChatRequest, Prompt, TooMuch};
 pub use chunk::{Chunk, Escaped, InvalidText, Part, Shape, wire_safe};
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
@@ -25,7 +29,7 @@ pub use event::{
 };
 pub use failure::{Failure, FailureCode};
 pub use id::{ConnectionId, GenerationId, InvalidId, RequestId};
-pub use model_pattern::{AllowedModels, ModelPattern};
+pub use name_pattern::{AllowedModels, NamePattern};
 pub use position::{EventId, Listed, Sequence};
 pub use principal::Principal;
 pub use quota::Quota;

@@ -1,19 +1,22 @@
-//! Replay, then live: one code path for every viewer.
+//! Replay, then live: one code path for every viewer of a generation and every subscriber of a channel.
 
 use std::sync::Arc;
 
 use async_stream::try_stream;
 use futures_util::Stream;
 
-use super::{Log, ReadError, TailState};
-use crate::domain::{Entry, Event, Sequence};
+use super::{Ends, ReadError, Readable, TailState};
+use crate::domain::{Entry, Sequence};
 
 /// Every entry after a position, page by page, then each new one; ends after the terminal entry.
 ///
 /// Wake, then read: the wake says only that the tail has moved, and entries are always read from the
 /// log. So there is no queue of a viewer's own that could overflow, and a slow viewer reads a longer
 /// page next time.
-pub fn follow(log: Arc<dyn Log>, after: Sequence) -> impl Stream<Item = Result<Vec<Entry>, ReadError>> + Send {
+pub fn follow<L: Readable + ?Sized>(
+    log: Arc<L>,
+    after: Sequence,
+) -> impl Stream<Item = Result<Vec<Entry<L::Event>>, ReadError>> + Send {
     try_stream! {
         let mut tail = log.tail();
         let mut after = after;
@@ -24,7 +27,7 @@ pub fn follow(log: Arc<dyn Log>, after: Sequence) -> impl Stream<Item = Result<V
             match page.last() {
                 Some(last) => {
                     after = last.sequence;
-                    let ended = Event::is_terminal(&last.event);
+                    let ended = last.event.is_terminal();
                     yield page;
                     if ended {
                         return;

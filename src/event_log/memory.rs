@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::entries::Entries;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::{
-    AppendError, Closing, Conflict, CreateError, Created, EventLog, Limit, Log, ReadError, Reply, Tail, ready,
+    AppendError, Closing, Conflict, CreateError, Created, EventLog, Limit, Log, ReadError, Readable, Reply, Tail, ready,
 };
 use crate::domain::{
     Claim, Entry, Event, Fingerprint, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start,
@@ -153,6 +153,10 @@ impl Log for MemoryLog {
     fn close(&self, terminal: Event) -> Reply<'_, Closing> {
         ready(self.close_now(terminal))
     }
+}
+
+impl Readable for MemoryLog {
+    type Event = Event;
 
     fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry>, ReadError>> {
         ready(self.lock().entries.page(after))
@@ -175,7 +179,7 @@ impl MemoryLog {
         let cost = state.entries.cost(&events);
         if let Some(all) = self.all.upgrade() {
             if state.bytes + cost > all.limits.generation {
-                return Err(AppendError::Full(Limit::Generation));
+                return Err(AppendError::Full(Limit::Own));
             }
             if !all.lock().charge(self.start.generation, cost, all.limits.total) {
                 return Err(AppendError::Full(Limit::Total));

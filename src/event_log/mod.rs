@@ -1,4 +1,4 @@
-//! The event log: what a generation said, in order, for everybody who reads.
+//! The event log: what a generation said, or a channel, in order, for everybody who reads.
 //!
 //! # The contract
 //!
@@ -11,8 +11,8 @@
 //!    whoever comes later is told which one that was. Nothing follows a terminal event.
 //! 4. **Tail before wake.** A reader is woken after the entries can be read, and a reader that looked at
 //!    the tail before it read misses no wake.
-//! 5. **Whole or gone.** A log is never trimmed: a read after position `k` gives `k + 1` onwards. A
-//!    position beyond the tail is [`ReadError::BeyondTail`], never a wait.
+//! 5. **Whole or gone.** A generation's log is never trimmed: a read after position `k` gives `k + 1`
+//!    onwards. A position beyond the tail is [`ReadError::BeyondTail`], never a wait.
 //! 6. **Bounded.** A log holds at most its byte limit, all logs together at most theirs; past either an
 //!    append is [`AppendError::Full`]. A terminal event always fits. To make room, the log that ended
 //!    first goes first; one that is open never goes.
@@ -23,7 +23,18 @@
 //!    and another fingerprint is a [`Conflict`]. The claim goes with its log, or when it is released.
 //! 9. **Listed.** The logs of a named owner are listed as long as they are kept, newest first, each once
 //!    over all pages. Those of an anonymous one are not.
+//!
+//! A channel's log keeps 4 and the second half of 5, and:
+//!
+//! 10. **Rising.** Each append adds the next numbers. The first number is above every number that a log of
+//!     this name ever had: it is taken from the clock, so that an old position is never taken for a new one.
+//! 11. **Trimmed, and says so.** The last events are kept, up to a number, an age and a size. A read after a
+//!     position whose successor is no longer kept is [`ReadError::Trimmed`], which says where to go on. What is
+//!     ephemeral is no loss.
+//! 12. **Never in the way.** What no longer fits makes what is oldest in its log go; an append is
+//!     [`AppendError::Full`] only where its events alone are too large, or where all channels together have no room.
 
+mod channel;
 mod entries;
 mod follow;
 mod memory;
@@ -34,8 +45,9 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, Either, Ready};
 use tokio::sync::watch;
 
-use crate::domain::{Claim, Entry, Event, GenerationId, Listed, Principal, Sequence, Start};
+use crate::domain::{ChannelEvent, ChannelName, Claim, Entry, Event, GenerationId, Listed, Principal, Sequence, Start};
 
+pub use channel::{ChannelLimits, MemoryChannels};
 pub use follow::follow;
 pub use memory::{Memory, MemoryLimits};
 
@@ -43,7 +55,7 @@ pub use memory::{Memory, MemoryLimits};
 /// for the former.
 pub type Reply<'a, T> = Either<Ready<T>, BoxFuture<'a, T>>;
 
-/// All logs of one deployment.
+/// All generations' logs of one deployment.
 pub trait EventLog: Send + Sync + 'static {
     /// Makes the log of a generation with `start` as entry 1, unless its owner's claim names one that is
     /// kept (contract 1, 6, 8).
@@ -65,8 +77,38 @@ pub trait EventLog: Send + Sync + 'static {
     fn remove(&self, generation: GenerationId) -> Reply<'_, ()>;
 }
 
+/// A log that can be read: of a generation, or of a channel.
+pub trait Readable: Send + Sync + 'static {
+    type Event: Ends + Send;
+
+    /// The entries after a position: at least one if there are any, at most a page (contract 5, 11). A
+    /// page ends at the first entry that makes it larger than 16 KiB.
+    fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry<Self::Event>>, ReadError>>;
+
+    /// Tells where the log ends, and when that moves (contract 4).
+    fn tail(&self) -> watch::Receiver<Tail>;
+}
+
+/// What may be the last of its log.
+pub trait Ends {
+    fn is_terminal(&self) -> bool;
+}
+
+impl Ends for Event {
+    fn is_terminal(&self) -> bool {
+        Self::is_terminal(self)
+    }
+}
+
+impl Ends for ChannelEvent {
+    /// A channel does not end.
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
 /// The log of one generation.
-pub trait Log: Send + Sync + 'static {
+pub trait Log: Readable<Event = Event> {
     /// Entry 1.
     fn start(&self) -> &Arc<Start>;
 
@@ -75,14 +117,45 @@ pub trait Log: Send + Sync + 'static {
 
     /// Adds the terminal event if none is there (contract 3).
     fn close(&self, terminal: Event) -> Reply<'_, Closing>;
-
-    /// The entries after a position: at least one if there are any, at most a page (contract 5). A
-    /// page ends at the first entry that makes it larger than 16 KiB.
-    fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry>, ReadError>>;
-
-    /// Tells where the log ends, and when that moves (contract 4).
-    fn tail(&self) -> watch::Receiver<Tail>;
 }
+
+/// All channels' logs of one deployment.
+pub trait ChannelLogs: Send + Sync + 'static {
+    /// The channel's log, which is made where there is none.
+    fn open(&self, name: &ChannelName) -> Reply<'_, Result<Arc<dyn ChannelLog>, ChannelsFull>>;
+
+    /// The channel's log, if there is one.
+    fn find(&self, name: &ChannelName) -> Reply<'_, Option<Arc<dyn ChannelLog>>>;
+
+    /// Lets go of what is older than the retention, and of logs that hold nothing and that nobody holds.
+    fn sweep(&self) -> Reply<'_, ()>;
+}
+
+/// The log of one channel.
+pub trait ChannelLog: Readable<Event = ChannelEvent> {
+    /// Adds events; answers the new tail (contract 10, 12).
+    fn append(&self, events: Vec<ChannelEvent>) -> Reply<'_, Result<Sequence, AppendError>>;
+
+    /// Leaves a position empty for an event that had no room: readers are told that it is missing (contract 11).
+    fn skip(&self) -> Reply<'_, ()>;
+
+    /// What of it is kept for who comes later.
+    fn history(&self, most: usize) -> Reply<'_, History>;
+}
+
+/// The kept events of a channel's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// The position before the first of the last `most` that are kept.
+    pub after: Sequence,
+    pub events: usize,
+    pub bytes: usize,
+}
+
+/// There are as many channels as may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are as many channels as may be")]
+pub struct ChannelsFull;
 
 /// Where a log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +206,7 @@ pub enum AppendError {
     Moved,
     #[error("the log is closed")]
     Closed,
-    /// The generation's own limit, or that of all logs.
+    /// The log's own limit, or that of all logs.
     #[error("the log is full")]
     Full(Limit),
 }
@@ -141,7 +214,7 @@ pub enum AppendError {
 /// Which limit a log has met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    Generation,
+    Own,
     Total,
 }
 
@@ -151,6 +224,9 @@ pub enum ReadError {
     BeyondTail,
     #[error("the log is lost")]
     Lost,
+    /// Of a channel: what stood at this position, and after the one that was asked for, is no longer kept.
+    #[error("the log begins later")]
+    Trimmed(Sequence),
 }
 
 /// A finished [`Reply`].

@@ -23,7 +23,7 @@ use crate::telemetry::Gauge;
 
 /// A viewer who reads a log from a position on; dropping it is leaving.
 pub struct Following {
-    start: Arc<Start>,
+    log: Arc<dyn Log>,
     /// Read already, to see whether the answer begins well.
     held: VecDeque<Result<Vec<Entry>, LogLost>>,
     pages: BoxStream<'static, Result<Vec<Entry>, ReadError>>,
@@ -78,13 +78,18 @@ pub struct LogLost;
 
 impl Following {
     pub(super) fn new(log: Arc<dyn Log>, after: Sequence, seat: Seat) -> Self {
-        let start = Arc::clone(log.start());
-        Self { start, held: VecDeque::new(), pages: Box::pin(follow(log, after)), seat }
+        let pages = follow(Arc::clone(&log), after).boxed();
+        Self { log, held: VecDeque::new(), pages, seat }
     }
 
     /// How the generation began, wherever this reading begins.
-    pub const fn start(&self) -> &Arc<Start> {
-        &self.start
+    pub fn start(&self) -> &Arc<Start> {
+        self.log.start()
+    }
+
+    /// The whole log from its beginning, for one who is no viewer: whether it is read is nothing to the generation.
+    pub fn beside(&self) -> impl Stream<Item = Result<Vec<Entry>, ReadError>> + Send + use<> {
+        follow(Arc::clone(&self.log), Sequence::START)
     }
 
     /// The next entries: at least one, in order. `None` after the terminal one.
@@ -134,7 +139,7 @@ impl Following {
 
     /// Reads to the end.
     pub async fn finish(mut self) -> Result<Snapshot, LogLost> {
-        let mut snapshot = Snapshot::new(&self.start);
+        let mut snapshot = Snapshot::new(self.log.start());
         while let Some(page) = self.next_page().await {
             page?.iter().for_each(|entry| snapshot.apply(entry));
         }

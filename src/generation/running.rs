@@ -116,9 +116,13 @@ impl Running {
         self.metrics.waiting()
     }
 
-    /// Takes note of a chunk: of the first that says something. Of all others there is nothing to note.
+    /// Takes note of a chunk that says something, and of when the first came.
     pub fn note_chunk(&self, chunk: &Chunk) {
-        if self.first_token.get().is_some() || chunk.part().choice().is_none() {
+        if chunk.part().choice().is_none() {
+            return;
+        }
+        self.metrics.piece();
+        if self.first_token.get().is_some() {
             return;
         }
         let now = Instant::now();

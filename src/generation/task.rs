@@ -87,7 +87,7 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
         match note(running, log, &mut tail, signals).await {
             Ok(More::Expected) => {}
             Ok(More::None { trailer }) => return Some(Ending::Done { trailer }),
-            Err(AppendError::Full(Limit::Generation)) => return Some(failed(FailureCode::TooLarge)),
+            Err(AppendError::Full(Limit::Own)) => return Some(failed(FailureCode::TooLarge)),
             Err(AppendError::Full(Limit::Total)) => return Some(failed(FailureCode::Overloaded)),
             Err(AppendError::Closed) => return None,
             // Nobody else appends to this log: a moved tail is a defect, and its text would be torn.

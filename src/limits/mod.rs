@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::domain::{Account, ModelPattern, Quota};
+use crate::domain::{Account, NamePattern, Quota};
 
 pub use places::{Ahead, Place, Turn, Waited};
 pub use rates::{Left, Taken};
@@ -38,7 +38,7 @@ pub struct Policy {
     /// Each of whom nothing else is said.
     pub each: Quota,
     /// Each with the models of a pattern, besides. The first pattern that matches counts.
-    pub models: Vec<(ModelPattern, Quota)>,
+    pub models: Vec<(NamePattern, Quota)>,
     /// Generations that run at the same time, of all callers together.
     pub generations: Option<NonZeroU32>,
     /// Event streams that are open at the same time, of all callers together.
@@ -216,7 +216,7 @@ impl Spender {
         }
     }
 
-    fn with_model(&self, model: &str) -> Option<&(ModelPattern, Quota)> {
+    fn with_model(&self, model: &str) -> Option<&(NamePattern, Quota)> {
         self.policy.models.iter().find(|(pattern, _)| pattern.matches(model))
     }
 
@@ -276,7 +276,7 @@ mod tests {
     async fn what_is_refused_by_one_limit_takes_nothing_of_another() {
         let policy = Arc::new(Policy {
             each: Quota { concurrent_generations: NonZeroU32::new(1), ..per_minute(10, 1_000) },
-            models: vec![(ModelPattern::new("big*"), per_minute(1, 500))],
+            models: vec![(NamePattern::new("big*"), per_minute(1, 500))],
             ..Policy::default()
         });
         let (limits, spender) = (Limits::default(), spender(Quota::NONE, &policy));
@@ -321,7 +321,7 @@ mod tests {
     fn a_callers_own_quota_stands_in_place_of_everybodys() {
         let policy = Arc::new(Policy {
             each: Quota { max_output_tokens: NonZeroU32::new(100), max_choices: NonZeroU32::new(2), ..Quota::NONE },
-            models: vec![(ModelPattern::new("big*"), Quota { max_output_tokens: NonZeroU32::new(50), ..Quota::NONE })],
+            models: vec![(NamePattern::new("big*"), Quota { max_output_tokens: NonZeroU32::new(50), ..Quota::NONE })],
             ..Policy::default()
         });
         let most = |quota, model| {

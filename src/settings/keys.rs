@@ -60,6 +60,15 @@ pub(super) const KEYS: &[Key] = &[
     key("generation.head_wait", DURATION),
     key("generation.write_timeout", DURATION),
     key("event_log.memory.max_bytes", SIZE),
+    key("channels.history", "a whole number such as 100"),
+    key("channels.retention", DURATION),
+    key("channels.max_bytes", SIZE),
+    key("channels.max_bytes_total", SIZE),
+    key("channels.max_event", SIZE),
+    key("channels.max_subscribers", COUNT),
+    key("channels.max_channels", COUNT),
+    key("channels.idle_timeout", DURATION),
+    key("prompts.directory", "the path of a directory, as text in quotes"),
     key("telemetry.log_format", "\"pretty\" or \"json\""),
 ];
 
@@ -133,7 +142,8 @@ mod tests {
 
     use super::*;
     use crate::settings::{
-        ApiKey, Auth, AuthMode, Cors, Jwt, Limits, ModelLimits, Models, Quota, Secret, Server, Settings, Upstream,
+        ApiKey, Auth, AuthMode, Cors, Jwt, Limits, ModelLimits, Models, Prompts, Quota, Secret, Server, Settings,
+        Upstream,
     };
 
     /// Every setting present, also those that are absent by default.
@@ -177,6 +187,7 @@ mod tests {
                 ..Limits::default()
             },
             models: Models { default: Some("demo".into()) },
+            prompts: Prompts { directory: Some("any".into()) },
             upstreams: vec![upstream],
             ..Settings::default()
         }

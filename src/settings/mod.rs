@@ -4,6 +4,7 @@
 //! is unknown, of the wrong type or unsafe is refused with one sentence that says what to do.
 //! Secrets do not live here: the file holds the names of the variables that hold them.
 
+mod channels;
 mod error;
 mod file;
 mod jwt;
@@ -24,6 +25,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use channels::{Channels, Prompts};
 pub use error::SettingsError;
 pub use file::FileSource;
 pub use jwt::{JwksUrl, Jwt};
@@ -50,6 +52,8 @@ pub struct Settings {
     pub models: Models,
     pub generation: Generation,
     pub event_log: EventLog,
+    pub channels: Channels,
+    pub prompts: Prompts,
     pub telemetry: Telemetry,
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use super::{Model, Provider};
-use crate::domain::ModelPattern;
+use crate::domain::NamePattern;
 
 /// The providers in the order in which they are asked whether a model is theirs.
 pub struct Router {
@@ -17,7 +17,7 @@ pub struct Router {
 }
 
 struct Route {
-    models: Vec<ModelPattern>,
+    models: Vec<NamePattern>,
     provider: Arc<dyn Provider>,
 }
 
@@ -44,7 +44,7 @@ impl Router {
     /// is: `demo` while no other provider is there, else the one name that the others' patterns hold.
     pub fn new(
         demo: Arc<dyn Provider>,
-        others: Vec<(Vec<ModelPattern>, Arc<dyn Provider>)>,
+        others: Vec<(Vec<NamePattern>, Arc<dyn Provider>)>,
         default: Option<String>,
     ) -> Self {
         let only = match others.as_slice() {
@@ -55,7 +55,7 @@ impl Router {
             },
             _ => None,
         };
-        let demo = (vec![ModelPattern::new(DEMO), ModelPattern::new(format!("{DEMO}?*"))], demo);
+        let demo = (vec![NamePattern::new(DEMO), NamePattern::new(format!("{DEMO}?*"))], demo);
         let routes = std::iter::once(demo).chain(others).map(|(models, provider)| Route { models, provider });
         Self { routes: routes.collect(), default: default.or(only), listed: Mutex::default() }
     }
@@ -105,7 +105,7 @@ impl Route {
             }
         };
         models.retain(|model| self.serves(&model.id));
-        for name in self.models.iter().filter_map(ModelPattern::name) {
+        for name in self.models.iter().filter_map(NamePattern::name) {
             if !models.iter().any(|model| model.id == name) {
                 models.push(Model { id: name.to_owned(), owned_by: "unknown".to_owned(), created: 0 });
             }

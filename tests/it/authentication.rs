@@ -11,7 +11,7 @@ use reqwest::header::{
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokenrill::api::openapi::document;
-use tokenrill::auth::{Grant, NewKey, Scope, Tickets};
+use tokenrill::auth::{Grant, NewKey, Resource, Scope, Tickets};
 use tokenrill::domain::{Principal, Timestamp};
 use tokenrill::settings::{ApiKey, Settings};
 
@@ -286,7 +286,7 @@ async fn a_ticket_follows_one_generation_and_does_nothing_else() {
 
     let signed = Tickets::new(TICKET_SECRET.as_bytes());
     let grant = |expires_at: Timestamp| Grant {
-        generation: mine.parse().expect("an id"),
+        resource: Resource::Generation(mine.parse().expect("an id")),
         owner: Principal::Named("a".into()),
         scopes: [Scope::Follow].into_iter().collect(),
         connections: None,

@@ -11,8 +11,8 @@ use tokenrill::domain::{
     Shape, Start, Timestamp, Timings, Trailer, Usage, UsageWish,
 };
 use tokenrill::event_log::{
-    AppendError, Closing, CreateError, Created, EventLog, Limit, Log, MemoryLimits, ReadError, Reply, Tail, TailState,
-    follow,
+    AppendError, Closing, CreateError, Created, EventLog, Limit, Log, MemoryLimits, ReadError, Readable, Reply, Tail,
+    TailState, follow,
 };
 use tokio::sync::{Barrier, watch};
 use tokio_util::task::TaskTracker;
@@ -72,6 +72,7 @@ macro_rules! contract {
     };
 }
 
+mod channels;
 mod claims;
 mod memory;
 mod random;
@@ -227,7 +228,7 @@ async fn events_are_added_whole_or_not_at_all<B: Backend>() {
     let before = read_events(&log).await;
     let mut woken = log.tail();
     let too_much = vec![token("fits"), token(&"x".repeat(4096)), token("fits")];
-    assert_eq!(append(&log, too_much).await, Err(AppendError::Full(Limit::Generation)));
+    assert_eq!(append(&log, too_much).await, Err(AppendError::Full(Limit::Own)));
     assert_eq!(read_events(&log).await, before);
     assert_eq!(woken.changed().now_or_never().map(|woken| woken.is_ok()), None, "nothing has moved");
     assert_eq!(append(&log, vec![token("fits"); 2]).await, Ok(Sequence::new(3)), "what fits does");
@@ -409,6 +410,10 @@ impl Log for MovesAfterRead {
     fn close(&self, terminal: Event) -> Reply<'_, Closing> {
         self.log.close(terminal)
     }
+}
+
+impl Readable for MovesAfterRead {
+    type Event = Event;
 
     fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry>, ReadError>> {
         let read = async move {
@@ -560,7 +565,7 @@ async fn a_log_is_bounded_and_still_ends<B: Backend>() {
         }
         assert!(said <= LIMIT, "it holds more than it may");
     };
-    assert_eq!(full, AppendError::Full(Limit::Generation));
+    assert_eq!(full, AppendError::Full(Limit::Own));
     assert!(said >= LIMIT / 2, "{said} of {LIMIT} bytes are little use");
     let before = read_events(&log).await;
     assert_eq!(log.close(ended(0)).await, Closing::Won, "a terminal event always fits");

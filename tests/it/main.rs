@@ -15,6 +15,7 @@ mod architecture;
 mod attacks;
 mod authentication;
 mod browsers;
+mod channels;
 mod chat_completions;
 mod connections;
 mod cut_anywhere;

@@ -10,7 +10,7 @@ use tokenrill::api::openapi::{document, text};
 use tokenrill::api::wire::native::{
     CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, QueuedData, StartData, TextData, ToolCallData,
 };
-use tokenrill::auth::{Grant, Scopes, Tickets};
+use tokenrill::auth::{Grant, Resource, Scopes, Tickets};
 use tokenrill::domain::{Principal, Timestamp};
 use tokenrill::settings::{Jwt, Settings};
 
@@ -377,7 +377,13 @@ impl Scenes {
                     _ if ["/v1/models", "/v1/models/{id}", "/v1/tickets"].contains(&path) => {
                         let generation = self.generation.parse().expect("an id");
                         let (owner, expires_at) = (Principal::Anonymous, Timestamp::now().after(SOON));
-                        let grant = Grant { generation, owner, scopes: Scopes::usual(), connections: None, expires_at };
+                        let grant = Grant {
+                            resource: Resource::Generation(generation),
+                            owner,
+                            scopes: Scopes::usual(),
+                            connections: None,
+                            expires_at,
+                        };
                         request.query(&[("ticket", Tickets::new(TICKET_SECRET.as_bytes()).issue(&grant))])
                     }
                     _ => request.bearer_auth(&self.powerless),

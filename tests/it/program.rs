@@ -278,7 +278,7 @@ async fn a_thousand_live_streams_are_drained() {
     drop(back);
     let ended = program.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    for once in ["a viewer came", "a viewer left"] {
+    for once in ["a stream began", "a stream ended"] {
         assert_eq!(ended.stderr.matches(once).count(), 2 * EACH + 1, "{once}");
     }
 }

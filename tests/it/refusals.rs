@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream;
@@ -15,14 +14,11 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokenrill::api::wire::native::FailedData;
 use tokenrill::settings::{Auth, AuthMode, Settings};
-use tokenrill::upstream::{self, Provider};
-use tokenrill::{api, auth, event_log, generation, limits, telemetry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tower::ServiceExt;
 
-use crate::support::{Answer, Service, Upstream, soon};
+use crate::support::{Answer, Service, Upstream, in_process, soon};
 
 const PAGE: &str = "http://localhost:5173";
 /// Stands in requests where nothing may repeat it.
@@ -81,6 +77,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("store", &["5", "[]", "{}", r#""true""#]),
     ("grace_ms", &["-1", "0.5", "true", "[]", r#""5""#]),
     ("max_queue_ms", &["-1", "0.5", "true", "[]", r#""5""#]),
+    ("channel", &["5", "true", "[]", r#""""#, r#""a b""#]),
     ("metadata", &["5", "true", "[]", r#""hunter2""#]),
     ("temperature", &["true", "[]", "{}", r#""0.5""#]),
     ("top_p", &["true", "[]", "{}", r#""0.5""#]),
@@ -257,7 +254,7 @@ async fn a_bad_request_is_refused_in_both_forms_and_costs_nothing() {
 /// So that the table above grows with the document.
 #[test]
 fn each_documented_field_is_tried_with_wrong_values() {
-    let document = api::openapi::document();
+    let document = tokenrill::api::openapi::document();
     let parts = document["components"]["schemas"]["NewGeneration"]["allOf"].as_array().expect("parts");
     let properties = parts.iter().map(|part| part["properties"].as_object().expect("properties"));
     let documented: BTreeSet<_> = properties.flat_map(|properties| properties.keys().map(String::as_str)).collect();
@@ -544,60 +541,9 @@ async fn a_body_that_breaks_its_framing_is_refused() {
     costs_nothing(&service, "framing").await;
 }
 
-/// A model whose every answer is a defect.
-struct Defect;
-
-impl Provider for Defect {
-    fn stream(&self, _: tokenrill::domain::ChatRequest) -> upstream::Answer {
-        Box::pin(stream::once(async { panic!("hunter2") }))
-    }
-    fn models(&self) -> futures_util::future::BoxFuture<'_, Result<Vec<upstream::Model>, upstream::UpstreamError>> {
-        panic!("hunter2")
-    }
-}
-
-/// The service without a listener, so that time can stand still; and its figures.
-fn service_before_a_defect(time: Duration) -> (axum::Router, Arc<telemetry::Metrics>) {
-    let metrics = telemetry::Metrics::new();
-    let api = api::Api {
-        ends_told: Arc::default(),
-        connections: api::Connections::default(),
-        admission: watch::channel(api::Admission {
-            gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),
-            origins: api::Origins::Loopback,
-            cookie: None,
-            policy: Arc::default(),
-            proxies: api::TrustedProxies::default(),
-        })
-        .1,
-        generations: generation::Generations::new(
-            Arc::new(event_log::Memory::new(event_log::MemoryLimits {
-                total: 1 << 20,
-                generation: 1 << 20,
-                retention: time,
-            })),
-            upstream::Router::new(Arc::new(Defect), Vec::new(), None),
-            generation::Terms {
-                max_duration: time,
-                on_disconnect: generation::OnDisconnect::Cancel,
-                grace: Duration::ZERO,
-            },
-            limits::Limits::default(),
-            Arc::clone(&metrics),
-            tokio_util::task::TaskTracker::new(),
-        ),
-        metrics: Arc::clone(&metrics),
-        head_wait: time,
-        hosts: api::Hosts::Any,
-        heartbeat: time,
-        body: api::BodyLimits { size: 1 << 20, time },
-    };
-    (api::router(api, api::Door::Sole), metrics)
-}
-
 #[tokio::test]
 async fn a_defect_ends_what_it_is_in_and_nothing_else() {
-    let (api, metrics) = service_before_a_defect(Duration::from_secs(30));
+    let in_process::Parts { api, metrics, .. } = in_process::parts(Duration::from_secs(30));
     let said = async |request: axum::http::request::Builder, body: &'static str| {
         let response = api
             .clone()
@@ -630,7 +576,7 @@ async fn a_defect_ends_what_it_is_in_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_comes_too_slowly_is_cut() {
     let time = Duration::from_secs(30);
-    let (api, _) = service_before_a_defect(time);
+    let api = in_process::parts(time).api;
     // A byte a second, for ever.
     let drip = stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_secs(1)).await;

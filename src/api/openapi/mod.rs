@@ -14,7 +14,7 @@ use super::allowance::X_RATE_LIMIT;
 use super::extract::{Format, Replay};
 use super::openai_error::OpenAiError;
 use super::problem::ProblemBody;
-use super::wire::native;
+use super::wire::{channel, native};
 
 pub use requests::{ChatCompletionBody, NewGenerationBody};
 
@@ -32,11 +32,13 @@ use streams::{describe_chunks, describe_events};
     ),
     components(schemas(
         native::StartData, native::QueuedData, native::DeltaData, native::TextData, native::ToolCallData, native::PartData,
-        native::DoneData, native::CancelledData, native::FailedData, ProblemBody, NewGenerationBody,
+        native::DoneData, native::CancelledData, native::FailedData, channel::ConnectedData, channel::PresenceData,
+        channel::GapData, ProblemBody, NewGenerationBody,
         OpenAiError, ChatCompletionBody, Format, Replay,
     )),
     tags(
         (name = "generations", description = "A generation is one answer of one model. It outlives the connection that asked for it."),
+        (name = "channels", description = "A channel is a log that applications write: notifications, progress, a chat room. `system.time` and `system.metrics` are the service's own."),
         (name = "openai", description = "What OpenAI's SDKs call: set their base URL to `/v1` here."),
         (name = "operations", description = "For operators and their machines."),
     ),
@@ -71,9 +73,13 @@ const EVENTS: (&str, &str) = ("/v1/generations/{id}/events", "get");
 const INSPECT: (&str, &str) = ("/v1/generations/{id}", "get");
 const LIST: (&str, &str) = ("/v1/generations", "get");
 const TICKETS: (&str, &str) = ("/v1/tickets", "post");
+const PUBLISH: (&str, &str) = ("/v1/channels/{name}/events", "post");
+const SUBSCRIBE: (&str, &str) = ("/v1/channels/{name}/events", "get");
+const CHANNEL: (&str, &str) = ("/v1/channels/{name}", "get");
 
 /// The forms of parameters that are read as more than text.
-const PATTERNS: [(&str, &str); 4] = [
+const PATTERNS: [(&str, &str); 5] = [
+    ("name", "^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}$"),
     ("Idempotency-Key", "^[!-~]{1,255}$"),
     ("Tokenrill-Grace-Ms", "^[0-9]{1,15}$"),
     ("cursor", "^(0|[1-9][0-9]{0,14})\\.gen_[A-Za-z0-9_-]{21}[AQgw]$"),

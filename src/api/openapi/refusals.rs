@@ -8,7 +8,7 @@ use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::refusal::{Dialect, error_event, refusal_event};
 use super::super::tickets::WANTED;
 use super::security::access;
-use super::{CHAT, CREATE, EVENTS, INSPECT, LIST, TICKETS, pointer, set};
+use super::{CHANNEL, CHAT, CREATE, EVENTS, INSPECT, LIST, PUBLISH, SUBSCRIBE, TICKETS, pointer, set};
 
 /// The codes with which each operation may refuse; any may also answer `misdirected` and `internal`, and any that is
 /// not public `unauthenticated`, `forbidden` and `issuer_unavailable`.
@@ -91,6 +91,31 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
             ErrorCode::UnsupportedMediaType,
         ],
     ),
+    (
+        PUBLISH,
+        &[
+            ErrorCode::InvalidJson,
+            ErrorCode::InvalidRequest,
+            ErrorCode::ConnectionNotFound,
+            ErrorCode::RequestTimeout,
+            ErrorCode::BodyTooLarge,
+            ErrorCode::UnsupportedMediaType,
+            ErrorCode::Overloaded,
+            ErrorCode::ShuttingDown,
+        ],
+    ),
+    (
+        SUBSCRIBE,
+        &[
+            ErrorCode::InvalidRequest,
+            ErrorCode::NotAcceptable,
+            ErrorCode::TooManyConnections,
+            ErrorCode::ChannelFull,
+            ErrorCode::Overloaded,
+            ErrorCode::ShuttingDown,
+        ],
+    ),
+    (CHANNEL, &[ErrorCode::InvalidRequest]),
     (("/v1/models", "get"), &[]),
     (("/v1/models/{id}", "get"), &[ErrorCode::ModelNotFound]),
     (("/healthz", "get"), &[]),
@@ -112,7 +137,7 @@ pub fn describe_refusals(document: &mut Value) {
         let reference = |name| json!({"$ref": format!("#/components/schemas/{name}")});
         let denials: &[ErrorCode] = match access(path, method) {
             Access::Public => &[],
-            Access::Known | Access::Scope(_) | Access::Operator => {
+            Access::Known | Access::Scope(_) | Access::Channel(_) | Access::Operator => {
                 &[ErrorCode::Unauthenticated, ErrorCode::Forbidden, ErrorCode::IssuerUnavailable]
             }
         };

@@ -42,6 +42,10 @@ pub struct ChatParameters {
     /// The model. Absent: `models.default`, else the only one there is.
     #[schema(min_length = 1)]
     pub model: Option<String>,
+    /// A channel in which the answer is told too, each event with `generation` in its data: demands `publish` for it.
+    /// Its subscribers are no viewers.
+    #[schema(pattern = "^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}$")]
+    pub channel: Option<String>,
     /// When the last viewer has been gone for the grace: `cancel` ends the generation, `continue` lets it run. Absent: `generation.on_disconnect`.
     pub on_disconnect: Option<OnDisconnectBody>,
     /// How long to wait for a viewer to come back before `cancel`, in milliseconds, at most `generation.grace`.

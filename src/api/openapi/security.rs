@@ -27,16 +27,18 @@ pub fn describe_security(document: &mut Value) {
         let scope = match access {
             Access::Public => continue,
             Access::Known => None,
-            Access::Operator => Some(Scope::Admin),
-            Access::Scope(scope) => Some(*scope),
+            Access::Operator => Some(Scope::Admin.name().to_owned()),
+            Access::Scope(scope) => Some(scope.name().to_owned()),
+            Access::Channel(scope) => Some(format!("{}:{{name}}", scope.name())),
         };
         let mut security = vec![json!({}), json!({"bearer": []}), json!({"api_key": []}), json!({"session": []})];
-        if path.contains("{id}") && matches!(scope, Some(Scope::Follow | Scope::Stop)) {
+        let takes_tickets = matches!(access, Access::Scope(Scope::Follow | Scope::Stop) | Access::Channel(_));
+        if path.contains('{') && takes_tickets {
             security.push(json!({"ticket": []}));
         }
         set(document, &operation, "security", security.into());
         if let Some(scope) = scope {
-            set(document, &operation, "x-scope", scope.name().into());
+            set(document, &operation, "x-scope", scope.into());
         }
     }
 }

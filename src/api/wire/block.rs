@@ -1,10 +1,12 @@
 //! One block of an event stream (WHATWG HTML, section 9.2.6).
 
+use std::fmt::{Display, Write};
+
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
 use super::Retry;
-use crate::domain::{EventId, wire_safe};
+use crate::domain::{GenerationId, wire_safe};
 
 /// A block under construction: `event`, `data`, `retry`, and `id` last.
 ///
@@ -16,7 +18,7 @@ pub struct Block<'a> {
 
 impl<'a> Block<'a> {
     /// `name` is never `error`, `open` or `message`: a browser's `EventSource` mixes them up with its own.
-    pub fn new(out: &'a mut BytesMut, name: &'static str) -> Self {
+    pub fn new(out: &'a mut BytesMut, name: &str) -> Self {
         out.put_slice(b"event: ");
         out.put_slice(name.as_bytes());
         out.put_slice(b"\ndata: ");
@@ -46,14 +48,37 @@ impl<'a> Block<'a> {
         self
     }
 
-    pub fn end(self, retry: Option<Retry>, id: Option<EventId>) {
+    /// Begins an object, which the caller closes. `speaker` is the generation that says it, where the stream is not
+    /// that generation's own.
+    pub fn open(&mut self, speaker: Option<GenerationId>) -> &mut Self {
+        self.raw("{");
+        if let Some(generation) = speaker {
+            self.raw("\"generation\":\"").text(generation).raw("\",");
+        }
+        self
+    }
+
+    /// An object that has members, with the speaker before them.
+    pub fn object(&mut self, speaker: Option<GenerationId>, value: &impl Serialize) -> &mut Self {
+        self.open(speaker);
+        let json = serde_json::to_vec(value).unwrap_or_default();
+        self.out.put_slice(&wire_safe(json.get(1..).unwrap_or_default()));
+        self
+    }
+
+    fn text(&mut self, value: impl Display) -> &mut Self {
+        // Memory takes whatever is written.
+        _ = write!(self.out, "{value}");
+        self
+    }
+
+    pub fn end(mut self, retry: Option<Retry>, id: Option<impl Display>) {
         if let Some(retry) = retry {
             self.out.put_slice(b"\nretry: ");
             self.out.put_slice(itoa::Buffer::new().format(retry.millis()).as_bytes());
         }
         if let Some(id) = id {
-            self.out.put_slice(b"\nid: ");
-            self.out.put_slice(id.to_string().as_bytes());
+            self.raw("\nid: ").text(id);
         }
         self.out.put_slice(b"\n\n");
     }

@@ -1,6 +1,7 @@
 //! Wire formats: entries as the frames that one kind of client expects.
 
 mod block;
+pub mod channel;
 pub mod native;
 pub mod openai_chat;
 

@@ -3,6 +3,7 @@
 //! The types here are its `data`, as the OpenAPI document shows them. Text never passes through them:
 //! it is copied, still escaped, from the log into the frame.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -40,18 +41,10 @@ pub const EVENTS: [&str; 11] = [
 
 impl WireFormat for Native {
     fn encode(&self, generation: GenerationId, entry: &Entry, retry: &mut Option<Retry>, out: &mut BytesMut) {
-        let id = Some(EventId { generation, sequence: entry.sequence });
-        let (name, write): (&str, &dyn Fn(&mut Block<'_>)) = match &entry.event {
-            Event::Chunk(chunk) => return encode_chunk(chunk, id, retry, out),
-            Event::Start(start) => ("start", &|block| _ = block.json(&StartData::from(&**start))),
-            Event::Done(done) => ("done", &|block| _ = block.json(&DoneData::from(&**done))),
-            Event::Cancelled(cancelled) => ("cancelled", &|block| _ = block.json(&CancelledData::from(&**cancelled))),
-            Event::Failed(failed) => ("failed", &|block| _ = block.json(&FailedData::from(&**failed))),
-        };
-        let mut block = Block::new(out, name);
-        write(&mut block);
-        let first = retry.take();
-        block.end(if entry.event.is_terminal() { Some(Retry::DORMANT) } else { first }, id);
+        if entry.event.is_terminal() {
+            *retry = Some(Retry::DORMANT);
+        }
+        encode_event(&entry.event, None, EventId { generation, sequence: entry.sequence }, retry, out);
     }
 
     fn encode_retry(&self, retry: Retry, out: &mut BytesMut) {
@@ -61,26 +54,63 @@ impl WireFormat for Native {
     fn encode_ahead(&self, ahead: Ahead, retry: &mut Option<Retry>, out: &mut BytesMut) {
         let mut block = Block::new(out, "queued");
         block.json(&QueuedData { position: ahead.position, eta_ms: ahead.eta.map(millis) });
-        block.end(retry.take(), None);
+        block.end(retry.take(), None::<EventId>);
     }
 }
 
-fn encode_chunk(chunk: &Chunk, id: Option<EventId>, retry: &mut Option<Retry>, out: &mut BytesMut) {
+/// Appends a state, in place of the events that led to it.
+pub fn encode_snapshot(state: &impl Serialize, id: EventId, retry: &mut Option<Retry>, out: &mut BytesMut) {
+    let mut block = Block::new(out, "snapshot");
+    block.json(state);
+    block.end(retry.take(), Some(id));
+}
+
+/// Appends the block of one event, or nothing where it says nothing here. `speaker` is the generation, where the
+/// stream is not its own.
+pub fn encode_event(
+    event: &Event,
+    speaker: Option<GenerationId>,
+    id: impl Display,
+    retry: &mut Option<Retry>,
+    out: &mut BytesMut,
+) {
+    let (name, write): (&str, &dyn Fn(&mut Block<'_>)) = match event {
+        Event::Chunk(chunk) => return encode_chunk(chunk, speaker, id, retry, out),
+        // It names itself.
+        Event::Start(start) => ("start", &|block| _ = block.json(&StartData::from(&**start))),
+        Event::Done(done) => ("done", &|block| _ = block.object(speaker, &DoneData::from(&**done))),
+        Event::Cancelled(cancelled) => {
+            ("cancelled", &|block| _ = block.object(speaker, &CancelledData::from(&**cancelled)))
+        }
+        Event::Failed(failed) => ("failed", &|block| _ = block.object(speaker, &FailedData::from(&**failed))),
+    };
+    let mut block = Block::new(out, name);
+    write(&mut block);
+    block.end(retry.take(), Some(id));
+}
+
+fn encode_chunk(
+    chunk: &Chunk,
+    speaker: Option<GenerationId>,
+    id: impl Display,
+    retry: &mut Option<Retry>,
+    out: &mut BytesMut,
+) {
     let text = chunk.text().as_str();
-    let block = match chunk.part() {
+    let mut block = match chunk.part() {
         Part::Silent => return,
         Part::Text { choice, logprobs_json } => {
-            let mut block = text_block(out, "delta", *choice, text);
+            let mut block = text_block(out, "delta", speaker, *choice, text);
             if let Some(logprobs) = logprobs_json {
                 block.raw(",\"logprobs\":").raw(logprobs);
             }
             block
         }
-        Part::Reasoning { choice } => text_block(out, "reasoning", *choice, text),
-        Part::Refusal { choice } => text_block(out, "refusal", *choice, text),
+        Part::Reasoning { choice } => text_block(out, "reasoning", speaker, *choice, text),
+        Part::Refusal { choice } => text_block(out, "refusal", speaker, *choice, text),
         Part::ToolCall { choice, index, id, name } => {
             let mut block = Block::new(out, "tool_call");
-            block.raw("{\"index\":").number(*index);
+            block.open(speaker).raw("\"index\":").number(*index);
             choice_member(&mut block, *choice);
             for (member, value) in [(",\"id\":\"", id), (",\"name\":\"", name)] {
                 if let Some(value) = value {
@@ -92,19 +122,24 @@ fn encode_chunk(chunk: &Chunk, id: Option<EventId>, retry: &mut Option<Retry>, o
         }
         Part::Other { choice, delta_json } => {
             let mut block = Block::new(out, "part");
-            block.raw("{\"delta\":").raw(delta_json);
+            block.open(speaker).raw("\"delta\":").raw(delta_json);
             choice_member(&mut block, *choice);
             block
         }
     };
-    let mut block = block;
     block.raw("}");
-    block.end(retry.take(), id);
+    block.end(retry.take(), Some(id));
 }
 
-fn text_block<'a>(out: &'a mut BytesMut, name: &'static str, choice: u32, text: &str) -> Block<'a> {
+fn text_block<'a>(
+    out: &'a mut BytesMut,
+    name: &str,
+    speaker: Option<GenerationId>,
+    choice: u32,
+    text: &str,
+) -> Block<'a> {
     let mut block = Block::new(out, name);
-    block.raw("{\"text\":\"").raw(text).raw("\"");
+    block.open(speaker).raw("\"text\":\"").raw(text).raw("\"");
     choice_member(&mut block, choice);
     block
 }

@@ -166,7 +166,7 @@ impl<B: Backend> Run<B> {
             }
             Err(AppendError::Closed) => assert!(model.is_closed()),
             Err(AppendError::Full(Limit::Total)) => self.assert_full().await,
-            Err(AppendError::Full(Limit::Generation)) => assert!(!self.is_roomy()),
+            Err(AppendError::Full(Limit::Own)) => assert!(!self.is_roomy()),
             Err(AppendError::Moved) => panic!("the tail was right"),
         }
     }

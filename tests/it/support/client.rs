@@ -110,7 +110,8 @@ impl Event {
         };
         let data = field("data").unwrap_or_else(|| panic!("no block without data: {block:?}"));
         Self {
-            name: field("event").expect("a name").to_owned(),
+            // As a browser names what has no name (WHATWG HTML, section 9.2.6).
+            name: field("event").unwrap_or("message").to_owned(),
             data: serde_json::from_str(data).expect("JSON in data"),
             id: field("id").map(str::to_owned),
             retry: field("retry").map(|retry| retry.parse().expect("digits")),

@@ -1,6 +1,7 @@
 //! What the tests speak with: the service, a scripted upstream, a client.
 
 mod client;
+pub mod in_process;
 pub mod issuer;
 mod leaver;
 mod litellm;

@@ -1,12 +1,12 @@
-//! Models by name.
+//! Names by pattern: models, channels.
 
 use std::sync::Arc;
 
-/// A model's name, or a pattern of names in which `*` stands for any characters.
+/// A name, or a pattern of names in which `*` stands for any characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelPattern(String);
+pub struct NamePattern(String);
 
-impl ModelPattern {
+impl NamePattern {
     pub fn new(pattern: impl Into<String>) -> Self {
         Self(pattern.into())
     }
@@ -20,9 +20,9 @@ impl ModelPattern {
         Some(self.0.as_str()).filter(|name| !name.contains('*'))
     }
 
-    pub fn matches(&self, model: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         let mut parts = self.0.split('*');
-        let Some(mut rest) = parts.next().and_then(|start| model.strip_prefix(start)) else { return false };
+        let Some(mut rest) = parts.next().and_then(|start| name.strip_prefix(start)) else { return false };
         let Some(last) = parts.next_back() else { return rest.is_empty() };
         for part in parts {
             let Some((_, after)) = rest.split_once(part) else { return false };
@@ -37,7 +37,7 @@ impl ModelPattern {
 pub enum AllowedModels {
     #[default]
     All,
-    These(Arc<[ModelPattern]>),
+    These(Arc<[NamePattern]>),
 }
 
 impl AllowedModels {
@@ -74,7 +74,7 @@ mod tests {
             ("demo?*", "demo?rate=max", true),
             ("demo?*", "demo", false),
         ] {
-            assert_eq!(ModelPattern::new(pattern).matches(model), matches, "{pattern} and {model}");
+            assert_eq!(NamePattern::new(pattern).matches(model), matches, "{pattern} and {model}");
         }
     }
 }

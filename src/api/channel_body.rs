@@ -1,0 +1,229 @@
+//! What callers send to channels, and what they are told of them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::body::JsonBytes;
+use super::extract::Caller;
+use super::problem::{ErrorCode, FieldError, Problem};
+use super::wire::channel::{self, GapData, SubscriberBody};
+use crate::domain::{ChannelEvent, ChannelName, Entry, EventName, Keeping, Principal, Published, Recipient, wire_safe};
+
+/// An event to be published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewEvent)]
+pub struct NewEventBody {
+    /// Its name; without one it reaches a browser's `onmessage`. None of the service's own names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[A-Za-z0-9._:-]{1,64}$", example = "said")]
+    pub event: Option<String>,
+    /// Any JSON, told as it is; with `encoding` a text in base64 (RFC 4648, section 4).
+    pub data: Value,
+    /// `base64`: subscribers get `{"encoding":"base64","data":"..."}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<EncodingBody>,
+    /// For whom it is; for everybody if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<RecipientBody>,
+    /// Told to those who are there, and not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral: Option<bool>,
+}
+
+/// How `data` is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = EventEncoding)]
+pub enum EncodingBody {
+    Base64,
+}
+
+/// One stream, or one caller on all of its streams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = EventRecipient)]
+pub enum RecipientBody {
+    /// As `connected` and `joined` name it. It must subscribe now.
+    Connection(ConnectionRecipient),
+    /// By the name of its key, or by its token's subject and issuer.
+    Principal(PrincipalRecipient),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionRecipient {
+    #[schema(example = "conn_AAAAAAAAAAAAAAAAAAAAAA")]
+    pub connection: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrincipalRecipient {
+    #[schema(min_length = 1)]
+    pub principal: String,
+    /// Absent: that of the caller, where it has one; else the name is a key's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+}
+
+/// An event was published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PublishedEvent)]
+pub struct PublishedBody {
+    /// Its id; absent from what is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "room-1.1795690000000001")]
+    pub id: Option<String>,
+}
+
+/// Some events of a channel, in order.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventPage {
+    /// Empty where the wait was over before there was one.
+    pub events: Vec<WrittenEvent>,
+    /// What is missing before them, where something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<GapData>,
+    /// What the next request gives as `after`.
+    pub last_sequence: u64,
+}
+
+/// One event, as an event stream would have it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ChannelEvent)]
+pub struct WrittenEvent {
+    /// Absent from what is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Absent where it has no name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    #[schema(value_type = Value)]
+    pub data: Box<RawValue>,
+}
+
+/// A channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Channel)]
+pub struct ChannelBody {
+    pub name: String,
+    pub subscribers: u64,
+    /// The first thousand of them.
+    pub present: Vec<SubscriberBody>,
+    /// Where its log ends; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sequence: Option<u64>,
+    pub history: HistoryBody,
+}
+
+/// What is kept for who comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ChannelHistory)]
+pub struct HistoryBody {
+    /// A generation's answer counts as one.
+    pub events: u64,
+    pub bytes: u64,
+    /// The number before the first of them.
+    pub after: u64,
+}
+
+/// What a body that is no event is told.
+const WANTED: &str = "must have data; may have event, encoding, to and ephemeral";
+
+impl NewEventBody {
+    /// Reads an event as `caller` sends it, its data at most so many bytes.
+    pub fn read(body: &JsonBytes, caller: &Caller, most: usize) -> Result<Published, Problem> {
+        /// The data as they were written: numbers that no program here could hold stay what they are.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Raw<'a> {
+            event: Option<Value>,
+            #[serde(borrow)]
+            data: &'a RawValue,
+            encoding: Option<Value>,
+            to: Option<Value>,
+            ephemeral: Option<Value>,
+        }
+        let Raw { event, data, encoding, to, ephemeral } = body.read(WANTED)?;
+        let mut errors = Vec::new();
+        let mut wrong = |pointer: &str, detail: &str| {
+            errors.push(FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() });
+        };
+        let event = event.map(|event| event.as_str().and_then(|event| event.parse::<EventName>().ok()));
+        if event == Some(None) {
+            wrong(
+                "/event",
+                "must be 1 to 64 characters of A-Z, a-z, 0-9, . _ : -, and none of the service's own names",
+            );
+        }
+        if encoding.as_ref().is_some_and(|encoding| *encoding != "base64") {
+            wrong("/encoding", "must be \"base64\", or be left out");
+        } else if encoding.is_some() && !is_base64(data) {
+            wrong("/data", "must be a text in base64");
+        }
+        let to = to.map(|to| recipient(to, caller));
+        if to == Some(None) {
+            wrong("/to", "must be an object that has connection, or principal and perhaps issuer");
+        }
+        if ephemeral.as_ref().is_some_and(|ephemeral| !ephemeral.is_boolean()) {
+            wrong("/ephemeral", "must be true or false");
+        }
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors));
+        }
+        if data.get().len() > most {
+            return Err(Problem::new(ErrorCode::BodyTooLarge, format!("An event's data are at most {most} bytes.")));
+        }
+        let safe = String::from_utf8_lossy(&wire_safe(data.get().as_bytes())).into_owned();
+        let data_json = if encoding.is_some() { format!("{{\"encoding\":\"base64\",\"data\":{safe}}}") } else { safe };
+        Ok(Published {
+            name: event.flatten(),
+            data_json: data_json.into(),
+            to: to.flatten().unwrap_or(Recipient::Everybody),
+            keeping: if ephemeral == Some(Value::Bool(true)) { Keeping::Ephemeral } else { Keeping::Kept },
+        })
+    }
+}
+
+fn is_base64(data: &RawValue) -> bool {
+    serde_json::from_str::<String>(data.get()).is_ok_and(|text| STANDARD.decode(text).is_ok())
+}
+
+fn recipient(to: Value, caller: &Caller) -> Option<Recipient> {
+    match serde_json::from_value(to).ok()? {
+        RecipientBody::Connection(ConnectionRecipient { connection }) => {
+            connection.parse().ok().map(Recipient::Connection)
+        }
+        RecipientBody::Principal(PrincipalRecipient { principal, issuer }) => {
+            let issuer = issuer.or_else(|| channel::named(&caller.principal).1);
+            let name = issuer.map_or(principal.clone(), |issuer| format!("{issuer}\n{principal}"));
+            (!principal.is_empty()).then(|| Recipient::Principal(Principal::Named(name.into())))
+        }
+    }
+}
+
+impl WrittenEvent {
+    /// The block that an event stream would have, taken apart again: there is one way to write an event.
+    pub fn of(channel: &ChannelName, entry: &Entry<ChannelEvent>) -> Option<Self> {
+        let mut block = BytesMut::new();
+        channel::encode(channel, entry, &mut None, &mut block);
+        let block = std::str::from_utf8(&block).ok()?;
+        let line = |field: &str| block.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
+        Some(Self {
+            id: line("id: "),
+            event: line("event: "),
+            data: line("data: ").and_then(|data| RawValue::from_string(data).ok())?,
+        })
+    }
+}

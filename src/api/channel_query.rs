@@ -1,0 +1,84 @@
+//! Which channel a request is about, and from where on.
+
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::extract::{invalid_query, last_event_id, longest_wait, query, sequence};
+use super::problem::{ErrorCode, Problem};
+use crate::channel::Attendance;
+use crate::domain::{ChannelEventId, ChannelName, Sequence};
+
+/// The channel that the path names.
+pub struct ChannelPath(pub ChannelName);
+
+/// What a name is told that is none.
+pub const NAME: &str = "must be 1 to 100 characters of A-Z, a-z, 0-9, dot, hyphen, underscore and tilde";
+
+/// As it stands in the path, for no name needs an escape: what the gate has judged is what is then used.
+pub fn named_channel(uri: &Uri) -> Option<ChannelName> {
+    uri.path().strip_prefix("/v1/channels/")?.split('/').next()?.parse().ok()
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ChannelPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let name = named_channel(&parts.uri);
+        name.map(Self).ok_or_else(|| {
+            Problem::new(ErrorCode::InvalidRequest, format!("Name the channel in the path: its name {NAME}."))
+        })
+    }
+}
+
+/// The query of a subscription.
+#[derive(Debug)]
+pub struct ChannelQuery {
+    pub after: Option<Sequence>,
+    pub history: usize,
+    pub attendance: Attendance,
+    pub wait: Duration,
+}
+
+const LONGEST_HISTORY: usize = 100_000;
+
+impl<S: Send + Sync> FromRequestParts<S> for ChannelQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Raw {
+            after: Option<String>,
+            history: Option<usize>,
+            presence: Option<bool>,
+            wait: Option<String>,
+            /// Read by the gate.
+            #[serde(rename = "ticket")]
+            _ticket: Option<IgnoredAny>,
+        }
+        let takes = "history, a whole number, presence, which is true or false, after and wait";
+        let Raw { after, history, presence, wait, .. } = query(parts, state, takes).await?;
+        let history = history.unwrap_or_default();
+        if history > LONGEST_HISTORY {
+            return Err(invalid_query(&format!("history is at most {LONGEST_HISTORY}.")));
+        }
+        let attendance = if presence == Some(true) { Attendance::PresentAndTold } else { Attendance::Present };
+        let after = after.as_deref().map(sequence).transpose()?;
+        Ok(Self { after, history, attendance, wait: longest_wait(wait.as_deref())? })
+    }
+}
+
+/// The position that `Last-Event-ID` names. An id of something else than this channel is a mistake of the client's.
+pub fn last_position(headers: &HeaderMap, channel: &ChannelName) -> Result<Option<Sequence>, Problem> {
+    let Some(last) = last_event_id(headers) else { return Ok(None) };
+    let id = std::str::from_utf8(last).ok().and_then(|text| text.parse::<ChannelEventId>().ok());
+    let id = id.filter(|id| id.channel == *channel);
+    id.map(|id| Some(id.sequence)).ok_or_else(|| {
+        Problem::new(ErrorCode::InvalidRequest, "Last-Event-ID is the id of an event of this channel, or left out.")
+    })
+}

@@ -1,0 +1,212 @@
+//! Channels: `/v1/channels`.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use tokio::time::{Instant, timeout_at};
+
+use super::accept::{Accept, Form};
+use super::body::RequestBody;
+use super::channel_body::{ChannelBody, EventPage, HistoryBody, NewEventBody, PublishedBody, WrittenEvent};
+use super::channel_query::{ChannelPath, ChannelQuery, last_position};
+use super::connection::{Coming, Connection};
+use super::extract::Caller;
+use super::problem::{ErrorCode, Problem};
+use super::sse::{EventStream, event_stream};
+use super::state::Api;
+use super::subscribing::Subscribing;
+use super::wire::channel::{self, ConnectedData, GapData, SubscriberBody};
+use crate::channel::{Attendance, Beginning, Heard, PublishError, SubscribeError, Subscribed, Subscription};
+use crate::domain::{ChannelEventId, ChannelName, Keeping, Subscriber};
+
+/// Publish an event.
+///
+/// Every subscriber gets it, or only those that `to` names. It is kept for those who come later, unless it is
+/// `ephemeral`: then only who is there gets it.
+#[utoipa::path(
+    post,
+    path = "/v1/channels/{name}/events",
+    operation_id = "publish_event",
+    tag = "channels",
+    params(("name" = String, Path, description = "The channel's name; it is there as soon as it is named", example = "room-1")),
+    request_body = NewEventBody,
+    responses((status = 200, description = "It has been told", body = PublishedBody)),
+)]
+pub async fn publish(
+    State(api): State<Api>,
+    caller: Caller,
+    ChannelPath(channel): ChannelPath,
+    request: Request,
+) -> Result<Json<PublishedBody>, Problem> {
+    let (head, body) = request.into_parts();
+    let mut body = RequestBody::new(&head.headers, body, api.body);
+    let read = body.json().await;
+    body.discard().await;
+    let published = NewEventBody::read(&read?, &caller, api.channel_terms.max_event)?;
+    let is_kept = published.keeping == Keeping::Kept;
+    let sequence = api.channels.publish(&channel, published).await?;
+    let id = is_kept.then(|| ChannelEventId { channel, sequence }.to_string());
+    Ok(Json(PublishedBody { id }))
+}
+
+/// Subscribe to a channel.
+///
+/// The first event is `connected`. Then come those after `Last-Event-ID` (or `after`), or the last so many
+/// (`history`), then each new one, for ever: a stream without an event for `channels.idle_timeout` is broken off,
+/// and its client comes back by itself. Events have the names that their publishers gave them; what generations say
+/// that answer in the channel comes as on their own wire, with `generation` in the data.
+///
+/// Where `Accept` names `application/json` and not `text/event-stream`, the answer is one page of events as JSON, as
+/// soon as there is one, at most `wait` from now: for clients without event streams.
+#[utoipa::path(
+    get,
+    path = "/v1/channels/{name}/events",
+    operation_id = "subscribe",
+    tag = "channels",
+    params(
+        ("name" = String, Path, description = "The channel's name", example = "room-1"),
+        ("history" = Option<u64>, Query, minimum = 0, maximum = 100_000, description = "How many of the last kept events come first, at most `channels.history`; 0 if absent. Where a position is given it counts for nothing"),
+        ("presence" = Option<bool>, Query, description = "`true`: also who comes and who goes"),
+        ("after" = Option<u64>, Query, description = "The number after which to begin: what stands behind the last dot of an event's id, or `last_sequence`"),
+        ("wait" = Option<String>, Query, description = "How long a page may be waited for, with its unit, such as `20s`; at most `60s`. Absent: not at all", example = "2s"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has; wins over `after`"),
+    ),
+    responses((status = 200, description = "The events", content(("text/event-stream"), (EventPage = "application/json")))),
+)]
+pub async fn subscribe(
+    State(api): State<Api>,
+    caller: Caller,
+    ChannelPath(channel): ChannelPath,
+    query: ChannelQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let form = Accept::of(&headers).form()?;
+    let position = last_position(&headers, &channel)?.or(query.after);
+    let beginning = position.map_or(Beginning::History(query.history), Beginning::After);
+    let coming = if position.is_some() { Coming::Back } else { Coming::New };
+    let connection = api.connect(&caller, coming)?;
+    let who =
+        Subscriber { connection: connection.id(), principal: caller.principal.clone(), since: connection.since() };
+    match form {
+        Form::Events => {
+            let subscribed = api.channels.subscribe(&channel, who, beginning, query.attendance).await?;
+            Ok(stream(&api, subscribed, connection, query.attendance))
+        }
+        Form::Snapshot => {
+            let subscribed = api.channels.subscribe(&channel, who, beginning, Attendance::Passing).await?;
+            let page = next_page(&api, subscribed.subscription, query.wait).await?;
+            Ok(Json(page).into_response())
+        }
+    }
+}
+
+fn stream(api: &Api, subscribed: Subscribed, connection: Connection, attendance: Attendance) -> Response {
+    let Subscribed { subscription, present, subscribers } = subscribed;
+    let channel = subscription.channel.clone();
+    let connected = ConnectedData {
+        channel: channel.to_string(),
+        connection: connection.id().to_string(),
+        subscribers: subscribers as u64,
+        present: (attendance == Attendance::PresentAndTold).then(|| present.iter().map(SubscriberBody::from).collect()),
+    };
+    let id = ChannelEventId { channel, sequence: subscription.position() };
+    let source = Subscribing::new(subscription, api.channel_terms.idle);
+    let stream = EventStream::new(source, connection, api.heartbeat);
+    event_stream(stream.beginning_with(|retry, out| channel::encode_connected(&connected, id, retry, out)))
+}
+
+/// What there is, or else what comes first.
+async fn next_page(api: &Api, mut subscription: Subscription, patience: Duration) -> Result<EventPage, Problem> {
+    let deadline = Instant::now() + patience;
+    let (mut events, mut gap) = (Vec::new(), None);
+    while events.is_empty() {
+        let heard = tokio::select! {
+            biased;
+            heard = timeout_at(deadline, subscription.heard()) => heard,
+            () = api.channels.closed() => break,
+        };
+        match heard {
+            Ok(Some(Heard::Events(entries))) => {
+                let name = &subscription.channel;
+                events.extend(entries.iter().filter_map(|entry| WrittenEvent::of(name, entry)));
+            }
+            Ok(Some(Heard::Gap { from, to })) => gap = Some(GapData { from: from.get(), to: to.get() }),
+            Ok(None) => return Err(Problem::history_lost()),
+            Err(_) => break,
+        }
+    }
+    Ok(EventPage { events, gap, last_sequence: subscription.position().get() })
+}
+
+/// Inspect a channel.
+///
+/// Who subscribes, where its log ends and what of it is kept. One that nobody has named yet is empty.
+#[utoipa::path(
+    get,
+    path = "/v1/channels/{name}",
+    operation_id = "inspect_channel",
+    tag = "channels",
+    params(("name" = String, Path, description = "The channel's name", example = "room-1")),
+    responses((status = 200, description = "The channel", body = ChannelBody)),
+)]
+pub async fn show(State(api): State<Api>, _: Caller, ChannelPath(channel): ChannelPath) -> Json<ChannelBody> {
+    let inspection = api.channels.inspect(&channel).await;
+    let history = inspection.as_ref().map(|inspection| HistoryBody {
+        events: inspection.history.events as u64,
+        bytes: inspection.history.bytes as u64,
+        after: inspection.history.after.get(),
+    });
+    Json(ChannelBody {
+        name: channel.to_string(),
+        subscribers: inspection.as_ref().map_or(0, |inspection| inspection.subscribers as u64),
+        present: inspection.iter().flat_map(|inspection| &inspection.present).map(SubscriberBody::from).collect(),
+        last_sequence: inspection.as_ref().map(|inspection| inspection.tail.get()),
+        history: history.unwrap_or_default(),
+    })
+}
+
+/// A channel's name that a body gives, for an answer that is to be carried there.
+pub fn answer_channel(name: &str, caller: &Caller) -> Result<ChannelName, Problem> {
+    let channel = name.parse().map_err(|_| {
+        Problem::invalid(vec![super::problem::FieldError {
+            pointer: "/channel".to_owned(),
+            detail: super::channel_query::NAME.to_owned(),
+        }])
+    })?;
+    if may_publish(&channel, caller) { Ok(channel) } else { Err(Problem::forbidden()) }
+}
+
+fn may_publish(channel: &ChannelName, caller: &Caller) -> bool {
+    !channel.is_built_in() && caller.scopes.allow(crate::auth::ChannelScope::Publish, channel)
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::NobodyThere => Self::connection_not_found(),
+            PublishError::TooLarge => Self::new(ErrorCode::BodyTooLarge, "The event is larger than a channel may be."),
+            PublishError::Full => Self::new(
+                ErrorCode::Overloaded,
+                "This service is out of memory for channels. Try again in a few seconds.",
+            ),
+            PublishError::Closing => Self::shutting_down(),
+        }
+    }
+}
+
+impl From<SubscribeError> for Problem {
+    fn from(error: SubscribeError) -> Self {
+        match error {
+            SubscribeError::RosterFull(_) => {
+                Self::new(ErrorCode::ChannelFull, "As many subscribe to this channel as may. Try again later.")
+            }
+            SubscribeError::ChannelsFull(_) => {
+                Self::new(ErrorCode::Overloaded, "There are as many channels as may be. Try again later.")
+            }
+            SubscribeError::Closing => Self::shutting_down(),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The channels that the service itself writes.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::service::Channels;
+use crate::domain::{ChannelName, Keeping, Published, Recipient, Timestamp};
+use crate::telemetry::{Figures, Metrics, resident_memory};
+
+/// How often each is written.
+const EACH: Duration = Duration::from_secs(1);
+/// Each so many times what is no longer kept is let go, also of channels that nobody writes to.
+const SWEEP: u32 = 10;
+
+impl Channels {
+    /// Writes `system.time` and `system.metrics` until it is dropped. `logged` tells the bytes of all logs.
+    ///
+    /// A server that was asleep goes on with the second that it is, and makes up for none.
+    pub async fn run(&self, metrics: &Metrics, logged: impl Fn() -> usize) {
+        let (time, figures) = (ChannelName::system_time(), ChannelName::system_metrics());
+        let mut rate = Rate { pieces: metrics.figures().pieces, at: Instant::now() };
+        let mut ticks = interval(EACH);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        for count in (1..SWEEP).cycle() {
+            ticks.tick().await;
+            if count == 1 {
+                self.sweep().await;
+            }
+            let now = Timestamp::now();
+            let clock = json!({"time": now.to_string(), "unix_ms": now.millis()});
+            let seen = metrics.figures();
+            let data = body(&seen, now, rate.since(seen.pieces), logged());
+            for (channel, name, data) in [(&time, "server-time", clock), (&figures, "metrics", data)] {
+                let published = Published {
+                    name: name.parse().ok(),
+                    data_json: data.to_string().into(),
+                    to: Recipient::Everybody,
+                    keeping: Keeping::Kept,
+                };
+                // Where there is no room this second is missing.
+                _ = self.publish(channel, published).await;
+            }
+        }
+    }
+}
+
+/// Pieces for each second since the last look.
+struct Rate {
+    pieces: u64,
+    at: Instant,
+}
+
+impl Rate {
+    #[expect(clippy::cast_precision_loss, reason = "a rate that is shown with one digit after the point")]
+    fn since(&mut self, pieces: u64) -> f64 {
+        let (more, seconds) = (pieces.saturating_sub(self.pieces), self.at.elapsed().as_secs_f64());
+        *self = Self { pieces, at: Instant::now() };
+        if seconds > 0.0 { (more as f64 / seconds * 10.0).round() / 10.0 } else { 0.0 }
+    }
+}
+
+fn body(figures: &Figures, now: Timestamp, tokens_per_second: f64, logged: usize) -> Value {
+    let [done, cancelled, failed] = figures.ended;
+    let millis = |time: Duration| (time.as_secs_f64() * 10_000.0).round() / 10.0;
+    json!({
+        "time": now.to_string(),
+        "streams": figures.viewers + figures.subscribers,
+        "subscribers": figures.subscribers,
+        "generations": {
+            "running": figures.running,
+            "waiting": figures.waiting,
+            "done": done,
+            "cancelled": cancelled,
+            "failed": failed,
+        },
+        "tokens": {
+            "input": figures.input_tokens,
+            "output": figures.output_tokens,
+            "saved": figures.tokens_saved,
+        },
+        "tokens_per_second": tokens_per_second,
+        "first_token_ms": {
+            "p50": figures.first_token.map(|[median, _]| millis(median)),
+            "p95": figures.first_token.map(|[_, most]| millis(most)),
+        },
+        "refusals": figures.refusals,
+        "memory_bytes": resident_memory(),
+        "event_log_bytes": logged,
+    })
+}

@@ -1,0 +1,141 @@
+//! Who subscribes to which channel.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt;
+
+use super::subscription::Attendance;
+use crate::domain::{ChannelEvent, ChannelName, ConnectionId, Presence, Sequence, Subscriber};
+use crate::event_log::ChannelLog;
+
+/// The subscribers of this process, by channel.
+#[derive(Default)]
+pub struct Rosters(Mutex<HashMap<ChannelName, Roster>>);
+
+#[derive(Default)]
+struct Roster {
+    last: u64,
+    /// In the order in which they came.
+    present: BTreeMap<u64, Subscriber>,
+    /// How many of them are told who comes and goes.
+    told: usize,
+    /// Those who are there for one answer.
+    passing: usize,
+}
+
+/// A subscriber's place; dropping it is leaving.
+pub struct Seat {
+    rosters: Arc<Rosters>,
+    channel: ChannelName,
+    log: Arc<dyn ChannelLog>,
+    /// Absent from one that only passes.
+    number: Option<u64>,
+    pub who: Subscriber,
+    pub attendance: Attendance,
+}
+
+/// What one finds who comes.
+pub struct Seated {
+    pub seat: Seat,
+    /// Who is there, itself included; nobody for one who is not told.
+    pub present: Vec<Subscriber>,
+    pub subscribers: usize,
+    /// The tail at that moment: whoever comes or goes later is told of after it.
+    pub tail: Sequence,
+}
+
+/// There are as many subscribers as may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are as many subscribers as may be")]
+pub struct RosterFull;
+
+/// Of a larger audience so many are listed.
+const MOST_LISTED: usize = 1000;
+
+impl Rosters {
+    /// Takes a seat and tells those who are to be told, in one step: what is told and what is found agree.
+    pub fn join(
+        self: &Arc<Self>,
+        channel: &ChannelName,
+        log: &Arc<dyn ChannelLog>,
+        who: Subscriber,
+        attendance: Attendance,
+        most: usize,
+    ) -> Result<Seated, RosterFull> {
+        let mut all = self.lock();
+        if all.get(channel).map_or(0, |roster| roster.present.len() + roster.passing) >= most {
+            return Err(RosterFull);
+        }
+        let roster = all.entry(channel.clone()).or_default();
+        let tail = log.tail().borrow().sequence;
+        let number = (attendance != Attendance::Passing).then(|| {
+            roster.last += 1;
+            roster.present.insert(roster.last, who.clone());
+            roster.tell(log.as_ref(), &who, ChannelEvent::Joined);
+            roster.last
+        });
+        let present = match attendance {
+            Attendance::PresentAndTold => {
+                roster.told += 1;
+                roster.list()
+            }
+            Attendance::Present => Vec::new(),
+            Attendance::Passing => {
+                roster.passing += 1;
+                Vec::new()
+            }
+        };
+        let subscribers = roster.present.len();
+        let (rosters, channel, log) = (Arc::clone(self), channel.clone(), Arc::clone(log));
+        Ok(Seated { seat: Seat { rosters, channel, log, number, who, attendance }, present, subscribers, tail })
+    }
+
+    /// How many subscribe, and the first of them.
+    pub fn present(&self, channel: &ChannelName) -> (usize, Vec<Subscriber>) {
+        let all = self.lock();
+        all.get(channel).map_or((0, Vec::new()), |roster| (roster.present.len(), roster.list()))
+    }
+
+    pub fn has(&self, channel: &ChannelName, connection: ConnectionId) -> bool {
+        let all = self.lock();
+        all.get(channel).is_some_and(|roster| roster.present.values().any(|who| who.connection == connection))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ChannelName, Roster>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Roster {
+    fn list(&self) -> Vec<Subscriber> {
+        self.present.values().take(MOST_LISTED).cloned().collect()
+    }
+
+    /// A log in memory has it when the call returns, and so in the order of the roster. A log that has no room for
+    /// it tells nothing: whoever comes finds who is there.
+    fn tell(&self, log: &dyn ChannelLog, who: &Subscriber, event: fn(Arc<Presence>) -> ChannelEvent) {
+        if self.told > 0 {
+            let presence = Presence { who: who.clone(), subscribers: self.present.len() };
+            _ = log.append(vec![event(Arc::new(presence))]).now_or_never();
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut all = self.rosters.lock();
+        let Some(roster) = all.get_mut(&self.channel) else { return };
+        roster.told -= usize::from(self.attendance == Attendance::PresentAndTold);
+        match self.number {
+            Some(number) => {
+                roster.present.remove(&number);
+                roster.tell(self.log.as_ref(), &self.who, ChannelEvent::Left);
+            }
+            None => roster.passing -= 1,
+        }
+        if roster.present.is_empty() && roster.passing == 0 {
+            all.remove(&self.channel);
+        }
+    }
+}

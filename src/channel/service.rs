@@ -1,0 +1,185 @@
+//! The use cases: publish, subscribe, inspect, and carry a generation's answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::roster::{RosterFull, Rosters, Seated};
+use super::subscription::{Attendance, Beginning, Subscription};
+use crate::domain::{ChannelEvent, ChannelName, Entry, GenerationId, Published, Recipient, Sequence, Subscriber};
+use crate::event_log::{AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit};
+use crate::telemetry::Metrics;
+
+/// All channels. Clones share them.
+#[derive(Clone)]
+pub struct Channels(pub(super) Arc<Inner>);
+
+pub struct Inner {
+    pub(super) logs: Arc<dyn ChannelLogs>,
+    rosters: Arc<Rosters>,
+    /// Of one channel (`channels.max_subscribers`).
+    most_subscribers: usize,
+    metrics: Arc<Metrics>,
+    /// The tasks that carry answers.
+    carriers: TaskTracker,
+    closing: CancellationToken,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The connection that it is for does not subscribe.
+    #[error("no such connection")]
+    NobodyThere,
+    #[error("the event is larger than a channel may be")]
+    TooLarge,
+    #[error("the event log is full")]
+    Full,
+    #[error("the service stops")]
+    Closing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    #[error(transparent)]
+    RosterFull(#[from] RosterFull),
+    #[error(transparent)]
+    ChannelsFull(#[from] ChannelsFull),
+    #[error("the service stops")]
+    Closing,
+}
+
+/// What is to be told of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    pub subscribers: usize,
+    /// The first of them.
+    pub present: Vec<Subscriber>,
+    pub tail: Sequence,
+    pub history: History,
+}
+
+/// A subscription, and what a subscriber is told first.
+pub struct Subscribed {
+    pub subscription: Subscription,
+    pub present: Vec<Subscriber>,
+    pub subscribers: usize,
+}
+
+/// What is still to be told when the service stops is told within this.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl Channels {
+    pub fn new(logs: Arc<dyn ChannelLogs>, most_subscribers: usize, metrics: Arc<Metrics>) -> Self {
+        let (rosters, carriers, closing) = (Arc::default(), TaskTracker::new(), CancellationToken::new());
+        Self(Arc::new(Inner { logs, rosters, most_subscribers, metrics, carriers, closing }))
+    }
+
+    /// Tells an event; answers its position.
+    pub async fn publish(&self, channel: &ChannelName, published: Published) -> Result<Sequence, PublishError> {
+        let inner = &self.0;
+        if inner.closing.is_cancelled() {
+            return Err(PublishError::Closing);
+        }
+        if let Recipient::Connection(connection) = published.to
+            && !inner.rosters.has(channel, connection)
+        {
+            return Err(PublishError::NobodyThere);
+        }
+        let log = inner.logs.open(channel).await.map_err(|ChannelsFull| PublishError::Full)?;
+        let tail = log.append(vec![ChannelEvent::Published(Arc::new(published))]).await;
+        let tail = tail.map_err(|error| match error {
+            AppendError::Full(Limit::Own) => PublishError::TooLarge,
+            AppendError::Full(_) | AppendError::Moved | AppendError::Closed => PublishError::Full,
+        })?;
+        inner.metrics.published();
+        Ok(tail)
+    }
+
+    /// Every event from a beginning on, as far as it is kept, then each new one.
+    pub async fn subscribe(
+        &self,
+        channel: &ChannelName,
+        who: Subscriber,
+        beginning: Beginning,
+        attendance: Attendance,
+    ) -> Result<Subscribed, SubscribeError> {
+        let inner = &self.0;
+        if inner.closing.is_cancelled() {
+            return Err(SubscribeError::Closing);
+        }
+        let log = inner.logs.open(channel).await?;
+        let Seated { seat, present, subscribers, tail } =
+            inner.rosters.join(channel, &log, who, attendance, inner.most_subscribers)?;
+        let position = match beginning {
+            Beginning::History(0) => tail,
+            Beginning::History(most) => log.history(most).await.after,
+            // Of a log that is gone: nothing of this one is known to who asks.
+            Beginning::After(position) if position > log.tail().borrow().sequence => Sequence::START,
+            Beginning::After(position) => position,
+        };
+        let live = inner.metrics.subscriber();
+        let subscription = Subscription::new(channel.clone(), log, (position, tail), seat, live);
+        Ok(Subscribed { subscription, present, subscribers })
+    }
+
+    /// What there is of a channel; `None` where nobody subscribes and nothing is kept.
+    pub async fn inspect(&self, channel: &ChannelName) -> Option<Inspection> {
+        let log = self.0.logs.find(channel).await?;
+        let history = log.history(usize::MAX).await;
+        let (subscribers, present) = self.0.rosters.present(channel);
+        let tail = log.tail().borrow().sequence;
+        (subscribers > 0 || history.events > 0).then_some(Inspection { subscribers, present, tail, history })
+    }
+
+    /// Tells the channel's subscribers all that a generation says, as a task of its own. That is not a viewer: whether
+    /// they are there is nothing to the generation.
+    pub async fn carry<E: Send + 'static>(
+        &self,
+        channel: &ChannelName,
+        generation: GenerationId,
+        pages: impl Stream<Item = Result<Vec<Entry>, E>> + Send + 'static,
+    ) {
+        // Where there are as many channels as may be nobody subscribes to this one: nobody misses it.
+        let Ok(log) = self.0.logs.open(channel).await else { return };
+        self.0.carriers.spawn(async move {
+            let mut pages = std::pin::pin!(pages);
+            while let Some(Ok(page)) = pages.next().await {
+                let said = page.into_iter().map(|entry| ChannelEvent::Said(generation, entry.event)).collect();
+                carry_page(log.as_ref(), said).await;
+            }
+        });
+    }
+
+    /// Lets go of what is no longer kept.
+    pub async fn sweep(&self) {
+        self.0.logs.sweep().await;
+    }
+
+    /// From now on nothing is published, and nobody waits any longer. Comes back when the answers that have ended are
+    /// all told.
+    pub async fn close(&self) {
+        self.0.closing.cancel();
+        self.0.carriers.close();
+        _ = timeout(LAST_WORDS, self.0.carriers.wait()).await;
+    }
+
+    pub async fn closed(&self) {
+        self.0.closing.cancelled().await;
+    }
+}
+
+/// Where there is no room for all of it each event is tried, and the subscribers are told of a gap.
+async fn carry_page(log: &dyn ChannelLog, said: Vec<ChannelEvent>) {
+    if log.append(said.clone()).await.is_ok() {
+        return;
+    }
+    for event in said {
+        if log.append(vec![event]).await.is_err() {
+            log.skip().await;
+        }
+    }
+}

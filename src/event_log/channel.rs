@@ -1,0 +1,336 @@
+//! The logs of channels, in this process's memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::sync::{Mutex, MutexGuard, unpoisoned};
+use super::{
+    AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, ReadError, Readable, Reply, Tail, TailState,
+    ready,
+};
+use crate::domain::{ChannelEvent, ChannelName, Entry, Event, Keeping, Sequence, Timestamp};
+
+/// What the logs of channels may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct ChannelLimits {
+    /// Events that one keeps (`channels.history`); a generation's answer counts as one.
+    pub history: usize,
+    /// How long one keeps an event (`channels.retention`).
+    pub retention: Duration,
+    /// Bytes of one log (`channels.max_bytes`).
+    pub bytes: usize,
+    /// Bytes of all of them together (`channels.max_bytes_total`). Apart from those of generations: whoever publishes
+    /// takes no answer's room.
+    pub total: usize,
+    /// How many there may be (`channels.max_channels`).
+    pub channels: usize,
+}
+
+/// Logs that live as long as somebody reads them or they hold anything.
+pub struct MemoryChannels {
+    limits: ChannelLimits,
+    all: Arc<Budget>,
+    by_name: Mutex<HashMap<ChannelName, Arc<MemoryChannel>>>,
+}
+
+struct MemoryChannel {
+    limits: ChannelLimits,
+    all: Arc<Budget>,
+    state: Mutex<State>,
+    tail: watch::Sender<Tail>,
+}
+
+struct State {
+    /// Both in the order of their positions.
+    kept: VecDeque<Slot>,
+    ephemeral: VecDeque<Slot>,
+    tail: Sequence,
+    /// The last event to keep that was let go.
+    lost: Sequence,
+    /// Of those that are kept, those that count.
+    counted: usize,
+    bytes: usize,
+}
+
+struct Slot {
+    sequence: Sequence,
+    at: Instant,
+    bytes: usize,
+    event: ChannelEvent,
+}
+
+/// What all may hold together, and hold.
+struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    fn take(&self, bytes: usize) -> bool {
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+
+    fn give(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// So long every event stays, for those who are there and slow: whoever takes nothing for longer is cut off.
+const LIVE: Duration = Duration::from_secs(30);
+/// A page ends at the first entry that takes it past this.
+const PAGE_BYTES: usize = 16 * 1024;
+/// What is counted for an event beside its text.
+const EVENT_BYTES: usize = size_of::<Slot>() + 64;
+/// The same for what a generation says first and last.
+const ENDING_BYTES: usize = 512;
+/// Numbers that a log may use for each millisecond before those of a later log could meet them.
+const NUMBERS_PER_MILLI: u64 = 1000;
+
+impl MemoryChannels {
+    pub fn new(limits: ChannelLimits) -> Self {
+        let all = Arc::new(Budget { limit: limits.total, used: AtomicUsize::new(0) });
+        Self { limits, all, by_name: Mutex::default() }
+    }
+
+    /// Bytes that all of them hold.
+    pub fn bytes(&self) -> usize {
+        self.all.used.load(Ordering::Relaxed)
+    }
+
+    /// Channels that are there.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ChannelName, Arc<MemoryChannel>>> {
+        unpoisoned(self.by_name.lock())
+    }
+}
+
+impl ChannelLogs for MemoryChannels {
+    fn open(&self, name: &ChannelName) -> Reply<'_, Result<Arc<dyn ChannelLog>, ChannelsFull>> {
+        let mut by_name = self.lock();
+        if let Some(log) = by_name.get(name) {
+            return ready(Ok(Arc::clone(log) as Arc<dyn ChannelLog>));
+        }
+        if by_name.len() >= self.limits.channels {
+            return ready(Err(ChannelsFull));
+        }
+        let log = Arc::new(MemoryChannel::new(self.limits, Arc::clone(&self.all)));
+        by_name.insert(name.clone(), Arc::clone(&log));
+        ready(Ok(log as Arc<dyn ChannelLog>))
+    }
+
+    fn find(&self, name: &ChannelName) -> Reply<'_, Option<Arc<dyn ChannelLog>>> {
+        ready(self.lock().get(name).map(|log| Arc::clone(log) as Arc<dyn ChannelLog>))
+    }
+
+    fn sweep(&self) -> Reply<'_, ()> {
+        let now = Instant::now();
+        // Under the lock under which it would be found: nobody gets hold of one that goes.
+        self.lock().retain(|_, log| {
+            let mut state = log.lock();
+            log.trim(&mut state, now);
+            let is_empty = state.kept.is_empty() && state.ephemeral.is_empty();
+            drop(state);
+            !is_empty || Arc::strong_count(log) > 1
+        });
+        ready(())
+    }
+}
+
+impl MemoryChannel {
+    fn new(limits: ChannelLimits, all: Arc<Budget>) -> Self {
+        let before = Sequence::new(Timestamp::now().millis().saturating_mul(NUMBERS_PER_MILLI));
+        let state = State {
+            kept: VecDeque::new(),
+            ephemeral: VecDeque::new(),
+            tail: before,
+            lost: before,
+            counted: 0,
+            bytes: 0,
+        };
+        Self { limits, all, tail: watch::Sender::new(state.tail()), state: Mutex::new(state) }
+    }
+
+    fn append_now(&self, events: Vec<ChannelEvent>) -> Result<Sequence, AppendError> {
+        let costs = costs(&events);
+        let cost: usize = costs.iter().sum();
+        if cost > self.limits.bytes {
+            return Err(AppendError::Full(Limit::Own));
+        }
+        let now = Instant::now();
+        let mut state = self.lock();
+        while state.bytes + cost > self.limits.bytes && self.let_go_of_oldest(&mut state) {}
+        while !self.all.take(cost) {
+            if !self.let_go_of_oldest(&mut state) {
+                return Err(AppendError::Full(Limit::Total));
+            }
+        }
+        for (event, bytes) in events.into_iter().zip(costs) {
+            state.push(event, bytes, now);
+        }
+        self.trim(&mut state, now);
+        // Under the log's lock, lest two tails overtake one another.
+        self.tail.send_replace(state.tail());
+        Ok(state.tail)
+    }
+
+    /// Lets go of what is too old, and of what is beyond the history once nobody who is there can lack it.
+    fn trim(&self, state: &mut State, now: Instant) {
+        let age = |slot: &Slot| now.saturating_duration_since(slot.at);
+        while state.ephemeral.front().is_some_and(|slot| age(slot) > LIVE) {
+            self.let_go(state, Keeping::Ephemeral);
+        }
+        while let Some(slot) = state.kept.front() {
+            let beyond =
+                state.counted > self.limits.history || (state.counted == self.limits.history && !slot.event.counts());
+            if age(slot) <= self.limits.retention && !(beyond && age(slot) > LIVE) {
+                break;
+            }
+            self.let_go(state, Keeping::Kept);
+        }
+    }
+
+    fn let_go_of_oldest(&self, state: &mut State) -> bool {
+        let first = |slots: &VecDeque<Slot>| slots.front().map_or(Sequence::new(u64::MAX), |slot| slot.sequence);
+        let ephemeral_first = first(&state.ephemeral) < first(&state.kept);
+        self.let_go(state, if ephemeral_first { Keeping::Ephemeral } else { Keeping::Kept })
+    }
+
+    fn let_go(&self, state: &mut State, keeping: Keeping) -> bool {
+        let slots = match keeping {
+            Keeping::Kept => &mut state.kept,
+            Keeping::Ephemeral => &mut state.ephemeral,
+        };
+        let Some(slot) = slots.pop_front() else { return false };
+        if keeping == Keeping::Kept {
+            state.lost = slot.sequence;
+            state.counted -= usize::from(slot.event.counts());
+        }
+        state.bytes -= slot.bytes;
+        self.all.give(slot.bytes);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        unpoisoned(self.state.lock())
+    }
+}
+
+impl ChannelLog for MemoryChannel {
+    fn append(&self, events: Vec<ChannelEvent>) -> Reply<'_, Result<Sequence, AppendError>> {
+        ready(self.append_now(events))
+    }
+
+    fn skip(&self) -> Reply<'_, ()> {
+        let mut state = self.lock();
+        while self.let_go_of_oldest(&mut state) {}
+        state.tail = state.tail.plus(1);
+        state.lost = state.tail;
+        self.tail.send_replace(state.tail());
+        ready(())
+    }
+
+    fn history(&self, most: usize) -> Reply<'_, History> {
+        let mut state = self.lock();
+        self.trim(&mut state, Instant::now());
+        ready(state.history(most.min(self.limits.history)))
+    }
+}
+
+impl Readable for MemoryChannel {
+    type Event = ChannelEvent;
+
+    fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry<ChannelEvent>>, ReadError>> {
+        ready(self.lock().page(after))
+    }
+
+    fn tail(&self) -> watch::Receiver<Tail> {
+        self.tail.subscribe()
+    }
+}
+
+impl Drop for MemoryChannel {
+    fn drop(&mut self) {
+        let bytes = self.lock().bytes;
+        self.all.give(bytes);
+    }
+}
+
+impl State {
+    const fn tail(&self) -> Tail {
+        Tail { sequence: self.tail, state: TailState::Open }
+    }
+
+    fn push(&mut self, event: ChannelEvent, bytes: usize, at: Instant) {
+        self.tail = self.tail.plus(1);
+        self.bytes += bytes;
+        let slot = Slot { sequence: self.tail, at, bytes, event };
+        match slot.event.keeping() {
+            Keeping::Ephemeral => self.ephemeral.push_back(slot),
+            Keeping::Kept => {
+                self.counted += usize::from(slot.event.counts());
+                self.kept.push_back(slot);
+            }
+        }
+    }
+
+    fn history(&self, most: usize) -> History {
+        let counting = self.kept.iter().rev().filter(|slot| slot.event.counts());
+        let first = match most {
+            0 => None,
+            _ => counting.take(most).last().or(self.kept.front()),
+        };
+        History {
+            after: first.map_or(self.tail, |slot| slot.sequence.before()),
+            events: self.counted.min(most),
+            bytes: self.bytes,
+        }
+    }
+
+    fn page(&self, after: Sequence) -> Result<Vec<Entry<ChannelEvent>>, ReadError> {
+        if after > self.tail {
+            return Err(ReadError::BeyondTail);
+        }
+        if after < self.lost {
+            return Err(ReadError::Trimmed(self.lost));
+        }
+        let from = |slots: &VecDeque<Slot>| slots.partition_point(|slot| slot.sequence <= after);
+        let mut kept = self.kept.range(from(&self.kept)..).peekable();
+        let mut ephemeral = self.ephemeral.range(from(&self.ephemeral)..).peekable();
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while bytes <= PAGE_BYTES {
+            let next = match (kept.peek(), ephemeral.peek()) {
+                (Some(one), Some(other)) if other.sequence < one.sequence => ephemeral.next(),
+                (Some(_), _) => kept.next(),
+                (None, _) => ephemeral.next(),
+            };
+            let Some(slot) = next else { break };
+            bytes += slot.bytes;
+            page.push(Entry { sequence: slot.sequence, event: slot.event.clone() });
+        }
+        Ok(page)
+    }
+}
+
+/// The bytes that each will take; shapes that chunks share are counted with the first of them.
+fn costs(events: &[ChannelEvent]) -> Vec<usize> {
+    let mut known = None;
+    let cost = |event: &ChannelEvent| match event {
+        ChannelEvent::Published(published) => EVENT_BYTES + published.data_json.len(),
+        ChannelEvent::Said(_, Event::Chunk(chunk)) => {
+            let is_new = known.replace(Arc::as_ptr(chunk.shape())) != Some(Arc::as_ptr(chunk.shape()));
+            EVENT_BYTES + chunk.text().as_str().len() + if is_new { chunk.shape().size() } else { 0 }
+        }
+        ChannelEvent::Said(..) => EVENT_BYTES + ENDING_BYTES,
+        ChannelEvent::Joined(_) | ChannelEvent::Left(_) => EVENT_BYTES,
+    };
+    events.iter().map(cost).collect()
+}

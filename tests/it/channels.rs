@@ -1,0 +1,510 @@
+//! Channels: what is published reaches every subscriber once and in order, or it is said what is missing.
+
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tokenrill::settings::{Settings, Size};
+use tower::ServiceExt;
+
+use crate::support::{Answer, Event, Service, Upstream, in_process, soon, text};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+fn events_path(channel: &str, query: &str) -> String {
+    format!("/v1/channels/{channel}/events{query}")
+}
+
+fn publishing(service: &Service, channel: &str, event: &Value) -> RequestBuilder {
+    service
+        .request(Method::POST, &events_path(channel, ""))
+        .header(CONTENT_TYPE, "application/json")
+        .body(event.to_string())
+}
+
+/// Publishes, and answers the id.
+pub async fn publish(service: &Service, channel: &str, event: &Value) -> Option<String> {
+    let answer = Answer::to(publishing(service, channel, event)).await;
+    assert_eq!(answer.status, 200, "{event}");
+    answer.json().await["id"].as_str().map(str::to_owned)
+}
+
+/// A subscription, and its `connected`.
+pub async fn subscribe(request: RequestBuilder) -> (Answer, Event) {
+    let mut answer = Answer::to(request).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "text/event-stream"));
+    let connected = answer.expect("connected").await;
+    (answer, connected)
+}
+
+fn subscription(service: &Service, channel: &str, query: &str) -> RequestBuilder {
+    service.request(Method::GET, &events_path(channel, query)).header(ACCEPT, "text/event-stream")
+}
+
+async fn refused(request: RequestBuilder) -> (u16, Value) {
+    let answer = Answer::to(request.header(ACCEPT, "application/json")).await;
+    (answer.status, answer.json().await["code"].clone())
+}
+
+#[tokio::test]
+async fn what_is_published_comes_byte_for_byte_with_its_name_and_its_id() {
+    let service = Service::start().await;
+    let (mut stream, connected) = subscribe(subscription(&service, "room-1", "")).await;
+    assert_eq!((stream.header("cache-control"), stream.header("x-accel-buffering")), ("no-cache, no-transform", "no"));
+    assert!(stream.headers.get("tokenrill-generation").is_none());
+    let connection = connected.data["connection"].as_str().expect("an id");
+    let id = connected.id.clone().expect("an id");
+    assert_eq!(
+        connected.block,
+        format!(
+            "event: connected\ndata: {{\"channel\":\"room-1\",\"connection\":\"{connection}\",\"subscribers\":1}}\n\
+             retry: 1000\nid: {id}\n\n"
+        )
+    );
+    let next = |by: u64| format!("room-1.{}", connected.sequence() + by);
+    let post = |body: &'static str| {
+        let post = service.request(Method::POST, "/v1/channels/room-1/events");
+        Answer::to(post.header(CONTENT_TYPE, "application/json").body(body))
+    };
+    for (at, (body, block)) in [
+        (r#"{"data":"hi"}"#, "data: \"hi\"\n"),
+        (
+            r#"{"event":"said","data":{ "a" : [1,2.50,123456789012345678901234567890] }}"#,
+            "event: said\ndata: { \"a\" : [1,2.50,123456789012345678901234567890] }\n",
+        ),
+        ("{\"data\":{\n\t\"line\":\"a\\nb\u{2028}\"\n}}", "data: { \t\"line\":\"a\\nb\\u2028\" }\n"),
+        (r#"{"data":null}"#, "data: null\n"),
+        (r#"{"data":"aGVsbG8=","encoding":"base64"}"#, "data: {\"encoding\":\"base64\",\"data\":\"aGVsbG8=\"}\n"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = post(body).await;
+        assert_eq!(answer.status, 200, "{body}");
+        let id = next(at as u64 + 1);
+        assert_eq!(answer.json().await, json!({"id": id}));
+        let event = stream.next().await.expect("it comes");
+        assert_eq!(event.block, format!("{block}id: {id}\n\n"));
+    }
+    assert_eq!(post(r#"{"event":"typing","data":1,"ephemeral":true}"#).await.json().await, json!({}));
+    assert_eq!(stream.next().await.expect("it comes").block, "event: typing\ndata: 1\n\n");
+}
+
+#[tokio::test]
+async fn who_comes_back_misses_nothing_and_who_comes_late_gets_the_history() {
+    let service = Service::start().await;
+    let (stream, connected) = subscribe(subscription(&service, "a", "")).await;
+    drop(stream);
+    let mut ids = vec![connected.id.expect("an id")];
+    for at in 0..5 {
+        ids.extend(publish(&service, "a", &json!({"data": at})).await);
+        publish(&service, "a", &json!({"data": "typing", "ephemeral": true})).await;
+    }
+    for (at, id) in ids.iter().enumerate() {
+        let request = subscription(&service, "a", "?history=1").header(LAST_EVENT_ID, id);
+        let (mut stream, connected) = subscribe(request).await;
+        assert_eq!(connected.id.as_ref(), Some(id), "it goes on from there");
+        for missed in at..5 {
+            assert_eq!(stream.next().await.expect("it was kept").data, json!(missed));
+        }
+        publish(&service, "a", &json!({"data": "live", "ephemeral": true})).await;
+        assert_eq!(stream.next().await.expect("it comes").data, "live");
+    }
+    for (query, first) in [("?history=2", 3), ("?history=100", 0), ("?history=99999", 0)] {
+        let (mut stream, _) = subscribe(subscription(&service, "a", query)).await;
+        assert_eq!(stream.next().await.expect("it was kept").data, json!(first), "{query}");
+    }
+    let after = ids[3].rsplit_once('.').expect("an id").1;
+    let (mut stream, _) = subscribe(subscription(&service, "a", &format!("?after={after}"))).await;
+    assert_eq!(stream.next().await.expect("it was kept").data, 3);
+}
+
+#[tokio::test]
+async fn what_is_no_longer_kept_is_said() {
+    let mut settings = Settings::default();
+    settings.channels.max_bytes = Size::kib(4);
+    let service = Service::with(settings).await;
+    let (_, connected) = subscribe(subscription(&service, "a", "")).await;
+    let old = format!("a.{}", connected.sequence() - 5_000_000);
+    for at in 0..20 {
+        publish(&service, "a", &json!({"data": format!("{at}{}", "x".repeat(500))})).await;
+    }
+    for (id, from) in
+        [(connected.id.as_deref().expect("an id"), connected.sequence() + 1), (&old, connected.sequence() - 4_999_999)]
+    {
+        let (mut stream, _) = subscribe(subscription(&service, "a", "").header(LAST_EVENT_ID, id)).await;
+        let gap = stream.expect("gap").await;
+        assert_eq!(gap.data, json!({"from": from, "to": gap.sequence()}));
+        let next = stream.next().await.expect("the rest");
+        assert_eq!(next.sequence(), gap.sequence() + 1);
+    }
+    // An id that this log never had: of one that is gone, by a clock that went back.
+    let beyond = format!("a.{}", connected.sequence() + 1_000_000);
+    let (mut stream, _) = subscribe(subscription(&service, "a", "").header(LAST_EVENT_ID, beyond)).await;
+    stream.expect("gap").await;
+    assert!(stream.next().await.expect("the rest").data.as_str().expect("a text").contains("xxx"));
+}
+
+#[tokio::test]
+async fn an_event_for_one_reaches_no_other() {
+    let (service, keys) = Service::guarded(
+        Settings::default(),
+        &[("ada", &["subscribe:*", "publish:*"]), ("bob", &["subscribe:*"]), ("eve", &["subscribe:*"])],
+    )
+    .await;
+    let as_ = |name: &str, request: RequestBuilder| request.bearer_auth(&keys[name]);
+    let mut streams = Vec::new();
+    for name in ["ada", "bob", "bob", "eve"] {
+        streams.push(subscribe(as_(name, subscription(&service, "a", ""))).await);
+    }
+    let publish = async |event: Value| Answer::to(as_("ada", publishing(&service, "a", &event))).await.status;
+    let connection = streams[1].1.data["connection"].clone();
+    assert_eq!(publish(json!({"data": "for one stream", "to": {"connection": connection}})).await, 200);
+    assert_eq!(publish(json!({"data": "for bob", "to": {"principal": "bob"}})).await, 200);
+    assert_eq!(
+        publish(json!({"data": "for a token's subject", "to": {"principal": "bob", "issuer": "https://id"}})).await,
+        200
+    );
+    assert_eq!(publish(json!({"data": "for all"})).await, 200);
+    for (at, expected) in
+        [&["for all"][..], &["for one stream", "for bob", "for all"], &["for bob", "for all"], &["for all"]]
+            .into_iter()
+            .enumerate()
+    {
+        for data in expected {
+            assert_eq!(streams[at].0.next().await.expect("it comes").data, *data, "stream {at}");
+        }
+    }
+    // Also of what was kept: what is for bob is replayed to bob alone.
+    let (mut bob, _) = subscribe(as_("bob", subscription(&service, "a", "?history=10"))).await;
+    assert_eq!(bob.next().await.expect("it was kept").data, "for bob");
+    let (mut eve, _) = subscribe(as_("eve", subscription(&service, "a", "?history=10"))).await;
+    assert_eq!(eve.next().await.expect("it was kept").data, "for all");
+    drop(streams);
+    soon(async {
+        let look = || as_("ada", service.request(Method::GET, "/v1/channels/a"));
+        while Answer::to(look()).await.json().await["subscribers"] != 2 {}
+    })
+    .await;
+    let gone = json!({"data": 1, "to": {"connection": connection}});
+    let answer = Answer::to(as_("ada", publishing(&service, "a", &gone))).await;
+    assert_eq!((answer.status, answer.json().await["code"].clone()), (404, json!("connection_not_found")));
+}
+
+#[tokio::test]
+async fn who_comes_and_who_goes_is_told_to_those_who_asked() {
+    let service = Service::start().await;
+    let (mut first, connected) = subscribe(subscription(&service, "a", "?presence=true")).await;
+    let present = |event: &Event| -> Vec<Value> {
+        event.data["present"].as_array().expect("a list").iter().map(|who| who["connection"].clone()).collect()
+    };
+    let own = connected.data["connection"].clone();
+    assert_eq!(present(&connected), [own.clone()]);
+    let (mut second, other) = subscribe(subscription(&service, "a", "?presence=true")).await;
+    assert_eq!(present(&other), [own, other.data["connection"].clone()]);
+    let (third, silent) = subscribe(subscription(&service, "a", "")).await;
+    assert!(silent.data.get("present").is_none() && silent.data["subscribers"] == 3);
+    for (who, subscribers) in [(&other, 2), (&silent, 3)] {
+        let joined = first.expect("joined").await;
+        assert_eq!(
+            (&joined.data["connection"], &joined.data["subscribers"]),
+            (&who.data["connection"], &json!(subscribers))
+        );
+        assert_eq!(joined.id, None);
+    }
+    second.expect("joined").await;
+    // A long-poll is no presence.
+    let page = service.request(Method::GET, &events_path("a", "?wait=10ms")).header(ACCEPT, "application/json");
+    assert_eq!(Answer::to(page).await.json().await["events"], json!([]));
+    drop(third);
+    for stream in [&mut first, &mut second] {
+        let left = stream.expect("left").await;
+        assert_eq!((&left.data["connection"], &left.data["subscribers"]), (&silent.data["connection"], &json!(2)));
+    }
+    let about = service.get("/v1/channels/a").await.json().await;
+    assert_eq!((&about["subscribers"], about["present"].as_array().map(Vec::len)), (&json!(2), Some(2)));
+    drop((first, second));
+    service.metric_becomes("tokenrill_subscribers_live", 0.0).await;
+    let about = service.get("/v1/channels/a").await.json().await;
+    assert_eq!(
+        (&about["subscribers"], &about["present"], &about["history"]["events"]),
+        (&json!(0), &json!([]), &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn a_client_without_event_streams_polls_and_misses_nothing() {
+    let service = Service::start().await;
+    let poll = async |query: &str| {
+        let request = service.request(Method::GET, &events_path("a", query)).header(ACCEPT, "application/json");
+        let answer = Answer::to(request).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+        answer.json().await
+    };
+    let mut last = poll("").await["last_sequence"].as_u64().expect("a number");
+    let first = publish(&service, "a", &json!({"event": "said", "data": {"text": "1"}})).await;
+    let page = poll(&format!("?after={last}&wait=10s")).await;
+    assert_eq!(page["events"], json!([{"id": first, "event": "said", "data": {"text": "1"}}]));
+    last = page["last_sequence"].as_u64().expect("a number");
+    // It waits for what comes; what is for others does not end the wait.
+    let query = format!("?after={last}&wait=10s");
+    let (page, ()) = tokio::join!(poll(&query), async {
+        service.metric_becomes("tokenrill_subscribers_live", 1.0).await;
+        publish(&service, "a", &json!({"data": "another's", "to": {"principal": "bob"}})).await;
+        publish(&service, "a", &json!({"data": 2, "ephemeral": true})).await;
+    });
+    assert_eq!(page["events"], json!([{"data": 2}]));
+    last = page["last_sequence"].as_u64().expect("a number");
+    let page = poll(&format!("?after={last}&wait=5ms")).await;
+    assert_eq!((&page["events"], page["last_sequence"].as_u64()), (&json!([]), Some(last)));
+    assert_eq!(poll("?history=5").await["events"].as_array().map(Vec::len), Some(1));
+    let page = poll("?after=1").await;
+    assert_eq!(page["gap"]["from"], 2);
+    service.metric_becomes("tokenrill_subscribers_live", 0.0).await;
+}
+
+#[tokio::test]
+async fn a_generation_answers_in_a_channel() {
+    let mut upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let (mut early, _) = subscribe(subscription(&service, "room-1", "")).await;
+    let body = json!({"input": "Hello", "channel": "room-1"});
+    let mut viewer = service.generate(&body).await;
+    let id = viewer.expect("start").await.generation().to_owned();
+    let mut call = soon(upstream.call()).await;
+    assert!(call.body.get("channel").is_none(), "it is not the provider's business");
+    call.ok().await;
+    call.text("Hel").await;
+    assert_eq!(early.expect("start").await.data["generation"], json!(id));
+    assert_eq!(early.expect("delta").await.data, json!({"generation": id, "text": "Hel"}));
+    let (mut late, _) = subscribe(subscription(&service, "room-1", "?history=1")).await;
+    late.expect("start").await;
+    assert_eq!(late.expect("delta").await.data["text"], "Hel");
+    call.text("lo").await;
+    call.finish("stop").await;
+    call.done().await;
+    for stream in [&mut early, &mut late] {
+        assert_eq!(stream.expect("delta").await.data, json!({"generation": id, "text": "lo"}));
+        let done = stream.expect("done").await;
+        assert_eq!(
+            (&done.data["generation"], &done.data["finish_reason"], done.retry),
+            (&json!(id), &json!("stop"), None)
+        );
+        // The channel goes on.
+        publish(&service, "room-1", &json!({"event": "said", "data": "thanks", "ephemeral": true})).await;
+        stream.expect("said").await;
+    }
+    // Each subscriber has had what a viewer had.
+    assert_eq!(text(&viewer.events().await), "Hello");
+    let (mut again, _) = subscribe(subscription(&service, "room-1", "?history=1")).await;
+    let mut replayed = Vec::new();
+    while replayed.last().is_none_or(|event: &Event| event.name != "done") {
+        replayed.push(again.next().await.expect("it was kept"));
+    }
+    assert_eq!((text(&replayed), replayed.len()), ("Hello".to_owned(), 4));
+}
+
+#[tokio::test]
+async fn a_subscriber_is_no_viewer_and_a_repeat_is_told_once() {
+    let mut upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let (mut room, _) = subscribe(subscription(&service, "a", "")).await;
+    let body = json!({"input": "Hello", "channel": "a", "grace_ms": 0});
+    let post = || service.generation(&body).header("idempotency-key", "k").header(ACCEPT, "text/event-stream");
+    let mut viewer = Answer::to(post()).await;
+    viewer.expect("start").await;
+    let mut again = Answer::to(post()).await;
+    again.expect("start").await;
+    let _call = soon(upstream.call()).await;
+    drop((viewer, again));
+    room.expect("start").await;
+    let cancelled = room.expect("cancelled").await;
+    assert_eq!(cancelled.data["reason"], "abandoned", "the room does not keep the model running");
+}
+
+#[tokio::test]
+async fn what_may_be_done_is_said_channel_by_channel() {
+    let (service, keys) = Service::guarded(
+        Settings::default(),
+        &[
+            ("reader", &["subscribe:room-*"]),
+            ("writer", &["publish:room-1"]),
+            ("asker", &["generate", "follow", "publish:room-1"]),
+            ("all", &["subscribe:*", "publish:*"]),
+            ("clock", &["subscribe:system.time"]),
+            ("admin", &["admin"]),
+            ("usual", &["generate", "follow", "stop"]),
+        ],
+    )
+    .await;
+    let event = json!({"data": 1});
+    let generation = |channel: &str| json!({"input": "x", "model": "demo?tokens=1&rate=max", "channel": channel});
+    for (who, what, request, status) in [
+        ("reader", "read", subscription(&service, "room-1", ""), 200),
+        ("reader", "read another", subscription(&service, "hall", ""), 403),
+        ("reader", "look", service.request(Method::GET, "/v1/channels/room-2"), 200),
+        ("reader", "look at another", service.request(Method::GET, "/v1/channels/hall"), 403),
+        ("reader", "write", publishing(&service, "room-1", &event), 403),
+        ("reader", "read by an escaped name", subscription(&service, "%72oom-1", ""), 400),
+        ("writer", "write", publishing(&service, "room-1", &event), 200),
+        ("writer", "write another", publishing(&service, "room-12", &event), 403),
+        ("writer", "read", subscription(&service, "room-1", ""), 403),
+        ("asker", "answer", service.generation(&generation("room-1")), 200),
+        ("asker", "answer elsewhere", service.generation(&generation("room-2")), 403),
+        ("asker", "answer as the service", service.generation(&generation("system.time")), 403),
+        ("usual", "answer", service.generation(&generation("room-1")), 403),
+        ("usual", "read", subscription(&service, "room-1", ""), 403),
+        ("all", "read", subscription(&service, "anything", ""), 200),
+        ("all", "read the figures", subscription(&service, "system.metrics", ""), 403),
+        ("all", "read the clock", subscription(&service, "system.time", ""), 403),
+        ("all", "set the clock", publishing(&service, "system.time", &event), 403),
+        ("clock", "read the clock", subscription(&service, "system.time", ""), 200),
+        ("admin", "read the figures", subscription(&service, "system.metrics", ""), 200),
+        ("admin", "read", subscription(&service, "room-1", ""), 403),
+    ] {
+        let answer = Answer::to(request.bearer_auth(&keys[who])).await;
+        assert_eq!(answer.status, status, "{who}: {what}");
+    }
+    assert_eq!(Answer::to(subscription(&service, "room-1", "")).await.status, 401);
+
+    // A ticket is for one channel, and for what its maker may do.
+    let ticket = async |who: &str, body: Value| {
+        let post = service.request(Method::POST, "/v1/tickets").header(CONTENT_TYPE, "application/json");
+        Answer::to(post.bearer_auth(&keys[who]).body(body.to_string())).await
+    };
+    let made = ticket("reader", json!({"resource": "channel", "id": "room-1"})).await.json().await;
+    let url = made["url"].as_str().expect("an address");
+    let (_stream, connected) = subscribe(service.request(Method::GET, url)).await;
+    assert_eq!(connected.data["channel"], "room-1");
+    let elsewhere = url.replace("room-1", "room-2");
+    assert_eq!(service.get(&elsewhere).await.status, 403);
+    assert_eq!(Answer::to(service.request(Method::POST, url).body("{}")).await.status, 403);
+    for (who, body, status) in [
+        ("reader", json!({"resource": "channel", "id": "room-1", "scopes": ["publish"]}), 403),
+        ("reader", json!({"resource": "channel", "id": "hall"}), 403),
+        ("reader", json!({"resource": "channel", "id": "room-1", "scopes": ["follow"]}), 400),
+        ("reader", json!({"resource": "channel", "id": "a b"}), 400),
+        ("usual", json!({"resource": "generation", "id": "gen_AAAAAAAAAAAAAAAAAAAAAA", "scopes": ["subscribe"]}), 400),
+        ("writer", json!({"resource": "channel", "id": "room-1", "scopes": ["publish"]}), 201),
+    ] {
+        assert_eq!(ticket(who, body.clone()).await.status, status, "{who}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_and_changes_nothing() {
+    let mut settings = Settings::default();
+    settings.channels.max_event = Size::kib(1);
+    settings.channels.max_subscribers = 2.try_into().expect("two");
+    let service = Service::with(settings).await;
+    for (event, pointers) in [
+        (json!({}), &[""][..]),
+        (json!([]), &[""]),
+        (json!({"data": 1, "more": 1}), &[""]),
+        (json!({"data": 1, "event": "error"}), &["/event"]),
+        (json!({"data": 1, "event": "delta"}), &["/event"]),
+        (json!({"data": 1, "event": "a\nid: 5"}), &["/event"]),
+        (json!({"data": 1, "event": 5, "ephemeral": "yes", "to": "bob"}), &["/event", "/to", "/ephemeral"]),
+        (json!({"data": "not base64!", "encoding": "base64"}), &["/data"]),
+        (json!({"data": {"a": 1}, "encoding": "base64"}), &["/data"]),
+        (json!({"data": "aGVsbG8=", "encoding": "hex"}), &["/encoding"]),
+        (json!({"data": 1, "to": {"connection": "conn_1"}}), &["/to"]),
+        (json!({"data": 1, "to": {"principal": ""}}), &["/to"]),
+        (json!({"data": 1, "to": {}}), &["/to"]),
+    ] {
+        let answer = Answer::to(publishing(&service, "a", &event)).await;
+        assert_eq!(answer.status, 400, "{event}");
+        let errors = answer.json().await["errors"].clone();
+        let named: Vec<_> = errors.as_array().expect("a list").iter().map(|error| error["pointer"].clone()).collect();
+        assert_eq!(named, pointers, "{event}");
+    }
+    let large = json!({"data": "x".repeat(2000)});
+    assert_eq!(refused(publishing(&service, "a", &large)).await, (413, json!("body_too_large")));
+    assert_eq!(
+        refused(publishing(&service, "a", &json!({"data": 1})).body("{\"data\":")).await,
+        (400, json!("invalid_json"))
+    );
+    for path in ["/v1/channels/a%20b/events", "/v1/channels/a*/events", "/v1/channels/%C3%BC/events"] {
+        assert_eq!(refused(service.request(Method::GET, path)).await.0, 400, "{path}");
+    }
+    for query in ["?history=-1", "?history=x", "?presence=1", "?wait=5", "?after=01", "?other=1", "?history=100001"] {
+        let request = service.request(Method::GET, &events_path("a", query));
+        assert_eq!(refused(request).await, (400, json!("invalid_request")), "{query}");
+    }
+    for id in ["b.1", "1", "gen_AAAAAAAAAAAAAAAAAAAAAA.1", "a.x"] {
+        let request = service.request(Method::GET, &events_path("a", "")).header(LAST_EVENT_ID, id);
+        assert_eq!(refused(request).await, (400, json!("invalid_request")), "{id}");
+    }
+    assert_eq!(service.get("/v1/channels/a").await.json().await["history"]["events"], 0, "nothing was published");
+
+    let _two = [subscribe(subscription(&service, "a", "")).await, subscribe(subscription(&service, "a", "")).await];
+    let answer = Answer::to(subscription(&service, "a", "")).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
+    assert!(answer.text().await.starts_with("event: failed\n"));
+    subscribe(subscription(&service, "b", "")).await;
+}
+
+/// The blocks of an event stream of the service without a listener, as they come.
+async fn next_data(body: &mut axum::body::BodyDataStream) -> Option<Result<String, axum::Error>> {
+    let data = futures_util::StreamExt::next(body).await?;
+    Some(data.map(|data| String::from_utf8(data.to_vec()).expect("UTF-8")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_has_heartbeats_and_ends_after_a_while() {
+    let in_process::Parts { api, channels, .. } = in_process::parts(Duration::from_secs(15));
+    let request = axum::extract::Request::get("/v1/channels/a/events").body(axum::body::Body::empty());
+    let response = api.oneshot(request.expect("a request")).await.expect("an answer");
+    let (mut body, began) = (response.into_body().into_data_stream(), tokio::time::Instant::now());
+    assert!(next_data(&mut body).await.expect("it begins").expect("well").starts_with("event: connected\n"));
+    let (mut beats, mut last) = (0, String::new());
+    let broken = loop {
+        match next_data(&mut body).await.expect("no clean end") {
+            Ok(data) if data == ": ping\n" => beats += 1,
+            Ok(data) => last = data,
+            Err(error) => break error.to_string(),
+        }
+    };
+    // Whoever lacks nothing comes back by itself, and not all at once.
+    assert_eq!((beats, began.elapsed().as_secs()), (39, 600));
+    let retry: u64 = last.strip_prefix("retry: ").and_then(|rest| rest.trim().parse().ok()).expect("when to come back");
+    assert!((1_000..5_000).contains(&retry) && broken.contains("closed"), "{last} {broken}");
+    drop(body);
+    assert_eq!(channels.inspect(&"a".parse().expect("a name")).await, None, "its place is free");
+}
+
+#[tokio::test]
+async fn a_drain_tells_subscribers_to_come_back_and_ends_their_streams_last() {
+    let mut upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let (mut stream, _) = subscribe(subscription(&service, "a", "")).await;
+    let answer = service.request(Method::POST, "/v1/generations").header("prefer", "respond-async");
+    let body = json!({"input": "Hello", "channel": "a"}).to_string();
+    assert_eq!(Answer::to(answer.header(CONTENT_TYPE, "application/json").body(body)).await.status, 202);
+    let mut call = soon(upstream.call()).await;
+    call.ok().await;
+    call.text("Hel").await;
+    stream.expect("start").await;
+    stream.expect("delta").await;
+    service.shutdown.begin_drain();
+    stream.starts_with("retry: ").await;
+    publish(&service, "a", &json!({"event": "said", "data": "still here"})).await;
+    assert_eq!(stream.next().await.expect("it comes").name, "said");
+    call.text("lo").await;
+    call.finish("stop").await;
+    call.done().await;
+    stream.expect("delta").await;
+    stream.expect("done").await;
+    // No clean end: the client is to come back, and is told when.
+    stream.starts_with("retry: ").await;
+    let mut body = stream.into_body();
+    assert!(
+        soon(async {
+            while let Some(_) = body.chunk().await? {}
+            Ok::<_, reqwest::Error>(())
+        })
+        .await
+        .is_err()
+    );
+}

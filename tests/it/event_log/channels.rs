@@ -1,0 +1,300 @@
+//! The logs of channels keep contracts 4 and 10 to 12.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use proptest::prelude::*;
+use tokenrill::domain::{
+    ChannelEvent, ChannelName, Entry, Event, GenerationId, Keeping, Published, Recipient, Sequence,
+};
+use tokenrill::event_log::{
+    AppendError, ChannelLimits, ChannelLog, ChannelLogs, ChannelsFull, Limit, MemoryChannels, ReadError, follow,
+};
+use tokio_util::task::TaskTracker;
+
+use super::{start, token};
+use crate::support::soon;
+
+const LIMITS: ChannelLimits =
+    ChannelLimits { history: 5, retention: Duration::from_hours(1), bytes: 1 << 20, total: 1 << 20, channels: 3 };
+/// As long as who is there and slow is waited for, and a little more.
+const SLOW: Duration = Duration::from_secs(31);
+
+fn name(text: &str) -> ChannelName {
+    text.parse().expect("a name")
+}
+
+fn published(data: &str, keeping: Keeping) -> ChannelEvent {
+    let (name, to) = (None, Recipient::Everybody);
+    ChannelEvent::Published(Arc::new(Published { name, data_json: data.into(), to, keeping }))
+}
+
+fn kept(data: &str) -> ChannelEvent {
+    published(data, Keeping::Kept)
+}
+
+fn ephemeral(data: &str) -> ChannelEvent {
+    published(data, Keeping::Ephemeral)
+}
+
+async fn open(logs: &MemoryChannels, channel: &str) -> Arc<dyn ChannelLog> {
+    logs.open(&name(channel)).await.expect("room")
+}
+
+fn data(entries: &[Entry<ChannelEvent>]) -> Vec<String> {
+    let text = |entry: &Entry<ChannelEvent>| match &entry.event {
+        ChannelEvent::Published(published) => published.data_json.to_string(),
+        other => format!("{other:?}"),
+    };
+    entries.iter().map(text).collect()
+}
+
+/// What a reading after a position comes to, gaps included.
+async fn read_on(log: &dyn ChannelLog, mut after: Sequence) -> Vec<String> {
+    let mut read = Vec::new();
+    loop {
+        match log.read(after).await {
+            Ok(page) => {
+                let Some(last) = page.last() else { return read };
+                after = last.sequence;
+                read.extend(data(&page));
+            }
+            Err(ReadError::Trimmed(to)) => {
+                assert!(to > after, "a gap leads on");
+                after = to;
+                read.push("gap".to_owned());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_rise_and_a_later_log_of_the_name_has_greater_ones() {
+    let logs = MemoryChannels::new(LIMITS);
+    let log = open(&logs, "a").await;
+    let before = log.tail().borrow().sequence;
+    assert_eq!(log.append(vec![kept("1"), ephemeral("2"), kept("3")]).await, Ok(before.plus(3)));
+    let page = log.read(before).await.expect("it is there");
+    assert_eq!(page.iter().map(|entry| entry.sequence.get() - before.get()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(log.read(before.plus(4)).await, Err(ReadError::BeyondTail));
+
+    // Real time goes on where tokio's stands still.
+    drop(log);
+    tokio::time::advance(LIMITS.retention * 2).await;
+    logs.sweep().await;
+    assert_eq!(logs.count(), 0);
+    std::thread::sleep(Duration::from_millis(2));
+    let later = open(&logs, "a").await;
+    assert_eq!(later.read(before.plus(2)).await, Err(ReadError::Trimmed(later.tail().borrow().sequence)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_events_are_kept_and_what_is_missing_is_said() {
+    let logs = MemoryChannels::new(LIMITS);
+    let log = open(&logs, "a").await;
+    let before = log.tail().borrow().sequence;
+    for at in 1..=8 {
+        log.append(vec![kept(&at.to_string())]).await.expect("room");
+    }
+    assert_eq!(read_on(&*log, before).await.len(), 8, "who is there and slow lacks nothing");
+    let history = log.history(100).await;
+    assert_eq!((history.after, history.events), (before.plus(3), 5), "who comes gets the history");
+    assert_eq!(log.history(2).await.after, before.plus(6));
+    assert_eq!(log.history(0).await.after, before.plus(8));
+
+    tokio::time::advance(SLOW).await;
+    log.append(vec![ephemeral("9")]).await.expect("room");
+    assert_eq!(read_on(&*log, before).await, ["gap", "4", "5", "6", "7", "8", "9"]);
+    assert_eq!(read_on(&*log, before.plus(3)).await, ["4", "5", "6", "7", "8", "9"], "nothing is missing");
+    tokio::time::advance(SLOW).await;
+    log.append(vec![kept("10")]).await.expect("room");
+    assert_eq!(read_on(&*log, before.plus(8)).await, ["10"], "what is ephemeral is no loss");
+
+    tokio::time::advance(LIMITS.retention).await;
+    log.append(vec![kept("11")]).await.expect("room");
+    assert_eq!(read_on(&*log, before.plus(9)).await, ["10", "11"], "an hour is not over an hour");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    log.append(vec![kept("12")]).await.expect("room");
+    assert_eq!(read_on(&*log, before.plus(9)).await, ["gap", "11", "12"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_counts_as_one_event() {
+    let logs = MemoryChannels::new(LIMITS);
+    let log = open(&logs, "a").await;
+    let id = GenerationId::random();
+    let said = |event: Event| ChannelEvent::Said(id, event);
+    log.append(vec![kept("before")]).await.expect("room");
+    let begins = log.tail().borrow().sequence;
+    log.append(vec![said(start(id))]).await.expect("room");
+    for _ in 0..50 {
+        log.append(vec![said(token("Hello"))]).await.expect("room");
+    }
+    for at in 1..=4 {
+        log.append(vec![kept(&at.to_string())]).await.expect("room");
+    }
+    let history = log.history(usize::MAX).await;
+    assert_eq!((history.after, history.events), (begins, 5));
+    tokio::time::advance(SLOW).await;
+    log.append(vec![kept("5")]).await.expect("room");
+    assert_eq!(read_on(&*log, begins).await, ["gap", "1", "2", "3", "4", "5"], "it goes as a whole");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_longer_fits_makes_what_is_oldest_go() {
+    let logs = MemoryChannels::new(ChannelLimits { bytes: 3000, total: 4000, history: 100, ..LIMITS });
+    let (log, text) = (open(&logs, "a").await, "x".repeat(800));
+    let before = log.tail().borrow().sequence;
+    for at in 0..5 {
+        log.append(vec![kept(&format!("{at}{text}"))]).await.expect("room");
+        assert!(logs.bytes() <= 3000);
+    }
+    let read = read_on(&*log, before).await;
+    assert_eq!((read[0].as_str(), read.len()), ("gap", 4), "three of a thousand bytes fit");
+    assert_eq!(log.append(vec![kept(&text.repeat(4))]).await, Err(AppendError::Full(Limit::Own)));
+
+    // All together: each makes room by its own, and by no other's.
+    let other = open(&logs, "b").await;
+    other.append(vec![kept(&text)]).await.expect("room");
+    other.append(vec![kept(&text)]).await.expect("its own made room");
+    assert_eq!((read_on(&*log, before).await.len(), logs.bytes() <= 4000), (4, true));
+    let third = open(&logs, "c").await;
+    assert_eq!(third.append(vec![kept(&text)]).await, Err(AppendError::Full(Limit::Total)));
+    let end = third.tail().borrow().sequence;
+    third.skip().await;
+    assert_eq!(read_on(&*third, end).await, ["gap"], "what had no room is said to be missing");
+    drop((log, other, third));
+    drop(logs);
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_only_so_many_and_they_go_when_nobody_needs_them() {
+    let logs = MemoryChannels::new(LIMITS);
+    let held = open(&logs, "held").await;
+    open(&logs, "written").await.append(vec![kept("1")]).await.expect("room");
+    open(&logs, "neither").await;
+    assert_eq!(logs.open(&name("more")).await.err(), Some(ChannelsFull));
+    assert!(logs.find(&name("more")).await.is_none() && logs.find(&name("written")).await.is_some());
+    logs.sweep().await;
+    assert_eq!(logs.count(), 2);
+    open(&logs, "more").await.append(vec![ephemeral("1")]).await.expect("room");
+    tokio::time::advance(LIMITS.retention + SLOW).await;
+    logs.sweep().await;
+    assert_eq!((logs.count(), logs.bytes()), (1, 0));
+    drop(held);
+    logs.sweep().await;
+    assert_eq!(logs.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_of_many_readers_gets_all_of_many_writers_in_order() {
+    const WRITERS: usize = 4;
+    const EACH: usize = 250;
+    let logs = MemoryChannels::new(ChannelLimits { history: WRITERS * EACH, ..LIMITS });
+    let log = open(&logs, "a").await;
+    let before = log.tail().borrow().sequence;
+    let tasks = TaskTracker::new();
+    let readers: Vec<_> = (0..8)
+        .map(|_| {
+            let log = Arc::clone(&log);
+            tasks.spawn(async move {
+                let mut pages = Box::pin(follow(log, before));
+                let (mut read, mut last) = (Vec::new(), before);
+                while read.len() < WRITERS * EACH {
+                    for entry in soon(pages.next()).await.expect("more").expect("not lost") {
+                        assert_eq!(entry.sequence, last.plus(1));
+                        last = entry.sequence;
+                        read.extend(data(&[entry]));
+                    }
+                }
+                read
+            })
+        })
+        .collect();
+    for writer in 0..WRITERS {
+        let log = Arc::clone(&log);
+        tasks.spawn(async move {
+            for at in 0..EACH {
+                log.append(vec![kept(&format!("{writer}.{at:03}"))]).await.expect("room");
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let mut seen = Vec::new();
+    for reader in readers {
+        seen.push(reader.await.expect("it read all"));
+    }
+    assert!(seen.iter().all(|read| *read == seen[0]), "all read the same");
+    for writer in 0..WRITERS {
+        let own: Vec<_> = seen[0].iter().filter(|data| data.starts_with(&format!("{writer}."))).collect();
+        assert!(own.len() == EACH && own.is_sorted(), "{own:?}");
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Kept,
+    Ephemeral,
+    Wait(u64),
+    Read(u64),
+}
+
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    let operation = prop_oneof![
+        4 => Just(Operation::Kept),
+        2 => Just(Operation::Ephemeral),
+        1 => (0..40_u64).prop_map(Operation::Wait),
+        3 => any::<u64>().prop_map(Operation::Read),
+    ];
+    proptest::collection::vec(operation, 1..80)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// Whatever is done, a reading holds every kept event of the history, in order, or says that there was a gap.
+    #[test]
+    fn nothing_is_missing_in_silence(operations in operations()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        runtime.block_on(async {
+            let logs = MemoryChannels::new(LIMITS);
+            let log = open(&logs, "a").await;
+            let before = log.tail().borrow().sequence;
+            let mut told: VecDeque<(Sequence, Keeping)> = VecDeque::new();
+            for operation in operations {
+                match operation {
+                    Operation::Kept | Operation::Ephemeral => {
+                        let keeping =
+                            if matches!(operation, Operation::Kept) { Keeping::Kept } else { Keeping::Ephemeral };
+                        let tail = log.append(vec![published("1", keeping)]).await.expect("room");
+                        told.push_back((tail, keeping));
+                    }
+                    Operation::Wait(seconds) => tokio::time::advance(Duration::from_secs(seconds)).await,
+                    Operation::Read(at) => {
+                        let tail = log.tail().borrow().sequence;
+                        let after = before.plus(at % (tail.get() - before.get() + 1));
+                        let kept = told.iter().filter(|(at, keeping)| *at > after && *keeping == Keeping::Kept);
+                        let kept: Vec<_> = kept.map(|(at, _)| *at).collect();
+                        let (mut from, mut gap) = (after, false);
+                        if let Err(ReadError::Trimmed(to)) = log.read(after).await {
+                            (from, gap) = (to, true);
+                            assert!(kept.contains(&to), "a gap ends with an event that was to be kept");
+                        }
+                        let page = log.read(from).await.expect("a gap leads on");
+                        let read: Vec<_> = page
+                            .iter()
+                            .filter(|entry| entry.event.keeping() == Keeping::Kept)
+                            .map(|entry| entry.sequence)
+                            .collect();
+                        let expected: Vec<_> = kept.iter().copied().filter(|at| *at > from).collect();
+                        assert_eq!(read, expected, "gap: {gap}");
+                        assert!(read.len() >= expected.len().min(LIMITS.history));
+                    }
+                }
+            }
+        });
+    }
+}

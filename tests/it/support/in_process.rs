@@ -1,0 +1,74 @@
+//! The service without a listener, so that time can stand still.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream;
+use tokenrill::channel::Channels;
+use tokenrill::event_log::{ChannelLimits, Memory, MemoryChannels, MemoryLimits};
+use tokenrill::upstream::{self, Provider};
+use tokenrill::{api, auth, generation, limits, telemetry};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+/// Its routes, and what stands behind them.
+pub struct Parts {
+    pub api: axum::Router,
+    pub metrics: Arc<telemetry::Metrics>,
+    pub channels: Channels,
+}
+
+/// A model whose every answer is a defect.
+struct Defect;
+
+impl Provider for Defect {
+    fn stream(&self, _: tokenrill::domain::ChatRequest) -> upstream::Answer {
+        Box::pin(stream::once(async { panic!("hunter2") }))
+    }
+    fn models(&self) -> BoxFuture<'_, Result<Vec<upstream::Model>, upstream::UpstreamError>> {
+        panic!("hunter2")
+    }
+}
+
+/// Everything that has a time takes `time`, but for what channels have by default. Its model is a defect.
+pub fn parts(time: Duration) -> Parts {
+    let (metrics, tasks) = (telemetry::Metrics::new(), TaskTracker::new());
+    let log = Memory::new(MemoryLimits { total: 1 << 20, generation: 1 << 20, retention: time });
+    let kept = ChannelLimits {
+        history: 100,
+        retention: Duration::from_hours(1),
+        bytes: 1 << 20,
+        total: 1 << 20,
+        channels: 10,
+    };
+    let channels = Channels::new(Arc::new(MemoryChannels::new(kept)), 100, Arc::clone(&metrics));
+    let terms = generation::Terms {
+        max_duration: time,
+        on_disconnect: generation::OnDisconnect::Cancel,
+        grace: Duration::ZERO,
+    };
+    let router = upstream::Router::new(Arc::new(Defect), Vec::new(), None);
+    let limits = limits::Limits::default();
+    let admission = api::Admission {
+        gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),
+        origins: api::Origins::Loopback,
+        cookie: None,
+        policy: Arc::default(),
+        proxies: api::TrustedProxies::default(),
+    };
+    let api = api::Api {
+        ends_told: Arc::default(),
+        connections: api::Connections::default(),
+        admission: watch::channel(admission).1,
+        generations: generation::Generations::new(Arc::new(log), router, terms, limits, Arc::clone(&metrics), tasks),
+        channels: channels.clone(),
+        metrics: Arc::clone(&metrics),
+        head_wait: time,
+        hosts: api::Hosts::Any,
+        heartbeat: time,
+        body: api::BodyLimits { size: 1 << 20, time },
+        channel_terms: api::ChannelTerms { max_event: 1 << 16, idle: Duration::from_mins(10) },
+    };
+    Parts { api: api::router(api, api::Door::Sole), metrics, channels }
+}
