@@ -13,6 +13,7 @@ pub mod domain;
 pub mod event_log;
 pub mod generation;
 pub mod limits;
+pub mod prompts;
 pub mod server;
 pub mod settings;
 pub mod shutdown;

@@ -1,0 +1,171 @@
+//! The files that hold prompts.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::error::{CatalogError, Problem};
+
+const MOST_FILES: usize = 1_000;
+const MOST_BYTES: usize = 256 * 1024;
+
+/// The texts of a directory's files by name: `*.md` but for `README.md`. Hidden files, folders below and all others
+/// are no business of ours.
+pub(super) fn read(directory: &Path) -> Result<BTreeMap<String, String>, CatalogError> {
+    let whole = |problem| CatalogError::whole(directory.display().to_string(), problem);
+    let unreadable = |source| whole(Problem::Unreadable(source));
+    let root = fs::canonicalize(directory).map_err(unreadable)?;
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(&root).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let text = Path::new(&name).extension() == Some(OsStr::new("md"));
+        let name = name.to_string_lossy().into_owned();
+        if !text || name.starts_with('.') || name == "README.md" {
+            continue;
+        }
+        files.insert(name, String::new());
+        if files.len() > MOST_FILES {
+            return Err(whole(Problem::Files));
+        }
+    }
+    for (name, text) in &mut files {
+        let shown = || directory.join(name).display().to_string();
+        *text = file(&root, name).map_err(|problem| CatalogError::whole(shown(), problem))?;
+    }
+    Ok(files)
+}
+
+/// A link may lead to another place of the directory, as those of a mounted `ConfigMap` do.
+fn file(root: &Path, name: &str) -> Result<String, Problem> {
+    let path = fs::canonicalize(root.join(name)).map_err(Problem::Unreadable)?;
+    if !path.starts_with(root) {
+        return Err(Problem::Elsewhere);
+    }
+    // Before it is opened, which could wait for ever where it is a pipe.
+    if !fs::metadata(&path).map_err(Problem::Unreadable)?.is_file() {
+        return Err(Problem::NoFile);
+    }
+    let mut bytes = Vec::new();
+    let read = |file: File| file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes);
+    File::open(&path).and_then(read).map_err(|error: io::Error| Problem::Unreadable(error))?;
+    if bytes.len() > MOST_BYTES {
+        return Err(Problem::Size);
+    }
+    String::from_utf8(bytes).map_err(|_| Problem::Encoding)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use super::super::Catalog;
+    use super::*;
+
+    const PROMPT: &str = "+++\ndescription = \"d\"\n+++\n# user\nx";
+
+    /// A directory that goes with the test.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("tokenrill-prompts-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).expect("a directory");
+            Self(path)
+        }
+
+        fn with(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+            fs::write(self.0.join(name), text).expect("a file");
+            self
+        }
+
+        /// What is told of it, from the file's name on.
+        fn refusal(&self) -> String {
+            let error = Catalog::load(&self.0).expect_err("a refusal").to_string();
+            let shown = self.0.display().to_string();
+            error.strip_prefix(&shown).expect(&error).to_owned()
+        }
+
+        fn ids(&self) -> Vec<String> {
+            let catalog = Catalog::load(&self.0).expect("a catalog");
+            catalog.list().map(|prompt| prompt.id.to_string()).collect()
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    #[test]
+    fn what_is_no_prompt_is_passed_over() {
+        let directory = Directory::new("passed").with("b.md", PROMPT).with("a-1_x.md", PROMPT);
+        let directory =
+            directory.with("README.md", "# Prompts").with(".hidden.md", "").with("a.md~", "").with("a.txt", "");
+        assert_eq!(directory.ids(), ["a-1_x", "b"]);
+    }
+
+    #[test]
+    fn one_bad_file_gives_no_catalog() {
+        let directory = Directory::new("bad").with("a.md", PROMPT).with("b.md", "x");
+        assert_eq!(
+            directory.refusal(),
+            "/b.md:1: a prompt begins with its front matter: write +++ alone on the first line"
+        );
+    }
+
+    #[test]
+    fn files_are_utf_8_of_256_kib_and_no_folders() {
+        let directory = Directory::new("latin").with("a.md", b"\xff");
+        assert_eq!(directory.refusal(), "/a.md: is not UTF-8: save it as UTF-8");
+        let longest = PROMPT.to_owned() + &" ".repeat(MOST_BYTES - PROMPT.len());
+        let directory = Directory::new("size").with("a.md", &longest);
+        assert_eq!(directory.ids(), ["a"]);
+        let directory = directory.with("a.md", longest + "x");
+        assert_eq!(directory.refusal(), "/a.md: is larger than 256 KiB: shorten it");
+        let directory = Directory::new("folder");
+        fs::create_dir(directory.0.join("a.md")).expect("a folder");
+        assert_eq!(directory.refusal(), "/a.md: is no file: remove or rename it");
+        let refusal = Directory::new("name").with("Bad Name.md", PROMPT).refusal();
+        assert!(refusal.starts_with("/Bad Name.md: its name is no prompt's"), "{refusal}");
+    }
+
+    #[test]
+    fn there_are_a_thousand_at_most() {
+        let mut directory = Directory::new("many");
+        for number in 0..1_000 {
+            directory = directory.with(&format!("{number}.md"), PROMPT);
+        }
+        assert_eq!(directory.ids().len(), 1_000);
+        assert_eq!(
+            directory.with("one-more.md", PROMPT).refusal(),
+            ": has more than 1000 files with prompts: remove some"
+        );
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_told() {
+        let error = Catalog::load(Path::new("no-such-folder")).expect_err("a refusal").to_string();
+        assert!(error.starts_with("no-such-folder: cannot be read ("), "{error}");
+        assert!(error.ends_with("): mend its path or its permissions"), "{error}");
+    }
+
+    #[test]
+    fn a_link_may_lead_within_the_directory_and_not_out_of_it() {
+        // As Kubernetes mounts a ConfigMap.
+        let directory = Directory::new("links");
+        fs::create_dir(directory.0.join("..2026_11_26")).expect("a folder");
+        let directory = directory.with("..2026_11_26/a.md", PROMPT);
+        symlink("..2026_11_26", directory.0.join("..data")).expect("a link");
+        symlink("..data/a.md", directory.0.join("a.md")).expect("a link");
+        assert_eq!(directory.ids(), ["a"]);
+        symlink("/etc/hostname", directory.0.join("b.md")).expect("a link");
+        assert_eq!(directory.refusal(), "/b.md: leads out of the directory: put the file itself there");
+        fs::remove_file(directory.0.join("b.md")).expect("removed");
+        symlink("nowhere.md", directory.0.join("b.md")).expect("a link");
+        assert!(directory.refusal().starts_with("/b.md: cannot be read ("));
+    }
+}

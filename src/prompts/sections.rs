@@ -1,0 +1,93 @@
+//! The messages of a prompt, before anything is put into them.
+
+use super::Role;
+use super::error::{Fault, Problem};
+
+/// A message's template.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) role: Role,
+    /// Stands as many lines below the top as in its file, so that a line found in it is the file's.
+    pub(super) source: String,
+}
+
+const MOST: usize = 100;
+
+impl Section {
+    /// Splits what stands below the front matter at the lines that are a heading. A variable cannot make one: they
+    /// are looked for before anything is rendered.
+    pub(super) fn split(body: &str, first_line: usize) -> Result<Vec<Self>, Fault> {
+        let mut sections: Vec<Self> = Vec::new();
+        for (text, line) in body.split_inclusive('\n').zip(first_line..) {
+            match heading(text).map_err(|problem| Fault::new(line, problem))? {
+                Some(_) if sections.len() == MOST => return Err(Fault::new(line, Problem::Sections)),
+                Some(role) => sections.push(Self { role, source: "\n".repeat(line) }),
+                None => match sections.last_mut() {
+                    Some(section) => section.source.push_str(text),
+                    None if text.trim().is_empty() => {}
+                    None => return Err(Fault::new(line, Problem::TextBeforeSections)),
+                },
+            }
+        }
+        if sections.is_empty() { Err(Fault::new(first_line, Problem::NoSection)) } else { Ok(sections) }
+    }
+}
+
+/// What is nearly a heading is refused: it would be text that nobody meant to send.
+fn heading(line: &str) -> Result<Option<Role>, Problem> {
+    let line = line.trim_end_matches(['\n', '\r']);
+    let word = line.trim().trim_start_matches('#').trim_start();
+    let nearly = |role: &Role| line.trim().starts_with('#') && word.eq_ignore_ascii_case(role.name());
+    let Some(role) = Role::ALL.into_iter().find(nearly) else { return Ok(None) };
+    let exact = line.strip_prefix("# ") == Some(role.name());
+    if exact { Ok(Some(role)) } else { Err(Problem::NearlyASection(role.name())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(body: &str) -> Result<Vec<(Role, String)>, String> {
+        let sections = Section::split(body, 5).map_err(|fault| format!("{}: {}", fault.line, fault.problem))?;
+        Ok(sections.into_iter().map(|section| (section.role, section.source)).collect())
+    }
+
+    #[test]
+    fn a_section_reaches_to_the_next_and_keeps_its_lines() {
+        let sections = split("\n# system\nBe brief.\n\n# user\r\n{{ text }}\n# user\n# assistant").expect("sections");
+        let lines = |above: usize, text: &str| "\n".repeat(above) + text;
+        assert_eq!(
+            sections,
+            [
+                (Role::System, lines(6, "Be brief.\n\n")),
+                (Role::User, lines(9, "{{ text }}\n")),
+                (Role::User, lines(11, "")),
+                (Role::Assistant, lines(12, "")),
+            ]
+        );
+    }
+
+    #[test]
+    fn other_headings_are_text() {
+        for line in ["# Rules", "# system rules", "#", "system", "user", "`# system`", "- # user"] {
+            let sections = split(&format!("# user\n{line}\n")).expect(line);
+            assert_eq!(sections.len(), 1, "{line}");
+            assert!(sections[0].1.ends_with(&format!("{line}\n")), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_a_heading_is_refused() {
+        for line in ["# System", "#user", "## assistant", "# user ", " # user", "#  user"] {
+            let refusal = split(&format!("# user\n{line}\n")).expect_err(line);
+            assert!(refusal.starts_with("6: sections begin with `# "), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn there_are_one_to_a_hundred() {
+        assert!(split("\n\n").is_err());
+        assert_eq!(split(&"# user\n".repeat(100)).map(|sections| sections.len()), Ok(100));
+        assert!(split(&"# user\n".repeat(101)).expect_err("too many").starts_with("105: "));
+    }
+}

@@ -1,0 +1,153 @@
+//! The templates of all prompts, and the partials that they share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use serde_json::Map;
+
+use super::error::{CatalogError, Fault, Problem};
+use super::output::Output;
+use super::tags::Tags;
+
+/// Templates by name. Nothing can be added once a prompt is rendered, and nothing is read from anywhere else.
+#[derive(Debug)]
+pub(super) struct Templates {
+    environment: Environment<'static>,
+    /// The text of each, by the name of its file.
+    partials: BTreeMap<String, String>,
+}
+
+/// Why a template came to no text.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    TooMuch,
+    /// Where, and what kind of trouble; no value.
+    Failed(String),
+}
+
+/// What one section may use: a step, or 64 bytes that are made or looked at, cost one each.
+const FUEL: u64 = 200_000;
+/// How deep macros and partials may stand in one another: 50 and 20.
+const DEPTH: usize = 200;
+
+impl Templates {
+    /// With these partials, which may name one another. `shown` makes the path that an error names.
+    pub(super) fn new(
+        partials: BTreeMap<String, String>,
+        shown: impl Fn(&str) -> String,
+    ) -> Result<Self, CatalogError> {
+        let mut templates = Self { partials, ..Self::default() };
+        for (name, text) in templates.partials.clone() {
+            templates.add(&name, &text).map_err(|fault| fault.within(shown(&name)))?;
+        }
+        Ok(templates)
+    }
+
+    /// Takes a template that is valid and names only what is there.
+    pub(super) fn add(&mut self, name: &str, source: &str) -> Result<(), Fault> {
+        self.environment.add_template_owned(name.to_owned(), source.to_owned()).map_err(|error| {
+            let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+            Fault::new(error.line().unwrap_or(1), Problem::Template(detail))
+        })?;
+        let tags = Tags::of(source);
+        for (line, name) in tags.templates() {
+            let name = name.ok_or(Fault::new(line, Problem::ComputedName))?;
+            if !self.partials.contains_key(name) {
+                return Err(Fault::new(line, Problem::NoPartial(name.into())));
+            }
+        }
+        let filters = tags.filters().map(|(line, name)| (line, "filter", name));
+        for (line, kind, name) in filters.chain(tags.tests().map(|(line, name)| (line, "test", name))) {
+            if !self.knows(kind, name) {
+                return Err(Fault::new(line, Problem::Unknown { kind, name: name.into() }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is such a filter, or test: MiniJinja has a test for that.
+    fn knows(&self, kind: &str, name: &str) -> bool {
+        let asked = self.environment.compile_expression_owned(format!("'{name}' is {kind}"));
+        asked.and_then(|asked| asked.eval(())).is_ok_and(|known| known.is_true())
+    }
+
+    /// The partials that a template reaches, itself or through others, by name, with their texts.
+    pub(super) fn reached<'a>(&'a self, source: &str) -> BTreeMap<&'a str, &'a str> {
+        let (mut reached, mut ahead) = (BTreeMap::new(), self.named(source));
+        while let Some((name, text)) = ahead.pop() {
+            if reached.insert(name, text).is_none() {
+                ahead.extend(self.named(text));
+            }
+        }
+        reached
+    }
+
+    fn named(&self, source: &str) -> Vec<(&str, &str)> {
+        let names = Tags::of(source);
+        let found = names.templates().filter_map(|(_, name)| self.partials.get_key_value(name?));
+        found.map(|(name, text)| (name.as_str(), text.as_str())).collect()
+    }
+
+    /// The names that a template uses without setting them, in order.
+    pub(super) fn undeclared(&self, name: &str) -> BTreeSet<String> {
+        let template = self.environment.get_template(name);
+        let mut names: BTreeSet<_> =
+            template.map(|template| template.undeclared_variables(false)).into_iter().flatten().collect();
+        for (global, _) in self.environment.globals() {
+            names.remove(global);
+        }
+        names
+    }
+
+    /// Writes what a template comes to with these variables. They are values: nothing in them is ever compiled.
+    pub(super) fn render(&self, name: &str, variables: &Value, output: &mut Output) -> Result<(), Trouble> {
+        let template = self.environment.get_template(name).map_err(|error| trouble(&error))?;
+        match template.render_captured_to(variables.clone(), &mut *output) {
+            _ if output.is_over() => Err(Trouble::TooMuch),
+            rendered => rendered.map(drop).map_err(|error| trouble(&error)),
+        }
+    }
+}
+
+/// No templates.
+impl Default for Templates {
+    fn default() -> Self {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        environment.set_syntax(syntax());
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(DEPTH);
+        environment.set_debug(false);
+        // It prints all variables.
+        environment.remove_global("debug");
+        Self { environment, partials: BTreeMap::new() }
+    }
+}
+
+/// Variables as templates take them.
+pub(super) fn values(variables: Map<String, serde_json::Value>) -> Value {
+    Value::from(Serde(variables))
+}
+
+/// A tag that is alone on its line leaves no line behind.
+fn syntax() -> SyntaxConfig {
+    SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().unwrap_or_default()
+}
+
+fn trouble(error: &Error) -> Trouble {
+    let (mut innermost, mut next) = (error, Some(error));
+    while let Some(error) = next {
+        let deep = error.detail().is_some_and(|detail| detail.starts_with("recursion limit"));
+        if error.kind() == ErrorKind::OutOfFuel || deep {
+            return Trouble::TooMuch;
+        }
+        innermost = error;
+        next = error.source().and_then(|source| source.downcast_ref());
+    }
+    let file = innermost.name().unwrap_or_default().split('#').next().unwrap_or_default();
+    Trouble::Failed(format!("{file}:{} ({})", innermost.line().unwrap_or_default(), innermost.kind()))
+}
