@@ -60,6 +60,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/channels/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Inspect a channel.
+         * @description Who subscribes, where its log ends and what of it is kept. One that nobody has named yet is empty.
+         */
+        get: operations["inspect_channel"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/channels/{name}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Subscribe to a channel.
+         * @description The first event is `connected`. Then come those after `Last-Event-ID` (or `after`), or the last so many
+         *     (`history`), then each new one, for ever: a stream without an event for `channels.idle_timeout` is broken off,
+         *     and its client comes back by itself. Events have the names that their publishers gave them; what generations say
+         *     that answer in the channel comes as on their own wire, with `generation` in the data.
+         *
+         *     Where `Accept` names `application/json` and not `text/event-stream`, the answer is one page of events as JSON, as
+         *     soon as there is one, at most `wait` from now: for clients without event streams.
+         */
+        get: operations["subscribe"];
+        put?: never;
+        /**
+         * Publish an event.
+         * @description Every subscriber gets it, or only those that `to` names. It is kept for those who come later, unless it is
+         *     `ephemeral`: then only who is there gets it.
+         */
+        post: operations["publish_event"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/chat/completions": {
         parameters: {
             query?: never;
@@ -269,6 +320,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/prompts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the prompts.
+         * @description How each is used; their texts stay here.
+         */
+        get: operations["list_prompts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/prompts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a prompt.
+         * @description With `id@version` only as long as it is of that version.
+         */
+        get: operations["show_prompt"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/prompts/{id}/render": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render a prompt.
+         * @description The messages that it comes to, without a call of a model. For those who write prompts: it tells their texts, and so
+         *     is the operator's.
+         */
+        post: operations["render_prompt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tickets": {
         parameters: {
             query?: never;
@@ -280,7 +392,8 @@ export interface paths {
         put?: never;
         /**
          * Make a ticket.
-         * @description For `EventSource`, which can set no header: a short-lived address for one of the caller's generations.
+         * @description For `EventSource`, which can set no header: a short-lived address for one of the caller's generations, or for a
+         *     channel.
          *     An `EventSource` comes back with the address that it was given, so let the ticket be good for as long as
          *     it may have to.
          */
@@ -306,6 +419,43 @@ export interface components {
          * @enum {string}
          */
         CancelledReason: "client_request" | "abandoned";
+        /** @description A channel. */
+        Channel: {
+            history: components["schemas"]["ChannelHistory"];
+            /**
+             * Format: int64
+             * @description Where its log ends; absent where there is none.
+             */
+            last_sequence?: number | null;
+            name: string;
+            /** @description The first thousand of them. */
+            present: components["schemas"]["Subscriber"][];
+            /** Format: int64 */
+            subscribers: number;
+        };
+        /** @description One event, as an event stream would have it. */
+        ChannelEvent: {
+            data: unknown;
+            /** @description Absent where it has no name. */
+            event?: string | null;
+            /** @description Absent from what is not kept. */
+            id?: string | null;
+        };
+        /** @description What is kept for who comes later. */
+        ChannelHistory: {
+            /**
+             * Format: int64
+             * @description The number before the first of them.
+             */
+            after: number;
+            /** Format: int64 */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description A generation's answer counts as one.
+             */
+            events: number;
+        };
         /** @description One choice of the answer. */
         Choice: {
             /** @description Why the choice ended, once the model has come to its end. */
@@ -314,6 +464,19 @@ export interface components {
             refusal?: string;
             text: string;
             tool_calls?: components["schemas"]["ToolCall"][];
+        };
+        /** @description The subscription has begun; always the first event. */
+        ConnectedData: {
+            channel: string;
+            /** @description This stream, by which an event can be sent to it alone. */
+            connection: string;
+            /** @description Who subscribes, with `presence=true`: the first thousand, this one included. */
+            present?: components["schemas"]["Subscriber"][] | null;
+            /**
+             * Format: int64
+             * @description How many subscribe, this one included.
+             */
+            subscribers: number;
         };
         /** @description One event stream. */
         Connection: {
@@ -356,6 +519,10 @@ export interface components {
              */
             total: number;
         };
+        ConnectionRecipient: {
+            /** @example conn_AAAAAAAAAAAAAAAAAAAAAA */
+            connection: string;
+        };
         /** @description What is said. */
         Content: string | Record<string, never>[];
         /** @description A piece of the answer. */
@@ -385,7 +552,25 @@ export interface components {
          * @description The closed list of codes. A new one must answer every question below.
          * @enum {string}
          */
-        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "generation_not_found" | "connection_not_found" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_error" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "shutting_down" | "history_lost" | "internal";
+        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_error" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "shutting_down" | "history_lost" | "internal";
+        /**
+         * @description How `data` is written.
+         * @enum {string}
+         */
+        EventEncoding: "base64";
+        /** @description Some events of a channel, in order. */
+        EventPage: {
+            /** @description Empty where the wait was over before there was one. */
+            events: components["schemas"]["ChannelEvent"][];
+            gap?: components["schemas"]["GapData"] | null;
+            /**
+             * Format: int64
+             * @description What the next request gives as `after`.
+             */
+            last_sequence: number;
+        };
+        /** @description One stream, or one caller on all of its streams. */
+        EventRecipient: components["schemas"]["ConnectionRecipient"] | components["schemas"]["PrincipalRecipient"];
         /**
          * @description The generation could not be brought to its end, or the request was refused before it began; in the
          *     latter case there is only the error.
@@ -410,11 +595,28 @@ export interface components {
             choice: number;
             finish_reason: string;
         };
+        /** @description Of the last hundred generations; null before the first. */
+        FirstTokenFigures: {
+            /** Format: double */
+            p50: number | null;
+            /** Format: double */
+            p95: number | null;
+        };
         /**
          * @description The wires in which a generation can be followed.
          * @enum {string}
          */
         Format: "native" | "openai";
+        /**
+         * @description Events from here to there, both included, are no longer kept: what the client shows may lack something. In
+         *     between may be numbers that no event ever had.
+         */
+        GapData: {
+            /** Format: int64 */
+            from: number;
+            /** Format: int64 */
+            to: number;
+        };
         /** @description What a generation has come to so far. */
         Generation: components["schemas"]["Choice"] & {
             /** @description All choices, where there are several. */
@@ -438,10 +640,28 @@ export interface components {
             };
             /** @description The model that answers. */
             model: string;
+            /**
+             * @description The prompt that it was made of, `id@version`, where it was made of one.
+             * @example summarise@0123456789ab
+             */
+            prompt?: string | null;
             reason?: components["schemas"]["CancelledReason"] | null;
             status: components["schemas"]["Status"];
             timings?: components["schemas"]["Timings"] | null;
             usage?: components["schemas"]["Usage"] | null;
+        };
+        /** @description Generations: those that run or wait, and those that ended. */
+        GenerationFigures: {
+            /** Format: int64 */
+            cancelled: number;
+            /** Format: int64 */
+            done: number;
+            /** Format: int64 */
+            failed: number;
+            /** Format: int64 */
+            running: number;
+            /** Format: int64 */
+            waiting: number;
         };
         /** @description A page of the caller's generations, newest first. */
         GenerationList: {
@@ -482,6 +702,44 @@ export interface components {
             content?: components["schemas"]["Content"] | null;
             role: components["schemas"]["Role"];
         };
+        /** @description `metrics` of `system.metrics`, each second. What is no rate is as of now, or since the start. */
+        MetricsData: {
+            /**
+             * Format: int64
+             * @description What the logs of generations and channels hold.
+             */
+            event_log_bytes: number;
+            first_token_ms: components["schemas"]["FirstTokenFigures"];
+            generations: components["schemas"]["GenerationFigures"];
+            /**
+             * Format: int64
+             * @description What the process holds of the machine's memory; null where the system does not say.
+             */
+            memory_bytes: number | null;
+            /**
+             * Format: int64
+             * @description Requests beyond a limit.
+             */
+            refusals: number;
+            /**
+             * Format: int64
+             * @description Viewers and subscribers that are there.
+             */
+            streams: number;
+            /** Format: int64 */
+            subscribers: number;
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            time: string;
+            tokens: components["schemas"]["TokenFigures"];
+            /**
+             * Format: double
+             * @description Pieces of answers in the last second, which are tokens as a rule.
+             */
+            tokens_per_second: number;
+        };
         /** @description One model. */
         Model: {
             /**
@@ -504,6 +762,11 @@ export interface components {
         };
         /** @description A chat to be completed. Fields that are not listed here go to the model's server as they are. */
         NewChatCompletion: ({
+            /**
+             * @description A channel in which the answer is told too, each event with `generation` in its data: demands `publish` for it.
+             *     Its subscribers are no viewers.
+             */
+            channel?: string | null;
             /** Format: double */
             frequency_penalty?: number | null;
             /**
@@ -528,7 +791,10 @@ export interface components {
             metadata?: {
                 [key: string]: string;
             } | null;
-            /** @description The model. Absent: `models.default`, else the only one there is. */
+            /**
+             * @description The model. Absent: the prompt's, else `models.default`, else the only one there is. `prompt/<id>` is a prompt:
+             *     its messages go before those of the request, `variables` are put into them, and its own model answers.
+             */
             model?: string | null;
             /**
              * Format: int64
@@ -539,6 +805,7 @@ export interface components {
             parallel_tool_calls?: boolean | null;
             /** Format: double */
             presence_penalty?: number | null;
+            prompt?: components["schemas"]["PromptCall"] | null;
             reasoning_effort?: string | null;
             response_format?: Record<string, never> | null;
             /** Format: int64 */
@@ -560,7 +827,29 @@ export interface components {
             messages: components["schemas"]["Message"][];
             /** @description Whether the answer is chunks as they come, or the whole at the end. */
             stream?: boolean | null;
+            /** @description What is put into the prompt, where `model` is `prompt/<id>`. */
+            variables?: Record<string, never> | null;
         };
+        /** @description An event to be published. */
+        NewEvent: {
+            /** @description Any JSON, told as it is; with `encoding` a text in base64 (RFC 4648, section 4). */
+            data: unknown;
+            encoding?: components["schemas"]["EventEncoding"] | null;
+            /** @description Told to those who are there, and not kept. */
+            ephemeral?: boolean | null;
+            /**
+             * @description Its name; without one it reaches a browser's `onmessage`. None of the service's own names.
+             * @example said
+             */
+            event?: string | null;
+            to?: components["schemas"]["EventRecipient"] | null;
+        } & ({
+            encoding?: null;
+        } | {
+            /** @constant */
+            encoding: "base64";
+            data?: string;
+        });
         /**
          * @description What a generation is asked for. Fields that are not listed here go to the model's server as they are.
          * @example {
@@ -568,6 +857,11 @@ export interface components {
          *     }
          */
         NewGeneration: ({
+            /**
+             * @description A channel in which the answer is told too, each event with `generation` in its data: demands `publish` for it.
+             *     Its subscribers are no viewers.
+             */
+            channel?: string | null;
             /** Format: double */
             frequency_penalty?: number | null;
             /**
@@ -592,7 +886,10 @@ export interface components {
             metadata?: {
                 [key: string]: string;
             } | null;
-            /** @description The model. Absent: `models.default`, else the only one there is. */
+            /**
+             * @description The model. Absent: the prompt's, else `models.default`, else the only one there is. `prompt/<id>` is a prompt:
+             *     its messages go before those of the request, `variables` are put into them, and its own model answers.
+             */
             model?: string | null;
             /**
              * Format: int64
@@ -603,6 +900,7 @@ export interface components {
             parallel_tool_calls?: boolean | null;
             /** Format: double */
             presence_penalty?: number | null;
+            prompt?: components["schemas"]["PromptCall"] | null;
             reasoning_effort?: string | null;
             response_format?: Record<string, never> | null;
             /** Format: int64 */
@@ -625,6 +923,10 @@ export interface components {
             /** @description OpenAI chat messages: text, image, audio and tool parts. */
             messages?: components["schemas"]["Message"][] | null;
         }) & ({
+            prompt: Record<string, never>;
+            input?: null;
+            messages?: null;
+        } | {
             input: string;
             messages?: null;
         } | {
@@ -634,19 +936,31 @@ export interface components {
         /** @description What a ticket is asked for. */
         NewTicket: {
             /**
-             * @description The generation's id.
+             * @description The generation's id, or the channel's name.
              * @example gen_AAAAAAAAAAAAAAAAAAAAAA
              */
             id: string;
             resource: components["schemas"]["TicketResource"];
-            /** @description What it is for; `follow` if absent. Nothing that the caller may not do itself. */
+            /**
+             * @description What it is for: `follow` and `stop` of a generation, `follow` if absent; `subscribe` and `publish` of a
+             *     channel, `subscribe` if absent. Nothing that the caller may not do itself.
+             */
             scopes?: components["schemas"]["TicketScope"][] | null;
             /**
              * Format: int64
              * @description How long it is good, in seconds; 60 if absent. Never longer than the token that it is made with.
              */
             ttl_s?: number | null;
-        };
+        } & ({
+            /** @constant */
+            resource?: "generation";
+            scopes?: ("follow" | "stop")[] | null;
+        } | {
+            /** @constant */
+            resource?: "channel";
+            scopes?: ("subscribe" | "publish")[] | null;
+            id?: string;
+        });
         /** @description One of several choices. */
         NumberedChoice: components["schemas"]["Choice"] & {
             /** Format: int32 */
@@ -684,6 +998,19 @@ export interface components {
             choice?: number | null;
             delta: Record<string, never>;
         };
+        /** @description Somebody subscribed, or went; with `presence=true`. */
+        PresenceData: components["schemas"]["Subscriber"] & {
+            /**
+             * Format: int64
+             * @description How many subscribe now.
+             */
+            subscribers: number;
+        };
+        PrincipalRecipient: {
+            /** @description Absent: that of the caller, where it has one; else the name is a key's. */
+            issuer?: string | null;
+            principal: string;
+        };
         /** @description Problem details (RFC 9457). */
         Problem: {
             code: components["schemas"]["ErrorCode"];
@@ -713,6 +1040,52 @@ export interface components {
              */
             type: string;
         };
+        /** @description What callers know of a prompt: how it is used, and not its text. */
+        Prompt: {
+            description: string;
+            /** @example summarise */
+            id: string;
+            /** @description The model it was written for, for requests that name none. */
+            model?: string | null;
+            /** @description Chat parameters, for requests that do not set them. */
+            parameters?: Record<string, never>;
+            /** @description A JSON Schema (2020-12) of an object: what can be put into it. */
+            variables: Record<string, never>;
+            /**
+             * @description Changes with the prompt's text: `id@version` names one text.
+             * @example 0123456789ab
+             */
+            version: string;
+        };
+        /** @description Which prompt, and what is put into it. */
+        PromptCall: {
+            /**
+             * @description Its id, or `id@version`.
+             * @example summarise
+             */
+            id: string;
+            /** @description What the prompt's schema describes. */
+            variables?: Record<string, never> | null;
+            /** @description The request is refused where the prompt is of another version. */
+            version?: string | null;
+        };
+        /** @description The prompts, by id. */
+        PromptList: {
+            data: components["schemas"]["Prompt"][];
+        };
+        /** @description What is put into a prompt. */
+        PromptVariables: {
+            /** @description By name; none if absent. */
+            variables?: Record<string, never>;
+        };
+        /** @description An event was published. */
+        PublishedEvent: {
+            /**
+             * @description Its id; absent from what is not kept.
+             * @example room-1.1795690000000001
+             */
+            id?: string | null;
+        };
         /** @description The generation waits for a place to run. Comes again as the line moves; not kept, so it has no id. */
         QueuedData: {
             /**
@@ -726,6 +1099,23 @@ export interface components {
              */
             position: number;
         };
+        /** @description One message. */
+        RenderedMessage: {
+            content: string;
+            /** @example system */
+            role: string;
+        };
+        /** @description A prompt as a model would get it. */
+        RenderedPrompt: {
+            messages: components["schemas"]["RenderedMessage"][];
+            model?: string | null;
+            parameters?: Record<string, never>;
+            /**
+             * @description `id@version`.
+             * @example summarise@0123456789ab
+             */
+            prompt: string;
+        };
         /**
          * @description How a reading from the beginning is told what has been said already.
          * @enum {string}
@@ -736,6 +1126,19 @@ export interface components {
          * @enum {string}
          */
         Role: "system" | "developer" | "user" | "assistant" | "tool" | "function";
+        /** @description `server-time` of `system.time`, each second. */
+        ServerTimeData: {
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            time: string;
+            /**
+             * Format: int64
+             * @description Milliseconds since 1970.
+             */
+            unix_ms: number;
+        };
         /** @description The generation has begun; always the first event, before the model answers. */
         StartData: {
             /**
@@ -747,6 +1150,11 @@ export interface components {
             generation: string;
             /** @description The model that answers. */
             model: string;
+            /**
+             * @description The prompt that it was made of, `id@version`, where it was made of one.
+             * @example summarise@0123456789ab
+             */
+            prompt?: string | null;
         };
         /**
          * @description Where a generation stands.
@@ -755,6 +1163,20 @@ export interface components {
         Status: "running" | "done" | "cancelled" | "failed";
         /** @description Where the model stops. */
         Stop: string | string[];
+        /** @description One stream of one subscriber. */
+        Subscriber: {
+            /** @example conn_AAAAAAAAAAAAAAAAAAAAAA */
+            connection: string;
+            /** @description Whose subject that is, where it is one. */
+            issuer?: string | null;
+            /** @description Whose it is: the name of a key, or a token's subject. Absent where nobody is authenticated. */
+            principal?: string | null;
+            /**
+             * Format: date-time
+             * @description Since when (RFC 3339, UTC).
+             */
+            since: string;
+        };
         /** @description A piece of the model's reasoning, or of a refusal. */
         TextData: {
             /**
@@ -773,19 +1195,19 @@ export interface components {
             expires_at: string;
             /** @description Goes into the query as `ticket`. */
             ticket: string;
-            /** @description The path with the ticket: of the events or, where it may not follow, of `cancel`. */
+            /** @description The path with the ticket: of the events or, where it may not follow a generation, of `cancel`. */
             url: string;
         };
         /**
          * @description What kind of thing a ticket is for.
          * @enum {string}
          */
-        TicketResource: "generation";
+        TicketResource: "generation" | "channel";
         /**
          * @description What a ticket may be for.
          * @enum {string}
          */
-        TicketScope: "follow" | "stop";
+        TicketScope: "follow" | "stop" | "subscribe" | "publish";
         /** @description How long it took, from the acceptance of the request. */
         Timings: {
             /**
@@ -798,6 +1220,18 @@ export interface components {
              * @description Milliseconds to the end.
              */
             total_ms: number;
+        };
+        /** @description Tokens of generations that ended. */
+        TokenFigures: {
+            /** Format: int64 */
+            input: number;
+            /** Format: int64 */
+            output: number;
+            /**
+             * Format: int64
+             * @description What cancelled generations did not come to, an estimate.
+             */
+            saved: number;
         };
         /** @description A call of a tool, its fragments put together. */
         ToolCall: {
@@ -965,6 +1399,37 @@ export interface components {
         ChatCompletionEvent: {
             data: "[DONE]" | string;
         };
+        /** @description One event. Clients ignore events they do not know. */
+        ChannelStreamEvent: {
+            /** @constant */
+            event: "connected";
+            data: string;
+            /** @description `<channel>.<sequence>`; what `Last-Event-ID` names. Absent from what is not kept. */
+            id?: string;
+        } | {
+            /** @constant */
+            event: "joined";
+            data: string;
+            /** @description `<channel>.<sequence>`; what `Last-Event-ID` names. Absent from what is not kept. */
+            id?: string;
+        } | {
+            /** @constant */
+            event: "left";
+            data: string;
+            /** @description `<channel>.<sequence>`; what `Last-Event-ID` names. Absent from what is not kept. */
+            id?: string;
+        } | {
+            /** @constant */
+            event: "gap";
+            data: string;
+            /** @description `<channel>.<sequence>`; what `Last-Event-ID` names. Absent from what is not kept. */
+            id?: string;
+        } | components["schemas"]["GenerationEvent"] | {
+            event?: string;
+            data: string;
+            /** @description `<channel>.<sequence>`; what `Last-Event-ID` names. Absent from what is not kept. */
+            id?: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -1117,6 +1582,344 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    inspect_channel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The channel's name
+                 * @example room-1
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The channel */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Channel"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    subscribe: {
+        parameters: {
+            query?: {
+                /** @description How many of the last kept events come first, at most `channels.history`; 0 if absent. Where a position is given it counts for nothing */
+                history?: number;
+                /** @description `true`: also who comes and who goes */
+                presence?: boolean;
+                /** @description The number after which to begin: what stands behind the last dot of an event's id, or `last_sequence` */
+                after?: number;
+                /**
+                 * @description How long a page may be waited for, with its unit, such as `20s`; at most `60s`. Absent: not at all
+                 * @example 2s
+                 */
+                wait?: string;
+            };
+            header?: {
+                /** @description The id of the last event that the client has; wins over `after` */
+                "Last-Event-ID"?: string;
+            };
+            path: {
+                /**
+                 * @description The channel's name
+                 * @example room-1
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["ChannelStreamEvent"];
+                    "application/json": components["schemas"]["EventPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["ChannelStreamEvent"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["ChannelStreamEvent"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["ChannelStreamEvent"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["ChannelStreamEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["ChannelStreamEvent"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["ChannelStreamEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["ChannelStreamEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["ChannelStreamEvent"];
+                };
+            };
+        };
+    };
+    publish_event: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The channel's name; it is there as soon as it is named
+                 * @example room-1
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEvent"];
+            };
+        };
+        responses: {
+            /** @description It has been told */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublishedEvent"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -2574,6 +3377,302 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
                     "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+        };
+    };
+    list_prompts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The prompts */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PromptList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    show_prompt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The prompt's id, or id@version
+                 * @example summarise
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The prompt */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Prompt"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    render_prompt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The prompt's id, or id@version
+                 * @example summarise
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromptVariables"];
+            };
+        };
+        responses: {
+            /** @description The messages */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RenderedPrompt"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
         };

@@ -1,9 +1,9 @@
 //! The composition root: builds everything out of the settings and serves it until a shutdown. The
 //! only room that names concrete adapters.
 
+mod admission;
+
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,23 +14,21 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{
-    self, Admission, Api, BodyLimits, ChannelTerms, Connections, Door, EndsTold, Hosts, Origins, TrustedProxies,
-};
-use crate::auth::{
-    ApiKey, FetchError, FetchedJwts, Gate, Identity, Issuer, Jwts, LONGEST_JWKS, SCOPES, Scopes, Tickets, Trust,
-    fetch_from,
-};
+use crate::api::{self, Admission, Api, BodyLimits, ChannelTerms, Connections, Door, EndsTold, Hosts};
+use crate::auth::FetchError;
 use crate::channel::Channels;
-use crate::domain::{AllowedModels, NamePattern, Principal, Quota};
+use crate::domain::NamePattern;
 use crate::event_log::{ChannelLimits, ChannelLogs, Memory, MemoryChannels, MemoryLimits};
 use crate::generation::{Generations, OnDisconnect, Terms};
-use crate::limits::{Limits, Policy, WhenFull};
+use crate::limits::Limits;
+use crate::prompts::CatalogError;
 use crate::server;
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use crate::upstream::{Endpoint, OpenAi, Provider, Router, Timeouts, demo};
+
+pub use admission::{Kept, admission, tickets};
 
 /// Why the service could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -60,14 +58,12 @@ pub enum AppError {
     Jwks(String),
     #[error("the keys that auth.jwt.jwks_url names cannot be used: {0}")]
     JwksUrl(#[from] FetchError),
+    #[error(transparent)]
+    Prompts(#[from] CatalogError),
     #[error("the system has no random bytes: {0}")]
     Random(String),
 }
 
-/// The shortest secret that tickets are signed under, in bytes.
-const LEAST_SECRET: usize = 32;
-/// The longest name of a key, in bytes: it is part of each ticket that is made with the key.
-const LONGEST_NAME: usize = 256;
 /// Connections of operators, who must not take the descriptors of everybody.
 const ADMIN_CONNECTIONS: usize = 100;
 /// How long the embedded model may take for each step: it may be asked to be slow, and
@@ -245,152 +241,6 @@ fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &de
     let demo = OpenAi::new(endpoint.map_err(|error| failed(error.to_string()))?, timeouts);
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, settings.models.default.clone()))
-}
-
-/// What goes on when the settings are read again.
-#[derive(Clone)]
-pub struct Kept {
-    /// Of the process: what they have signed stays good.
-    pub tickets: Tickets,
-    /// The issuer's keys, where the settings trust the same issuer as before: its being out of reach must not keep
-    /// other changes out.
-    pub issuer: Option<Arc<FetchedJwts>>,
-}
-
-/// Who is let in, by the settings.
-pub fn admission(
-    settings: &Settings,
-    environment: &BTreeMap<String, String>,
-    kept: Kept,
-) -> Result<Admission, AppError> {
-    let Kept { tickets, issuer: kept } = kept;
-    let keys = settings.auth.api_keys.iter().map(api_key).collect::<Result<_, _>>()?;
-    let gate = match settings.auth.mode {
-        Some(settings::AuthMode::Required) => {
-            Gate::Required { keys, issuer: issuer(&settings.auth.jwt, environment, kept)?, tickets }
-        }
-        None | Some(settings::AuthMode::None) => Gate::Open { tickets },
-    };
-    let cookie = settings.auth.cookie.as_deref().map(Into::into);
-    let proxies = settings.server.trusted_proxies.iter().map(|network| network.0).collect();
-    Ok(Admission {
-        gate: Arc::new(gate),
-        origins: origins(settings),
-        cookie,
-        policy: Arc::new(policy(&settings.limits)),
-        proxies: TrustedProxies(proxies),
-    })
-}
-
-/// What tickets are signed with.
-pub fn tickets(settings: &Settings, environment: &BTreeMap<String, String>) -> Result<Tickets, AppError> {
-    let Some(variable) = &settings.auth.ticket_secret_env else {
-        return Tickets::random().map_err(|error| AppError::Random(error.to_string()));
-    };
-    match environment.get(variable).map(|secret| secret.trim()) {
-        Some(secret) if secret.len() >= LEAST_SECRET => Ok(Tickets::new(secret.as_bytes())),
-        _ => Err(AppError::TicketSecret),
-    }
-}
-
-/// Whose tokens the settings trust. A file is read now, an address from now on.
-fn issuer(
-    jwt: &settings::Jwt,
-    environment: &BTreeMap<String, String>,
-    kept: Option<Arc<FetchedJwts>>,
-) -> Result<Option<Issuer>, AppError> {
-    if let Some(kept) = kept {
-        kept.refresh();
-        return Ok(Some(Issuer::Fetched(kept)));
-    }
-    let (Some(issuer), Some(audience)) = (&jwt.issuer, &jwt.audience) else { return Ok(None) };
-    let trust = Trust { limits_claim: jwt.limits_claim.clone(), ..Trust::of(issuer, audience) };
-    if let Some(url) = &jwt.jwks_url {
-        return Ok(Some(Issuer::Fetched(Arc::new(FetchedJwts::start(fetch_from(url.as_str())?, trust)))));
-    }
-    if let Some(variable) = &jwt.secret_env {
-        return match environment.get(variable).map(|secret| secret.trim()) {
-            Some(secret) if secret.len() >= LEAST_SECRET => {
-                Ok(Some(Issuer::Fixed(Jwts::of_secret(secret.as_bytes(), trust))))
-            }
-            _ => Err(AppError::JwtSecret),
-        };
-    }
-    let Some(path) = &jwt.jwks_file else { return Ok(None) };
-    let mut text = String::new();
-    let file = File::open(path).and_then(|file| file.take(LONGEST_JWKS as u64 + 1).read_to_string(&mut text));
-    file.map_err(|error| AppError::Jwks(error.to_string()))?;
-    if text.len() > LONGEST_JWKS {
-        return Err(AppError::Jwks("it is longer than 256 KiB".to_owned()));
-    }
-    let jwts = Jwts::of_jwks(&text, trust).map_err(|error| AppError::Jwks(error.to_string()))?;
-    Ok(Some(Issuer::Fixed(jwts)))
-}
-
-fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
-    let wrong = |what: String| AppError::ApiKey { name: key.name.clone(), what };
-    let scopes = key.scopes.as_ref().map(|scopes| Scopes::read(scopes.iter().map(String::as_str)));
-    let models = key.models.as_ref().map(|models| models.iter().map(NamePattern::new).collect());
-    if !(1..=LONGEST_NAME).contains(&key.name.len()) || key.name.chars().any(char::is_control) {
-        return Err(wrong("name: from 1 to 256 bytes, without control characters".to_owned()));
-    }
-    Ok(ApiKey {
-        hash: key.hash.parse().map_err(|_| wrong("hash: write it as `tokenrill key new` printed it".to_owned()))?,
-        identity: Identity {
-            principal: Principal::Named(key.name.as_str().into()),
-            scopes: scopes.unwrap_or_else(|| Ok(Scopes::usual())).map_err(|_| wrong(format!("scopes: {SCOPES}")))?,
-            models: models.map_or(AllowedModels::All, AllowedModels::These),
-            quota: key.limits.as_ref().map_or(Quota::NONE, quota),
-            ..Identity::anonymous()
-        },
-    })
-}
-
-fn policy(limits: &settings::Limits) -> Policy {
-    let models = limits.models.iter().map(|limits| {
-        let settings::ModelLimits { model, requests_per_minute, tokens_per_minute, max_output_tokens, max_choices } =
-            limits;
-        let quota = Quota {
-            requests_per_minute: *requests_per_minute,
-            tokens_per_minute: *tokens_per_minute,
-            concurrent_generations: None,
-            connections: None,
-            max_output_tokens: *max_output_tokens,
-            max_choices: *max_choices,
-        };
-        (NamePattern::new(model), quota)
-    });
-    Policy {
-        each: quota(&limits.each),
-        models: models.collect(),
-        generations: limits.concurrent_generations_total,
-        connections: limits.connections_total,
-        when_full: match limits.connections_full {
-            settings::ConnectionsFull::Refuse => WhenFull::Refuse,
-            settings::ConnectionsFull::CloseOldest => WhenFull::CloseOldest,
-        },
-        waiting: limits.queue.max_waiting as usize,
-        wait: limits.queue.max_wait,
-    }
-}
-
-const fn quota(quota: &settings::Quota) -> Quota {
-    Quota {
-        requests_per_minute: quota.requests_per_minute,
-        tokens_per_minute: quota.tokens_per_minute,
-        concurrent_generations: quota.concurrent_generations,
-        connections: quota.connections,
-        max_output_tokens: quota.max_output_tokens,
-        max_choices: quota.max_choices,
-    }
-}
-
-fn origins(settings: &Settings) -> Origins {
-    match (&settings.cors.origins, settings.auth.mode) {
-        (Some(origins), _) => Origins::These(origins.as_slice().into()),
-        (None, Some(settings::AuthMode::Required)) => Origins::These([].into()),
-        (None, None | Some(settings::AuthMode::None)) => Origins::Loopback,
-    }
 }
 
 fn on_disconnect(settings: &Settings) -> OnDisconnect {

@@ -175,8 +175,10 @@ async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
     let admin = settings.server.admin_listen.map(|address| listen(address, "server.admin_listen", &limits));
     let listeners = Listeners { public, admin: admin.transpose()? };
     let mut signals = Signals::listen()?;
-    // Who has not decided who may call has nothing to read again: the program then ends with its terminal.
-    let mut hangups = settings.auth.mode.is_some().then(|| signal(SignalKind::hangup())).transpose()?;
+    // Who has decided neither who may call nor where prompts are has nothing to read again: the program then ends with
+    // its terminal.
+    let has_decided = settings.auth.mode.is_some() || settings.prompts.directory.is_some();
+    let mut hangups = has_decided.then(|| signal(SignalKind::hangup())).transpose()?;
     greet(&listeners, &settings)?;
 
     let shutdown = Shutdown::new();
@@ -199,8 +201,8 @@ async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
                     admissions.send_replace(admission);
                     in_effect = read;
                     tracing::info!(
-                        "credentials, origins, trusted proxies and limits were read again; what else was changed waits \
-                         for a start"
+                        "credentials, origins, trusted proxies, limits and prompts were read again; what else was changed \
+                         waits for a start"
                     );
                 }
                 Err(Refusal(why)) => tracing::error!(%why, "nothing was changed"),

@@ -58,7 +58,7 @@ pub enum RecipientBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionRecipient {
-    #[schema(example = "conn_AAAAAAAAAAAAAAAAAAAAAA")]
+    #[schema(pattern = "^conn_[A-Za-z0-9_-]{21}[AQgw]$", example = "conn_AAAAAAAAAAAAAAAAAAAAAA")]
     pub connection: String,
 }
 

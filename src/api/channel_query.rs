@@ -17,7 +17,7 @@ use crate::domain::{ChannelEventId, ChannelName, Sequence};
 pub struct ChannelPath(pub ChannelName);
 
 /// What a name is told that is none.
-pub const NAME: &str = "must be 1 to 100 characters of A-Z, a-z, 0-9, dot, hyphen, underscore and tilde";
+pub const NAME: &str = "must be 1 to 100 characters of A-Z, a-z, 0-9, dot, hyphen, underscore and tilde, no dot first";
 
 /// As it stands in the path, for no name needs an escape: what the gate has judged is what is then used.
 pub fn named_channel(uri: &Uri) -> Option<ChannelName> {

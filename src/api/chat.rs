@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::channels::answer_channel;
 use super::extract::Caller;
 use super::problem::{FieldError, Problem};
+use super::prompt_call::{MODEL_PREFIX, PromptCall};
 use crate::domain::{ChannelName, Metadata, UsageWish};
 use crate::generation::{NewGeneration, OnDisconnect, Storage};
 use crate::limits::Patience;
@@ -14,6 +15,8 @@ use crate::limits::Patience;
 /// What a body asks for.
 pub struct Asked {
     pub generation: NewGeneration,
+    /// What stands before its messages.
+    pub prompt: Option<PromptCall>,
     /// Where the answer is told too.
     pub channel: Option<ChannelName>,
 }
@@ -33,8 +36,9 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<A
             check.kind(&format!("/{name}"), value, *kind);
         }
     }
-    let messages = messages(&mut body, &mut check);
-    let model = body.shift_remove("model").and_then(|model| model.as_str().map(str::to_owned));
+    let mut model = body.shift_remove("model").and_then(|model| model.as_str().map(str::to_owned));
+    let prompt = prompt(&mut body, &mut model, &mut check);
+    let messages = messages(&mut body, prompt.as_ref(), &mut check);
     if model.as_ref().is_some_and(|model| model.len() > LONGEST_MODEL) {
         check.fail("/model", format!("must be at most {LONGEST_MODEL} bytes"));
     }
@@ -73,13 +77,14 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<A
         model,
         fields: body,
         metadata,
+        prompt: None,
         usage,
         storage,
         on_disconnect,
         grace,
         request_id,
     };
-    Ok(Asked { generation, channel })
+    Ok(Asked { generation, prompt: prompt.flatten(), channel })
 }
 
 /// Fields by which a caller could steer this service or its upstream elsewhere. The names that gateways
@@ -133,6 +138,7 @@ const CHOOSE_NO_MODEL: &[&str] = &[
     "stream",
     "tool_choice",
     "top_k",
+    "variables",
     "verbosity",
 ];
 
@@ -162,6 +168,7 @@ pub const FIELDS: &[(&str, Kind)] = &[
     ("input", Kind::NonEmptyText),
     ("messages", Kind::List),
     ("model", Kind::NonEmptyText),
+    ("prompt", Kind::Object),
     ("channel", Kind::NonEmptyText),
     ("on_disconnect", Kind::OnDisconnect),
     ("grace_ms", Kind::Natural),
@@ -256,11 +263,32 @@ const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "f
 /// Mistakes named at most, so that a list of nonsense does not make a longer one.
 const MOST_ERRORS: usize = 16;
 
-fn messages(body: &mut Map<String, Value>, check: &mut Check) -> Value {
+/// The prompt that the request names, by its field or as its model; within it none where it is wrong.
+fn prompt(body: &mut Map<String, Value>, model: &mut Option<String>, check: &mut Check) -> Option<Option<PromptCall>> {
+    let as_model = model.as_ref().filter(|model| model.starts_with(MODEL_PREFIX)).cloned();
+    let field = body.shift_remove("prompt").filter(|prompt| !prompt.is_null());
+    if let Some(name) = as_model {
+        *model = None;
+        if field.is_some() {
+            check.fail("/prompt", "cannot stand beside a model that is a prompt: send one of them");
+        }
+        let call = PromptCall::of_model(&name, body.shift_remove("variables"));
+        return call.map(|call| call.map_err(|error| check.0.push(error)).ok());
+    }
+    match field {
+        Some(Value::Object(prompt)) => Some(PromptCall::of_field(prompt).map_err(|errors| check.0.extend(errors)).ok()),
+        // Of the wrong type, which has been said.
+        Some(_) => Some(None),
+        None => None,
+    }
+}
+
+fn messages(body: &mut Map<String, Value>, prompt: Option<&Option<PromptCall>>, check: &mut Check) -> Value {
     let present = |value: Option<Value>| value.filter(|value| !value.is_null());
     match (present(body.shift_remove("input")), present(body.shift_remove("messages"))) {
         (Some(_), Some(_)) => check.fail("/input", "cannot stand beside messages: send one of them"),
-        (None, None) => check.fail("/messages", "is missing: send messages, or a string as input"),
+        (None, None) if prompt.is_some() => return json!([]),
+        (None, None) => check.fail("/messages", "is missing: send messages, a string as input, or a prompt"),
         (Some(input), None) => return json!([{"role": "user", "content": input}]),
         (None, Some(Value::Array(messages))) => {
             if messages.is_empty() {

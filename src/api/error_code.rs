@@ -28,6 +28,10 @@ pub enum ErrorCode {
     GenerationNotFound,
     /// There is no such connection, or it has ended.
     ConnectionNotFound,
+    /// There is no such prompt, or it is of another version.
+    PromptNotFound,
+    /// The prompt does not take these variables; `errors` names each.
+    InvalidVariables,
     /// As many subscribe to the channel as may.
     ChannelFull,
     /// The service was called by a name that is not its own.
@@ -101,16 +105,18 @@ impl ErrorCode {
             Self::InvalidJson | Self::InvalidRequest | Self::ModelRequired | Self::UpstreamRejected => {
                 StatusCode::BAD_REQUEST
             }
-            Self::ModelNotFound | Self::GenerationNotFound | Self::ConnectionNotFound | Self::RouteNotFound => {
-                StatusCode::NOT_FOUND
-            }
+            Self::ModelNotFound
+            | Self::GenerationNotFound
+            | Self::ConnectionNotFound
+            | Self::PromptNotFound
+            | Self::RouteNotFound => StatusCode::NOT_FOUND,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Cancelled => StatusCode::CONFLICT,
-            Self::IdempotencyConflict => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::IdempotencyConflict | Self::InvalidVariables => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::HistoryLost => StatusCode::GONE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -144,6 +150,8 @@ impl ErrorCode {
             Self::ModelNotFound => "No such model",
             Self::GenerationNotFound => "No such generation",
             Self::ConnectionNotFound => "No such connection",
+            Self::PromptNotFound => "No such prompt",
+            Self::InvalidVariables => "The variables do not fit the prompt",
             Self::ChannelFull => "Too many subscribers",
             Self::Misdirected => "Not a name of this service",
             Self::RouteNotFound => "No such path",
@@ -185,6 +193,8 @@ impl ErrorCode {
             | Self::ModelNotFound
             | Self::GenerationNotFound
             | Self::ConnectionNotFound
+            | Self::PromptNotFound
+            | Self::InvalidVariables
             | Self::Misdirected
             | Self::RouteNotFound
             | Self::MethodNotAllowed

@@ -13,8 +13,8 @@ use super::problem::{ErrorCode, Problem};
 use super::snapshot::StatusBody;
 use crate::auth::{Identity, Scopes};
 use crate::domain::{
-    AllowedModels, ConnectionId, EventId, GenerationId, IdempotencyKey, Listed, Principal, RequestId, Sequence,
-    Timestamp,
+    AllowedModels, ConnectionId, EventId, GenerationId, IdempotencyKey, Listed, Principal, PromptReference, RequestId,
+    Sequence, Timestamp,
 };
 use crate::limits::Spender;
 use crate::server::Load;
@@ -42,6 +42,19 @@ impl<S: Send + Sync> FromRequestParts<S> for ConnectionPath {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let id = path.ok().and_then(|Path(text)| text.parse().ok());
         id.map(Self).ok_or_else(Problem::connection_not_found)
+    }
+}
+
+/// The prompt that the path names.
+pub struct PromptPath(pub PromptReference);
+
+impl<S: Send + Sync> FromRequestParts<S> for PromptPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let reference = path.ok().and_then(|Path(text)| text.parse().ok());
+        reference.map(Self).ok_or_else(Problem::prompt_not_found)
     }
 }
 

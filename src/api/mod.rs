@@ -27,6 +27,8 @@ pub mod openapi;
 mod operations;
 mod pages;
 mod problem;
+mod prompt_call;
+mod prompts;
 mod refusal;
 mod request_id;
 mod snapshot;
@@ -111,6 +113,8 @@ fn for_callers() -> OpenApiRouter<Api> {
         .routes(routes!(generations::cancel))
         .routes(routes!(channels::publish, channels::subscribe))
         .routes(routes!(channels::show))
+        .routes(routes!(prompts::list))
+        .routes(routes!(prompts::show))
         .routes(routes!(tickets::create))
         .routes(routes!(chat_completions::create))
         .routes(routes!(models::list))
@@ -126,6 +130,7 @@ fn for_operators() -> OpenApiRouter<Api> {
         .routes(routes!(operations::metrics))
         .routes(routes!(connection_list::list))
         .routes(routes!(connection_list::close))
+        .routes(routes!(prompts::render))
 }
 
 async fn not_found() -> Problem {

@@ -116,6 +116,20 @@ impl Problem {
         Self::new(ErrorCode::ShuttingDown, "This service is restarting. Try again in a few seconds.")
     }
 
+    pub fn prompt_not_found() -> Self {
+        Self::new(
+            ErrorCode::PromptNotFound,
+            "There is no such prompt, or it is of another version. GET /v1/prompts lists those there are.",
+        )
+    }
+
+    /// What is put into a prompt is not what it takes.
+    pub fn invalid_variables(errors: Vec<FieldError>) -> Self {
+        let named: Vec<_> = errors.iter().map(|error| format!("{} {}", error.pointer, error.detail)).collect();
+        let detail = format!("Mend the variables: {}.", named.join("; "));
+        Self { errors, ..Self::new(ErrorCode::InvalidVariables, detail) }
+    }
+
     pub fn connection_not_found() -> Self {
         Self::new(ErrorCode::ConnectionNotFound, "There is no such connection, or it has ended.")
     }

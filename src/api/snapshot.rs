@@ -17,6 +17,10 @@ pub struct SnapshotBody {
     pub status: StatusBody,
     /// The model that answers.
     pub model: String,
+    /// The prompt that it was made of, `id@version`, where it was made of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "summarise@0123456789ab")]
+    pub prompt: Option<String>,
     /// When it was accepted (RFC 3339, UTC).
     #[schema(format = "date-time")]
     pub created_at: String,
@@ -136,6 +140,7 @@ impl From<Snapshot> for SnapshotBody {
             error,
             usage: ended.map(|(usage, _)| usage.into()),
             timings: ended.map(|(_, timings)| timings.into()),
+            prompt: snapshot.prompt.map(|prompt| prompt.to_string()),
             metadata: snapshot.metadata,
         }
     }

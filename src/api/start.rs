@@ -29,7 +29,10 @@ pub async fn start_or_join(
     }
     let started = async {
         check_load(api, caller.load)?;
-        let Asked { generation, channel } = read()?;
+        let Asked { mut generation, prompt, channel } = read()?;
+        if let Some(prompt) = prompt {
+            prompt.apply(&api.prompts(), &mut generation).await?;
+        }
         let started = api.generations.start(NewGeneration { claim: claim.clone(), ..generation }).await?;
         if let (Some(channel), Origin::New) = (&channel, started.origin) {
             let pages = started.following.beside();

@@ -20,6 +20,7 @@ use crate::auth::Gate;
 use crate::channel::Channels;
 use crate::generation::{Following, Generations};
 use crate::limits::{Policy, WhenFull};
+use crate::prompts::Catalog;
 use crate::telemetry::Metrics;
 
 /// The use cases and the few settings of the HTTP side.
@@ -50,6 +51,11 @@ pub struct ChannelTerms {
 }
 
 impl Api {
+    /// The prompts that are in effect now.
+    pub fn prompts(&self) -> Catalog {
+        self.admission.borrow().prompts.clone()
+    }
+
     /// The event stream of a viewer, whose place among the connections it takes.
     pub fn stream<F: WireFormat>(
         &self,
@@ -85,7 +91,7 @@ impl Api {
     }
 }
 
-/// Who may call, and from which pages. Replaced as a whole while the service runs; a request is judged by what
+/// Who may call, from which pages, how much, and with which prompts. Replaced as a whole while the service runs; a request is judged by what
 /// is in effect when it begins.
 #[derive(Clone)]
 pub struct Admission {
@@ -96,4 +102,5 @@ pub struct Admission {
     /// How much callers may take.
     pub policy: Arc<Policy>,
     pub proxies: TrustedProxies,
+    pub prompts: Catalog,
 }

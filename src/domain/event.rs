@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Chunk, Failure, GenerationId, Principal, Sequence, Timestamp, Timings, Usage};
+use super::{Chunk, Failure, GenerationId, Principal, PromptReference, Sequence, Timestamp, Timings, Usage};
 
 /// One event at its position in the log: of a generation, or of a channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +41,7 @@ pub struct Start {
     pub owner: Principal,
     pub model: String,
     pub created_at: Timestamp,
+    pub prompt: Option<PromptReference>,
     pub metadata: Metadata,
     pub usage: UsageWish,
 }

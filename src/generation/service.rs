@@ -98,6 +98,7 @@ impl Generations {
             owner: new.owner,
             model: request.model.clone(),
             created_at: Timestamp::now(),
+            prompt: new.prompt,
             metadata: new.metadata,
             usage: new.usage,
         });

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::{
-    Cancelled, Chunk, Done, Entry, Event, EventId, Failed, FinishReason, GenerationId, Metadata, Part, Sequence, Start,
-    Timestamp, Timings, Usage,
+    Cancelled, Chunk, Done, Entry, Event, EventId, Failed, FinishReason, GenerationId, Metadata, Part, PromptReference,
+    Sequence, Start, Timestamp, Timings, Usage,
 };
 use crate::event_log::Log;
 
@@ -15,6 +15,7 @@ pub struct Snapshot {
     pub id: GenerationId,
     pub model: String,
     pub created_at: Timestamp,
+    pub prompt: Option<PromptReference>,
     pub metadata: Metadata,
     pub status: Status,
     /// By index; choice 0 is always there.
@@ -75,6 +76,7 @@ impl Snapshot {
             id: start.generation,
             model: start.model.clone(),
             created_at: start.created_at,
+            prompt: start.prompt.clone(),
             metadata: start.metadata.clone(),
             status: Status::Running,
             choices: BTreeMap::from([(0, ChoiceSnapshot::default())]),

@@ -8,7 +8,7 @@ use super::audience::OnDisconnect;
 use super::following::Following;
 use super::service::FollowError;
 use super::storage::Storage;
-use crate::domain::{AllowedModels, Claim, Metadata, Principal, RequestId, TooMuch, UsageWish};
+use crate::domain::{AllowedModels, Claim, Metadata, Principal, PromptReference, RequestId, TooMuch, UsageWish};
 use crate::event_log::{Conflict, CreateError};
 use crate::limits::{Allowance, Exceeded, Patience, Spender};
 use crate::upstream::UnknownModel;
@@ -27,6 +27,8 @@ pub struct NewGeneration {
     pub allowed: AllowedModels,
     /// The fields for the provider, as in [`ChatRequest::fields`](crate::domain::ChatRequest::fields).
     pub fields: Map<String, Value>,
+    /// The prompt that it was made of, with its version.
+    pub prompt: Option<PromptReference>,
     pub metadata: Metadata,
     pub usage: UsageWish,
     pub storage: Storage,

@@ -237,6 +237,7 @@ mod tests {
             owner: Principal::Anonymous,
             model: "m".into(),
             created_at: Timestamp::now(),
+            prompt: None,
             metadata: [].into(),
             usage: UsageWish::NotAsked,
         };

@@ -135,6 +135,7 @@ mod tests {
             owner: Principal::Anonymous,
             model: "m".into(),
             created_at: Timestamp::from_millis(0),
+            prompt: None,
             metadata: [].into(),
             usage: UsageWish::NotAsked,
         });

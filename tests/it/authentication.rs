@@ -17,7 +17,7 @@ use tokenrill::settings::{ApiKey, Settings};
 
 use crate::support::{Answer, SOON, Service, TICKET_SECRET, Upstream, soon, text};
 
-const ALL: &[&str] = &["generate", "follow", "stop", "admin"];
+const ALL: &[&str] = &["generate", "follow", "stop", "admin", "publish:*", "subscribe:*"];
 const PAGE: &str = "https://app.example";
 
 async fn guarded(keys: &[(&str, &[&str])]) -> (Service, Vec<String>) {
@@ -59,7 +59,7 @@ async fn every_operation_that_is_not_public_demands_a_credential_and_its_scope()
             let what = format!("{method} {path}");
             let request = |method: &str| {
                 let method: Method = method.to_uppercase().parse().expect("a method");
-                service.request(method, &path.replace("{id}", "gen_AAAAAAAAAAAAAAAAAAAAAA"))
+                service.request(method, &path.replace("{id}", "gen_AAAAAAAAAAAAAAAAAAAAAA").replace("{name}", "a"))
             };
             let status = async |key: &str| {
                 Answer::to(request(method).header(AUTHORIZATION, format!("Bearer {key}"))).await.status
@@ -74,8 +74,8 @@ async fn every_operation_that_is_not_public_demands_a_credential_and_its_scope()
             if method == "get" {
                 expect_unauthenticated(request("head"), &format!("HEAD {path}")).await;
             }
-            let (with, without) = match says["x-scope"].as_str() {
-                Some(scope) => (scope.to_owned(), format!("all but {scope}")),
+            let (with, without) = match says["x-scope"].as_str().map(|scope| scope.replace("{name}", "*")) {
+                Some(scope) => (scope.clone(), format!("all but {scope}")),
                 None => ("stop".to_owned(), "nothing".to_owned()),
             };
             // Past the gate a body is missing, or a generation.

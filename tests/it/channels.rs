@@ -266,7 +266,7 @@ async fn a_client_without_event_streams_polls_and_misses_nothing() {
 
 #[tokio::test]
 async fn a_generation_answers_in_a_channel() {
-    let mut upstream = Upstream::start().await;
+    let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (mut early, _) = subscribe(subscription(&service, "room-1", "")).await;
     let body = json!({"input": "Hello", "channel": "room-1"});
@@ -307,7 +307,7 @@ async fn a_generation_answers_in_a_channel() {
 
 #[tokio::test]
 async fn a_subscriber_is_no_viewer_and_a_repeat_is_told_once() {
-    let mut upstream = Upstream::start().await;
+    let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (mut room, _) = subscribe(subscription(&service, "a", "")).await;
     let body = json!({"input": "Hello", "channel": "a", "grace_ms": 0});
@@ -476,7 +476,7 @@ async fn silence_has_heartbeats_and_ends_after_a_while() {
 
 #[tokio::test]
 async fn a_drain_tells_subscribers_to_come_back_and_ends_their_streams_last() {
-    let mut upstream = Upstream::start().await;
+    let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (mut stream, _) = subscribe(subscription(&service, "a", "")).await;
     let answer = service.request(Method::POST, "/v1/generations").header("prefer", "respond-async");

@@ -105,6 +105,7 @@ fn begun_by(owner: Principal, id: GenerationId, at: u64) -> Arc<Start> {
         owner,
         model: "m".to_owned(),
         created_at: Timestamp::from_millis(at),
+        prompt: None,
         metadata: Metadata::new(),
         usage: UsageWish::NotAsked,
     })

@@ -7,6 +7,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
 use tokenrill::api::openapi::{document, text};
+use tokenrill::api::wire::channel;
 use tokenrill::api::wire::native::{
     CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, QueuedData, StartData, TextData, ToolCallData,
 };
@@ -95,6 +96,25 @@ fn every_example_stream_reads_as_a_stream_and_every_event_has_one() {
     assert_eq!(described, EVENTS.into());
 }
 
+#[test]
+fn every_example_stream_of_a_channel_reads_as_one() {
+    let document = document();
+    let content = &document["paths"]["/v1/channels/{name}/events"]["get"]["responses"]["200"]["content"];
+    let mut seen = BTreeSet::new();
+    for (what, example) in content["text/event-stream"]["examples"].as_object().expect("examples") {
+        let events = Event::all(word(&example["value"]));
+        assert_eq!((events[0].name.as_str(), events[0].retry), ("connected", Some(1000)), "{what}");
+        assert!(events.iter().filter(|event| event.id.is_some()).is_sorted_by_key(Event::sequence), "{what}");
+        for event in events {
+            expect_channel_data(&event, what);
+            seen.insert(event.name);
+        }
+    }
+    for name in channel::EVENTS.into_iter().chain(["message", "server-time", "metrics", "start", "done"]) {
+        assert!(seen.contains(name), "{name}");
+    }
+}
+
 /// Each example of a refusal has the members, and the words that are the same for all of its code, of a
 /// refusal that the service really sends to that operation.
 #[tokio::test]
@@ -120,6 +140,12 @@ async fn every_example_problem_is_one_that_the_service_sends() {
 
                 // `refusals.rs` has the slow body; a defect cannot be ordered.
                 if ["request_timeout", "internal"].contains(&code.as_str()) {
+                    continue;
+                }
+                // Nor can the last moment of a service, or that in which two prompts are slow.
+                let moments =
+                    [("/v1/channels/{name}/events", "shutting_down"), ("/v1/prompts/{id}/render", "overloaded")];
+                if moments.contains(&(path, code.as_str())) {
                     continue;
                 }
                 let answer = Answer::to(scenes.refused(method, path, code)).await;
@@ -226,6 +252,44 @@ fn expect_stream(events: &[Event], what: &str) {
     }
 }
 
+/// Of a channel: its own events, what the service writes, and what generations say, which name themselves.
+fn expect_channel_data(event: &Event, what: &str) {
+    fn read<T: serde::de::DeserializeOwned>(data: &Value) -> Result<(), serde_json::Error> {
+        serde_json::from_value::<T>(data.clone()).map(drop)
+    }
+    let data = &event.data;
+    let read = match event.name.as_str() {
+        "connected" => read::<channel::ConnectedData>(data),
+        "joined" | "left" => read::<channel::PresenceData>(data),
+        "gap" => read::<channel::GapData>(data),
+        "server-time" => read::<channel::ServerTimeData>(data),
+        "metrics" => read::<channel::MetricsData>(data),
+        "message" | "said" | "typing" => Ok(()),
+        name => {
+            let mut own = data.clone();
+            if name != "start" {
+                own.as_object_mut().and_then(|own| own.shift_remove("generation")).expect("who says it");
+            }
+            expect_data(name, &own, what);
+            Ok(())
+        }
+    };
+    read.unwrap_or_else(|error| panic!("{what}: {error} in {event:?}"));
+}
+
+/// What the service really writes of itself is what the document says.
+#[tokio::test]
+async fn the_services_own_channels_are_as_documented() {
+    let service = Service::start().await;
+    for (name, written) in [("system.time", "server-time"), ("system.metrics", "metrics")] {
+        let mut stream = service.get(&format!("/v1/channels/{name}/events?history=1")).await;
+        stream.expect("connected").await;
+        for _ in 0..2 {
+            expect_channel_data(&stream.expect(written).await, name);
+        }
+    }
+}
+
 /// The documented types deny what they do not know.
 fn expect_data(name: &str, data: &Value, what: &str) {
     fn read<T: serde::de::DeserializeOwned>(data: &Value) -> Result<(), serde_json::Error> {
@@ -263,6 +327,9 @@ fn shape(problem: &Value) -> Value {
     Value::Object(members.collect::<std::collections::BTreeMap<_, _>>().into_iter().collect::<Map<_, _>>())
 }
 
+/// Where whoever is known may call.
+const KNOWN: [&str; 5] = ["/v1/models", "/v1/models/{id}", "/v1/tickets", "/v1/prompts", "/v1/prompts/{id}"];
+
 /// The key of the generation that runs.
 const USED_KEY: &str = "used";
 
@@ -286,6 +353,9 @@ struct Scenes {
     /// A generation of `plain`, which runs.
     generation: String,
     viewers: [Answer; 5],
+    /// With one subscriber for each channel, who is there, and room for no event.
+    packed: Service,
+    _subscriber: Answer,
     _upstream: Upstream,
 }
 
@@ -330,6 +400,13 @@ impl Scenes {
         while draining.get("/readyz").await.status == 200 {
             tokio::task::yield_now().await;
         }
+        let mut settings = Settings::default();
+        settings.channels.max_subscribers = NonZeroU32::MIN;
+        settings.channels.max_bytes_total = "1B".parse().expect("a size");
+        settings.server.max_body = "1KiB".parse().expect("a size");
+        let packed = Service::with(settings).await;
+        let mut subscriber = packed.get("/v1/channels/any/events").await;
+        subscriber.expect("connected").await;
         let generation = viewers[0].header("tokenrill-generation").to_owned();
         let (guarded, keys) = Service::guarded(Settings::default(), &[("powerless", &[])]).await;
         let powerless = keys["powerless"].clone();
@@ -355,6 +432,8 @@ impl Scenes {
             without_issuer,
             generation,
             viewers,
+            packed,
+            _subscriber: subscriber,
             _upstream: upstream,
         }
     }
@@ -363,10 +442,49 @@ impl Scenes {
     fn refused(&self, method: &str, path: &str, code: &str) -> RequestBuilder {
         let good = json!({"input": "Hello"});
         let text = |service: &Service, body: String| service.generation(&good).body(body);
-        match (method, path, code) {
+        let path = &path.replace("{name}", "any");
+        let json = |request: RequestBuilder, body: &str| {
+            request.header(CONTENT_TYPE, "application/json").body(body.to_owned())
+        };
+        match (method, path.as_str(), code) {
             (_, _, "misdirected") => {
                 let method = method.to_uppercase().parse().expect("a method");
                 self.plain.request(method, &path.replace("{id}", "any")).header("host", "evil.example")
+            }
+            ("post", "/v1/channels/any/events", "body_too_large" | "overloaded") => {
+                let body = if code == "overloaded" { r#"{"data":1}"#.to_owned() } else { " ".repeat(2048) };
+                json(self.packed.request(Method::POST, path), &body)
+            }
+            ("get", "/v1/channels/any/events", "channel_full") => self.packed.request(Method::GET, path),
+            ("get", "/v1/channels/any/events", "too_many_connections") => self.watched.request(Method::GET, path),
+            ("get", "/v1/channels/any/events", "overloaded") => self.watched_in_all.request(Method::GET, path),
+            ("get", "/v1/channels/any/events", "invalid_request") => {
+                self.plain.request(Method::GET, &format!("{path}?history=x"))
+            }
+            ("get", "/v1/channels/any/events", "not_acceptable") => {
+                self.plain.request(Method::GET, path).header("accept", "text/html")
+            }
+            ("get", "/v1/channels/any", "invalid_request") => self.plain.request(Method::GET, "/v1/channels/a*"),
+            ("post", "/v1/channels/any/events", "connection_not_found") => {
+                let to = r#"{"data":1,"to":{"connection":"conn_AAAAAAAAAAAAAAAAAAAAAA"}}"#;
+                json(self.plain.request(Method::POST, path), to)
+            }
+            (_, "/v1/prompts/{id}" | "/v1/prompts/{id}/render", "prompt_not_found") => {
+                let method = method.to_uppercase().parse().expect("a method");
+                json(self.plain.request(method, &path.replace("{id}", "nobodys")), "{}")
+            }
+            ("post", "/v1/prompts/{id}/render", "invalid_variables") => {
+                json(self.plain.request(Method::POST, "/v1/prompts/summarise/render"), "{}")
+            }
+            ("post", "/v1/channels/any/events" | "/v1/prompts/{id}/render", "invalid_json" | "invalid_request") => {
+                let body = if code == "invalid_json" { "{" } else { r#"{"nobodys":1}"# };
+                json(self.plain.request(Method::POST, &path.replace("{id}", "summarise")), body)
+            }
+            ("post", "/v1/prompts/{id}/render", "body_too_large") => {
+                json(self.packed.request(Method::POST, "/v1/prompts/summarise/render"), &" ".repeat(2048))
+            }
+            ("post", "/v1/channels/any/events" | "/v1/prompts/{id}/render", "unsupported_media_type") => {
+                self.plain.request(Method::POST, &path.replace("{id}", "summarise")).body("{}")
             }
             (_, _, "unauthenticated" | "forbidden") => {
                 let method: Method = method.to_uppercase().parse().expect("a method");
@@ -374,7 +492,7 @@ impl Scenes {
                 match code {
                     "unauthenticated" => request,
                     // Whoever is known may call these, but not by a ticket.
-                    _ if ["/v1/models", "/v1/models/{id}", "/v1/tickets"].contains(&path) => {
+                    _ if KNOWN.contains(&path.as_str()) => {
                         let generation = self.generation.parse().expect("an id");
                         let (owner, expires_at) = (Principal::Anonymous, Timestamp::now().after(SOON));
                         let grant = Grant {
@@ -451,6 +569,8 @@ impl Scenes {
                 "invalid_request" => self.plain.generation(&json!({"messages": [{"role": "nobody"}]})),
                 "model_required" => self.several_models.generation(&good),
                 "model_not_found" => self.plain.generation(&json!({"input": "Hello", "model": "nobody's"})),
+                "prompt_not_found" => self.plain.generation(&json!({"prompt": {"id": "nobodys"}})),
+                "invalid_variables" => self.plain.generation(&json!({"prompt": {"id": "summarise"}})),
                 "generation_not_found" => self.plain.generation(&good).header("last-event-id", "nobody's"),
                 "not_acceptable" => self.plain.generation(&good).header("accept", "text/html"),
                 "history_lost" => {

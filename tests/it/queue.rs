@@ -300,6 +300,7 @@ async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
             model: Some("demo".into()),
             fields: Map::from_iter([("number".to_owned(), number.into())]),
             allowed: AllowedModels::All,
+            prompt: None,
             metadata: [].into(),
             usage: UsageWish::NotAsked,
             storage: Storage::Kept,

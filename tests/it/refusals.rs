@@ -77,6 +77,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("store", &["5", "[]", "{}", r#""true""#]),
     ("grace_ms", &["-1", "0.5", "true", "[]", r#""5""#]),
     ("max_queue_ms", &["-1", "0.5", "true", "[]", r#""5""#]),
+    ("prompt", &["5", "true", "[]", r#""a""#, r#"{"id":"a","template":"x"}"#]),
     ("channel", &["5", "true", "[]", r#""""#, r#""a b""#]),
     ("metadata", &["5", "true", "[]", r#""hunter2""#]),
     ("temperature", &["true", "[]", "{}", r#""0.5""#]),

@@ -1,6 +1,6 @@
 //! The service against its own OpenAPI document, by a tool that knows nothing else of it: it sends what
 //! the document allows and what it forbids, and reads the answers as the document describes them.
-//! `tests/clients/schemathesis.toml` says how, and what is left out.
+//! `tests/clients/schemathesis.toml` says how, and what is left out; `schemathesis_hooks.py` knows the prompts.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -27,6 +27,9 @@ async fn the_service_does_what_its_document_says() {
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .arg("--config-file")
         .arg(root().join("tests/clients/schemathesis.toml"))
+        .env("SCHEMATHESIS_HOOKS", "schemathesis_hooks")
+        .env("PYTHONPATH", root().join("tests/clients"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .args(["run", "--checks", "all", "--no-color"])
         .arg(format!("http://{}/openapi.json", service.address));
     let said = succeeds(&mut schemathesis).await;

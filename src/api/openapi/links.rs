@@ -18,6 +18,8 @@ pub fn describe_links(document: &mut Value) {
     for ((path, method), status) in [(CREATE, 200), (CREATE, 202), (CHAT, 200)] {
         set(document, &pointer(path, method, &format!("/responses/{status}")), "links", links.clone());
     }
+    let show = json!({"operationId": "show_prompt", "parameters": {"id": "$response.body#/data/0/id"}});
+    set(document, &pointer("/v1/prompts", "get", "/responses/200"), "links", json!({"show_prompt": show}));
     let close = json!({"operationId": "close_connection", "parameters": {"id": "$response.body#/data/0/id"}});
     set(document, &pointer("/v1/connections", "get", "/responses/200"), "links", json!({"close_connection": close}));
 }

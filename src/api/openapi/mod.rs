@@ -1,6 +1,7 @@
 //! The OpenAPI document, generated from the routes and types, completed with what derives cannot say:
 //! the event streams, the refusals of each operation, and the examples.
 
+mod channel_streams;
 mod links;
 mod refusals;
 mod requests;
@@ -18,6 +19,7 @@ use super::wire::{channel, native};
 
 pub use requests::{ChatCompletionBody, NewGenerationBody};
 
+use channel_streams::describe_channel_streams;
 use links::describe_links;
 use refusals::describe_refusals;
 use requests::describe_requests;
@@ -33,12 +35,13 @@ use streams::{describe_chunks, describe_events};
     components(schemas(
         native::StartData, native::QueuedData, native::DeltaData, native::TextData, native::ToolCallData, native::PartData,
         native::DoneData, native::CancelledData, native::FailedData, channel::ConnectedData, channel::PresenceData,
-        channel::GapData, ProblemBody, NewGenerationBody,
+        channel::GapData, channel::ServerTimeData, channel::MetricsData, ProblemBody, NewGenerationBody,
         OpenAiError, ChatCompletionBody, Format, Replay,
     )),
     tags(
         (name = "generations", description = "A generation is one answer of one model. It outlives the connection that asked for it."),
         (name = "channels", description = "A channel is a log that applications write: notifications, progress, a chat room. `system.time` and `system.metrics` are the service's own."),
+        (name = "prompts", description = "A prompt is kept here and not in a front end: its text, its version, and a schema of what can be put into it."),
         (name = "openai", description = "What OpenAI's SDKs call: set their base URL to `/v1` here."),
         (name = "operations", description = "For operators and their machines."),
     ),
@@ -58,6 +61,7 @@ pub fn document() -> Value {
     let mut document = serde_json::to_value(Base::openapi().merge_from(routes)).unwrap_or_default();
     describe_events(&mut document);
     describe_chunks(&mut document);
+    describe_channel_streams(&mut document);
     describe_refusals(&mut document);
     describe_requests(&mut document);
     describe_parameters(&mut document);
@@ -75,11 +79,14 @@ const LIST: (&str, &str) = ("/v1/generations", "get");
 const TICKETS: (&str, &str) = ("/v1/tickets", "post");
 const PUBLISH: (&str, &str) = ("/v1/channels/{name}/events", "post");
 const SUBSCRIBE: (&str, &str) = ("/v1/channels/{name}/events", "get");
+const RENDER: (&str, &str) = ("/v1/prompts/{id}/render", "post");
 const CHANNEL: (&str, &str) = ("/v1/channels/{name}", "get");
+
+const CHANNEL_NAME: &str = "^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}$";
 
 /// The forms of parameters that are read as more than text.
 const PATTERNS: [(&str, &str); 5] = [
-    ("name", "^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}$"),
+    ("name", CHANNEL_NAME),
     ("Idempotency-Key", "^[!-~]{1,255}$"),
     ("Tokenrill-Grace-Ms", "^[0-9]{1,15}$"),
     ("cursor", "^(0|[1-9][0-9]{0,14})\\.gen_[A-Za-z0-9_-]{21}[AQgw]$"),

@@ -8,7 +8,7 @@ use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::refusal::{Dialect, error_event, refusal_event};
 use super::super::tickets::WANTED;
 use super::security::access;
-use super::{CHANNEL, CHAT, CREATE, EVENTS, INSPECT, LIST, PUBLISH, SUBSCRIBE, TICKETS, pointer, set};
+use super::{CHANNEL, CHAT, CREATE, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
 
 /// The codes with which each operation may refuse; any may also answer `misdirected` and `internal`, and any that is
 /// not public `unauthenticated`, `forbidden` and `issuer_unavailable`.
@@ -20,6 +20,8 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
             ErrorCode::InvalidRequest,
             ErrorCode::ModelRequired,
             ErrorCode::ModelNotFound,
+            ErrorCode::PromptNotFound,
+            ErrorCode::InvalidVariables,
             ErrorCode::GenerationNotFound,
             ErrorCode::NotAcceptable,
             ErrorCode::RequestTimeout,
@@ -57,6 +59,8 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
             ErrorCode::ModelRequired,
             ErrorCode::UpstreamRejected,
             ErrorCode::ModelNotFound,
+            ErrorCode::PromptNotFound,
+            ErrorCode::InvalidVariables,
             ErrorCode::RequestTimeout,
             ErrorCode::Cancelled,
             ErrorCode::HistoryLost,
@@ -116,6 +120,21 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
         ],
     ),
     (CHANNEL, &[ErrorCode::InvalidRequest]),
+    (("/v1/prompts", "get"), &[]),
+    (("/v1/prompts/{id}", "get"), &[ErrorCode::PromptNotFound]),
+    (
+        RENDER,
+        &[
+            ErrorCode::InvalidJson,
+            ErrorCode::InvalidRequest,
+            ErrorCode::PromptNotFound,
+            ErrorCode::InvalidVariables,
+            ErrorCode::RequestTimeout,
+            ErrorCode::BodyTooLarge,
+            ErrorCode::UnsupportedMediaType,
+            ErrorCode::Overloaded,
+        ],
+    ),
     (("/v1/models", "get"), &[]),
     (("/v1/models/{id}", "get"), &[ErrorCode::ModelNotFound]),
     (("/healthz", "get"), &[]),
@@ -131,6 +150,9 @@ pub fn describe_refusals(document: &mut Value) {
         let responses = pointer(path, method, "/responses");
         let dialect = Dialect::of(path);
         let (json, json_schema, stream_schema) = match dialect {
+            Dialect::Native if (*path, *method) == SUBSCRIBE => {
+                ("application/problem+json", "Problem", "ChannelStreamEvent")
+            }
             Dialect::Native => ("application/problem+json", "Problem", "GenerationEvent"),
             Dialect::OpenAi => ("application/json", "OpenAiError", "ChatCompletionEvent"),
         };
@@ -175,6 +197,13 @@ fn example_problem(code: ErrorCode, operation: (&str, &str)) -> ProblemBody {
                 pointer: "/messages/0/role".into(),
                 detail: "must be one of system, developer, user, assistant, tool, function".into(),
             }]
+        }
+        ErrorCode::InvalidRequest if operation == PUBLISH || operation == RENDER => {
+            vec![FieldError { pointer: String::new(), detail: "must have data, and no field that nobody knows".into() }]
+        }
+        ErrorCode::InvalidVariables => {
+            let pointer = if operation == RENDER { "/variables/text" } else { "/prompt/variables/text" };
+            vec![FieldError { pointer: pointer.to_owned(), detail: "is missing".to_owned() }]
         }
         ErrorCode::InvalidRequest if operation == TICKETS => {
             vec![FieldError { pointer: String::new(), detail: WANTED.to_owned() }]

@@ -118,6 +118,72 @@ pub struct GapData {
     pub to: u64,
 }
 
+/// `server-time` of `system.time`, each second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerTimeData {
+    /// RFC 3339, UTC.
+    #[schema(format = "date-time")]
+    pub time: String,
+    /// Milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+/// `metrics` of `system.metrics`, each second. What is no rate is as of now, or since the start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsData {
+    /// RFC 3339, UTC.
+    #[schema(format = "date-time")]
+    pub time: String,
+    /// Viewers and subscribers that are there.
+    pub streams: u64,
+    pub subscribers: u64,
+    pub generations: GenerationFigures,
+    pub tokens: TokenFigures,
+    /// Pieces of answers in the last second, which are tokens as a rule.
+    pub tokens_per_second: f64,
+    pub first_token_ms: FirstTokenFigures,
+    /// Requests beyond a limit.
+    pub refusals: u64,
+    /// What the process holds of the machine's memory; null where the system does not say.
+    #[schema(required)]
+    pub memory_bytes: Option<u64>,
+    /// What the logs of generations and channels hold.
+    pub event_log_bytes: u64,
+}
+
+/// Generations: those that run or wait, and those that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GenerationFigures {
+    pub running: u64,
+    pub waiting: u64,
+    pub done: u64,
+    pub cancelled: u64,
+    pub failed: u64,
+}
+
+/// Tokens of generations that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenFigures {
+    pub input: u64,
+    pub output: u64,
+    /// What cancelled generations did not come to, an estimate.
+    pub saved: u64,
+}
+
+/// Of the last hundred generations; null before the first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FirstTokenFigures {
+    #[schema(required)]
+    pub p50: Option<f64>,
+    #[schema(required)]
+    pub p95: Option<f64>,
+}
+
 impl From<&Subscriber> for SubscriberBody {
     fn from(who: &Subscriber) -> Self {
         let (principal, issuer) = named(&who.principal);

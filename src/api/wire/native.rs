@@ -159,6 +159,10 @@ pub struct StartData {
     pub generation: String,
     /// The model that answers.
     pub model: String,
+    /// The prompt that it was made of, `id@version`, where it was made of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "summarise@0123456789ab")]
+    pub prompt: Option<String>,
     /// When it was accepted (RFC 3339, UTC).
     #[schema(format = "date-time")]
     pub created_at: String,
@@ -314,6 +318,7 @@ impl From<&Start> for StartData {
         Self {
             generation: start.generation.to_string(),
             model: start.model.clone(),
+            prompt: start.prompt.as_ref().map(ToString::to_string),
             created_at: start.created_at.to_string(),
         }
     }
@@ -402,6 +407,7 @@ mod tests {
             owner: Principal::Anonymous,
             model: "m\u{2028}".into(),
             created_at: Timestamp::from(UNIX_EPOCH + Duration::from_millis(1_795_245_962_001)),
+            prompt: None,
             metadata: [].into(),
             usage: UsageWish::NotAsked,
         };

@@ -242,6 +242,7 @@ impl World {
             model: Some("demo".into()),
             fields: Map::from_iter([("number".to_owned(), Value::from(number))]),
             allowed: AllowedModels::All,
+            prompt: None,
             metadata: [].into(),
             usage: UsageWish::NotAsked,
             storage,

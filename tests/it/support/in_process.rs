@@ -8,7 +8,7 @@ use futures_util::stream;
 use tokenrill::channel::Channels;
 use tokenrill::event_log::{ChannelLimits, Memory, MemoryChannels, MemoryLimits};
 use tokenrill::upstream::{self, Provider};
-use tokenrill::{api, auth, generation, limits, telemetry};
+use tokenrill::{api, auth, generation, limits, prompts, telemetry};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
@@ -56,6 +56,7 @@ pub fn parts(time: Duration) -> Parts {
         cookie: None,
         policy: Arc::default(),
         proxies: api::TrustedProxies::default(),
+        prompts: prompts::Catalog::empty(),
     };
     let api = api::Api {
         ends_told: Arc::default(),

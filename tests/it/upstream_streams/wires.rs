@@ -36,6 +36,7 @@ fn entries(id: GenerationId, signals: Vec<Signal>, ending: &Result<(), UpstreamE
         owner: Principal::Anonymous,
         model: "m".to_owned(),
         created_at: Timestamp::now(),
+        prompt: None,
         metadata: BTreeMap::new(),
         usage: UsageWish::Asked,
     };

@@ -1,0 +1,161 @@
+//! A prompt that a request names, in place of messages or before them.
+
+use serde_json::{Map, Value, json};
+
+use super::problem::{ErrorCode, FieldError, Problem};
+use crate::domain::{PromptReference, PromptVersion};
+use crate::generation::NewGeneration;
+use crate::prompts::{Catalog, RenderError};
+
+/// Which prompt, and what is put into it.
+pub struct PromptCall {
+    reference: PromptReference,
+    variables: Map<String, Value>,
+    /// Where the variables stand in the body.
+    pointer: &'static str,
+}
+
+/// How a model is named that is a prompt.
+pub const MODEL_PREFIX: &str = "prompt/";
+
+impl PromptCall {
+    /// The field `prompt`: `{id, version?, variables?}`, an object.
+    pub fn of_field(prompt: Map<String, Value>) -> Result<Self, Vec<FieldError>> {
+        let (mut id, mut version, mut variables, mut errors) = (None, None, Map::new(), Vec::new());
+        let mut wrong = |member: &str, detail: &str| {
+            errors.push(FieldError { pointer: format!("/prompt{member}"), detail: detail.to_owned() });
+        };
+        for (name, value) in prompt {
+            match (name.as_str(), value) {
+                ("id", Value::String(text)) if text.parse::<PromptReference>().is_ok() => id = text.parse().ok(),
+                ("id", _) => wrong("/id", "must be a prompt's id, or id@version"),
+                ("version", Value::Null) | ("variables", Value::Null) => {}
+                ("version", Value::String(text)) if text.parse::<PromptVersion>().is_ok() => {
+                    version = text.parse::<PromptVersion>().ok();
+                }
+                ("version", _) => wrong("/version", "must be a prompt's version: 12 hexadecimal digits"),
+                ("variables", Value::Object(members)) => variables = members,
+                ("variables", _) => wrong("/variables", "must be an object"),
+                _ => wrong("", "has id, and may have version and variables"),
+            }
+        }
+        let reference: Option<PromptReference> = id;
+        if reference.is_none() && !errors.iter().any(|error| error.pointer == "/prompt/id") {
+            errors.push(FieldError { pointer: "/prompt/id".to_owned(), detail: "is missing".to_owned() });
+        }
+        match reference {
+            Some(reference) if errors.is_empty() => {
+                let version = version.or(reference.version);
+                let reference = PromptReference { version, ..reference };
+                Ok(Self { reference, variables, pointer: "/prompt/variables" })
+            }
+            _ => Err(errors),
+        }
+    }
+
+    /// A model `prompt/<id>`, with the field `variables` beside it. `None` where the model is none of these.
+    pub fn of_model(model: &str, variables: Option<Value>) -> Option<Result<Self, FieldError>> {
+        let id = model.strip_prefix(MODEL_PREFIX)?;
+        let wrong = |pointer: &str, detail: &str| FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() };
+        Some(match (id.parse(), variables) {
+            (Err(_), _) => Err(wrong("/model", "must name a prompt after prompt/: its id, or id@version")),
+            (Ok(reference), None | Some(Value::Null)) => {
+                Ok(Self { reference, variables: Map::new(), pointer: "/variables" })
+            }
+            (Ok(reference), Some(Value::Object(variables))) => Ok(Self { reference, variables, pointer: "/variables" }),
+            (Ok(_), Some(_)) => Err(wrong("/variables", "must be an object")),
+        })
+    }
+
+    /// Puts the prompt's messages before those of the request, and its model and parameters where the request has
+    /// none.
+    pub async fn apply(self, prompts: &Catalog, new: &mut NewGeneration) -> Result<(), Problem> {
+        let prompt = prompts.get(&self.reference).ok_or_else(Problem::prompt_not_found)?;
+        let messages = prompts.render(&self.reference, self.variables).await;
+        let messages = messages.map_err(|error| render_problem(error, self.pointer))?;
+        let messages = messages.into_iter();
+        let mut all: Vec<Value> =
+            messages.map(|message| json!({"role": message.role.name(), "content": message.content})).collect();
+        if let Some(Value::Array(own)) = new.fields.shift_remove("messages") {
+            all.extend(own);
+        }
+        for (name, value) in &prompt.parameters {
+            let is_set = |name: &str| new.fields.get(name).is_some_and(|value| !value.is_null());
+            // Two names of one limit.
+            let limits = ["max_tokens", "max_completion_tokens"];
+            let is_limited = limits.contains(&name.as_str()) && limits.into_iter().any(is_set);
+            if !is_set(name) && !is_limited {
+                new.fields.insert(name.clone(), value.clone());
+            }
+        }
+        new.fields.insert("messages".to_owned(), Value::Array(all));
+        if new.model.is_none() {
+            new.model.clone_from(&prompt.model);
+        }
+        new.prompt = Some(prompt.reference());
+        Ok(())
+    }
+}
+
+/// `pointer` is where the variables stand.
+pub fn render_problem(error: RenderError, pointer: &str) -> Problem {
+    let whole = |detail: &str| {
+        Problem::invalid_variables(vec![FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() }])
+    };
+    match error {
+        RenderError::NotFound => Problem::prompt_not_found(),
+        RenderError::Variables(errors) => Problem::invalid_variables(
+            errors
+                .into_iter()
+                .map(|error| FieldError { pointer: format!("{pointer}{}", error.pointer), detail: error.detail })
+                .collect(),
+        ),
+        RenderError::TooMuch => whole("make the prompt longer than it may become"),
+        RenderError::Failed { place } => {
+            tracing::warn!(%place, "a prompt could not be rendered");
+            whole("are such that this prompt cannot be written with them")
+        }
+        RenderError::Nothing => whole("leave nothing of this prompt"),
+        RenderError::Busy => {
+            Problem::new(ErrorCode::Overloaded, "Too many prompts are written at the moment. Try again in a second.")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(value: Value) -> Result<String, Vec<String>> {
+        let Value::Object(members) = value else { unreachable!() };
+        let call = PromptCall::of_field(members);
+        call.map(|call| call.reference.to_string())
+            .map_err(|errors| errors.into_iter().map(|error| error.pointer).collect())
+    }
+
+    #[test]
+    fn a_field_names_a_prompt_and_perhaps_its_version() {
+        let pinned = Ok("summarise@0123456789ab".to_owned());
+        assert_eq!(field(json!({"id": "summarise"})), Ok("summarise".to_owned()));
+        assert_eq!(field(json!({"id": "summarise@0123456789ab", "variables": {"a": 1}})), pinned);
+        assert_eq!(field(json!({"id": "summarise", "version": "0123456789ab", "variables": null})), pinned);
+        for (wrong, pointers) in [
+            (json!({}), vec!["/prompt/id"]),
+            (json!({"id": 5}), vec!["/prompt/id"]),
+            (json!({"id": "../x"}), vec!["/prompt/id"]),
+            (json!({"id": "a", "version": "x", "variables": []}), vec!["/prompt/version", "/prompt/variables"]),
+            (json!({"id": "a", "template": "{{ 7 * 7 }}"}), vec!["/prompt"]),
+        ] {
+            assert_eq!(field(wrong.clone()), Err(pointers.into_iter().map(str::to_owned).collect()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_model_may_be_a_prompt() {
+        let pointer = |call: Option<Result<PromptCall, FieldError>>| call.map(|call| call.err().map(|it| it.pointer));
+        assert_eq!(pointer(PromptCall::of_model("gpt", Some(json!(5)))), None);
+        assert_eq!(pointer(PromptCall::of_model("prompt/a", None)), Some(None));
+        assert_eq!(pointer(PromptCall::of_model("prompt/a", Some(json!(5)))), Some(Some("/variables".to_owned())));
+        assert_eq!(pointer(PromptCall::of_model("prompt/A", None)), Some(Some("/model".to_owned())));
+    }
+}

@@ -1,0 +1,165 @@
+//! The prompts there are: `/v1/prompts`.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::body::RequestBody;
+use super::extract::{Caller, PromptPath};
+use super::problem::Problem;
+use super::prompt_call::render_problem;
+use super::state::Api;
+use crate::prompts::StoredPrompt;
+
+/// The prompts, by id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromptList {
+    pub data: Vec<PromptBody>,
+}
+
+/// What callers know of a prompt: how it is used, and not its text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Prompt)]
+pub struct PromptBody {
+    #[schema(example = "summarise")]
+    pub id: String,
+    /// Changes with the prompt's text: `id@version` names one text.
+    #[schema(example = "0123456789ab")]
+    pub version: String,
+    pub description: String,
+    /// The model it was written for, for requests that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Chat parameters, for requests that do not set them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub parameters: Map<String, Value>,
+    /// A JSON Schema (2020-12) of an object: what can be put into it.
+    #[schema(value_type = Object)]
+    pub variables: Value,
+}
+
+/// What is put into a prompt.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PromptVariables)]
+pub struct RenderBody {
+    /// By name; none if absent.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub variables: Map<String, Value>,
+}
+
+/// A prompt as a model would get it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenderedPrompt {
+    /// `id@version`.
+    #[schema(example = "summarise@0123456789ab")]
+    pub prompt: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub parameters: Map<String, Value>,
+    pub messages: Vec<RenderedMessage>,
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenderedMessage {
+    #[schema(example = "system")]
+    pub role: String,
+    pub content: String,
+}
+
+/// List the prompts.
+///
+/// How each is used; their texts stay here.
+#[utoipa::path(
+    get,
+    path = "/v1/prompts",
+    operation_id = "list_prompts",
+    tag = "prompts",
+    responses((status = 200, description = "The prompts", body = PromptList)),
+)]
+pub async fn list(State(api): State<Api>, _: Caller) -> Json<PromptList> {
+    let prompts = api.prompts();
+    Json(PromptList { data: prompts.list().map(PromptBody::from).collect() })
+}
+
+/// Show a prompt.
+///
+/// With `id@version` only as long as it is of that version.
+#[utoipa::path(
+    get,
+    path = "/v1/prompts/{id}",
+    operation_id = "show_prompt",
+    tag = "prompts",
+    params(("id" = String, Path, description = "The prompt's id, or id@version", example = "summarise")),
+    responses((status = 200, description = "The prompt", body = PromptBody)),
+)]
+pub async fn show(
+    State(api): State<Api>,
+    _: Caller,
+    PromptPath(reference): PromptPath,
+) -> Result<Json<PromptBody>, Problem> {
+    let prompts = api.prompts();
+    prompts.get(&reference).map(|prompt| Json(prompt.into())).ok_or_else(Problem::prompt_not_found)
+}
+
+/// Render a prompt.
+///
+/// The messages that it comes to, without a call of a model. For those who write prompts: it tells their texts, and so
+/// is the operator's.
+#[utoipa::path(
+    post,
+    path = "/v1/prompts/{id}/render",
+    operation_id = "render_prompt",
+    tag = "prompts",
+    params(("id" = String, Path, description = "The prompt's id, or id@version", example = "summarise")),
+    request_body = RenderBody,
+    responses((status = 200, description = "The messages", body = RenderedPrompt)),
+)]
+pub async fn render(
+    State(api): State<Api>,
+    _: Caller,
+    PromptPath(reference): PromptPath,
+    request: Request,
+) -> Result<Json<RenderedPrompt>, Problem> {
+    let (head, body) = request.into_parts();
+    let mut body = RequestBody::new(&head.headers, body, api.body);
+    let read = body.json().await;
+    body.discard().await;
+    let RenderBody { variables } = read?.read("may have variables, an object")?;
+    let prompts = api.prompts();
+    let prompt = prompts.get(&reference).ok_or_else(Problem::prompt_not_found)?;
+    let messages = prompts.render(&reference, variables).await.map_err(|error| render_problem(error, "/variables"))?;
+    Ok(Json(RenderedPrompt {
+        prompt: prompt.reference().to_string(),
+        model: prompt.model.clone(),
+        parameters: prompt.parameters.clone(),
+        messages: messages
+            .into_iter()
+            .map(|message| RenderedMessage { role: message.role.name().to_owned(), content: message.content })
+            .collect(),
+    }))
+}
+
+impl From<&StoredPrompt> for PromptBody {
+    fn from(prompt: &StoredPrompt) -> Self {
+        Self {
+            id: prompt.id.to_string(),
+            version: prompt.version.to_string(),
+            description: prompt.description.clone(),
+            model: prompt.model.clone(),
+            parameters: prompt.parameters.clone(),
+            variables: prompt.variables().clone(),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Who is let in, from where, how much each may take, and with which prompts: all that the settings say of it, as one
+//! value.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::AppError;
+use crate::api::{Admission, Origins, TrustedProxies};
+use crate::auth::{
+    ApiKey, FetchedJwts, Gate, Identity, Issuer, Jwts, LONGEST_JWKS, SCOPES, Scopes, Tickets, Trust, fetch_from,
+};
+use crate::domain::{AllowedModels, NamePattern, Principal, Quota};
+use crate::limits::{Policy, WhenFull};
+use crate::prompts::{Catalog, CatalogError};
+use crate::settings::{self, Settings};
+
+/// The shortest secret that tickets are signed under, in bytes.
+const LEAST_SECRET: usize = 32;
+/// The longest name of a key, in bytes: it is part of each ticket that is made with the key.
+const LONGEST_NAME: usize = 256;
+/// What goes on when the settings are read again.
+#[derive(Clone)]
+pub struct Kept {
+    /// Of the process: what they have signed stays good.
+    pub tickets: Tickets,
+    /// The issuer's keys, where the settings trust the same issuer as before: its being out of reach must not keep
+    /// other changes out.
+    pub issuer: Option<Arc<FetchedJwts>>,
+}
+
+/// Who is let in, by the settings.
+pub fn admission(
+    settings: &Settings,
+    environment: &BTreeMap<String, String>,
+    kept: Kept,
+) -> Result<Admission, AppError> {
+    let Kept { tickets, issuer: kept } = kept;
+    let keys = settings.auth.api_keys.iter().map(api_key).collect::<Result<_, _>>()?;
+    let gate = match settings.auth.mode {
+        Some(settings::AuthMode::Required) => {
+            Gate::Required { keys, issuer: issuer(&settings.auth.jwt, environment, kept)?, tickets }
+        }
+        None | Some(settings::AuthMode::None) => Gate::Open { tickets },
+    };
+    let cookie = settings.auth.cookie.as_deref().map(Into::into);
+    let proxies = settings.server.trusted_proxies.iter().map(|network| network.0).collect();
+    Ok(Admission {
+        gate: Arc::new(gate),
+        origins: origins(settings),
+        cookie,
+        policy: Arc::new(policy(&settings.limits)),
+        proxies: TrustedProxies(proxies),
+        prompts: prompts(&settings.prompts)?,
+    })
+}
+
+/// The prompts of the directory that the settings name, or else of `prompts`, or else those of the program.
+fn prompts(settings: &settings::Prompts) -> Result<Catalog, CatalogError> {
+    let usual = || Some(PathBuf::from("prompts")).filter(|usual| usual.is_dir());
+    match settings.directory.clone().or_else(usual) {
+        Some(directory) => Catalog::load(&directory),
+        None => Catalog::shipped(),
+    }
+}
+
+/// What tickets are signed with.
+pub fn tickets(settings: &Settings, environment: &BTreeMap<String, String>) -> Result<Tickets, AppError> {
+    let Some(variable) = &settings.auth.ticket_secret_env else {
+        return Tickets::random().map_err(|error| AppError::Random(error.to_string()));
+    };
+    match environment.get(variable).map(|secret| secret.trim()) {
+        Some(secret) if secret.len() >= LEAST_SECRET => Ok(Tickets::new(secret.as_bytes())),
+        _ => Err(AppError::TicketSecret),
+    }
+}
+
+/// Whose tokens the settings trust. A file is read now, an address from now on.
+fn issuer(
+    jwt: &settings::Jwt,
+    environment: &BTreeMap<String, String>,
+    kept: Option<Arc<FetchedJwts>>,
+) -> Result<Option<Issuer>, AppError> {
+    if let Some(kept) = kept {
+        kept.refresh();
+        return Ok(Some(Issuer::Fetched(kept)));
+    }
+    let (Some(issuer), Some(audience)) = (&jwt.issuer, &jwt.audience) else { return Ok(None) };
+    let trust = Trust { limits_claim: jwt.limits_claim.clone(), ..Trust::of(issuer, audience) };
+    if let Some(url) = &jwt.jwks_url {
+        return Ok(Some(Issuer::Fetched(Arc::new(FetchedJwts::start(fetch_from(url.as_str())?, trust)))));
+    }
+    if let Some(variable) = &jwt.secret_env {
+        return match environment.get(variable).map(|secret| secret.trim()) {
+            Some(secret) if secret.len() >= LEAST_SECRET => {
+                Ok(Some(Issuer::Fixed(Jwts::of_secret(secret.as_bytes(), trust))))
+            }
+            _ => Err(AppError::JwtSecret),
+        };
+    }
+    let Some(path) = &jwt.jwks_file else { return Ok(None) };
+    let mut text = String::new();
+    let file = File::open(path).and_then(|file| file.take(LONGEST_JWKS as u64 + 1).read_to_string(&mut text));
+    file.map_err(|error| AppError::Jwks(error.to_string()))?;
+    if text.len() > LONGEST_JWKS {
+        return Err(AppError::Jwks("it is longer than 256 KiB".to_owned()));
+    }
+    let jwts = Jwts::of_jwks(&text, trust).map_err(|error| AppError::Jwks(error.to_string()))?;
+    Ok(Some(Issuer::Fixed(jwts)))
+}
+
+fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
+    let wrong = |what: String| AppError::ApiKey { name: key.name.clone(), what };
+    let scopes = key.scopes.as_ref().map(|scopes| Scopes::read(scopes.iter().map(String::as_str)));
+    let models = key.models.as_ref().map(|models| models.iter().map(NamePattern::new).collect());
+    if !(1..=LONGEST_NAME).contains(&key.name.len()) || key.name.chars().any(char::is_control) {
+        return Err(wrong("name: from 1 to 256 bytes, without control characters".to_owned()));
+    }
+    Ok(ApiKey {
+        hash: key.hash.parse().map_err(|_| wrong("hash: write it as `tokenrill key new` printed it".to_owned()))?,
+        identity: Identity {
+            principal: Principal::Named(key.name.as_str().into()),
+            scopes: scopes.unwrap_or_else(|| Ok(Scopes::usual())).map_err(|_| wrong(format!("scopes: {SCOPES}")))?,
+            models: models.map_or(AllowedModels::All, AllowedModels::These),
+            quota: key.limits.as_ref().map_or(Quota::NONE, quota),
+            ..Identity::anonymous()
+        },
+    })
+}
+
+fn policy(limits: &settings::Limits) -> Policy {
+    let models = limits.models.iter().map(|limits| {
+        let settings::ModelLimits { model, requests_per_minute, tokens_per_minute, max_output_tokens, max_choices } =
+            limits;
+        let quota = Quota {
+            requests_per_minute: *requests_per_minute,
+            tokens_per_minute: *tokens_per_minute,
+            concurrent_generations: None,
+            connections: None,
+            max_output_tokens: *max_output_tokens,
+            max_choices: *max_choices,
+        };
+        (NamePattern::new(model), quota)
+    });
+    Policy {
+        each: quota(&limits.each),
+        models: models.collect(),
+        generations: limits.concurrent_generations_total,
+        connections: limits.connections_total,
+        when_full: match limits.connections_full {
+            settings::ConnectionsFull::Refuse => WhenFull::Refuse,
+            settings::ConnectionsFull::CloseOldest => WhenFull::CloseOldest,
+        },
+        waiting: limits.queue.max_waiting as usize,
+        wait: limits.queue.max_wait,
+    }
+}
+
+const fn quota(quota: &settings::Quota) -> Quota {
+    Quota {
+        requests_per_minute: quota.requests_per_minute,
+        tokens_per_minute: quota.tokens_per_minute,
+        concurrent_generations: quota.concurrent_generations,
+        connections: quota.connections,
+        max_output_tokens: quota.max_output_tokens,
+        max_choices: quota.max_choices,
+    }
+}
+
+fn origins(settings: &Settings) -> Origins {
+    match (&settings.cors.origins, settings.auth.mode) {
+        (Some(origins), _) => Origins::These(origins.as_slice().into()),
+        (None, Some(settings::AuthMode::Required)) => Origins::These([].into()),
+        (None, None | Some(settings::AuthMode::None)) => Origins::Loopback,
+    }
+}
