@@ -540,6 +540,68 @@ async fn a_hangup_changes_keys_and_origins_together_or_nothing() {
     running.expect("cancelled").await;
 }
 
+/// Prompts are good as a whole or not at all: at the start, in a check, and when they are read again.
+#[tokio::test]
+async fn a_prompt_with_a_mistake_is_told_by_file_and_line() {
+    const GOOD: &str = "+++\ndescription = \"Greets.\"\n+++\n# user\n\nHello\n";
+    let place = Place::new();
+    let write = |name: &str, text: &str| fs::write(place.0.join("prompts").join(name), text).expect("written");
+    fs::create_dir(place.0.join("prompts")).expect("a directory");
+    for (text, told) in [
+        (GOOD.replace("Hello", "Hello {{ name }}"), "prompts/bad.md:6: "),
+        (GOOD.replace("Hello", "{% if %}"), "prompts/bad.md:6: "),
+        (GOOD.replace("Hello", "{{ 1 | nobodys }}"), "prompts/bad.md:6: "),
+        (GOOD.replace("Hello", "{% include \"_none.md\" %}"), "prompts/bad.md:6: "),
+        (GOOD.replace("description", "descripton"), "prompts/bad.md:2: "),
+        (GOOD.replace("# user", "# User"), "prompts/bad.md:4: "),
+        ("Hello".to_owned(), "prompts/bad.md:1: "),
+    ] {
+        write("bad.md", &text);
+        write("good.md", GOOD);
+        for arguments in [&["check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            place.run(arguments).await.expect_refusal(told);
+        }
+    }
+    fs::remove_file(place.0.join("prompts/bad.md")).expect("removed");
+    place.settings("[prompts]\ndirectory = \"prompts\"\n");
+    let program = Program::start(&mut place.serve(), &place).await;
+    let prompts = async || {
+        let listed = program.get("/v1/prompts").await.json().await;
+        let named = |prompt: &Value| (prompt["id"].clone(), prompt["version"].clone());
+        listed["data"].as_array().expect("a list").iter().map(named).collect::<Vec<_>>()
+    };
+    let before = prompts().await;
+    assert_eq!(before.len(), 1);
+    // One good and one bad: nothing is taken.
+    write("good.md", &GOOD.replace("Hello", "Good evening"));
+    write("new.md", &GOOD.replace("Hello", "{{ oops"));
+    program.signal("HUP").await;
+    program.said("nothing was changed", 1).await;
+    program.said("prompts/new.md:6", 1).await;
+    assert_eq!(prompts().await, before);
+    write("new.md", GOOD);
+    program.signal("HUP").await;
+    program.said("were read again", 1).await;
+    let after = prompts().await;
+    assert_eq!(after.len(), 2);
+    assert_ne!(after[0].1, before[0].1, "another text is another version");
+    let pinned = format!("/v1/prompts/good@{}", before[0].1.as_str().expect("a version"));
+    assert_eq!(program.get(&pinned).await.status, 404);
+    let asked = json!({"prompt": {"id": "new"}, "model": "demo?tokens=1&rate=max"});
+    assert_eq!(program.generate(&asked).await.status, 200);
+}
+
+/// Where there is no directory, the program has its own.
+#[tokio::test]
+async fn without_a_directory_there_is_the_starter_set() {
+    let place = Place::new();
+    let program = Program::start(&mut place.serve(), &place).await;
+    let listed = program.get("/v1/prompts").await.json().await;
+    assert_eq!(listed["data"].as_array().map(Vec::len), Some(6));
+    place.settings("[prompts]\ndirectory = \"nowhere\"\n");
+    place.run(&["check"]).await.expect_refusal("nowhere: ");
+}
+
 #[tokio::test]
 async fn a_hangup_changes_limits_and_what_was_used_stays_used() {
     let place = Place::new();
