@@ -1,5 +1,5 @@
-//! Puts the playground into the binary: the bundle that `make playground` wrote, or else a page that
-//! says how to build it, so that `cargo run` needs no Node.
+//! Puts the pages of the playground into the binary: those that `make playground` wrote, or else a page that
+//! says how to build them, so that `cargo run` needs no Node.
 
 use std::path::Path;
 use std::{env, fs, io};
@@ -9,16 +9,25 @@ const FALLBACK: &str = "<!doctype html><meta charset=utf-8><title>Tokenrill</tit
     <p>Everything else is here: <a href=/docs>the API's documentation</a>, <a href=/openapi.json>its OpenAPI document</a>.";
 const FALLBACK_POLICY: &str = "default-src 'none'";
 
+/// Each page and its policy as they are bundled, and their name in the binary.
+const PAGES: [(&str, &str, &str); 5] = [
+    ("index.html", "csp.txt", "playground"),
+    ("feed.html", "feed.csp.txt", "playground-feed"),
+    ("progress.html", "progress.csp.txt", "playground-progress"),
+    ("room.html", "room.csp.txt", "playground-room"),
+    ("metrics.html", "metrics.csp.txt", "playground-metrics"),
+];
+
 fn main() -> io::Result<()> {
     let bundle = Path::new("playground/dist");
     println!("cargo:rerun-if-changed={}", bundle.display());
     println!("cargo:rerun-if-changed=build.rs");
     let out = env::var("OUT_DIR").map_err(io::Error::other)?;
-    for (from, to, fallback) in
-        [("index.html", "playground.html", FALLBACK), ("csp.txt", "playground.csp", FALLBACK_POLICY)]
-    {
-        let text = fs::read_to_string(bundle.join(from)).unwrap_or_else(|_| fallback.to_owned());
-        fs::write(Path::new(&out).join(to), text.trim_end())?;
+    for (page, policy, name) in PAGES {
+        for (from, kind, fallback) in [(page, "html", FALLBACK), (policy, "csp", FALLBACK_POLICY)] {
+            let text = fs::read_to_string(bundle.join(from)).unwrap_or_else(|_| fallback.to_owned());
+            fs::write(Path::new(&out).join(format!("{name}.{kind}")), text.trim_end())?;
+        }
     }
     Ok(())
 }

@@ -46,7 +46,15 @@ pub const OPERATIONS: &[((&str, &str), Access)] = &[
 ];
 
 /// What tells everybody the same: the pages, and the document.
-const PAGES: [&str; 3] = ["/", "/openapi.json", "/docs"];
+const PAGES: [&str; 7] = [
+    "/",
+    "/playground/feed",
+    "/playground/progress",
+    "/playground/room",
+    "/playground/metrics",
+    "/openapi.json",
+    "/docs",
+];
 
 impl Access {
     /// By the route that a request has met. A method that the route does not take is told so, to everybody; a route

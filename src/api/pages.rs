@@ -13,18 +13,42 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::openapi;
 
-/// The playground as `make` bundles it, or the page that says how to build it: `build.rs` decides.
-const PLAYGROUND: &str = include_str!(concat!(env!("OUT_DIR"), "/playground.html"));
-const PLAYGROUND_POLICY: &str = include_str!(concat!(env!("OUT_DIR"), "/playground.csp"));
+/// A page of the playground as `make` bundles it, or the one that says how to build it: `build.rs` decides.
+struct Page {
+    path: &'static str,
+    html: &'static str,
+    policy: &'static str,
+}
+
+macro_rules! page {
+    ($path:literal, $name:literal) => {
+        Page {
+            path: $path,
+            html: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".html")),
+            policy: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".csp")),
+        }
+    };
+}
+
+static PLAYGROUND: [Page; 5] = [
+    page!("/", "playground"),
+    page!("/playground/feed", "playground-feed"),
+    page!("/playground/progress", "playground-progress"),
+    page!("/playground/room", "playground-room"),
+    page!("/playground/metrics", "playground-metrics"),
+];
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi::text);
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 
-/// `/`, `/docs` and `/openapi.json`.
+/// The playground, `/docs` and `/openapi.json`.
 pub fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let docs = SwaggerUi::new("/docs").config(Config::from("/openapi.json").try_it_out_enabled(true));
-    Router::new().route("/", get(playground)).route("/openapi.json", get(document)).merge(docs)
+    let playground = PLAYGROUND
+        .iter()
+        .fold(Router::new(), |router, page| router.route(page.path, get(move || async move { page.response() })));
+    playground.route("/openapi.json", get(document)).merge(docs)
 }
 
 /// Swagger UI brings its styles along in attributes.
@@ -43,13 +67,15 @@ pub async fn with_security_headers(request: Request, next: Next) -> Response {
     response
 }
 
-async fn playground() -> Response {
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, PLAYGROUND_POLICY),
-        (CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, PLAYGROUND).into_response()
+impl Page {
+    fn response(&self) -> Response {
+        let headers = [
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CONTENT_SECURITY_POLICY, self.policy),
+            (CACHE_CONTROL, "no-cache"),
+        ];
+        (headers, self.html).into_response()
+    }
 }
 
 async fn document() -> Response {

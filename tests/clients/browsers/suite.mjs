@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { playground } from "./playground.mjs";
 import { FaultProxy, launch, newKey, newToken, Pages, run, sleep, soon, Tokenrill, until, Upstream } from "./support.mjs";
 
 const [program, browserName, only] = process.argv.slice(2);
@@ -460,7 +461,7 @@ const scenarios = {
   },
 };
 
-const broken = await run(scenarios, only);
+const broken = await run({ ...scenarios, ...playground(open, tokenrill.url) }, only);
 await browser.close();
 for (const part of [pages, proxy, tokenrill, upstream]) part.stop();
 process.exit(broken ? 1 : 0);
