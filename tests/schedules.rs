@@ -16,7 +16,7 @@ use tokenrill::domain::{
     Shape, Start, Timestamp, Timings, Usage, UsageWish,
 };
 use tokenrill::event_log::{
-    AppendError, Closing, Created, EventLog, Log, Memory, MemoryLimits, ReadError, Reply, Tail, TailState, follow,
+    AppendError, Closing, Created, EventLog, Log, Memory, MemoryLimits, ReadError, Readable, Reply, Tail, TailState, follow,
 };
 use tokio::sync::watch;
 
@@ -41,6 +41,7 @@ fn start() -> Arc<Start> {
         owner: Principal::Anonymous,
         model: "m".into(),
         created_at: Timestamp::from_millis(0),
+        prompt: None,
         metadata: [].into(),
         usage: UsageWish::NotAsked,
     })
@@ -83,6 +84,10 @@ impl Log for Turns {
     fn close(&self, terminal: Event) -> Reply<'_, Closing> {
         turn(self.0.close(terminal))
     }
+}
+
+impl Readable for Turns {
+    type Event = Event;
 
     fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry>, ReadError>> {
         turn(self.0.read(after))

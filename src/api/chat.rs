@@ -38,7 +38,7 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<A
     }
     let mut model = body.shift_remove("model").and_then(|model| model.as_str().map(str::to_owned));
     let prompt = prompt(&mut body, &mut model, &mut check);
-    let messages = messages(&mut body, prompt.as_ref(), &mut check);
+    let messages = messages(&mut body, &prompt, &mut check);
     if model.as_ref().is_some_and(|model| model.len() > LONGEST_MODEL) {
         check.fail("/model", format!("must be at most {LONGEST_MODEL} bytes"));
     }
@@ -84,7 +84,11 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<A
         grace,
         request_id,
     };
-    Ok(Asked { generation, prompt: prompt.flatten(), channel })
+    let prompt = match prompt {
+        Prompted::By(call) => Some(call),
+        Prompted::Wrongly | Prompted::Not => None,
+    };
+    Ok(Asked { generation, prompt, channel })
 }
 
 /// Fields by which a caller could steer this service or its upstream elsewhere. The names that gateways
@@ -263,31 +267,45 @@ const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "f
 /// Mistakes named at most, so that a list of nonsense does not make a longer one.
 const MOST_ERRORS: usize = 16;
 
-/// The prompt that the request names, by its field or as its model; within it none where it is wrong.
-fn prompt(body: &mut Map<String, Value>, model: &mut Option<String>, check: &mut Check) -> Option<Option<PromptCall>> {
+/// The prompt that a request names, by its field or as its model.
+enum Prompted {
+    By(PromptCall),
+    /// It is not one, which has been said.
+    Wrongly,
+    Not,
+}
+
+fn prompt(body: &mut Map<String, Value>, model: &mut Option<String>, check: &mut Check) -> Prompted {
     let as_model = model.as_ref().filter(|model| model.starts_with(MODEL_PREFIX)).cloned();
     let field = body.shift_remove("prompt").filter(|prompt| !prompt.is_null());
-    if let Some(name) = as_model {
-        *model = None;
-        if field.is_some() {
+    let call = match (as_model, field) {
+        (Some(_), Some(_)) => {
             check.fail("/prompt", "cannot stand beside a model that is a prompt: send one of them");
+            return Prompted::Wrongly;
         }
-        let call = PromptCall::of_model(&name, body.shift_remove("variables"));
-        return call.map(|call| call.map_err(|error| check.0.push(error)).ok());
-    }
-    match field {
-        Some(Value::Object(prompt)) => Some(PromptCall::of_field(prompt).map_err(|errors| check.0.extend(errors)).ok()),
+        (Some(name), None) => {
+            *model = None;
+            PromptCall::of_model(&name, body.shift_remove("variables")).map_err(|error| vec![error])
+        }
+        (None, Some(Value::Object(prompt))) => PromptCall::of_field(prompt),
         // Of the wrong type, which has been said.
-        Some(_) => Some(None),
-        None => None,
+        (None, Some(_)) => return Prompted::Wrongly,
+        (None, None) => return Prompted::Not,
+    };
+    match call {
+        Ok(call) => Prompted::By(call),
+        Err(errors) => {
+            check.0.extend(errors);
+            Prompted::Wrongly
+        }
     }
 }
 
-fn messages(body: &mut Map<String, Value>, prompt: Option<&Option<PromptCall>>, check: &mut Check) -> Value {
+fn messages(body: &mut Map<String, Value>, prompt: &Prompted, check: &mut Check) -> Value {
     let present = |value: Option<Value>| value.filter(|value| !value.is_null());
     match (present(body.shift_remove("input")), present(body.shift_remove("messages"))) {
         (Some(_), Some(_)) => check.fail("/input", "cannot stand beside messages: send one of them"),
-        (None, None) if prompt.is_some() => return json!([]),
+        (None, None) if !matches!(prompt, Prompted::Not) => return json!([]),
         (None, None) => check.fail("/messages", "is missing: send messages, a string as input, or a prompt"),
         (Some(input), None) => return json!([{"role": "user", "content": input}]),
         (None, Some(Value::Array(messages))) => {

@@ -29,7 +29,7 @@ impl PromptCall {
             match (name.as_str(), value) {
                 ("id", Value::String(text)) if text.parse::<PromptReference>().is_ok() => id = text.parse().ok(),
                 ("id", _) => wrong("/id", "must be a prompt's id, or id@version"),
-                ("version", Value::Null) | ("variables", Value::Null) => {}
+                ("version" | "variables", Value::Null) => {}
                 ("version", Value::String(text)) if text.parse::<PromptVersion>().is_ok() => {
                     version = text.parse::<PromptVersion>().ok();
                 }
@@ -53,18 +53,18 @@ impl PromptCall {
         }
     }
 
-    /// A model `prompt/<id>`, with the field `variables` beside it. `None` where the model is none of these.
-    pub fn of_model(model: &str, variables: Option<Value>) -> Option<Result<Self, FieldError>> {
-        let id = model.strip_prefix(MODEL_PREFIX)?;
+    /// A model `prompt/<id>`, with the field `variables` beside it.
+    pub fn of_model(model: &str, variables: Option<Value>) -> Result<Self, FieldError> {
         let wrong = |pointer: &str, detail: &str| FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() };
-        Some(match (id.parse(), variables) {
-            (Err(_), _) => Err(wrong("/model", "must name a prompt after prompt/: its id, or id@version")),
-            (Ok(reference), None | Some(Value::Null)) => {
-                Ok(Self { reference, variables: Map::new(), pointer: "/variables" })
-            }
-            (Ok(reference), Some(Value::Object(variables))) => Ok(Self { reference, variables, pointer: "/variables" }),
-            (Ok(_), Some(_)) => Err(wrong("/variables", "must be an object")),
-        })
+        let id = model.strip_prefix(MODEL_PREFIX).unwrap_or_default();
+        let reference =
+            id.parse().map_err(|_| wrong("/model", "must name a prompt after prompt/: its id, or id@version"))?;
+        let variables = match variables {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(variables)) => variables,
+            Some(_) => return Err(wrong("/variables", "must be an object")),
+        };
+        Ok(Self { reference, variables, pointer: "/variables" })
     }
 
     /// Puts the prompt's messages before those of the request, and its model and parameters where the request has
@@ -152,10 +152,10 @@ mod tests {
 
     #[test]
     fn a_model_may_be_a_prompt() {
-        let pointer = |call: Option<Result<PromptCall, FieldError>>| call.map(|call| call.err().map(|it| it.pointer));
-        assert_eq!(pointer(PromptCall::of_model("gpt", Some(json!(5)))), None);
-        assert_eq!(pointer(PromptCall::of_model("prompt/a", None)), Some(None));
-        assert_eq!(pointer(PromptCall::of_model("prompt/a", Some(json!(5)))), Some(Some("/variables".to_owned())));
-        assert_eq!(pointer(PromptCall::of_model("prompt/A", None)), Some(Some("/model".to_owned())));
+        let pointer = |model: &str, variables| PromptCall::of_model(model, variables).err().map(|error| error.pointer);
+        assert_eq!(pointer("prompt/a", None), None);
+        assert_eq!(pointer("prompt/a@0123456789ab", Some(json!({"x": 1}))), None);
+        assert_eq!(pointer("prompt/a", Some(json!(5))).as_deref(), Some("/variables"));
+        assert_eq!(pointer("prompt/A", None).as_deref(), Some("/model"));
     }
 }

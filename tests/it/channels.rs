@@ -200,7 +200,7 @@ async fn who_comes_and_who_goes_is_told_to_those_who_asked() {
         event.data["present"].as_array().expect("a list").iter().map(|who| who["connection"].clone()).collect()
     };
     let own = connected.data["connection"].clone();
-    assert_eq!(present(&connected), [own.clone()]);
+    assert_eq!(present(&connected), std::slice::from_ref(&own));
     let (mut second, other) = subscribe(subscription(&service, "a", "?presence=true")).await;
     assert_eq!(present(&other), [own, other.data["connection"].clone()]);
     let (third, silent) = subscribe(subscription(&service, "a", "")).await;
@@ -501,7 +501,7 @@ async fn a_drain_tells_subscribers_to_come_back_and_ends_their_streams_last() {
     let mut body = stream.into_body();
     assert!(
         soon(async {
-            while let Some(_) = body.chunk().await? {}
+            while body.chunk().await?.is_some() {}
             Ok::<_, reqwest::Error>(())
         })
         .await

@@ -86,9 +86,9 @@ async fn a_send_to_one_client_and_a_broadcast_with_the_last_hundred_replayed() {
 /// At most a thousand connections; the next one takes the place of the oldest.
 #[tokio::test]
 async fn a_thousand_connections_and_the_oldest_closed() {
-    const MOST: usize = 1000;
+    const MOST: u32 = 1000;
     let mut settings = Settings::default();
-    settings.limits.connections_total = NonZeroU32::new(MOST as u32);
+    settings.limits.connections_total = NonZeroU32::new(MOST);
     settings.limits.connections_full = ConnectionsFull::CloseOldest;
     settings.server.max_streams = NonZeroU32::new(2000).expect("many");
     let service = Service::with(settings).await;
@@ -96,7 +96,7 @@ async fn a_thousand_connections_and_the_oldest_closed() {
     let multiplexed = || reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
     let sockets: Vec<_> = (0..10).map(|_| multiplexed()).collect();
     let url = format!("http://{}/v1/channels/crowd/events", service.address);
-    let open = async |at: usize| subscribe(sockets[at % sockets.len()].get(&url)).await.0;
+    let open = async |at: u32| subscribe(sockets[at as usize % sockets.len()].get(&url)).await.0;
     let mut streams = Vec::new();
     for at in 0..MOST {
         streams.push(open(at).await);
