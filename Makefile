@@ -28,7 +28,7 @@ openapi: ## Writes openapi/openapi.json from the code, and the TypeScript types 
 bench: ## Measures; benches/RESULTS.md holds figures
 	cargo bench --locked
 
-playground: ## Bundles the page at /; without Node the program serves everything else
+playground: ## Bundles the pages at / and /playground/; without Node the program serves everything else
 	@if command -v npm >/dev/null; then \
 	  cd playground && { cmp -s package-lock.json node_modules/installed.json || \
 	    { npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/installed.json; }; } && \

@@ -51,6 +51,8 @@ export function subscribe<Data>(
 ): void {
   fetchEventSource(`/v1/channels/${encodeURIComponent(channel)}/events?history=${history}&presence=${presence}`, {
     headers: credential(),
+    // Firefox lets a second tab wait for what a first one loads from the same address, in case it can be kept.
+    cache: "no-store",
     openWhenHidden: stay,
     ...(signal && { signal }),
 

@@ -111,7 +111,7 @@ export function playground(open, service) {
       const body = JSON.stringify({ input: "Hello", model: "demo?tokens=200&rate=50" });
       await fetch(`${service}/v1/generations`, { method: "POST", headers, body });
       await until(async () => (await rate()) > 10, "tokens per second");
-      assert.equal(await textOf(tab, "#running"), "1");
+      assert.ok(Number(await textOf(tab, "#running")) >= 1, "a running generation");
       assert.notEqual(await textOf(tab, "#p50"), "–");
       await tab.close();
     },
