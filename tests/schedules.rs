@@ -16,7 +16,8 @@ use tokenrill::domain::{
     Shape, Start, Timestamp, Timings, Usage, UsageWish,
 };
 use tokenrill::event_log::{
-    AppendError, Closing, Created, EventLog, Log, Memory, MemoryLimits, ReadError, Readable, Reply, Tail, TailState, follow,
+    AppendError, Closing, Created, EventLog, Log, Memory, MemoryLimits, ReadError, Readable, Reply, Tail, TailState,
+    follow,
 };
 use tokio::sync::watch;
 

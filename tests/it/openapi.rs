@@ -16,7 +16,7 @@ use tokenrill::domain::{Principal, Timestamp};
 use tokenrill::settings::{Jwt, Settings};
 
 use crate::support::issuer::{SECRET, claims, hs256, trusting};
-use crate::support::{Answer, Event, SOON, Service, TICKET_SECRET, Upstream};
+use crate::support::{Answer, Event, SOON, Service, TICKET_SECRET, Upstream, case};
 
 #[test]
 fn the_committed_document_is_the_one_of_the_code() {
@@ -193,7 +193,13 @@ async fn swagger_ui_comes_out_of_the_binary() {
 #[tokio::test]
 async fn the_playground_needs_no_other_host() {
     let service = Service::start().await;
-    let page = service.get("/").await;
+    for path in ["/", "/playground/feed", "/playground/progress", "/playground/room", "/playground/metrics"] {
+        case(path, loads_from_here_alone(service.get(path).await)).await;
+    }
+    assert_eq!(service.get("/playground/nobodys").await.status, 404);
+}
+
+async fn loads_from_here_alone(page: Answer) {
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(page.header("x-content-type-options"), "nosniff");
