@@ -764,7 +764,8 @@ export interface components {
         NewChatCompletion: ({
             /**
              * @description A channel in which the answer is told too, each event with `generation` in its data: demands `publish` for it.
-             *     Its subscribers are no viewers.
+             *     Its subscribers are no viewers, and what it has been told it keeps by its own rules, also where the generation is
+             *     erased.
              */
             channel?: string | null;
             /** Format: double */
@@ -859,7 +860,8 @@ export interface components {
         NewGeneration: ({
             /**
              * @description A channel in which the answer is told too, each event with `generation` in its data: demands `publish` for it.
-             *     Its subscribers are no viewers.
+             *     Its subscribers are no viewers, and what it has been told it keeps by its own rules, also where the generation is
+             *     erased.
              */
             channel?: string | null;
             /** Format: double */

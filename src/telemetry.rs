@@ -76,7 +76,7 @@ struct LimitLabel {
 }
 
 /// What there may be not enough of.
-const LIMITS: [&str; 5] = ["requests", "tokens", "generations", "connections", "memory"];
+const LIMITS: [&str; 6] = ["requests", "tokens", "generations", "connections", "subscribers", "memory"];
 
 const INPUT: TokenLabel = TokenLabel { r#type: "input" };
 const OUTPUT: TokenLabel = TokenLabel { r#type: "output" };

@@ -9,7 +9,8 @@ export async function read(service: string, generation: string, show: (text: str
   for (;;) {
     try {
       const headers: HeadersInit = lastEventId ? { "Last-Event-ID": lastEventId } : {};
-      const response = await fetch(`${service}/v1/generations/${generation}/events`, { headers });
+      // Without this a second tab in Firefox waits for the first: it might be served from the cache.
+      const response = await fetch(`${service}/v1/generations/${generation}/events`, { headers, cache: "no-store" });
       if (response.status !== 200 || !response.body) throw new RangeError(`HTTP ${response.status}`);
       for await (const { event, data, id } of events(response.body)) {
         lastEventId = id || lastEventId;

@@ -87,6 +87,7 @@ pub async fn subscribe(
     let position = last_position(&headers, &channel)?.or(query.after);
     let beginning = position.map_or(Beginning::History(query.history), Beginning::After);
     let coming = if position.is_some() { Coming::Back } else { Coming::New };
+    api.channels.has_room(&channel)?;
     let connection = api.connect(&caller, coming)?;
     let who =
         Subscriber { connection: connection.id(), principal: caller.principal.clone(), since: connection.since() };

@@ -64,7 +64,7 @@ impl Rosters {
         most: usize,
     ) -> Result<Seated, RosterFull> {
         let mut all = self.lock();
-        if all.get(channel).map_or(0, |roster| roster.present.len() + roster.passing) >= most {
+        if all.get(channel).is_some_and(|roster| roster.size() >= most) {
             return Err(RosterFull);
         }
         let roster = all.entry(channel.clone()).or_default();
@@ -91,6 +91,10 @@ impl Rosters {
         Ok(Seated { seat: Seat { rosters, channel, log, number, who, attendance }, present, subscribers, tail })
     }
 
+    pub fn has_room(&self, channel: &ChannelName, most: usize) -> bool {
+        self.lock().get(channel).is_none_or(|roster| roster.size() < most)
+    }
+
     /// How many subscribe, and the first of them.
     pub fn present(&self, channel: &ChannelName) -> (usize, Vec<Subscriber>) {
         let all = self.lock();
@@ -108,6 +112,10 @@ impl Rosters {
 }
 
 impl Roster {
+    fn size(&self) -> usize {
+        self.present.len() + self.passing
+    }
+
     fn list(&self) -> Vec<Subscriber> {
         self.present.values().take(MOST_LISTED).cloned().collect()
     }
@@ -134,7 +142,7 @@ impl Drop for Seat {
             }
             None => roster.passing -= 1,
         }
-        if roster.present.is_empty() && roster.passing == 0 {
+        if roster.size() == 0 {
             all.remove(&self.channel);
         }
     }

@@ -99,6 +99,16 @@ impl Channels {
         Ok(tail)
     }
 
+    /// Whether another could subscribe: asked before anybody makes room for one.
+    pub fn has_room(&self, channel: &ChannelName) -> Result<(), SubscribeError> {
+        let inner = &self.0;
+        if inner.rosters.has_room(channel, inner.most_subscribers) {
+            return Ok(());
+        }
+        inner.metrics.refused("subscribers");
+        Err(RosterFull.into())
+    }
+
     /// Every event from a beginning on, as far as it is kept, then each new one.
     pub async fn subscribe(
         &self,

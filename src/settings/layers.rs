@@ -503,10 +503,13 @@ mod tests {
             ]
         );
         // Nothing but these and those that are absent by default differs from the defaults.
-        let Settings { server, cors, auth, limits, upstreams, models, .. } = settings.clone();
+        let Settings { server, cors, auth, limits, upstreams, models, prompts, .. } = settings.clone();
         let Server { admin_listen, trusted_proxies, .. } = server;
         let server = Server { admin_listen, trusted_proxies, ..Server::default() };
         let limits = Limits { queue: Queue::default(), ..limits };
-        assert_eq!(settings, Settings { server, cors, auth, limits, upstreams, models, ..Settings::default() });
+        assert_eq!(
+            settings,
+            Settings { server, cors, auth, limits, upstreams, models, prompts, ..Settings::default() }
+        );
     }
 }

@@ -52,7 +52,8 @@ pub struct ChatParameters {
     #[schema(value_type = Option<PromptCallBody>)]
     pub prompt: Option<Value>,
     /// A channel in which the answer is told too, each event with `generation` in its data: demands `publish` for it.
-    /// Its subscribers are no viewers.
+    /// Its subscribers are no viewers, and what it has been told it keeps by its own rules, also where the generation is
+    /// erased.
     #[schema(pattern = "^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}$")]
     pub channel: Option<String>,
     /// When the last viewer has been gone for the grace: `cancel` ends the generation, `continue` lets it run. Absent: `generation.on_disconnect`.
