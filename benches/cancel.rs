@@ -115,7 +115,7 @@ fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
     let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits)?;
     let address = listener.local_addr()?;
     let tickets = app::tickets(&settings, &BTreeMap::new()).map_err(io::Error::other)?;
-    let kept = Kept { tickets, issuer: None };
+    let kept = Kept { tickets, issuer: None, prompts: None };
     let (_, admission) = watch::channel(app::admission(&settings, &BTreeMap::new(), kept).map_err(io::Error::other)?);
     let listeners = Listeners { public: listener, admin: None };
     runtime.spawn(async move {

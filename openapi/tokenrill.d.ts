@@ -92,7 +92,8 @@ export interface paths {
          * @description The first event is `connected`. Then come those after `Last-Event-ID` (or `after`), or the last so many
          *     (`history`), then each new one, for ever: a stream without an event for `channels.idle_timeout` is broken off,
          *     and its client comes back by itself. Events have the names that their publishers gave them; what generations say
-         *     that answer in the channel comes as on their own wire, with `generation` in the data.
+         *     that answer in the channel comes as on their own wire, with `generation` in the data; an answer whose beginning is
+         *     no longer kept comes without it.
          *
          *     Where `Accept` names `application/json` and not `text/event-stream`, the answer is one page of events as JSON, as
          *     soon as there is one, at most `wait` from now: for clients without event streams.
@@ -927,7 +928,7 @@ export interface components {
         }) & ({
             prompt: Record<string, never>;
             input?: null;
-            messages?: null;
+            messages?: unknown[] | null;
         } | {
             input: string;
             messages?: null;

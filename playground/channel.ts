@@ -59,7 +59,8 @@ export function subscribe<Data>(
     async onopen({ ok, status, statusText }) {
       if (ok) return became("live");
       if (status >= 500 || status === 429) throw new Error(statusText);
-      if (status === 401) askForKey(() => subscribe(channel, { history, presence, stay, ...(signal && { signal }) }, heard, became));
+      // Or for another one.
+      if (status === 401 || status === 403) askForKey(() => subscribe(channel, { history, presence, stay, ...(signal && { signal }) }, heard, became));
       throw new Refused(statusText);
     },
     onmessage({ event, data, id }) {

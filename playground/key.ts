@@ -10,10 +10,12 @@ field.value = sessionStorage.getItem(STORED) ?? "";
 /** Offers the field. Most services of a newcomer want no key, so it is not there before one is asked for. */
 export function askForKey(given: () => void): void {
   row.hidden = false;
-  field.onchange = () => {
+  const keep = (): void => {
     sessionStorage.setItem(STORED, field.value.trim());
     given();
   };
+  // Several may wait for it.
+  field.addEventListener("change", keep, { once: true });
 }
 
 /** The header that shows the key; none without one. */

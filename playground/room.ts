@@ -41,6 +41,8 @@ function heard(event: string, data: RoomData, id: string): void {
     case "said":
       people.stoppedTyping(data.name);
       return messages.say(id, data.name, data.text);
+    case "gap":
+      return messages.say(id, "Tokenrill", "Some of what was said here is no longer kept.");
     default:
       if (data.generation) messages.answer(event, data);
   }
@@ -62,7 +64,12 @@ async function say(): Promise<void> {
   const turns = messages.last(19);
   text.value = "";
   people.sent();
-  await publish(room, { event: "said", data: said });
+  try {
+    await publish(room, { event: "said", data: said });
+  } catch (error) {
+    text.value ||= said.text;
+    throw error;
+  }
   if (ask.checked) await askModel([...turns, { role: "user", content: `${said.name}: ${said.text}` }]);
 }
 

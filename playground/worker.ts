@@ -42,11 +42,18 @@ export class Worker {
     // By the clock, for a hidden page is given few turns.
     const began = Date.now() - done * STEP_MS;
     while (done < TOTAL && !signal.aborted) {
-      await tell("progress", `step ${done + 1} of ${TOTAL}`);
+      // A step that could not be told is told by the next.
+      await tell("progress", `step ${done + 1} of ${TOTAL}`).catch(console.error);
       await new Promise((resolve) => setTimeout(resolve, STEP_MS));
       done = Math.min(TOTAL, Math.floor((Date.now() - began) / STEP_MS));
     }
-    await tell("finished", signal.aborted ? "cancelled" : "finished");
-    if (this.#task === task) sessionStorage.removeItem(WORKS_ON);
+    try {
+      await tell("finished", signal.aborted ? "cancelled" : "finished");
+    } finally {
+      if (this.#task === task) {
+        this.#task = "";
+        sessionStorage.removeItem(WORKS_ON);
+      }
+    }
   }
 }

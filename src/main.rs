@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ fn admission(settings: &Settings, environment: &Environment) -> Result<(Admissio
     if settings.auth.mode == Some(AuthMode::Required) && settings.auth.admits_nobody() {
         return Err(AppError::NoApiKeys.into());
     }
-    let kept = Kept { tickets: tickets.clone(), issuer: None };
+    let kept = Kept { tickets: tickets.clone(), issuer: None, prompts: None };
     Ok((app::admission(settings, environment, kept)?, tickets))
 }
 
@@ -195,7 +195,11 @@ async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
         let Some(hangups) = &mut hangups else { return pending().await };
         let mut in_effect = settings.clone();
         while hangups.recv().await.is_some() {
-            let kept = Kept { tickets: tickets.clone(), issuer: admissions.borrow().gate.fetching() };
+            let kept = {
+                let in_use = admissions.borrow();
+                let prompts = in_use.prompts.directory().map(Path::to_owned);
+                Kept { tickets: tickets.clone(), issuer: in_use.gate.fetching(), prompts }
+            };
             match reload(flags, &in_effect, kept).await {
                 Ok((admission, read)) => {
                     admissions.send_replace(admission);

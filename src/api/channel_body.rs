@@ -65,10 +65,11 @@ pub struct ConnectionRecipient {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrincipalRecipient {
-    #[schema(min_length = 1)]
+    #[schema(min_length = 1, max_length = 256)]
     pub principal: String,
     /// Absent: that of the caller, where it has one; else the name is a key's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
     pub issuer: Option<String>,
 }
 
@@ -138,6 +139,9 @@ pub struct HistoryBody {
     pub after: u64,
 }
 
+/// The longest name of a key, a subject or an issuer, in characters.
+const LONGEST_NAME: usize = 256;
+
 /// What a body that is no event is told.
 const WANTED: &str = "must have data; may have event, encoding, to and ephemeral";
 
@@ -206,9 +210,13 @@ fn recipient(to: Value, caller: &Caller) -> Option<Recipient> {
             connection.parse().ok().map(Recipient::Connection)
         }
         RecipientBody::Principal(PrincipalRecipient { principal, issuer }) => {
+            let is_name = |text: &String| (1..=LONGEST_NAME).contains(&text.chars().count());
+            if !is_name(&principal) || !issuer.as_ref().is_none_or(is_name) {
+                return None;
+            }
             let issuer = issuer.or_else(|| channel::named(&caller.principal).1);
             let name = issuer.map_or(principal.clone(), |issuer| format!("{issuer}\n{principal}"));
-            (!principal.is_empty()).then(|| Recipient::Principal(Principal::Named(name.into())))
+            Some(Recipient::Principal(Principal::Named(name.into())))
         }
     }
 }

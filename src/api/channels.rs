@@ -16,10 +16,11 @@ use super::connection::{Coming, Connection};
 use super::extract::Caller;
 use super::problem::{ErrorCode, Problem};
 use super::sse::{EventStream, event_stream};
+use super::start::check_load;
 use super::state::Api;
 use super::subscribing::Subscribing;
 use super::wire::channel::{self, ConnectedData, GapData, SubscriberBody};
-use crate::channel::{Attendance, Beginning, Heard, PublishError, SubscribeError, Subscribed, Subscription};
+use crate::channel::{Attendance, Beginning, Heard, PublishError, Reserve, SubscribeError, Subscribed, Subscription};
 use crate::domain::{ChannelEventId, ChannelName, Keeping, Subscriber};
 
 /// Publish an event.
@@ -43,11 +44,15 @@ pub async fn publish(
 ) -> Result<Json<PublishedBody>, Problem> {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(&head.headers, body, api.body);
-    let read = body.json().await;
+    let read = match check_load(&api, caller.load) {
+        Ok(()) => body.json().await,
+        Err(overloaded) => Err(overloaded),
+    };
     body.discard().await;
     let published = NewEventBody::read(&read?, &caller, api.channel_terms.max_event)?;
     let is_kept = published.keeping == Keeping::Kept;
     let sequence = api.channels.publish(&channel, published).await?;
+    api.metrics.published();
     let id = is_kept.then(|| ChannelEventId { channel, sequence }.to_string());
     Ok(Json(PublishedBody { id }))
 }
@@ -57,7 +62,8 @@ pub async fn publish(
 /// The first event is `connected`. Then come those after `Last-Event-ID` (or `after`), or the last so many
 /// (`history`), then each new one, for ever: a stream without an event for `channels.idle_timeout` is broken off,
 /// and its client comes back by itself. Events have the names that their publishers gave them; what generations say
-/// that answer in the channel comes as on their own wire, with `generation` in the data.
+/// that answer in the channel comes as on their own wire, with `generation` in the data; an answer whose beginning is
+/// no longer kept comes without it.
 ///
 /// Where `Accept` names `application/json` and not `text/event-stream`, the answer is one page of events as JSON, as
 /// soon as there is one, at most `wait` from now: for clients without event streams.
@@ -86,19 +92,27 @@ pub async fn subscribe(
     let form = Accept::of(&headers).form()?;
     let position = last_position(&headers, &channel)?.or(query.after);
     let beginning = position.map_or(Beginning::History(query.history), Beginning::After);
-    let coming = if position.is_some() { Coming::Back } else { Coming::New };
-    api.channels.has_room(&channel)?;
+    // Who names a place that there is has been here: any other number anybody could make up.
+    let coming = match position {
+        Some(position) if api.channels.knows(&channel, position).await => Coming::Back,
+        _ => Coming::New,
+    };
+    if coming == Coming::New {
+        check_load(&api, caller.load)?;
+    }
+    let reserve = Reserve::from(coming);
+    api.channels.has_room(&channel, reserve)?;
     let connection = api.connect(&caller, coming)?;
     let who =
         Subscriber { connection: connection.id(), principal: caller.principal.clone(), since: connection.since() };
     match form {
         Form::Events => {
-            let subscribed = api.channels.subscribe(&channel, who, beginning, query.attendance).await?;
+            let subscribed = api.channels.subscribe(&channel, who, beginning, query.attendance, reserve).await?;
             Ok(stream(&api, subscribed, connection, query.attendance))
         }
         Form::Snapshot => {
-            let subscribed = api.channels.subscribe(&channel, who, beginning, Attendance::Passing).await?;
-            let page = next_page(&api, subscribed.subscription, query.wait).await?;
+            let subscribed = api.channels.subscribe(&channel, who, beginning, Attendance::Passing, reserve).await?;
+            let page = next_page(&api, subscribed.subscription, connection, query.wait).await?;
             Ok(Json(page).into_response())
         }
     }
@@ -120,13 +134,19 @@ fn stream(api: &Api, subscribed: Subscribed, connection: Connection, attendance:
 }
 
 /// What there is, or else what comes first.
-async fn next_page(api: &Api, mut subscription: Subscription, patience: Duration) -> Result<EventPage, Problem> {
+async fn next_page(
+    api: &Api,
+    mut subscription: Subscription,
+    connection: Connection,
+    patience: Duration,
+) -> Result<EventPage, Problem> {
     let deadline = Instant::now() + patience;
     let (mut events, mut gap) = (Vec::new(), None);
     while events.is_empty() {
         let heard = tokio::select! {
             biased;
             heard = timeout_at(deadline, subscription.heard()) => heard,
+            () = connection.closed() => break,
             () = api.channels.closed() => break,
         };
         match heard {
@@ -134,7 +154,10 @@ async fn next_page(api: &Api, mut subscription: Subscription, patience: Duration
                 let name = &subscription.channel;
                 events.extend(entries.iter().filter_map(|entry| WrittenEvent::of(name, entry)));
             }
-            Ok(Some(Heard::Gap { from, to })) => gap = Some(GapData { from: from.get(), to: to.get() }),
+            Ok(Some(Heard::Gap { from, to })) => {
+                let from = gap.map_or(from.get(), |before: GapData| before.from);
+                gap = Some(GapData { from, to: to.get() });
+            }
             Ok(None) => return Err(Problem::history_lost()),
             Err(_) => break,
         }
@@ -182,6 +205,15 @@ pub fn answer_channel(name: &str, caller: &Caller) -> Result<ChannelName, Proble
 
 fn may_publish(channel: &ChannelName, caller: &Caller) -> bool {
     !channel.is_built_in() && caller.scopes.allow(crate::auth::ChannelScope::Publish, channel)
+}
+
+impl From<Coming> for Reserve {
+    fn from(coming: Coming) -> Self {
+        match coming {
+            Coming::New => Self::Kept,
+            Coming::Back => Self::Open,
+        }
+    }
 }
 
 impl From<PublishError> for Problem {

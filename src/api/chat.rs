@@ -278,6 +278,9 @@ enum Prompted {
 fn prompt(body: &mut Map<String, Value>, model: &mut Option<String>, check: &mut Check) -> Prompted {
     let as_model = model.as_ref().filter(|model| model.starts_with(MODEL_PREFIX)).cloned();
     let field = body.shift_remove("prompt").filter(|prompt| !prompt.is_null());
+    if field.is_some() && body.contains_key("variables") {
+        check.fail("/variables", "stand in prompt: move them there");
+    }
     let call = match (as_model, field) {
         (Some(_), Some(_)) => {
             check.fail("/prompt", "cannot stand beside a model that is a prompt: send one of them");
@@ -309,7 +312,7 @@ fn messages(body: &mut Map<String, Value>, prompt: &Prompted, check: &mut Check)
         (None, None) => check.fail("/messages", "is missing: send messages, a string as input, or a prompt"),
         (Some(input), None) => return json!([{"role": "user", "content": input}]),
         (None, Some(Value::Array(messages))) => {
-            if messages.is_empty() {
+            if messages.is_empty() && matches!(prompt, Prompted::Not) {
                 check.fail("/messages", "must hold at least one message");
             }
             for (at, message) in messages.iter().enumerate() {

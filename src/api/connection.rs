@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -227,6 +228,15 @@ impl Connection {
         } else {
             Closing::No
         }
+    }
+
+    /// Comes back when it is to be broken off, for one that is no stream.
+    pub async fn closed(&self) {
+        poll_fn(|context| {
+            self.watch(context);
+            if self.closing() == Closing::No { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 
     /// What a client is told once, while the service drains.

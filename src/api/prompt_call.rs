@@ -80,7 +80,8 @@ impl PromptCall {
             all.extend(own);
         }
         for (name, value) in &prompt.parameters {
-            let is_set = |name: &str| new.fields.get(name).is_some_and(|value| !value.is_null());
+            // Also by null: that is how a request does without one.
+            let is_set = |name: &str| new.fields.contains_key(name);
             // Two names of one limit.
             let limits = ["max_tokens", "max_completion_tokens"];
             let is_limited = limits.contains(&name.as_str()) && limits.into_iter().any(is_set);
@@ -116,6 +117,9 @@ pub fn render_problem(error: RenderError, pointer: &str) -> Problem {
             whole("are such that this prompt cannot be written with them")
         }
         RenderError::Nothing => whole("leave nothing of this prompt"),
+        RenderError::Defect => {
+            Problem::new(ErrorCode::Internal, "This service has a defect. Report the request id to its operator.")
+        }
         RenderError::Busy => {
             Problem::new(ErrorCode::Overloaded, "Too many prompts are written at the moment. Try again in a second.")
         }

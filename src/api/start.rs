@@ -31,6 +31,10 @@ pub async fn start_or_join(
         check_load(api, caller.load)?;
         let Asked { mut generation, prompt, channel } = read()?;
         if let Some(prompt) = prompt {
+            // Before there is any work in it.
+            if api.generations.is_draining() {
+                return Err(Problem::shutting_down());
+            }
             prompt.apply(&api.prompts(), &mut generation).await?;
         }
         let started = api.generations.start(NewGeneration { claim: claim.clone(), ..generation }).await?;
@@ -51,7 +55,7 @@ pub async fn start_or_join(
 }
 
 /// Whether a new generation may begin on this connection. Whoever comes back has no business here.
-fn check_load(api: &Api, load: Load) -> Result<(), Problem> {
+pub fn check_load(api: &Api, load: Load) -> Result<(), Problem> {
     if load == Load::Normal {
         return Ok(());
     }

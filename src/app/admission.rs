@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::AppError;
@@ -29,6 +29,8 @@ pub struct Kept {
     /// The issuer's keys, where the settings trust the same issuer as before: its being out of reach must not keep
     /// other changes out.
     pub issuer: Option<Arc<FetchedJwts>>,
+    /// Where the prompts in use come from.
+    pub prompts: Option<PathBuf>,
 }
 
 /// Who is let in, by the settings.
@@ -37,7 +39,7 @@ pub fn admission(
     environment: &BTreeMap<String, String>,
     kept: Kept,
 ) -> Result<Admission, AppError> {
-    let Kept { tickets, issuer: kept } = kept;
+    let Kept { tickets, issuer: kept, prompts: directory } = kept;
     let keys = settings.auth.api_keys.iter().map(api_key).collect::<Result<_, _>>()?;
     let gate = match settings.auth.mode {
         Some(settings::AuthMode::Required) => {
@@ -53,13 +55,14 @@ pub fn admission(
         cookie,
         policy: Arc::new(policy(&settings.limits)),
         proxies: TrustedProxies(proxies),
-        prompts: prompts(&settings.prompts)?,
+        prompts: prompts(&settings.prompts, directory.as_deref())?,
     })
 }
 
-/// The prompts of the directory that the settings name, or else of `prompts`, or else those of the program.
-fn prompts(settings: &settings::Prompts) -> Result<Catalog, CatalogError> {
-    let usual = || Some(PathBuf::from("prompts")).filter(|usual| usual.is_dir());
+/// The prompts of the directory that the settings name, or else of `prompts`, or else those of the program. A directory
+/// that was in use and has gone is a mistake, and no reason for others.
+fn prompts(settings: &settings::Prompts, in_use: Option<&Path>) -> Result<Catalog, CatalogError> {
+    let usual = || Some(PathBuf::from("prompts")).filter(|usual| in_use == Some(usual.as_path()) || usual.is_dir());
     match settings.directory.clone().or_else(usual) {
         Some(directory) => Catalog::load(&directory),
         None => Catalog::shipped(),

@@ -15,5 +15,5 @@ mod roster;
 mod service;
 mod subscription;
 
-pub use service::{Channels, Inspection, PublishError, SubscribeError, Subscribed};
+pub use service::{Channels, Inspection, PublishError, Reserve, SubscribeError, Subscribed};
 pub use subscription::{Attendance, Beginning, Heard, Subscription};

@@ -62,6 +62,13 @@ pub struct Inspection {
     pub history: History,
 }
 
+/// A tenth more may subscribe than may at first: for who comes back while its old stream still holds its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reserve {
+    Kept,
+    Open,
+}
+
 /// A subscription, and what a subscriber is told first.
 pub struct Subscribed {
     pub subscription: Subscription,
@@ -95,18 +102,23 @@ impl Channels {
             AppendError::Full(Limit::Own) => PublishError::TooLarge,
             AppendError::Full(_) | AppendError::Moved | AppendError::Closed => PublishError::Full,
         })?;
-        inner.metrics.published();
         Ok(tail)
     }
 
     /// Whether another could subscribe: asked before anybody makes room for one.
-    pub fn has_room(&self, channel: &ChannelName) -> Result<(), SubscribeError> {
+    pub fn has_room(&self, channel: &ChannelName, reserve: Reserve) -> Result<(), SubscribeError> {
         let inner = &self.0;
-        if inner.rosters.has_room(channel, inner.most_subscribers) {
+        if inner.rosters.has_room(channel, inner.most_subscribers(reserve)) {
             return Ok(());
         }
         inner.metrics.refused("subscribers");
         Err(RosterFull.into())
+    }
+
+    /// Whether a position is one of a log that is there, and what follows it is kept.
+    pub async fn knows(&self, channel: &ChannelName, position: Sequence) -> bool {
+        let Some(log) = self.0.logs.find(channel).await else { return false };
+        log.read(position).await.is_ok()
     }
 
     /// Every event from a beginning on, as far as it is kept, then each new one.
@@ -116,6 +128,7 @@ impl Channels {
         who: Subscriber,
         beginning: Beginning,
         attendance: Attendance,
+        reserve: Reserve,
     ) -> Result<Subscribed, SubscribeError> {
         let inner = &self.0;
         if inner.closing.is_cancelled() {
@@ -123,7 +136,7 @@ impl Channels {
         }
         let log = inner.logs.open(channel).await?;
         let Seated { seat, present, subscribers, tail } =
-            inner.rosters.join(channel, &log, who, attendance, inner.most_subscribers)?;
+            inner.rosters.join(channel, &log, who, attendance, inner.most_subscribers(reserve))?;
         let position = match beginning {
             Beginning::History(0) => tail,
             Beginning::History(most) => log.history(most).await.after,
@@ -179,6 +192,15 @@ impl Channels {
 
     pub async fn closed(&self) {
         self.0.closing.cancelled().await;
+    }
+}
+
+impl Inner {
+    fn most_subscribers(&self, reserve: Reserve) -> usize {
+        match reserve {
+            Reserve::Kept => self.most_subscribers,
+            Reserve::Open => self.most_subscribers.saturating_add(self.most_subscribers / 10 + 1),
+        }
     }
 }
 

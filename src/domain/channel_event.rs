@@ -40,6 +40,16 @@ pub enum Recipient {
     Principal(Principal),
 }
 
+impl Recipient {
+    /// The bytes of its name.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Principal(Principal::Named(name)) => name.len(),
+            Self::Everybody | Self::Connection(_) | Self::Principal(Principal::Anonymous) => 0,
+        }
+    }
+}
+
 /// What becomes of an event once it has been delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeping {

@@ -1,13 +1,14 @@
 //! The logs of channels, in this process's memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::entries::event_size;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::{
     AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, ReadError, Readable, Reply, Tail, TailState,
@@ -36,6 +37,8 @@ pub struct MemoryChannels {
     limits: ChannelLimits,
     all: Arc<Budget>,
     by_name: Mutex<HashMap<ChannelName, Arc<MemoryChannel>>>,
+    /// The greatest number of the logs that are gone: the clock may be set back.
+    spent: AtomicU64,
 }
 
 struct MemoryChannel {
@@ -76,6 +79,11 @@ impl Budget {
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 
+    /// Whether there would be, if who holds `own` gave all of it back.
+    fn has_room_but_for(&self, own: usize, bytes: usize) -> bool {
+        self.used.load(Ordering::Relaxed).saturating_sub(own).saturating_add(bytes) <= self.limit
+    }
+
     fn give(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -87,15 +95,13 @@ const LIVE: Duration = Duration::from_secs(30);
 const PAGE_BYTES: usize = 16 * 1024;
 /// What is counted for an event beside its text.
 const EVENT_BYTES: usize = size_of::<Slot>() + 64;
-/// The same for what a generation says first and last.
-const ENDING_BYTES: usize = 512;
 /// Numbers that a log may use for each millisecond before those of a later log could meet them.
 const NUMBERS_PER_MILLI: u64 = 1000;
 
 impl MemoryChannels {
     pub fn new(limits: ChannelLimits) -> Self {
         let all = Arc::new(Budget { limit: limits.total, used: AtomicUsize::new(0) });
-        Self { limits, all, by_name: Mutex::default() }
+        Self { limits, all, by_name: Mutex::default(), spent: AtomicU64::new(0) }
     }
 
     /// Bytes that all of them hold.
@@ -106,6 +112,21 @@ impl MemoryChannels {
     /// Channels that are there.
     pub fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    /// Of those that nobody reads or writes at the moment, the one that was written to least recently.
+    fn let_go_of_one(&self, by_name: &mut HashMap<ChannelName, Arc<MemoryChannel>>) -> bool {
+        let unheld = by_name.iter().filter(|(_, log)| Arc::strong_count(log) == 1);
+        let least = unheld.min_by_key(|(_, log)| log.lock().last_write()).map(|(name, _)| name.clone());
+        let gone = least.and_then(|name| by_name.remove(&name));
+        gone.is_some_and(|log| {
+            self.note_spent(&log);
+            true
+        })
+    }
+
+    fn note_spent(&self, log: &MemoryChannel) {
+        self.spent.fetch_max(log.lock().tail.get(), Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ChannelName, Arc<MemoryChannel>>> {
@@ -119,10 +140,12 @@ impl ChannelLogs for MemoryChannels {
         if let Some(log) = by_name.get(name) {
             return ready(Ok(Arc::clone(log) as Arc<dyn ChannelLog>));
         }
-        if by_name.len() >= self.limits.channels {
+        if by_name.len() >= self.limits.channels && !self.let_go_of_one(&mut by_name) {
             return ready(Err(ChannelsFull));
         }
-        let log = Arc::new(MemoryChannel::new(self.limits, Arc::clone(&self.all)));
+        let before = Timestamp::now().millis().saturating_mul(NUMBERS_PER_MILLI);
+        let before = Sequence::new(before.max(self.spent.load(Ordering::Relaxed)));
+        let log = Arc::new(MemoryChannel::new(self.limits, Arc::clone(&self.all), before));
         by_name.insert(name.clone(), Arc::clone(&log));
         ready(Ok(log as Arc<dyn ChannelLog>))
     }
@@ -139,15 +162,18 @@ impl ChannelLogs for MemoryChannels {
             log.trim(&mut state, now);
             let is_empty = state.kept.is_empty() && state.ephemeral.is_empty();
             drop(state);
-            !is_empty || Arc::strong_count(log) > 1
+            let stays = !is_empty || Arc::strong_count(log) > 1;
+            if !stays {
+                self.note_spent(log);
+            }
+            stays
         });
         ready(())
     }
 }
 
 impl MemoryChannel {
-    fn new(limits: ChannelLimits, all: Arc<Budget>) -> Self {
-        let before = Sequence::new(Timestamp::now().millis().saturating_mul(NUMBERS_PER_MILLI));
+    fn new(limits: ChannelLimits, all: Arc<Budget>, before: Sequence) -> Self {
         let state = State {
             kept: VecDeque::new(),
             ephemeral: VecDeque::new(),
@@ -167,6 +193,10 @@ impl MemoryChannel {
         }
         let now = Instant::now();
         let mut state = self.lock();
+        // Before anything goes for it: what finds no room changes nothing.
+        if !self.all.has_room_but_for(state.bytes, cost) {
+            return Err(AppendError::Full(Limit::Total));
+        }
         while state.bytes + cost > self.limits.bytes && self.let_go_of_oldest(&mut state) {}
         while !self.all.take(cost) {
             if !self.let_go_of_oldest(&mut state) {
@@ -195,6 +225,11 @@ impl MemoryChannel {
                 break;
             }
             self.let_go(state, Keeping::Kept);
+        }
+        for slots in [&mut state.kept, &mut state.ephemeral] {
+            if slots.len() < slots.capacity() / 4 {
+                slots.shrink_to(slots.len() * 2);
+            }
         }
     }
 
@@ -282,14 +317,30 @@ impl State {
         }
     }
 
-    fn history(&self, most: usize) -> History {
+    fn last_write(&self) -> Option<Instant> {
+        self.kept.back().map(|slot| slot.at).max(self.ephemeral.back().map(|slot| slot.at))
+    }
+
+    /// The first of the last `most`, or what an answer that goes on after it began with.
+    fn first_of(&self, most: usize) -> Option<&Slot> {
         let counting = self.kept.iter().rev().filter(|slot| slot.event.counts());
-        let first = match most {
-            0 => None,
-            _ => counting.take(most).last().or(self.kept.front()),
+        let first = if most == 0 { None } else { counting.take(most).last().or(self.kept.front()) }?;
+        let after = self.kept.partition_point(|slot| slot.sequence < first.sequence);
+        let said = |slot: &Slot| match &slot.event {
+            ChannelEvent::Said(generation, _) => Some(*generation),
+            ChannelEvent::Published(_) | ChannelEvent::Joined(_) | ChannelEvent::Left(_) => None,
         };
+        let go_on: HashSet<_> = self.kept.range(after..).filter_map(said).collect();
+        let began = self
+            .kept
+            .range(..after)
+            .find(|slot| slot.event.counts() && said(slot).is_some_and(|generation| go_on.contains(&generation)));
+        began.or(Some(first))
+    }
+
+    fn history(&self, most: usize) -> History {
         History {
-            after: first.map_or(self.tail, |slot| slot.sequence.before()),
+            after: self.first_of(most).map_or(self.tail, |slot| slot.sequence.before()),
             events: self.counted.min(most),
             bytes: self.bytes,
         }
@@ -324,12 +375,12 @@ impl State {
 fn costs(events: &[ChannelEvent]) -> Vec<usize> {
     let mut known = None;
     let cost = |event: &ChannelEvent| match event {
-        ChannelEvent::Published(published) => EVENT_BYTES + published.data_json.len(),
+        ChannelEvent::Published(published) => EVENT_BYTES + published.data_json.len() + published.to.size(),
         ChannelEvent::Said(_, Event::Chunk(chunk)) => {
             let is_new = known.replace(Arc::as_ptr(chunk.shape())) != Some(Arc::as_ptr(chunk.shape()));
             EVENT_BYTES + chunk.text().as_str().len() + if is_new { chunk.shape().size() } else { 0 }
         }
-        ChannelEvent::Said(..) => EVENT_BYTES + ENDING_BYTES,
+        ChannelEvent::Said(_, event) => EVENT_BYTES + event_size(event),
         ChannelEvent::Joined(_) | ChannelEvent::Left(_) => EVENT_BYTES,
     };
     events.iter().map(cost).collect()

@@ -145,7 +145,8 @@ impl Entries {
     }
 }
 
-fn event_size(event: &Event) -> usize {
+/// What an event takes that is no chunk, with the texts that callers and providers choose.
+pub(super) fn event_size(event: &Event) -> usize {
     let texts = match event {
         Event::Start(start) => {
             let metadata = start.metadata.iter().map(|(key, value)| key.len() + value.len());

@@ -29,7 +29,7 @@ mod variables;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +57,7 @@ struct Prompts {
     by_id: BTreeMap<PromptId, StoredPrompt>,
     templates: Templates,
     slots: Arc<Semaphore>,
+    directory: Option<PathBuf>,
 }
 
 /// Why there are no messages.
@@ -77,6 +78,8 @@ pub enum RenderError {
     Nothing,
     #[error("too many prompts are rendered at the moment")]
     Busy,
+    #[error("a panic: a defect")]
+    Defect,
 }
 
 /// Prompts that are rendered at the same time.
@@ -89,24 +92,35 @@ const MOST_BYTES: usize = 1024 * 1024;
 impl Catalog {
     /// Reads and checks all prompts of a directory. Waits for its files: not for a runtime's thread.
     pub fn load(directory: &Path) -> Result<Self, CatalogError> {
-        Self::of(directory::read(directory)?, |name| directory.join(name).display().to_string())
+        let files = directory::read(directory)?;
+        Self::of(files, Some(directory), |name| directory.join(name).display().to_string())
+    }
+
+    /// Where they were read, where that was a directory.
+    pub fn directory(&self) -> Option<&Path> {
+        self.0.directory.as_deref()
     }
 
     /// The starter set.
     pub fn shipped() -> Result<Self, CatalogError> {
-        Self::of(shipped::files(), |name| format!("prompts/{name}"))
+        Self::of(shipped::files(), None, |name| format!("prompts/{name}"))
     }
 
     /// No prompts.
     pub fn empty() -> Self {
-        Self::new(BTreeMap::new(), Templates::default())
+        Self::new(BTreeMap::new(), Templates::default(), None)
     }
 
-    fn new(by_id: BTreeMap<PromptId, StoredPrompt>, templates: Templates) -> Self {
-        Self(Arc::new(Prompts { by_id, templates, slots: Arc::new(Semaphore::new(SLOTS)) }))
+    fn new(by_id: BTreeMap<PromptId, StoredPrompt>, templates: Templates, directory: Option<&Path>) -> Self {
+        let (slots, directory) = (Arc::new(Semaphore::new(SLOTS)), directory.map(Path::to_owned));
+        Self(Arc::new(Prompts { by_id, templates, slots, directory }))
     }
 
-    fn of(files: BTreeMap<String, String>, shown: impl Fn(&str) -> String) -> Result<Self, CatalogError> {
+    fn of(
+        files: BTreeMap<String, String>,
+        directory: Option<&Path>,
+        shown: impl Fn(&str) -> String,
+    ) -> Result<Self, CatalogError> {
         let (mut partials, mut prompts) = (BTreeMap::new(), Vec::new());
         for (name, text) in files {
             let stem = name.strip_suffix(".md").unwrap_or(&name);
@@ -121,7 +135,7 @@ impl Catalog {
         for (id, text) in prompts {
             by_id.insert(id.clone(), StoredPrompt::read(id, &text, &mut templates, &shown)?);
         }
-        Ok(Self::new(by_id, templates))
+        Ok(Self::new(by_id, templates, directory))
     }
 
     /// By id.
@@ -154,8 +168,9 @@ impl Catalog {
         });
         match timeout(PATIENCE, rendering).await {
             Ok(Ok(rendered)) => rendered,
-            Ok(Err(_)) => Err(RenderError::Failed { place: format!("{}.md", reference.id) }),
-            Err(_) => Err(RenderError::TooMuch),
+            Ok(Err(_)) => Err(RenderError::Defect),
+            // What a prompt itself may take ends it from within; this is a machine without time.
+            Err(_) => Err(RenderError::Busy),
         }
     }
 }
@@ -174,7 +189,7 @@ mod tests {
 
     fn catalog(files: &[(&str, &str)]) -> Result<Catalog, String> {
         let files = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        Catalog::of(files, str::to_owned).map_err(|error| error.to_string())
+        Catalog::of(files, None, str::to_owned).map_err(|error| error.to_string())
     }
 
     /// Takes a `text` and any `n`.
@@ -204,6 +219,21 @@ mod tests {
 
     async fn render(body: &str, variables: Value) -> Result<Vec<String>, RenderError> {
         render_in(&catalog(&[("a.md", &prompt(body))]).expect("a catalog"), "a", variables).await
+    }
+
+    /// All errors of a large value would take far more than the value.
+    #[tokio::test]
+    async fn a_million_mistakes_are_told_by_one() {
+        let item = "list.items.required = [\"a\", \"b\"]";
+        let text = prompt("# user\n{{ list | length }}").replace("list.type", &format!("{item}\nlist.type"));
+        let catalog = catalog(&[("a.md", &text)]).expect("a catalog");
+        let list = |items: usize| json!({ "list": vec![json!({}); items] });
+        for (items, told) in [(3, 6), (100, 16), (500_000, 1)] {
+            let refused = render_in(&catalog, "a", list(items)).await;
+            let Err(RenderError::Variables(errors)) = refused else { panic!("{refused:?}") };
+            assert_eq!(errors.len(), told, "{items}");
+            assert_eq!(errors[0].pointer, "/list/0/a");
+        }
     }
 
     /// File, text, and all that is told of it. `~` stands for a front matter as far as its end.

@@ -29,6 +29,8 @@ const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// Errors that are told.
 const TOLD: usize = 16;
 const LONGEST_NAME: usize = 64;
+/// Of a value with no more values in it than this each error is looked for.
+const MOST_LOOKED_THROUGH: usize = 4096;
 
 impl Variables {
     pub(super) fn none() -> Self {
@@ -115,15 +117,39 @@ impl Variables {
             return if unknown.is_empty() { Ok(variables) } else { Err(unknown) };
         };
         let variables = Value::Object(variables);
-        if !validator.is_valid(&variables) {
-            let errors = validator.iter_errors(&variables);
-            return Err(errors.flat_map(|error| VariableError::all_of(&error)).take(TOLD).collect());
+        if let Err(first) = validator.validate(&variables) {
+            // The library makes all errors before the first is told: of a large value one must do.
+            let is_small = size(&variables, MOST_LOOKED_THROUGH) < MOST_LOOKED_THROUGH;
+            let told: Vec<_> = if is_small {
+                let errors = validator.iter_errors(&variables);
+                errors.flat_map(|error| VariableError::all_of(&error)).take(TOLD).collect()
+            } else {
+                VariableError::all_of(&first).into_iter().take(TOLD).collect()
+            };
+            return Err(told);
         }
         match variables {
             Value::Object(variables) => Ok(variables),
             _ => Ok(Map::new()),
         }
     }
+}
+
+/// How many values there are in a value, counted no further than `most`.
+fn size(value: &Value, most: usize) -> usize {
+    let (mut ahead, mut seen) = (vec![value], 0);
+    while let Some(value) = ahead.pop() {
+        seen += 1;
+        if seen + ahead.len() >= most {
+            return most;
+        }
+        match value {
+            Value::Array(items) => ahead.extend(items.iter().take(most)),
+            Value::Object(members) => ahead.extend(members.values().take(most)),
+            _ => {}
+        }
+    }
+    seen
 }
 
 /// Refuses what would be fetched, and what would be followed for ever.

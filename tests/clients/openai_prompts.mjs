@@ -20,6 +20,14 @@ assert.ok(text.length > 0);
 const whole = await client.chat.completions.create({ model: "prompt/assistant", messages, max_completion_tokens: 8 });
 assert.ok(whole.choices[0].message.content);
 
+const summary = await client.chat.completions.create({
+  model: "prompt/summarise",
+  variables: { text: "Tokens arrive once and in order.", length: "short" },
+  messages: [],
+  max_completion_tokens: 8,
+});
+assert.ok(summary.choices[0].message.content);
+
 const missing = await client.chat.completions.create({ model: "prompt/translate", messages }).catch((error) => error);
 assert.ok(missing instanceof OpenAI.UnprocessableEntityError, String(missing));
 assert.equal(missing.code, "invalid_variables");

@@ -411,6 +411,8 @@ async fn what_is_wrong_is_named_and_changes_nothing() {
         (json!({"data": "aGVsbG8=", "encoding": "hex"}), &["/encoding"]),
         (json!({"data": 1, "to": {"connection": "conn_1"}}), &["/to"]),
         (json!({"data": 1, "to": {"principal": ""}}), &["/to"]),
+        (json!({"data": 1, "to": {"principal": "x".repeat(300)}}), &["/to"]),
+        (json!({"data": 1, "to": {"principal": "x", "issuer": "x".repeat(600)}}), &["/to"]),
         (json!({"data": 1, "to": {}}), &["/to"]),
     ] {
         let answer = Answer::to(publishing(&service, "a", &event)).await;
@@ -438,11 +440,41 @@ async fn what_is_wrong_is_named_and_changes_nothing() {
     }
     assert_eq!(service.get("/v1/channels/a").await.json().await["history"]["events"], 0, "nothing was published");
 
-    let _two = [subscribe(subscription(&service, "a", "")).await, subscribe(subscription(&service, "a", "")).await];
-    let answer = Answer::to(subscription(&service, "a", "")).await;
-    assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
-    assert!(answer.text().await.starts_with("event: failed\n"));
+    let two = [subscribe(subscription(&service, "a", "")).await, subscribe(subscription(&service, "a", "")).await];
+    for query in ["", "?after=0", "?after=5"] {
+        let answer = Answer::to(subscription(&service, "a", query)).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "5"), "{query}");
+        assert!(answer.text().await.starts_with("event: failed\n"));
+    }
     subscribe(subscription(&service, "b", "")).await;
+    // Who was here comes back, also while its old stream still has its place.
+    let id = two[0].1.id.as_deref().expect("an id");
+    subscribe(subscription(&service, "a", "").header(LAST_EVENT_ID, id)).await;
+}
+
+#[tokio::test]
+async fn a_poll_has_a_place_among_the_connections_and_can_be_ended() {
+    let mut settings = Settings::default();
+    settings.limits.each.connections = 1.try_into().ok();
+    let service = Service::with(settings).await;
+    let polling = service.request(Method::GET, &events_path("a", "?wait=60s")).header(ACCEPT, "application/json");
+    let ended = async {
+        let connections = soon(async {
+            loop {
+                let listed = service.get("/v1/connections").await.json().await;
+                if listed["total"] == 1 {
+                    break listed;
+                }
+            }
+        });
+        let id = connections.await["data"][0]["id"].as_str().expect("an id").to_owned();
+        let made_up = service.request(Method::GET, &events_path("a", "?after=0"));
+        assert_eq!(refused(made_up).await.0, 429, "a number that anybody could name is no coming back");
+        let close = service.request(Method::DELETE, &format!("/v1/connections/{id}"));
+        assert_eq!(Answer::to(close).await.status, 204);
+    };
+    let (page, ()) = tokio::join!(Answer::to(polling), ended);
+    assert_eq!(page.json().await["events"], json!([]), "at once, and not after a minute");
 }
 
 /// The blocks of an event stream of the service without a listener, as they come.

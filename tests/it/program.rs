@@ -589,6 +589,12 @@ async fn a_prompt_with_a_mistake_is_told_by_file_and_line() {
     assert_eq!(program.get(&pinned).await.status, 404);
     let asked = json!({"prompt": {"id": "new"}, "model": "demo?tokens=1&rate=max"});
     assert_eq!(program.generate(&asked).await.status, 200);
+    // A directory that has gone is no reason to take others.
+    fs::rename(place.0.join("prompts"), place.0.join("elsewhere")).expect("renamed");
+    place.settings("");
+    program.signal("HUP").await;
+    program.said("nothing was changed", 2).await;
+    assert_eq!(prompts().await, after);
 }
 
 /// Where there is no directory, the program has its own.

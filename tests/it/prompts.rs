@@ -139,6 +139,10 @@ async fn a_prompt_stands_before_the_messages_and_its_parameters_give_way() {
             assert!(fields.get(ours).is_none(), "{ours} of {body}");
         }
     }
+    // By null a request does without a parameter of the prompt, and a list of messages may be empty beside it.
+    let body = json!({"prompt": prompt, "messages": [], "temperature": null});
+    let (_, (_, said, fields)) = tokio::join!(ask(&service, "/v1/generations", &body), asked(&upstream));
+    assert_eq!((said.len(), &fields["temperature"]), (2, &Value::Null));
     // On OpenAI's wire a prompt is a model.
     let body = json!({"model": "prompt/greet", "variables": {"name": "Ada"}, "messages": own, "stream": true});
     let post = service.request(Method::POST, "/v1/chat/completions").header(CONTENT_TYPE, "application/json");
@@ -207,6 +211,13 @@ async fn what_does_not_fit_a_prompt_is_named_and_asks_no_model() {
             "/prompt",
         ),
         ("/v1/generations", json!({"model": "prompt/"}), 400, "invalid_request", "/model"),
+        (
+            "/v1/generations",
+            json!({"prompt": {"id": "greet"}, "variables": {"name": "x"}}),
+            400,
+            "invalid_request",
+            "/variables",
+        ),
         ("/v1/prompts/greet/render", json!({"variables": []}), 400, "invalid_request", ""),
     ] {
         let answer = ask(&service, path, &body).await;
@@ -263,11 +274,11 @@ async fn the_starter_set_works_as_the_document_shows_it() {
     assert_eq!(ids, STARTERS);
     for (id, holds) in [
         ("assistant", &["assistant of Tokenrill", "friendly and brief"][..]),
-        ("summarise", &["one or two sentences", "<text>\nTokens arrive once and in order."]),
-        ("translate", &["into German", "stream = Strom", "<text>\nThe stream was resumed."]),
-        ("extract", &["JSON object", "<text>\nAda Lovelace", r#""born""#]),
+        ("summarise", &["one or two sentences", "<given_text>\nTokens arrive once and in order."]),
+        ("translate", &["into German", "stream = Strom", "<given_text>\nThe stream was resumed."]),
+        ("extract", &["JSON object", "<given_text>\nAda Lovelace", r#""born""#]),
         ("title", &["at most six words", "user: How do I resume"]),
-        ("rewrite", &["clearer", "<text>\nIt is to be noted"]),
+        ("rewrite", &["clearer", "<given_text>\nIt is to be noted"]),
     ] {
         let mut body = examples[id]["value"].clone();
         body["model"] = json!("m");
@@ -317,22 +328,27 @@ async fn the_texts_are_the_operators() {
 
 #[tokio::test]
 async fn a_prompts_model_must_be_one_of_its_callers() {
-    let prompts = Prompts::new("models", &[("greet.md", GREET)]);
-    let NewKey { key, hash } = NewKey::random().expect("random bytes");
+    let prompts = Prompts::new("models", &[("greet.md", &GREET.replace("greeter", "demo?tokens=1&rate=max"))]);
     let mut settings = prompts.settings(Settings::default());
-    settings.auth.api_keys.push(ApiKey {
-        name: "web".to_owned(),
-        hash: hash.to_string(),
-        models: Some(vec!["demo*".to_owned()]),
-        ..ApiKey::default()
-    });
+    let mut keys = Vec::new();
+    for (name, model) in [("one", "demo*"), ("other", "gpt-*")] {
+        let NewKey { key, hash } = NewKey::random().expect("random bytes");
+        settings.auth.api_keys.push(ApiKey {
+            name: name.to_owned(),
+            hash: hash.to_string(),
+            models: Some(vec![model.to_owned()]),
+            ..ApiKey::default()
+        });
+        keys.push(key);
+    }
     let (service, _) = Service::guarded(settings, &[]).await;
-    let status = async |body: Value| Answer::to(service.generation(&body).bearer_auth(&key)).await.status;
-    let prompt = json!({"id": "greet", "variables": {"name": "Ada"}});
-    // Nobody serves `greeter` here; a model that is served and not theirs is a 403 elsewhere.
-    assert_eq!(status(json!({"prompt": prompt})).await, 404);
-    assert_eq!(status(json!({"prompt": prompt, "model": "demo?tokens=1&rate=max"})).await, 200);
-    assert_eq!(status(json!({"model": "prompt/greet", "variables": {"name": "Ada"}})).await, 404);
+    let status = async |key: &str, body: &Value| Answer::to(service.generation(body).bearer_auth(key)).await.status;
+    for body in [
+        json!({"prompt": {"id": "greet", "variables": {"name": "Ada"}}}),
+        json!({"model": "prompt/greet", "variables": {"name": "Ada"}}),
+    ] {
+        assert_eq!((status(&keys[0], &body).await, status(&keys[1], &body).await), (200, 403), "{body}");
+    }
 }
 
 #[tokio::test]

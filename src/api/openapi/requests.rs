@@ -15,7 +15,7 @@ pub struct NewGenerationBody {
     #[schema(min_length = 1)]
     pub input: Option<String>,
     /// OpenAI chat messages: text, image, audio and tool parts.
-    #[schema(value_type = Option<Vec<MessageBody>>, min_items = 1)]
+    #[schema(value_type = Option<Vec<MessageBody>>)]
     pub messages: Option<Vec<Value>>,
     #[serde(flatten)]
     #[schema(inline)]
@@ -225,9 +225,9 @@ pub fn describe_requests(document: &mut Value) {
     set(document, "/components/schemas/NewEvent/properties/event", "not", json!({"enum": EventName::TAKEN}));
     // `input` or `messages`, never both; neither only beside a prompt.
     let one_of = json!([
-        {"required": ["prompt"], "properties": {"prompt": {"type": "object"}, "input": {"type": "null"}, "messages": {"type": "null"}}},
+        {"required": ["prompt"], "properties": {"prompt": {"type": "object"}, "input": {"type": "null"}, "messages": {"type": ["array", "null"], "maxItems": 0}}},
         {"required": ["input"], "properties": {"input": {"type": "string"}, "messages": {"type": "null"}}},
-        {"required": ["messages"], "properties": {"messages": {"type": "array"}, "input": {"type": "null"}}},
+        {"required": ["messages"], "properties": {"messages": {"type": "array", "minItems": 1}, "input": {"type": "null"}}},
     ]);
     set(document, "/components/schemas/NewGeneration", "oneOf", one_of);
 }

@@ -111,7 +111,7 @@ pub struct SubscriberBody {
 
 /// Events from here to there, both included, are no longer kept: what the client shows may lack something. In
 /// between may be numbers that no event ever had.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GapData {
     pub from: u64,

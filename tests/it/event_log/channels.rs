@@ -139,9 +139,15 @@ async fn an_answer_counts_as_one_event() {
     }
     let history = log.history(usize::MAX).await;
     assert_eq!((history.after, history.events), (begins, 5));
+    // Whoever comes in the middle of it gets it from its start, however short the history that it asks for.
+    assert_eq!(log.history(4).await.after, log.history(1).await.after.before().before().before());
+    log.append(vec![said(token("Still here"))]).await.expect("room");
+    assert_eq!(log.history(1).await.after, begins);
     tokio::time::advance(SLOW).await;
     log.append(vec![kept("5")]).await.expect("room");
-    assert_eq!(read_on(&*log, begins).await, ["gap", "1", "2", "3", "4", "5"], "it goes as a whole");
+    let mut rest = read_on(&*log, begins).await;
+    assert!(rest.remove(5).starts_with("Said("), "what came after others, and is no longer known to belong to a start");
+    assert_eq!(rest, ["gap", "1", "2", "3", "4", "5"], "it goes from its start on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,6 +168,8 @@ async fn what_no_longer_fits_makes_what_is_oldest_go() {
     other.append(vec![kept(&text)]).await.expect("room");
     other.append(vec![kept(&text)]).await.expect("its own made room");
     assert_eq!((read_on(&*log, before).await.len(), logs.bytes() <= 4000), (4, true));
+    assert_eq!(other.append(vec![kept(&text.repeat(3))]).await, Err(AppendError::Full(Limit::Total)));
+    assert_eq!(other.history(9).await.events, 1, "what finds no room changes nothing");
     let third = open(&logs, "c").await;
     assert_eq!(third.append(vec![kept(&text)]).await, Err(AppendError::Full(Limit::Total)));
     let end = third.tail().borrow().sequence;
@@ -177,10 +185,16 @@ async fn there_are_only_so_many_and_they_go_when_nobody_needs_them() {
     let held = open(&logs, "held").await;
     open(&logs, "written").await.append(vec![kept("1")]).await.expect("room");
     open(&logs, "neither").await;
-    assert_eq!(logs.open(&name("more")).await.err(), Some(ChannelsFull));
-    assert!(logs.find(&name("more")).await.is_none() && logs.find(&name("written")).await.is_some());
+    // Those that nobody holds make room, the one first that was written to least recently.
+    let more = open(&logs, "more").await;
+    assert!(logs.find(&name("neither")).await.is_none() && logs.find(&name("written")).await.is_some());
+    let again = open(&logs, "again").await;
+    assert!(logs.find(&name("written")).await.is_none());
+    assert_eq!(logs.open(&name("one-too-many")).await.err(), Some(ChannelsFull), "all are held");
+    drop((more, again));
     logs.sweep().await;
-    assert_eq!(logs.count(), 2);
+    assert_eq!(logs.count(), 1);
+    open(&logs, "written").await.append(vec![kept("1")]).await.expect("room");
     open(&logs, "more").await.append(vec![ephemeral("1")]).await.expect("room");
     tokio::time::advance(LIMITS.retention + SLOW).await;
     logs.sweep().await;
@@ -292,7 +306,7 @@ proptest! {
                             .collect();
                         let expected: Vec<_> = kept.iter().copied().filter(|at| *at > from).collect();
                         assert_eq!(read, expected, "gap: {gap}");
-                        assert!(read.len() >= expected.len().min(LIMITS.history));
+                        assert!(read.len() >= kept.len().min(LIMITS.history), "no more is gone than may");
                     }
                 }
             }

@@ -61,7 +61,7 @@ impl Service {
         let address = listeners.public.local_addr().expect("an address");
         let admin = listeners.admin.as_ref().map(|admin| admin.local_addr().expect("an address"));
         let tickets = app::tickets(&settings, &environment).expect("a secret");
-        let kept = Kept { tickets, issuer: None };
+        let kept = Kept { tickets, issuer: None, prompts: None };
         let (_, admission) = watch::channel(app::admission(&settings, &environment, kept).expect("good settings"));
         let shutdown = Shutdown::new();
         let serving = tokio::spawn({
