@@ -1,9 +1,9 @@
 //! What a channel costs with a large audience: events published at a steady rate, every one of them to each subscriber,
-//! in order.
+//! in order. Beside it a server that a team would write by hand in Node, `benches/peers/channel.mjs`, in turn.
 //!
 //! `cargo bench --bench channel`. The service is the program in its default settings, as a process of its own; the
 //! subscribers are plain sockets of this one, on the same cores. An event carries the moment at which it was sent, by
-//! the clock that its readers read. Exits with 1 if an event is missing, doubled or out of order.
+//! the clock that its readers read. Exits with 1 if an event of ours is missing, doubled or out of order.
 #![expect(clippy::print_stdout, reason = "the table is what this is for")]
 #![expect(clippy::cast_precision_loss, reason = "figures of three digits")]
 #![expect(clippy::indexing_slicing, reason = "as much as was read")]
@@ -35,20 +35,32 @@ fn main() -> io::Result<ExitCode> {
     let loads: &[Load] = if whole { &LOADS } else { &FEW };
     rlimit::increase_nofile_limit(u64::MAX)?;
     println!(
-        "| subscribers | events/s | delivered | missing or disordered | p50 ms | p99 ms | max ms | CPU µs per delivery | \
+        "| | subscribers | events/s | delivered | missing or disordered | p50 ms | p99 ms | max ms | CPU µs per delivery | \
          KiB per subscriber, idle | at most |"
     );
-    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let mut lost = 0;
     for load in loads {
-        lost += run(*load)?;
+        run(Peer::Node, *load)?;
+        lost += run(Peer::Tokenrill, *load)?;
     }
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Who tells the events.
+#[derive(Clone, Copy)]
+enum Peer {
+    Tokenrill,
+    Node,
+}
+
 /// One row; how many deliveries were missing or out of order.
-fn run((subscribers, rate, seconds): Load) -> io::Result<u64> {
-    let service = Service::start()?;
+fn run(peer: Peer, (subscribers, rate, seconds): Load) -> io::Result<u64> {
+    let service = Service::start(peer)?;
+    let name = match peer {
+        Peer::Tokenrill => "Tokenrill",
+        Peer::Node => "Node, by hand",
+    };
     let runtime = Runtime::new()?;
     let (began, events) = (Instant::now(), rate * seconds);
     let empty = service.resident()?;
@@ -77,7 +89,7 @@ fn run((subscribers, rate, seconds): Load) -> io::Result<u64> {
     let each = |bytes: u64| bytes.saturating_sub(empty) as f64 / 1024.0 / subscribers as f64;
     let cpu = cpu.as_secs_f64() * 1e6 / expected as f64;
     println!(
-        "| {subscribers} | {rate} | {} | {} | {p50:.2} | {p99:.2} | {max:.2} | {cpu:.2} | {:.1} | {:.1} |",
+        "| {name} | {subscribers} | {rate} | {} | {} | {p50:.2} | {p99:.2} | {max:.2} | {cpu:.2} | {:.1} | {:.1} |",
         latencies.len(),
         expected - in_order,
         each(idle),
@@ -157,19 +169,27 @@ async fn publish(address: &str, began: Instant, rate: u64, events: u64) -> io::R
     Ok(())
 }
 
-/// The program, killed when this is dropped.
+/// A server, killed when this is dropped.
 struct Service {
     process: Child,
     address: String,
 }
 
 impl Service {
-    fn start() -> io::Result<Self> {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_tokenrill"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .env("RUST_LOG", "warn")
-            .stdout(Stdio::piped())
-            .spawn()?;
+    fn start(peer: Peer) -> io::Result<Self> {
+        let mut command = match peer {
+            Peer::Tokenrill => {
+                let mut program = Command::new(env!("CARGO_BIN_EXE_tokenrill"));
+                program.args(["serve", "--listen", "127.0.0.1:0"]).env("RUST_LOG", "warn");
+                program
+            }
+            Peer::Node => {
+                let mut node = Command::new("node");
+                node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/channel.mjs"));
+                node
+            }
+        };
+        let mut process = command.stdout(Stdio::piped()).spawn()?;
         let said = process.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
         let mut greeting = String::new();
         BufReader::new(said).read_line(&mut greeting)?;

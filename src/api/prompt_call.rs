@@ -79,14 +79,23 @@ impl PromptCall {
         if let Some(Value::Array(own)) = new.fields.shift_remove("messages") {
             all.extend(own);
         }
+        let model = new.model.as_deref().or(prompt.model.as_deref()).unwrap_or_default();
+        let (tokens, choices) = new.spender.most(model);
         for (name, value) in &prompt.parameters {
+            // What the caller may not have, a prompt does not ask for.
+            let most = match name.as_str() {
+                "max_tokens" | "max_completion_tokens" => tokens,
+                "n" => choices,
+                _ => None,
+            };
+            let most = most.map(|most| u64::from(most.get())).filter(|most| value.as_u64() > Some(*most));
             // Also by null: that is how a request does without one.
             let is_set = |name: &str| new.fields.contains_key(name);
             // Two names of one limit.
             let limits = ["max_tokens", "max_completion_tokens"];
             let is_limited = limits.contains(&name.as_str()) && limits.into_iter().any(is_set);
             if !is_set(name) && !is_limited {
-                new.fields.insert(name.clone(), value.clone());
+                new.fields.insert(name.clone(), most.map_or_else(|| value.clone(), Value::from));
             }
         }
         new.fields.insert("messages".to_owned(), Value::Array(all));

@@ -158,6 +158,17 @@ async fn a_prompt_stands_before_the_messages_and_its_parameters_give_way() {
 }
 
 #[tokio::test]
+async fn a_prompt_asks_for_no_more_than_its_caller_may_have() {
+    let (upstream, prompts) = (Upstream::start().await, Prompts::new("most", &[("greet.md", GREET)]));
+    let mut settings = prompts.settings(Service::settings(&upstream.base_url()));
+    settings.limits.each.max_output_tokens = 5.try_into().ok();
+    let service = Service::with(settings).await;
+    let body = json!({"prompt": {"id": "greet", "variables": {"name": "Ada"}}});
+    let (answer, (_, _, fields)) = tokio::join!(ask(&service, "/v1/generations", &body), asked(&upstream));
+    assert_eq!((answer.status, &fields["max_completion_tokens"]), (200, &json!(5)));
+}
+
+#[tokio::test]
 async fn what_does_not_fit_a_prompt_is_named_and_asks_no_model() {
     let (upstream, prompts) = (Upstream::start().await, Prompts::new("fit", &[("greet.md", GREET)]));
     let service = Service::with(prompts.settings(Service::settings(&upstream.base_url()))).await;

@@ -182,8 +182,8 @@ export function playground(open, service) {
             });
           }),
       );
-      const seconds = times.map((ms) => Math.round(ms / 1_000));
-      assert.deepEqual(seconds, [seconds[0], seconds[0] + 1, seconds[0] + 2]);
+      // A busy machine is late, and not early.
+      for (const at of [1, 2]) assert.ok(times[at] - times[at - 1] >= 500, String(times));
       await tab.close();
     },
   };

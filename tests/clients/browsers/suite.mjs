@@ -278,7 +278,9 @@ const scenarios = {
   async "behind keys, for one listed origin: a bearer with fetch-event-source, a ticket with EventSource"() {
     const { key, settings } = await newKey(program);
     const settingsFile = join(await mkdtemp(join(tmpdir(), "tokenrill-")), "tokenrill.toml");
-    await writeFile(settingsFile, `[auth]\nmode = "required"\n${settings}`);
+    const reader = await newKey(program);
+    const scopes = `scopes = ["subscribe:notifications", "publish:notifications", "subscribe:system.time"]`;
+    await writeFile(settingsFile, `[auth]\nmode = "required"\n${settings}\n${reader.settings.trim()}\n${scopes}\n`);
     const environment = { OPENAI_BASE_URL: upstream.baseUrl, TOKENRILL_MODELS__DEFAULT: "m" };
     const start = (origin) =>
       Tokenrill.start(program, { ...environment, TOKENRILL_CORS__ORIGINS: JSON.stringify([origin]) }, ["--config", settingsFile]);
@@ -337,6 +339,18 @@ const scenarios = {
       await until(() => tab.$eval("#status", (status) => status.textContent.startsWith("Done")), "the playground's answer");
     }
     assert.ok(!tab.url().includes("trk_"), "the key is not in the address");
+
+    // So does the feed, whose two streams the stored key may not read, and another key may.
+    await tab.goto(`${guarded.url}/playground/feed`);
+    const field = await tab.waitForSelector("#key", { visible: true });
+    await field.click({ count: 3 });
+    await field.type(reader.key);
+    await tab.keyboard.press("Tab");
+    await until(() => tab.$('#connection[data-state="live"]'), "a live feed");
+    await until(() => tab.$eval("#server-time", (time) => time.textContent !== "–"), "the server's time");
+    await tab.type("#title", "Behind a key");
+    await tab.click("#publish");
+    await until(() => tab.$("#notifications li"), "a notification");
     await tab.goto(pages.url);
 
     // The same page where another origin is listed: its browser keeps every answer from it.
