@@ -23,9 +23,9 @@ impl Channels {
         let mut rate = Rate { pieces: metrics.figures().pieces, at: Instant::now() };
         let mut ticks = interval(EACH);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        for count in (1..SWEEP).cycle() {
+        for count in (0..SWEEP).cycle() {
             ticks.tick().await;
-            if count == 1 {
+            if count == 0 {
                 self.sweep().await;
             }
             let now = Timestamp::now();

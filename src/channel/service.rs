@@ -97,12 +97,11 @@ impl Channels {
             return Err(PublishError::NobodyThere);
         }
         let log = inner.logs.open(channel).await.map_err(|ChannelsFull| PublishError::Full)?;
-        let tail = log.append(vec![ChannelEvent::Published(Arc::new(published))]).await;
-        let tail = tail.map_err(|error| match error {
+        let appended = log.append(vec![ChannelEvent::Published(Arc::new(published))]).await;
+        appended.map_err(|error| match error {
             AppendError::Full(Limit::Own) => PublishError::TooLarge,
             AppendError::Full(_) | AppendError::Moved | AppendError::Closed => PublishError::Full,
-        })?;
-        Ok(tail)
+        })
     }
 
     /// Whether another could subscribe: asked before anybody makes room for one.

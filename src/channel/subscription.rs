@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use super::roster::Seat;
-use crate::domain::{ChannelEvent, ChannelName, ConnectionId, Entry, Keeping, Principal, Recipient, Sequence};
+use crate::domain::{ChannelEvent, ChannelName, Entry, Keeping, Principal, Recipient, Sequence};
 use crate::event_log::{ChannelLog, ReadError, follow};
 use crate::telemetry::Gauge;
 
@@ -68,10 +68,6 @@ impl Subscription {
     /// The position after which what is heard next stands.
     pub const fn position(&self) -> Sequence {
         self.position
-    }
-
-    pub const fn connection(&self) -> ConnectionId {
-        self.seat.who.connection
     }
 
     /// What comes next. `None` if the log is lost.
