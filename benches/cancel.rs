@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokenrill::app::{self, Kept, Listeners};
-use tokenrill::server;
+use tokenrill::server::{self, Threads};
 use tokenrill::settings::{Settings, Upstream};
 use tokenrill::shutdown::Shutdown;
 use tokio::runtime::Runtime;
@@ -119,7 +119,8 @@ fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
     let (_, admission) = watch::channel(app::admission(&settings, &BTreeMap::new(), kept).map_err(io::Error::other)?);
     let listeners = Listeners { public: listener, admin: None };
     runtime.spawn(async move {
-        app::serve(&settings, &BTreeMap::new(), admission, listeners, limits, Shutdown::new()).await
+        let threads = Threads::current();
+        app::serve(&settings, &BTreeMap::new(), admission, listeners, limits, threads, Shutdown::new()).await
     });
     Ok(address)
 }

@@ -22,11 +22,11 @@ use crate::event_log::{ChannelLimits, ChannelLogs, Memory, MemoryChannels, Memor
 use crate::generation::{Generations, OnDisconnect, Terms};
 use crate::limits::Limits;
 use crate::prompts::CatalogError;
-use crate::server;
+use crate::server::{self, Threads};
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
-use crate::upstream::{Endpoint, OpenAi, Provider, Router, Timeouts, demo};
+use crate::upstream::{Endpoint, Idle, OpenAi, Provider, Router, Timeouts, demo};
 
 pub use admission::{Kept, admission, tickets};
 
@@ -107,6 +107,7 @@ pub async fn serve(
     admission: watch::Receiver<Admission>,
     listeners: Listeners,
     bounds: server::Limits,
+    threads: Threads,
     shutdown: Shutdown,
 ) -> Result<(), AppError> {
     let tasks = TaskTracker::new();
@@ -114,7 +115,12 @@ pub async fn serve(
     let _stop_on_return = stop.clone().drop_guard();
 
     let demo = demo::start(&tasks, stop.clone()).await?;
-    let router = router(settings, environment, &demo)?;
+    let idle = Idle::default();
+    let router = router(settings, environment, &demo, &idle)?;
+    tasks.spawn({
+        let stop = stop.clone();
+        async move { _ = stop.run_until_cancelled(idle.sweep()).await }
+    });
     let metrics = Metrics::new();
     let log = Memory::new(MemoryLimits {
         total: settings.event_log.memory.max_bytes.bytes(),
@@ -180,13 +186,14 @@ pub async fn serve(
     };
     let Listeners { public, admin } = listeners;
     let door = if admin.is_some() { Door::Public } else { Door::Sole };
-    let serving = server::serve(public, api::router(api.clone(), door), bounds.clone(), shutdown.closing_token());
+    let service = api::router(api.clone(), door);
+    let serving = server::serve(public, service, bounds.clone(), threads, shutdown.closing_token());
     let serving_operators = async {
         let Some(listener) = admin else { return };
         // Who may call without a key is asked for a name of this machine by the gate.
         let api = api::router(Api { hosts: Hosts::Any, ..api }, Door::Admin);
         let bounds = server::Limits { connections: ADMIN_CONNECTIONS, ..bounds };
-        server::serve(listener, api, bounds, shutdown.closing_token()).await;
+        server::serve(listener, api, bounds, Threads::current(), shutdown.closing_token()).await;
     };
     let drained = async {
         shutdown.draining().await;
@@ -215,7 +222,12 @@ async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration
     }
 }
 
-fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &demo::Demo) -> Result<Router, AppError> {
+fn router(
+    settings: &Settings,
+    environment: &BTreeMap<String, String>,
+    demo: &demo::Demo,
+    idle: &Idle,
+) -> Result<Router, AppError> {
     let others = settings.upstreams.iter().map(|upstream| {
         let key = upstream.api_key(environment)?;
         let failed = |reason: String| AppError::Upstream { name: upstream.name.clone(), reason };
@@ -228,7 +240,7 @@ fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &de
             idle: upstream.idle_timeout,
         };
         let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-        let provider = OpenAi::new(endpoint, timeouts).map_err(|error| failed(error.to_string()))?;
+        let provider = OpenAi::new(endpoint, timeouts, idle.clone()).map_err(|error| failed(error.to_string()))?;
         let models = upstream.models.iter().map(NamePattern::new).collect();
         Ok((models, Arc::new(provider) as Arc<dyn Provider>))
     });
@@ -238,7 +250,7 @@ fn router(settings: &Settings, environment: &BTreeMap<String, String>, demo: &de
     let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
     let timeouts =
         Timeouts { connect: DEMO_PATIENCE, head: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
-    let demo = OpenAi::new(endpoint.map_err(|error| failed(error.to_string()))?, timeouts);
+    let demo = OpenAi::new(endpoint.map_err(|error| failed(error.to_string()))?, timeouts, idle.clone());
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, settings.models.default.clone()))
 }

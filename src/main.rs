@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tokenrill::api::{self, Admission};
 use tokenrill::app::{self, AppError, Kept, Listeners};
 use tokenrill::auth::{NewKey, SCOPES, Scopes, Tickets};
-use tokenrill::server;
+use tokenrill::server::{self, StartedThreads, Threads};
 use tokenrill::settings::{self, AuthMode, FileSource, Settings, Sources};
 use tokenrill::shutdown::{Shutdown, Signals};
 use tokenrill::telemetry;
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -159,8 +162,14 @@ fn toml(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-#[tokio::main]
-async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
+/// One thread for each core.
+fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
+    let others = StartedThreads::beside(available_parallelism().unwrap_or(NonZeroUsize::MIN))?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { serve_on(flags, others.and_current()).await })
+}
+
+async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
     let (settings, environment) = load(flags.config.clone(), flags.listen)?;
     telemetry::init(match settings.telemetry.log_format {
         settings::LogFormat::Pretty => telemetry::LogFormat::Pretty,
@@ -182,7 +191,7 @@ async fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
     greet(&listeners, &settings)?;
 
     let shutdown = Shutdown::new();
-    let serving = app::serve(&settings, &environment, admission, listeners, limits, shutdown.clone());
+    let serving = app::serve(&settings, &environment, admission, listeners, limits, threads, shutdown.clone());
     let asked = async {
         signals.asked().await;
         shutdown.begin_drain();

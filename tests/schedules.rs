@@ -16,7 +16,7 @@ use tokenrill::domain::{
     Shape, Start, Timestamp, Timings, Usage, UsageWish,
 };
 use tokenrill::event_log::{
-    AppendError, Closing, Created, EventLog, Log, Memory, MemoryLimits, ReadError, Readable, Reply, Tail, TailState,
+    AppendError, Closing, Created, EventLog, Events, Log, Memory, MemoryLimits, Page, ReadError, Readable, Reply, Tail, TailState,
     follow,
 };
 use tokio::sync::watch;
@@ -78,7 +78,7 @@ impl Log for Turns {
         self.0.start()
     }
 
-    fn append(&self, tail: Sequence, events: Vec<Event>) -> Reply<'_, Result<Sequence, AppendError>> {
+    fn append(&self, tail: Sequence, events: Events) -> Reply<'_, Result<Sequence, AppendError>> {
         turn(self.0.append(tail, events))
     }
 
@@ -90,7 +90,7 @@ impl Log for Turns {
 impl Readable for Turns {
     type Event = Event;
 
-    fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry>, ReadError>> {
+    fn read(&self, after: Sequence) -> Reply<'_, Result<Page, ReadError>> {
         turn(self.0.read(after))
     }
 

@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use super::roster::{RosterFull, Rosters, Seated};
 use super::subscription::{Attendance, Beginning, Subscription};
-use crate::domain::{ChannelEvent, ChannelName, Entry, GenerationId, Published, Recipient, Sequence, Subscriber};
-use crate::event_log::{AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit};
+use crate::domain::{ChannelEvent, ChannelName, GenerationId, Published, Recipient, Sequence, Subscriber};
+use crate::event_log::{AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, Page};
 use crate::telemetry::Metrics;
 
 /// All channels. Clones share them.
@@ -163,7 +163,7 @@ impl Channels {
         &self,
         channel: &ChannelName,
         generation: GenerationId,
-        pages: impl Stream<Item = Result<Vec<Entry>, E>> + Send + 'static,
+        pages: impl Stream<Item = Result<Page, E>> + Send + 'static,
     ) {
         // Where there are as many channels as may be nobody subscribes to this one: nobody misses it.
         let Ok(log) = self.0.logs.open(channel).await else { return };

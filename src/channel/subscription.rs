@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 
 use super::roster::Seat;
 use crate::domain::{ChannelEvent, ChannelName, Entry, Keeping, Principal, Recipient, Sequence};
-use crate::event_log::{ChannelLog, ReadError, follow};
+use crate::event_log::{ChannelLog, Page, ReadError, follow};
 use crate::telemetry::Gauge;
 
 /// Where a reading begins.
@@ -36,7 +36,7 @@ pub enum Attendance {
 pub struct Subscription {
     pub channel: ChannelName,
     log: Arc<dyn ChannelLog>,
-    pages: BoxStream<'static, Result<Vec<Entry<ChannelEvent>>, ReadError>>,
+    pages: BoxStream<'static, Result<Page<ChannelEvent>, ReadError>>,
     position: Sequence,
     /// What is told to those who are there begins after it.
     came: Sequence,
@@ -48,7 +48,7 @@ pub struct Subscription {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
     /// Some of it was for this subscriber, in order; perhaps none.
-    Events(Vec<Entry<ChannelEvent>>),
+    Events(Page<ChannelEvent>),
     /// What stood from here to there is no longer kept.
     Gap { from: Sequence, to: Sequence },
 }

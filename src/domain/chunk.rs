@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use compact_str::CompactString;
 use memchr::memchr2;
 
 /// One chunk of a provider's stream, or the part of one that a single event carries.
@@ -127,7 +127,7 @@ impl fmt::Debug for Shape {
 /// Always the content of a valid JSON string, and always fit for one line of an event stream: U+2028,
 /// U+2029 and U+0085, at which some clients end a line, are escaped too.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Escaped(Bytes);
+pub struct Escaped(CompactString);
 
 /// Not the content of a JSON string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -138,8 +138,8 @@ impl Escaped {
     /// Escapes `text`.
     pub fn from_text(text: &str) -> Self {
         let quoted = serde_json::Value::from(text).to_string();
-        let content = quoted.as_bytes().get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
-        Self(Bytes::copy_from_slice(&wire_safe(content)))
+        let content = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+        Self(safe_text(content))
     }
 
     /// Takes over the content of a JSON string, which a JSON parser has found valid.
@@ -147,7 +147,7 @@ impl Escaped {
     /// A parser that only skips strings accepts a lone surrogate (`"\ud800"`); nobody could read it
     /// as text, so it is refused here.
     pub fn from_json_content(content: &str) -> Result<Self, InvalidText> {
-        Self::accept(Bytes::copy_from_slice(&wire_safe(content.as_bytes())))
+        Self::accept(safe_text(content))
     }
 
     /// As [`Escaped::from_json_content`], for bytes that nobody has parsed yet.
@@ -157,25 +157,22 @@ impl Escaped {
             let quoted = [b"\"".as_slice(), content, b"\""].concat();
             serde_json::from_slice::<Cow<'_, str>>(&quoted).map_err(|_| InvalidText)?;
         }
-        std::str::from_utf8(content).map_err(|_| InvalidText)?;
-        Ok(Self(Bytes::copy_from_slice(&wire_safe(content))))
+        std::str::from_utf8(content).map(|content| Self(safe_text(content))).map_err(|_| InvalidText)
     }
 
     /// Takes over bytes that once were an `Escaped`: what a log stored.
-    pub fn from_stored(content: Bytes) -> Result<Self, InvalidText> {
-        std::str::from_utf8(&content).map_err(|_| InvalidText)?;
-        Ok(Self(content))
+    pub fn from_stored(content: &[u8]) -> Result<Self, InvalidText> {
+        CompactString::from_utf8(content).map(Self).map_err(|_| InvalidText)
     }
 
-    fn accept(content: Bytes) -> Result<Self, InvalidText> {
+    fn accept(content: CompactString) -> Result<Self, InvalidText> {
         let escaped = Self(content);
         escaped.try_unescape().map(|_| ()).ok_or(InvalidText)?;
         Ok(escaped)
     }
 
     pub fn as_str(&self) -> &str {
-        // Every constructor has checked; checking again is cheaper than a proof in unsafe code.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        self.0.as_str()
     }
 
     /// The text that a reader sees.
@@ -196,6 +193,14 @@ impl Escaped {
 impl fmt::Debug for Escaped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Escaped({} bytes)", self.0.len())
+    }
+}
+
+/// As [`wire_safe`], which leaves text what it is.
+fn safe_text(content: &str) -> CompactString {
+    match wire_safe(content.as_bytes()) {
+        Cow::Borrowed(_) => content.into(),
+        Cow::Owned(safe) => String::from_utf8(safe).unwrap_or_default().into(),
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::entries::event_size;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::{
+    Page,
     AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, ReadError, Readable, Reply, Tail, TailState,
     ready,
 };
@@ -283,7 +284,7 @@ impl ChannelLog for MemoryChannel {
 impl Readable for MemoryChannel {
     type Event = ChannelEvent;
 
-    fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry<ChannelEvent>>, ReadError>> {
+    fn read(&self, after: Sequence) -> Reply<'_, Result<Page<ChannelEvent>, ReadError>> {
         ready(self.lock().page(after))
     }
 
@@ -346,7 +347,7 @@ impl State {
         }
     }
 
-    fn page(&self, after: Sequence) -> Result<Vec<Entry<ChannelEvent>>, ReadError> {
+    fn page(&self, after: Sequence) -> Result<Page<ChannelEvent>, ReadError> {
         if after > self.tail {
             return Err(ReadError::BeyondTail);
         }
@@ -356,7 +357,7 @@ impl State {
         let from = |slots: &VecDeque<Slot>| slots.partition_point(|slot| slot.sequence <= after);
         let mut kept = self.kept.range(from(&self.kept)..).peekable();
         let mut ephemeral = self.ephemeral.range(from(&self.ephemeral)..).peekable();
-        let (mut page, mut bytes) = (Vec::new(), 0);
+        let (mut page, mut bytes) = (Page::new(), 0);
         while bytes <= PAGE_BYTES {
             let next = match (kept.peek(), ephemeral.peek()) {
                 (Some(one), Some(other)) if other.sequence < one.sequence => ephemeral.next(),

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::{ReadError, Tail, TailState};
+use super::{Page, ReadError, Tail, TailState};
 use crate::domain::{Chunk, Entry, Escaped, Event, Sequence, Shape, Trailer};
 
 /// Entries by position, their texts end to end in one arena, what they share once.
@@ -94,7 +92,7 @@ impl Entries {
     }
 
     /// The entries after a position, at most a page.
-    pub fn page(&self, after: Sequence) -> Result<Vec<Entry>, ReadError> {
+    pub fn page(&self, after: Sequence) -> Result<Page, ReadError> {
         let start = usize::try_from(after.get()).map_err(|_| ReadError::BeyondTail)?;
         let slots = self.slots.get(start..).ok_or(ReadError::BeyondTail)?;
         let text_start =
@@ -109,23 +107,22 @@ impl Entries {
                 size > PAGE_BYTES
             })
             .map_or(slots.len(), |at| at + 1);
-        // One copy for the page, cut into its texts without another.
-        let texts = Bytes::copy_from_slice(self.arena.get(text_start..text_end).unwrap_or_default());
         let mut from = text_start;
         slots
             .iter()
             .take(length)
             .zip(start as u64 + 1..)
             .map(|(slot, sequence)| {
-                let text = texts.slice(from - text_start..slot.text_end as usize - text_start);
-                from = slot.text_end as usize;
+                let text_end = slot.text_end as usize;
+                let text = self.arena.get(from..text_end).unwrap_or_default();
+                from = text_end;
                 let event = self.event(*slot, text).ok_or(ReadError::Lost)?;
                 Ok(Entry { sequence: Sequence::new(sequence), event })
             })
             .collect()
     }
 
-    fn event(&self, slot: Slot, text: Bytes) -> Option<Event> {
+    fn event(&self, slot: Slot, text: &[u8]) -> Option<Event> {
         match slot.kind {
             SlotKind::Event { index } => self.events.get(index as usize).cloned(),
             SlotKind::Chunk { shape } => {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_stream::try_stream;
 use futures_util::Stream;
 
-use super::{Ends, ReadError, Readable, TailState};
-use crate::domain::{Entry, Sequence};
+use super::{Ends, Page, ReadError, Readable, TailState};
+use crate::domain::Sequence;
 
 /// Every entry after a position, page by page, then each new one; ends after the terminal entry.
 ///
@@ -16,7 +16,7 @@ use crate::domain::{Entry, Sequence};
 pub fn follow<L: Readable + ?Sized>(
     log: Arc<L>,
     after: Sequence,
-) -> impl Stream<Item = Result<Vec<Entry<L::Event>>, ReadError>> + Send {
+) -> impl Stream<Item = Result<Page<L::Event>, ReadError>> + Send {
     try_stream! {
         let mut tail = log.tail();
         let mut after = after;

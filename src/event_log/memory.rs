@@ -10,10 +10,11 @@ use tokio::time::Instant;
 use super::entries::Entries;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::{
-    AppendError, Closing, Conflict, CreateError, Created, EventLog, Limit, Log, ReadError, Readable, Reply, Tail, ready,
+    AppendError, Closing, Conflict, CreateError, Created, EventLog, Events, Limit, Log, Page, ReadError, Readable, Reply,
+    Tail, ready,
 };
 use crate::domain::{
-    Claim, Entry, Event, Fingerprint, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start,
+    Claim, Event, Fingerprint, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start,
 };
 
 /// What the logs may hold, and for how long.
@@ -146,7 +147,7 @@ impl Log for MemoryLog {
         &self.start
     }
 
-    fn append(&self, tail: Sequence, events: Vec<Event>) -> Reply<'_, Result<Sequence, AppendError>> {
+    fn append(&self, tail: Sequence, events: Events) -> Reply<'_, Result<Sequence, AppendError>> {
         ready(self.append_now(tail, events))
     }
 
@@ -158,7 +159,7 @@ impl Log for MemoryLog {
 impl Readable for MemoryLog {
     type Event = Event;
 
-    fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry>, ReadError>> {
+    fn read(&self, after: Sequence) -> Reply<'_, Result<Page, ReadError>> {
         ready(self.lock().entries.page(after))
     }
 
@@ -168,7 +169,7 @@ impl Readable for MemoryLog {
 }
 
 impl MemoryLog {
-    fn append_now(&self, tail: Sequence, events: Vec<Event>) -> Result<Sequence, AppendError> {
+    fn append_now(&self, tail: Sequence, events: Events) -> Result<Sequence, AppendError> {
         let mut state = self.lock();
         if state.entries.terminal().is_some() {
             return Err(AppendError::Closed);

@@ -43,6 +43,7 @@ mod sync;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either, Ready};
+use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use crate::domain::{ChannelEvent, ChannelName, Claim, Entry, Event, GenerationId, Listed, Principal, Sequence, Start};
@@ -54,6 +55,12 @@ pub use memory::{Memory, MemoryLimits};
 /// An answer that a backend in memory has at once and one behind a network has later: no allocation
 /// for the former.
 pub type Reply<'a, T> = Either<Ready<T>, BoxFuture<'a, T>>;
+
+/// Events to be added together. Without an allocation for one, which is what a token is as a rule.
+pub type Events = SmallVec<[Event; 2]>;
+
+/// Entries that are read together. As [`Events`].
+pub type Page<E = Event> = SmallVec<[Entry<E>; 2]>;
 
 /// All generations' logs of one deployment.
 pub trait EventLog: Send + Sync + 'static {
@@ -83,7 +90,7 @@ pub trait Readable: Send + Sync + 'static {
 
     /// The entries after a position: at least one if there are any, at most a page (contract 5, 11). A
     /// page ends at the first entry that makes it larger than 16 KiB.
-    fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry<Self::Event>>, ReadError>>;
+    fn read(&self, after: Sequence) -> Reply<'_, Result<Page<Self::Event>, ReadError>>;
 
     /// Tells where the log ends, and when that moves (contract 4).
     fn tail(&self) -> watch::Receiver<Tail>;
@@ -113,7 +120,7 @@ pub trait Log: Readable<Event = Event> {
     fn start(&self) -> &Arc<Start>;
 
     /// Adds `events` after `tail`, none of them terminal; answers the new tail (contract 2, 6).
-    fn append(&self, tail: Sequence, events: Vec<Event>) -> Reply<'_, Result<Sequence, AppendError>>;
+    fn append(&self, tail: Sequence, events: Events) -> Reply<'_, Result<Sequence, AppendError>>;
 
     /// Adds the terminal event if none is there (contract 3).
     fn close(&self, terminal: Event) -> Reply<'_, Closing>;

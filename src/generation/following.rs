@@ -16,8 +16,8 @@ use tokio::time::{sleep, timeout};
 use super::audience::Viewer;
 use super::snapshot::Snapshot;
 use super::storage::Record;
-use crate::domain::{Entry, Event, Failed, Sequence, Start};
-use crate::event_log::{Log, ReadError, follow};
+use crate::domain::{Event, Failed, Sequence, Start};
+use crate::event_log::{Log, Page, ReadError, follow};
 use crate::limits::{Ahead, Turn};
 use crate::telemetry::Gauge;
 
@@ -25,8 +25,8 @@ use crate::telemetry::Gauge;
 pub struct Following {
     log: Arc<dyn Log>,
     /// Read already, to see whether the answer begins well.
-    held: VecDeque<Result<Vec<Entry>, LogLost>>,
-    pages: BoxStream<'static, Result<Vec<Entry>, ReadError>>,
+    held: VecDeque<Result<Page, LogLost>>,
+    pages: BoxStream<'static, Result<Page, ReadError>>,
     seat: Seat,
 }
 
@@ -88,12 +88,12 @@ impl Following {
     }
 
     /// The whole log from its beginning, for one who is no viewer: whether it is read is nothing to the generation.
-    pub fn beside(&self) -> impl Stream<Item = Result<Vec<Entry>, ReadError>> + Send + use<> {
+    pub fn beside(&self) -> impl Stream<Item = Result<Page, ReadError>> + Send + use<> {
         follow(Arc::clone(&self.log), Sequence::START)
     }
 
     /// The next entries: at least one, in order. `None` after the terminal one.
-    pub fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Vec<Entry>, LogLost>>> {
+    pub fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Page, LogLost>>> {
         match self.held.pop_front() {
             Some(page) => Poll::Ready(Some(page)),
             None => Pin::new(&mut self.pages).poll_next(context).map_err(|_| LogLost),
@@ -113,7 +113,7 @@ impl Following {
         }
     }
 
-    pub async fn next_page(&mut self) -> Option<Result<Vec<Entry>, LogLost>> {
+    pub async fn next_page(&mut self) -> Option<Result<Page, LogLost>> {
         poll_fn(|context| self.poll_page(context)).await
     }
 

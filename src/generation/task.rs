@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::running::{Ending, Running};
 use crate::domain::{CancelReason, Event, FailureCode, RequestId, Sequence, Trailer};
-use crate::event_log::{AppendError, Limit, Log, Tail, TailState};
+use crate::event_log::{AppendError, Events, Limit, Log};
 use crate::limits::{Place, Waited};
-use crate::upstream::{Answer, Phase, Signal, UpstreamError};
+use crate::upstream::{Answer, Phase, Signal, Signals, UpstreamError};
 
 /// After the answer is whole the upstream gets this long to end its response, so that the connection
 /// can be used again.
@@ -59,12 +58,12 @@ pub async fn tidy_up(mut answer: Answer) {
 async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option<Ending> {
     let mut tail = log.tail().borrow().sequence;
     // Once for the generation, with its one timer, and not anew for each read.
-    let mut ended = pin!(ended_from_elsewhere(running, log.tail(), work.deadline));
+    let mut ended = pin!(ended_from_elsewhere(running, work.deadline));
     if !work.place.is_granted() {
         let _waiting = running.waiting();
         tokio::select! {
             biased;
-            ending = &mut ended => return ending,
+            ending = &mut ended => return Some(ending),
             waited = work.place.granted() => if waited == Waited::Displaced {
                 return Some(failed(FailureCode::TooManyGenerations));
             },
@@ -76,7 +75,7 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
         let said = tokio::select! {
             // An ending before an answer: what comes after it is not wanted any more.
             biased;
-            ending = &mut ended => return ending,
+            ending = &mut ended => return Some(ending),
             said = work.answer.next() => said,
         };
         let signals = match said {
@@ -96,14 +95,14 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
     }
 }
 
-/// Resolves when the generation is to end whatever the upstream says; with `None` where somebody else has ended it.
-async fn ended_from_elsewhere(running: &Running, mut tail: watch::Receiver<Tail>, deadline: Instant) -> Option<Ending> {
+/// Resolves when the generation is to end whatever the upstream says. The log is not watched: its every token would
+/// wake the task that has just appended it, and who else had ended it is told by the next append.
+async fn ended_from_elsewhere(running: &Running, deadline: Instant) -> Ending {
     tokio::select! {
         biased;
-        _ = tail.wait_for(|tail| tail.state == TailState::Closed) => None,
-        ending = running.asked() => Some(ending),
-        () = running.audience.abandoned() => Some(Ending::Cancelled(CancelReason::Abandoned)),
-        () = sleep_until(deadline) => Some(failed(FailureCode::DeadlineExceeded)),
+        ending = running.asked() => ending,
+        () = running.audience.abandoned() => Ending::Cancelled(CancelReason::Abandoned),
+        () = sleep_until(deadline) => failed(FailureCode::DeadlineExceeded),
     }
 }
 
@@ -117,9 +116,9 @@ async fn note(
     running: &Running,
     log: &Arc<dyn Log>,
     tail: &mut Sequence,
-    signals: Vec<Signal>,
+    signals: Signals,
 ) -> Result<More, AppendError> {
-    let mut events = Vec::with_capacity(signals.len());
+    let mut events = Events::with_capacity(signals.len());
     let mut more = More::Expected;
     for signal in signals {
         match signal {
@@ -213,6 +212,7 @@ mod tests {
 
     use futures_util::stream;
     use serde_json::Map;
+    use smallvec::smallvec;
     use tokio_util::task::TaskTracker;
 
     use super::*;
@@ -278,7 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_the_generation_and_nothing_else() {
-        let said = stream::iter([Ok(vec![text("a")])]);
+        let said = stream::iter([Ok(smallvec![text("a")])]);
         let panics = stream::once(async { panic!("a defect") });
         assert_eq!(failure(Box::pin(said.chain(panics))).await, (FailureCode::Internal, 2));
     }
@@ -286,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_ends_without_its_end_is_not_done() {
         assert_eq!(
-            failure(Box::pin(stream::iter([Ok(vec![text("a")])]))).await,
+            failure(Box::pin(stream::iter([Ok(smallvec![text("a")])]))).await,
             (FailureCode::UpstreamDisconnected, 2)
         );
         assert_eq!(failure(Box::pin(stream::empty())).await, (FailureCode::UpstreamDisconnected, 1));
@@ -294,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_without_measure_ends_at_the_limit() {
-        let endless = stream::repeat_with(|| Ok(vec![text("0123456789")]));
+        let endless = stream::repeat_with(|| Ok(smallvec![text("0123456789")]));
         let (code, entries) = failure(Box::pin(endless)).await;
         assert_eq!(code, FailureCode::TooLarge);
         assert!(entries * 10 < LIMITS.generation);
@@ -305,7 +305,7 @@ mod tests {
         let silent: Answer = Box::pin(stream::once(pending()));
         let talkative: Answer = Box::pin(stream::unfold((), |()| async {
             sleep(Duration::from_secs(1)).await;
-            Some((Ok(vec![text("a")]), ()))
+            Some((Ok(smallvec![text("a")]), ()))
         }));
         for answer in [silent, talkative] {
             let entries = entries(answer, Duration::from_secs(5)).await;
@@ -318,7 +318,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_its_end_an_upstream_has_a_second_to_tidy_up() {
         let end = Signal::End { trailer: Trailer::default() };
-        let never_closes = stream::iter([Ok(vec![text("a"), end])]).chain(stream::once(pending()));
+        let never_closes = stream::iter([Ok(smallvec![text("a"), end])]).chain(stream::once(pending()));
         let began = Instant::now();
         let entries = entries(Box::pin(never_closes), Duration::from_mins(1)).await;
         assert!(matches!(entries.last().map(|entry| &entry.event), Some(Event::Done(_))));

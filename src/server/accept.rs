@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::connection::{Peer, Protocol};
-use super::{Limits, Load};
+use super::{Limits, Load, Threads};
 
 /// Listens on `address`. Clients that connect from now on wait in the backlog until [`serve`] runs.
 ///
@@ -43,15 +43,20 @@ pub fn bind(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
 }
 
 /// Serves HTTP/1.1 and cleartext HTTP/2 (prior knowledge, RFC 9113 section 3.3) on `listener`, from [`bind`], until
-/// `stop` is cancelled.
+/// `stop` is cancelled, each connection on that of the `threads` which has the fewest.
 ///
 /// An axum `Router` is such a service as it is. Each request carries its [`Peer`] as an extension.
 ///
 /// On `stop` the listener closes, idle connections end at once, and responses that run have `limits.close` to
 /// finish; what is left then is cut. When this returns, no connection and no handler is left. Dropping it stops
 /// in the same way, unobserved.
-pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, stop: CancellationToken)
-where
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    limits: Limits,
+    threads: Threads,
+    stop: CancellationToken,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Body + Send + 'static,
@@ -77,9 +82,24 @@ where
         let service = service.clone();
         // Its own token: polled at each wake-up, one that is shared would be contended.
         let stop = stop.child_token();
-        tasks.spawn(async move {
-            protocol.serve(stream, Peer::from(address), place, service, stop).await;
-        });
+        let on_thread = threads.place();
+        let Some(elsewhere) = on_thread.elsewhere() else {
+            tasks.spawn(async move {
+                protocol.serve(stream, Peer::from(address), place, service, stop).await;
+                drop(on_thread);
+            });
+            continue;
+        };
+        // Its events shall come there.
+        let Ok(stream) = stream.into_std() else { continue };
+        let serving = async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => protocol.serve(stream, Peer::from(address), place, service, stop).await,
+                Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
+            }
+            drop(on_thread);
+        };
+        tasks.spawn_on(serving, &elsewhere);
     }
     drop(clients);
 

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Limits, bind, serve};
+use super::{Limits, Threads, bind, serve};
 
 /// A deadline that a test sets and waits for.
 pub const SHORT: Duration = Duration::from_millis(60);
@@ -66,7 +66,7 @@ impl Server {
                 }
             }
         });
-        let task = TaskTracker::new().spawn(serve(listener, service, limits, stop.clone()));
+        let task = TaskTracker::new().spawn(serve(listener, service, limits, Threads::current(), stop.clone()));
         Self { address, stop, task, calls }
     }
 

@@ -9,6 +9,7 @@
 //! limits.rs       what one client may take: time, memory, streams
 //! socket.rs       an accepted socket, and past HTTP: whether its client has left, and how to reset it
 //! stall.rs        HTTP/2 streams whose clients take nothing
+//! threads.rs      the threads that connections are spread over
 //! ```
 //!
 //! Deliberately absent: a time limit on request bodies and on responses, which only the service can judge, and
@@ -21,7 +22,9 @@ mod fixture;
 mod limits;
 mod socket;
 mod stall;
+mod threads;
 
 pub use accept::{bind, serve};
 pub use connection::Peer;
 pub use limits::{Limits, Load};
+pub use threads::{Started as StartedThreads, Threads};

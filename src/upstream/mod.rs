@@ -4,6 +4,7 @@
 //! [`Router`].
 
 pub mod demo;
+mod http1;
 mod openai;
 mod routing;
 pub mod sse;
@@ -12,9 +13,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use smallvec::SmallVec;
 
 use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, Usage};
 
+pub use http1::Idle;
 pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Timeouts};
 pub use routing::{Router, UnknownModel};
 
@@ -29,7 +32,10 @@ pub trait Provider: Send + Sync + 'static {
 }
 
 /// What one read from an upstream brought, in order.
-pub type Answer = BoxStream<'static, Result<Vec<Signal>, UpstreamError>>;
+pub type Answer = BoxStream<'static, Result<Signals, UpstreamError>>;
+
+/// Without an allocation for the one token that a read brings, as a rule.
+pub type Signals = SmallVec<[Signal; 2]>;
 
 /// One thing an upstream said.
 #[derive(Debug, Clone, PartialEq)]

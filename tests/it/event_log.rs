@@ -10,9 +10,10 @@ use tokenrill::domain::{
     CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, GenerationId, Metadata, Part, Principal, Sequence,
     Shape, Start, Timestamp, Timings, Trailer, Usage, UsageWish,
 };
+use smallvec::smallvec;
 use tokenrill::event_log::{
-    AppendError, Closing, CreateError, Created, EventLog, Limit, Log, MemoryLimits, ReadError, Readable, Reply, Tail,
-    TailState, follow,
+    AppendError, Closing, CreateError, Created, EventLog, Events, Limit, Log, MemoryLimits, Page, ReadError, Readable,
+    Reply, Tail, TailState, follow,
 };
 use tokio::sync::{Barrier, watch};
 use tokio_util::task::TaskTracker;
@@ -152,7 +153,7 @@ fn tail(log: &Arc<dyn Log>) -> Sequence {
 }
 
 async fn append(log: &Arc<dyn Log>, events: Vec<Event>) -> Result<Sequence, AppendError> {
-    log.append(tail(log), events).await
+    log.append(tail(log), events.into()).await
 }
 
 /// Page by page to the tail.
@@ -215,12 +216,12 @@ async fn an_append_after_another_tail_changes_nothing<B: Backend>() {
     append(&log, vec![token("a"), token("b")]).await.expect("room");
     let before = read_events(&log).await;
     for elsewhere in [0, 1, 2, 4, u64::MAX] {
-        let moved = log.append(Sequence::new(elsewhere), vec![token("c")]).await;
+        let moved = log.append(Sequence::new(elsewhere), smallvec![token("c")]).await;
         assert_eq!(moved, Err(AppendError::Moved), "after {elsewhere}");
     }
     assert_eq!(read_events(&log).await, before);
     assert_eq!(tail(&log), Sequence::new(3));
-    assert_eq!(log.append(Sequence::new(3), vec![token("c")]).await, Ok(Sequence::new(4)));
+    assert_eq!(log.append(Sequence::new(3), smallvec![token("c")]).await, Ok(Sequence::new(4)));
 }
 
 async fn events_are_added_whole_or_not_at_all<B: Backend>() {
@@ -287,8 +288,8 @@ async fn a_log_is_closed_once_and_nothing_follows<B: Backend>() {
         assert_eq!(log.close(later).await, Closing::Lost(ended(1)));
     }
     for tail in [tail(&log), Sequence::new(2), Sequence::START] {
-        assert_eq!(log.append(tail, vec![token("b")]).await, Err(AppendError::Closed));
-        assert_eq!(log.append(tail, vec![]).await, Err(AppendError::Closed));
+        assert_eq!(log.append(tail, smallvec![token("b")]).await, Err(AppendError::Closed));
+        assert_eq!(log.append(tail, smallvec![]).await, Err(AppendError::Closed));
     }
     assert_eq!(read_events(&log).await, before);
 }
@@ -307,7 +308,7 @@ async fn one_of_many_closers_wins_and_the_others_are_told_who<B: Backend>() {
                 together.wait().await;
                 let mut tail = Sequence::new(1);
                 loop {
-                    match log.append(tail, vec![token("x")]).await {
+                    match log.append(tail, smallvec![token("x")]).await {
                         Ok(moved) => tail = moved,
                         Err(error) => {
                             assert_eq!(error, AppendError::Closed, "the one writer names the right tail");
@@ -404,7 +405,7 @@ impl Log for MovesAfterRead {
         self.log.start()
     }
 
-    fn append(&self, tail: Sequence, events: Vec<Event>) -> Reply<'_, Result<Sequence, AppendError>> {
+    fn append(&self, tail: Sequence, events: Events) -> Reply<'_, Result<Sequence, AppendError>> {
         self.log.append(tail, events)
     }
 
@@ -416,14 +417,14 @@ impl Log for MovesAfterRead {
 impl Readable for MovesAfterRead {
     type Event = Event;
 
-    fn read(&self, after: Sequence) -> Reply<'_, Result<Vec<Entry>, ReadError>> {
+    fn read(&self, after: Sequence) -> Reply<'_, Result<Page, ReadError>> {
         let read = async move {
             let page = self.log.read(after).await?;
             if page.is_empty() {
                 let event = self.moves.lock().expect("no panic").pop().expect("it ends with its last move");
                 match event.is_terminal() {
                     true => assert_eq!(self.close(event).await, Closing::Won),
-                    false => assert_eq!(self.append(after, vec![event]).await, Ok(after.plus(1))),
+                    false => assert_eq!(self.append(after, smallvec![event]).await, Ok(after.plus(1))),
                 }
             }
             Ok(page)
@@ -526,7 +527,7 @@ async fn a_position_beyond_the_tail_is_an_error_at_once<B: Backend>() {
         assert_eq!(soon(following.next()).await, Some(Err(ReadError::BeyondTail)));
         assert_eq!(soon(following.next()).await, None);
     }
-    assert_eq!(log.read(Sequence::new(2)).await, Ok(vec![]), "the tail itself is a position");
+    assert_eq!(log.read(Sequence::new(2)).await, Ok(smallvec![]), "the tail itself is a position");
 }
 
 async fn chunks_read_back_as_they_were_appended<B: Backend>() {

@@ -230,7 +230,7 @@ impl Provider for Chaos {
             let answer = match fate {
                 Fate::Whole => {
                     let finish = Signal::Finish { choice: 0, reason: FinishReason::from("stop") };
-                    Ok(vec![text, finish, Signal::End { trailer: Trailer::default() }])
+                    Ok(smallvec::smallvec![text, finish, Signal::End { trailer: Trailer::default() }])
                 }
                 Fate::Fails => Err(UpstreamError::Reported),
                 Fate::Panics => panic!("a defect"),

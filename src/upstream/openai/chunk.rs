@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::{Malformed, Signal, UpstreamError};
+use super::super::{Malformed, Signal, Signals, UpstreamError};
 use super::canonical::Canon;
 use super::pieces::{MALFORMED, Piece, Text, WireChoice, WireChunk, WireUsage};
 use super::readable::Readable;
@@ -45,7 +45,7 @@ impl Decoder {
     }
 
     /// Reads one event's data.
-    pub fn decode(&mut self, data: &[u8], signals: &mut Vec<Signal>) -> Result<(), UpstreamError> {
+    pub fn decode(&mut self, data: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
         if data.trim_ascii() == b"[DONE]" {
             signals.push(self.end());
             return Ok(());
@@ -75,7 +75,7 @@ impl Decoder {
         })
     }
 
-    fn parse(&mut self, json: &str, signals: &mut Vec<Signal>) -> Result<(), UpstreamError> {
+    fn parse(&mut self, json: &str, signals: &mut Signals) -> Result<(), UpstreamError> {
         let chunk: WireChunk<'_> = serde_json::from_str(json).map_err(|_| MALFORMED)?;
         if chunk.is_error() {
             return Err(UpstreamError::Reported);
@@ -105,7 +105,7 @@ impl Decoder {
         &mut self,
         json: &str,
         mut pieces: Vec<Piece<'_>>,
-        signals: &mut Vec<Signal>,
+        signals: &mut Signals,
     ) -> Result<Option<Arc<Shape>>, UpstreamError> {
         // What is told in another form than it has in the JSON cannot be cut out of it: the JSON then
         // waits for the next chunk.
@@ -153,7 +153,7 @@ impl Decoder {
         }
     }
 
-    fn keep_silent(&mut self, json: &str, signals: &mut Vec<Signal>) {
+    fn keep_silent(&mut self, json: &str, signals: &mut Signals) {
         self.silent.push_str(json);
         if self.silent.len() > MOST_SILENT {
             let frame = Some((std::mem::take(&mut self.silent).into(), "".into()));
@@ -174,9 +174,9 @@ mod tests {
     use super::*;
     use crate::domain::{TokenSource, Usage};
 
-    fn decode(chunks: &[&str]) -> Result<Vec<Signal>, UpstreamError> {
+    fn decode(chunks: &[&str]) -> Result<Signals, UpstreamError> {
         let mut decoder = Decoder::new("m".into());
-        let mut signals = Vec::new();
+        let mut signals = Signals::new();
         for chunk in chunks {
             decoder.decode(chunk.as_bytes(), &mut signals)?;
         }
@@ -203,7 +203,7 @@ mod tests {
             r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x":{"y":[1]}}"#,
         ];
         let mut decoder = Decoder::new("m".into());
-        let mut signals = Vec::new();
+        let mut signals = Signals::new();
         for chunk in sent {
             decoder.decode(chunk.as_bytes(), &mut signals).expect("well formed");
         }
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn silent_chunks_without_end_do_not_gather_here() {
         let mut decoder = Decoder::new("m".into());
-        let mut signals = Vec::new();
+        let mut signals = Signals::new();
         for _ in 0..10_000 {
             decoder.decode(br#"{"choices":[]}"#, &mut signals).expect("well formed");
             assert!(decoder.silent.len() <= MOST_SILENT + 200);
@@ -354,7 +354,7 @@ mod tests {
             assert_eq!(decode(&[json]), Err(MALFORMED), "{json}");
         }
         let mut decoder = Decoder::new("m".into());
-        let malformed = decoder.decode(b"{\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}", &mut Vec::new());
+        let malformed = decoder.decode(b"{\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}", &mut Signals::new());
         assert_eq!(malformed, Err(UpstreamError::Malformed(Malformed::Encoding)));
     }
 
@@ -362,7 +362,7 @@ mod tests {
     fn every_prefix_of_a_chunk_is_an_answer_and_never_a_panic() {
         let json = r#"{"choices":[{"delta":{"content":"é\u00e9","tool_calls":[{"id":1,"function":{}}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}"#;
         for end in 0..json.len() {
-            assert!(Decoder::new("m".into()).decode(&json.as_bytes()[..end], &mut Vec::new()).is_err());
+            assert!(Decoder::new("m".into()).decode(&json.as_bytes()[..end], &mut Signals::new()).is_err());
         }
     }
 }

@@ -1,51 +1,51 @@
 //! One exchange with an upstream: a request out, a successful response in.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_openai::error::OpenAIError;
-use async_openai::middleware::{HttpRequestFactory, ReqwestService};
+use async_openai::middleware::HttpRequestFactory;
 use futures_util::future::BoxFuture;
-use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Method, Request, StatusCode};
+use tokio::task::coop::consume_budget;
 use tower::Service;
 
+use super::super::http1::{self, Fault, Idle, More};
 use super::super::{Phase, UpstreamError};
 
-/// Sends a request once and sorts the failures.
+/// Sends a request once and sorts the failures: in the clear over our own HTTP/1.1, with TLS over reqwest, which
+/// speaks HTTP/2 too.
 ///
 /// Takes the place of async-openai's default executor, which repeats a refused request up to three
 /// times, sleeps as long as the upstream's `Retry-After` says, and loses status and headers of a
 /// refusal whose body it does not know. A repeat belongs to whoever knows what has been billed.
 #[derive(Debug, Clone)]
-pub struct Exchange(ReqwestService);
-
-impl Exchange {
-    pub fn new(http: reqwest::Client) -> Self {
-        Self(ReqwestService::new(http))
-    }
+pub struct Exchange {
+    pub http: reqwest::Client,
+    pub idle: Idle,
+    /// How long a connection in the clear may take to stand; reqwest's own has the same limit.
+    pub connect: Duration,
 }
 
 impl Service<HttpRequestFactory> for Exchange {
-    type Response = Response;
+    type Response = Incoming;
     type Error = UpstreamError;
-    type Future = BoxFuture<'static, Result<Response, UpstreamError>>;
+    type Future = BoxFuture<'static, Result<Incoming, UpstreamError>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
-        self.0.poll_ready(context).map_err(|_| UpstreamError::Unreachable)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: HttpRequestFactory) -> Self::Future {
-        let response = self.0.call(request);
+        let this = self.clone();
         Box::pin(async move {
-            let response = response.await.map_err(|error| match error {
-                OpenAIError::Reqwest(error) if error.is_connect() && error.is_timeout() => {
-                    UpstreamError::Timeout(Phase::Connect)
-                }
-                OpenAIError::Reqwest(error) if error.is_connect() => UpstreamError::Unreachable,
-                // The request may have arrived: a repeat could be billed again.
-                _ => UpstreamError::Disconnected,
-            })?;
+            let request = request.build().await.map_err(|_| UpstreamError::Unreachable)?;
+            let response = if request.url().scheme() == "http" {
+                Incoming::Clear(this.send_in_the_clear(&request).await?)
+            } else {
+                Incoming::Encrypted(this.http.execute(request).await?)
+            };
             // A redirect is not followed: it would carry the key to a host that no setting names.
             if response.status().is_success() {
                 return Ok(response);
@@ -55,6 +55,86 @@ impl Service<HttpRequestFactory> for Exchange {
                 retry_after: retry_after(response.headers()),
             })
         })
+    }
+}
+
+impl Exchange {
+    async fn send_in_the_clear(&self, request: &Request) -> Result<http1::Response, Fault> {
+        let url = request.url();
+        let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+        http1::send(
+            &self.idle,
+            &http1::Request {
+                method: if request.method() == Method::GET { "GET" } else { "POST" },
+                host: url.host_str().unwrap_or_default(),
+                port: url.port_or_known_default().unwrap_or(80),
+                target: &target,
+                headers: request.headers(),
+                body: request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default(),
+            },
+            self.connect,
+        )
+        .await
+    }
+}
+
+impl From<Fault> for UpstreamError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unreachable => Self::Unreachable,
+            Fault::ConnectTimeout => Self::Timeout(Phase::Connect),
+            // The request may have arrived: a repeat could be billed again.
+            Fault::Broken => Self::Disconnected,
+        }
+    }
+}
+
+impl From<reqwest::Error> for UpstreamError {
+    fn from(error: reqwest::Error) -> Self {
+        match error {
+            error if error.is_connect() && error.is_timeout() => Self::Timeout(Phase::Connect),
+            error if error.is_connect() => Self::Unreachable,
+            _ => Self::Disconnected,
+        }
+    }
+}
+
+/// A response whose body is still to come.
+pub enum Incoming {
+    Clear(http1::Response),
+    Encrypted(reqwest::Response),
+}
+
+impl Incoming {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Clear(response) => response.status,
+            Self::Encrypted(response) => response.status(),
+        }
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        match self {
+            Self::Clear(response) => &response.headers,
+            Self::Encrypted(response) => response.headers(),
+        }
+    }
+
+    /// Gives `sink` what comes next of the body, whose bytes are not kept: a piece pins the buffer of its read.
+    ///
+    /// Gives way now and then even where there are always more: an upstream that talks without a pause would keep its
+    /// generation from every deadline and every stop.
+    pub async fn read(&mut self, sink: &mut (impl FnMut(&[u8]) + Send)) -> Result<More, UpstreamError> {
+        match self {
+            // Its socket gives way by itself.
+            Self::Clear(response) => Ok(poll_fn(|context| response.poll_read(context, sink)).await?),
+            Self::Encrypted(response) => {
+                consume_budget().await;
+                let Some(bytes) = response.chunk().await? else { return Ok(More::None) };
+                sink(&bytes);
+                Ok(More::Maybe)
+            }
+        }
     }
 }
 

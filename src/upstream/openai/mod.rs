@@ -13,6 +13,7 @@ mod pieces;
 mod readable;
 mod reader;
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use async_openai::config::Config;
@@ -23,23 +24,23 @@ use futures_util::future::{BoxFuture, FutureExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower::ServiceExt;
 
+use super::http1::{Idle, More};
 use super::sse::TooLarge;
-use super::{Answer, Malformed, Model, Phase, Provider, Signal, UpstreamError};
+use super::{Answer, Malformed, Model, Phase, Provider, Signal, Signals, UpstreamError};
 use crate::domain::ChatRequest;
 
 pub use endpoint::{Endpoint, InvalidEndpoint, Timeouts};
 pub use reader::AnswerReader;
 
-use exchange::Exchange;
+use exchange::{Exchange, Incoming};
 
 /// One upstream that speaks OpenAI's chat completions.
 #[derive(Debug, Clone)]
 pub struct OpenAi {
-    http: reqwest::Client,
+    exchange: Exchange,
     endpoint: Endpoint,
     timeouts: Timeouts,
 }
@@ -51,18 +52,19 @@ const LARGEST_LIST: usize = 4 << 20;
 const FINISH_PATIENCE: Duration = Duration::from_secs(5);
 
 impl OpenAi {
-    pub fn new(endpoint: Endpoint, timeouts: Timeouts) -> Result<Self, reqwest::Error> {
+    /// `idle` are the connections in the clear that wait for a request.
+    pub fn new(endpoint: Endpoint, timeouts: Timeouts, idle: Idle) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(timeouts.connect)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self { http, endpoint, timeouts })
+        Ok(Self { exchange: Exchange { http, idle, connect: timeouts.connect }, endpoint, timeouts })
     }
 
     fn request(&self, body: Bytes) -> HttpRequestFactory {
-        let (http, endpoint) = (self.http.clone(), self.endpoint.clone());
+        let (http, endpoint) = (self.exchange.http.clone(), self.endpoint.clone());
         HttpRequestFactory::new(move || {
             let request = http
                 .post(endpoint.url("/chat/completions"))
@@ -79,26 +81,28 @@ impl Provider for OpenAi {
     fn stream(&self, request: ChatRequest) -> Answer {
         let this = self.clone();
         Box::pin(try_stream! {
-            let mut progress = Progress::new(this.timeouts);
+            let mut timer = pin!(sleep_until(Instant::now()));
+            let mut progress = Progress::new(this.timeouts, timer.as_mut());
             let mut reader = AnswerReader::new(request.model.clone(), choices(&request));
             let request = this.request(body(request));
-            let exchange = Exchange::new(this.http).oneshot(request);
+            let exchange = this.exchange.oneshot(request);
             let mut response = progress.in_time(exchange).await??;
             progress.head();
             if !is_event_stream(&response) {
                 Err(UpstreamError::Malformed(Malformed::ContentType))?;
             }
             loop {
-                let read = match progress.in_time(read(&mut response)).await {
-                    Ok(Ok(Some(bytes))) => Ok(bytes),
-                    Ok(_) => Err(UpstreamError::Disconnected),
-                    Err(timeout) => Err(timeout),
+                let mut signals = Signals::new();
+                let mut said = Ok(());
+                let mut sink = |bytes: &[u8]| {
+                    if said.is_ok() {
+                        said = reader.feed(bytes, &mut signals);
+                    }
                 };
-                let mut signals = Vec::new();
-                let read = match read {
-                    // The bytes are not kept: each piece that a read hands out pins the whole buffer of that read.
-                    Ok(bytes) => reader.feed(&bytes, &mut signals),
-                    Err(error) => reader.cut_off(error).map(|end| signals.push(end)),
+                let read = match progress.in_time(response.read(&mut sink)).await {
+                    Ok(Ok(More::Maybe)) => said,
+                    Ok(_) => reader.cut_off(UpstreamError::Disconnected).map(|end| signals.push(end)),
+                    Err(timeout) => reader.cut_off(timeout).map(|end| signals.push(end)),
                 };
                 progress.note(&signals, &reader);
                 if !signals.is_empty() {
@@ -110,21 +114,20 @@ impl Provider for OpenAi {
                 }
             }
             // Read to the end, so that the connection can be used again; what comes is nobody's.
-            while let Ok(Some(_)) = read(&mut response).await {}
+            while let Ok(More::Maybe) = response.read(&mut |_: &[u8]| {}).await {}
         })
     }
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>> {
         async {
-            let (http, endpoint) = (self.http.clone(), self.endpoint.clone());
+            let (http, endpoint) = (self.exchange.http.clone(), self.endpoint.clone());
             let request = HttpRequestFactory::new(move || {
                 let request = http.get(endpoint.url("/models")).headers(endpoint.headers());
                 async move { Ok(request.build()?) }
             });
-            let mut response = Exchange::new(self.http.clone()).oneshot(request).await?;
+            let mut response = self.exchange.clone().oneshot(request).await?;
             let mut body = Vec::new();
-            while let Some(bytes) = read(&mut response).await.map_err(|_| UpstreamError::Disconnected)? {
-                body.extend_from_slice(&bytes);
+            while response.read(&mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
                 if body.len() > LARGEST_LIST {
                     Err(UpstreamError::Malformed(Malformed::EventTooLarge))?;
                 }
@@ -177,31 +180,28 @@ fn body(request: ChatRequest) -> Bytes {
     Value::Object(fields).to_string().into()
 }
 
-/// The next bytes. Gives way now and then even where there are always more: an upstream that talks
-/// without a pause would keep its generation from every deadline and every stop.
-async fn read(response: &mut reqwest::Response) -> reqwest::Result<Option<Bytes>> {
-    consume_budget().await;
-    response.chunk().await
-}
-
-fn is_event_stream(response: &reqwest::Response) -> bool {
+fn is_event_stream(response: &Incoming) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     content_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// How far an answer has come, and until when the next step is due.
 #[derive(Debug)]
-struct Progress {
+struct Progress<'a> {
     timeouts: Timeouts,
     phase: Phase,
     asked: Instant,
     due: Instant,
+    /// Set anew only when it rings, or for what is due earlier: not for each token.
+    timer: Pin<&'a mut Sleep>,
 }
 
-impl Progress {
-    fn new(timeouts: Timeouts) -> Self {
+impl<'a> Progress<'a> {
+    fn new(timeouts: Timeouts, mut timer: Pin<&'a mut Sleep>) -> Self {
         let asked = Instant::now();
-        Self { timeouts, phase: Phase::Head, asked, due: asked + timeouts.head.min(timeouts.first_token) }
+        let due = asked + timeouts.head.min(timeouts.first_token);
+        timer.as_mut().reset(due);
+        Self { timeouts, phase: Phase::Head, asked, due, timer }
     }
 
     /// The head has come; the time to the first token counts from the request all the same.
@@ -210,11 +210,24 @@ impl Progress {
         self.due = self.asked + self.timeouts.first_token;
     }
 
-    async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, UpstreamError> {
+    async fn in_time<T>(&mut self, step: impl Future<Output = T>) -> Result<T, UpstreamError> {
+        if self.due < self.timer.deadline() {
+            self.timer.as_mut().reset(self.due);
+        }
+        let (due, timer) = (self.due, &mut self.timer);
+        let overdue = async {
+            loop {
+                timer.as_mut().await;
+                if due <= Instant::now() {
+                    break;
+                }
+                timer.as_mut().reset(due);
+            }
+        };
         tokio::select! {
             // The clock first: a step that is always ready must not outrun it.
             biased;
-            () = sleep_until(self.due) => Err(UpstreamError::Timeout(self.phase)),
+            () = overdue => Err(UpstreamError::Timeout(self.phase)),
             done = step => Ok(done),
         }
     }
@@ -247,7 +260,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bytes_that_are_always_there_do_not_outrun_the_clock() {
         let hour = Duration::from_hours(1);
-        let progress = Progress::new(Timeouts { connect: hour, head: hour, first_token: hour, idle: hour });
+        let mut timer = pin!(sleep_until(Instant::now()));
+        let timeouts = Timeouts { connect: hour, head: hour, first_token: hour, idle: hour };
+        let mut progress = Progress::new(timeouts, timer.as_mut());
         assert_eq!(progress.in_time(ready(())).await, Ok(()));
         tokio::time::advance(hour).await;
         assert_eq!(progress.in_time(ready(())).await, Err(UpstreamError::Timeout(Phase::Head)));
@@ -256,11 +271,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_step_has_a_limit_of_its_own() {
         let [head, first_token, idle] = [10, 100, 20].map(Duration::from_secs);
-        let mut progress = Progress::new(Timeouts { connect: head, head, first_token, idle });
+        let mut timer = pin!(sleep_until(Instant::now()));
+        let mut progress = Progress::new(Timeouts { connect: head, head, first_token, idle }, timer.as_mut());
         let mut reader = AnswerReader::new("m".to_owned(), 1);
-        let mut signals = Vec::new();
+        let mut signals = Signals::new();
         let asked = progress.asked;
-        let mut said = |progress: &mut Progress, bytes: &str| {
+        let mut said = |progress: &mut Progress<'_>, bytes: &str| {
             signals.clear();
             reader.feed(bytes.as_bytes(), &mut signals).expect("no fault");
             progress.note(&signals, &reader);
@@ -289,10 +305,10 @@ mod tests {
     #[tokio::test]
     async fn reading_gives_way_where_bytes_are_always_there() {
         let endless = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"\n")));
-        let mut response = hyper::Response::new(reqwest::Body::wrap_stream(endless)).into();
+        let mut response = Incoming::Encrypted(hyper::Response::new(reqwest::Body::wrap_stream(endless)).into());
         let reading = async {
             for _ in 0..10_000 {
-                read(&mut response).await.expect("more");
+                response.read(&mut |_: &[u8]| {}).await.expect("more");
             }
         };
         assert_eq!(reading.now_or_never(), None);

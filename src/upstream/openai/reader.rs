@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::sse::Parser;
-use super::super::{Signal, UpstreamError};
+use super::super::{Signal, Signals, UpstreamError};
 use super::chunk::Decoder;
 
 /// Bytes in, signals out, and exactly one ending: a [`Signal::End`] or an error.
@@ -47,7 +47,7 @@ impl AnswerReader {
 
     /// Reads on, and appends what was said: with an error, what was said before it. What follows the
     /// end is nobody's.
-    pub fn feed(&mut self, bytes: &[u8], signals: &mut Vec<Signal>) -> Result<(), UpstreamError> {
+    pub fn feed(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
         let Self { parser, decoder, state, finished, open, .. } = self;
         let parsed = parser.feed(bytes, |data| {
             if *state == State::Ended {

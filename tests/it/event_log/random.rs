@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use tokenrill::domain::{Chunk, Entry, Escaped, Event, GenerationId, Part, Sequence, Shape};
-use tokenrill::event_log::{AppendError, Closing, CreateError, Limit, Log, MemoryLimits, ReadError, follow};
+use smallvec::smallvec;
+use tokenrill::event_log::{AppendError, Closing, CreateError, Limit, Log, MemoryLimits, Page, ReadError, follow};
 
 use super::{Backend, ROOMY, TIGHT, begun, ended, is_known, made, read, start, token};
 use crate::support::{case, soon};
@@ -63,7 +64,7 @@ struct Model {
 }
 
 struct Follower {
-    pages: BoxStream<'static, Result<Vec<Entry>, ReadError>>,
+    pages: BoxStream<'static, Result<Page, ReadError>>,
     /// The last entry that it has read.
     after: u64,
 }
@@ -157,7 +158,7 @@ impl<B: Backend> Run<B> {
             events.push(token(&"x".repeat(self.random.below(8000))));
         }
         let model = &mut self.models[at];
-        let appended = model.log.append(model.tail(), events.clone()).await;
+        let appended = model.log.append(model.tail(), events.clone().into()).await;
         match appended {
             Ok(tail) => {
                 assert!(!model.is_closed());
@@ -177,7 +178,7 @@ impl<B: Backend> Run<B> {
         let elsewhere = Sequence::new((model.tail().get() + 1 + self.random.up_to(2)) % (model.tail().get() + 2));
         if elsewhere != model.tail() {
             let expected = if model.is_closed() { AppendError::Closed } else { AppendError::Moved };
-            assert_eq!(model.log.append(elsewhere, vec![event]).await, Err(expected));
+            assert_eq!(model.log.append(elsewhere, smallvec![event]).await, Err(expected));
         }
     }
 

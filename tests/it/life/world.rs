@@ -19,7 +19,7 @@ use tokenrill::generation::{
 };
 use tokenrill::limits::{Limits, Patience, Policy, Spender};
 use tokenrill::telemetry::Metrics;
-use tokenrill::upstream::{Answer, Provider, Router, Signal, UpstreamError};
+use tokenrill::upstream::{Answer, Provider, Router, Signal, Signals, UpstreamError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, advance};
 use tokio_util::task::TaskTracker;
@@ -33,7 +33,7 @@ pub const RETENTION: Duration = Duration::from_mins(5);
 
 /// What an upstream does next.
 enum Said {
-    Signals(Vec<Signal>),
+    Signals(Signals),
     Error,
     Panic,
 }
@@ -61,7 +61,7 @@ impl Provider for Upstreams {
         open.fetch_add(1, Ordering::SeqCst);
         // With its first words it tells the usage, so that nothing has to be counted.
         let usage = Usage { input_tokens: 1, output_tokens: 1, reasoning_tokens: None, source: TokenSource::Provider };
-        let first = stream::iter([Ok(vec![Signal::Usage(usage)])]);
+        let first = stream::iter([Ok(smallvec::smallvec![Signal::Usage(usage)])]);
         let rest = stream::unfold((said, Open(open)), |(mut said, open)| async {
             match said.recv().await? {
                 Said::Signals(signals) => Some((Ok(signals), (said, open))),
@@ -179,7 +179,7 @@ impl World {
             Operation::Say(at, count) => self.say(at, count),
             Operation::Finish(at) => {
                 let (reason, trailer) = (FinishReason::from("stop"), Trailer::default());
-                let end = vec![Signal::Finish { choice: 0, reason }, Signal::End { trailer }];
+                let end = smallvec::smallvec![Signal::Finish { choice: 0, reason }, Signal::End { trailer }];
                 self.last_words(at, Some(Said::Signals(end)), Outcome::Done);
             }
             Operation::Fail(at) => {

@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tokenrill::app::{self, Kept, Listeners};
 use tokenrill::auth::NewKey;
-use tokenrill::server;
+use tokenrill::server::{self, Threads};
 use tokenrill::settings::{ApiKey, AuthMode, Settings, Upstream};
 use tokenrill::shutdown::Shutdown;
 use tokio::sync::watch;
@@ -67,7 +67,7 @@ impl Service {
         let serving = tokio::spawn({
             let shutdown = shutdown.clone();
             async move {
-                app::serve(&settings, &environment, admission, listeners, limits, shutdown).await.expect("it serves");
+                app::serve(&settings, &environment, admission, listeners, limits, Threads::current(), shutdown).await.expect("it serves");
             }
         });
         Self { address, admin, shutdown, http: reqwest::Client::new(), serving }

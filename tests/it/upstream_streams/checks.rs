@@ -3,7 +3,7 @@
 
 use tokenrill::domain::UsageWish;
 use tokenrill::upstream::sse::{Parser, TooLarge};
-use tokenrill::upstream::{AnswerReader, Signal, UpstreamError};
+use tokenrill::upstream::{AnswerReader, Signal, Signals, UpstreamError};
 
 use super::{reference, wires};
 
@@ -37,9 +37,9 @@ pub fn event_stream(bytes: &[u8]) {
 }
 
 /// What an answer says, and how it ends: `Ok` where it is whole.
-pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Signal>, Result<(), UpstreamError>) {
+pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result<(), UpstreamError>) {
     let mut reader = AnswerReader::new("m".to_owned(), 1);
-    let mut signals = Vec::new();
+    let mut signals = Signals::new();
     for read in reads {
         if let Err(error) = reader.feed(read, &mut signals) {
             return (signals, Err(error));

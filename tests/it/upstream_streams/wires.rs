@@ -11,7 +11,7 @@ use tokenrill::domain::{
     Done, Entry, Event, Failed, Failure, FailureCode, GenerationId, Principal, RequestId, Sequence, Start, Timestamp,
     Timings, Usage, UsageWish,
 };
-use tokenrill::upstream::{Signal, UpstreamError};
+use tokenrill::upstream::{Signal, Signals, UpstreamError};
 
 use super::reference;
 
@@ -19,7 +19,7 @@ use super::reference;
 pub type Texts = BTreeMap<u64, String>;
 
 /// Tells an answer on every wire: they say the same text and end in the same way. The chunks of it.
-pub fn tell(signals: Vec<Signal>, ending: &Result<(), UpstreamError>, usage: UsageWish) -> Vec<Value> {
+pub fn tell(signals: Signals, ending: &Result<(), UpstreamError>, usage: UsageWish) -> Vec<Value> {
     let id = GenerationId::random();
     let entries = entries(id, signals, ending);
     let native = native(&write(&Native, id, &entries), ending.is_ok());
@@ -30,7 +30,7 @@ pub fn tell(signals: Vec<Signal>, ending: &Result<(), UpstreamError>, usage: Usa
 }
 
 /// The log of a generation that an upstream has answered like this.
-fn entries(id: GenerationId, signals: Vec<Signal>, ending: &Result<(), UpstreamError>) -> Vec<Entry> {
+fn entries(id: GenerationId, signals: Signals, ending: &Result<(), UpstreamError>) -> Vec<Entry> {
     let start = Start {
         generation: id,
         owner: Principal::Anonymous,

@@ -1,0 +1,107 @@
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
+
+/// The threads that connections are spread over, each with a runtime of its own.
+///
+/// A connection stays on the thread that it is given to, and what its requests start stays there too: a token comes
+/// in, is kept and leaves without waking another thread. One thread accepts and deals; with a listener for each
+/// (`SO_REUSEPORT`) the kernel would deal by a hash, and few streams would share one core while another idles.
+#[derive(Clone)]
+pub struct Threads(Arc<[Thread]>);
+
+struct Thread {
+    runtime: Handle,
+    connections: AtomicUsize,
+}
+
+impl Threads {
+    /// The thread, or the threads, of the runtime that this is called in.
+    pub fn current() -> Self {
+        Self::of([Handle::current()])
+    }
+
+    fn of(runtimes: impl IntoIterator<Item = Handle>) -> Self {
+        Self(runtimes.into_iter().map(|runtime| Thread { runtime, connections: AtomicUsize::new(0) }).collect())
+    }
+
+    /// A place on the thread with the fewest connections.
+    pub(super) fn place(&self) -> OnThread {
+        let counts = self.0.iter().map(|thread| thread.connections.load(Ordering::Relaxed));
+        let index = counts.enumerate().min_by_key(|(_, count)| *count).map_or(0, |(index, _)| index);
+        if let Some(thread) = self.0.get(index) {
+            thread.connections.fetch_add(1, Ordering::Relaxed);
+        }
+        OnThread { threads: self.clone(), index }
+    }
+}
+
+/// One connection among those of a thread, until this is dropped.
+pub(super) struct OnThread {
+    threads: Threads,
+    index: usize,
+}
+
+impl OnThread {
+    fn thread(&self) -> Option<&Thread> {
+        self.threads.0.get(self.index)
+    }
+
+    /// Where to go, if that is elsewhere.
+    pub fn elsewhere(&self) -> Option<Handle> {
+        let thread = self.thread()?;
+        (thread.runtime.id() != Handle::current().id()).then(|| thread.runtime.clone())
+    }
+}
+
+impl Drop for OnThread {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread() {
+            thread.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Threads of our own; dropping this ends them, and what still runs there.
+pub struct Started {
+    stop: CancellationToken,
+    runtimes: Vec<Handle>,
+    joins: Vec<JoinHandle<()>>,
+}
+
+impl Started {
+    /// Starts so many beside the one that calls this, which should drive a current-thread runtime.
+    pub fn beside(count: NonZeroUsize) -> io::Result<Self> {
+        let mut started = Self { stop: CancellationToken::new(), runtimes: Vec::new(), joins: Vec::new() };
+        for number in 1..count.get() {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            started.runtimes.push(runtime.handle().clone());
+            let stop = started.stop.clone();
+            let thread = thread::Builder::new().name(format!("worker-{number}"));
+            started.joins.push(thread.spawn(move || {
+                runtime.block_on(stop.cancelled());
+                runtime.shutdown_background();
+            })?);
+        }
+        Ok(started)
+    }
+
+    /// These, and the one that calls this.
+    pub fn and_current(&self) -> Threads {
+        Threads::of([Handle::current()].into_iter().chain(self.runtimes.iter().cloned()))
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        for join in self.joins.drain(..) {
+            _ = join.join();
+        }
+    }
+}
