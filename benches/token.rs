@@ -40,7 +40,7 @@ const STEPS: [Step; 6] = [
     Step { name: "append", what: "a chunk is appended", tokens: 1, prepare: append },
     Step {
         name: "wake",
-        what: "a chunk is appended, and who follows woken, reads it and waits again",
+        what: "a chunk is appended, and who follows wakes, reads it and waits again",
         tokens: 1,
         prepare: wake,
     },
@@ -94,7 +94,7 @@ const WORDS: [&str; 8] = [" the", " model", "'s", " answer", ",", " token", " by
 
 /// As OpenAI sends it.
 fn chunk(text: &str) -> String {
-    let id = "chatcmpl-CAbCdEfGhIjKlMnOpQrStUvWxYz01";
+    let id = "chatcmpl-CAbCdEfGhIjKlMnOpQrSt0";
     format!(
         r#"data: {{"id":"{id}","object":"chat.completion.chunk","created":1764171174,"model":"gpt-4.1-mini-2025-04-14","system_fingerprint":"fp_0123456789","choices":[{{"index":0,"delta":{{"content":"{text}"}},"finish_reason":null}}]}}"#
     ) + "\n\n"
