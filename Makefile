@@ -25,8 +25,9 @@ openapi: ## Writes openapi/openapi.json from the code, and the TypeScript types 
 	./tests/install
 	cd tests/clients && node_modules/.bin/node types.mjs
 
-bench: ## Measures; benches/RESULTS.md holds figures
+bench: ## Measures, also with valgrind; benches/RESULTS.md holds figures
 	cargo bench --locked
+	./benches/instructions
 
 playground: ## Bundles the pages at / and /playground/; without Node the program serves everything else
 	@if command -v npm >/dev/null; then \

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod allocations;
 mod answers;
 mod architecture;
 mod attacks;

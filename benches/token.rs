@@ -1,0 +1,212 @@
+//! What one token costs on its way, step by step: decoded as it comes from the upstream, appended to the log, read by
+//! who waits for it, and encoded for its client.
+//!
+//! `cargo bench --bench token`. No socket and no runtime is in it; what a request costs before its first token is in
+//! `benches/gate.rs`. With `--count N WHAT` it does one of these N times and nothing else, and with `--names` it says
+//! what there is: `benches/instructions` counts their instructions so.
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a table or nothing is what this is for")]
+#![expect(clippy::cast_precision_loss, reason = "figures of three digits")]
+
+use std::hint::black_box;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use futures_util::{FutureExt, Stream};
+use tokenrill::api::wire::openai_chat::Ids;
+use tokenrill::api::wire::{Native, OpenAiChat, WireFormat};
+use tokenrill::domain::{Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp, UsageWish};
+use tokenrill::event_log::{Created, EventLog, Log, Memory, MemoryLimits, ReadError, follow};
+use tokenrill::upstream::{AnswerReader, Signal};
+
+/// What is done again and again; with what it needs, made anew for each round.
+type Operation = Box<dyn FnMut()>;
+
+/// A step, and of how many tokens each time.
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    tokens: u32,
+    prepare: fn() -> Operation,
+}
+
+const STEPS: [Step; 6] = [
+    Step { name: "decode", what: "a read with one chunk is decoded", tokens: 1, prepare: || decode(1) },
+    Step { name: "decode-8", what: "a read with eight chunks is decoded", tokens: 8, prepare: || decode(8) },
+    Step { name: "append", what: "a chunk is appended", tokens: 1, prepare: append },
+    Step {
+        name: "wake",
+        what: "a chunk is appended, and who follows wakes, reads it and waits again",
+        tokens: 1,
+        prepare: wake,
+    },
+    Step { name: "native", what: "an entry is encoded, native", tokens: 1, prepare: || encode(Native) },
+    Step {
+        name: "openai",
+        what: "an entry is encoded, OpenAI chat",
+        tokens: 1,
+        prepare: || encode(OpenAiChat { usage: UsageWish::Asked, ids: Ids::Absent }),
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["--names", ..] => STEPS.iter().for_each(|step| println!("{}", step.name)),
+        ["--count", count, name, ..] => {
+            let step = STEPS.iter().find(|step| step.name == *name);
+            let Some((count, step)) = count.parse::<u64>().ok().zip(step) else { return ExitCode::FAILURE };
+            let mut operation = (step.prepare)();
+            (0..count).for_each(|_| operation());
+        }
+        others => table(others.contains(&"--bench")),
+    }
+    ExitCode::SUCCESS
+}
+
+/// The median of the rounds, so that one disturbance is not the figure.
+fn table(measuring: bool) {
+    let (rounds, each) = if measuring { (50, 10_000) } else { (2, 10) };
+    let size = chunk(WORDS[0]).len();
+    println!("The upstream's chunks are {size} bytes and more, with the end of their lines.\n");
+    println!("| step | ns | ns per token |\n| --- | ---: | ---: |");
+    for Step { name, what, tokens, prepare } in STEPS {
+        let mut times: Vec<Duration> = (0..rounds)
+            .map(|_| {
+                let mut operation = prepare();
+                let began = Instant::now();
+                (0..each).for_each(|_| operation());
+                began.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        let median = times.get(times.len() / 2).copied().unwrap_or_default();
+        let nanos = median.as_nanos() as f64 / f64::from(each);
+        println!("| `{name}`: {what} | {nanos:.0} | {:.0} |", nanos / f64::from(tokens));
+    }
+}
+
+const WORDS: [&str; 8] = [" the", " model", "'s", " answer", ",", " token", " by", " token"];
+
+/// As OpenAI sends it.
+fn chunk(text: &str) -> String {
+    let id = "chatcmpl-CAbCdEfGhIjKlMnOpQrSt0";
+    format!(
+        r#"data: {{"id":"{id}","object":"chat.completion.chunk","created":1764171174,"model":"gpt-4.1-mini-2025-04-14","system_fingerprint":"fp_0123456789","choices":[{{"index":0,"delta":{{"content":"{text}"}},"finish_reason":null}}]}}"#
+    ) + "\n\n"
+}
+
+/// Decodes an answer without end, in reads of so many chunks.
+fn decode(chunks: usize) -> Operation {
+    let words = |at| WORDS.iter().cycle().skip(at).take(chunks);
+    let reads: Vec<String> = (0..WORDS.len()).map(|at| words(at).map(|word| chunk(word)).collect()).collect();
+    let mut reader = reader();
+    let mut at = 0;
+    Box::new(move || {
+        let mut signals = Vec::new();
+        let read = reads.get(at).expect("a read");
+        at = (at + 1) % reads.len();
+        reader.feed(black_box(read.as_bytes()), &mut signals).expect("chunks");
+        assert_eq!(black_box(signals).len(), chunks);
+    })
+}
+
+/// The first chunk is parsed; those that differ from it in their text alone are then recognised.
+fn reader() -> AnswerReader {
+    let mut reader = AnswerReader::new("m".to_owned(), 1);
+    reader.feed(chunk("Here").as_bytes(), &mut Vec::new()).expect("a chunk");
+    reader
+}
+
+/// A chunk as the decoder makes it.
+fn token() -> Chunk {
+    let mut signals = Vec::new();
+    reader().feed(chunk(" token").as_bytes(), &mut signals).expect("a chunk");
+    let Some(Signal::Chunk(chunk)) = signals.pop() else { unreachable!("it says something") };
+    chunk
+}
+
+/// A log that is never full, and what it is kept in.
+fn log() -> (Memory, Arc<dyn Log>) {
+    let memory = Memory::new(MemoryLimits { total: 1 << 40, generation: 1 << 40, retention: Duration::from_hours(1) });
+    let start = Start {
+        generation: GenerationId::random(),
+        owner: Principal::Anonymous,
+        model: "m".to_owned(),
+        created_at: Timestamp::from_millis(0),
+        prompt: None,
+        metadata: [].into(),
+        usage: UsageWish::Asked,
+    };
+    match memory.create(Arc::new(start), None).now_or_never() {
+        Some(Ok(Created::New(log))) => (memory, log),
+        _ => unreachable!("there is room"),
+    }
+}
+
+fn append_to(log: &dyn Log, tail: Sequence, chunk: &Chunk) -> Sequence {
+    let events = vec![Event::Chunk(chunk.clone())];
+    log.append(tail, black_box(events)).now_or_never().expect("at once").expect("there is room")
+}
+
+fn append() -> Operation {
+    let ((memory, log), chunk) = (log(), token());
+    let mut tail = Sequence::new(1);
+    Box::new(move || {
+        let _kept = &memory;
+        tail = black_box(append_to(&*log, tail, &chunk));
+    })
+}
+
+fn wake() -> Operation {
+    let ((memory, log), chunk) = (log(), token());
+    let mut tail = Sequence::new(1);
+    let mut pages = Box::pin(follow(Arc::clone(&log), tail));
+    let woken = Arc::new(Wakes(AtomicU64::new(0)));
+    let waker = Waker::from(Arc::clone(&woken));
+    assert!(next_page(pages.as_mut(), &waker).is_pending());
+    Box::new(move || {
+        let _kept = &memory;
+        let before = woken.0.load(Ordering::Relaxed);
+        tail = append_to(&*log, tail, &chunk);
+        assert_eq!(woken.0.load(Ordering::Relaxed), before + 1);
+        let Poll::Ready(Some(Ok(page))) = next_page(pages.as_mut(), &waker) else { unreachable!("a page") };
+        assert_eq!(black_box(page).len(), 1);
+        assert!(next_page(pages.as_mut(), &waker).is_pending());
+    })
+}
+
+type Page = Result<Vec<Entry>, ReadError>;
+
+fn next_page(pages: Pin<&mut impl Stream<Item = Page>>, waker: &Waker) -> Poll<Option<Page>> {
+    pages.poll_next(&mut Context::from_waker(waker))
+}
+
+/// How often somebody was woken.
+struct Wakes(AtomicU64);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Encodes the hundredth entry of an answer.
+fn encode(format: impl WireFormat) -> Operation {
+    let entry = Entry { sequence: Sequence::new(100), event: Event::Chunk(token()) };
+    let generation = GenerationId::random();
+    let mut out = BytesMut::new();
+    Box::new(move || {
+        out.clear();
+        format.encode(black_box(generation), black_box(&entry), &mut None, &mut out);
+        assert!(!black_box(&out).is_empty());
+    })
+}

@@ -1,0 +1,105 @@
+//! A token's way through a running service costs few allocations.
+
+use std::net::SocketAddr;
+use std::thread;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::support::{Call, Service, Upstream, case, soon};
+
+/// What a token may cost, each token read, appended and written by itself: from the read of the upstream's socket to
+/// the write of the client's. A debug build, where nothing is optimized away.
+///
+/// At present these: its text and the list of what a read says (`upstream`), the list of what is appended
+/// (`generation`), and the page that a viewer reads, its texts and their shared owner (`event_log`). The sockets' side
+/// takes none.
+const BUDGET: u64 = 6;
+/// What a stretch may take beside its tokens: the log grows, by doubling.
+const GROWTH: u64 = 10;
+
+const TOKEN: &str = " token";
+/// By then every buffer has its size, and the form of the chunks is known.
+const WARM: usize = 64;
+/// The tokens of one stretch.
+const TOKENS: usize = 400;
+/// What the service does each second falls into one or the other; the least counts.
+const STRETCHES: usize = 3;
+
+/// A service whose every task runs on one thread, which counts what it allocates.
+struct Counted {
+    address: SocketAddr,
+    marks: mpsc::Sender<oneshot::Sender<u64>>,
+}
+
+impl Counted {
+    async fn before(base_url: String) -> Self {
+        let (started, address) = oneshot::channel();
+        let (marks, mut asked) = mpsc::channel::<oneshot::Sender<u64>>(1);
+        thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let service = runtime.block_on(Service::before(&base_url));
+            started.send(service.address).expect("the test waits");
+            loop {
+                let mut mark = None;
+                let counted = allocation_counter::measure(|| mark = runtime.block_on(asked.recv()));
+                let Some(mark) = mark else { break };
+                mark.send(counted.count_total).expect("the test waits");
+            }
+        });
+        Self { address: address.await.expect("it starts"), marks }
+    }
+
+    /// How often memory was allocated since this was last asked.
+    async fn allocations(&self) -> u64 {
+        let (mark, counted) = oneshot::channel();
+        self.marks.send(mark).await.expect("it runs");
+        soon(counted).await.expect("it runs")
+    }
+}
+
+/// Sends a token and waits for what the client gets of it, so that each is a read, an append and a write of its own.
+async fn relay(call: &mut Call, client: &mut TcpStream, tokens: usize) {
+    let mut read = Vec::with_capacity(1024);
+    for _ in 0..tokens {
+        call.text(TOKEN).await;
+        read.clear();
+        // Before the first token comes the head, and what the stream begins with.
+        while !read.ends_with(b"\n\n\r\n") || !read.windows(TOKEN.len()).any(|some| some == TOKEN.as_bytes()) {
+            assert_ne!(soon(client.read_buf(&mut read)).await.expect("no cut"), 0, "the stream goes on");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_costs_no_more_allocations_than_its_budget() {
+    for (path, body) in [
+        ("/v1/generations", json!({"input": "Hello"})),
+        ("/v1/chat/completions", json!({"messages": [{"role": "user", "content": "Hello"}], "stream": true})),
+    ] {
+        case(path, async {
+            let upstream = Upstream::start().await;
+            let service = Counted::before(upstream.base_url()).await;
+            let mut client = TcpStream::connect(service.address).await.expect("a connection");
+            let body = body.to_string();
+            let head = "host: localhost\r\naccept: text/event-stream\r\ncontent-type: application/json";
+            let request = format!("POST {path} HTTP/1.1\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            client.write_all(request.as_bytes()).await.expect("a request");
+            let mut call = upstream.call().await;
+            call.ok().await;
+            relay(&mut call, &mut client, WARM).await;
+            assert_ne!(service.allocations().await, 0, "the connection is served on a thread that does not count");
+            let mut stretches = Vec::new();
+            for _ in 0..STRETCHES {
+                relay(&mut call, &mut client, TOKENS).await;
+                stretches.push(service.allocations().await);
+            }
+            let least = stretches.iter().copied().min().expect("a stretch");
+            assert!(least <= BUDGET * TOKENS as u64 + GROWTH, "{TOKENS} tokens took {least} allocations");
+        })
+        .await;
+    }
+}
