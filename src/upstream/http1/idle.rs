@@ -1,13 +1,17 @@
 //! Connections between two requests.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::mem::MaybeUninit;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::runtime::{Handle, Id};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, interval};
 
 /// Where a connection leads.
@@ -35,13 +39,30 @@ impl Origin {
 /// Connections that wait for a request. Clones share them.
 ///
 /// Each goes on in the runtime in which it was opened: its events come there, and would have to wake another thread.
+/// One that its server closes, or says something on that nobody asked for, is let go of at once.
 #[derive(Debug, Clone, Default)]
-pub struct Idle(Arc<Mutex<HashMap<(Id, Origin), VecDeque<Waiting>>>>);
+pub struct Idle(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    waiting: HashMap<Place, VecDeque<Waiting>>,
+    last: u64,
+}
+
+type Place = (Id, Origin);
 
 #[derive(Debug)]
 struct Waiting {
+    number: u64,
     stream: TcpStream,
     since: Instant,
+}
+
+/// Is woken when there is something to be read where nothing should be.
+struct Watch {
+    idle: Weak<Mutex<Table>>,
+    place: Place,
+    number: u64,
 }
 
 /// Servers close what is idle for longer than a minute or two; who is first does not break a request.
@@ -53,8 +74,8 @@ const MOST: usize = 1024;
 impl Idle {
     /// The one that was used last, if it is still open.
     pub fn take(&self, origin: &Origin) -> Option<TcpStream> {
-        let mut all = self.lock();
-        let waiting = all.get_mut(&(Handle::current().id(), origin.clone()))?;
+        let mut table = self.lock();
+        let waiting = table.waiting.get_mut(&(Handle::current().id(), origin.clone()))?;
         while let Some(last) = waiting.pop_back() {
             if last.is_good(Instant::now()) {
                 return Some(last.stream);
@@ -64,20 +85,30 @@ impl Idle {
     }
 
     pub fn put(&self, origin: Origin, stream: TcpStream) {
-        let mut all = self.lock();
-        let waiting = all.entry((Handle::current().id(), origin)).or_default();
+        let place = (Handle::current().id(), origin);
+        let mut table = self.lock();
+        table.last += 1;
+        let number = table.last;
+        let watch = Watch { idle: Arc::downgrade(&self.0), place: place.clone(), number };
+        let waker = Waker::from(Arc::new(watch));
+        // Under the lock, so that who is woken finds it. Without a budget: one that is spent would wake at once.
+        let readable = pin!(unconstrained(poll_fn(|context| stream.poll_read_ready(context))));
+        if readable.poll(&mut Context::from_waker(&waker)).is_ready() {
+            return;
+        }
+        let waiting = table.waiting.entry(place).or_default();
         if waiting.len() < MOST {
-            waiting.push_back(Waiting { stream, since: Instant::now() });
+            waiting.push_back(Waiting { number, stream, since: Instant::now() });
         }
     }
 
-    /// Lets go of those that have waited for long or were closed by their servers. Runs until dropped.
+    /// Lets go of those that have waited for long. Runs until dropped.
     pub async fn sweep(&self) {
         let mut due = interval(SWEEP);
         loop {
             due.tick().await;
             let now = Instant::now();
-            self.lock().retain(|_, waiting| {
+            self.lock().waiting.retain(|_, waiting| {
                 waiting.retain(|waiting| waiting.is_good(now));
                 !waiting.is_empty()
             });
@@ -87,17 +118,31 @@ impl Idle {
     /// How many wait.
     #[cfg(test)]
     pub fn count(&self) -> usize {
-        self.lock().values().map(VecDeque::len).sum()
+        self.lock().waiting.values().map(VecDeque::len).sum()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Id, Origin), VecDeque<Waiting>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        lock(&self.0)
+    }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Wake for Watch {
+    fn wake(self: Arc<Self>) {
+        let Some(table) = self.idle.upgrade() else { return };
+        // One that has been taken meanwhile is no longer here.
+        if let Some(waiting) = lock(&table).waiting.get_mut(&self.place) {
+            waiting.retain(|waiting| waiting.number != self.number);
+        }
     }
 }
 
 impl Waiting {
-    /// Whether it has neither ended nor said anything, which would be no answer. Asks the operating system: what
-    /// the runtime knows is as old as its last look.
+    /// Whether it has not waited for long, and has neither ended nor said anything. Asks the operating system: what the
+    /// runtime knows is as old as its last look.
     fn is_good(&self, now: Instant) -> bool {
         let quiet = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
         now.duration_since(self.since) < PATIENCE
@@ -128,6 +173,9 @@ mod tests {
         assert_eq!(idle.count(), 1);
         assert!(idle.take(&Origin::new("::1", 81)).is_none());
         drop(two);
+        while idle.count() > 0 {
+            tokio::task::yield_now().await;
+        }
         assert!(idle.take(&origin).is_none());
     }
 
