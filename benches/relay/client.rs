@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -43,9 +43,21 @@ pub struct Target {
     pub clock: Instant,
     /// Tokens that have come, of all that is asked here.
     pub came: Arc<AtomicU64>,
+    /// Answers whose first token has come.
+    pub began: Arc<AtomicU64>,
+    /// Whether enough has been seen: readers then leave at their next token.
+    pub is_over: Arc<AtomicBool>,
 }
 
 impl Target {
+    pub fn new(address: SocketAddr, key: String, clock: Instant) -> Self {
+        Self { address, key, clock, came: Arc::default(), began: Arc::default(), is_over: Arc::default() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
     pub fn ask(&self, wire: Wire, script: &Script, is_stream: bool) -> Vec<u8> {
         let body = match wire {
             Wire::Native => format!(r#"{{"model":"{script}","input":"Hello"}}"#),
@@ -152,15 +164,17 @@ impl Client {
     /// Asks, and reads the answer of `tokens` tokens; what was wrong with it is among the faults.
     pub async fn exchange(&mut self, request: &[u8], tokens: u32, seen: &mut Seen) {
         let mut reading = Reading::new(&self.target, tokens);
-        let whole = self.try_exchange(request, &mut reading, seen).await;
-        seen.faults.missing += u64::from(tokens.saturating_sub(reading.next)) + reading.gaps.len() as u64;
-        let has_ended = reading.answer.status / 100 == 2 && (tokens == 0 || reading.has_ended());
-        if whole.is_ok() && has_ended {
-            seen.answers += 1;
-        } else {
-            seen.faults.broken += 1;
+        let read = self.try_exchange(request, &mut reading, seen).await;
+        seen.faults.missing += reading.gaps.len() as u64;
+        let was_left = read.is_ok() && !reading.answer.is_whole();
+        if !was_left {
+            seen.faults.missing += u64::from(tokens.saturating_sub(reading.next));
+            let is_good = reading.answer.status / 100 == 2 && (tokens == 0 || reading.has_ended());
+            let is_whole = read.is_ok() && is_good;
+            seen.answers += u64::from(is_whole);
+            seen.faults.broken += u64::from(!is_whole);
         }
-        if whole.is_err() || reading.answer.closes {
+        if was_left || read.is_err() || reading.answer.closes {
             self.socket = None;
         }
         seen.generation = reading.answer.generation;
@@ -173,7 +187,7 @@ impl Client {
         let Some(socket) = &mut self.socket else { return Err(ErrorKind::NotConnected.into()) };
         reading.asked = marker::nanos(self.target.clock);
         socket.write_all(request).await?;
-        while !reading.answer.is_whole() {
+        while !reading.answer.is_whole() && !self.target.is_over() {
             let read = poll_fn(|context| reading.poll(socket, context, seen));
             if timeout(LATE, read).await?? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
@@ -212,8 +226,7 @@ impl Client {
 struct Reading {
     answer: Answer,
     scanner: Scanner,
-    clock: Instant,
-    came: Arc<AtomicU64>,
+    target: Target,
     asked: u64,
     expected: u32,
     /// The number after the highest so far.
@@ -226,9 +239,8 @@ struct Reading {
 
 impl Reading {
     fn new(target: &Target, expected: u32) -> Self {
-        let (answer, scanner, clock, came) =
-            (Answer::default(), Scanner::default(), target.clock, Arc::clone(&target.came));
-        Self { answer, scanner, clock, came, asked: 0, expected, next: 0, gaps: Vec::new(), end: Vec::new() }
+        let (answer, scanner, target) = (Answer::default(), Scanner::default(), target.clone());
+        Self { answer, scanner, target, asked: 0, expected, next: 0, gaps: Vec::new(), end: Vec::new() }
     }
 
     /// Of a stream its last event; of JSON, that it is whole says it all.
@@ -250,9 +262,9 @@ impl Reading {
     }
 
     fn take(&mut self, bytes: &[u8], seen: &mut Seen) -> io::Result<()> {
-        let now = marker::nanos(self.clock);
+        let now = marker::nanos(self.target.clock);
         let Self { answer, scanner, asked, expected, next, gaps, end, .. } = self;
-        let before = seen.tokens;
+        let (before, firsts) = (seen.tokens, seen.first.len() as u64);
         answer.feed(bytes, |piece| {
             scanner.feed(piece, |number, sent| {
                 if *next == 0 && seen.tokens == before {
@@ -277,7 +289,9 @@ impl Reading {
                 kept.extend_from_slice(piece);
             }
         })?;
-        self.came.fetch_add(seen.tokens - before, Ordering::Relaxed);
+        let Target { came, began, .. } = &self.target;
+        came.fetch_add(seen.tokens - before, Ordering::Relaxed);
+        began.fetch_add(seen.first.len() as u64 - firsts, Ordering::Relaxed);
         Ok(())
     }
 }

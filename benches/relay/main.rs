@@ -15,6 +15,7 @@
 mod answer;
 mod cancel;
 mod client;
+mod held;
 mod marker;
 mod peer;
 mod plot;

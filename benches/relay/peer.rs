@@ -5,7 +5,6 @@ use std::io::{self, Error};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -41,7 +40,7 @@ impl Peer {
         let directory = directory()?;
         let (key, hash) = new_key()?;
         let key = if kind == Kind::LiteLlm { "sk-of-this-run".to_owned() } else { key };
-        let target = Target { address: free_address()?, key, clock, came: Arc::default() };
+        let target = Target::new(free_address()?, key, clock);
         let mut peer = Self { target, process: None, family: Vec::new(), directory };
         let address = peer.target.address;
         let mut command = match kind {
@@ -64,7 +63,7 @@ impl Peer {
             Kind::LiteLlm => {
                 let file = peer.write("litellm.yaml", &litellm(upstream))?;
                 let port = address.port().to_string();
-                let program = format!("{ROOT}/tests/.venv/bin/litellm");
+                let program = format!("{ROOT}/.venv/bin/litellm");
                 let mut command = command(&program, &["--config", &file, "--host", "127.0.0.1", "--port", &port]);
                 command
                     .envs([("LITELLM_MASTER_KEY", peer.target.key.as_str()), ("LITELLM_LOCAL_MODEL_COST_MAP", "True")]);
@@ -74,7 +73,8 @@ impl Peer {
         };
         let program = command.get_program().to_string_lossy().into_owned();
         let started = command.current_dir(&peer.directory).spawn();
-        peer.process = Some(started.map_err(|error| Error::other(format!("{program}: {error}")))?);
+        peer.process =
+            Some(started.map_err(|error| Error::other(format!("{program}: {error}; tests/install installs it")))?);
         peer.ready(&program).await?;
         Ok(peer)
     }
@@ -83,7 +83,7 @@ impl Peer {
     pub async fn file_server(body: &[u8], clock: Instant) -> io::Result<Self> {
         let directory = directory()?;
         fs::write(directory.join("file"), body)?;
-        let target = Target { address: free_address()?, key: String::new(), clock, came: Arc::default() };
+        let target = Target::new(free_address()?, String::new(), clock);
         let mut peer = Self { target, process: None, family: Vec::new(), directory };
         let file = peer.write("nginx.conf", &nginx_of_files(&peer.directory, peer.target.address))?;
         peer.process = Some(command("/usr/sbin/nginx", &["-c", &file, "-e", "/dev/null"]).spawn()?);

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Barrier;
@@ -11,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cancel;
 use crate::client::{Client, Faults, Seen, Wire};
+use crate::held;
 use crate::peer::{Kind, Peer};
 use crate::script::Script;
 use crate::upstream::Upstream;
@@ -197,7 +197,7 @@ impl Workload {
                 self::load(&peer, row.wire, Load { slots: load.slots.min(4), ..load }, bench.scale).await
             }
             Shape::Load(load) => self::load(&peer, row.wire, load, bench.scale).await,
-            Shape::Held(streams) => held(&peer, row.wire, bench.scale.many(streams), bench.scale).await,
+            Shape::Held(streams) => held::run(&peer, row.wire, bench.scale.many(streams), bench.scale).await,
             Shape::Cancel => cancel::run(bench, &peer, row.wire).await,
             Shape::Audience => viewers::audience(&peer, bench.scale).await,
             Shape::SecondViewer => viewers::second_viewer(&peer, bench.scale).await,
@@ -282,45 +282,6 @@ fn of_whole(mut seen: Seen, took: f64, cpu: Duration) -> Outcome {
         compared("CPU µs/answer", micros_each(cpu, seen.answers)),
     ];
     Outcome { figures, faults: seen.faults }
-}
-
-async fn held(peer: &Peer, wire: Wire, streams: u32, scale: Scale) -> io::Result<Outcome> {
-    let second = Duration::from_secs(1);
-    let (held, spread) = (scale.lasting(second * 10), scale.lasting(second * streams.div_ceil(2500).max(1)));
-    let pause = if scale == Scale::Smoke { second / 10 } else { second };
-    let tokens = u32::try_from((held + spread).as_millis() / pause.as_millis()).unwrap_or(0) + 4;
-    let request = peer.target.ask(wire, &Script::new(tokens, pause), true);
-    let empty = peer.memory()?;
-    let (tasks, mut clients) = (TaskTracker::new(), Vec::new());
-    for slot in 0..streams {
-        let (target, request) = (peer.target.clone(), request.clone());
-        clients.push(tasks.spawn(async move {
-            sleep(spread * slot / streams).await;
-            let (mut client, mut seen) = (Client::connect(&target).await?, Seen::default());
-            client.exchange(&request, tokens, &mut seen).await;
-            Ok::<_, io::Error>(seen)
-        }));
-    }
-    sleep(spread + pause + pause / 2).await;
-    let (cpu, came, began) = (peer.cpu()?, peer.target.came.load(Ordering::Relaxed), Instant::now());
-    sleep(held).await;
-    let (cpu, came) = (peer.cpu()?.saturating_sub(cpu), peer.target.came.load(Ordering::Relaxed) - came);
-    let (took, full) = (began.elapsed().as_secs_f64(), peer.memory()?);
-    let mut seen = Seen::default();
-    for client in clients {
-        seen.add(client.await.map_err(io::Error::other)??);
-    }
-    let each = |full: u64, empty: u64| match full {
-        0 => f64::NAN,
-        _ => full.saturating_sub(empty) as f64 / 1024.0 / f64::from(streams),
-    };
-    let figures = vec![
-        figure("tokens/s", came as f64 / took),
-        compared("KiB/stream", each(full.resident, empty.resident)),
-        figure("of its own", each(full.proportional, empty.proportional)),
-        compared("CPU µs/token", micros_each(cpu, came)),
-    ];
-    Ok(Outcome { figures, faults: seen.faults })
 }
 
 /// By nearest rank, of tenths of a microsecond in milliseconds.
