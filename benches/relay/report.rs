@@ -31,7 +31,9 @@ impl Table {
     pub fn faults_of_ours(&self) -> Faults {
         let mut faults = Faults::default();
         for (_, outcomes) in self.rows.iter().filter(|(row, _)| row.kind == Kind::Tokenrill) {
-            outcomes.iter().for_each(|outcome| faults.add(outcome.faults));
+            for outcome in outcomes {
+                faults.add(outcome.faults);
+            }
         }
         faults
     }
@@ -85,7 +87,9 @@ impl Table {
                 }
             }
             let mut faults = Faults::default();
-            outcomes.iter().for_each(|outcome| faults.add(outcome.faults));
+            for outcome in outcomes {
+                faults.add(outcome.faults);
+            }
             let Faults { missing, doubled, disordered, broken, never } = faults;
             _ = write!(text, " {missing}, {doubled}, {disordered}, {broken}, {never} |");
         }
@@ -104,7 +108,9 @@ impl Table {
                 })
             });
             let mut faults = Faults::default();
-            outcomes.iter().for_each(|outcome| faults.add(outcome.faults));
+            for outcome in outcomes {
+                faults.add(outcome.faults);
+            }
             json!({
                 "peer": row.name(),
                 "figures": figures.collect::<Vec<_>>(),

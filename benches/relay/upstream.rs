@@ -75,7 +75,7 @@ impl Connection {
                 _ => {
                     self.socket
                         .write_all(&json("404 Not Found", r#"{"error":{"message":"there is no such thing"}}"#))
-                        .await?
+                        .await?;
                 }
             }
         }
@@ -252,7 +252,7 @@ impl Chunks {
             "{start}\"choices\":[{{\"index\":0,\"delta\":{{}},\"logprobs\":null,\"finish_reason\":\"stop\"}}]}}\n\n"
         );
         if has_usage {
-            text.push_str(&format!("{start}\"choices\":[],\"usage\":{}}}\n\n", usage(tokens)));
+            text += &format!("{start}\"choices\":[],\"usage\":{}}}\n\n", usage(tokens));
         }
         text.push_str("data: [DONE]\n\n");
         framed(bytes, text.as_bytes());

@@ -131,10 +131,8 @@ async fn follow(
             }));
         }
     }
-    if began.elapsed() > lead {
-        return Err(Error::other("the viewers came too late"));
-    }
-    sleep((lead - began.elapsed()) / 2).await;
+    let left = lead.checked_sub(began.elapsed()).ok_or_else(|| Error::other("the viewers came too late"))?;
+    sleep(left / 2).await;
     let cpu = peer.cpu()?;
     let mut seen = Seen::default();
     for client in clients {
