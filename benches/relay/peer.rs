@@ -86,7 +86,8 @@ impl Peer {
         let target = Target::new(free_address()?, String::new(), clock);
         let mut peer = Self { target, process: None, family: Vec::new(), directory };
         let file = peer.write("nginx.conf", &nginx_of_files(&peer.directory, peer.target.address))?;
-        peer.process = Some(command("/usr/sbin/nginx", &["-c", &file, "-e", "/dev/null"]).spawn()?);
+        let mut command = command("/usr/sbin/nginx", &["-c", &file, "-e", "/dev/null"]);
+        peer.process = Some(command.current_dir(&peer.directory).spawn()?);
         peer.ready("nginx").await?;
         Ok(peer)
     }
@@ -127,9 +128,9 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Children first: a worker would outlive its master.
+        // The master first: it would start another worker.
         if let Some(process) = &mut self.process {
-            for id in process::family(process.id()).iter().rev() {
+            for id in process::family(process.id()) {
                 _ = Command::new("/bin/kill").args(["-9", &id.to_string()]).status();
             }
             _ = process.kill();

@@ -41,9 +41,10 @@ pub fn write(tables: &[Table]) -> io::Result<PathBuf> {
             if !figure.is_compared || rows.is_empty() {
                 continue;
             }
+            let better = if figure.name.ends_with("/s") { " (more is better)" } else { "" };
             _ = writeln!(
                 body,
-                "<text x=\"12\" y=\"{:.0}\" class=\"title\">{}: {}</text>",
+                "<text x=\"12\" y=\"{:.0}\" class=\"title\">{}: {}{better}</text>",
                 y + 8.0,
                 table.name,
                 figure.name

@@ -248,13 +248,10 @@ impl Chunks {
 
     fn end(&self, bytes: &mut Vec<u8>, tokens: u32, has_usage: bool) {
         let start = &self.start;
-        let mut text = format!(
-            "{start}\"choices\":[{{\"index\":0,\"delta\":{{}},\"logprobs\":null,\"finish_reason\":\"stop\"}}]}}\n\n"
-        );
-        if has_usage {
-            text += &format!("{start}\"choices\":[],\"usage\":{}}}\n\n", usage(tokens));
-        }
-        text.push_str("data: [DONE]\n\n");
+        let finish = "\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n\n";
+        let usage = format!("{start}\"choices\":[],\"usage\":{}}}\n\n", usage(tokens));
+        let usage = if has_usage { usage.as_str() } else { "" };
+        let text = format!("{start}{finish}{usage}data: [DONE]\n\n");
         framed(bytes, text.as_bytes());
         bytes.extend_from_slice(b"0\r\n\r\n");
     }

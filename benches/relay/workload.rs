@@ -256,16 +256,16 @@ pub async fn pause_of_connects(number: u32) {
 
 /// Where tokens come as fast as they are taken, they wait for one another, and their times say little.
 fn of_streams(mut seen: Seen, took: f64, cpu: Duration, is_paced: bool) -> Outcome {
-    let if_paced = if is_paced { compared } else { figure };
-    let if_unpaced = if is_paced { figure } else { compared };
+    let time = if is_paced { compared } else { figure };
+    let rate = if is_paced { figure } else { compared };
     let tokens = seen.tokens as f64;
     let [first50, first99] = [0.5, 0.99].map(|part| percentile(&mut seen.first, part));
     let [relay50, relay99, relay999] = [0.5, 0.99, 0.999].map(|part| percentile(&mut seen.relay, part));
     let figures = vec![
-        if_unpaced("tokens/s", tokens / took),
-        if_paced("first token p50 ms", first50),
+        rate("tokens/s", tokens / took),
+        time("first token p50 ms", first50),
         figure("p99 ms", first99),
-        if_paced("relay p50 ms", relay50),
+        time("relay p50 ms", relay50),
         figure("p99 ms", relay99),
         figure("p99.9 ms", relay999),
         compared("CPU µs/token", micros_each(cpu, seen.tokens)),
