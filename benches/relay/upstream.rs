@@ -126,7 +126,8 @@ impl Connection {
         let mut next = 0;
         while next < script.tokens {
             let to = (next + script.batch).min(script.tokens);
-            if let Some(ticks) = &mut ticks {
+            // The first at once: a timer would add its millisecond.
+            if let (Some(ticks), 1..) = (&mut ticks, next) {
                 ticks.tick().await;
             }
             bytes.clear();
@@ -151,7 +152,9 @@ impl Connection {
             let mut ticks = paced(script.pause.max(Duration::from_millis(1)));
             let mut bytes = Vec::new();
             for number in 0..script.tokens {
-                ticks.tick().await;
+                if number > 0 {
+                    ticks.tick().await;
+                }
                 bytes.clear();
                 chunks.tokens(&mut bytes, number..number + 1, self.clock);
                 writer.write_all(&bytes).await?;
@@ -189,7 +192,7 @@ fn asks(body: &[u8], member: &str) -> bool {
 }
 
 fn paced(pause: Duration) -> tokio::time::Interval {
-    let mut ticks = interval_at(tokio::time::Instant::now(), pause);
+    let mut ticks = interval_at(tokio::time::Instant::now() + pause, pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     ticks
 }
