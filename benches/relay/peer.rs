@@ -1,0 +1,266 @@
+//! Who stands between the client and the model: a server of another make, ours, or nobody.
+
+use std::fs;
+use std::io::{self, Error};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::client::Target;
+use crate::process::{self, Memory};
+
+const TOKENRILL: &str = env!("CARGO_BIN_EXE_tokenrill");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Direct,
+    Nginx,
+    Haproxy,
+    Tokenrill,
+    LiteLlm,
+}
+
+/// A running peer; dropping it ends it.
+pub struct Peer {
+    pub target: Target,
+    process: Option<Child>,
+    family: Vec<u32>,
+    directory: PathBuf,
+}
+
+impl Peer {
+    /// Freshly started, in front of the model at `upstream`.
+    pub async fn start(kind: Kind, upstream: SocketAddr, clock: Instant) -> io::Result<Self> {
+        let directory = directory()?;
+        let (key, hash) = new_key()?;
+        let key = if kind == Kind::LiteLlm { "sk-of-this-run".to_owned() } else { key };
+        let target = Target::new(free_address()?, key, clock);
+        let mut peer = Self { target, process: None, family: Vec::new(), directory };
+        let address = peer.target.address;
+        let mut command = match kind {
+            Kind::Direct => {
+                peer.target.address = upstream;
+                return Ok(peer);
+            }
+            Kind::Nginx => {
+                let file = peer.write("nginx.conf", &nginx(&peer.directory, address, upstream))?;
+                command("/usr/sbin/nginx", &["-c", &file, "-e", "/dev/null"])
+            }
+            Kind::Haproxy => {
+                let file = peer.write("haproxy.cfg", &haproxy(address, upstream))?;
+                command("/usr/sbin/haproxy", &["-db", "-f", &file])
+            }
+            Kind::Tokenrill => {
+                let file = peer.write("tokenrill.toml", &tokenrill(&hash, upstream))?;
+                command(TOKENRILL, &["serve", "--config", &file, "--listen", &address.to_string()])
+            }
+            Kind::LiteLlm => {
+                let file = peer.write("litellm.yaml", &litellm(upstream))?;
+                let port = address.port().to_string();
+                let program = format!("{ROOT}/.venv/bin/litellm");
+                let mut command = command(&program, &["--config", &file, "--host", "127.0.0.1", "--port", &port]);
+                command
+                    .envs([("LITELLM_MASTER_KEY", peer.target.key.as_str()), ("LITELLM_LOCAL_MODEL_COST_MAP", "True")]);
+                command.envs([("LITELLM_TELEMETRY", "False"), ("DISABLE_ADMIN_UI", "True"), ("NO_DOCS", "True")]);
+                command
+            }
+        };
+        let program = command.get_program().to_string_lossy().into_owned();
+        let started = command.current_dir(&peer.directory).spawn();
+        peer.process =
+            Some(started.map_err(|error| Error::other(format!("{program}: {error}; tests/install installs it")))?);
+        peer.ready(&program).await?;
+        Ok(peer)
+    }
+
+    /// Serves `body` as a file, at `/file`.
+    pub async fn file_server(body: &[u8], clock: Instant) -> io::Result<Self> {
+        let directory = directory()?;
+        fs::write(directory.join("file"), body)?;
+        let target = Target::new(free_address()?, String::new(), clock);
+        let mut peer = Self { target, process: None, family: Vec::new(), directory };
+        let file = peer.write("nginx.conf", &nginx_of_files(&peer.directory, peer.target.address))?;
+        let mut command = command("/usr/sbin/nginx", &["-c", &file, "-e", "/dev/null"]);
+        peer.process = Some(command.current_dir(&peer.directory).spawn()?);
+        peer.ready("nginx").await?;
+        Ok(peer)
+    }
+
+    pub fn cpu(&self) -> io::Result<Duration> {
+        process::cpu(&self.family)
+    }
+
+    pub fn memory(&self) -> io::Result<Memory> {
+        process::memory(&self.family)
+    }
+
+    fn write(&self, name: &str, text: &str) -> io::Result<String> {
+        let path = self.directory.join(name);
+        fs::write(&path, text)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    /// Waits until it takes connections.
+    async fn ready(&mut self, program: &str) -> io::Result<()> {
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let began = Instant::now();
+        while TcpStream::connect(self.target.address).await.is_err() {
+            if let Some(status) = process.try_wait()? {
+                return Err(Error::other(format!("{program} ended at once: {status}")));
+            }
+            if began.elapsed() > Duration::from_mins(2) {
+                return Err(Error::other(format!("{program} does not listen")));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        // Its workers are there a moment later.
+        sleep(Duration::from_millis(200)).await;
+        self.family = process::family(process.id());
+        Ok(())
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // The master first: it would start another worker.
+        if let Some(process) = &mut self.process {
+            for id in process::family(process.id()) {
+                _ = Command::new("/bin/kill").args(["-9", &id.to_string()]).status();
+            }
+            _ = process.kill();
+            _ = process.wait();
+        }
+        _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn directory() -> io::Result<PathBuf> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("tokenrill-relay-{}-{number}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    Ok(directory)
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// A key, and the hash that the settings know it by.
+fn new_key() -> io::Result<(String, String)> {
+    let said = Command::new(TOKENRILL).args(["key", "new", "--name", "bench"]).output()?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let key = said.lines().find_map(|line| line.strip_prefix("  "));
+    let hash = said.lines().find_map(|line| line.strip_prefix("hash = "));
+    let pair = key.zip(hash).map(|(key, hash)| (key.to_owned(), hash.to_owned()));
+    pair.ok_or_else(|| Error::other("`tokenrill key new` said no key"))
+}
+
+fn tokenrill(hash: &str, upstream: SocketAddr) -> String {
+    format!(
+        r#"
+generation.grace = "0s"
+auth.mode = "required"
+
+[[auth.api_keys]]
+name = "bench"
+hash = {hash}
+limits = {{ requests_per_minute = 1000000000, tokens_per_minute = 1000000000, concurrent_generations = 1000000, connections = 1000000 }}
+
+[[upstreams]]
+name = "bench"
+base_url = "http://{upstream}/v1"
+models = ["bench*"]
+"#
+    )
+}
+
+fn nginx(directory: &Path, address: SocketAddr, upstream: SocketAddr) -> String {
+    let http = nginx_http(directory);
+    format!(
+        "{http}
+  upstream model {{ server {upstream}; keepalive 2000; keepalive_requests 1000000000; keepalive_timeout 1h; }}
+  server {{
+    listen {address} reuseport backlog=4096;
+    location / {{
+      proxy_pass http://model;
+      proxy_http_version 1.1;
+      proxy_set_header Connection \"\";
+      proxy_buffering off;
+      proxy_read_timeout 1h;
+    }}
+  }}
+}}
+"
+    )
+}
+
+fn nginx_of_files(directory: &Path, address: SocketAddr) -> String {
+    let (http, root) = (nginx_http(directory), directory.display());
+    format!("{http}\n  sendfile on; tcp_nopush on;\n  server {{ listen {address} reuseport; root {root}; }}\n}}\n")
+}
+
+fn nginx_http(directory: &Path) -> String {
+    let (directory, user) = (directory.display(), if is_root() { "user root;" } else { "" });
+    format!(
+        "daemon off; {user} worker_processes 2; worker_rlimit_nofile 20000; pid {directory}/nginx.pid; error_log /dev/null crit;
+events {{ worker_connections 20000; }}
+http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; tcp_nodelay on;
+  client_body_temp_path {directory}; proxy_temp_path {directory}; fastcgi_temp_path {directory};
+  uwsgi_temp_path {directory}; scgi_temp_path {directory};"
+    )
+}
+
+fn is_root() -> bool {
+    Command::new("/usr/bin/id").arg("-u").output().is_ok_and(|said| said.stdout.trim_ascii() == b"0")
+}
+
+fn haproxy(address: SocketAddr, upstream: SocketAddr) -> String {
+    // Two descriptors for each connection, of those that there are.
+    let most = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024).saturating_sub(200) / 2;
+    format!(
+        "global
+  nbthread 2
+  maxconn {}
+defaults
+  mode http
+  option abortonclose
+  option http-no-delay
+  http-reuse always
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+  timeout http-keep-alive 1h
+frontend in
+  bind {address} backlog 4096
+  default_backend out
+backend out
+  server model {upstream}
+",
+        most.min(20_000)
+    )
+}
+
+fn litellm(upstream: SocketAddr) -> String {
+    format!(
+        "model_list:
+  - model_name: bench*
+    litellm_params: {{ model: openai/bench*, api_base: http://{upstream}/v1, api_key: unused }}
+litellm_settings: {{ telemetry: false, num_retries: 0 }}
+"
+    )
+}
