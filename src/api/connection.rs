@@ -261,8 +261,8 @@ impl Connection {
         self.open.since
     }
 
-    pub fn note_write(&self, bytes: usize) {
-        let since = u64::try_from(self.open.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+    pub fn note_write(&self, now: Instant, bytes: usize) {
+        let since = u64::try_from(now.duration_since(self.open.opened).as_millis()).unwrap_or(u64::MAX);
         self.open.last_write.store(since, Ordering::Relaxed);
         self.open.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }

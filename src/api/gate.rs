@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Uri};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
@@ -26,14 +25,15 @@ use crate::server::Peer;
 
 /// Finds out who calls, and refuses who may not. The identity goes on in the request's extensions.
 pub async fn admit(
-    State((admission, door)): State<(watch::Receiver<Admission>, Door)>,
+    admission: &watch::Receiver<Admission>,
+    door: Door,
     request: Request,
-    next: Next,
+    next: impl AsyncFnOnce(Request) -> Response,
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let access = route.map_or(Access::Public, |route| Access::of(request.method(), route));
     if access == Access::Public {
-        return next.run(request).await;
+        return next(request).await;
     }
     let admission = admission.borrow().clone();
     let (mut head, body) = request.into_parts();
@@ -50,7 +50,7 @@ pub async fn admit(
         Ok(identity) => {
             head.extensions.insert(spender(&admission, &identity, &head));
             head.extensions.insert(identity);
-            next.run(Request::from_parts(head, body)).await
+            next(Request::from_parts(head, body)).await
         }
         Err(denied) => {
             let peer = head.extensions.get::<Peer>().map(|peer| tracing::field::display(peer.0));

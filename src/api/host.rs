@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::http::uri::{Authority, Uri};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{ErrorCode, Problem};
@@ -24,10 +23,10 @@ pub enum Hosts {
 }
 
 /// Refuses requests that call the service by a name it does not have.
-pub async fn check_host(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+pub async fn check_host(hosts: Hosts, request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     match hosts {
         Hosts::Loopback if !is_loopback(request.uri(), request.headers()) => misdirected().into_response(),
-        Hosts::Loopback | Hosts::Any => next.run(request).await,
+        Hosts::Loopback | Hosts::Any => next(request).await,
     }
 }
 

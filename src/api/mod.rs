@@ -40,19 +40,24 @@ mod tickets;
 mod viewing;
 pub mod wire;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use tokio::sync::watch;
 use tower::util::option_layer;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::telemetry::Metrics;
+use pages::with_security_headers;
 use problem::{ErrorCode, Problem};
+use refusal::write_refusals;
+use request_id::with_request_id;
 
 pub use body::BodyLimits;
 pub use client_address::TrustedProxies;
@@ -88,16 +93,38 @@ pub fn router(api: Api, door: Door) -> Router {
         .merge(pages)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        // From the inside out: a panic becomes a problem, who may not is refused, problems get their bodies,
-        // every answer its CORS headers, and everything, the refusals of the layers as well, a request id.
-        .layer(CatchPanicLayer::custom(move |_| defect(&metrics)))
-        .layer(from_fn_with_state((admission.clone(), door), gate::admit))
-        .layer(from_fn_with_state(hosts, host::check_host))
-        .layer(from_fn(refusal::write_refusals))
+        .layer(from_fn_with_state(Inner { admission: admission.clone(), door, hosts, metrics }, inner_layers))
         // No page has business with operators' routes.
         .layer(option_layer((door != Door::Admin).then(|| cors::cors(admission))))
-        .layer(from_fn(pages::with_security_headers))
-        .layer(from_fn(request_id::with_request_id))
+        .layer(from_fn(outer_layers))
+}
+
+/// Every answer, the refusals of all layers as well, has its request id and security headers.
+async fn outer_layers(request: Request, next: Next) -> Response {
+    let answer = async |request| next.run(request).await;
+    with_request_id(request, async |request| with_security_headers(request, answer).await).await
+}
+
+/// What the layers behind CORS look at.
+#[derive(Clone)]
+struct Inner {
+    admission: watch::Receiver<Admission>,
+    door: Door,
+    hosts: Hosts,
+    metrics: Arc<Metrics>,
+}
+
+/// From the outside in: problems get their bodies, who calls by a foreign name or may not is refused, a panic becomes a
+/// problem. One layer, since each that axum wraps around another is allocated for each request.
+async fn inner_layers(State(inner): State<Inner>, request: Request, next: Next) -> Response {
+    let Inner { admission, door, hosts, metrics } = &inner;
+    let answer = async |request| {
+        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        answered.unwrap_or_else(|_| defect(metrics))
+    };
+    let admitted = async |request| gate::admit(admission, *door, request, answer).await;
+    let of_this_host = async |request| host::check_host(*hosts, request, admitted).await;
+    write_refusals(request, of_this_host).await
 }
 
 /// The routes of the OpenAPI document; a route cannot be in the one and not in the other.

@@ -6,7 +6,6 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -56,8 +55,8 @@ const OTHER_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'
 
 /// On every answer: its type is what it says, what it tells of this page to others is nothing, and a page
 /// loads from here alone.
-pub async fn with_security_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+pub async fn with_security_headers(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
+    let mut response = next(request).await;
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
@@ -37,11 +36,11 @@ impl Dialect {
 ///
 /// fetch-event-source looks at the content type alone: on a refusal in JSON it would repeat the
 /// request every second for ever; an event is delivered once and ends.
-pub async fn write_refusals(request: Request, next: Next) -> Response {
+pub async fn write_refusals(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let names_events = Accept::of(request.headers()).names_event_stream();
     let dialect = Dialect::of(request.uri().path());
     let request_id = request_id(&request);
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
     let body = problem.body(request_id);
     let (content_type, bytes) = match (dialect, names_events) {

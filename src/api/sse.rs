@@ -138,6 +138,7 @@ impl<S: Source> http_body::Body for EventStream<S> {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let mut this = self.project();
+        let mut has_events = false;
         // Before anything is looked at: what comes later wakes this again.
         this.connection.watch(context);
         loop {
@@ -164,7 +165,7 @@ impl<S: Source> http_body::Body for EventStream<S> {
                 Poll::Ready(Some(Ok(events))) => {
                     if events > 0 {
                         this.connection.note_events(events);
-                        *this.last_event = Instant::now();
+                        has_events = true;
                     }
                     if this.out.len() < WRITE_BYTES {
                         continue;
@@ -187,8 +188,12 @@ impl<S: Source> http_body::Body for EventStream<S> {
                 }
             }
             if !this.out.is_empty() {
-                *this.last_write = Instant::now();
-                this.connection.note_write(this.out.len());
+                let now = Instant::now();
+                *this.last_write = now;
+                if has_events {
+                    *this.last_event = now;
+                }
+                this.connection.note_write(now, this.out.len());
                 return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));
             }
             if ended {
@@ -214,7 +219,7 @@ impl<S: Source> http_body::Body for EventStream<S> {
             let due = *this.last_write + *this.heartbeat;
             if due <= now {
                 *this.last_write = now;
-                this.connection.note_write(HEARTBEAT.len());
+                this.connection.note_write(now, HEARTBEAT.len());
                 this.silence.as_mut().reset(now + *this.heartbeat);
                 return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(HEARTBEAT)))));
             }

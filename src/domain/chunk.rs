@@ -152,6 +152,10 @@ impl Escaped {
 
     /// As [`Escaped::from_json_content`], for bytes that nobody has parsed yet.
     pub fn from_unparsed(content: &[u8]) -> Result<Self, InvalidText> {
+        // What most tokens are: nothing in it means anything, to JSON or to an event stream.
+        if content.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+            return Self::from_stored(content);
+        }
         let plain = !content.iter().any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
         if !plain {
             let quoted = [b"\"".as_slice(), content, b"\""].concat();

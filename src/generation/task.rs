@@ -1,10 +1,11 @@
 //! Carries one provider's answer into one log.
 
+use std::iter;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -57,13 +58,13 @@ pub async fn tidy_up(mut answer: Answer) {
 /// the generation.
 async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option<Ending> {
     let mut tail = log.tail().borrow().sequence;
-    // Once for the generation, with its one timer, and not anew for each read.
-    let mut ended = pin!(ended_from_elsewhere(running, work.deadline));
+    // Once for the generation, with its one timer; asked when it has been woken, and not with each token.
+    let mut ended: FuturesUnordered<_> = iter::once(ended_from_elsewhere(running, work.deadline).boxed()).collect();
     if !work.place.is_granted() {
         let _waiting = running.waiting();
         tokio::select! {
             biased;
-            ending = &mut ended => return Some(ending),
+            Some(ending) = ended.next() => return Some(ending),
             waited = work.place.granted() => if waited == Waited::Displaced {
                 return Some(failed(FailureCode::TooManyGenerations));
             },
@@ -75,7 +76,7 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
         let said = tokio::select! {
             // An ending before an answer: what comes after it is not wanted any more.
             biased;
-            ending = &mut ended => return Some(ending),
+            Some(ending) = ended.next() => return Some(ending),
             said = work.answer.next() => said,
         };
         let signals = match said {

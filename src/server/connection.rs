@@ -1,14 +1,16 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::pending;
+use std::iter;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::TryFutureExt;
 use futures_util::future::MapOk;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, TryFutureExt};
 use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
 use hyper::{Request, Response, Version};
@@ -85,23 +87,36 @@ impl Protocol {
                 pending::<()>().await;
             }
         };
+        let aside = async {
+            tokio::select! {
+                // First whether anyone is left, then the deadlines.
+                biased;
+                () = client.left() => Aside::Left,
+                () = stop.cancelled() => Aside::Stop,
+                () = silence => Aside::Silent,
+            }
+        };
+        // It is asked when it has been woken, and not with each token that the connection writes.
+        let mut aside: FuturesUnordered<_> = iter::once(aside.boxed()).collect();
         let ended = tokio::select! {
-            // First what was said, then whether anyone is left, then the deadlines; and no random number for each
-            // wake-up.
+            // First what was said; and no random number for each wake-up.
             biased;
             ended = http.as_mut() => ended.map_err(Ended::Failed),
-            () = client.left() => Err(Ended::Left),
-            () = stop.cancelled() => {
-                http.as_mut().graceful_shutdown();
-                tokio::select! {
-                    biased;
-                    ended = http.as_mut() => ended.map_err(Ended::Failed),
-                    () = client.left() => Err(Ended::Left),
-                    () = sleep(self.close) => Err(Ended::Cut),
+            Some(aside) = aside.next() => match aside {
+                Aside::Left => Err(Ended::Left),
+                Aside::Silent => Err(Ended::Silent),
+                Aside::Stop => {
+                    http.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        biased;
+                        ended = http.as_mut() => ended.map_err(Ended::Failed),
+                        () = client.left() => Err(Ended::Left),
+                        () = sleep(self.close) => Err(Ended::Cut),
+                    }
                 }
-            }
-            () = silence => Err(Ended::Silent),
+            },
         };
+        drop(aside);
 
         if let Err(ended) = ended {
             tracing::debug!(peer = %peer.0, error = &ended as &dyn Error, "a connection ended early");
@@ -111,6 +126,13 @@ impl Protocol {
         }
         client.close();
     }
+}
+
+/// What may come to pass beside what is said on a connection.
+enum Aside {
+    Left,
+    Stop,
+    Silent,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -82,6 +82,12 @@ impl Parser {
             }
             bytes = after.get(1..).unwrap_or_default();
             if self.line.is_empty() {
+                // The usual event, one line and an empty one, is told where it stands.
+                if let (Some(value), Some(after)) = (self.sole(rest), bytes.strip_prefix(b"\n")) {
+                    bytes = after;
+                    event(value)?;
+                    continue;
+                }
                 self.line(rest, &mut event)?;
             } else {
                 self.keep(rest)?;
@@ -91,6 +97,13 @@ impl Parser {
                 self.line.clear();
             }
         }
+    }
+
+    /// The value of a line of data that is the first of its event.
+    fn sole<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let is_first = self.has_data == HasData::No && self.at_start == AtStart::No && self.skip_lf == SkipLf::No;
+        let value = line.strip_prefix(b"data: ").filter(|_| is_first && line.len() <= self.limit)?;
+        Some(value)
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {

@@ -50,13 +50,20 @@ impl<'de> Visitor<'de> for MembersVisitor {
         while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
             members.push((name, map.next_value()?));
         }
-        let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
-        names.sort_unstable();
-        if !names.is_sorted_by(|one, next| one < next) {
-            return Err(A::Error::custom("two members of the same name"));
-        }
-        Ok(Members(members))
+        if are_unique(&members) { Ok(Members(members)) } else { Err(A::Error::custom("two members of the same name")) }
     }
+}
+
+/// A few are compared with one another, which takes no list of their own.
+fn are_unique(members: &[(Cow<'_, str>, &RawValue)]) -> bool {
+    if members.len() <= 16 {
+        let mut rest = members.iter();
+        return std::iter::from_fn(|| rest.next().map(|one| (one, rest.as_slice())))
+            .all(|(one, others)| others.iter().all(|other| other.0 != one.0));
+    }
+    let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
+    names.sort_unstable();
+    names.is_sorted_by(|one, next| one < next)
 }
 
 /// A member's name, borrowed where it holds no escape.

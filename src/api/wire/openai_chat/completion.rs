@@ -1,36 +1,74 @@
 //! The whole completion: the fold of its chunks.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::usage;
-use crate::domain::{Entry, Event};
+use crate::domain::{Chunk, Entry, Event, Part, Shape};
 
 /// A chat completion under construction. Fields that nobody knows are gathered as the known ones are.
 #[derive(Debug, Default)]
 pub struct Completion {
+    gathered: Gathered,
+    /// Shapes that were looked at: whose chunks only lengthen the content, and of which choice, by its place.
+    seen: Vec<(Arc<Shape>, Option<usize>)>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Gathered {
     members: Map<String, Value>,
     choices: Vec<Map<String, Value>>,
 }
+
+/// A stream has a few shapes, or a new one for each chunk; those are not looked at.
+const MOST_SEEN: usize = 8;
 
 impl Completion {
     /// Takes one entry more.
     pub fn apply(&mut self, entry: &Entry) {
         match &entry.event {
-            Event::Chunk(chunk) => {
-                let json = chunk.json().map(|parts| parts.concat()).unwrap_or_default();
-                self.chunks(&json);
-            }
+            Event::Chunk(chunk) => self.chunk(chunk),
             Event::Done(done) => {
-                self.chunks(&done.trailer.chunks_json);
-                self.chunks(&format!("{{{}}}", done.trailer.head_json));
-                self.members.insert("usage".to_owned(), usage(done));
+                self.gathered.chunks(&done.trailer.chunks_json);
+                self.gathered.chunks(&format!("{{{}}}", done.trailer.head_json));
+                self.gathered.members.insert("usage".to_owned(), usage(done));
             }
             Event::Start(_) | Event::Cancelled(_) | Event::Failed(_) => {}
         }
     }
 
     /// The completion as OpenAI's clients read it.
-    pub fn into_json(mut self) -> Value {
+    pub fn into_json(self) -> Value {
+        self.gathered.into_json()
+    }
+
+    /// Parses a chunk of a shape that is new; of others the text alone is new, as a rule.
+    fn chunk(&mut self, chunk: &Chunk) {
+        let seen = self.seen.iter().find(|(shape, _)| Arc::ptr_eq(shape, chunk.shape())).map(|(_, place)| *place);
+        if let Some(place) = seen.flatten()
+            && let Some(content) = self.gathered.content(place)
+        {
+            content.push_str(&chunk.text().unescape());
+            return;
+        }
+        let lengthened = self.gathered.chunks(&chunk.json().map(|parts| parts.concat()).unwrap_or_default());
+        if seen.is_none() && self.seen.len() < MOST_SEEN {
+            let is_text = matches!(chunk.part(), Part::Text { logprobs_json: None, .. });
+            self.seen.push((Arc::clone(chunk.shape()), lengthened.filter(|_| is_text)));
+        }
+    }
+}
+
+impl Gathered {
+    fn content(&mut self, place: usize) -> Option<&mut String> {
+        match self.choices.get_mut(place)?.get_mut("delta")?.get_mut("content")? {
+            Value::String(content) => Some(content),
+            _ => None,
+        }
+    }
+
+    fn into_json(mut self) -> Value {
         self.choices.sort_by_key(|choice| choice.get("index").and_then(Value::as_u64));
         self.members.insert("object".to_owned(), "chat.completion".into());
         let choices = self.choices.into_iter().map(|mut choice| {
@@ -57,21 +95,33 @@ impl Completion {
         self.members.into()
     }
 
-    fn chunks(&mut self, lines: &str) {
+    /// Answers the choice whose content is all that would be changed if another text were said in the last line's place.
+    fn chunks(&mut self, lines: &str) -> Option<usize> {
+        let mut lengthened = None;
         for line in lines.lines() {
             // What is in the log was parsed on its way there.
             let Ok(Value::Object(mut chunk)) = serde_json::from_str(line) else { continue };
+            lengthened = None;
             if let Some(Value::Array(choices)) = chunk.shift_remove("choices") {
+                let alone = choices.len() == 1;
                 for choice in choices {
-                    self.choice(choice);
+                    lengthened = self.choice(choice).filter(|_| alone);
                 }
             }
             self.members.extend(chunk);
         }
+        lengthened
     }
 
-    fn choice(&mut self, choice: Value) {
-        let Value::Object(choice) = choice else { return };
+    fn choice(&mut self, choice: Value) -> Option<usize> {
+        let Value::Object(choice) = choice else { return None };
+        let only_text = choice.iter().all(|(name, value)| match (name.as_str(), value) {
+            ("delta", Value::Object(delta)) => {
+                let aside = |(name, value): (&String, &Value)| name == "content" || changes_nothing(name, value);
+                delta.get("content").is_some_and(Value::is_string) && delta.iter().all(aside)
+            }
+            (name, value) => changes_nothing(name, value),
+        });
         let index = choice.get("index").cloned().unwrap_or_default();
         let known = self.choices.iter_mut().position(|known| known.get("index") == Some(&index));
         let known = known.unwrap_or_else(|| {
@@ -81,14 +131,26 @@ impl Completion {
         if let Some(known) = self.choices.get_mut(known) {
             merge_members(known, choice);
         }
+        Some(known).filter(|_| only_text)
     }
 }
+
+/// Whether a member, once it has been said, may be said again without a change.
+fn changes_nothing(name: &str, value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => text.is_empty() || SAID_ONCE.contains(&name),
+        Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// Said once, or each time in full: a name that came in two pieces would be no name.
+const SAID_ONCE: [&str; 6] = ["index", "id", "type", "role", "name", "finish_reason"];
 
 fn merge_members(known: &mut Map<String, Value>, more: Map<String, Value>) {
     for (name, value) in more {
         match known.get_mut(&name) {
-            // Said once, or each time in full: a name that came in two pieces would be no name.
-            Some(known) if matches!(name.as_str(), "index" | "id" | "type" | "role" | "name" | "finish_reason") => {
+            Some(known) if SAID_ONCE.contains(&name.as_str()) => {
                 if !value.is_null() {
                     *known = value;
                 }
@@ -123,11 +185,12 @@ fn merge(known: &mut Value, more: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Escaped;
 
     fn fold(chunks: &[Value]) -> Value {
         let mut completion = Completion::default();
         for chunk in chunks {
-            completion.chunks(&chunk.to_string());
+            completion.gathered.chunks(&chunk.to_string());
         }
         completion.into_json()
     }
@@ -146,6 +209,28 @@ mod tests {
                 "message": {"role": "assistant", "content": "Hello", "reasoning_content": "hm", "refusal": null},
             }]})
         );
+    }
+
+    #[test]
+    fn chunks_of_which_only_the_text_is_new_come_to_what_each_of_them_says() {
+        let frame = |before: &str, after: &str| {
+            let part = Part::Text { choice: 0, logprobs_json: None };
+            Arc::new(Shape { frame: Some((before.into(), after.into())), part })
+        };
+        for shape in [
+            frame(r#"{"id":"c","x":[],"choices":[{"index":0,"delta":{"content":""#, r#""}}]}"#),
+            // A member that is gathered too, a list that grows, and one that no chunk says alike.
+            frame(r#"{"id":"c","choices":[{"index":0,"delta":{"content":""#, r#"","aside":"a"}}]}"#),
+            frame(r#"{"id":"c","choices":[{"index":0,"delta":{"list":[1],"content":""#, r#""}}]}"#),
+        ] {
+            let (mut completion, mut each) = (Completion::default(), Gathered::default());
+            for text in ["Hel", "lo\n\"", "\u{e9}", ""] {
+                let chunk = Chunk::new(Arc::clone(&shape), Escaped::from_text(text));
+                completion.chunk(&chunk);
+                each.chunks(&chunk.json().expect("a frame").concat());
+            }
+            assert_eq!(completion.gathered, each);
+        }
     }
 
     #[test]

@@ -88,15 +88,11 @@ impl Blocks<'_> {
     /// Whether the chunk is here, and not with another entry.
     fn chunk(&mut self, chunk: &Chunk) -> bool {
         let Some([before, text, after]) = chunk.json() else { return false };
-        let before = match before.rsplit_once('\n') {
-            Some((silent, before)) => {
-                for line in silent.lines() {
-                    self.inner(&[line]);
-                }
-                before
-            }
-            None => before,
-        };
+        let last = memchr::memrchr(b'\n', before.as_bytes()).map_or(0, |at| at + 1);
+        let (silent, before) = before.split_at_checked(last).unwrap_or_default();
+        for line in silent.lines() {
+            self.inner(&[line]);
+        }
         let (retry, id) = (self.retry.take(), self.id);
         self.block(&[before, text, after], retry, id);
         true
