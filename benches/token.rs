@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use futures_util::{FutureExt, Stream};
+use smallvec::smallvec;
 use tokenrill::api::wire::openai_chat::Ids;
 use tokenrill::api::wire::{Native, OpenAiChat, WireFormat};
 use tokenrill::domain::{Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp, UsageWish};
-use tokenrill::event_log::{Created, EventLog, Log, Memory, MemoryLimits, ReadError, follow};
-use tokenrill::upstream::{AnswerReader, Signal};
+use tokenrill::event_log::{Created, EventLog, Log, Memory, MemoryLimits, Page, ReadError, follow};
+use tokenrill::upstream::{AnswerReader, Signal, Signals};
 
 /// What is done again and again; with what it needs, made anew for each round.
 type Operation = Box<dyn FnMut()>;
@@ -107,7 +108,7 @@ fn decode(chunks: usize) -> Operation {
     let mut reader = reader();
     let mut at = 0;
     Box::new(move || {
-        let mut signals = Vec::new();
+        let mut signals = Signals::new();
         let read = reads.get(at).expect("a read");
         at = (at + 1) % reads.len();
         reader.feed(black_box(read.as_bytes()), &mut signals).expect("chunks");
@@ -118,13 +119,13 @@ fn decode(chunks: usize) -> Operation {
 /// The first chunk is parsed; those that differ from it in their text alone are then recognised.
 fn reader() -> AnswerReader {
     let mut reader = AnswerReader::new("m".to_owned(), 1);
-    reader.feed(chunk("Here").as_bytes(), &mut Vec::new()).expect("a chunk");
+    reader.feed(chunk("Here").as_bytes(), &mut Signals::new()).expect("a chunk");
     reader
 }
 
 /// A chunk as the decoder makes it.
 fn token() -> Chunk {
-    let mut signals = Vec::new();
+    let mut signals = Signals::new();
     reader().feed(chunk(" token").as_bytes(), &mut signals).expect("a chunk");
     let Some(Signal::Chunk(chunk)) = signals.pop() else { unreachable!("it says something") };
     chunk
@@ -149,7 +150,7 @@ fn log() -> (Memory, Arc<dyn Log>) {
 }
 
 fn append_to(log: &dyn Log, tail: Sequence, chunk: &Chunk) -> Sequence {
-    let events = vec![Event::Chunk(chunk.clone())];
+    let events = smallvec![Event::Chunk(chunk.clone())];
     log.append(tail, black_box(events)).now_or_never().expect("at once").expect("there is room")
 }
 
@@ -180,9 +181,9 @@ fn wake() -> Operation {
     })
 }
 
-type Page = Result<Vec<Entry>, ReadError>;
+type Read = Result<Page, ReadError>;
 
-fn next_page(pages: Pin<&mut impl Stream<Item = Page>>, waker: &Waker) -> Poll<Option<Page>> {
+fn next_page(pages: Pin<&mut impl Stream<Item = Read>>, waker: &Waker) -> Poll<Option<Read>> {
     pages.poll_next(&mut Context::from_waker(waker))
 }
 

@@ -16,10 +16,9 @@ use tokenrill::domain::{
     Shape, Start, Timestamp, Timings, Usage, UsageWish,
 };
 use tokenrill::event_log::{
-    AppendError, Closing, Created, EventLog, Events, Log, Memory, MemoryLimits, Page, ReadError, Readable, Reply, Tail, TailState,
-    follow,
+    AppendError, Closing, Created, EventLog, Events, Log, Memory, MemoryLimits, Page, ReadError, Readable, Reply,
+    TailReader, TailState, follow,
 };
-use tokio::sync::watch;
 
 /// Schedules for each test: by chance, by chance with few turns (PCT), and one after the other.
 const RANDOM: usize = 10_000;
@@ -94,7 +93,7 @@ impl Readable for Turns {
         turn(self.0.read(after))
     }
 
-    fn tail(&self) -> watch::Receiver<Tail> {
+    fn tail(&self) -> TailReader {
         turn(self.0.tail())
     }
 }
@@ -103,7 +102,7 @@ impl Readable for Turns {
 fn write(log: &Arc<dyn Log>, appends: usize) {
     let mut tail = Sequence::new(1);
     for _ in 0..appends {
-        match block_on(log.append(tail, vec![token()])) {
+        match block_on(log.append(tail, smallvec::smallvec![token()])) {
             Ok(moved) => tail = moved,
             Err(error) => return assert_eq!(error, AppendError::Closed),
         }
@@ -147,7 +146,7 @@ fn who_follows_from_the_start_sees_each_entry_once_and_then_the_end() {
 fn who_follows_from_where_the_log_ends_just_then_sees_the_rest() {
     check(|| {
         hand_over(|log| {
-            let tail = *log.tail().borrow();
+            let tail = log.tail().get();
             match tail.state {
                 TailState::Open => assert_whole(&read(log, tail.sequence), tail.sequence.get()),
                 TailState::Closed => assert!(read(log, tail.sequence).is_empty()),

@@ -68,7 +68,7 @@ impl Rosters {
             return Err(RosterFull);
         }
         let roster = all.entry(channel.clone()).or_default();
-        let tail = log.tail().borrow().sequence;
+        let tail = log.tail().get().sequence;
         let number = (attendance != Attendance::Passing).then(|| {
             roster.last += 1;
             roster.present.insert(roster.last, who.clone());

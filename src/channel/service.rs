@@ -140,7 +140,7 @@ impl Channels {
             Beginning::History(0) => tail,
             Beginning::History(most) => log.history(most).await.after,
             // Of a log that is gone: nothing of this one is known to who asks.
-            Beginning::After(position) if position > log.tail().borrow().sequence => Sequence::START,
+            Beginning::After(position) if position > log.tail().get().sequence => Sequence::START,
             Beginning::After(position) => position,
         };
         let live = inner.metrics.subscriber();
@@ -153,7 +153,7 @@ impl Channels {
         let log = self.0.logs.find(channel).await?;
         let history = log.history(usize::MAX).await;
         let (subscribers, present) = self.0.rosters.present(channel);
-        let tail = log.tail().borrow().sequence;
+        let tail = log.tail().get().sequence;
         (subscribers > 0 || history.events > 0).then_some(Inspection { subscribers, present, tail, history })
     }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::entries::event_size;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
+use super::tail::{TailReader, TailWriter};
 use super::{
     Page,
     AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, ReadError, Readable, Reply, Tail, TailState,
@@ -46,7 +46,7 @@ struct MemoryChannel {
     limits: ChannelLimits,
     all: Arc<Budget>,
     state: Mutex<State>,
-    tail: watch::Sender<Tail>,
+    tail: TailWriter,
 }
 
 struct State {
@@ -183,7 +183,7 @@ impl MemoryChannel {
             counted: 0,
             bytes: 0,
         };
-        Self { limits, all, tail: watch::Sender::new(state.tail()), state: Mutex::new(state) }
+        Self { limits, all, tail: TailWriter::new(state.tail()), state: Mutex::new(state) }
     }
 
     fn append_now(&self, events: Vec<ChannelEvent>) -> Result<Sequence, AppendError> {
@@ -209,7 +209,7 @@ impl MemoryChannel {
         }
         self.trim(&mut state, now);
         // Under the log's lock, lest two tails overtake one another.
-        self.tail.send_replace(state.tail());
+        self.tail.move_to(state.tail());
         Ok(state.tail)
     }
 
@@ -270,7 +270,7 @@ impl ChannelLog for MemoryChannel {
         while self.let_go_of_oldest(&mut state) {}
         state.tail = state.tail.plus(1);
         state.lost = state.tail;
-        self.tail.send_replace(state.tail());
+        self.tail.move_to(state.tail());
         ready(())
     }
 
@@ -288,8 +288,8 @@ impl Readable for MemoryChannel {
         ready(self.lock().page(after))
     }
 
-    fn tail(&self) -> watch::Receiver<Tail> {
-        self.tail.subscribe()
+    fn tail(&self) -> TailReader {
+        self.tail.reader()
     }
 }
 

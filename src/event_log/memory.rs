@@ -4,14 +4,15 @@ use std::collections::{BTreeSet, HashMap, VecDeque, hash_map};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::entries::Entries;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
+use super::tail::{TailReader, TailWriter};
 use super::{
     AppendError, Closing, Conflict, CreateError, Created, EventLog, Events, Limit, Log, Page, ReadError, Readable, Reply,
-    Tail, ready,
+    ready,
 };
 use crate::domain::{
     Claim, Event, Fingerprint, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start,
@@ -67,7 +68,7 @@ struct MemoryLog {
     start: Arc<Start>,
     all: Weak<Shared>,
     state: Mutex<State>,
-    tail: watch::Sender<Tail>,
+    tail: TailWriter,
 }
 
 struct State {
@@ -163,8 +164,8 @@ impl Readable for MemoryLog {
         ready(self.lock().entries.page(after))
     }
 
-    fn tail(&self) -> watch::Receiver<Tail> {
-        self.tail.subscribe()
+    fn tail(&self) -> TailReader {
+        self.tail.reader()
     }
 }
 
@@ -214,7 +215,7 @@ impl MemoryLog {
     /// would sleep beside a closed log that says it is open.
     fn announce(&self, state: &State) -> Sequence {
         let tail = state.entries.tail();
-        self.tail.send_replace(tail);
+        self.tail.move_to(tail);
         tail.sequence
     }
 
@@ -232,7 +233,7 @@ impl Shared {
         entries.push(first);
         let log = Arc::new(MemoryLog {
             all: Arc::downgrade(self),
-            tail: watch::Sender::new(entries.tail()),
+            tail: TailWriter::new(entries.tail()),
             state: Mutex::new(State { entries, bytes }),
             start,
         });

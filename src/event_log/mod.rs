@@ -39,18 +39,19 @@ mod entries;
 mod follow;
 mod memory;
 mod sync;
+mod tail;
 
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either, Ready};
 use smallvec::SmallVec;
-use tokio::sync::watch;
 
 use crate::domain::{ChannelEvent, ChannelName, Claim, Entry, Event, GenerationId, Listed, Principal, Sequence, Start};
 
 pub use channel::{ChannelLimits, MemoryChannels};
-pub use follow::follow;
+pub use follow::{Follow, follow};
 pub use memory::{Memory, MemoryLimits};
+pub use tail::TailReader;
 
 /// An answer that a backend in memory has at once and one behind a network has later: no allocation
 /// for the former.
@@ -93,7 +94,7 @@ pub trait Readable: Send + Sync + 'static {
     fn read(&self, after: Sequence) -> Reply<'_, Result<Page<Self::Event>, ReadError>>;
 
     /// Tells where the log ends, and when that moves (contract 4).
-    fn tail(&self) -> watch::Receiver<Tail>;
+    fn tail(&self) -> TailReader;
 }
 
 /// What may be the last of its log.

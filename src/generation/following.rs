@@ -17,7 +17,7 @@ use super::audience::Viewer;
 use super::snapshot::Snapshot;
 use super::storage::Record;
 use crate::domain::{Event, Failed, Sequence, Start};
-use crate::event_log::{Log, Page, ReadError, follow};
+use crate::event_log::{Follow, Log, Page, ReadError, follow};
 use crate::limits::{Ahead, Turn};
 use crate::telemetry::Gauge;
 
@@ -26,7 +26,7 @@ pub struct Following {
     log: Arc<dyn Log>,
     /// Read already, to see whether the answer begins well.
     held: VecDeque<Result<Page, LogLost>>,
-    pages: BoxStream<'static, Result<Page, ReadError>>,
+    pages: Follow<dyn Log>,
     seat: Seat,
 }
 
@@ -78,7 +78,7 @@ pub struct LogLost;
 
 impl Following {
     pub(super) fn new(log: Arc<dyn Log>, after: Sequence, seat: Seat) -> Self {
-        let pages = follow(Arc::clone(&log), after).boxed();
+        let pages = follow(Arc::clone(&log), after);
         Self { log, held: VecDeque::new(), pages, seat }
     }
 

@@ -56,7 +56,7 @@ impl Generations {
 
     async fn summary(&self, id: GenerationId) -> Option<Summary> {
         let log = self.0.log.open(id).await?;
-        let tail = *log.tail().borrow();
+        let tail = log.tail().get();
         let status = match tail.state {
             TailState::Open => Status::Running,
             TailState::Closed => match log.read(tail.sequence.before()).await.ok()?.pop()?.event {

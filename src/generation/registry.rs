@@ -84,7 +84,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let begun = self.begun.take();
         if let Some((log, _live)) = &begun
-            && log.tail().borrow().state == TailState::Open
+            && log.tail().get().state == TailState::Open
         {
             self.running.end_at_once(log, task::failed(FailureCode::Internal));
         }

@@ -152,7 +152,7 @@ impl Generations {
         after: Sequence,
     ) -> Result<Following, FollowError> {
         let log = self.open(principal, id).await?;
-        let tail = *log.tail().borrow();
+        let tail = log.tail().get();
         if after > tail.sequence {
             return Err(FollowError::HistoryLost);
         }
@@ -171,7 +171,7 @@ impl Generations {
     ) -> Result<(Snapshot, Following), FollowError> {
         let log = self.open(principal, id).await?;
         let seat = self.seat(id);
-        let tail = *log.tail().borrow();
+        let tail = log.tail().get();
         let position = match tail.state {
             TailState::Open => tail.sequence,
             TailState::Closed => tail.sequence.before(),
@@ -197,11 +197,11 @@ impl Generations {
     ) -> Result<Snapshot, FollowError> {
         let log = self.open(principal, id).await?;
         let mut tail = log.tail();
-        if after > tail.borrow().sequence {
+        if after > tail.get().sequence {
             return Err(FollowError::HistoryLost);
         }
         let _seat = (!patience.is_zero()).then(|| self.seat(id));
-        let further = tail.wait_for(|tail| tail.sequence > after || tail.state == TailState::Closed);
+        let further = tail.until(|tail| tail.sequence > after || tail.state == TailState::Closed);
         _ = timeout(patience, further).await;
         Snapshot::read(log.as_ref()).await.ok_or(FollowError::HistoryLost)
     }
@@ -279,7 +279,7 @@ impl Generations {
 
 /// Waits for the end that a task has been asked for: it comes within moments, also where the task is dropped.
 async fn closed(log: &Arc<dyn Log>) {
-    _ = log.tail().wait_for(|tail| tail.state == TailState::Closed).await;
+    log.tail().closed().await;
 }
 
 impl Inner {
@@ -324,7 +324,7 @@ impl Inner {
 /// Whether it failed or was abandoned before the model said anything: a repeat of its request then gets
 /// another try, and pays for nothing twice.
 async fn was_in_vain(log: &dyn Log) -> bool {
-    let silent = log.tail().borrow().sequence == Sequence::START.plus(2);
+    let silent = log.tail().get().sequence == Sequence::START.plus(2);
     let ending = log.read(Sequence::START.plus(1)).await.ok().and_then(|mut page| page.pop());
     silent
         && ending.is_some_and(|ending| match ending.event {

@@ -51,7 +51,7 @@ pub struct ToolCall {
 impl Snapshot {
     /// The state at the log's tail. `None` if the log is lost.
     pub async fn read(log: &dyn Log) -> Option<Self> {
-        let tail = log.tail().borrow().sequence;
+        let tail = log.tail().get().sequence;
         Self::read_to(log, tail).await
     }
 

@@ -57,7 +57,7 @@ pub async fn tidy_up(mut answer: Answer) {
 /// Appends what the upstream says until there is a reason to end; `None` where somebody else has ended
 /// the generation.
 async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option<Ending> {
-    let mut tail = log.tail().borrow().sequence;
+    let mut tail = log.tail().get().sequence;
     // Once for the generation, with its one timer; asked when it has been woken, and not with each token.
     let mut ended: FuturesUnordered<_> = iter::once(ended_from_elsewhere(running, work.deadline).boxed()).collect();
     if !work.place.is_granted() {

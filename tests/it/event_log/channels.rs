@@ -75,7 +75,7 @@ async fn read_on(log: &dyn ChannelLog, mut after: Sequence) -> Vec<String> {
 async fn numbers_rise_and_a_later_log_of_the_name_has_greater_ones() {
     let logs = MemoryChannels::new(LIMITS);
     let log = open(&logs, "a").await;
-    let before = log.tail().borrow().sequence;
+    let before = log.tail().get().sequence;
     assert_eq!(log.append(vec![kept("1"), ephemeral("2"), kept("3")]).await, Ok(before.plus(3)));
     let page = log.read(before).await.expect("it is there");
     assert_eq!(page.iter().map(|entry| entry.sequence.get() - before.get()).collect::<Vec<_>>(), [1, 2, 3]);
@@ -89,14 +89,14 @@ async fn numbers_rise_and_a_later_log_of_the_name_has_greater_ones() {
     let moment = Timestamp::now();
     while Timestamp::now() <= moment {}
     let later = open(&logs, "a").await;
-    assert_eq!(later.read(before.plus(2)).await, Err(ReadError::Trimmed(later.tail().borrow().sequence)));
+    assert_eq!(later.read(before.plus(2)).await, Err(ReadError::Trimmed(later.tail().get().sequence)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_last_events_are_kept_and_what_is_missing_is_said() {
     let logs = MemoryChannels::new(LIMITS);
     let log = open(&logs, "a").await;
-    let before = log.tail().borrow().sequence;
+    let before = log.tail().get().sequence;
     for at in 1..=8 {
         log.append(vec![kept(&at.to_string())]).await.expect("room");
     }
@@ -129,7 +129,7 @@ async fn an_answer_counts_as_one_event() {
     let id = GenerationId::random();
     let said = |event: Event| ChannelEvent::Said(id, event);
     log.append(vec![kept("before")]).await.expect("room");
-    let begins = log.tail().borrow().sequence;
+    let begins = log.tail().get().sequence;
     log.append(vec![said(start(id))]).await.expect("room");
     for _ in 0..50 {
         log.append(vec![said(token("Hello"))]).await.expect("room");
@@ -154,7 +154,7 @@ async fn an_answer_counts_as_one_event() {
 async fn what_no_longer_fits_makes_what_is_oldest_go() {
     let logs = MemoryChannels::new(ChannelLimits { bytes: 3000, total: 4000, history: 100, ..LIMITS });
     let (log, text) = (open(&logs, "a").await, "x".repeat(800));
-    let before = log.tail().borrow().sequence;
+    let before = log.tail().get().sequence;
     for at in 0..5 {
         log.append(vec![kept(&format!("{at}{text}"))]).await.expect("room");
         assert!(logs.bytes() <= 3000);
@@ -172,7 +172,7 @@ async fn what_no_longer_fits_makes_what_is_oldest_go() {
     assert_eq!(other.history(9).await.events, 1, "what finds no room changes nothing");
     let third = open(&logs, "c").await;
     assert_eq!(third.append(vec![kept(&text)]).await, Err(AppendError::Full(Limit::Total)));
-    let end = third.tail().borrow().sequence;
+    let end = third.tail().get().sequence;
     third.skip().await;
     assert_eq!(read_on(&*third, end).await, ["gap"], "what had no room is said to be missing");
     drop((log, other, third));
@@ -210,7 +210,7 @@ async fn each_of_many_readers_gets_all_of_many_writers_in_order() {
     const EACH: usize = 250;
     let logs = MemoryChannels::new(ChannelLimits { history: WRITERS * EACH, ..LIMITS });
     let log = open(&logs, "a").await;
-    let before = log.tail().borrow().sequence;
+    let before = log.tail().get().sequence;
     let tasks = TaskTracker::new();
     let readers: Vec<_> = (0..8)
         .map(|_| {
@@ -277,7 +277,7 @@ proptest! {
         runtime.block_on(async {
             let logs = MemoryChannels::new(LIMITS);
             let log = open(&logs, "a").await;
-            let before = log.tail().borrow().sequence;
+            let before = log.tail().get().sequence;
             let mut told: VecDeque<(Sequence, Keeping)> = VecDeque::new();
             for operation in operations {
                 match operation {
@@ -289,7 +289,7 @@ proptest! {
                     }
                     Operation::Wait(seconds) => tokio::time::advance(Duration::from_secs(seconds)).await,
                     Operation::Read(at) => {
-                        let tail = log.tail().borrow().sequence;
+                        let tail = log.tail().get().sequence;
                         let after = before.plus(at % (tail.get() - before.get() + 1));
                         let kept = told.iter().filter(|(at, keeping)| *at > after && *keeping == Keeping::Kept);
                         let kept: Vec<_> = kept.map(|(at, _)| *at).collect();

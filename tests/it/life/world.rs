@@ -370,7 +370,7 @@ impl World {
     /// Loss is announced, and never waited for.
     async fn follow_beyond(&mut self, at: usize) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
-        let beyond = subject.log.tail().borrow().sequence.plus(1000);
+        let beyond = subject.log.tail().get().sequence.plus(1000);
         let refused = self.generations.follow(&CALLER, subject.id, beyond).await.err();
         assert!(matches!(refused, Some(FollowError::HistoryLost | FollowError::NotFound)), "{refused:?}");
     }
@@ -406,7 +406,7 @@ impl World {
             (0..subject.model.said).map(|at| format!("{}.{at}", subject.number)).collect::<Vec<_>>().concat();
         let text = &snapshot.choices[&0].text;
         assert!(expected.starts_with(text), "{text} of {expected}");
-        assert_eq!(snapshot.last_event_id.sequence, subject.log.tail().borrow().sequence);
+        assert_eq!(snapshot.last_event_id.sequence, subject.log.tail().get().sequence);
     }
 
     fn wish(
@@ -457,7 +457,7 @@ impl World {
         let mut ended = 0;
         for subject in &mut self.subjects {
             let Subject { model, log, number, .. } = subject;
-            let tail = *log.tail().borrow();
+            let tail = log.tail().get();
             let actual = match tail.state {
                 TailState::Open => None,
                 TailState::Closed => {
@@ -523,7 +523,7 @@ impl World {
     /// Whether a key still names this: not one that failed or was abandoned before anything was said.
     fn is_claimed(&self, at: usize) -> Kept {
         let Subject { model, log, .. } = &self.subjects[at];
-        let silent = *log.tail().borrow() == Tail { sequence: Sequence::new(2), state: TailState::Closed };
+        let silent = log.tail().get() == Tail { sequence: Sequence::new(2), state: TailState::Closed };
         match model.ended {
             // A task that was dropped frees nothing.
             Some(Outcome::Failed(FailureCode::Internal | FailureCode::ShuttingDown)) if silent => Kept::Maybe,
