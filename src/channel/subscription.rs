@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 
 use super::roster::Seat;
 use crate::domain::{ChannelEvent, ChannelName, Entry, Keeping, Principal, Recipient, Sequence};
-use crate::event_log::{ChannelLog, Page, ReadError, follow};
+use crate::event_log::{ChannelLog, Follow, Page, ReadError, follow};
 use crate::telemetry::Gauge;
 
 /// Where a reading begins.
@@ -36,7 +35,7 @@ pub enum Attendance {
 pub struct Subscription {
     pub channel: ChannelName,
     log: Arc<dyn ChannelLog>,
-    pages: BoxStream<'static, Result<Page<ChannelEvent>, ReadError>>,
+    pages: Follow<dyn ChannelLog>,
     position: Sequence,
     /// What is told to those who are there begins after it.
     came: Sequence,
@@ -61,7 +60,7 @@ impl Subscription {
         seat: Seat,
         live: Gauge,
     ) -> Self {
-        let pages = follow(Arc::clone(&log), position).boxed();
+        let pages = follow(Arc::clone(&log), position);
         Self { channel, log, pages, position, came, seat, _live: live }
     }
 
@@ -95,7 +94,7 @@ impl Subscription {
     }
 
     fn go_on_after(&mut self, position: Sequence) {
-        self.pages = follow(Arc::clone(&self.log), position).boxed();
+        self.pages = follow(Arc::clone(&self.log), position);
         self.position = position;
     }
 

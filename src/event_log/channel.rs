@@ -11,9 +11,8 @@ use super::entries::event_size;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::tail::{TailReader, TailWriter};
 use super::{
-    Page,
-    AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, ReadError, Readable, Reply, Tail, TailState,
-    ready,
+    AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, Page, ReadError, Readable, Reply, Tail,
+    TailState, ready,
 };
 use crate::domain::{ChannelEvent, ChannelName, Entry, Event, Keeping, Sequence, Timestamp};
 

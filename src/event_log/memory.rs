@@ -11,12 +11,10 @@ use super::entries::Entries;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::tail::{TailReader, TailWriter};
 use super::{
-    AppendError, Closing, Conflict, CreateError, Created, EventLog, Events, Limit, Log, Page, ReadError, Readable, Reply,
-    ready,
+    AppendError, Closing, Conflict, CreateError, Created, EventLog, Events, Limit, Log, Page, ReadError, Readable,
+    Reply, ready,
 };
-use crate::domain::{
-    Claim, Event, Fingerprint, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start,
-};
+use crate::domain::{Claim, Event, Fingerprint, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start};
 
 /// What the logs may hold, and for how long.
 #[derive(Debug, Clone, Copy)]

@@ -50,13 +50,8 @@ pub fn bind(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
 /// On `stop` the listener closes, idle connections end at once, and responses that run have `limits.close` to
 /// finish; what is left then is cut. When this returns, no connection and no handler is left. Dropping it stops
 /// in the same way, unobserved.
-pub async fn serve<S, B>(
-    listener: TcpListener,
-    service: S,
-    limits: Limits,
-    threads: Threads,
-    stop: CancellationToken,
-) where
+pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, threads: Threads, stop: CancellationToken)
+where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Body + Send + 'static,

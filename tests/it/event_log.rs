@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::Either;
 use futures_util::{FutureExt, StreamExt};
+use smallvec::smallvec;
 use tokenrill::domain::{
     CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, GenerationId, Metadata, Part, Principal, Sequence,
     Shape, Start, Timestamp, Timings, Trailer, Usage, UsageWish,
 };
-use smallvec::smallvec;
 use tokenrill::event_log::{
     AppendError, Closing, CreateError, Created, EventLog, Events, Limit, Log, MemoryLimits, Page, ReadError, Readable,
     Reply, Tail, TailReader, TailState, follow,

@@ -14,16 +14,32 @@ pub enum Body {
 /// Where in the chunked coding (RFC 9112, section 7.1) a reader stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
-    Size { size: u64, digits: u8 },
+    Size {
+        size: u64,
+        digits: u8,
+    },
     /// Past a chunk's size: extensions mean nothing here.
-    Extension { size: u64, length: u16 },
-    SizeLf { size: u64 },
-    Data { left: u64 },
+    Extension {
+        size: u64,
+        length: u16,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
     DataCr,
     DataLf,
     /// Behind the last chunk; `line` is how much of this line has come, `all` of all of them.
-    Trailer { line: u16, all: u16 },
-    TrailerLf { line: u16, all: u16 },
+    Trailer {
+        line: u16,
+        all: u16,
+    },
+    TrailerLf {
+        line: u16,
+        all: u16,
+    },
 }
 
 /// Digits of a chunk's size: more than any chunk has, and few enough to be added up.
@@ -96,10 +112,9 @@ impl At {
                 let digit = char::from(byte).to_digit(16)?;
                 Self::Size { size: size * 16 + u64::from(digit), digits: digits + 1 }
             }
-            (Self::Size { digits: 0, .. }, _) => return None,
+            (Self::Size { digits: 0, .. }, _) | (Self::Extension { .. } | Self::Trailer { .. }, b'\n') => return None,
             (Self::Size { size, .. } | Self::Extension { size, .. }, b'\r') => Self::SizeLf { size },
             (Self::Size { size, .. }, b';' | b' ' | b'\t') => Self::Extension { size, length: 0 },
-            (Self::Extension { .. } | Self::Trailer { .. }, b'\n') => return None,
             (Self::Extension { size, length }, _) => Self::Extension { size, length: length + 1 },
             (Self::SizeLf { size: 0 }, b'\n') => Self::Trailer { line: 0, all: 0 },
             (Self::SizeLf { size }, b'\n') => Self::Data { left: size },
@@ -160,12 +175,35 @@ mod tests {
         let long_extension = format!("5;{}\r\n", "x".repeat(20_000));
         let long_trailer = format!("0\r\n{}", "a: b\r\n".repeat(5_000));
         for bad in [
-            "\r\n", ";\r\n", "g\r\n", "-5\r\n", "0x5\r\n", "5\n", "5;a\n", "5\r\r", "5\r\nhello!", "5\r\nhello\n", "1000000000000000\r\n",
-            &long_extension, &long_trailer, "0\r\na\n", "0\r\n\r\r",
+            "\r\n",
+            ";\r\n",
+            "g\r\n",
+            "-5\r\n",
+            "0x5\r\n",
+            "5\n",
+            "5;a\n",
+            "5\r\r",
+            "5\r\nhello!",
+            "5\r\nhello\n",
+            "1000000000000000\r\n",
+            &long_extension,
+            &long_trailer,
+            "0\r\na\n",
+            "0\r\n\r\r",
             // What breaks off.
-            "", "5", "5\r\nhell", "5\r\nhello\r\n", "0\r\n", "0\r\na: b\r\n",
+            "",
+            "5",
+            "5\r\nhell",
+            "5\r\nhello\r\n",
+            "0\r\n",
+            "0\r\na: b\r\n",
         ] {
-            assert_eq!(read(Body::chunked(), &[bad.as_bytes()]), Err(Fault::Broken), "{}", bad.get(..40).unwrap_or(bad));
+            assert_eq!(
+                read(Body::chunked(), &[bad.as_bytes()]),
+                Err(Fault::Broken),
+                "{}",
+                bad.get(..40).unwrap_or(bad)
+            );
         }
     }
 }

@@ -121,7 +121,11 @@ fn framing(status: StatusCode, headers: &HeaderMap, is_current: bool) -> Result<
 
 /// The members of a list, over all lines of the field.
 fn all<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-    headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+    headers
+        .get_all(name)
+        .into_iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]
@@ -165,7 +169,7 @@ mod tests {
             }
         }
         assert_eq!((taken, read.as_slice()), (1, &b"rest"[..]));
-        let mut endless = [&b"HTTP/1.1 200 OK\r\na: "[..], &[b'x'; LARGEST]].concat();
+        let mut endless = [&b"HTTP/1.1 200 OK\r\na: "[..], &vec![b'x'; LARGEST]].concat();
         assert_eq!(Head::take(&mut endless).err(), Some(Fault::Broken));
     }
 

@@ -257,7 +257,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_is_used_again_after_a_body_that_ended_and_after_no_other() {
-        let whole = ["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"];
+        let whole = [
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        ];
         for (answer, again) in [
             (whole[0], true),
             (whole[1], true),

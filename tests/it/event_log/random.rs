@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
-use tokenrill::domain::{Chunk, Entry, Escaped, Event, GenerationId, Part, Sequence, Shape};
 use smallvec::smallvec;
+use tokenrill::domain::{Chunk, Entry, Escaped, Event, GenerationId, Part, Sequence, Shape};
 use tokenrill::event_log::{AppendError, Closing, CreateError, Limit, Log, MemoryLimits, Page, ReadError, follow};
 
 use super::{Backend, ROOMY, TIGHT, begun, ended, is_known, made, read, start, token};

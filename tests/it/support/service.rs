@@ -67,7 +67,9 @@ impl Service {
         let serving = tokio::spawn({
             let shutdown = shutdown.clone();
             async move {
-                app::serve(&settings, &environment, admission, listeners, limits, Threads::current(), shutdown).await.expect("it serves");
+                app::serve(&settings, &environment, admission, listeners, limits, Threads::current(), shutdown)
+                    .await
+                    .expect("it serves");
             }
         });
         Self { address, admin, shutdown, http: reqwest::Client::new(), serving }
