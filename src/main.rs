@@ -170,7 +170,10 @@ fn toml(text: &str) -> String {
 fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
     let others = StartedThreads::beside(available_parallelism().unwrap_or(NonZeroUsize::MIN))?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { serve_on(flags, others.and_current()).await })
+    let served = runtime.block_on(async { serve_on(flags, others.and_current()).await });
+    // Nobody waits for what still runs beside it.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {

@@ -26,6 +26,8 @@ struct Shared {
     tail: Tail,
     /// Those that wait for the next move. A place is left empty by who goes before that.
     waiters: Waiters,
+    /// How many places are empty.
+    empty: usize,
     /// Moves so far: who waits since an earlier one has been woken.
     moves: u64,
 }
@@ -40,7 +42,7 @@ struct Place {
 
 impl TailWriter {
     pub fn new(tail: Tail) -> Self {
-        Self(Arc::new(Mutex::new(Shared { tail, waiters: Waiters::new(), moves: 0 })))
+        Self(Arc::new(Mutex::new(Shared { tail, waiters: Waiters::new(), empty: 0, moves: 0 })))
     }
 
     /// Wakes all who wait (contract 4: what is behind this tail can be read).
@@ -49,6 +51,7 @@ impl TailWriter {
             let mut shared = lock(&self.0);
             shared.tail = tail;
             shared.moves += 1;
+            shared.empty = 0;
             std::mem::take(&mut shared.waiters)
         };
         for waiter in waiters.into_iter().flatten() {
@@ -97,19 +100,42 @@ impl TailReader {
             self.seen = shared.tail;
             return Poll::Ready(shared.tail);
         }
-        match self.waiting.and_then(|place| shared.waiter(place)) {
-            Some(Some(waker)) if waker.will_wake(context.waker()) => {}
-            Some(waiter) => *waiter = Some(context.waker().clone()),
+        let replaced = match self.waiting.and_then(|place| shared.waiter(place)) {
+            Some(Some(waker)) if waker.will_wake(context.waker()) => None,
+            Some(waiter) => waiter.replace(context.waker().clone()),
             None => {
-                self.waiting = Some(Place { moves: shared.moves, index: shared.waiters.len() });
-                shared.waiters.push(Some(context.waker().clone()));
+                self.waiting = Some(shared.wait(context.waker().clone()));
+                None
             }
-        }
+        };
+        drop(shared);
+        // Outside the lock: it may be the last hold on a task, whose end may look here.
+        drop(replaced);
         Poll::Pending
     }
 }
 
 impl Shared {
+    /// Takes an empty place before a new one: who comes and goes while nothing moves takes no room.
+    fn wait(&mut self, waker: Waker) -> Place {
+        let empty = if self.empty == 0 { None } else { self.waiters.iter().position(Option::is_none) };
+        let index = empty.unwrap_or(self.waiters.len());
+        match self.waiters.get_mut(index) {
+            Some(place) => {
+                *place = Some(waker);
+                self.empty -= 1;
+            }
+            None => self.waiters.push(Some(waker)),
+        }
+        Place { moves: self.moves, index }
+    }
+
+    fn leave(&mut self, place: Place) -> Option<Waker> {
+        let waker = self.waiter(place)?.take();
+        self.empty += usize::from(waker.is_some());
+        waker
+    }
+
     fn waiter(&mut self, place: Place) -> Option<&mut Option<Waker>> {
         if place.moves == self.moves { self.waiters.get_mut(place.index) } else { None }
     }
@@ -117,8 +143,8 @@ impl Shared {
 
 impl Drop for TailReader {
     fn drop(&mut self) {
-        let waker = self.waiting.and_then(|place| lock(&self.shared).waiter(place).and_then(Option::take));
-        // Outside the lock: it may be the last hold on a task, whose end may look here.
+        let waker = self.waiting.and_then(|place| lock(&self.shared).leave(place));
+        // Outside the lock, as above.
         drop(waker);
     }
 }
@@ -166,6 +192,10 @@ mod tests {
         }
         drop(one);
         assert_eq!(waiting(), 1);
+        for _ in 0..3 {
+            assert!(writer.reader().poll_changed(&context).is_pending());
+        }
+        assert_eq!(lock(&writer.0).waiters.len(), 2, "who comes and goes takes no room");
         writer.move_to(at(2));
         assert_eq!(waiting(), 0);
         let mut late = writer.reader();

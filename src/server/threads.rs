@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The threads that connections are spread over, each with a runtime of its own.
 ///
-/// A connection stays on the thread that it is given to, and what its requests start stays there too: a token comes
-/// in, is kept and leaves without waking another thread. One thread accepts and deals; with a listener for each
+/// A connection stays on the thread that it is given to, and what its requests start stays there too: a token of an
+/// upstream in the clear comes in, is kept and leaves to its first viewer without waking another thread. One thread accepts and deals; with a listener for each
 /// (`SO_REUSEPORT`) the kernel would deal by a hash, and few streams would share one core while another idles.
 #[derive(Clone)]
 pub struct Threads(Arc<[Thread]>);

@@ -38,7 +38,7 @@ use tracing::{debug, warn};
 
 use routes::Routes;
 
-/// Longer than HTTP clients keep an idle connection (reqwest: 90 s), so that it is never the server who closes a
+/// Longer than HTTP clients keep an idle connection (`http1/idle.rs`: 90 s), so that it is never the server who closes a
 /// connection on which the next request is just leaving.
 const IDLE: Duration = Duration::from_mins(5);
 

@@ -1,21 +1,20 @@
 //! What a request and a response begin with.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{HeaderMap, StatusCode};
 
 use super::body::Body;
 use super::{Fault, Origin};
 
 /// A request; `host` as an URL has it, an IPv6 address in brackets.
-#[derive(Debug)]
 pub struct Request<'a> {
     pub method: &'static str,
     pub host: &'a str,
     pub port: u16,
     /// Path and query.
     pub target: &'a str,
-    /// Without `host` and `content-length`, which are added.
+    /// `host` is added where it is not here; what tells the length of the body is ours to say.
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],
 }
@@ -29,11 +28,19 @@ impl Request<'_> {
     pub fn bytes(&self) -> Bytes {
         let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         let mut out = BytesMut::with_capacity(128 + self.target.len() + self.host.len() + headers + self.body.len());
-        for part in [self.method, " ", self.target, " HTTP/1.1\r\nhost: ", self.host, ":"] {
+        for part in [self.method, " ", self.target, " HTTP/1.1"] {
             out.put_slice(part.as_bytes());
         }
-        out.put_slice(itoa::Buffer::new().format(self.port).as_bytes());
-        for (name, value) in self.headers {
+        if !self.headers.contains_key(HOST) {
+            out.put_slice(b"\r\nhost: ");
+            out.put_slice(self.host.as_bytes());
+            // The scheme's own is not named (RFC 9110, section 4.2.3): some servers know themselves by no other name.
+            if self.port != 80 {
+                out.put_slice(b":");
+                out.put_slice(itoa::Buffer::new().format(self.port).as_bytes());
+            }
+        }
+        for (name, value) in self.headers.iter().filter(|(name, _)| !FRAMING.contains(name)) {
             for part in [b"\r\n", name.as_str().as_bytes(), b": ", value.as_bytes()] {
                 out.put_slice(part);
             }
@@ -47,6 +54,8 @@ impl Request<'_> {
         out.freeze()
     }
 }
+
+const FRAMING: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
 
 /// The head of a response.
 #[derive(Debug)]
@@ -178,8 +187,14 @@ mod tests {
         let headers = HeaderMap::from_iter([(HeaderName::from_static("accept"), HeaderValue::from_static("*/*"))]);
         let request =
             Request { method: "POST", host: "[::1]", port: 80, target: "/v1", headers: &headers, body: b"hi" };
-        let text = "POST /v1 HTTP/1.1\r\nhost: [::1]:80\r\naccept: */*\r\ncontent-length: 2\r\n\r\nhi";
+        let text = "POST /v1 HTTP/1.1\r\nhost: [::1]\r\naccept: */*\r\ncontent-length: 2\r\n\r\nhi";
         assert_eq!(request.bytes(), text);
         assert_eq!(request.origin().host(), "::1");
+        let other = Request { port: 8000, ..request };
+        assert!(other.bytes().starts_with(b"POST /v1 HTTP/1.1\r\nhost: [::1]:8000\r\n"));
+        let own = [(HOST, "a"), (CONTENT_LENGTH, "7"), (TRANSFER_ENCODING, "chunked"), (CONNECTION, "close")];
+        let headers = own.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect();
+        let own = Request { headers: &headers, ..other };
+        assert_eq!(own.bytes(), "POST /v1 HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi");
     }
 }

@@ -38,7 +38,7 @@ impl Origin {
 
 /// Connections that wait for a request. Clones share them.
 ///
-/// Each goes on in the runtime in which it was opened: its events come there, and would have to wake another thread.
+/// Each stays in the runtime whose task has used it: its events come there, and would have to wake another thread.
 /// One that its server closes, or says something on that nobody asked for, is let go of at once.
 #[derive(Debug, Clone, Default)]
 pub struct Idle(Arc<Mutex<Table>>);
@@ -65,7 +65,7 @@ struct Watch {
     number: u64,
 }
 
-/// Servers close what is idle for longer than a minute or two; who is first does not break a request.
+/// Many servers keep a connection for longer; those that do not close it, which is noticed at once.
 const PATIENCE: Duration = Duration::from_secs(90);
 const SWEEP: Duration = Duration::from_secs(10);
 /// For each runtime and origin.
@@ -74,14 +74,14 @@ const MOST: usize = 1024;
 impl Idle {
     /// The one that was used last, if it is still open.
     pub fn take(&self, origin: &Origin) -> Option<TcpStream> {
-        let mut table = self.lock();
-        let waiting = table.waiting.get_mut(&(Handle::current().id(), origin.clone()))?;
-        while let Some(last) = waiting.pop_back() {
-            if last.is_good(Instant::now()) {
+        let place = (Handle::current().id(), origin.clone());
+        loop {
+            // Looked at, and closed, outside the lock.
+            let last = self.lock().waiting.get_mut(&place)?.pop_back()?;
+            if last.is_young(Instant::now()) && last.is_quiet() {
                 return Some(last.stream);
             }
         }
-        None
     }
 
     pub fn put(&self, origin: Origin, stream: TcpStream) {
@@ -108,8 +108,10 @@ impl Idle {
         loop {
             due.tick().await;
             let now = Instant::now();
+            let mut old = Vec::new();
             self.lock().waiting.retain(|_, waiting| {
-                waiting.retain(|waiting| waiting.is_good(now));
+                let first_young = waiting.partition_point(|waiting| !waiting.is_young(now));
+                old.extend(waiting.drain(..first_young));
                 !waiting.is_empty()
             });
         }
@@ -134,19 +136,24 @@ impl Wake for Watch {
     fn wake(self: Arc<Self>) {
         let Some(table) = self.idle.upgrade() else { return };
         // One that has been taken meanwhile is no longer here.
-        if let Some(waiting) = lock(&table).waiting.get_mut(&self.place) {
-            waiting.retain(|waiting| waiting.number != self.number);
-        }
+        let found = lock(&table).waiting.get_mut(&self.place).and_then(|waiting| {
+            let at = waiting.iter().position(|waiting| waiting.number == self.number)?;
+            waiting.remove(at)
+        });
+        drop(found);
     }
 }
 
 impl Waiting {
-    /// Whether it has not waited for long, and has neither ended nor said anything. Asks the operating system: what the
-    /// runtime knows is as old as its last look.
-    fn is_good(&self, now: Instant) -> bool {
-        let quiet = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+    fn is_young(&self, now: Instant) -> bool {
         now.duration_since(self.since) < PATIENCE
-            && quiet.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether it has neither ended nor said anything. Asks the operating system: what the runtime knows is as old as its
+    /// last look.
+    fn is_quiet(&self) -> bool {
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 }
 

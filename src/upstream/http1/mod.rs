@@ -26,8 +26,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::{HeaderMap, StatusCode};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use body::Body;
@@ -57,28 +58,53 @@ pub async fn send(idle: &Idle, request: &Request<'_>, connect: Duration) -> Resu
     };
     let mut exchange = Exchange { stream, unsent: request.bytes(), refused: None, read: Vec::new() };
     let head = poll_fn(|context| exchange.poll_head(context)).await?;
-    let Exchange { stream, unsent, refused, read } = exchange;
-    let may_follow = head.may_follow && unsent.is_empty() && refused.is_none();
-    let stream = Some(stream);
+    if !head.status.is_success() && !exchange.unsent.is_empty() {
+        // Nobody reads the rest.
+        exchange.refused = Some(io::ErrorKind::BrokenPipe);
+    }
+    let early = std::mem::take(&mut exchange.read);
     let mut response = Response {
         status: head.status,
         headers: head.headers,
         body: head.body,
-        early: read,
-        stream,
-        keep: may_follow.then(|| (idle.clone(), origin)),
+        early: if early.is_empty() { Vec::new() } else { early },
+        keep: head.may_follow.then(|| (idle.clone(), origin)),
+        exchange: Some(exchange),
     };
     response.let_go_of_a_finished_connection();
     Ok(response)
 }
 
 async fn open(origin: &Origin, connect: Duration) -> Result<TcpStream, Fault> {
-    let connecting = timeout(connect, TcpStream::connect((origin.host(), origin.port()))).await;
-    let stream = connecting.map_err(|_| Fault::ConnectTimeout)?.map_err(|_| Fault::Unreachable)?;
+    let connecting = async {
+        let found = lookup_host((origin.host(), origin.port())).await.map_err(|_| Fault::Unreachable)?;
+        let (mut fault, addresses) = (Fault::Unreachable, found.collect::<Vec<_>>());
+        // One that takes nothing leaves time for the others.
+        let share = connect / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        for address in addresses {
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(_)) => {}
+                Err(_) => fault = Fault::ConnectTimeout,
+            }
+        }
+        Err(fault)
+    };
+    let stream = timeout(connect, connecting).await.unwrap_or(Err(Fault::ConnectTimeout))?;
+    let socket = SockRef::from(&stream);
     // Without it a request that is sent in two parts waits for the first to be acknowledged.
-    _ = stream.set_nodelay(true);
+    _ = socket.set_tcp_nodelay(true);
+    // A server that vanishes without a word is noticed, also between two requests.
+    _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(3));
+    #[cfg(target_os = "linux")]
+    {
+        _ = socket.set_tcp_user_timeout(Some(KEEPALIVE * 2));
+    }
     Ok(stream)
 }
+
+/// As reqwest has it.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A request under way.
 struct Exchange {
@@ -90,16 +116,25 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// Writes and reads side by side: a server may answer before it has read all, and then read no more.
-    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Fault>> {
+    /// Writes as much of the request as is taken now; the context is woken when more is.
+    fn write_on(&mut self, context: &mut Context<'_>) {
         while !self.unsent.is_empty() && self.refused.is_none() {
             match Pin::new(&mut self.stream).poll_write(context, &self.unsent) {
                 Poll::Ready(Ok(written)) if written > 0 => self.unsent.advance(written),
                 Poll::Ready(Ok(_)) => self.refused = Some(io::ErrorKind::WriteZero),
                 Poll::Ready(Err(error)) => self.refused = Some(error.kind()),
-                Poll::Pending => break,
+                Poll::Pending => return,
             }
         }
+        if self.unsent.is_empty() {
+            // What has been sent is not held any longer.
+            self.unsent = Bytes::new();
+        }
+    }
+
+    /// Writes and reads side by side: a server may answer before it has read all, and then read no more.
+    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Fault>> {
+        self.write_on(context);
         loop {
             let read = ready!(poll_read(&mut self.stream, context, |bytes| {
                 self.read.extend_from_slice(bytes);
@@ -115,8 +150,7 @@ impl Exchange {
     }
 }
 
-/// A response whose body comes as it is read.
-#[derive(Debug)]
+/// A response whose body comes as it is read. Not `Debug`: it holds what was asked and what is said.
 pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -124,7 +158,7 @@ pub struct Response {
     /// What of the body came with the head.
     early: Vec<u8>,
     /// `None` once the body is over.
-    stream: Option<TcpStream>,
+    exchange: Option<Exchange>,
     /// Where its connection waits after it, if it can be used again.
     keep: Option<(Idle, Origin)>,
 }
@@ -140,16 +174,18 @@ impl Response {
     /// Gives `sink` what of the body there is, as soon as there is any. A connection whose body is over waits for the
     /// next request at once, also if nobody asks again.
     pub fn poll_read(&mut self, context: &mut Context<'_>, sink: &mut impl FnMut(&[u8])) -> Poll<Result<More, Fault>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(More::None)) };
+        let Some(exchange) = &mut self.exchange else { return Poll::Ready(Ok(More::None)) };
+        // A server may begin to answer while it still reads what it is asked.
+        exchange.write_on(context);
         let body = &mut self.body;
         let taken = if self.early.is_empty() {
             let mut taken = Ok(());
-            let read = ready!(poll_read(stream, context, |bytes| {
+            let read = ready!(poll_read(&mut exchange.stream, context, |bytes| {
                 taken = body.take(bytes, sink).map(|rest| self.early.extend_from_slice(rest));
                 bytes.len()
             }));
             if read.map_err(|_| Fault::Broken)? == 0 {
-                self.stream = None;
+                self.exchange = None;
                 return Poll::Ready(body.ended().map(|()| More::None));
             }
             taken
@@ -158,7 +194,7 @@ impl Response {
             body.take(&early, sink).map(|rest| self.early.extend_from_slice(rest))
         };
         if taken.is_err() {
-            self.stream = None;
+            self.exchange = None;
         }
         taken?;
         self.let_go_of_a_finished_connection();
@@ -170,9 +206,10 @@ impl Response {
         if !self.body.is_over() {
             return;
         }
-        let (stream, keep) = (self.stream.take(), self.keep.take());
-        if let (Some(stream), Some((idle, origin))) = (stream, keep)
+        let (exchange, keep) = (self.exchange.take(), self.keep.take());
+        if let (Some(Exchange { stream, unsent, refused: None, .. }), Some((idle, origin))) = (exchange, keep)
             && self.early.is_empty()
+            && unsent.is_empty()
         {
             idle.put(origin, stream);
         }
@@ -341,6 +378,23 @@ mod tests {
         let (response, _unread) = tokio::join!(server.send(&large), serving);
         assert_eq!(response.unwrap().status, StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(server.idle.count(), 0, "the rest of the request would be taken for the next");
+    }
+
+    #[tokio::test]
+    async fn a_server_may_begin_to_answer_before_it_has_read_all() {
+        let server = Server::start().await;
+        let large = vec![b'x'; 16 << 20];
+        let serving = async {
+            let mut stream = server.accept().await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n").await.unwrap();
+            let mut rest = vec![0; 16 << 20];
+            stream.read_exact(&mut rest).await.unwrap();
+            stream.write_all(b"0\r\n\r\n").await.unwrap();
+        };
+        let reading = async { read(&mut server.send(&large).await.unwrap()).await };
+        let (read, ()) = tokio::join!(reading, serving);
+        assert_eq!(read.unwrap(), b"hi");
+        assert_eq!(server.idle.count(), 1);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_openai::middleware::HttpRequestFactory;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, Request, StatusCode};
 use tokio::task::coop::consume_budget;
@@ -41,7 +41,7 @@ impl Service<HttpRequestFactory> for Exchange {
         let this = self.clone();
         Box::pin(async move {
             let request = request.build().await.map_err(|_| UpstreamError::Unreachable)?;
-            let response = if request.url().scheme() == "http" {
+            let mut response = if request.url().scheme() == "http" {
                 Incoming::Clear(this.send_in_the_clear(&request).await?)
             } else {
                 Incoming::Encrypted(this.http.execute(request).await?)
@@ -50,6 +50,8 @@ impl Service<HttpRequestFactory> for Exchange {
             if response.status().is_success() {
                 return Ok(response);
             }
+            // What has come with it is read, so that the connection can be used again.
+            while let Some(Ok(More::Maybe)) = response.read(&mut |_: &[u8]| {}).now_or_never() {}
             Err(UpstreamError::Refused {
                 status: response.status().as_u16(),
                 retry_after: retry_after(response.headers()),

@@ -101,6 +101,8 @@ impl Provider for OpenAi {
                 };
                 let read = match progress.in_time(response.read(&mut sink)).await {
                     Ok(Ok(More::Maybe)) => said,
+                    // What was said before it broke off counts first.
+                    _ if said.is_err() || reader.has_ended() => said,
                     Ok(_) => reader.cut_off(UpstreamError::Disconnected).map(|end| signals.push(end)),
                     Err(timeout) => reader.cut_off(timeout).map(|end| signals.push(end)),
                 };

@@ -11,8 +11,8 @@ use crate::domain::{Chunk, Entry, Event, Part, Shape};
 #[derive(Debug, Default)]
 pub struct Completion {
     gathered: Gathered,
-    /// Shapes that were looked at: whose chunks only lengthen the content, and of which choice, by its place.
-    seen: Vec<(Arc<Shape>, Option<usize>)>,
+    /// The last shape that was folded, if its chunks only lengthen the content, and of which choice, by its place.
+    lengthening: Option<(Arc<Shape>, usize)>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -20,9 +20,6 @@ struct Gathered {
     members: Map<String, Value>,
     choices: Vec<Map<String, Value>>,
 }
-
-/// A stream has a few shapes, or a new one for each chunk; those are not looked at.
-const MOST_SEEN: usize = 8;
 
 impl Completion {
     /// Takes one entry more.
@@ -43,20 +40,17 @@ impl Completion {
         self.gathered.into_json()
     }
 
-    /// Parses a chunk of a shape that is new; of others the text alone is new, as a rule.
+    /// Parses a chunk of another shape than the last; of the same shape the text alone is new, as a rule.
     fn chunk(&mut self, chunk: &Chunk) {
-        let seen = self.seen.iter().find(|(shape, _)| Arc::ptr_eq(shape, chunk.shape())).map(|(_, place)| *place);
-        if let Some(place) = seen.flatten()
-            && let Some(content) = self.gathered.content(place)
+        if let Some((_, place)) = self.lengthening.as_ref().filter(|(shape, _)| Arc::ptr_eq(shape, chunk.shape()))
+            && let Some(content) = self.gathered.content(*place)
         {
             content.push_str(&chunk.text().unescape());
             return;
         }
         let lengthened = self.gathered.chunks(&chunk.json().map(|parts| parts.concat()).unwrap_or_default());
-        if seen.is_none() && self.seen.len() < MOST_SEEN {
-            let is_text = matches!(chunk.part(), Part::Text { logprobs_json: None, .. });
-            self.seen.push((Arc::clone(chunk.shape()), lengthened.filter(|_| is_text)));
-        }
+        let is_text = matches!(chunk.part(), Part::Text { logprobs_json: None, .. });
+        self.lengthening = lengthened.filter(|_| is_text).map(|place| (Arc::clone(chunk.shape()), place));
     }
 }
 
