@@ -390,9 +390,10 @@ mod tests {
             let mut rest = vec![0; 16 << 20];
             stream.read_exact(&mut rest).await.unwrap();
             stream.write_all(b"0\r\n\r\n").await.unwrap();
+            stream
         };
         let reading = async { read(&mut server.send(&large).await.unwrap()).await };
-        let (read, ()) = tokio::join!(reading, serving);
+        let (read, _open) = tokio::join!(reading, serving);
         assert_eq!(read.unwrap(), b"hi");
         assert_eq!(server.idle.count(), 1);
     }
