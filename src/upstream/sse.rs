@@ -102,8 +102,7 @@ impl Parser {
     /// The value of a line of data that is the first of its event.
     fn sole<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
         let is_first = self.has_data == HasData::No && self.at_start == AtStart::No && self.skip_lf == SkipLf::No;
-        let value = line.strip_prefix(b"data: ").filter(|_| is_first && line.len() <= self.limit)?;
-        Some(value)
+        line.strip_prefix(b"data: ").filter(|_| is_first && line.len() <= self.limit)
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
