@@ -16,6 +16,7 @@ mod position;
 mod principal;
 mod prompt_reference;
 mod quota;
+mod skim;
 mod time;
 mod usage;
 
@@ -35,5 +36,6 @@ pub use position::{EventId, Listed, Sequence};
 pub use principal::Principal;
 pub use prompt_reference::{InvalidReference, PromptId, PromptReference, PromptVersion};
 pub use quota::Quota;
+pub use skim::{Skim, Unreadable, unquoted};
 pub use time::Timestamp;
 pub use usage::{Timings, TokenSource, Usage};

@@ -9,10 +9,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use super::members::{Members, quoted};
-use super::pieces::WireUsage;
+use super::pieces::{WireChoice, WireChunk};
 use crate::domain::{RequestId, Trailer};
 
 /// What one stream has shown so far.
@@ -57,47 +57,41 @@ const OBJECT: &str = "\"chat.completion.chunk\"";
 
 impl Canon {
     /// Puts a chunk right. `model` is what the request named, for a server that does not say.
-    pub fn chunk<'a>(&mut self, json: &'a str, model: &str) -> serde_json::Result<Canonical<'a>> {
-        let chunk: Members<'a> = serde_json::from_str(json)?;
-        let head = self.head.get_or_insert_with(|| Head::of(&chunk, model));
-        let choices: Vec<&RawValue> = match chunk.said("choices") {
-            Some(choices) => serde_json::from_str(choices.get())?,
-            None => Vec::new(),
-        };
-        let usage = chunk.said("usage");
+    pub fn chunk<'a>(&mut self, chunk: &WireChunk<'a>, model: &str) -> Canonical<'a> {
+        let members = &chunk.members;
+        let head = self.head.get_or_insert_with(|| Head::of(members, model));
+        let usage = members.said("usage");
         if let Some(usage) = usage {
             // One that counts nothing is none.
-            if serde_json::from_str::<WireUsage>(usage.get())?.into_usage().is_some() {
-                self.usage_json = Some(usage.get().into());
+            if chunk.usage.is_some_and(|usage| usage.counted().is_some()) {
+                self.usage_json = Some(usage.into());
             }
-            if choices.is_empty() {
-                self.beside_usage = beside_usage(&chunk);
-                return Ok(Canonical { json: None, repeats: false });
+            if chunk.choices.is_empty() {
+                self.beside_usage = beside_usage(members);
+                return Canonical { json: None, repeats: false };
             }
         }
-        let mut right = Right::new(json);
+        let mut right = Right::new(members);
         let mut repeats = usage.is_none();
-        right.member(&chunk, "id", &head.id);
-        right.member(&chunk, "object", OBJECT);
-        right.member(&chunk, "created", &head.created);
-        right.member(&chunk, "model", &head.model);
+        right.member("id", &head.id);
+        right.member("object", OBJECT);
+        right.member("created", &head.created);
+        right.member("model", &head.model);
         for name in ["usage", OBFUSCATION] {
-            if chunk.get(name).is_some() {
-                right.remove(name);
-            }
+            right.remove(name);
         }
-        let mut canonical_choices = Vec::with_capacity(choices.len());
-        for choice in choices {
-            let (choice, lasting) = choice_put_right(choice.get(), &mut self.choices)?;
+        let mut choices: SmallVec<[Cow<'_, str>; 1]> = SmallVec::new();
+        for choice in &chunk.choices {
+            let (choice, lasting) = choice_put_right(choice, &mut self.choices);
             repeats &= lasting;
-            canonical_choices.push(choice);
+            choices.push(choice);
         }
-        if chunk.said("choices").is_none() {
-            right.member(&chunk, "choices", "[]");
-        } else if canonical_choices.iter().any(|choice| matches!(choice, Cow::Owned(_))) {
-            right.replace("choices", format!("[{}]", canonical_choices.join(",")));
+        if members.said("choices").is_none() {
+            right.member("choices", "[]");
+        } else if choices.iter().any(|choice| matches!(choice, Cow::Owned(_))) {
+            right.replace("choices", format!("[{}]", choices.join(",")));
         }
-        Ok(Canonical { json: Some(right.write(&chunk)), repeats })
+        Canonical { json: Some(right.write()), repeats }
     }
 
     /// What comes after the last chunk that said something: `silent` are the chunks since then.
@@ -124,8 +118,8 @@ impl Canon {
 fn beside_usage(chunk: &Members<'_>) -> String {
     const KNOWN: [&str; 8] = ["id", "object", "created", "model", "choices", "usage", "error", OBFUSCATION];
     let mut members = String::new();
-    for (name, value) in chunk.0.iter().filter(|(name, _)| !KNOWN.contains(&name.as_ref())) {
-        _ = write!(members, ",{}:{}", quoted(name), value.get());
+    for (name, value) in chunk.iter().filter(|(name, _)| !KNOWN.contains(name)) {
+        _ = write!(members, ",{}:{value}", quoted(name));
     }
     members
 }
@@ -133,42 +127,36 @@ fn beside_usage(chunk: &Members<'_>) -> String {
 const ROLE_ALONE: &str = "{\"role\":\"assistant\",\"content\":\"\"}";
 
 /// One choice put right, and whether the next like it is put right in the same way.
-fn choice_put_right<'a>(
-    json: &'a str,
-    choices: &mut BTreeMap<u32, Choice>,
-) -> serde_json::Result<(Cow<'a, str>, bool)> {
-    let choice: Members<'a> = serde_json::from_str(json)?;
-    let index = choice.said("index").map_or(Ok(0), |index| serde_json::from_str(index.get()))?;
-    let seen = choices.entry(index).or_default();
-    let mut right = Right::new(json);
-    right.member(&choice, "index", &index.to_string());
+fn choice_put_right<'a>(choice: &WireChoice<'a>, choices: &mut BTreeMap<u32, Choice>) -> (Cow<'a, str>, bool) {
+    let WireChoice { index, members, delta, .. } = choice;
+    let seen = choices.entry(*index).or_default();
+    let mut right = Right::new(members);
+    right.member("index", itoa::Buffer::new().format(*index));
 
-    let delta = choice.said("delta").map_or("{}", RawValue::get);
-    let members: Members<'_> = serde_json::from_str(delta)?;
+    let empty = Members::default();
+    let mut right_delta = Right::new(delta.as_ref().unwrap_or(&empty));
     let first = !std::mem::replace(&mut seen.has_role, true);
-    let mut right_delta = Right::new(delta);
     if first {
-        right_delta.member(&members, "role", "\"assistant\"");
-    } else if members.get("role").is_some() {
+        right_delta.member("role", "\"assistant\"");
+    } else {
         right_delta.remove("role");
     }
-    right.member(&choice, "delta", &right_delta.write(&members));
+    right.member("delta", &right_delta.write());
 
-    let finish = choice.get("finish_reason").filter(|reason| !matches!(reason.get(), "null" | "\"\""));
+    let finish = members.get("finish_reason").filter(|reason| !matches!(*reason, "null" | "\"\""));
     let finishes = finish.is_some() && !std::mem::replace(&mut seen.finished, true);
-    let reason = if finishes { finish.map_or("null", RawValue::get) } else { "null" };
-    right.member(&choice, "finish_reason", reason);
-    Ok((right.write(&choice), !first && finish.is_none()))
+    right.member("finish_reason", finish.filter(|_| finishes).unwrap_or("null"));
+    (right.write(), !first && finish.is_none())
 }
 
 impl Head {
     fn of(chunk: &Members<'_>, model: &str) -> Self {
-        let said = |name| chunk.get(name).map(RawValue::get);
-        let text =
-            |name| said(name).filter(|value| value.starts_with('"') && *value != "\"\"" && value.len() <= LONGEST_NAME);
+        let text = |name| {
+            chunk.get(name).filter(|value| value.starts_with('"') && *value != "\"\"" && value.len() <= LONGEST_NAME)
+        };
         Self {
             id: text("id").map_or_else(|| quoted(&format!("chatcmpl-{}", RequestId::random())).into(), Into::into),
-            created: said("created").filter(|value| value.parse::<u64>().is_ok()).unwrap_or("0").into(),
+            created: chunk.get("created").filter(|value| value.parse::<u64>().is_ok()).unwrap_or("0").into(),
             model: text("model").map_or_else(|| quoted(model).into(), Into::into),
         }
     }
@@ -181,22 +169,22 @@ impl std::fmt::Display for Head {
 }
 
 /// An object to be put right: what is to be changed, and only then a new text.
-struct Right<'a> {
-    json: &'a str,
+struct Right<'m, 'a> {
+    object: &'m Members<'a>,
     replaced: Vec<(&'static str, String)>,
     added: Vec<(&'static str, String)>,
     removed: Vec<&'static str>,
 }
 
-impl<'a> Right<'a> {
-    const fn new(json: &'a str) -> Self {
-        Self { json, replaced: Vec::new(), added: Vec::new(), removed: Vec::new() }
+impl<'m, 'a> Right<'m, 'a> {
+    const fn new(object: &'m Members<'a>) -> Self {
+        Self { object, replaced: Vec::new(), added: Vec::new(), removed: Vec::new() }
     }
 
     /// The member must be there with this value.
-    fn member(&mut self, object: &Members<'_>, name: &'static str, value: &str) {
-        match object.get(name) {
-            Some(present) if present.get() == value => {}
+    fn member(&mut self, name: &'static str, value: &str) {
+        match self.object.get(name) {
+            Some(present) if present == value => {}
             Some(_) => self.replaced.push((name, value.to_owned())),
             None => self.added.push((name, value.to_owned())),
         }
@@ -206,20 +194,23 @@ impl<'a> Right<'a> {
         self.replaced.push((name, value));
     }
 
+    /// The member must not be there.
     fn remove(&mut self, name: &'static str) {
-        self.removed.push(name);
+        if self.object.get(name).is_some() {
+            self.removed.push(name);
+        }
     }
 
-    fn write(self, object: &Members<'_>) -> Cow<'a, str> {
+    fn write(self) -> Cow<'a, str> {
         if self.replaced.is_empty() && self.added.is_empty() && self.removed.is_empty() {
-            return Cow::Borrowed(self.json);
+            return Cow::Borrowed(self.object.json);
         }
-        let kept = object.0.iter().filter(|(name, _)| !self.removed.contains(&name.as_ref())).map(|(name, value)| {
-            let replaced = self.replaced.iter().find(|(replaced, _)| *replaced == name.as_ref());
-            (name.as_ref(), replaced.map_or(value.get(), |(_, value)| value.as_str()))
+        let kept = self.object.iter().filter(|(name, _)| !self.removed.contains(name)).map(|(name, value)| {
+            let replaced = self.replaced.iter().find(|(replaced, _)| *replaced == name);
+            (name, replaced.map_or(value, |(_, value)| value.as_str()))
         });
         let added = self.added.iter().map(|(name, value)| (*name, value.as_str()));
-        let mut json = String::with_capacity(self.json.len() + 64);
+        let mut json = String::with_capacity(self.object.json.len() + 64);
         json.push('{');
         for (name, value) in added.chain(kept) {
             if json.len() > 1 {
@@ -238,10 +229,14 @@ impl<'a> Right<'a> {
 mod tests {
     use super::*;
 
+    fn read(json: &str) -> WireChunk<'_> {
+        WireChunk::read(json).expect("a chunk")
+    }
+
     /// The chunks of one stream, put right.
     fn put_right(chunks: &[&str]) -> Vec<Option<String>> {
         let mut canon = Canon::default();
-        let right = chunks.iter().map(|chunk| canon.chunk(chunk, "m").expect("a chunk").json.map(Cow::into_owned));
+        let right = chunks.iter().map(|chunk| canon.chunk(&read(chunk), "m").json.map(Cow::into_owned));
         right.collect()
     }
 
@@ -254,9 +249,7 @@ mod tests {
         ];
         let mut canon = Canon::default();
         for chunk in chunks {
-            assert!(
-                matches!(canon.chunk(chunk, "other").expect("a chunk").json, Some(Cow::Borrowed(same)) if same == chunk)
-            );
+            assert!(matches!(canon.chunk(&read(chunk), "other").json, Some(Cow::Borrowed(same)) if same == chunk));
         }
     }
 
@@ -305,7 +298,7 @@ mod tests {
             r#"{"id":"a","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":1}}"#,
             r#"{"id":"a","created":1,"model":"m","choices":[],"usage":{},"x\u2028":[1]}"#,
         ] {
-            assert_eq!(canon.chunk(usage, "m").expect("a chunk").json, None);
+            assert_eq!(canon.chunk(&read(usage), "m").json, None);
         }
         let trailer = canon.close(String::new(), "m");
         assert_eq!(trailer.usage_json.as_deref(), Some(r#"{"prompt_tokens":1}"#));
@@ -324,7 +317,7 @@ mod tests {
     fn usage_waits_for_the_end() {
         let mut canon = Canon::default();
         let usage = r#"{"id":"a","choices":[],"usage":{"prompt_tokens":1,"x":2}}"#;
-        assert_eq!(canon.chunk(usage, "m").expect("a chunk").json, None);
+        assert_eq!(canon.chunk(&read(usage), "m").json, None);
         let trailer = canon.close(String::new(), "m");
         assert_eq!(trailer.usage_json.as_deref(), Some(r#"{"prompt_tokens":1,"x":2}"#));
     }
@@ -332,7 +325,7 @@ mod tests {
     #[test]
     fn an_end_without_a_finish_reason_gets_one() {
         let mut canon = Canon::default();
-        canon.chunk(r#"{"id":"a","created":5,"choices":[{"index":1,"delta":{"content":"x"}}]}"#, "m").expect("a chunk");
+        canon.chunk(&read(r#"{"id":"a","created":5,"choices":[{"index":1,"delta":{"content":"x"}}]}"#), "m");
         let trailer = canon.close("{silent}\n".into(), "m");
         assert_eq!(
             &*trailer.chunks_json,

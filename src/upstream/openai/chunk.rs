@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::super::{Malformed, Signal, Signals, UpstreamError};
 use super::canonical::Canon;
 use super::pieces::{MALFORMED, Piece, Text, WireChoice, WireChunk, WireUsage};
-use super::readable::Readable;
 use crate::domain::{Chunk, Escaped, Part, Shape, wire_safe};
 
 /// Turns the data of each event of one stream into signals.
@@ -76,27 +75,24 @@ impl Decoder {
     }
 
     fn parse(&mut self, json: &str, signals: &mut Signals) -> Result<(), UpstreamError> {
-        let chunk: WireChunk<'_> = serde_json::from_str(json).map_err(|_| MALFORMED)?;
+        let chunk = WireChunk::read(json)?;
         if chunk.is_error() {
             return Err(UpstreamError::Reported);
         }
-        let _: Readable = serde_json::from_str(json).map_err(|_| MALFORMED)?;
         let pieces = chunk.pieces()?;
-        let canonical = self.canon.chunk(json, &self.model).map_err(|_| MALFORMED)?;
-        match canonical.json {
-            None => {}
-            Some(Cow::Borrowed(same)) => {
-                let shape = self.push_chunks(same, pieces, signals)?;
-                self.learn(json, &chunk, shape.filter(|_| canonical.repeats));
-            }
-            Some(Cow::Owned(right)) => {
-                let rightly: WireChunk<'_> = serde_json::from_str(&right).map_err(|_| MALFORMED)?;
-                let shape = self.push_chunks(&right, rightly.pieces()?, signals)?;
-                self.learn(json, &chunk, shape.filter(|_| canonical.repeats));
-            }
+        // Where a next chunk of this form would have its text.
+        let text = pieces.last().filter(|_| !chunk.says_twice()).and_then(|piece| piece.text.range_in(json));
+        let canonical = self.canon.chunk(&chunk, &self.model);
+        let shape = match canonical.json {
+            None => None,
+            Some(Cow::Borrowed(same)) => self.push_chunks(same, pieces, signals)?,
+            Some(Cow::Owned(right)) => self.push_chunks(&right, WireChunk::read(&right)?.pieces()?, signals)?,
+        };
+        if let Some((text, shape)) = text.zip(shape.filter(|_| canonical.repeats)) {
+            self.learn(json, &text, shape);
         }
-        signals.extend(chunk.choices.iter().flatten().filter_map(WireChoice::finish));
-        signals.extend(chunk.usage.and_then(WireUsage::into_usage).map(Signal::Usage));
+        signals.extend(chunk.choices.iter().filter_map(WireChoice::finish));
+        signals.extend(chunk.usage.and_then(WireUsage::counted).map(Signal::Usage));
         Ok(())
     }
 
@@ -140,13 +136,8 @@ impl Decoder {
     }
 
     /// Remembers the form of a chunk as it came, where the next may differ in its text alone.
-    fn learn(&mut self, json: &str, chunk: &WireChunk<'_>, shape: Option<Arc<Shape>>) {
-        if chunk.says_twice() {
-            return;
-        }
-        let text = chunk.pieces().ok().and_then(|mut pieces| pieces.pop()?.text.range_in(json));
-        let around = text.and_then(|text| split(json, &text));
-        if let Some(((before, after), shape)) = around.zip(shape) {
+    fn learn(&mut self, json: &str, text: &Range<usize>, shape: Arc<Shape>) {
+        if let Some((before, after)) = split(json, text) {
             self.forms.retain(|form| !Arc::ptr_eq(&form.shape, &shape));
             self.forms.insert(0, Form { before: before.into(), after: after.into(), shape });
             self.forms.truncate(FORMS);

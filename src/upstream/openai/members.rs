@@ -1,33 +1,58 @@
 //! An object's members, in their order and as they came.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
-use crate::domain::Escaped;
+use crate::domain::{Escaped, Skim, Unreadable};
 
 /// An object, parsed no further than its members. No two have the same name: one reader would take the
 /// first for what was said, another the last.
-#[derive(Debug, Default)]
-pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+#[derive(Debug)]
+pub struct Members<'a> {
+    /// The object as it came.
+    pub json: &'a str,
+    list: SmallVec<[(Cow<'a, str>, &'a str); 8]>,
+}
 
-impl<'a> Members<'a> {
-    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
-    }
-
-    /// As [`Members::get`]; a `null` is an absent member.
-    pub fn said(&self, name: &str) -> Option<&'a RawValue> {
-        self.get(name).filter(|value| value.get() != "null")
+/// The empty object.
+impl Default for Members<'_> {
+    fn default() -> Self {
+        Self { json: "{}", list: SmallVec::new() }
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+impl<'a> Members<'a> {
+    /// Goes over the object that comes next; `value` goes over the value of each name.
+    pub fn skim(
+        skim: &mut Skim<'a>,
+        mut value: impl FnMut(&mut Skim<'a>, &str) -> Result<&'a str, Unreadable>,
+    ) -> Result<Self, Unreadable> {
+        let mut list = SmallVec::new();
+        let json = skim.object(|skim, name| {
+            let value = value(skim, &name)?;
+            list.push((name, value));
+            Ok(())
+        })?;
+        if are_unique(&list) { Ok(Self { json, list }) } else { Err(Unreadable) }
+    }
+
+    /// The object that comes next, no deeper.
+    pub fn flat(skim: &mut Skim<'a>) -> Result<Self, Unreadable> {
+        Self::skim(skim, |skim, _| skim.value())
+    }
+
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.list.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
+    }
+
+    /// As [`Members::get`]; a `null` is an absent member.
+    pub fn said(&self, name: &str) -> Option<&'a str> {
+        self.get(name).filter(|value| *value != "null")
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.list.iter().map(|(name, value)| (name.as_ref(), *value))
     }
 }
 
@@ -36,26 +61,8 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}\"", Escaped::from_text(text).as_str())
 }
 
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
-        while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
-            members.push((name, map.next_value()?));
-        }
-        if are_unique(&members) { Ok(Members(members)) } else { Err(A::Error::custom("two members of the same name")) }
-    }
-}
-
 /// A few are compared with one another, which takes no list of their own.
-fn are_unique(members: &[(Cow<'_, str>, &RawValue)]) -> bool {
+fn are_unique(members: &[(Cow<'_, str>, &str)]) -> bool {
     if members.len() <= 16 {
         let mut rest = members.iter();
         return std::iter::from_fn(|| rest.next().map(|one| (one, rest.as_slice())))
@@ -65,7 +72,3 @@ fn are_unique(members: &[(Cow<'_, str>, &RawValue)]) -> bool {
     names.sort_unstable();
     names.is_sorted_by(|one, next| one < next)
 }
-
-/// A member's name, borrowed where it holds no escape.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -10,7 +10,6 @@ mod endpoint;
 mod exchange;
 mod members;
 mod pieces;
-mod readable;
 mod reader;
 
 use std::pin::{Pin, pin};

@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use super::super::{Malformed, Signal, UpstreamError};
 use super::members::{Members, quoted};
-use crate::domain::{Chunk, Escaped, Part, Shape, TokenSource, Usage};
+use crate::domain::{Chunk, Escaped, Part, Shape, Skim, TokenSource, Unreadable, Usage, unquoted};
 
 /// A choice or tool call with a higher index is nobody's: refused, so that it sizes nothing.
 const HIGHEST_INDEX: u32 = 1023;
@@ -55,54 +55,61 @@ impl Text<'_> {
 }
 
 fn content(quoted: &str) -> Result<Escaped, UpstreamError> {
-    let content = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
-    Escaped::from_json_content(content).map_err(|_| MALFORMED)
+    Escaped::from_json_content(unquoted(quoted)).map_err(|_| MALFORMED)
 }
 
-fn is_string(value: &RawValue) -> bool {
-    value.get().starts_with('"')
+fn is_string(json: &str) -> bool {
+    json.starts_with('"')
 }
 
-fn is_text(value: &RawValue) -> bool {
-    is_string(value) && value.get() != "\"\""
+fn is_text(json: &str) -> bool {
+    is_string(json) && json != "\"\""
 }
 
-#[derive(Deserialize)]
+/// A chunk, read once.
 pub struct WireChunk<'a> {
-    #[serde(borrow)]
-    pub choices: Option<Vec<WireChoice<'a>>>,
+    pub members: Members<'a>,
+    pub choices: SmallVec<[WireChoice<'a>; 1]>,
     pub usage: Option<WireUsage>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow)]
-    object: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
 pub struct WireChoice<'a> {
-    index: Option<u32>,
-    #[serde(borrow)]
-    delta: Option<Members<'a>>,
-    #[serde(borrow)]
-    logprobs: Option<&'a RawValue>,
-    #[serde(borrow)]
+    /// A server that has one choice need not number it.
+    pub index: u32,
+    pub members: Members<'a>,
+    pub delta: Option<Members<'a>>,
     finish_reason: Option<Cow<'a, str>>,
 }
 
 impl<'a> WireChunk<'a> {
+    pub fn read(json: &'a str) -> Result<Self, UpstreamError> {
+        let (mut skim, mut choices) = (Skim::new(json), SmallVec::new());
+        let members = Members::skim(&mut skim, |skim, name| match name {
+            "choices" if !is_null(skim) => skim.array(|skim| {
+                choices.push(WireChoice::read(skim)?);
+                Ok(())
+            }),
+            _ => skim.value(),
+        })
+        .and_then(|members| skim.end().map(|()| members))
+        .map_err(|_| MALFORMED)?;
+        let usage = members.said("usage").map(serde_json::from_str).transpose().map_err(|_| MALFORMED)?;
+        Ok(Self { members, choices, usage })
+    }
+
     pub fn is_error(&self) -> bool {
-        self.error.is_some() || self.object.is_some_and(|object| object.get() == "\"error\"")
+        self.members.said("error").is_some() || self.members.get("object") == Some("\"error\"")
     }
 
     /// Whether something is said under two names: which of them counts depends on what both say.
     pub fn says_twice(&self) -> bool {
         let twice = |delta: &Members<'_>| REASONING.iter().all(|name| delta.said(name).is_some());
-        self.choices.iter().flatten().any(|choice| choice.delta.as_ref().is_some_and(twice))
+        self.choices.iter().any(|choice| choice.delta.as_ref().is_some_and(twice))
     }
 
     pub fn pieces(&self) -> Result<Vec<Piece<'a>>, UpstreamError> {
         let mut pieces = Vec::new();
-        for choice in self.choices.iter().flatten() {
+        for choice in &self.choices {
             choice.pieces(&mut pieces)?;
         }
         Ok(pieces)
@@ -110,42 +117,43 @@ impl<'a> WireChunk<'a> {
 }
 
 impl<'a> WireChoice<'a> {
-    pub fn finish(&self) -> Option<Signal> {
-        let reason = self.finish_reason.as_deref().filter(|reason| !reason.is_empty())?;
-        Some(Signal::Finish { choice: self.index(), reason: reason.into() })
+    fn read(skim: &mut Skim<'a>) -> Result<Self, Unreadable> {
+        let mut delta = None;
+        let members = Members::skim(skim, |skim, name| {
+            if name != "delta" || is_null(skim) {
+                return skim.value();
+            }
+            Ok(delta.insert(Members::flat(skim)?).json)
+        })?;
+        let index = members.said("index").map_or(Ok(0), str::parse).map_err(|_| Unreadable)?;
+        let finish_reason = members.said("finish_reason").map(text).transpose()?;
+        Ok(Self { index, members, delta, finish_reason })
     }
 
-    /// A server that has one choice need not number it.
-    fn index(&self) -> u32 {
-        self.index.unwrap_or_default()
+    pub fn finish(&self) -> Option<Signal> {
+        let reason = self.finish_reason.as_deref().filter(|reason| !reason.is_empty())?;
+        Some(Signal::Finish { choice: self.index, reason: reason.into() })
     }
 
     fn pieces(&self, pieces: &mut Vec<Piece<'a>>) -> Result<(), UpstreamError> {
-        let choice = self.index();
+        let choice = self.index;
         if choice > HIGHEST_INDEX {
             return Err(MALFORMED);
         }
         let Some(delta) = &self.delta else { return Ok(()) };
-        let mut others: Vec<(&str, &RawValue)> = Vec::new();
-        for (name, value) in &delta.0 {
-            if value.get() == "null" {
-                continue;
-            }
-            let name = name.as_ref();
-            let is_repeat = || reasoning(delta).is_some_and(|(known, text)| known != name && text.get() == value.get());
+        let mut others: Vec<(&str, &str)> = Vec::new();
+        for (name, value) in delta.iter().filter(|(_, value)| *value != "null") {
+            let is_repeat = || reasoning(delta).is_some_and(|(known, text)| known != name && text == value);
             let part = match name {
                 "role" => continue,
                 "content" if is_string(value) => {
-                    Part::Text { choice, logprobs_json: self.logprobs.map(|logprobs| logprobs.get().into()) }
+                    Part::Text { choice, logprobs_json: self.members.said("logprobs").map(Into::into) }
                 }
                 "refusal" if is_string(value) => Part::Refusal { choice },
                 name if REASONING.contains(&name) && is_repeat() => continue,
                 name if REASONING.contains(&name) && is_string(value) => Part::Reasoning { choice },
                 "tool_calls" => {
-                    let calls: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| MALFORMED)?;
-                    for (position, call) in calls.into_iter().enumerate() {
-                        tool_call(choice, position, call, pieces)?;
-                    }
+                    tool_calls(choice, value, pieces)?;
                     continue;
                 }
                 _ => {
@@ -154,7 +162,7 @@ impl<'a> WireChoice<'a> {
                 }
             };
             if is_text(value) {
-                pieces.push(Piece { part, text: Text::Quoted(value.get()) });
+                pieces.push(Piece { part, text: Text::Quoted(value) });
             }
         }
         if !others.is_empty() {
@@ -168,75 +176,99 @@ impl<'a> WireChoice<'a> {
 /// The names under which servers send reasoning. Some use both for the same; the first then counts.
 const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
 
-fn reasoning<'b, 'a>(delta: &'b Members<'a>) -> Option<(&'b str, &'a RawValue)> {
-    let found = delta.0.iter().find(|(name, value)| REASONING.contains(&name.as_ref()) && value.get() != "null");
-    found.map(|(name, value)| (name.as_ref(), *value))
+fn reasoning<'b, 'a>(delta: &'b Members<'a>) -> Option<(&'b str, &'a str)> {
+    delta.iter().find(|(name, value)| REASONING.contains(name) && *value != "null")
+}
+
+fn tool_calls<'a>(choice: u32, json: &'a str, pieces: &mut Vec<Piece<'a>>) -> Result<(), UpstreamError> {
+    let mut calls = Vec::new();
+    let read = Skim::new(json).array(|skim| {
+        let mut function = None;
+        let call = Members::skim(skim, |skim, name| {
+            if name != "function" || is_null(skim) {
+                return skim.value();
+            }
+            Ok(function.insert(Members::flat(skim)?).json)
+        })?;
+        calls.push((call, function));
+        Ok(())
+    });
+    read.map_err(|_| MALFORMED)?;
+    for (position, (call, function)) in calls.iter().enumerate() {
+        tool_call(choice, position, call, function.as_ref(), pieces)?;
+    }
+    Ok(())
 }
 
 /// A fragment of a tool call; what it holds beside the function stays readable as another part.
 fn tool_call<'a>(
     choice: u32,
     position: usize,
-    json: &'a RawValue,
+    call: &Members<'a>,
+    function: Option<&Members<'a>>,
     pieces: &mut Vec<Piece<'a>>,
 ) -> Result<(), UpstreamError> {
-    let call: Members<'a> = serde_json::from_str(json.get()).map_err(|_| MALFORMED)?;
     let index = match call.said("index") {
-        Some(index) => serde_json::from_str(index.get()).map_err(|_| MALFORMED)?,
+        Some(index) => index.parse().map_err(|_| MALFORMED)?,
         None => u32::try_from(position).map_err(|_| MALFORMED)?,
     };
     if index > HIGHEST_INDEX {
         return Err(MALFORMED);
     }
-    if let Some(function) = call.said("function") {
-        let function: WireFunction<'a> = serde_json::from_str(function.get()).map_err(|_| MALFORMED)?;
-        let named = |value: Option<&RawValue>| {
-            value.filter(|value| is_text(value)).map(|value| content(value.get())).transpose()
-        };
-        let text = match function.arguments {
-            Some(arguments) if is_string(arguments) => Text::Quoted(arguments.get()),
+    if let Some(function) = function {
+        let named = |value: Option<&str>| value.filter(|value| is_text(value)).map(content).transpose();
+        let text = match function.said("arguments") {
+            Some(arguments) if is_string(arguments) => Text::Quoted(arguments),
             // Some servers send the arguments as an object: its text is what everybody else sends.
-            Some(arguments) => Text::Made(Escaped::from_text(arguments.get())),
+            Some(arguments) => Text::Made(Escaped::from_text(arguments)),
             None => Text::None,
         };
-        let part = Part::ToolCall { choice, index, id: named(call.said("id"))?, name: named(function.name)? };
+        let part = Part::ToolCall { choice, index, id: named(call.said("id"))?, name: named(function.said("name"))? };
         pieces.push(Piece { part, text });
     }
-    if call.0.iter().any(|(name, _)| !matches!(name.as_ref(), "index" | "id" | "type" | "function")) {
-        let delta_json = format!("{{\"tool_calls\":[{}]}}", json.get()).into();
+    if call.iter().any(|(name, _)| !matches!(name, "index" | "id" | "type" | "function")) {
+        let delta_json = format!("{{\"tool_calls\":[{}]}}", call.json).into();
         pieces.push(Piece { part: Part::Other { choice, delta_json }, text: Text::None });
     }
     Ok(())
 }
 
-fn object(members: &[(&str, &RawValue)]) -> String {
-    let members: Vec<String> =
-        members.iter().map(|(name, value)| format!("{}:{}", quoted(name), value.get())).collect();
+fn object(members: &[(&str, &str)]) -> String {
+    let members: Vec<String> = members.iter().map(|(name, value)| format!("{}:{value}", quoted(name))).collect();
     format!("{{{}}}", members.join(","))
 }
 
-#[derive(Deserialize)]
-struct WireFunction<'a> {
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
+/// Whether what comes next is `null`.
+fn is_null(skim: &mut Skim<'_>) -> bool {
+    skim.peek() == Some(b'n')
 }
 
-#[derive(Deserialize)]
+/// What a JSON string says.
+fn text(json: &str) -> Result<Cow<'_, str>, Unreadable> {
+    if !is_string(json) {
+        return Err(Unreadable);
+    }
+    match unquoted(json) {
+        plain if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(json).map(Cow::Owned).map_err(|_| Unreadable),
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
 pub struct WireUsage {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
     completion_tokens_details: Option<WireTokenDetails>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 struct WireTokenDetails {
     reasoning_tokens: Option<u64>,
 }
 
 impl WireUsage {
-    pub fn into_usage(self) -> Option<Usage> {
+    /// `None` where nothing is counted.
+    pub fn counted(self) -> Option<Usage> {
         Some(Usage {
             input_tokens: self.prompt_tokens?,
             output_tokens: self.completion_tokens.unwrap_or_default(),
