@@ -10,6 +10,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use mimalloc::MiMalloc;
 use tokenrill::api::{self, Admission};
 use tokenrill::app::{self, AppError, Kept, Listeners};
 use tokenrill::auth::{NewKey, SCOPES, Scopes, Tickets};
@@ -22,6 +23,9 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The API between web front ends and a language model.
 #[derive(Parser)]

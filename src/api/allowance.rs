@@ -1,6 +1,5 @@
 //! Tells callers what is left for them.
 
-use std::fmt::{self, Display};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,7 +9,7 @@ use super::extract::Caller;
 use super::problem::Problem;
 use super::refusal::Dialect;
 use super::state::Api;
-use crate::limits::{Allowance, Left};
+use crate::limits::Allowance;
 
 /// What is left of each limit, and in how many seconds all of it is there again
 /// (draft-ietf-httpapi-ratelimit-headers-10).
@@ -40,30 +39,51 @@ pub fn tell(response: &mut Response, api: &Api, caller: &Caller, model: Option<&
 
 fn write(headers: &mut HeaderMap, allowance: Allowance, dialect: Dialect) {
     let limits = [("requests", allowance.requests), ("tokens", allowance.tokens)];
-    let there: Vec<_> = limits.into_iter().filter_map(|(name, left)| Some((name, left?))).collect();
-    if there.is_empty() {
+    let (mut policy, mut rest) = (Line::default(), Line::default());
+    for (name, left) in limits.iter().filter_map(|(name, left)| Some((*name, (*left)?))) {
+        policy.item(name).text(";q=").number(left.limit.get()).text(";w=60");
+        rest.item(name).text(";r=").number(left.left).text(";t=").number(seconds(left.full_in));
+    }
+    if rest.0.is_empty() {
         return;
     }
-    let items = |item: &dyn Fn(&(&str, Left)) -> String| there.iter().map(item).collect::<Vec<_>>().join(", ");
-    insert(headers, RATE_LIMIT_POLICY, items(&|(name, left)| format!("\"{name}\";q={};w=60", left.limit)));
-    insert(
-        headers,
-        RATE_LIMIT,
-        items(&|(name, left)| format!("\"{name}\";r={};t={}", left.left, seconds(left.full_in))),
-    );
+    headers.reserve(2 + X_RATE_LIMIT.as_flattened().len());
+    insert(headers, RATE_LIMIT_POLICY, policy);
+    insert(headers, RATE_LIMIT, rest);
     if dialect == Dialect::OpenAi {
         for ([limit, remaining, reset], (_, left)) in X_RATE_LIMIT.into_iter().zip(limits) {
             let Some(left) = left else { continue };
-            insert(headers, limit, left.limit);
-            insert(headers, remaining, left.left);
-            insert(headers, reset, OpenAiDuration(left.full_in));
+            headers.insert(limit, left.limit.get().into());
+            headers.insert(remaining, left.left.into());
+            insert(headers, reset, openai_duration(left.full_in));
         }
     }
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: impl Display) {
-    if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, line: Line) {
+    if let Ok(value) = HeaderValue::try_from(line.0) {
         headers.insert(name, value);
+    }
+}
+
+/// A value under construction. Every answer has several, and to format them cost more than all that they say.
+#[derive(Default)]
+struct Line(String);
+
+impl Line {
+    /// Begins an item of a list with its name (RFC 9651, section 3.1).
+    fn item(&mut self, name: &str) -> &mut Self {
+        let separator = if self.0.is_empty() { "\"" } else { ", \"" };
+        self.text(separator).text(name).text("\"")
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.0.push_str(text);
+        self
+    }
+
+    fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
+        self.text(itoa::Buffer::new().format(number))
     }
 }
 
@@ -78,17 +98,18 @@ pub fn millis(wait: Duration) -> u64 {
 }
 
 /// As OpenAI writes it: `6m0s`, `1.5s`, `120ms`.
-struct OpenAiDuration(Duration);
-
-impl Display for OpenAiDuration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (millis(self.0) / 1_000, millis(self.0) % 1_000, seconds(self.0)) {
-            (_, _, seconds @ 60..) => write!(f, "{}m{}s", seconds / 60, seconds % 60),
-            (0, millis, _) => write!(f, "{millis}ms"),
-            (seconds, 0, _) => write!(f, "{seconds}s"),
-            (seconds, millis, _) => write!(f, "{seconds}.{millis:03}s"),
+fn openai_duration(wait: Duration) -> Line {
+    let mut line = Line::default();
+    match (millis(wait) / 1_000, millis(wait) % 1_000, seconds(wait)) {
+        (_, _, seconds @ 60..) => line.number(seconds / 60).text("m").number(seconds % 60).text("s"),
+        (0, millis, _) => line.number(millis).text("ms"),
+        (seconds, 0, _) => line.number(seconds).text("s"),
+        (seconds, millis, _) => {
+            let (tenths, rest) = (millis / 100, millis % 100);
+            line.number(seconds).text(".").number(tenths).number(rest / 10).number(rest % 10).text("s")
         }
-    }
+    };
+    line
 }
 
 #[cfg(test)]
@@ -96,15 +117,16 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
+    use crate::limits::Left;
 
     #[test]
     fn a_duration_is_written_as_openai_does_and_never_too_short() {
         for (millis, written) in
             [(0, "0ms"), (12, "12ms"), (1_000, "1s"), (1_500, "1.500s"), (60_000, "1m0s"), (359_001, "6m0s")]
         {
-            assert_eq!(OpenAiDuration(Duration::from_millis(millis)).to_string(), written);
+            assert_eq!(openai_duration(Duration::from_millis(millis)).0, written);
         }
-        assert_eq!(OpenAiDuration(Duration::from_micros(1)).to_string(), "1ms");
+        assert_eq!(openai_duration(Duration::from_micros(1)).0, "1ms");
     }
 
     #[test]

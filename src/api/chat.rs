@@ -24,16 +24,13 @@ pub struct Asked {
 /// Reads the body of `POST /v1/generations`. Every mistake is named, not only the first.
 pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<Asked, Problem> {
     let mut check = Check::default();
-    for name in body.keys() {
-        if steers(name) {
+    for (name, value) in &body {
+        if let Some((_, kind)) = FIELDS.iter().find(|(field, _)| field == name) {
+            check.kind(name, value, *kind);
+        } else if steers(name) {
             check.fail(&format!("/{name}"), "is not yours to set: this service decides which server is asked, and how");
-        } else if caller.models.are_limited() && !chooses_no_model(name) {
+        } else if caller.models.are_limited() && !CHOOSE_NO_MODEL.contains(&name.as_str()) {
             check.fail(&format!("/{name}"), "is not for a key with a list of models: it may choose another model");
-        }
-    }
-    for (name, kind) in FIELDS {
-        if let Some(value) = body.get(*name).filter(|value| !value.is_null()) {
-            check.kind(&format!("/{name}"), value, *kind);
         }
     }
     let mut model = body.shift_remove("model").and_then(|model| model.as_str().map(str::to_owned));
@@ -146,10 +143,6 @@ const CHOOSE_NO_MODEL: &[&str] = &[
     "verbosity",
 ];
 
-fn chooses_no_model(name: &str) -> bool {
-    CHOOSE_NO_MODEL.contains(&name) || FIELDS.iter().any(|(field, _)| *field == name)
-}
-
 /// What a field holds. A provider knows its own ranges; we refuse only what no provider takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -252,9 +245,10 @@ impl Check {
         self.0.push(FieldError { pointer: pointer.to_owned(), detail: detail.into() });
     }
 
-    fn kind(&mut self, pointer: &str, value: &Value, kind: Kind) {
-        if !kind.admits(value) {
-            self.fail(pointer, kind.demand());
+    /// A `null` is an absent field.
+    fn kind(&mut self, name: &str, value: &Value, kind: Kind) {
+        if !value.is_null() && !kind.admits(value) {
+            self.fail(&format!("/{name}"), kind.demand());
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a request and a response begin with.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{HeaderMap, StatusCode};
@@ -7,50 +9,63 @@ use hyper::{HeaderMap, StatusCode};
 use super::body::Body;
 use super::{Fault, Origin};
 
-/// A request; `host` as an URL has it, an IPv6 address in brackets.
-pub struct Request<'a> {
-    pub method: &'static str,
-    pub host: &'a str,
-    pub port: u16,
-    /// Path and query.
-    pub target: &'a str,
-    /// `host` is added where it is not here; what tells the length of the body is ours to say.
-    pub headers: &'a HeaderMap,
-    pub body: &'a [u8],
+/// A request without its body: what is the same each time that it is sent.
+pub struct Request {
+    pub origin: Origin,
+    /// Up to the length of the body, where it has one.
+    head: Box<[u8]>,
+    has_body: HasBody,
 }
 
-impl Request<'_> {
-    pub fn origin(&self) -> Origin {
-        Origin::new(self.host, self.port)
+/// Prints no header: one of them is a key.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+#[derive(PartialEq)]
+enum HasBody {
+    Yes,
+    No,
+}
+
+impl Request {
+    /// `host` as an URL has it, an IPv6 address in brackets; `target` is path and query. `Host` is added to the headers
+    /// where it is not there; what tells the length of the body is ours to say.
+    pub fn new(method: &str, (host, port): (&str, u16), target: &str, headers: &HeaderMap) -> Self {
+        let mut head = Vec::new();
+        for part in [method, " ", target, " HTTP/1.1"] {
+            head.put_slice(part.as_bytes());
+        }
+        if !headers.contains_key(HOST) {
+            head.put_slice(b"\r\nhost: ");
+            head.put_slice(host.as_bytes());
+            // The scheme's own is not named (RFC 9110, section 4.2.3): some servers know themselves by no other name.
+            if port != 80 {
+                head.put_slice(b":");
+                head.put_slice(itoa::Buffer::new().format(port).as_bytes());
+            }
+        }
+        for (name, value) in headers.iter().filter(|(name, _)| !FRAMING.contains(name)) {
+            for part in [b"\r\n", name.as_str().as_bytes(), b": ", value.as_bytes()] {
+                head.put_slice(part);
+            }
+        }
+        let has_body = if method == "GET" { HasBody::No } else { HasBody::Yes };
+        Self { origin: Origin::new(host, port), head: head.into(), has_body }
     }
 
     /// Head and body, so that they leave in one write.
-    pub fn bytes(&self) -> Bytes {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let mut out = BytesMut::with_capacity(128 + self.target.len() + self.host.len() + headers + self.body.len());
-        for part in [self.method, " ", self.target, " HTTP/1.1"] {
-            out.put_slice(part.as_bytes());
-        }
-        if !self.headers.contains_key(HOST) {
-            out.put_slice(b"\r\nhost: ");
-            out.put_slice(self.host.as_bytes());
-            // The scheme's own is not named (RFC 9110, section 4.2.3): some servers know themselves by no other name.
-            if self.port != 80 {
-                out.put_slice(b":");
-                out.put_slice(itoa::Buffer::new().format(self.port).as_bytes());
-            }
-        }
-        for (name, value) in self.headers.iter().filter(|(name, _)| !FRAMING.contains(name)) {
-            for part in [b"\r\n", name.as_str().as_bytes(), b": ", value.as_bytes()] {
-                out.put_slice(part);
-            }
-        }
-        if self.method != "GET" {
+    pub fn bytes(&self, body: &[u8]) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.head.len() + 64 + body.len());
+        out.put_slice(&self.head);
+        if self.has_body == HasBody::Yes {
             out.put_slice(b"\r\ncontent-length: ");
-            out.put_slice(itoa::Buffer::new().format(self.body.len()).as_bytes());
+            out.put_slice(itoa::Buffer::new().format(body.len()).as_bytes());
         }
         out.put_slice(b"\r\n\r\n");
-        out.put_slice(self.body);
+        out.put_slice(body);
         out.freeze()
     }
 }
@@ -185,16 +200,17 @@ mod tests {
     #[test]
     fn a_request_is_one_text() {
         let headers = HeaderMap::from_iter([(HeaderName::from_static("accept"), HeaderValue::from_static("*/*"))]);
-        let request =
-            Request { method: "POST", host: "[::1]", port: 80, target: "/v1", headers: &headers, body: b"hi" };
+        let request = |host, headers| Request::new("POST", host, "/v1", headers);
         let text = "POST /v1 HTTP/1.1\r\nhost: [::1]\r\naccept: */*\r\ncontent-length: 2\r\n\r\nhi";
-        assert_eq!(request.bytes(), text);
-        assert_eq!(request.origin().host(), "::1");
-        let other = Request { port: 8000, ..request };
-        assert!(other.bytes().starts_with(b"POST /v1 HTTP/1.1\r\nhost: [::1]:8000\r\n"));
+        assert_eq!(request(("[::1]", 80), &headers).bytes(b"hi"), text);
+        assert_eq!(request(("[::1]", 80), &headers).origin.host(), "::1");
+        let other = request(("[::1]", 8000), &headers);
+        assert!(other.bytes(b"hi").starts_with(b"POST /v1 HTTP/1.1\r\nhost: [::1]:8000\r\n"));
         let own = [(HOST, "a"), (CONTENT_LENGTH, "7"), (TRANSFER_ENCODING, "chunked"), (CONNECTION, "close")];
         let headers = own.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect();
-        let own = Request { headers: &headers, ..other };
-        assert_eq!(own.bytes(), "POST /v1 HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi");
+        let own = request(("[::1]", 80), &headers);
+        assert_eq!(own.bytes(b"hi"), "POST /v1 HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi");
+        let get = Request::new("GET", ("a", 80), "/", &HeaderMap::new());
+        assert_eq!(get.bytes(b""), "GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     }
 }

@@ -27,9 +27,15 @@ pub struct Decoder {
 /// The bytes around the text of a chunk as it came, and the shape that such a chunk is kept in.
 #[derive(Debug)]
 struct Form {
-    before: Box<str>,
-    after: Box<str>,
+    /// Absent where it is kept as it came.
+    around: Option<(Box<str>, Box<str>)>,
     shape: Arc<Shape>,
+}
+
+impl Form {
+    fn around(&self) -> Option<&(Box<str>, Box<str>)> {
+        self.around.as_ref().or(self.shape.frame.as_ref())
+    }
 }
 
 /// Forms remembered: a stream alternates between a few (two choices, reasoning and text).
@@ -67,7 +73,8 @@ impl Decoder {
 
     fn recognise(&self, data: &[u8]) -> Option<Chunk> {
         self.forms.iter().find_map(|form| {
-            let text = data.strip_prefix(form.before.as_bytes())?.strip_suffix(form.after.as_bytes())?;
+            let (before, after) = form.around()?;
+            let text = data.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
             let text = Some(text).filter(|text| !text.is_empty())?;
             // A text that holds an unescaped quote is no text: the bytes mean something else.
             Some(Chunk::new(Arc::clone(&form.shape), Escaped::from_unparsed(text).ok()?))
@@ -83,13 +90,15 @@ impl Decoder {
         // Where a next chunk of this form would have its text.
         let text = pieces.last().filter(|_| !chunk.says_twice()).and_then(|piece| piece.text.range_in(json));
         let canonical = self.canon.chunk(&chunk, &self.model);
-        let shape = match canonical.json {
+        let shape = match &canonical.json {
             None => None,
             Some(Cow::Borrowed(same)) => self.push_chunks(same, pieces, signals)?,
-            Some(Cow::Owned(right)) => self.push_chunks(&right, WireChunk::read(&right)?.pieces()?, signals)?,
+            Some(Cow::Owned(right)) => self.push_chunks(right, WireChunk::read(right)?.pieces()?, signals)?,
         };
         if let Some((text, shape)) = text.zip(shape.filter(|_| canonical.repeats)) {
-            self.learn(json, &text, shape);
+            let is_kept = matches!(canonical.json, Some(Cow::Borrowed(_)));
+            let around = split(json, &text).filter(|_| !is_kept);
+            self.learn(Form { around: around.map(|(before, after)| (before.into(), after.into())), shape });
         }
         signals.extend(chunk.choices.iter().filter_map(WireChoice::finish));
         signals.extend(chunk.usage.and_then(WireUsage::counted).map(Signal::Usage));
@@ -135,13 +144,11 @@ impl Decoder {
         known.map_or_else(|| Arc::new(shape), |form| Arc::clone(&form.shape))
     }
 
-    /// Remembers the form of a chunk as it came, where the next may differ in its text alone.
-    fn learn(&mut self, json: &str, text: &Range<usize>, shape: Arc<Shape>) {
-        if let Some((before, after)) = split(json, text) {
-            self.forms.retain(|form| !Arc::ptr_eq(&form.shape, &shape));
-            self.forms.insert(0, Form { before: before.into(), after: after.into(), shape });
-            self.forms.truncate(FORMS);
-        }
+    /// Remembers the form of a chunk whose next may differ in its text alone.
+    fn learn(&mut self, form: Form) {
+        self.forms.retain(|known| !Arc::ptr_eq(&known.shape, &form.shape));
+        self.forms.insert(0, form);
+        self.forms.truncate(FORMS);
     }
 
     fn keep_silent(&mut self, json: &str, signals: &mut Signals) {

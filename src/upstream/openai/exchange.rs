@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_openai::middleware::HttpRequestFactory;
 use futures_util::future::{BoxFuture, FutureExt};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Method, Request, StatusCode};
+use reqwest::{Request, StatusCode};
 use tokio::task::coop::consume_budget;
 use tower::Service;
 
@@ -41,43 +41,41 @@ impl Service<HttpRequestFactory> for Exchange {
         let this = self.clone();
         Box::pin(async move {
             let request = request.build().await.map_err(|_| UpstreamError::Unreachable)?;
-            let mut response = if request.url().scheme() == "http" {
-                Incoming::Clear(this.send_in_the_clear(&request).await?)
-            } else {
-                Incoming::Encrypted(this.http.execute(request).await?)
-            };
-            // A redirect is not followed: it would carry the key to a host that no setting names.
-            if response.status().is_success() {
-                return Ok(response);
+            match in_the_clear(&request) {
+                Some(clear) => {
+                    let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+                    this.send(&clear, body).await
+                }
+                None => successful(Incoming::Encrypted(this.http.execute(request).await?)),
             }
-            // What has come with it is read, so that the connection can be used again.
-            while let Some(Ok(More::Maybe)) = response.read(&mut |_: &[u8]| {}).now_or_never() {}
-            Err(UpstreamError::Refused {
-                status: response.status().as_u16(),
-                retry_after: retry_after(response.headers()),
-            })
         })
     }
 }
 
 impl Exchange {
-    async fn send_in_the_clear(&self, request: &Request) -> Result<http1::Response, Fault> {
-        let url = request.url();
-        let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-        http1::send(
-            &self.idle,
-            &http1::Request {
-                method: if request.method() == Method::GET { "GET" } else { "POST" },
-                host: url.host_str().unwrap_or_default(),
-                port: url.port_or_known_default().unwrap_or(80),
-                target: &target,
-                headers: request.headers(),
-                body: request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default(),
-            },
-            self.connect,
-        )
-        .await
+    /// As the service does, for a request in the clear that was made before.
+    pub async fn send(&self, request: &http1::Request, body: &[u8]) -> Result<Incoming, UpstreamError> {
+        successful(Incoming::Clear(http1::send(&self.idle, request, body, self.connect).await?))
     }
+}
+
+/// The same request for our own HTTP/1.1, where it needs no TLS.
+pub fn in_the_clear(request: &Request) -> Option<http1::Request> {
+    let url = Some(request.url()).filter(|url| url.scheme() == "http")?;
+    let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    let place = (url.host_str()?, url.port_or_known_default()?);
+    Some(http1::Request::new(request.method().as_str(), place, &target, request.headers()))
+}
+
+/// A redirect is not followed: it would carry the key to a host that no setting names.
+fn successful(mut response: Incoming) -> Result<Incoming, UpstreamError> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    // What has come with it is read, so that the connection can be used again.
+    while let Some(Ok(More::Maybe)) = response.read(&mut |_: &[u8]| {}).now_or_never() {}
+    let status = response.status().as_u16();
+    Err(UpstreamError::Refused { status, retry_after: retry_after(response.headers()) })
 }
 
 impl From<Fault> for UpstreamError {

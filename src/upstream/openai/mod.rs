@@ -13,6 +13,7 @@ mod pieces;
 mod reader;
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_openai::config::Config;
@@ -22,11 +23,11 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::ServiceExt;
 
-use super::http1::{Idle, More};
+use super::http1::{self, Idle, More};
 use super::sse::TooLarge;
 use super::{Answer, Malformed, Model, Phase, Provider, Signal, Signals, UpstreamError};
 use crate::domain::ChatRequest;
@@ -34,13 +35,18 @@ use crate::domain::ChatRequest;
 pub use endpoint::{Endpoint, InvalidEndpoint, Timeouts};
 pub use reader::AnswerReader;
 
-use exchange::{Exchange, Incoming};
+use exchange::{Exchange, Incoming, in_the_clear};
 
 /// One upstream that speaks OpenAI's chat completions.
 #[derive(Debug, Clone)]
-pub struct OpenAi {
+pub struct OpenAi(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     exchange: Exchange,
     endpoint: Endpoint,
+    /// A request for a chat, made once, if it is sent in the clear.
+    chat: Option<http1::Request>,
     timeouts: Timeouts,
 }
 
@@ -59,33 +65,41 @@ impl OpenAi {
             .no_proxy()
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self { exchange: Exchange { http, idle, connect: timeouts.connect }, endpoint, timeouts })
+        let chat = chat(&http, &endpoint).build().ok().as_ref().and_then(in_the_clear);
+        let exchange = Exchange { http, idle, connect: timeouts.connect };
+        Ok(Self(Arc::new(Inner { exchange, endpoint, chat, timeouts })))
     }
+}
 
-    fn request(&self, body: Bytes) -> HttpRequestFactory {
+impl Inner {
+    async fn ask(&self, body: Bytes) -> Result<Incoming, UpstreamError> {
+        if let Some(chat) = &self.chat {
+            return self.exchange.send(chat, &body).await;
+        }
         let (http, endpoint) = (self.exchange.http.clone(), self.endpoint.clone());
-        HttpRequestFactory::new(move || {
-            let request = http
-                .post(endpoint.url("/chat/completions"))
-                .headers(endpoint.headers())
-                .header(CONTENT_TYPE, "application/json")
-                .header(ACCEPT, "text/event-stream")
-                .body(body.clone());
+        let request = HttpRequestFactory::new(move || {
+            let request = chat(&http, &endpoint).body(body.clone());
             async move { Ok(request.build()?) }
-        })
+        });
+        self.exchange.clone().oneshot(request).await
     }
+}
+
+fn chat(http: &reqwest::Client, endpoint: &Endpoint) -> reqwest::RequestBuilder {
+    http.post(endpoint.url("/chat/completions"))
+        .headers(endpoint.headers())
+        .header(CONTENT_TYPE, "application/json")
+        .header(ACCEPT, "text/event-stream")
 }
 
 impl Provider for OpenAi {
     fn stream(&self, request: ChatRequest) -> Answer {
-        let this = self.clone();
+        let this = Arc::clone(&self.0);
         Box::pin(try_stream! {
             let mut timer = pin!(sleep_until(Instant::now()));
             let mut progress = Progress::new(this.timeouts, timer.as_mut());
             let mut reader = AnswerReader::new(request.model.clone(), choices(&request));
-            let request = this.request(body(request));
-            let exchange = this.exchange.oneshot(request);
-            let mut response = progress.in_time(exchange).await??;
+            let mut response = progress.in_time(this.ask(body(request))).await??;
             progress.head();
             if !is_event_stream(&response) {
                 Err(UpstreamError::Malformed(Malformed::ContentType))?;
@@ -121,12 +135,12 @@ impl Provider for OpenAi {
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>> {
         async {
-            let (http, endpoint) = (self.exchange.http.clone(), self.endpoint.clone());
+            let (http, endpoint) = (self.0.exchange.http.clone(), self.0.endpoint.clone());
             let request = HttpRequestFactory::new(move || {
                 let request = http.get(endpoint.url("/models")).headers(endpoint.headers());
                 async move { Ok(request.build()?) }
             });
-            let mut response = self.exchange.clone().oneshot(request).await?;
+            let mut response = self.0.exchange.clone().oneshot(request).await?;
             let mut body = Vec::new();
             while response.read(&mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
                 if body.len() > LARGEST_LIST {
@@ -171,14 +185,14 @@ fn choices(request: &ChatRequest) -> usize {
 
 /// The request's fields with ours: always a stream, always with the usage at its end.
 fn body(request: ChatRequest) -> Bytes {
-    let mut fields = Map::from_iter([("model".to_owned(), Value::from(request.model))]);
-    fields.extend(request.fields);
+    let mut fields = request.fields;
+    fields.shift_insert(0, "model".to_owned(), request.model.into());
     fields.insert("stream".to_owned(), true.into());
     match fields.get_mut("stream_options").and_then(Value::as_object_mut) {
         Some(options) => _ = options.insert("include_usage".to_owned(), true.into()),
         None => _ = fields.insert("stream_options".to_owned(), json!({"include_usage": true})),
     }
-    Value::Object(fields).to_string().into()
+    serde_json::to_vec(&fields).unwrap_or_default().into()
 }
 
 fn is_event_stream(response: &Incoming) -> bool {
