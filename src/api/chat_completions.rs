@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
@@ -158,7 +158,7 @@ async fn whole(mut following: Following) -> Result<Response, Problem> {
             }
         }
     }
-    Ok(Json(completion.into_json()).into_response())
+    Ok(([(CONTENT_TYPE, "application/json")], completion.into_json()).into_response())
 }
 
 fn cancelled() -> Problem {

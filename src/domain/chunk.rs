@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// One chunk of a provider's stream, or the part of one that a single event carries.
 ///
@@ -186,7 +186,7 @@ impl Escaped {
 
     fn try_unescape(&self) -> Option<Cow<'_, str>> {
         let content = self.as_str();
-        if !content.contains('\\') {
+        if memchr(b'\\', content.as_bytes()).is_none() {
             return Some(Cow::Borrowed(content));
         }
         serde_json::from_str::<String>(&format!("\"{content}\"")).ok().map(Cow::Owned)

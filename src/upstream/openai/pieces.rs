@@ -249,7 +249,7 @@ fn text(json: &str) -> Result<Cow<'_, str>, Unreadable> {
         return Err(Unreadable);
     }
     match unquoted(json) {
-        plain if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
+        plain if memchr::memchr(b'\\', plain.as_bytes()).is_none() => Ok(Cow::Borrowed(plain)),
         _ => serde_json::from_str(json).map(Cow::Owned).map_err(|_| Unreadable),
     }
 }

@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
-
-use super::usage;
+use super::gathered::{Gathered, Members, changes_nothing};
+use super::usage_json;
 use crate::domain::{Chunk, Entry, Event, Part, Shape};
 
 /// A chat completion under construction. Fields that nobody knows are gathered as the known ones are.
 #[derive(Debug, Default)]
 pub struct Completion {
-    gathered: Gathered,
+    said: Said,
     /// The last shape that was folded, if its chunks only lengthen the content, and of which choice, by its place.
     lengthening: Option<(Arc<Shape>, usize)>,
 }
 
+/// What all chunks together have said.
 #[derive(Debug, Default, PartialEq)]
-struct Gathered {
-    members: Map<String, Value>,
-    choices: Vec<Map<String, Value>>,
+struct Said {
+    members: Members,
+    choices: Vec<Members>,
 }
 
 impl Completion {
@@ -27,76 +27,80 @@ impl Completion {
         match &entry.event {
             Event::Chunk(chunk) => self.chunk(chunk),
             Event::Done(done) => {
-                self.gathered.chunks(&done.trailer.chunks_json);
-                self.gathered.chunks(&format!("{{{}}}", done.trailer.head_json));
-                self.gathered.members.insert("usage".to_owned(), usage(done));
+                self.said.chunks(&done.trailer.chunks_json);
+                self.said.chunks(&format!("{{{}}}", done.trailer.head_json));
+                // It is the provider's, and was read on its way here.
+                let usage = Gathered::parse(&usage_json(done)).unwrap_or(Gathered::NULL);
+                self.said.members.insert("usage", usage);
             }
             Event::Start(_) | Event::Cancelled(_) | Event::Failed(_) => {}
         }
     }
 
     /// The completion as OpenAI's clients read it.
-    pub fn into_json(self) -> Value {
-        self.gathered.into_json()
+    pub fn into_json(self) -> String {
+        let mut json = String::new();
+        Gathered::Members(self.said.into_completion()).write(&mut json);
+        json
     }
 
     /// Parses a chunk of another shape than the last; of the same shape the text alone is new, as a rule.
     fn chunk(&mut self, chunk: &Chunk) {
         if let Some((_, place)) = self.lengthening.as_ref().filter(|(shape, _)| Arc::ptr_eq(shape, chunk.shape()))
-            && let Some(content) = self.gathered.content(*place)
+            && let Some(content) = self.said.content(*place)
         {
-            content.push_str(&chunk.text().unescape());
+            content.push_str(chunk.text().as_str());
             return;
         }
-        let lengthened = self.gathered.chunks(&chunk.json().map(|parts| parts.concat()).unwrap_or_default());
+        let lengthened = self.said.chunks(&chunk.json().map(|parts| parts.concat()).unwrap_or_default());
         let is_text = matches!(chunk.part(), Part::Text { logprobs_json: None, .. });
         self.lengthening = lengthened.filter(|_| is_text).map(|place| (Arc::clone(chunk.shape()), place));
     }
 }
 
-impl Gathered {
+impl Said {
+    /// The content of a choice, escaped.
     fn content(&mut self, place: usize) -> Option<&mut String> {
-        match self.choices.get_mut(place)?.get_mut("delta")?.get_mut("content")? {
-            Value::String(content) => Some(content),
+        let Gathered::Members(delta) = self.choices.get_mut(place)?.get_mut("delta")? else { return None };
+        match delta.get_mut("content")? {
+            Gathered::Text(content) => Some(content),
             _ => None,
         }
     }
 
-    fn into_json(mut self) -> Value {
-        self.choices.sort_by_key(|choice| choice.get("index").and_then(Value::as_u64));
-        self.members.insert("object".to_owned(), "chat.completion".into());
+    fn into_completion(mut self) -> Members {
+        self.choices.sort_by_key(index);
+        self.members.insert("object", Gathered::text("chat.completion"));
         let choices = self.choices.into_iter().map(|mut choice| {
-            let mut message = Map::from_iter([
-                ("role".to_owned(), json!("assistant")),
-                ("content".to_owned(), Value::Null),
-                ("refusal".to_owned(), Value::Null),
-            ]);
-            if let Some(Value::Object(delta)) = choice.shift_remove("delta") {
+            let mut message = Members::default();
+            message.insert("role", Gathered::text("assistant"));
+            message.insert("content", Gathered::NULL);
+            message.insert("refusal", Gathered::NULL);
+            if let Some(Gathered::Members(delta)) = choice.remove("delta") {
                 message.extend(delta);
             }
-            if let Some(Value::Array(calls)) = message.get_mut("tool_calls") {
-                for call in calls.iter_mut().filter_map(Value::as_object_mut) {
-                    call.shift_remove("index");
-                    call.entry("type").or_insert_with(|| "function".into());
-                }
+            if let Some(Gathered::Items(calls)) = message.get_mut("tool_calls") {
+                calls.iter_mut().for_each(as_whole_call);
             }
-            choice.insert("message".to_owned(), message.into());
-            choice.entry("logprobs").or_insert(Value::Null);
-            Value::Object(choice)
+            choice.insert("message", Gathered::Members(message));
+            if choice.get("logprobs").is_none() {
+                choice.insert("logprobs", Gathered::NULL);
+            }
+            Gathered::Members(choice)
         });
-        let choices: Vec<_> = choices.collect();
-        self.members.insert("choices".to_owned(), choices.into());
-        self.members.into()
+        let choices = choices.collect();
+        self.members.insert("choices", Gathered::Items(choices));
+        self.members
     }
 
     /// Answers the choice whose content is all that would be changed if another text were said in the last line's place.
     fn chunks(&mut self, lines: &str) -> Option<usize> {
         let mut lengthened = None;
         for line in lines.lines() {
-            // What is in the log was parsed on its way there.
-            let Ok(Value::Object(mut chunk)) = serde_json::from_str(line) else { continue };
+            // What is in the log was read on its way there.
+            let Ok(Gathered::Members(mut chunk)) = Gathered::parse(line) else { continue };
             lengthened = None;
-            if let Some(Value::Array(choices)) = chunk.shift_remove("choices") {
+            if let Some(Gathered::Items(choices)) = chunk.remove("choices") {
                 let alone = choices.len() == 1;
                 for choice in choices {
                     lengthened = self.choice(choice).filter(|_| alone);
@@ -107,86 +111,53 @@ impl Gathered {
         lengthened
     }
 
-    fn choice(&mut self, choice: Value) -> Option<usize> {
-        let Value::Object(choice) = choice else { return None };
-        let only_text = choice.iter().all(|(name, value)| match (name.as_str(), value) {
-            ("delta", Value::Object(delta)) => {
-                let aside = |(name, value): (&String, &Value)| name == "content" || changes_nothing(name, value);
-                delta.get("content").is_some_and(Value::is_string) && delta.iter().all(aside)
+    fn choice(&mut self, choice: Gathered) -> Option<usize> {
+        let Gathered::Members(choice) = choice else { return None };
+        let only_text = choice.iter().all(|(name, value)| match (name, value) {
+            ("delta", Gathered::Members(delta)) => {
+                let aside = |(name, value): (&str, &Gathered)| name == "content" || changes_nothing(name, value);
+                matches!(delta.get("content"), Some(Gathered::Text(_))) && delta.iter().all(aside)
             }
             (name, value) => changes_nothing(name, value),
         });
-        let index = choice.get("index").cloned().unwrap_or_default();
-        let known = self.choices.iter_mut().position(|known| known.get("index") == Some(&index));
-        let known = known.unwrap_or_else(|| {
-            self.choices.push(Map::new());
-            self.choices.len() - 1
-        });
-        if let Some(known) = self.choices.get_mut(known) {
-            merge_members(known, choice);
+        let place = self.choices.iter().position(|known| known.get("index") == choice.get("index"));
+        match place.and_then(|place| self.choices.get_mut(place)) {
+            Some(known) => known.merge(choice),
+            None => self.choices.push(choice),
         }
-        Some(known).filter(|_| only_text)
+        place.or_else(|| self.choices.len().checked_sub(1)).filter(|_| only_text)
     }
 }
 
-/// Whether a member, once it has been said, may be said again without a change.
-fn changes_nothing(name: &str, value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => true,
-        Value::String(text) => text.is_empty() || SAID_ONCE.contains(&name),
-        Value::Array(_) | Value::Object(_) => false,
+fn index(choice: &Members) -> Option<u64> {
+    match choice.get("index")? {
+        Gathered::Other(json) => json.parse().ok(),
+        _ => None,
     }
 }
 
-/// Said once, or each time in full: a name that came in two pieces would be no name.
-const SAID_ONCE: [&str; 6] = ["index", "id", "type", "role", "name", "finish_reason"];
-
-fn merge_members(known: &mut Map<String, Value>, more: Map<String, Value>) {
-    for (name, value) in more {
-        match known.get_mut(&name) {
-            Some(known) if SAID_ONCE.contains(&name.as_str()) => {
-                if !value.is_null() {
-                    *known = value;
-                }
-            }
-            Some(known) => merge(known, value),
-            None => _ = known.insert(name, value),
-        }
-    }
-}
-
-/// Strings are fragments; lists are longer by what comes, or merged by `index`; objects member by member.
-fn merge(known: &mut Value, more: Value) {
-    match (known, more) {
-        (_, Value::Null) => {}
-        (Value::String(known), Value::String(more)) => known.push_str(&more),
-        (Value::Object(known), Value::Object(more)) => merge_members(known, more),
-        (Value::Array(known), Value::Array(more)) => {
-            for item in more {
-                let index = item.get("index").cloned();
-                // Without an index there is nothing to look for, in what may be a long list.
-                let same = index.and_then(|index| known.iter_mut().find(|known| known.get("index") == Some(&index)));
-                match same {
-                    Some(same) => merge(same, item),
-                    None => known.push(item),
-                }
-            }
-        }
-        (known, more) => *known = more,
+/// No fragment of a list any more.
+fn as_whole_call(call: &mut Gathered) {
+    let Gathered::Members(call) = call else { return };
+    call.remove("index");
+    if call.get("type").is_none() {
+        call.insert("type", Gathered::text("function"));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::domain::Escaped;
 
     fn fold(chunks: &[Value]) -> Value {
         let mut completion = Completion::default();
         for chunk in chunks {
-            completion.gathered.chunks(&chunk.to_string());
+            completion.said.chunks(&chunk.to_string());
         }
-        completion.into_json()
+        serde_json::from_str(&completion.into_json()).expect("JSON")
     }
 
     #[test]
@@ -217,13 +188,13 @@ mod tests {
             frame(r#"{"id":"c","choices":[{"index":0,"delta":{"content":""#, r#"","aside":"a"}}]}"#),
             frame(r#"{"id":"c","choices":[{"index":0,"delta":{"list":[1],"content":""#, r#""}}]}"#),
         ] {
-            let (mut completion, mut each) = (Completion::default(), Gathered::default());
+            let (mut completion, mut each) = (Completion::default(), Said::default());
             for text in ["Hel", "lo\n\"", "\u{e9}", ""] {
                 let chunk = Chunk::new(Arc::clone(&shape), Escaped::from_text(text));
                 completion.chunk(&chunk);
                 each.chunks(&chunk.json().expect("a frame").concat());
             }
-            assert_eq!(completion.gathered, each);
+            assert_eq!(completion.said, each);
         }
     }
 

@@ -1,10 +1,11 @@
 //! OpenAI's wire: chat completion chunks, and the whole completion that they come to.
 
 mod completion;
+mod gathered;
 
 use bytes::BytesMut;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::openai_error::OpenAiError;
 use super::{Block, Retry, WireFormat};
@@ -126,9 +127,4 @@ impl Blocks<'_> {
 fn one_line(value: &impl Serialize) -> String {
     let json = serde_json::to_vec(value).unwrap_or_default();
     String::from_utf8(crate::domain::wire_safe(&json).into_owned()).unwrap_or_default()
-}
-
-/// Usage as OpenAI's clients read it.
-pub fn usage(done: &Done) -> Value {
-    serde_json::from_str(&usage_json(done)).unwrap_or_default()
 }

@@ -1,0 +1,230 @@
+//! JSON that grows, fragment by fragment.
+
+use compact_str::CompactString;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+use indexmap::map::Entry;
+
+use crate::domain::{Skim, Unreadable, unquoted};
+
+/// A value whose texts stay escaped as they came, and whose numbers keep their digits. Written again it is what was
+/// read, and two escaped texts one behind the other are the escaped text of both.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Gathered {
+    /// What stands between a string's quotes.
+    Text(String),
+    Members(Members),
+    Items(Vec<Gathered>),
+    /// Any other value, as it stands in JSON.
+    Other(CompactString),
+}
+
+/// An object's, in their order.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Members(IndexMap<CompactString, Gathered, RandomState>);
+
+impl Gathered {
+    pub const NULL: Self = Self::Other(CompactString::const_new("null"));
+
+    pub fn text(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+
+    /// The value of a whole JSON text.
+    pub fn parse(json: &str) -> Result<Self, Unreadable> {
+        let mut skim = Skim::new(json);
+        let value = Self::read(&mut skim)?;
+        skim.end()?;
+        Ok(value)
+    }
+
+    fn read(skim: &mut Skim<'_>) -> Result<Self, Unreadable> {
+        Ok(match skim.peek() {
+            Some(b'"') => Self::text(unquoted(skim.value()?)),
+            Some(b'{') => {
+                let mut members = Members::default();
+                skim.object(|skim, name| {
+                    members.insert(name, Self::read(skim)?);
+                    Ok(())
+                })?;
+                Self::Members(members)
+            }
+            Some(b'[') => {
+                let mut items = Vec::new();
+                skim.array(|skim| {
+                    items.push(Self::read(skim)?);
+                    Ok(())
+                })?;
+                Self::Items(items)
+            }
+            _ => Self::Other(skim.value()?.into()),
+        })
+    }
+
+    pub fn is_null(&self) -> bool {
+        *self == Self::NULL
+    }
+
+    pub fn write(&self, out: &mut String) {
+        match self {
+            Self::Text(text) => {
+                out.push('"');
+                out.push_str(text);
+                out.push('"');
+            }
+            Self::Members(members) => {
+                out.push('{');
+                for (at, (name, value)) in members.iter().enumerate() {
+                    out.push_str(if at == 0 { "" } else { "," });
+                    push_name(name, out);
+                    value.write(out);
+                }
+                out.push('}');
+            }
+            Self::Items(items) => {
+                out.push('[');
+                for (at, item) in items.iter().enumerate() {
+                    out.push_str(if at == 0 { "" } else { "," });
+                    item.write(out);
+                }
+                out.push(']');
+            }
+            Self::Other(json) => out.push_str(json),
+        }
+    }
+}
+
+fn push_name(name: &str, out: &mut String) {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_plain {
+        out.push('"');
+        out.push_str(name);
+        out.push_str("\":");
+    } else {
+        out.push_str(&serde_json::Value::from(name).to_string());
+        out.push(':');
+    }
+}
+
+impl Members {
+    pub fn get(&self, name: &str) -> Option<&Gathered> {
+        self.0.get(name)
+    }
+
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Gathered> {
+        self.0.get_mut(name)
+    }
+
+    /// Sets it: where it stood, or last.
+    pub fn insert(&mut self, name: impl Into<CompactString>, value: Gathered) {
+        self.0.insert(name.into(), value);
+    }
+
+    pub fn remove(&mut self, name: &str) -> Option<Gathered> {
+        self.0.shift_remove(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Gathered)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Takes over what `more` holds, which wins.
+    pub fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
+    /// Says `more` after what has been said: strings are fragments, lists are longer by what comes or merged by
+    /// `index`, objects member by member.
+    pub fn merge(&mut self, more: Self) {
+        for (name, value) in more.0 {
+            match self.0.entry(name) {
+                Entry::Occupied(known) if SAID_ONCE.contains(&known.key().as_str()) => {
+                    if !value.is_null() {
+                        *known.into_mut() = value;
+                    }
+                }
+                Entry::Occupied(mut known) => known.get_mut().merge(value),
+                Entry::Vacant(new) => _ = new.insert(value),
+            }
+        }
+    }
+
+    fn index(&self) -> Option<&Gathered> {
+        self.get("index")
+    }
+}
+
+/// Said once, or each time in full: a name that came in two pieces would be no name.
+const SAID_ONCE: [&str; 6] = ["index", "id", "type", "role", "name", "finish_reason"];
+
+/// Whether a member, once it has been said, may be said again without a change.
+pub fn changes_nothing(name: &str, value: &Gathered) -> bool {
+    match value {
+        Gathered::Other(_) => true,
+        Gathered::Text(text) => text.is_empty() || SAID_ONCE.contains(&name),
+        Gathered::Items(_) | Gathered::Members(_) => false,
+    }
+}
+
+impl Gathered {
+    fn merge(&mut self, more: Self) {
+        match (self, more) {
+            (_, more) if more.is_null() => {}
+            (Self::Text(known), Self::Text(more)) => known.push_str(&more),
+            (Self::Members(known), Self::Members(more)) => known.merge(more),
+            (Self::Items(known), Self::Items(more)) => {
+                for item in more {
+                    // Without an index there is nothing to look for, in what may be a long list.
+                    let same =
+                        item.index().and_then(|index| known.iter_mut().find(|known| known.index() == Some(index)));
+                    match same {
+                        Some(same) => same.merge(item),
+                        None => known.push(item),
+                    }
+                }
+            }
+            (known, more) => *known = more,
+        }
+    }
+
+    fn index(&self) -> Option<&Self> {
+        match self {
+            Self::Members(members) => members.index(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(value: &Gathered) -> String {
+        let mut out = String::new();
+        value.write(&mut out);
+        out
+    }
+
+    #[test]
+    fn what_is_written_is_what_was_read() {
+        let json = r#"{"a":[1.50,-0,1e9,true,null,"\ud83d\ude00\n",[],{}],"b c\"":{"d":"Zürich"}}"#;
+        assert_eq!(written(&Gathered::parse(json).expect("JSON")), json);
+    }
+
+    #[test]
+    fn of_two_members_of_one_name_the_last_is_read() {
+        assert_eq!(written(&Gathered::parse(r#"{"a":1,"b":2,"a":3}"#).expect("JSON")), r#"{"a":3,"b":2}"#);
+    }
+
+    #[test]
+    fn fragments_are_joined_each_by_its_kind() {
+        let mut known = Gathered::parse(r#"{"id":"x","text":"a\n","list":[1],"n":1,"o":{"t":"o"}}"#).expect("JSON");
+        let more = r#"{"id":"y","text":"\u00e9","list":[2],"n":2,"o":{"t":"k","u":null},"text2":null}"#;
+        known.merge(Gathered::parse(more).expect("JSON"));
+        let both = r#"{"id":"y","text":"a\n\u00e9","list":[1,2],"n":2,"o":{"t":"ok","u":null},"text2":null}"#;
+        assert_eq!(written(&known), both);
+        let mut calls = Gathered::parse(r#"[{"index":0,"t":"a"}]"#).expect("JSON");
+        calls.merge(Gathered::parse(r#"[{"index":1,"t":"b"},{"index":0,"t":"c"},{"t":"d"}]"#).expect("JSON"));
+        assert_eq!(written(&calls), r#"[{"index":0,"t":"ac"},{"index":1,"t":"b"},{"t":"d"}]"#);
+    }
+}
