@@ -39,7 +39,7 @@ pub fn tell(response: &mut Response, api: &Api, caller: &Caller, model: Option<&
 
 fn write(headers: &mut HeaderMap, allowance: Allowance, dialect: Dialect) {
     let limits = [("requests", allowance.requests), ("tokens", allowance.tokens)];
-    let (mut policy, mut rest) = (Line::default(), Line::default());
+    let (mut policy, mut rest) = (Line::new(), Line::new());
     for (name, left) in limits.iter().filter_map(|(name, left)| Some((*name, (*left)?))) {
         policy.item(name).text(";q=").number(left.limit.get()).text(";w=60");
         rest.item(name).text(";r=").number(left.left).text(";t=").number(seconds(left.full_in));
@@ -67,10 +67,13 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, line: Line) {
 }
 
 /// A value under construction. Every answer has several, and to format them cost more than all that they say.
-#[derive(Default)]
 struct Line(String);
 
 impl Line {
+    fn new() -> Self {
+        Self(String::with_capacity(64))
+    }
+
     /// Begins an item of a list with its name (RFC 9651, section 3.1).
     fn item(&mut self, name: &str) -> &mut Self {
         let separator = if self.0.is_empty() { "\"" } else { ", \"" };
@@ -99,7 +102,7 @@ pub fn millis(wait: Duration) -> u64 {
 
 /// As OpenAI writes it: `6m0s`, `1.5s`, `120ms`.
 fn openai_duration(wait: Duration) -> Line {
-    let mut line = Line::default();
+    let mut line = Line::new();
     match (millis(wait) / 1_000, millis(wait) % 1_000, seconds(wait)) {
         (_, _, seconds @ 60..) => line.number(seconds / 60).text("m").number(seconds % 60).text("s"),
         (0, millis, _) => line.number(millis).text("ms"),

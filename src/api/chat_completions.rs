@@ -1,5 +1,6 @@
 //! OpenAI's chat completions: `/v1/chat/completions`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -53,9 +54,11 @@ use crate::limits::Patience;
 )]
 pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Response {
     let mut model = None;
-    let mut response = complete(&api, &caller, request, &mut model).await.unwrap_or_else(IntoResponse::into_response);
-    allowance::tell(&mut response, &api, &caller, model.as_deref(), Dialect::OpenAi);
-    response
+    complete(&api, &caller, request, &mut model).await.unwrap_or_else(|problem| {
+        let mut response = problem.into_response();
+        allowance::tell(&mut response, &api, &caller, model.as_deref(), Dialect::OpenAi);
+        response
+    })
 }
 
 /// Notes the model, once it is known.
@@ -73,19 +76,32 @@ async fn complete(
         started
     };
     let (delivery, connection, Started { following, origin }) = started?;
-    let id = following.start().generation;
-    *model = Some(following.start().model.clone());
-    let mut response = match delivery {
+    let start = Arc::clone(following.start());
+    *model = Some(start.model.clone());
+    let told = |mut response: Response| {
+        tell_origin(&mut response, origin);
+        allowance::tell(&mut response, api, caller, Some(&start.model), Dialect::OpenAi);
+        response
+    };
+    match delivery {
         Delivery::Stream => {
             // One that joins what was there comes back; where the oldest makes room, nobody is refused.
             let connection = connection.map_or_else(|| api.connect(caller, origin.into()), Ok)?;
-            stream(api, following, connection).await
+            // Reasoning models think longer than proxies wait: after a while the head leaves all the same, and
+            // heartbeats begin.
+            let begun = following.begun(api.head_wait);
+            // While the model is asked.
+            let format = OpenAiChat { usage: start.usage, ids: Ids::Absent };
+            let response = told(event_stream(api.stream(following, format, connection)));
+            begun.await.map_err(|failed| Problem::from(&*failed))?;
+            Ok(response)
         }
-        Delivery::Whole => whole(following).await,
-    }?;
-    name_generation(&mut response, id);
-    tell_origin(&mut response, origin);
-    Ok(response)
+        Delivery::Whole => {
+            let mut response = whole(following).await?;
+            name_generation(&mut response, start.generation);
+            Ok(told(response))
+        }
+    }
 }
 
 /// What a chat completion is answered with.
@@ -137,14 +153,6 @@ fn delivery(fields: &Map<String, Value>) -> Result<Delivery, Problem> {
 
 fn field(pointer: &str, detail: &str) -> Problem {
     Problem::invalid(vec![FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() }])
-}
-
-async fn stream(api: &Api, mut following: Following, connection: Connection) -> Result<Response, Problem> {
-    // Reasoning models think longer than proxies wait: after a while the head leaves all the same, and
-    // heartbeats begin.
-    following.begun(api.head_wait).await.map_err(|failed| Problem::from(&*failed))?;
-    let format = OpenAiChat { usage: following.start().usage, ids: Ids::Absent };
-    Ok(event_stream(api.stream(following, format, connection)))
 }
 
 async fn whole(mut following: Following) -> Result<Response, Problem> {

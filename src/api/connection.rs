@@ -204,11 +204,13 @@ impl Table {
 }
 
 impl Connection {
-    /// The stream begins. When its client should come back, as its first block says.
-    pub fn begin(&mut self) -> Retry {
-        self.begun = true;
+    /// The stream begins, if it has not. When its client should come back, as its first block says.
+    pub fn begin(&mut self) -> Option<Retry> {
+        if std::mem::replace(&mut self.begun, true) {
+            return None;
+        }
         tracing::info!(connection = %self.open.id, request_id = %self.open.request_id, "a stream began");
-        self.come_back_later().unwrap_or(Retry::SOON)
+        Some(self.come_back_later().unwrap_or(Retry::SOON))
     }
 
     /// Lets the stream be polled when it is to end, or to say something that is in no log.

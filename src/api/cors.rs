@@ -1,10 +1,14 @@
 //! Which pages of other origins may call (WHATWG Fetch, section 3.2).
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
+use axum::response::Response;
 use tokio::sync::watch;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::allowance::{RATE_LIMIT, RATE_LIMIT_POLICY, X_RATE_LIMIT};
@@ -53,6 +57,33 @@ pub fn cors(admission: watch::Receiver<Admission>) -> CorsLayer {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(EXPOSED.into_iter().chain(X_RATE_LIMIT.into_iter().flatten()).collect::<Vec<_>>())
         .max_age(PREFLIGHT_KEPT)
+}
+
+/// Answers preflights, and says in every other answer to a page of another origin what it may read of it.
+///
+/// A request that names no origin is of no such page. Its answer is the same as theirs but for what they are told.
+pub async fn with_cors(
+    cors: Option<&CorsLayer>,
+    request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
+    let Some(cors) = cors else { return next(request).await };
+    if !request.headers().contains_key(header::ORIGIN) && request.method() != Method::OPTIONS {
+        let mut response = next(request).await;
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
+        return response;
+    }
+    // Asked once, or not at all.
+    let mut next = Some(next);
+    let answer = service_fn(|request| {
+        let next = next.take();
+        async {
+            let Some(next) = next else { return Ok::<_, Infallible>(Response::default()) };
+            Ok(next(request).await)
+        }
+    });
+    let Ok(response) = cors.layer(answer).oneshot(request).await;
+    response
 }
 
 const EXPOSED: [HeaderName; 10] = [

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use utoipa::ToSchema;
 
+use super::gate::Admitted;
 use super::problem::{ErrorCode, Problem};
 use super::snapshot::StatusBody;
 use crate::auth::{Identity, Scopes};
@@ -77,10 +78,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     /// As [`admit`](super::gate::admit) has found. Nobody has come by here whom it has not let in.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let admitted = parts.extensions.get().cloned().zip(parts.extensions.get().cloned());
-        let Some((Identity { principal, scopes, models, until, .. }, spender)) = admitted else {
+        let Some(Admitted { identity, spender }) = parts.extensions.remove() else {
             return Err(Problem::forbidden());
         };
+        let Identity { principal, scopes, models, until, .. } = identity;
         let request_id = parts.extensions.get().copied().unwrap_or_else(RequestId::random);
         let load = parts.extensions.get().copied().unwrap_or(Load::Normal);
         Ok(Self { principal, spender, scopes, models, until, load, request_id })

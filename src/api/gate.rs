@@ -23,7 +23,14 @@ use crate::domain::{Account, ChannelName, Principal};
 use crate::limits::Spender;
 use crate::server::Peer;
 
-/// Finds out who calls, and refuses who may not. The identity goes on in the request's extensions.
+/// Who was let in, in the extensions of their request until a handler takes it.
+#[derive(Clone)]
+pub struct Admitted {
+    pub identity: Identity,
+    pub spender: Spender,
+}
+
+/// Finds out who calls, and refuses who may not. Who was let in goes on in the request's extensions.
 pub async fn admit(
     admission: &watch::Receiver<Admission>,
     door: Door,
@@ -48,8 +55,8 @@ pub async fn admit(
     };
     let mut response = match identity {
         Ok(identity) => {
-            head.extensions.insert(spender(&admission, &identity, &head));
-            head.extensions.insert(identity);
+            let spender = spender(&admission, &identity, &head);
+            head.extensions.insert(Admitted { identity, spender });
             next(Request::from_parts(head, body)).await
         }
         Err(denied) => {

@@ -100,19 +100,22 @@ async fn start(
     drop(body);
     let id = started.following.start().generation;
     *model = Some(started.following.start().model.clone());
+    let named = |mut response| {
+        name_generation(&mut response, id);
+        response
+    };
     let mut response = if at_once {
         let snapshot = api.generations.inspect(&caller.principal, id).await?;
         drop(started.following);
-        accepted(snapshot.into())
+        named(accepted(snapshot.into()))
     } else if form == Form::Events {
         // One that joins what was there comes back; where the oldest makes room, nobody is refused.
         let connection = connection.map_or_else(|| api.connect(caller, started.origin.into()), Ok)?;
         event_stream(api.stream(started.following, Native, connection))
     } else {
         let snapshot = started.following.finish().await.map_err(|_| Problem::history_lost())?;
-        Json(SnapshotBody::from(snapshot)).into_response()
+        named(Json(SnapshotBody::from(snapshot)).into_response())
     };
-    name_generation(&mut response, id);
     tell_origin(&mut response, started.origin);
     Ok(response)
 }

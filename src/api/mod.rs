@@ -45,11 +45,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tokio::sync::watch;
-use tower::util::option_layer;
+use tower_http::cors::CorsLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -81,7 +81,10 @@ pub enum Door {
 
 /// Every route of a door, and every layer.
 pub fn router(api: Api, door: Door) -> Router {
+    // No page has business with operators' routes.
+    let cors = (door != Door::Admin).then(|| cors::cors(api.admission.clone()));
     let (hosts, admission, metrics) = (api.hosts, api.admission.clone(), Arc::clone(&api.metrics));
+    let layers = Arc::new(Layers { cors, admission, door, hosts, metrics });
     let routes = match door {
         Door::Sole => documented(),
         Door::Public => for_callers().merge(for_machines()),
@@ -93,38 +96,32 @@ pub fn router(api: Api, door: Door) -> Router {
         .merge(pages)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(Inner { admission: admission.clone(), door, hosts, metrics }, inner_layers))
-        // No page has business with operators' routes.
-        .layer(option_layer((door != Door::Admin).then(|| cors::cors(admission))))
-        .layer(from_fn(outer_layers))
+        .layer(from_fn_with_state(layers, answered))
 }
 
-/// Every answer, the refusals of all layers as well, has its request id and security headers.
-async fn outer_layers(request: Request, next: Next) -> Response {
-    let answer = async |request| next.run(request).await;
-    with_request_id(request, async |request| with_security_headers(request, answer).await).await
-}
-
-/// What the layers behind CORS look at.
-#[derive(Clone)]
-struct Inner {
+/// What is looked at before a handler.
+struct Layers {
+    cors: Option<CorsLayer>,
     admission: watch::Receiver<Admission>,
     door: Door,
     hosts: Hosts,
     metrics: Arc<Metrics>,
 }
 
-/// From the outside in: problems get their bodies, who calls by a foreign name or may not is refused, a panic becomes a
+/// From the outside in: every answer has its request id and security headers, pages of other origins are told whether
+/// they may read it, problems get their bodies, who calls by a foreign name or may not is refused, a panic becomes a
 /// problem. One layer, since each that axum wraps around another is allocated for each request.
-async fn inner_layers(State(inner): State<Inner>, request: Request, next: Next) -> Response {
-    let Inner { admission, door, hosts, metrics } = &inner;
+async fn answered(State(layers): State<Arc<Layers>>, request: Request, next: Next) -> Response {
+    let Layers { cors, admission, door, hosts, metrics } = &*layers;
     let answer = async |request| {
         let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         answered.unwrap_or_else(|_| defect(metrics))
     };
     let admitted = async |request| gate::admit(admission, *door, request, answer).await;
     let of_this_host = async |request| host::check_host(*hosts, request, admitted).await;
-    write_refusals(request, of_this_host).await
+    let refused = async |request| write_refusals(request, of_this_host).await;
+    let for_pages = async |request| cors::with_cors(cors.as_ref(), request, refused).await;
+    with_request_id(request, async |request| with_security_headers(request, for_pages).await).await
 }
 
 /// The routes of the OpenAPI document; a route cannot be in the one and not in the other.

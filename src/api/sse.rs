@@ -109,11 +109,11 @@ pub enum BrokenOff {
 
 impl<S: Source> EventStream<S> {
     /// Heartbeats count from here on, before the first event as well.
-    pub fn new(source: S, mut connection: Connection, heartbeat: Duration) -> Self {
+    pub fn new(source: S, connection: Connection, heartbeat: Duration) -> Self {
         let now = Instant::now();
         Self {
             source,
-            retry: Some(connection.begin()),
+            retry: None,
             connection,
             heartbeat,
             last_write: now,
@@ -127,6 +127,7 @@ impl<S: Source> EventStream<S> {
 
     /// With something before its first event.
     pub fn beginning_with(mut self, write: impl FnOnce(&mut Option<Retry>, &mut BytesMut)) -> Self {
+        self.retry = self.connection.begin();
         write(&mut self.retry, &mut self.out);
         self
     }
@@ -141,6 +142,9 @@ impl<S: Source> http_body::Body for EventStream<S> {
         let mut has_events = false;
         // Before anything is looked at: what comes later wakes this again.
         this.connection.watch(context);
+        if let Some(retry) = this.connection.begin() {
+            *this.retry = Some(retry);
+        }
         loop {
             let closing = this.connection.closing();
             match closing {

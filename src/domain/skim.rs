@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
 /// Goes over a JSON text from its beginning to its end, without a tree: what somebody needs is told by where it stands.
 ///
 /// Stricter than a parser that only skips: a lone surrogate, a number beyond all measure and a nesting of 128 and more
@@ -30,10 +28,12 @@ impl<'a> Skim<'a> {
 
     /// The first byte of what comes next.
     pub fn peek(&mut self) -> Option<u8> {
-        let rest = self.json.as_bytes().get(self.at..)?;
-        let blank = rest.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))?;
-        self.at += blank;
-        rest.get(blank).copied()
+        loop {
+            match self.json.as_bytes().get(self.at).copied() {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                byte => return byte,
+            }
+        }
     }
 
     /// Goes over the value that comes next.
@@ -115,17 +115,13 @@ impl<'a> Skim<'a> {
         self.at += 1;
         loop {
             let rest = self.json.as_bytes().get(self.at..).unwrap_or_default();
-            let special = memchr2(b'"', b'\\', rest).ok_or(Unreadable)?;
-            let (plain, special) = rest.split_at(special);
-            // Without a way out of the loop, so that many bytes are compared at once.
-            if plain.iter().fold(false, |control, byte| control | (*byte < b' ')) {
-                return Err(Unreadable);
+            let plain = rest.iter().position(|byte| !is_plain(*byte)).ok_or(Unreadable)?;
+            self.at += plain + 1;
+            match rest.get(plain) {
+                Some(b'"') => break,
+                Some(b'\\') => self.at += 1,
+                _ => return Err(Unreadable),
             }
-            self.at += plain.len() + 1;
-            if special.first() == Some(&b'"') {
-                break;
-            }
-            self.at += 1;
             escapes = Escapes::Yes;
         }
         let quoted = self.since(start);
@@ -158,6 +154,22 @@ impl<'a> Skim<'a> {
     fn since(&self, start: usize) -> &'a str {
         self.json.get(start..self.at).unwrap_or_default()
     }
+}
+
+/// Whether a byte means itself within a string. By a table: most strings are short, and there are many.
+fn is_plain(byte: u8) -> bool {
+    #[expect(clippy::indexing_slicing, reason = "while it is compiled")]
+    const PLAIN: [bool; 256] = {
+        let (mut plain, mut control) = ([true; 256], 0);
+        while control < b' ' as usize {
+            plain[control] = false;
+            control += 1;
+        }
+        plain[b'"' as usize] = false;
+        plain[b'\\' as usize] = false;
+        plain
+    };
+    PLAIN.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
 /// Whether a string holds escapes.

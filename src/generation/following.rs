@@ -1,6 +1,5 @@
 //! One viewer's reading of a generation.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,15 +16,13 @@ use super::audience::Viewer;
 use super::snapshot::Snapshot;
 use super::storage::Record;
 use crate::domain::{Event, Failed, Sequence, Start};
-use crate::event_log::{Follow, Log, Page, ReadError, follow};
+use crate::event_log::{Follow, Log, Page, ReadError, Tail, TailState, follow};
 use crate::limits::{Ahead, Turn};
 use crate::telemetry::Gauge;
 
 /// A viewer who reads a log from a position on; dropping it is leaving.
 pub struct Following {
     log: Arc<dyn Log>,
-    /// Read already, to see whether the answer begins well.
-    held: VecDeque<Result<Page, LogLost>>,
     pages: Follow<dyn Log>,
     seat: Seat,
 }
@@ -79,7 +76,7 @@ pub struct LogLost;
 impl Following {
     pub(super) fn new(log: Arc<dyn Log>, after: Sequence, seat: Seat) -> Self {
         let pages = follow(Arc::clone(&log), after);
-        Self { log, held: VecDeque::new(), pages, seat }
+        Self { log, pages, seat }
     }
 
     /// How the generation began, wherever this reading begins.
@@ -94,10 +91,7 @@ impl Following {
 
     /// The next entries: at least one, in order. `None` after the terminal one.
     pub fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Page, LogLost>>> {
-        match self.held.pop_front() {
-            Some(page) => Poll::Ready(Some(page)),
-            None => Pin::new(&mut self.pages).poll_next(context).map_err(|_| LogLost),
-        }
+        Pin::new(&mut self.pages).poll_next(context).map_err(|_| LogLost)
     }
 
     /// Where the generation stands in the line, where it stands in one; each time once.
@@ -118,23 +112,25 @@ impl Following {
     }
 
     /// Waits until the model says something, at most `patience`. An error is a failure that came before
-    /// the first word; nothing is taken out of the reading.
-    pub async fn begun(&mut self, patience: Duration) -> Result<(), Arc<Failed>> {
-        let begun = async {
-            while let Some(page) = self.pages.next().await {
-                let entries = page.as_deref().unwrap_or_default();
-                let word =
-                    entries.iter().map(|entry| &entry.event).find(|event| !matches!(event, Event::Start(_))).cloned();
-                self.held.push_back(page.map_err(|_| LogLost));
-                match word {
-                    Some(Event::Failed(failed)) => return Err(failed),
-                    Some(_) => return Ok(()),
-                    None => {}
-                }
+    /// the first word. Nothing is taken out of the reading, which may begin meanwhile.
+    pub fn begun(&self, patience: Duration) -> impl Future<Output = Result<(), Arc<Failed>>> + Send + use<> {
+        let log = Arc::clone(&self.log);
+        async move {
+            let first = Sequence::START.plus(1);
+            let mut tail = log.tail();
+            if timeout(patience, tail.until(|tail| tail.sequence > first)).await.is_err() {
+                return Ok(());
             }
-            Ok(())
-        };
-        timeout(patience, begun).await.unwrap_or(Ok(()))
+            let Tail { sequence, state } = tail.get();
+            if sequence > first.plus(1) || state == TailState::Open {
+                return Ok(());
+            }
+            // Its end came first.
+            match log.read(first).await.ok().and_then(|mut page| page.pop()).map(|entry| entry.event) {
+                Some(Event::Failed(failed)) => Err(failed),
+                _ => Ok(()),
+            }
+        }
     }
 
     /// Reads to the end.

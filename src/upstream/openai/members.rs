@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use smallvec::SmallVec;
-
 use crate::domain::{Escaped, Skim, Unreadable};
 
 /// An object, parsed no further than its members. No two have the same name: one reader would take the
@@ -12,13 +10,16 @@ use crate::domain::{Escaped, Skim, Unreadable};
 pub struct Members<'a> {
     /// The object as it came.
     pub json: &'a str,
-    list: SmallVec<[(Cow<'a, str>, &'a str); 8]>,
+    list: Vec<(Cow<'a, str>, &'a str)>,
 }
+
+/// As many members as any object of a chunk has, as a rule.
+const USUAL: usize = 8;
 
 /// The empty object.
 impl Default for Members<'_> {
     fn default() -> Self {
-        Self { json: "{}", list: SmallVec::new() }
+        Self { json: "{}", list: Vec::new() }
     }
 }
 
@@ -28,7 +29,7 @@ impl<'a> Members<'a> {
         skim: &mut Skim<'a>,
         mut value: impl FnMut(&mut Skim<'a>, &str) -> Result<&'a str, Unreadable>,
     ) -> Result<Self, Unreadable> {
-        let mut list = SmallVec::new();
+        let mut list = Vec::with_capacity(USUAL);
         let json = skim.object(|skim, name| {
             let value = value(skim, &name)?;
             list.push((name, value));
@@ -58,7 +59,9 @@ impl<'a> Members<'a> {
 
 /// A JSON string, fit for one line of an event stream.
 pub fn quoted(text: &str) -> String {
-    format!("\"{}\"", Escaped::from_text(text).as_str())
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let escaped = (!is_plain).then(|| Escaped::from_text(text));
+    ["\"", escaped.as_ref().map_or(text, Escaped::as_str), "\""].concat()
 }
 
 /// A few are compared with one another, which takes no list of their own.
