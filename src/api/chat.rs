@@ -8,7 +8,7 @@ use super::channels::answer_channel;
 use super::extract::Caller;
 use super::problem::{FieldError, Problem};
 use super::prompt_call::{MODEL_PREFIX, PromptCall};
-use crate::domain::{ChannelName, Metadata, UsageWish};
+use crate::domain::{ChannelName, Metadata, UsageWish, field};
 use crate::generation::{NewGeneration, OnDisconnect, Storage};
 use crate::limits::Patience;
 
@@ -33,33 +33,34 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<A
             check.fail(&format!("/{name}"), "is not for a key with a list of models: it may choose another model");
         }
     }
-    let mut model = body.shift_remove("model").and_then(|model| model.as_str().map(str::to_owned));
+    let mut model = take(&mut body, "model").and_then(|model| model.as_str().map(str::to_owned));
     let prompt = prompt(&mut body, &mut model, &mut check);
     let messages = messages(&mut body, &prompt, &mut check);
     if model.as_ref().is_some_and(|model| model.len() > LONGEST_MODEL) {
         check.fail("/model", format!("must be at most {LONGEST_MODEL} bytes"));
     }
-    let metadata = metadata(body.shift_remove("metadata"), &mut check);
-    let channel = body.shift_remove("channel").filter(|channel| !channel.is_null());
-    let on_disconnect = match body.shift_remove("on_disconnect").as_ref().and_then(Value::as_str) {
+    let metadata = metadata(take(&mut body, "metadata"), &mut check);
+    let channel = take(&mut body, "channel").filter(|channel| !channel.is_null());
+    let on_disconnect = match take(&mut body, "on_disconnect").as_ref().and_then(Value::as_str) {
         Some("continue") => Some(OnDisconnect::Continue),
         Some(_) => Some(OnDisconnect::Cancel),
         None => None,
     };
     let asks_for_usage =
-        body.get("stream_options").and_then(|options| options.get("include_usage")) == Some(&Value::Bool(true));
-    let storage = match body.get("store") {
+        field(&body, "stream_options").and_then(|options| options.get("include_usage")) == Some(&Value::Bool(true));
+    let storage = match field(&body, "store") {
         Some(Value::Bool(false)) => Storage::UntilRead,
         _ => Storage::Kept,
     };
     let usage = if asks_for_usage { UsageWish::Asked } else { UsageWish::NotAsked };
     // `as` saturates: what is longer than can be counted is cut by the settings all the same.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and not negative")]
-    let grace = body.get("grace_ms").and_then(Value::as_f64).map(|millis| Duration::from_millis(millis as u64));
+    let grace = field(&body, "grace_ms").and_then(Value::as_f64).map(|millis| Duration::from_millis(millis as u64));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as above")]
-    let at_most = body.get("max_queue_ms").and_then(Value::as_f64).map(|millis| Duration::from_millis(millis as u64));
+    let at_most =
+        field(&body, "max_queue_ms").and_then(Value::as_f64).map(|millis| Duration::from_millis(millis as u64));
     for ours in ["grace_ms", "max_queue_ms", "store", "stream"] {
-        body.shift_remove(ours);
+        take(&mut body, ours);
     }
     check.result()?;
     let channel = channel.as_ref().and_then(Value::as_str).map(|name| answer_channel(name, caller)).transpose()?;
@@ -257,6 +258,12 @@ impl Check {
     }
 }
 
+/// Removes a field, and looks first whether there is one.
+fn take(body: &mut Map<String, Value>, name: &str) -> Option<Value> {
+    field(body, name)?;
+    body.shift_remove(name)
+}
+
 const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
 /// Mistakes named at most, so that a list of nonsense does not make a longer one.
 const MOST_ERRORS: usize = 16;
@@ -271,18 +278,18 @@ enum Prompted {
 
 fn prompt(body: &mut Map<String, Value>, model: &mut Option<String>, check: &mut Check) -> Prompted {
     let as_model = model.as_ref().filter(|model| model.starts_with(MODEL_PREFIX)).cloned();
-    let field = body.shift_remove("prompt").filter(|prompt| !prompt.is_null());
-    if field.is_some() && body.contains_key("variables") {
+    let as_field = take(body, "prompt").filter(|prompt| !prompt.is_null());
+    if as_field.is_some() && field(body, "variables").is_some() {
         check.fail("/variables", "stand in prompt: move them there");
     }
-    let call = match (as_model, field) {
+    let call = match (as_model, as_field) {
         (Some(_), Some(_)) => {
             check.fail("/prompt", "cannot stand beside a model that is a prompt: send one of them");
             return Prompted::Wrongly;
         }
         (Some(name), None) => {
             *model = None;
-            PromptCall::of_model(&name, body.shift_remove("variables")).map_err(|error| vec![error])
+            PromptCall::of_model(&name, take(body, "variables")).map_err(|error| vec![error])
         }
         (None, Some(Value::Object(prompt))) => PromptCall::of_field(prompt),
         // Of the wrong type, which has been said.
@@ -300,7 +307,7 @@ fn prompt(body: &mut Map<String, Value>, model: &mut Option<String>, check: &mut
 
 fn messages(body: &mut Map<String, Value>, prompt: &Prompted, check: &mut Check) -> Value {
     let present = |value: Option<Value>| value.filter(|value| !value.is_null());
-    match (present(body.shift_remove("input")), present(body.shift_remove("messages"))) {
+    match (present(take(body, "input")), present(take(body, "messages"))) {
         (Some(_), Some(_)) => check.fail("/input", "cannot stand beside messages: send one of them"),
         (None, None) if !matches!(prompt, Prompted::Not) => return json!([]),
         (None, None) => check.fail("/messages", "is missing: send messages, a string as input, or a prompt"),

@@ -22,7 +22,7 @@ use super::start::{start_or_join, tell_origin};
 use super::state::Api;
 use super::wire::OpenAiChat;
 use super::wire::openai_chat::{Completion, Ids};
-use crate::domain::Event;
+use crate::domain::{self, Event};
 use crate::generation::{Following, Started};
 use crate::limits::Patience;
 
@@ -123,7 +123,7 @@ async fn start(
     let delivery = delivery(&fields)?;
     let mut connection = None;
     let started = start_or_join(api, caller, "/v1/chat/completions", key, &body, || {
-        if fields.contains_key("input") {
+        if domain::field(&fields, "input").is_some() {
             return Err(field("/input", "is not a field of chat completions: send messages"));
         }
         let mut asked = new_generation(fields, caller)?;
@@ -144,7 +144,7 @@ async fn start(
 }
 
 fn delivery(fields: &Map<String, Value>) -> Result<Delivery, Problem> {
-    match fields.get("stream") {
+    match domain::field(fields, "stream") {
         Some(Value::Bool(true)) => Ok(Delivery::Stream),
         None | Some(Value::Bool(false) | Value::Null) => Ok(Delivery::Whole),
         Some(_) => Err(field("/stream", "must be true or false")),

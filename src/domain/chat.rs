@@ -65,13 +65,13 @@ impl ChatRequest {
     /// What an estimate of the input tokens counts.
     pub fn prompt(&self) -> Prompt {
         let mut prompt = Prompt::default();
-        if let Some(Value::Array(messages)) = self.fields.get("messages") {
+        if let Some(Value::Array(messages)) = field(&self.fields, "messages") {
             prompt.messages = messages.len();
             for message in messages {
                 prompt.add_texts(message);
             }
         }
-        if let Some(tools) = self.fields.get("tools") {
+        if let Some(tools) = field(&self.fields, "tools") {
             prompt.add_texts(tools);
         }
         prompt
@@ -90,7 +90,7 @@ impl ChatRequest {
     /// A whole number, however it is written: `1e3` is one.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
     fn number(&self, name: &str) -> Option<u64> {
-        self.fields.get(name)?.as_f64().map(|number| number as u64)
+        field(&self.fields, name)?.as_f64().map(|number| number as u64)
     }
 
     /// Asks for no more than so many tokens in each choice, and so many choices: one that names no limit of its own
@@ -107,6 +107,11 @@ impl ChatRequest {
         }
         Ok(())
     }
+}
+
+/// A field by its name. A request has few, and is asked for many: comparing costs less than hashing.
+pub fn field<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
 }
 
 /// OpenAI's name for it, and the one before that, which many servers know.

@@ -1,5 +1,6 @@
 //! Names that cannot be guessed.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
@@ -68,14 +69,28 @@ id! {
 #[error("not an id of this service")]
 pub struct InvalidId;
 
+/// As many are drawn at a time: each request takes three, which would be a system call each.
+const DRAWN: usize = 32;
+
+thread_local! {
+    /// Drawn, and nobody's yet.
+    static DRAWS: RefCell<Vec<[u8; RANDOM_BYTES]>> = const { RefCell::new(Vec::new()) };
+}
+
 #[expect(
     clippy::expect_used,
     reason = "a system without randomness must not hand out guessable ids, and nothing else can be done there"
 )]
 fn random_bits() -> [u8; RANDOM_BYTES] {
-    let mut bits = [0; RANDOM_BYTES];
-    getrandom::fill(&mut bits).expect("the operating system's random source");
-    bits
+    DRAWS.with_borrow_mut(|draws| {
+        draws.pop().unwrap_or_else(|| {
+            let mut drawn = [[0; RANDOM_BYTES]; DRAWN];
+            getrandom::fill(drawn.as_flattened_mut()).expect("the operating system's random source");
+            let [bits, rest @ ..] = drawn;
+            draws.extend(rest);
+            bits
+        })
+    })
 }
 
 fn encode(prefix: &str, bits: &[u8; RANDOM_BYTES], f: &mut fmt::Formatter<'_>) -> fmt::Result {

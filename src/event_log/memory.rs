@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque, hash_map};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -44,7 +45,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Logs {
-    by_id: HashMap<GenerationId, Kept>,
+    /// By ids that are drawn here: nobody chooses where they come to lie, so that the cheaper hash is good enough.
+    by_id: HashMap<GenerationId, Kept, RandomState>,
     /// What each caller's keys name (contract 8).
     claims: HashMap<(Principal, IdempotencyKey), (GenerationId, Fingerprint)>,
     /// Each named caller's, oldest first (contract 9).
