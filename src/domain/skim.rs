@@ -159,7 +159,7 @@ impl<'a> Skim<'a> {
 /// Whether a byte means itself within a string. By a table: most strings are short, and there are many.
 fn is_plain(byte: u8) -> bool {
     #[expect(clippy::indexing_slicing, reason = "while it is compiled")]
-    const PLAIN: [bool; 256] = {
+    static PLAIN: [bool; 256] = {
         let (mut plain, mut control) = ([true; 256], 0);
         while control < b' ' as usize {
             plain[control] = false;

@@ -1,9 +1,9 @@
 //! JSON that grows, fragment by fragment.
 
+use std::collections::HashMap;
+
 use compact_str::CompactString;
 use foldhash::fast::RandomState;
-use indexmap::IndexMap;
-use indexmap::map::Entry;
 
 use crate::domain::{Skim, Unreadable, unquoted};
 
@@ -20,8 +20,21 @@ pub enum Gathered {
 }
 
 /// An object's, in their order.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Members(IndexMap<CompactString, Gathered, RandomState>);
+#[derive(Debug, Clone, Default)]
+pub struct Members {
+    list: Vec<(CompactString, Gathered)>,
+    /// Where each stands, once they are more than [`FEW`]. Objects have few, which to compare costs a fifth of a table's
+    /// making; whoever sends many shall not have each compared with each.
+    places: Option<Box<HashMap<CompactString, usize, RandomState>>>,
+}
+
+const FEW: usize = 32;
+
+impl PartialEq for Members {
+    fn eq(&self, other: &Self) -> bool {
+        self.list == other.list
+    }
+}
 
 impl Gathered {
     pub const NULL: Self = Self::Other(CompactString::const_new("null"));
@@ -108,44 +121,76 @@ fn push_name(name: &str, out: &mut String) {
 
 impl Members {
     pub fn get(&self, name: &str) -> Option<&Gathered> {
-        self.0.get(name)
+        self.list.get(self.place(name)?).map(|(_, value)| value)
     }
 
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Gathered> {
-        self.0.get_mut(name)
+        let place = self.place(name)?;
+        self.list.get_mut(place).map(|(_, value)| value)
     }
 
     /// Sets it: where it stood, or last.
     pub fn insert(&mut self, name: impl Into<CompactString>, value: Gathered) {
-        self.0.insert(name.into(), value);
+        let name = name.into();
+        match self.get_mut(&name) {
+            Some(known) => *known = value,
+            None => self.push(name, value),
+        }
     }
 
     pub fn remove(&mut self, name: &str) -> Option<Gathered> {
-        self.0.shift_remove(name)
+        let place = self.place(name)?;
+        let (_, value) = self.list.remove(place);
+        self.places = None;
+        self.note_places();
+        Some(value)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Gathered)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.list.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// Takes over what `more` holds, which wins.
     pub fn extend(&mut self, more: Self) {
-        self.0.extend(more.0);
+        for (name, value) in more.list {
+            self.insert(name, value);
+        }
     }
 
     /// Says `more` after what has been said: strings are fragments, lists are longer by what comes or merged by
     /// `index`, objects member by member.
     pub fn merge(&mut self, more: Self) {
-        for (name, value) in more.0 {
-            match self.0.entry(name) {
-                Entry::Occupied(known) if SAID_ONCE.contains(&known.key().as_str()) => {
+        for (name, value) in more.list {
+            match self.get_mut(&name) {
+                Some(known) if SAID_ONCE.contains(&name.as_str()) => {
                     if !value.is_null() {
-                        *known.into_mut() = value;
+                        *known = value;
                     }
                 }
-                Entry::Occupied(mut known) => known.get_mut().merge(value),
-                Entry::Vacant(new) => _ = new.insert(value),
+                Some(known) => known.merge(value),
+                None => self.push(name, value),
             }
+        }
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        if self.list.len() > FEW {
+            return self.places.as_ref()?.get(name).copied();
+        }
+        self.list.iter().position(|(known, _)| known == name)
+    }
+
+    fn push(&mut self, name: CompactString, value: Gathered) {
+        self.list.push((name, value));
+        self.note_places();
+    }
+
+    /// Notes the places of those that have none yet.
+    fn note_places(&mut self) {
+        if self.list.len() > FEW {
+            let places = self.places.get_or_insert_default();
+            let new = self.list.iter().enumerate().skip(places.len());
+            places.extend(new.map(|(place, (name, _))| (name.clone(), place)));
         }
     }
 
@@ -214,6 +259,23 @@ mod tests {
     #[test]
     fn of_two_members_of_one_name_the_last_is_read() {
         assert_eq!(written(&Gathered::parse(r#"{"a":1,"b":2,"a":3}"#).expect("JSON")), r#"{"a":3,"b":2}"#);
+    }
+
+    #[test]
+    fn many_members_are_what_few_are() {
+        let many = |value: &str| {
+            let members: Vec<_> = (0..5 * FEW).map(|at| format!("\"{}\":\"{value}\"", at % (2 * FEW))).collect();
+            Gathered::parse(&format!("{{{}}}", members.join(","))).expect("JSON")
+        };
+        let mut known = many("a");
+        known.merge(many("b"));
+        let Gathered::Members(members) = &mut known else { unreachable!() };
+        assert_eq!(members.remove("0"), Some(Gathered::text("ab")));
+        assert_eq!((members.get("0"), members.get("1")), (None, Some(&Gathered::text("ab"))));
+        members.insert("1", Gathered::NULL);
+        let names: Vec<_> = members.iter().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(names, (1..2 * FEW).map(|at| at.to_string()).collect::<Vec<_>>());
+        assert_eq!(members.get("1"), Some(&Gathered::NULL));
     }
 
     #[test]
