@@ -61,7 +61,8 @@ pub fn cors(admission: watch::Receiver<Admission>) -> CorsLayer {
 
 /// Answers preflights, and says in every other answer to a page of another origin what it may read of it.
 ///
-/// A request that names no origin is of no such page. Its answer is the same as theirs but for what they are told.
+/// A request that names no origin is of no such page, and is told nothing of it; its answer says that another origin's
+/// may differ (RFC 9111, section 4.1).
 pub async fn with_cors(
     cors: Option<&CorsLayer>,
     request: Request,

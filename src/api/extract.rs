@@ -76,7 +76,8 @@ pub struct Caller {
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    /// As [`admit`](super::gate::admit) has found. Nobody has come by here whom it has not let in.
+    /// As [`admit`](super::gate::admit) has found. Nobody has come by here whom it has not let in, and who was let in is
+    /// taken once.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Some(Admitted { identity, spender }) = parts.extensions.remove() else {
             return Err(Problem::forbidden());

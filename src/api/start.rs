@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
+use tokio::task::yield_now;
 
 use super::body::JsonBytes;
 use super::chat::Asked;
@@ -41,6 +42,11 @@ pub async fn start_or_join(
         if let (Some(channel), Origin::New) = (&channel, started.origin) {
             let pages = started.following.beside();
             api.channels.carry(channel, started.following.start().generation, pages).await;
+        }
+        if started.origin == Origin::New {
+            // The model is asked first, and the answer made while it thinks. Last of all: who has gone by then has
+            // begun all of it.
+            yield_now().await;
         }
         Ok(started)
     };

@@ -49,7 +49,7 @@ impl<'a> Skim<'a> {
         }
     }
 
-    /// Goes over the object that comes next; `value` is called with each name, and goes over its value.
+    /// Goes over the object that comes next; `value` is called with each name, and must go over its value.
     pub fn object(
         &mut self,
         mut value: impl FnMut(&mut Self, Cow<'a, str>) -> Result<(), Unreadable>,
@@ -67,7 +67,7 @@ impl<'a> Skim<'a> {
         })
     }
 
-    /// Goes over the array that comes next; `item` is called before each of its values, and goes over it.
+    /// Goes over the array that comes next; `item` is called at each of its values, and must go over it.
     pub fn array(&mut self, item: impl FnMut(&mut Self) -> Result<(), Unreadable>) -> Result<&'a str, Unreadable> {
         self.nested(b'[', b']', item)
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -134,8 +133,6 @@ impl Generations {
         let deadline = Instant::now() + inner.terms.max_duration;
         let work = Work { answer: provider.stream(request), place, wait: new.spender.wait(new.patience), deadline };
         inner.carry(registration, record, log, work);
-        // It asks the model while its own request is answered.
-        yield_now().await;
         Ok(Started { following, origin: Origin::New })
     }
 

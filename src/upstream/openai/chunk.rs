@@ -82,7 +82,11 @@ impl Decoder {
     }
 
     fn parse(&mut self, json: &str, signals: &mut Signals) -> Result<(), UpstreamError> {
-        let chunk = WireChunk::read(json)?;
+        let chunk = WireChunk::read(json);
+        if chunk.is_err() && WireChunk::is_unreadable_error(json) {
+            return Err(UpstreamError::Reported);
+        }
+        let chunk = chunk?;
         if chunk.is_error() {
             return Err(UpstreamError::Reported);
         }
@@ -96,7 +100,8 @@ impl Decoder {
             Some(Cow::Owned(right)) => self.push_chunks(right, WireChunk::read(right)?.pieces()?, signals)?,
         };
         if let Some((text, shape)) = text.zip(shape.filter(|_| canonical.repeats)) {
-            let is_kept = matches!(canonical.json, Some(Cow::Borrowed(_)));
+            // Blanks around it are not.
+            let is_kept = matches!(canonical.json, Some(Cow::Borrowed(same)) if same.len() == json.len());
             let around = split(json, &text).filter(|_| !is_kept);
             self.learn(Form { around: around.map(|(before, after)| (before.into(), after.into())), shape });
         }
@@ -221,6 +226,38 @@ mod tests {
         assert!(!Arc::ptr_eq(chunks[0].shape(), chunks[1].shape()), "the first has the role");
         assert!(Arc::ptr_eq(chunks[1].shape(), chunks[2].shape()));
         assert_eq!(chunks[2].text().unescape(), "c\n");
+    }
+
+    #[test]
+    fn blanks_around_a_chunk_hide_no_form() {
+        let said = |text: &str| format!(r#" {{"id":"c","choices":[{{"delta":{{"content":"{text}"}}}}]}} "#);
+        let mut decoder = Decoder::new("m".into());
+        let mut signals = Signals::new();
+        for text in ["a", "b"] {
+            decoder.decode(said(text).as_bytes(), &mut signals).expect("well formed");
+        }
+        assert!(decoder.recognise(said("c").as_bytes()).is_some());
+    }
+
+    #[test]
+    fn more_choices_or_calls_than_have_an_index_are_not_kept() {
+        for (list, of) in [("choices", "{}"), ("choices", r#"{"index":0}"#)] {
+            let many = |count: usize| format!(r#"{{"{list}":[{}]}}"#, vec![of; count].join(","));
+            assert!(decode(&[&many(1024)]).is_ok());
+            assert!(decode(&[&many(1025)]).is_err());
+        }
+        let calls = |count: usize| {
+            let calls = vec![r#"{"index":0,"function":{"arguments":"a"}}"#; count].join(",");
+            format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{calls}]}}}}]}}"#)
+        };
+        assert!(decode(&[&calls(1024)]).is_ok());
+        assert!(decode(&[&calls(1025)]).is_err());
+    }
+
+    #[test]
+    fn an_error_whose_message_was_cut_is_an_error() {
+        let cut = r#"{"error":{"message":"too much \ud83d"}}"#;
+        assert_eq!(decode(&[cut]).err(), Some(UpstreamError::Reported));
     }
 
     #[test]

@@ -29,9 +29,13 @@ impl<'a> Members<'a> {
         skim: &mut Skim<'a>,
         mut value: impl FnMut(&mut Skim<'a>, &str) -> Result<&'a str, Unreadable>,
     ) -> Result<Self, Unreadable> {
-        let mut list = Vec::with_capacity(USUAL);
+        let mut list = Vec::new();
         let json = skim.object(|skim, name| {
             let value = value(skim, &name)?;
+            // Not before: there may be many that are empty.
+            if list.is_empty() {
+                list.reserve(USUAL);
+            }
             list.push((name, value));
             Ok(())
         })?;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::super::{Malformed, Signal, UpstreamError};
@@ -13,6 +14,11 @@ use crate::domain::{Chunk, Escaped, Part, Shape, Skim, TokenSource, Unreadable, 
 
 /// A choice or tool call with a higher index is nobody's: refused, so that it sizes nothing.
 const HIGHEST_INDEX: u32 = 1023;
+
+/// Whether so many can have an index each; more are kept no further.
+const fn is_numerable(count: usize) -> Result<(), Unreadable> {
+    if count <= HIGHEST_INDEX as usize + 1 { Ok(()) } else { Err(Unreadable) }
+}
 
 pub const MALFORMED: UpstreamError = UpstreamError::Malformed(Malformed::Chunk);
 
@@ -87,7 +93,7 @@ impl<'a> WireChunk<'a> {
         let members = Members::skim(&mut skim, |skim, name| match name {
             "choices" if !is_null(skim) => skim.array(|skim| {
                 choices.push(WireChoice::read(skim)?);
-                Ok(())
+                is_numerable(choices.len())
             }),
             _ => skim.value(),
         })
@@ -95,6 +101,20 @@ impl<'a> WireChunk<'a> {
         .map_err(|_| MALFORMED)?;
         let usage = members.said("usage").map(serde_json::from_str).transpose().map_err(|_| MALFORMED)?;
         Ok(Self { members, choices, usage })
+    }
+
+    /// As [`WireChunk::is_error`], of JSON that not every reader can read: a message may have been cut.
+    pub fn is_unreadable_error(json: &str) -> bool {
+        #[derive(Deserialize)]
+        struct WireError<'a> {
+            #[serde(borrow)]
+            error: Option<&'a RawValue>,
+            #[serde(borrow)]
+            object: Option<&'a RawValue>,
+        }
+        serde_json::from_str(json).is_ok_and(|WireError { error, object }| {
+            error.is_some() || object.is_some_and(|object| object.get() == "\"error\"")
+        })
     }
 
     pub fn is_error(&self) -> bool {
@@ -191,7 +211,7 @@ fn tool_calls<'a>(choice: u32, json: &'a str, pieces: &mut Vec<Piece<'a>>) -> Re
             Ok(function.insert(Members::flat(skim)?).json)
         })?;
         calls.push((call, function));
-        Ok(())
+        is_numerable(calls.len())
     });
     read.map_err(|_| MALFORMED)?;
     for (position, (call, function)) in calls.iter().enumerate() {
