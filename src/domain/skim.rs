@@ -6,7 +6,6 @@ use std::borrow::Cow;
 ///
 /// Stricter than a parser that only skips: a lone surrogate, a number beyond all measure and a nesting of 128 and more
 /// are refused. Passed on they would fail, or leave a hole, at who reads them. The same texts are JSON to `serde_json`.
-#[derive(Debug)]
 pub struct Skim<'a> {
     json: &'a str,
     at: usize,
@@ -34,6 +33,11 @@ impl<'a> Skim<'a> {
                 byte => return byte,
             }
         }
+    }
+
+    /// Whether it can be nothing but `null`.
+    pub fn is_at_null(&mut self) -> bool {
+        self.peek() == Some(b'n')
     }
 
     /// Goes over the value that comes next.

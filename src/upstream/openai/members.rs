@@ -6,7 +6,6 @@ use crate::domain::{Escaped, Skim, Unreadable};
 
 /// An object, parsed no further than its members. No two have the same name: one reader would take the
 /// first for what was said, another the last.
-#[derive(Debug)]
 pub struct Members<'a> {
     /// The object as it came.
     pub json: &'a str,
@@ -45,6 +44,18 @@ impl<'a> Members<'a> {
     /// The object that comes next, no deeper.
     pub fn flat(skim: &mut Skim<'a>) -> Result<Self, Unreadable> {
         Self::skim(skim, |skim, _| skim.value())
+    }
+
+    /// The object that comes next, and that which it has by this name.
+    pub fn with(skim: &mut Skim<'a>, inner: &str) -> Result<(Self, Option<Self>), Unreadable> {
+        let mut found = None;
+        let outer = Self::skim(skim, |skim, name| {
+            if name != inner || skim.is_at_null() {
+                return skim.value();
+            }
+            Ok(found.insert(Self::flat(skim)?).json)
+        })?;
+        Ok((outer, found))
     }
 
     pub fn get(&self, name: &str) -> Option<&'a str> {

@@ -91,7 +91,7 @@ impl<'a> WireChunk<'a> {
     pub fn read(json: &'a str) -> Result<Self, UpstreamError> {
         let (mut skim, mut choices) = (Skim::new(json), SmallVec::new());
         let members = Members::skim(&mut skim, |skim, name| match name {
-            "choices" if !is_null(skim) => skim.array(|skim| {
+            "choices" if !skim.is_at_null() => skim.array(|skim| {
                 choices.push(WireChoice::read(skim)?);
                 is_numerable(choices.len())
             }),
@@ -138,13 +138,7 @@ impl<'a> WireChunk<'a> {
 
 impl<'a> WireChoice<'a> {
     fn read(skim: &mut Skim<'a>) -> Result<Self, Unreadable> {
-        let mut delta = None;
-        let members = Members::skim(skim, |skim, name| {
-            if name != "delta" || is_null(skim) {
-                return skim.value();
-            }
-            Ok(delta.insert(Members::flat(skim)?).json)
-        })?;
+        let (members, delta) = Members::with(skim, "delta")?;
         let index = members.said("index").map_or(Ok(0), str::parse).map_err(|_| Unreadable)?;
         let finish_reason = members.said("finish_reason").map(text).transpose()?;
         Ok(Self { index, members, delta, finish_reason })
@@ -203,14 +197,7 @@ fn reasoning<'b, 'a>(delta: &'b Members<'a>) -> Option<(&'b str, &'a str)> {
 fn tool_calls<'a>(choice: u32, json: &'a str, pieces: &mut Vec<Piece<'a>>) -> Result<(), UpstreamError> {
     let mut calls = Vec::new();
     let read = Skim::new(json).array(|skim| {
-        let mut function = None;
-        let call = Members::skim(skim, |skim, name| {
-            if name != "function" || is_null(skim) {
-                return skim.value();
-            }
-            Ok(function.insert(Members::flat(skim)?).json)
-        })?;
-        calls.push((call, function));
+        calls.push(Members::with(skim, "function")?);
         is_numerable(calls.len())
     });
     read.map_err(|_| MALFORMED)?;
@@ -256,11 +243,6 @@ fn tool_call<'a>(
 fn object(members: &[(&str, &str)]) -> String {
     let members: Vec<String> = members.iter().map(|(name, value)| format!("{}:{value}", quoted(name))).collect();
     format!("{{{}}}", members.join(","))
-}
-
-/// Whether what comes next is `null`.
-fn is_null(skim: &mut Skim<'_>) -> bool {
-    skim.peek() == Some(b'n')
 }
 
 /// What a JSON string says.

@@ -1,6 +1,7 @@
 //! JSON that grows, fragment by fragment.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use compact_str::CompactString;
 use foldhash::fast::RandomState;
@@ -9,7 +10,7 @@ use crate::domain::{Skim, Unreadable, unquoted};
 
 /// A value whose texts stay escaped as they came, and whose numbers keep their digits. Written again it is what was
 /// read, and two escaped texts one behind the other are the escaped text of both.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Gathered {
     /// What stands between a string's quotes.
     Text(String),
@@ -34,6 +35,18 @@ const FEW: usize = 32;
 impl PartialEq for Members {
     fn eq(&self, other: &Self) -> bool {
         self.list == other.list
+    }
+}
+
+/// Prints lengths: answers are never logged.
+impl fmt::Debug for Gathered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Members(members) => members.fmt(f),
+            Self::Items(items) => items.fmt(f),
+            Self::Other(json) => write!(f, "Other({} bytes)", json.len()),
+        }
     }
 }
 
@@ -260,6 +273,12 @@ mod tests {
     #[test]
     fn of_two_members_of_one_name_the_last_is_read() {
         assert_eq!(written(&Gathered::parse(r#"{"a":1,"b":2,"a":3}"#).expect("JSON")), r#"{"a":3,"b":2}"#);
+    }
+
+    #[test]
+    fn debug_prints_no_text() {
+        let value = Gathered::parse(r#"{"a":["secret",1]}"#).expect("JSON");
+        assert!(!format!("{value:?}").contains("secret"));
     }
 
     #[test]
