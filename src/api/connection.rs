@@ -1,6 +1,6 @@
 //! The event streams that are open.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::num::NonZeroU32;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::extract::Caller;
 use super::wire::Retry;
-use crate::domain::{Account, ConnectionId, Principal, RequestId, Timestamp};
+use crate::domain::{Account, ConnectionId, Lookup, Principal, RequestId, Timestamp};
 use crate::generation::Origin;
 use crate::limits::WhenFull;
 
@@ -34,7 +34,7 @@ struct Table {
     last: u64,
     /// In the order in which they were opened.
     all: BTreeMap<u64, Arc<Open>>,
-    of_account: HashMap<Account, usize>,
+    of_account: Lookup<Account, usize>,
 }
 
 /// One of them; dropping it is its end.

@@ -59,31 +59,34 @@ pub fn cors(admission: watch::Receiver<Admission>) -> CorsLayer {
         .max_age(PREFLIGHT_KEPT)
 }
 
+/// Whether the request may be a page's of another origin. One that names no origin is not, and is told nothing of it.
+pub fn is_of_a_page(request: &Request) -> bool {
+    request.headers().contains_key(header::ORIGIN) || request.method() == Method::OPTIONS
+}
+
 /// Answers preflights, and says in every other answer to a page of another origin what it may read of it.
-///
-/// A request that names no origin is of no such page, and is told nothing of it; its answer says that another origin's
-/// may differ (RFC 9111, section 4.1).
-pub async fn with_cors(
-    cors: Option<&CorsLayer>,
+pub async fn with_cors<A: Future<Output = Response> + Send>(
+    cors: &CorsLayer,
     request: Request,
-    next: impl AsyncFnOnce(Request) -> Response,
+    answer: impl FnOnce(Request) -> A,
 ) -> Response {
-    let Some(cors) = cors else { return next(request).await };
-    if !request.headers().contains_key(header::ORIGIN) && request.method() != Method::OPTIONS {
-        let mut response = next(request).await;
-        response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
-        return response;
-    }
     // Asked once, or not at all.
-    let mut next = Some(next);
-    let answer = service_fn(|request| {
-        let next = next.take();
+    let mut answer = Some(answer);
+    let service = service_fn(|request| {
+        let answer = answer.take().map(|answer| answer(request));
         async {
-            let Some(next) = next else { return Ok::<_, Infallible>(Response::default()) };
-            Ok(next(request).await)
+            let Some(answer) = answer else { return Ok::<_, Infallible>(Response::default()) };
+            Ok(answer.await)
         }
     });
-    let Ok(response) = cors.layer(answer).oneshot(request).await;
+    // Apart from what holds this: few requests are a page's of another origin.
+    let Ok(response) = Box::pin(cors.layer(service).oneshot(request)).await;
+    response
+}
+
+/// Says that the answer to a page of another origin may differ (RFC 9111, section 4.1).
+pub fn without_cors(mut response: Response) -> Response {
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
     response
 }
 

@@ -6,7 +6,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tokio::sync::watch;
 
 use super::Door;
@@ -30,17 +30,21 @@ pub struct Admitted {
     pub spender: Spender,
 }
 
+/// What the request's operation demands.
+pub fn access(request: &Request) -> Access {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    route.map_or(Access::Public, |route| Access::of(request.method(), route))
+}
+
 /// Finds out who calls, and refuses who may not. Who was let in goes on in the request's extensions.
 pub async fn admit(
     admission: &watch::Receiver<Admission>,
     door: Door,
+    access: Access,
     request: Request,
-    next: impl AsyncFnOnce(Request) -> Response,
-) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let access = route.map_or(Access::Public, |route| Access::of(request.method(), route));
+) -> Result<Request, Problem> {
     if access == Access::Public {
-        return next(request).await;
+        return Ok(request);
     }
     let admission = admission.borrow().clone();
     let (mut head, body) = request.into_parts();
@@ -53,23 +57,21 @@ pub async fn admit(
             if may { Ok(identity) } else { Err(Denied::Forbidden) }
         })
     };
-    let mut response = match identity {
-        Ok(identity) => {
-            let spender = spender(&admission, &identity, &head);
-            head.extensions.insert(Admitted { identity, spender });
-            next(Request::from_parts(head, body)).await
-        }
-        Err(denied) => {
-            let peer = head.extensions.get::<Peer>().map(|peer| tracing::field::display(peer.0));
-            let client = admission.proxies.client(&head).map(tracing::field::display);
-            tracing::warn!(peer, client, reason = %denied, "a caller was refused");
-            Problem::from(denied).into_response()
-        }
-    };
-    // A cache in between knows that an answer to Authorization is one caller's (RFC 9111, section 3.5), and
-    // nothing of our other credentials.
+    let identity = identity.map_err(|denied| {
+        let peer = head.extensions.get::<Peer>().map(|peer| tracing::field::display(peer.0));
+        let client = admission.proxies.client(&head).map(tracing::field::display);
+        tracing::warn!(peer, client, reason = %denied, "a caller was refused");
+        Problem::from(denied)
+    })?;
+    let spender = spender(&admission, &identity, &head);
+    head.extensions.insert(Admitted { identity, spender });
+    Ok(Request::from_parts(head, body))
+}
+
+/// A cache in between knows that an answer to Authorization is one caller's (RFC 9111, section 3.5), and nothing of our
+/// other credentials.
+pub fn keep_out_of_caches(response: &mut Response) {
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
 }
 
 /// Why a caller is refused.

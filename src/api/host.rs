@@ -6,7 +6,6 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::http::uri::{Authority, Uri};
-use axum::response::{IntoResponse, Response};
 
 use super::problem::{ErrorCode, Problem};
 
@@ -23,10 +22,10 @@ pub enum Hosts {
 }
 
 /// Refuses requests that call the service by a name it does not have.
-pub async fn check_host(hosts: Hosts, request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
+pub fn check(hosts: Hosts, request: &Request) -> Result<(), Problem> {
     match hosts {
-        Hosts::Loopback if !is_loopback(request.uri(), request.headers()) => misdirected().into_response(),
-        Hosts::Loopback | Hosts::Any => next(request).await,
+        Hosts::Loopback if !is_loopback(request.uri(), request.headers()) => Err(misdirected()),
+        Hosts::Loopback | Hosts::Any => Ok(()),
     }
 }
 

@@ -50,14 +50,15 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tower_http::cors::CorsLayer;
+use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::telemetry::Metrics;
-use pages::with_security_headers;
+use access::Access;
 use problem::{ErrorCode, Problem};
-use refusal::write_refusals;
-use request_id::with_request_id;
+use refusal::Reader;
+use request_id::Asked;
 
 pub use body::BodyLimits;
 pub use client_address::TrustedProxies;
@@ -110,18 +111,47 @@ struct Layers {
 
 /// From the outside in: every answer has its request id and security headers, pages of other origins are told whether
 /// they may read it, problems get their bodies, who calls by a foreign name or may not is refused, a panic becomes a
-/// problem. One layer, since each that axum wraps around another is allocated for each request.
-async fn answered(State(layers): State<Arc<Layers>>, request: Request, next: Next) -> Response {
-    let Layers { cors, admission, door, hosts, metrics } = &*layers;
-    let answer = async |request| {
-        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-        answered.unwrap_or_else(|_| defect(metrics))
+/// problem.
+///
+/// One layer, since each that axum wraps around another is allocated for each request. What comes before a handler and
+/// what comes after it are functions apart, since a future that waits for another holds it, and is copied with it.
+async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
+    let asked = Asked::note(&mut request);
+    let span = asked.span(&request);
+    async {
+        let mut response = match &layers.cors {
+            Some(cors) if cors::is_of_a_page(&request) => {
+                cors::with_cors(cors, request, |request| answer(&layers, request, next)).await
+            }
+            Some(_) => cors::without_cors(answer(&layers, request, next).await),
+            None => answer(&layers, request, next).await,
+        };
+        pages::secure(&mut response);
+        asked.tell(&mut response);
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+async fn answer(layers: &Layers, request: Request, next: Next) -> Response {
+    let (reader, access) = (Reader::of(&request), gate::access(&request));
+    let mut response = match let_in(layers, access, request).await {
+        Ok(request) => {
+            let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            answered.unwrap_or_else(|_| defect(&layers.metrics))
+        }
+        Err(problem) => problem.into_response(),
     };
-    let admitted = async |request| gate::admit(admission, *door, request, answer).await;
-    let of_this_host = async |request| host::check_host(*hosts, request, admitted).await;
-    let refused = async |request| write_refusals(request, of_this_host).await;
-    let for_pages = async |request| cors::with_cors(cors.as_ref(), request, refused).await;
-    with_request_id(request, async |request| with_security_headers(request, for_pages).await).await
+    if access != Access::Public {
+        gate::keep_out_of_caches(&mut response);
+    }
+    reader.write_refusal(response)
+}
+
+async fn let_in(layers: &Layers, access: Access, request: Request) -> Result<Request, Problem> {
+    host::check(layers.hosts, &request)?;
+    gate::admit(&layers.admission, layers.door, access, request).await
 }
 
 /// The routes of the OpenAPI document; a route cannot be in the one and not in the other.

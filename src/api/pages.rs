@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -55,15 +54,13 @@ const OTHER_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'
 
 /// On every answer: its type is what it says, what it tells of this page to others is nothing, and a page
 /// loads from here alone.
-pub async fn with_security_headers(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
-    let mut response = next(request).await;
+pub fn secure(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) {
         headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(OTHER_POLICY));
     }
-    response
 }
 
 impl Page {

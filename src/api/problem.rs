@@ -13,7 +13,7 @@ use crate::limits::{Allowance, Exceeded, Limit};
 
 pub use super::error_code::ErrorCode;
 
-/// A refusal under construction. As a response it is a status only; [`write_refusals`](super::refusal::write_refusals)
+/// A refusal under construction. As a response it is a status only; [`Reader`](super::refusal::Reader)
 /// writes its body
 /// in the form that the request asks for, with the request's id.
 #[derive(Debug, Clone)]

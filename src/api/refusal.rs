@@ -16,6 +16,7 @@ use super::problem::{ErrorCode, Problem, ProblemBody};
 use super::request_id::request_id;
 use super::wire::native::FailedData;
 use super::wire::{Block, Retry};
+use crate::domain::RequestId;
 
 /// Whose clients a path is for: a refusal uses the endpoint's own wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,42 +32,59 @@ impl Dialect {
     }
 }
 
-/// Writes the body of every refusal: as one event where the request names `text/event-stream`, else
-/// as JSON.
-///
-/// fetch-event-source looks at the content type alone: on a refusal in JSON it would repeat the
-/// request every second for ever; an event is delivered once and ends.
-pub async fn write_refusals(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
-    let names_events = Accept::of(request.headers()).names_event_stream();
-    let dialect = Dialect::of(request.uri().path());
-    let request_id = request_id(&request);
-    let mut response = next(request).await;
-    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
-    let body = problem.body(request_id);
-    let (content_type, bytes) = match (dialect, names_events) {
-        (Dialect::Native, true) => ("text/event-stream", refusal_event(body)),
-        (Dialect::Native, false) => ("application/problem+json", json(&body)),
-        (Dialect::OpenAi, true) => ("text/event-stream", error_event(&body)),
-        (Dialect::OpenAi, false) => ("application/json", json(&OpenAiError::from(&body))),
-    };
-    // The parts keep what the router has said, such as `Allow`.
-    let (mut parts, _) = response.into_parts();
-    parts.headers.remove(CONTENT_LENGTH);
-    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if problem.code == ErrorCode::Unauthenticated {
-        parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+/// Who would read a refusal.
+#[derive(Clone, Copy)]
+pub struct Reader {
+    names_events: bool,
+    dialect: Dialect,
+    request_id: RequestId,
+}
+
+impl Reader {
+    pub fn of(request: &Request) -> Self {
+        let names_events = Accept::of(request.headers()).names_event_stream();
+        Self { names_events, dialect: Dialect::of(request.uri().path()), request_id: request_id(request) }
     }
-    if let Some(wait) = problem.retry_after {
-        parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
-        if dialect == Dialect::OpenAi {
-            parts.headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis(wait)));
+
+    /// Writes the body of a refusal: as one event where the request names `text/event-stream`, else as JSON.
+    ///
+    /// fetch-event-source looks at the content type alone: on a refusal in JSON it would repeat the
+    /// request every second for ever; an event is delivered once and ends.
+    pub fn write_refusal(self, mut response: Response) -> Response {
+        match response.extensions_mut().remove() {
+            Some(problem) => self.write(&problem, response),
+            None => response,
         }
     }
-    if dialect == Dialect::OpenAi {
-        let repeat = should_retry(problem.code, problem.retry_after);
-        parts.headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(if repeat { "true" } else { "false" }));
+
+    fn write(self, problem: &Problem, response: Response) -> Response {
+        let Self { names_events, dialect, request_id } = self;
+        let body = problem.body(request_id);
+        let (content_type, bytes) = match (dialect, names_events) {
+            (Dialect::Native, true) => ("text/event-stream", refusal_event(body)),
+            (Dialect::Native, false) => ("application/problem+json", json(&body)),
+            (Dialect::OpenAi, true) => ("text/event-stream", error_event(&body)),
+            (Dialect::OpenAi, false) => ("application/json", json(&OpenAiError::from(&body))),
+        };
+        // The parts keep what the router has said, such as `Allow`.
+        let (mut parts, _) = response.into_parts();
+        parts.headers.remove(CONTENT_LENGTH);
+        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if problem.code == ErrorCode::Unauthenticated {
+            parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = problem.retry_after {
+            parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+            if dialect == Dialect::OpenAi {
+                parts.headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis(wait)));
+            }
+        }
+        if dialect == Dialect::OpenAi {
+            let repeat = should_retry(problem.code, problem.retry_after);
+            parts.headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(if repeat { "true" } else { "false" }));
+        }
+        Response::from_parts(parts, bytes.into())
     }
-    Response::from_parts(parts, bytes.into())
 }
 
 /// Read by OpenAI's SDKs beside `Retry-After`.

@@ -1,6 +1,5 @@
 //! API keys: random, told once, and known by their keyed hashes afterwards.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,6 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::{Identity, Refusal};
+use crate::domain::Lookup;
 
 const PREFIX: &str = "trk_";
 const ID_BYTES: usize = 8;
@@ -40,7 +40,7 @@ pub struct ApiKey {
 
 /// All keys, found by their names. Two may have one owner: the old and the new one while a key is changed.
 #[derive(Debug, Default)]
-pub struct ApiKeys(HashMap<[u8; ID_BYTES], ApiKey>);
+pub struct ApiKeys(Lookup<[u8; ID_BYTES], ApiKey>);
 
 /// Not the hash of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

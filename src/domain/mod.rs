@@ -11,6 +11,7 @@ mod claim;
 mod event;
 mod failure;
 mod id;
+mod lookup;
 mod name_pattern;
 mod position;
 mod principal;
@@ -31,6 +32,7 @@ pub use event::{
 };
 pub use failure::{Failure, FailureCode};
 pub use id::{ConnectionId, GenerationId, InvalidId, RequestId};
+pub use lookup::Lookup;
 pub use name_pattern::{AllowedModels, NamePattern};
 pub use position::{EventId, Listed, Sequence};
 pub use principal::Principal;

@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap, VecDeque, hash_map};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -15,7 +14,9 @@ use super::{
     AppendError, Closing, Conflict, CreateError, Created, EventLog, Events, Limit, Log, Page, ReadError, Readable,
     Reply, ready,
 };
-use crate::domain::{Claim, Event, Fingerprint, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start};
+use crate::domain::{
+    Claim, Event, Fingerprint, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Sequence, Start,
+};
 
 /// What the logs may hold, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -46,11 +47,11 @@ struct Shared {
 #[derive(Default)]
 struct Logs {
     /// By ids that are drawn here: nobody chooses where they come to lie, so that the cheaper hash is good enough.
-    by_id: HashMap<GenerationId, Kept, RandomState>,
+    by_id: Lookup<GenerationId, Kept>,
     /// What each caller's keys name (contract 8).
     claims: HashMap<(Principal, IdempotencyKey), (GenerationId, Fingerprint)>,
     /// Each named caller's, oldest first (contract 9).
-    by_owner: HashMap<Principal, BTreeSet<Listed>>,
+    by_owner: Lookup<Principal, BTreeSet<Listed>>,
     /// Closed logs by the moment they expire, which is the order in which they closed. A log that has
     /// been removed meanwhile keeps its place here until then.
     closed: VecDeque<(Instant, GenerationId)>,

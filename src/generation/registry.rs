@@ -1,19 +1,18 @@
 //! The generations that run in this process.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::AbortHandle;
 
 use super::running::{Ending, Running};
 use super::task;
-use crate::domain::{FailureCode, GenerationId};
+use crate::domain::{FailureCode, GenerationId, Lookup};
 use crate::event_log::{Log, TailState};
 use crate::telemetry::Gauge;
 
 /// Every generation from before its log is made until its task has ended.
 #[derive(Clone, Default)]
-pub struct Registry(Arc<Mutex<HashMap<GenerationId, Live>>>);
+pub struct Registry(Arc<Mutex<Lookup<GenerationId, Live>>>);
 
 struct Live {
     running: Arc<Running>,
@@ -56,7 +55,7 @@ impl Registry {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<GenerationId, Live>> {
+    fn lock(&self) -> MutexGuard<'_, Lookup<GenerationId, Live>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

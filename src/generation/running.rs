@@ -33,7 +33,7 @@ pub struct Running {
     model: String,
     prompt: Arc<Prompt>,
     spent: Mutex<Spent>,
-    turn: watch::Receiver<Turn>,
+    turn: Option<watch::Receiver<Turn>>,
     /// Set when the provider is asked.
     asked_provider: AtomicBool,
     output_limit: Option<u64>,
@@ -56,7 +56,7 @@ struct Tally {
 pub struct Admitted {
     pub prompt: Arc<Prompt>,
     pub spent: Spent,
-    pub turn: watch::Receiver<Turn>,
+    pub turn: Option<watch::Receiver<Turn>>,
 }
 
 /// Why a generation ends.
@@ -96,8 +96,8 @@ impl Running {
         }
     }
 
-    /// Where the generation stands in the line, if it stands in one.
-    pub fn turn(&self) -> watch::Receiver<Turn> {
+    /// Where the generation stands in the line, if it has ever stood in one.
+    pub fn turn(&self) -> Option<watch::Receiver<Turn>> {
         self.turn.clone()
     }
 

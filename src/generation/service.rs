@@ -128,7 +128,7 @@ impl Generations {
             inner.log.remove(id).await;
             return Err(StartError::Draining);
         }
-        let seat = Seat::new(viewer, record.clone(), inner.metrics.viewer(), Some(place.turn()));
+        let seat = Seat::new(viewer, record.clone(), inner.metrics.viewer(), place.turn());
         let following = Following::new(Arc::clone(&log), Sequence::START, seat);
         let deadline = Instant::now() + inner.terms.max_duration;
         let work = Work { answer: provider.stream(request), place, wait: new.spender.wait(new.patience), deadline };
@@ -272,7 +272,7 @@ impl Generations {
     fn seat(&self, id: GenerationId) -> Seat {
         let running = self.0.registry.get(id);
         let viewer = running.as_ref().and_then(|running| running.audience.join());
-        let turn = running.map(|running| running.turn());
+        let turn = running.and_then(|running| running.turn());
         Seat::new(viewer, self.0.unkept.held(id), self.0.metrics.viewer(), turn)
     }
 }
@@ -307,7 +307,8 @@ impl Inner {
     fn carry(&self, registration: Registration, record: Option<Arc<Record>>, log: Arc<dyn Log>, work: Work) {
         let id = registration.running().id;
         let logs = Arc::clone(&self.log);
-        let task = self.tasks.spawn(async move {
+        // Made where it stays: to spawn it as it is copies it five times.
+        let task = self.tasks.spawn(Box::pin(async move {
             let rest = task::run(registration.running(), Arc::clone(&log), work).await;
             if was_in_vain(log.as_ref()).await {
                 logs.release(id).await;
@@ -316,7 +317,7 @@ impl Inner {
             if let Some(rest) = rest {
                 task::tidy_up(rest).await;
             }
-        });
+        }));
         self.registry.note_task(id, task.abort_handle());
     }
 }

@@ -1,11 +1,10 @@
 //! How long a generation's record is kept.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::task::TaskTracker;
 
-use crate::domain::GenerationId;
+use crate::domain::{GenerationId, Lookup};
 use crate::event_log::EventLog;
 
 /// What becomes of the record of an ended generation.
@@ -25,7 +24,7 @@ pub struct Unkept(Arc<Shared>);
 struct Shared {
     log: Arc<dyn EventLog>,
     tasks: TaskTracker,
-    records: Mutex<HashMap<GenerationId, Weak<Record>>>,
+    records: Mutex<Lookup<GenerationId, Weak<Record>>>,
 }
 
 /// Held by a generation's task and by each of its viewers; with the last of them goes the record.
@@ -53,7 +52,7 @@ impl Unkept {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, HashMap<GenerationId, Weak<Record>>> {
+    fn lock(&self) -> MutexGuard<'_, Lookup<GenerationId, Weak<Record>>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,6 @@
 //! Who may run a generation now, and who waits for whom.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::domain::Account;
+use crate::domain::{Account, Lookup};
 
 /// The places at which generations run: so many for each account, and so many in all.
 ///
@@ -24,7 +24,8 @@ pub struct Place {
     places: Places,
     account: Account,
     number: u64,
-    turn: watch::Receiver<Turn>,
+    /// Absent where it was a place at once.
+    turn: Option<watch::Receiver<Turn>>,
     granted: Option<Instant>,
 }
 
@@ -74,7 +75,7 @@ struct State {
     in_all: Option<NonZeroU32>,
     running: usize,
     waiting: usize,
-    lines: HashMap<Account, Line>,
+    lines: Lookup<Account, Line>,
     /// The accounts that wait, the next first.
     turns: VecDeque<Account>,
     held: Option<Duration>,
@@ -104,6 +105,10 @@ impl Places {
         state.in_all = room.in_all;
         state.last_number += 1;
         let number = state.last_number;
+        if state.take(&account, room) {
+            drop(state);
+            return Ok(Place { places: self.clone(), account, number, turn: None, granted: Some(Instant::now()) });
+        }
         let (sender, turn) = watch::channel(Turn::Waiting(Ahead::default()));
         let line = state.lines.entry(account.clone()).or_default();
         line.waiting.push_back(Waiting { number, for_account: room.for_account, turn: sender });
@@ -121,7 +126,7 @@ impl Places {
         }
         state.tell();
         drop(state);
-        Ok(Place { places: self.clone(), account, number, turn, granted: granted.then(Instant::now) })
+        Ok(Place { places: self.clone(), account, number, turn: Some(turn), granted: granted.then(Instant::now) })
     }
 
     /// Those that run, and those that wait.
@@ -142,8 +147,9 @@ impl Place {
 
     /// Resolves when it is a place to run, or none in the line any more.
     pub async fn granted(&mut self) -> Waited {
+        let Some(turn) = &mut self.turn else { return Waited::Granted };
         // The sender says it before it goes.
-        let turn = self.turn.wait_for(|turn| !matches!(turn, Turn::Waiting(_))).await;
+        let turn = turn.wait_for(|turn| !matches!(turn, Turn::Waiting(_))).await;
         if turn.is_ok_and(|turn| *turn == Turn::Granted) {
             self.granted.get_or_insert_with(Instant::now);
             Waited::Granted
@@ -152,17 +158,22 @@ impl Place {
         }
     }
 
-    /// Where it stands, now and whenever that changes.
-    pub fn turn(&self) -> watch::Receiver<Turn> {
+    /// Where it stands, now and whenever that changes, if it has ever stood in the line.
+    pub fn turn(&self) -> Option<watch::Receiver<Turn>> {
         self.turn.clone()
+    }
+
+    fn stands(&self) -> Turn {
+        self.turn.as_ref().map_or(Turn::Granted, |turn| *turn.borrow())
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.places.lock();
-        let displaced = *self.turn.borrow() == Turn::Displaced;
-        if !displaced && !state.withdraw(&self.account, self.number) {
+        let stands = self.stands();
+        let waited = matches!(stands, Turn::Waiting(_)) && state.withdraw(&self.account, self.number);
+        if stands != Turn::Displaced && !waited {
             state.leave(&self.account, self.granted.map(|granted| granted.elapsed()));
         }
         state.grant();
@@ -171,9 +182,21 @@ impl Drop for Place {
 }
 
 impl State {
+    /// A place for who comes where nobody waits, if there is one.
+    fn take(&mut self, account: &Account, room: Room) -> bool {
+        let is_free = self.turns.is_empty() && has_room(self.running, room.in_all);
+        let running = self.lines.get(account).map_or(0, |line| line.running);
+        if !is_free || !has_room(running, room.for_account) {
+            return false;
+        }
+        self.lines.entry(account.clone()).or_default().running += 1;
+        self.running += 1;
+        true
+    }
+
     /// Gives every free place to whose turn it is.
     fn grant(&mut self) {
-        while self.in_all.is_none_or(|in_all| self.running < in_all.get() as usize) {
+        while has_room(self.running, self.in_all) {
             let Some(at) = self.turns.iter().position(|account| self.has_room(account)) else { return };
             let Some(account) = self.turns.remove(at) else { return };
             let Some(line) = self.lines.get_mut(&account) else { continue };
@@ -282,8 +305,12 @@ impl State {
 impl Line {
     fn has_room(&self) -> bool {
         let limit = self.waiting.front().and_then(|first| first.for_account);
-        limit.is_none_or(|limit| self.running < limit.get() as usize)
+        has_room(self.running, limit)
     }
+}
+
+fn has_room(running: usize, most: Option<NonZeroU32>) -> bool {
+    most.is_none_or(|most| running < most.get() as usize)
 }
 
 #[cfg(test)]
@@ -303,7 +330,7 @@ mod tests {
     }
 
     fn position(place: &Place) -> u32 {
-        match *place.turn.borrow() {
+        match place.stands() {
             Turn::Waiting(ahead) => ahead.position,
             Turn::Granted => 0,
             Turn::Displaced => u32::MAX,
@@ -386,7 +413,7 @@ mod tests {
     async fn what_is_said_of_the_wait_is_what_places_were_held_for_lately() {
         let places = Places::default();
         let enter = || places.enter(account(1), room(0, 2)).expect("room to wait");
-        let eta = |place: &Place| match *place.turn.borrow() {
+        let eta = |place: &Place| match place.stands() {
             Turn::Waiting(ahead) => ahead.eta,
             Turn::Granted | Turn::Displaced => None,
         };

@@ -1,6 +1,5 @@
 //! Requests and tokens per minute, for each account.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,13 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::meter::{Meter, Moment};
-use crate::domain::{Account, Quota};
+use crate::domain::{Account, Lookup, Quota};
 
 /// What all accounts have used. One that has used nothing for a minute, or has got all of it back, is not there.
 #[derive(Debug)]
 pub struct Rates {
     origin: Instant,
-    accounts: Mutex<HashMap<Key, Arc<Meters>>>,
+    accounts: Mutex<Lookup<Key, Arc<Meters>>>,
 }
 
 /// An account, as a whole or with some models alone.
@@ -152,7 +151,7 @@ impl Rates {
         self.origin.elapsed()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Meters>>> {
+    fn lock(&self) -> MutexGuard<'_, Lookup<Key, Arc<Meters>>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,10 @@
 //! What a request and a response begin with.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use httparse::ParserConfig;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{HeaderMap, StatusCode};
 
@@ -90,9 +92,9 @@ impl Head {
     /// Takes the head off `read`, once it is whole. Interim responses (RFC 9110, section 15.2) are passed over.
     pub fn take(read: &mut Vec<u8>) -> Result<Option<Self>, Fault> {
         loop {
-            let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-            let mut response = httparse::Response::new(&mut headers);
-            let length = match response.parse(read) {
+            let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+            let (config, mut response) = (ParserConfig::default(), httparse::Response::new(&mut []));
+            let length = match config.parse_response_with_uninit_headers(&mut response, read, &mut headers) {
                 Ok(httparse::Status::Complete(length)) => length,
                 Ok(httparse::Status::Partial) if read.len() < LARGEST => return Ok(None),
                 Ok(httparse::Status::Partial) | Err(_) => return Err(Fault::Broken),

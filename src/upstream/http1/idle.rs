@@ -1,6 +1,6 @@
 //! Connections between two requests.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
 use std::pin::pin;
@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Handle, Id};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, interval};
+
+use crate::domain::Lookup;
 
 /// Where a connection leads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,7 +47,7 @@ pub struct Idle(Arc<Mutex<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    waiting: HashMap<Place, VecDeque<Waiting>>,
+    waiting: Lookup<Place, VecDeque<Waiting>>,
     last: u64,
 }
 

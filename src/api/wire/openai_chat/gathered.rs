@@ -1,12 +1,10 @@
 //! JSON that grows, fragment by fragment.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use compact_str::CompactString;
-use foldhash::fast::RandomState;
 
-use crate::domain::{Skim, Unreadable, unquoted};
+use crate::domain::{Lookup, Skim, Unreadable, unquoted};
 
 /// A value whose texts stay escaped as they came, and whose numbers keep their digits. Written again it is what was
 /// read, and two escaped texts one behind the other are the escaped text of both.
@@ -27,7 +25,7 @@ pub struct Members {
     /// Where each stands, once they are more than [`FEW`]. Objects have few, which to compare costs a fifth of a table's
     /// making; whoever sends many shall not have each compared with each.
     #[expect(clippy::box_collection, reason = "as a rule there is none, and a value is moved often")]
-    places: Option<Box<HashMap<CompactString, usize, RandomState>>>,
+    places: Option<Box<Lookup<CompactString, usize>>>,
 }
 
 const FEW: usize = 32;

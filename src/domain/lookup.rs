@@ -1,0 +1,8 @@
+//! A table that is asked with each request.
+
+use std::collections::HashMap;
+
+/// A hash table of what no stranger chooses at will: ids that were drawn, accounts, settings, the names within one
+/// answer. Its hash is a fraction of the standard library's and seeded for each table, and would not hold against one
+/// who adds keys of their own for long and measures.
+pub type Lookup<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
