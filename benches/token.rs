@@ -22,7 +22,7 @@ use tokenrill::api::wire::openai_chat::Ids;
 use tokenrill::api::wire::{Native, OpenAiChat, WireFormat};
 use tokenrill::domain::{Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp, UsageWish};
 use tokenrill::event_log::{Created, EventLog, Log, Memory, MemoryLimits, Page, ReadError, follow};
-use tokenrill::upstream::{AnswerReader, Signal, Signals};
+use tokenrill::upstream::{AnswerReader, Signal, Signals, Templates};
 
 /// What is done again and again; with what it needs, made anew for each round.
 type Operation = Box<dyn FnMut()>;
@@ -118,7 +118,7 @@ fn decode(chunks: usize) -> Operation {
 
 /// The first chunk is parsed; those that differ from it in their text alone are then recognised.
 fn reader() -> AnswerReader {
-    let mut reader = AnswerReader::new("m".to_owned(), 1);
+    let mut reader = AnswerReader::new("m".to_owned(), 1, Templates::default());
     reader.feed(chunk("Here").as_bytes(), &mut Signals::new()).expect("a chunk");
     reader
 }

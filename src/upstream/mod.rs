@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, Usage};
 
 pub use http1::Idle;
-pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Timeouts};
+pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts};
 pub use routing::{Router, UnknownModel};
 
 /// A model that answers as a stream of chunks.

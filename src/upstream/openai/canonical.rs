@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::members::{Members, quoted};
 use super::pieces::{WireChoice, WireChunk};
+use super::templates::Own;
 use crate::domain::{RequestId, Trailer};
 
 /// What one stream has shown so far.
@@ -49,13 +50,31 @@ pub struct Canonical<'a> {
 }
 
 /// A longer id or model is not taken over: it would be in every chunk, and make much of little.
-const LONGEST_NAME: usize = 256;
+pub const LONGEST_NAME: usize = 256;
 /// Random characters with which OpenAI evens out the length of its chunks against who counts the bytes
 /// on its connection. They mean nothing behind it, and would make each chunk a shape of its own.
 const OBFUSCATION: &str = "obfuscation";
 const OBJECT: &str = "\"chat.completion.chunk\"";
 
 impl Canon {
+    /// As after one chunk that gave the role of a choice, and needed nothing.
+    pub fn begun(own: Own<'_>, model: &str, choice: u32) -> Self {
+        let head = Head { id: own.id.into(), created: own.created.into(), model: model.into() };
+        let choices = BTreeMap::from([(choice, Choice { has_role: true, finished: false })]);
+        Self { head: Some(head), choices, ..Self::default() }
+    }
+
+    /// Whether nothing has come yet.
+    pub const fn is_fresh(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// The one choice that there is, if it has its role and has not finished.
+    pub fn sole_role(&self) -> Option<u32> {
+        let (index, choice) = self.choices.first_key_value().filter(|_| self.choices.len() == 1)?;
+        Some(*index).filter(|_| choice.has_role && !choice.finished)
+    }
+
     /// Puts a chunk right. `model` is what the request named, for a server that does not say.
     pub fn chunk<'a>(&mut self, chunk: &WireChunk<'a>, model: &str) -> Canonical<'a> {
         let members = &chunk.members;

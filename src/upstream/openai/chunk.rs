@@ -7,18 +7,23 @@ use std::sync::Arc;
 use super::super::{Malformed, Signal, Signals, UpstreamError};
 use super::canonical::Canon;
 use super::pieces::{MALFORMED, Piece, Text, WireChoice, WireChunk, WireUsage};
+use super::templates::{Family, Templates};
 use crate::domain::{Chunk, Escaped, Part, Shape, wire_safe};
 
 /// Turns the data of each event of one stream into signals.
 ///
 /// A chunk that differs from a recent one in its text alone is recognised by the bytes around the
-/// text; only a chunk of a new form is parsed. Neither builds a JSON tree.
+/// text, and a stream that begins as another did knows its forms from that; only a chunk of a new form is parsed. Neither
+/// builds a JSON tree.
 #[derive(Debug)]
 pub struct Decoder {
     /// What the request named, for a server that does not name its model.
     model: String,
     canon: Canon,
     forms: Vec<Form>,
+    templates: Templates,
+    /// Those that begin as this stream did, if they can.
+    family: Option<Arc<Family>>,
     /// Chunks that said nothing to the native wire (a role, a finish reason), each with a line feed.
     /// They are kept with the next chunk that says something, so that no entry is a silent one.
     silent: String,
@@ -39,14 +44,15 @@ impl Form {
 }
 
 /// Forms remembered: a stream alternates between a few (two choices, reasoning and text).
-const FORMS: usize = 4;
+pub const FORMS: usize = 4;
 /// Silent chunks kept back at most; more become an entry of their own, so that the log's limit holds
 /// for them too.
 const MOST_SILENT: usize = 16 * 1024;
 
 impl Decoder {
-    pub fn new(model: String) -> Self {
-        Self { model, canon: Canon::default(), forms: Vec::new(), silent: String::new() }
+    pub fn new(model: String, templates: Templates) -> Self {
+        let (canon, forms, silent) = (Canon::default(), Vec::new(), String::new());
+        Self { model, canon, forms, templates, family: None, silent }
     }
 
     /// Reads one event's data.
@@ -55,10 +61,11 @@ impl Decoder {
             signals.push(self.end());
             return Ok(());
         }
-        if self.silent.is_empty()
-            && let Some(chunk) = self.recognise(data)
-        {
+        if let Some(chunk) = self.recognise(data) {
             signals.push(Signal::Chunk(chunk));
+            return Ok(());
+        }
+        if self.canon.is_fresh() && self.begin_as_another(data, signals) {
             return Ok(());
         }
         let data = wire_safe(data);
@@ -71,17 +78,42 @@ impl Decoder {
         Signal::End { trailer: self.canon.close(std::mem::take(&mut self.silent), &self.model) }
     }
 
-    fn recognise(&self, data: &[u8]) -> Option<Chunk> {
-        self.forms.iter().find_map(|form| {
+    fn recognise(&mut self, data: &[u8]) -> Option<Chunk> {
+        let (shape, text) = self.forms.iter().find_map(|form| {
             let (before, after) = form.around()?;
             let text = data.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
             let text = Some(text).filter(|text| !text.is_empty())?;
             // A text that holds an unescaped quote is no text: the bytes mean something else.
-            Some(Chunk::new(Arc::clone(&form.shape), Escaped::from_unparsed(text).ok()?))
-        })
+            Some((Arc::clone(&form.shape), Escaped::from_unparsed(text).ok()?))
+        })?;
+        Some(Chunk::new(self.behind_silent(shape), text))
+    }
+
+    /// The shape with the chunks before it that said nothing.
+    fn behind_silent(&mut self, shape: Arc<Shape>) -> Arc<Shape> {
+        match &shape.frame {
+            Some((before, after)) if !self.silent.is_empty() => {
+                let before = (std::mem::take(&mut self.silent) + before).into();
+                Arc::new(Shape { frame: Some((before, after.clone())), part: shape.part.clone() })
+            }
+            _ => shape,
+        }
+    }
+
+    /// Whether this is the first chunk of another stream but for what is each stream's own; then all is as if it had
+    /// been parsed, and that stream's forms are known.
+    fn begin_as_another(&mut self, data: &[u8], signals: &mut Signals) -> bool {
+        let Ok(json) = std::str::from_utf8(data) else { return false };
+        let Some((family, own)) = self.templates.find(json) else { return false };
+        self.canon = Canon::begun(own, &family.model, family.choice);
+        self.forms = family.shapes(own).map(|shape| Form { around: None, shape }).collect();
+        self.family = Some(family);
+        self.keep_silent(json, signals);
+        true
     }
 
     fn parse(&mut self, json: &str, signals: &mut Signals) -> Result<(), UpstreamError> {
+        let (is_first, said) = (self.canon.is_fresh(), signals.len());
         let chunk = WireChunk::read(json);
         if chunk.is_err() && WireChunk::is_unreadable_error(json) {
             return Err(UpstreamError::Reported);
@@ -99,11 +131,17 @@ impl Decoder {
             Some(Cow::Borrowed(same)) => self.push_chunks(same, pieces, signals)?,
             Some(Cow::Owned(right)) => self.push_chunks(right, WireChunk::read(right)?.pieces()?, signals)?,
         };
+        // Blanks around it are not.
+        let is_kept = matches!(canonical.json, Some(Cow::Borrowed(same)) if same.len() == json.len());
         if let Some((text, shape)) = text.zip(shape.filter(|_| canonical.repeats)) {
-            // Blanks around it are not.
-            let is_kept = matches!(canonical.json, Some(Cow::Borrowed(same)) if same.len() == json.len());
-            let around = split(json, &text).filter(|_| !is_kept);
-            self.learn(Form { around: around.map(|(before, after)| (before.into(), after.into())), shape });
+            let around = split(json, &text);
+            if let Some((family, around)) = self.family.as_mut().zip(around).filter(|_| is_kept) {
+                self.templates.learn(family, &chunk.members, around, &shape.part);
+            }
+            let around = around.filter(|_| !is_kept).map(|(before, after)| (before.into(), after.into()));
+            self.learn(Form { around, shape });
+        } else if let Some(choice) = self.canon.sole_role().filter(|_| is_first && is_kept && said == signals.len()) {
+            self.family = self.templates.begun(json, &chunk.members, choice);
         }
         signals.extend(chunk.choices.iter().filter_map(WireChoice::finish));
         signals.extend(chunk.usage.and_then(WireUsage::counted).map(Signal::Usage));
@@ -133,12 +171,8 @@ impl Decoder {
         }
         let range = text.range_in(json).unwrap_or(json.len()..json.len());
         let (before, after) = split(json, &range).ok_or(MALFORMED)?;
-        let shape = |before: &str| Shape { frame: Some((before.into(), after.into())), part: part.clone() };
-        let clean = self.shared(shape(before));
-        let kept = match std::mem::take(&mut self.silent) {
-            silent if silent.is_empty() => Arc::clone(&clean),
-            silent => Arc::new(shape(&(silent + before))),
-        };
+        let clean = self.shared(Shape { frame: Some((before.into(), after.into())), part });
+        let kept = self.behind_silent(Arc::clone(&clean));
         signals.push(Signal::Chunk(Chunk::new(kept, text.escaped()?)));
         Ok(Some(clean).filter(|_| alone && !range.is_empty()))
     }
@@ -178,7 +212,7 @@ mod tests {
     use crate::domain::{TokenSource, Usage};
 
     fn decode(chunks: &[&str]) -> Result<Signals, UpstreamError> {
-        let mut decoder = Decoder::new("m".into());
+        let mut decoder = Decoder::new("m".into(), Templates::default());
         let mut signals = Signals::new();
         for chunk in chunks {
             decoder.decode(chunk.as_bytes(), &mut signals)?;
@@ -205,7 +239,7 @@ mod tests {
             r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"ich \"\n"},"finish_reason":null}],"x":{"y":[1]}}"#,
             r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x":{"y":[1]}}"#,
         ];
-        let mut decoder = Decoder::new("m".into());
+        let mut decoder = Decoder::new("m".into(), Templates::default());
         let mut signals = Signals::new();
         for chunk in sent {
             decoder.decode(chunk.as_bytes(), &mut signals).expect("well formed");
@@ -231,7 +265,7 @@ mod tests {
     #[test]
     fn blanks_around_a_chunk_hide_no_form() {
         let said = |text: &str| format!(r#" {{"id":"c","choices":[{{"delta":{{"content":"{text}"}}}}]}} "#);
-        let mut decoder = Decoder::new("m".into());
+        let mut decoder = Decoder::new("m".into(), Templates::default());
         let mut signals = Signals::new();
         for text in ["a", "b"] {
             decoder.decode(said(text).as_bytes(), &mut signals).expect("well formed");
@@ -258,6 +292,65 @@ mod tests {
     fn an_error_whose_message_was_cut_is_an_error() {
         let cut = r#"{"error":{"message":"too much \ud83d"}}"#;
         assert_eq!(decode(&[cut]).err(), Some(UpstreamError::Reported));
+    }
+
+    /// A stream of a role, a text and an end.
+    fn stream(id: &str, created: &str, text: &str) -> [String; 3] {
+        let chunk = |delta: &str, finish: &str| {
+            format!(
+                r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":"m","choices":[{{"index":0,"delta":{delta},"finish_reason":{finish}}}],"x":1}}"#
+            )
+        };
+        let role = chunk(r#"{"role":"assistant","content":""}"#, "null");
+        [role, chunk(&format!(r#"{{"content":"{text}"}}"#), "null"), chunk("{}", r#""stop""#)]
+    }
+
+    #[test]
+    fn a_stream_that_begins_as_another_did_is_known_without_being_parsed() {
+        let templates = Templates::default();
+        let read = |chunks: &[String], templates: &Templates| {
+            let (mut decoder, mut signals) = (Decoder::new("m".into(), templates.clone()), Signals::new());
+            let mut forms = Vec::new();
+            for chunk in chunks {
+                decoder.decode(chunk.as_bytes(), &mut signals).expect("well formed");
+                forms.push(decoder.forms.len());
+            }
+            signals.push(decoder.end());
+            (signals, forms)
+        };
+        assert_eq!(read(&stream(r#""chatcmpl-1""#, "1764171234", "a"), &templates).1, [0, 1, 1]);
+        let second = stream(r#""chatcmpl-22""#, "1764171299", "b\\n");
+        let (signals, forms) = read(&second, &templates);
+        assert_eq!(forms, [1, 1, 1], "its forms are known from its first chunk");
+        assert_eq!(signals, read(&second, &Templates::default()).0);
+        let frame = chunks(&signals)[0].json().expect("whole").concat();
+        assert_eq!(frame, second[..2].join("\n"));
+
+        // One that no client could read as it is, or that is longer than what is kept, is looked at.
+        let long = format!("\"{}\"", "x".repeat(300));
+        let ids = [r#""""#, "7", "null", r#""a\"b""#, "\"a\u{2028}b\"", r#""a b""#, long.as_str()];
+        let times = ["0", "01", "-1", "1.5", "1e3", "\"1\"", "null", "99999999999999999999"];
+        let strange = ids.map(|id| (id, "1")).into_iter().chain(times.map(|created| ("\"c\"", created)));
+        for (id, created) in strange {
+            let [first, ..] = stream(id, created, "a");
+            let mut decoder = Decoder::new("m".into(), templates.clone());
+            assert!(!decoder.begin_as_another(first.as_bytes(), &mut Signals::new()), "{first}");
+        }
+    }
+
+    #[test]
+    fn a_first_chunk_that_says_something_is_no_template() {
+        let said = |id: &str| {
+            format!(
+                r#"{{"id":"{id}","object":"chat.completion.chunk","created":1,"model":"m","choices":[{{"index":0,"delta":{{"role":"assistant","tool_calls":[{{"index":0,"function":{{"name":"f","arguments":{{"a":1}}}}}}]}},"finish_reason":null}}]}}"#
+            )
+        };
+        let templates = Templates::default();
+        for id in ["a", "b"] {
+            let mut signals = Signals::new();
+            Decoder::new("m".into(), templates.clone()).decode(said(id).as_bytes(), &mut signals).expect("well formed");
+            assert_eq!(chunks(&signals).len(), 1, "{signals:?}");
+        }
     }
 
     #[test]
@@ -347,7 +440,7 @@ mod tests {
 
     #[test]
     fn silent_chunks_without_end_do_not_gather_here() {
-        let mut decoder = Decoder::new("m".into());
+        let mut decoder = Decoder::new("m".into(), Templates::default());
         let mut signals = Signals::new();
         for _ in 0..10_000 {
             decoder.decode(br#"{"choices":[]}"#, &mut signals).expect("well formed");
@@ -388,7 +481,7 @@ mod tests {
         ] {
             assert_eq!(decode(&[json]), Err(MALFORMED), "{json}");
         }
-        let mut decoder = Decoder::new("m".into());
+        let mut decoder = Decoder::new("m".into(), Templates::default());
         let malformed = decoder.decode(b"{\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}", &mut Signals::new());
         assert_eq!(malformed, Err(UpstreamError::Malformed(Malformed::Encoding)));
     }
@@ -397,7 +490,11 @@ mod tests {
     fn every_prefix_of_a_chunk_is_an_answer_and_never_a_panic() {
         let json = r#"{"choices":[{"delta":{"content":"é\u00e9","tool_calls":[{"id":1,"function":{}}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}"#;
         for end in 0..json.len() {
-            assert!(Decoder::new("m".into()).decode(&json.as_bytes()[..end], &mut Signals::new()).is_err());
+            assert!(
+                Decoder::new("m".into(), Templates::default())
+                    .decode(&json.as_bytes()[..end], &mut Signals::new())
+                    .is_err()
+            );
         }
     }
 }

@@ -11,6 +11,7 @@ mod exchange;
 mod members;
 mod pieces;
 mod reader;
+mod templates;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::domain::ChatRequest;
 
 pub use endpoint::{Endpoint, InvalidEndpoint, Timeouts};
 pub use reader::AnswerReader;
+pub use templates::Templates;
 
 use exchange::{Exchange, Incoming, in_the_clear};
 
@@ -48,6 +50,7 @@ struct Inner {
     /// A request for a chat, made once, if it is sent in the clear.
     chat: Option<http1::Request>,
     timeouts: Timeouts,
+    templates: Templates,
 }
 
 /// The largest list of models.
@@ -67,7 +70,7 @@ impl OpenAi {
             .build()?;
         let chat = chat(&http, &endpoint).build().ok().as_ref().and_then(in_the_clear);
         let exchange = Exchange { http, idle, connect: timeouts.connect };
-        Ok(Self(Arc::new(Inner { exchange, endpoint, chat, timeouts })))
+        Ok(Self(Arc::new(Inner { exchange, endpoint, chat, timeouts, templates: Templates::default() })))
     }
 }
 
@@ -98,7 +101,7 @@ impl Provider for OpenAi {
         Box::pin(try_stream! {
             let mut timer = pin!(sleep_until(Instant::now()));
             let mut progress = Progress::new(this.timeouts, timer.as_mut());
-            let mut reader = AnswerReader::new(request.model.clone(), choices(&request));
+            let mut reader = AnswerReader::new(request.model.clone(), choices(&request), this.templates.clone());
             let mut response = progress.in_time(this.ask(body(request))).await??;
             progress.head();
             if !is_event_stream(&response) {
@@ -288,7 +291,7 @@ mod tests {
         let [head, first_token, idle] = [10, 100, 20].map(Duration::from_secs);
         let mut timer = pin!(sleep_until(Instant::now()));
         let mut progress = Progress::new(Timeouts { connect: head, head, first_token, idle }, timer.as_mut());
-        let mut reader = AnswerReader::new("m".to_owned(), 1);
+        let mut reader = AnswerReader::new("m".to_owned(), 1, Templates::default());
         let mut signals = Signals::new();
         let asked = progress.asked;
         let mut said = |progress: &mut Progress<'_>, bytes: &str| {

@@ -47,8 +47,8 @@ pub enum Text<'a> {
 impl Text<'_> {
     pub fn range_in(&self, json: &str) -> Option<Range<usize>> {
         let Self::Quoted(quoted) = self else { return None };
-        let start = quoted.as_ptr().addr().checked_sub(json.as_ptr().addr())? + 1;
-        Some(start..start + quoted.len().checked_sub(2)?)
+        let Range { start, end } = range_in(json, quoted)?;
+        Some(start + 1..end.checked_sub(1)?)
     }
 
     pub fn escaped(&self) -> Result<Escaped, UpstreamError> {
@@ -58,6 +58,12 @@ impl Text<'_> {
             Self::Made(text) => Ok(text.clone()),
         }
     }
+}
+
+/// Where `part`, which was cut out of `json`, stands in it.
+pub fn range_in(json: &str, part: &str) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(json.as_ptr().addr())?;
+    Some(start..start + part.len()).filter(|range| range.end <= json.len())
 }
 
 fn content(quoted: &str) -> Result<Escaped, UpstreamError> {

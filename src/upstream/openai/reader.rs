@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::super::sse::Parser;
 use super::super::{Signal, Signals, UpstreamError};
 use super::chunk::Decoder;
+use super::templates::Templates;
 
 /// Bytes in, signals out, and exactly one ending: a [`Signal::End`] or an error.
 ///
@@ -33,11 +34,11 @@ const LARGEST_EVENT: usize = 1 << 20;
 
 impl AnswerReader {
     /// `model` is what the request named, for a server that does not name its model; `choices` is how
-    /// many it asked for.
-    pub fn new(model: String, choices: usize) -> Self {
+    /// many it asked for; `templates` are those of its upstream.
+    pub fn new(model: String, choices: usize, templates: Templates) -> Self {
         Self {
             parser: Parser::new(LARGEST_EVENT),
-            decoder: Decoder::new(model),
+            decoder: Decoder::new(model, templates),
             state: State::Reading,
             choices,
             finished: BTreeSet::new(),

@@ -1,9 +1,11 @@
 //! What must hold for any bytes whatever: the bodies of the fuzz targets, and of the tests that run
 //! their corpora.
 
+use std::sync::LazyLock;
+
 use tokenrill::domain::UsageWish;
 use tokenrill::upstream::sse::{Parser, TooLarge};
-use tokenrill::upstream::{AnswerReader, Signal, Signals, UpstreamError};
+use tokenrill::upstream::{AnswerReader, Signal, Signals, Templates, UpstreamError};
 
 use super::{reference, wires};
 
@@ -38,7 +40,15 @@ pub fn event_stream(bytes: &[u8]) {
 
 /// What an answer says, and how it ends: `Ok` where it is whole.
 pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result<(), UpstreamError>) {
-    let mut reader = AnswerReader::new("m".to_owned(), 1);
+    answer_after(&Templates::default(), reads)
+}
+
+/// As [`answer`], after others of the same upstream.
+pub fn answer_after<'a>(
+    others: &Templates,
+    reads: impl IntoIterator<Item = &'a [u8]>,
+) -> (Signals, Result<(), UpstreamError>) {
+    let mut reader = AnswerReader::new("m".to_owned(), 1, others.clone());
     let mut signals = Signals::new();
     for read in reads {
         if let Err(error) = reader.feed(read, &mut signals) {
@@ -55,6 +65,9 @@ pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result
     (signals, Ok(()))
 }
 
+/// Those of every answer that was checked until now.
+static ALL: LazyLock<Templates> = LazyLock::new(Templates::default);
+
 /// An answer has one ending and says the same wherever its reads are cut; and whatever it says, every
 /// wire tells it as its clients can read it.
 pub fn chunks(bytes: &[u8]) {
@@ -68,8 +81,22 @@ pub fn chunks(bytes: &[u8]) {
         assert_eq!(split_ending, ending, "reads of {size} bytes");
         assert_eq!(split.iter().map(self::said).collect::<Vec<_>>(), said, "reads of {size} bytes");
     }
+    // Nor does it matter what came before it: the same in another stream, or whatever was checked until now.
+    let sibling = Templates::default();
+    answer_after(&sibling, [another_stream(bytes).as_slice()]).1.ok();
+    for others in [&sibling, &ALL] {
+        let (again, again_ending) = answer_after(others, [bytes]);
+        assert_eq!(again_ending, ending, "after others");
+        assert_eq!(again.iter().map(self::said).collect::<Vec<_>>(), said, "after others");
+    }
     wires::tell(signals.clone(), &ending, UsageWish::NotAsked);
     wires::tell(signals, &ending, UsageWish::Asked);
+}
+
+/// The same, under another id and of another time; neither is as long.
+fn another_stream(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes);
+    text.replace("\"id\":\"", "\"id\":\"another-").replace("\"created\":1", "\"created\":2001").into_bytes()
 }
 
 /// A signal without what is made anew each time: the id of a stream that has none.

@@ -23,8 +23,7 @@ pub enum Gathered {
 pub struct Members {
     list: Vec<(CompactString, Gathered)>,
     /// Where each stands, once they are more than [`FEW`]. Objects have few, which to compare costs a fifth of a table's
-    /// making; whoever sends many shall not have each compared with each.
-    #[expect(clippy::box_collection, reason = "as a rule there is none, and a value is moved often")]
+    /// making; whoever sends many shall not have each compared with each. Boxed, since a value is moved often.
     places: Option<Box<Lookup<CompactString, usize>>>,
 }
 

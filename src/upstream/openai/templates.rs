@@ -1,0 +1,143 @@
+//! What the streams of one upstream have in common.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::members::Members;
+use super::pieces::range_in;
+use crate::domain::{Part, Shape};
+
+/// How the streams of one upstream begin and go on. Clones share it.
+///
+/// The first chunks of two streams differ in their `id` and `created` alone, as a rule: a stream that begins as an
+/// earlier one did goes on like that one, and its first chunks need not be parsed either.
+#[derive(Clone, Default)]
+pub struct Templates(Arc<Mutex<VecDeque<Arc<Family>>>>);
+
+/// Streams that begin alike: with a chunk that gives the role of one choice and says nothing.
+#[derive(Clone, PartialEq)]
+pub struct Family {
+    first: Template,
+    pub model: Box<str>,
+    pub choice: u32,
+    texts: Vec<TextTemplate>,
+}
+
+/// A chunk that says a text, or its beginning up to the text.
+#[derive(Clone, PartialEq)]
+struct TextTemplate {
+    before: Template,
+    after: Box<str>,
+    part: Part,
+}
+
+/// JSON around the values of `id` and `created`.
+#[derive(Clone, PartialEq)]
+struct Template([Box<str>; 3]);
+
+/// The two values that are a stream's own, as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own<'a> {
+    pub id: &'a str,
+    pub created: &'a str,
+}
+
+/// Families that are kept: one for each model and kind of request that an upstream is asked for, as a rule.
+const MOST_FAMILIES: usize = 16;
+/// As many forms as a stream remembers.
+const MOST_TEXTS: usize = super::chunk::FORMS;
+/// A longer id is not taken over; see [`canonical`](super::canonical).
+const LONGEST_ID: usize = super::canonical::LONGEST_NAME;
+
+impl Templates {
+    /// The family whose streams begin with `json`, and what in it is this stream's own.
+    pub fn find<'a>(&self, json: &'a str) -> Option<(Arc<Family>, Own<'a>)> {
+        let families = self.lock();
+        families.iter().find_map(|family| Some((Arc::clone(family), family.first.own(json)?)))
+    }
+
+    /// Remembers how a stream began that gave its role to `choice` and said nothing.
+    pub fn begun(&self, json: &str, members: &Members<'_>, choice: u32) -> Option<Arc<Family>> {
+        let (first, model) = (Template::of(json, members)?, members.get("model")?.into());
+        let mut families = self.lock();
+        if let Some(known) = families.iter().find(|family| family.first == first) {
+            return Some(Arc::clone(known));
+        }
+        let family = Arc::new(Family { first, model, choice, texts: Vec::new() });
+        families.push_front(Arc::clone(&family));
+        families.truncate(MOST_FAMILIES);
+        Some(family)
+    }
+
+    /// Remembers what stands around the text of a chunk of the family's.
+    pub fn learn(&self, family: &mut Arc<Family>, members: &Members<'_>, (before, after): (&str, &str), part: &Part) {
+        let template = Template::of(before, members).filter(|_| part.choice() == Some(family.choice));
+        let Some(before) = template else { return };
+        let text = TextTemplate { before, after: after.into(), part: part.clone() };
+        if family.texts.len() == MOST_TEXTS || family.texts.contains(&text) {
+            return;
+        }
+        let mut families = self.lock();
+        let Some(known) = families.iter_mut().find(|known| known.first == family.first) else { return };
+        let mut texts = family.texts.clone();
+        texts.push(text);
+        *family = Arc::new(Family { texts, ..Family::clone(family) });
+        known.clone_from(family);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Family>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Family {
+    /// The shapes of this stream's chunks.
+    pub fn shapes(&self, own: Own<'_>) -> impl Iterator<Item = Arc<Shape>> {
+        self.texts.iter().map(move |TextTemplate { before, after, part }| {
+            Arc::new(Shape { frame: Some((before.with(own), after.clone())), part: part.clone() })
+        })
+    }
+}
+
+impl Template {
+    /// `json` is the object that has these members, or its beginning.
+    fn of(json: &str, members: &Members<'_>) -> Option<Self> {
+        let (id, created) = (range_in(json, members.get("id")?)?, range_in(json, members.get("created")?)?);
+        let parts = [json.get(..id.start)?, json.get(id.end..created.start)?, json.get(created.end..)?];
+        Some(Self(parts.map(Into::into)))
+    }
+
+    /// What stands where the two values are, if `json` is the same but for them.
+    fn own<'a>(&self, json: &'a str) -> Option<Own<'a>> {
+        let Self([before, between, after]) = self;
+        let rest = json.strip_prefix(&**before)?;
+        let content = rest.strip_prefix('"')?;
+        // No escapes, and nothing that could end a line.
+        let length = content.bytes().position(|byte| !matches!(byte, b'!'..=b'~') || matches!(byte, b'"' | b'\\'))?;
+        let (id, rest) = rest.split_at_checked(length + 2).filter(|(id, _)| id.ends_with('"'))?;
+        let created = rest.strip_prefix(&**between)?.strip_suffix(&**after)?;
+        let is_id = (3..=LONGEST_ID).contains(&id.len());
+        let is_number = matches!(created.as_bytes(), [b'1'..=b'9', rest @ ..] if rest.len() < 15 && rest.iter().all(u8::is_ascii_digit));
+        Some(Own { id, created }).filter(|_| is_id && is_number)
+    }
+
+    fn with(&self, own: Own<'_>) -> Box<str> {
+        let Self([before, between, after]) = self;
+        [before, own.id, between, own.created, after].concat().into()
+    }
+}
+
+/// Prints none of the upstream's bytes.
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Templates").field("families", &self.lock().len()).finish()
+    }
+}
+
+/// Prints none of the upstream's bytes.
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Family").field("texts", &self.texts.len()).finish_non_exhaustive()
+    }
+}
