@@ -1,7 +1,7 @@
 //! Which form of answer a request asks for.
 
-use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, HeaderValue};
 
 use super::problem::{ErrorCode, Problem};
 
@@ -23,7 +23,12 @@ const JSON: &str = "application/json";
 
 impl Accept {
     pub fn of(headers: &HeaderMap) -> Self {
-        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        Self::of_values(headers.get_all(ACCEPT))
+    }
+
+    /// Of the header's values alone.
+    pub fn of_values<'a>(values: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
+        let values = values.into_iter().filter_map(|value| value.to_str().ok());
         let ranges = values.flat_map(|value| value.split(',')).filter(|range| !is_refused(range));
         let essences = ranges.map(|range| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
         Self(essences.filter(|essence| !essence.is_empty()).collect())

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use super::accept::Accept;
 use super::allowance::{millis, seconds};
@@ -33,17 +34,17 @@ impl Dialect {
 }
 
 /// Who would read a refusal.
-#[derive(Clone, Copy)]
 pub struct Reader {
-    names_events: bool,
+    /// Looked at where there is one.
+    accept: SmallVec<[HeaderValue; 1]>,
     dialect: Dialect,
     request_id: RequestId,
 }
 
 impl Reader {
     pub fn of(request: &Request) -> Self {
-        let names_events = Accept::of(request.headers()).names_event_stream();
-        Self { names_events, dialect: Dialect::of(request.uri().path()), request_id: request_id(request) }
+        let accept = request.headers().get_all(ACCEPT).iter().cloned().collect();
+        Self { accept, dialect: Dialect::of(request.uri().path()), request_id: request_id(request) }
     }
 
     /// Writes the body of a refusal: as one event where the request names `text/event-stream`, else as JSON.
@@ -58,7 +59,8 @@ impl Reader {
     }
 
     fn write(self, problem: &Problem, response: Response) -> Response {
-        let Self { names_events, dialect, request_id } = self;
+        let Self { accept, dialect, request_id } = self;
+        let names_events = Accept::of_values(&accept).names_event_stream();
         let body = problem.body(request_id);
         let (content_type, bytes) = match (dialect, names_events) {
             (Dialect::Native, true) => ("text/event-stream", refusal_event(body)),

@@ -107,19 +107,15 @@ impl Entries {
                 size > PAGE_BYTES
             })
             .map_or(slots.len(), |at| at + 1);
-        let mut from = text_start;
-        slots
-            .iter()
-            .take(length)
-            .zip(start as u64 + 1..)
-            .map(|(slot, sequence)| {
-                let text_end = slot.text_end as usize;
-                let text = self.arena.get(from..text_end).unwrap_or_default();
-                from = text_end;
-                let event = self.event(*slot, text).ok_or(ReadError::Lost)?;
-                Ok(Entry { sequence: Sequence::new(sequence), event })
-            })
-            .collect()
+        let (mut page, mut from) = (Page::with_capacity(length), text_start);
+        for (slot, sequence) in slots.iter().take(length).zip(start as u64 + 1..) {
+            let text_end = slot.text_end as usize;
+            let text = self.arena.get(from..text_end).unwrap_or_default();
+            from = text_end;
+            let event = self.event(*slot, text).ok_or(ReadError::Lost)?;
+            page.push(Entry { sequence: Sequence::new(sequence), event });
+        }
+        Ok(page)
     }
 
     fn event(&self, slot: Slot, text: &[u8]) -> Option<Event> {

@@ -14,6 +14,9 @@ pub struct Completion {
     lengthening: Option<(Arc<Shape>, usize)>,
 }
 
+/// As long as a short answer is.
+const USUAL: usize = 1024;
+
 /// What all chunks together have said.
 #[derive(Debug, Default, PartialEq)]
 struct Said {
@@ -29,9 +32,8 @@ impl Completion {
             Event::Done(done) => {
                 self.said.chunks(&done.trailer.chunks_json);
                 self.said.chunks(&format!("{{{}}}", done.trailer.head_json));
-                // It is the provider's, and was read on its way here.
-                let usage = Gathered::parse(&usage_json(done)).unwrap_or(Gathered::NULL);
-                self.said.members.insert("usage", usage);
+                // It is the provider's, and was read on its way here; nothing is said after it.
+                self.said.members.insert("usage", Gathered::Other(usage_json(done).into()));
             }
             Event::Start(_) | Event::Cancelled(_) | Event::Failed(_) => {}
         }
@@ -39,23 +41,36 @@ impl Completion {
 
     /// The completion as OpenAI's clients read it.
     pub fn into_json(self) -> String {
-        let mut json = String::new();
+        let mut json = String::with_capacity(USUAL);
         Gathered::Members(self.said.into_completion()).write(&mut json);
         json
     }
 
     /// Parses a chunk of another shape than the last; of the same shape the text alone is new, as a rule.
     fn chunk(&mut self, chunk: &Chunk) {
-        if let Some((_, place)) = self.lengthening.as_ref().filter(|(shape, _)| Arc::ptr_eq(shape, chunk.shape()))
+        if let Some((shape, place)) = self.lengthening.as_mut().filter(|(shape, _)| is_alike(shape, chunk.shape()))
             && let Some(content) = self.said.content(*place)
         {
             content.push_str(chunk.text().as_str());
+            shape.clone_from(chunk.shape());
             return;
         }
         let lengthened = self.said.chunks(&chunk.json().map(|parts| parts.concat()).unwrap_or_default());
         let is_text = matches!(chunk.part(), Part::Text { logprobs_json: None, .. });
         self.lengthening = lengthened.filter(|_| is_text).map(|place| (Arc::clone(chunk.shape()), place));
     }
+}
+
+/// Whether a chunk of the next shape is the last line of one of the known, but for its text: the first that says
+/// something has those before it that did not.
+fn is_alike(known: &Arc<Shape>, next: &Arc<Shape>) -> bool {
+    let is_last_line = || {
+        let ((before, after), (line, end)) = known.frame.as_ref().zip(next.frame.as_ref())?;
+        let silent = before.strip_suffix(&**line)?;
+        let is_line = (silent.is_empty() || silent.ends_with('\n')) && !line.contains('\n');
+        Some(is_line && after == end && known.part == next.part)
+    };
+    Arc::ptr_eq(known, next) || is_last_line().unwrap_or_default()
 }
 
 impl Said {
@@ -189,8 +204,12 @@ mod tests {
             frame(r#"{"id":"c","choices":[{"index":0,"delta":{"list":[1],"content":""#, r#""}}]}"#),
         ] {
             let (mut completion, mut each) = (Completion::default(), Said::default());
-            for text in ["Hel", "lo\n\"", "\u{e9}", ""] {
-                let chunk = Chunk::new(Arc::clone(&shape), Escaped::from_text(text));
+            let (before, after) = shape.frame.clone().expect("a frame");
+            let silent = r#"{"id":"c","choices":[{"index":0,"delta":{"role":"assistant"}}]}"#;
+            let first = frame(&format!("{silent}\n{before}"), &after);
+            for (shape, text) in [(&first, "Hel"), (&shape, "lo\n\""), (&shape, "\u{e9}"), (&first, ""), (&shape, "!")]
+            {
+                let chunk = Chunk::new(Arc::clone(shape), Escaped::from_text(text));
                 completion.chunk(&chunk);
                 each.chunks(&chunk.json().expect("a frame").concat());
             }

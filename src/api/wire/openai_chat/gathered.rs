@@ -28,6 +28,8 @@ pub struct Members {
 }
 
 const FEW: usize = 32;
+/// As many as any object of a chunk has, as a rule.
+const USUAL: usize = 8;
 
 impl PartialEq for Members {
     fn eq(&self, other: &Self) -> bool {
@@ -192,6 +194,10 @@ impl Members {
     }
 
     fn push(&mut self, name: CompactString, value: Gathered) {
+        // Not before: there may be many that are empty.
+        if self.list.is_empty() {
+            self.list.reserve(USUAL);
+        }
         self.list.push((name, value));
         self.note_places();
     }
