@@ -30,6 +30,9 @@ pub const X_RATE_LIMIT: [[HeaderName; 3]; 2] = [
     ],
 ];
 
+/// As many headers as an answer has beside these, and gets after them.
+const OTHERS: usize = 10;
+
 /// Says it in an answer: with the model that was asked for, or that a refusal is about.
 pub fn tell(response: &mut Response, api: &Api, caller: &Caller, model: Option<&str>, dialect: Dialect) {
     let refused = response.extensions().get::<Problem>().and_then(|problem| problem.allowance);
@@ -47,7 +50,7 @@ fn write(headers: &mut HeaderMap, allowance: Allowance, dialect: Dialect) {
     if rest.0.is_empty() {
         return;
     }
-    headers.reserve(2 + X_RATE_LIMIT.as_flattened().len());
+    headers.reserve(2 + X_RATE_LIMIT.as_flattened().len() + OTHERS);
     insert(headers, RATE_LIMIT_POLICY, policy);
     insert(headers, RATE_LIMIT, rest);
     if dialect == Dialect::OpenAi {

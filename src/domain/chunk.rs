@@ -154,7 +154,7 @@ impl Escaped {
     pub fn from_unparsed(content: &[u8]) -> Result<Self, InvalidText> {
         // What most tokens are: nothing in it means anything, to JSON or to an event stream.
         if content.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
-            return Self::from_stored(content);
+            return CompactString::from_utf8(content).map(Self).map_err(|_| InvalidText);
         }
         let plain = !content.iter().any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
         if !plain {
@@ -164,9 +164,9 @@ impl Escaped {
         std::str::from_utf8(content).map(|content| Self(safe_text(content))).map_err(|_| InvalidText)
     }
 
-    /// Takes over bytes that once were an `Escaped`: what a log stored.
-    pub fn from_stored(content: &[u8]) -> Result<Self, InvalidText> {
-        CompactString::from_utf8(content).map(Self).map_err(|_| InvalidText)
+    /// Takes over what once was an `Escaped`, and a log stored.
+    pub fn from_stored(content: &str) -> Self {
+        Self(content.into())
     }
 
     fn accept(content: CompactString) -> Result<Self, InvalidText> {

@@ -38,6 +38,6 @@ pub use position::{EventId, Listed, Sequence};
 pub use principal::Principal;
 pub use prompt_reference::{InvalidReference, PromptId, PromptReference, PromptVersion};
 pub use quota::Quota;
-pub use skim::{Skim, Unreadable, unquoted};
+pub use skim::{Skim, Unreadable, range_in, unquoted};
 pub use time::Timestamp;
 pub use usage::{Timings, TokenSource, Usage};

@@ -1,6 +1,7 @@
 //! JSON read once, where it stands.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Goes over a JSON text from its beginning to its end, without a tree: what somebody needs is told by where it stands.
 ///
@@ -185,6 +186,12 @@ fn plain_length(bytes: &[u8]) -> usize {
 enum Escapes {
     Yes,
     No,
+}
+
+/// Where `part`, which was cut out of `json`, stands in it.
+pub fn range_in(json: &str, part: &str) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(json.as_ptr().addr())?;
+    Some(start..start + part.len()).filter(|range| range.end <= json.len())
 }
 
 /// What stands between a string's quotes.

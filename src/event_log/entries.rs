@@ -9,7 +9,7 @@ use crate::domain::{Chunk, Entry, Escaped, Event, Sequence, Shape, Trailer};
 #[derive(Default)]
 pub struct Entries {
     slots: Vec<Slot>,
-    arena: Vec<u8>,
+    arena: String,
     shapes: Vec<Arc<Shape>>,
     /// The rare events: the first and the last.
     events: Vec<Event>,
@@ -71,7 +71,7 @@ impl Entries {
         self.closed |= event.is_terminal();
         let kind = match event {
             Event::Chunk(chunk) => {
-                self.arena.extend_from_slice(chunk.text().as_str().as_bytes());
+                self.arena.push_str(chunk.text().as_str());
                 let shape = self.shape(chunk.shape()).unwrap_or_else(|| {
                     self.shapes.push(Arc::clone(chunk.shape()));
                     self.shapes.len() - 1
@@ -118,12 +118,12 @@ impl Entries {
         Ok(page)
     }
 
-    fn event(&self, slot: Slot, text: &[u8]) -> Option<Event> {
+    fn event(&self, slot: Slot, text: &str) -> Option<Event> {
         match slot.kind {
             SlotKind::Event { index } => self.events.get(index as usize).cloned(),
             SlotKind::Chunk { shape } => {
                 let shape = Arc::clone(self.shapes.get(shape as usize)?);
-                Some(Event::Chunk(Chunk::new(shape, Escaped::from_stored(text).ok()?)))
+                Some(Event::Chunk(Chunk::new(shape, Escaped::from_stored(text))))
             }
         }
     }

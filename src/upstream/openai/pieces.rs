@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::super::{Malformed, Signal, UpstreamError};
 use super::members::{Members, quoted};
-use crate::domain::{Chunk, Escaped, Part, Shape, Skim, TokenSource, Unreadable, Usage, unquoted};
+use crate::domain::{Chunk, Escaped, Part, Shape, Skim, TokenSource, Unreadable, Usage, range_in, unquoted};
 
 /// A choice or tool call with a higher index is nobody's: refused, so that it sizes nothing.
 const HIGHEST_INDEX: u32 = 1023;
@@ -58,12 +58,6 @@ impl Text<'_> {
             Self::Made(text) => Ok(text.clone()),
         }
     }
-}
-
-/// Where `part`, which was cut out of `json`, stands in it.
-pub fn range_in(json: &str, part: &str) -> Option<Range<usize>> {
-    let start = part.as_ptr().addr().checked_sub(json.as_ptr().addr())?;
-    Some(start..start + part.len()).filter(|range| range.end <= json.len())
 }
 
 fn content(quoted: &str) -> Result<Escaped, UpstreamError> {

@@ -5,8 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::members::Members;
-use super::pieces::range_in;
-use crate::domain::{Part, Shape};
+use crate::domain::{Part, Shape, range_in};
 
 /// How the streams of one upstream begin and go on. Clones share it.
 ///

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::gathered::{Gathered, Members, changes_nothing};
 use super::usage_json;
-use crate::domain::{Chunk, Entry, Event, Part, Shape};
+use crate::domain::{Chunk, Entry, Event, Part, Shape, Skim, Unreadable, range_in};
 
 /// A chat completion under construction. Fields that nobody knows are gathered as the known ones are.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Completion {
     said: Said,
     /// The last shape that was folded, if its chunks only lengthen the content, and of which choice, by its place.
@@ -18,10 +18,12 @@ pub struct Completion {
 const USUAL: usize = 1024;
 
 /// What all chunks together have said.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Default)]
 struct Said {
     members: Members,
     choices: Vec<Members>,
+    /// What stands around the choices of the last line that was read as a whole. Chunks differ in nothing else, as a rule.
+    around: Option<(Box<str>, Box<str>)>,
 }
 
 impl Completion {
@@ -31,7 +33,7 @@ impl Completion {
             Event::Chunk(chunk) => self.chunk(chunk),
             Event::Done(done) => {
                 self.said.chunks(&done.trailer.chunks_json);
-                self.said.chunks(&format!("{{{}}}", done.trailer.head_json));
+                self.said.head(&done.trailer.head_json);
                 // It is the provider's, and was read on its way here; nothing is said after it.
                 self.said.members.insert("usage", Gathered::Other(usage_json(done).into()));
             }
@@ -113,17 +115,52 @@ impl Said {
         let mut lengthened = None;
         for line in lines.lines() {
             // What is in the log was read on its way there.
-            let Ok(Gathered::Members(mut chunk)) = Gathered::parse(line) else { continue };
+            let Ok(choices) = self.known(line).map_or_else(|| self.line(line), Ok) else { continue };
+            let alone = choices.len() == 1;
             lengthened = None;
-            if let Some(Gathered::Items(choices)) = chunk.remove("choices") {
-                let alone = choices.len() == 1;
-                for choice in choices {
-                    lengthened = self.choice(choice).filter(|_| alone);
-                }
+            for choice in choices {
+                lengthened = self.choice(choice).filter(|_| alone);
             }
-            self.members.extend(chunk);
         }
         lengthened
+    }
+
+    /// The choices of a line that says nothing else that is new.
+    fn known(&self, line: &str) -> Option<Vec<Gathered>> {
+        let (before, after) = self.around.as_ref()?;
+        let choices = line.strip_prefix(&**before)?.strip_suffix(&**after)?;
+        match Gathered::parse(choices) {
+            Ok(Gathered::Items(choices)) => Some(choices),
+            _ => None,
+        }
+    }
+
+    /// Takes over what a line says beside its choices, which it answers.
+    fn line(&mut self, line: &str) -> Result<Vec<Gathered>, Unreadable> {
+        let (mut skim, mut members, mut choices) = (Skim::new(line), Members::default(), "");
+        skim.object(|skim, name| {
+            match &*name {
+                "choices" => choices = skim.value()?,
+                _ => members.insert(name, Gathered::read(skim)?),
+            }
+            Ok(())
+        })?;
+        skim.end()?;
+        let around = range_in(line, choices).and_then(|at| line.get(..at.start).zip(line.get(at.end..)));
+        self.around = around.map(|(before, after)| (before.into(), after.into()));
+        self.members.extend(members);
+        match Gathered::parse(choices) {
+            Ok(Gathered::Items(choices)) => Ok(choices),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// What every chunk has, unless it is all there.
+    fn head(&mut self, head: &str) {
+        let before = self.around.as_ref().and_then(|(before, _)| before.strip_prefix('{')?.strip_prefix(head));
+        if before.is_none_or(|rest| !rest.starts_with(',')) {
+            self.chunks(&format!("{{{head}}}"));
+        }
     }
 
     fn choice(&mut self, choice: Gathered) -> Option<usize> {
@@ -213,7 +250,39 @@ mod tests {
                 completion.chunk(&chunk);
                 each.chunks(&chunk.json().expect("a frame").concat());
             }
-            assert_eq!(completion.said, each);
+            assert_eq!(completion.said.members, each.members);
+            assert_eq!(completion.said.choices, each.choices);
+        }
+    }
+
+    #[test]
+    fn what_stands_around_the_choices_counts_as_often_as_it_is_said() {
+        let choice = |text: &str| format!(r#"[{{"index":0,"delta":{{"content":"{text}"}}}}]"#);
+        let lines = [
+            format!(r#"{{"id":"c","model":"m","choices":{},"x":1}}"#, choice("a")),
+            format!(r#"{{"id":"c","model":"m","choices":{},"x":1}}"#, choice("b")),
+            format!(r#"{{"id":"c","model":"m","choices":{},"x":2}}"#, choice("c")),
+            // As the last but for what is no list, or no JSON.
+            r#"{"id":"c","model":"m","choices":null,"x":2}"#.to_owned(),
+            r#"{"id":"c","model":"m","choices":[],"y":[],"x":2}"#.to_owned(),
+            r#"{"id":"c","model":"m","choices":[,"x":2}"#.to_owned(),
+            format!(r#"{{"id":"c","model":"m","choices":{},"x":1}}"#, choice("d")),
+            r#"{"model":"n"}"#.to_owned(),
+            format!(r#"{{"id":"c","model":"m","choices":{}}}"#, choice("e")),
+        ];
+        for head in
+            [r#""id":"c""#, r#""id":"c","model":"m""#, r#""id":"c","model":"m","z":1"#, r#""id":"c","model":"m"#]
+        {
+            let (mut said, mut each) = (Said::default(), Said::default());
+            for line in &lines {
+                let lengthened = said.chunks(line);
+                each.around = None;
+                assert_eq!(lengthened, each.chunks(line), "{line}");
+            }
+            said.head(head);
+            each.around = None;
+            each.head(head);
+            assert_eq!((said.members, said.choices), (each.members, each.choices), "{head}");
         }
     }
 

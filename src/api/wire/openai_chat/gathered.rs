@@ -64,7 +64,8 @@ impl Gathered {
         Ok(value)
     }
 
-    fn read(skim: &mut Skim<'_>) -> Result<Self, Unreadable> {
+    /// The value that comes next.
+    pub fn read(skim: &mut Skim<'_>) -> Result<Self, Unreadable> {
         Ok(match skim.peek() {
             Some(b'"') => Self::text(unquoted(skim.value()?)),
             Some(b'{') => {
