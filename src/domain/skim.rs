@@ -206,6 +206,18 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_string_s_plain_bytes_are_counted_wherever_they_end() {
+        for (byte, at) in (0..=u8::MAX).flat_map(|byte| (0..20).map(move |at| (byte, at))) {
+            let mut bytes = [b'a'; 20];
+            bytes[at] = byte;
+            let ends = byte < b' ' || matches!(byte, b'"' | b'\\');
+            for bytes in [&bytes[..], &[&bytes[..], &[0x80; 9]].concat()] {
+                assert_eq!(plain_length(bytes), if ends { at } else { bytes.len() }, "{byte} at {at}");
+            }
+        }
+    }
+
     fn is_readable(json: &str) -> bool {
         let mut skim = Skim::new(json);
         skim.value().and_then(|_| skim.end()).is_ok()

@@ -1,5 +1,6 @@
 //! Requests and tokens per minute, for each account.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,13 +8,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::meter::{Meter, Moment};
-use crate::domain::{Account, Lookup, Quota};
+use crate::domain::{Account, Quota};
 
 /// What all accounts have used. One that has used nothing for a minute, or has got all of it back, is not there.
 #[derive(Debug)]
 pub struct Rates {
     origin: Instant,
-    accounts: Mutex<Lookup<Key, Arc<Meters>>>,
+    accounts: Mutex<HashMap<Key, Arc<Meters>>>,
 }
 
 /// An account, as a whole or with some models alone.
@@ -151,7 +152,7 @@ impl Rates {
         self.origin.elapsed()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lookup<Key, Arc<Meters>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Meters>>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

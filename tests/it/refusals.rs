@@ -481,6 +481,7 @@ async fn a_foreign_name_for_this_service_is_refused_while_it_trusts_loopback() {
     let good = json!({"input": "Hello", "model": "demo?tokens=1&rate=max"});
     let call = || service.generation(&good).header("host", "evil.example").header(ORIGIN, "http://localhost:5173");
     refused(call(), 421, "misdirected", "a foreign name").await;
+    assert_eq!(Answer::to(call()).await.headers["cache-control"], "no-store");
     costs_nothing(&service, "a foreign name").await;
 
     let settings = Settings { auth: Auth { mode: Some(AuthMode::None), ..Auth::default() }, ..Settings::default() };

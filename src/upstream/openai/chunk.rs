@@ -13,7 +13,7 @@ use crate::domain::{Chunk, Escaped, Part, Shape, wire_safe};
 /// Turns the data of each event of one stream into signals.
 ///
 /// A chunk that differs from a recent one in its text alone is recognised by the bytes around the
-/// text, and a stream that begins as another did knows its forms from that; only a chunk of a new form is parsed. Neither
+/// text, and a stream that begins as another of its upstream did knows its forms from that; only a chunk of a new form is parsed. Neither
 /// builds a JSON tree.
 #[derive(Debug)]
 pub struct Decoder {
@@ -22,7 +22,7 @@ pub struct Decoder {
     canon: Canon,
     forms: Vec<Form>,
     templates: Templates,
-    /// Those that begin as this stream did, if they can.
+    /// The one that this stream belongs to; `None` where its first chunk is no template.
     family: Option<Arc<Family>>,
     /// Chunks that said nothing to the native wire (a role, a finish reason), each with a line feed.
     /// They are kept with the next chunk that says something, so that no entry is a silent one.
@@ -133,15 +133,18 @@ impl Decoder {
         };
         // Blanks around it are not.
         let is_kept = matches!(canonical.json, Some(Cow::Borrowed(same)) if same.len() == json.len());
-        if let Some((text, shape)) = text.zip(shape.filter(|_| canonical.repeats)) {
-            let around = split(json, &text);
-            if let Some((family, around)) = self.family.as_mut().zip(around).filter(|_| is_kept) {
+        let text = text.and_then(|text| split(json, &text));
+        if let Some((around, shape)) = text.zip(shape.filter(|_| canonical.repeats)) {
+            // Of another choice nobody knows how far it is in another stream.
+            let family = self.family.as_mut().filter(|_| is_kept && chunk.choices.len() == 1);
+            if let Some(family) = family {
                 self.templates.learn(family, &chunk.members, around, &shape.part);
             }
-            let around = around.filter(|_| !is_kept).map(|(before, after)| (before.into(), after.into()));
+            let around = (!is_kept).then(|| (around.0.into(), around.1.into()));
             self.learn(Form { around, shape });
-        } else if let Some(choice) = self.canon.sole_role().filter(|_| is_first && is_kept && said == signals.len()) {
-            self.family = self.templates.begun(json, &chunk.members, choice);
+        } else if is_first && is_kept && said == signals.len() {
+            let choice = self.canon.sole_role();
+            self.family = choice.and_then(|choice| self.templates.begun(json, &chunk.members, choice));
         }
         signals.extend(chunk.choices.iter().filter_map(WireChoice::finish));
         signals.extend(chunk.usage.and_then(WireUsage::counted).map(Signal::Usage));
@@ -339,6 +342,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_one_token_s_or_one_call_s_or_large_is_kept_for_no_other_stream() {
+        let templates = Templates::default();
+        let texts = |middle: &str| {
+            let [role, said, _] = stream("\"a\"", "1", "a");
+            let mut decoder = Decoder::new("m".into(), templates.clone());
+            for chunk in [role, said.replace(r#""finish_reason""#, &format!(r#"{middle}"finish_reason""#))] {
+                decoder.decode(chunk.as_bytes(), &mut Signals::new()).expect("well formed");
+            }
+            decoder.decode(stream("\"a\"", "1", "b")[1].as_bytes(), &mut Signals::new()).expect("well formed");
+            let mut next = Decoder::new("m".into(), templates.clone());
+            assert!(next.begin_as_another(stream("\"b\"", "2", "")[0].as_bytes(), &mut Signals::new()));
+            next.forms.len()
+        };
+        for token in 0..10 {
+            let logprobs = format!(r#""logprobs":{{"content":[{{"token":"{token}"}}]}},"#);
+            assert_eq!(texts(&logprobs), 1, "what the other chunk taught");
+        }
+        assert_eq!(texts(&format!(r#""y":"{}","#, "y".repeat(2048))), 1);
+        assert_eq!(texts(r#""y":1,"#), 2);
+    }
+
+    #[test]
     fn a_first_chunk_that_says_something_is_no_template() {
         let said = |id: &str| {
             format!(
@@ -475,6 +500,7 @@ mod tests {
             r#"{"choices":[{"delta":{"content":"a"},"logprobs":{"content":[{"token":"\ud800"}]}}]}"#,
             r#"{"choices":[{"delta":{"content":"a","content":"b"}}]}"#,
             r#"{"id":"a","id":"b","choices":[]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"a","name":"b"}}]}}]}"#,
             r#"{"choices":[{"index":4294967295,"delta":{}}]}"#,
             r#"{"choices":[{"index":-1,"delta":{}}]}"#,
             deep.as_str(),

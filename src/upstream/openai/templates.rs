@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::canonical::LONGEST_NAME;
+use super::chunk::FORMS;
 use super::members::Members;
 use crate::domain::{Part, Shape, range_in};
 
@@ -42,22 +44,25 @@ pub struct Own<'a> {
     pub created: &'a str,
 }
 
-/// Families that are kept: one for each model and kind of request that an upstream is asked for, as a rule.
+/// Families that are kept, those that were met last: one for each model and kind of request, as a rule.
 const MOST_FAMILIES: usize = 16;
-/// As many forms as a stream remembers.
-const MOST_TEXTS: usize = super::chunk::FORMS;
-/// A longer id is not taken over; see [`canonical`](super::canonical).
-const LONGEST_ID: usize = super::canonical::LONGEST_NAME;
+/// A longer chunk is each time its stream's own affair: what is kept here, each stream of the family takes over.
+const LONGEST: usize = 2048;
 
 impl Templates {
     /// The family whose streams begin with `json`, and what in it is this stream's own.
     pub fn find<'a>(&self, json: &'a str) -> Option<(Arc<Family>, Own<'a>)> {
-        let families = self.lock();
-        families.iter().find_map(|family| Some((Arc::clone(family), family.first.own(json)?)))
+        let mut families = self.lock();
+        let own = |(at, family): (usize, &Arc<Family>)| Some((at, family.first.own(json)?));
+        let (at, own) = families.iter().enumerate().find_map(own)?;
+        let family = families.remove(at)?;
+        families.push_front(Arc::clone(&family));
+        Some((family, own))
     }
 
     /// Remembers how a stream began that gave its role to `choice` and said nothing.
     pub fn begun(&self, json: &str, members: &Members<'_>, choice: u32) -> Option<Arc<Family>> {
+        let json = Some(json).filter(|json| json.len() <= LONGEST)?;
         let (first, model) = (Template::of(json, members)?, members.get("model")?.into());
         let mut families = self.lock();
         if let Some(known) = families.iter().find(|family| family.first == first) {
@@ -69,25 +74,40 @@ impl Templates {
         Some(family)
     }
 
-    /// Remembers what stands around the text of a chunk of the family's.
+    /// Remembers what stands around the text of a chunk with one choice, which a stream of the family has said.
     pub fn learn(&self, family: &mut Arc<Family>, members: &Members<'_>, (before, after): (&str, &str), part: &Part) {
-        let template = Template::of(before, members).filter(|_| part.choice() == Some(family.choice));
-        let Some(before) = template else { return };
-        let text = TextTemplate { before, after: after.into(), part: part.clone() };
-        if family.texts.len() == MOST_TEXTS || family.texts.contains(&text) {
+        let is_ours = is_said_by_many(part) && part.choice() == Some(family.choice);
+        if !is_ours || family.texts.len() == FORMS || before.len() + after.len() > LONGEST {
             return;
         }
+        let Some(before) = Template::of(before, members) else { return };
+        let text = TextTemplate { before, after: after.into(), part: part.clone() };
         let mut families = self.lock();
         let Some(known) = families.iter_mut().find(|known| known.first == family.first) else { return };
-        let mut texts = family.texts.clone();
-        texts.push(text);
-        *family = Arc::new(Family { texts, ..Family::clone(family) });
-        known.clone_from(family);
+        // Others may have learned meanwhile.
+        if known.texts.len() < FORMS && !known.texts.contains(&text) {
+            let mut grown = Family::clone(known);
+            grown.texts.push(text);
+            *known = Arc::new(grown);
+        }
+        family.clone_from(known);
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Family>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether nothing but its text is a chunk's own: log probabilities are a token's, and a call's name and id are a call's.
+/// They would be here longer than the answer that they belong to.
+const fn is_said_by_many(part: &Part) -> bool {
+    matches!(
+        part,
+        Part::Text { logprobs_json: None, .. }
+            | Part::Reasoning { .. }
+            | Part::Refusal { .. }
+            | Part::ToolCall { id: None, name: None, .. }
+    )
 }
 
 impl Family {
@@ -116,7 +136,7 @@ impl Template {
         let length = content.bytes().position(|byte| !matches!(byte, b'!'..=b'~') || matches!(byte, b'"' | b'\\'))?;
         let (id, rest) = rest.split_at_checked(length + 2).filter(|(id, _)| id.ends_with('"'))?;
         let created = rest.strip_prefix(&**between)?.strip_suffix(&**after)?;
-        let is_id = (3..=LONGEST_ID).contains(&id.len());
+        let is_id = (3..=LONGEST_NAME).contains(&id.len());
         let is_number = matches!(created.as_bytes(), [b'1'..=b'9', rest @ ..] if rest.len() < 15 && rest.iter().all(u8::is_ascii_digit));
         Some(Own { id, created }).filter(|_| is_id && is_number)
     }

@@ -12,9 +12,9 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokenrill::domain::UsageWish;
-use tokenrill::upstream::Signal;
+use tokenrill::upstream::{Signal, Templates};
 
-use checks::answer;
+use checks::{answer, answer_after};
 use random::{Random, mutated};
 
 /// The corpus of a fuzz target.
@@ -150,6 +150,67 @@ fn chunks() -> impl Strategy<Value = Value> {
     members.prop_map(|(id, kind, created, model, choices, usage, error)| {
         object(vec![id, kind, created, model, choices, usage, error])
     })
+}
+
+/// Chunks that need little to be put right, so that streams of them have much in common.
+fn tame_chunks() -> impl Strategy<Value = Value> {
+    let call = |fields: Value| json!({"tool_calls": [fields]});
+    let delta = prop::sample::select(vec![
+        json!({"role": "assistant", "content": ""}),
+        json!({"role": "assistant"}),
+        json!({"content": "a"}),
+        json!({"content": "a"}),
+        json!({"reasoning": "hm"}),
+        json!({"content": ""}),
+        json!({}),
+        call(json!({"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}})),
+        call(json!({"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{"}})),
+        call(json!({"index": 0, "function": {"arguments": "}"}})),
+        call(json!({"index": 0, "function": {"arguments": {"a": 1}}})),
+    ]);
+    let logprobs = prop_oneof![9 => Just(Value::Null), 1 => Just(json!({"content": [{"token": "a"}]}))];
+    let finish = prop_oneof![9 => Just(Value::Null), 1 => Just(json!("stop"))];
+    let choice = (prop_oneof![4 => Just(0), 1 => Just(1)], delta, logprobs, finish);
+    let choice = choice.prop_map(|(index, delta, logprobs, finish)| {
+        json!({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish})
+    });
+    let choices = prop_oneof![4 => prop::collection::vec(choice.clone(), 1), 1 => prop::collection::vec(choice, 0..3)];
+    let extra = prop::option::weighted(0.1, prop::sample::select(vec![("usage", json!(null)), ("x", json!(1))]));
+    (choices, extra).prop_map(|(choices, extra)| {
+        let mut chunk = json!({"choices": choices});
+        if let Some((name, value)) = extra {
+            chunk[name] = value;
+        }
+        chunk
+    })
+}
+
+/// A stream of these chunks, with what is each stream's own.
+fn stream_of(id: &str, created: u64, chunks: &[&Value]) -> String {
+    let event = |chunk: &&Value| {
+        let head = format!(r#"{{"id":"{id}","object":"chat.completion.chunk","created":{created},"model":"m","#);
+        format!("data: {head}{}\n\n", &chunk.to_string()[1..])
+    };
+    chunks.iter().map(event).chain(["data: [DONE]\n\n".to_owned()]).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(5_000) })]
+
+    #[test]
+    fn a_stream_is_read_as_alone_whatever_others_came_before(
+        chunks in prop::collection::vec(tame_chunks(), 2..6),
+        kept in prop::collection::vec(prop::collection::vec(any::<bool>(), 6), 4),
+    ) {
+        let role = json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": null, "finish_reason": null}]});
+        let others = Templates::default();
+        for (kept, number) in kept.iter().zip(0..) {
+            let chunks = chunks.iter().zip(kept).filter(|(_, kept)| **kept).map(|(chunk, _)| chunk);
+            let chunks: Vec<_> = [&role].into_iter().chain(chunks).collect();
+            let stream = stream_of(&format!("chatcmpl-{}", 9 * number), 1_764_171_234 * (number + 1), &chunks);
+            prop_assert_eq!(answer_after(&others, [stream.as_bytes()]), answer([stream.as_bytes()]), "{}", stream);
+        }
+    }
 }
 
 proptest! {
