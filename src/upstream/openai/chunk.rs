@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::{Malformed, Signal, Signals, UpstreamError};
 use super::canonical::Canon;
 use super::pieces::{MALFORMED, Piece, Text, WireChoice, WireChunk, WireUsage};
-use super::templates::{Family, Templates};
+use super::templates::{Family, OwnAt, Templates};
 use crate::domain::{Chunk, Escaped, Part, Shape, wire_safe};
 
 /// Turns the data of each event of one stream into signals.
@@ -35,6 +35,8 @@ struct Form {
     /// Absent where it is kept as it came.
     around: Option<(Box<str>, Box<str>)>,
     shape: Arc<Shape>,
+    /// Until it is known to the family, if it is for others.
+    unshared: Option<OwnAt>,
 }
 
 impl Form {
@@ -79,13 +81,18 @@ impl Decoder {
     }
 
     fn recognise(&mut self, data: &[u8]) -> Option<Chunk> {
-        let (shape, text) = self.forms.iter().find_map(|form| {
+        let (form, text) = self.forms.iter_mut().find_map(|form| {
             let (before, after) = form.around()?;
             let text = data.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
             let text = Some(text).filter(|text| !text.is_empty())?;
             // A text that holds an unescaped quote is no text: the bytes mean something else.
-            Some((Arc::clone(&form.shape), Escaped::from_unparsed(text).ok()?))
+            let text = Escaped::from_unparsed(text).ok()?;
+            Some((form, text))
         })?;
+        let shape = Arc::clone(&form.shape);
+        if let (Some(own), Some(family)) = (form.unshared.take(), &mut self.family) {
+            self.templates.learn(family, &shape, &own);
+        }
         Some(Chunk::new(self.behind_silent(shape), text))
     }
 
@@ -106,7 +113,7 @@ impl Decoder {
         let Ok(json) = std::str::from_utf8(data) else { return false };
         let Some((family, own)) = self.templates.find(json) else { return false };
         self.canon = Canon::begun(own, &family.model, family.choice);
-        self.forms = family.shapes(own).map(|shape| Form { around: None, shape }).collect();
+        self.forms = family.shapes(own).map(|shape| Form { around: None, shape, unshared: None }).collect();
         self.family = Some(family);
         self.keep_silent(json, signals);
         true
@@ -136,12 +143,10 @@ impl Decoder {
         let text = text.and_then(|text| split(json, &text));
         if let Some((around, shape)) = text.zip(shape.filter(|_| canonical.repeats)) {
             // Of another choice nobody knows how far it is in another stream.
-            let family = self.family.as_mut().filter(|_| is_kept && chunk.choices.len() == 1);
-            if let Some(family) = family {
-                self.templates.learn(family, &chunk.members, around, &shape.part);
-            }
+            let is_for_others = is_kept && chunk.choices.len() == 1;
+            let unshared = if is_for_others { OwnAt::of(json, &chunk.members) } else { None };
             let around = (!is_kept).then(|| (around.0.into(), around.1.into()));
-            self.learn(Form { around, shape });
+            self.learn(Form { around, shape, unshared });
         } else if is_first && is_kept && said == signals.len() {
             let choice = self.canon.sole_role();
             self.family = choice.and_then(|choice| self.templates.begun(json, &chunk.members, choice));
@@ -297,7 +302,7 @@ mod tests {
         assert_eq!(decode(&[cut]).err(), Some(UpstreamError::Reported));
     }
 
-    /// A stream of a role, a text and an end.
+    /// A role, a text and an end.
     fn stream(id: &str, created: &str, text: &str) -> [String; 3] {
         let chunk = |delta: &str, finish: &str| {
             format!(
@@ -321,13 +326,15 @@ mod tests {
             signals.push(decoder.end());
             (signals, forms)
         };
-        assert_eq!(read(&stream(r#""chatcmpl-1""#, "1764171234", "a"), &templates).1, [0, 1, 1]);
-        let second = stream(r#""chatcmpl-22""#, "1764171299", "b\\n");
-        let (signals, forms) = read(&second, &templates);
+        let [role, text, end] = stream(r#""chatcmpl-1""#, "1764171234", "a");
+        assert_eq!(read(&[role.clone(), text.clone(), end.clone()], &templates).1, [0, 1, 1]);
+        assert_eq!(read(&[role, text.clone(), text, end], &templates).1, [0, 1, 1, 1], "once is not enough");
+        let next = stream(r#""chatcmpl-22""#, "1764171299", "b\\n");
+        let (signals, forms) = read(&next, &templates);
         assert_eq!(forms, [1, 1, 1], "its forms are known from its first chunk");
-        assert_eq!(signals, read(&second, &Templates::default()).0);
+        assert_eq!(signals, read(&next, &Templates::default()).0);
         let frame = chunks(&signals)[0].json().expect("whole").concat();
-        assert_eq!(frame, second[..2].join("\n"));
+        assert_eq!(frame, next[..2].join("\n"));
 
         // One that no client could read as it is, or that is longer than what is kept, is looked at.
         let long = format!("\"{}\"", "x".repeat(300));
@@ -344,23 +351,27 @@ mod tests {
     #[test]
     fn what_is_one_token_s_or_one_call_s_or_large_is_kept_for_no_other_stream() {
         let templates = Templates::default();
-        let texts = |middle: &str| {
-            let [role, said, _] = stream("\"a\"", "1", "a");
+        // How many forms a stream begins with after one that said this beside its texts.
+        let texts = |beside: &[&str]| {
+            let [role, plain, _] = stream("\"a\"", "1", "a");
+            let said =
+                beside.iter().map(|beside| plain.replace(r#""finish_reason""#, &format!(r#"{beside}"finish_reason""#)));
             let mut decoder = Decoder::new("m".into(), templates.clone());
-            for chunk in [role, said.replace(r#""finish_reason""#, &format!(r#"{middle}"finish_reason""#))] {
+            for chunk in [role].into_iter().chain(said).chain([plain.clone(), plain.clone()]) {
                 decoder.decode(chunk.as_bytes(), &mut Signals::new()).expect("well formed");
             }
-            decoder.decode(stream("\"a\"", "1", "b")[1].as_bytes(), &mut Signals::new()).expect("well formed");
             let mut next = Decoder::new("m".into(), templates.clone());
             assert!(next.begin_as_another(stream("\"b\"", "2", "")[0].as_bytes(), &mut Signals::new()));
             next.forms.len()
         };
         for token in 0..10 {
             let logprobs = format!(r#""logprobs":{{"content":[{{"token":"{token}"}}]}},"#);
-            assert_eq!(texts(&logprobs), 1, "what the other chunk taught");
+            assert_eq!(texts(&[&logprobs, &logprobs]), 1);
+            assert_eq!(texts(&[&format!(r#""token":{token},"#)]), 1, "it was said once");
         }
-        assert_eq!(texts(&format!(r#""y":"{}","#, "y".repeat(2048))), 1);
-        assert_eq!(texts(r#""y":1,"#), 2);
+        let large = format!(r#""y":"{}","#, "y".repeat(2048));
+        assert_eq!(texts(&[&large, &large]), 1);
+        assert_eq!(texts(&[r#""y":1,"#, r#""y":1,"#]), 2);
     }
 
     #[test]

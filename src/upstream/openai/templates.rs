@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::canonical::LONGEST_NAME;
@@ -17,7 +18,7 @@ use crate::domain::{Part, Shape, range_in};
 pub struct Templates(Arc<Mutex<VecDeque<Arc<Family>>>>);
 
 /// Streams that begin alike: with a chunk that gives the role of one choice and says nothing.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Family {
     first: Template,
     pub model: Box<str>,
@@ -36,6 +37,13 @@ struct TextTemplate {
 /// JSON around the values of `id` and `created`.
 #[derive(Clone, PartialEq)]
 struct Template([Box<str>; 3]);
+
+/// Where the values of `id` and `created` stand in a chunk.
+#[derive(Debug)]
+pub struct OwnAt {
+    id: Range<usize>,
+    created: Range<usize>,
+}
 
 /// The two values that are a stream's own, as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +71,7 @@ impl Templates {
     /// Remembers how a stream began that gave its role to `choice` and said nothing.
     pub fn begun(&self, json: &str, members: &Members<'_>, choice: u32) -> Option<Arc<Family>> {
         let json = Some(json).filter(|json| json.len() <= LONGEST)?;
-        let (first, model) = (Template::of(json, members)?, members.get("model")?.into());
+        let (first, model) = (Template::of(json, &OwnAt::of(json, members)?)?, members.get("model")?.into());
         let mut families = self.lock();
         if let Some(known) = families.iter().find(|family| family.first == first) {
             return Some(Arc::clone(known));
@@ -74,17 +82,18 @@ impl Templates {
         Some(family)
     }
 
-    /// Remembers what stands around the text of a chunk with one choice, which a stream of the family has said.
-    pub fn learn(&self, family: &mut Arc<Family>, members: &Members<'_>, (before, after): (&str, &str), part: &Part) {
+    /// Remembers the shape of chunks with one choice of which a stream of the family has said two: one alone may have
+    /// what is a token's own.
+    pub fn learn(&self, family: &mut Arc<Family>, shape: &Shape, own: &OwnAt) {
+        let Shape { frame: Some((before, after)), part } = shape else { return };
         let is_ours = is_said_by_many(part) && part.choice() == Some(family.choice);
-        if !is_ours || family.texts.len() == FORMS || before.len() + after.len() > LONGEST {
+        if !is_ours || before.len() + after.len() > LONGEST {
             return;
         }
-        let Some(before) = Template::of(before, members) else { return };
-        let text = TextTemplate { before, after: after.into(), part: part.clone() };
+        let Some(before) = Template::of(before, own) else { return };
+        let text = TextTemplate { before, after: after.clone(), part: part.clone() };
         let mut families = self.lock();
         let Some(known) = families.iter_mut().find(|known| known.first == family.first) else { return };
-        // Others may have learned meanwhile.
         if known.texts.len() < FORMS && !known.texts.contains(&text) {
             let mut grown = Family::clone(known);
             grown.texts.push(text);
@@ -99,7 +108,7 @@ impl Templates {
 }
 
 /// Whether nothing but its text is a chunk's own: log probabilities are a token's, and a call's name and id are a call's.
-/// They would be here longer than the answer that they belong to.
+/// They would stay here longer than the answer that they belong to.
 const fn is_said_by_many(part: &Part) -> bool {
     matches!(
         part,
@@ -119,10 +128,17 @@ impl Family {
     }
 }
 
+impl OwnAt {
+    /// In the object that has these members.
+    pub fn of(json: &str, members: &Members<'_>) -> Option<Self> {
+        let at = |name| range_in(json, members.get(name)?);
+        Some(Self { id: at("id")?, created: at("created")? })
+    }
+}
+
 impl Template {
-    /// `json` is the object that has these members, or its beginning.
-    fn of(json: &str, members: &Members<'_>) -> Option<Self> {
-        let (id, created) = (range_in(json, members.get("id")?)?, range_in(json, members.get("created")?)?);
+    /// `json` is a chunk, or its beginning.
+    fn of(json: &str, OwnAt { id, created }: &OwnAt) -> Option<Self> {
         let parts = [json.get(..id.start)?, json.get(id.end..created.start)?, json.get(created.end..)?];
         Some(Self(parts.map(Into::into)))
     }
@@ -137,7 +153,8 @@ impl Template {
         let (id, rest) = rest.split_at_checked(length + 2).filter(|(id, _)| id.ends_with('"'))?;
         let created = rest.strip_prefix(&**between)?.strip_suffix(&**after)?;
         let is_id = (3..=LONGEST_NAME).contains(&id.len());
-        let is_number = matches!(created.as_bytes(), [b'1'..=b'9', rest @ ..] if rest.len() < 15 && rest.iter().all(u8::is_ascii_digit));
+        let has_digits = (1..=15).contains(&created.len()) && created.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number = has_digits && !created.starts_with('0');
         Some(Own { id, created }).filter(|_| is_id && is_number)
     }
 

@@ -205,7 +205,8 @@ proptest! {
         let role = json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": null, "finish_reason": null}]});
         let others = Templates::default();
         for (kept, number) in kept.iter().zip(0..) {
-            let chunks = chunks.iter().zip(kept).filter(|(_, kept)| **kept).map(|(chunk, _)| chunk);
+            // Each twice, since what is said once is nothing for others.
+            let chunks = chunks.iter().zip(kept).filter(|(_, kept)| **kept).flat_map(|(chunk, _)| [chunk; 2]);
             let chunks: Vec<_> = [&role].into_iter().chain(chunks).collect();
             let stream = stream_of(&format!("chatcmpl-{}", 9 * number), 1_764_171_234 * (number + 1), &chunks);
             prop_assert_eq!(answer_after(&others, [stream.as_bytes()]), answer([stream.as_bytes()]), "{}", stream);
