@@ -30,8 +30,8 @@ pub const X_RATE_LIMIT: [[HeaderName; 3]; 2] = [
     ],
 ];
 
-/// As many headers as an answer has beside these, and gets after them.
-const OTHERS: usize = 10;
+/// As many headers as every answer gets after these.
+const OTHERS: usize = 5;
 
 /// Says it in an answer: with the model that was asked for, or that a refusal is about.
 pub fn tell(response: &mut Response, api: &Api, caller: &Caller, model: Option<&str>, dialect: Dialect) {

@@ -57,8 +57,8 @@ use utoipa_axum::routes;
 use crate::telemetry::Metrics;
 use access::Access;
 use problem::{ErrorCode, Problem};
-use refusal::Reader;
-use request_id::Asked;
+use refusal::RefusalForm;
+use request_id::Traced;
 
 pub use body::BodyLimits;
 pub use client_address::TrustedProxies;
@@ -116,8 +116,8 @@ struct Layers {
 /// One layer, since each that axum wraps around another is allocated for each request. What comes before a handler and
 /// what comes after it are functions apart, since a future that waits for another holds it, and is copied with it.
 async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
-    let asked = Asked::note(&mut request);
-    let span = asked.span(&request);
+    let traced = Traced::note(&mut request);
+    let span = traced.span(&request);
     async {
         let mut response = match &layers.cors {
             Some(cors) if cors::is_of_a_page(&request) => {
@@ -127,7 +127,7 @@ async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next:
             None => answer(&layers, request, next).await,
         };
         pages::secure(&mut response);
-        asked.tell(&mut response);
+        traced.tell(&mut response);
         response
     }
     .instrument(span)
@@ -135,7 +135,7 @@ async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next:
 }
 
 async fn answer(layers: &Layers, request: Request, next: Next) -> Response {
-    let (reader, access) = (Reader::of(&request), gate::access(&request));
+    let (form, access) = (RefusalForm::of(&request), gate::access(&request));
     let mut response = match let_in(layers, access, request).await {
         Ok(request) => {
             let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
@@ -146,7 +146,7 @@ async fn answer(layers: &Layers, request: Request, next: Next) -> Response {
     if access != Access::Public {
         gate::keep_out_of_caches(&mut response);
     }
-    reader.write_refusal(response)
+    form.write_refusal(response)
 }
 
 async fn let_in(layers: &Layers, access: Access, request: Request) -> Result<Request, Problem> {

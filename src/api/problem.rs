@@ -13,9 +13,8 @@ use crate::limits::{Allowance, Exceeded, Limit};
 
 pub use super::error_code::ErrorCode;
 
-/// A refusal under construction. As a response it is a status only; [`Reader`](super::refusal::Reader)
-/// writes its body
-/// in the form that the request asks for, with the request's id.
+/// A refusal under construction. As a response it is a status only; [`RefusalForm`](super::refusal::RefusalForm) writes
+/// its body in the form that the request asks for, with the request's id.
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub(super) code: ErrorCode,

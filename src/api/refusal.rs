@@ -33,15 +33,15 @@ impl Dialect {
     }
 }
 
-/// Who would read a refusal.
-pub struct Reader {
+/// In which form a refusal of this request is written.
+pub struct RefusalForm {
     /// Looked at where there is one.
     accept: SmallVec<[HeaderValue; 1]>,
     dialect: Dialect,
     request_id: RequestId,
 }
 
-impl Reader {
+impl RefusalForm {
     pub fn of(request: &Request) -> Self {
         let accept = request.headers().get_all(ACCEPT).iter().cloned().collect();
         Self { accept, dialect: Dialect::of(request.uri().path()), request_id: request_id(request) }

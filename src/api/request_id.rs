@@ -13,12 +13,12 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request that has come, and its id, which is in the answer and in every log line about it.
 #[derive(Clone, Copy)]
-pub struct Asked {
+pub struct Traced {
     id: RequestId,
     at: Instant,
 }
 
-impl Asked {
+impl Traced {
     /// Gives the request an id, new for each.
     pub fn note(request: &mut Request) -> Self {
         let id = RequestId::random();
@@ -41,7 +41,7 @@ impl Asked {
     }
 }
 
-/// The id that [`Asked::note`] gave; a new one where that layer is missing.
+/// The id that [`Traced::note`] gave; a new one where that layer is missing.
 pub fn request_id(request: &Request) -> RequestId {
     request.extensions().get().copied().unwrap_or_else(RequestId::random)
 }

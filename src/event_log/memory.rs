@@ -46,7 +46,6 @@ struct Shared {
 
 #[derive(Default)]
 struct Logs {
-    /// By ids that are drawn here: nobody chooses where they come to lie, so that the cheaper hash is good enough.
     by_id: Lookup<GenerationId, Kept>,
     /// What each caller's keys name (contract 8).
     claims: HashMap<(Principal, IdempotencyKey), (GenerationId, Fingerprint)>,

@@ -182,7 +182,7 @@ impl Drop for Place {
 }
 
 impl State {
-    /// A place for who comes where nobody waits, if there is one.
+    /// Takes a place for who comes where nobody waits; whether there was one.
     fn take(&mut self, account: &Account, room: Room) -> bool {
         let is_free = self.turns.is_empty() && has_room(self.running, room.in_all);
         let running = self.lines.get(account).map_or(0, |line| line.running);
