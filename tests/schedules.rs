@@ -56,7 +56,7 @@ fn create(memory: &Memory) -> Arc<dyn Log> {
 
 fn token() -> Event {
     let part = Part::Text { choice: 0, logprobs_json: None };
-    Event::Chunk(Chunk::new(Arc::new(Shape { frame: None, part }), Escaped::from_text("x")))
+    Event::Chunk(Chunk::new(Arc::new(Shape::new(None, part)), Escaped::from_text("x")))
 }
 
 fn ended(by: u64) -> Event {

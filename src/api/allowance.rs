@@ -100,13 +100,13 @@ pub fn seconds(wait: Duration) -> u64 {
 
 /// Rounded up, too.
 pub fn millis(wait: Duration) -> u64 {
-    u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    wait.as_secs().saturating_mul(1_000).saturating_add(wait.subsec_nanos().div_ceil(1_000_000).into())
 }
 
 /// As OpenAI writes it: `6m0s`, `1.5s`, `120ms`.
 fn openai_duration(wait: Duration) -> Line {
-    let mut line = Line::new();
-    match (millis(wait) / 1_000, millis(wait) % 1_000, seconds(wait)) {
+    let (mut line, millis) = (Line::new(), millis(wait));
+    match (millis / 1_000, millis % 1_000, seconds(wait)) {
         (_, _, seconds @ 60..) => line.number(seconds / 60).text("m").number(seconds % 60).text("s"),
         (0, millis, _) => line.number(millis).text("ms"),
         (seconds, 0, _) => line.number(seconds).text("s"),

@@ -21,11 +21,27 @@ pub struct Chunk {
 /// What many chunks of one stream have in common.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shape {
-    /// The chunk's JSON before and after the text; before it, each on a line of its own, the chunks
-    /// that came since the last entry and said nothing to the native wire. `None` where the chunk
-    /// said several things: its JSON then belongs to the last of them, so that it is kept and sent once.
-    pub frame: Option<(Box<str>, Box<str>)>,
+    /// The chunks that came since the last entry and said nothing to the native wire, each with a line feed; empty
+    /// where there is no frame.
+    pub silent: Box<str>,
+    /// `None` where the chunk said several things: its JSON then belongs to the last of them, so that it is kept and
+    /// sent once.
+    pub frame: Option<Arc<Frame>>,
     pub part: Part,
+}
+
+/// The JSON of a chunk before and after its text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub before: Box<str>,
+    /// Of many streams, where they say nothing of their own there.
+    pub after: Arc<str>,
+}
+
+impl Frame {
+    pub fn new(before: &str, after: &str) -> Self {
+        Self { before: before.into(), after: after.into() }
+    }
 }
 
 /// What a chunk tells a reader who follows the native wire. Members named `json` hold JSON as it came.
@@ -77,22 +93,27 @@ impl Chunk {
     }
 
     /// The provider's JSON, put together again, a line for each chunk; `None` where another entry of the same chunk holds it.
-    pub fn json(&self) -> Option<[&str; 3]> {
-        let (before, after) = self.shape.frame.as_ref()?;
-        Some([before, self.text.as_str(), after])
+    pub fn json(&self) -> Option<[&str; 4]> {
+        let Frame { before, after } = &**self.shape.frame.as_ref()?;
+        Some([&self.shape.silent, before, self.text.as_str(), after])
     }
 }
 
 impl Shape {
+    /// Without chunks before it that say nothing.
+    pub fn new(frame: Option<Frame>, part: Part) -> Self {
+        Self { silent: Box::default(), frame: frame.map(Arc::new), part }
+    }
+
     /// Bytes of memory that keeping this shape costs, without its text.
     pub fn size(&self) -> usize {
-        let frame = self.frame.as_ref().map_or(0, |(before, after)| before.len() + after.len());
+        let frame = self.frame.as_ref().map_or(0, |frame| size_of::<Frame>() + frame.before.len() + frame.after.len());
         let part = match &self.part {
             Part::Text { logprobs_json: Some(json), .. } | Part::Other { delta_json: json, .. } => json.len(),
             Part::ToolCall { id, name, .. } => [id, name].into_iter().flatten().map(|text| text.as_str().len()).sum(),
             _ => 0,
         };
-        size_of::<Self>() + frame + part
+        size_of::<Self>() + self.silent.len() + frame + part
     }
 }
 
@@ -113,6 +134,12 @@ impl fmt::Debug for Part {
             Self::Other { .. } => "Other",
             Self::Silent => "Silent",
         })
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({} + {} bytes)", self.before.len(), self.after.len())
     }
 }
 
@@ -277,11 +304,14 @@ mod tests {
     #[test]
     fn debug_prints_no_text() {
         let shape = Shape {
-            frame: Some(("{\"secret\":\"".into(), "\"}".into())),
-            part: Part::Text { choice: 0, logprobs_json: None },
+            silent: "{\"secret\":1}\n".into(),
+            ..Shape::new(Some(Frame::new("{\"secret\":\"", "\"}")), Part::Text { choice: 0, logprobs_json: None })
         };
         let chunk = Chunk::new(Arc::new(shape), Escaped::from_text("secret"));
         assert!(!format!("{chunk:?}").contains("secret"));
-        assert_eq!(chunk.json().map(|parts| parts.concat()).as_deref(), Some("{\"secret\":\"secret\"}"));
+        assert_eq!(
+            chunk.json().map(|parts| parts.concat()).as_deref(),
+            Some("{\"secret\":1}\n{\"secret\":\"secret\"}")
+        );
     }
 }

@@ -50,7 +50,7 @@ pub struct Start {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
     /// One for each choice that finished, in the order of the choices; never empty.
-    pub finish: Vec<(u32, FinishReason)>,
+    pub finish: Box<[(u32, FinishReason)]>,
     pub trailer: Trailer,
     pub usage: Usage,
     pub timings: Timings,

@@ -25,7 +25,7 @@ pub use account::Account;
 pub use channel::{ChannelEventId, ChannelName, InvalidName};
 pub use channel_event::{ChannelEvent, EventName, Keeping, Presence, Published, Recipient, Subscriber};
 pub use chat::{ChatRequest, Prompt, TooMuch, field};
-pub use chunk::{Chunk, Escaped, InvalidText, Part, Shape, wire_safe};
+pub use chunk::{Chunk, Escaped, Frame, InvalidText, Part, Shape, wire_safe};
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use event::{
     CancelReason, Cancelled, Done, Entry, Event, Failed, FinishReason, Metadata, Start, Trailer, UsageWish,

@@ -3,47 +3,55 @@
 use std::sync::Arc;
 
 use super::{Page, ReadError, Tail, TailState};
-use crate::domain::{Chunk, Entry, Escaped, Event, Sequence, Shape, Trailer};
+use crate::domain::{Chunk, Entry, Escaped, Event, Sequence, Shape, Start, Trailer};
 
-/// Entries by position, their texts end to end in one arena, what they share once.
-#[derive(Default)]
+/// The start, the chunks and, once it is there, the terminal event. The texts of the chunks stand end to end in one
+/// arena, and what they share is there once.
 pub struct Entries {
+    start: Arc<Start>,
     slots: Vec<Slot>,
     arena: String,
     shapes: Vec<Arc<Shape>>,
-    /// The rare events: the first and the last.
-    events: Vec<Event>,
-    closed: bool,
+    terminal: Option<Event>,
 }
 
+/// A chunk.
 #[derive(Clone, Copy)]
 struct Slot {
-    kind: SlotKind,
+    shape: u32,
     text_end: u32,
-}
-
-#[derive(Clone, Copy)]
-enum SlotKind {
-    Chunk { shape: u32 },
-    Event { index: u32 },
 }
 
 /// A page ends at the first entry that takes it past this.
 const PAGE_BYTES: usize = 16 * 1024;
+/// As many as fit a page, as a rule.
+const PAGE_ENTRIES: usize = 64;
 /// So many shapes back a chunk's shape is looked for. Streams alternate between a few.
 const SHAPES_LOOKED_AT: usize = 8;
+/// Chunks of a short answer, and bytes of a text.
+const USUAL: usize = 16;
+const USUAL_TEXT: usize = 8;
+/// To copy so many bytes of text costs next to nothing.
+const SHORT: usize = 16 * 1024;
 /// What a start or a terminal event is counted as, beside the texts that callers and providers choose.
 const EVENT_BYTES: usize = 512;
 
 impl Entries {
-    /// The terminal event, once it is there.
-    pub fn terminal(&self) -> Option<&Event> {
-        self.events.last().filter(|_| self.closed)
+    pub const fn new(start: Arc<Start>) -> Self {
+        Self { start, slots: Vec::new(), arena: String::new(), shapes: Vec::new(), terminal: None }
+    }
+
+    pub const fn terminal(&self) -> Option<&Event> {
+        self.terminal.as_ref()
     }
 
     pub fn tail(&self) -> Tail {
-        let state = if self.closed { TailState::Closed } else { TailState::Open };
-        Tail { sequence: Sequence::new(self.slots.len() as u64), state }
+        let state = if self.terminal.is_some() { TailState::Closed } else { TailState::Open };
+        Tail { sequence: Sequence::new(self.len() as u64), state }
+    }
+
+    fn len(&self) -> usize {
+        1 + self.slots.len() + usize::from(self.terminal.is_some())
     }
 
     /// The bytes that adding these will take.
@@ -51,12 +59,11 @@ impl Entries {
         let mut unknown: Vec<&Arc<Shape>> = Vec::new();
         let mut cost = 0;
         for event in events {
-            cost += size_of::<Slot>();
             let Event::Chunk(chunk) = event else {
                 cost += event_size(event);
                 continue;
             };
-            cost += chunk.text().as_str().len();
+            cost += size_of::<Slot>() + chunk.text().as_str().len();
             let shape = chunk.shape();
             if self.shape(shape).is_none() && !unknown.iter().any(|known| Arc::ptr_eq(known, shape)) {
                 cost += shape.size();
@@ -68,22 +75,37 @@ impl Entries {
 
     /// Adds one entry; nothing follows a terminal event.
     pub fn push(&mut self, event: Event) {
-        self.closed |= event.is_terminal();
-        let kind = match event {
+        match event {
             Event::Chunk(chunk) => {
+                if self.slots.is_empty() {
+                    self.slots.reserve(USUAL);
+                    self.arena.reserve(USUAL * USUAL_TEXT);
+                }
                 self.arena.push_str(chunk.text().as_str());
                 let shape = self.shape(chunk.shape()).unwrap_or_else(|| {
                     self.shapes.push(Arc::clone(chunk.shape()));
                     self.shapes.len() - 1
                 });
-                SlotKind::Chunk { shape: index(shape) }
+                self.slots.push(Slot { shape: index(shape), text_end: index(self.arena.len()) });
             }
-            event => {
-                self.events.push(event);
-                SlotKind::Event { index: index(self.events.len() - 1) }
+            // There is one.
+            Event::Start(_) => {}
+            Event::Done(_) | Event::Cancelled(_) | Event::Failed(_) => {
+                self.terminal = Some(event);
             }
-        };
-        self.slots.push(Slot { kind, text_end: index(self.arena.len()) });
+        }
+    }
+
+    /// Gives back what was for more, when nothing more comes: closed logs are many, and kept for long. A short one is
+    /// copied, since an allocator leaves where it is what becomes a little shorter.
+    pub fn fit(&mut self) {
+        if self.arena.len() <= SHORT {
+            self.arena = self.arena.as_str().to_owned();
+            self.slots = self.slots.as_slice().to_vec();
+        }
+        self.arena.shrink_to_fit();
+        self.slots.shrink_to_fit();
+        self.shapes.shrink_to_fit();
     }
 
     fn shape(&self, shape: &Arc<Shape>) -> Option<usize> {
@@ -93,48 +115,33 @@ impl Entries {
 
     /// The entries after a position, at most a page.
     pub fn page(&self, after: Sequence) -> Result<Page, ReadError> {
-        let start = usize::try_from(after.get()).map_err(|_| ReadError::BeyondTail)?;
-        let slots = self.slots.get(start..).ok_or(ReadError::BeyondTail)?;
-        let text_start =
-            start.checked_sub(1).and_then(|at| self.slots.get(at)).map_or(0, |slot| slot.text_end as usize);
-        let mut size = 0;
-        let mut text_end = text_start;
-        let length = slots
-            .iter()
-            .position(|slot| {
-                size += self.size(*slot, text_end);
-                text_end = slot.text_end as usize;
-                size > PAGE_BYTES
-            })
-            .map_or(slots.len(), |at| at + 1);
-        let (mut page, mut from) = (Page::with_capacity(length), text_start);
-        for (slot, sequence) in slots.iter().take(length).zip(start as u64 + 1..) {
-            let text_end = slot.text_end as usize;
-            let text = self.arena.get(from..text_end).unwrap_or_default();
-            from = text_end;
-            let event = self.event(*slot, text).ok_or(ReadError::Lost)?;
-            page.push(Entry { sequence: Sequence::new(sequence), event });
+        let after = usize::try_from(after.get()).ok().filter(|after| *after <= self.len());
+        let places = after.ok_or(ReadError::BeyondTail)?..self.len();
+        let (mut page, mut size) = (Page::with_capacity(places.len().min(PAGE_ENTRIES)), 0);
+        for place in places {
+            let (event, bytes) = self.event(place).ok_or(ReadError::Lost)?;
+            page.push(Entry { sequence: Sequence::new(place as u64 + 1), event });
+            size += bytes;
+            if size > PAGE_BYTES {
+                break;
+            }
         }
         Ok(page)
     }
 
-    fn event(&self, slot: Slot, text: &str) -> Option<Event> {
-        match slot.kind {
-            SlotKind::Event { index } => self.events.get(index as usize).cloned(),
-            SlotKind::Chunk { shape } => {
-                let shape = Arc::clone(self.shapes.get(shape as usize)?);
-                Some(Event::Chunk(Chunk::new(shape, Escaped::from_stored(text))))
-            }
-        }
-    }
-
-    /// What an entry will take on a wire, about.
-    fn size(&self, slot: Slot, text_start: usize) -> usize {
-        let shape = match slot.kind {
-            SlotKind::Chunk { shape } => self.shapes.get(shape as usize).map_or(0, |shape| shape.size()),
-            SlotKind::Event { .. } => EVENT_BYTES,
+    /// What stands at a place, and what it will take on a wire, about.
+    fn event(&self, place: usize) -> Option<(Event, usize)> {
+        let Some(at) = place.checked_sub(1) else {
+            return Some((Event::Start(Arc::clone(&self.start)), EVENT_BYTES));
         };
-        shape + slot.text_end as usize - text_start
+        let Some(slot) = self.slots.get(at) else {
+            return Some((self.terminal.clone()?, EVENT_BYTES));
+        };
+        let text_start = at.checked_sub(1).and_then(|last| self.slots.get(last)).map_or(0, |last| last.text_end);
+        let text = self.arena.get(text_start as usize..slot.text_end as usize)?;
+        let shape = self.shapes.get(slot.shape as usize)?;
+        let size = shape.size() + text.len();
+        Some((Event::Chunk(Chunk::new(Arc::clone(shape), Escaped::from_stored(text))), size))
     }
 }
 
@@ -157,4 +164,36 @@ pub(super) fn event_size(event: &Event) -> usize {
 /// Positions inside one log fit 32 bits: `generation.max_bytes` is at most 1 GiB.
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CancelReason, Cancelled, GenerationId, Part, Principal, Timestamp, Timings, Usage, UsageWish};
+
+    #[test]
+    fn what_is_closed_takes_no_more_than_it_holds_and_says_the_same() {
+        for chunks in [0, 1, 20, 10_000] {
+            let mut entries = Entries::new(Arc::new(Start {
+                generation: GenerationId::random(),
+                owner: Principal::Anonymous,
+                model: "m".into(),
+                created_at: Timestamp::now(),
+                prompt: None,
+                metadata: [].into(),
+                usage: UsageWish::NotAsked,
+            }));
+            let shape = Arc::new(Shape::new(None, Part::Text { choice: 0, logprobs_json: None }));
+            for _ in 0..chunks {
+                entries.push(Event::Chunk(Chunk::new(Arc::clone(&shape), Escaped::from_text("Zürich"))));
+            }
+            let (usage, timings) = (Usage::default(), Timings::default());
+            entries.push(Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings })));
+            let last = entries.page(Sequence::new(chunks)).expect("two entries at most");
+            entries.fit();
+            let taken = (entries.arena.capacity(), entries.slots.capacity(), entries.shapes.capacity());
+            assert_eq!(taken, (entries.arena.len(), entries.slots.len(), entries.shapes.len()));
+            assert_eq!(entries.page(Sequence::new(chunks)).expect("the same"), last);
+        }
+    }
 }

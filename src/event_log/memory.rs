@@ -31,7 +31,7 @@ pub struct MemoryLimits {
 
 /// Logs that live as long as the process.
 ///
-/// Bytes are counted by what is stored: 12 for each entry beside its text, shapes and rare events by
+/// Bytes are counted by what is stored: 8 for each chunk beside its text, shapes and rare events by
 /// their size. The memory behind a growing log can be twice that.
 ///
 /// Locks are taken in one order: a log's, then that of all logs.
@@ -203,6 +203,7 @@ impl MemoryLog {
         state.entries.push(terminal);
         state.bytes += cost;
         self.announce(&state);
+        state.entries.fit();
         if let Some(all) = self.all.upgrade() {
             let expiry = Instant::now() + all.limits.retention;
             all.lock().close(self.start.generation, cost, all.limits.total, expiry);
@@ -227,10 +228,8 @@ impl MemoryLog {
 impl Shared {
     /// One critical section from the look at the claim to the log that it then names.
     fn create(self: &Arc<Self>, start: Arc<Start>, claim: Option<Claim>) -> Result<Created, CreateError> {
-        let mut entries = Entries::default();
-        let first = Event::Start(Arc::clone(&start));
-        let bytes = entries.cost(std::slice::from_ref(&first));
-        entries.push(first);
+        let entries = Entries::new(Arc::clone(&start));
+        let bytes = entries.cost(&[Event::Start(Arc::clone(&start))]);
         let log = Arc::new(MemoryLog {
             all: Arc::downgrade(self),
             tail: TailWriter::new(entries.tail()),

@@ -230,6 +230,7 @@ impl Running {
                     // `[DONE]` without a reason: the model stopped, and nobody said why.
                     finish.push((0, "stop".into()));
                 }
+                let finish = finish.into();
                 Event::Done(Arc::new(Done { finish, trailer: trailer.clone(), usage, timings }))
             }
             Ending::Cancelled(reason) => Event::Cancelled(Arc::new(Cancelled { reason: *reason, usage, timings })),

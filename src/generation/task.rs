@@ -273,7 +273,7 @@ mod tests {
     }
 
     fn text(text: &str) -> Signal {
-        let shape = Shape { frame: None, part: Part::Text { choice: 0, logprobs_json: None } };
+        let shape = Shape::new(None, Part::Text { choice: 0, logprobs_json: None });
         Signal::Chunk(crate::domain::Chunk::new(Arc::new(shape), Escaped::from_text(text)))
     }
 

@@ -8,8 +8,8 @@ use futures_util::future::Either;
 use futures_util::{FutureExt, StreamExt};
 use smallvec::smallvec;
 use tokenrill::domain::{
-    CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, GenerationId, Metadata, Part, Principal, Sequence,
-    Shape, Start, Timestamp, Timings, Trailer, Usage, UsageWish,
+    CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, Frame, GenerationId, Metadata, Part, Principal,
+    Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageWish,
 };
 use tokenrill::event_log::{
     AppendError, Closing, CreateError, Created, EventLog, Events, Limit, Log, MemoryLimits, Page, ReadError, Readable,
@@ -95,8 +95,8 @@ const ROOMY: MemoryLimits = MemoryLimits { total: 64 << 20, generation: 16 << 20
 const TERMINAL_BYTES: usize = 1024;
 
 static PLAIN: LazyLock<Arc<Shape>> = LazyLock::new(|| {
-    let frame = Some((r#"{"choices":[{"delta":{"content":""#.into(), r#""}}]}"#.into()));
-    Arc::new(Shape { frame, part: Part::Text { choice: 0, logprobs_json: None } })
+    let frame = Some(Frame::new(r#"{"choices":[{"delta":{"content":""#, r#""}}]}"#));
+    Arc::new(Shape::new(frame, Part::Text { choice: 0, logprobs_json: None }))
 });
 
 /// The beginning of a generation of `owner`, at the moment `at`.
@@ -539,7 +539,8 @@ async fn chunks_read_back_as_they_were_appended<B: Backend>() {
         append(&log, batch.to_vec()).await.expect("room");
     }
     let trailer = Trailer { chunks_json: "{\"choices\":[]}\n".into(), ..Trailer::default() };
-    let done = Done { finish: vec![(0, "stop".into())], trailer, usage: Usage::default(), timings: Timings::default() };
+    let done =
+        Done { finish: [(0, "stop".into())].into(), trailer, usage: Usage::default(), timings: Timings::default() };
     log.close(Event::Done(Arc::new(done.clone()))).await;
 
     let read = read_events(&log).await;

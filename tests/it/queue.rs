@@ -225,7 +225,7 @@ impl Provider for Chaos {
             most.fetch_max(now, Ordering::SeqCst);
             let asked = Asked(asked);
             tokio::time::sleep(Duration::from_millis(number % 7)).await;
-            let shape = Shape { frame: None, part: Part::Text { choice: 0, logprobs_json: None } };
+            let shape = Shape::new(None, Part::Text { choice: 0, logprobs_json: None });
             let text = Signal::Chunk(Chunk::new(Arc::new(shape), Escaped::from_text("a")));
             let answer = match fate {
                 Fate::Whole => {

@@ -392,7 +392,7 @@ mod tests {
     }
 
     fn said(part: Part, text: &str) -> Event {
-        Event::Chunk(Chunk::new(Arc::new(Shape { frame: None, part }), Escaped::from_text(text)))
+        Event::Chunk(Chunk::new(Arc::new(Shape::new(None, part)), Escaped::from_text(text)))
     }
 
     const USAGE: Usage =
@@ -412,7 +412,7 @@ mod tests {
             usage: UsageWish::NotAsked,
         };
         let done =
-            Done { finish: vec![(0, "stop".into())], trailer: Trailer::default(), usage: USAGE, timings: TIMINGS };
+            Done { finish: [(0, "stop".into())].into(), trailer: Trailer::default(), usage: USAGE, timings: TIMINGS };
         let cancelled = Cancelled { reason: CancelReason::Abandoned, usage: USAGE, timings: TIMINGS };
         let call = |id: Option<&str>| Part::ToolCall {
             choice: 0,
@@ -496,7 +496,7 @@ mod tests {
     #[test]
     fn several_choices_each_have_their_reason() {
         let done = Done {
-            finish: vec![(0, "stop".into()), (1, "length".into())],
+            finish: [(0, "stop".into()), (1, "length".into())].into(),
             trailer: Trailer::default(),
             usage: USAGE,
             timings: TIMINGS,

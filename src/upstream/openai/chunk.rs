@@ -8,7 +8,7 @@ use super::super::{Malformed, Signal, Signals, UpstreamError};
 use super::canonical::Canon;
 use super::pieces::{MALFORMED, Piece, Text, WireChoice, WireChunk, WireUsage};
 use super::templates::{Family, OwnAt, Templates};
-use crate::domain::{Chunk, Escaped, Part, Shape, wire_safe};
+use crate::domain::{Chunk, Escaped, Frame, Part, Shape, wire_safe};
 
 /// Turns the data of each event of one stream into signals.
 ///
@@ -33,15 +33,15 @@ pub struct Decoder {
 #[derive(Debug)]
 struct Form {
     /// Absent where it is kept as it came.
-    around: Option<(Box<str>, Box<str>)>,
+    around: Option<Frame>,
     shape: Arc<Shape>,
     /// Until it is known to the family, if it is for others.
     unshared: Option<OwnAt>,
 }
 
 impl Form {
-    fn around(&self) -> Option<&(Box<str>, Box<str>)> {
-        self.around.as_ref().or(self.shape.frame.as_ref())
+    fn around(&self) -> Option<&Frame> {
+        self.around.as_ref().or(self.shape.frame.as_deref())
     }
 }
 
@@ -82,7 +82,7 @@ impl Decoder {
 
     fn recognise(&mut self, data: &[u8]) -> Option<Chunk> {
         let (form, text) = self.forms.iter_mut().find_map(|form| {
-            let (before, after) = form.around()?;
+            let Frame { before, after } = form.around()?;
             let text = data.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
             let text = Some(text).filter(|text| !text.is_empty())?;
             // A text that holds an unescaped quote is no text: the bytes mean something else.
@@ -98,13 +98,11 @@ impl Decoder {
 
     /// The shape with the chunks before it that said nothing.
     fn behind_silent(&mut self, shape: Arc<Shape>) -> Arc<Shape> {
-        match &shape.frame {
-            Some((before, after)) if !self.silent.is_empty() => {
-                let before = (std::mem::take(&mut self.silent) + before).into();
-                Arc::new(Shape { frame: Some((before, after.clone())), part: shape.part.clone() })
-            }
-            _ => shape,
+        if self.silent.is_empty() || shape.frame.is_none() {
+            return shape;
         }
+        let silent = std::mem::take(&mut self.silent).into();
+        Arc::new(Shape { silent, ..Shape::clone(&shape) })
     }
 
     /// Whether this is the first chunk of another stream but for what is each stream's own; then all is as if it had
@@ -145,7 +143,7 @@ impl Decoder {
             // Of another choice nobody knows how far it is in another stream.
             let is_for_others = is_kept && chunk.choices.len() == 1;
             let unshared = if is_for_others { OwnAt::of(json, &chunk.members) } else { None };
-            let around = (!is_kept).then(|| (around.0.into(), around.1.into()));
+            let around = (!is_kept).then(|| Frame::new(around.0, around.1));
             self.learn(Form { around, shape, unshared });
         } else if is_first && is_kept && said == signals.len() {
             let choice = self.canon.sole_role();
@@ -179,7 +177,7 @@ impl Decoder {
         }
         let range = text.range_in(json).unwrap_or(json.len()..json.len());
         let (before, after) = split(json, &range).ok_or(MALFORMED)?;
-        let clean = self.shared(Shape { frame: Some((before.into(), after.into())), part });
+        let clean = self.shared(Shape::new(Some(Frame::new(before, after)), part));
         let kept = self.behind_silent(Arc::clone(&clean));
         signals.push(Signal::Chunk(Chunk::new(kept, text.escaped()?)));
         Ok(Some(clean).filter(|_| alone && !range.is_empty()))
@@ -199,12 +197,14 @@ impl Decoder {
     }
 
     fn keep_silent(&mut self, json: &str, signals: &mut Signals) {
-        self.silent.push_str(json);
-        if self.silent.len() > MOST_SILENT {
-            let frame = Some((std::mem::take(&mut self.silent).into(), "".into()));
-            let shape = Shape { frame, part: Part::Silent };
+        if self.silent.len() + json.len() > MOST_SILENT {
+            let silent = std::mem::take(&mut self.silent).into();
+            let shape = Shape { silent, ..Shape::new(Some(Frame::new(json, "")), Part::Silent) };
             signals.push(Signal::Chunk(Chunk::new(Arc::new(shape), Escaped::default())));
         } else {
+            // As much as the first takes, which is the only one as a rule, and stays in the log.
+            self.silent.reserve(json.len() + 1);
+            self.silent.push_str(json);
             self.silent.push('\n');
         }
     }
@@ -478,11 +478,21 @@ mod tests {
     fn silent_chunks_without_end_do_not_gather_here() {
         let mut decoder = Decoder::new("m".into(), Templates::default());
         let mut signals = Signals::new();
-        for _ in 0..10_000 {
-            decoder.decode(br#"{"choices":[]}"#, &mut signals).expect("well formed");
+        for number in 0..10_000 {
+            let chunk = format!(r#"{{"choices":[],"x":{number}}}"#);
+            decoder.decode(chunk.as_bytes(), &mut signals).expect("well formed");
             assert!(decoder.silent.len() <= MOST_SILENT + 200);
         }
         assert!(!signals.is_empty());
+        let Signal::End { trailer } = decoder.end() else { unreachable!() };
+        let mut kept: Vec<String> =
+            chunks(&signals).iter().map(|chunk| chunk.json().expect("whole").concat()).collect();
+        kept.push(trailer.chunks_json.into());
+        let number = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["x"].as_u64();
+        let numbers: Vec<_> = kept.join("\n").lines().map(number).collect();
+        // The last is the end that nobody has said.
+        let expected = (0..10_000).map(Some).chain([None]);
+        assert!(numbers.into_iter().eq(expected), "each once and in order");
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Piece<'_> {
     /// An entry of its own, beside the one that holds the JSON.
     pub fn alone(self) -> Result<Signal, UpstreamError> {
         let text = self.text.escaped()?;
-        Ok(Signal::Chunk(Chunk::new(Arc::new(Shape { frame: None, part: self.part }), text)))
+        Ok(Signal::Chunk(Chunk::new(Arc::new(Shape::new(None, self.part)), text)))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::canonical::LONGEST_NAME;
 use super::chunk::FORMS;
 use super::members::Members;
-use crate::domain::{Part, Shape, range_in};
+use crate::domain::{Frame, Part, Shape, range_in};
 
 /// How the streams of one upstream begin and go on. Clones share it.
 ///
@@ -30,7 +30,7 @@ pub struct Family {
 #[derive(Clone, PartialEq)]
 struct TextTemplate {
     before: Template,
-    after: Box<str>,
+    after: Arc<str>,
     part: Part,
 }
 
@@ -85,13 +85,14 @@ impl Templates {
     /// Remembers the shape of chunks with one choice of which a stream of the family has said two: one alone may have
     /// what is a token's own.
     pub fn learn(&self, family: &mut Arc<Family>, shape: &Shape, own: &OwnAt) {
-        let Shape { frame: Some((before, after)), part } = shape else { return };
+        let Shape { frame: Some(frame), part, .. } = shape else { return };
+        let Frame { before, after } = &**frame;
         let is_ours = is_said_by_many(part) && part.choice() == Some(family.choice);
         if !is_ours || before.len() + after.len() > LONGEST {
             return;
         }
         let Some(before) = Template::of(before, own) else { return };
-        let text = TextTemplate { before, after: after.clone(), part: part.clone() };
+        let text = TextTemplate { before, after: Arc::clone(after), part: part.clone() };
         let mut families = self.lock();
         let Some(known) = families.iter_mut().find(|known| known.first == family.first) else { return };
         if known.texts.len() < FORMS && !known.texts.contains(&text) {
@@ -123,7 +124,8 @@ impl Family {
     /// The shapes of this stream's chunks.
     pub fn shapes(&self, own: Own<'_>) -> impl Iterator<Item = Arc<Shape>> {
         self.texts.iter().map(move |TextTemplate { before, after, part }| {
-            Arc::new(Shape { frame: Some((before.with(own), after.clone())), part: part.clone() })
+            let frame = Frame { before: before.with(own), after: Arc::clone(after) };
+            Arc::new(Shape::new(Some(frame), part.clone()))
         })
     }
 }

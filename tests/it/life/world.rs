@@ -123,7 +123,7 @@ static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
 });
 
 static TOKEN: LazyLock<Arc<Shape>> =
-    LazyLock::new(|| Arc::new(Shape { frame: None, part: Part::Text { choice: 0, logprobs_json: None } }));
+    LazyLock::new(|| Arc::new(Shape::new(None, Part::Text { choice: 0, logprobs_json: None })));
 
 fn token(number: u64, at: usize) -> Signal {
     Signal::Chunk(Chunk::new(Arc::clone(&TOKEN), Escaped::from_text(&format!("{number}.{at}"))))

@@ -60,19 +60,17 @@ impl Completion {
         let lengthened = self.said.chunks(&chunk.json().map(|parts| parts.concat()).unwrap_or_default());
         let is_text = matches!(chunk.part(), Part::Text { logprobs_json: None, .. });
         self.lengthening = lengthened.filter(|_| is_text).map(|place| (Arc::clone(chunk.shape()), place));
+        if let Some(content) = lengthened.and_then(|place| self.said.content(place)) {
+            content.reserve(USUAL);
+        }
     }
 }
 
 /// Whether a chunk of the next shape is the last line of one of the known, but for its text: the first that says
 /// something has those before it that did not.
 fn is_alike(known: &Arc<Shape>, next: &Arc<Shape>) -> bool {
-    let is_last_line = || {
-        let ((before, after), (line, end)) = known.frame.as_ref().zip(next.frame.as_ref())?;
-        let silent = before.strip_suffix(&**line)?;
-        let is_line = (silent.is_empty() || silent.ends_with('\n')) && !line.contains('\n');
-        Some(is_line && after == end && known.part == next.part)
-    };
-    Arc::ptr_eq(known, next) || is_last_line().unwrap_or_default()
+    Arc::ptr_eq(known, next)
+        || (next.silent.is_empty() && next.frame.is_some() && known.frame == next.frame && known.part == next.part)
 }
 
 impl Said {
@@ -202,7 +200,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::Escaped;
+    use crate::domain::{Escaped, Frame};
 
     fn fold(chunks: &[Value]) -> Value {
         let mut completion = Completion::default();
@@ -232,7 +230,7 @@ mod tests {
     fn chunks_of_which_only_the_text_is_new_come_to_what_each_of_them_says() {
         let frame = |before: &str, after: &str| {
             let part = Part::Text { choice: 0, logprobs_json: None };
-            Arc::new(Shape { frame: Some((before.into(), after.into())), part })
+            Arc::new(Shape::new(Some(Frame::new(before, after)), part))
         };
         for shape in [
             frame(r#"{"id":"c","x":[],"choices":[{"index":0,"delta":{"content":""#, r#""}}]}"#),
@@ -241,9 +239,8 @@ mod tests {
             frame(r#"{"id":"c","choices":[{"index":0,"delta":{"list":[1],"content":""#, r#""}}]}"#),
         ] {
             let (mut completion, mut each) = (Completion::default(), Said::default());
-            let (before, after) = shape.frame.clone().expect("a frame");
-            let silent = r#"{"id":"c","choices":[{"index":0,"delta":{"role":"assistant"}}]}"#;
-            let first = frame(&format!("{silent}\n{before}"), &after);
+            let silent = "{\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n";
+            let first = Arc::new(Shape { silent: silent.into(), ..Shape::clone(&shape) });
             for (shape, text) in [(&first, "Hel"), (&shape, "lo\n\""), (&shape, "\u{e9}"), (&first, ""), (&shape, "!")]
             {
                 let chunk = Chunk::new(Arc::clone(shape), Escaped::from_text(text));

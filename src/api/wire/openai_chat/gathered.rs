@@ -166,6 +166,10 @@ impl Members {
 
     /// Takes over what `more` holds, which wins.
     pub fn extend(&mut self, more: Self) {
+        if self.list.is_empty() {
+            *self = more;
+            return;
+        }
         for (name, value) in more.list {
             self.insert(name, value);
         }

@@ -88,9 +88,7 @@ struct Blocks<'a> {
 impl Blocks<'_> {
     /// Whether the chunk is here, and not with another entry.
     fn chunk(&mut self, chunk: &Chunk) -> bool {
-        let Some([before, text, after]) = chunk.json() else { return false };
-        let last = memchr::memrchr(b'\n', before.as_bytes()).map_or(0, |at| at + 1);
-        let (silent, before) = before.split_at_checked(last).unwrap_or_default();
+        let Some([silent, before, text, after]) = chunk.json() else { return false };
         for line in silent.lines() {
             self.inner(&[line]);
         }
