@@ -1,5 +1,7 @@
 //! The program as an operator meets it: a process with arguments, an environment, signals and exit codes.
 
+mod upstream_tls;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::SocketAddr;

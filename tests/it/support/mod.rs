@@ -8,6 +8,7 @@ mod litellm;
 mod program;
 mod service;
 mod sockets;
+mod tls;
 mod upstream;
 
 pub use client::{Answer, Event, text};
@@ -16,6 +17,7 @@ pub use litellm::LiteLlm;
 pub use program::{installed, root, succeeds};
 pub use service::{Service, TICKET_SECRET};
 pub use sockets::sockets;
+pub use tls::Tls;
 pub use upstream::{Call, Upstream};
 
 use std::panic::AssertUnwindSafe;

@@ -1,0 +1,46 @@
+//! TLS before a model's server, under a certificate that nobody knows yet.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+/// Takes TLS on a port of its own and hands it on in the clear, close for close; it ends with the test.
+pub struct Tls {
+    pub address: SocketAddr,
+    /// In PEM, for who is to trust it.
+    pub certificate: String,
+}
+
+impl Tls {
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
+    pub async fn before(upstream: SocketAddr) -> Self {
+        let made = rcgen::generate_simple_self_signed([upstream.ip().to_string()]).expect("a certificate");
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_der());
+        let key = PrivateKeyDer::try_from(key).expect("a key");
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+        let acceptor = TlsAcceptor::from(Arc::new(config.expect("a certificate and its key")));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    // Who does not trust the certificate says so and goes.
+                    let Ok(mut outside) = acceptor.accept(socket).await else { return };
+                    let mut inside = TcpStream::connect(upstream).await.expect("the model listens");
+                    inside.set_nodelay(true).expect("no delay");
+                    _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+                });
+            }
+        });
+        Self { address, certificate }
+    }
+
+    pub fn base_url(&self) -> String {
+        format!("https://{}/v1", self.address)
+    }
+}
