@@ -1,5 +1,5 @@
 # Two commands do everything: `make run` and `make test`.
-.PHONY: help run test check openapi bench playground
+.PHONY: help run test check openapi bench release playground
 .DEFAULT_GOAL := help
 
 help: ## Shows this list
@@ -28,6 +28,9 @@ openapi: ## Writes openapi/openapi.json from the code, and the TypeScript types 
 bench: ## Measures, also with valgrind; benches/RESULTS.md holds figures
 	cargo bench --locked
 	./benches/instructions
+
+release: playground ## Builds the fastest program: run under load once, and compiled for what it did
+	./benches/release
 
 playground: ## Bundles the pages at / and /playground/; without Node the program serves everything else
 	@if command -v npm >/dev/null; then \

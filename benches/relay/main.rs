@@ -1,7 +1,8 @@
 //! What relaying costs: Tokenrill, with keys and limits, beside nginx and `HAProxy`, which only copy bytes, and nobody at
 //! all, in front of one model.
 //!
-//! `cargo bench --bench relay -- [--only NAME,...] [--peers NAME,...] [--rounds N] [--quick] [--litellm] [--plot]`. Model
+//! `cargo bench --bench relay -- [--only NAME,...] [--peers NAME,...] [--rounds N] [--quick] [--litellm] [--plot]
+//! [--program PATH]`. Model
 //! and clients are two threads of this process, on the same cores as the peer, and read the same clock. Each run has a
 //! peer of its own, freshly started; the peers take turns, and another begins in each round. Figures are medians of the
 //! rounds, ratios those of the rounds' own ratios. Exits with 1 if a token of ours is missing, doubled or out of order,
@@ -26,7 +27,9 @@ mod upstream;
 mod viewers;
 mod workload;
 
+use std::fs;
 use std::io::{self, Error};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 use std::time::Instant;
@@ -46,6 +49,7 @@ struct Options {
     scale: Scale,
     has_litellm: bool,
     plots: bool,
+    program: PathBuf,
 }
 
 impl Options {
@@ -60,6 +64,7 @@ impl Options {
             scale: Scale::Smoke,
             has_litellm: false,
             plots: false,
+            program: PathBuf::from(env!("CARGO_BIN_EXE_tokenrill")),
         };
         let mut arguments = std::env::args().skip(1);
         // Cargo says it, and `cargo test --benches` does not.
@@ -78,6 +83,10 @@ impl Options {
                 "--quick" => options.scale = Scale::Quick,
                 "--litellm" => options.has_litellm = true,
                 "--plot" => options.plots = true,
+                "--program" => {
+                    let program = arguments.next().ok_or_else(|| Error::other("--program takes a path"))?;
+                    options.program = fs::canonicalize(program)?;
+                }
                 other => return Err(Error::other(format!("there is no option {other}"))),
             }
         }
@@ -107,10 +116,10 @@ fn main() -> io::Result<ExitCode> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     let clock = Instant::now();
     let upstream = Upstream::start(clock)?;
-    let mut bench = Bench { clock, upstream, scale: options.scale, watched: 0, recording: None };
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let (cores, rounds) = (available_parallelism()?, options.rounds);
-    println!("{cores} cores, {profile} build, medians of {rounds} rounds; ÷ is the ratio to nginx in the same round");
+    let mut bench =
+        Bench { program: options.program.clone(), clock, upstream, scale: options.scale, watched: 0, recording: None };
+    let (cores, rounds, program) = (available_parallelism()?, options.rounds, options.program.display());
+    println!("{cores} cores, medians of {rounds} rounds; ÷ is the ratio to nginx in the same round\n{program}");
     let (mut tables, mut faults) = (Vec::new(), Faults::default());
     for workload in workload::all() {
         if !options.only.is_empty() && !options.only.iter().any(|name| name == workload.name) {

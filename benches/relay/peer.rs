@@ -1,5 +1,6 @@
 //! Who stands between the client and the model: a server of another make, ours, or nobody.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Error};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,8 +14,9 @@ use tokio::time::sleep;
 
 use crate::client::Target;
 use crate::process::{self, Memory};
+use crate::upstream::{Origin, Scheme, TLS_NAME};
+use crate::workload::Bench;
 
-const TOKENRILL: &str = env!("CARGO_BIN_EXE_tokenrill");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,33 +37,38 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Freshly started, in front of the model at `upstream`.
-    pub async fn start(kind: Kind, upstream: SocketAddr, clock: Instant) -> io::Result<Self> {
+    /// Freshly started, in front of the model.
+    pub async fn start(kind: Kind, bench: &Bench, scheme: Scheme) -> io::Result<Self> {
+        let model = bench.upstream.origin(scheme);
         let directory = directory()?;
-        let (key, hash) = new_key()?;
+        let (key, hash) = new_key(&bench.program)?;
         let key = if kind == Kind::LiteLlm { "sk-of-this-run".to_owned() } else { key };
-        let target = Target::new(free_address()?, key, clock);
+        let target = Target::new(free_address()?, key, bench.clock);
         let mut peer = Self { target, process: None, family: Vec::new(), directory };
         let address = peer.target.address;
+        let trusted = peer.write("trusted.pem", &bench.upstream.certificate)?;
         let mut command = match kind {
             Kind::Direct => {
-                peer.target.address = upstream;
+                peer.target.address = model.address;
                 return Ok(peer);
             }
             Kind::Nginx => {
-                let file = peer.write("nginx.conf", &nginx(&peer.directory, address, upstream))?;
+                let file = peer.write("nginx.conf", &nginx(&peer.directory, address, model, &trusted))?;
                 command("/usr/sbin/nginx", &["-c", &file, "-e", "/dev/null"])
             }
             Kind::Haproxy => {
-                let file = peer.write("haproxy.cfg", &haproxy(address, upstream))?;
+                let file = peer.write("haproxy.cfg", &haproxy(address, model, &trusted))?;
                 command("/usr/sbin/haproxy", &["-db", "-f", &file])
             }
             Kind::Tokenrill => {
-                let file = peer.write("tokenrill.toml", &tokenrill(&hash, upstream))?;
-                command(TOKENRILL, &["serve", "--config", &file, "--listen", &address.to_string()])
+                let file = peer.write("tokenrill.toml", &tokenrill(&hash, model))?;
+                let mut command =
+                    command(&bench.program, &["serve", "--config", &file, "--listen", &address.to_string()]);
+                command.env("SSL_CERT_FILE", &trusted);
+                command
             }
             Kind::LiteLlm => {
-                let file = peer.write("litellm.yaml", &litellm(upstream))?;
+                let file = peer.write("litellm.yaml", &litellm(model))?;
                 let port = address.port().to_string();
                 let program = format!("{ROOT}/.venv/bin/litellm");
                 let mut command = command(&program, &["--config", &file, "--host", "127.0.0.1", "--port", &port]);
@@ -127,20 +134,35 @@ impl Peer {
 }
 
 impl Drop for Peer {
+    #[expect(clippy::disallowed_methods, reason = "nothing else runs while a peer goes")]
     fn drop(&mut self) {
-        // The master first: it would start another worker.
         if let Some(process) = &mut self.process {
-            for id in process::family(process.id()) {
-                _ = Command::new("/bin/kill").args(["-9", &id.to_string()]).status();
+            // The master first: it would start another worker.
+            let family = process::family(process.id());
+            // Asked, since a program that counts what it runs writes that down as it goes.
+            end("-TERM", process.id());
+            let asked = Instant::now();
+            while matches!(process.try_wait(), Ok(None)) && asked.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(10));
             }
-            _ = process.kill();
+            if matches!(process.try_wait(), Ok(None)) {
+                eprintln!("process {} did not end when it was asked", process.id());
+            }
+            for id in family {
+                end("-KILL", id);
+            }
             _ = process.wait();
         }
         _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-fn command(program: &str, arguments: &[&str]) -> Command {
+/// There may be no such process any more.
+fn end(how: &str, id: u32) {
+    _ = Command::new("/bin/kill").arg(how).arg(id.to_string()).stderr(Stdio::null()).status();
+}
+
+fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     // No peer logs what goes well.
     command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").env("RUST_LOG", "warn");
@@ -161,8 +183,8 @@ fn free_address() -> io::Result<SocketAddr> {
 }
 
 /// A key, and the hash that the settings know it by.
-fn new_key() -> io::Result<(String, String)> {
-    let said = Command::new(TOKENRILL).args(["key", "new", "--name", "bench"]).output()?;
+fn new_key(program: &Path) -> io::Result<(String, String)> {
+    let said = Command::new(program).args(["key", "new", "--name", "bench"]).output()?;
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     let key = said.lines().find_map(|line| line.strip_prefix("  "));
     let hash = said.lines().find_map(|line| line.strip_prefix("hash = "));
@@ -170,7 +192,7 @@ fn new_key() -> io::Result<(String, String)> {
     pair.ok_or_else(|| Error::other("`tokenrill key new` said no key"))
 }
 
-fn tokenrill(hash: &str, upstream: SocketAddr) -> String {
+fn tokenrill(hash: &str, model: Origin) -> String {
     format!(
         r#"
 generation.grace = "0s"
@@ -183,21 +205,25 @@ limits = {{ requests_per_minute = 1000000000, tokens_per_minute = 1000000000, co
 
 [[upstreams]]
 name = "bench"
-base_url = "http://{upstream}/v1"
+base_url = "{model}/v1"
 models = ["bench*"]
 "#
     )
 }
 
-fn nginx(directory: &Path, address: SocketAddr, upstream: SocketAddr) -> String {
-    let http = nginx_http(directory);
+fn nginx(directory: &Path, address: SocketAddr, model: Origin, trusted: &str) -> String {
+    let (http, server) = (nginx_http(directory), model.address);
+    let scheme = if model.scheme == Scheme::Http { "http" } else { "https" };
     format!(
         "{http}
-  upstream model {{ server {upstream}; keepalive 2000; keepalive_requests 1000000000; keepalive_timeout 1h; }}
+  upstream model {{ server {server}; keepalive 2000; keepalive_requests 1000000000; keepalive_timeout 1h; }}
   server {{
     listen {address} reuseport backlog=4096;
     location / {{
-      proxy_pass http://model;
+      proxy_pass {scheme}://model;
+      proxy_ssl_verify on;
+      proxy_ssl_name {TLS_NAME};
+      proxy_ssl_trusted_certificate {trusted};
       proxy_http_version 1.1;
       proxy_set_header Connection \"\";
       proxy_buffering off;
@@ -230,7 +256,9 @@ fn is_root() -> bool {
     Command::new("/usr/bin/id").arg("-u").output().is_ok_and(|said| said.stdout.trim_ascii() == b"0")
 }
 
-fn haproxy(address: SocketAddr, upstream: SocketAddr) -> String {
+fn haproxy(address: SocketAddr, model: Origin, trusted: &str) -> String {
+    let (server, tls) = (model.address, format!("ssl verify required ca-file {trusted} verifyhost {TLS_NAME}"));
+    let tls = if model.scheme == Scheme::Http { "" } else { &tls };
     // Two descriptors for each connection, of those that there are.
     let most = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024).saturating_sub(200) / 2;
     format!(
@@ -250,17 +278,17 @@ frontend in
   bind {address} backlog 4096
   default_backend out
 backend out
-  server model {upstream}
+  server model {server} {tls}
 ",
         most.min(20_000)
     )
 }
 
-fn litellm(upstream: SocketAddr) -> String {
+fn litellm(model: Origin) -> String {
     format!(
         "model_list:
   - model_name: bench*
-    litellm_params: {{ model: openai/bench*, api_base: http://{upstream}/v1, api_key: unused }}
+    litellm_params: {{ model: openai/bench*, api_base: {model}/v1, api_key: unused }}
 litellm_settings: {{ telemetry: false, num_retries: 0 }}
 "
     )

@@ -1,15 +1,20 @@
 //! The model: a server of OpenAI's chat completions that costs as little as it can. Its answer is a [`Script`].
 
-use std::io::{self, Write};
+use std::fmt;
+use std::io::{self, Error, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval_at, sleep};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_util::task::TaskTracker;
 
 use crate::marker;
@@ -24,58 +29,125 @@ pub enum Said {
     Closed(u32, u64),
 }
 
+/// By which the model is known behind TLS, beside its address.
+pub const TLS_NAME: &str = "localhost";
+
+/// How peers reach the model.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
 /// The model on a thread of its own, as long as the process.
 pub struct Upstream {
     pub address: SocketAddr,
+    /// The same model behind TLS.
+    pub tls_address: SocketAddr,
+    /// What it shows there, in PEM.
+    pub certificate: String,
     pub said: mpsc::Receiver<Said>,
 }
 
 impl Upstream {
     pub fn start(clock: Instant) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(async {
+        let listen = || {
             let socket = TcpSocket::new_v4()?;
             socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
             socket.listen(4096)
-        })?;
-        let address = listener.local_addr()?;
+        };
+        let (clear, behind_tls) = runtime.block_on(async { listen().and_then(|clear| Ok((clear, listen()?))) })?;
+        let (address, tls_address) = (clear.local_addr()?, behind_tls.local_addr()?);
+        let (tls, certificate) = tls(address)?;
         let (tell, said) = mpsc::channel(1024);
-        thread::Builder::new()
-            .name("upstream".to_owned())
-            .spawn(move || runtime.block_on(accept(listener, clock, tell)))?;
-        Ok(Self { address, said })
+        thread::Builder::new().name("upstream".to_owned()).spawn(move || {
+            let clear = accept(clear, None, clock, tell.clone());
+            runtime.block_on(async { tokio::try_join!(clear, accept(behind_tls, Some(tls), clock, tell)) })
+        })?;
+        Ok(Self { address, tls_address, certificate, said })
+    }
+
+    pub fn origin(&self, scheme: Scheme) -> Origin {
+        let address = if scheme == Scheme::Http { self.address } else { self.tls_address };
+        Origin { scheme, address }
     }
 }
 
-async fn accept(listener: TcpListener, clock: Instant, tell: mpsc::Sender<Said>) -> io::Result<()> {
+/// Where the model is.
+#[derive(Clone, Copy)]
+pub struct Origin {
+    pub scheme: Scheme,
+    pub address: SocketAddr,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.scheme == Scheme::Http { "http" } else { "https" };
+        write!(out, "{scheme}://{}", self.address)
+    }
+}
+
+/// What takes TLS under a certificate for this address, and the certificate.
+fn tls(address: SocketAddr) -> io::Result<(TlsAcceptor, String)> {
+    let made =
+        rcgen::generate_simple_self_signed([address.ip().to_string(), TLS_NAME.to_owned()]).map_err(Error::other)?;
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(Error::other)?;
+    let config = ServerConfig::builder().with_no_client_auth();
+    let config = config.with_single_cert(vec![made.cert.der().clone()], key).map_err(Error::other)?;
+    Ok((TlsAcceptor::from(Arc::new(config)), made.cert.pem()))
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    clock: Instant,
+    tell: mpsc::Sender<Said>,
+) -> io::Result<()> {
     let tasks = TaskTracker::new();
     for number in 0_u64.. {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
-        let mut connection = Connection { socket, clock, tell: tell.clone(), number, unread: Vec::new() };
+        let (tls, tell) = (tls.clone(), tell.clone());
         // A peer may close whenever it likes.
-        tasks.spawn(async move { _ = connection.serve().await });
+        tasks.spawn(async move {
+            _ = match tls {
+                None => Connection::new(socket, clock, tell, number).serve().await,
+                Some(tls) => match tls.accept(socket).await {
+                    Ok(socket) => Connection::new(socket, clock, tell, number).serve().await,
+                    Err(error) => Err(error),
+                },
+            };
+        });
     }
     Ok(())
 }
 
-struct Connection {
-    socket: TcpStream,
+struct Connection<S> {
+    socket: S,
     clock: Instant,
     tell: mpsc::Sender<Said>,
     number: u64,
     unread: Vec<u8>,
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(socket: S, clock: Instant, tell: mpsc::Sender<Said>, number: u64) -> Self {
+        Self { socket, clock, tell, number, unread: Vec::new() }
+    }
+
+    /// In the clear each of it is one write; TLS keeps what is not asked for.
+    async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write_all(bytes).await?;
+        self.socket.flush().await
+    }
+
     async fn serve(&mut self) -> io::Result<()> {
         while let Some((is_chat, body)) = self.request().await? {
             match Script::find(&body) {
                 Some(script) if is_chat => self.answer(script, &body).await?,
                 _ => {
-                    self.socket
-                        .write_all(&json("404 Not Found", r#"{"error":{"message":"there is no such thing"}}"#))
-                        .await?;
+                    self.say(&json("404 Not Found", r#"{"error":{"message":"there is no such thing"}}"#)).await?;
                 }
             }
         }
@@ -116,9 +188,9 @@ impl Connection {
         if script.is_one_write() {
             chunks.tokens(&mut bytes, 0..script.tokens, self.clock);
             chunks.end(&mut bytes, script.tokens, has_usage);
-            return self.socket.write_all(&bytes).await;
+            return self.say(&bytes).await;
         }
-        self.socket.write_all(&bytes).await?;
+        self.say(&bytes).await?;
         if !script.lead.is_zero() {
             sleep(script.lead).await;
         }
@@ -132,22 +204,22 @@ impl Connection {
             }
             bytes.clear();
             chunks.tokens(&mut bytes, next..to, self.clock);
-            self.socket.write_all(&bytes).await?;
+            self.say(&bytes).await?;
             next = to;
         }
         bytes.clear();
         chunks.end(&mut bytes, script.tokens, has_usage);
-        self.socket.write_all(&bytes).await
+        self.say(&bytes).await
     }
 
     /// Until the other side closes, which is told.
     async fn watched(&mut self, script: Script) -> io::Result<()> {
         let chunks = Chunks::new(self.number, &script);
         if script.hold != Hold::BeforeHead {
-            self.socket.write_all(&chunks.head()).await?;
+            self.say(&chunks.head()).await?;
         }
         _ = self.tell.send(Said::Arrived(script.watched)).await;
-        let (mut reader, mut writer) = self.socket.split();
+        let (mut reader, mut writer) = tokio::io::split(&mut self.socket);
         let speak = async {
             let mut ticks = paced(script.pause.max(Duration::from_millis(1)));
             let mut bytes = Vec::new();
@@ -181,7 +253,7 @@ impl Connection {
             String::from_utf8_lossy(&text),
             usage(script.tokens),
         );
-        self.socket.write_all(&json("200 OK", &answer)).await
+        self.say(&json("200 OK", &answer)).await
     }
 }
 
@@ -228,10 +300,11 @@ impl Chunks {
     }
 
     fn head(&self) -> Vec<u8> {
-        let mut bytes =
+        let mut bytes = Vec::with_capacity(8 * 1024);
+        bytes.extend_from_slice(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n\
-            transfer-encoding: chunked\r\n\r\n"
-                .to_vec();
+            transfer-encoding: chunked\r\n\r\n",
+        );
         let role = r#""choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]}"#;
         framed(&mut bytes, format!("{}{role}\n\n", self.start).as_bytes());
         bytes

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::client::{Client, Seen};
 use crate::peer::{Kind, Peer};
 use crate::script::Script;
+use crate::upstream::Scheme;
 use crate::workload::{Bench, Outcome, Scale, compared, figure, micros_each, pause_of_connects, percentile};
 
 /// Tokens of the finished answer, and who reads it.
@@ -62,7 +63,7 @@ pub async fn replay(bench: &mut Bench, kind: Kind) -> io::Result<Outcome> {
 
 /// A Tokenrill with an answer that has ended, and where that is.
 async fn finished(bench: &Bench) -> io::Result<(Peer, String)> {
-    let peer = Peer::start(Kind::Tokenrill, bench.upstream.address, bench.clock).await?;
+    let peer = Peer::start(Kind::Tokenrill, bench, Scheme::Http).await?;
     let path = begin(&peer, &Script { batch: 8, ..Script::new(REPLAYED, Duration::ZERO) }).await?;
     // Whoever reads it to its end knows that it has ended.
     let mut seen = Seen::default();

@@ -1,6 +1,7 @@
 //! What is asked of a peer, and the figures that come of it.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::client::{Client, Faults, Seen, Wire};
 use crate::held;
 use crate::peer::{Kind, Peer};
 use crate::script::Script;
-use crate::upstream::Upstream;
+use crate::upstream::{Scheme, Upstream};
 use crate::viewers;
 
 /// How much of everything.
@@ -42,6 +43,8 @@ impl Scale {
 
 /// What all runs share.
 pub struct Bench {
+    /// Ours.
+    pub program: PathBuf,
     pub clock: Instant,
     pub upstream: Upstream,
     pub scale: Scale,
@@ -121,6 +124,7 @@ pub struct Workload {
     pub name: &'static str,
     pub says: &'static str,
     pub shape: Shape,
+    pub scheme: Scheme,
     pub has_native: bool,
     pub has_litellm: bool,
 }
@@ -138,11 +142,16 @@ pub fn all() -> Vec<Workload> {
     };
     let script = Script { batch: 16, ..Script::new(16, none) };
     let whole = Load { slots: 16, script, lasting: second * 3, spread: none, is_stream: false };
-    let workload = |name, says, shape| Workload { name, says, shape, has_native: false, has_litellm: false };
+    let workload = |name, says, shape| {
+        let scheme = Scheme::Http;
+        Workload { name, says, shape, scheme, has_native: false, has_litellm: false }
+    };
+    let behind_tls = |name, says, shape| Workload { scheme: Scheme::Https, ..workload(name, says, shape) };
     let both = |name, says, shape| Workload { has_native: true, ..workload(name, says, shape) };
     let three = |name, says, shape| Workload { has_litellm: true, ..both(name, says, shape) };
+    let paced_50 = paced(50, 64, 20, second * 4, second / 5);
     vec![
-        three("paced-50", "50 streams at once, 64 tokens each at 20 ms", paced(50, 64, 20, second * 4, second / 5)),
+        three("paced-50", "50 streams at once, 64 tokens each at 20 ms", paced_50),
         three(
             "unpaced",
             "32 streams at once, 256 tokens each as fast as they are taken, one for each write",
@@ -158,6 +167,8 @@ pub fn all() -> Vec<Workload> {
             Shape::Cancel,
         ),
         workload("whole", "Answers of 16 tokens that are not streamed, 16 at once", Shape::Load(whole)),
+        behind_tls("paced-50-tls", "As `paced-50`; the model is behind TLS, which the peer ends", paced_50),
+        behind_tls("whole-tls", "As `whole`; the model is behind TLS, which the peer ends", Shape::Load(whole)),
         workload(
             "replay",
             "A finished answer of 1,000 tokens to 100 viewers at once; nginx: the same bytes as a file",
@@ -174,6 +185,8 @@ impl Workload {
         let kinds: &[Kind] = match self.shape {
             Shape::Replay => &[Kind::Nginx, Kind::Tokenrill],
             Shape::Audience | Shape::SecondViewer => &[Kind::Tokenrill],
+            // The client speaks no TLS.
+            _ if self.scheme == Scheme::Https => &[Kind::Nginx, Kind::Haproxy, Kind::Tokenrill],
             _ => &[Kind::Direct, Kind::Nginx, Kind::Haproxy, Kind::Tokenrill],
         };
         let mut rows: Vec<Row> = kinds.iter().map(|kind| Row { kind: *kind, wire: Wire::OpenAi }).collect();
@@ -191,7 +204,7 @@ impl Workload {
         if self.shape == Shape::Replay {
             return viewers::replay(bench, row.kind).await;
         }
-        let peer = Peer::start(row.kind, bench.upstream.address, bench.clock).await?;
+        let peer = Peer::start(row.kind, bench, self.scheme).await?;
         match self.shape {
             Shape::Load(load) if row.kind == Kind::LiteLlm => {
                 self::load(&peer, row.wire, Load { slots: load.slots.min(4), ..load }, bench.scale).await
