@@ -2,11 +2,11 @@
 //! all, in front of one model.
 //!
 //! `cargo bench --bench relay -- [--only NAME,...] [--peers NAME,...] [--rounds N] [--quick] [--litellm] [--plot]
-//! [--program PATH]`. Model
-//! and clients are two threads of this process, on the same cores as the peer, and read the same clock. Each run has a
-//! peer of its own, freshly started; the peers take turns, and another begins in each round. Figures are medians of the
-//! rounds, ratios those of the rounds' own ratios. Exits with 1 if a token of ours is missing, doubled or out of order,
-//! an answer is not whole, or a close does not reach the model.
+//! [--program PATH]`; the program is this build's, where none is named. Model and clients are two threads of this
+//! process, on the same cores as the peer, and read the same clock. Each run has a peer of its own, freshly started; the
+//! peers take turns, and another begins in each round. Figures are medians of the rounds, ratios those of the rounds' own
+//! ratios. Exits with 1 if a token of ours is missing, doubled or out of order, an answer is not whole, or a close does
+//! not reach the model.
 #![expect(clippy::print_stdout, reason = "the tables are what this is for")]
 #![expect(clippy::print_stderr, reason = "how far it is")]
 #![expect(clippy::cast_precision_loss, reason = "figures of three digits")]

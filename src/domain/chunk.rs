@@ -34,7 +34,7 @@ pub struct Shape {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     pub before: Box<str>,
-    /// Of many streams, where they say nothing of their own there.
+    /// The same one in all streams that are known from one another.
     pub after: Arc<str>,
 }
 
