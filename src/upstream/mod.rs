@@ -8,6 +8,7 @@ mod error_report;
 mod http1;
 mod mask;
 mod openai;
+mod refusal;
 mod routing;
 pub mod sse;
 
@@ -22,10 +23,11 @@ use smallvec::SmallVec;
 
 use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 
-pub use error_report::ErrorReport;
+pub use error_report::{ErrorMessages, ErrorReport};
 pub use http1::Idle;
 pub use mask::Masker;
 pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts};
+pub use refusal::{LONGEST_REFUSAL, ReportTerms};
 pub use routing::{Router, UnknownModel};
 
 /// An adapter for one kind of upstream.
