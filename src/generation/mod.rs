@@ -25,7 +25,7 @@ mod storage;
 mod task;
 mod tokens;
 
-pub use crate::upstream::Model;
+pub use crate::upstream::{Delivery, Model};
 pub use audience::{OnDisconnect, Viewer};
 pub use following::{Following, LogLost};
 pub use listing::{Page, Summary};

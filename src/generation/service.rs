@@ -22,7 +22,7 @@ use crate::domain::{
 use crate::event_log::{Created, EventLog, Log, TailState};
 use crate::limits::{Allowance, Limits, Patience, Permit, Spender};
 use crate::telemetry::Metrics;
-use crate::upstream::{AttemptTerms, Model, Router};
+use crate::upstream::{AttemptTerms, Delivery, Model, Router};
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ impl Generations {
         if !new.allowed.allow(&model) {
             return Err(StartError::ModelForbidden);
         }
-        let mut request = ChatRequest { model, fields: new.fields };
+        let mut request = ChatRequest::new(model, new.fields);
         let prompt = Arc::new(request.prompt());
         let Permit { place, spent } = inner.admit(&new.spender, &mut request, &prompt, new.patience)?;
         let id = GenerationId::random();
@@ -103,7 +103,11 @@ impl Generations {
             usage: new.usage,
         });
         let grace = new.grace.unwrap_or(inner.terms.grace).min(inner.terms.grace);
-        let audience = Audience::new(new.on_disconnect.unwrap_or(inner.terms.on_disconnect), grace);
+        let on_disconnect = new.on_disconnect.unwrap_or(inner.terms.on_disconnect);
+        // Whoever reconnects within the grace reads what there is of the answer: it must be streamed.
+        let delivery =
+            if grace.is_zero() && on_disconnect == OnDisconnect::Cancel { new.delivery } else { Delivery::Stream };
+        let audience = Audience::new(on_disconnect, grace);
         let viewer = audience.join();
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
         let admitted = Admitted { prompt, spent, turn: place.turn() };
@@ -132,7 +136,7 @@ impl Generations {
         let following = Following::new(Arc::clone(&log), Sequence::START, seat);
         let deadline = Instant::now() + inner.terms.max_duration;
         let work = Work {
-            answer: provider.attempt(request, AttemptTerms::default()),
+            answer: provider.attempt(request, AttemptTerms { delivery, ..AttemptTerms::default() }),
             place,
             wait: new.spender.wait(new.patience),
             deadline,
@@ -299,7 +303,7 @@ impl Inner {
     ) -> Result<Permit, StartError> {
         let wanted = request.output_limit();
         let (tokens, choices) = spender.most(&request.model);
-        request.keep_to(tokens, choices)?;
+        request.apply_limits(tokens, choices)?;
         let output = wanted.unwrap_or_else(|| self.metrics.expected_output(request.output_limit()));
         let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));
         self.limits.admit(spender, &request.model, tokens, patience).map_err(|exceeded| {

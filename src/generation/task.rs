@@ -220,7 +220,6 @@ mod tests {
     use std::future::pending;
 
     use futures_util::stream;
-    use serde_json::Map;
     use smallvec::smallvec;
     use tokio_util::task::TaskTracker;
 
@@ -233,6 +232,7 @@ mod tests {
     use crate::generation::audience::{Audience, OnDisconnect};
     use crate::generation::running::Admitted;
     use crate::generation::tokens::TokenCounter;
+    use crate::json::JsonObject;
     use crate::limits::{Limits, Patience, Permit, Spender};
     use crate::telemetry::Metrics;
 
@@ -253,7 +253,7 @@ mod tests {
         let memory = Memory::new(LIMITS);
         let Ok(Created::New(log)) = memory.create(Arc::new(start), None).await else { panic!("there is room") };
         let audience = Audience::new(OnDisconnect::Continue, Duration::ZERO);
-        let request = ChatRequest { model: "m".into(), fields: Map::new() };
+        let request = ChatRequest::new("m".into(), JsonObject::default());
         let counter = TokenCounter::new(TaskTracker::new());
         let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
         let permit = Limits::default().admit(&spender, "m", 0, Patience::Refuses).expect("there is no limit");

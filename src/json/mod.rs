@@ -2,8 +2,8 @@
 //!
 //! No I/O, no HTTP, no other room.
 
-mod object;
+mod request_object;
 mod tokens;
 
-pub use object::{InvalidObject, JsonObject, MOST_MEMBERS, write_members};
+pub use request_object::{InvalidObject, JsonObject, MOST_MEMBERS, write_members};
 pub use tokens::{Token, Tokens, unescape};

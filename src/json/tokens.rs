@@ -15,9 +15,11 @@ pub struct Tokens<'a> {
 /// One token; strings with their quotes, as they were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token<'a> {
-    /// `{` or `[`.
-    Open,
-    /// `}` or `]`.
+    /// `{`
+    Object,
+    /// `[`
+    Array,
+    /// `}` or `]`
     Close,
     /// A member's name.
     Name(&'a str),
@@ -38,8 +40,15 @@ impl<'a> Tokens<'a> {
 
     /// Skips the value that comes next.
     pub fn skip_value(&mut self) {
+        if matches!(self.next(), Some(Token::Object | Token::Array)) {
+            self.leave();
+        }
+    }
+
+    /// Skips what is left of the innermost object or array that is open.
+    pub fn leave(&mut self) {
         let depth = self.depth;
-        while self.next().is_some_and(|token| matches!(token, Token::Name(_)) || self.depth > depth) {}
+        while self.depth >= depth && self.next().is_some() {}
     }
 
     fn peek(&mut self, skipped: &[u8]) -> Option<u8> {
@@ -72,10 +81,10 @@ impl<'a> Iterator for Tokens<'a> {
 
     fn next(&mut self) -> Option<Token<'a>> {
         let token = match self.peek(BETWEEN)? {
-            b'{' | b'[' => {
+            open @ (b'{' | b'[') => {
                 self.depth += 1;
                 self.at += 1;
-                Token::Open
+                if open == b'{' { Token::Object } else { Token::Array }
             }
             b'}' | b']' => {
                 self.depth = self.depth.saturating_sub(1);
@@ -120,12 +129,12 @@ mod tests {
     fn tokens_come_in_order_with_names_apart_from_texts() {
         let tokens: Vec<_> = Tokens::new(r#" { "a" : [1, "x\"]", {}], "b":-1.0e3 ,"c":null} "#).collect();
         let expected = [
-            Token::Open,
+            Token::Object,
             Token::Name("\"a\""),
-            Token::Open,
+            Token::Array,
             Token::Scalar("1"),
             Token::Text(r#""x\"]""#),
-            Token::Open,
+            Token::Object,
             Token::Close,
             Token::Close,
             Token::Name("\"b\""),
@@ -145,7 +154,7 @@ mod tests {
             (r#"{"a":"x"}"#, Some(Token::Close)),
         ] {
             let mut tokens = Tokens::new(json);
-            assert_eq!((tokens.next(), tokens.next()), (Some(Token::Open), Some(Token::Name("\"a\""))));
+            assert_eq!((tokens.next(), tokens.next()), (Some(Token::Object), Some(Token::Name("\"a\""))));
             tokens.skip_value();
             assert_eq!(tokens.next(), next, "{json}");
         }

@@ -25,7 +25,7 @@ use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 pub use error_report::ErrorReport;
 pub use http1::Idle;
 pub use mask::Masker;
-pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts};
+pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts, WholeAnswers};
 pub use routing::{Router, UnknownModel};
 
 /// An adapter for one kind of upstream.
@@ -62,6 +62,8 @@ impl UpstreamIdentity {
 #[derive(Debug, Clone, Default)]
 pub struct AttemptTerms {
     pub delivery: Delivery,
+    /// Set by the provider to how the upstream was asked in fact: its settings and its refusals may decide otherwise.
+    pub asked: DeliveryMark,
     /// Set by the provider as soon as the first byte of the request may have been written.
     pub sent: SentMark,
 }
@@ -73,6 +75,21 @@ pub enum Delivery {
     Stream,
     /// As one JSON object, at its end.
     Whole,
+}
+
+/// How an upstream was asked last. Outlives the attempt's future; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryMark(Arc<AtomicBool>);
+
+impl DeliveryMark {
+    pub fn set(&self, delivery: Delivery) {
+        self.0.store(delivery == Delivery::Whole, Ordering::Release);
+    }
+
+    /// `Stream` as long as nothing was asked.
+    pub fn get(&self) -> Delivery {
+        if self.0.load(Ordering::Acquire) { Delivery::Whole } else { Delivery::Stream }
+    }
 }
 
 /// Whether an upstream may have seen a request, and so may bill it.

@@ -46,12 +46,13 @@ pub const MOST_MEMBERS: usize = 4096;
 impl JsonObject {
     /// Parses a whole text.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidObject> {
-        let Members { list: members, count } = serde_json::from_slice(json).map_err(|error| match error.classify() {
-            Category::Data => InvalidObject::NotAnObject,
-            Category::Syntax | Category::Eof | Category::Io => {
-                InvalidObject::Syntax { line: error.line(), column: error.column() }
-            }
-        })?;
+        let Members { list: members, count } =
+            serde_json::from_slice(json).map_err(|error| match error.classify() {
+                Category::Data => InvalidObject::NotAnObject,
+                Category::Syntax | Category::Eof | Category::Io => {
+                    InvalidObject::Syntax { line: error.line(), column: error.column() }
+                }
+            })?;
         if count > MOST_MEMBERS {
             return Err(InvalidObject::TooMany);
         }
@@ -114,7 +115,8 @@ impl JsonObject {
 
     /// Writes the object, without spaces between its members.
     pub fn to_json(&self) -> String {
-        let mut json = String::with_capacity(self.members.iter().map(|(name, value)| name.len() + value.get().len() + 8).sum());
+        let mut json =
+            String::with_capacity(self.members.iter().map(|(name, value)| name.len() + value.get().len() + 8).sum());
         write_members(&mut json, self.iter());
         json
     }
@@ -189,7 +191,9 @@ fn check(name: &str, value: &str) -> Result<(), InvalidObject> {
     let mut tokens = Tokens::new(value);
     while let Some(token) = tokens.next() {
         match token {
-            Token::Open if tokens.depth() > DEEPEST => return Err(InvalidObject::TooDeep(name.into())),
+            Token::Object | Token::Array if tokens.depth() > DEEPEST => {
+                return Err(InvalidObject::TooDeep(name.into()));
+            }
             Token::Name(string) | Token::Text(string) if !is_text(string) => {
                 return Err(InvalidObject::Surrogate(name.into()));
             }
