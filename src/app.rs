@@ -240,7 +240,8 @@ fn router(
             idle: upstream.idle_timeout,
         };
         let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-        let provider = OpenAi::new(endpoint, timeouts, idle.clone()).map_err(|error| failed(error.to_string()))?;
+        let provider =
+            OpenAi::new(&upstream.name, endpoint, timeouts, idle.clone()).map_err(|error| failed(error.to_string()))?;
         let models = upstream.models.iter().map(NamePattern::new).collect();
         Ok((models, Arc::new(provider) as Arc<dyn Provider>))
     });
@@ -250,7 +251,7 @@ fn router(
     let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
     let timeouts =
         Timeouts { connect: DEMO_PATIENCE, head: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
-    let demo = OpenAi::new(endpoint.map_err(|error| failed(error.to_string()))?, timeouts, idle.clone());
+    let demo = OpenAi::new("demo", endpoint.map_err(|error| failed(error.to_string()))?, timeouts, idle.clone());
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, settings.models.default.clone()))
 }

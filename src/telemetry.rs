@@ -271,10 +271,10 @@ impl Metrics {
     pub fn ended(&self, outcome: Outcome, usage: Usage, after: Duration) {
         self.generations.get_or_create(&outcome.into()).inc();
         self.tokens.get_or_create(&INPUT).inc_by(usage.input_tokens);
-        self.tokens.get_or_create(&OUTPUT).inc_by(usage.output_tokens);
+        self.tokens.get_or_create(&OUTPUT).inc_by(usage.output_tokens.unwrap_or_default());
         self.duration.observe(after.as_secs_f64());
         if outcome == Outcome::Done {
-            self.whole_answers.add(usage.output_tokens);
+            self.whole_answers.add(usage.output_tokens.unwrap_or_default());
         }
     }
 
@@ -433,7 +433,7 @@ mod tests {
         metrics.stopped(5, Some(4096));
         assert_eq!(saved(), 0, "nothing is known yet of how long answers are");
         for tokens in [80, 120] {
-            let usage = Usage { output_tokens: tokens, ..Usage::default() };
+            let usage = Usage { output_tokens: Some(tokens), ..Usage::default() };
             metrics.ended(Outcome::Done, usage, Duration::ZERO);
         }
         metrics.stopped(10, None);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::FailureCode;
+pub use crate::domain::Remedy;
 
 /// The closed list of codes. A new one must answer every question below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -68,8 +69,12 @@ pub enum ErrorCode {
     UpstreamOverloaded,
     /// The model's server refused the request as invalid.
     UpstreamRejected,
+    /// There is no chat API at the configured address of the model's server.
+    UpstreamMisconfigured,
     /// The model's server reported an error.
     UpstreamError,
+    /// The model's server ended its answer without saying anything.
+    UpstreamEmpty,
     /// The model's server was silent for too long.
     UpstreamTimeout,
     /// The answer broke off.
@@ -88,15 +93,6 @@ pub enum ErrorCode {
     HistoryLost,
     /// A defect of this service.
     Internal,
-}
-
-/// Whether the same request may succeed later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remedy {
-    /// Not unless it is changed.
-    Change,
-    /// As it is, after a while.
-    Wait,
 }
 
 impl ErrorCode {
@@ -127,7 +123,9 @@ impl ErrorCode {
             Self::TooLarge | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UpstreamUnreachable
             | Self::UpstreamAuth
+            | Self::UpstreamMisconfigured
             | Self::UpstreamError
+            | Self::UpstreamEmpty
             | Self::UpstreamDisconnected
             | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
             Self::IssuerUnavailable
@@ -170,7 +168,9 @@ impl ErrorCode {
             Self::UpstreamAuth => "The model's server refused this service",
             Self::UpstreamRateLimited => "The model's server is limiting this service",
             Self::UpstreamRejected => "The model's server refused the request",
+            Self::UpstreamMisconfigured => "The model's server is misconfigured",
             Self::UpstreamError => "The model's server failed",
+            Self::UpstreamEmpty => "The answer is empty",
             Self::UpstreamTimeout => "The model's server is silent",
             Self::UpstreamDisconnected => "The answer broke off",
             Self::UpstreamMalformed => "The model's server sent nonsense",
@@ -205,6 +205,7 @@ impl ErrorCode {
             | Self::Cancelled
             | Self::UpstreamAuth
             | Self::UpstreamRejected
+            | Self::UpstreamMisconfigured
             | Self::UpstreamMalformed
             | Self::DeadlineExceeded
             | Self::TooLarge
@@ -220,6 +221,7 @@ impl ErrorCode {
             | Self::UpstreamRateLimited
             | Self::UpstreamOverloaded
             | Self::UpstreamError
+            | Self::UpstreamEmpty
             | Self::UpstreamTimeout
             | Self::UpstreamDisconnected
             | Self::Overloaded
@@ -245,7 +247,9 @@ impl From<FailureCode> for ErrorCode {
             FailureCode::UpstreamOverloaded => Self::UpstreamOverloaded,
             FailureCode::ModelNotFound => Self::ModelNotFound,
             FailureCode::UpstreamRejected => Self::UpstreamRejected,
+            FailureCode::UpstreamMisconfigured => Self::UpstreamMisconfigured,
             FailureCode::UpstreamError => Self::UpstreamError,
+            FailureCode::UpstreamEmpty => Self::UpstreamEmpty,
             FailureCode::UpstreamTimeout => Self::UpstreamTimeout,
             FailureCode::UpstreamDisconnected => Self::UpstreamDisconnected,
             FailureCode::UpstreamMalformed => Self::UpstreamMalformed,

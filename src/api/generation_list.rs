@@ -84,7 +84,7 @@ impl From<&Summary> for SummaryBody {
             model: summary.start.model.clone(),
             created_at: summary.start.created_at.to_string(),
             last_sequence: summary.last_sequence.get(),
-            usage: ended.map(|(usage, _)| usage.into()),
+            usage: ended.and_then(|(usage, _)| usage).map(UsageBody::from),
             timings: ended.map(|(_, timings)| timings.into()),
             metadata: summary.start.metadata.clone(),
         }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::allowance::millis;
 use super::error_code::Remedy;
-use crate::domain::{Failed, Failure, RequestId};
+use crate::domain::{Failed, Failure, RequestId, UpstreamWords};
 use crate::limits::{Allowance, Exceeded, Limit};
 
 pub use super::error_code::ErrorCode;
@@ -47,9 +47,34 @@ pub struct ProblemBody {
     pub retry_after_ms: Option<u64>,
     /// What to tell the operator.
     pub request_id: String,
+    /// What the model's server said, where the caller can act on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<UpstreamErrorBody>,
     /// What is wrong with which field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+}
+
+/// The words of the model's server about the request that it refused. Keys, account ids and addresses are masked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamErrorBody {
+    /// Its HTTP status, where it refused the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Its kind of error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "invalid_request_error")]
+    pub r#type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "context_length_exceeded")]
+    pub code: Option<String>,
+    /// The field of the request that is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "messages")]
+    pub param: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// What is wrong with one field of the body.
@@ -163,6 +188,7 @@ impl ProblemBody {
             detail,
             code,
             retryable: code.remedy() == Remedy::Wait,
+            upstream: None,
             retry_after_ms: retry_after.map(millis),
             request_id: request_id.to_string(),
             errors: Vec::new(),
@@ -172,7 +198,24 @@ impl ProblemBody {
 
 impl From<&Failure> for ProblemBody {
     fn from(failure: &Failure) -> Self {
-        Self::new(failure.code.into(), failure.detail.clone(), failure.retry_after, failure.request_id)
+        let code = ErrorCode::from(failure.code);
+        Self {
+            retryable: failure.remedy.unwrap_or(code.remedy()) == Remedy::Wait,
+            upstream: failure.upstream.as_deref().map(UpstreamErrorBody::from),
+            ..Self::new(code, failure.detail.clone(), failure.retry_after, failure.request_id)
+        }
+    }
+}
+
+impl From<&UpstreamWords> for UpstreamErrorBody {
+    fn from(words: &UpstreamWords) -> Self {
+        Self {
+            status: words.status,
+            r#type: words.kind.clone(),
+            code: words.code.clone(),
+            param: words.param.clone(),
+            message: words.message.clone(),
+        }
     }
 }
 

@@ -138,7 +138,7 @@ impl From<Snapshot> for SnapshotBody {
             choices,
             reason,
             error,
-            usage: ended.map(|(usage, _)| usage.into()),
+            usage: ended.and_then(|(usage, _)| usage).map(UsageBody::from),
             timings: ended.map(|(_, timings)| timings.into()),
             prompt: snapshot.prompt.map(|prompt| prompt.to_string()),
             metadata: snapshot.metadata,

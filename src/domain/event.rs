@@ -50,10 +50,38 @@ pub struct Start {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
     /// One for each choice that finished, in the order of the choices; never empty.
-    pub finish: Box<[(u32, FinishReason)]>,
+    pub finish: Box<[Finish]>,
     pub trailer: Trailer,
     pub usage: Usage,
     pub timings: Timings,
+}
+
+/// How one choice ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish {
+    pub choice: u32,
+    pub reason: FinishReason,
+    pub stated: Stated,
+}
+
+impl Finish {
+    /// An end with the reason that the upstream stated.
+    pub fn stated(choice: u32, reason: impl Into<FinishReason>) -> Self {
+        Self { choice, reason: reason.into(), stated: Stated::Yes }
+    }
+
+    /// An end for which the upstream stated no reason.
+    pub fn unstated(choice: u32) -> Self {
+        Self { choice, reason: "stop".into(), stated: Stated::No }
+    }
+}
+
+/// Whether the upstream stated a finish reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stated {
+    Yes,
+    /// The upstream ended the answer without one: `stop` stands in for it and is marked (`finish_reason_missing`).
+    No,
 }
 
 /// What a stream of chunks ends with, for those who read it as chunks.
@@ -65,6 +93,8 @@ pub struct Trailer {
     pub head_json: Box<str>,
     /// The provider's usage, with every field it has.
     pub usage_json: Option<Box<str>>,
+    /// The chat completion as it came, where the upstream was asked for a whole answer or gave one.
+    pub completion_json: Option<Arc<str>>,
 }
 
 /// Whether a request asked for the usage as a chunk of its own (`stream_options.include_usage`).
@@ -99,6 +129,7 @@ pub enum CancelReason {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failed {
     pub failure: Failure,
-    pub usage: Usage,
+    /// Absent where the upstream refused the request: it used nothing.
+    pub usage: Option<Usage>,
     pub timings: Timings,
 }

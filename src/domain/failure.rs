@@ -4,16 +4,43 @@ use std::time::Duration;
 
 use super::RequestId;
 
-/// An ending that is nobody's wish: what a `failed` event says.
+/// An ending that nobody asked for: the content of a `failed` event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub code: FailureCode,
-    /// One sentence of ours that tells the caller what to do. Never the upstream's text.
+    /// One sentence of ours that says what to do.
     pub detail: String,
-    /// When trying again may help, where somebody said so.
+    /// Whether the same request may succeed later, where that differs from what is usual for the code.
+    pub remedy: Option<Remedy>,
+    /// When a retry may help, where the upstream or a limit said so.
     pub retry_after: Option<Duration>,
-    /// The request that started the generation, so that a replay says the same bytes.
+    /// The request that started the generation, so that a replay has the same bytes.
     pub request_id: RequestId,
+    /// What the upstream said, where the caller can act on it.
+    pub upstream: Option<Box<UpstreamWords>>,
+}
+
+/// Whether the same request may succeed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Only if it is changed.
+    Change,
+    /// As it is, after a while.
+    Wait,
+}
+
+/// The part of an upstream's error that passes to the caller, secrets and addresses masked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UpstreamWords {
+    /// The HTTP status, where the error was a refusal of the request.
+    pub status: Option<u16>,
+    /// The provider's own kind, such as `invalid_request_error`.
+    pub kind: Option<String>,
+    /// The provider's own code, such as `context_length_exceeded`.
+    pub code: Option<String>,
+    /// The field of the request that is wrong.
+    pub param: Option<String>,
+    pub message: Option<String>,
 }
 
 /// The closed list of ways in which a running generation can fail.
@@ -31,15 +58,19 @@ pub enum FailureCode {
     ModelNotFound,
     /// The upstream refused the request as invalid.
     UpstreamRejected,
+    /// There is no model API at the upstream's address, or the upstream refuses what the settings demand.
+    UpstreamMisconfigured,
     /// The upstream reported an error of its own.
     UpstreamError,
+    /// The answer ended as if it were whole, and holds nothing.
+    UpstreamEmpty,
     /// No progress within the upstream's time limits.
     UpstreamTimeout,
-    /// The answer broke off: neither a finish reason nor `[DONE]` came.
+    /// The answer broke off before its end.
     UpstreamDisconnected,
-    /// The upstream sent what is not a stream of chat completion chunks.
+    /// The upstream sent what is not a chat completion.
     UpstreamMalformed,
-    /// No place to run came free in time.
+    /// No slot to run became free in time.
     TooManyGenerations,
     /// `generation.max_duration` passed.
     DeadlineExceeded,

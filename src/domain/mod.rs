@@ -28,9 +28,10 @@ pub use chat::{ChatRequest, Prompt, TooMuch, field};
 pub use chunk::{Chunk, Escaped, Frame, InvalidText, Part, Shape, wire_safe};
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use event::{
-    CancelReason, Cancelled, Done, Entry, Event, Failed, FinishReason, Metadata, Start, Trailer, UsageWish,
+    CancelReason, Cancelled, Done, Entry, Event, Failed, Finish, FinishReason, Metadata, Start, Stated, Trailer,
+    UsageWish,
 };
-pub use failure::{Failure, FailureCode};
+pub use failure::{Failure, FailureCode, Remedy, UpstreamWords};
 pub use id::{ConnectionId, GenerationId, InvalidId, RequestId};
 pub use lookup::Lookup;
 pub use name_pattern::{AllowedModels, NamePattern};
@@ -40,4 +41,4 @@ pub use prompt_reference::{InvalidReference, PromptId, PromptReference, PromptVe
 pub use quota::Quota;
 pub use skim::{Skim, Unreadable, range_in, unquoted};
 pub use time::Timestamp;
-pub use usage::{Timings, TokenSource, Usage};
+pub use usage::{Timings, TokenSource, Usage, UsageReport};

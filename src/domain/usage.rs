@@ -1,28 +1,94 @@
-//! What a generation took: tokens and time.
+//! What a generation used: tokens and time.
 
 use std::time::Duration;
 
-/// Tokens read and written by the model.
+/// Tokens read and written by the model. Totals are inclusive: each part is also in its total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub input_tokens: u64,
-    /// Tokens of the answer, those of its reasoning included.
-    pub output_tokens: u64,
-    /// The part of `output_tokens` that was reasoning, where the provider says.
+    /// The part of `input_tokens` that was read from the provider's prompt cache.
+    pub cache_read_tokens: Option<u64>,
+    /// The part of `input_tokens` that was written to the provider's prompt cache.
+    pub cache_write_tokens: Option<u64>,
+    /// The part of `input_tokens` that was audio.
+    pub input_audio_tokens: Option<u64>,
+    /// Tokens of the answer. `None` where nothing is known of it: an answer asked for as a whole ended before it arrived.
+    pub output_tokens: Option<u64>,
+    /// The part of `output_tokens` that was reasoning.
     pub reasoning_tokens: Option<u64>,
+    /// The part of `output_tokens` that was audio.
+    pub output_audio_tokens: Option<u64>,
     pub source: TokenSource,
 }
 
-/// Who counted the tokens.
+impl Usage {
+    /// Returns input and output together, an unknown output counted as 0.
+    pub fn total(&self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens.unwrap_or_default())
+    }
+}
+
+/// Whose figures these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TokenSource {
-    /// The provider's own figure.
+    /// The provider's own.
     Provider,
-    /// Ours, because the provider gave none: counted with the vocabulary of the model's family, or the
-    /// nearest there is.
+    /// At least one figure is ours, because the provider gave none: counted with the vocabulary of the model's family, or
+    /// the nearest there is.
     #[default]
     Estimated,
+}
+
+/// The counts that a provider reported, each where it did. Later reports of one answer are cumulative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UsageReport {
+    pub input_tokens: Option<u64>,
+    pub cache_read_tokens: Option<u64>,
+    pub cache_write_tokens: Option<u64>,
+    pub input_audio_tokens: Option<u64>,
+    pub output_tokens: Option<u64>,
+    pub reasoning_tokens: Option<u64>,
+    pub output_audio_tokens: Option<u64>,
+}
+
+impl UsageReport {
+    /// Takes over what a later report of the same answer says; what that leaves out stays.
+    #[must_use]
+    pub fn updated_by(self, later: Self) -> Self {
+        Self {
+            input_tokens: later.input_tokens.or(self.input_tokens),
+            cache_read_tokens: later.cache_read_tokens.or(self.cache_read_tokens),
+            cache_write_tokens: later.cache_write_tokens.or(self.cache_write_tokens),
+            input_audio_tokens: later.input_audio_tokens.or(self.input_audio_tokens),
+            output_tokens: later.output_tokens.or(self.output_tokens),
+            reasoning_tokens: later.reasoning_tokens.or(self.reasoning_tokens),
+            output_audio_tokens: later.output_audio_tokens.or(self.output_audio_tokens),
+        }
+    }
+
+    /// Returns the usage, if both totals were reported.
+    pub fn complete(self) -> Option<Usage> {
+        self.input_tokens
+            .zip(self.output_tokens)
+            .map(|_| self.completed_by(Usage::default()))
+            .map(|usage| Usage { source: TokenSource::Provider, ..usage })
+    }
+
+    /// Returns the usage with what was reported, and a missing total taken from `estimate`.
+    #[must_use]
+    pub fn completed_by(self, estimate: Usage) -> Usage {
+        Usage {
+            input_tokens: self.input_tokens.unwrap_or(estimate.input_tokens),
+            cache_read_tokens: self.cache_read_tokens,
+            cache_write_tokens: self.cache_write_tokens,
+            input_audio_tokens: self.input_audio_tokens,
+            output_tokens: self.output_tokens.or(estimate.output_tokens),
+            reasoning_tokens: self.reasoning_tokens,
+            output_audio_tokens: self.output_audio_tokens,
+            source: TokenSource::Estimated,
+        }
+    }
 }
 
 /// How long a generation took, on the monotonic clock from the moment it was accepted.

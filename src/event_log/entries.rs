@@ -153,8 +153,9 @@ pub(super) fn event_size(event: &Event) -> usize {
             start.model.len() + metadata.sum::<usize>()
         }
         Event::Done(done) => {
-            let Trailer { chunks_json, head_json, usage_json } = &done.trailer;
-            chunks_json.len() + head_json.len() + usage_json.as_ref().map_or(0, |usage| usage.len())
+            let Trailer { chunks_json, head_json, usage_json, completion_json } = &done.trailer;
+            let usage = usage_json.as_ref().map_or(0, |usage| usage.len());
+            chunks_json.len() + head_json.len() + usage + completion_json.as_ref().map_or(0, |json| json.len())
         }
         Event::Cancelled(_) | Event::Failed(_) | Event::Chunk(_) => 0,
     };

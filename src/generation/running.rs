@@ -13,8 +13,8 @@ use super::audience::Audience;
 use super::snapshot::Snapshot;
 use super::tokens::{self, TokenCounter};
 use crate::domain::{
-    CancelReason, Cancelled, ChatRequest, Chunk, Done, Event, Failed, Failure, FailureCode, FinishReason, GenerationId,
-    Prompt, RequestId, Timings, Trailer, Usage,
+    CancelReason, Cancelled, ChatRequest, Chunk, Done, Event, Failed, Failure, FailureCode, Finish, FinishReason,
+    GenerationId, Prompt, Remedy, RequestId, Timings, Trailer, UpstreamWords, Usage, UsageReport,
 };
 use crate::event_log::{Closing, Log};
 use crate::limits::{Spent, Turn};
@@ -47,7 +47,7 @@ pub struct Running {
 /// What has been learnt of the answer so far.
 #[derive(Debug, Default)]
 struct Tally {
-    provider: Option<Usage>,
+    reported: UsageReport,
     finish: BTreeMap<u32, FinishReason>,
 }
 
@@ -59,12 +59,22 @@ pub struct Admitted {
     pub turn: Option<watch::Receiver<Turn>>,
 }
 
+/// Why a generation failed, as far as its task knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailedEnding {
+    pub code: FailureCode,
+    pub detail: &'static str,
+    pub remedy: Option<Remedy>,
+    pub retry_after: Option<Duration>,
+    pub upstream: Option<Box<UpstreamWords>>,
+}
+
 /// Why a generation ends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
     Done { trailer: Trailer },
     Cancelled(CancelReason),
-    Failed { code: FailureCode, detail: &'static str, retry_after: Option<Duration> },
+    Failed(Box<FailedEnding>),
 }
 
 impl Running {
@@ -136,8 +146,9 @@ impl Running {
         self.lock().finish.entry(choice).or_insert(reason);
     }
 
-    pub fn note_usage(&self, usage: Usage) {
-        self.lock().provider = Some(usage);
+    pub fn note_usage(&self, report: UsageReport) {
+        let mut tally = self.lock();
+        tally.reported = tally.reported.updated_by(report);
     }
 
     pub fn note_panic(&self) {
@@ -158,17 +169,17 @@ impl Running {
     /// or has come to its end: counting takes its time.
     pub async fn end(&self, log: &Arc<dyn Log>, ending: Ending) {
         let timings = self.timings();
-        let provider = self.lock().provider;
-        let usage = match provider {
+        let reported = self.lock().reported;
+        let usage = match reported.complete() {
             Some(usage) => usage,
             None if !self.has_asked_provider() => Usage::default(),
             None => match Snapshot::read(log.as_ref()).await {
                 None => Usage::default(),
                 // Every reader is to be told before the process ends.
                 Some(answer) if ending.code() == Some(FailureCode::ShuttingDown) => {
-                    tokens::guess(&self.prompt, &answer)
+                    reported.completed_by(tokens::guess(&self.prompt, &answer))
                 }
-                Some(answer) => self.counter.count(&self.model, &self.prompt, answer).await,
+                Some(answer) => reported.completed_by(self.counter.count(&self.model, &self.prompt, answer).await),
             },
         };
         self.close(log, &ending, usage, timings).await;
@@ -178,13 +189,13 @@ impl Running {
     /// else as `ending`. A backend that cannot close at once is left to its lease.
     pub fn end_at_once(&self, log: &Arc<dyn Log>, ending: Ending) {
         let ending = self.wish.get().cloned().unwrap_or(ending);
-        let provider = self.lock().provider;
-        let usage = provider.unwrap_or_else(|| {
+        let reported = self.lock().reported;
+        let usage = reported.complete().unwrap_or_else(|| {
             if !self.has_asked_provider() {
                 return Usage::default();
             }
             let answer = Snapshot::read(log.as_ref()).now_or_never().flatten();
-            answer.map(|answer| tokens::guess(&self.prompt, &answer)).unwrap_or_default()
+            answer.map(|answer| reported.completed_by(tokens::guess(&self.prompt, &answer))).unwrap_or_default()
         });
         _ = self.close(log, &ending, usage, self.timings()).now_or_never();
     }
@@ -200,14 +211,14 @@ impl Running {
         let spent = std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner));
         let failed_in_vain = ending.outcome() == Outcome::Failed && self.first_token.get().is_none();
         let in_vain = failed_in_vain || !self.has_asked_provider();
-        spent.settle(if in_vain { 0 } else { usage.input_tokens.saturating_add(usage.output_tokens) });
+        spent.settle(if in_vain { 0 } else { usage.total() });
         if log.close(self.terminal(ending, usage, timings)).await != Closing::Won {
             return;
         }
         let outcome = ending.outcome();
         self.metrics.ended(outcome, usage, timings.total);
         if outcome == Outcome::Cancelled {
-            self.metrics.stopped(usage.output_tokens, self.output_limit);
+            self.metrics.stopped(usage.output_tokens.unwrap_or_default(), self.output_limit);
         }
         // The request's id and not the generation's: without authentication that one is a capability.
         tracing::info!(
@@ -224,24 +235,26 @@ impl Running {
         match ending {
             Ending::Done { trailer } => {
                 let tally = self.lock();
+                let finished = tally.finish.iter();
                 let mut finish: Vec<_> =
-                    tally.finish.iter().map(|(choice, reason)| (*choice, reason.clone())).collect();
+                    finished.map(|(choice, reason)| Finish::stated(*choice, reason.clone())).collect();
                 if finish.is_empty() {
-                    // `[DONE]` without a reason: the model stopped, and nobody said why.
-                    finish.push((0, "stop".into()));
+                    finish.push(Finish::unstated(0));
                 }
                 let finish = finish.into();
                 Event::Done(Arc::new(Done { finish, trailer: trailer.clone(), usage, timings }))
             }
             Ending::Cancelled(reason) => Event::Cancelled(Arc::new(Cancelled { reason: *reason, usage, timings })),
-            Ending::Failed { code, detail, retry_after } => {
+            Ending::Failed(failed) => {
                 let failure = Failure {
-                    code: *code,
-                    detail: (*detail).to_owned(),
-                    retry_after: *retry_after,
+                    code: failed.code,
+                    detail: failed.detail.to_owned(),
+                    remedy: failed.remedy,
+                    retry_after: failed.retry_after,
                     request_id: self.request_id,
+                    upstream: failed.upstream.clone(),
                 };
-                Event::Failed(Arc::new(Failed { failure, usage, timings }))
+                Event::Failed(Arc::new(Failed { failure, usage: Some(usage), timings }))
             }
         }
     }
@@ -254,7 +267,7 @@ impl Running {
 impl Ending {
     const fn code(&self) -> Option<FailureCode> {
         match self {
-            Self::Failed { code, .. } => Some(*code),
+            Self::Failed(failed) => Some(failed.code),
             Self::Done { .. } | Self::Cancelled(_) => None,
         }
     }
@@ -263,7 +276,7 @@ impl Ending {
         match self {
             Self::Done { .. } => Outcome::Done,
             Self::Cancelled(_) => Outcome::Cancelled,
-            Self::Failed { .. } => Outcome::Failed,
+            Self::Failed(_) => Outcome::Failed,
         }
     }
 }

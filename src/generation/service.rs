@@ -22,7 +22,7 @@ use crate::domain::{
 use crate::event_log::{Created, EventLog, Log, TailState};
 use crate::limits::{Allowance, Limits, Patience, Permit, Spender};
 use crate::telemetry::Metrics;
-use crate::upstream::{Model, Router};
+use crate::upstream::{AttemptTerms, Model, Router};
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -131,7 +131,12 @@ impl Generations {
         let seat = Seat::new(viewer, record.clone(), inner.metrics.viewer(), place.turn());
         let following = Following::new(Arc::clone(&log), Sequence::START, seat);
         let deadline = Instant::now() + inner.terms.max_duration;
-        let work = Work { answer: provider.stream(request), place, wait: new.spender.wait(new.patience), deadline };
+        let work = Work {
+            answer: provider.attempt(request, AttemptTerms::default()),
+            place,
+            wait: new.spender.wait(new.patience),
+            deadline,
+        };
         inner.carry(registration, record, log, work);
         Ok(Started { following, origin: Origin::New })
     }

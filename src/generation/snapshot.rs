@@ -99,16 +99,16 @@ impl Snapshot {
     /// The finish reason of a choice, once the model has come to its end.
     pub fn finish_reason(&self, choice: u32) -> Option<&FinishReason> {
         let Status::Done(done) = &self.status else { return None };
-        done.finish.iter().find(|(index, _)| *index == choice).map(|(_, reason)| reason)
+        done.finish.iter().find(|finish| finish.choice == choice).map(|finish| &finish.reason)
     }
 }
 
 impl Status {
-    pub fn usage(&self) -> Option<(Usage, Timings)> {
+    pub fn usage(&self) -> Option<(Option<Usage>, Timings)> {
         match self {
             Self::Running => None,
-            Self::Done(done) => Some((done.usage, done.timings)),
-            Self::Cancelled(cancelled) => Some((cancelled.usage, cancelled.timings)),
+            Self::Done(done) => Some((Some(done.usage), done.timings)),
+            Self::Cancelled(cancelled) => Some((Some(cancelled.usage), cancelled.timings)),
             Self::Failed(failed) => Some((failed.usage, failed.timings)),
         }
     }

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::running::{Ending, Running};
+use super::running::{Ending, FailedEnding, Running};
 use crate::domain::{CancelReason, Event, FailureCode, RequestId, Sequence, Trailer};
 use crate::event_log::{AppendError, Events, Limit, Log};
 use crate::limits::{Place, Waited};
@@ -141,14 +141,18 @@ async fn note(
 fn upstream_failed(request_id: RequestId, error: &UpstreamError) -> Ending {
     tracing::warn!(%request_id, %error, "the upstream failed");
     let (code, retry_after) = match error {
-        UpstreamError::Unreachable | UpstreamError::Timeout(Phase::Connect) => (FailureCode::UpstreamUnreachable, None),
-        UpstreamError::Refused { status, retry_after } => (refused(*status), *retry_after),
-        UpstreamError::Reported => (FailureCode::UpstreamError, None),
+        UpstreamError::Unreachable { .. } | UpstreamError::Timeout(Phase::Connect) => {
+            (FailureCode::UpstreamUnreachable, None)
+        }
+        UpstreamError::Refused { status, retry_after, .. } => (refused(*status), *retry_after),
+        UpstreamError::LimitRefused { .. } => (FailureCode::UpstreamMisconfigured, None),
+        UpstreamError::Reported(_) => (FailureCode::UpstreamError, None),
         UpstreamError::Timeout(_) => (FailureCode::UpstreamTimeout, None),
-        UpstreamError::Disconnected => (FailureCode::UpstreamDisconnected, None),
+        UpstreamError::Disconnected { .. } => (FailureCode::UpstreamDisconnected, None),
         UpstreamError::Malformed(_) => (FailureCode::UpstreamMalformed, None),
+        UpstreamError::Empty => (FailureCode::UpstreamEmpty, None),
     };
-    Ending::Failed { code, detail: detail(code), retry_after }
+    Ending::Failed(Box::new(FailedEnding { code, detail: detail(code), remedy: None, retry_after, upstream: None }))
 }
 
 const fn refused(status: u16) -> FailureCode {
@@ -163,12 +167,12 @@ const fn refused(status: u16) -> FailureCode {
     }
 }
 
-pub const fn failed(code: FailureCode) -> Ending {
+pub fn failed(code: FailureCode) -> Ending {
     let retry_after = match code {
         FailureCode::TooManyGenerations => Some(Duration::from_secs(5)),
         _ => None,
     };
-    Ending::Failed { code, detail: detail(code), retry_after }
+    Ending::Failed(Box::new(FailedEnding { code, detail: detail(code), remedy: None, retry_after, upstream: None }))
 }
 
 /// What a caller can do about it.
@@ -186,6 +190,10 @@ const fn detail(code: FailureCode) -> &'static str {
         FailureCode::UpstreamRejected => {
             "The model's server refused the request as invalid. Check its parameters and the length of its messages."
         }
+        FailureCode::UpstreamMisconfigured => {
+            "The model's server has no chat API at its configured address. The operator should check base_url."
+        }
+        FailureCode::UpstreamEmpty => "The model's server ended its answer without saying anything. Try again.",
         FailureCode::UpstreamError => "The model's server reported an error. Try again.",
         FailureCode::UpstreamTimeout => "The model's server was silent for too long. Try again.",
         FailureCode::UpstreamDisconnected => "The model's answer broke off. What came of it is incomplete. Try again.",

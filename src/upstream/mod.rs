@@ -4,31 +4,96 @@
 //! [`Router`].
 
 pub mod demo;
+mod error_report;
 mod http1;
+mod mask;
 mod openai;
 mod routing;
 pub mod sse;
 
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use smallvec::SmallVec;
 
-use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, Usage};
+use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 
+pub use error_report::ErrorReport;
 pub use http1::Idle;
+pub use mask::Masker;
 pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts};
 pub use routing::{Router, UnknownModel};
 
-/// A model that answers as a stream of chunks.
+/// An adapter for one kind of upstream.
 pub trait Provider: Send + Sync + 'static {
-    /// Asks. Nothing is sent before the stream is polled; dropping the stream at any moment, also
-    /// before its first item, ends the work upstream. After an error nothing follows.
-    fn stream(&self, request: ChatRequest) -> Answer;
+    /// Returns which upstream this is, for operators.
+    fn identity(&self) -> &Arc<UpstreamIdentity>;
 
-    /// The models it serves, as it lists them.
+    /// Makes one attempt at an answer. Nothing is sent before the stream is polled; dropping the stream at any moment,
+    /// also before its first item, ends the work upstream. After an error nothing follows.
+    fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> Answer;
+
+    /// Returns the models it serves, as it lists them.
     fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>>;
+}
+
+/// Which upstream an operator reads of in logs and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamIdentity {
+    /// As the settings name it.
+    pub name: Box<str>,
+    /// The address that chats are sent to, without its query.
+    pub url: Box<str>,
+}
+
+impl UpstreamIdentity {
+    /// `url` loses its query, which may hold a key.
+    pub fn new(name: &str, url: &str) -> Arc<Self> {
+        let url = url.split('?').next().unwrap_or_default();
+        Arc::new(Self { name: name.into(), url: url.into() })
+    }
+}
+
+/// How one attempt is made.
+#[derive(Debug, Clone, Default)]
+pub struct AttemptTerms {
+    pub delivery: Delivery,
+    /// Set by the provider as soon as the first byte of the request may have been written.
+    pub sent: SentMark,
+}
+
+/// How the upstream is asked to deliver its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    #[default]
+    Stream,
+    /// As one JSON object, at its end.
+    Whole,
+}
+
+/// Whether an upstream may have seen a request, and so may bill it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    No,
+    Maybe,
+}
+
+/// A flag that outlives the attempt's future: whether its request may have been sent. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct SentMark(Arc<AtomicBool>);
+
+impl SentMark {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn get(&self) -> Sent {
+        if self.0.load(Ordering::Acquire) { Sent::Maybe } else { Sent::No }
+    }
 }
 
 /// What one read from an upstream brought, in order.
@@ -45,7 +110,7 @@ pub enum Signal {
         choice: u32,
         reason: FinishReason,
     },
-    Usage(Usage),
+    Usage(UsageReport),
     /// The answer is whole. What the stream does after this only tidies up its connection.
     End {
         trailer: Trailer,
@@ -61,21 +126,30 @@ pub struct Model {
     pub created: u64,
 }
 
-/// How an upstream failed. Carries nothing that it said: its words may hold keys and paths.
+/// How an attempt failed. What the upstream said is masked where it is read (`mask.rs`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
-    #[error("no connection to the upstream")]
-    Unreachable,
-    #[error("the upstream refused with status {status}")]
-    Refused { status: u16, retry_after: Option<Duration> },
-    #[error("the upstream reported an error in its stream")]
-    Reported,
+    /// `cause` is a phrase for operators: "connection refused", "no such host".
+    #[error("no connection to the upstream: {cause}")]
+    Unreachable { cause: Cow<'static, str> },
+    /// `report` is absent where the body is not an error in JSON.
+    #[error("the upstream refused the request with status {status}")]
+    Refused { status: u16, retry_after: Option<Duration>, report: Option<Box<ErrorReport>> },
+    #[error("the upstream reported an error in its answer")]
+    Reported(Box<ErrorReport>),
     #[error("the upstream was silent for too long: {0}")]
     Timeout(Phase),
-    #[error("the upstream's answer broke off")]
-    Disconnected,
+    /// `cause` is a phrase for operators: "connection reset", "closed before a response".
+    #[error("the upstream's answer broke off: {cause}")]
+    Disconnected { cause: Cow<'static, str> },
     #[error("the upstream's answer is malformed: {0}")]
     Malformed(Malformed),
+    /// The answer ended as if it were whole, and holds nothing.
+    #[error("the upstream's answer is empty")]
+    Empty,
+    /// The upstream refuses a limit under each name that there is for it.
+    #[error("the upstream refuses every name of the output limit")]
+    LimitRefused { status: u16, report: Option<Box<ErrorReport>> },
 }
 
 /// What was being waited for.

@@ -8,8 +8,8 @@ use futures_util::future::Either;
 use futures_util::{FutureExt, StreamExt};
 use smallvec::smallvec;
 use tokenrill::domain::{
-    CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, Frame, GenerationId, Metadata, Part, Principal,
-    Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageWish,
+    CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, Finish, Frame, GenerationId, Metadata, Part,
+    Principal, Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageWish,
 };
 use tokenrill::event_log::{
     AppendError, Closing, CreateError, Created, EventLog, Events, Limit, Log, MemoryLimits, Page, ReadError, Readable,
@@ -134,7 +134,7 @@ fn token(text: &str) -> Event {
 
 /// A terminal event that can be told from those of others.
 fn ended(by: u64) -> Event {
-    let usage = Usage { output_tokens: by, ..Usage::default() };
+    let usage = Usage { output_tokens: Some(by), ..Usage::default() };
     let (reason, timings) = (CancelReason::ClientRequest, Timings::default());
     Event::Cancelled(Arc::new(Cancelled { reason, usage, timings }))
 }
@@ -539,8 +539,12 @@ async fn chunks_read_back_as_they_were_appended<B: Backend>() {
         append(&log, batch.to_vec()).await.expect("room");
     }
     let trailer = Trailer { chunks_json: "{\"choices\":[]}\n".into(), ..Trailer::default() };
-    let done =
-        Done { finish: [(0, "stop".into())].into(), trailer, usage: Usage::default(), timings: Timings::default() };
+    let done = Done {
+        finish: [Finish::stated(0, "stop")].into(),
+        trailer,
+        usage: Usage::default(),
+        timings: Timings::default(),
+    };
     log.close(Event::Done(Arc::new(done.clone()))).await;
 
     let read = read_events(&log).await;

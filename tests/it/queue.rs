@@ -18,10 +18,10 @@ use tokenrill::generation::{Generations, NewGeneration, OnDisconnect, StartError
 use tokenrill::limits::{Limits, Patience, Policy, Spender};
 use tokenrill::settings::Settings;
 use tokenrill::telemetry::Metrics;
-use tokenrill::upstream::{Answer as Said, Provider, Router, Signal, UpstreamError};
+use tokenrill::upstream::{Answer as Said, AttemptTerms, Provider, Router, Signal, UpstreamError, UpstreamIdentity};
 use tokio_util::task::TaskTracker;
 
-use crate::support::{Answer, Call, Service, Upstream};
+use crate::support::{Answer, Call, Service, Upstream, test_identity};
 
 async fn one_place(upstream: &Upstream, change: impl Fn(&mut Settings)) -> Service {
     let mut settings = Service::settings(&upstream.base_url());
@@ -216,7 +216,11 @@ impl Drop for Asked {
 }
 
 impl Provider for Chaos {
-    fn stream(&self, request: ChatRequest) -> Said {
+    fn identity(&self) -> &Arc<UpstreamIdentity> {
+        test_identity()
+    }
+
+    fn attempt(&self, request: ChatRequest, _: AttemptTerms) -> Said {
         let number = request.fields["number"].as_u64().expect("a number");
         let fate = self.fates[usize::try_from(number).expect("small")];
         let (asked, most) = (Arc::clone(&self.asked), Arc::clone(&self.most));
@@ -232,7 +236,7 @@ impl Provider for Chaos {
                     let finish = Signal::Finish { choice: 0, reason: FinishReason::from("stop") };
                     Ok(smallvec::smallvec![text, finish, Signal::End { trailer: Trailer::default() }])
                 }
-                Fate::Fails => Err(UpstreamError::Reported),
+                Fate::Fails => Err(UpstreamError::Reported(Box::default())),
                 Fate::Panics => panic!("a defect"),
                 Fate::Silent => std::future::pending().await,
             };

@@ -15,7 +15,7 @@ use super::super::allowance::millis;
 use super::super::problem::ProblemBody;
 use super::{Block, Retry, WireFormat};
 use crate::domain::{
-    CancelReason, Cancelled, Chunk, Done, Entry, Event, EventId, Failed, GenerationId, Part, Start, Timings,
+    CancelReason, Cancelled, Chunk, Done, Entry, Event, EventId, Failed, GenerationId, Part, Start, Stated, Timings,
     TokenSource, Usage,
 };
 use crate::limits::Ahead;
@@ -239,6 +239,9 @@ pub struct DoneData {
     /// Why the first choice ended: `stop`, `length`, `tool_calls`, `content_filter`, or another word of the provider's.
     #[schema(example = "stop")]
     pub finish_reason: String,
+    /// Present and true where the provider gave no reason: `stop` then stands in for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub finish_reason_missing: bool,
     /// Why each choice ended, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choices: Option<Vec<FinishedChoice>>,
@@ -252,6 +255,9 @@ pub struct DoneData {
 pub struct FinishedChoice {
     pub choice: u32,
     pub finish_reason: String,
+    /// Present and true where the provider gave no reason: `stop` then stands in for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub finish_reason_missing: bool,
 }
 
 /// Somebody ended the generation; what came of the answer stands.
@@ -290,14 +296,28 @@ pub struct FailedData {
 #[serde(deny_unknown_fields)]
 #[schema(as = Usage)]
 pub struct UsageBody {
-    /// Tokens of the prompt.
+    /// Tokens of the prompt, all parts included.
     pub input_tokens: u64,
-    /// Tokens of the answer, those of its reasoning included.
-    pub output_tokens: u64,
-    /// Tokens of the reasoning, where the provider says.
+    /// Those of the prompt that were read from the provider's cache, where it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read_tokens: Option<u64>,
+    /// Those of the prompt that were written to the provider's cache, where it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_tokens: Option<u64>,
+    /// Those of the prompt that were audio, where the provider says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_audio_tokens: Option<u64>,
+    /// Tokens of the answer, all parts included. Absent where an answer that was asked for as a whole ended before it
+    /// arrived: nothing is known of it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
+    /// Those of the answer that were reasoning, where the provider says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens: Option<u64>,
-    /// Whether these are our estimates, because the provider gave no figures.
+    /// Those of the answer that were audio, where the provider says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_audio_tokens: Option<u64>,
+    /// Whether at least one total is our estimate, because the provider gave none.
     pub estimated: bool,
 }
 
@@ -324,14 +344,23 @@ impl From<&Start> for StartData {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 impl From<&Done> for DoneData {
     fn from(done: &Done) -> Self {
         let finished = done.finish.iter();
-        let choices =
-            finished.map(|(choice, reason)| FinishedChoice { choice: *choice, finish_reason: reason.to_string() });
+        let choices = finished.map(|finish| FinishedChoice {
+            choice: finish.choice,
+            finish_reason: finish.reason.to_string(),
+            finish_reason_missing: finish.stated == Stated::No,
+        });
         let choices: Vec<_> = choices.collect();
         Self {
             finish_reason: choices.first().map(|first| first.finish_reason.clone()).unwrap_or_default(),
+            finish_reason_missing: choices.first().is_some_and(|first| first.finish_reason_missing),
             choices: Some(choices).filter(|choices| choices.len() > 1),
             usage: done.usage.into(),
             timings: done.timings.into(),
@@ -353,7 +382,7 @@ impl From<&Failed> for FailedData {
     fn from(failed: &Failed) -> Self {
         Self {
             error: ProblemBody::from(&failed.failure),
-            usage: Some(failed.usage.into()),
+            usage: failed.usage.map(UsageBody::from),
             timings: Some(failed.timings.into()),
         }
     }
@@ -363,8 +392,12 @@ impl From<Usage> for UsageBody {
     fn from(usage: Usage) -> Self {
         Self {
             input_tokens: usage.input_tokens,
+            cache_read_tokens: usage.cache_read_tokens,
+            cache_write_tokens: usage.cache_write_tokens,
+            input_audio_tokens: usage.input_audio_tokens,
             output_tokens: usage.output_tokens,
             reasoning_tokens: usage.reasoning_tokens,
+            output_audio_tokens: usage.output_audio_tokens,
             estimated: usage.source == TokenSource::Estimated,
         }
     }
@@ -380,7 +413,7 @@ impl From<Timings> for TimingsBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Escaped, Principal, Sequence, Shape, Timestamp, Trailer, UsageWish};
+    use crate::domain::{Escaped, Finish, Principal, Sequence, Shape, Timestamp, Trailer, UsageWish};
     use std::sync::Arc;
     use std::time::UNIX_EPOCH;
 
@@ -395,8 +428,17 @@ mod tests {
         Event::Chunk(Chunk::new(Arc::new(Shape::new(None, part)), Escaped::from_text(text)))
     }
 
-    const USAGE: Usage =
-        Usage { input_tokens: 3, output_tokens: 1, reasoning_tokens: None, source: TokenSource::Provider };
+    const NO_USAGE: Usage = Usage {
+        input_tokens: 0,
+        cache_read_tokens: None,
+        cache_write_tokens: None,
+        input_audio_tokens: None,
+        output_tokens: None,
+        reasoning_tokens: None,
+        output_audio_tokens: None,
+        source: TokenSource::Estimated,
+    };
+    const USAGE: Usage = Usage { input_tokens: 3, output_tokens: Some(1), source: TokenSource::Provider, ..NO_USAGE };
     const TIMINGS: Timings =
         Timings { first_token: Some(Duration::from_millis(12)), total: Duration::from_millis(345) };
 
@@ -411,8 +453,12 @@ mod tests {
             metadata: [].into(),
             usage: UsageWish::NotAsked,
         };
-        let done =
-            Done { finish: [(0, "stop".into())].into(), trailer: Trailer::default(), usage: USAGE, timings: TIMINGS };
+        let done = Done {
+            finish: [Finish::stated(0, "stop")].into(),
+            trailer: Trailer::default(),
+            usage: USAGE,
+            timings: TIMINGS,
+        };
         let cancelled = Cancelled { reason: CancelReason::Abandoned, usage: USAGE, timings: TIMINGS };
         let call = |id: Option<&str>| Part::ToolCall {
             choice: 0,
@@ -496,7 +542,7 @@ mod tests {
     #[test]
     fn several_choices_each_have_their_reason() {
         let done = Done {
-            finish: [(0, "stop".into()), (1, "length".into())].into(),
+            finish: [Finish::stated(0, "stop"), Finish::stated(1, "length")].into(),
             trailer: Trailer::default(),
             usage: USAGE,
             timings: TIMINGS,

@@ -130,7 +130,12 @@ impl Canon {
             }
         }
         let head_json = (head + &self.beside_usage).into();
-        Trailer { chunks_json: chunks_json.into(), head_json, usage_json: self.usage_json.take() }
+        Trailer {
+            chunks_json: chunks_json.into(),
+            head_json,
+            usage_json: self.usage_json.take(),
+            completion_json: None,
+        }
     }
 }
 

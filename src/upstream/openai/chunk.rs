@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::{Malformed, Signal, Signals, UpstreamError};
+use super::super::{ErrorReport, Malformed, Signal, Signals, UpstreamError};
 use super::canonical::Canon;
 use super::pieces::{MALFORMED, Piece, Text, WireChoice, WireChunk, WireUsage};
 use super::templates::{Family, OwnAt, Templates};
@@ -121,11 +121,11 @@ impl Decoder {
         let (is_first, said) = (self.canon.is_fresh(), signals.len());
         let chunk = WireChunk::read(json);
         if chunk.is_err() && WireChunk::is_unreadable_error(json) {
-            return Err(UpstreamError::Reported);
+            return Err(UpstreamError::Reported(Box::new(ErrorReport::read(json.as_bytes()).unwrap_or_default())));
         }
         let chunk = chunk?;
         if chunk.is_error() {
-            return Err(UpstreamError::Reported);
+            return Err(UpstreamError::Reported(Box::new(ErrorReport::read(json.as_bytes()).unwrap_or_default())));
         }
         let pieces = chunk.pieces()?;
         // Where a next chunk of this form would have its text.
@@ -217,7 +217,7 @@ fn split<'a>(json: &'a str, at: &Range<usize>) -> Option<(&'a str, &'a str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{TokenSource, Usage};
+    use crate::domain::UsageReport;
 
     fn decode(chunks: &[&str]) -> Result<Signals, UpstreamError> {
         let mut decoder = Decoder::new("m".into(), Templates::default());
@@ -299,7 +299,10 @@ mod tests {
     #[test]
     fn an_error_whose_message_was_cut_is_an_error() {
         let cut = r#"{"error":{"message":"too much \ud83d"}}"#;
-        assert_eq!(decode(&[cut]).err(), Some(UpstreamError::Reported));
+        assert_eq!(
+            decode(&[cut]).err(),
+            Some(UpstreamError::Reported(Box::new(ErrorReport::read(cut.as_bytes()).expect("an error"))))
+        );
     }
 
     /// A role, a text and an end.
@@ -468,8 +471,12 @@ mod tests {
     fn usage_is_read_where_there_is_one() {
         let json = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,"completion_tokens_details":{"reasoning_tokens":2},"x":1}}"#;
         let signals = decode(&[json, r#"{"choices":[],"usage":null}"#]).expect("well formed");
-        let usage =
-            Usage { input_tokens: 3, output_tokens: 5, reasoning_tokens: Some(2), source: TokenSource::Provider };
+        let usage = UsageReport {
+            input_tokens: Some(3),
+            output_tokens: Some(5),
+            reasoning_tokens: Some(2),
+            ..UsageReport::default()
+        };
         let read: Vec<_> = signals.iter().filter(|signal| matches!(signal, Signal::Usage(_))).collect();
         assert_eq!(read, [&Signal::Usage(usage)]);
     }
@@ -502,7 +509,11 @@ mod tests {
             r#"{"type":"error","error":"x"}"#,
             r#"{"object":"error","message":"x"}"#,
         ] {
-            assert_eq!(decode(&[json]), Err(UpstreamError::Reported), "{json}");
+            assert_eq!(
+                decode(&[json]),
+                Err(UpstreamError::Reported(Box::new(ErrorReport::read(json.as_bytes()).expect("an error")))),
+                "{json}"
+            );
         }
     }
 

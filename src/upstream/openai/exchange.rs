@@ -40,7 +40,10 @@ impl Service<HttpRequestFactory> for Exchange {
     fn call(&mut self, request: HttpRequestFactory) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let request = request.build().await.map_err(|_| UpstreamError::Unreachable)?;
+            let request = request
+                .build()
+                .await
+                .map_err(|_| UpstreamError::Unreachable { cause: "the request cannot be built".into() })?;
             match in_the_clear(&request) {
                 Some(clear) => {
                     let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
@@ -75,16 +78,16 @@ fn successful(mut response: Incoming) -> Result<Incoming, UpstreamError> {
     // What has come with it is read, so that the connection can be used again.
     while let Some(Ok(More::Maybe)) = response.read(&mut |_: &[u8]| {}).now_or_never() {}
     let status = response.status().as_u16();
-    Err(UpstreamError::Refused { status, retry_after: retry_after(response.headers()) })
+    Err(UpstreamError::Refused { status, retry_after: retry_after(response.headers()), report: None })
 }
 
 impl From<Fault> for UpstreamError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Unreachable => Self::Unreachable,
+            Fault::Unreachable => Self::Unreachable { cause: "no connection".into() },
             Fault::ConnectTimeout => Self::Timeout(Phase::Connect),
             // The request may have arrived: a repeat could be billed again.
-            Fault::Broken => Self::Disconnected,
+            Fault::Broken => Self::Disconnected { cause: "the connection broke".into() },
         }
     }
 }
@@ -93,8 +96,8 @@ impl From<reqwest::Error> for UpstreamError {
     fn from(error: reqwest::Error) -> Self {
         match error {
             error if error.is_connect() && error.is_timeout() => Self::Timeout(Phase::Connect),
-            error if error.is_connect() => Self::Unreachable,
-            _ => Self::Disconnected,
+            error if error.is_connect() => Self::Unreachable { cause: "no connection".into() },
+            _ => Self::Disconnected { cause: "the connection broke".into() },
         }
     }
 }

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::super::{Malformed, Signal, UpstreamError};
 use super::members::{Members, quoted};
-use crate::domain::{Chunk, Escaped, Part, Shape, Skim, TokenSource, Unreadable, Usage, range_in, unquoted};
+use crate::domain::{Chunk, Escaped, Part, Shape, Skim, Unreadable, UsageReport, range_in, unquoted};
 
 /// A choice or tool call with a higher index is nobody's: refused, so that it sizes nothing.
 const HIGHEST_INDEX: u32 = 1023;
@@ -270,12 +270,12 @@ struct WireTokenDetails {
 
 impl WireUsage {
     /// `None` where nothing is counted.
-    pub fn counted(self) -> Option<Usage> {
-        Some(Usage {
-            input_tokens: self.prompt_tokens?,
-            output_tokens: self.completion_tokens.unwrap_or_default(),
+    pub fn counted(self) -> Option<UsageReport> {
+        Some(UsageReport {
+            input_tokens: Some(self.prompt_tokens?),
+            output_tokens: Some(self.completion_tokens.unwrap_or_default()),
             reasoning_tokens: self.completion_tokens_details.and_then(|details| details.reasoning_tokens),
-            source: TokenSource::Provider,
+            ..UsageReport::default()
         })
     }
 }

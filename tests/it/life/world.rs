@@ -11,7 +11,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Map, Value};
 use tokenrill::domain::{
     Account, AllowedModels, ChatRequest, Chunk, Claim, Entry, Escaped, Event, FailureCode, Fingerprint, FinishReason,
-    GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, TokenSource, Trailer, Usage, UsageWish,
+    GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, Trailer, UsageReport, UsageWish,
 };
 use tokenrill::event_log::{Conflict, EventLog, Log, Memory, MemoryLimits, Tail, TailState};
 use tokenrill::generation::{
@@ -19,13 +19,14 @@ use tokenrill::generation::{
 };
 use tokenrill::limits::{Limits, Patience, Policy, Spender};
 use tokenrill::telemetry::Metrics;
-use tokenrill::upstream::{Answer, Provider, Router, Signal, Signals, UpstreamError};
+use tokenrill::upstream::{Answer, AttemptTerms, Provider, Router, Signal, Signals, UpstreamError, UpstreamIdentity};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, advance};
 use tokio_util::task::TaskTracker;
 
 use super::model::{Model, Outcome};
 use super::{Operation, Pause};
+use crate::support::test_identity;
 
 pub const GRACE: Duration = Duration::from_secs(10);
 pub const MAX_DURATION: Duration = Duration::from_mins(2);
@@ -54,18 +55,22 @@ impl Drop for Open {
 }
 
 impl Provider for Upstreams {
-    fn stream(&self, request: ChatRequest) -> Answer {
+    fn identity(&self) -> &Arc<UpstreamIdentity> {
+        test_identity()
+    }
+
+    fn attempt(&self, request: ChatRequest, _: AttemptTerms) -> Answer {
         let number = request.fields["number"].as_u64().expect("a number");
         let said = self.calls.lock().expect("a lock").remove(&number).expect("asked once");
         let open = Arc::clone(&self.open.lock().expect("a lock")[&number]);
         open.fetch_add(1, Ordering::SeqCst);
         // With its first words it tells the usage, so that nothing has to be counted.
-        let usage = Usage { input_tokens: 1, output_tokens: 1, reasoning_tokens: None, source: TokenSource::Provider };
+        let usage = UsageReport { input_tokens: Some(1), output_tokens: Some(1), ..UsageReport::default() };
         let first = stream::iter([Ok(smallvec::smallvec![Signal::Usage(usage)])]);
         let rest = stream::unfold((said, Open(open)), |(mut said, open)| async {
             match said.recv().await? {
                 Said::Signals(signals) => Some((Ok(signals), (said, open))),
-                Said::Error => Some((Err(UpstreamError::Reported), (said, open))),
+                Said::Error => Some((Err(UpstreamError::Reported(Box::default())), (said, open))),
                 // As a panic, but without a word to standard error.
                 Said::Panic => std::panic::resume_unwind(Box::new("a defect, on purpose")),
             }

@@ -23,7 +23,10 @@ pub struct Parts {
 struct Defect;
 
 impl Provider for Defect {
-    fn stream(&self, _: tokenrill::domain::ChatRequest) -> upstream::Answer {
+    fn identity(&self) -> &Arc<upstream::UpstreamIdentity> {
+        super::test_identity()
+    }
+    fn attempt(&self, _: tokenrill::domain::ChatRequest, _: upstream::AttemptTerms) -> upstream::Answer {
         Box::pin(stream::once(async { panic!("hunter2") }))
     }
     fn models(&self) -> BoxFuture<'_, Result<Vec<upstream::Model>, upstream::UpstreamError>> {

@@ -21,9 +21,17 @@ pub use tls::Tls;
 pub use upstream::{Call, Upstream};
 
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokenrill::upstream::UpstreamIdentity;
+
+/// The identity of providers that are part of a test.
+pub fn test_identity() -> &'static Arc<UpstreamIdentity> {
+    static IDENTITY: LazyLock<Arc<UpstreamIdentity>> = LazyLock::new(|| UpstreamIdentity::new("test", "test:"));
+    &IDENTITY
+}
 
 /// Whatever a test waits for has come by then, or never comes.
 pub const SOON: Duration = Duration::from_secs(10);

@@ -56,7 +56,7 @@ pub fn answer_after<'a>(
             return (signals, Ok(()));
         }
     }
-    match reader.cut_off(UpstreamError::Disconnected) {
+    match reader.cut_off(UpstreamError::Disconnected { cause: "the end".into() }) {
         Ok(end) => signals.push(end),
         Err(error) => return (signals, Err(error)),
     }
@@ -101,7 +101,7 @@ fn said(signal: &Signal) -> String {
             format!("{:?} {:?} {json:?}", chunk.part(), chunk.text().as_str())
         }
         Signal::End { trailer } => {
-            let Trailer { chunks_json, head_json, usage_json } = trailer;
+            let Trailer { chunks_json, head_json, usage_json, completion_json: _ } = trailer;
             format!("end {} {} {usage_json:?}", unmade(chunks_json), unmade(head_json))
         }
         other => format!("{other:?}"),

@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokenrill::api::wire::openai_chat::{Ids, OpenAiChat};
 use tokenrill::api::wire::{Native, WireFormat};
 use tokenrill::domain::{
-    Done, Entry, Event, Failed, Failure, FailureCode, GenerationId, Principal, RequestId, Sequence, Start, Timestamp,
-    Timings, Usage, UsageWish,
+    Done, Entry, Event, Failed, Failure, FailureCode, Finish, GenerationId, Principal, RequestId, Sequence, Start,
+    Timestamp, Timings, Usage, UsageReport, UsageWish,
 };
 use tokenrill::upstream::{Signal, Signals, UpstreamError};
 
@@ -42,14 +42,16 @@ fn entries(id: GenerationId, signals: Signals, ending: &Result<(), UpstreamError
     };
     let mut events = vec![Event::Start(Arc::new(start))];
     let mut finish = BTreeMap::new();
-    let mut usage = Usage::default();
+    let mut usage = UsageReport::default();
     for signal in signals {
         match signal {
             Signal::Chunk(chunk) => events.push(Event::Chunk(chunk)),
             Signal::Finish { choice, reason } => _ = finish.entry(choice).or_insert(reason),
-            Signal::Usage(said) => usage = said,
+            Signal::Usage(said) => usage = usage.updated_by(said),
             Signal::End { trailer } => {
-                let finish = finish.clone().into_iter().collect();
+                let finish =
+                    finish.clone().into_iter().map(|(choice, reason)| Finish::stated(choice, reason)).collect();
+                let usage = usage.completed_by(Usage::default());
                 events.push(Event::Done(Arc::new(Done { finish, trailer, usage, timings: Timings::default() })));
             }
         }
@@ -58,10 +60,16 @@ fn entries(id: GenerationId, signals: Signals, ending: &Result<(), UpstreamError
         let failure = Failure {
             code: FailureCode::UpstreamError,
             detail: "Try again.".to_owned(),
+            remedy: None,
             retry_after: None,
+            upstream: None,
             request_id: RequestId::random(),
         };
-        events.push(Event::Failed(Arc::new(Failed { failure, usage, timings: Timings::default() })));
+        events.push(Event::Failed(Arc::new(Failed {
+            failure,
+            usage: Some(usage.completed_by(Usage::default())),
+            timings: Timings::default(),
+        })));
     }
     (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry { sequence, event }).collect()
 }

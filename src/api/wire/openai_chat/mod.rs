@@ -74,7 +74,7 @@ fn usage_json(done: &Done) -> String {
     if let Some(json) = &done.trailer.usage_json {
         return json.to_string();
     }
-    let (input, output) = (done.usage.input_tokens, done.usage.output_tokens);
+    let (input, output) = (done.usage.input_tokens, done.usage.output_tokens.unwrap_or_default());
     json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output}).to_string()
 }
 
