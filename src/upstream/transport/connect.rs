@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::error::{TransportError, TransportErrorKind, connect_cause, resolve_cause, tls_cause};
+use super::request::InvalidUrl;
 use super::wire::Stream;
 
 /// RFC 8305, section 8: how long one connection attempt has before the next address is tried as well.
@@ -33,11 +34,6 @@ pub struct Connector {
     timeout: Duration,
 }
 
-/// A URL without a host that can be connected to.
-#[derive(Debug, thiserror::Error)]
-#[error("the URL has no host that can be connected to")]
-pub struct InvalidOrigin;
-
 /// A connection, and the protocol that its two ends agreed on.
 pub enum Connected {
     Http1(Stream),
@@ -46,12 +42,12 @@ pub enum Connected {
 
 impl Connector {
     /// `tls` is used where the URL's scheme is `https`.
-    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Result<Self, InvalidOrigin> {
-        let host = url.host_str().ok_or(InvalidOrigin)?.trim_matches(['[', ']']).to_owned();
-        let port = url.port_or_known_default().ok_or(InvalidOrigin)?;
+    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Result<Self, InvalidUrl> {
+        let host = url.host_str().ok_or(InvalidUrl)?.trim_matches(['[', ']']).to_owned();
+        let port = url.port_or_known_default().ok_or(InvalidUrl)?;
         let tls = match tls {
             Some(config) => {
-                let name = ServerName::try_from(host.clone()).map_err(|_| InvalidOrigin)?;
+                let name = ServerName::try_from(host.clone()).map_err(|_| InvalidUrl)?;
                 Some((TlsConnector::from(config), name))
             }
             None => None,

@@ -55,7 +55,8 @@ enum State {
 impl Decoder {
     /// `None`: the body is not coded. Errors: a coding that is not known, or more than one.
     pub fn of(headers: &HeaderMap) -> Result<Option<Self>, TransportError> {
-        let codings = headers.get_all(CONTENT_ENCODING).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+        let codings =
+            headers.get_all(CONTENT_ENCODING).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
         let mut codings = codings
             .map(|coding| coding.trim_ascii().to_ascii_lowercase())
             .filter(|coding| !matches!(coding.as_slice(), b"" | b"identity"));
@@ -137,7 +138,9 @@ impl Decoder {
         self.state = match has_ended {
             true => State::Ended,
             false if output.has_no_spare_space() => State::HasMore,
-            false if taken == 0 && left > 0 && output.written_len() == 0 => return Err(std::io::ErrorKind::InvalidData.into()),
+            false if taken == 0 && left > 0 && output.written_len() == 0 => {
+                return Err(std::io::ErrorKind::InvalidData.into());
+            }
             false => State::NeedsInput,
         };
         Ok(())

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::{CertificateError, Error as TlsError};
+
+use super::super::Sent;
 
 /// A request without a response, or a response without its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,7 @@ pub struct TransportError {
     pub kind: TransportErrorKind,
     /// A phrase for operators, such as "connection refused". Holds no header, no body and no path.
     pub cause: Cow<'static, str>,
+    /// [`Sent::No`] also where the server said that it did not process the request.
     pub sent: Sent,
 }
 
@@ -30,29 +31,23 @@ pub enum TransportErrorKind {
     Protocol,
 }
 
-/// Whether the request may have reached the server, and thus may be billed.
+/// How far a request came before it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
-    /// Nothing was written, or the server said that it did not process the request.
-    No,
+pub enum Reached {
+    /// Nothing was written.
+    Nothing,
     /// Some of the request was written.
-    Maybe,
+    Server,
     /// Some of the response was read.
-    Yes,
+    Response,
 }
 
-/// Set as soon as the first byte of a request may have been written. Clones share one mark, so that a caller that drops
-/// the request's future still knows.
-#[derive(Debug, Clone, Default)]
-pub struct SentMark(Arc<AtomicBool>);
-
-impl SentMark {
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+impl Reached {
+    const fn sent(self) -> Sent {
+        match self {
+            Self::Nothing => Sent::No,
+            Self::Server | Self::Response => Sent::Maybe,
+        }
     }
 }
 
@@ -62,16 +57,25 @@ impl TransportError {
     }
 
     pub fn protocol(cause: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(TransportErrorKind::Protocol, cause, Sent::Yes)
+        Self::new(TransportErrorKind::Protocol, cause, Sent::Maybe)
     }
 
     pub fn unreachable(cause: impl Into<Cow<'static, str>>) -> Self {
         Self::new(TransportErrorKind::Unreachable, cause, Sent::No)
     }
 
-    /// What hyper reports of a connection on which the request was `sent`.
-    pub fn of_http(error: &hyper::Error, sent: Sent) -> Self {
+    /// The connection ended without a word.
+    pub fn closed(reached: Reached) -> Self {
+        let cause = match reached {
+            Reached::Nothing | Reached::Server => "closed before a response",
+            Reached::Response => "closed before the end of the response",
+        };
+        Self::new(TransportErrorKind::Disconnected, cause, reached.sent())
+    }
+
+    pub fn of_http(error: &hyper::Error, reached: Reached) -> Self {
         use TransportErrorKind::{Disconnected, Protocol};
+        let sent = reached.sent();
         if error.is_parse_too_large() {
             return Self::new(Protocol, "the response's head is too large", sent);
         }
@@ -93,8 +97,7 @@ impl TransportError {
             Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
                 return Self::new(Protocol, "the response's body is not valid HTTP", sent);
             }
-            _ if sent == Sent::Yes => "closed before the end of the response",
-            _ => "closed before a response",
+            _ => return Self::closed(reached),
         };
         Self::new(Disconnected, cause, sent)
     }
@@ -115,8 +118,15 @@ pub fn is_connection_lost(error: &hyper::Error) -> bool {
 }
 
 /// The first error of this type among the causes of another.
-fn source<E: Error + 'static>(error: &(dyn Error + 'static)) -> Option<&E> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+fn source<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Why a TCP connection was not made.
@@ -166,6 +176,7 @@ fn certificate_cause(error: &CertificateError) -> &'static str {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "certificate not valid for this name"
         }
+        CertificateError::BadSignature => "certificate signature not valid",
         CertificateError::Revoked => "certificate revoked",
         _ => "certificate not valid",
     }

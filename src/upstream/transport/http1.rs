@@ -19,8 +19,9 @@ use hyper::http::response::Parts;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 
+use super::super::SentMark;
 use super::CLOSE_RACE;
-use super::error::{Sent, SentMark, TransportError, TransportErrorKind};
+use super::error::{Reached, TransportError};
 use super::idle::Idle;
 use super::repeats::RepeatReason;
 use super::wire::{Stream, Wire};
@@ -73,16 +74,16 @@ pub async fn send(
     let body = request.body().size_hint().exact().and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX);
     let io = TokioIo::new(Wire::new(stream, sent));
     let handshake = Builder::new().max_buf_size(MAX_BUFFER).handshake(io).await;
-    let (mut sender, connection) =
-        handshake.map_err(|error| Failure { error: TransportError::of_http(&error, Sent::No), repeat: None })?;
+    let (mut sender, connection) = handshake
+        .map_err(|error| Failure { error: TransportError::of_http(&error, Reached::Nothing), repeat: None })?;
     let mut driven = Driven { connection, has_ended: HasEnded::No };
     let mut response = pin!(sender.send_request(request));
     let response = poll_fn(|cx| driven.poll_until(cx, |cx| response.as_mut().poll(cx))).await;
     let Some(Ok(response)) = response else {
         let wire = driven.connection.into_parts().io.into_inner();
         let error = match response {
-            Some(Err(error)) => TransportError::of_http(&error, wire.sent()),
-            _ => TransportError::new(TransportErrorKind::Disconnected, "closed before a response", wire.sent()),
+            Some(Err(error)) => TransportError::of_http(&error, wire.reached()),
+            _ => TransportError::closed(wire.reached()),
         };
         return Err(Failure { repeat: repeat_reason(&wire, body), error });
     };
@@ -103,8 +104,8 @@ pub async fn send(
 /// Why a request may be sent once more, if its connection was reused: not a byte of a response came, and the server cannot
 /// have read all of the request, or ended the connection so soon that it must have decided to before the request came.
 fn repeat_reason(wire: &Wire, body: usize) -> Option<RepeatReason> {
-    match wire.sent() {
-        Sent::Yes => None,
+    match wire.reached() {
+        Reached::Response => None,
         _ if wire.is_cut_short(body) => Some(RepeatReason::NotWritten),
         _ => wire.last_write().is_some_and(|last| last.elapsed() <= CLOSE_RACE).then_some(RepeatReason::ClosedEarly),
     }
@@ -157,13 +158,11 @@ impl Http1Body {
                 }
                 Some(Some(Err(error))) => {
                     self.exchange = None;
-                    return Poll::Ready(Some(Err(TransportError::of_http(&error, Sent::Yes))));
+                    return Poll::Ready(Some(Err(TransportError::of_http(&error, Reached::Response))));
                 }
                 None => {
                     self.exchange = None;
-                    let cause = "closed before the end of the response";
-                    let error = TransportError::new(TransportErrorKind::Disconnected, cause, Sent::Yes);
-                    return Poll::Ready(Some(Err(error)));
+                    return Poll::Ready(Some(Err(TransportError::closed(Reached::Response))));
                 }
             }
         }
@@ -193,7 +192,8 @@ fn check_framing(parts: &Parts) -> Result<(), TransportError> {
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(TransportError::protocol("the server switched protocols"));
     }
-    let is_chunked = |value: &hyper::header::HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let is_chunked =
+        |value: &hyper::header::HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
     if !parts.headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked) {
         return Err(TransportError::protocol("the response's Transfer-Encoding is not supported"));
     }

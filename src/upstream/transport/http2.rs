@@ -1,6 +1,8 @@
 //! HTTP/2: a connection in a tracked task of its own, shared by the requests of one runtime.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,8 +21,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::super::SentMark;
 use super::CLOSE_RACE;
-use super::error::{Sent, SentMark, TransportError, is_connection_lost, is_not_processed};
+use super::error::{Reached, TransportError, is_connection_lost, is_not_processed};
 use super::http1::Failure;
 use super::repeats::RepeatReason;
 use super::wire::Stream;
@@ -57,14 +60,20 @@ pub struct Multiplexed(Arc<Mutex<Lookup<Id, Vec<Shared>>>>);
 struct Shared {
     sender: SendRequest<Full<Bytes>>,
     /// Held once here and once by each of its requests.
-    streams: Arc<()>,
+    streams: Arc<Streams>,
     idle_since: Instant,
+}
+
+/// Counts, as an `Arc`, the streams of a connection.
+struct Streams {
+    /// As many as the server allows at the same time, as far as it has said.
+    limit: AtomicUsize,
 }
 
 /// The right to send one request over a connection.
 pub struct Lease {
     sender: SendRequest<Full<Bytes>>,
-    stream: Arc<()>,
+    stream: Arc<Streams>,
 }
 
 impl Multiplexed {
@@ -85,9 +94,17 @@ impl Multiplexed {
             .max_send_buf_size(MAX_SEND_BUFFER)
             .handshake(TokioIo::new(stream))
             .await;
-        let (sender, connection) = handshake.map_err(|error| TransportError::of_http(&error, Sent::No))?;
-        tasks.execute(connection);
-        let mut shared = Shared { sender, streams: Arc::new(()), idle_since: Instant::now() };
+        let (sender, mut connection) = handshake.map_err(|error| TransportError::of_http(&error, Reached::Nothing))?;
+        let streams = Arc::new(Streams { limit: AtomicUsize::new(MAX_STREAMS) });
+        let known = Arc::downgrade(&streams);
+        tasks.execute(poll_fn(move |cx| {
+            let polled = Pin::new(&mut connection).poll(cx);
+            if let Some(streams) = known.upgrade() {
+                streams.limit.store(connection.current_max_send_streams().min(MAX_STREAMS), Ordering::Relaxed);
+            }
+            polled.map(drop)
+        }));
+        let mut shared = Shared { sender, streams, idle_since: Instant::now() };
         let lease = shared.lease();
         self.lock().entry(Handle::current().id()).or_default().push(shared);
         Ok(lease)
@@ -111,7 +128,7 @@ impl Multiplexed {
     }
 
     /// Gives no more requests to the connection of this stream: its server is going away.
-    fn retire(&self, stream: &Arc<()>) {
+    fn retire(&self, stream: &Arc<Streams>) {
         for connections in self.lock().values_mut() {
             connections.retain(|connection| !Arc::ptr_eq(&connection.streams, stream));
         }
@@ -124,8 +141,7 @@ impl Multiplexed {
 
 impl Shared {
     fn has_room(&self) -> bool {
-        let limit = self.sender.current_max_send_streams().min(MAX_STREAMS);
-        Arc::strong_count(&self.streams) <= limit
+        Arc::strong_count(&self.streams) <= self.streams.limit.load(Ordering::Relaxed)
     }
 
     fn lease(&mut self) -> Lease {
@@ -137,7 +153,7 @@ impl Shared {
 /// A body and the stream it comes on. Dropping it resets the stream, unless the body was read to its end.
 pub struct Http2Body {
     incoming: Incoming,
-    _stream: Arc<()>,
+    _stream: Arc<Streams>,
 }
 
 /// Sends a request. Cancel safe: dropping the future resets the stream.
@@ -165,14 +181,14 @@ pub async fn send(
                 // When the last byte left is not known; it left after the request was handed over.
                 (is_connection_lost(&error) && begun.elapsed() <= CLOSE_RACE).then_some(RepeatReason::ClosedEarly)
             };
-            let sent = match repeat {
+            let reached = match repeat {
                 Some(RepeatReason::NotWritten | RepeatReason::RefusedStream) => {
                     connections.retire(&stream);
-                    Sent::No
+                    Reached::Nothing
                 }
-                _ => Sent::Maybe,
+                _ => Reached::Server,
             };
-            Err(Failure { error: TransportError::of_http(&error, sent), repeat })
+            Err(Failure { error: TransportError::of_http(&error, reached), repeat })
         }
     }
 }
@@ -187,7 +203,7 @@ impl Http2Body {
                     Ok(data) => Some(Ok(data)),
                     Err(_) => continue,
                 },
-                Some(Err(error)) => Some(Err(TransportError::of_http(&error, Sent::Yes))),
+                Some(Err(error)) => Some(Err(TransportError::of_http(&error, Reached::Response))),
                 None => None,
             });
         }

@@ -1,8 +1,9 @@
 //! HTTP/1.1 connections between two requests.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::runtime::{Handle, Id};
-use tokio::task::coop::with_unconstrained;
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::wire::Stream;
@@ -66,11 +67,12 @@ impl Idle {
         let number = table.last;
         let waker = Waker::from(Arc::new(Watch { idle: Arc::downgrade(&self.0), runtime, number }));
         // Under the lock, so that the watch finds the connection. Unconstrained: a spent budget would wake it at once.
-        let mut byte = [0];
-        let read = with_unconstrained(|| {
-            Pin::new(&mut stream).poll_read(&mut Context::from_waker(&waker), &mut ReadBuf::new(&mut byte))
-        });
-        if read.is_ready() {
+        let is_readable = {
+            let mut byte = [0];
+            let read = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut byte)));
+            pin!(unconstrained(read)).poll(&mut Context::from_waker(&waker)).is_ready()
+        };
+        if is_readable {
             return;
         }
         let waiting = table.waiting.entry(runtime).or_default();
@@ -84,9 +86,14 @@ impl Idle {
         let now = Instant::now();
         let mut expired = Vec::new();
         self.lock().waiting.retain(|_, waiting| {
-            expired.extend(waiting.extract_if(.., |waiting| waiting.until <= now));
+            let (old, young): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(waiting).into_iter().partition(|waiting| waiting.until <= now);
+            expired.extend(old);
+            *waiting = young;
             !waiting.is_empty()
         });
+        // Closed outside the lock.
+        drop(expired);
     }
 
     /// How many wait.

@@ -39,6 +39,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use super::SentMark;
+
 use connect::{Connected, Connector};
 use http1::Failure;
 use http2::{Lease, Multiplexed, Tasks};
@@ -46,10 +48,9 @@ use idle::Idle;
 use response::Body;
 use wire::Stream;
 
-pub use connect::InvalidOrigin;
-pub use error::{Sent, SentMark, TransportError, TransportErrorKind};
+pub use error::{TransportError, TransportErrorKind};
 pub use repeats::{RepeatReason, Repeats};
-pub use request::UpstreamRequest;
+pub use request::{InvalidUrl, UpstreamRequest};
 pub use response::{More, Response};
 
 /// A reused connection that ends this soon after a request's last byte was closed by a server that had not read the
@@ -98,7 +99,7 @@ pub struct TransportBuilder {
 #[derive(Debug, thiserror::Error)]
 pub enum TransportBuildError {
     #[error(transparent)]
-    Origin(#[from] InvalidOrigin),
+    Url(#[from] InvalidUrl),
     #[error("the system's trusted certificates cannot be used: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -125,7 +126,7 @@ impl TransportBuilder {
         url: &Url,
         terms: ConnectionTerms,
         tls: Option<Arc<ClientConfig>>,
-    ) -> Result<Transport, InvalidOrigin> {
+    ) -> Result<Transport, InvalidUrl> {
         let inner = Arc::new(Inner {
             connector: Connector::new(url, tls, terms.connect_timeout)?,
             keepalive: terms.keepalive,
@@ -251,8 +252,7 @@ impl Transport {
 
 /// The request that a response asks for, where it may be sent: with the same method and body, to the same origin.
 fn redirect(request: &UpstreamRequest, response: &Response) -> Option<UpstreamRequest> {
-    let is_repeatable =
-        matches!(response.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+    let is_repeatable = matches!(response.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
     let location = response.headers.get(LOCATION).filter(|_| is_repeatable)?;
     request.redirected(location.to_str().ok()?)
 }

@@ -24,6 +24,11 @@ pub struct UpstreamRequest {
     headers: HeaderMap,
 }
 
+/// A URL whose host cannot be connected to, or whose path cannot be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the URL has no host that can be connected to")]
+pub struct InvalidUrl;
+
 /// Prints no header and no query: one of them may be a key.
 impl fmt::Debug for UpstreamRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,9 +40,12 @@ impl fmt::Debug for UpstreamRequest {
 const FRAMING: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
 
 impl UpstreamRequest {
-    /// `Host` and `Accept-Encoding` are added where they are absent. `None`: the URL has no host, or what follows it
-    /// cannot be sent.
-    pub fn new(method: Method, url: Url, mut headers: HeaderMap) -> Option<Self> {
+    /// `Host` and `Accept-Encoding` are added where they are absent.
+    pub fn new(method: Method, url: Url, headers: HeaderMap) -> Result<Self, InvalidUrl> {
+        Self::with_headers(method, url, headers).ok_or(InvalidUrl)
+    }
+
+    fn with_headers(method: Method, url: Url, mut headers: HeaderMap) -> Option<Self> {
         for name in FRAMING {
             headers.remove(name);
         }
@@ -52,6 +60,10 @@ impl UpstreamRequest {
         let authority = Authority::try_from(headers.get(HOST)?.as_bytes()).ok()?;
         let target = target(&url)?;
         Some(Self { method, url, target, authority, headers })
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 
     pub fn http1(&self, body: Bytes) -> Request<Full<Bytes>> {

@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
-use super::error::{Sent, SentMark};
+use super::super::SentMark;
+use super::error::Reached;
 
 /// A TCP connection, with TLS for `https`.
 pub enum Stream {
@@ -111,11 +112,11 @@ impl Wire {
         Self { stream, sent, written: 0, last_write: None, answered: Answered::No, writing: Writing::Flushed }
     }
 
-    pub fn sent(&self) -> Sent {
+    pub fn reached(&self) -> Reached {
         match (self.answered, self.written) {
-            (Answered::Yes, _) => Sent::Yes,
-            (Answered::No, 0) => Sent::No,
-            (Answered::No, _) => Sent::Maybe,
+            (Answered::Yes, _) => Reached::Response,
+            (Answered::No, 0) => Reached::Nothing,
+            (Answered::No, _) => Reached::Server,
         }
     }
 
