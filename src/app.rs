@@ -26,7 +26,7 @@ use crate::server::{self, Threads};
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
-use crate::upstream::{Endpoint, Idle, OpenAi, Provider, Router, Timeouts, demo};
+use crate::upstream::{Endpoint, OpenAi, Provider, Router, Timeouts, TransportBuilder, demo};
 
 pub use admission::{Kept, admission, tickets};
 
@@ -69,6 +69,8 @@ const ADMIN_CONNECTIONS: usize = 100;
 /// How long the embedded model may take for each step: it may be asked to be slow, and
 /// `generation.max_duration` ends it all the same.
 const DEMO_PATIENCE: Duration = Duration::from_hours(1);
+/// How long a connection to the embedded model waits for the next request.
+const DEMO_KEEPALIVE: Duration = Duration::from_secs(90);
 /// How long ended generations get to close their upstream connections, once the service stops.
 const TASKS_END: Duration = Duration::from_secs(2);
 
@@ -115,12 +117,8 @@ pub async fn serve(
     let _stop_on_return = stop.clone().drop_guard();
 
     let demo = demo::start(&tasks, stop.clone()).await?;
-    let idle = Idle::default();
-    let router = router(settings, environment, &demo, &idle)?;
-    tasks.spawn({
-        let stop = stop.clone();
-        async move { _ = stop.run_until_cancelled(idle.sweep()).await }
-    });
+    let transports = TransportBuilder::new(tasks.clone(), stop.clone());
+    let router = router(settings, environment, &demo, &transports)?;
     let metrics = Metrics::new();
     let log = Memory::new(MemoryLimits {
         total: settings.event_log.memory.max_bytes.bytes(),
@@ -226,7 +224,7 @@ fn router(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
     demo: &demo::Demo,
-    idle: &Idle,
+    transports: &TransportBuilder,
 ) -> Result<Router, AppError> {
     let others = settings.upstreams.iter().map(|upstream| {
         let key = upstream.api_key(environment)?;
@@ -240,8 +238,8 @@ fn router(
             idle: upstream.idle_timeout,
         };
         let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-        let provider =
-            OpenAi::new(&upstream.name, endpoint, timeouts, idle.clone()).map_err(|error| failed(error.to_string()))?;
+        let provider = OpenAi::new(&upstream.name, endpoint, timeouts, upstream.keepalive, transports)
+            .map_err(|error| failed(error.to_string()))?;
         let models = upstream.models.iter().map(NamePattern::new).collect();
         Ok((models, Arc::new(provider) as Arc<dyn Provider>))
     });
@@ -251,7 +249,8 @@ fn router(
     let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
     let timeouts =
         Timeouts { connect: DEMO_PATIENCE, head: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
-    let demo = OpenAi::new("demo", endpoint.map_err(|error| failed(error.to_string()))?, timeouts, idle.clone());
+    let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
+    let demo = OpenAi::new("demo", endpoint, timeouts, DEMO_KEEPALIVE, transports);
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, settings.models.default.clone()))
 }

@@ -5,11 +5,11 @@
 
 pub mod demo;
 mod error_report;
-mod http1;
 mod mask;
 mod openai;
 mod routing;
 pub mod sse;
+mod transport;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use smallvec::SmallVec;
 use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 
 pub use error_report::ErrorReport;
-pub use http1::Idle;
 pub use mask::Masker;
 pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts, WholeAnswers};
 pub use routing::{Router, UnknownModel};
+pub use transport::{RepeatReason, Repeats, TransportBuilder};
 
 /// An adapter for one kind of upstream.
 pub trait Provider: Send + Sync + 'static {

@@ -18,18 +18,20 @@ mod templates;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_openai::config::Config;
+use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
 use async_stream::try_stream;
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
-use super::http1::{self, Idle, More};
 use super::sse::TooLarge;
+use super::transport::{ConnectionTerms, More, Response, TransportBuildError, TransportBuilder, UpstreamRequest};
 use super::{Answer, AttemptTerms, Malformed, Model, Provider, Signals, UpstreamError, UpstreamIdentity};
 use crate::domain::ChatRequest;
 
@@ -37,7 +39,7 @@ pub use endpoint::{Endpoint, InvalidEndpoint, Timeouts};
 pub use reader::AnswerReader;
 pub use templates::Templates;
 
-use exchange::{Exchange, Incoming, in_the_clear};
+use exchange::{Exchange, read, upstream_request};
 use model_list::ModelList;
 use progress::Progress;
 
@@ -49,9 +51,9 @@ pub struct OpenAi(Arc<Inner>);
 struct Inner {
     identity: Arc<UpstreamIdentity>,
     exchange: Exchange,
+    /// A request for a chat, without its body.
+    chat: UpstreamRequest,
     endpoint: Endpoint,
-    /// A request for a chat, made once, if it is sent in the clear.
-    chat: Option<http1::Request>,
     timeouts: Timeouts,
     templates: Templates,
 }
@@ -60,40 +62,23 @@ struct Inner {
 const LARGEST_LIST: usize = 4 << 20;
 
 impl OpenAi {
-    /// `name` is what operators call the upstream; `idle` are the connections in the clear that wait for a request.
-    pub fn new(name: &str, endpoint: Endpoint, timeouts: Timeouts, idle: Idle) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(timeouts.connect)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tcp_nodelay(true)
-            .build()?;
-        let chat = chat(&http, &endpoint).build().ok().as_ref().and_then(in_the_clear);
-        let exchange = Exchange { http, idle, connect: timeouts.connect };
+    /// `name` is what operators call the upstream; `keepalive` is how long its connections wait for the next request.
+    pub fn new(
+        name: &str,
+        endpoint: Endpoint,
+        timeouts: Timeouts,
+        keepalive: Duration,
+        transports: &TransportBuilder,
+    ) -> Result<Self, TransportBuildError> {
+        let terms = ConnectionTerms { connect_timeout: timeouts.connect, keepalive };
         let identity = UpstreamIdentity::new(name, &endpoint.url("/chat/completions"));
-        Ok(Self(Arc::new(Inner { identity, exchange, endpoint, chat, timeouts, templates: Templates::default() })))
+        let mut chat = endpoint.request(Method::POST, "/chat/completions")?;
+        chat.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        chat.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let chat = upstream_request(&chat)?;
+        let exchange = Exchange(transports.build(chat.url(), terms)?);
+        Ok(Self(Arc::new(Inner { identity, exchange, chat, endpoint, timeouts, templates: Templates::default() })))
     }
-}
-
-impl Inner {
-    async fn ask(&self, body: Bytes) -> Result<Incoming, UpstreamError> {
-        if let Some(chat) = &self.chat {
-            return self.exchange.send(chat, &body).await;
-        }
-        let (http, endpoint) = (self.exchange.http.clone(), self.endpoint.clone());
-        let request = HttpRequestFactory::new(move || {
-            let request = chat(&http, &endpoint).body(body.clone());
-            async move { Ok(request.build()?) }
-        });
-        self.exchange.clone().oneshot(request).await
-    }
-}
-
-fn chat(http: &reqwest::Client, endpoint: &Endpoint) -> reqwest::RequestBuilder {
-    http.post(endpoint.url("/chat/completions"))
-        .headers(endpoint.headers())
-        .header(CONTENT_TYPE, "application/json")
-        .header(ACCEPT, "text/event-stream")
 }
 
 impl Provider for OpenAi {
@@ -106,9 +91,8 @@ impl Provider for OpenAi {
         Box::pin(try_stream! {
             let mut timer = pin!(sleep_until(Instant::now()));
             let mut progress = Progress::new(this.timeouts, timer.as_mut());
-            terms.sent.set();
             let mut reader = AnswerReader::new(request.model.clone(), choices(&request), this.templates.clone());
-            let mut response = progress.in_time(this.ask(request_body::body(request))).await??;
+            let mut response = progress.in_time(this.exchange.send(&this.chat, request_body::body(request), &terms.sent)).await??;
             progress.head();
             if !is_event_stream(&response) {
                 Err(UpstreamError::Malformed(Malformed::ContentType))?;
@@ -121,7 +105,7 @@ impl Provider for OpenAi {
                         said = reader.feed(bytes, &mut signals);
                     }
                 };
-                let read = match progress.in_time(response.read(&mut sink)).await {
+                let read = match progress.in_time(read(&mut response, &mut sink)).await {
                     Ok(Ok(More::Maybe)) => said,
                     // What was said before it broke off counts first.
                     _ if said.is_err() || reader.has_ended() => said,
@@ -138,20 +122,20 @@ impl Provider for OpenAi {
                 }
             }
             // Read to the end, so that the connection can be used again; what comes is nobody's.
-            while let Ok(More::Maybe) = response.read(&mut |_: &[u8]| {}).await {}
+            while let Ok(More::Maybe) = read(&mut response, &mut |_: &[u8]| {}).await {}
         })
     }
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>> {
         async {
-            let (http, endpoint) = (self.0.exchange.http.clone(), self.0.endpoint.clone());
+            let endpoint = self.0.endpoint.clone();
             let request = HttpRequestFactory::new(move || {
-                let request = http.get(endpoint.url("/models")).headers(endpoint.headers());
-                async move { Ok(request.build()?) }
+                let request = endpoint.request(Method::GET, "/models");
+                async move { request.map_err(|error| OpenAIError::InvalidArgument(error.to_string())) }
             });
             let mut response = self.0.exchange.clone().oneshot(request).await?;
             let mut body = Vec::new();
-            while response.read(&mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
+            while read(&mut response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
                 if body.len() > LARGEST_LIST {
                     Err(UpstreamError::Malformed(Malformed::EventTooLarge))?;
                 }
@@ -169,34 +153,13 @@ fn choices(request: &ChatRequest) -> usize {
     usize::try_from(request.choices()).unwrap_or(usize::MAX)
 }
 
-fn is_event_stream(response: &Incoming) -> bool {
-    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+fn is_event_stream(response: &Response) -> bool {
+    let content_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     content_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 impl From<TooLarge> for UpstreamError {
     fn from(_: TooLarge) -> Self {
         Self::Malformed(Malformed::EventTooLarge)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use futures_util::stream;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn reading_gives_way_where_bytes_are_always_there() {
-        let endless = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"\n")));
-        let mut response = Incoming::Encrypted(hyper::Response::new(reqwest::Body::wrap_stream(endless)).into());
-        let reading = async {
-            for _ in 0..10_000 {
-                response.read(&mut |_: &[u8]| {}).await.expect("more");
-            }
-        };
-        assert_eq!(reading.now_or_never(), None);
     }
 }
