@@ -26,7 +26,7 @@ use crate::server::{self, Threads};
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
-use crate::upstream::{Endpoint, OpenAi, Provider, Router, Timeouts, TransportBuilder, demo};
+use crate::upstream::{Endpoint, OpenAi, Provider, Router, Timeouts, TransportBuilder, WholeAnswers, demo};
 
 pub use admission::{Kept, admission, tickets};
 
@@ -238,7 +238,12 @@ fn router(
             idle: upstream.idle_timeout,
         };
         let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-        let provider = OpenAi::new(&upstream.name, endpoint, timeouts, upstream.keepalive, transports)
+        let whole = if upstream.always_stream {
+            WholeAnswers::Never
+        } else {
+            WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() }
+        };
+        let provider = OpenAi::new(&upstream.name, endpoint, timeouts, whole, upstream.keepalive, transports)
             .map_err(|error| failed(error.to_string()))?;
         let models = upstream.models.iter().map(NamePattern::new).collect();
         Ok((models, Arc::new(provider) as Arc<dyn Provider>))
@@ -250,7 +255,8 @@ fn router(
     let timeouts =
         Timeouts { connect: DEMO_PATIENCE, head: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-    let demo = OpenAi::new("demo", endpoint, timeouts, DEMO_KEEPALIVE, transports);
+    let whole = WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() };
+    let demo = OpenAi::new("demo", endpoint, timeouts, whole, DEMO_KEEPALIVE, transports);
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, settings.models.default.clone()))
 }

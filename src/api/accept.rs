@@ -59,9 +59,14 @@ impl Accept {
         self.has(EVENTS)
     }
 
+    /// For a request without a body that says more.
+    pub fn form(&self) -> Result<Form, Problem> {
+        self.form_for(StreamField::Absent)
+    }
+
     /// Events where the request names them; else JSON where it names that; else JSON where `stream` is `false`; else
     /// events, if any range covers them.
-    pub fn form(&self, stream: StreamField) -> Result<Form, Problem> {
+    pub fn form_for(&self, stream: StreamField) -> Result<Form, Problem> {
         if self.names_event_stream() {
             return Ok(Form::Events);
         }
@@ -107,7 +112,7 @@ mod tests {
 
     fn form(accept: &str) -> Option<Form> {
         let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a header value"))]);
-        Accept::of(&headers).form(StreamField::Absent).ok()
+        Accept::of(&headers).form().ok()
     }
 
     #[test]
@@ -120,9 +125,9 @@ mod tests {
             ("text/*", StreamField::False, Form::Snapshot),
         ] {
             let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a header value"))]);
-            assert_eq!(Accept::of(&headers).form(stream).ok(), Some(expected), "{accept} {stream:?}");
+            assert_eq!(Accept::of(&headers).form_for(stream).ok(), Some(expected), "{accept} {stream:?}");
         }
-        assert_eq!(Accept::of(&HeaderMap::new()).form(StreamField::False).ok(), Some(Form::Snapshot));
+        assert_eq!(Accept::of(&HeaderMap::new()).form_for(StreamField::False).ok(), Some(Form::Snapshot));
     }
 
     #[test]
@@ -144,6 +149,6 @@ mod tests {
         ] {
             assert_eq!(form(accept), expected, "{accept}");
         }
-        assert_eq!(Accept::of(&HeaderMap::new()).form(StreamField::Absent).ok(), Some(Form::Events));
+        assert_eq!(Accept::of(&HeaderMap::new()).form().ok(), Some(Form::Events));
     }
 }

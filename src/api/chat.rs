@@ -33,8 +33,6 @@ pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -
         match (name, dialect) {
             ("extra_body", Dialect::OpenAi) => check.extra_body(json, caller),
             ("extra_body", Dialect::Native) => check.fail("/extra_body", STEERS),
-            // OpenAI's there: the provider checks them.
-            ("metadata" | "store", Dialect::OpenAi) => {}
             _ => check.field("", name, json, caller),
         }
         if dialect == Dialect::Native
@@ -145,7 +143,7 @@ impl Check {
                 for (name, json) in members.iter() {
                     if is_set_here(name) {
                         self.fail(&format!("/extra_body/{name}"), "belongs at the top of the request: move it there");
-                    } else if !matches!(name, "metadata" | "store") {
+                    } else {
                         self.field("/extra_body", name, json, caller);
                     }
                 }
@@ -391,7 +389,7 @@ mod tests {
     fn store_and_metadata_are_forwarded_on_the_openai_wire() {
         let sent = r#""store":false,"metadata":{"customer":"12"}"#;
         assert_eq!(chat(sent), Ok(format!("{{{sent}}}")));
-        for sent in [r#""metadata":{"a":1}"#, r#""metadata":"x""#, r#""store":"yes""#] {
+        for sent in [r#""metadata":{"a":1}"#, r#""metadata":null"#, r#""store":null"#] {
             assert_eq!(chat(sent), Ok(format!("{{{sent}}}")), "{sent}");
         }
         let new = read_as(Dialect::OpenAi, r#"{"messages":[{"role":"user"}],"store":false,"metadata":{"a":"b"}}"#);

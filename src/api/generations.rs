@@ -82,12 +82,12 @@ async fn start(
 ) -> Result<Response, Problem> {
     let accept = Accept::of(headers);
     // Before the body is read: no `stream` makes a form acceptable.
-    accept.form(StreamField::Absent)?;
+    accept.form()?;
     let at_once = prefers_async(headers);
     let key = idempotency_key(headers)?;
     let body = body.json().await?;
     let fields = body.request()?;
-    let form = accept.form(StreamField::of(&fields))?;
+    let form = accept.form_for(StreamField::of(&fields))?;
     let mut connection = None;
     let started = start_or_join(api, caller, "/v1/generations", key, &body, || {
         let mut asked = new_generation(fields, Dialect::Native, caller)?;

@@ -6,15 +6,19 @@
 
 mod canonical;
 mod chunk;
+mod completion;
 mod endpoint;
 mod exchange;
+mod lessons;
 mod members;
 mod model_list;
 mod pieces;
 mod progress;
 mod reader;
 mod request_body;
+mod request_form;
 mod templates;
+mod whole_body;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,16 +36,23 @@ use tower::ServiceExt;
 
 use super::sse::TooLarge;
 use super::transport::{ConnectionTerms, More, Response, TransportBuildError, TransportBuilder, UpstreamRequest};
-use super::{Answer, AttemptTerms, Malformed, Model, Provider, Signals, UpstreamError, UpstreamIdentity};
+use super::{
+    Answer, AttemptTerms, Delivery, Malformed, Model, Provider, SentMark, Signals, UpstreamError, UpstreamIdentity,
+};
 use crate::domain::ChatRequest;
 
 pub use endpoint::{Endpoint, InvalidEndpoint, Timeouts};
 pub use reader::AnswerReader;
+pub use request_form::WholeAnswers;
 pub use templates::Templates;
 
+use completion::read_completion;
 use exchange::{Exchange, read, upstream_request};
+use lessons::Lessons;
 use model_list::ModelList;
 use progress::Progress;
+use request_form::{RequestForm, RequestForms};
+use whole_body::WholeBody;
 
 /// One upstream that speaks OpenAI's chat completions.
 #[derive(Debug, Clone)]
@@ -51,8 +62,12 @@ pub struct OpenAi(Arc<Inner>);
 struct Inner {
     identity: Arc<UpstreamIdentity>,
     exchange: Exchange,
-    /// A request for a chat, without its body.
+    /// A request for a chat that is streamed, without its body.
     chat: UpstreamRequest,
+    /// As `chat`, for a whole answer.
+    whole_chat: UpstreamRequest,
+    whole: WholeAnswers,
+    lessons: Lessons,
     endpoint: Endpoint,
     timeouts: Timeouts,
     templates: Templates,
@@ -67,17 +82,39 @@ impl OpenAi {
         name: &str,
         endpoint: Endpoint,
         timeouts: Timeouts,
+        whole: WholeAnswers,
         keepalive: Duration,
         transports: &TransportBuilder,
     ) -> Result<Self, TransportBuildError> {
         let terms = ConnectionTerms { connect_timeout: timeouts.connect, keepalive };
         let identity = UpstreamIdentity::new(name, &endpoint.url("/chat/completions"));
-        let mut chat = endpoint.request(Method::POST, "/chat/completions")?;
-        chat.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        chat.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let chat = upstream_request(&chat)?;
+        let chat = |accept: &'static str| {
+            let mut chat = endpoint.request(Method::POST, "/chat/completions")?;
+            chat.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            chat.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
+            upstream_request(&chat)
+        };
+        let (chat, whole_chat) = (chat("text/event-stream")?, chat("application/json")?);
         let exchange = Exchange(transports.build(chat.url(), terms)?);
-        Ok(Self(Arc::new(Inner { identity, exchange, chat, endpoint, timeouts, templates: Templates::default() })))
+        let (lessons, templates) = (Lessons::default(), Templates::default());
+        Ok(Self(Arc::new(Inner {
+            identity,
+            exchange,
+            chat,
+            whole_chat,
+            whole,
+            lessons,
+            endpoint,
+            timeouts,
+            templates,
+        })))
+    }
+}
+
+impl Inner {
+    async fn ask(&self, request: &ChatRequest, form: RequestForm, sent: &SentMark) -> Result<Response, UpstreamError> {
+        let chat = if form.delivery == Delivery::Whole { &self.whole_chat } else { &self.chat };
+        self.exchange.send(chat, request_body::body(request, form), sent).await
     }
 }
 
@@ -91,13 +128,47 @@ impl Provider for OpenAi {
         Box::pin(try_stream! {
             let mut timer = pin!(sleep_until(Instant::now()));
             let mut progress = Progress::new(this.timeouts, timer.as_mut());
-            let mut reader = AnswerReader::new(request.model.clone(), choices(&request), this.templates.clone());
-            let mut response = progress.in_time(this.exchange.send(&this.chat, request_body::body(request), &terms.sent)).await??;
-            progress.head();
-            if !is_event_stream(&response) {
+            let mut forms = RequestForms::new(&request, terms.delivery, this.whole);
+            let mut form = forms.first(|concession| this.lessons.refuses(&request.model, concession));
+            let mut response = loop {
+                terms.asked.set(form.delivery);
+                let asking = this.ask(&request, form, &terms.sent);
+                let asked = match form.delivery {
+                    Delivery::Stream => progress.in_time(asking).await?,
+                    // Thinks for as long as the whole answer takes.
+                    Delivery::Whole => asking.await,
+                };
+                match asked {
+                    Ok(response) => break response,
+                    Err(refusal) => form = forms.next(form, refusal)?,
+                }
+            };
+            let (model, choices) = (request.model.clone(), choices(&request));
+            drop(request);
+            let mut lessons = Some(forms.learnt(form)).filter(|lessons| !lessons.is_empty());
+            let mut begun = None;
+            if let (Delivery::Whole, WholeAnswers::Allowed { max_bytes }) = (form.delivery, this.whole) {
+                match WholeBody::read(&mut response, max_bytes).await? {
+                    WholeBody::Json(json) => {
+                        let signals = read_completion(&json, &model)?;
+                        drop(json);
+                        this.lessons.note(&model, &lessons.take().unwrap_or_default());
+                        yield signals;
+                    }
+                    WholeBody::Other(bytes) => {
+                        // Streamed all the same: from here on it is due as a stream is.
+                        progress = Progress::new(this.timeouts, timer.as_mut());
+                        begun = Some(bytes);
+                    }
+                }
+            } else if is_event_stream(&response) {
+                begun = Some(Vec::new());
+            } else {
                 Err(UpstreamError::Malformed(Malformed::ContentType))?;
             }
-            loop {
+            progress.head();
+            let mut reader = AnswerReader::new(model.clone(), choices, this.templates.clone());
+            while let Some(first) = &mut begun {
                 let mut signals = Signals::new();
                 let mut said = Ok(());
                 let mut sink = |bytes: &[u8]| {
@@ -105,7 +176,15 @@ impl Provider for OpenAi {
                         said = reader.feed(bytes, &mut signals);
                     }
                 };
-                let read = match progress.in_time(read(&mut response, &mut sink)).await {
+                let first = std::mem::take(first);
+                let reading = async {
+                    if first.is_empty() {
+                        return read(&mut response, &mut sink).await;
+                    }
+                    sink(&first);
+                    Ok(More::Maybe)
+                };
+                let read = match progress.in_time(reading).await {
                     Ok(Ok(More::Maybe)) => said,
                     // What was said before it broke off counts first.
                     _ if said.is_err() || reader.has_ended() => said,
@@ -114,6 +193,9 @@ impl Provider for OpenAi {
                 };
                 progress.note(&signals, &reader);
                 if !signals.is_empty() {
+                    if let Some(lessons) = lessons.take() {
+                        this.lessons.note(&model, &lessons);
+                    }
                     yield signals;
                 }
                 read?;
