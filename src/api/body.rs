@@ -13,8 +13,10 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::chat::DUPLICATE;
 use super::problem::{ErrorCode, FieldError, Problem};
 use crate::domain::Fingerprint;
+use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS};
 
 /// The limits of a request's body.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +116,28 @@ impl JsonBytes {
         })
     }
 
+    /// Reads a request whose members go on as they were written.
+    ///
+    /// Errors: not JSON, no object, two members of one name, half of a surrogate pair, nested more deeply than 127 levels.
+    pub fn request(&self) -> Result<JsonObject, Problem> {
+        JsonObject::parse(&self.0).map_err(|error| {
+            let invalid = |pointer: String, detail: &str| {
+                Problem::invalid(vec![FieldError { pointer, detail: detail.to_owned() }])
+            };
+            let not_json = |name: &str, detail: &str| {
+                Problem::new(ErrorCode::InvalidJson, format!("The request body is not valid JSON: `{name}` {detail}."))
+            };
+            match error {
+                InvalidObject::Syntax { line, column } => not_json_at(line, column),
+                InvalidObject::NotAnObject => invalid(String::new(), "must be a JSON object"),
+                InvalidObject::Duplicate(name) => invalid(format!("/{name}"), DUPLICATE),
+                InvalidObject::TooMany => invalid(String::new(), &format!("must have at most {MOST_MEMBERS} members")),
+                InvalidObject::Surrogate(name) => not_json(&name, "holds half of a surrogate pair"),
+                InvalidObject::TooDeep(name) => not_json(&name, "is nested more deeply than 127 levels"),
+            }
+        })
+    }
+
     /// Reads a JSON object. Deeper than 128 levels is refused, as `serde_json` does.
     pub fn object(&self) -> Result<Map<String, Value>, Problem> {
         match serde_json::from_slice(&self.0) {
@@ -129,10 +153,10 @@ impl JsonBytes {
 
 /// The parser's words name a position and a rule, never a value of the caller's.
 fn not_json(error: &serde_json::Error) -> Problem {
-    let detail = format!(
-        "Send valid JSON, as UTF-8: it breaks off or errs at line {}, column {}.",
-        error.line(),
-        error.column()
-    );
+    not_json_at(error.line(), error.column())
+}
+
+fn not_json_at(line: usize, column: usize) -> Problem {
+    let detail = format!("Send valid JSON, as UTF-8: it breaks off or errs at line {line}, column {column}.");
     Problem::new(ErrorCode::InvalidJson, detail)
 }

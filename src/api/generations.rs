@@ -6,7 +6,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::accept::{Accept, Form};
+use super::accept::{Accept, Form, StreamField};
 use super::allowance;
 use super::body::RequestBody;
 use super::chat::new_generation;
@@ -28,8 +28,8 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 /// Start a generation.
 ///
-/// The answer is an event stream, unless `Accept` names `application/json` and not
-/// `text/event-stream`: then it waits for the end and is the snapshot. With `Prefer: respond-async`
+/// The answer is an event stream where `Accept` names `text/event-stream`; else the snapshot at the end where it names
+/// `application/json`; else the snapshot where `stream` is `false`; else an event stream. With `Prefer: respond-async`
 /// (RFC 7240) it is `202` with the snapshot at once, and the generation runs on without a viewer.
 ///
 /// When the last viewer has been gone for the grace, the generation ends as `cancelled` and the model
@@ -80,13 +80,17 @@ async fn start(
     body: &mut RequestBody<'_>,
     model: &mut Option<String>,
 ) -> Result<Response, Problem> {
-    let form = Accept::of(headers).form()?;
+    let accept = Accept::of(headers);
+    // Before the body is read: no `stream` makes a form acceptable.
+    accept.form()?;
     let at_once = prefers_async(headers);
     let key = idempotency_key(headers)?;
     let body = body.json().await?;
+    let fields = body.request()?;
+    let form = accept.form_for(StreamField::of(&fields))?;
     let mut connection = None;
     let started = start_or_join(api, caller, "/v1/generations", key, &body, || {
-        let mut asked = new_generation(body.object()?, caller)?;
+        let mut asked = new_generation(fields, Dialect::Native, caller)?;
         if form == Form::Events && !at_once {
             connection = api.connect_first(caller)?;
         }

@@ -9,6 +9,7 @@ mod channel_query;
 mod channels;
 mod chat;
 mod chat_completions;
+mod chat_fields;
 mod client_address;
 mod connection;
 mod connection_list;

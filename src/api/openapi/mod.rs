@@ -154,7 +154,7 @@ fn set(document: &mut Value, pointer: &str, member: &str, value: Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chat::FIELDS;
+    use super::super::chat_fields::FIELDS;
     use super::*;
 
     #[test]

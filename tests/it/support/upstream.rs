@@ -20,6 +20,8 @@ pub struct Call {
     socket: TcpStream,
     pub head: String,
     pub body: Value,
+    /// The body as it came.
+    pub raw_body: String,
 }
 
 impl Upstream {
@@ -38,6 +40,17 @@ impl Upstream {
         let (socket, _) = soon(self.listener.accept()).await.expect("a connection");
         socket.set_nodelay(true).expect("no delay");
         soon(Call::read(socket)).await.expect("a request")
+    }
+
+    /// As [`Upstream::call`], for as long as the test runs. Connections that bring no request are passed over.
+    pub async fn next_call(&self) -> Option<Call> {
+        loop {
+            let (socket, _) = self.listener.accept().await.ok()?;
+            socket.set_nodelay(true).expect("no delay");
+            if let Some(call) = Call::read(socket).await {
+                return Some(call);
+            }
+        }
     }
 
     /// Whether a connection is waiting that nobody has taken.
@@ -67,8 +80,9 @@ impl Call {
                 return None;
             }
         }
-        let body = serde_json::from_slice(&bytes[head_end..]).unwrap_or(Value::Null);
-        Some(Self { socket, head, body })
+        let raw_body = String::from_utf8(bytes[head_end..].to_vec()).expect("a body in UTF-8");
+        let body = serde_json::from_str(&raw_body).unwrap_or(Value::Null);
+        Some(Self { socket, head, body, raw_body })
     }
 
     /// The next request on the same connection; `None` if it was closed instead.
@@ -149,6 +163,13 @@ impl Call {
         }
         self.finish("stop").await;
         self.done().await;
+    }
+
+    /// A JSON text as the whole body.
+    pub async fn json(&mut self, json: &str) {
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", json.len());
+        self.raw(head + json).await;
     }
 
     /// A refusal.
