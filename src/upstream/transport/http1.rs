@@ -26,8 +26,9 @@ use super::idle::Idle;
 use super::repeats::RepeatReason;
 use super::wire::{Stream, Wire};
 
-/// Bytes that one read may bring, and the longest head of a response.
-const MAX_BUFFER: usize = 64 * 1024;
+/// Bytes that one read may bring, and the longest head of a response. One unit of a task's budget is spent for each read:
+/// the larger a read, the later a task that is flooded looks at its deadlines.
+const MAX_BUFFER: usize = 32 * 1024;
 
 /// The connection of one request, until its response has been read.
 pub struct Exchange {
