@@ -47,6 +47,7 @@ pub(super) const KEYS: &[Key] = &[
     key("upstreams.models", "a list of model names or patterns such as [\"gpt-*\"]"),
     key("upstreams.headers", "a table of header names and texts such as { X-Team = \"search\" }"),
     key("upstreams.connect_timeout", DURATION),
+    key("upstreams.keepalive", DURATION),
     key("upstreams.head_timeout", DURATION),
     key("upstreams.first_token_timeout", DURATION),
     key("upstreams.idle_timeout", DURATION),

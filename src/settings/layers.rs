@@ -372,6 +372,7 @@ mod tests {
             ("headers = \"hunter2\"", "headers"),
             ("headers = { X-Api-Key = 1 }", "headers"),
             ("connect_timeout = \"0s\"", "connect_timeout"),
+            ("keepalive = \"0s\"", "keepalive"),
             ("first_token_timeout = \"0s\"", "first_token_timeout"),
             ("idle_timeout = 60", "idle_timeout"),
         ] {

@@ -295,6 +295,14 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_kept_for_four_seconds_unless_it_is_set_explicitly() {
+        assert_eq!(local().keepalive, Duration::from_secs(4));
+        let explicit = "name = \"local\"\nbase_url = \"http://127.0.0.1/v1\"\nkeepalive = \"90s\"";
+        let explicit: Upstream = toml::from_str(explicit).unwrap();
+        assert_eq!(explicit.keepalive, Duration::from_secs(90));
+    }
+
+    #[test]
     fn a_key_is_trimmed() {
         assert_eq!(keyed(" sk-hunter2\n").unwrap().unwrap().expose(), "sk-hunter2");
     }

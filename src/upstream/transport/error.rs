@@ -64,7 +64,7 @@ impl TransportError {
         Self::new(TransportErrorKind::Unreachable, cause, Sent::No)
     }
 
-    /// The connection ended without a word.
+    /// The connection ended without an error.
     pub fn closed(reached: Reached) -> Self {
         let cause = match reached {
             Reached::Nothing | Reached::Server => "closed before a response",

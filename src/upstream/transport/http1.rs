@@ -26,8 +26,9 @@ use super::idle::Idle;
 use super::repeats::RepeatReason;
 use super::wire::{Stream, Wire};
 
-/// Bytes that one read may bring, and the longest head of a response.
-const MAX_BUFFER: usize = 64 * 1024;
+/// Bytes that one read may bring, and the longest head of a response. One unit of a task's budget is spent for each read:
+/// the larger a read, the later a task that is flooded looks at its deadlines.
+const MAX_BUFFER: usize = 32 * 1024;
 
 /// The connection of one request, until its response has been read.
 pub struct Exchange {
@@ -71,7 +72,7 @@ pub async fn send(
     sent: SentMark,
     (idle, keepalive): (Idle, Duration),
 ) -> Result<(Parts, Http1Body), Failure> {
-    let body = request.body().size_hint().exact().and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX);
+    let body = request.body().size_hint().exact().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     let io = TokioIo::new(Wire::new(stream, sent));
     let handshake = Builder::new().max_buf_size(MAX_BUFFER).handshake(io).await;
     let (mut sender, connection) = handshake
@@ -95,7 +96,7 @@ pub async fn send(
     };
     let mut body = Http1Body { incoming, exchange: Some(Exchange { connection: driven, sender, idle, keepalive }) };
     if body.incoming.is_end_stream() {
-        // Nobody has to read an empty body.
+        // Callers need not read an empty body.
         poll_fn(|cx| Poll::Ready(body.release(cx))).await;
     }
     Ok((parts, body))

@@ -36,7 +36,7 @@ struct Waiting {
     until: Instant,
 }
 
-/// Woken when an idle connection becomes readable: by bytes that nobody asked for, or by its end.
+/// Woken when an idle connection becomes readable: by unsolicited bytes, or by its end.
 struct Watch {
     idle: Weak<Mutex<Table>>,
     runtime: Id,

@@ -33,8 +33,9 @@ pub enum More {
     None,
 }
 
-/// Bytes after which one poll returns, however many more there are.
-const BATCH: usize = 64 * 1024;
+/// Bytes after which one poll returns, however many more there are. A task polls at most 64 times before it yields, so that
+/// a flood holds its deadlines up for 2 MiB.
+const BATCH: usize = 16 * 1024;
 
 impl Response {
     /// Errors: a content coding that cannot be decoded.
