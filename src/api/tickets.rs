@@ -136,7 +136,7 @@ async fn generation(
         return Err(Problem::forbidden());
     }
     let id: GenerationId = id.parse().map_err(|_| Problem::generation_not_found())?;
-    api.generations.inspect(&caller.principal, id).await?;
+    api.generations.exists(&caller.principal, id).await?;
     let action = if scopes.contains(&Scope::Follow) { "events" } else { "cancel" };
     Ok((Resource::Generation(id), scopes.into_iter().collect(), format!("/v1/generations/{id}/{action}")))
 }
