@@ -165,6 +165,15 @@ impl Problem {
         )
     }
 
+    /// `Last-Event-ID` is no id of an event that is kept here.
+    pub fn nothing_to_resume() -> Self {
+        Self::new(
+            ErrorCode::GenerationNotFound,
+            "Last-Event-ID names no event of a generation that is kept here. Start a new generation by repeating the \
+             request without Last-Event-ID.",
+        )
+    }
+
     pub(super) fn body(&self, request_id: RequestId) -> ProblemBody {
         let body = ProblemBody {
             errors: self.errors.clone(),

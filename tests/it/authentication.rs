@@ -230,6 +230,9 @@ async fn every_operation_that_is_not_public_demands_a_credential_and_its_scope()
             };
             assert!(security.as_array().is_some_and(|ways| ways.contains(&json!({"bearer": []}))), "{what}");
             expect_unauthenticated(request(method), &what).await;
+            let slashed = format!("{}/", path.replace("{id}", "gen_AAAAAAAAAAAAAAAAAAAAAA").replace("{name}", "a"));
+            let method_of = method.to_uppercase().parse().expect("a method");
+            expect_unauthenticated(service.request(method_of, &slashed), &format!("{what}/")).await;
             if method == "get" {
                 expect_unauthenticated(request("head"), &format!("HEAD {path}")).await;
             }
@@ -386,6 +389,18 @@ async fn a_key_reaches_its_own_models_alone() {
             assert_eq!(answer.status, status, "{field}");
             answer.text().await;
         }
+    }
+    let chat = json!({"input": "Hello", "model": "demo"});
+    let said = Answer::to(service.generation(&chat).bearer_auth(&few.key)).await.json().await;
+    assert!(
+        said["detail"].as_str().is_some_and(|detail| detail.contains("does not permit the model `demo`")),
+        "{said}"
+    );
+    let unserved = json!({"input": "Hello", "model": "unserved"});
+    for (key, words) in [(&keys["all"], "You may use `demo`."), (&few.key, "GET /v1/models lists")] {
+        let said = Answer::to(service.generation(&unserved).bearer_auth(key)).await.json().await;
+        assert_eq!(said["code"], "model_not_found");
+        assert!(said["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{said}");
     }
     let shown = Answer::to(service.request(Method::GET, "/v1/models/demo").bearer_auth(&few.key)).await;
     assert_eq!(shown.status, 404, "what it may not ask is not there for it");

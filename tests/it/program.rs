@@ -628,6 +628,23 @@ async fn a_hangup_changes_limits_and_what_was_used_stays_used() {
 }
 
 #[tokio::test]
+async fn a_refused_origin_is_logged_once_a_minute() {
+    let place = Place::new();
+    let program = Program::start(&mut place.serve(), &place).await;
+    let own = program.url("");
+    for origin in ["https://app.example", "https://app.example", &own, "http://localhost:5173", "https://other.example"]
+    {
+        let request = program.http.get(program.url("/v1/models")).header("origin", origin);
+        assert_eq!(Answer::to(request).await.status, 200);
+    }
+    program.said("other.example", 1).await;
+    let log = fs::read_to_string(&program.stderr).expect("UTF-8");
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("add the origin to cors.origins")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("WARN") && lines[0].contains("https://app.example"), "{}", lines[0]);
+}
+
+#[tokio::test]
 async fn a_hangup_without_anything_to_reload_is_logged_and_ends_nothing() {
     let place = Place::new();
     let program = Program::start(&mut place.serve(), &place).await;
