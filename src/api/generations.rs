@@ -65,7 +65,7 @@ pub async fn create(State(api): State<Api>, caller: Caller, request: Request) ->
     let answer = match LastEventId::of(&head.headers) {
         LastEventId::Absent => start(&api, &caller, &head.headers, &mut body, &mut model).await,
         LastEventId::Event(id) => come_back(&api, &caller, id).await,
-        LastEventId::Foreign => Err(Problem::generation_not_found()),
+        LastEventId::Foreign => Err(Problem::nothing_to_resume()),
     };
     body.discard().await;
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
@@ -183,7 +183,7 @@ pub async fn events(
     let after = match last {
         LastEventId::Absent => after.unwrap_or(Sequence::START),
         LastEventId::Event(EventId { generation, sequence }) if generation == id => sequence,
-        LastEventId::Event(_) | LastEventId::Foreign => return Err(Problem::generation_not_found()),
+        LastEventId::Event(_) | LastEventId::Foreign => return Err(Problem::nothing_to_resume()),
     };
     // Who has a position has what is before it, and is told events.
     if replay == Replay::Snapshot && after == Sequence::START {

@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::problem::{ErrorCode, FieldError, Problem};
+use super::prompts::unknown_prompt;
 use crate::domain::{PromptReference, PromptVersion};
 use crate::generation::NewGeneration;
 use crate::prompts::{Catalog, RenderError};
@@ -71,7 +72,7 @@ impl PromptCall {
     /// Puts the prompt's messages before those of the request, and its model and parameters where the request has
     /// none.
     pub async fn apply(self, prompts: &Catalog, new: &mut NewGeneration) -> Result<(), Problem> {
-        let prompt = prompts.get(&self.reference).ok_or_else(Problem::prompt_not_found)?;
+        let prompt = prompts.get(&self.reference).ok_or_else(|| unknown_prompt(prompts, &self.reference))?;
         let messages = prompts.render(&self.reference, self.variables).await;
         let messages = messages.map_err(|error| render_problem(error, self.pointer))?;
         let messages = messages.into_iter();

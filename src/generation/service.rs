@@ -200,6 +200,11 @@ impl Generations {
         Ok((snapshot, Following::new(log, position, seat)))
     }
 
+    /// Whether the caller may see a generation, without reading its log.
+    pub async fn exists(&self, principal: &Principal, id: GenerationId) -> Result<(), FollowError> {
+        self.open(principal, id).await.map(drop)
+    }
+
     /// The state of a generation now.
     pub async fn inspect(&self, principal: &Principal, id: GenerationId) -> Result<Snapshot, FollowError> {
         let log = self.open(principal, id).await?;

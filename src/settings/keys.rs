@@ -23,6 +23,7 @@ pub(super) const KEYS: &[Key] = &[
     key("auth.jwt.jwks_url", super::JwksUrl::EXPECTED),
     key("auth.jwt.jwks_file", "the path of a file, as text in quotes"),
     key("auth.jwt.secret_env", "the name of an environment variable, as text in quotes"),
+    key("auth.jwt.scope_claim", "the name of a claim, as text in quotes"),
     key("auth.jwt.limits_claim", "the name of a claim, as text in quotes"),
     key(
         "auth.api_keys",
@@ -172,6 +173,7 @@ mod tests {
                     jwks_url: Some("https://any".parse().unwrap()),
                     jwks_file: Some("any".into()),
                     secret_env: Some("any".into()),
+                    scope_claim: Some("any".into()),
                     limits_claim: Some("any".into()),
                 },
                 api_keys: vec![ApiKey { name: "web".into(), hash: "any".into(), ..ApiKey::default() }],

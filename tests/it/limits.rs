@@ -229,14 +229,9 @@ async fn a_key_a_token_and_a_model_have_limits_of_their_own() {
     let one = json!({"input": "Hello", "model": "demo?tokens=1&rate=max"});
     assert_eq!(admitted(&token("carol", Value::Null), &one).await, 1, "of this model");
     assert_eq!(admitted(&token("carol", Value::Null), &body()).await, 4, "and the rest of the others");
+    assert_eq!(admitted(&token("erin", json!({"requests_per_minute": 2, "budget": {"usd": 1}})), &body()).await, 2);
     // A limit that cannot be read is no reason to go without.
-    for limits in [
-        json!("many"),
-        json!({"requests_per_minute": 0}),
-        json!({"requests_per_minute": -1}),
-        json!({"request": 1}),
-        json!([]),
-    ] {
+    for limits in [json!("many"), json!({"requests_per_minute": 0}), json!({"requests_per_minute": -1}), json!([])] {
         assert_eq!(
             sent(service.generation(&body()).bearer_auth(token("dave", limits.clone()))).await.status(),
             401,

@@ -628,6 +628,67 @@ async fn a_hangup_changes_limits_and_what_was_used_stays_used() {
 }
 
 #[tokio::test]
+async fn a_refused_origin_is_logged_once_a_minute() {
+    let place = Place::new();
+    let program = Program::start(&mut place.serve(), &place).await;
+    let own = program.url("");
+    for origin in ["https://app.example", "https://app.example", &own, "http://localhost:5173", "https://other.example"]
+    {
+        let request = program.http.get(program.url("/v1/models")).header("origin", origin);
+        assert_eq!(Answer::to(request).await.status, 200);
+    }
+    program.said("other.example", 1).await;
+    let log = fs::read_to_string(&program.stderr).expect("UTF-8");
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("add the origin to cors.origins")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("WARN") && lines[0].contains("https://app.example"), "{}", lines[0]);
+}
+
+#[tokio::test]
+async fn a_hangup_without_anything_to_reload_is_logged_and_ends_nothing() {
+    let place = Place::new();
+    let program = Program::start(&mut place.serve(), &place).await;
+    for times in 1..=2 {
+        program.signal("HUP").await;
+        program.said("nothing to reload, since the settings are unchanged", times).await;
+    }
+    assert_eq!(program.get("/healthz").await.status, 200);
+    // Without auth.mode and prompts.directory too.
+    place.settings("[limits]\nrequests_per_minute = 1\n");
+    program.signal("HUP").await;
+    program.said("were read again", 1).await;
+    program.said("limits.requests_per_minute", 1).await;
+    let body = json!({"input": "Hello", "model": "demo?tokens=1&rate=max"});
+    assert_eq!([program.generate(&body).await.status, program.generate(&body).await.status], [200, 429]);
+}
+
+#[tokio::test]
+async fn a_hangup_names_the_changed_settings_that_wait_for_a_restart() {
+    let place = Place::new();
+    let write = |port: u16, more: &str| {
+        let upstream = format!("[[upstreams]]\nname = \"stub\"\nbase_url = \"http://127.0.0.1:{port}/v1\"\n");
+        place.settings(&format!("{more}{upstream}headers = {{ X-Key = \"hunter2{port}\" }}\n"));
+    };
+    write(1, "");
+    let program = Program::start(&mut place.serve(), &place).await;
+    for times in 1..=2 {
+        write(2, "[server]\nmax_body = \"1MiB\"\n[cors]\norigins = [\"https://app.example\"]\n");
+        program.signal("HUP").await;
+        let waiting =
+            "not applied before a restart: server.max_body, upstreams[stub].base_url, upstreams[stub].headers";
+        program.said(waiting, times).await;
+    }
+    program.said("cors.origins", 1).await;
+    assert_eq!(program.get("/healthz").await.status, 200);
+    write(1, "");
+    program.signal("HUP").await;
+    program.said("were read again", 2).await;
+    let log = fs::read_to_string(&program.stderr).expect("UTF-8");
+    assert_eq!(log.matches("not applied before a restart").count(), 2, "nothing waits any longer: {log}");
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[tokio::test]
 async fn a_hangup_fetches_an_issuers_keys_again_and_a_new_issuer_must_be_in_reach() {
     let (place, server, old, new) = (Place::new(), Upstream::start().await, Issuer::new(), Issuer::new());
     let made = place.run(&["key", "new", "--name", "web"]).await.stdout;
