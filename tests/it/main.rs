@@ -24,6 +24,7 @@ mod disconnect;
 mod event_log;
 mod event_stream_parser;
 mod fan_out;
+mod field;
 mod grace;
 mod life;
 mod limits;
