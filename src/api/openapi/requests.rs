@@ -22,7 +22,8 @@ pub struct NewGenerationBody {
     pub parameters: ChatParameters,
 }
 
-/// A chat to be completed. Fields that are not listed here go to the model's server as they are.
+/// A chat to be completed: everything that `NewGeneration` has, but for `input`. Fields that are not listed here go to the
+/// model's server as they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = NewChatCompletion)]
 pub struct ChatCompletionBody {
@@ -34,7 +35,6 @@ pub struct ChatCompletionBody {
     /// What is put into the prompt, where `model` is `prompt/<id>`.
     #[schema(value_type = Option<Object>)]
     pub variables: Option<Value>,
-    /// Everything that `NewGeneration` has, but for `input`.
     #[serde(flatten)]
     #[schema(inline)]
     pub parameters: ChatParameters,
@@ -93,6 +93,8 @@ pub struct ChatParameters {
     pub logit_bias: Option<Value>,
     #[schema(value_type = Option<Vec<Object>>)]
     pub tools: Option<Vec<Value>>,
+    /// `none`, `auto`, `required`, or a tool by name.
+    pub tool_choice: Option<Value>,
     pub parallel_tool_calls: Option<bool>,
     #[schema(value_type = Option<Object>)]
     pub response_format: Option<Value>,
