@@ -1,16 +1,23 @@
 // Reads an answer with fetch alone.
 import type { GenerationEvents } from "../../openapi/tokenrill";
+import { type Access, fetchWith } from "./access";
 import type { Ending } from "./ask";
 
-/** Shows the answer and resolves when it has ended; comes back after a lost connection. */
-export async function read(service: string, generation: string, show: (text: string) => void): Promise<Ending> {
+/** Shows the answer and resolves when it has ended; reconnects after a lost connection. */
+export async function read(
+  service: string,
+  generation: string,
+  show: (text: string) => void,
+  access: Access = {},
+): Promise<Ending> {
+  const send = fetchWith(access);
   let lastEventId = "";
   let text = "";
   for (;;) {
     try {
       const headers: HeadersInit = lastEventId ? { "Last-Event-ID": lastEventId } : {};
       // Without this a second tab in Firefox waits for the first: it might be served from the cache.
-      const response = await fetch(`${service}/v1/generations/${generation}/events`, { headers, cache: "no-store" });
+      const response = await send(`${service}/v1/generations/${generation}/events`, { headers, cache: "no-store" });
       if (response.status !== 200 || !response.body) throw new RangeError(`HTTP ${response.status}`);
       for await (const { event, data, id } of events(response.body)) {
         lastEventId = id || lastEventId;
