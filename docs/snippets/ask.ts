@@ -52,8 +52,8 @@ export async function ask(service: string, request: NewGeneration, reader: Reade
       reader.show(text);
     } else if (event === "done" || event === "cancelled" || event === "failed") {
       const last = { event, data: JSON.parse(data) } as Ending;
-      // A refusal has used nothing. One that may pass says in `retry:` when to ask again, and the library
-      // does so if the end of this stream is an error to it.
+      // A refusal has no usage. A retryable one says in `retry:` when to ask again; the library does so if
+      // `onclose` throws.
       if (last.event === "failed" && !last.data.usage && last.data.error.retryable) return;
       ending = last;
       reading.abort();
@@ -68,7 +68,7 @@ export async function ask(service: string, request: NewGeneration, reader: Reade
     signal: reading.signal,
     // Called for each try: a repeat has a token of its own time.
     fetch: send,
-    // `openWhenHidden` is left as it is: a hidden tab hangs up, and finds everything when it is shown again.
+    // `openWhenHidden` stays false: a hidden tab disconnects, and resumes when it is shown again.
 
     async onopen(response) {
       if (response.headers.get("content-type")?.startsWith(EventStreamContentType)) {
@@ -77,7 +77,7 @@ export async function ask(service: string, request: NewGeneration, reader: Reade
         if (stop?.aborted) cancel();
         return;
       }
-      // Not from Tokenrill, which tells its refusals as events; a gateway's 502 passes, a 4xx does not.
+      // Not from Tokenrill, which sends refusals as events. A gateway's 502 is retried, a 4xx is not.
       if (response.status === 204) return reading.abort();
       if (response.status < 500) throw new Refused(`HTTP ${response.status}`);
       throw new Error(`HTTP ${response.status}`);
@@ -95,7 +95,7 @@ export async function ask(service: string, request: NewGeneration, reader: Reade
       throw new Error("the stream ended without an ending");
     },
     onerror(error) {
-      // Thrown, it ends the reading; otherwise the library comes back with the last id after `retry:`.
+      // Thrown, it ends the reading; otherwise the library reconnects with the last id after `retry:`.
       if (error instanceof Refused) throw error;
     },
   });
@@ -105,7 +105,7 @@ export async function ask(service: string, request: NewGeneration, reader: Reade
   leave?.throwIfAborted();
   if (fault !== undefined) throw fault;
   if (ending) return ending;
-  // Nothing follows the last id, but its event was lost in between: the state has everything.
+  // 204: nothing follows the last id, and the terminal event was lost on the way. The snapshot has everything.
   const state = (await (await send(`${service}/v1/generations/${generation}`)).json()) as GenerationEvents["snapshot"];
   reader.show(state.text);
   return { event: state.status, data: state } as unknown as Ending;

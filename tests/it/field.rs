@@ -1,5 +1,5 @@
-//! What real servers send: each input of `field/*.txt` as the official SDKs read it directly, and as a
-//! client gets it through the service on five views. The table is printed with `--nocapture`.
+//! Inputs as real servers send them (`field/*.txt`): what the official SDKs read from the same bytes directly, beside what
+//! a client receives through the service in five views. `--nocapture` prints the table.
 
 mod chat_wire;
 mod input;
@@ -22,13 +22,13 @@ use reading::Reading;
 use sdks::Direct;
 use table::Row;
 
-/// As many inputs are played at once.
+/// Inputs in flight.
 const AT_ONCE: usize = 16;
 
-/// How a client looks at an answer.
+/// The ways in which a client can receive an answer.
 pub const VIEWS: [&str; 5] = ["native", "chat stream", "chat whole", "replay", "snapshot"];
 
-/// What a view has shown, or why it cannot be read.
+/// The answer in one view, or why the response is malformed.
 type Shown = Result<Reading, String>;
 
 #[tokio::test]
@@ -51,12 +51,12 @@ async fn an_answer_that_the_official_sdks_read_is_delivered_whole_in_every_view(
     assert!(faults.is_empty(), "{} of {} inputs:\n{}", failed(&faults), inputs.len(), faults.join("\n"));
 }
 
-/// How many inputs these faults are of.
+/// Returns the number of inputs that have a fault.
 fn failed(faults: &[String]) -> usize {
     faults.iter().filter_map(|fault| fault.split(':').next()).collect::<BTreeSet<_>>().len()
 }
 
-/// Asks for one input in each way; the views in the order of [`VIEWS`].
+/// Requests one input on each wire; returns the views in the order of [`VIEWS`].
 async fn views<'a>(service: &Service, input: &'a Input) -> (&'a str, [Shown; 5]) {
     let body = json!({"model": input.name, "messages": [{"role": "user", "content": "Hello"}]});
     let mut streamed = body.clone();

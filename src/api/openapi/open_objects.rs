@@ -1,4 +1,4 @@
-//! Objects whose members we do not list.
+//! Object schemas without listed members.
 
 use serde_json::{Value, json};
 
@@ -20,10 +20,10 @@ pub fn describe_open_objects(document: &mut Value) {
     }
 }
 
-/// Members that say more of an object, here or in the schema around it.
+/// Keywords that constrain an object further.
 const CLOSE: [&str; 6] = ["additionalProperties", "properties", "allOf", "anyOf", "oneOf", "required"];
 
-/// Members that hold values and no schemas.
+/// Keywords whose values are not schemas.
 const VALUES: [&str; 5] = ["example", "examples", "default", "const", "enum"];
 
 fn is_object(kind: Option<&Value>) -> bool {

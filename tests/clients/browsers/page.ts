@@ -8,6 +8,7 @@ import { follow } from "../../../docs/snippets/follow";
 import { read } from "../../../docs/snippets/read";
 import { askAndRemember, goOn } from "../../../docs/snippets/reload";
 import { keepFollowing } from "../../../docs/snippets/ticket";
+import { bearerFrom } from "../../../docs/snippets/token";
 
 /** What the suite looks at. */
 interface Seen {
@@ -81,6 +82,11 @@ const page = {
     const seen = (this.seen = begin());
     const options = { stop: stop.signal, leave: leave.signal, ...access(seen, given) };
     settle(seen, ask(service, { input: "Hello" }, reader(seen), options));
+  },
+  /** With tokens of the page's own server. */
+  askWithTokens(service: string) {
+    const seen = (this.seen = begin());
+    settle(seen, ask(service, { input: "Hello" }, reader(seen), { headers: bearerFrom("/token") }));
   },
   askAlso(service: string, input: string) {
     const seen = begin();

@@ -498,13 +498,23 @@ const scenarios = {
       assert.equal((await seen(one)).text, model.text);
     }
 
+    // With tokens of the page's own server.
+    pages.tokens = [expired, valid].map(({ Authorization }) => Authorization.slice("Bearer ".length));
+    await call(third, "askWithTokens", between.url);
+    const another = await upstream.call();
+    another.say("Hello");
+    await shows(third, "Hello");
+    another.finish();
+    await ends(third, "done");
+    assert.deepEqual(pages.tokens, []);
+
     // A token that stays expired is asked for once more, and no more often; nothing is sent to the model.
     await call(tab, "ask", between.url, { headers: [expired] });
     await ends(tab, "failed");
     assert.deepEqual([(await seen(tab)).ending.data.error.reason, (await seen(tab)).asked], ["token_expired", [2, 1]]);
     await call(tab, "keepFollowing", between.url, generation, { headers: [expired] }, 300);
     await until(async () => (await seen(tab)).gone, "the end of waiting");
-    assert.equal(upstream.calls - before, 1, "calls of the model");
+    assert.equal(upstream.calls - before, 2, "calls of the model");
     for (const one of [tab, other, third]) await one.close();
     for (const one of [between, guarded]) one.stop();
   },

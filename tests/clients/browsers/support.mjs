@@ -270,7 +270,9 @@ export class Pages {
       ["/blank", "<!doctype html><title>another tab</title>"],
     ]);
     pages.served = served;
-    pages.server = http.createServer(({ url }, response) => {
+    pages.tokens = [];
+    pages.server = http.createServer(({ method, url }, response) => {
+      if (method === "POST") return response.end(pages.tokens.shift());
       const page = served.get(new URL(url, "http://page").pathname);
       const cookie = pages.cookie && { "set-cookie": pages.cookie };
       response.writeHead(page ? 200 : 404, { "content-type": "text/html; charset=utf-8", ...cookie });

@@ -1,4 +1,4 @@
-//! Chat completions, streamed and whole, read as strictly as any client may.
+//! A strict client of chat completions, streaming and whole.
 
 use reqwest::RequestBuilder;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use super::Shown;
 use super::reading::Reading;
 use crate::support::soon;
 
-/// Follows a stream of chunks to its end.
+/// Reads a stream of chunks to its end.
 pub async fn stream(request: RequestBuilder) -> Shown {
     let (status, raw) = send(request).await?;
     if status != 200 {
@@ -80,7 +80,7 @@ fn refusal(status: u16, raw: String) -> Shown {
     Ok(Reading { failure, status: Some(status), raw, ..Reading::default() })
 }
 
-/// An upstream's own code may be a number, or nothing.
+/// An upstream's own code may be a number or null.
 fn text_of(code: &Value) -> String {
     code.as_str().map_or_else(|| code.to_string(), str::to_owned)
 }
@@ -89,7 +89,7 @@ fn strict(value: &Value) -> Result<String, String> {
     value.as_str().map(str::to_owned).ok_or_else(|| format!("no string in a call: {value}"))
 }
 
-/// Under either of the two names that clients read.
+/// Returns the reasoning under either of its two names.
 fn reasoning(message: &Value) -> Option<&str> {
     message["reasoning_content"].as_str().or_else(|| message["reasoning"].as_str())
 }
@@ -100,7 +100,7 @@ fn usage(usage: &Value) -> Option<(i64, i64, bool)> {
     figures.map(|(input, output)| (input, output, usage["estimated"] == true))
 }
 
-/// A stream, as far as it is read.
+/// State of a partially read stream.
 #[derive(Default)]
 struct Chunks {
     first: Option<Value>,

@@ -1,20 +1,20 @@
-//! The inputs, and the right result of each.
+//! The inputs with their expected results.
 //!
-//! A line's first characters say what it is:
+//! The first characters of a line are its kind:
 //!
 //! | Line | Is |
 //! | --- | --- |
-//! | `== ` | an input's name, which a request gives as the model |
-//! | `= ` | the right result, see [`Expected`] |
+//! | `== ` | the input's name; requests name it as the model |
+//! | `= ` | the expected result, see [`Expected`] |
 //! | `; ` | a remark |
-//! | `~ calls` | the SDKs' examples put these calls together wrongly: theirs are not compared |
-//! | `< ` | the status line, or a field of the head; without a value it is left out |
+//! | `~ calls` | the accumulation in the SDKs' examples merges these calls: do not compare theirs |
+//! | `< ` | the status line, or a header; an empty value removes it |
 //! | `+ ` | an event: a chunk with this delta |
 //! | `. ` | an event: a chunk with this finish reason |
 //! | `* ` | an event with this data |
 //! | `D` | the event `[DONE]` |
-//! | `\| ` | a line as it is |
-//! | `> ` | bytes as they are, without an end of line |
+//! | `\| ` | a raw line |
+//! | `> ` | raw bytes without a line end |
 //! | `! ` | a [`Framing`], or a step: `pause MS`, `bytes HEX`, `base64 TEXT`, `cut`, `reset`, `hold`, `pieces N`, `newline cr\|crlf` |
 //!
 //! `@@A*N@@` stands for N times A.
@@ -40,7 +40,7 @@ pub struct Input {
     pub name: String,
     pub expected: Expected,
     pub remark: String,
-    /// The SDKs' examples tell these calls apart otherwise than the server means them.
+    /// The accumulation in the SDKs' examples merges these calls.
     pub calls_differ: bool,
     pub status: String,
     pub fields: Vec<(String, String)>,
@@ -48,32 +48,32 @@ pub struct Input {
     pub steps: Vec<Step>,
 }
 
-/// The right result; an absent member is the value of a plain answer.
+/// The expected result; the defaults are those of a plain answer.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expected {
     pub text: String,
     pub reasoning: String,
     pub refusal: String,
-    /// Id, name, arguments; `*` is any string.
+    /// Id, name and arguments; `*` matches any string.
     pub calls: Vec<[String; 3]>,
     pub finish: String,
     pub finish_reason_missing: bool,
-    /// Input and output tokens by the upstream; without them the figures are marked as estimated.
+    /// Input and output tokens reported by the upstream. `None`: the figures must be marked as estimated.
     pub usage: Option<[i64; 2]>,
-    /// Further members of the native usage.
+    /// Further members of the native usage that must have these values.
     pub kinds: Map<String, Value>,
-    /// The native code of the failure; `*` is any of an upstream.
+    /// The native error code; `*` matches any.
     pub fail: Option<String>,
-    /// The status of the chat wire's refusal.
+    /// The HTTP status on the chat wire.
     pub status: Option<u16>,
-    /// The code on the chat wire.
+    /// `error.code` on the chat wire.
     pub code: Option<String>,
-    /// What every view but the snapshot holds somewhere.
+    /// Substrings of the response in every view but the snapshot.
     pub holds: Vec<String>,
-    /// What both views of the chat wire hold somewhere.
+    /// Substrings of the response in both chat views.
     pub chat_holds: Vec<String>,
-    /// What no view holds anywhere.
+    /// Substrings that no view may contain.
     pub lacks: Vec<String>,
 }
 
@@ -98,13 +98,13 @@ impl Default for Expected {
     }
 }
 
-/// How the end of a body is told.
+/// Message body framing (RFC 9112, section 6).
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     #[default]
     Chunked,
     Length,
-    /// By the end of the connection.
+    /// The body ends with the connection.
     Close,
 }
 
@@ -113,10 +113,10 @@ pub enum Step {
     Bytes(Vec<u8>),
     /// Milliseconds.
     Pause(u64),
-    /// Closes the connection where more was announced.
+    /// Closes the connection before the body is complete.
     Cut,
     Reset,
-    /// Says nothing until the other side closes.
+    /// Sends nothing more, and waits for the peer to close.
     Hold,
 }
 
@@ -134,7 +134,7 @@ impl Input {
         for line in rest.lines().filter(|line| !line.is_empty()) {
             let (kind, value) = line.split_once(' ').unwrap_or((line, ""));
             match kind {
-                "=" => input.expected = serde_json::from_str(&expand(value)).expect("a right result"),
+                "=" => input.expected = serde_json::from_str(&expand(value)).expect("an expected result"),
                 ";" => input.remark = format!("{} {value}", input.remark).trim().to_owned(),
                 "~" => input.calls_differ = value == "calls",
                 "<" if value.starts_with("HTTP/") => input.status = value.to_owned(),
@@ -161,14 +161,14 @@ impl Input {
     }
 }
 
-/// Times of A, in place of what stands for them.
+/// Expands `@@A*N@@`.
 fn expand(text: &str) -> String {
     let Some((before, rest)) = text.split_once("@@A*") else { return text.to_owned() };
     let (times, after) = rest.split_once("@@").expect("its end");
     [before, &"A".repeat(times.parse().expect("a number")), &expand(after)].concat()
 }
 
-/// A body, as far as it is read.
+/// A partially parsed body.
 #[derive(Default)]
 struct Script {
     steps: Vec<Step>,

@@ -1,4 +1,4 @@
-//! The native events and the snapshot, read.
+//! A strict client of the native events and the snapshot.
 
 use reqwest::RequestBuilder;
 use serde_json::Value;
@@ -7,14 +7,14 @@ use super::Shown;
 use super::reading::Reading;
 use crate::support::soon;
 
-/// The events of a stream that came to its clean end: name, data, id.
+/// The events of a stream that ended cleanly: name, data, id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Events {
     all: Vec<(String, Value, String)>,
     raw: String,
 }
 
-/// Follows a stream to its end.
+/// Reads a stream to its end.
 pub async fn follow(request: RequestBuilder) -> Result<Events, String> {
     let response = soon(request.send()).await.map_err(|error| format!("no response: {error}"))?;
     let raw = soon(response.text()).await.map_err(|error| format!("no clean end: {error}"))?;
@@ -31,7 +31,7 @@ pub async fn follow(request: RequestBuilder) -> Result<Events, String> {
 }
 
 impl Events {
-    /// Where the generation is.
+    /// Returns the generation's path, if the stream began with `start`.
     pub fn path(&self) -> Option<String> {
         let (name, data, _) = &self.all[0];
         (name == "start").then(|| format!("/v1/generations/{}", data["generation"].as_str().unwrap_or_default()))
@@ -81,7 +81,7 @@ impl Events {
     }
 }
 
-/// The snapshot of an ended generation.
+/// Reads the snapshot of an ended generation.
 pub async fn snapshot(request: RequestBuilder) -> Shown {
     let response = soon(request.send()).await.map_err(|error| format!("no response: {error}"))?;
     let raw = soon(response.text()).await.map_err(|error| format!("no body: {error}"))?;

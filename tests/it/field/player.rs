@@ -1,4 +1,4 @@
-//! An upstream that plays an input to whoever names it as the model.
+//! An upstream that replays the input named by the request's model.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub struct Player {
     playing: JoinHandle<()>,
 }
 
-/// What is said to a request.
+/// The response to one model name.
 struct Answer {
     head: String,
     framing: Framing,
@@ -34,7 +34,7 @@ impl Player {
         let playing = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let answers = Arc::clone(&answers);
-                // What a client does with its connection is its own affair: errors end the answer, no more.
+                // A client may close its connection at any time: an error ends this answer only.
                 tokio::spawn(async move { serve(socket, &answers).await });
             }
         });
@@ -95,7 +95,7 @@ impl Answer {
     }
 }
 
-/// One request and its answer; the connection is closed then.
+/// Serves one request, then closes the connection.
 async fn serve(mut socket: TcpStream, answers: &BTreeMap<String, Answer>) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     let (head, body) = loop {

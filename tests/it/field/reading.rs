@@ -1,11 +1,11 @@
-//! What a client has read of an answer, whatever the wire.
+//! An answer as a client has read it, independent of the wire.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::input::Expected;
 
-/// The first choice, as far as it came.
+/// The first choice, possibly incomplete.
 #[derive(Debug, Default, Clone, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Reading {
@@ -16,30 +16,30 @@ pub struct Reading {
     pub calls: Vec<[String; 3]>,
     pub finish: Option<String>,
     pub finish_reason_missing: bool,
-    /// Input and output tokens, and whether they are estimated.
+    /// Input tokens, output tokens, estimated.
     pub usage: Option<(i64, i64, bool)>,
     /// The native usage with all its members.
     pub kinds: Map<String, Value>,
-    /// The code of a failure, or the class of an SDK's exception.
+    /// The error code, or the class of an SDK's exception.
     pub failure: Option<String>,
-    /// The status of a refusal.
+    /// The HTTP status, if it is not 200.
     pub status: Option<u16>,
-    /// The body as it came.
+    /// The response body.
     pub raw: String,
 }
 
-/// What a view can show of an answer.
+/// How much of an answer a view can contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     Native,
     Snapshot,
     ChatStream,
-    /// A refusal shows nothing of what came before it.
+    /// An error status replaces the text before the failure.
     ChatWhole,
 }
 
 impl Reading {
-    /// Adds a fragment of a call to those at their indices; an empty id or name says nothing.
+    /// Adds a fragment to the call at its index. An empty id or name does not replace one.
     pub fn fragment(calls: &mut Vec<(Value, [String; 3])>, index: &Value, fragment: [&Value; 3]) {
         let at = calls.iter().position(|(known, _)| known == index).unwrap_or_else(|| {
             calls.push((index.clone(), Default::default()));
@@ -54,7 +54,7 @@ impl Reading {
         call[2] += fragment[2].as_str().unwrap_or_default();
     }
 
-    /// What is not as it should be.
+    /// Returns the differences to the expected result.
     pub fn faults(&self, expected: &Expected, wire: Wire) -> Vec<String> {
         let mut faults = Vec::new();
         let mut check = |what: &str, is: &dyn std::fmt::Debug, right: &dyn std::fmt::Debug| {
@@ -119,7 +119,7 @@ impl Reading {
         let own = match wire {
             Wire::Native | Wire::Snapshot => Some(code),
             Wire::ChatStream | Wire::ChatWhole if expected.code.is_some() => expected.code.as_deref(),
-            // Where the upstream has refused, its own code passes, and may be none.
+            // The upstream refused: its own code is forwarded, and may be null.
             Wire::ChatStream | Wire::ChatWhole => Some(code).filter(|_| expected.status.is_none()),
         };
         match own {
@@ -135,7 +135,7 @@ impl Reading {
         }
     }
 
-    /// In a cell of the table.
+    /// Returns a summary for a table cell.
     pub fn brief(&self) -> String {
         let mut brief = if self.text.is_empty() { String::new() } else { short(&format!("{:?}", self.text)) };
         for (what, count) in [("reasoning", usize::from(!self.reasoning.is_empty())), ("calls", self.calls.len())] {
@@ -152,7 +152,7 @@ impl Reading {
     }
 }
 
-/// As much as a line of a report bears.
+/// Cuts a text for a report.
 pub fn short(text: &str) -> String {
     if text.chars().count() <= 120 { text.to_owned() } else { text.chars().take(100).chain("...".chars()).collect() }
 }

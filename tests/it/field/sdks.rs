@@ -1,4 +1,4 @@
-//! The official SDKs, given the same bytes directly.
+//! The official SDKs, connected to the upstream directly.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -11,10 +11,10 @@ use super::input::Input;
 use super::reading::Reading;
 use crate::support::{SOON, installed, root};
 
-/// What each SDK has read of each input: Python, then JavaScript.
+/// Results by input name: Python's SDK, then JavaScript's.
 pub struct Direct([BTreeMap<String, BothModes>; 2]);
 
-/// With `stream: true` and without.
+/// Results with and without `stream: true`.
 #[derive(Debug, Default, Clone, Deserialize)]
 pub struct BothModes {
     pub stream: Reading,
@@ -43,7 +43,7 @@ impl Direct {
     }
 }
 
-/// One process reads all inputs: names on its standard input, a line of JSON for each on its output.
+/// Runs one process for all inputs: names on stdin, one JSON line for each on stdout.
 async fn ask(mut program: Command, inputs: &[Input], base_url: &str) -> BTreeMap<String, BothModes> {
     program.arg(base_url).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut program = program.spawn().expect("it starts");

@@ -1,4 +1,4 @@
-//! The inputs beside what was read of them.
+//! The table of inputs and results.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use super::{Shown, VIEWS};
 
 pub struct Row<'a> {
     pub input: &'a Input,
-    /// By Python's SDK, by JavaScript's.
+    /// Results of Python's SDK and of JavaScript's.
     pub direct: [&'a BothModes; 2],
     /// In the order of [`VIEWS`].
     pub views: [Shown; 5],
@@ -18,7 +18,7 @@ pub struct Row<'a> {
 const WIRES: [Wire; 5] = [Wire::Native, Wire::ChatStream, Wire::ChatWhole, Wire::Native, Wire::Snapshot];
 
 impl Row<'_> {
-    /// What is not as it should be, each with the input's name and the view.
+    /// Returns the differences to the expected result, with the input's name and the view.
     pub fn faults(&self) -> Vec<String> {
         let views = VIEWS.iter().zip(WIRES).zip(&self.views);
         let faults = views.filter_map(|((view, wire), shown)| {
@@ -35,7 +35,7 @@ impl Row<'_> {
         }
     }
 
-    /// What both SDKs read and a view does not deliver, whatever the input's own right result says.
+    /// Returns what both SDKs read and a view does not deliver, independent of the expected result.
     fn lost(&self) -> Vec<String> {
         let [python, javascript] = self.direct;
         let modes = [("stream", &python.stream, &javascript.stream), ("whole", &python.whole, &javascript.whole)];
@@ -45,7 +45,7 @@ impl Row<'_> {
                 continue;
             }
             for (view, shown) in VIEWS.iter().zip(&self.views) {
-                // What has failed as a whole shows nothing of what came before.
+                // An error status replaces the text before the failure.
                 let Ok(shown) = shown else { continue };
                 if shown.status.is_some() && self.input.expected.fail.is_some() {
                     continue;
@@ -70,7 +70,7 @@ impl Row<'_> {
         lost
     }
 
-    /// A mark that takes the calls out of the comparison, where the SDKs read them rightly or not at all.
+    /// A `~ calls` mark on an input whose calls the SDKs read correctly, or not at all.
     fn idle_mark(&self) -> Option<String> {
         let [python, javascript] = self.direct;
         let agree = python.stream.calls == javascript.stream.calls && !python.stream.calls.is_empty();
@@ -99,7 +99,7 @@ impl Row<'_> {
     }
 }
 
-/// A table in Markdown.
+/// Returns the table in Markdown.
 pub fn text(rows: &[Row<'_>]) -> String {
     let mut text = String::from("| input | Python, stream | Python, whole | JavaScript, stream | JavaScript, whole |");
     for view in VIEWS {
