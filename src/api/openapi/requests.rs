@@ -28,7 +28,8 @@ pub struct NewGenerationBody {
     pub parameters: ChatParameters,
 }
 
-/// A chat to be completed. Fields that are not listed here go to the model's server as they are.
+/// A chat to be completed: everything that `NewGeneration` has, but for `input`. Fields that are not listed here go to the
+/// model's server as they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = NewChatCompletion)]
 pub struct ChatCompletionBody {
@@ -46,7 +47,6 @@ pub struct ChatCompletionBody {
     /// Sent on as it is. What could not stand beside it is refused in it too, and limits count in it.
     #[schema(value_type = Option<Object>)]
     pub extra_body: Option<Value>,
-    /// Everything that `NewGeneration` has, but for `input`.
     #[serde(flatten)]
     #[schema(inline)]
     pub parameters: ChatParameters,
@@ -104,6 +104,8 @@ pub struct ChatParameters {
     pub logit_bias: Option<Value>,
     #[schema(value_type = Option<Vec<Object>>)]
     pub tools: Option<Vec<Value>>,
+    /// `none`, `auto`, `required`, or a tool by name.
+    pub tool_choice: Option<Value>,
     pub parallel_tool_calls: Option<bool>,
     #[schema(value_type = Option<Object>)]
     pub response_format: Option<Value>,

@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import http from "node:http";
 import net from "node:net";
+import { text as readBody } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { build } from "esbuild";
@@ -73,14 +74,14 @@ export class Upstream {
     return soon(arrived ?? new Promise((resolve) => this.#waiting.push(resolve)), "a call of the model");
   }
 
-  #answer(request, response) {
-    request.resume();
+  async #answer(request, response) {
+    const body = await readBody(request);
     if (request.method === "GET") {
       response.setHeader("content-type", "application/json");
       return response.end(JSON.stringify({ object: "list", data: [{ id: "m" }] }));
     }
     this.calls += 1;
-    const call = new Call(response);
+    const call = new Call(response, JSON.parse(body));
     const next = this.#waiting.shift();
     if (next) next(call);
     else this.#arrived.push(call);
@@ -95,8 +96,9 @@ export class Upstream {
 class Call {
   text = "";
 
-  constructor(response) {
+  constructor(response, body) {
     this.response = response;
+    this.body = body;
     this.closed = once(response, "close");
   }
 
@@ -160,7 +162,7 @@ export async function newKey(program) {
   return { key: /trk_\S+/.exec(stdout)[0], settings: stdout.slice(stdout.indexOf("[[")) };
 }
 
-/** A token by HS256 with these claims, good for an hour. */
+/** A token by HS256 with these claims, valid for an hour. */
 export function newToken(secret, claims) {
   const text = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const exp = Math.floor(Date.now() / 1000) + 3600;
@@ -182,6 +184,7 @@ export function newToken(secret, claims) {
 export class FaultProxy {
   requests = [];
   #next = [];
+  #clients = new Set();
 
   static async before(port) {
     const proxy = new FaultProxy();
@@ -200,7 +203,13 @@ export class FaultProxy {
     return this.requests.splice(0).filter((line) => !line.startsWith("OPTIONS "));
   }
 
+  /** Closes all connections of now. */
+  drop() {
+    for (const client of this.#clients) client.destroy();
+  }
+
   #serve(client, port) {
+    this.#clients.add(client);
     const service = net.connect(port, "127.0.0.1");
     client.setNoDelay(true);
     service.setNoDelay(true);
@@ -253,7 +262,7 @@ export class FaultProxy {
         }
       };
     });
-    client.on("close", () => service.destroy());
+    client.on("close", () => this.#clients.delete(client) && service.destroy());
     service.on("end", () => (queue = queue.then(() => client.end())));
     service.on("close", () => (queue = queue.then(() => client.end())));
     for (const socket of [client, service]) socket.on("error", () => {});
@@ -274,7 +283,9 @@ export class Pages {
       ["/blank", "<!doctype html><title>another tab</title>"],
     ]);
     pages.served = served;
-    pages.server = http.createServer(({ url }, response) => {
+    pages.tokens = [];
+    pages.server = http.createServer(({ method, url }, response) => {
+      if (method === "POST") return response.end(pages.tokens.shift());
       const page = served.get(new URL(url, "http://page").pathname);
       const cookie = pages.cookie && { "set-cookie": pages.cookie };
       response.writeHead(page ? 200 : 404, { "content-type": "text/html; charset=utf-8", ...cookie });

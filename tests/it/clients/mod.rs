@@ -2,6 +2,7 @@
 //! has a module named `clients`.
 
 mod browsers;
+mod field;
 mod openai_sdks;
 mod real_clients;
 mod schemathesis;
