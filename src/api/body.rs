@@ -160,7 +160,8 @@ impl JsonBytes {
 
     /// Reads a request whose members go on as they were written.
     ///
-    /// Errors: not JSON, no object, two members of one name, half of a surrogate pair, nested more deeply than 127 levels.
+    /// Errors: not JSON, no object, two members of one name, half of a surrogate pair, a number beyond
+    /// the range of a double, nested more deeply than 127 levels.
     pub fn request(&self) -> Result<JsonObject, Problem> {
         JsonObject::parse(&self.0).map_err(|error| {
             let invalid = |pointer: String, detail: &str| {
@@ -175,6 +176,7 @@ impl JsonBytes {
                 InvalidObject::Duplicate(name) => invalid(format!("/{name}"), DUPLICATE),
                 InvalidObject::TooMany => invalid(String::new(), &format!("must have at most {MOST_MEMBERS} members")),
                 InvalidObject::Surrogate(name) => not_json(&name, "holds half of a surrogate pair"),
+                InvalidObject::Number(name) => not_json(&name, "holds a number beyond the range of a double"),
                 InvalidObject::TooDeep(name) => not_json(&name, "is nested more deeply than 127 levels"),
             }
         })

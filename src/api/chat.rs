@@ -29,15 +29,14 @@ pub struct Asked {
 /// On the native wire `metadata` and `store` are ours and an `extra_body` is refused; on OpenAI's they are forwarded.
 pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -> Result<Asked, Problem> {
     let mut check = Check::default();
+    let compares_names = dialect == Dialect::Native && body.len() <= MOST_COMPARED;
     for (name, json) in body.iter() {
         match (name, dialect) {
             ("extra_body", Dialect::OpenAi) => check.extra_body(json, caller),
             ("extra_body", Dialect::Native) => check.fail("/extra_body", STEERS),
             _ => check.field("", name, json, caller),
         }
-        if dialect == Dialect::Native
-            && let Some(nearest) = nearest_own_field(name)
-        {
+        if compares_names && let Some(nearest) = nearest_own_field(name) {
             check.fail(&format!("/{name}"), format!("is not a field of this service: did you mean {nearest}?"));
         }
         if READ_OBJECTS.contains(&name) && json.starts_with('{') {
@@ -105,6 +104,9 @@ pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -
     };
     Ok(Asked { generation, prompt, channel })
 }
+
+/// Comparing each name of a large body would take long.
+const MOST_COMPARED: usize = 256;
 
 const STEERS: &str = "is not yours to set: this service decides which server is asked, and how";
 

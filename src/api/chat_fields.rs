@@ -21,6 +21,10 @@ pub enum Kind {
     OnDisconnect,
 }
 
+/// A whole number that is read here has 64 bits and a sign, however it is written: `1e3` is one (JSON Schema 2020-12,
+/// section 4.2.3).
+const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+
 /// The fields whose type is known; all others go to the provider as they are.
 pub const FIELDS: &[(&str, Kind)] = &[
     ("input", Kind::NonEmptyText),
@@ -63,8 +67,8 @@ impl Kind {
     /// Whether a value, which may be `null` for an absent one, is of this kind. `json` is valid JSON without spaces around it.
     pub fn admits(self, json: &str) -> bool {
         let number = json.parse::<f64>().ok();
-        // An integer of any size: beyond 2^53 a float has no fraction, and beyond its range it is infinite.
-        let whole = number.filter(|number| number.is_infinite() || number.fract() == 0.0);
+        let whole =
+            number.filter(|number| json.parse::<i64>().is_ok() || (number.fract() == 0.0 && number.abs() < LIMIT));
         match self {
             _ if json == "null" => true,
             Self::Text => json.starts_with('"'),
@@ -73,7 +77,8 @@ impl Kind {
             Self::Natural => whole >= Some(0.0),
             Self::Positive => whole > Some(0.0),
             Self::TokenLimit => whole.is_some_and(|limit| limit > 0.0 || limit.to_bits() == (-1.0_f64).to_bits()),
-            Self::Integer => whole.is_some(),
+            // One that is not read here may be of any size.
+            Self::Integer => whole.is_some() || json.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()),
             Self::Flag => matches!(json, "true" | "false"),
             Self::List => json.starts_with('['),
             Self::Objects => all_items(json, |token| token == Token::Object),
@@ -221,15 +226,19 @@ mod tests {
             ("1", true),
             ("5.0", true),
             ("1.5e16", true),
-            ("9223372036854775808", true),
-            ("123456789012345678901234567890", true),
-            ("1e400", true),
+            ("9223372036854775807", true),
+            ("9223372036854775808", false),
+            ("1e19", false),
             ("1.5", false),
             ("0.0", false),
             ("-1", false),
             ("\"1\"", false),
         ] {
             assert_eq!(Kind::Positive.admits(json), positive, "{json}");
+        }
+        for (json, admits) in [("123456789012345678901234567890", true), ("-5", true), ("1e30", false), ("0.5", false)]
+        {
+            assert_eq!(Kind::Integer.admits(json), admits, "{json}");
         }
         assert!(Kind::TokenLimit.admits("-1") && !Kind::TokenLimit.admits("-2") && !Kind::TokenLimit.admits("0"));
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use memchr::memchr;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
@@ -33,6 +34,8 @@ pub enum InvalidObject {
     Surrogate(Box<str>),
     #[error("nested too deeply in a member")]
     TooDeep(Box<str>),
+    #[error("a number beyond the range of a double in a member")]
+    Number(Box<str>),
     #[error("more members than {MOST_MEMBERS}")]
     TooMany,
 }
@@ -40,19 +43,20 @@ pub enum InvalidObject {
 /// Open objects and arrays below the object itself, as many as `serde_json` reads.
 const DEEPEST: usize = 126;
 
-/// A member takes many times the bytes of its shortest text: more of them would let a body take many times its size.
-pub const MOST_MEMBERS: usize = 4096;
+/// A short member takes ten times the bytes of its text: more of them would let a body take many times its size.
+pub const MOST_MEMBERS: usize = 1 << 18;
 
 impl JsonObject {
     /// Parses a whole text.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidObject> {
-        let Members { list: members, count } =
-            serde_json::from_slice(json).map_err(|error| match error.classify() {
-                Category::Data => InvalidObject::NotAnObject,
-                Category::Syntax | Category::Eof | Category::Io => {
-                    InvalidObject::Syntax { line: error.line(), column: error.column() }
-                }
-            })?;
+        let parsed = serde_json::from_slice(json);
+        let Members { list: members, count } = parsed.map_err(|error| match error.classify() {
+            Category::Data => match serde_json::from_slice::<Value>(json) {
+                Ok(_) => InvalidObject::NotAnObject,
+                Err(error) => syntax(&error),
+            },
+            Category::Syntax | Category::Eof | Category::Io => syntax(&error),
+        })?;
         if count > MOST_MEMBERS {
             return Err(InvalidObject::TooMany);
         }
@@ -127,6 +131,10 @@ impl JsonObject {
     }
 }
 
+fn syntax(error: &serde_json::Error) -> InvalidObject {
+    InvalidObject::Syntax { line: error.line(), column: error.column() }
+}
+
 /// Writes an object with these members.
 pub fn write_members<'a>(json: &mut String, members: impl Iterator<Item = (&'a str, &'a str)>) {
     json.push('{');
@@ -134,7 +142,7 @@ pub fn write_members<'a>(json: &mut String, members: impl Iterator<Item = (&'a s
         if at > 0 {
             json.push(',');
         }
-        json.push_str(&serde_json::Value::from(name).to_string());
+        json.push_str(&Value::from(name).to_string());
         json.push(':');
         json.push_str(value);
     }
@@ -196,6 +204,12 @@ fn check(name: &str, value: &str) -> Result<(), InvalidObject> {
             }
             Token::Name(string) | Token::Text(string) if !is_text(string) => {
                 return Err(InvalidObject::Surrogate(name.into()));
+            }
+            // Digits alone are an integer of any size.
+            Token::Scalar(scalar)
+                if scalar.contains(['e', 'E']) && scalar.parse::<f64>().is_ok_and(f64::is_infinite) =>
+            {
+                return Err(InvalidObject::Number(name.into()));
             }
             _ => {}
         }
@@ -260,7 +274,8 @@ mod tests {
         for json in ["[]", "null", "5", "\"x\""] {
             assert_eq!(parse(json), Err(InvalidObject::NotAnObject), "{json}");
         }
-        for json in ["", "{", "{\"a\":}", "{\"a\":01}", "{}x", "{\"a\":NaN}"] {
+        let deep = "[".repeat(1_000) + &"]".repeat(1_000);
+        for json in ["", "{", "{\"a\":}", "{\"a\":01}", "{}x", "{\"a\":NaN}", "[1,]", &deep] {
             assert!(matches!(parse(json), Err(InvalidObject::Syntax { .. })), "{json}");
         }
         assert!(matches!(JsonObject::parse(b"{\"a\":\"\xff\"}").map(drop), Err(InvalidObject::Syntax { .. })));
@@ -275,6 +290,15 @@ mod tests {
         for string in [r"\ud83d\ude00", r"\uD83D\uDE00", r"\\ud83d", r"\u0000"] {
             assert!(parse(&format!(r#"{{"a":"{string}"}}"#)).is_ok(), "{string}");
         }
+    }
+
+    #[test]
+    fn a_number_beyond_the_range_of_a_double_is_refused_unless_it_is_an_integer() {
+        for json in [r#"{"a":1e400}"#, r#"{"a":[-1.0E+400]}"#] {
+            assert_eq!(parse(json), Err(InvalidObject::Number("a".into())), "{json}");
+        }
+        let integer = format!("{{\"a\":{},\"b\":1e-400,\"c\":false}}", "9".repeat(400));
+        assert_eq!(parse(&integer).as_deref(), Ok(integer.as_str()));
     }
 
     #[test]

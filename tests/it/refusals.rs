@@ -75,6 +75,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("model", &["5", "true", "[]", "{}", r#""""#]),
     ("on_disconnect", &["5", "true", "[]", "{}", r#""hunter2""#, r#""Cancel""#]),
     ("store", &["5", "[]", "{}", r#""true""#]),
+    ("stream", &["5", "[]", "{}", r#""true""#]),
     ("grace_ms", &["-1", "0.5", "true", "[]", r#""5""#]),
     ("max_queue_ms", &["-1", "0.5", "true", "[]", r#""5""#]),
     ("prompt", &["5", "true", "[]", r#""a""#, r#"{"id":"a","template":"x"}"#]),
@@ -84,8 +85,8 @@ const WRONG: &[(&str, &[&str])] = &[
     ("top_p", &["true", "[]", "{}", r#""0.5""#]),
     ("frequency_penalty", &["true", "[]", "{}", r#""0.5""#]),
     ("presence_penalty", &["true", "[]", "{}", r#""0.5""#]),
-    ("max_tokens", &["0", "-1", "0.5", "true", r#""5""#]),
-    ("max_completion_tokens", &["0", "-1", "0.5", "true", r#""5""#]),
+    ("max_tokens", &["0", "-2", "0.5", "true", r#""5""#]),
+    ("max_completion_tokens", &["0", "-2", "0.5", "true", r#""5""#]),
     ("n", &["0", "-1", "0.5", "18446744073709551616", "true", r#""5""#]),
     ("seed", &["0.5", "1e30", "true", r#""5""#]),
     ("stop", &["5", "true", "{}"]),
@@ -165,7 +166,6 @@ fn bad_requests() -> Vec<Bad> {
         }
     }
 
-    let user = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
     bad.extend([
         Bad::field("/messages", &json!({})),
         Bad::field("/messages", &json!({"model": "m"})),
@@ -175,16 +175,10 @@ fn bad_requests() -> Vec<Bad> {
         Bad::field("/messages/0", &json!({"messages": [HUNTER2]})),
         Bad::field("/messages/0", &json!({"messages": [null]})),
         Bad::field("/messages/0/role", &json!({"messages": [{}]})),
-        Bad::field("/messages/0/role", &json!({"messages": [{"role": HUNTER2, "content": "a"}]})),
-        Bad::field("/messages/0/role", &json!({"messages": [{"role": "User", "content": "a"}]})),
         Bad::field("/messages/0/role", &json!({"messages": [{"role": 5, "content": "a"}]})),
         Bad::field("/messages/1/role", &json!({"messages": [{"role": "user", "content": "a"}, {"role": ""}]})),
-        Bad::field("/messages/0/content", &user(json!(5))),
-        Bad::field("/messages/0/content", &user(json!(true))),
-        Bad::field("/messages/0/content", &user(json!({"text": HUNTER2}))),
-        Bad::field("/messages/0/content/1", &user(json!([{"type": "text", "text": "a"}, HUNTER2]))),
         Bad::field("/model", &json!({"input": "a", "model": HUNTER2.repeat(74)})),
-        Bad::fields(&["/n", "/messages/0/role"], &json!({"n": 0, "messages": [{"role": HUNTER2}]})),
+        Bad::fields(&["/n", "/messages/0/role"], &json!({"n": 0, "messages": [{"content": HUNTER2}]})),
     ]);
     // However much is wrong, the answer stays short.
     let roles: Vec<_> = (0..16).map(|at| format!("/messages/{at}/role")).collect();

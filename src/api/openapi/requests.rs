@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::{CHANNEL_NAME, CHAT, CREATE, PUBLISH, RENDER, TICKETS, pointer, set};
 use crate::domain::EventName;
@@ -144,7 +143,8 @@ pub struct MessageBody {
 }
 
 /// A whole number above 0, or -1.
-fn token_limit() -> Schema {
+fn token_limit() -> utoipa::openapi::Schema {
+    use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
     let integer = || ObjectBuilder::new().schema_type(Type::Integer);
     let limit = OneOfBuilder::new()
         .item(integer().minimum(Some(1)))

@@ -30,6 +30,31 @@ impl WholeBody {
     }
 }
 
+/// The first byte that is neither of a byte order mark nor a space.
 fn first_byte(body: &[u8]) -> Option<u8> {
-    body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body).trim_ascii_start().first().copied()
+    let mark = "\u{feff}".as_bytes();
+    if mark.starts_with(body) {
+        return None;
+    }
+    body.strip_prefix(mark).unwrap_or(body).trim_ascii_start().first().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_is_found_behind_a_mark_and_spaces_however_they_are_cut() {
+        for (body, first) in [
+            ("", None),
+            ("\u{feff}", None),
+            (" \r\n", None),
+            ("\u{feff} {", Some(b'{')),
+            ("data: {", Some(b'd')),
+            ("é", Some(0xC3)),
+        ] {
+            assert_eq!(first_byte(body.as_bytes()), first, "{body:?}");
+        }
+        assert_eq!(first_byte(&[0xEF, 0xBB]), None);
+    }
 }
