@@ -64,6 +64,9 @@ pub enum AppError {
     Random(String),
 }
 
+/// The demo's events are of a few hundred bytes.
+const DEMO_MAX_EVENT: usize = 1 << 20;
+
 /// Connections of operators, who must not take the descriptors of everybody.
 const ADMIN_CONNECTIONS: usize = 100;
 /// How long the embedded model may take for each step: it may be asked to be slow, and
@@ -240,8 +243,9 @@ fn router(
             idle: upstream.idle_timeout,
         };
         let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-        let provider =
-            OpenAi::new(&upstream.name, endpoint, timeouts, idle.clone()).map_err(|error| failed(error.to_string()))?;
+        let max_event = upstream.max_event.bytes().min(settings.generation.max_bytes.bytes());
+        let provider = OpenAi::new(&upstream.name, endpoint, timeouts, max_event, idle.clone());
+        let provider = provider.map_err(|error| failed(error.to_string()))?;
         let models = upstream.models.iter().map(NamePattern::new).collect();
         Ok((models, Arc::new(provider) as Arc<dyn Provider>))
     });
@@ -251,7 +255,8 @@ fn router(
     let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
     let timeouts =
         Timeouts { connect: DEMO_PATIENCE, head: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
-    let demo = OpenAi::new("demo", endpoint.map_err(|error| failed(error.to_string()))?, timeouts, idle.clone());
+    let (endpoint, max_event) = (endpoint.map_err(|error| failed(error.to_string()))?, DEMO_MAX_EVENT);
+    let demo = OpenAi::new("demo", endpoint, timeouts, max_event, idle.clone());
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, settings.models.default.clone()))
 }

@@ -50,6 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     key("upstreams.head_timeout", DURATION),
     key("upstreams.first_token_timeout", DURATION),
     key("upstreams.idle_timeout", DURATION),
+    key("upstreams.max_event", SIZE),
     key("models.default", TEXT),
     key("generation.on_disconnect", "\"cancel\" or \"continue\""),
     key("generation.grace", "a duration from \"0s\" to \"365d\" such as \"10s\""),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::units::Size;
 use super::{Secret, SettingsError, units};
 
 /// An OpenAI-compatible server, written `[[upstreams]]`. Only the settings file can hold one.
@@ -35,6 +36,9 @@ pub struct Upstream {
     /// How long it may be silent between two tokens. Default: 60 s.
     #[serde(default = "idle_timeout", with = "units::duration")]
     pub idle_timeout: Duration,
+    /// The largest event of its answers, in bytes; never more than `generation.max_bytes`. Default: 4 MiB.
+    #[serde(default = "max_event")]
+    pub max_event: Size,
 }
 
 fn every_model() -> Vec<String> {
@@ -57,6 +61,10 @@ const fn idle_timeout() -> Duration {
     Duration::from_mins(1)
 }
 
+const fn max_event() -> Size {
+    Size::mib(4)
+}
+
 impl Upstream {
     /// A server without a key that serves every model, with the documented timeouts.
     pub fn new(name: &str, base_url: BaseUrl) -> Self {
@@ -70,6 +78,7 @@ impl Upstream {
             head_timeout: head_timeout(),
             first_token_timeout: first_token_timeout(),
             idle_timeout: idle_timeout(),
+            max_event: max_event(),
         }
     }
 

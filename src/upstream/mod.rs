@@ -25,7 +25,7 @@ use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 pub use error_report::ErrorReport;
 pub use http1::Idle;
 pub use mask::Masker;
-pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts};
+pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Timeouts, read_completion};
 pub use routing::{Router, UnknownModel};
 
 /// An adapter for one kind of upstream.

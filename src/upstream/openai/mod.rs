@@ -4,17 +4,21 @@
 //! async-openai's own streams are not used: they run through an unbounded channel, take an answer that
 //! breaks off for a complete one, and drop every field they do not know.
 
-mod canonical;
+mod choice;
 mod chunk;
+mod completion;
 mod endpoint;
+mod event;
 mod exchange;
-mod members;
+mod message;
 mod model_list;
+mod normalizer;
 mod pieces;
 mod progress;
 mod reader;
 mod request_body;
-mod templates;
+mod tool_calls;
+mod usage;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -33,9 +37,9 @@ use super::sse::TooLarge;
 use super::{Answer, AttemptTerms, Malformed, Model, Provider, Signals, UpstreamError, UpstreamIdentity};
 use crate::domain::ChatRequest;
 
+pub use completion::read_completion;
 pub use endpoint::{Endpoint, InvalidEndpoint, Timeouts};
 pub use reader::AnswerReader;
-pub use templates::Templates;
 
 use exchange::{Exchange, Incoming, in_the_clear};
 use model_list::ModelList;
@@ -53,7 +57,8 @@ struct Inner {
     /// A request for a chat, made once, if it is sent in the clear.
     chat: Option<http1::Request>,
     timeouts: Timeouts,
-    templates: Templates,
+    /// The largest event, in bytes.
+    max_event: usize,
 }
 
 /// The largest list of models.
@@ -61,7 +66,14 @@ const LARGEST_LIST: usize = 4 << 20;
 
 impl OpenAi {
     /// `name` is what operators call the upstream; `idle` are the connections in the clear that wait for a request.
-    pub fn new(name: &str, endpoint: Endpoint, timeouts: Timeouts, idle: Idle) -> Result<Self, reqwest::Error> {
+    /// `max_event` is the largest event of an answer, in bytes.
+    pub fn new(
+        name: &str,
+        endpoint: Endpoint,
+        timeouts: Timeouts,
+        max_event: usize,
+        idle: Idle,
+    ) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(timeouts.connect)
             .redirect(reqwest::redirect::Policy::none())
@@ -71,7 +83,7 @@ impl OpenAi {
         let chat = chat(&http, &endpoint).build().ok().as_ref().and_then(in_the_clear);
         let exchange = Exchange { http, idle, connect: timeouts.connect };
         let identity = UpstreamIdentity::new(name, &endpoint.url("/chat/completions"));
-        Ok(Self(Arc::new(Inner { identity, exchange, endpoint, chat, timeouts, templates: Templates::default() })))
+        Ok(Self(Arc::new(Inner { identity, exchange, endpoint, chat, timeouts, max_event })))
     }
 }
 
@@ -107,12 +119,9 @@ impl Provider for OpenAi {
             let mut timer = pin!(sleep_until(Instant::now()));
             let mut progress = Progress::new(this.timeouts, timer.as_mut());
             terms.sent.set();
-            let mut reader = AnswerReader::new(request.model.clone(), choices(&request), this.templates.clone());
+            let mut reader = AnswerReader::new(request.model.clone(), choices(&request), this.max_event);
             let mut response = progress.in_time(this.ask(request_body::body(request))).await??;
             progress.head();
-            if !is_event_stream(&response) {
-                Err(UpstreamError::Malformed(Malformed::ContentType))?;
-            }
             loop {
                 let mut signals = Signals::new();
                 let mut said = Ok(());
@@ -125,8 +134,8 @@ impl Provider for OpenAi {
                     Ok(Ok(More::Maybe)) => said,
                     // What was said before it broke off counts first.
                     _ if said.is_err() || reader.has_ended() => said,
-                    Ok(_) => reader.cut_off(UpstreamError::Disconnected { cause: "closed before the end".into() }).map(|end| signals.push(end)),
-                    Err(timeout) => reader.cut_off(timeout).map(|end| signals.push(end)),
+                    Ok(_) => reader.cut_off(UpstreamError::Disconnected { cause: "closed before the end".into() }, &mut signals),
+                    Err(timeout) => reader.cut_off(timeout, &mut signals),
                 };
                 progress.note(&signals, &reader);
                 if !signals.is_empty() {
@@ -167,11 +176,6 @@ impl Provider for OpenAi {
 /// How many choices a request asks for.
 fn choices(request: &ChatRequest) -> usize {
     usize::try_from(request.choices()).unwrap_or(usize::MAX)
-}
-
-fn is_event_stream(response: &Incoming) -> bool {
-    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    content_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 impl From<TooLarge> for UpstreamError {

@@ -45,12 +45,16 @@ fn entries(id: GenerationId, signals: Signals, ending: &Result<(), UpstreamError
     let mut usage = UsageReport::default();
     for signal in signals {
         match signal {
-            Signal::Chunk(chunk) => events.push(Event::Chunk(chunk)),
-            Signal::Finish { choice, reason } => _ = finish.entry(choice).or_insert(reason),
+            Signal::Chunk(chunk) => {
+                if let Some(choice) = chunk.part().choice() {
+                    finish.entry(choice).or_insert_with(|| Finish::unstated(choice));
+                }
+                events.push(Event::Chunk(chunk));
+            }
+            Signal::Finish { choice, reason } => _ = finish.insert(choice, Finish::stated(choice, reason)),
             Signal::Usage(said) => usage = usage.updated_by(said),
             Signal::End { trailer } => {
-                let finish =
-                    finish.clone().into_iter().map(|(choice, reason)| Finish::stated(choice, reason)).collect();
+                let finish = finish.clone().into_values().collect();
                 let usage = usage.completed_by(Usage::default());
                 events.push(Event::Done(Arc::new(Done { finish, trailer, usage, timings: Timings::default() })));
             }

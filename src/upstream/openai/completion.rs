@@ -1,0 +1,179 @@
+//! Reads a whole answer.
+
+use std::borrow::Cow;
+
+use super::super::{Signal, Signals, UpstreamError};
+use super::chunk::Decoder;
+use super::event::{EventData, Named};
+use super::message::normalize_message;
+use super::pieces::MALFORMED;
+use crate::domain::wire_safe;
+use crate::json::{Object, Tree};
+
+/// Reads a chat completion, or an error, and appends what it says: per choice one reasoning, text and refusal, one tool call
+/// per call, other parts, then the finish reasons, the usage and the end. With an error, what was said before it.
+///
+/// The completion itself is in the trailer, byte for byte but for what had to be normalized. `model` is what the request
+/// named, for a server that does not name its model.
+pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Result<(), UpstreamError> {
+    let text = String::from_utf8_lossy(json);
+    let safe = wire_safe(text.as_bytes());
+    let safe = String::from_utf8_lossy(&safe);
+    let EventData { chunk, failure } = EventData::read(Named::Other, &safe)?;
+    // One line of a stream that is no event stream.
+    if chunk.as_ref().is_some_and(|chunk| chunk.text("object").is_some_and(|object| object == "chat.completion.chunk"))
+    {
+        return Err(MALFORMED);
+    }
+    let completion = chunk.as_ref().map(|completion| normalized(completion, &text));
+    let mut decoder = Decoder::new(model);
+    if let Some(chunk) = chunk {
+        decoder.chunk(chunk, safe.len(), None, signals)?;
+    }
+    if let Some(report) = failure {
+        return Err(UpstreamError::Reported(report));
+    }
+    decoder.end(signals)?;
+    if let Some(Signal::End { trailer }) = signals.last_mut() {
+        trailer.completion_json = completion.map(|completion| completion.as_ref().into());
+    }
+    Ok(())
+}
+
+/// The completion as OpenAI's clients read it; `text` itself where that is one.
+fn normalized<'a>(completion: &Object, text: &'a str) -> Cow<'a, str> {
+    let mut normalized = completion.clone();
+    let choices = normalized.get_mut("choices").and_then(Tree::as_array_mut);
+    for (choice, position) in choices.into_iter().flatten().filter_map(Tree::as_object_mut).zip(0..) {
+        normalize_choice(choice, position);
+    }
+    // Stricter than our own reader.
+    let is_strict = serde_json::from_str::<serde_json::Value>(text).is_ok();
+    if is_strict && normalized == *completion { Cow::Borrowed(text) } else { Cow::Owned(normalized.to_json()) }
+}
+
+fn normalize_choice(choice: &mut Object, position: u32) {
+    if choice.present("index").is_none() {
+        choice.set("index", Tree::number(position));
+    }
+    for (from, to) in [("delta", "message"), ("text", "content")] {
+        let is_missing = choice.present("message").is_none();
+        let Some(value) = Some(from).filter(|_| is_missing).and_then(|from| choice.remove(from)) else { continue };
+        match to {
+            "message" => choice.set(to, value),
+            _ => choice.set("message", Tree::Object([(to, value)].into_iter().collect())),
+        }
+    }
+    if let Some(message) = choice.get_mut("message").and_then(Tree::as_object_mut) {
+        normalize_message(message);
+        if message.text("role").is_none() {
+            message.set("role", Tree::text("assistant"));
+        }
+        let calls = message.get_mut("tool_calls").and_then(Tree::as_array_mut);
+        for call in calls.into_iter().flatten().filter_map(Tree::as_object_mut) {
+            if call.text("type").is_none() {
+                call.set("type", Tree::text("function"));
+            }
+        }
+    }
+    if choice.text("finish_reason").is_none() {
+        choice.set("finish_reason", Tree::text("stop"));
+        choice.set("finish_reason_missing", Tree::Literal("true".into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Escaped, Part, UsageReport};
+
+    fn read(json: &str) -> (Signals, Result<(), UpstreamError>) {
+        let mut signals = Signals::new();
+        let ending = read_completion(json.as_bytes(), "m", &mut signals);
+        (signals, ending)
+    }
+
+    /// The completion that a caller gets.
+    fn kept(json: &str) -> String {
+        let (signals, ending) = read(json);
+        assert_eq!(ending, Ok(()), "{json}");
+        let Some(Signal::End { trailer }) = signals.last() else { panic!("no end: {signals:?}") };
+        trailer.completion_json.as_ref().expect("a completion").to_string()
+    }
+
+    #[test]
+    fn completion_is_said_in_few_entries_and_kept_as_it_came() {
+        let json = r#"{"id": "c", "object": "chat.completion", "created": 1, "model": "x", "choices": [{"index": 0,
+            "message": {"role": "assistant", "content": "Hi", "reasoning_content": "hm", "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+                {"id": "a", "type": "function", "function": {"name": "g", "arguments": "[1]"}}]},
+            "finish_reason": "tool_calls"}], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}"#;
+        let (signals, ending) = read(json);
+        assert_eq!(ending, Ok(()));
+        let said: Vec<_> = signals
+            .iter()
+            .filter_map(|signal| match signal {
+                Signal::Chunk(chunk) => Some((chunk.part().clone(), chunk.text().unescape().into_owned())),
+                _ => None,
+            })
+            .collect();
+        let name = |name: &str| Some(Escaped::from_text(name));
+        let call = |index, called| Part::ToolCall { choice: 0, index, id: name("a"), name: name(called) };
+        assert_eq!(
+            said,
+            [
+                (Part::Reasoning { choice: 0 }, "hm".to_owned()),
+                (Part::Text { choice: 0, logprobs_json: None }, "Hi".to_owned()),
+                (call(0, "f"), "{}".to_owned()),
+                (call(1, "g"), "[1]".to_owned()),
+            ]
+        );
+        let usage = UsageReport { input_tokens: Some(5), output_tokens: Some(2), ..UsageReport::default() };
+        assert!(signals.contains(&Signal::Usage(usage)));
+        assert!(signals.contains(&Signal::Finish { choice: 0, reason: "tool_calls".into() }));
+        assert_eq!(kept(json), json);
+    }
+
+    #[test]
+    fn only_what_must_be_normalized_changes() {
+        let completion = |choice: &str| format!(r#"{{"id":"c","choices":[{choice}],"x": 1}}"#);
+        for (sent, expected) in [
+            (
+                r#"{"index":0,"message":{"role":"assistant","content":"a"}}"#,
+                r#"{"index":0,"message":{"role":"assistant","content":"a"},"finish_reason":"stop","finish_reason_missing":true}"#,
+            ),
+            (
+                r#"{"message":{"role":"assistant","content":"a"},"finish_reason":"stop"}"#,
+                r#"{"message":{"role":"assistant","content":"a"},"finish_reason":"stop","index":0}"#,
+            ),
+            (
+                r#"{"index":0,"message":{"role":"assistant","content":[{"type":"text","text":"a"}]},"finish_reason":"stop"}"#,
+                r#"{"index":0,"message":{"role":"assistant","content":"a"},"finish_reason":"stop"}"#,
+            ),
+            (
+                r#"{"index":0,"message":{"role":"assistant","content":"\ud83d"},"finish_reason":"stop","x":NaN}"#,
+                r#"{"index":0,"message":{"role":"assistant","content":"\ufffd"},"finish_reason":"stop","x":null}"#,
+            ),
+            (
+                r#"{"index":0,"message":{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":{"a":1}}}]},"finish_reason":"stop"}"#,
+                r#"{"index":0,"message":{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":"{\"a\":1}"},"type":"function"}]},"finish_reason":"stop"}"#,
+            ),
+            (
+                r#"{"index":0,"text":"a","finish_reason":"stop"}"#,
+                r#"{"index":0,"finish_reason":"stop","message":{"content":"a","role":"assistant"}}"#,
+            ),
+        ] {
+            assert_eq!(kept(&completion(sent)), completion(expected).replace("\"x\": 1", "\"x\":1"));
+        }
+    }
+
+    #[test]
+    fn failure_keeps_what_was_said_before_it() {
+        let (signals, ending) = read(r#"{"choices":[{"message":{"content":"partial"},"finish_reason":"error"}]}"#);
+        assert!(matches!(ending, Err(UpstreamError::Reported(_))));
+        assert!(matches!(signals.as_slice(), [Signal::Chunk(chunk)] if chunk.text().as_str() == "partial"));
+        assert!(matches!(read(r#"{"detail":"m"}"#).1, Err(UpstreamError::Reported(_))));
+        assert_eq!(read(r#"{"choices":[]}"#).1, Err(UpstreamError::Empty));
+        assert!(matches!(read(r#"{"choices":[{"me"#).1, Err(UpstreamError::Malformed(_))));
+    }
+}
