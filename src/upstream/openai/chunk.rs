@@ -379,13 +379,13 @@ mod tests {
         let parts = parts(&[
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"weather","arguments":""}}]}}]}"#,
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"ci"}}]}}]}"#,
-            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"function":{"name":"f","arguments":{"a":1}},"extra":1}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"call_2","function":{"name":"f","arguments":{"a":1}},"extra":1}]}}]}"#,
         ]);
         let text = |text: &str| Some(Escaped::from_text(text));
         let call = |index, id, name| Part::ToolCall { choice: 0, index, id, name };
         assert_eq!(parts[0], (call(0, text("call_1"), text("weather")), String::new()));
         assert_eq!(parts[1], (call(0, None, None), "{\"ci".to_owned()));
-        assert_eq!(parts[2], (call(1, None, text("f")), "{\"a\":1}".to_owned()));
+        assert_eq!(parts[2], (call(1, text("call_2"), text("f")), "{\"a\":1}".to_owned()));
         assert!(
             matches!(&parts[3].0, Part::Other { delta_json, .. } if &**delta_json == r#"{"tool_calls":[{"index":1,"extra":1}]}"#)
         );

@@ -7,6 +7,7 @@ use super::chunk::Decoder;
 use super::event::{EventData, Named};
 use super::message::normalize_message;
 use super::pieces::MALFORMED;
+use super::tool_calls::made_id;
 use crate::domain::wire_safe;
 use crate::json::{Object, Tree};
 
@@ -25,9 +26,13 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
     {
         return Err(MALFORMED);
     }
-    let completion = chunk.as_ref().map(|completion| normalized(completion, &text));
     let mut decoder = Decoder::new(model);
-    if let Some(chunk) = chunk {
+    let mut completion = None;
+    if let Some(mut chunk) = chunk {
+        let sent = chunk.clone();
+        // The same ids in the events and in the completion.
+        tool_calls(&mut chunk).for_each(give_id);
+        completion = Some(normalized(&chunk, &sent, &text));
         decoder.chunk(chunk, safe.len(), None, signals)?;
     }
     if let Some(report) = failure {
@@ -41,7 +46,7 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
 }
 
 /// The completion as OpenAI's clients read it; `text` itself where that is one.
-fn normalized<'a>(completion: &Object, text: &'a str) -> Cow<'a, str> {
+fn normalized<'a>(completion: &Object, sent: &Object, text: &'a str) -> Cow<'a, str> {
     let mut normalized = completion.clone();
     let choices = normalized.get_mut("choices").and_then(Tree::as_array_mut);
     for (choice, position) in choices.into_iter().flatten().filter_map(Tree::as_object_mut).zip(0..) {
@@ -49,7 +54,20 @@ fn normalized<'a>(completion: &Object, text: &'a str) -> Cow<'a, str> {
     }
     // Stricter than our own reader.
     let is_strict = serde_json::from_str::<serde_json::Value>(text).is_ok();
-    if is_strict && normalized == *completion { Cow::Borrowed(text) } else { Cow::Owned(normalized.to_json()) }
+    if is_strict && normalized == *sent { Cow::Borrowed(text) } else { Cow::Owned(normalized.to_json()) }
+}
+
+fn tool_calls(completion: &mut Object) -> impl Iterator<Item = &mut Object> {
+    let choices = completion.get_mut("choices").and_then(Tree::as_array_mut);
+    let messages = choices.into_iter().flatten().filter_map(|choice| choice.as_object_mut()?.get_mut("message"));
+    let calls = messages.filter_map(|message| message.as_object_mut()?.get_mut("tool_calls")?.as_array_mut());
+    calls.flatten().filter_map(Tree::as_object_mut)
+}
+
+fn give_id(call: &mut Object) {
+    if call.text("id").is_none() && call.present("function").is_some() {
+        call.set("id", Tree::Text(made_id()));
+    }
 }
 
 fn normalize_choice(choice: &mut Object, position: u32) {
@@ -165,6 +183,23 @@ mod tests {
         ] {
             assert_eq!(kept(&completion(sent)), completion(expected).replace("\"x\": 1", "\"x\":1"));
         }
+    }
+
+    #[test]
+    fn call_without_an_id_has_the_same_in_the_events_and_in_the_completion() {
+        let json = r#"{"choices":[{"index":0,"message":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}"#;
+        let (signals, ending) = read(json);
+        assert_eq!(ending, Ok(()));
+        let id = signals.iter().find_map(|signal| match signal {
+            Signal::Chunk(chunk) => match chunk.part() {
+                Part::ToolCall { id, .. } => id.clone(),
+                _ => None,
+            },
+            _ => None,
+        });
+        let Some(Signal::End { trailer }) = signals.last() else { panic!("no end: {signals:?}") };
+        let completion = trailer.completion_json.as_deref().expect("a completion");
+        assert!(completion.contains(&format!(r#""id":"{}""#, id.expect("an id").as_str())), "{completion}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tells the tool calls of a choice apart and numbers them.
 
 use super::pieces::MALFORMED;
+use crate::domain::RequestId;
 use crate::json::{Object, RawText, Tree};
 use crate::upstream::UpstreamError;
 
@@ -16,6 +17,8 @@ struct BegunCall {
     index: Option<i64>,
     id: Option<RawText>,
     name: Option<RawText>,
+    /// Set where the call began without an id, and clients got one of ours: an id that comes later must not be another.
+    has_made_id: bool,
 }
 
 /// A fragment of a call, once it is normalized.
@@ -66,11 +69,15 @@ impl ToolCalls {
                 return Err(MALFORMED);
             }
             let position = (siblings > 1 && id.is_none()).then(|| i64::try_from(position).unwrap_or(i64::MAX));
-            self.begun.push(BegunCall { index: index.or(position), id: None, name: None });
+            self.begun.push(BegunCall { index: index.or(position), id: None, name: None, has_made_id: false });
         }
         let number = u32::try_from(at).map_err(|_| MALFORMED)?;
         let begun = self.begun.get_mut(at).ok_or(MALFORMED)?;
-        let id = replace(&mut begun.id, id);
+        let mut id = replace(&mut begun.id, id).filter(|_| !begun.has_made_id);
+        if begins == Begins::Call && id.is_none() && call.present("function").is_some() {
+            begun.has_made_id = true;
+            id = Some(made_id());
+        }
         let name = replace(&mut begun.name, name);
         write(call, number, begins, id.as_ref(), name.as_ref());
         Ok(Fragment { number, begins, id, name })
@@ -91,6 +98,11 @@ impl ToolCalls {
         let known = self.begun.get(at).and_then(|call| call.name.as_ref());
         name.is_none() || known.is_none() || known == name
     }
+}
+
+/// An id for a call whose upstream gives none: clients name it in the tool's result.
+pub fn made_id() -> RawText {
+    format!("call_{}", RequestId::random()).into()
 }
 
 /// Returns what is new to the call.
@@ -227,6 +239,17 @@ mod tests {
                 r#"{"id":"c","type":"custom","custom":{"input":"x"},"index":2}"#,
             ]
         );
+    }
+
+    #[test]
+    fn call_without_an_id_gets_one_that_stays() {
+        let read = read(&[
+            r#"[{"index":0,"function":{"name":"f","arguments":""}}]"#,
+            r#"[{"index":0,"id":"late","function":{"arguments":"x"}}]"#,
+            r#"[{"index":0,"id":"late","function":{"arguments":"y"}}]"#,
+        ]);
+        assert!(read[0].contains(r#""id":"call_req_"#), "{read:?}");
+        assert_eq!(read[1..], ["x", "y"].map(|text| format!(r#"{{"index":0,"function":{{"arguments":"{text}"}}}}"#)));
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn said(signal: &Signal) -> String {
 
 /// JSON without the ids that were made here.
 fn unmade(json: &str) -> String {
-    const MADE: &str = "chatcmpl-req_";
+    const MADE: &str = "req_";
     const RANDOM: usize = 22;
     let mut parts = json.split(MADE);
     let first = parts.next().unwrap_or_default().to_owned();

@@ -105,14 +105,26 @@ fn object(members: Vec<Option<(&'static str, Value)>>) -> Value {
 }
 
 fn deltas() -> impl Strategy<Value = Value> {
-    let call = json!([{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+    let calls = vec![
+        json!([{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]),
+        json!([{"index": 0, "id": "", "function": {"name": null, "arguments": " "}}]),
+        json!([{"index": "0", "id": "call_2", "function": {"name": "g", "arguments": {"a": [1]}}}]),
+        json!([{"id": "call_3", "function": {"name": "g", "arguments": 7}}, {"function": {"arguments": null}}]),
+        json!([]),
+        Value::Null,
+    ];
+    let parts =
+        json!([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "p"}, {"type": "image", "x": 1}]);
     let members = (
         member("role", vec![json!("assistant"), json!(""), Value::Null]),
-        member("content", vec![json!("a"), json!("é\u{2028}\"\n"), json!("b"), json!(""), Value::Null]),
+        member(
+            "content",
+            vec![json!("a"), json!("é\u{2028}\"\n"), json!("b"), json!(""), parts, json!([]), Value::Null],
+        ),
         member("reasoning_content", vec![json!("hm"), json!(""), Value::Null]),
         member("reasoning", vec![json!("hm"), json!("so"), Value::Null]),
         member("refusal", vec![json!("no"), Value::Null]),
-        member("tool_calls", vec![call, json!([]), Value::Null]),
+        member("tool_calls", calls),
         member("x_delta", vec![json!(1), json!({"y": "\u{85}"})]),
     );
     members.prop_map(|(role, content, said, thought, refusal, calls, x)| {
@@ -178,8 +190,9 @@ proptest! {
         let has_said = |choice: &Value| {
             let is_text = |name: &str| choice["delta"][name].as_str().is_some_and(|text| !text.is_empty());
             let is_finish = choice["finish_reason"].as_str().is_some_and(|reason| !reason.is_empty());
-            let others = ["x_delta", "tool_calls"].iter().any(|name| {
-                !choice["delta"][name].is_null() && choice["delta"][name] != json!([])
+            let others = ["x_delta", "tool_calls", "content"].iter().any(|name| {
+                let value = &choice["delta"][name];
+                value.is_number() || value.is_object() || value.as_array().is_some_and(|items| !items.is_empty())
             });
             is_finish || others || ["content", "reasoning", "reasoning_content", "refusal"].into_iter().any(is_text)
         };
