@@ -22,7 +22,7 @@ use tokenrill::api::wire::openai_chat::Ids;
 use tokenrill::api::wire::{Native, OpenAiChat, WireFormat};
 use tokenrill::domain::{Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp, UsageWish};
 use tokenrill::event_log::{Created, EventLog, Log, Memory, MemoryLimits, Page, ReadError, follow};
-use tokenrill::upstream::{AnswerReader, Signal, Signals, Templates};
+use tokenrill::upstream::{AnswerReader, Signal, Signals};
 
 /// What is done again and again; with what it needs, made anew for each round.
 type Operation = Box<dyn FnMut()>;
@@ -35,9 +35,10 @@ struct Step {
     prepare: fn() -> Operation,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step { name: "decode", what: "a read with one chunk is decoded", tokens: 1, prepare: || decode(1) },
     Step { name: "decode-8", what: "a read with eight chunks is decoded", tokens: 8, prepare: || decode(8) },
+    Step { name: "parse", what: "the first chunk of an answer is parsed", tokens: 1, prepare: parse },
     Step { name: "append", what: "a chunk is appended", tokens: 1, prepare: append },
     Step {
         name: "wake",
@@ -116,9 +117,19 @@ fn decode(chunks: usize) -> Operation {
     })
 }
 
+/// Reads the first chunk of an answer each time: none like it is known.
+fn parse() -> Operation {
+    let read = chunk("Here");
+    Box::new(move || {
+        let (mut reader, mut signals) = (AnswerReader::new("m".to_owned(), 1, 1 << 20), Signals::new());
+        reader.feed(black_box(read.as_bytes()), &mut signals).expect("a chunk");
+        assert_eq!(black_box(signals).len(), 1);
+    })
+}
+
 /// The first chunk is parsed; those that differ from it in their text alone are then recognised.
 fn reader() -> AnswerReader {
-    let mut reader = AnswerReader::new("m".to_owned(), 1, Templates::default());
+    let mut reader = AnswerReader::new("m".to_owned(), 1, 1 << 20);
     reader.feed(chunk("Here").as_bytes(), &mut Signals::new()).expect("a chunk");
     reader
 }

@@ -27,8 +27,8 @@ use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use crate::upstream::{
-    Endpoint, ErrorMessages, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, TransportBuilder, WholeAnswers,
-    demo,
+    AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, TransportBuilder,
+    WholeAnswers, demo,
 };
 
 pub use admission::{Kept, admission, tickets};
@@ -66,6 +66,9 @@ pub enum AppError {
     #[error("the system has no random bytes: {0}")]
     Random(String),
 }
+
+/// The demo's events are of a few hundred bytes.
+const DEMO_MAX_EVENT: usize = 1 << 20;
 
 /// Connections of operators, who must not take the descriptors of everybody.
 const ADMIN_CONNECTIONS: usize = 100;
@@ -256,7 +259,9 @@ fn router(
         } else {
             WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() }
         };
-        let provider = OpenAi::new(&upstream.name, endpoint, timeouts, reports, whole, upstream.keepalive, transports)
+        let sizes =
+            AnswerSizes { max_event: upstream.max_event.bytes().min(settings.generation.max_bytes.bytes()), whole };
+        let provider = OpenAi::new(&upstream.name, endpoint, timeouts, reports, sizes, upstream.keepalive, transports)
             .map_err(|error| failed(error.to_string()))?;
         let models = upstream.models.iter().map(NamePattern::new).collect();
         Ok((models, Arc::new(provider) as Arc<dyn Provider>))
@@ -270,7 +275,8 @@ fn router(
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
     let whole = WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() };
     let reports = ReportTerms { masker, messages: ErrorMessages::Pass };
-    let demo = OpenAi::new("demo", endpoint, timeouts, reports, whole, DEMO_KEEPALIVE, transports);
+    let sizes = AnswerSizes { max_event: DEMO_MAX_EVENT, whole };
+    let demo = OpenAi::new("demo", endpoint, timeouts, reports, sizes, DEMO_KEEPALIVE, transports);
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, settings.models.default.clone()))
 }

@@ -106,7 +106,15 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 impl Problem {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let retry_after = (code.remedy() == Remedy::Wait).then_some(DEFAULT_WAIT);
-        Self { code, detail: detail.into(), retry_after, allowance: None, denial: None, errors: Vec::new(), failure: None }
+        Self {
+            code,
+            detail: detail.into(),
+            retry_after,
+            allowance: None,
+            denial: None,
+            errors: Vec::new(),
+            failure: None,
+        }
     }
 
     #[cfg(test)]

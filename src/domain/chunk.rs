@@ -34,8 +34,7 @@ pub struct Shape {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     pub before: Box<str>,
-    /// The same one in all streams that are known from one another.
-    pub after: Arc<str>,
+    pub after: Box<str>,
 }
 
 impl Frame {

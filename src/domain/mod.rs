@@ -17,7 +17,6 @@ mod position;
 mod principal;
 mod prompt_reference;
 mod quota;
-mod skim;
 mod time;
 mod usage;
 
@@ -39,6 +38,5 @@ pub use position::{EventId, Listed, Sequence};
 pub use principal::Principal;
 pub use prompt_reference::{InvalidReference, PromptId, PromptReference, PromptVersion};
 pub use quota::Quota;
-pub use skim::{Skim, Unreadable, range_in, unquoted};
 pub use time::Timestamp;
 pub use usage::{Timings, TokenSource, Usage, UsageReport};

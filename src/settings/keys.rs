@@ -54,6 +54,7 @@ pub(super) const KEYS: &[Key] = &[
     key("upstreams.idle_timeout", DURATION),
     key("upstreams.errors", "\"pass\" or \"hide\""),
     key("upstreams.always_stream", "true or false"),
+    key("upstreams.max_event", SIZE),
     key("models.default", TEXT),
     key("generation.on_disconnect", "\"cancel\" or \"continue\""),
     key("generation.grace", "a duration from \"0s\" to \"365d\" such as \"10s\""),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::units::Size;
 use super::{Secret, SettingsError, units};
 
 /// An OpenAI-compatible server, written `[[upstreams]]`. Only the settings file can hold one.
@@ -47,6 +48,9 @@ pub struct Upstream {
     /// a connection on which nothing is sent for long. Default: `false`.
     #[serde(default)]
     pub always_stream: bool,
+    /// The largest event of its answers, in bytes; never more than `generation.max_bytes`. Default: 4 MiB.
+    #[serde(default = "max_event")]
+    pub max_event: Size,
 }
 
 /// Whether an upstream's messages about a caller's request pass to the caller.
@@ -82,6 +86,10 @@ const fn idle_timeout() -> Duration {
     Duration::from_mins(1)
 }
 
+const fn max_event() -> Size {
+    Size::mib(4)
+}
+
 impl Upstream {
     /// A server without a key that serves every model, with the documented timeouts.
     pub fn new(name: &str, base_url: BaseUrl) -> Self {
@@ -98,6 +106,7 @@ impl Upstream {
             idle_timeout: idle_timeout(),
             errors: ErrorMessages::default(),
             always_stream: false,
+            max_event: max_event(),
         }
     }
 

@@ -58,10 +58,10 @@ impl ErrorReport {
                 return errors.first().and_then(Value::as_object).map(Self::of_members);
             }
             Some(Value::Object(error)) => return Some(Self::of_members(error).or(Self::of_members(body))),
-            Some(Value::String(message)) => {
+            Some(Value::String(message)) if !message.is_empty() => {
                 return Some(Self { message: non_empty(message), ..Self::default() }.or(Self::of_members(body)));
             }
-            Some(Value::Bool(false)) | None => {}
+            Some(Value::Bool(false) | Value::String(_)) | None => {}
             Some(_) => return Some(Self::of_members(body)),
         }
         if let Some(Value::Object(response)) = present(body, "base_resp") {
@@ -76,8 +76,9 @@ impl ErrorReport {
             || ["error_type", "error_message", "error_code", "error_msg"]
                 .iter()
                 .any(|name| present(body, name).is_some());
-        let has_code =
-            present(body, "code").is_some() && ["message", "msg"].iter().any(|name| present(body, name).is_some());
+        // Code 0 is how iFlytek says that nothing failed.
+        let code = word(body.get("code")).filter(|code| code != "0");
+        let has_code = code.is_some() && ["message", "msg"].iter().any(|name| present(body, name).is_some());
         (is_error || has_code).then(|| Self::of_members(body))
     }
 

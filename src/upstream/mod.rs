@@ -27,7 +27,9 @@ use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 pub use echo::without_echo;
 pub use error_report::{ErrorMessages, ErrorReport};
 pub use mask::Masker;
-pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts, WholeAnswers};
+pub use openai::{
+    AnswerReader, AnswerSizes, Endpoint, InvalidEndpoint, OpenAi, Timeouts, WholeAnswers, read_completion,
+};
 pub use refusal::{LONGEST_REFUSAL, ReportTerms};
 pub use routing::{Router, UnknownModel};
 pub use transport::{RepeatReason, Repeats, TransportBuilder};

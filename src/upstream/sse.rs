@@ -1,4 +1,4 @@
-//! Reads an event stream as it comes in (WHATWG HTML, section 9.2.6), keeping only the data.
+//! Reads an event stream as it comes in (WHATWG HTML, section 9.2.6).
 
 use memchr::memchr2;
 
@@ -6,7 +6,7 @@ use memchr::memchr2;
 /// on where the reads were cut.
 ///
 /// Takes LF, CR and CRLF, also split over reads, a leading byte order mark, comments and several
-/// `data:` lines. `event`, `id` and `retry` are passed over: providers put everything into the data.
+/// `data:` lines. `id` and `retry` are passed over: nobody reconnects to an upstream.
 /// An event that the end of the stream cuts off is dropped, as the standard says.
 ///
 /// Each byte is looked at once, and no more is kept than one line and one event within the limit.
@@ -15,6 +15,8 @@ pub struct Parser {
     limit: usize,
     /// The line under way, where it came in more than one read.
     line: Vec<u8>,
+    /// The name of the event under way; empty where it has none.
+    name: Vec<u8>,
     /// The data lines of the event under way, joined by line feeds.
     data: Vec<u8>,
     has_data: HasData,
@@ -46,7 +48,15 @@ enum AtStart {
 #[error("an event of the stream is larger than the limit")]
 pub struct TooLarge;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// One event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamEvent<'a> {
+    /// Empty where the event has no name.
+    pub name: &'a [u8],
+    pub data: &'a [u8],
+}
+
+pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 impl Parser {
     /// A parser that refuses lines of more than `limit` bytes, without their ends, and events of more
@@ -55,6 +65,7 @@ impl Parser {
         Self {
             limit,
             line: Vec::new(),
+            name: Vec::new(),
             data: Vec::new(),
             has_data: HasData::No,
             skip_lf: SkipLf::No,
@@ -62,9 +73,12 @@ impl Parser {
         }
     }
 
-    /// Reads on; calls `event` with the data of each event that `bytes` completes. After an error there
-    /// is nothing more to be read.
-    pub fn feed<E>(&mut self, mut bytes: &[u8], mut event: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E>
+    /// Reads on; calls `event` with each event that `bytes` completes. After an error there is nothing more to be read.
+    pub fn feed<E>(
+        &mut self,
+        mut bytes: &[u8],
+        mut event: impl FnMut(StreamEvent<'_>) -> Result<(), E>,
+    ) -> Result<(), E>
     where
         E: From<TooLarge>,
     {
@@ -82,10 +96,10 @@ impl Parser {
             }
             bytes = after.get(1..).unwrap_or_default();
             if self.line.is_empty() {
-                // The usual event, one line and an empty one, is told where it stands.
-                if let (Some(value), Some(after)) = (self.sole(rest), bytes.strip_prefix(b"\n")) {
+                // The usual event, one line and an empty one, is read where it stands.
+                if let (Some(data), Some(after)) = (self.sole(rest), bytes.strip_prefix(b"\n")) {
                     bytes = after;
-                    event(value)?;
+                    event(StreamEvent { name: b"", data })?;
                     continue;
                 }
                 self.line(rest, &mut event)?;
@@ -101,7 +115,10 @@ impl Parser {
 
     /// The value of a line of data that is the first of its event.
     fn sole<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
-        let is_first = self.has_data == HasData::No && self.at_start == AtStart::No && self.skip_lf == SkipLf::No;
+        let is_first = self.has_data == HasData::No
+            && self.name.is_empty()
+            && self.at_start == AtStart::No
+            && self.skip_lf == SkipLf::No;
         line.strip_prefix(b"data: ").filter(|_| is_first && line.len() <= self.limit)
     }
 
@@ -113,7 +130,7 @@ impl Parser {
         Ok(())
     }
 
-    fn line<E>(&mut self, line: &[u8], event: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E>
+    fn line<E>(&mut self, line: &[u8], event: &mut impl FnMut(StreamEvent<'_>) -> Result<(), E>) -> Result<(), E>
     where
         E: From<TooLarge>,
     {
@@ -127,9 +144,10 @@ impl Parser {
         };
         if line.is_empty() {
             let dispatched = match std::mem::replace(&mut self.has_data, HasData::No) {
-                HasData::Yes => event(&self.data),
+                HasData::Yes => event(StreamEvent { name: &self.name, data: &self.data }),
                 HasData::No => Ok(()),
             };
+            self.name.clear();
             self.data.clear();
             return dispatched;
         }
@@ -141,7 +159,10 @@ impl Parser {
             }
             None => (line, &b""[..]),
         };
-        if name == b"data" {
+        if name == b"event" {
+            self.name.clear();
+            self.name.extend_from_slice(value);
+        } else if name == b"data" {
             if std::mem::replace(&mut self.has_data, HasData::Yes) == HasData::Yes {
                 self.data.push(b'\n');
             }
@@ -162,8 +183,9 @@ mod tests {
         let mut parser = Parser::new(64);
         let mut events = Vec::new();
         for read in reads {
-            parser.feed(read, |data| {
-                events.push(String::from_utf8_lossy(data).into_owned());
+            parser.feed(read, |StreamEvent { name, data }| {
+                let [name, data] = [name, data].map(String::from_utf8_lossy);
+                events.push(if name.is_empty() { data.into_owned() } else { format!("{name}: {data}") });
                 Ok::<_, TooLarge>(())
             })?;
         }
@@ -174,7 +196,14 @@ mod tests {
 
     #[test]
     fn every_line_end_and_every_legal_form_is_read() {
-        assert_eq!(parse(&[DIALECTS.as_bytes()]), Ok(vec!["one".into(), "two\n lines".into(), "\né…".into()]));
+        assert_eq!(parse(&[DIALECTS.as_bytes()]), Ok(vec!["one".into(), "x: two\n lines".into(), "\né…".into()]));
+    }
+
+    #[test]
+    fn name_belongs_to_its_event_alone() {
+        let stream = "event: error\ndata: a\n\ndata: b\n\nevent: x\n\ndata: c\n\nevent: x\nevent\ndata: d\n\n";
+        let expected = ["error: a", "b", "c", "d"].map(str::to_owned);
+        assert_eq!(parse(&[stream.as_bytes()]), Ok(expected.to_vec()));
     }
 
     #[test]

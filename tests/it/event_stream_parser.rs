@@ -99,9 +99,9 @@ fn a_megabyte_in_reads_of_one_byte_is_looked_at_once() {
     let mut events = 0;
     for byte in line.iter().cycle().take(8 * line.len()) {
         parser
-            .feed(std::slice::from_ref(byte), |data| {
+            .feed(std::slice::from_ref(byte), |event| {
                 events += 1;
-                assert_eq!(data.len(), LINE - 6);
+                assert_eq!(event.data.len(), LINE - 6);
                 Ok::<_, TooLarge>(())
             })
             .expect("within the limit");

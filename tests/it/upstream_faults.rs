@@ -210,6 +210,14 @@ async fn an_answer_that_breaks_off_is_told_as_broken_off() {
             "Hello",
             broken,
         ),
+        ("[DONE] and nothing said", vec![done()], Ends, "", "upstream_empty"),
+        (
+            "[DONE] after a role",
+            vec![delta(0, &json!({"role": "assistant", "content": ""})), done()],
+            Ends,
+            "",
+            "upstream_empty",
+        ),
     ])
     .await;
 }
@@ -233,10 +241,11 @@ async fn an_answer_that_is_whole_is_told_as_done_however_the_connection_ends() {
         ),
         ("[DONE] alone", vec![says("Hello"), done()], Ends, "Hello", "done"),
         ("[DONE] alone, cut", vec![says("Hello"), done()], Fin, "Hello", "done"),
-        ("[DONE] and nothing said", vec![done()], Ends, "", "done"),
         ("[DONE], and the body stays open", vec![says("Hello"), done()], Waits, "Hello", "done"),
         ("[DONE] twice", vec![says("Hello"), finish(0), done(), done()], Ends, "Hello", "done"),
         ("tokens after [DONE]", vec![says("Hello"), done(), says("again"), finish(0)], Ends, "Hello", "done"),
+        ("a finish, and more", vec![says("Hel"), finish(0), says("lo"), done()], Ends, "Hello", "done"),
+        ("a finish, and more, cut", vec![says("Hel"), finish(0), says("lo")], Fin, "Hello", "done"),
         ("an error after [DONE]", vec![says("Hello"), done(), words], Waits, "Hello", "done"),
         ("nonsense after [DONE]", vec![says("Hello"), done(), data(b"\xff{"), silence], Waits, "Hello", "done"),
     ])
@@ -249,6 +258,12 @@ async fn an_error_inside_a_stream_ends_it_and_is_not_repeated() {
         json!({"error": {"message": WORDS, "type": "server_error", "code": null}}),
         json!({"error": {"message": WORDS, "code": 429}, "user_id": WORDS}),
         json!({"error": WORDS}),
+        json!({"detail": WORDS}),
+        json!({"message": WORDS}),
+        json!({"code": "Throttling", "message": WORDS}),
+        json!({"id": "c1", "choices": null, "error_type": "BadRequestError", "error_message": WORDS}),
+        json!({"id": "c1", "choices": null, "base_resp": {"status_code": 1004, "status_msg": WORDS}}),
+        json!({"id": "c1", "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]}),
         json!({"object": "error", "message": WORDS, "type": "BadRequestError", "param": null, "code": 400}),
         json!({"type": "error", "error": {"type": "overloaded_error", "message": WORDS}}),
         json!({"id": "c1", "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}], "error": {"code": 502, "message": WORDS}}),
@@ -280,28 +295,18 @@ async fn nonsense_ends_a_stream_and_leaves_no_hole_in_its_text() {
         ("no JSON", WORDS.into()),
         ("two values", br#"{"choices":[]}{"choices":[]}"#.to_vec()),
         ("a number", b"42".to_vec()),
-        ("null", b"null".to_vec()),
         ("a string", format!("\"{WORDS}\"").into()),
         ("an array", b"[]".to_vec()),
         ("choices of a wrong shape", br#"{"choices":"x"}"#.to_vec()),
         ("a choice of a wrong shape", br#"{"choices":[7]}"#.to_vec()),
         ("a delta of a wrong shape", br#"{"choices":[{"index":0,"delta":"x"}]}"#.to_vec()),
-        ("a negative index", br#"{"choices":[{"index":-1,"delta":{"content":"x"}}]}"#.to_vec()),
         ("a huge index", br#"{"choices":[{"index":4000000000,"delta":{"content":"x"}}]}"#.to_vec()),
         ("a huge index of a finish", br#"{"choices":[{"index":4000000000,"finish_reason":"stop"}]}"#.to_vec()),
         ("tool calls of a wrong shape", br#"{"choices":[{"index":0,"delta":{"tool_calls":{}}}]}"#.to_vec()),
         ("a tool call of a wrong shape", br#"{"choices":[{"index":0,"delta":{"tool_calls":["x"]}}]}"#.to_vec()),
-        ("a huge tool call", br#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":99999}]}}]}"#.to_vec()),
         ("a finish reason of a wrong shape", br#"{"choices":[{"index":0,"delta":{},"finish_reason":7}]}"#.to_vec()),
-        ("usage of a wrong shape", br#"{"choices":[],"usage":"x"}"#.to_vec()),
         ("a control character", b"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\x01b\"}}]}".to_vec()),
         ("an unknown escape", br#"{"choices":[{"index":0,"delta":{"content":"a\xb"}}]}"#.to_vec()),
-        ("not UTF-8", b"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\xffb\"}}]}".to_vec()),
-        ("half a character", b"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\xe6\x9d\"}}]}".to_vec()),
-        ("UTF-8 of a surrogate", b"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xed\xa0\x80\"}}]}".to_vec()),
-        ("a lone surrogate", br#"{"choices":[{"index":0,"delta":{"content":"a\ud83d"}}]}"#.to_vec()),
-        ("surrogates in a wrong order", br#"{"choices":[{"index":0,"delta":{"content":"\ude00\ud83d"}}]}"#.to_vec()),
-        ("a lone surrogate in a name", br#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"\ud83d","function":{"arguments":""}}]}}]}"#.to_vec()),
     ];
     // Of the shape of a token before it, by which such a chunk is recognised without being parsed.
     let good = br#"{"choices":[{"index":0,"delta":{"content":"Hel"}}]}"#;
@@ -316,18 +321,55 @@ async fn nonsense_ends_a_stream_and_leaves_no_hole_in_its_text() {
 }
 
 #[tokio::test]
-async fn an_event_larger_than_1_mib_ends_its_stream() {
+async fn odd_event_is_read_as_the_sdks_read_it() {
+    let content = |content: &[u8]| [br#"{"choices":[{"index":0,"delta":{"content":""#, content, br#""}}]}"#].concat();
+    let odd: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("nothing", Vec::new(), ""),
+        ("null", b"null".to_vec(), ""),
+        ("a choice with a negative index", br#"{"choices":[{"index":-1,"delta":{"content":"x"}}]}"#.to_vec(), "x"),
+        ("usage of a wrong shape", br#"{"choices":[],"usage":"x"}"#.to_vec(), ""),
+        ("NaN", br#"{"choices":[{"index":0,"delta":{"content":"x"}}],"score":NaN}"#.to_vec(), "x"),
+        (
+            "a member twice",
+            br#"{"choices":[],"choices":[{"index":0,"delta":{"content":"a","content":"x"}}]}"#.to_vec(),
+            "x",
+        ),
+        ("no UTF-8", content(b"a\xffb"), "a\u{fffd}b"),
+        ("half a character", content(b"a\xe6\x9d"), "a\u{fffd}"),
+        ("a lone low surrogate", content(br"a\ude00"), "a\u{fffd}"),
+        ("parts", br#"{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"x"}]}}]}"#.to_vec(), "x"),
+        ("a message", br#"{"choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}]}"#.to_vec(), "x"),
+    ];
+    for (what, event, expected) in odd {
+        let said = vec![says("Hel"), data(event), says("lo"), finish(0), done()];
+        fails([(what, said, Ends, format!("Hel{expected}lo").leak() as &str, "done")]).await;
+    }
+    let halves = vec![data(content(br"Hel\ud83d")), data(content(br"\ude00lo")), finish(0), done()];
+    fails([("surrogate halves", halves, Ends, "Hel😀lo", "done")]).await;
+}
+
+#[tokio::test]
+async fn event_larger_than_the_limit_ends_its_stream() {
     let mib = "x".repeat(1 << 20);
     let line = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{mib}\"}}}}]}}\n\n");
     let lines = "data: 0123456789\n".repeat(100_000);
-    let malformed = "upstream_malformed";
-    fails([
-        ("a line", vec![says("Hel"), line.into()], Waits, "Hel", malformed),
-        ("a line without an end", vec![says("Hel"), format!("data: {mib}{mib}").into()], Waits, "Hel", malformed),
-        ("a comment without an end", vec![format!(": {mib}{mib}").into()], Waits, "", malformed),
-        ("many lines", vec![says("Hel"), lines.into()], Waits, "Hel", malformed),
-    ])
-    .await;
+    for (what, said, expected) in [
+        ("a line", vec![says("Hel"), line.into()], "Hel"),
+        ("a line without an end", vec![says("Hel"), format!("data: {mib}{mib}").into()], "Hel"),
+        ("a comment without an end", vec![format!(": {mib}{mib}").into()], ""),
+        ("many lines", vec![says("Hel"), lines.into()], "Hel"),
+        ("a JSON body", vec![format!("{{\"x\":\"{mib}\"}}").into()], ""),
+    ] {
+        let ends = async {
+            let mut scene = Scene::with(|settings| settings.upstreams[0].max_event = Size::mib(1)).await;
+            let mut call = scene.upstream.call().await;
+            call.ok().await;
+            call.blurt(chunk(said.concat())).await;
+            scene.reads(expected).await;
+            tokio::join!(Waits.happens(call), scene.ends(expected, "upstream_malformed"));
+        };
+        case(what, Box::pin(ends)).await;
+    }
 
     // What is within the limit comes whole.
     let large = "x".repeat((1 << 20) - 200);
@@ -469,21 +511,38 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_success_that_is_no_event_stream_is_malformed() {
-    let malformed = ("upstream_malformed", 502, false, None);
-    let completion = json!({"object": "chat.completion", "choices": [{"index": 0, "message": {"content": WORDS}, "finish_reason": "stop"}]});
-    let stream =
-        format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{WORDS}\"}}}}]}}\n\ndata: [DONE]\n\n");
-    for (what, response) in [
-        ("HTML", whole("200 OK", "content-type: text/html\r\n", &format!("<p>{WORDS}"))),
-        ("JSON", whole("200 OK", "content-type: application/json\r\n", &completion.to_string())),
-        ("an event stream without its type", whole("200 OK", "", &stream)),
-        ("an event stream under another type", whole("200 OK", "content-type: text/event-stream-not\r\n", &stream)),
-        ("nothing", whole("200 OK", "", "")),
-        ("no content", "HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
+async fn body_decides_and_not_its_content_type() {
+    let completion = json!({"object": "chat.completion", "choices": [{"index": 0, "message": {"content": "Hello"}, "finish_reason": "stop"}]}).to_string();
+    let stream = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"}}]}\n\ndata: [DONE]\n\n".to_owned();
+    let stage = Stage::new().await;
+    for (content_type, body) in [
+        ("content-type: application/json\r\n", &completion),
+        ("content-type: text/event-stream\r\n", &completion),
+        ("", &completion),
+        ("content-type: application/json\r\n", &stream),
+        ("content-type: text/plain\r\n", &stream),
+        ("", &stream),
     ] {
-        case(what, refuses(response, malformed)).await;
+        for delivery in DELIVERIES {
+            let response = whole("200 OK", content_type, body);
+            let is_told = stage.is_told(delivery, "Hello", ("done", None), async |mut call, _| {
+                call.blurt(&response).await;
+                call.fin().await;
+                call.closed().await;
+            });
+            case(&format!("{content_type}{body}, {delivery:?}"), Box::pin(is_told)).await;
+        }
     }
+}
+
+#[tokio::test]
+async fn success_without_an_answer_is_a_failure() {
+    let malformed = ("upstream_malformed", 502, false, None);
+    let page = whole("200 OK", "content-type: text/html\r\n", &format!("<p>{WORDS}"));
+    case("HTML", refuses(page, malformed)).await;
+    let error =
+        whole("200 OK", "content-type: application/json\r\n", &json!({"error": {"message": WORDS}}).to_string());
+    case("an error", refuses(error, ("upstream_error", 502, true, None))).await;
     let broken = ("upstream_disconnected", 502, true, None);
     for (what, headers) in [
         ("an empty body", "content-length: 0\r\n"),

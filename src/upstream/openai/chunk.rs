@@ -1,229 +1,225 @@
-//! Reads chat completion chunks: all that is needed and no more.
+//! Turns the events of one stream into signals.
 
-use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::{ErrorReport, Malformed, Signal, Signals, UpstreamError};
-use super::canonical::Canon;
-use super::pieces::{MALFORMED, Piece, Text, WireChoice, WireChunk, WireUsage};
-use super::templates::{Family, OwnAt, Templates};
-use crate::domain::{Chunk, Escaped, Frame, Part, Shape, wire_safe};
+use memchr::memmem;
 
-/// Turns the data of each event of one stream into signals.
+use super::super::{Signal, Signals, UpstreamError};
+use super::choice::Repeats;
+use super::event::{EventData, Named};
+use super::normalizer::{Normalized, Normalizer, hold_finish};
+use super::pieces::{MALFORMED, Piece};
+use crate::domain::{Chunk, Escaped, Frame, Part, Shape, wire_safe};
+use crate::json::Object;
+
+/// Decodes the events of one stream.
 ///
-/// A chunk that differs from a recent one in its text alone is recognised by the bytes around the
-/// text, and a stream that begins as another of its upstream did knows its forms from that; only a chunk of a new form is parsed. Neither
-/// builds a JSON tree.
+/// A chunk that differs from a recent one in its text alone is recognised by the bytes around the text; every other is
+/// parsed, normalized and written once.
 #[derive(Debug)]
 pub struct Decoder {
-    /// What the request named, for a server that does not name its model.
-    model: String,
-    canon: Canon,
-    forms: Vec<Form>,
-    templates: Templates,
-    /// The one that this stream belongs to; `None` where its first chunk is no template.
-    family: Option<Arc<Family>>,
-    /// Chunks that said nothing to the native wire (a role, a finish reason), each with a line feed.
-    /// They are kept with the next chunk that says something, so that no entry is a silent one.
-    silent: String,
+    normalizer: Normalizer,
+    templates: Vec<ChunkTemplate>,
+    /// Chunks that say nothing on the native wire (a role, a finish reason). They are kept with the next chunk that says
+    /// something, so that no entry is a silent one.
+    silent: Silent,
 }
 
-/// The bytes around the text of a chunk as it came, and the shape that such a chunk is kept in.
+/// The shape that a recent chunk is kept in, and the bytes around its text as it came.
 #[derive(Debug)]
-struct Form {
-    /// Absent where it is kept as it came.
+struct ChunkTemplate {
+    /// Absent where the next chunk with these bytes may mean something else.
     around: Option<Frame>,
     shape: Arc<Shape>,
-    /// Until it is known to the family, if it is for others.
-    unshared: Option<OwnAt>,
 }
 
-impl Form {
-    fn around(&self) -> Option<&Frame> {
-        self.around.as_ref().or(self.shape.frame.as_deref())
-    }
+#[derive(Debug, Default)]
+struct Silent {
+    chunks: Vec<Object>,
+    /// Of their JSON as it came.
+    bytes: usize,
 }
 
-/// Forms remembered: a stream alternates between a few (two choices, reasoning and text).
-pub const FORMS: usize = 4;
-/// Silent chunks kept back at most; more become an entry of their own, so that the log's limit holds
-/// for them too.
+/// Templates remembered: a stream alternates between a few (two choices, reasoning and text).
+const TEMPLATES: usize = 4;
+/// Silent chunks kept back at most; more become an entry of their own, so that the log's limit holds for them too.
 const MOST_SILENT: usize = 16 * 1024;
 
 impl Decoder {
-    pub fn new(model: String, templates: Templates) -> Self {
-        let (canon, forms, silent) = (Canon::default(), Vec::new(), String::new());
-        Self { model, canon, forms, templates, family: None, silent }
+    /// `model` is what the request named, for a server that does not name its model.
+    pub fn new(model: &str) -> Self {
+        Self { normalizer: Normalizer::new(model), templates: Vec::new(), silent: Silent::default() }
     }
 
-    /// Reads one event's data.
-    pub fn decode(&mut self, data: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
-        if data.trim_ascii() == b"[DONE]" {
-            signals.push(self.end());
-            return Ok(());
+    /// Reads one event; appends what it says also where it fails.
+    pub fn decode(&mut self, name: &[u8], data: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
+        let named = Named::of(name);
+        if named == Named::Other {
+            if data.trim_ascii_start().starts_with(b"[DONE]") {
+                return self.end(signals);
+            }
+            if let Some(chunk) = self.recognise(data) {
+                signals.push(Signal::Chunk(chunk));
+                return Ok(());
+            }
         }
-        if let Some(chunk) = self.recognise(data) {
-            signals.push(Signal::Chunk(chunk));
-            return Ok(());
+        // Decoded as WHATWG HTML 9.2.6 says.
+        let text = String::from_utf8_lossy(data);
+        let safe = wire_safe(text.as_bytes());
+        let json = std::str::from_utf8(&safe).map_err(|_| MALFORMED)?;
+        let EventData { chunk, failure } = EventData::read(named, json)?;
+        if let Some(chunk) = chunk {
+            let as_it_came = Some(json).filter(|json| json.as_bytes() == data);
+            self.chunk(chunk, json.len(), as_it_came, signals)?;
         }
-        if self.canon.is_fresh() && self.begin_as_another(data, signals) {
-            return Ok(());
-        }
-        let data = wire_safe(data);
-        let json = std::str::from_utf8(&data).map_err(|_| UpstreamError::Malformed(Malformed::Encoding))?;
-        self.parse(json, signals)
+        failure.map_or(Ok(()), |report| Err(UpstreamError::Reported(report)))
     }
 
     /// The end of the answer, with what no chunk has carried.
-    pub fn end(&mut self) -> Signal {
-        Signal::End { trailer: self.canon.close(std::mem::take(&mut self.silent), &self.model) }
-    }
-
-    fn recognise(&mut self, data: &[u8]) -> Option<Chunk> {
-        let (form, text) = self.forms.iter_mut().find_map(|form| {
-            let Frame { before, after } = form.around()?;
-            let text = data.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
-            let text = Some(text).filter(|text| !text.is_empty())?;
-            // A text that holds an unescaped quote is no text: the bytes mean something else.
-            let text = Escaped::from_unparsed(text).ok()?;
-            Some((form, text))
-        })?;
-        let shape = Arc::clone(&form.shape);
-        if let (Some(own), Some(family)) = (form.unshared.take(), &mut self.family) {
-            self.templates.learn(family, &shape, &own);
+    pub fn end(&mut self, signals: &mut Signals) -> Result<(), UpstreamError> {
+        if self.normalizer.is_empty() {
+            return Err(UpstreamError::Empty);
         }
-        Some(Chunk::new(self.behind_silent(shape), text))
-    }
-
-    /// The shape with the chunks before it that said nothing.
-    fn behind_silent(&mut self, shape: Arc<Shape>) -> Arc<Shape> {
-        if self.silent.is_empty() || shape.frame.is_none() {
-            return shape;
+        for (chunk, piece) in self.normalizer.take_halves() {
+            self.say(chunk, vec![piece], signals)?;
         }
-        let silent = std::mem::take(&mut self.silent).into();
-        Arc::new(Shape { silent, ..Shape::clone(&shape) })
-    }
-
-    /// Whether this is the first chunk of another stream but for what is each stream's own; then all is as if it had
-    /// been parsed, and that stream's forms are known.
-    fn begin_as_another(&mut self, data: &[u8], signals: &mut Signals) -> bool {
-        let Ok(json) = std::str::from_utf8(data) else { return false };
-        let Some((family, own)) = self.templates.find(json) else { return false };
-        self.canon = Canon::begun(own, &family.model, family.choice);
-        self.forms = family.shapes(own).map(|shape| Form { around: None, shape, unshared: None }).collect();
-        self.family = Some(family);
-        self.keep_silent(json, signals);
-        true
-    }
-
-    fn parse(&mut self, json: &str, signals: &mut Signals) -> Result<(), UpstreamError> {
-        let (is_first, said) = (self.canon.is_fresh(), signals.len());
-        let chunk = WireChunk::read(json);
-        if chunk.is_err() && WireChunk::is_unreadable_error(json) {
-            return Err(UpstreamError::Reported(Box::new(ErrorReport::read(json.as_bytes()).unwrap_or_default())));
-        }
-        let chunk = chunk?;
-        if chunk.is_error() {
-            return Err(UpstreamError::Reported(Box::new(ErrorReport::read(json.as_bytes()).unwrap_or_default())));
-        }
-        let pieces = chunk.pieces()?;
-        // Where a next chunk of this form would have its text.
-        let text = pieces.last().filter(|_| !chunk.says_twice()).and_then(|piece| piece.text.range_in(json));
-        let canonical = self.canon.chunk(&chunk, &self.model);
-        let shape = match &canonical.json {
-            None => None,
-            Some(Cow::Borrowed(same)) => self.push_chunks(same, pieces, signals)?,
-            Some(Cow::Owned(right)) => self.push_chunks(right, WireChunk::read(right)?.pieces()?, signals)?,
-        };
-        // Blanks around it are not.
-        let is_kept = matches!(canonical.json, Some(Cow::Borrowed(same)) if same.len() == json.len());
-        let text = text.and_then(|text| split(json, &text));
-        if let Some((around, shape)) = text.zip(shape.filter(|_| canonical.repeats)) {
-            // Of another choice nobody knows how far it is in another stream.
-            let is_for_others = is_kept && chunk.choices.len() == 1;
-            let unshared = if is_for_others { OwnAt::of(json, &chunk.members) } else { None };
-            let around = (!is_kept).then(|| Frame::new(around.0, around.1));
-            self.learn(Form { around, shape, unshared });
-        } else if is_first && is_kept && said == signals.len() {
-            let choice = self.canon.sole_role();
-            self.family = choice.and_then(|choice| self.templates.begun(json, &chunk.members, choice));
-        }
-        signals.extend(chunk.choices.iter().filter_map(WireChoice::finish));
-        signals.extend(chunk.usage.and_then(WireUsage::counted).map(Signal::Usage));
+        let silent = std::mem::take(&mut self.silent).chunks;
+        self.normalizer.close(silent, signals);
         Ok(())
     }
 
-    /// One chunk for each piece; the last holds the JSON. Answers the shape of a chunk that is all text.
-    fn push_chunks(
+    /// Whether so many choices, and all that have spoken, have their finish reasons.
+    pub fn has_finished(&self, asked: usize) -> bool {
+        self.normalizer.has_finished(asked)
+    }
+
+    pub const fn has_usage(&self) -> bool {
+        self.normalizer.has_usage()
+    }
+
+    fn recognise(&mut self, data: &[u8]) -> Option<Chunk> {
+        let (template, text) = self.templates.iter().find_map(|template| {
+            let Frame { before, after } = template.around.as_ref()?;
+            let text = data.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
+            let text = Some(text).filter(|text| !text.is_empty())?;
+            // A text that holds an unescaped quote is no text: the bytes mean something else.
+            Some((template, Escaped::from_unparsed(text).ok()?))
+        })?;
+        let shape = Arc::clone(&template.shape);
+        Some(Chunk::new(self.behind_silent(shape), text))
+    }
+
+    /// `size` is that of its JSON, which is there where it is as it came.
+    pub fn chunk(
         &mut self,
-        json: &str,
-        mut pieces: Vec<Piece<'_>>,
+        mut chunk: Object,
+        size: usize,
+        as_it_came: Option<&str>,
         signals: &mut Signals,
-    ) -> Result<Option<Arc<Shape>>, UpstreamError> {
-        // What is told in another form than it has in the JSON cannot be cut out of it: the JSON then
-        // waits for the next chunk.
-        let framed = pieces.pop_if(|piece| !matches!(piece.text, Text::Made(_)));
-        let Some(Piece { part, text }) = framed else {
-            for piece in pieces {
-                signals.push(piece.alone()?);
-            }
-            self.keep_silent(json, signals);
-            return Ok(None);
-        };
-        let alone = pieces.is_empty();
-        for piece in pieces {
-            signals.push(piece.alone()?);
+    ) -> Result<(), UpstreamError> {
+        let Some(Normalized { pieces, repeats }) = self.normalizer.chunk(&mut chunk, signals)? else { return Ok(()) };
+        if repeats == Repeats::No {
+            // What was learnt may not hold any more: a new tool call takes over the fragments of its index.
+            self.templates.iter_mut().for_each(|template| template.around = None);
         }
-        let range = text.range_in(json).unwrap_or(json.len()..json.len());
-        let (before, after) = split(json, &range).ok_or(MALFORMED)?;
-        let clean = self.shared(Shape::new(Some(Frame::new(before, after)), part));
-        let kept = self.behind_silent(Arc::clone(&clean));
-        signals.push(Signal::Chunk(Chunk::new(kept, text.escaped()?)));
-        Ok(Some(clean).filter(|_| alone && !range.is_empty()))
+        if pieces.is_empty() {
+            return self.keep_silent(chunk, size, signals);
+        }
+        let Some((shape, text)) = self.say(chunk, pieces, signals)? else { return Ok(()) };
+        let is_steady = repeats == Repeats::Yes && !self.normalizer.holds_half();
+        let around = as_it_came.filter(|_| is_steady).and_then(|json| around(json, &text));
+        self.templates.retain(|known| !Arc::ptr_eq(&known.shape, &shape));
+        self.templates.insert(0, ChunkTemplate { around, shape });
+        self.templates.truncate(TEMPLATES);
+        Ok(())
     }
 
-    /// The same shape once: servers that vary a chunk in what is put right differ in nothing that is kept.
+    /// One entry for each piece; the last holds the JSON. Returns the shape and the text of a chunk that says nothing but
+    /// a text.
+    fn say(
+        &mut self,
+        mut chunk: Object,
+        mut pieces: Vec<Piece>,
+        signals: &mut Signals,
+    ) -> Result<Option<(Arc<Shape>, Escaped)>, UpstreamError> {
+        let Some(Piece { part, text, place }) = pieces.pop() else { return Ok(None) };
+        let is_alone = pieces.is_empty() && place.is_some();
+        signals.extend(pieces.into_iter().map(Piece::alone));
+        hold_finish(&mut chunk);
+        self.normalizer.write_head(&mut chunk);
+        let (json, range) = chunk.to_json_around(place.and_then(|place| place.text_in(&chunk)));
+        let (before, after) = json.get(..range.start).zip(json.get(range.end..)).ok_or(MALFORMED)?;
+        let shape = self.shared(Shape::new(Some(Frame::new(before, after)), part));
+        let kept = self.behind_silent(Arc::clone(&shape));
+        signals.push(Signal::Chunk(Chunk::new(kept, text.clone())));
+        Ok(is_alone.then_some((shape, text)))
+    }
+
+    /// The same shape once: servers that vary a chunk in what is normalized differ in nothing that is kept.
     fn shared(&self, shape: Shape) -> Arc<Shape> {
-        let known = self.forms.iter().find(|form| *form.shape == shape);
-        known.map_or_else(|| Arc::new(shape), |form| Arc::clone(&form.shape))
+        let known = self.templates.iter().find(|template| *template.shape == shape);
+        known.map_or_else(|| Arc::new(shape), |template| Arc::clone(&template.shape))
     }
 
-    /// Remembers the form of a chunk whose next may differ in its text alone.
-    fn learn(&mut self, form: Form) {
-        self.forms.retain(|known| !Arc::ptr_eq(&known.shape, &form.shape));
-        self.forms.insert(0, form);
-        self.forms.truncate(FORMS);
-    }
-
-    fn keep_silent(&mut self, json: &str, signals: &mut Signals) {
-        if self.silent.len() + json.len() > MOST_SILENT {
-            let silent = std::mem::take(&mut self.silent).into();
-            let shape = Shape { silent, ..Shape::new(Some(Frame::new(json, "")), Part::Silent) };
-            signals.push(Signal::Chunk(Chunk::new(Arc::new(shape), Escaped::default())));
-        } else {
-            // As much as the first takes, which is the only one as a rule, and stays in the log.
-            self.silent.reserve(json.len() + 1);
-            self.silent.push_str(json);
-            self.silent.push('\n');
+    /// The shape with the silent chunks before it.
+    fn behind_silent(&mut self, shape: Arc<Shape>) -> Arc<Shape> {
+        if self.silent.chunks.is_empty() {
+            return shape;
         }
+        let silent = self.write_silent().into();
+        Arc::new(Shape { silent, ..Shape::clone(&shape) })
+    }
+
+    /// The JSON of the silent chunks, a line for each.
+    fn write_silent(&mut self) -> String {
+        let mut lines = String::new();
+        for mut chunk in std::mem::take(&mut self.silent).chunks {
+            hold_finish(&mut chunk);
+            self.normalizer.write_head(&mut chunk);
+            lines.push_str(&chunk.to_json());
+            lines.push('\n');
+        }
+        lines
+    }
+
+    fn keep_silent(&mut self, chunk: Object, size: usize, signals: &mut Signals) -> Result<(), UpstreamError> {
+        self.silent.chunks.push(chunk);
+        self.silent.bytes += size;
+        if self.silent.bytes <= MOST_SILENT {
+            return Ok(());
+        }
+        let lines = self.write_silent();
+        let lines = lines.trim_end();
+        let (before, last) = lines.split_at(lines.rfind('\n').map_or(0, |end| end + 1));
+        let shape = Shape { silent: before.into(), ..Shape::new(Some(Frame::new(last, "")), Part::Silent) };
+        signals.push(Signal::Chunk(Chunk::new(Arc::new(shape), Escaped::default())));
+        Ok(())
     }
 }
 
-fn split<'a>(json: &'a str, at: &Range<usize>) -> Option<(&'a str, &'a str)> {
-    json.get(..at.start).zip(json.get(at.end..))
+/// The bytes around a text that stands in `json` once.
+fn around(json: &str, text: &Escaped) -> Option<Frame> {
+    let quoted = ["\"", text.as_str(), "\""].concat();
+    let mut found = memmem::find_iter(json.as_bytes(), quoted.as_bytes());
+    let start = found.next()? + 1;
+    if found.next().is_some() {
+        return None;
+    }
+    let (before, rest) = json.split_at_checked(start)?;
+    Some(Frame::new(before, rest.get(text.as_str().len()..)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::UsageReport;
+    use crate::upstream::ErrorReport;
 
+    /// What chunks say, without an end.
     fn decode(chunks: &[&str]) -> Result<Signals, UpstreamError> {
-        let mut decoder = Decoder::new("m".into(), Templates::default());
-        let mut signals = Signals::new();
+        let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
         for chunk in chunks {
-            decoder.decode(chunk.as_bytes(), &mut signals)?;
+            decoder.decode(b"", chunk.as_bytes(), &mut signals)?;
         }
         Ok(signals)
     }
@@ -237,27 +233,37 @@ mod tests {
         chunks(&signals).iter().map(|chunk| (chunk.part().clone(), chunk.text().unescape().into_owned())).collect()
     }
 
+    /// The lines that the chat wire has of a whole stream, and the rest of what it said.
+    fn wire(chunks_json: &[&str]) -> (Vec<String>, Signals) {
+        let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+        for chunk in chunks_json {
+            decoder.decode(b"", chunk.as_bytes(), &mut signals).expect("well formed");
+        }
+        decoder.decode(b"", b"[DONE]", &mut signals).expect("an answer");
+        let mut lines = Vec::new();
+        for signal in &signals {
+            match signal {
+                Signal::Chunk(chunk) => lines.extend(chunk.json().map(|json| json.concat())),
+                Signal::End { trailer } => lines.push(trailer.chunks_json.to_string()),
+                _ => {}
+            }
+        }
+        (lines.join("\n").lines().map(str::to_owned).collect(), signals)
+    }
+
     const TEXT: Part = Part::Text { choice: 0, logprobs_json: None };
 
     #[test]
-    fn chunks_put_together_again_are_the_chunks_that_came() {
+    fn normal_chunks_put_together_again_are_the_chunks_that_came() {
         let sent = [
             r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"x":{"y":[1]}}"#,
             r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"Zür"},"finish_reason":null}],"x":{"y":[1]}}"#,
             r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"ich \"\n"},"finish_reason":null}],"x":{"y":[1]}}"#,
             r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"x":{"y":[1]}}"#,
         ];
-        let mut decoder = Decoder::new("m".into(), Templates::default());
-        let mut signals = Signals::new();
-        for chunk in sent {
-            decoder.decode(chunk.as_bytes(), &mut signals).expect("well formed");
-        }
-        let Signal::End { trailer } = decoder.end() else { unreachable!() };
-        let mut kept: Vec<String> =
-            chunks(&signals).iter().map(|chunk| chunk.json().expect("whole").concat()).collect();
-        kept.push(trailer.chunks_json.into());
-        assert_eq!(kept.join("\n").lines().collect::<Vec<_>>(), sent);
-        assert_eq!(kept.len(), 3, "no entry for a chunk that says nothing");
+        let (lines, signals) = wire(&sent);
+        assert_eq!(lines, sent);
+        assert_eq!(chunks(&signals).len(), 2, "no entry for a chunk that says nothing");
     }
 
     #[test]
@@ -271,129 +277,66 @@ mod tests {
     }
 
     #[test]
-    fn blanks_around_a_chunk_hide_no_form() {
-        let said = |text: &str| format!(r#" {{"id":"c","choices":[{{"delta":{{"content":"{text}"}}}}]}} "#);
-        let mut decoder = Decoder::new("m".into(), Templates::default());
-        let mut signals = Signals::new();
-        for text in ["a", "b"] {
-            decoder.decode(said(text).as_bytes(), &mut signals).expect("well formed");
+    fn chunk_of_a_known_form_is_recognised() {
+        for form in [
+            r#" {"id":"c","choices":[{"delta":{"content":"TEXT"}}]} "#,
+            r#"{"choices":[{"delta":{"content":[{"type":"text","text":"TEXT"}]}}],"usage":null}"#,
+            r#"{"choices":[{"index":0,"delta":{"reasoning":"TEXT","content":""}}],"obfuscation":"x"}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"","function":{"arguments":"TEXT"}}]}}]}"#,
+        ] {
+            let said = |text: &str| form.replace("TEXT", text);
+            let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+            for text in ["abc", "def"] {
+                decoder.decode(b"", said(text).as_bytes(), &mut signals).expect("well formed");
+            }
+            let recognised = decoder.recognise(said("\\n\u{e9}").as_bytes()).expect(form);
+            let parsed = parts(&[&said("abc"), &said("\\n\u{e9}")]).pop().expect("a part");
+            assert_eq!((recognised.part().clone(), recognised.text().unescape().into_owned()), parsed);
         }
-        assert!(decoder.recognise(said("c").as_bytes()).is_some());
     }
 
     #[test]
-    fn more_choices_or_calls_than_have_an_index_are_not_kept() {
-        for (list, of) in [("choices", "{}"), ("choices", r#"{"index":0}"#)] {
-            let many = |count: usize| format!(r#"{{"{list}":[{}]}}"#, vec![of; count].join(","));
-            assert!(decode(&[&many(1024)]).is_ok());
-            assert!(decode(&[&many(1025)]).is_err());
+    fn chunk_that_changes_what_the_next_mean_is_never_recognised() {
+        for form in [
+            r#"{"choices":[{"delta":{"content":"TEXT"},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"delta":{"content":"TEXT"}}],"usage":{"prompt_tokens":1}}"#,
+            r#"{"choices":[{"delta":{"reasoning":"TEXT","reasoning_content":"TEXT"}}]}"#,
+        ] {
+            let said = |text: &str| form.replace("TEXT", text);
+            let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+            for text in ["abc", "def", "ghi"] {
+                decoder.decode(b"", said(text).as_bytes(), &mut signals).expect("well formed");
+            }
+            assert!(decoder.recognise(said("jkl").as_bytes()).is_none(), "{form}");
+            let shapes: Vec<_> = chunks(&signals)[1..].iter().map(|chunk| chunk.shape()).collect();
+            let is_one = form.contains("reasoning") || Arc::ptr_eq(shapes[0], shapes[1]);
+            assert!(is_one, "but what is kept of it is kept once");
         }
-        let calls = |count: usize| {
-            let calls = vec![r#"{"index":0,"function":{"arguments":"a"}}"#; count].join(",");
-            format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{calls}]}}}}]}}"#)
-        };
-        assert!(decode(&[&calls(1024)]).is_ok());
-        assert!(decode(&[&calls(1025)]).is_err());
     }
 
     #[test]
-    fn an_error_whose_message_was_cut_is_an_error() {
-        let cut = r#"{"error":{"message":"too much \ud83d"}}"#;
-        assert_eq!(
-            decode(&[cut]).err(),
-            Some(UpstreamError::Reported(Box::new(ErrorReport::read(cut.as_bytes()).expect("an error"))))
-        );
-    }
-
-    /// A role, a text and an end.
-    fn stream(id: &str, created: &str, text: &str) -> [String; 3] {
-        let chunk = |delta: &str, finish: &str| {
+    fn fragment_after_a_new_call_belongs_to_that_call() {
+        let begin = |id: &str| {
             format!(
-                r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":"m","choices":[{{"index":0,"delta":{delta},"finish_reason":{finish}}}],"x":1}}"#
+                r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":0,"id":"{id}","function":{{"name":"f","arguments":""}}}}]}}}}]}}"#
             )
         };
-        let role = chunk(r#"{"role":"assistant","content":""}"#, "null");
-        [role, chunk(&format!(r#"{{"content":"{text}"}}"#), "null"), chunk("{}", r#""stop""#)]
-    }
-
-    #[test]
-    fn a_stream_that_begins_as_another_did_is_known_without_being_parsed() {
-        let templates = Templates::default();
-        let read = |chunks: &[String], templates: &Templates| {
-            let (mut decoder, mut signals) = (Decoder::new("m".into(), templates.clone()), Signals::new());
-            let mut forms = Vec::new();
-            for chunk in chunks {
-                decoder.decode(chunk.as_bytes(), &mut signals).expect("well formed");
-                forms.push(decoder.forms.len());
-            }
-            signals.push(decoder.end());
-            (signals, forms)
-        };
-        let [role, text, end] = stream(r#""chatcmpl-1""#, "1764171234", "a");
-        assert_eq!(read(&[role.clone(), text.clone(), end.clone()], &templates).1, [0, 1, 1]);
-        assert_eq!(read(&[role, text.clone(), text, end], &templates).1, [0, 1, 1, 1], "once is not enough");
-        let next = stream(r#""chatcmpl-22""#, "1764171299", "b\\n");
-        let (signals, forms) = read(&next, &templates);
-        assert_eq!(forms, [1, 1, 1], "its forms are known from its first chunk");
-        assert_eq!(signals, read(&next, &Templates::default()).0);
-        let frame = chunks(&signals)[0].json().expect("whole").concat();
-        assert_eq!(frame, next[..2].join("\n"));
-
-        // One that no client could read as it is, or that is longer than what is kept, is looked at.
-        let long = format!("\"{}\"", "x".repeat(300));
-        let ids = [r#""""#, "7", "null", r#""a\"b""#, "\"a\u{2028}b\"", r#""a b""#, long.as_str()];
-        let times = ["0", "01", "-1", "1.5", "1e3", "\"1\"", "null", "99999999999999999999"];
-        let strange = ids.map(|id| (id, "1")).into_iter().chain(times.map(|created| ("\"c\"", created)));
-        for (id, created) in strange {
-            let [first, ..] = stream(id, created, "a");
-            let mut decoder = Decoder::new("m".into(), templates.clone());
-            assert!(!decoder.begin_as_another(first.as_bytes(), &mut Signals::new()), "{first}");
-        }
-    }
-
-    #[test]
-    fn what_is_one_token_s_or_one_call_s_or_large_is_kept_for_no_other_stream() {
-        let templates = Templates::default();
-        // How many forms a stream begins with after one that said this beside its texts.
-        let texts = |beside: &[&str]| {
-            let [role, plain, _] = stream("\"a\"", "1", "a");
-            let said =
-                beside.iter().map(|beside| plain.replace(r#""finish_reason""#, &format!(r#"{beside}"finish_reason""#)));
-            let mut decoder = Decoder::new("m".into(), templates.clone());
-            for chunk in [role].into_iter().chain(said).chain([plain.clone(), plain.clone()]) {
-                decoder.decode(chunk.as_bytes(), &mut Signals::new()).expect("well formed");
-            }
-            let mut next = Decoder::new("m".into(), templates.clone());
-            assert!(next.begin_as_another(stream("\"b\"", "2", "")[0].as_bytes(), &mut Signals::new()));
-            next.forms.len()
-        };
-        for token in 0..10 {
-            let logprobs = format!(r#""logprobs":{{"content":[{{"token":"{token}"}}]}},"#);
-            assert_eq!(texts(&[&logprobs, &logprobs]), 1);
-            assert_eq!(texts(&[&format!(r#""token":{token},"#)]), 1, "it was said once");
-        }
-        let large = format!(r#""y":"{}","#, "y".repeat(2048));
-        assert_eq!(texts(&[&large, &large]), 1);
-        assert_eq!(texts(&[r#""y":1,"#, r#""y":1,"#]), 2);
-    }
-
-    #[test]
-    fn a_first_chunk_that_says_something_is_no_template() {
-        let said = |id: &str| {
+        let next = |text: &str| {
             format!(
-                r#"{{"id":"{id}","object":"chat.completion.chunk","created":1,"model":"m","choices":[{{"index":0,"delta":{{"role":"assistant","tool_calls":[{{"index":0,"function":{{"name":"f","arguments":{{"a":1}}}}}}]}},"finish_reason":null}}]}}"#
+                r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":0,"function":{{"arguments":"{text}"}}}}]}}}}]}}"#
             )
         };
-        let templates = Templates::default();
-        for id in ["a", "b"] {
-            let mut signals = Signals::new();
-            Decoder::new("m".into(), templates.clone()).decode(said(id).as_bytes(), &mut signals).expect("well formed");
-            assert_eq!(chunks(&signals).len(), 1, "{signals:?}");
-        }
+        let sent = [begin("a"), next("aa"), next("ab"), begin("b"), next("ba"), next("bb")];
+        let said = parts(&sent.each_ref().map(String::as_str));
+        let of = |call: u32| -> String {
+            let is_it = |part: &Part| matches!(part, Part::ToolCall { index, .. } if *index == call);
+            said.iter().filter(|(part, _)| is_it(part)).map(|(_, text)| text.as_str()).collect()
+        };
+        assert_eq!((of(0).as_str(), of(1).as_str()), ("aaab", "babb"));
     }
 
     #[test]
-    fn padding_against_who_counts_bytes_makes_no_shape() {
+    fn obfuscation_makes_no_shape() {
         let said: Vec<_> = (0..100)
             .map(|at| format!(r#"{{"id":"c","choices":[{{"delta":{{"content":"a"}}}}],"obfuscation":"{at}"}}"#))
             .collect();
@@ -404,60 +347,57 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_only_look_like_a_known_shape_are_parsed() {
+    fn bytes_that_only_look_like_a_known_form_are_parsed() {
         let trick = r#"{"choices":[{"delta":{"content":"b","refusal":"c"}}]}"#;
-        let signals = parts(&[r#"{"choices":[{"delta":{"content":"a"}}]}"#, trick]);
-        assert_eq!(signals[1..], [(TEXT, "b".to_owned()), (Part::Refusal { choice: 0 }, "c".to_owned())]);
+        let said = parts(&[r#"{"choices":[{"delta":{"content":"a"}}]}"#, trick]);
+        assert_eq!(said[1..], [(TEXT, "b".to_owned()), (Part::Refusal { choice: 0 }, "c".to_owned())]);
     }
 
     #[test]
-    fn a_chunk_that_says_several_things_is_several_entries_and_is_kept_once() {
-        let json = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":null},{"index":1,"delta":{"role":"assistant","content":"b"},"finish_reason":"length"}]}"#;
+    fn chunk_that_says_several_things_is_several_entries_and_is_kept_once() {
+        let json = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":null},{"index":1,"delta":{"role":"assistant","content":"b"},"finish_reason":null}]}"#;
         let signals = decode(&[json]).expect("well formed");
         let frames: Vec<_> = chunks(&signals).iter().map(|chunk| chunk.json().map(|json| json.concat())).collect();
         assert_eq!(frames, [None, Some(json.to_owned())]);
-        assert_eq!(signals.last(), Some(&Signal::Finish { choice: 1, reason: "length".into() }));
     }
 
     #[test]
-    fn reasoning_comes_under_either_name_and_once() {
+    fn reasoning_under_two_names_counts_once() {
         let expected = vec![(Part::Reasoning { choice: 0 }, "hm".to_owned())];
         assert_eq!(parts(&[r#"{"choices":[{"delta":{"reasoning_content":"hm"}}]}"#]), expected);
         assert_eq!(parts(&[r#"{"choices":[{"delta":{"reasoning":"hm","content":""}}]}"#]), expected);
         assert_eq!(parts(&[r#"{"choices":[{"delta":{"reasoning":"hm","reasoning_content":"hm"}}]}"#]), expected);
-    }
-
-    #[test]
-    fn reasoning_under_two_names_is_never_recognised_by_one_of_them() {
         let said = |one: &str, other: &str| {
-            format!(r#"{{"choices":[{{"delta":{{"reasoning":"{one}","reasoning_content":"{other}"}}}}]}}"#)
+            format!(r#"{{"choices":[{{"delta":{{"reasoning_content":"{one}","reasoning":"{other}"}}}}]}}"#)
         };
         let parts = parts(&[&said("a", "a"), &said("b", "b"), &said("c", "b")]);
         assert_eq!(parts.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "b"]);
     }
 
     #[test]
-    fn a_tool_call_comes_in_fragments() {
+    fn tool_call_comes_in_fragments() {
         let parts = parts(&[
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"weather","arguments":""}}]}}]}"#,
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"ci"}}]}}]}"#,
-            r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":{"a":1}},"extra":1}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"call_2","function":{"name":"f","arguments":{"a":1}},"extra":1}]}}]}"#,
         ]);
         let text = |text: &str| Some(Escaped::from_text(text));
-        let call = |id, name| Part::ToolCall { choice: 0, index: 0, id, name };
-        assert_eq!(parts[0], (call(text("call_1"), text("weather")), String::new()));
-        assert_eq!(parts[1], (call(None, None), "{\"ci".to_owned()));
-        assert_eq!(parts[2], (call(None, text("f")), "{\"a\":1}".to_owned()));
-        assert!(matches!(&parts[3].0, Part::Other { delta_json, .. } if delta_json.contains("\"extra\":1")));
+        let call = |index, id, name| Part::ToolCall { choice: 0, index, id, name };
+        assert_eq!(parts[0], (call(0, text("call_1"), text("weather")), String::new()));
+        assert_eq!(parts[1], (call(0, None, None), "{\"ci".to_owned()));
+        assert_eq!(parts[2], (call(1, text("call_2"), text("f")), "{\"a\":1}".to_owned()));
+        assert!(
+            matches!(&parts[3].0, Part::Other { delta_json, .. } if &**delta_json == r#"{"tool_calls":[{"index":1,"extra":1}]}"#)
+        );
     }
 
     #[test]
-    fn what_nobody_knows_yet_is_kept() {
-        let parts = parts(&[
-            r#"{"choices":[{"delta":{"role":"assistant","audio":{"data":"AA"},"content":[{"type":"text"}],"x":null}}]}"#,
+    fn unknown_members_of_a_delta_are_kept() {
+        let said = parts(&[
+            r#"{"choices":[{"delta":{"role":"assistant","audio":{"data":"AA"},"content":[{"type":"x"}],"x":null}}]}"#,
         ]);
-        let delta_json = r#"{"audio":{"data":"AA"},"content":[{"type":"text"}]}"#.into();
-        assert_eq!(parts, [(Part::Other { choice: 0, delta_json }, String::new())]);
+        let delta_json = r#"{"audio":{"data":"AA"},"content":[{"type":"x"}]}"#.into();
+        assert_eq!(said, [(Part::Other { choice: 0, delta_json }, String::new())]);
     }
 
     #[test]
@@ -468,91 +408,208 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_read_where_there_is_one() {
-        let json = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,"completion_tokens_details":{"reasoning_tokens":2},"x":1}}"#;
-        let signals = decode(&[json, r#"{"choices":[],"usage":null}"#]).expect("well formed");
-        let usage = UsageReport {
-            input_tokens: Some(3),
-            output_tokens: Some(5),
-            reasoning_tokens: Some(2),
-            ..UsageReport::default()
+    fn message_or_text_in_place_of_a_delta_is_read() {
+        for json in [
+            r#"{"choices":[{"message":{"role":"assistant","content":"a"}}]}"#,
+            r#"{"choices":[{"delta":{},"message":{"content":"a"}}]}"#,
+            r#"{"choices":[{"delta":null,"message":{"content":"a"}}]}"#,
+            r#"{"choices":[{"index":"0","text":"a","logprobs":null}]}"#,
+            r#"{"choices":[{"index":-1,"delta":{"content":"a"}}]}"#,
+        ] {
+            assert_eq!(parts(&[json]), [(TEXT, "a".to_owned())], "{json}");
+        }
+    }
+
+    #[test]
+    fn surrogate_halves_meet_and_lone_ones_are_replaced() {
+        let delta = |delta: &str| format!(r#"{{"choices":[{{"index":0,"delta":{delta}}}]}}"#);
+        let call = |arguments: &str| {
+            delta(&format!(r#"{{"tool_calls":[{{"index":0,"function":{{"arguments":"{arguments}"}}}}]}}"#))
         };
-        let read: Vec<_> = signals.iter().filter(|signal| matches!(signal, Signal::Usage(_))).collect();
-        assert_eq!(read, [&Signal::Usage(usage)]);
+        let content = |text: &str| delta(&format!(r#"{{"content":"{text}"}}"#));
+        let reasoning = |text: &str| delta(&format!(r#"{{"reasoning":"{text}","reasoning_content":"{text}"}}"#));
+        for (sent, expected) in [
+            (vec![content(r"Hi \ud83d"), content(r"\ude00 ok")], "Hi 😀 ok"),
+            (vec![content("x"), content("y"), content(r"Hi \ud83d"), content(r"\ude00")], "xyHi 😀"),
+            (vec![content(r"\ud83d"), content(""), content(r"\ude00")], "😀"),
+            (vec![content(r"Hi \ud83d"), content(" there")], "Hi \u{fffd} there"),
+            (vec![content(r"Hi \ud83d")], "Hi \u{fffd}"),
+            (vec![content(r"\ude00a\ud83db")], "\u{fffd}a\u{fffd}b"),
+            (vec![reasoning(r"Hm \ud83d"), reasoning(r"\ude00")], "Hm 😀"),
+            (vec![call(r"\ud83d"), call(r"\ude00")], "😀"),
+            (vec![call(r"a\ud83d")], "a\u{fffd}"),
+        ] {
+            let (lines, signals) = wire(&sent.iter().map(String::as_str).collect::<Vec<_>>());
+            let text: String = chunks(&signals).iter().map(|chunk| chunk.text().unescape()).collect();
+            assert_eq!(text, expected);
+            let is_json = |line: &String| serde_json::from_str::<serde_json::Value>(line).is_ok();
+            assert!(lines.iter().all(is_json), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn head_comes_from_the_first_chunk_that_has_it() {
+        let (lines, _) = wire(&[
+            r#"{"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":[1]}"#,
+            r#"{"choices":[{"delta":{"content":"","role":"assistant"}}],"created":5.5,"id":"a","model":"m1"}"#,
+            r#"{"choices":[{"delta":{"content":"x"}}],"created":6,"id":"b","model":"m2"}"#,
+        ]);
+        assert_eq!(lines.len(), 4);
+        for line in &lines {
+            for member in [r#""id":"a""#, r#""created":5"#, r#""model":"m1""#, r#""object":"chat.completion.chunk""#] {
+                assert!(line.contains(member), "{line}");
+            }
+        }
+        assert!(lines[0].contains("prompt_filter_results"));
+        let (lines, _) = wire(&[r#"{"id":7,"choices":[{"delta":{"content":"x"}}]}"#]);
+        assert!(
+            lines[0].contains(r#""id":"chatcmpl-"#) && lines[0].contains(r#""created":0,"model":"m""#),
+            "{lines:?}"
+        );
+        let long = "x".repeat(10_000);
+        let (lines, _) =
+            wire(&[&format!(r#"{{"id":"{long}","model":"{long}","choices":[{{"delta":{{"content":"x"}}}}]}}"#)]);
+        assert!(lines.iter().all(|line| line.len() < 300));
+    }
+
+    #[test]
+    fn finish_reason_is_sent_once_and_last() {
+        let chunk = |content: &str, finish: &str| {
+            format!(
+                r#"{{"id":"c","choices":[{{"index":0,"delta":{{"content":"{content}"}},"finish_reason":{finish}}}]}}"#
+            )
+        };
+        for (sent, reason) in [
+            (vec![chunk("a", "null"), chunk("", r#""stop""#)], "stop"),
+            (vec![chunk("a", r#""stop""#)], "stop"),
+            (vec![chunk("a", r#""stop""#), chunk("b", r#""stop""#), chunk("", r#""length""#)], "length"),
+            (vec![chunk("a", r#""stop""#), chunk("b", "null")], "stop"),
+            (vec![chunk("a", "null"), chunk("", r#""stop""#), chunk("", "null")], "stop"),
+            (vec![chunk("a", "null"), chunk("", r#""stop""#), chunk("", r#""tool_calls""#)], "tool_calls"),
+        ] {
+            let (lines, signals) = wire(&sent.iter().map(String::as_str).collect::<Vec<_>>());
+            let stated = |line: &&String| !line.contains(r#""finish_reason":null"#);
+            let stating: Vec<_> = lines.iter().filter(stated).collect();
+            assert_eq!(stating.len(), 1, "{lines:?}");
+            assert!(stating[0].contains(&format!(r#""finish_reason":"{reason}""#)), "{lines:?}");
+            let finish = Signal::Finish { choice: 0, reason: reason.into() };
+            assert_eq!(
+                signals.iter().filter(|signal| matches!(signal, Signal::Finish { .. })).collect::<Vec<_>>(),
+                [&finish]
+            );
+        }
+    }
+
+    #[test]
+    fn choice_without_a_finish_reason_is_marked() {
+        let (lines, signals) = wire(&[r#"{"id":"a","created":5,"choices":[{"index":1,"delta":{"content":"x"}}]}"#]);
+        assert_eq!(
+            lines.last().map(String::as_str),
+            Some(
+                r#"{"choices":[{"index":1,"delta":{},"finish_reason":"stop","finish_reason_missing":true}],"id":"a","object":"chat.completion.chunk","created":5,"model":"m"}"#
+            )
+        );
+        assert!(!signals.iter().any(|signal| matches!(signal, Signal::Finish { .. })));
+    }
+
+    #[test]
+    fn done_after_nothing_is_empty() {
+        for sent in
+            [vec![], vec![r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#], vec![r#"{"choices":[]}"#]]
+        {
+            let (mut decoder, mut signals) = (Decoder::new("m"), decode(&sent).expect("well formed"));
+            for chunk in sent {
+                decoder.decode(b"", chunk.as_bytes(), &mut signals).expect("well formed");
+            }
+            assert_eq!(decoder.decode(b"", b" [DONE] ", &mut signals), Err(UpstreamError::Empty));
+        }
+    }
+
+    #[test]
+    fn usage_waits_for_the_end() {
+        let usage = r#"{"id":"a","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,"x":2},"x\u2028":[1]}"#;
+        let placeholder = r#"{"choices":[],"usage":{}}"#;
+        let (lines, signals) = wire(&[r#"{"choices":[{"delta":{"content":"x"}}]}"#, placeholder, usage]);
+        assert!(lines.iter().all(|line| !line.contains("usage")), "{lines:?}");
+        let report = UsageReport { input_tokens: Some(3), output_tokens: Some(5), ..UsageReport::default() };
+        let reports: Vec<_> = signals.iter().filter(|signal| matches!(signal, Signal::Usage(_))).collect();
+        assert_eq!(reports, [&Signal::Usage(report)]);
+        let Some(Signal::End { trailer }) = signals.last() else { panic!("no end") };
+        assert_eq!(trailer.usage_json.as_deref(), Some(r#"{"prompt_tokens":3,"completion_tokens":5,"x":2}"#));
+        assert!(trailer.head_json.ends_with(r#","x\u2028":[1]"#), "{}", trailer.head_json);
     }
 
     #[test]
     fn silent_chunks_without_end_do_not_gather_here() {
-        let mut decoder = Decoder::new("m".into(), Templates::default());
-        let mut signals = Signals::new();
+        let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
         for number in 0..10_000 {
             let chunk = format!(r#"{{"choices":[],"x":{number}}}"#);
-            decoder.decode(chunk.as_bytes(), &mut signals).expect("well formed");
-            assert!(decoder.silent.len() <= MOST_SILENT + 200);
+            decoder.decode(b"", chunk.as_bytes(), &mut signals).expect("well formed");
+            assert!(decoder.silent.bytes <= MOST_SILENT);
         }
-        assert!(!signals.is_empty());
-        let Signal::End { trailer } = decoder.end() else { unreachable!() };
-        let mut kept: Vec<String> =
-            chunks(&signals).iter().map(|chunk| chunk.json().expect("whole").concat()).collect();
-        kept.push(trailer.chunks_json.into());
+        decoder
+            .decode(b"", br#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}"#, &mut signals)
+            .expect("well formed");
+        let kept: Vec<String> = chunks(&signals).iter().map(|chunk| chunk.json().expect("whole").concat()).collect();
         let number = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["x"].as_u64();
         let numbers: Vec<_> = kept.join("\n").lines().map(number).collect();
-        // The last is the end that nobody has said.
-        let expected = (0..10_000).map(Some).chain([None]);
-        assert!(numbers.into_iter().eq(expected), "each once and in order");
+        assert!(numbers.into_iter().eq((0..10_000).map(Some).chain([None])), "each once and in order");
     }
 
     #[test]
-    fn an_error_in_the_stream_is_an_error() {
-        for json in [
-            r#"{"error":{"message":"secret"}}"#,
-            r#"{"type":"error","error":"x"}"#,
-            r#"{"object":"error","message":"x"}"#,
-        ] {
-            assert_eq!(
-                decode(&[json]),
-                Err(UpstreamError::Reported(Box::new(ErrorReport::read(json.as_bytes()).expect("an error")))),
-                "{json}"
-            );
-        }
+    fn failure_ends_a_stream_after_what_its_chunk_says() {
+        let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+        let json = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"error"}],"error":{"message":"m"}}"#;
+        let report = ErrorReport::read(json.as_bytes()).expect("an error");
+        assert_eq!(decoder.decode(b"", json.as_bytes(), &mut signals), Err(UpstreamError::Reported(Box::new(report))));
+        assert_eq!(chunks(&signals)[0].text().as_str(), "a");
+        let named = decoder.decode(b"error", b"[DONE]", &mut signals);
+        assert!(matches!(named, Err(UpstreamError::Reported(_))));
     }
 
     #[test]
-    fn what_is_no_chunk_is_malformed() {
+    fn event_that_is_no_chunk_is_malformed() {
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        let many = |list: &str, of: &str| format!(r#"{{"{list}":[{}]}}"#, vec![of; 1025].join(","));
+        let calls = format!(r#"{{"choices":[{{"delta":{}}}]}}"#, many("tool_calls", r#"{"index":0}"#));
         for json in [
-            "",
             "{",
             "[]",
-            "null",
+            "words",
             r#"{"choices":{}}"#,
             r#"{"choices":[null]}"#,
             r#"{"choices":[{"delta":[]}]}"#,
-            r#"{"choices":[{"delta":{"content":"\ud800"}}]}"#,
-            r#"{"choices":[{"delta":{"content":"a"},"logprobs":{"content":[{"token":"\ud800"}]}}]}"#,
-            r#"{"choices":[{"delta":{"content":"a","content":"b"}}]}"#,
-            r#"{"id":"a","id":"b","choices":[]}"#,
-            r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"a","name":"b"}}]}}]}"#,
+            r#"{"choices":[{"delta":"x"}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":{}}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":["x"]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"function":7}]}}]}"#,
             r#"{"choices":[{"index":4294967295,"delta":{}}]}"#,
-            r#"{"choices":[{"index":-1,"delta":{}}]}"#,
+            r#"{"choices":[{"delta":{},"finish_reason":7}]}"#,
             deep.as_str(),
+            &many("choices", "{}"),
+            &calls,
         ] {
             assert_eq!(decode(&[json]), Err(MALFORMED), "{json}");
         }
-        let mut decoder = Decoder::new("m".into(), Templates::default());
-        let malformed = decoder.decode(b"{\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}", &mut Signals::new());
-        assert_eq!(malformed, Err(UpstreamError::Malformed(Malformed::Encoding)));
     }
 
     #[test]
-    fn every_prefix_of_a_chunk_is_an_answer_and_never_a_panic() {
+    fn bytes_that_are_no_utf_8_are_replaced() {
+        let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+        for bytes in [
+            &b"{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}"[..],
+            b"{\"choices\":[{\"delta\":{\"content\":\"b\xff\"}}]}",
+        ] {
+            decoder.decode(b"", bytes, &mut signals).expect("a chunk");
+        }
+        assert_eq!(chunks(&signals)[1].text().unescape(), "b\u{fffd}");
+    }
+
+    #[test]
+    fn every_prefix_of_a_chunk_is_malformed() {
         let json = r#"{"choices":[{"delta":{"content":"é\u00e9","tool_calls":[{"id":1,"function":{}}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}"#;
-        for end in 0..json.len() {
-            assert!(
-                Decoder::new("m".into(), Templates::default())
-                    .decode(&json.as_bytes()[..end], &mut Signals::new())
-                    .is_err()
-            );
+        for end in 1..json.len() {
+            assert!(Decoder::new("m").decode(b"", &json.as_bytes()[..end], &mut Signals::new()).is_err(), "{end}");
         }
     }
 }

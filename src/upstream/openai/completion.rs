@@ -1,45 +1,214 @@
-//! A whole answer, read at once.
+//! Reads a whole answer.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
-use serde_json::{Map, Value, json};
-
-use super::super::{ErrorReport, Malformed, Signal, Signals, UpstreamError};
+use super::super::{Signal, Signals, UpstreamError};
 use super::chunk::Decoder;
-use super::templates::Templates;
+use super::event::{EventData, Named};
+use super::message::normalize_message;
+use super::pieces::MALFORMED;
+use super::tool_calls::made_id;
+use crate::domain::wire_safe;
+use crate::json::{Object, Tree};
 
-/// Reads a chat completion: what it says, and its end with the completion as it came. `model` is what the request named,
-/// for a server that does not name its model.
-pub fn read_completion(json: &[u8], model: &str) -> Result<Signals, UpstreamError> {
-    let completion: Map<String, Value> = serde_json::from_slice(json).map_err(|error| match error.is_eof() {
-        true => UpstreamError::Disconnected { cause: "closed before the end".into() },
-        false => UpstreamError::Malformed(Malformed::Chunk),
-    })?;
-    if let Some(report) = ErrorReport::read(json) {
-        return Err(UpstreamError::Reported(Box::new(report)));
+/// Reads a chat completion, or an error, and appends what it says: per choice one reasoning, text and refusal, one tool call
+/// per call, other parts, then the finish reasons, the usage and the end. With an error, what was said before it.
+///
+/// The completion itself is in the trailer, byte for byte but for what had to be normalized. `model` is what the request
+/// named, for a server that does not name its model.
+pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Result<(), UpstreamError> {
+    let text = String::from_utf8_lossy(json);
+    let safe = wire_safe(text.as_bytes());
+    let safe = String::from_utf8_lossy(&safe);
+    let EventData { chunk, failure } = EventData::read(Named::Other, &safe)?;
+    // One line of a stream that is no event stream.
+    if chunk.as_ref().is_some_and(|chunk| chunk.text("object").is_some_and(|object| object == "chat.completion.chunk"))
+    {
+        return Err(MALFORMED);
     }
-    let mut signals = Signals::new();
-    let mut decoder = Decoder::new(model.to_owned(), Templates::default());
-    decoder.decode(chunk(completion).to_string().as_bytes(), &mut signals)?;
-    let Signal::End { mut trailer } = decoder.end() else { return Err(UpstreamError::Malformed(Malformed::Chunk)) };
-    trailer.completion_json = Some(Arc::from(String::from_utf8_lossy(json)));
-    signals.push(Signal::End { trailer });
-    Ok(signals)
+    let mut decoder = Decoder::new(model);
+    let mut completion = None;
+    if let Some(mut chunk) = chunk {
+        let sent = chunk.clone();
+        // The same ids in the events and in the completion.
+        tool_calls(&mut chunk).for_each(give_id);
+        completion = Some(normalized(&chunk, &sent, &text));
+        decoder.chunk(chunk, safe.len(), None, signals)?;
+    }
+    if let Some(report) = failure {
+        return Err(UpstreamError::Reported(report));
+    }
+    decoder.end(signals)?;
+    if let Some(Signal::End { trailer }) = signals.last_mut() {
+        trailer.completion_json = completion.map(|completion| completion.as_ref().into());
+    }
+    Ok(())
 }
 
-/// The chunk that says the same.
-fn chunk(mut completion: Map<String, Value>) -> Value {
-    completion.insert("object".to_owned(), json!("chat.completion.chunk"));
-    for choice in completion.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
-        let Some(choice) = choice.as_object_mut() else { continue };
-        let mut delta = choice.shift_remove("message").unwrap_or_default();
-        for (index, call) in delta.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten().enumerate()
-        {
-            if let Some(call) = call.as_object_mut() {
-                call.insert("index".to_owned(), json!(index));
+/// The completion as OpenAI's clients read it; `text` itself where that is one.
+fn normalized<'a>(completion: &Object, sent: &Object, text: &'a str) -> Cow<'a, str> {
+    let mut normalized = completion.clone();
+    let choices = normalized.get_mut("choices").and_then(Tree::as_array_mut);
+    for (choice, position) in choices.into_iter().flatten().filter_map(Tree::as_object_mut).zip(0..) {
+        normalize_choice(choice, position);
+    }
+    // Stricter than our own reader.
+    let is_strict = serde_json::from_str::<serde_json::Value>(text).is_ok();
+    if is_strict && normalized == *sent { Cow::Borrowed(text) } else { Cow::Owned(normalized.to_json()) }
+}
+
+fn tool_calls(completion: &mut Object) -> impl Iterator<Item = &mut Object> {
+    let choices = completion.get_mut("choices").and_then(Tree::as_array_mut);
+    let messages = choices.into_iter().flatten().filter_map(|choice| choice.as_object_mut()?.get_mut("message"));
+    let calls = messages.filter_map(|message| message.as_object_mut()?.get_mut("tool_calls")?.as_array_mut());
+    calls.flatten().filter_map(Tree::as_object_mut)
+}
+
+fn give_id(call: &mut Object) {
+    if call.text("id").is_none() && call.present("function").is_some() {
+        call.set("id", Tree::Text(made_id()));
+    }
+}
+
+fn normalize_choice(choice: &mut Object, position: u32) {
+    if choice.present("index").is_none() {
+        choice.set("index", Tree::number(position));
+    }
+    for (from, to) in [("delta", "message"), ("text", "content")] {
+        let is_missing = choice.present("message").is_none();
+        let Some(value) = Some(from).filter(|_| is_missing).and_then(|from| choice.remove(from)) else { continue };
+        match to {
+            "message" => choice.set(to, value),
+            _ => choice.set("message", Tree::Object([(to, value)].into_iter().collect())),
+        }
+    }
+    if let Some(message) = choice.get_mut("message").and_then(Tree::as_object_mut) {
+        normalize_message(message);
+        if message.text("role").is_none() {
+            message.set("role", Tree::text("assistant"));
+        }
+        let calls = message.get_mut("tool_calls").and_then(Tree::as_array_mut);
+        for call in calls.into_iter().flatten().filter_map(Tree::as_object_mut) {
+            if call.text("type").is_none() {
+                call.set("type", Tree::text("function"));
             }
         }
-        choice.insert("delta".to_owned(), delta);
     }
-    Value::Object(completion)
+    if choice.text("finish_reason").is_none() {
+        choice.set("finish_reason", Tree::text("stop"));
+        choice.set("finish_reason_missing", Tree::Literal("true".into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Escaped, Part, UsageReport};
+
+    fn read(json: &str) -> (Signals, Result<(), UpstreamError>) {
+        let mut signals = Signals::new();
+        let ending = read_completion(json.as_bytes(), "m", &mut signals);
+        (signals, ending)
+    }
+
+    /// The completion that a caller gets.
+    fn kept(json: &str) -> String {
+        let (signals, ending) = read(json);
+        assert_eq!(ending, Ok(()), "{json}");
+        let Some(Signal::End { trailer }) = signals.last() else { panic!("no end: {signals:?}") };
+        trailer.completion_json.as_ref().expect("a completion").to_string()
+    }
+
+    #[test]
+    fn completion_is_said_in_few_entries_and_kept_as_it_came() {
+        let json = r#"{"id": "c", "object": "chat.completion", "created": 1, "model": "x", "choices": [{"index": 0,
+            "message": {"role": "assistant", "content": "Hi", "reasoning_content": "hm", "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+                {"id": "a", "type": "function", "function": {"name": "g", "arguments": "[1]"}}]},
+            "finish_reason": "tool_calls"}], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}"#;
+        let (signals, ending) = read(json);
+        assert_eq!(ending, Ok(()));
+        let said: Vec<_> = signals
+            .iter()
+            .filter_map(|signal| match signal {
+                Signal::Chunk(chunk) => Some((chunk.part().clone(), chunk.text().unescape().into_owned())),
+                _ => None,
+            })
+            .collect();
+        let name = |name: &str| Some(Escaped::from_text(name));
+        let call = |index, called| Part::ToolCall { choice: 0, index, id: name("a"), name: name(called) };
+        assert_eq!(
+            said,
+            [
+                (Part::Reasoning { choice: 0 }, "hm".to_owned()),
+                (Part::Text { choice: 0, logprobs_json: None }, "Hi".to_owned()),
+                (call(0, "f"), "{}".to_owned()),
+                (call(1, "g"), "[1]".to_owned()),
+            ]
+        );
+        let usage = UsageReport { input_tokens: Some(5), output_tokens: Some(2), ..UsageReport::default() };
+        assert!(signals.contains(&Signal::Usage(usage)));
+        assert!(signals.contains(&Signal::Finish { choice: 0, reason: "tool_calls".into() }));
+        assert_eq!(kept(json), json);
+    }
+
+    #[test]
+    fn only_what_must_be_normalized_changes() {
+        let completion = |choice: &str| format!(r#"{{"id":"c","choices":[{choice}],"x": 1}}"#);
+        for (sent, expected) in [
+            (
+                r#"{"index":0,"message":{"role":"assistant","content":"a"}}"#,
+                r#"{"index":0,"message":{"role":"assistant","content":"a"},"finish_reason":"stop","finish_reason_missing":true}"#,
+            ),
+            (
+                r#"{"message":{"role":"assistant","content":"a"},"finish_reason":"stop"}"#,
+                r#"{"message":{"role":"assistant","content":"a"},"finish_reason":"stop","index":0}"#,
+            ),
+            (
+                r#"{"index":0,"message":{"role":"assistant","content":[{"type":"text","text":"a"}]},"finish_reason":"stop"}"#,
+                r#"{"index":0,"message":{"role":"assistant","content":"a"},"finish_reason":"stop"}"#,
+            ),
+            (
+                r#"{"index":0,"message":{"role":"assistant","content":"\ud83d"},"finish_reason":"stop","x":NaN}"#,
+                r#"{"index":0,"message":{"role":"assistant","content":"\ufffd"},"finish_reason":"stop","x":null}"#,
+            ),
+            (
+                r#"{"index":0,"message":{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":{"a":1}}}]},"finish_reason":"stop"}"#,
+                r#"{"index":0,"message":{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":"{\"a\":1}"},"type":"function"}]},"finish_reason":"stop"}"#,
+            ),
+            (
+                r#"{"index":0,"text":"a","finish_reason":"stop"}"#,
+                r#"{"index":0,"finish_reason":"stop","message":{"content":"a","role":"assistant"}}"#,
+            ),
+        ] {
+            assert_eq!(kept(&completion(sent)), completion(expected).replace("\"x\": 1", "\"x\":1"));
+        }
+    }
+
+    #[test]
+    fn call_without_an_id_has_the_same_in_the_events_and_in_the_completion() {
+        let json = r#"{"choices":[{"index":0,"message":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}"#;
+        let (signals, ending) = read(json);
+        assert_eq!(ending, Ok(()));
+        let id = signals.iter().find_map(|signal| match signal {
+            Signal::Chunk(chunk) => match chunk.part() {
+                Part::ToolCall { id, .. } => id.clone(),
+                _ => None,
+            },
+            _ => None,
+        });
+        let Some(Signal::End { trailer }) = signals.last() else { panic!("no end: {signals:?}") };
+        let completion = trailer.completion_json.as_deref().expect("a completion");
+        assert!(completion.contains(&format!(r#""id":"{}""#, id.expect("an id").as_str())), "{completion}");
+    }
+
+    #[test]
+    fn failure_keeps_what_was_said_before_it() {
+        let (signals, ending) = read(r#"{"choices":[{"message":{"content":"partial"},"finish_reason":"error"}]}"#);
+        assert!(matches!(ending, Err(UpstreamError::Reported(_))));
+        assert!(matches!(signals.as_slice(), [Signal::Chunk(chunk)] if chunk.text().as_str() == "partial"));
+        assert!(matches!(read(r#"{"detail":"m"}"#).1, Err(UpstreamError::Reported(_))));
+        assert_eq!(read(r#"{"choices":[]}"#).1, Err(UpstreamError::Empty));
+        assert!(matches!(read(r#"{"choices":[{"me"#).1, Err(UpstreamError::Malformed(_))));
+    }
 }

@@ -4,20 +4,23 @@
 //! async-openai's own streams are not used: they run through an unbounded channel, take an answer that
 //! breaks off for a complete one, and drop every field they do not know.
 
-mod canonical;
+mod choice;
 mod chunk;
 mod completion;
 mod endpoint;
+mod event;
 mod exchange;
 mod lessons;
-mod members;
+mod message;
 mod model_list;
+mod normalizer;
 mod pieces;
 mod progress;
 mod reader;
 mod request_body;
 mod request_form;
-mod templates;
+mod tool_calls;
+mod usage;
 mod whole_body;
 
 use std::pin::pin;
@@ -42,12 +45,11 @@ use super::{
 };
 use crate::domain::ChatRequest;
 
+pub use completion::read_completion;
 pub use endpoint::{Endpoint, InvalidEndpoint, Timeouts};
 pub use reader::AnswerReader;
 pub use request_form::WholeAnswers;
-pub use templates::Templates;
 
-use completion::read_completion;
 use exchange::{Exchange, read, upstream_request};
 use lessons::Lessons;
 use model_list::ModelList;
@@ -71,7 +73,16 @@ struct Inner {
     lessons: Lessons,
     endpoint: Endpoint,
     timeouts: Timeouts,
-    templates: Templates,
+    /// The largest event, in bytes.
+    max_event: usize,
+}
+
+/// How an upstream's answers may be delivered, and how large they may be.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerSizes {
+    /// The largest event, in bytes (`upstreams.max_event`).
+    pub max_event: usize,
+    pub whole: WholeAnswers,
 }
 
 /// The largest list of models.
@@ -84,7 +95,7 @@ impl OpenAi {
         endpoint: Endpoint,
         timeouts: Timeouts,
         reports: ReportTerms,
-        whole: WholeAnswers,
+        sizes: AnswerSizes,
         keepalive: Duration,
         transports: &TransportBuilder,
     ) -> Result<Self, TransportBuildError> {
@@ -98,17 +109,16 @@ impl OpenAi {
         };
         let (chat, whole_chat) = (chat("text/event-stream")?, chat("application/json")?);
         let exchange = Exchange { transport: transports.build(chat.url(), terms)?, reports };
-        let (lessons, templates) = (Lessons::default(), Templates::default());
         Ok(Self(Arc::new(Inner {
             identity,
             exchange,
             chat,
             whole_chat,
-            whole,
-            lessons,
+            whole: sizes.whole,
+            lessons: Lessons::default(),
             endpoint,
             timeouts,
-            templates,
+            max_event: sizes.max_event,
         })))
     }
 }
@@ -148,30 +158,33 @@ impl Provider for OpenAi {
             let (model, choices) = (request.model.clone(), choices(&request));
             drop(request);
             let mut lessons = Some(forms.learnt(form)).filter(|lessons| !lessons.is_empty());
-            let mut begun = None;
-            if let (Delivery::Whole, WholeAnswers::Allowed { max_bytes }) = (form.delivery, this.whole) {
+            let mut first = Vec::new();
+            let whole = (form.delivery == Delivery::Whole).then_some(this.whole);
+            if let Some(WholeAnswers::Allowed { max_bytes }) = whole {
                 match WholeBody::read(&mut response, max_bytes).await? {
                     WholeBody::Json(json) => {
-                        let signals = read_completion(&json, &model);
-                        let signals = signals.map_err(|error| this.exchange.reports.reported(error, &response.headers))?;
+                        let mut signals = Signals::new();
+                        let read = read_completion(&json, &model, &mut signals);
                         drop(json);
-                        this.lessons.note(&model, &lessons.take().unwrap_or_default());
-                        yield signals;
+                        if read.is_ok() {
+                            this.lessons.note(&model, &lessons.take().unwrap_or_default());
+                        }
+                        if !signals.is_empty() {
+                            yield signals;
+                        }
+                        read.map_err(|error| this.exchange.reports.reported(error, &response.headers))?;
+                        return;
                     }
                     WholeBody::Other(bytes) => {
                         // Streamed all the same: from here on it is due as a stream is.
                         progress = Progress::new(this.timeouts, timer.as_mut());
-                        begun = Some(bytes);
+                        first = bytes;
                     }
                 }
-            } else if is_event_stream(&response) {
-                begun = Some(Vec::new());
-            } else {
-                Err(UpstreamError::Malformed(Malformed::ContentType))?;
             }
             progress.head();
-            let mut reader = AnswerReader::new(model.clone(), choices, this.templates.clone());
-            while let Some(first) = &mut begun {
+            let mut reader = AnswerReader::new(model.clone(), choices, this.max_event);
+            loop {
                 let mut signals = Signals::new();
                 let mut said = Ok(());
                 let mut sink = |bytes: &[u8]| {
@@ -179,7 +192,7 @@ impl Provider for OpenAi {
                         said = reader.feed(bytes, &mut signals);
                     }
                 };
-                let first = std::mem::take(first);
+                let first = std::mem::take(&mut first);
                 let reading = async {
                     if first.is_empty() {
                         return read(&mut response, &mut sink).await;
@@ -191,8 +204,11 @@ impl Provider for OpenAi {
                     Ok(Ok(More::Maybe)) => said,
                     // What was said before it broke off counts first.
                     _ if said.is_err() || reader.has_ended() => said,
-                    Ok(_) => reader.cut_off(UpstreamError::Disconnected { cause: "closed before the end".into() }).map(|end| signals.push(end)),
-                    Err(timeout) => reader.cut_off(timeout).map(|end| signals.push(end)),
+                    Ok(Ok(More::None)) => {
+                        let cause = "the response ended before the answer did".into();
+                        reader.cut_off(UpstreamError::Disconnected { cause }, &mut signals)
+                    }
+                    Ok(Err(error)) | Err(error) => reader.cut_off(error, &mut signals),
                 };
                 progress.note(&signals, &reader);
                 if !signals.is_empty() {
@@ -236,11 +252,6 @@ impl Provider for OpenAi {
 /// How many choices a request asks for.
 fn choices(request: &ChatRequest) -> usize {
     usize::try_from(request.choices()).unwrap_or(usize::MAX)
-}
-
-fn is_event_stream(response: &Response) -> bool {
-    let content_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    content_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 impl From<TooLarge> for UpstreamError {

@@ -62,14 +62,21 @@ impl<'a> Progress<'a> {
             self.phase = Phase::NextToken;
             self.due = Instant::now() + self.timeouts.idle;
         }
-        if reader.is_whole() {
+        if !reader.is_whole() {
+            return;
+        }
+        if self.phase != Phase::NextToken {
+            self.phase = Phase::NextToken;
+            self.due = Instant::now() + self.timeouts.idle;
+        }
+        if reader.has_usage() {
             self.due = self.due.min(Instant::now() + FINISH_PATIENCE);
         }
     }
 }
 
-/// After a finish reason the usage and `[DONE]` are at most this far away; an upstream that sends
-/// neither has nevertheless finished.
+/// After the finish reasons and the usage `[DONE]` is at most this far away; an upstream that does not send it has
+/// nevertheless finished. After finish reasons alone the idle timeout holds: some servers speak on.
 const FINISH_PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -81,7 +88,6 @@ mod tests {
     use tokio::time::sleep_until;
 
     use super::super::super::Signals;
-    use super::super::templates::Templates;
 
     #[tokio::test(start_paused = true)]
     async fn bytes_that_are_always_there_do_not_outrun_the_clock() {
@@ -99,7 +105,7 @@ mod tests {
         let [head, first_token, idle] = [10, 100, 20].map(Duration::from_secs);
         let mut timer = pin!(sleep_until(Instant::now()));
         let mut progress = Progress::new(Timeouts { connect: head, head, first_token, idle }, timer.as_mut());
-        let mut reader = AnswerReader::new("m".to_owned(), 1, Templates::default());
+        let mut reader = AnswerReader::new("m".to_owned(), 1, 1 << 20);
         let mut signals = Signals::new();
         let asked = progress.asked;
         let mut said = |progress: &mut Progress<'_>, bytes: &str| {
@@ -125,6 +131,8 @@ mod tests {
         assert_eq!(said(&mut progress, ": ping\n\n"), (Phase::NextToken, Duration::from_secs(5)));
         assert_eq!(said(&mut progress, token), (Phase::NextToken, idle));
         let finish = "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n";
-        assert_eq!(said(&mut progress, finish), (Phase::NextToken, FINISH_PATIENCE));
+        assert_eq!(said(&mut progress, finish), (Phase::NextToken, idle));
+        let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n";
+        assert_eq!(said(&mut progress, usage), (Phase::NextToken, FINISH_PATIENCE));
     }
 }

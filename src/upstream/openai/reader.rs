@@ -1,26 +1,32 @@
 //! Reads the body of one answer, from its first byte to its end.
 
-use std::collections::BTreeSet;
-
-use super::super::sse::Parser;
-use super::super::{Signal, Signals, UpstreamError};
+use super::super::sse::{BYTE_ORDER_MARK, Parser, StreamEvent};
+use super::super::{Malformed, Signal, Signals, UpstreamError};
 use super::chunk::Decoder;
-use super::templates::Templates;
+use super::completion::read_completion;
 
 /// Bytes in, signals out, and exactly one ending: a [`Signal::End`] or an error.
 ///
-/// Knows nothing of time and of connections: that no more will come is for the caller to say.
+/// The bytes decide what the body is, not its content type: an event stream, or one JSON document. Knows nothing of time and
+/// of connections: that no more will come is for the caller to say.
 #[derive(Debug)]
 pub struct AnswerReader {
-    parser: Parser,
+    body: Body,
     decoder: Decoder,
     state: State,
+    model: String,
     /// How many choices were asked for.
     choices: usize,
-    /// Those that have come to their end.
-    finished: BTreeSet<u32>,
-    /// Those that have said something and not come to their end.
-    open: BTreeSet<u32>,
+    max_event: usize,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// Blanks, or the beginning of a byte order mark.
+    Unknown(Vec<u8>),
+    Events(Parser),
+    /// A completion in place of a stream, or an error. Read at its end.
+    Document(Vec<u8>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,62 +35,51 @@ enum State {
     Ended,
 }
 
-/// The largest event and the longest line that an upstream may send.
-const LARGEST_EVENT: usize = 1 << 20;
-
 impl AnswerReader {
-    /// `model` is what the request named, for a server that does not name its model; `choices` is how
-    /// many it asked for; `templates` are those of its upstream.
-    pub fn new(model: String, choices: usize, templates: Templates) -> Self {
-        Self {
-            parser: Parser::new(LARGEST_EVENT),
-            decoder: Decoder::new(model, templates),
-            state: State::Reading,
-            choices,
-            finished: BTreeSet::new(),
-            open: BTreeSet::new(),
-        }
+    /// `model` is what the request named, for a server that does not name its model; `choices` is how many it asked for;
+    /// `max_event` is the largest event, or JSON document, in bytes.
+    pub fn new(model: String, choices: usize, max_event: usize) -> Self {
+        let (body, decoder) = (Body::Unknown(Vec::new()), Decoder::new(&model));
+        Self { body, decoder, state: State::Reading, model, choices, max_event }
     }
 
-    /// Reads on, and appends what was said: with an error, what was said before it. What follows the
-    /// end is nobody's.
+    /// Reads on, and appends what was said: with an error, what was said before it. What follows the end is ignored.
     pub fn feed(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
-        let Self { parser, decoder, state, finished, open, .. } = self;
-        let parsed = parser.feed(bytes, |data| {
-            if *state == State::Ended {
-                return Ok(());
-            }
-            let said = signals.len();
-            decoder.decode(data, signals)?;
-            for signal in signals.iter().skip(said) {
-                match signal {
-                    Signal::Chunk(chunk) => {
-                        open.extend(chunk.part().choice().filter(|choice| !finished.contains(choice)));
-                    }
-                    Signal::Finish { choice, .. } => {
-                        open.remove(choice);
-                        finished.insert(*choice);
-                    }
-                    Signal::End { .. } => *state = State::Ended,
-                    Signal::Usage(_) => {}
+        let read = match &mut self.body {
+            Body::Events(_) => self.events(bytes, signals),
+            Body::Unknown(begun) | Body::Document(begun) => {
+                if begun.len() + bytes.len() > self.max_event {
+                    return Err(UpstreamError::Malformed(Malformed::EventTooLarge));
                 }
+                begun.extend_from_slice(bytes);
+                if matches!(self.body, Body::Document(_)) { Ok(()) } else { self.begin(signals) }
             }
-            Ok(())
-        });
-        match parsed {
-            Err(error) if !self.has_ended() => signals.push(self.cut_off(error)?),
-            _ => {}
+        };
+        match read {
+            // Whatever comes after the finish reasons, unless it says that the answer has failed.
+            Err(UpstreamError::Malformed(_)) if !self.has_ended() && self.is_whole() => {
+                self.state = State::Ended;
+                self.decoder.end(signals)
+            }
+            read => read,
         }
-        Ok(())
     }
 
     /// Nothing more will come, because of `error`: the end of an answer that is whole all the same.
-    pub fn cut_off(&mut self, error: UpstreamError) -> Result<Signal, UpstreamError> {
-        if !self.is_whole() {
-            return Err(error);
+    pub fn cut_off(&mut self, error: UpstreamError, signals: &mut Signals) -> Result<(), UpstreamError> {
+        let ended = match &self.body {
+            Body::Document(json) => match read_completion(json, &self.model, signals) {
+                // It may be that it was cut.
+                Err(UpstreamError::Malformed(_)) => Err(error),
+                read => read,
+            },
+            _ if self.is_whole() => self.decoder.end(signals),
+            _ => Err(error),
+        };
+        if ended.is_ok() {
+            self.state = State::Ended;
         }
-        self.state = State::Ended;
-        Ok(self.decoder.end())
+        ended
     }
 
     /// Whether the end has been said.
@@ -92,9 +87,132 @@ impl AnswerReader {
         self.state == State::Ended
     }
 
-    /// Whether every choice has its finish reason, those that were asked for and those that came: then
-    /// the answer is whole, whatever becomes of its connection.
+    /// Whether every choice has its finish reason, those that were asked for and those that came: then the answer is whole,
+    /// whatever becomes of its connection.
     pub fn is_whole(&self) -> bool {
-        self.finished.len() >= self.choices && self.open.is_empty()
+        self.decoder.has_finished(self.choices)
+    }
+
+    pub const fn has_usage(&self) -> bool {
+        self.decoder.has_usage()
+    }
+
+    /// Decides what the body is, once its first byte has come that is no blank.
+    fn begin(&mut self, signals: &mut Signals) -> Result<(), UpstreamError> {
+        let Body::Unknown(begun) = &mut self.body else { return Ok(()) };
+        if begun.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(begun) {
+            return Ok(());
+        }
+        let text = begun.strip_prefix(BYTE_ORDER_MARK).unwrap_or(begun).trim_ascii_start();
+        match text.first() {
+            None => Ok(()),
+            Some(b'{' | b'[') => {
+                self.body = Body::Document(text.to_vec());
+                Ok(())
+            }
+            Some(b'<') => Err(UpstreamError::Malformed(Malformed::ContentType)),
+            Some(_) => {
+                let begun = std::mem::take(begun);
+                self.body = Body::Events(Parser::new(self.max_event));
+                self.events(&begun, signals)
+            }
+        }
+    }
+
+    fn events(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
+        let Self { body: Body::Events(parser), decoder, state, .. } = self else { return Ok(()) };
+        parser.feed(bytes, |StreamEvent { name, data }| {
+            if *state == State::Ended {
+                return Ok(());
+            }
+            let said = signals.len();
+            decoder.decode(name, data, signals)?;
+            if signals.iter().skip(said).any(|signal| matches!(signal, Signal::End { .. })) {
+                *state = State::Ended;
+            }
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CUT: UpstreamError = UpstreamError::Disconnected { cause: std::borrow::Cow::Borrowed("cut") };
+    const TEXT: &str = r#"{"choices":[{"delta":{"content":"Hello"}}]}"#;
+    const FINISH: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+
+    /// What a body says and how it ends, in reads of `size` bytes.
+    fn read(body: &[u8], size: usize) -> (String, Result<(), UpstreamError>) {
+        let (mut reader, mut signals) = (AnswerReader::new("m".to_owned(), 1, 300), Signals::new());
+        let fed = body.chunks(size).try_for_each(|bytes| reader.feed(bytes, &mut signals));
+        let ending = fed.and_then(|()| if reader.has_ended() { Ok(()) } else { reader.cut_off(CUT, &mut signals) });
+        let text = signals.iter().filter_map(|signal| match signal {
+            Signal::Chunk(chunk) => Some(chunk.text().unescape().into_owned()),
+            _ => None,
+        });
+        (text.collect(), ending)
+    }
+
+    #[test]
+    fn body_has_one_ending_wherever_it_is_cut() {
+        let reported = |json: &str| {
+            let report = super::super::super::ErrorReport::read(json.as_bytes()).expect("an error");
+            Err(UpstreamError::Reported(Box::new(report)))
+        };
+        let completion = r#"{"choices":[{"message":{"content":"Hello"},"finish_reason":"stop"}]}"#;
+        let error = r#"{"error":{"message":"m"}}"#;
+        for (body, text, ending) in [
+            (format!("data: {TEXT}\n\ndata: {FINISH}\n\ndata: [DONE]\n\n"), "Hello", Ok(())),
+            (format!("data: {TEXT}\n\ndata: [DONE]\n\n"), "Hello", Ok(())),
+            (format!("data: {TEXT}\n\ndata: {FINISH}\n\n"), "Hello", Ok(())),
+            (format!("data: {TEXT}\n\ndata: {FINISH}\n\ndata: words\n\n"), "Hello", Ok(())),
+            (format!("data: {TEXT}\n\ndata: {FINISH}\n\ndata: {error}\n\n"), "Hello", reported(error)),
+            (format!("data: {TEXT}\n\ndata: {FINISH}\n\ndata: {TEXT}\n\n"), "HelloHello", Ok(())),
+            (format!("data: {TEXT}\n\n"), "Hello", Err(CUT)),
+            (format!(": hi\n\ndata: null\n\ndata:\n\ndata: {TEXT}\n\ndata: [DONE]\n\n"), "Hello", Ok(())),
+            (format!("\u{feff}data: {TEXT}\n\ndata: [DONE]\n\ndata: {TEXT}\n\n"), "Hello", Ok(())),
+            (
+                format!("\r\n\ndata: {TEXT}\n\nevent: error\ndata: {{\"detail\":\"m\"}}\n\n"),
+                "Hello",
+                reported(r#"{"detail":"m"}"#),
+            ),
+            ("data: [DONE]\n\n".to_owned(), "", Err(UpstreamError::Empty)),
+            (String::new(), "", Err(CUT)),
+            ("\n \n".to_owned(), "", Err(CUT)),
+            (completion.to_owned(), "Hello", Ok(())),
+            (format!("\u{feff}\n {completion}\n"), "Hello", Ok(())),
+            (completion[..40].to_owned(), "", Err(CUT)),
+            (TEXT.replace('{', r#"{"object":"chat.completion.chunk","#), "", Err(CUT)),
+            (error.to_owned(), "", reported(error)),
+            (format!("[{error}]"), "", reported(error)),
+            ("<html>".to_owned(), "", Err(UpstreamError::Malformed(Malformed::ContentType))),
+            ("Bad gateway\n\n".to_owned(), "", Err(CUT)),
+            (format!("{{\"x\":\"{}\"}}", "x".repeat(300)), "", Err(UpstreamError::Malformed(Malformed::EventTooLarge))),
+            (format!("data: \"{}\"}}", "x".repeat(300)), "", Err(UpstreamError::Malformed(Malformed::EventTooLarge))),
+        ] {
+            for size in [1, 2, 7, 1000] {
+                assert_eq!(read(body.as_bytes(), size), (text.to_owned(), ending.clone()), "{body} in reads of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn answer_is_whole_when_every_choice_has_finished() {
+        let mut reader = AnswerReader::new("m".to_owned(), 2, 1 << 20);
+        let event = |index: u32, finish: &str| {
+            format!(
+                "data: {{\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":\"a\"}},\"finish_reason\":{finish}}}]}}\n\n"
+            )
+        };
+        let mut is_whole = |event: String| {
+            reader.feed(event.as_bytes(), &mut Signals::new()).expect("a chunk");
+            reader.is_whole()
+        };
+        assert!(!is_whole(event(0, r#""stop""#)), "two were asked for");
+        assert!(!is_whole(event(1, "null")));
+        assert!(is_whole(event(1, r#""stop""#)));
+        assert!(!is_whole(event(2, "null")), "and a third has begun");
     }
 }

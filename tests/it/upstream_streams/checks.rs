@@ -2,8 +2,8 @@
 //! their corpora.
 
 use tokenrill::domain::{Trailer, UsageWish};
-use tokenrill::upstream::sse::{Parser, TooLarge};
-use tokenrill::upstream::{AnswerReader, Signal, Signals, Templates, UpstreamError};
+use tokenrill::upstream::sse::{Parser, StreamEvent, TooLarge};
+use tokenrill::upstream::{AnswerReader, Signal, Signals, UpstreamError};
 
 use super::{reference, wires};
 
@@ -12,12 +12,15 @@ const NO_LIMIT: usize = usize::MAX;
 /// So short that inputs go beyond it.
 const LIMIT: usize = 24;
 
+/// The largest event of an answer.
+const LARGEST_EVENT: usize = 1 << 20;
+
 /// The data of the events in these reads, and whether that was all.
 pub fn parse<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, Result<(), TooLarge>) {
     let mut parser = Parser::new(limit);
     let mut events = Vec::new();
     let parsed = reads.into_iter().try_for_each(|read| {
-        parser.feed(read, |data| {
+        parser.feed(read, |StreamEvent { data, .. }| {
             events.push(String::from_utf8_lossy(data).into_owned());
             Ok(())
         })
@@ -38,15 +41,7 @@ pub fn event_stream(bytes: &[u8]) {
 
 /// What an answer says, and how it ends: `Ok` where it is whole.
 pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result<(), UpstreamError>) {
-    answer_after(&Templates::default(), reads)
-}
-
-/// As [`answer`], after others of the same upstream.
-pub fn answer_after<'a>(
-    others: &Templates,
-    reads: impl IntoIterator<Item = &'a [u8]>,
-) -> (Signals, Result<(), UpstreamError>) {
-    let mut reader = AnswerReader::new("m".to_owned(), 1, others.clone());
+    let mut reader = AnswerReader::new("m".to_owned(), 1, LARGEST_EVENT);
     let mut signals = Signals::new();
     for read in reads {
         if let Err(error) = reader.feed(read, &mut signals) {
@@ -56,11 +51,8 @@ pub fn answer_after<'a>(
             return (signals, Ok(()));
         }
     }
-    match reader.cut_off(UpstreamError::Disconnected { cause: "the end".into() }) {
-        Ok(end) => signals.push(end),
-        Err(error) => return (signals, Err(error)),
-    }
-    (signals, Ok(()))
+    let ending = reader.cut_off(UpstreamError::Disconnected { cause: "the end".into() }, &mut signals);
+    (signals, ending)
 }
 
 /// An answer has one ending and says the same wherever its reads are cut; and whatever it says, every
@@ -76,21 +68,8 @@ pub fn chunks(bytes: &[u8]) {
         assert_eq!(split_ending, ending, "reads of {size} bytes");
         assert_eq!(split.iter().map(self::said).collect::<Vec<_>>(), said, "reads of {size} bytes");
     }
-    // Nor does it matter that the same came before it, in another stream.
-    let others = Templates::default();
-    _ = answer_after(&others, [another_stream(bytes).as_slice()]);
-    let (again, again_ending) = answer_after(&others, [bytes]);
-    assert_eq!(again_ending, ending, "after another");
-    assert_eq!(again.iter().map(self::said).collect::<Vec<_>>(), said, "after another");
     wires::tell(signals.clone(), &ending, UsageWish::NotAsked);
     wires::tell(signals, &ending, UsageWish::Asked);
-}
-
-/// The same, under another id and of another time; neither is as long.
-fn another_stream(bytes: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(bytes);
-    let text = text.replace("\"id\":\"", "\"id\":\"another-").replace("\"id\": \"", "\"id\": \"another-");
-    text.replace("\"created\":1", "\"created\":2001").replace("\"created\": 1", "\"created\": 2001").into_bytes()
 }
 
 /// A signal without what is made anew each time: the id of a stream that has none.
@@ -101,8 +80,8 @@ fn said(signal: &Signal) -> String {
             format!("{:?} {:?} {json:?}", chunk.part(), chunk.text().as_str())
         }
         Signal::End { trailer } => {
-            let Trailer { chunks_json, head_json, usage_json, completion_json: _ } = trailer;
-            format!("end {} {} {usage_json:?}", unmade(chunks_json), unmade(head_json))
+            let Trailer { chunks_json, head_json, usage_json, completion_json } = trailer;
+            format!("end {} {} {usage_json:?} {completion_json:?}", unmade(chunks_json), unmade(head_json))
         }
         other => format!("{other:?}"),
     }
@@ -110,7 +89,7 @@ fn said(signal: &Signal) -> String {
 
 /// JSON without the ids that were made here.
 fn unmade(json: &str) -> String {
-    const MADE: &str = "chatcmpl-req_";
+    const MADE: &str = "req_";
     const RANDOM: usize = 22;
     let mut parts = json.split(MADE);
     let first = parts.next().unwrap_or_default().to_owned();

@@ -18,15 +18,47 @@ use super::reference;
 /// The text of each choice.
 pub type Texts = BTreeMap<u64, String>;
 
-/// Tells an answer on every wire: they say the same text and end in the same way. The chunks of it.
+/// The arguments of each tool call, by its choice and its number.
+type Calls = BTreeMap<(u64, u64), String>;
+
+/// Writes an answer on every wire: they say the same text and tool calls and end in the same way. Returns its chunks.
 pub fn tell(signals: Signals, ending: &Result<(), UpstreamError>, usage: UsageWish) -> Vec<Value> {
     let id = GenerationId::random();
     let entries = entries(id, signals, ending);
-    let native = native(&write(&Native, id, &entries), ending.is_ok());
+    let native_stream = write(&Native, id, &entries);
+    let native = native(&native_stream, ending.is_ok());
     let chat = write(&OpenAiChat { usage, ids: Ids::Absent }, id, &entries);
     let (chunks, texts) = chat_completion_chunks(&chat, usage, ending.is_ok());
     assert_eq!(texts, native, "both wires say the same");
+    assert_eq!(calls_of_chunks(&chunks), calls_of_native(&native_stream), "and call the same tools");
     chunks
+}
+
+fn calls_of_native(stream: &str) -> Calls {
+    let mut calls = Calls::new();
+    for block in stream.split("\n\n").filter(|block| block.starts_with("event: tool_call\n")) {
+        let data = reference::events(format!("{block}\n\n").as_bytes()).concat();
+        let data: Value = serde_json::from_str(&data).expect("JSON");
+        let call = (data["choice"].as_u64().unwrap_or(0), data["index"].as_u64().expect("an index"));
+        calls.entry(call).or_default().push_str(data["arguments"].as_str().expect("arguments"));
+    }
+    calls
+}
+
+fn calls_of_chunks(chunks: &[Value]) -> Calls {
+    let mut calls = Calls::new();
+    for choice in chunks.iter().filter_map(|chunk| chunk["choices"].as_array()).flatten() {
+        for call in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
+            let index = call["index"].as_u64().expect("an index");
+            assert!(call["id"].as_str().is_none_or(|id| !id.is_empty()) && !call["id"].is_number(), "{call}");
+            if !call["function"].is_null() {
+                let arguments = call["function"]["arguments"].as_str().expect("arguments are a string");
+                let choice = choice["index"].as_u64().expect("an index");
+                calls.entry((choice, index)).or_default().push_str(arguments);
+            }
+        }
+    }
+    calls
 }
 
 /// The log of a generation that an upstream has answered like this.
@@ -45,12 +77,16 @@ fn entries(id: GenerationId, signals: Signals, ending: &Result<(), UpstreamError
     let mut usage = UsageReport::default();
     for signal in signals {
         match signal {
-            Signal::Chunk(chunk) => events.push(Event::Chunk(chunk)),
-            Signal::Finish { choice, reason } => _ = finish.entry(choice).or_insert(reason),
+            Signal::Chunk(chunk) => {
+                if let Some(choice) = chunk.part().choice() {
+                    finish.entry(choice).or_insert_with(|| Finish::unstated(choice));
+                }
+                events.push(Event::Chunk(chunk));
+            }
+            Signal::Finish { choice, reason } => _ = finish.insert(choice, Finish::stated(choice, reason)),
             Signal::Usage(said) => usage = usage.updated_by(said),
             Signal::End { trailer } => {
-                let finish =
-                    finish.clone().into_iter().map(|(choice, reason)| Finish::stated(choice, reason)).collect();
+                let finish = finish.clone().into_values().collect();
                 let usage = usage.completed_by(Usage::default());
                 events.push(Event::Done(Arc::new(Done { finish, trailer, usage, timings: Timings::default() })));
             }

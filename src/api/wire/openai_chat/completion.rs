@@ -1,29 +1,22 @@
-//! The whole completion: the fold of its chunks.
+//! The whole completion: the upstream's own, or the fold of its chunks.
 
 use std::sync::Arc;
 
-use super::gathered::{Gathered, Members, changes_nothing};
-use super::usage_json;
-use crate::domain::{Chunk, Entry, Event, Part, Shape, Skim, Unreadable, range_in};
+use super::merge::{merge_choice, merge_member};
+use super::usage::usage_json;
+use crate::domain::{Chunk, Done, Entry, Event, Part, Shape};
+use crate::json::{Object, RawText, Tree};
 
-/// A chat completion under construction. Fields that nobody knows are gathered as the known ones are.
+/// A chat completion under construction.
 #[derive(Default)]
 pub struct Completion {
-    said: Said,
-    /// The last shape that was folded, if its chunks only lengthen the content, and of which choice, by its place.
-    lengthening: Option<(Arc<Shape>, usize)>,
-}
-
-/// As long as a short answer is.
-const USUAL: usize = 1024;
-
-/// What all chunks together have said.
-#[derive(Default)]
-struct Said {
-    members: Members,
-    choices: Vec<Members>,
-    /// What stands around the choices of the last line that was read as a whole. Chunks differ in nothing else, as a rule.
-    around: Option<(Box<str>, Box<str>)>,
+    /// All members but the choices.
+    members: Object,
+    choices: Vec<Object>,
+    /// The last shape that was folded, if its chunks say nothing but a text, and the position of its choice.
+    plain: Option<(Arc<Shape>, usize)>,
+    /// The upstream's own completion.
+    whole: Option<String>,
 }
 
 impl Completion {
@@ -31,168 +24,138 @@ impl Completion {
     pub fn apply(&mut self, entry: &Entry) {
         match &entry.event {
             Event::Chunk(chunk) => self.chunk(chunk),
-            Event::Done(done) => {
-                self.said.chunks(&done.trailer.chunks_json);
-                self.said.head(&done.trailer.head_json);
-                // It is the provider's, and was read on its way here; nothing is said after it.
-                self.said.members.insert("usage", Gathered::Other(usage_json(done).into()));
-            }
+            Event::Done(done) => self.done(done),
             Event::Start(_) | Event::Cancelled(_) | Event::Failed(_) => {}
         }
     }
 
     /// The completion as OpenAI's clients read it.
-    pub fn into_json(self) -> String {
-        let mut json = String::with_capacity(USUAL);
-        Gathered::Members(self.said.into_completion()).write(&mut json);
-        json
+    pub fn into_json(mut self) -> String {
+        if let Some(whole) = self.whole {
+            return whole;
+        }
+        self.choices.sort_by_key(index);
+        self.members.set("object", Tree::text("chat.completion"));
+        let choices = self.choices.into_iter().map(|choice| Tree::Object(with_message(choice))).collect();
+        self.members.set("choices", Tree::Array(choices));
+        self.members.to_json()
     }
 
-    /// Parses a chunk of another shape than the last; of the same shape the text alone is new, as a rule.
-    fn chunk(&mut self, chunk: &Chunk) {
-        if let Some((shape, place)) = self.lengthening.as_mut().filter(|(shape, _)| is_alike(shape, chunk.shape()))
-            && let Some(content) = self.said.content(*place)
-        {
-            content.push_str(chunk.text().as_str());
-            shape.clone_from(chunk.shape());
+    fn done(&mut self, done: &Done) {
+        let usage = usage_json(done);
+        if let Some(completion) = &done.trailer.completion_json {
+            self.whole = Some(with_usage(completion, done, &usage));
             return;
         }
-        let lengthened = self.said.chunks(&chunk.json().map(|parts| parts.concat()).unwrap_or_default());
-        let is_text = matches!(chunk.part(), Part::Text { logprobs_json: None, .. });
-        self.lengthening = lengthened.filter(|_| is_text).map(|place| (Arc::clone(chunk.shape()), place));
-        if let Some(content) = lengthened.and_then(|place| self.said.content(place)) {
-            content.reserve(USUAL);
-        }
-    }
-}
-
-/// Whether a chunk of the next shape is the last line of one of the known, but for its text: the first that says
-/// something has those before it that did not.
-fn is_alike(known: &Arc<Shape>, next: &Arc<Shape>) -> bool {
-    Arc::ptr_eq(known, next)
-        || (next.silent.is_empty() && next.frame.is_some() && known.frame == next.frame && known.part == next.part)
-}
-
-impl Said {
-    /// The content of a choice, escaped.
-    fn content(&mut self, place: usize) -> Option<&mut String> {
-        let Gathered::Members(delta) = self.choices.get_mut(place)?.get_mut("delta")? else { return None };
-        match delta.get_mut("content")? {
-            Gathered::Text(content) => Some(content),
-            _ => None,
+        self.lines(&done.trailer.chunks_json);
+        self.lines(&format!("{{{}}}", done.trailer.head_json));
+        if let Ok(usage) = Tree::parse(&usage) {
+            self.members.set("usage", usage);
         }
     }
 
-    fn into_completion(mut self) -> Members {
-        self.choices.sort_by_key(index);
-        self.members.insert("object", Gathered::text("chat.completion"));
-        let choices = self.choices.into_iter().map(|mut choice| {
-            let mut message = Members::default();
-            message.insert("role", Gathered::text("assistant"));
-            message.insert("content", Gathered::NULL);
-            message.insert("refusal", Gathered::NULL);
-            if let Some(Gathered::Members(delta)) = choice.remove("delta") {
-                message.extend(delta);
-            }
-            if let Some(Gathered::Items(calls)) = message.get_mut("tool_calls") {
-                calls.iter_mut().for_each(as_whole_call);
-            }
-            choice.insert("message", Gathered::Members(message));
-            if choice.get("logprobs").is_none() {
-                choice.insert("logprobs", Gathered::NULL);
-            }
-            Gathered::Members(choice)
-        });
-        let choices = choices.collect();
-        self.members.insert("choices", Gathered::Items(choices));
-        self.members
+    /// Parses a chunk of another shape than the last; of the same shape the text alone is new.
+    fn chunk(&mut self, chunk: &Chunk) {
+        if let Some((shape, choice)) = &self.plain
+            && Arc::ptr_eq(shape, chunk.shape())
+            && let Some(content) = self.choices.get_mut(*choice).and_then(content)
+        {
+            content.push_str(chunk.text().as_str());
+            return;
+        }
+        let plain = self.lines(&chunk.json().map(|parts| parts.concat()).unwrap_or_default());
+        let is_plain =
+            matches!(chunk.part(), Part::Text { logprobs_json: None, .. }) && chunk.shape().silent.is_empty();
+        self.plain = plain.filter(|_| is_plain).map(|choice| (Arc::clone(chunk.shape()), choice));
     }
 
-    /// Answers the choice whose content is all that would be changed if another text were said in the last line's place.
-    fn chunks(&mut self, lines: &str) -> Option<usize> {
-        let mut lengthened = None;
+    /// Folds chunks, a line for each. Returns the position of the choice if the last says nothing but its content.
+    fn lines(&mut self, lines: &str) -> Option<usize> {
+        let mut plain = None;
         for line in lines.lines() {
-            // What is in the log was read on its way there.
-            let Ok(choices) = self.known(line).map_or_else(|| self.line(line), Ok) else { continue };
-            let alone = choices.len() == 1;
-            lengthened = None;
-            for choice in choices {
-                lengthened = self.choice(choice).filter(|_| alone);
+            // What is in the log was written from a tree.
+            let Ok(Tree::Object(chunk)) = Tree::parse(line) else { continue };
+            plain = None;
+            for (name, value) in chunk {
+                match (name.as_str(), value) {
+                    ("choices", Tree::Array(choices)) => {
+                        let is_alone = choices.len() == 1;
+                        for choice in choices {
+                            plain = self.choice(choice).filter(|_| is_alone);
+                        }
+                    }
+                    (_, value) => merge_member(&mut self.members, &name, value),
+                }
             }
         }
-        lengthened
+        plain
     }
 
-    /// The choices of a line that says nothing else that is new.
-    fn known(&self, line: &str) -> Option<Vec<Gathered>> {
-        let (before, after) = self.around.as_ref()?;
-        let choices = line.strip_prefix(&**before)?.strip_suffix(&**after)?;
-        match Gathered::parse(choices) {
-            Ok(Gathered::Items(choices)) => Some(choices),
-            _ => None,
-        }
-    }
-
-    /// Takes over what a line says beside its choices, which it answers.
-    fn line(&mut self, line: &str) -> Result<Vec<Gathered>, Unreadable> {
-        let (mut skim, mut members, mut choices) = (Skim::new(line), Members::default(), "");
-        skim.object(|skim, name| {
-            match &*name {
-                "choices" => choices = skim.value()?,
-                _ => members.insert(name, Gathered::read(skim)?),
-            }
-            Ok(())
-        })?;
-        skim.end()?;
-        let around = range_in(line, choices).and_then(|at| line.get(..at.start).zip(line.get(at.end..)));
-        self.around = around.map(|(before, after)| (before.into(), after.into()));
-        self.members.extend(members);
-        match Gathered::parse(choices) {
-            Ok(Gathered::Items(choices)) => Ok(choices),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// What every chunk has, unless it is all there.
-    fn head(&mut self, head: &str) {
-        let before = self.around.as_ref().and_then(|(before, _)| before.strip_prefix('{')?.strip_prefix(head));
-        if before.is_none_or(|rest| !rest.starts_with(',')) {
-            self.chunks(&format!("{{{head}}}"));
-        }
-    }
-
-    fn choice(&mut self, choice: Gathered) -> Option<usize> {
-        let Gathered::Members(choice) = choice else { return None };
-        let only_text = choice.iter().all(|(name, value)| match (name, value) {
-            ("delta", Gathered::Members(delta)) => {
-                let aside = |(name, value): (&str, &Gathered)| name == "content" || changes_nothing(name, value);
-                matches!(delta.get("content"), Some(Gathered::Text(_))) && delta.iter().all(aside)
-            }
-            (name, value) => changes_nothing(name, value),
+    fn choice(&mut self, choice: Tree) -> Option<usize> {
+        let Tree::Object(choice) = choice else { return None };
+        let delta = choice.get("delta").and_then(Tree::as_object);
+        let is_plain = delta.is_some_and(|delta| {
+            delta.iter().all(|(name, value)| name == "content" || value.is_null()) && delta.text("content").is_some()
         });
-        let place = self.choices.iter().position(|known| known.get("index") == choice.get("index"));
-        match place.and_then(|place| self.choices.get_mut(place)) {
-            Some(known) => known.merge(choice),
-            None => self.choices.push(choice),
+        let known = self.choices.iter().position(|known| known.get("index") == choice.get("index"));
+        let position = known.unwrap_or(self.choices.len());
+        if known.is_none() {
+            self.choices.push(Object::default());
         }
-        place.or_else(|| self.choices.len().checked_sub(1)).filter(|_| only_text)
+        merge_choice(self.choices.get_mut(position)?, choice);
+        Some(position).filter(|_| is_plain)
     }
 }
 
-fn index(choice: &Members) -> Option<u64> {
-    match choice.get("index")? {
-        Gathered::Other(json) => json.parse().ok(),
+/// The content of a choice, escaped.
+fn content(choice: &mut Object) -> Option<&mut RawText> {
+    match choice.get_mut("delta")?.as_object_mut()?.get_mut("content")? {
+        Tree::Text(content) => Some(content),
         _ => None,
     }
 }
 
-/// No fragment of a list any more.
-fn as_whole_call(call: &mut Gathered) {
-    let Gathered::Members(call) = call else { return };
-    call.remove("index");
-    if call.get("type").is_none() {
-        call.insert("type", Gathered::text("function"));
+fn index(choice: &Object) -> Option<u64> {
+    match choice.get("index")? {
+        Tree::Literal(json) => json.parse().ok(),
+        _ => None,
     }
+}
+
+/// The upstream's completion byte for byte, unless its usage has to be another.
+fn with_usage(completion: &Arc<str>, done: &Done, usage: &str) -> String {
+    if done.trailer.usage_json.as_deref() == Some(usage) {
+        return completion.to_string();
+    }
+    let (Ok(Tree::Object(mut completion)), Ok(usage)) = (Tree::parse(completion), Tree::parse(usage)) else {
+        return completion.to_string();
+    };
+    completion.set("usage", usage);
+    completion.to_json()
+}
+
+/// A choice whose delta has become its message.
+fn with_message(mut choice: Object) -> Object {
+    let mut message: Object =
+        [("role", Tree::text("assistant")), ("content", Tree::NULL), ("refusal", Tree::NULL)].into_iter().collect();
+    if let Some(Tree::Object(delta)) = choice.remove("delta") {
+        for (name, value) in delta {
+            message.set(name, value);
+        }
+    }
+    let calls = message.get_mut("tool_calls").and_then(Tree::as_array_mut);
+    for call in calls.into_iter().flatten().filter_map(Tree::as_object_mut) {
+        // No fragment of a list any more.
+        call.remove("index");
+        if call.get("type").is_none() {
+            call.set("type", Tree::text("function"));
+        }
+    }
+    choice.set("message", Tree::Object(message));
+    if choice.get("logprobs").is_none() {
+        choice.set("logprobs", Tree::NULL);
+    }
+    choice
 }
 
 #[cfg(test)]
@@ -200,12 +163,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::{Escaped, Frame};
+    use crate::domain::{Escaped, Finish, Frame, Sequence, Timings, TokenSource, Trailer, Usage};
 
     fn fold(chunks: &[Value]) -> Value {
         let mut completion = Completion::default();
         for chunk in chunks {
-            completion.said.chunks(&chunk.to_string());
+            completion.lines(&chunk.to_string());
         }
         serde_json::from_str(&completion.into_json()).expect("JSON")
     }
@@ -227,70 +190,41 @@ mod tests {
     }
 
     #[test]
-    fn chunks_of_which_only_the_text_is_new_come_to_what_each_of_them_says() {
+    fn chunks_of_one_shape_fold_as_each_of_them_does() {
         let frame = |before: &str, after: &str| {
             let part = Part::Text { choice: 0, logprobs_json: None };
             Arc::new(Shape::new(Some(Frame::new(before, after)), part))
         };
         for shape in [
             frame(r#"{"id":"c","x":[],"choices":[{"index":0,"delta":{"content":""#, r#""}}]}"#),
-            // A member that is gathered too, a list that grows, and one that no chunk says alike.
-            frame(r#"{"id":"c","choices":[{"index":0,"delta":{"content":""#, r#"","aside":"a"}}]}"#),
-            frame(r#"{"id":"c","choices":[{"index":0,"delta":{"list":[1],"content":""#, r#""}}]}"#),
+            // Members that are merged too.
+            frame(r#"{"id":"c","choices":[{"index":0,"delta":{"content":""#, r#"","reasoning":"a"}}]}"#),
+            frame(
+                r#"{"id":"c","choices":[{"index":0,"delta":{"list":[{"index":0,"text":"t"}],"content":""#,
+                r#""}}]}"#,
+            ),
         ] {
-            let (mut completion, mut each) = (Completion::default(), Said::default());
+            let (mut completion, mut each) = (Completion::default(), Completion::default());
             let silent = "{\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n";
             let first = Arc::new(Shape { silent: silent.into(), ..Shape::clone(&shape) });
             for (shape, text) in [(&first, "Hel"), (&shape, "lo\n\""), (&shape, "\u{e9}"), (&first, ""), (&shape, "!")]
             {
                 let chunk = Chunk::new(Arc::clone(shape), Escaped::from_text(text));
                 completion.chunk(&chunk);
-                each.chunks(&chunk.json().expect("a frame").concat());
+                each.lines(&chunk.json().expect("a frame").concat());
             }
-            assert_eq!(completion.said.members, each.members);
-            assert_eq!(completion.said.choices, each.choices);
+            assert_eq!(completion.into_json(), each.into_json());
         }
     }
 
     #[test]
-    fn what_stands_around_the_choices_counts_as_often_as_it_is_said() {
-        let choice = |text: &str| format!(r#"[{{"index":0,"delta":{{"content":"{text}"}}}}]"#);
-        let lines = [
-            format!(r#"{{"id":"c","model":"m","choices":{},"x":1}}"#, choice("a")),
-            format!(r#"{{"id":"c","model":"m","choices":{},"x":1}}"#, choice("b")),
-            format!(r#"{{"id":"c","model":"m","choices":{},"x":2}}"#, choice("c")),
-            // As the last but for what is no list, or no JSON.
-            r#"{"id":"c","model":"m","choices":null,"x":2}"#.to_owned(),
-            r#"{"id":"c","model":"m","choices":[],"y":[],"x":2}"#.to_owned(),
-            r#"{"id":"c","model":"m","choices":[,"x":2}"#.to_owned(),
-            format!(r#"{{"id":"c","model":"m","choices":{},"x":1}}"#, choice("d")),
-            r#"{"model":"n"}"#.to_owned(),
-            format!(r#"{{"id":"c","model":"m","choices":{}}}"#, choice("e")),
-        ];
-        for head in
-            [r#""id":"c""#, r#""id":"c","model":"m""#, r#""id":"c","model":"m","z":1"#, r#""id":"c","model":"m"#]
-        {
-            let (mut said, mut each) = (Said::default(), Said::default());
-            for line in &lines {
-                let lengthened = said.chunks(line);
-                each.around = None;
-                assert_eq!(lengthened, each.chunks(line), "{line}");
-            }
-            said.head(head);
-            each.around = None;
-            each.head(head);
-            assert_eq!((said.members, said.choices), (each.members, each.choices), "{head}");
-        }
-    }
-
-    #[test]
-    fn tool_calls_are_gathered_by_their_index() {
+    fn tool_calls_are_merged_by_their_index() {
         let call = |index, name: Value, arguments| json!({"choices": [{"index": 0, "delta": {"tool_calls": [{"index": index, "id": name, "function": {"name": name, "arguments": arguments}}]}}]});
         let completion = fold(&[
             call(0, json!("a"), "{"),
             call(1, json!("b"), "["),
             call(0, Value::Null, "}"),
-            call(1, Value::Null, "]"),
+            call(1, json!(""), "]"),
         ]);
         assert_eq!(
             completion["choices"][0]["message"]["tool_calls"],
@@ -298,6 +232,32 @@ mod tests {
                 {"id": "a", "type": "function", "function": {"name": "a", "arguments": "{}"}},
                 {"id": "b", "type": "function", "function": {"name": "b", "arguments": "[]"}},
             ])
+        );
+    }
+
+    #[test]
+    fn completion_of_the_upstream_is_returned_as_it_came() {
+        let completed = |usage_json: &str, source| {
+            let usage = Usage { input_tokens: 5, output_tokens: Some(2), source, ..Usage::default() };
+            let completion = format!(r#"{{"id": "c", "choices": [], "usage": {usage_json}}}"#);
+            let trailer = Trailer {
+                usage_json: Some(usage_json.into()),
+                completion_json: Some(completion.as_str().into()),
+                ..Trailer::default()
+            };
+            let finish = Box::new([Finish::stated(0, "stop")]);
+            let event = Event::Done(Arc::new(Done { finish, trailer, usage, timings: Timings::default() }));
+            let mut folded = Completion::default();
+            folded.apply(&Entry { sequence: Sequence::new(2), event });
+            (completion, folded.into_json())
+        };
+        let (sent, got) =
+            completed(r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7,"x":1}"#, TokenSource::Provider);
+        assert_eq!(got, sent);
+        let (_, got) = completed(r#"{"prompt_tokens":5,"x":1}"#, TokenSource::Estimated);
+        assert_eq!(
+            got,
+            r#"{"id":"c","choices":[],"usage":{"prompt_tokens":5,"x":1,"completion_tokens":2,"total_tokens":7,"estimated":true}}"#
         );
     }
 }

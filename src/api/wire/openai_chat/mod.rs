@@ -1,17 +1,18 @@
 //! OpenAI's wire: chat completion chunks, and the whole completion that they come to.
 
 mod completion;
-mod gathered;
+mod merge;
+mod usage;
 
 use bytes::BytesMut;
 use serde::Serialize;
-use serde_json::json;
 
 use super::super::openai_error::OpenAiError;
 use super::{Block, Retry, WireFormat};
-use crate::domain::{Chunk, Done, Entry, Event, EventId, GenerationId, UsageWish};
+use crate::domain::{Chunk, Entry, Event, EventId, GenerationId, UsageWish};
 
 pub use completion::Completion;
+pub use usage::usage_json;
 
 /// Chunks as `data:` lines, `[DONE]` last.
 ///
@@ -67,15 +68,6 @@ impl WireFormat for OpenAiChat {
             Event::Failed(failed) => blocks.error(&OpenAiError::from(&failed.failure)),
         }
     }
-}
-
-/// The provider's own usage with every field it has; else what we counted.
-pub fn usage_json(done: &Done) -> String {
-    if let Some(json) = &done.trailer.usage_json {
-        return json.to_string();
-    }
-    let (input, output) = (done.usage.input_tokens, done.usage.output_tokens.unwrap_or_default());
-    json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output}).to_string()
 }
 
 /// The blocks of one entry.

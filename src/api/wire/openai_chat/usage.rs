@@ -1,0 +1,70 @@
+//! Usage as OpenAI's clients read it.
+
+use crate::domain::{Done, TokenSource};
+use crate::json::{Object, Tree};
+
+/// The provider's own usage with every field it has. The three totals are numbers under OpenAI's names; where one is ours,
+/// `estimated` says so.
+pub fn usage_json(done: &Done) -> String {
+    let provider = done.trailer.usage_json.as_deref().and_then(|json| Tree::parse(json).ok());
+    let mut usage = if let Some(Tree::Object(usage)) = provider { usage } else { Object::default() };
+    let (input, output) = (done.usage.input_tokens, done.usage.output_tokens.unwrap_or_default());
+    let is_estimated = done.usage.source == TokenSource::Estimated;
+    let totals =
+        [("prompt_tokens", input), ("completion_tokens", output), ("total_tokens", input.saturating_add(output))];
+    for (name, tokens) in totals {
+        if is_estimated || !is_count(usage.get(name)) {
+            usage.set(name, Tree::Literal(itoa::Buffer::new().format(tokens).into()));
+        }
+    }
+    if is_estimated {
+        usage.set("estimated", Tree::Literal("true".into()));
+    }
+    usage.to_json()
+}
+
+fn is_count(value: Option<&Tree>) -> bool {
+    matches!(value, Some(Tree::Literal(number)) if number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Timings, Trailer, Usage};
+
+    #[test]
+    fn totals_are_numbers_and_estimates_are_marked() {
+        for (provider, source, expected) in [
+            (
+                Some(r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":9,"x":{"y":1}}"#),
+                TokenSource::Provider,
+                r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":9,"x":{"y":1}}"#,
+            ),
+            (
+                Some(r#"{"input_tokens":5,"output_tokens":2}"#),
+                TokenSource::Provider,
+                r#"{"input_tokens":5,"output_tokens":2,"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}"#,
+            ),
+            (
+                Some(r#"{"prompt_tokens":5.0,"completion_tokens":"2","total_tokens":null}"#),
+                TokenSource::Provider,
+                r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}"#,
+            ),
+            (
+                Some(r#"{"prompt_tokens":5,"completion_tokens":null,"total_tokens":5}"#),
+                TokenSource::Estimated,
+                r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7,"estimated":true}"#,
+            ),
+            (
+                None,
+                TokenSource::Estimated,
+                r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7,"estimated":true}"#,
+            ),
+        ] {
+            let trailer = Trailer { usage_json: provider.map(Into::into), ..Trailer::default() };
+            let usage = Usage { input_tokens: 5, output_tokens: Some(2), source, ..Usage::default() };
+            let done = Done { finish: Box::default(), trailer, usage, timings: Timings::default() };
+            assert_eq!(usage_json(&done), expected);
+        }
+    }
+}

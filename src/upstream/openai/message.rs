@@ -1,0 +1,150 @@
+//! Rewrites a message, or its delta, to the forms that OpenAI's clients read.
+
+use super::pieces::REASONING;
+use crate::json::{Object, RawText, Tree};
+
+/// Where the parts of a content list stand on the chat wire that are neither text nor reasoning: the content itself
+/// becomes a string.
+pub const CONTENT_PARTS: &str = "content_parts";
+
+/// Makes the content a string or null, the reasoning in it a member of its own, and the arguments of tool calls strings.
+pub fn normalize_message(message: &mut Object) {
+    match message.get("content") {
+        Some(Tree::Array(_) | Tree::Object(_)) => flatten_content(message),
+        Some(Tree::Literal(literal)) if literal != "null" => {
+            let text = Tree::Text(literal.clone());
+            message.set("content", text);
+        }
+        _ => {}
+    }
+    let calls = message.get_mut("tool_calls").and_then(Tree::as_array_mut);
+    for call in calls.into_iter().flatten().filter_map(Tree::as_object_mut) {
+        if let Some(function) = call.get_mut("function").and_then(Tree::as_object_mut) {
+            let arguments = arguments(function.get("arguments"));
+            function.set("arguments", Tree::Text(arguments));
+        }
+    }
+}
+
+/// Some servers send the arguments as an object: its JSON is what all others send.
+fn arguments(sent: Option<&Tree>) -> RawText {
+    match sent {
+        Some(Tree::Text(text)) => text.clone(),
+        Some(other) if !other.is_null() => escaped(&other.to_json()),
+        _ => RawText::default(),
+    }
+}
+
+fn escaped(text: &str) -> RawText {
+    crate::domain::Escaped::from_text(text).as_str().into()
+}
+
+fn flatten_content(message: &mut Object) {
+    let parts = match message.remove("content") {
+        Some(Tree::Array(parts)) => parts,
+        Some(part) => vec![part],
+        None => return,
+    };
+    let (mut text, mut reasoning, mut others) = (RawText::default(), RawText::default(), Vec::new());
+    for part in parts {
+        match Part::of(&part) {
+            Part::Text(content) => text.push_str(content),
+            Part::Reasoning(thoughts) => thoughts.iter().for_each(|thought| reasoning.push_str(thought)),
+            Part::Other => others.push(part),
+        }
+    }
+    message.set("content", Tree::Text(text));
+    let is_told = REASONING.iter().any(|name| message.text(name).is_some());
+    if !reasoning.is_empty() && !is_told {
+        message.set("reasoning_content", Tree::Text(reasoning));
+    }
+    if !others.is_empty() {
+        message.set(CONTENT_PARTS, Tree::Array(others));
+    }
+}
+
+/// An item of a content list.
+enum Part<'a> {
+    Text(&'a RawText),
+    Reasoning(Vec<&'a RawText>),
+    Other,
+}
+
+impl<'a> Part<'a> {
+    fn of(item: &'a Tree) -> Self {
+        let part = match item {
+            Tree::Text(text) => return Self::Text(text),
+            Tree::Object(part) => part,
+            _ => return Self::Other,
+        };
+        let text = |name| part.get(name).and_then(Tree::as_text);
+        match text("type").map(RawText::as_str) {
+            Some("text" | "output_text") | None => text("text").map_or(Self::Other, Self::Text),
+            // Mistral's: a list of texts, or one.
+            Some("thinking") => match part.get("thinking") {
+                Some(Tree::Text(text)) => Self::Reasoning(vec![text]),
+                Some(Tree::Array(items)) => {
+                    Self::Reasoning(items.iter().filter_map(|item| item.as_object()?.get("text")?.as_text()).collect())
+                }
+                _ => Self::Other,
+            },
+            Some(_) => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normalized(message: &str) -> String {
+        let mut tree = Tree::parse(message).expect("JSON");
+        normalize_message(tree.as_object_mut().expect("an object"));
+        tree.to_json()
+    }
+
+    #[test]
+    fn content_list_becomes_text_reasoning_and_other_parts() {
+        for (message, expected) in [
+            (r#"{"content":"a"}"#, r#"{"content":"a"}"#),
+            (r#"{"content":null}"#, r#"{"content":null}"#),
+            (r#"{"content":[]}"#, r#"{"content":""}"#),
+            (r#"{"content":[{"type":"text","text":"a\n"},"b",{"type":"text","text":"c"}]}"#, r#"{"content":"a\nbc"}"#),
+            (
+                r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"h"},{"type":"text","text":"m"}]}]}"#,
+                r#"{"content":"","reasoning_content":"hm"}"#,
+            ),
+            (
+                r#"{"content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"a"}]}"#,
+                r#"{"content":"a","reasoning_content":"hm"}"#,
+            ),
+            (
+                r#"{"content":[{"type":"thinking","thinking":"hm"}],"reasoning":"hm"}"#,
+                r#"{"reasoning":"hm","content":""}"#,
+            ),
+            (
+                r#"{"content":[{"type":"image_url","image_url":{"url":"u"}},{"type":"text","text":"a"}]}"#,
+                r#"{"content":"a","content_parts":[{"type":"image_url","image_url":{"url":"u"}}]}"#,
+            ),
+            (r#"{"content":{"type":"text","text":"a"}}"#, r#"{"content":"a"}"#),
+            (r#"{"content":7}"#, r#"{"content":"7"}"#),
+        ] {
+            assert_eq!(normalized(message), expected);
+        }
+    }
+
+    #[test]
+    fn arguments_are_always_a_string() {
+        for (sent, expected) in [
+            (r#""{\"a\":""#, r#""{\"a\":""#),
+            (r#"{"a": "x\n"}"#, r#""{\"a\":\"x\\n\"}""#),
+            ("[1,2]", r#""[1,2]""#),
+            ("4", r#""4""#),
+            ("true", r#""true""#),
+            ("null", r#""""#),
+        ] {
+            let message = |arguments| format!(r#"{{"tool_calls":[{{"function":{{"arguments":{arguments}}}}}]}}"#);
+            assert_eq!(normalized(&message(sent)), message(expected));
+        }
+    }
+}
