@@ -10,6 +10,7 @@ use super::{RawText, Tree};
 
 /// An object, its members in the order in which they came. No two have the same name.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::box_collection, reason = "few objects have it, and each value of a tree has its size")]
 pub struct Object {
     members: Vec<(CompactString, Tree)>,
     /// Where each member stands, once they are more than [`FEW`]: an upstream that sends 100,000 must not have each name

@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_only_some_readers_read_is_written_for_all() {
-        assert_eq!(rewritten(r#"[NaN,Infinity,-Infinity,1e999,-1e999]"#), "[null,null,null,null,null]");
+        assert_eq!(rewritten("[NaN,Infinity,-Infinity,1e999,-1e999]"), "[null,null,null,null,null]");
         assert_eq!(rewritten(r#"["\ud83d","a\ude00"]"#), r#"["\ufffd","a\ufffd"]"#);
         assert_eq!(rewritten("{\"\\u2028\\ud83d\":1}"), "{\"\\u2028\u{fffd}\":1}");
     }
@@ -179,7 +179,7 @@ mod tests {
         let object = tree.as_object().expect("an object");
         let text = object.get("b").and_then(Tree::as_array).and_then(|items| items[0].as_text());
         let (json, range) = object.to_json_around(text);
-        assert_eq!((&json[..range.start], &json[range]), (r#"{"a":"x","b":[""#, "x"));
+        assert_eq!((json.get(..range.start), json.get(range)), (Some(r#"{"a":"x","b":[""#), Some("x")));
     }
 
     #[test]

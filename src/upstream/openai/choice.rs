@@ -248,7 +248,7 @@ impl DeltaReader<'_> {
         }
         if let Some(rest) = beside_function(call) {
             let list = Tree::Array(vec![Tree::Object(rest)]);
-            self.other([("tool_calls", list)].into_iter().collect());
+            self.other(&[("tool_calls", list)].into_iter().collect());
         }
         Ok(())
     }
@@ -265,11 +265,11 @@ impl DeltaReader<'_> {
         let others: Object =
             others.map(|(name, value)| (if name == CONTENT_PARTS { "content" } else { name }, value.clone())).collect();
         if !others.is_empty() {
-            self.other(others);
+            self.other(&others);
         }
     }
 
-    fn other(&mut self, delta: Object) {
+    fn other(&mut self, delta: &Object) {
         let part = Part::Other { choice: self.choice, delta_json: delta.to_json().into() };
         self.pieces.push(Piece { part, text: crate::domain::Escaped::default(), place: None });
     }

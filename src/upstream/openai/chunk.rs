@@ -123,7 +123,8 @@ impl Decoder {
             self.templates.iter_mut().for_each(|template| template.around = None);
         }
         if pieces.is_empty() {
-            return self.keep_silent(chunk, size, signals);
+            self.keep_silent(chunk, size, signals);
+            return Ok(());
         }
         let Some((shape, text)) = self.say(chunk, pieces, signals)? else { return Ok(()) };
         let is_steady = repeats == Repeats::Yes && !self.normalizer.holds_half();
@@ -182,18 +183,17 @@ impl Decoder {
         lines
     }
 
-    fn keep_silent(&mut self, chunk: Object, size: usize, signals: &mut Signals) -> Result<(), UpstreamError> {
+    fn keep_silent(&mut self, chunk: Object, size: usize, signals: &mut Signals) {
         self.silent.chunks.push(chunk);
         self.silent.bytes += size;
         if self.silent.bytes <= MOST_SILENT {
-            return Ok(());
+            return;
         }
         let lines = self.write_silent();
         let lines = lines.trim_end();
         let (before, last) = lines.split_at(lines.rfind('\n').map_or(0, |end| end + 1));
         let shape = Shape { silent: before.into(), ..Shape::new(Some(Frame::new(last, "")), Part::Silent) };
         signals.push(Signal::Chunk(Chunk::new(Arc::new(shape), Escaped::default())));
-        Ok(())
     }
 }
 

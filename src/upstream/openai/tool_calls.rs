@@ -144,10 +144,7 @@ fn text_of(value: Option<&Tree>) -> Option<RawText> {
 
 /// An integer, also one that is sent as a float or a string.
 pub fn integer(value: Option<&Tree>) -> Option<i64> {
-    let digits = match value? {
-        Tree::Literal(digits) | Tree::Text(digits) => digits,
-        _ => return None,
-    };
+    let (Tree::Literal(digits) | Tree::Text(digits)) = value? else { return None };
     let digits = digits.strip_suffix(".0").unwrap_or(digits);
     digits.parse().ok()
 }

@@ -54,10 +54,7 @@ pub fn read(usage: &Object) -> Option<UsageReport> {
 
 /// A number of tokens, also one that is sent as a float or a string. Nothing is negative.
 fn tokens(value: Option<&Tree>) -> Option<u64> {
-    let number = match value? {
-        Tree::Literal(number) | Tree::Text(number) => number,
-        _ => return None,
-    };
+    let (Tree::Literal(number) | Tree::Text(number)) = value? else { return None };
     if let Ok(number) = number.parse() {
         return Some(number);
     }

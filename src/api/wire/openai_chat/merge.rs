@@ -3,7 +3,7 @@
 //! Only fragments of text are concatenated: a value that each chunk repeats (`severity: "safe"`) must not become
 //! `safesafe`. Every other value replaces the one before it, unless it is null or an empty string.
 
-use crate::json::{Object, Tree};
+use crate::json::{Object, RawText, Tree};
 
 /// Merges a member of a chunk other than its choices.
 pub fn merge_member(into: &mut Object, name: &str, value: Tree) {
@@ -40,7 +40,7 @@ pub fn merge_choice(into: &mut Object, choice: Object) {
 }
 
 fn says_nothing(value: &Tree) -> bool {
-    value.is_null() || value.as_text().is_some_and(|text| text.is_empty())
+    value.is_null() || value.as_text().is_some_and(RawText::is_empty)
 }
 
 /// The members of a message that come in fragments of text.
@@ -58,7 +58,9 @@ fn merge_delta(into: &mut Object, delta: Object) {
                 }
             }
             ("thinking_blocks", Tree::Array(blocks)) => {
-                blocks.into_iter().for_each(|block| merge_block(items_of(into, "thinking_blocks"), block));
+                for block in blocks {
+                    merge_block(items_of(into, "thinking_blocks"), block);
+                }
             }
             // Lists grow by what comes; items with an index are fragments of the item with that index.
             (_, Tree::Array(items)) => {
@@ -163,7 +165,9 @@ mod tests {
 
     fn merged(choices: &[&str]) -> String {
         let mut all = Object::default();
-        choices.iter().for_each(|choice| merge_choice(&mut all, object(choice)));
+        for choice in choices {
+            merge_choice(&mut all, object(choice));
+        }
         all.to_json()
     }
 
