@@ -62,7 +62,7 @@ async fn refused(path: &str, body: &str) -> (u16, Value) {
 }
 
 fn limit(settings: &mut Settings) {
-    settings.limits.max_output_tokens = NonZeroU32::new(100);
+    settings.limits.each.max_output_tokens = NonZeroU32::new(100);
 }
 
 #[tokio::test]

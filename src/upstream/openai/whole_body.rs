@@ -18,15 +18,18 @@ impl WholeBody {
     /// Errors: the connection broke, or the text is larger than `max_bytes`.
     pub async fn read(response: &mut Response, max_bytes: usize) -> Result<Self, UpstreamError> {
         let mut body = Vec::new();
-        while read(response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
+        loop {
+            let more = read(response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await?;
             if first_byte(&body).is_some_and(|byte| !matches!(byte, b'{' | b'[')) {
                 return Ok(Self::Other(body));
             }
             if body.len() > max_bytes {
                 return Err(UpstreamError::Malformed(Malformed::EventTooLarge));
             }
+            if more != More::Maybe {
+                return Ok(Self::Json(body));
+            }
         }
-        Ok(Self::Json(body))
     }
 }
 
