@@ -122,6 +122,10 @@ pub async fn serve(
         async move { _ = stop.run_until_cancelled(idle.sweep()).await }
     });
     let metrics = Metrics::new();
+    metrics.add_upstream("demo", ["demo"]);
+    for Upstream { name, models, .. } in &settings.upstreams {
+        metrics.add_upstream(name, models.iter().map(String::as_str).filter(|model| !model.contains('*')));
+    }
     let log = Memory::new(MemoryLimits {
         total: settings.event_log.memory.max_bytes.bytes(),
         generation: settings.generation.max_bytes.bytes(),

@@ -83,3 +83,29 @@ pub enum FailureCode {
     /// A defect of ours.
     Internal,
 }
+
+impl FailureCode {
+    /// Returns the code as the API, logs and metrics write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamAuth => "upstream_auth",
+            Self::UpstreamRateLimited => "upstream_rate_limited",
+            Self::UpstreamOverloaded => "upstream_overloaded",
+            Self::ModelNotFound => "model_not_found",
+            Self::UpstreamRejected => "upstream_rejected",
+            Self::UpstreamMisconfigured => "upstream_misconfigured",
+            Self::UpstreamError => "upstream_error",
+            Self::UpstreamEmpty => "upstream_empty",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamDisconnected => "upstream_disconnected",
+            Self::UpstreamMalformed => "upstream_malformed",
+            Self::TooManyGenerations => "too_many_generations",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::TooLarge => "too_large",
+            Self::Overloaded => "overloaded",
+            Self::ShuttingDown => "shutting_down",
+            Self::Internal => "internal",
+        }
+    }
+}

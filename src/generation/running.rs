@@ -18,7 +18,8 @@ use crate::domain::{
 };
 use crate::event_log::{Closing, Log};
 use crate::limits::{Spent, Turn};
-use crate::telemetry::{Gauge, Metrics, Outcome};
+use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics, Outcome};
+use crate::upstream::UpstreamIdentity;
 
 /// A generation while it runs: what its task, its viewers and whoever wants it ended share.
 ///
@@ -31,6 +32,7 @@ pub struct Running {
     pub audience: Arc<Audience>,
     accepted: Instant,
     model: String,
+    upstream: Arc<UpstreamIdentity>,
     prompt: Arc<Prompt>,
     spent: Mutex<Spent>,
     turn: Option<watch::Receiver<Turn>>,
@@ -54,6 +56,7 @@ struct Tally {
 /// With what a generation was admitted.
 #[derive(Debug)]
 pub struct Admitted {
+    pub upstream: Arc<UpstreamIdentity>,
     pub prompt: Arc<Prompt>,
     pub spent: Spent,
     pub turn: Option<watch::Receiver<Turn>>,
@@ -93,6 +96,7 @@ impl Running {
             audience,
             accepted: Instant::now(),
             model: request.model.clone(),
+            upstream: admitted.upstream,
             prompt: admitted.prompt,
             spent: Mutex::new(admitted.spent),
             turn: admitted.turn,
@@ -137,7 +141,7 @@ impl Running {
         }
         let now = Instant::now();
         if self.first_token.set(now).is_ok() {
-            self.metrics.first_token(now - self.accepted);
+            self.metrics.first_token(self.labels(), now - self.accepted);
         }
     }
 
@@ -216,15 +220,15 @@ impl Running {
             return;
         }
         let outcome = ending.outcome();
-        self.metrics.ended(outcome, usage, timings.total);
-        if outcome == Outcome::Cancelled {
-            self.metrics.stopped(usage.output_tokens.unwrap_or_default(), self.output_limit);
-        }
+        let code = ending.code().map(FailureCode::name);
+        let output_limit = self.output_limit;
+        let end = GenerationEnd { outcome, error_type: code, usage: Some(usage), timings, output_limit };
+        self.metrics.generation_ended(self.labels(), &end);
         // The request's id and not the generation's: without authentication that one is a capability.
         tracing::info!(
             request_id = %self.request_id,
             outcome = outcome.name(),
-            code = ending.code().map(tracing::field::debug),
+            code,
             input_tokens = usage.input_tokens,
             output_tokens = usage.output_tokens,
             "generation ended"
@@ -257,6 +261,10 @@ impl Running {
                 Event::Failed(Arc::new(Failed { failure, usage: Some(usage), timings }))
             }
         }
+    }
+
+    fn labels(&self) -> GenerationLabels<'_> {
+        GenerationLabels { upstream: &self.upstream.name, model: &self.model }
     }
 
     fn lock(&self) -> MutexGuard<'_, Tally> {

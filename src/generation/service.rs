@@ -21,8 +21,8 @@ use crate::domain::{
 };
 use crate::event_log::{Created, EventLog, Log, TailState};
 use crate::limits::{Allowance, Limits, Patience, Permit, Spender};
-use crate::telemetry::Metrics;
-use crate::upstream::{AttemptTerms, Model, Router};
+use crate::telemetry::{GenerationLabels, Metrics};
+use crate::upstream::{AttemptTerms, Model, Router, UpstreamIdentity};
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -91,7 +91,8 @@ impl Generations {
         }
         let mut request = ChatRequest { model, fields: new.fields };
         let prompt = Arc::new(request.prompt());
-        let Permit { place, spent } = inner.admit(&new.spender, &mut request, &prompt, new.patience)?;
+        let upstream = provider.identity();
+        let Permit { place, spent } = inner.admit(&new.spender, upstream, &mut request, &prompt, new.patience)?;
         let id = GenerationId::random();
         let start = Arc::new(Start {
             generation: id,
@@ -106,7 +107,7 @@ impl Generations {
         let audience = Audience::new(new.on_disconnect.unwrap_or(inner.terms.on_disconnect), grace);
         let viewer = audience.join();
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
-        let admitted = Admitted { prompt, spent, turn: place.turn() };
+        let admitted = Admitted { upstream: Arc::clone(upstream), prompt, spent, turn: place.turn() };
         let running = Running::new(id, new.request_id, &request, admitted, audience, metrics, counter);
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running));
@@ -293,6 +294,7 @@ impl Inner {
     fn admit(
         &self,
         spender: &Spender,
+        upstream: &UpstreamIdentity,
         request: &mut ChatRequest,
         prompt: &Prompt,
         patience: Patience,
@@ -300,7 +302,8 @@ impl Inner {
         let wanted = request.output_limit();
         let (tokens, choices) = spender.most(&request.model);
         request.keep_to(tokens, choices)?;
-        let output = wanted.unwrap_or_else(|| self.metrics.expected_output(request.output_limit()));
+        let labels = GenerationLabels { upstream: &upstream.name, model: &request.model };
+        let output = wanted.unwrap_or_else(|| self.metrics.expected_output(labels, request.output_limit()));
         let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));
         self.limits.admit(spender, &request.model, tokens, patience).map_err(|exceeded| {
             self.metrics.refused(exceeded.limit.name());

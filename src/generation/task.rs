@@ -235,6 +235,7 @@ mod tests {
     use crate::generation::tokens::TokenCounter;
     use crate::limits::{Limits, Patience, Permit, Spender};
     use crate::telemetry::Metrics;
+    use crate::upstream::UpstreamIdentity;
 
     const LIMITS: MemoryLimits = MemoryLimits { total: 1 << 20, generation: 4096, retention: Duration::from_mins(1) };
 
@@ -258,7 +259,8 @@ mod tests {
         let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
         let permit = Limits::default().admit(&spender, "m", 0, Patience::Refuses).expect("there is no limit");
         let Permit { place, spent } = permit;
-        let admitted = Admitted { prompt: Arc::default(), spent, turn: place.turn() };
+        let upstream = UpstreamIdentity::new("test", "test:");
+        let admitted = Admitted { upstream, prompt: Arc::default(), spent, turn: place.turn() };
         let running = Running::new(id, RequestId::random(), &request, admitted, audience, Metrics::new(), counter);
         let work = Work { answer, place, wait: Duration::ZERO, deadline: Instant::now() + deadline };
         let rest = run(&running, Arc::clone(&log), work).await;
