@@ -2,6 +2,7 @@
 //! only room that names concrete adapters.
 
 mod admission;
+mod upstream_check;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,13 +23,14 @@ use crate::event_log::{ChannelLimits, ChannelLogs, Memory, MemoryChannels, Memor
 use crate::generation::{Generations, OnDisconnect, Terms};
 use crate::limits::Limits;
 use crate::prompts::CatalogError;
-use crate::server::{self, Threads};
+use crate::server::{self, OpenConnections, Threads};
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Capacity, Metrics};
 use crate::upstream::{Endpoint, Idle, OpenAi, Provider, Router, Timeouts, demo};
 
 pub use admission::{Kept, admission, tickets};
+pub use upstream_check::{UpstreamCheck, check_upstreams};
 
 /// Why the service could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +118,7 @@ pub async fn serve(
 
     let demo = demo::start(&tasks, stop.clone()).await?;
     let idle = Idle::default();
-    let router = router(settings, environment, &demo, &idle)?;
+    let router = router(settings, environment, &demo, &idle, tasks.clone())?;
     tasks.spawn({
         let stop = stop.clone();
         async move { _ = stop.run_until_cancelled(idle.sweep()).await }
@@ -142,6 +144,7 @@ pub async fn serve(
         total: settings.channels.max_bytes_total.bytes(),
         channels: settings.channels.max_channels.get() as usize,
     }));
+    metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs));
     let limits = Limits::default();
     tasks.spawn({
         let (limits, stop) = (limits.clone(), stop.clone());
@@ -196,7 +199,8 @@ pub async fn serve(
         let Some(listener) = admin else { return };
         // Who may call without a key is asked for a name of this machine by the gate.
         let api = api::router(Api { hosts: Hosts::Any, ..api }, Door::Admin);
-        let bounds = server::Limits { connections: ADMIN_CONNECTIONS, ..bounds };
+        let open = OpenConnections::default();
+        let bounds = server::Limits { connections: ADMIN_CONNECTIONS, open, ..bounds };
         server::serve(listener, api, bounds, Threads::current(), shutdown.closing_token()).await;
     };
     let drained = async {
@@ -209,6 +213,30 @@ pub async fn serve(
     };
     tokio::join!(serving, serving_operators, drained);
     Ok(())
+}
+
+/// What is limited, for `/metrics`.
+fn capacities(
+    settings: &Settings,
+    bounds: &server::Limits,
+    log: &Memory,
+    channel_logs: &Arc<MemoryChannels>,
+) -> Vec<Capacity> {
+    let (log, channel_logs, open) = (log.clone(), Arc::clone(channel_logs), bounds.open.clone());
+    let log_limit = settings.event_log.memory.max_bytes.bytes();
+    let channel_limit = settings.channels.max_bytes_total.bytes();
+    vec![
+        Capacity::bytes("tokenrill_event_log", "Memory of the logs of generations", log_limit, move || log.bytes()),
+        Capacity::bytes("tokenrill_channel_log", "Memory of the histories of channels", channel_limit, move || {
+            channel_logs.bytes()
+        }),
+        Capacity::count(
+            "tokenrill_connections",
+            "Connections that are open on the listener for callers",
+            bounds.connections,
+            move || open.count(),
+        ),
+    ]
 }
 
 async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration, shutdown: &Shutdown) {
@@ -231,21 +259,10 @@ fn router(
     environment: &BTreeMap<String, String>,
     demo: &demo::Demo,
     idle: &Idle,
+    tasks: TaskTracker,
 ) -> Result<Router, AppError> {
     let others = settings.upstreams.iter().map(|upstream| {
-        let key = upstream.api_key(environment)?;
-        let failed = |reason: String| AppError::Upstream { name: upstream.name.clone(), reason };
-        let endpoint =
-            Endpoint::new(upstream.base_url.as_str(), key.map(|key| key.expose().into()), headers(upstream)?);
-        let timeouts = Timeouts {
-            connect: upstream.connect_timeout,
-            head: upstream.head_timeout,
-            first_token: upstream.first_token_timeout,
-            idle: upstream.idle_timeout,
-        };
-        let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-        let provider =
-            OpenAi::new(&upstream.name, endpoint, timeouts, idle.clone()).map_err(|error| failed(error.to_string()))?;
+        let provider = provider(upstream, environment, idle)?;
         let models = upstream.models.iter().map(NamePattern::new).collect();
         Ok((models, Arc::new(provider) as Arc<dyn Provider>))
     });
@@ -257,7 +274,21 @@ fn router(
         Timeouts { connect: DEMO_PATIENCE, head: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
     let demo = OpenAi::new("demo", endpoint.map_err(|error| failed(error.to_string()))?, timeouts, idle.clone());
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
-    Ok(Router::new(demo, others, settings.models.default.clone()))
+    Ok(Router::new(demo, others, settings.models.default.clone(), tasks))
+}
+
+fn provider(upstream: &Upstream, environment: &BTreeMap<String, String>, idle: &Idle) -> Result<OpenAi, AppError> {
+    let key = upstream.api_key(environment)?;
+    let failed = |reason: String| AppError::Upstream { name: upstream.name.clone(), reason };
+    let endpoint = Endpoint::new(upstream.base_url.as_str(), key.map(|key| key.expose().into()), headers(upstream)?);
+    let timeouts = Timeouts {
+        connect: upstream.connect_timeout,
+        head: upstream.head_timeout,
+        first_token: upstream.first_token_timeout,
+        idle: upstream.idle_timeout,
+    };
+    let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
+    OpenAi::new(&upstream.name, endpoint, timeouts, idle.clone()).map_err(|error| failed(error.to_string()))
 }
 
 fn on_disconnect(settings: &Settings) -> OnDisconnect {

@@ -117,7 +117,7 @@ struct Layers {
 /// what comes after it are functions apart, since a future that waits for another holds it, and is copied with it.
 async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
     let traced = Traced::note(&mut request);
-    let span = traced.span(&request);
+    let span = traced.span();
     async {
         let mut response = match &layers.cors {
             Some(cors) if cors::is_of_a_page(&request) => {
@@ -127,7 +127,7 @@ async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next:
             None => answer(&layers, request, next).await,
         };
         pages::secure(&mut response);
-        traced.tell(&mut response);
+        traced.finish(&mut response, &layers.metrics);
         response
     }
     .instrument(span)
@@ -143,6 +143,9 @@ async fn answer(layers: &Layers, request: Request, next: Next) -> Response {
         }
         Err(problem) => problem.into_response(),
     };
+    if response.extensions().get::<Problem>().is_some_and(|problem| problem.code == ErrorCode::HistoryLost) {
+        layers.metrics.history_lost();
+    }
     if access != Access::Public {
         gate::keep_out_of_caches(&mut response);
     }

@@ -240,7 +240,7 @@ impl Generations {
         self.0.limits.left(spender, model.unwrap_or_default())
     }
 
-    pub async fn models(&self) -> Vec<Model> {
+    pub async fn models(&self) -> Arc<[Model]> {
         self.0.router.models().await
     }
 

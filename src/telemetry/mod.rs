@@ -24,5 +24,5 @@ pub use labels::{GenerationLabels, MAX_MODEL_LABELS, Outcome};
 pub use logging::{LogFormat, init, log_panics};
 pub use metrics::{Gauge, Metrics};
 pub use process::resident_memory;
-pub use stream_metrics::ResumedBy;
+pub use stream_metrics::{LiveSubscriber, ResumedBy};
 pub use upstream_metrics::RepeatReason;

@@ -34,6 +34,20 @@ impl ResumedBy {
     }
 }
 
+/// Counts one subscriber of a channel until it is dropped, and its gaps.
+#[derive(Debug)]
+pub struct LiveSubscriber {
+    _live: Gauge,
+    gaps: Counter,
+}
+
+impl LiveSubscriber {
+    /// The subscriber is told a gap.
+    pub fn count_gap(&self) {
+        self.gaps.inc();
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct StreamMetrics {
     pub viewers: gauge::Gauge,
@@ -101,9 +115,9 @@ impl Metrics {
         Gauge::new(&self.streams.viewers)
     }
 
-    /// Counts a subscriber until the gauge is dropped.
-    pub fn subscriber(&self) -> Gauge {
-        Gauge::new(&self.streams.subscribers)
+    /// Counts a subscriber until what this returns is dropped.
+    pub fn subscriber(&self) -> LiveSubscriber {
+        LiveSubscriber { _live: Gauge::new(&self.streams.subscribers), gaps: self.streams.gaps.clone() }
     }
 
     pub fn published(&self) {
@@ -122,10 +136,5 @@ impl Metrics {
     /// A resume was refused with `history_lost`.
     pub fn history_lost(&self) {
         self.streams.history_lost.inc();
-    }
-
-    /// A channel's subscriber was sent the event `gap`.
-    pub fn gap(&self) {
-        self.streams.gaps.inc();
     }
 }

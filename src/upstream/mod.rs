@@ -6,7 +6,9 @@
 pub mod demo;
 mod error_report;
 mod http1;
+mod list_failure;
 mod mask;
+mod model_catalog;
 mod openai;
 mod routing;
 pub mod sse;
@@ -24,6 +26,7 @@ use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 
 pub use error_report::ErrorReport;
 pub use http1::Idle;
+pub use list_failure::{ListFailure, list_url};
 pub use mask::Masker;
 pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts};
 pub use routing::{Router, UnknownModel};

@@ -29,6 +29,7 @@ mod life;
 mod limits;
 mod openai_sdks;
 mod openapi;
+mod operators;
 mod ownership;
 mod program;
 mod prompts;

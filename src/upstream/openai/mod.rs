@@ -38,7 +38,6 @@ pub use reader::AnswerReader;
 pub use templates::Templates;
 
 use exchange::{Exchange, Incoming, in_the_clear};
-use model_list::ModelList;
 use progress::Progress;
 
 /// One upstream that speaks OpenAI's chat completions.
@@ -156,9 +155,7 @@ impl Provider for OpenAi {
                     Err(UpstreamError::Malformed(Malformed::EventTooLarge))?;
                 }
             }
-            let list: ModelList =
-                serde_json::from_slice(&body).map_err(|_| UpstreamError::Malformed(Malformed::Models))?;
-            Ok(list.data.into_iter().map(Model::from).collect())
+            model_list::read(&body).map_err(UpstreamError::Malformed)
         }
         .boxed()
     }

@@ -141,7 +141,7 @@ impl World {
         let upstreams = Arc::new(Upstreams::default());
         let terms = Terms { max_duration: MAX_DURATION, on_disconnect: OnDisconnect::Cancel, grace: GRACE * 5 };
         let limits = Limits::default();
-        let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None);
+        let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None, TaskTracker::new());
         let generations = Generations::new(
             Arc::new(memory.clone()),
             router,

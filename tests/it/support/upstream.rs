@@ -40,6 +40,14 @@ impl Upstream {
         soon(Call::read(socket)).await.expect("a request")
     }
 
+    /// Responds in plain HTTP to whatever comes on the next connection, such as the beginning of TLS.
+    pub async fn respond_in_the_clear(&self) {
+        let Ok((mut socket, _)) = self.listener.accept().await else { return };
+        let mut bytes = [0; 1024];
+        _ = socket.read(&mut bytes).await;
+        _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+    }
+
     /// Whether a connection is waiting that nobody has taken.
     pub fn was_called(&self) -> bool {
         // A connection that was begun before the answer we have seen is in the backlog by now.
