@@ -151,7 +151,7 @@ async fn check(flags: CheckFlags) -> Result<(), Refusal> {
         return Ok(());
     }
     let checks = app::check_upstreams(&settings, &environment).await?;
-    print("");
+    print(if checks.is_empty() { "\nno upstreams: the embedded model demo alone" } else { "" });
     checks.iter().for_each(|check| print(&check.to_string()));
     match checks.iter().filter(|check| !check.is_ok()).count() {
         0 => Ok(()),

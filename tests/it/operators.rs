@@ -1,5 +1,7 @@
 //! What `/metrics` tells an operator.
 
+use std::num::NonZeroU32;
+
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::json;
@@ -67,7 +69,7 @@ async fn resumes_are_counted_by_what_resumed_them() {
 async fn a_channel_gap_is_counted() {
     let service = Service::start().await;
     let path = "/v1/channels/room-1/events";
-    let publish = service.request(Method::POST, path).json(&json!({"data": 1}));
+    let publish = service.request(Method::POST, path).header(CONTENT_TYPE, "application/json").body(r#"{"data":1}"#);
     assert!(Answer::to(publish).await.status < 300);
     is(&service, "tokenrill_channel_gaps_total", 0.0).await;
     let subscribe = service.request(Method::GET, path).header(ACCEPT, "text/event-stream");
@@ -79,7 +81,7 @@ async fn a_channel_gap_is_counted() {
 #[tokio::test]
 async fn memory_and_connections_are_told_with_their_limits() {
     let mut settings = Service::settings("http://127.0.0.1:1/v1");
-    settings.server.max_connections = 7.try_into().expect("not 0");
+    settings.server.max_connections = NonZeroU32::new(7).expect("not 0");
     let service = Service::with(settings).await;
     is(&service, "tokenrill_event_log_bytes", 0.0).await;
     is(&service, "tokenrill_event_log_limit_bytes", 256.0 * 1024.0 * 1024.0).await;

@@ -1,6 +1,8 @@
 //! Seven ways to misconfigure an upstream. For each: the one WARN line from which an operator sees what is wrong, and what
 //! callers get on both wires (the contract's "What an upstream says in an error").
 
+use reqwest::RequestBuilder;
+use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use super::{Place, Program};
@@ -63,7 +65,7 @@ impl Misconfigured<'_> {
 
         for stream in [false, true] {
             let body = json!({"model": "gpt-9", "stream": stream, "messages": [{"role": "user", "content": TEXT}]});
-            let asked = program.http.post(program.url("/v1/chat/completions")).json(&body);
+            let asked = chat(&program, &body);
             let (answer, ()) = tokio::join!(Answer::to(asked), self.refuse(upstream));
             self.has_line(&program, &answer).await;
             assert_eq!(answer.status, self.chat.0, "stream: {stream}");
@@ -101,6 +103,11 @@ fn includes(told: &Value, expected: &Value) {
             _ => assert_eq!(told[name], *value, "{name}: {told}"),
         }
     }
+}
+
+fn chat(program: &Program, body: &Value) -> RequestBuilder {
+    let request = program.http.post(program.url("/v1/chat/completions"));
+    request.header(CONTENT_TYPE, "application/json").body(body.to_string())
 }
 
 fn error(message: &str, kind: &str, code: &str, param: Option<&str>) -> Value {
@@ -225,7 +232,7 @@ async fn an_exhausted_quota_is_not_worth_a_retry() {
         place.settings(&format!("[[upstreams]]\nname = \"far\"\nbase_url = \"{}\"\n", upstream.base_url()));
         let program = Program::start_with_json_logs(&mut place.serve(), &place).await;
         let body = json!({"model": "gpt-9", "messages": [{"role": "user", "content": TEXT}]});
-        let asked = program.http.post(program.url("/v1/chat/completions")).json(&body);
+        let asked = chat(&program, &body);
         let (answer, ()) = tokio::join!(Answer::to(asked), misconfigured.refuse(&upstream));
         misconfigured.has_line(&program, &answer).await;
         assert_eq!((answer.status, answer.header("x-should-retry")), (429, "false"));
@@ -266,6 +273,6 @@ async fn each_reason_for_no_connection_has_a_cause_of_its_own() {
     };
     tokio::select! {
         () = checked => {}
-        never = responding => never,
+        () = responding => {}
     }
 }
