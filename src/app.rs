@@ -20,14 +20,14 @@ use crate::auth::FetchError;
 use crate::channel::Channels;
 use crate::domain::NamePattern;
 use crate::event_log::{ChannelLimits, ChannelLogs, Memory, MemoryChannels, MemoryLimits};
-use crate::generation::{Generations, OnDisconnect, Terms};
+use crate::generation::{Generations, OnDisconnect, Terms, UpstreamMessages};
 use crate::limits::Limits;
 use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Capacity, Metrics};
-use crate::upstream::{Endpoint, Idle, OpenAi, Provider, Router, Timeouts, demo};
+use crate::upstream::{Endpoint, ErrorMessages, Idle, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, demo};
 
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
@@ -158,6 +158,10 @@ pub async fn serve(
             max_duration: settings.generation.max_duration,
             on_disconnect: on_disconnect(settings),
             grace: settings.generation.grace,
+            upstream_messages: match settings.telemetry.upstream_messages {
+                settings::UpstreamMessages::Log => UpstreamMessages::Log,
+                settings::UpstreamMessages::Off => UpstreamMessages::Off,
+            },
         },
         limits,
         Arc::clone(&metrics),
@@ -261,8 +265,9 @@ fn router(
     idle: &Idle,
     tasks: TaskTracker,
 ) -> Result<Router, AppError> {
+    let masker = masker(settings, environment, Some(demo))?;
     let others = settings.upstreams.iter().map(|upstream| {
-        let provider = provider(upstream, environment, idle)?;
+        let provider = provider(upstream, environment, &masker, idle)?;
         let models = upstream.models.iter().map(NamePattern::new).collect();
         Ok((models, Arc::new(provider) as Arc<dyn Provider>))
     });
@@ -272,12 +277,19 @@ fn router(
     let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
     let timeouts =
         Timeouts { connect: DEMO_PATIENCE, head: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
-    let demo = OpenAi::new("demo", endpoint.map_err(|error| failed(error.to_string()))?, timeouts, idle.clone());
+    let reports = ReportTerms { masker, messages: ErrorMessages::Pass };
+    let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
+    let demo = OpenAi::new("demo", endpoint, timeouts, reports, idle.clone());
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, settings.models.default.clone(), tasks))
 }
 
-fn provider(upstream: &Upstream, environment: &BTreeMap<String, String>, idle: &Idle) -> Result<OpenAi, AppError> {
+fn provider(
+    upstream: &Upstream,
+    environment: &BTreeMap<String, String>,
+    masker: &Masker,
+    idle: &Idle,
+) -> Result<OpenAi, AppError> {
     let key = upstream.api_key(environment)?;
     let failed = |reason: String| AppError::Upstream { name: upstream.name.clone(), reason };
     let endpoint = Endpoint::new(upstream.base_url.as_str(), key.map(|key| key.expose().into()), headers(upstream)?);
@@ -287,8 +299,28 @@ fn provider(upstream: &Upstream, environment: &BTreeMap<String, String>, idle: &
         first_token: upstream.first_token_timeout,
         idle: upstream.idle_timeout,
     };
+    let messages = match upstream.errors {
+        settings::ErrorMessages::Pass => ErrorMessages::Pass,
+        settings::ErrorMessages::Hide => ErrorMessages::Hide,
+    };
+    let reports = ReportTerms { masker: masker.clone(), messages };
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-    OpenAi::new(&upstream.name, endpoint, timeouts, idle.clone()).map_err(|error| failed(error.to_string()))
+    OpenAi::new(&upstream.name, endpoint, timeouts, reports, idle.clone()).map_err(|error| failed(error.to_string()))
+}
+
+/// Knows every secret that the upstreams' words could repeat.
+fn masker(
+    settings: &Settings,
+    environment: &BTreeMap<String, String>,
+    demo: Option<&demo::Demo>,
+) -> Result<Masker, AppError> {
+    let mut secrets: Vec<_> = demo.iter().map(|demo| demo.key.as_str().into()).collect();
+    for upstream in &settings.upstreams {
+        secrets.extend(upstream.api_key(environment)?.map(|key| key.expose().into()));
+        secrets.extend(upstream.headers.values().map(|value| value.expose().into()));
+    }
+    let hosts = settings.upstreams.iter().filter_map(|upstream| upstream.base_url.host());
+    Ok(Masker::new(secrets, hosts))
 }
 
 fn on_disconnect(settings: &Settings) -> OnDisconnect {

@@ -9,7 +9,7 @@ use super::extract::Caller;
 use super::problem::{FieldError, Problem};
 use super::prompt_call::{MODEL_PREFIX, PromptCall};
 use crate::domain::{ChannelName, Metadata, UsageWish, field};
-use crate::generation::{NewGeneration, OnDisconnect, Storage};
+use crate::generation::{Delivery, NewGeneration, OnDisconnect, Storage};
 use crate::limits::Patience;
 
 /// What a body asks for.
@@ -78,6 +78,7 @@ pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<A
         prompt: None,
         usage,
         storage,
+        delivery: Delivery::Stream,
         on_disconnect,
         grace,
         request_id,

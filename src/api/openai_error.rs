@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::problem::{ErrorCode, ProblemBody};
+use super::problem::{ErrorCode, ProblemBody, UpstreamErrorBody};
 use crate::domain::Failure;
 
 /// `{"error": {...}}`, as OpenAI's API answers and as an event of its streams.
@@ -44,6 +44,19 @@ impl OpenAiError {
         Self { error: OpenAiErrorBody { message, r#type: r#type.to_owned(), param, code: Some(code.name()) } }
     }
 
+    /// Takes over what the upstream said: its words in the places that OpenAI's clients read.
+    fn with(self, words: &UpstreamErrorBody) -> Self {
+        let UpstreamErrorBody { r#type, code, param, message, .. } = words.clone();
+        Self {
+            error: OpenAiErrorBody {
+                message: message.unwrap_or(self.error.message),
+                r#type: r#type.unwrap_or(self.error.r#type),
+                param: param.or(self.error.param),
+                code: code.or(self.error.code),
+            },
+        }
+    }
+
     /// Somebody stopped the generation while this client was reading.
     pub fn cancelled() -> Self {
         Self::new(
@@ -57,13 +70,15 @@ impl OpenAiError {
 impl From<&ProblemBody> for OpenAiError {
     fn from(problem: &ProblemBody) -> Self {
         let param = problem.errors.first().map(|error| param(&error.pointer));
-        Self::new(problem.code, problem.detail.clone(), param)
+        let own = Self::new(problem.code, problem.detail.clone(), param);
+        problem.upstream.as_ref().map_or(own.clone(), |words| own.with(words))
     }
 }
 
 impl From<&Failure> for OpenAiError {
     fn from(failure: &Failure) -> Self {
-        Self::new(failure.code.into(), failure.detail.clone(), None)
+        let own = Self::new(failure.code.into(), failure.detail.clone(), None);
+        failure.upstream.as_deref().map_or(own.clone(), |words| own.with(&words.into()))
     }
 }
 
@@ -85,9 +100,9 @@ fn param(pointer: &str) -> String {
 
 /// Whether an SDK should repeat the request by itself: not where the model has been asked, for a
 /// repeat could be billed again, and not after more than a minute, for SDKs then do not wait at all.
-pub fn should_retry(code: ErrorCode, retry_after: Option<Duration>) -> bool {
+pub fn should_retry(problem: &ProblemBody) -> bool {
     let never_asked = matches!(
-        code,
+        problem.code,
         ErrorCode::IssuerUnavailable
             | ErrorCode::ChannelFull
             | ErrorCode::RateLimited
@@ -99,7 +114,8 @@ pub fn should_retry(code: ErrorCode, retry_after: Option<Duration>) -> bool {
             | ErrorCode::Overloaded
             | ErrorCode::ShuttingDown
     );
-    never_asked && retry_after.is_none_or(|wait| wait <= Duration::from_mins(1))
+    let wait = problem.retry_after_ms.map_or(Duration::ZERO, Duration::from_millis);
+    never_asked && problem.retryable && wait <= Duration::from_mins(1)
 }
 
 #[cfg(test)]

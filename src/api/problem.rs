@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -23,6 +24,8 @@ pub struct Problem {
     /// What is left for the caller, where that is the reason.
     pub(super) allowance: Option<Allowance>,
     errors: Vec<FieldError>,
+    /// Where a failed generation is the reason: it is told as it is in an event.
+    failure: Option<Box<Failure>>,
 }
 
 /// Problem details (RFC 9457).
@@ -93,7 +96,7 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 impl Problem {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let retry_after = (code.remedy() == Remedy::Wait).then_some(DEFAULT_WAIT);
-        Self { code, detail: detail.into(), retry_after, allowance: None, errors: Vec::new() }
+        Self { code, detail: detail.into(), retry_after, allowance: None, errors: Vec::new(), failure: None }
     }
 
     pub fn invalid(errors: Vec<FieldError>) -> Self {
@@ -166,12 +169,28 @@ impl Problem {
     }
 
     pub(super) fn body(&self, request_id: RequestId) -> ProblemBody {
+        if let Some(failure) = &self.failure {
+            return ProblemBody { request_id: request_id.to_string(), ..ProblemBody::from(&**failure) };
+        }
         ProblemBody {
             errors: self.errors.clone(),
             ..ProblemBody::new(self.code, self.detail.clone(), self.retry_after, request_id)
         }
     }
 }
+
+impl Problem {
+    /// The status that clients of every dialect see: of a request that an upstream refused, the upstream's own.
+    fn status(&self) -> StatusCode {
+        let words = self.failure.as_ref().and_then(|failure| failure.upstream.as_ref());
+        let passed = words.and_then(|words| words.status).filter(|status| PASSED_STATUSES.contains(status));
+        let passed = passed.filter(|_| self.code == ErrorCode::UpstreamRejected);
+        passed.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_else(|| self.code.status())
+    }
+}
+
+/// Statuses of an upstream that say what is wrong with the request itself.
+const PASSED_STATUSES: [u16; 4] = [400, 404, 413, 422];
 
 impl ProblemBody {
     /// What a refusal with this code looks like.
@@ -222,15 +241,17 @@ impl From<&UpstreamWords> for UpstreamErrorBody {
 /// A failure that came before the head of the answer: it can still be a status.
 impl From<&Failed> for Problem {
     fn from(failed: &Failed) -> Self {
-        let Failure { code, detail, retry_after, .. } = &failed.failure;
-        let problem = Self::new((*code).into(), detail.clone());
-        Self { retry_after: retry_after.or(problem.retry_after), ..problem }
+        let failure = &failed.failure;
+        // Only what the upstream or a limit said: no wait is invented.
+        let retry_after = failure.retry_after;
+        let failure = Some(Box::new(failure.clone()));
+        Self { retry_after, failure, ..Self::new(failed.failure.code.into(), failed.failure.detail.clone()) }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.code.status().into_response();
+        let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
         response
     }

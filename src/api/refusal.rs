@@ -62,6 +62,7 @@ impl RefusalForm {
         let Self { accept, dialect, request_id } = self;
         let names_events = Accept::of_values(&accept).names_event_stream();
         let body = problem.body(request_id);
+        let repeat = should_retry(&body);
         let (content_type, bytes) = match (dialect, names_events) {
             (Dialect::Native, true) => ("text/event-stream", refusal_event(body)),
             (Dialect::Native, false) => ("application/problem+json", json(&body)),
@@ -82,7 +83,6 @@ impl RefusalForm {
             }
         }
         if dialect == Dialect::OpenAi {
-            let repeat = should_retry(problem.code, problem.retry_after);
             parts.headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(if repeat { "true" } else { "false" }));
         }
         Response::from_parts(parts, bytes.into())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::{AppError, provider};
+use super::{AppError, masker, provider};
 use crate::domain::NamePattern;
 use crate::settings::{Settings, Upstream};
 use crate::upstream::{Idle, ListFailure, Phase, Provider, UpstreamError, list_url};
@@ -41,8 +41,11 @@ pub async fn check_upstreams(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
 ) -> Result<Vec<UpstreamCheck>, AppError> {
-    let checks =
-        settings.upstreams.iter().map(|upstream| Ok((upstream, provider(upstream, environment, &Idle::default())?)));
+    let (masker, idle) = (masker(settings, environment, None)?, Idle::default());
+    let checks = settings.upstreams.iter().map(|upstream| {
+        let provider = provider(upstream, environment, &masker, &idle)?;
+        Ok((upstream, provider))
+    });
     let checks = checks.collect::<Result<Vec<_>, AppError>>()?;
     Ok(join_all(checks.iter().map(|(upstream, provider)| check(upstream, provider))).await)
 }

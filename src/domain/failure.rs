@@ -85,7 +85,7 @@ pub enum FailureCode {
 }
 
 impl FailureCode {
-    /// Returns the code as the API, logs and metrics write it.
+    /// The code as it is in JSON, logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::UpstreamUnreachable => "upstream_unreachable",

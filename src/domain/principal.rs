@@ -14,3 +14,13 @@ pub enum Principal {
     /// An authenticated caller, by the name of its key or its token's issuer and subject.
     Named(Arc<str>),
 }
+
+impl Principal {
+    /// Returns the name, for logs.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Anonymous => None,
+            Self::Named(name) => Some(name),
+        }
+    }
+}

@@ -13,7 +13,9 @@
 //! In this process that is the task that carries the model's answer: whoever wants the end asks it, it
 //! drops the upstream connection and then appends. A task that is itself dropped appends at last.
 
+mod attempt_failure;
 mod audience;
+mod ending;
 mod following;
 mod listing;
 mod registry;
@@ -25,7 +27,8 @@ mod storage;
 mod task;
 mod tokens;
 
-pub use crate::upstream::Model;
+pub use crate::upstream::{Delivery, Model};
+pub use attempt_failure::UpstreamMessages;
 pub use audience::{OnDisconnect, Viewer};
 pub use following::{Following, LogLost};
 pub use listing::{Page, Summary};

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::AbortHandle;
 
-use super::running::{Ending, Running};
-use super::task;
+use super::ending::Ending;
+use super::running::Running;
 use crate::domain::{FailureCode, GenerationId, Lookup};
 use crate::event_log::{Log, TailState};
 use crate::telemetry::Gauge;
@@ -85,7 +85,7 @@ impl Drop for Registration {
         if let Some((log, _live)) = &begun
             && log.tail().get().state == TailState::Open
         {
-            self.running.end_at_once(log, task::failed(FailureCode::Internal));
+            self.running.end_at_once(log, Ending::failed(FailureCode::Internal));
         }
         self.registry.lock().remove(&self.running.id);
     }

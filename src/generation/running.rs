@@ -1,7 +1,6 @@
 //! A generation while it runs: what has been learnt of it, and how it ends.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -9,17 +8,19 @@ use futures_util::FutureExt;
 use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
+use super::attempt_failure::{self, AttemptPlace, Billed, UpstreamMessages};
 use super::audience::Audience;
+use super::ending::{Ending, FailedEnding};
 use super::snapshot::Snapshot;
 use super::tokens::{self, TokenCounter};
 use crate::domain::{
-    CancelReason, Cancelled, ChatRequest, Chunk, Done, Event, Failed, Failure, FailureCode, Finish, FinishReason,
-    GenerationId, Prompt, Remedy, RequestId, Timings, Trailer, UpstreamWords, Usage, UsageReport,
+    CancelReason, Cancelled, Chunk, Done, Event, Failed, Failure, FailureCode, Finish, FinishReason, GenerationId,
+    Principal, Prompt, Remedy, RequestId, Timings, TokenSource, UpstreamWords, Usage, UsageReport,
 };
 use crate::event_log::{Closing, Log};
 use crate::limits::{Spent, Turn};
-use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics, Outcome};
-use crate::upstream::UpstreamIdentity;
+use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics};
+use crate::upstream::{Delivery, Sent, SentMark, UpstreamError, UpstreamIdentity};
 
 /// A generation while it runs: what its task, its viewers and whoever wants it ended share.
 ///
@@ -28,22 +29,51 @@ use crate::upstream::UpstreamIdentity;
 #[derive(Debug)]
 pub struct Running {
     pub id: GenerationId,
-    pub request_id: RequestId,
     pub audience: Arc<Audience>,
+    subject: Subject,
     accepted: Instant,
-    model: String,
-    upstream: Arc<UpstreamIdentity>,
     prompt: Arc<Prompt>,
     spent: Mutex<Spent>,
     turn: Option<watch::Receiver<Turn>>,
-    /// Set when the provider is asked.
-    asked_provider: AtomicBool,
-    output_limit: Option<u64>,
+    /// Whether the request may have reached its upstream.
+    pub sent: SentMark,
+    /// Set where the ending is known to have cost nothing: a repeat of the request may then start anew.
+    unbilled: OnceLock<()>,
     first_token: OnceLock<Instant>,
     tally: Mutex<Tally>,
     wish: SetOnce<Ending>,
     metrics: Arc<Metrics>,
     counter: TokenCounter,
+}
+
+/// What a generation is about.
+#[derive(Debug)]
+pub struct Subject {
+    pub request_id: RequestId,
+    pub principal: Principal,
+    pub model: String,
+    pub upstream: Arc<UpstreamIdentity>,
+    pub delivery: Delivery,
+    pub output_limit: Option<u64>,
+    pub repeats: Repeats,
+    pub source: PromptSource,
+    pub messages: UpstreamMessages,
+}
+
+/// Whether a repeat of the request finds this generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// By its `Idempotency-Key`.
+    Attach,
+    StartAnew,
+}
+
+/// Whose text was sent to the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptSource {
+    Caller,
+    /// A prompt of the service, which the upstream's messages may repeat.
+    Service,
 }
 
 /// What has been learnt of the answer so far.
@@ -56,35 +86,15 @@ struct Tally {
 /// With what a generation was admitted.
 #[derive(Debug)]
 pub struct Admitted {
-    pub upstream: Arc<UpstreamIdentity>,
     pub prompt: Arc<Prompt>,
     pub spent: Spent,
     pub turn: Option<watch::Receiver<Turn>>,
 }
 
-/// Why a generation failed, as far as its task knows.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FailedEnding {
-    pub code: FailureCode,
-    pub detail: &'static str,
-    pub remedy: Option<Remedy>,
-    pub retry_after: Option<Duration>,
-    pub upstream: Option<Box<UpstreamWords>>,
-}
-
-/// Why a generation ends.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Ending {
-    Done { trailer: Trailer },
-    Cancelled(CancelReason),
-    Failed(Box<FailedEnding>),
-}
-
 impl Running {
     pub fn new(
         id: GenerationId,
-        request_id: RequestId,
-        request: &ChatRequest,
+        subject: Subject,
         admitted: Admitted,
         audience: Arc<Audience>,
         metrics: Arc<Metrics>,
@@ -92,16 +102,14 @@ impl Running {
     ) -> Self {
         Self {
             id,
-            request_id,
             audience,
+            subject,
             accepted: Instant::now(),
-            model: request.model.clone(),
-            upstream: admitted.upstream,
             prompt: admitted.prompt,
             spent: Mutex::new(admitted.spent),
             turn: admitted.turn,
-            asked_provider: AtomicBool::new(false),
-            output_limit: request.output_limit(),
+            sent: SentMark::default(),
+            unbilled: OnceLock::new(),
             first_token: OnceLock::new(),
             tally: Mutex::default(),
             wish: SetOnce::new(),
@@ -115,14 +123,29 @@ impl Running {
         self.turn.clone()
     }
 
-    /// From here on there is something to pay for. The generation has waited for its place until now.
-    pub fn note_provider_asked(&self) {
-        self.asked_provider.store(true, Ordering::Relaxed);
+    /// The generation has its slot: it waited until now.
+    pub fn note_slot(&self) {
         self.metrics.waited(self.accepted.elapsed());
     }
 
-    fn has_asked_provider(&self) -> bool {
-        self.asked_provider.load(Ordering::Relaxed)
+    /// Whether the generation, ended in this way, may cost something.
+    fn billed(&self, ending: &Ending) -> Billed {
+        match ending {
+            Ending::Failed(failed) if failed.billed == Some(Billed::No) => Billed::No,
+            _ if self.sent.get() == Sent::No => Billed::No,
+            _ => Billed::Maybe,
+        }
+    }
+
+    /// Whether a repeat of the request may start anew: it ended before anything could be billed.
+    pub fn was_unbilled(&self) -> bool {
+        self.unbilled.get().is_some()
+    }
+
+    pub fn log_failed_attempt(&self, error: &UpstreamError, ending: &Ending) {
+        let Subject { request_id, upstream, model, messages, .. } = &self.subject;
+        let place = AttemptPlace { request_id: *request_id, upstream, model };
+        attempt_failure::log_failure(place, error, ending.code().unwrap_or(FailureCode::Internal), *messages);
     }
 
     /// Counts it among those that wait for their place, until this is dropped.
@@ -145,9 +168,9 @@ impl Running {
         }
     }
 
-    /// A choice ends once: some servers say it again, and not always in the same word.
+    /// Some servers state a reason more than once, and not always the same: as with the official SDKs, the last counts.
     pub fn note_finish(&self, choice: u32, reason: FinishReason) {
-        self.lock().finish.entry(choice).or_insert(reason);
+        self.lock().finish.insert(choice, reason);
     }
 
     pub fn note_usage(&self, report: UsageReport) {
@@ -169,39 +192,75 @@ impl Running {
         self.wish.wait().await.clone()
     }
 
-    /// Ends the generation, unless that has been done from elsewhere. The upstream has been let go of,
-    /// or has come to its end: counting takes its time.
+    /// Ends the generation, unless that has been done from elsewhere. The upstream has been closed, or has come to its
+    /// end: counting may take its time.
     pub async fn end(&self, log: &Arc<dyn Log>, ending: Ending) {
         let timings = self.timings();
+        let snapshot = if self.needs_snapshot(&ending) { Snapshot::read(log.as_ref()).await } else { None };
+        let finish = self.finish(snapshot.as_ref());
         let reported = self.lock().reported;
-        let usage = match reported.complete() {
-            Some(usage) => usage,
-            None if !self.has_asked_provider() => Usage::default(),
-            None => match Snapshot::read(log.as_ref()).await {
-                None => Usage::default(),
-                // Every reader is to be told before the process ends.
-                Some(answer) if ending.code() == Some(FailureCode::ShuttingDown) => {
-                    reported.completed_by(tokens::guess(&self.prompt, &answer))
-                }
-                Some(answer) => reported.completed_by(self.counter.count(&self.model, &self.prompt, answer).await),
-            },
+        let usage = match (reported.complete(), self.billed(&ending), snapshot) {
+            (Some(usage), _, _) => usage,
+            (None, Billed::No, _) | (None, _, None) => Usage::default(),
+            // Every viewer must receive the terminal event before the process ends.
+            (None, _, Some(answer)) if ending.code() == Some(FailureCode::ShuttingDown) => {
+                reported.completed_by(tokens::guess(&self.prompt, &answer))
+            }
+            (None, _, Some(answer)) => {
+                reported.completed_by(self.counter.count(&self.subject.model, &self.prompt, answer).await)
+            }
         };
-        self.close(log, &ending, usage, timings).await;
+        self.close(log, &ending, finish, self.known(usage, &ending), timings).await;
     }
 
-    /// As [`Running::end`], for a task that is dropped and can wait for nothing: as somebody wished, or
-    /// else as `ending`. A backend that cannot close at once is left to its lease.
+    /// As [`Running::end`], for a task that is dropped and can wait for nothing: as was asked for, or else as `ending`. A
+    /// backend that cannot close at once is left to its lease.
     pub fn end_at_once(&self, log: &Arc<dyn Log>, ending: Ending) {
         let ending = self.wish.get().cloned().unwrap_or(ending);
         let reported = self.lock().reported;
         let usage = reported.complete().unwrap_or_else(|| {
-            if !self.has_asked_provider() {
+            if self.billed(&ending) == Billed::No {
                 return Usage::default();
             }
             let answer = Snapshot::read(log.as_ref()).now_or_never().flatten();
             answer.map(|answer| reported.completed_by(tokens::guess(&self.prompt, &answer))).unwrap_or_default()
         });
-        _ = self.close(log, &ending, usage, self.timings()).now_or_never();
+        let finish = self.finish(None);
+        _ = self.close(log, &ending, finish, self.known(usage, &ending), self.timings()).now_or_never();
+    }
+
+    /// Whether the answer must be looked at: for tokens that the provider did not count, or choices that it did not finish.
+    fn needs_snapshot(&self, ending: &Ending) -> bool {
+        let tally = self.lock();
+        let is_counted = tally.reported.complete().is_some() || self.billed(ending) == Billed::No;
+        let is_finished = !matches!(ending, Ending::Done { .. }) || tally.finish.len() == 1;
+        !(is_counted && is_finished)
+    }
+
+    /// How each choice ended, `stop` standing in where a choice spoke and its reason was not stated.
+    fn finish(&self, answer: Option<&Snapshot>) -> Box<[Finish]> {
+        let stated = self.lock().finish.clone();
+        let spoken = answer.into_iter().flat_map(|answer| &answer.choices).filter(|(_, said)| !said.is_empty());
+        let unstated = spoken.map(|(choice, _)| *choice).filter(|choice| !stated.contains_key(choice));
+        let unstated: Vec<_> = unstated.map(Finish::unstated).collect();
+        let mut finish: Vec<_> =
+            stated.into_iter().map(|(choice, reason)| Finish::stated(choice, reason)).chain(unstated).collect();
+        if finish.is_empty() {
+            finish.push(Finish::unstated(0));
+        }
+        finish.sort_by_key(|finish| finish.choice);
+        finish.into()
+    }
+
+    /// Of an answer that was asked for as a whole nothing is known before it arrives.
+    fn known(&self, usage: Usage, ending: &Ending) -> Usage {
+        if self.is_cut_off_whole(ending) { Usage { output_tokens: None, ..usage } } else { usage }
+    }
+
+    fn is_cut_off_whole(&self, ending: &Ending) -> bool {
+        self.subject.delivery == Delivery::Whole
+            && !matches!(ending, Ending::Done { .. })
+            && self.billed(ending) == Billed::Maybe
     }
 
     fn timings(&self) -> Timings {
@@ -209,62 +268,86 @@ impl Running {
         Timings { first_token, total: self.accepted.elapsed() }
     }
 
-    /// Appends the terminal event if none is there; whoever was first is counted, once.
-    async fn close(&self, log: &Arc<dyn Log>, ending: &Ending, usage: Usage, timings: Timings) {
-        // Before anybody can know that it has ended, and start the next.
+    /// Appends the terminal event, unless there is one; the winner is counted, once.
+    async fn close(&self, log: &Arc<dyn Log>, ending: &Ending, finish: Box<[Finish]>, usage: Usage, timings: Timings) {
+        // Before the terminal event can be read: the reader may start the next at once.
         let spent = std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner));
-        let failed_in_vain = ending.outcome() == Outcome::Failed && self.first_token.get().is_none();
-        let in_vain = failed_in_vain || !self.has_asked_provider();
-        spent.settle(if in_vain { 0 } else { usage.total() });
-        if log.close(self.terminal(ending, usage, timings)).await != Closing::Won {
+        let billed = self.billed(ending);
+        match billed {
+            Billed::No => spent.settle(0),
+            Billed::Maybe if self.is_cut_off_whole(ending) => spent.settle_as_reserved(),
+            Billed::Maybe => spent.settle(usage.total()),
+        }
+        if log.close(self.terminal(ending, finish, usage, timings)).await != Closing::Won {
             return;
         }
+        let is_repeatable = match ending {
+            Ending::Failed(_) | Ending::Cancelled(CancelReason::Abandoned) => true,
+            Ending::Done { .. } | Ending::Cancelled(CancelReason::ClientRequest) => false,
+        };
+        if billed == Billed::No && is_repeatable {
+            _ = self.unbilled.set(());
+        }
+        self.report(ending, usage, timings);
+    }
+
+    /// One log line, and the metrics.
+    fn report(&self, ending: &Ending, usage: Usage, timings: Timings) {
         let outcome = ending.outcome();
-        let code = ending.code().map(FailureCode::name);
-        let output_limit = self.output_limit;
-        let end = GenerationEnd { outcome, error_type: code, usage: Some(usage), timings, output_limit };
+        let Subject { request_id, principal, model, upstream, output_limit, .. } = &self.subject;
+        let error_type = ending.code().map(FailureCode::name);
+        let counted = Some(usage).filter(|_| self.billed(ending) == Billed::Maybe);
+        let end = GenerationEnd { outcome, error_type, usage: counted, timings, output_limit: *output_limit };
         self.metrics.generation_ended(self.labels(), &end);
         // The request's id and not the generation's: without authentication that one is a capability.
         tracing::info!(
-            request_id = %self.request_id,
+            request_id = %request_id,
+            principal = principal.name(),
+            model,
+            upstream = &*upstream.name,
             outcome = outcome.name(),
-            code,
+            code = error_type,
             input_tokens = usage.input_tokens,
             output_tokens = usage.output_tokens,
+            estimated = usage.source == TokenSource::Estimated,
+            first_token_ms = timings.first_token.map(millis),
+            total_ms = millis(timings.total),
             "generation ended"
         );
     }
 
-    fn terminal(&self, ending: &Ending, usage: Usage, timings: Timings) -> Event {
+    fn terminal(&self, ending: &Ending, finish: Box<[Finish]>, usage: Usage, timings: Timings) -> Event {
         match ending {
             Ending::Done { trailer } => {
-                let tally = self.lock();
-                let finished = tally.finish.iter();
-                let mut finish: Vec<_> =
-                    finished.map(|(choice, reason)| Finish::stated(*choice, reason.clone())).collect();
-                if finish.is_empty() {
-                    finish.push(Finish::unstated(0));
-                }
-                let finish = finish.into();
                 Event::Done(Arc::new(Done { finish, trailer: trailer.clone(), usage, timings }))
             }
             Ending::Cancelled(reason) => Event::Cancelled(Arc::new(Cancelled { reason: *reason, usage, timings })),
             Ending::Failed(failed) => {
-                let failure = Failure {
-                    code: failed.code,
-                    detail: failed.detail.to_owned(),
-                    remedy: failed.remedy,
-                    retry_after: failed.retry_after,
-                    request_id: self.request_id,
-                    upstream: failed.upstream.clone(),
-                };
-                Event::Failed(Arc::new(Failed { failure, usage: Some(usage), timings }))
+                let usage = Some(usage).filter(|_| self.billed(ending) == Billed::Maybe);
+                Event::Failed(Arc::new(Failed { failure: self.failure(failed, ending), usage, timings }))
             }
         }
     }
 
     fn labels(&self) -> GenerationLabels<'_> {
-        GenerationLabels { upstream: &self.upstream.name, model: &self.model }
+        GenerationLabels { upstream: &self.subject.upstream.name, model: &self.subject.model }
+    }
+
+    fn failure(&self, failed: &FailedEnding, ending: &Ending) -> Failure {
+        let is_kept = self.subject.repeats == Repeats::Attach && self.billed(ending) == Billed::Maybe;
+        let detail = failed.detail().to_owned();
+        let hidden = |words: UpstreamWords| match self.subject.source {
+            PromptSource::Caller => words,
+            PromptSource::Service => UpstreamWords { message: None, ..words },
+        };
+        Failure {
+            code: failed.code,
+            detail: if is_kept { format!("{detail} {KEY_IS_KEPT}") } else { detail },
+            remedy: if is_kept { Some(Remedy::Change) } else { failed.remedy },
+            retry_after: failed.retry_after,
+            request_id: self.subject.request_id,
+            upstream: failed.upstream.clone().map(|words| Box::new(hidden(*words))),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Tally> {
@@ -272,19 +355,9 @@ impl Running {
     }
 }
 
-impl Ending {
-    const fn code(&self) -> Option<FailureCode> {
-        match self {
-            Self::Failed(failed) => Some(failed.code),
-            Self::Done { .. } | Self::Cancelled(_) => None,
-        }
-    }
+/// A repeat with the same key attaches to what may have been billed.
+const KEY_IS_KEPT: &str = "A repeat with this Idempotency-Key returns this failure: send a new key to start anew.";
 
-    const fn outcome(&self) -> Outcome {
-        match self {
-            Self::Done { .. } => Outcome::Done,
-            Self::Cancelled(_) => Outcome::Cancelled,
-            Self::Failed(_) => Outcome::Failed,
-        }
-    }
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

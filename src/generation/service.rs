@@ -7,17 +7,19 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
+use super::attempt_failure::UpstreamMessages;
 use super::audience::{Audience, OnDisconnect};
+use super::ending::Ending;
 use super::following::{Following, Seat};
 use super::registry::{Registration, Registry};
-use super::running::{Admitted, Ending, Running};
+use super::running::{Admitted, PromptSource, Repeats, Running, Subject};
 use super::snapshot::Snapshot;
 use super::start::{NewGeneration, Origin, StartError, Started};
 use super::storage::{Record, Storage, Unkept};
 use super::task::{self, Work};
 use super::tokens::{self, TokenCounter};
 use crate::domain::{
-    CancelReason, ChatRequest, Claim, Event, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp,
+    CancelReason, ChatRequest, Claim, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp,
 };
 use crate::event_log::{Created, EventLog, Log, TailState};
 use crate::limits::{Allowance, Limits, Patience, Permit, Spender};
@@ -50,6 +52,8 @@ pub struct Terms {
     pub on_disconnect: OnDisconnect,
     /// How long it waits for a viewer to come back; a request may ask for less (`generation.grace`).
     pub grace: Duration,
+    /// Whether the log repeats what upstreams say in errors (`telemetry.upstream_messages`).
+    pub upstream_messages: UpstreamMessages,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -107,8 +111,20 @@ impl Generations {
         let audience = Audience::new(new.on_disconnect.unwrap_or(inner.terms.on_disconnect), grace);
         let viewer = audience.join();
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
-        let admitted = Admitted { upstream: Arc::clone(upstream), prompt, spent, turn: place.turn() };
-        let running = Running::new(id, new.request_id, &request, admitted, audience, metrics, counter);
+        let admitted = Admitted { prompt, spent, turn: place.turn() };
+        let subject = Subject {
+            request_id: new.request_id,
+            principal: start.owner.clone(),
+            model: request.model.clone(),
+            upstream: Arc::clone(provider.identity()),
+            delivery: new.delivery,
+            output_limit: request.output_limit(),
+            repeats: if new.claim.is_some() { Repeats::Attach } else { Repeats::StartAnew },
+            source: if start.prompt.is_some() { PromptSource::Service } else { PromptSource::Caller },
+            messages: inner.terms.upstream_messages,
+        };
+        let running = Running::new(id, subject, admitted, audience, metrics, counter);
+        let terms = AttemptTerms { delivery: new.delivery, sent: running.sent.clone() };
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running));
         let created = inner.log.create(Arc::clone(&start), new.claim).await.map_err(StartError::from);
@@ -125,19 +141,15 @@ impl Generations {
         registration.begin(Arc::clone(&log), inner.metrics.generation());
         // Again, now that a drain that comes later finds it: one that came in between did not.
         if self.is_draining() {
-            registration.running().ask(task::failed(FailureCode::ShuttingDown));
+            registration.running().ask(Ending::failed(FailureCode::ShuttingDown));
             inner.log.remove(id).await;
             return Err(StartError::Draining);
         }
         let seat = Seat::new(viewer, record.clone(), inner.metrics.viewer(), place.turn());
         let following = Following::new(Arc::clone(&log), Sequence::START, seat);
         let deadline = Instant::now() + inner.terms.max_duration;
-        let work = Work {
-            answer: provider.attempt(request, AttemptTerms::default()),
-            place,
-            wait: new.spender.wait(new.patience),
-            deadline,
-        };
+        let work =
+            Work { answer: provider.attempt(request, terms), place, wait: new.spender.wait(new.patience), deadline };
         inner.carry(registration, record, log, work);
         Ok(Started { following, origin: Origin::New })
     }
@@ -260,7 +272,7 @@ impl Generations {
 
     /// Asks for the end of what still runs, because the service stops.
     pub fn end_all(&self) {
-        self.0.registry.ask_all(&task::failed(FailureCode::ShuttingDown));
+        self.0.registry.ask_all(&Ending::failed(FailureCode::ShuttingDown));
     }
 
     /// Ends what still runs where it is.
@@ -318,7 +330,7 @@ impl Inner {
         // Made where it stays: to spawn it as it is copies it five times.
         let task = self.tasks.spawn(Box::pin(async move {
             let rest = task::run(registration.running(), Arc::clone(&log), work).await;
-            if was_in_vain(log.as_ref()).await {
+            if registration.running().was_unbilled() {
                 logs.release(id).await;
             }
             drop((registration, record));
@@ -328,17 +340,4 @@ impl Inner {
         }));
         self.registry.note_task(id, task.abort_handle());
     }
-}
-
-/// Whether it failed or was abandoned before the model said anything: a repeat of its request then gets
-/// another try, and pays for nothing twice.
-async fn was_in_vain(log: &dyn Log) -> bool {
-    let silent = log.tail().get().sequence == Sequence::START.plus(2);
-    let ending = log.read(Sequence::START.plus(1)).await.ok().and_then(|mut page| page.pop());
-    silent
-        && ending.is_some_and(|ending| match ending.event {
-            Event::Failed(_) => true,
-            Event::Cancelled(cancelled) => cancelled.reason == CancelReason::Abandoned,
-            Event::Start(_) | Event::Chunk(_) | Event::Done(_) => false,
-        })
 }

@@ -103,6 +103,13 @@ impl Snapshot {
     }
 }
 
+impl ChoiceSnapshot {
+    /// Whether nothing has come of this choice.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Status {
     pub fn usage(&self) -> Option<(Option<Usage>, Timings)> {
         match self {

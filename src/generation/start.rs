@@ -11,7 +11,7 @@ use super::storage::Storage;
 use crate::domain::{AllowedModels, Claim, Metadata, Principal, PromptReference, RequestId, TooMuch, UsageWish};
 use crate::event_log::{Conflict, CreateError};
 use crate::limits::{Allowance, Exceeded, Patience, Spender};
-use crate::upstream::UnknownModel;
+use crate::upstream::{Delivery, UnknownModel};
 
 /// A generation to be started.
 pub struct NewGeneration {
@@ -32,6 +32,8 @@ pub struct NewGeneration {
     pub metadata: Metadata,
     pub usage: UsageWish,
     pub storage: Storage,
+    /// How its upstream is asked to deliver the answer.
+    pub delivery: Delivery,
     /// Absent: as the settings say.
     pub on_disconnect: Option<OnDisconnect>,
     /// Absent: as the settings say, which is also the most.

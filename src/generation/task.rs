@@ -9,11 +9,12 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::running::{Ending, FailedEnding, Running};
-use crate::domain::{CancelReason, Event, FailureCode, RequestId, Sequence, Trailer};
+use super::ending::Ending;
+use super::running::Running;
+use crate::domain::{CancelReason, Event, FailureCode, Sequence, Trailer};
 use crate::event_log::{AppendError, Events, Limit, Log};
 use crate::limits::{Place, Waited};
-use crate::upstream::{Answer, Phase, Signal, Signals, UpstreamError};
+use crate::upstream::{Answer, Signal, Signals};
 
 /// After the answer is whole the upstream gets this long to end its response, so that the connection
 /// can be used again.
@@ -34,7 +35,7 @@ pub async fn run(running: &Running, log: Arc<dyn Log>, mut work: Work) -> Option
     let carried = AssertUnwindSafe(carry(running, &log, &mut work)).catch_unwind().await;
     let ending = carried.unwrap_or_else(|_| {
         running.note_panic();
-        Some(failed(FailureCode::Internal))
+        Some(Ending::failed(FailureCode::Internal))
     });
     let whole = matches!(ending, Some(Ending::Done { .. }));
     // First of all, where the answer is not whole, the upstream stops costing money: it is dropped here.
@@ -66,12 +67,12 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
             biased;
             Some(ending) = ended.next() => return Some(ending),
             waited = work.place.granted() => if waited == Waited::Displaced {
-                return Some(failed(FailureCode::TooManyGenerations));
+                return Some(Ending::failed(FailureCode::TooManyGenerations));
             },
-            () = sleep(work.wait) => return Some(failed(FailureCode::TooManyGenerations)),
+            () = sleep(work.wait) => return Some(Ending::failed(FailureCode::TooManyGenerations)),
         }
     }
-    running.note_provider_asked();
+    running.note_slot();
     loop {
         let said = tokio::select! {
             // An ending before an answer: what comes after it is not wanted any more.
@@ -81,17 +82,21 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
         };
         let signals = match said {
             Some(Ok(signals)) => signals,
-            Some(Err(error)) => return Some(upstream_failed(running.request_id, &error)),
-            None => return Some(failed(FailureCode::UpstreamDisconnected)),
+            Some(Err(error)) => {
+                let ending = Ending::of_attempt(&error);
+                running.log_failed_attempt(&error, &ending);
+                return Some(ending);
+            }
+            None => return Some(Ending::failed(FailureCode::UpstreamDisconnected)),
         };
         match note(running, log, &mut tail, signals).await {
             Ok(More::Expected) => {}
             Ok(More::None { trailer }) => return Some(Ending::Done { trailer }),
-            Err(AppendError::Full(Limit::Own)) => return Some(failed(FailureCode::TooLarge)),
-            Err(AppendError::Full(Limit::Total)) => return Some(failed(FailureCode::Overloaded)),
+            Err(AppendError::Full(Limit::Own)) => return Some(Ending::failed(FailureCode::TooLarge)),
+            Err(AppendError::Full(Limit::Total)) => return Some(Ending::failed(FailureCode::Overloaded)),
             Err(AppendError::Closed) => return None,
             // Nobody else appends to this log: a moved tail is a defect, and its text would be torn.
-            Err(AppendError::Moved) => return Some(failed(FailureCode::Internal)),
+            Err(AppendError::Moved) => return Some(Ending::failed(FailureCode::Internal)),
         }
     }
 }
@@ -103,7 +108,7 @@ async fn ended_from_elsewhere(running: &Running, deadline: Instant) -> Ending {
         biased;
         ending = running.asked() => ending,
         () = running.audience.abandoned() => Ending::Cancelled(CancelReason::Abandoned),
-        () = sleep_until(deadline) => failed(FailureCode::DeadlineExceeded),
+        () = sleep_until(deadline) => Ending::failed(FailureCode::DeadlineExceeded),
     }
 }
 
@@ -138,104 +143,27 @@ async fn note(
     Ok(more)
 }
 
-fn upstream_failed(request_id: RequestId, error: &UpstreamError) -> Ending {
-    tracing::warn!(%request_id, %error, "the upstream failed");
-    let (code, retry_after) = match error {
-        UpstreamError::Unreachable { .. } | UpstreamError::Timeout(Phase::Connect) => {
-            (FailureCode::UpstreamUnreachable, None)
-        }
-        UpstreamError::Refused { status, retry_after, .. } => (refused(*status), *retry_after),
-        UpstreamError::LimitRefused { .. } => (FailureCode::UpstreamMisconfigured, None),
-        UpstreamError::Reported(_) => (FailureCode::UpstreamError, None),
-        UpstreamError::Timeout(_) => (FailureCode::UpstreamTimeout, None),
-        UpstreamError::Disconnected { .. } => (FailureCode::UpstreamDisconnected, None),
-        UpstreamError::Malformed(_) => (FailureCode::UpstreamMalformed, None),
-        UpstreamError::Empty => (FailureCode::UpstreamEmpty, None),
-    };
-    Ending::Failed(Box::new(FailedEnding { code, detail: detail(code), remedy: None, retry_after, upstream: None }))
-}
-
-const fn refused(status: u16) -> FailureCode {
-    match status {
-        401 | 403 => FailureCode::UpstreamAuth,
-        404 => FailureCode::ModelNotFound,
-        408 | 504 => FailureCode::UpstreamTimeout,
-        429 => FailureCode::UpstreamRateLimited,
-        503 | 529 => FailureCode::UpstreamOverloaded,
-        400..=499 => FailureCode::UpstreamRejected,
-        _ => FailureCode::UpstreamError,
-    }
-}
-
-pub fn failed(code: FailureCode) -> Ending {
-    let retry_after = match code {
-        FailureCode::TooManyGenerations => Some(Duration::from_secs(5)),
-        _ => None,
-    };
-    Ending::Failed(Box::new(FailedEnding { code, detail: detail(code), remedy: None, retry_after, upstream: None }))
-}
-
-/// What a caller can do about it.
-const fn detail(code: FailureCode) -> &'static str {
-    match code {
-        FailureCode::UpstreamUnreachable => "The model's server could not be reached. Try again later.",
-        FailureCode::UpstreamAuth => {
-            "The model's server refused this service's credentials. Its operator has to mend that."
-        }
-        FailureCode::UpstreamRateLimited => "The model's server is limiting this service. Try again later.",
-        FailureCode::UpstreamOverloaded => "The model's server has too much to do. Try again later.",
-        FailureCode::ModelNotFound => {
-            "The model's server does not have this model. Choose one that GET /v1/models lists."
-        }
-        FailureCode::UpstreamRejected => {
-            "The model's server refused the request as invalid. Check its parameters and the length of its messages."
-        }
-        FailureCode::UpstreamMisconfigured => {
-            "The model's server has no chat API at its configured address. The operator should check base_url."
-        }
-        FailureCode::UpstreamEmpty => "The model's server ended its answer without saying anything. Try again.",
-        FailureCode::UpstreamError => "The model's server reported an error. Try again.",
-        FailureCode::UpstreamTimeout => "The model's server was silent for too long. Try again.",
-        FailureCode::UpstreamDisconnected => "The model's answer broke off. What came of it is incomplete. Try again.",
-        FailureCode::UpstreamMalformed => {
-            "The model's server sent what is not a chat completion. What came of the answer is incomplete."
-        }
-        FailureCode::TooManyGenerations => {
-            "All places for generations were taken for as long as this one could wait, or others had to have a turn. Try again later."
-        }
-        FailureCode::DeadlineExceeded => {
-            "The answer took longer than this service allows. What came of it is incomplete."
-        }
-        FailureCode::TooLarge => "The answer is larger than this service keeps. What came of it is incomplete.",
-        FailureCode::Overloaded => {
-            "This service is out of memory for answers. What came of this one is incomplete. Try again later."
-        }
-        FailureCode::ShuttingDown => "This service is restarting. What came of the answer is incomplete. Try again.",
-        FailureCode::Internal => "This service has a defect. Report the request id to its operator.",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::pending;
 
     use futures_util::stream;
-    use serde_json::Map;
     use smallvec::smallvec;
     use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::domain::{
-        Account, ChatRequest, Entry, Escaped, Event, GenerationId, Part, Principal, Quota, Shape, Start, Timestamp,
+        Account, Entry, Escaped, Event, GenerationId, Part, Principal, Quota, RequestId, Shape, Start, Timestamp,
         UsageWish,
     };
     use crate::event_log::{Created, EventLog, Memory, MemoryLimits, follow};
+    use crate::generation::attempt_failure::UpstreamMessages;
     use crate::generation::audience::{Audience, OnDisconnect};
-    use crate::generation::running::Admitted;
+    use crate::generation::running::{Admitted, PromptSource, Repeats, Subject};
     use crate::generation::tokens::TokenCounter;
     use crate::limits::{Limits, Patience, Permit, Spender};
     use crate::telemetry::Metrics;
-    use crate::upstream::UpstreamIdentity;
+    use crate::upstream::{Delivery, UpstreamIdentity};
 
     const LIMITS: MemoryLimits = MemoryLimits { total: 1 << 20, generation: 4096, retention: Duration::from_mins(1) };
 
@@ -254,14 +182,24 @@ mod tests {
         let memory = Memory::new(LIMITS);
         let Ok(Created::New(log)) = memory.create(Arc::new(start), None).await else { panic!("there is room") };
         let audience = Audience::new(OnDisconnect::Continue, Duration::ZERO);
-        let request = ChatRequest { model: "m".into(), fields: Map::new() };
         let counter = TokenCounter::new(TaskTracker::new());
         let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
         let permit = Limits::default().admit(&spender, "m", 0, Patience::Refuses).expect("there is no limit");
         let Permit { place, spent } = permit;
-        let upstream = UpstreamIdentity::new("test", "test:");
-        let admitted = Admitted { upstream, prompt: Arc::default(), spent, turn: place.turn() };
-        let running = Running::new(id, RequestId::random(), &request, admitted, audience, Metrics::new(), counter);
+        let admitted = Admitted { prompt: Arc::default(), spent, turn: place.turn() };
+        let subject = Subject {
+            request_id: RequestId::random(),
+            principal: Principal::Anonymous,
+            model: "m".into(),
+            upstream: UpstreamIdentity::new("test", ""),
+            delivery: Delivery::Stream,
+            output_limit: None,
+            repeats: Repeats::StartAnew,
+            source: PromptSource::Caller,
+            messages: UpstreamMessages::Log,
+        };
+        let running = Running::new(id, subject, admitted, audience, Metrics::new(), counter);
+        running.sent.set();
         let work = Work { answer, place, wait: Duration::ZERO, deadline: Instant::now() + deadline };
         let rest = run(&running, Arc::clone(&log), work).await;
         if let Some(rest) = rest {

@@ -230,6 +230,13 @@ impl Spender {
 }
 
 impl Spent {
+    /// The generation has ended, and nobody knows what it used: all that was reserved counts as used.
+    pub fn settle_as_reserved(self) {
+        for taken in self.0 {
+            taken.settle_as_reserved();
+        }
+    }
+
     /// The generation has ended, and used so many tokens.
     pub fn settle(self, tokens: u64) {
         for taken in self.0 {

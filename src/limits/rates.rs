@@ -171,6 +171,11 @@ impl Meters {
 }
 
 impl Taken {
+    /// Keeps the whole reservation as used.
+    pub fn settle_as_reserved(mut self) {
+        self.settled = true;
+    }
+
     /// The request has come to its end, and this is what it used.
     pub fn settle(mut self, tokens: u64) {
         self.settled = true;

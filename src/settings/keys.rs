@@ -50,6 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     key("upstreams.head_timeout", DURATION),
     key("upstreams.first_token_timeout", DURATION),
     key("upstreams.idle_timeout", DURATION),
+    key("upstreams.errors", "\"pass\" or \"hide\""),
     key("models.default", TEXT),
     key("generation.on_disconnect", "\"cancel\" or \"continue\""),
     key("generation.grace", "a duration from \"0s\" to \"365d\" such as \"10s\""),
@@ -70,6 +71,7 @@ pub(super) const KEYS: &[Key] = &[
     key("channels.idle_timeout", DURATION),
     key("prompts.directory", "the path of a directory, as text in quotes"),
     key("telemetry.log_format", "\"pretty\" or \"json\""),
+    key("telemetry.upstream_messages", "\"log\" or \"off\""),
 ];
 
 const DURATION: &str = "a duration from \"1ms\" to \"365d\" such as \"15s\"";

@@ -35,7 +35,7 @@ pub use network::Network;
 pub use secret::Secret;
 pub use units::Size;
 use upstream::is_token;
-pub use upstream::{BaseUrl, Upstream};
+pub use upstream::{BaseUrl, ErrorMessages, Upstream};
 
 /// Everything an operator may decide. A settings file may leave out any of it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -249,6 +249,18 @@ pub struct MemoryLog {
 pub struct Telemetry {
     /// The shape of a log line. Default: `pretty`. Variable: `TOKENRILL_TELEMETRY__LOG_FORMAT`.
     pub log_format: LogFormat,
+    /// Whether the line of a failed attempt repeats what the upstream said, masked and cut. Default: `log`. Variable:
+    /// `TOKENRILL_TELEMETRY__UPSTREAM_MESSAGES`.
+    pub upstream_messages: UpstreamMessages,
+}
+
+/// Whether the log repeats what upstreams say in errors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamMessages {
+    #[default]
+    Log,
+    Off,
 }
 
 /// The shape of a log line.

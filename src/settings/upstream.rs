@@ -35,6 +35,19 @@ pub struct Upstream {
     /// How long it may be silent between two tokens. Default: 60 s.
     #[serde(default = "idle_timeout", with = "units::duration")]
     pub idle_timeout: Duration,
+    /// Whether callers read what it says of their own request's errors, masked. Its codes pass in any case. Default:
+    /// `pass`.
+    #[serde(default)]
+    pub errors: ErrorMessages,
+}
+
+/// Whether an upstream's messages about a caller's request pass to the caller.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorMessages {
+    #[default]
+    Pass,
+    Hide,
 }
 
 fn every_model() -> Vec<String> {
@@ -70,6 +83,7 @@ impl Upstream {
             head_timeout: head_timeout(),
             first_token_timeout: first_token_timeout(),
             idle_timeout: idle_timeout(),
+            errors: ErrorMessages::default(),
         }
     }
 
@@ -138,6 +152,11 @@ pub struct BaseUrl(String);
 impl BaseUrl {
     pub(super) const EXPECTED: &str =
         "an http or https URL without credentials, query or fragment, such as \"https://api.openai.com/v1\"";
+
+    /// Returns the host's name or address.
+    pub fn host(&self) -> Option<String> {
+        Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
+    }
 
     /// The URL, normalised.
     pub fn as_str(&self) -> &str {

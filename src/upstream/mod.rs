@@ -10,6 +10,7 @@ mod list_failure;
 mod mask;
 mod model_catalog;
 mod openai;
+mod refusal;
 mod routing;
 pub mod sse;
 
@@ -24,11 +25,12 @@ use smallvec::SmallVec;
 
 use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 
-pub use error_report::ErrorReport;
+pub use error_report::{ErrorMessages, ErrorReport};
 pub use http1::Idle;
 pub use list_failure::{ListFailure, list_url};
 pub use mask::Masker;
 pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts};
+pub use refusal::{LONGEST_REFUSAL, ReportTerms};
 pub use routing::{Router, UnknownModel};
 
 /// An adapter for one kind of upstream.

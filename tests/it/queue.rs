@@ -14,7 +14,9 @@ use tokenrill::domain::{
     Trailer, UsageWish,
 };
 use tokenrill::event_log::{Memory, MemoryLimits};
-use tokenrill::generation::{Generations, NewGeneration, OnDisconnect, StartError, Storage, Terms};
+use tokenrill::generation::{
+    Delivery, Generations, NewGeneration, OnDisconnect, StartError, Storage, Terms, UpstreamMessages,
+};
 use tokenrill::limits::{Limits, Patience, Policy, Spender};
 use tokenrill::settings::Settings;
 use tokenrill::telemetry::Metrics;
@@ -220,11 +222,12 @@ impl Provider for Chaos {
         test_identity()
     }
 
-    fn attempt(&self, request: ChatRequest, _: AttemptTerms) -> Said {
+    fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> Said {
         let number = request.fields["number"].as_u64().expect("a number");
         let fate = self.fates[usize::try_from(number).expect("small")];
         let (asked, most) = (Arc::clone(&self.asked), Arc::clone(&self.most));
         let answer = stream::once(async move {
+            terms.sent.set();
             let now = asked.fetch_add(1, Ordering::SeqCst) + 1;
             most.fetch_max(now, Ordering::SeqCst);
             let asked = Asked(asked);
@@ -271,6 +274,7 @@ async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
     let memory = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, retention: Duration::from_mins(1) });
     let (limits, metrics, tasks) = (Limits::default(), Metrics::new(), TaskTracker::new());
     let terms = Terms {
+        upstream_messages: UpstreamMessages::Log,
         max_duration: Duration::from_secs(30),
         on_disconnect: OnDisconnect::Cancel,
         grace: Duration::from_millis(5),
@@ -297,6 +301,7 @@ async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
         let principal = Principal::Named(name.into());
         let spender = Spender::new(Account::Principal(principal.clone()), Quota::NONE, Arc::clone(&policy));
         let new = NewGeneration {
+            delivery: Delivery::Stream,
             owner: principal.clone(),
             spender,
             patience: Patience::Waits { at_most: None },

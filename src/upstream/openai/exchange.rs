@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_openai::middleware::HttpRequestFactory;
-use futures_util::future::{BoxFuture, FutureExt};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use futures_util::future::BoxFuture;
+use reqwest::header::HeaderMap;
 use reqwest::{Request, StatusCode};
 use tokio::task::coop::consume_budget;
 use tower::Service;
@@ -49,7 +49,7 @@ impl Service<HttpRequestFactory> for Exchange {
                     let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
                     this.send(&clear, body).await
                 }
-                None => successful(Incoming::Encrypted(this.http.execute(request).await?)),
+                None => Ok(Incoming::Encrypted(this.http.execute(request).await?)),
             }
         })
     }
@@ -58,7 +58,7 @@ impl Service<HttpRequestFactory> for Exchange {
 impl Exchange {
     /// As the service does, for a request in the clear that was made before.
     pub async fn send(&self, request: &http1::Request, body: &[u8]) -> Result<Incoming, UpstreamError> {
-        successful(Incoming::Clear(http1::send(&self.idle, request, body, self.connect).await?))
+        Ok(Incoming::Clear(http1::send(&self.idle, request, body, self.connect).await?))
     }
 }
 
@@ -68,17 +68,6 @@ pub fn in_the_clear(request: &Request) -> Option<http1::Request> {
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
     let place = (url.host_str()?, url.port_or_known_default()?);
     Some(http1::Request::new(request.method().as_str(), place, &target, request.headers()))
-}
-
-/// A redirect is not followed: it would carry the key to a host that no setting names.
-fn successful(mut response: Incoming) -> Result<Incoming, UpstreamError> {
-    if response.status().is_success() {
-        return Ok(response);
-    }
-    // What has come with it is read, so that the connection can be used again.
-    while let Some(Ok(More::Maybe)) = response.read(&mut |_: &[u8]| {}).now_or_never() {}
-    let status = response.status().as_u16();
-    Err(UpstreamError::Refused { status, retry_after: retry_after(response.headers()), report: None })
 }
 
 impl From<Fault> for UpstreamError {
@@ -109,7 +98,7 @@ pub enum Incoming {
 }
 
 impl Incoming {
-    fn status(&self) -> StatusCode {
+    pub fn status(&self) -> StatusCode {
         match self {
             Self::Clear(response) => response.status,
             Self::Encrypted(response) => response.status(),
@@ -138,33 +127,5 @@ impl Incoming {
                 Ok(More::Maybe)
             }
         }
-    }
-}
-
-const SHORTEST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_hours(1);
-
-/// `Retry-After` in seconds (RFC 9110, section 10.2.3), between 1 second and 1 hour. A date is passed
-/// over: it would need the two clocks to agree.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let digits = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| Duration::from_secs(seconds.parse().unwrap_or(u64::MAX)).clamp(SHORTEST_WAIT, LONGEST_WAIT))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_read_and_kept_within_an_hour() {
-        let read =
-            |value: &'static str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().expect("value"))]));
-        assert_eq!(read("30"), Some(Duration::from_secs(30)));
-        assert_eq!(read("0"), Some(Duration::from_secs(1)));
-        assert_eq!(read("99999999999999999999999"), Some(LONGEST_WAIT));
-        assert_eq!(read("-1"), None);
-        assert_eq!(read("Wed, 21 Oct 2026 07:28:00 GMT"), None);
-        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 }

@@ -18,6 +18,7 @@ mod templates;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_openai::config::Config;
 use async_openai::middleware::HttpRequestFactory;
@@ -25,12 +26,13 @@ use async_stream::try_stream;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tower::ServiceExt;
 
 use super::http1::{self, Idle, More};
+use super::refusal::LONGEST_REFUSAL;
 use super::sse::TooLarge;
-use super::{Answer, AttemptTerms, Malformed, Model, Provider, Signals, UpstreamError, UpstreamIdentity};
+use super::{Answer, AttemptTerms, Malformed, Model, Provider, ReportTerms, Signals, UpstreamError, UpstreamIdentity};
 use crate::domain::ChatRequest;
 
 pub use endpoint::{Endpoint, InvalidEndpoint, Timeouts};
@@ -47,6 +49,7 @@ pub struct OpenAi(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     identity: Arc<UpstreamIdentity>,
+    reports: ReportTerms,
     exchange: Exchange,
     endpoint: Endpoint,
     /// A request for a chat, made once, if it is sent in the clear.
@@ -60,7 +63,13 @@ const LARGEST_LIST: usize = 4 << 20;
 
 impl OpenAi {
     /// `name` is what operators call the upstream; `idle` are the connections in the clear that wait for a request.
-    pub fn new(name: &str, endpoint: Endpoint, timeouts: Timeouts, idle: Idle) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        name: &str,
+        endpoint: Endpoint,
+        timeouts: Timeouts,
+        reports: ReportTerms,
+        idle: Idle,
+    ) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(timeouts.connect)
             .redirect(reqwest::redirect::Policy::none())
@@ -70,7 +79,15 @@ impl OpenAi {
         let chat = chat(&http, &endpoint).build().ok().as_ref().and_then(in_the_clear);
         let exchange = Exchange { http, idle, connect: timeouts.connect };
         let identity = UpstreamIdentity::new(name, &endpoint.url("/chat/completions"));
-        Ok(Self(Arc::new(Inner { identity, exchange, endpoint, chat, timeouts, templates: Templates::default() })))
+        Ok(Self(Arc::new(Inner {
+            identity,
+            reports,
+            exchange,
+            endpoint,
+            chat,
+            timeouts,
+            templates: Templates::default(),
+        })))
     }
 }
 
@@ -87,6 +104,26 @@ impl Inner {
         self.exchange.clone().oneshot(request).await
     }
 }
+
+impl Inner {
+    /// Reads what the upstream says of the request that it refused.
+    async fn refusal(&self, response: &mut Incoming, request: &[u8]) -> UpstreamError {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let mut body = Vec::new();
+        let reading = async {
+            while let Ok(More::Maybe) = response.read(&mut |bytes: &[u8]| body.extend_from_slice(bytes)).await {
+                if body.len() > LONGEST_REFUSAL {
+                    break;
+                }
+            }
+        };
+        _ = timeout(REFUSAL_TIME, reading).await;
+        self.reports.refused(status, &headers, &body, request)
+    }
+}
+
+/// A refusal whose body takes longer is a refusal without a body.
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
 fn chat(http: &reqwest::Client, endpoint: &Endpoint) -> reqwest::RequestBuilder {
     http.post(endpoint.url("/chat/completions"))
@@ -107,7 +144,11 @@ impl Provider for OpenAi {
             let mut progress = Progress::new(this.timeouts, timer.as_mut());
             terms.sent.set();
             let mut reader = AnswerReader::new(request.model.clone(), choices(&request), this.templates.clone());
-            let mut response = progress.in_time(this.ask(request_body::body(request))).await??;
+            let body = request_body::body(request);
+            let mut response = progress.in_time(this.ask(body.clone())).await??;
+            if !response.status().is_success() {
+                Err(progress.in_time(this.refusal(&mut response, &body)).await?)?;
+            }
             progress.head();
             if !is_event_stream(&response) {
                 Err(UpstreamError::Malformed(Malformed::ContentType))?;
@@ -131,7 +172,7 @@ impl Provider for OpenAi {
                 if !signals.is_empty() {
                     yield signals;
                 }
-                read?;
+                read.map_err(|error| this.reports.reported(error, response.headers(), &body))?;
                 if reader.has_ended() {
                     break;
                 }
@@ -149,6 +190,9 @@ impl Provider for OpenAi {
                 async move { Ok(request.build()?) }
             });
             let mut response = self.0.exchange.clone().oneshot(request).await?;
+            if !response.status().is_success() {
+                return Err(self.0.refusal(&mut response, b"").await);
+            }
             let mut body = Vec::new();
             while response.read(&mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
                 if body.len() > LARGEST_LIST {

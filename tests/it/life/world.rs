@@ -15,7 +15,8 @@ use tokenrill::domain::{
 };
 use tokenrill::event_log::{Conflict, EventLog, Log, Memory, MemoryLimits, Tail, TailState};
 use tokenrill::generation::{
-    FollowError, Following, Generations, NewGeneration, OnDisconnect, Origin, StartError, Storage, Terms,
+    Delivery, FollowError, Following, Generations, NewGeneration, OnDisconnect, Origin, StartError, Storage, Terms,
+    UpstreamMessages,
 };
 use tokenrill::limits::{Limits, Patience, Policy, Spender};
 use tokenrill::telemetry::Metrics;
@@ -59,14 +60,17 @@ impl Provider for Upstreams {
         test_identity()
     }
 
-    fn attempt(&self, request: ChatRequest, _: AttemptTerms) -> Answer {
+    fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> Answer {
         let number = request.fields["number"].as_u64().expect("a number");
         let said = self.calls.lock().expect("a lock").remove(&number).expect("asked once");
         let open = Arc::clone(&self.open.lock().expect("a lock")[&number]);
         open.fetch_add(1, Ordering::SeqCst);
         // With its first words it tells the usage, so that nothing has to be counted.
         let usage = UsageReport { input_tokens: Some(1), output_tokens: Some(1), ..UsageReport::default() };
-        let first = stream::iter([Ok(smallvec::smallvec![Signal::Usage(usage)])]);
+        let first = stream::once(async move {
+            terms.sent.set();
+            Ok(smallvec::smallvec![Signal::Usage(usage)])
+        });
         let rest = stream::unfold((said, Open(open)), |(mut said, open)| async {
             match said.recv().await? {
                 Said::Signals(signals) => Some((Ok(signals), (said, open))),
@@ -139,7 +143,12 @@ impl World {
         let memory = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, retention: RETENTION });
         let (metrics, tasks, expiring) = (Metrics::new(), TaskTracker::new(), TaskTracker::new());
         let upstreams = Arc::new(Upstreams::default());
-        let terms = Terms { max_duration: MAX_DURATION, on_disconnect: OnDisconnect::Cancel, grace: GRACE * 5 };
+        let terms = Terms {
+            upstream_messages: UpstreamMessages::Log,
+            max_duration: MAX_DURATION,
+            on_disconnect: OnDisconnect::Cancel,
+            grace: GRACE * 5,
+        };
         let limits = Limits::default();
         let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None, TaskTracker::new());
         let generations = Generations::new(
@@ -237,6 +246,7 @@ impl World {
         // A key is known as long as its generation is; one whose end is not settled may be going.
         let kept = known.map(|((at, _), _)| self.is_claimed(at));
         let started = self.generations.start(NewGeneration {
+            delivery: Delivery::Stream,
             owner: CALLER,
             spender: Spender::new(Account::Principal(CALLER), Quota::NONE, Arc::clone(&POLICY)),
             patience: Patience::Refuses,

@@ -52,6 +52,7 @@ pub fn parts(time: Duration) -> Parts {
     };
     let channels = Channels::new(Arc::new(MemoryChannels::new(kept)), 100, Arc::clone(&metrics));
     let terms = generation::Terms {
+        upstream_messages: generation::UpstreamMessages::Log,
         max_duration: time,
         on_disconnect: generation::OnDisconnect::Cancel,
         grace: Duration::ZERO,

@@ -1,0 +1,255 @@
+//! What a failed attempt means for its generation, and what operators and callers read of it.
+
+use std::time::Duration;
+
+use crate::domain::{FailureCode, Remedy, RequestId, UpstreamWords};
+use crate::upstream::{ErrorReport, Malformed, Phase, UpstreamError, UpstreamIdentity};
+
+/// Whether operators read an upstream's own messages in the log (`telemetry.upstream_messages`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UpstreamMessages {
+    #[default]
+    Log,
+    Off,
+}
+
+/// An upstream's error, sorted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptFailure {
+    pub code: FailureCode,
+    pub remedy: Option<Remedy>,
+    pub retry_after: Option<Duration>,
+    /// What passes to the caller.
+    pub words: Option<Box<UpstreamWords>>,
+    pub billed: Billed,
+}
+
+/// Whether the attempt may cost something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Billed {
+    /// Not sent, or refused with a status.
+    No,
+    Maybe,
+}
+
+/// The codes of providers that clients act on: they pass also where messages do not.
+const ACTIONABLE: [&str; 7] = [
+    "context_length_exceeded",
+    "content_filter",
+    "unsupported_value",
+    "unsupported_parameter",
+    "model_not_found",
+    "insufficient_quota",
+    "rate_limit_exceeded",
+];
+/// Of these, those that say that the request is at fault, whatever the status.
+const REQUEST_FAULTS: usize = 5;
+/// What a server says at an address where it has nothing: FastAPI, Go, and gateways.
+const NOTHING_THERE: [&str; 4] = ["not found", "404 page not found", "no route matched with those values", "not_found"];
+
+impl AttemptFailure {
+    pub fn of(error: &UpstreamError) -> Self {
+        let retry_after = match error {
+            UpstreamError::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        let (code, report) = match error {
+            UpstreamError::Unreachable { .. } | UpstreamError::Timeout(Phase::Connect) => {
+                (FailureCode::UpstreamUnreachable, None)
+            }
+            UpstreamError::Refused { status, report, .. } => (refused(*status, report.as_deref()), report.as_deref()),
+            UpstreamError::LimitRefused { report, .. } => (FailureCode::UpstreamMisconfigured, report.as_deref()),
+            UpstreamError::Reported(report) => (reported(report), Some(&**report)),
+            UpstreamError::Timeout(_) => (FailureCode::UpstreamTimeout, None),
+            UpstreamError::Disconnected { .. } => (FailureCode::UpstreamDisconnected, None),
+            UpstreamError::Malformed(Malformed::EventTooLarge) => (FailureCode::TooLarge, None),
+            UpstreamError::Malformed(_) => (FailureCode::UpstreamMalformed, None),
+            UpstreamError::Empty => (FailureCode::UpstreamEmpty, None),
+        };
+        let is_money = report.is_some_and(|report| {
+            [&report.code, &report.kind].into_iter().flatten().any(|word| word == "insufficient_quota")
+        });
+        Self {
+            code,
+            // Waiting does not fill an account.
+            remedy: (is_money && code == FailureCode::UpstreamRateLimited).then_some(Remedy::Change),
+            retry_after,
+            words: report.and_then(|report| words(error, code, report)).map(Box::new),
+            billed: match error {
+                UpstreamError::Unreachable { .. }
+                | UpstreamError::Timeout(Phase::Connect)
+                | UpstreamError::Refused { .. }
+                | UpstreamError::LimitRefused { .. } => Billed::No,
+                _ => Billed::Maybe,
+            },
+        }
+    }
+}
+
+const fn status(error: &UpstreamError) -> Option<u16> {
+    match error {
+        UpstreamError::Refused { status, .. } | UpstreamError::LimitRefused { status, .. } => Some(*status),
+        _ => None,
+    }
+}
+
+fn refused(status: u16, report: Option<&ErrorReport>) -> FailureCode {
+    match status {
+        401 | 403 => FailureCode::UpstreamAuth,
+        404 if report.is_none_or(is_nothing_there) => FailureCode::UpstreamMisconfigured,
+        404 => FailureCode::ModelNotFound,
+        408 | 504 => FailureCode::UpstreamTimeout,
+        429 => FailureCode::UpstreamRateLimited,
+        503 | 529 => FailureCode::UpstreamOverloaded,
+        // A redirect that is not followed, since it leads to another host.
+        300..=399 => FailureCode::UpstreamMisconfigured,
+        400..=499 => FailureCode::UpstreamRejected,
+        _ => FailureCode::UpstreamError,
+    }
+}
+
+fn is_nothing_there(report: &ErrorReport) -> bool {
+    let message = report.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+    report.code.as_deref().is_none_or(|code| code == "404") && NOTHING_THERE.contains(&message.trim_end_matches('.'))
+}
+
+/// An error in place of an answer: by its code, where that is a status or one that clients act on.
+fn reported(report: &ErrorReport) -> FailureCode {
+    let code = report.code.as_deref().unwrap_or_default();
+    match code.parse() {
+        Ok(status @ 400..=599) => refused(status, Some(report)),
+        _ if ACTIONABLE.iter().take(REQUEST_FAULTS).any(|known| *known == code) => FailureCode::UpstreamRejected,
+        _ if ACTIONABLE.contains(&code) => FailureCode::UpstreamRateLimited,
+        _ => FailureCode::UpstreamError,
+    }
+}
+
+/// What the caller can act on: of an error in its request all words, of others the codes that clients act on.
+fn words(error: &UpstreamError, code: FailureCode, report: &ErrorReport) -> Option<UpstreamWords> {
+    let is_ours_to_fix = matches!(error, UpstreamError::LimitRefused { .. });
+    if matches!(code, FailureCode::UpstreamRejected | FailureCode::ModelNotFound) && !is_ours_to_fix {
+        return Some(UpstreamWords {
+            status: status(error),
+            kind: report.kind.clone(),
+            code: report.code.clone(),
+            param: report.param.clone(),
+            message: report.public_message.clone(),
+        });
+    }
+    let known = |word: &Option<String>| word.clone().filter(|word| ACTIONABLE.contains(&word.as_str()));
+    let code = known(&report.code).or_else(|| known(&report.kind))?;
+    Some(UpstreamWords { status: status(error), code: Some(code), ..UpstreamWords::default() })
+}
+
+/// Which attempt it was.
+#[derive(Debug, Clone, Copy)]
+pub struct AttemptPlace<'a> {
+    pub request_id: RequestId,
+    pub upstream: &'a UpstreamIdentity,
+    pub model: &'a str,
+}
+
+/// Writes the one line from which an operator can tell which upstream failed, and why.
+pub fn log_failure(place: AttemptPlace<'_>, error: &UpstreamError, code: FailureCode, messages: UpstreamMessages) {
+    let report = match error {
+        UpstreamError::Refused { report, .. } | UpstreamError::LimitRefused { report, .. } => report.as_deref(),
+        UpstreamError::Reported(report) => Some(&**report),
+        _ => None,
+    };
+    let cause = match error {
+        UpstreamError::Unreachable { cause } | UpstreamError::Disconnected { cause } => cause.to_string(),
+        error => error.to_string(),
+    };
+    let field = |word: fn(&ErrorReport) -> Option<&String>| report.and_then(word).map(String::as_str);
+    tracing::warn!(
+        request_id = %place.request_id,
+        upstream = &*place.upstream.name,
+        url = &*place.upstream.url,
+        model = place.model,
+        target = %format_args!("{}/{}", place.upstream.name, place.model),
+        attempt = 1,
+        code = code.name(),
+        status = status(error),
+        upstream_type = field(|report| report.kind.as_ref()),
+        upstream_code = field(|report| report.code.as_ref()),
+        upstream_param = field(|report| report.param.as_ref()),
+        upstream_request_id = field(|report| report.request_id.as_ref()),
+        cause,
+        said = field(|report| report.message.as_ref()).filter(|_| messages == UpstreamMessages::Log),
+        "attempt failed"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(kind: &str, code: &str, message: &str) -> Option<Box<ErrorReport>> {
+        let text = |text: &str| Some(text).filter(|text| !text.is_empty()).map(str::to_owned);
+        let message = text(message);
+        let public_message = message.clone();
+        Some(Box::new(ErrorReport {
+            kind: text(kind),
+            code: text(code),
+            message,
+            public_message,
+            ..ErrorReport::default()
+        }))
+    }
+
+    fn sorted(status: u16, report: Option<Box<ErrorReport>>) -> AttemptFailure {
+        AttemptFailure::of(&UpstreamError::Refused { status, retry_after: None, report })
+    }
+
+    #[test]
+    fn a_refusal_is_sorted_by_its_status_and_what_it_says() {
+        for (status, report, code) in [
+            (400, report("", "context_length_exceeded", "too long"), FailureCode::UpstreamRejected),
+            (401, report("", "invalid_api_key", "no"), FailureCode::UpstreamAuth),
+            (403, None, FailureCode::UpstreamAuth),
+            (404, None, FailureCode::UpstreamMisconfigured),
+            (404, report("", "", "Not Found"), FailureCode::UpstreamMisconfigured),
+            (404, report("NotFoundError", "404", "The model `x` does not exist."), FailureCode::ModelNotFound),
+            (413, None, FailureCode::UpstreamRejected),
+            (422, None, FailureCode::UpstreamRejected),
+            (307, None, FailureCode::UpstreamMisconfigured),
+            (429, None, FailureCode::UpstreamRateLimited),
+            (500, None, FailureCode::UpstreamError),
+            (503, None, FailureCode::UpstreamOverloaded),
+            (504, None, FailureCode::UpstreamTimeout),
+        ] {
+            let failure = sorted(status, report);
+            assert_eq!((failure.code, failure.billed), (code, Billed::No), "{status}");
+        }
+    }
+
+    #[test]
+    fn words_pass_where_the_caller_can_act_on_them_and_codes_always() {
+        let message = |failure: AttemptFailure| failure.words.and_then(|words| words.message);
+        assert_eq!(message(sorted(400, report("t", "c", "words"))).as_deref(), Some("words"));
+        assert_eq!(message(sorted(404, report("t", "c", "words"))).as_deref(), Some("words"));
+        for status in [401, 403, 429, 500, 503] {
+            assert_eq!(sorted(status, report("t", "c", "words")).words, None, "{status}");
+        }
+        let quota = sorted(429, report("insufficient_quota", "insufficient_quota", "words"));
+        assert_eq!(quota.remedy, Some(Remedy::Change));
+        let words = quota.words.expect("a code");
+        assert_eq!((words.code.as_deref(), words.message), (Some("insufficient_quota"), None));
+    }
+
+    #[test]
+    fn an_error_in_place_of_an_answer_is_sorted_by_its_code() {
+        for (code, expected) in [
+            ("429", FailureCode::UpstreamRateLimited),
+            ("400", FailureCode::UpstreamRejected),
+            ("context_length_exceeded", FailureCode::UpstreamRejected),
+            ("rate_limit_exceeded", FailureCode::UpstreamRateLimited),
+            ("1004", FailureCode::UpstreamError),
+            ("", FailureCode::UpstreamError),
+        ] {
+            let report = report("", code, "words").expect("a report");
+            let failure = AttemptFailure::of(&UpstreamError::Reported(report));
+            assert_eq!((failure.code, failure.billed), (expected, Billed::Maybe), "{code}");
+        }
+    }
+}

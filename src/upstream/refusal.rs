@@ -1,0 +1,122 @@
+//! An upstream's refusal of a request, read from its response.
+
+use std::time::{Duration, SystemTime};
+
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, RETRY_AFTER};
+
+use super::{ErrorMessages, ErrorReport, Masker, UpstreamError};
+
+/// How an upstream's words are passed on.
+#[derive(Debug, Clone, Default)]
+pub struct ReportTerms {
+    pub masker: Masker,
+    /// Whether callers may read them (`upstreams.errors`).
+    pub messages: ErrorMessages,
+}
+
+/// A longer body of a refusal is no error that could be read.
+pub const LONGEST_REFUSAL: usize = 64 * 1024;
+
+/// Waits beyond this are as good as never.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+/// The names under which servers tell their own id of a request.
+const REQUEST_IDS: [HeaderName; 4] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("apim-request-id"),
+    HeaderName::from_static("x-ms-request-id"),
+];
+
+impl ReportTerms {
+    /// Reads a refusal. `body` is what came of it, `request` the body of the request.
+    pub fn refused(&self, status: u16, headers: &HeaderMap, body: &[u8], request: &[u8]) -> UpstreamError {
+        let report = ErrorReport::read(body).map(|report| Box::new(self.report(report, headers, request)));
+        UpstreamError::Refused { status, retry_after: retry_after(headers, SystemTime::now()), report }
+    }
+
+    /// Masks the report inside an error that was read from an answer.
+    pub fn reported(&self, error: UpstreamError, headers: &HeaderMap, request: &[u8]) -> UpstreamError {
+        match error {
+            UpstreamError::Reported(report) => {
+                UpstreamError::Reported(Box::new(self.report(*report, headers, request)))
+            }
+            error => error,
+        }
+    }
+
+    fn report(&self, report: ErrorReport, headers: &HeaderMap, request: &[u8]) -> ErrorReport {
+        ErrorReport { request_id: request_id(headers), ..report }.masked(&self.masker, request, self.messages)
+    }
+}
+
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    REQUEST_IDS.iter().find_map(|name| headers.get(name)?.to_str().ok()).map(str::to_owned)
+}
+
+/// Returns how long the upstream wants to be left alone: `retry-after-ms`, which Azure and OpenAI send, else
+/// `Retry-After` in seconds, also as a fraction, or as a date (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let millis = ["retry-after-ms", "x-ms-retry-after-ms"].into_iter().find_map(|name| number(text(name)?));
+    let wait = match millis {
+        Some(millis) => Duration::try_from_secs_f64(millis / 1_000.0).ok()?,
+        None => {
+            let value = text(RETRY_AFTER.as_str())?;
+            match number(value) {
+                Some(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT),
+                None => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
+            }
+        }
+    };
+    Some(wait.min(LONGEST_WAIT))
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn wait(pairs: &[(&'static str, &'static str)]) -> Option<Duration> {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let now = httpdate::parse_http_date("Wed, 21 Oct 2026 07:28:00 GMT").expect("a date");
+        retry_after(&pairs.iter().map(pair).collect(), now)
+    }
+
+    #[test]
+    fn every_form_of_a_wait_is_read() {
+        assert_eq!(wait(&[("retry-after", "30")]), Some(Duration::from_secs(30)));
+        assert_eq!(wait(&[("retry-after", "0.25")]), Some(Duration::from_millis(250)));
+        assert_eq!(wait(&[("retry-after", "Wed, 21 Oct 2026 07:28:05 GMT")]), Some(Duration::from_secs(5)));
+        assert_eq!(wait(&[("retry-after", "Wed, 21 Oct 2025 07:28:05 GMT")]), Some(Duration::ZERO));
+        assert_eq!(wait(&[("retry-after-ms", "1500"), ("retry-after", "9")]), Some(Duration::from_millis(1500)));
+        assert_eq!(wait(&[("x-ms-retry-after-ms", "20")]), Some(Duration::from_millis(20)));
+        assert_eq!(wait(&[("retry-after", "99999999999999999999999")]), Some(LONGEST_WAIT));
+        for none in ["", "-1", "NaN", "inf", "soon"] {
+            assert_eq!(wait(&[("retry-after", none)]), None, "{none}");
+        }
+        assert_eq!(wait(&[]), None, "none is invented");
+    }
+
+    #[test]
+    fn a_refusal_carries_its_report_and_the_upstream_s_request_id() {
+        let headers = HeaderMap::from_iter([(REQUEST_IDS[0].clone(), HeaderValue::from_static("req_7"))]);
+        let body = br#"{"error":{"message":"no","code":"context_length_exceeded"}}"#;
+        let terms = ReportTerms { messages: ErrorMessages::Hide, ..ReportTerms::default() };
+        let UpstreamError::Refused { status: 400, report: Some(report), .. } = terms.refused(400, &headers, body, b"")
+        else {
+            panic!("a refusal with a report")
+        };
+        assert_eq!(report.request_id.as_deref(), Some("req_7"));
+        assert_eq!((report.message.as_deref(), report.public_message), (Some("no"), None));
+        assert!(matches!(terms.refused(404, &headers, b"<html>", b""), UpstreamError::Refused { report: None, .. }));
+    }
+}
