@@ -1,6 +1,9 @@
-# Two commands do everything: `make run` and `make test`.
-.PHONY: help run test check openapi bench release playground
+# `make run` starts the service, `make test` runs every test.
+.PHONY: help run test quick soak check openapi bench release playground
 .DEFAULT_GOAL := help
+
+# What needs neither a browser nor Node nor Python: the tests of modules named `clients` do.
+without_clients := cargo test --locked --lib --bins --test it -- --skip clients::
 
 help: ## Shows this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -8,13 +11,20 @@ help: ## Shows this list
 run: playground ## Builds and serves on http://127.0.0.1:8080: no key, no settings, no other server
 	cargo run --locked --bin tokenrill
 
+quick: ## Runs the tests that need no browser, no Node and no Python: under two minutes after a build
+	$(without_clients)
+
 test: ## Installs what the tests need and runs all of them
 	./tests/install
 	$(MAKE) playground
 	cargo test --locked
 	cargo test --locked --features shuttle --test schedules
 
-check: ## The linters: format, clippy, documentation
+soak: ## Runs the tests of `quick` with their long forms: attacks of five minutes, 10,000 generation lives
+	TOKENRILL_SOAK=1 $(without_clients)
+	TOKENRILL_SOAK=1 cargo test --locked --features shuttle --test schedules
+
+check: ## Runs the linters: format, clippy, documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items

@@ -7,7 +7,7 @@ use std::{env, fs, io};
 const FALLBACK: &str = "<!doctype html><meta charset=utf-8><title>Tokenrill</title>\
     <p>The playground is not built. Run <code>make run</code>, which needs Node 20, and load this page again.\
     <p>Everything else is here: <a href=/docs>the API's documentation</a>, <a href=/openapi.json>its OpenAPI document</a>.";
-const FALLBACK_POLICY: &str = "default-src 'none'";
+const FALLBACK_POLICY: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Each page and its policy as they are bundled, and their name in the binary.
 const PAGES: [(&str, &str, &str); 5] = [

@@ -525,7 +525,9 @@ export interface components {
             connection: string;
         };
         /** @description What is said. */
-        Content: string | Record<string, never>[];
+        Content: string | {
+            [key: string]: unknown;
+        }[];
         /** @description A piece of the answer. */
         DeltaData: {
             /**
@@ -761,8 +763,11 @@ export interface components {
             /** @example list */
             object: string;
         };
-        /** @description A chat to be completed. Fields that are not listed here go to the model's server as they are. */
-        NewChatCompletion: ({
+        /**
+         * @description A chat to be completed: everything that `NewGeneration` has, but for `input`. Fields that are not listed here go to the
+         *     model's server as they are.
+         */
+        NewChatCompletion: {
             /**
              * @description A channel in which the answer is told too, each event with `generation` in its data: demands `publish` for it.
              *     Its subscribers are no viewers, and what it has been told it keeps by its own rules, also where the generation is
@@ -777,7 +782,9 @@ export interface components {
              *     Absent: that setting; for chat completions 0.
              */
             grace_ms?: number | null;
-            logit_bias?: Record<string, never> | null;
+            logit_bias?: {
+                [key: string]: unknown;
+            } | null;
             logprobs?: boolean | null;
             /** Format: int64 */
             max_completion_tokens?: number | null;
@@ -809,28 +816,38 @@ export interface components {
             presence_penalty?: number | null;
             prompt?: components["schemas"]["PromptCall"] | null;
             reasoning_effort?: string | null;
-            response_format?: Record<string, never> | null;
+            response_format?: {
+                [key: string]: unknown;
+            } | null;
             /** Format: int64 */
             seed?: number | null;
             stop?: components["schemas"]["Stop"] | null;
             /** @description `false`: the record is dropped when the generation has ended and its last viewer has left. */
             store?: boolean | null;
-            stream_options?: Record<string, never> | null;
+            stream_options?: {
+                [key: string]: unknown;
+            } | null;
             /** Format: double */
             temperature?: number | null;
-            tools?: Record<string, never>[] | null;
+            /** @description `none`, `auto`, `required`, or a tool by name. */
+            tool_choice?: unknown;
+            tools?: {
+                [key: string]: unknown;
+            }[] | null;
             /** Format: int64 */
             top_logprobs?: number | null;
             /** Format: double */
             top_p?: number | null;
             user?: string | null;
-        } & Record<string, never>) & {
+        } & {
             /** @description OpenAI chat messages: text, image, audio and tool parts. */
             messages: components["schemas"]["Message"][];
             /** @description Whether the answer is chunks as they come, or the whole at the end. */
             stream?: boolean | null;
             /** @description What is put into the prompt, where `model` is `prompt/<id>`. */
-            variables?: Record<string, never> | null;
+            variables?: {
+                [key: string]: unknown;
+            } | null;
         };
         /** @description An event to be published. */
         NewEvent: {
@@ -873,7 +890,9 @@ export interface components {
              *     Absent: that setting; for chat completions 0.
              */
             grace_ms?: number | null;
-            logit_bias?: Record<string, never> | null;
+            logit_bias?: {
+                [key: string]: unknown;
+            } | null;
             logprobs?: boolean | null;
             /** Format: int64 */
             max_completion_tokens?: number | null;
@@ -905,16 +924,24 @@ export interface components {
             presence_penalty?: number | null;
             prompt?: components["schemas"]["PromptCall"] | null;
             reasoning_effort?: string | null;
-            response_format?: Record<string, never> | null;
+            response_format?: {
+                [key: string]: unknown;
+            } | null;
             /** Format: int64 */
             seed?: number | null;
             stop?: components["schemas"]["Stop"] | null;
             /** @description `false`: the record is dropped when the generation has ended and its last viewer has left. */
             store?: boolean | null;
-            stream_options?: Record<string, never> | null;
+            stream_options?: {
+                [key: string]: unknown;
+            } | null;
             /** Format: double */
             temperature?: number | null;
-            tools?: Record<string, never>[] | null;
+            /** @description `none`, `auto`, `required`, or a tool by name. */
+            tool_choice?: unknown;
+            tools?: {
+                [key: string]: unknown;
+            }[] | null;
             /** Format: int64 */
             top_logprobs?: number | null;
             /** Format: double */
@@ -926,7 +953,9 @@ export interface components {
             /** @description OpenAI chat messages: text, image, audio and tool parts. */
             messages?: components["schemas"]["Message"][] | null;
         }) & ({
-            prompt: Record<string, never>;
+            prompt: {
+                [key: string]: unknown;
+            };
             input?: null;
             messages?: unknown[] | null;
         } | {
@@ -999,7 +1028,9 @@ export interface components {
              * @description The choice it belongs to; absent for the first, which is 0.
              */
             choice?: number | null;
-            delta: Record<string, never>;
+            delta: {
+                [key: string]: unknown;
+            };
         };
         /** @description Somebody subscribed, or went; with `presence=true`. */
         PresenceData: components["schemas"]["Subscriber"] & {
@@ -1051,9 +1082,13 @@ export interface components {
             /** @description The model it was written for, for requests that name none. */
             model?: string | null;
             /** @description Chat parameters, for requests that do not set them. */
-            parameters?: Record<string, never>;
+            parameters?: {
+                [key: string]: unknown;
+            };
             /** @description A JSON Schema (2020-12) of an object: what can be put into it. */
-            variables: Record<string, never>;
+            variables: {
+                [key: string]: unknown;
+            };
             /**
              * @description Changes with the prompt's text: `id@version` names one text.
              * @example 0123456789ab
@@ -1068,7 +1103,9 @@ export interface components {
              */
             id: string;
             /** @description What the prompt's schema describes. */
-            variables?: Record<string, never> | null;
+            variables?: {
+                [key: string]: unknown;
+            } | null;
             /** @description The request is refused where the prompt is of another version. */
             version?: string | null;
         };
@@ -1079,7 +1116,9 @@ export interface components {
         /** @description What is put into a prompt. */
         PromptVariables: {
             /** @description By name; none if absent. */
-            variables?: Record<string, never>;
+            variables?: {
+                [key: string]: unknown;
+            };
         };
         /** @description An event was published. */
         PublishedEvent: {
@@ -1112,7 +1151,9 @@ export interface components {
         RenderedPrompt: {
             messages: components["schemas"]["RenderedMessage"][];
             model?: string | null;
-            parameters?: Record<string, never>;
+            parameters?: {
+                [key: string]: unknown;
+            };
             /**
              * @description `id@version`.
              * @example summarise@0123456789ab
@@ -1380,10 +1421,14 @@ export interface components {
             model: string;
             choices: {
                 index: number;
-                message: Record<string, never>;
+                message: {
+                    [key: string]: unknown;
+                };
                 finish_reason: string | null;
             }[];
-            usage?: Record<string, never> | null;
+            usage?: {
+                [key: string]: unknown;
+            } | null;
         };
         ChatCompletionChunk: {
             id: string;
@@ -1393,10 +1438,14 @@ export interface components {
             model: string;
             choices: {
                 index: number;
-                delta: Record<string, never>;
+                delta: {
+                    [key: string]: unknown;
+                };
                 finish_reason: string | null;
             }[];
-            usage?: Record<string, never> | null;
+            usage?: {
+                [key: string]: unknown;
+            } | null;
         };
         /** @description One event: a chunk, an error, or the end. Without names. */
         ChatCompletionEvent: {
@@ -3823,6 +3872,12 @@ export interface GenerationEvents {
 
 /** What a generation is asked for. */
 export type NewGeneration = components["schemas"]["NewGeneration"];
+
+/** The same with a provider's own fields, such as `top_k`. A typo in one of ours compiles too: prefer `NewGeneration`. */
+export type NewGenerationWithProviderFields = NewGeneration & Record<string, unknown>;
+
+/** What a chat completion is asked for. */
+export type NewChatCompletion = components["schemas"]["NewChatCompletion"];
 
 /** A failure (RFC 9457). */
 export type Problem = components["schemas"]["Problem"];

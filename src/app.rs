@@ -27,7 +27,10 @@ use crate::server::{self, OpenConnections, Threads};
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Capacity, Metrics};
-use crate::upstream::{Endpoint, ErrorMessages, Idle, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, demo};
+use crate::upstream::{
+    Endpoint, ErrorMessages, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, TransportBuilder, WholeAnswers,
+    demo,
+};
 
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
@@ -71,6 +74,8 @@ const ADMIN_CONNECTIONS: usize = 100;
 /// How long the embedded model may take for each step: it may be asked to be slow, and
 /// `generation.max_duration` ends it all the same.
 const DEMO_PATIENCE: Duration = Duration::from_hours(1);
+/// How long a connection to the embedded model waits for the next request.
+const DEMO_KEEPALIVE: Duration = Duration::from_secs(90);
 /// How long ended generations get to close their upstream connections, once the service stops.
 const TASKS_END: Duration = Duration::from_secs(2);
 
@@ -117,12 +122,8 @@ pub async fn serve(
     let _stop_on_return = stop.clone().drop_guard();
 
     let demo = demo::start(&tasks, stop.clone()).await?;
-    let idle = Idle::default();
-    let router = router(settings, environment, &demo, &idle, tasks.clone())?;
-    tasks.spawn({
-        let stop = stop.clone();
-        async move { _ = stop.run_until_cancelled(idle.sweep()).await }
-    });
+    let transports = TransportBuilder::new(tasks.clone(), stop.clone());
+    let router = router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = Metrics::new();
     metrics.add_upstream("demo", ["demo"]);
     for Upstream { name, models, .. } in &settings.upstreams {
@@ -262,12 +263,12 @@ fn router(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
     demo: &demo::Demo,
-    idle: &Idle,
+    transports: &TransportBuilder,
     tasks: TaskTracker,
 ) -> Result<Router, AppError> {
     let masker = masker(settings, environment, Some(demo))?;
     let others = settings.upstreams.iter().map(|upstream| {
-        let provider = provider(upstream, environment, &masker, idle)?;
+        let provider = provider(settings, upstream, environment, &masker, transports)?;
         let models = upstream.models.iter().map(NamePattern::new).collect();
         Ok((models, Arc::new(provider) as Arc<dyn Provider>))
     });
@@ -277,18 +278,20 @@ fn router(
     let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
     let timeouts =
         Timeouts { connect: DEMO_PATIENCE, head: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
-    let reports = ReportTerms { masker, messages: ErrorMessages::Pass };
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-    let demo = OpenAi::new("demo", endpoint, timeouts, reports, idle.clone());
+    let whole = WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() };
+    let reports = ReportTerms { masker, messages: ErrorMessages::Pass };
+    let demo = OpenAi::new("demo", endpoint, timeouts, reports, whole, DEMO_KEEPALIVE, transports);
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, settings.models.default.clone(), tasks))
 }
 
 fn provider(
+    settings: &Settings,
     upstream: &Upstream,
     environment: &BTreeMap<String, String>,
     masker: &Masker,
-    idle: &Idle,
+    transports: &TransportBuilder,
 ) -> Result<OpenAi, AppError> {
     let key = upstream.api_key(environment)?;
     let failed = |reason: String| AppError::Upstream { name: upstream.name.clone(), reason };
@@ -305,7 +308,13 @@ fn provider(
     };
     let reports = ReportTerms { masker: masker.clone(), messages };
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-    OpenAi::new(&upstream.name, endpoint, timeouts, reports, idle.clone()).map_err(|error| failed(error.to_string()))
+    let whole = if upstream.always_stream {
+        WholeAnswers::Never
+    } else {
+        WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() }
+    };
+    OpenAi::new(&upstream.name, endpoint, timeouts, reports, whole, upstream.keepalive, transports)
+        .map_err(|error| failed(error.to_string()))
 }
 
 /// Knows every secret that the upstreams' words could repeat.

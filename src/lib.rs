@@ -12,6 +12,7 @@ pub mod channel;
 pub mod domain;
 pub mod event_log;
 pub mod generation;
+pub mod json;
 pub mod limits;
 pub mod prompts;
 pub mod server;

@@ -15,7 +15,7 @@ use tokenrill::api::{self, Admission};
 use tokenrill::app::{self, AppError, Kept, Listeners};
 use tokenrill::auth::{NewKey, SCOPES, Scopes, Tickets};
 use tokenrill::server::{self, StartedThreads, Threads};
-use tokenrill::settings::{self, AuthMode, FileSource, Settings, Sources};
+use tokenrill::settings::{self, AuthMode, Changes, FileSource, Jwt, Settings, Sources};
 use tokenrill::shutdown::{Shutdown, Signals};
 use tokenrill::telemetry;
 use tokio::net::TcpListener;
@@ -71,7 +71,7 @@ struct ServeFlags {
     #[command(flatten)]
     config: ConfigFlag,
     /// The address to listen on, over what the settings say.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = settings::listen_address)]
     listen: Option<SocketAddr>,
 }
 
@@ -209,6 +209,8 @@ fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
 }
 
 async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
+    // First of all: unhandled, SIGHUP ends the process.
+    let mut hangups = signal(SignalKind::hangup())?;
     let (settings, environment) = load(flags.config.clone(), flags.listen)?;
     telemetry::init(match settings.telemetry.log_format {
         settings::LogFormat::Pretty => telemetry::LogFormat::Pretty,
@@ -223,10 +225,6 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
     let admin = settings.server.admin_listen.map(|address| listen(address, "server.admin_listen", &limits));
     let listeners = Listeners { public, admin: admin.transpose()? };
     let mut signals = Signals::listen()?;
-    // Who has decided neither who may call nor where prompts are has nothing to read again: the program then ends with
-    // its terminal.
-    let has_decided = settings.auth.mode.is_some() || settings.prompts.directory.is_some();
-    let mut hangups = has_decided.then(|| signal(SignalKind::hangup())).transpose()?;
     log_start(flags, &settings);
     greet(&listeners, &settings)?;
 
@@ -241,7 +239,6 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
         tokio::time::sleep(LAST_WORDS).await;
     };
     let reloading = async {
-        let Some(hangups) = &mut hangups else { return pending().await };
         let mut in_effect = settings.clone();
         while hangups.recv().await.is_some() {
             let kept = {
@@ -251,14 +248,12 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
             };
             match reload(flags, &in_effect, kept).await {
                 Ok((admission, read)) => {
+                    let reads_files = admission.prompts.directory().is_some() || read.auth.jwt != Jwt::default();
                     admissions.send_replace(admission);
+                    log_reload(&settings, &in_effect, &read, reads_files);
                     in_effect = read;
-                    tracing::info!(
-                        "credentials, origins, trusted proxies, limits and prompts were read again; what else was changed \
-                         waits for a start"
-                    );
                 }
-                Err(Refusal(why)) => tracing::error!(%why, "nothing was changed"),
+                Err(Refusal(why)) => tracing::error!(%why, "SIGHUP: nothing was changed"),
             }
         }
         pending::<()>().await;
@@ -267,6 +262,27 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
         served = serving => Ok(served?),
         () = asked => Ok(()),
         () = reloading => Ok(()),
+    }
+}
+
+/// Logs what a reload changed, and what waits for a restart, by the names of the settings. `reads_files`: prompts or an
+/// issuer's keys were read again too.
+fn log_reload(started: &Settings, before: &Settings, read: &Settings, reads_files: bool) {
+    let reloaded = Changes::between(before, read).reloaded.join(", ");
+    // Against those at the start: what waits goes on waiting.
+    let waiting = Changes::between(started, read).waiting.join(", ");
+    if !reloaded.is_empty() {
+        tracing::info!(changed = reloaded, "SIGHUP: the settings were read again");
+    } else if reads_files {
+        tracing::info!("SIGHUP: the settings are unchanged; prompts and the issuer's keys were read again");
+    } else {
+        tracing::info!(
+            "SIGHUP: nothing to reload, since the settings are unchanged: keys, limits, prompts, cors.origins and \
+             server.trusted_proxies are what is reloaded"
+        );
+    }
+    if !waiting.is_empty() {
+        tracing::warn!("not applied before a restart: {waiting}");
     }
 }
 

@@ -20,15 +20,17 @@ use tokenrill::event_log::{
     TailReader, TailState, follow,
 };
 
-/// Schedules for each test: by chance, by chance with few turns (PCT), and one after the other.
+/// Schedules for each test: by chance, by chance with few turns (PCT), and one after the other. `make soak`, which sets
+/// `TOKENRILL_SOAK=1`, runs ten times as many.
 const RANDOM: usize = 10_000;
 const FEW_TURNS: usize = 5_000;
 const IN_ORDER: usize = 20_000;
 
 fn check(test: fn()) {
-    shuttle::check_random(test, RANDOM);
-    shuttle::check_pct(test, FEW_TURNS, 3);
-    shuttle::check_dfs(test, Some(IN_ORDER));
+    let times = if std::env::var_os("TOKENRILL_SOAK").is_some_and(|value| value == "1") { 10 } else { 1 };
+    shuttle::check_random(test, times * RANDOM);
+    shuttle::check_pct(test, times * FEW_TURNS, 3);
+    shuttle::check_dfs(test, Some(times * IN_ORDER));
 }
 
 fn memory() -> Memory {

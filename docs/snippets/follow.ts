@@ -2,31 +2,37 @@
 import type { GenerationEvents } from "../../openapi/tokenrill";
 import type { Ending } from "./ask";
 
-/** Shows the answer so far and all that comes. Comes back by itself after a lost connection. */
-export function follow(
-  service: string,
-  generation: string,
-  show: (text: string) => void,
-  ended: (ending: Ending) => void,
-): EventSource {
-  // The state comes as one event; who comes back sends the last id and is told events only.
-  const source = new EventSource(`${service}/v1/generations/${generation}/events?replay=snapshot`);
+export interface Viewer {
+  /** The whole text so far. */
+  show(text: string): void;
+  ended(ending: Ending): void;
+}
+
+/**
+ * Shows the answer so far and all that comes, and reconnects by itself. `closed` is called when the browser has given up: the
+ * service does not have this generation (any more), the ticket has expired, or, in Firefox, a connection was reset early.
+ */
+export function follow(events: string, viewer: Viewer, closed: () => void, init: EventSourceInit = {}): EventSource {
+  // The state comes as one event. A reconnect sends the last id and gets events only.
+  const source = new EventSource(`${events}${events.includes("?") ? "&" : "?"}replay=snapshot`, init);
   let text = "";
   source.addEventListener("snapshot", ({ data }) => {
     text = (JSON.parse(data) as GenerationEvents["snapshot"]).text;
-    show(text);
+    viewer.show(text);
   });
   source.addEventListener("delta", ({ data }) => {
     text += (JSON.parse(data) as GenerationEvents["delta"]).text;
-    show(text);
+    viewer.show(text);
   });
   for (const event of ["done", "cancelled", "failed"] as const) {
     source.addEventListener(event, ({ data }) => {
       source.close();
-      ended({ event, data: JSON.parse(data) } as Ending);
+      viewer.ended({ event, data: JSON.parse(data) } as Ending);
     });
   }
-  // `source.onerror` is about the connection alone: CONNECTING, it is coming back; CLOSED, the service does
-  // not have this generation (any more).
+  // About the connection alone: CONNECTING, it is reconnecting; CLOSED, it is over.
+  source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) closed();
+  };
   return source;
 }

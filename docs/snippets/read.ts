@@ -1,16 +1,23 @@
 // Reads an answer with fetch alone.
 import type { GenerationEvents } from "../../openapi/tokenrill";
+import { type Access, fetchWith } from "./access";
 import type { Ending } from "./ask";
 
-/** Shows the answer and resolves when it has ended; comes back after a lost connection. */
-export async function read(service: string, generation: string, show: (text: string) => void): Promise<Ending> {
+/** Shows the answer and resolves when it has ended; reconnects after a lost connection. */
+export async function read(
+  service: string,
+  generation: string,
+  show: (text: string) => void,
+  access: Access = {},
+): Promise<Ending> {
+  const send = fetchWith(access);
   let lastEventId = "";
   let text = "";
   for (;;) {
     try {
       const headers: HeadersInit = lastEventId ? { "Last-Event-ID": lastEventId } : {};
-      // Without this a second tab in Firefox waits for the first: it might be served from the cache.
-      const response = await fetch(`${service}/v1/generations/${generation}/events`, { headers, cache: "no-store" });
+      // Without this a second tab in Firefox waits for the first, whose response might be cacheable.
+      const response = await send(`${service}/v1/generations/${generation}/events`, { headers, cache: "no-store" });
       if (response.status !== 200 || !response.body) throw new RangeError(`HTTP ${response.status}`);
       for await (const { event, data, id } of events(response.body)) {
         lastEventId = id || lastEventId;
@@ -22,14 +29,14 @@ export async function read(service: string, generation: string, show: (text: str
         }
       }
     } catch (error) {
-      // The service has answered, and does not have it: asking again would not help.
+      // The service has responded and does not have the generation: a retry would not help.
       if (error instanceof RangeError) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, 1_000));
   }
 }
 
-/** The blocks of an event stream. One whose blank line has not come is nobody's. */
+/** The blocks of an event stream. A block without its blank line is incomplete and dropped. */
 async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<{ event: string; data: string; id: string }> {
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
   let unread = "";

@@ -4,6 +4,7 @@ use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, HeaderValue};
 
 use super::problem::{ErrorCode, Problem};
+use crate::json::JsonObject;
 
 /// The media ranges of a request's `Accept` (RFC 9110, section 12.5.1); none where it has no such header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,25 @@ pub enum Form {
     Events,
     /// Its snapshot, as JSON.
     Snapshot,
+}
+
+/// What a request's body says in `stream`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamField {
+    Absent,
+    True,
+    False,
+}
+
+impl StreamField {
+    /// Reads the field; one of another type is refused with the body.
+    pub fn of(fields: &JsonObject) -> Self {
+        match fields.get("stream") {
+            Some("true") => Self::True,
+            Some("false") => Self::False,
+            _ => Self::Absent,
+        }
+    }
 }
 
 const EVENTS: &str = "text/event-stream";
@@ -39,9 +59,14 @@ impl Accept {
         self.has(EVENTS)
     }
 
-    /// Events where the request names them; else JSON where it names that; else events, if any range
-    /// covers them.
+    /// For a request without a body that says more.
     pub fn form(&self) -> Result<Form, Problem> {
+        self.form_for(StreamField::Absent)
+    }
+
+    /// Events where the request names them; else JSON where it names that; else JSON where `stream` is `false`; else
+    /// events, if any range covers them.
+    pub fn form_for(&self, stream: StreamField) -> Result<Form, Problem> {
         if self.names_event_stream() {
             return Ok(Form::Events);
         }
@@ -49,6 +74,7 @@ impl Accept {
             return Ok(Form::Snapshot);
         }
         match self.0.is_empty() || self.has("*/*") || self.has("text/*") {
+            true if stream == StreamField::False => Ok(Form::Snapshot),
             true => Ok(Form::Events),
             false if self.has("application/*") => Ok(Form::Snapshot),
             false => Err(not_acceptable("text/event-stream or application/json")),
@@ -87,6 +113,21 @@ mod tests {
     fn form(accept: &str) -> Option<Form> {
         let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a header value"))]);
         Accept::of(&headers).form().ok()
+    }
+
+    #[test]
+    fn stream_false_decides_where_accept_names_neither() {
+        for (accept, stream, expected) in [
+            ("text/event-stream", StreamField::False, Form::Events),
+            ("application/json", StreamField::True, Form::Snapshot),
+            ("*/*", StreamField::False, Form::Snapshot),
+            ("*/*", StreamField::True, Form::Events),
+            ("text/*", StreamField::False, Form::Snapshot),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a header value"))]);
+            assert_eq!(Accept::of(&headers).form_for(stream).ok(), Some(expected), "{accept} {stream:?}");
+        }
+        assert_eq!(Accept::of(&HeaderMap::new()).form_for(StreamField::False).ok(), Some(Form::Snapshot));
     }
 
     #[test]

@@ -187,7 +187,10 @@ impl NewEventBody {
             return Err(Problem::invalid(errors));
         }
         if data.get().len() > most {
-            return Err(Problem::new(ErrorCode::BodyTooLarge, format!("An event's data are at most {most} bytes.")));
+            return Err(Problem::new(
+                ErrorCode::BodyTooLarge,
+                format!("The data of the event are larger than {most} bytes (the setting channels.max_event)."),
+            ));
         }
         let safe = String::from_utf8_lossy(&wire_safe(data.get().as_bytes())).into_owned();
         let data_json = if encoding.is_some() { format!("{{\"encoding\":\"base64\",\"data\":{safe}}}") } else { safe };

@@ -79,6 +79,9 @@ pub fn last_position(headers: &HeaderMap, channel: &ChannelName) -> Result<Optio
     let id = std::str::from_utf8(last).ok().and_then(|text| text.parse::<ChannelEventId>().ok());
     let id = id.filter(|id| id.channel == *channel);
     id.map(|id| Some(id.sequence)).ok_or_else(|| {
-        Problem::new(ErrorCode::InvalidRequest, "Last-Event-ID is the id of an event of this channel, or left out.")
+        Problem::new(
+            ErrorCode::InvalidRequest,
+            "Last-Event-ID is not the id of an event of this channel. Repeat the request without it.",
+        )
     })
 }

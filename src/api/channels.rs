@@ -13,6 +13,7 @@ use super::body::RequestBody;
 use super::channel_body::{ChannelBody, EventPage, HistoryBody, NewEventBody, PublishedBody, WrittenEvent};
 use super::channel_query::{ChannelPath, ChannelQuery, last_position};
 use super::connection::{Coming, Connection};
+use super::denial::insufficient_scope;
 use super::extract::Caller;
 use super::problem::{ErrorCode, Problem};
 use super::sse::{EventStream, event_stream};
@@ -20,6 +21,7 @@ use super::start::check_load;
 use super::state::Api;
 use super::subscribing::Subscribing;
 use super::wire::channel::{self, ConnectedData, GapData, SubscriberBody};
+use crate::auth::ChannelScope;
 use crate::channel::{Attendance, Beginning, Heard, PublishError, Reserve, SubscribeError, Subscribed, Subscription};
 use crate::domain::{ChannelEventId, ChannelName, Keeping, Subscriber};
 
@@ -62,8 +64,8 @@ pub async fn publish(
 /// The first event is `connected`. Then come those after `Last-Event-ID` (or `after`), or the last so many
 /// (`history`), then each new one, for ever: a stream without an event for `channels.idle_timeout` is broken off,
 /// and its client comes back by itself. Events have the names that their publishers gave them; what generations say
-/// that answer in the channel comes as on their own wire, with `generation` in the data; an answer whose beginning is
-/// no longer kept comes without it.
+/// that answer in the channel comes as on their own wire, with `generation` in the data. Where the first events of an
+/// answer are no longer kept, the history begins with `gap`.
 ///
 /// Where `Accept` names `application/json` and not `text/event-stream`, the answer is one page of events as JSON, as
 /// soon as there is one, at most `wait` from now: for clients without event streams.
@@ -200,11 +202,15 @@ pub fn answer_channel(name: &str, caller: &Caller) -> Result<ChannelName, Proble
             detail: super::channel_query::NAME.to_owned(),
         }])
     })?;
-    if may_publish(&channel, caller) { Ok(channel) } else { Err(Problem::forbidden()) }
+    if may_publish(&channel, caller) {
+        Ok(channel)
+    } else {
+        Err(insufficient_scope(Some(&ChannelScope::Publish.for_channel(&channel))))
+    }
 }
 
 fn may_publish(channel: &ChannelName, caller: &Caller) -> bool {
-    !channel.is_built_in() && caller.scopes.allow(crate::auth::ChannelScope::Publish, channel)
+    !channel.is_built_in() && caller.scopes.allow(ChannelScope::Publish, channel)
 }
 
 impl From<Coming> for Reserve {
@@ -220,7 +226,10 @@ impl From<PublishError> for Problem {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::NobodyThere => Self::connection_not_found(),
-            PublishError::TooLarge => Self::new(ErrorCode::BodyTooLarge, "The event is larger than a channel may be."),
+            PublishError::TooLarge => Self::new(
+                ErrorCode::BodyTooLarge,
+                "The event is larger than a channel may hold (the setting channels.max_bytes).",
+            ),
             PublishError::Full => Self::new(
                 ErrorCode::Overloaded,
                 "This service is out of memory for channels. Try again in a few seconds.",

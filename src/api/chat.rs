@@ -1,15 +1,18 @@
-//! Reads a chat request: what is ours, what goes to the provider, and what nobody may send.
+//! Reads a chat request: what is ours, what goes to the provider, and what is refused.
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::channels::answer_channel;
+use super::chat_fields::{CHOOSE_NO_MODEL, READ_OBJECTS, is_set_here, kind_of, nearest_own_field, steers};
 use super::extract::Caller;
 use super::problem::{FieldError, Problem};
 use super::prompt_call::{MODEL_PREFIX, PromptCall};
-use crate::domain::{ChannelName, Metadata, UsageWish, field};
+use super::refusal::Dialect;
+use crate::domain::{ChannelName, Metadata, UsageWish, number};
 use crate::generation::{Delivery, NewGeneration, OnDisconnect, Storage};
+use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS, Token, Tokens, unescape};
 use crate::limits::Patience;
 
 /// What a body asks for.
@@ -17,240 +20,149 @@ pub struct Asked {
     pub generation: NewGeneration,
     /// What stands before its messages.
     pub prompt: Option<PromptCall>,
-    /// Where the answer is told too.
+    /// Where the answer is published too.
     pub channel: Option<ChannelName>,
 }
 
-/// Reads the body of `POST /v1/generations`. Every mistake is named, not only the first.
-pub fn new_generation(mut body: Map<String, Value>, caller: &Caller) -> Result<Asked, Problem> {
+/// Reads the body of a request for an answer. Every mistake is named, not only the first.
+///
+/// On the native wire `metadata` and `store` are ours and an `extra_body` is refused; on OpenAI's they are forwarded.
+pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -> Result<Asked, Problem> {
     let mut check = Check::default();
-    for (name, value) in &body {
-        if let Some((_, kind)) = FIELDS.iter().find(|(field, _)| field == name) {
-            check.kind(name, value, *kind);
-        } else if steers(name) {
-            check.fail(&format!("/{name}"), "is not yours to set: this service decides which server is asked, and how");
-        } else if caller.models.are_limited() && !CHOOSE_NO_MODEL.contains(&name.as_str()) {
-            check.fail(&format!("/{name}"), "is not for a key with a list of models: it may choose another model");
+    let compares_names = dialect == Dialect::Native && body.len() <= MOST_COMPARED;
+    for (name, json) in body.iter() {
+        match (name, dialect) {
+            ("extra_body", Dialect::OpenAi) => check.extra_body(json, caller),
+            ("extra_body", Dialect::Native) => check.fail("/extra_body", STEERS),
+            _ => check.field("", name, json, caller),
+        }
+        if compares_names && let Some(nearest) = nearest_own_field(name) {
+            check.fail(&format!("/{name}"), format!("is not a field of this service: did you mean {nearest}?"));
+        }
+        if READ_OBJECTS.contains(&name) && json.starts_with('{') {
+            check.object(&format!("/{name}"), json);
         }
     }
-    let mut model = take(&mut body, "model").and_then(|model| model.as_str().map(str::to_owned));
+    let mut model: Option<String> = body.read("model");
     let prompt = prompt(&mut body, &mut model, &mut check);
     let messages = messages(&mut body, &prompt, &mut check);
     if model.as_ref().is_some_and(|model| model.len() > LONGEST_MODEL) {
         check.fail("/model", format!("must be at most {LONGEST_MODEL} bytes"));
     }
-    let metadata = metadata(take(&mut body, "metadata"), &mut check);
-    let channel = take(&mut body, "channel").filter(|channel| !channel.is_null());
-    let on_disconnect = match take(&mut body, "on_disconnect").as_ref().and_then(Value::as_str) {
-        Some("continue") => Some(OnDisconnect::Continue),
-        Some(_) => Some(OnDisconnect::Cancel),
-        None => None,
+    let metadata = match metadata(body.present("metadata")) {
+        Ok(metadata) => metadata,
+        Err(demand) if dialect == Dialect::Native => {
+            check.fail("/metadata", demand);
+            Metadata::new()
+        }
+        // Forwarded only.
+        Err(_) => Metadata::new(),
     };
-    let asks_for_usage =
-        field(&body, "stream_options").and_then(|options| options.get("include_usage")) == Some(&Value::Bool(true));
-    let storage = match field(&body, "store") {
-        Some(Value::Bool(false)) => Storage::UntilRead,
-        _ => Storage::Kept,
-    };
-    let usage = if asks_for_usage { UsageWish::Asked } else { UsageWish::NotAsked };
-    // `as` saturates: what is longer than can be counted is cut by the settings all the same.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and not negative")]
-    let grace = field(&body, "grace_ms").and_then(Value::as_f64).map(|millis| Duration::from_millis(millis as u64));
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as above")]
-    let at_most =
-        field(&body, "max_queue_ms").and_then(Value::as_f64).map(|millis| Duration::from_millis(millis as u64));
-    for ours in ["grace_ms", "max_queue_ms", "store", "stream"] {
-        take(&mut body, ours);
+    let channel: Option<String> = body.read("channel");
+    let on_disconnect = body.present("on_disconnect").map(|json| match json {
+        "\"continue\"" => OnDisconnect::Continue,
+        _ => OnDisconnect::Cancel,
+    });
+    let stream_options = body.get("stream_options").and_then(|json| JsonObject::parse(json.as_bytes()).ok());
+    let asks_for_usage = stream_options.is_some_and(|options| options.get("include_usage") == Some("true"));
+    let storage = if body.get("store") == Some("false") { Storage::UntilRead } else { Storage::Kept };
+    // A number beyond 2^64 is read as that; the settings have a maximum.
+    let [grace, at_most] = ["grace_ms", "max_queue_ms"].map(|name| number(&body, name).map(Duration::from_millis));
+    for ours in ["channel", "on_disconnect", "grace_ms", "max_queue_ms"] {
+        body.remove(ours);
+    }
+    if dialect == Dialect::Native {
+        for ours in ["metadata", "store", "stream"] {
+            body.remove(ours);
+        }
     }
     check.result()?;
-    let channel = channel.as_ref().and_then(Value::as_str).map(|name| answer_channel(name, caller)).transpose()?;
-    body.insert("messages".to_owned(), messages);
-    let (owner, request_id) = (caller.principal.clone(), caller.request_id);
+    let channel = channel.map(|name| answer_channel(&name, caller)).transpose()?;
+    if let Some(messages) = messages {
+        body.insert("messages", messages);
+    }
     let generation = NewGeneration {
-        owner,
+        owner: caller.principal.clone(),
         spender: caller.spender.clone(),
         patience: Patience::Waits { at_most },
         claim: None,
         allowed: caller.models.clone(),
         model,
         fields: body,
+        delivery: Delivery::Stream,
         metadata,
         prompt: None,
-        usage,
+        usage: if asks_for_usage { UsageWish::Asked } else { UsageWish::NotAsked },
         storage,
-        delivery: Delivery::Stream,
         on_disconnect,
         grace,
-        request_id,
+        request_id: caller.request_id,
     };
     let prompt = match prompt {
         Prompted::By(call) => Some(call),
-        Prompted::Wrongly | Prompted::Not => None,
+        Prompted::Invalid | Prompted::Not => None,
     };
     Ok(Asked { generation, prompt, channel })
 }
 
-/// Fields by which a caller could steer this service or its upstream elsewhere. The names that gateways
-/// are known to read; an upstream that reads another needs a guard of its own.
-const STEERING: &[&str] = &[
-    "allowed_model_region",
-    "api_base",
-    "api_key",
-    "api_type",
-    "api_version",
-    "base_url",
-    "callbacks",
-    "custom_llm_provider",
-    "default_headers",
-    "default_query",
-    "extra_body",
-    "extra_headers",
-    "extra_query",
-    "fallbacks",
-    "headers",
-    "litellm_params",
-    "model_list",
-    "organization",
-    "proxies",
-    "proxy",
-    "router_settings",
-    "user_config",
-];
+/// Comparing each name of a large body would take long.
+const MOST_COMPARED: usize = 256;
 
-/// Families of such fields: where a cloud's models are, and its credentials.
-const STEERING_FAMILIES: &[&str] = &["aws_", "azure_", "vertex_", "watsonx_"];
-
-fn steers(name: &str) -> bool {
-    STEERING.contains(&name) || STEERING_FAMILIES.iter().any(|family| name.starts_with(family))
-}
-
-/// Fields of OpenAI's chat completions, and of servers like it, that stand in no table here and choose no model. A
-/// router may read `models`, `route` or a name that nobody has heard of, and answer with another model than `model`.
-const CHOOSE_NO_MODEL: &[&str] = &[
-    "audio",
-    "function_call",
-    "functions",
-    "min_p",
-    "modalities",
-    "prediction",
-    "prompt_cache_key",
-    "reasoning",
-    "repetition_penalty",
-    "safety_identifier",
-    "service_tier",
-    "stream",
-    "tool_choice",
-    "top_k",
-    "variables",
-    "verbosity",
-];
-
-/// What a field holds. A provider knows its own ranges; we refuse only what no provider takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Text,
-    NonEmptyText,
-    Number,
-    Natural,
-    Positive,
-    Integer,
-    Flag,
-    List,
-    Objects,
-    Object,
-    TextOrTexts,
-    OnDisconnect,
-}
-
-/// The fields whose type is known; all others go to the provider as they are.
-pub const FIELDS: &[(&str, Kind)] = &[
-    ("input", Kind::NonEmptyText),
-    ("messages", Kind::List),
-    ("model", Kind::NonEmptyText),
-    ("prompt", Kind::Object),
-    ("channel", Kind::NonEmptyText),
-    ("on_disconnect", Kind::OnDisconnect),
-    ("grace_ms", Kind::Natural),
-    ("max_queue_ms", Kind::Natural),
-    ("metadata", Kind::Object),
-    ("store", Kind::Flag),
-    ("temperature", Kind::Number),
-    ("top_p", Kind::Number),
-    ("frequency_penalty", Kind::Number),
-    ("presence_penalty", Kind::Number),
-    ("max_tokens", Kind::Positive),
-    ("max_completion_tokens", Kind::Positive),
-    ("n", Kind::Positive),
-    ("seed", Kind::Integer),
-    ("stop", Kind::TextOrTexts),
-    ("logprobs", Kind::Flag),
-    ("top_logprobs", Kind::Natural),
-    ("logit_bias", Kind::Object),
-    ("tools", Kind::Objects),
-    ("parallel_tool_calls", Kind::Flag),
-    ("response_format", Kind::Object),
-    ("reasoning_effort", Kind::Text),
-    ("stream_options", Kind::Object),
-    ("user", Kind::Text),
-];
-
-impl Kind {
-    fn admits(self, value: &Value) -> bool {
-        match self {
-            Self::Text => value.is_string(),
-            Self::NonEmptyText => value.as_str().is_some_and(|text| !text.is_empty()),
-            Self::Number => value.is_number(),
-            Self::Natural => is_whole(value) && value.as_f64() >= Some(0.0),
-            Self::Positive => is_whole(value) && value.as_f64() > Some(0.0),
-            Self::Integer => is_whole(value),
-            Self::Flag => value.is_boolean(),
-            Self::List => value.is_array(),
-            Self::Objects => value.as_array().is_some_and(|items| items.iter().all(Value::is_object)),
-            Self::Object => value.is_object(),
-            Self::TextOrTexts => {
-                value.is_string() || value.as_array().is_some_and(|items| items.iter().all(Value::is_string))
-            }
-            Self::OnDisconnect => matches!(value.as_str(), Some("cancel" | "continue")),
-        }
-    }
-
-    const fn demand(self) -> &'static str {
-        match self {
-            Self::Text => "must be a string",
-            Self::NonEmptyText => "must be a string that is not empty",
-            Self::Number => "must be a number",
-            Self::Natural => "must be a whole number, 0 or more",
-            Self::Positive => "must be a whole number, 1 or more",
-            Self::Integer => "must be a whole number",
-            Self::Flag => "must be true or false",
-            Self::List => "must be an array",
-            Self::Objects => "must be an array of objects",
-            Self::Object => "must be an object",
-            Self::TextOrTexts => "must be a string or an array of strings",
-            Self::OnDisconnect => "must be \"cancel\" or \"continue\"",
-        }
-    }
-}
-
-/// A number of 64 bits and a sign, however it is written: `1e3` is one (JSON Schema 2020-12, section 4.2.3).
-fn is_whole(value: &Value) -> bool {
-    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    value.is_i64() || (!value.is_u64() && value.as_f64().is_some_and(|it| it.fract() == 0.0 && it.abs() < LIMIT))
-}
+const STEERS: &str = "is not yours to set: this service decides which server is asked, and how";
 
 /// Collects what is wrong.
 #[derive(Default)]
 struct Check(Vec<FieldError>);
 
+/// Mistakes named at most, so that an invalid list does not make a longer one.
+const MOST_ERRORS: usize = 16;
+
 impl Check {
     fn fail(&mut self, pointer: &str, detail: impl Into<String>) {
-        self.0.push(FieldError { pointer: pointer.to_owned(), detail: detail.into() });
+        if self.0.len() < MOST_ERRORS {
+            self.0.push(FieldError { pointer: pointer.to_owned(), detail: detail.into() });
+        }
     }
 
-    /// A `null` is an absent field.
-    fn kind(&mut self, name: &str, value: &Value, kind: Kind) {
-        if !value.is_null() && !kind.admits(value) {
-            self.fail(&format!("/{name}"), kind.demand());
+    /// A field of the body, or of its `extra_body`. A `null` is an absent field.
+    fn field(&mut self, place: &str, name: &str, json: &str, caller: &Caller) {
+        let pointer = || format!("{place}/{name}");
+        if let Some(kind) = kind_of(name) {
+            if !kind.admits(json) {
+                self.fail(&pointer(), kind.demand());
+            }
+        } else if steers(name) {
+            self.fail(&pointer(), STEERS);
+        } else if caller.models.are_limited() && !CHOOSE_NO_MODEL.contains(&name) {
+            self.fail(&pointer(), "is not for a key with a list of models: it may choose another model");
+        }
+    }
+
+    /// What some servers read as if it stood beside it: nothing may stand there that may not stand at the top.
+    fn extra_body(&mut self, json: &str, caller: &Caller) {
+        match JsonObject::parse(json.as_bytes()) {
+            Ok(members) => {
+                for (name, json) in members.iter() {
+                    if is_set_here(name) {
+                        self.fail(&format!("/extra_body/{name}"), "belongs at the top of the request: move it there");
+                    } else {
+                        self.field("/extra_body", name, json, caller);
+                    }
+                }
+            }
+            Err(_) if json == "null" => {}
+            Err(InvalidObject::NotAnObject) => self.fail("/extra_body", "must be an object"),
+            // Reported with the other objects that are read.
+            Err(_) => {}
+        }
+    }
+
+    /// An object that is read here.
+    fn object(&mut self, pointer: &str, json: &str) {
+        match JsonObject::parse(json.as_bytes()) {
+            Err(InvalidObject::Duplicate(name)) => self.fail(&format!("{pointer}/{name}"), DUPLICATE),
+            Err(InvalidObject::TooMany) => self.fail(pointer, format!("must have at most {MOST_MEMBERS} members")),
+            _ => {}
         }
     }
 
@@ -259,91 +171,112 @@ impl Check {
     }
 }
 
-/// Removes a field, and looks first whether there is one.
-fn take(body: &mut Map<String, Value>, name: &str) -> Option<Value> {
-    field(body, name)?;
-    body.shift_remove(name)
-}
-
-const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
-/// Mistakes named at most, so that a list of nonsense does not make a longer one.
-const MOST_ERRORS: usize = 16;
+/// Two readers may take different ones: what is checked would not be what is sent.
+pub const DUPLICATE: &str = "stands twice in its object: send it once";
 
 /// The prompt that a request names, by its field or as its model.
 enum Prompted {
     By(PromptCall),
-    /// It is not one, which has been said.
-    Wrongly,
+    /// It is not one, which has been reported.
+    Invalid,
     Not,
 }
 
-fn prompt(body: &mut Map<String, Value>, model: &mut Option<String>, check: &mut Check) -> Prompted {
+fn prompt(body: &mut JsonObject, model: &mut Option<String>, check: &mut Check) -> Prompted {
     let as_model = model.as_ref().filter(|model| model.starts_with(MODEL_PREFIX)).cloned();
-    let as_field = take(body, "prompt").filter(|prompt| !prompt.is_null());
-    if as_field.is_some() && field(body, "variables").is_some() {
+    let as_field = body.remove("prompt").filter(|prompt| prompt.get() != "null");
+    if as_field.is_some() && body.get("variables").is_some() {
         check.fail("/variables", "stand in prompt: move them there");
     }
     let call = match (as_model, as_field) {
         (Some(_), Some(_)) => {
             check.fail("/prompt", "cannot stand beside a model that is a prompt: send one of them");
-            return Prompted::Wrongly;
+            return Prompted::Invalid;
         }
         (Some(name), None) => {
             *model = None;
-            PromptCall::of_model(&name, take(body, "variables")).map_err(|error| vec![error])
+            body.remove("model");
+            let variables = body.remove("variables").and_then(|json| serde_json::from_str(json.get()).ok());
+            PromptCall::of_model(&name, variables).map_err(|error| vec![error])
         }
-        (None, Some(Value::Object(prompt))) => PromptCall::of_field(prompt),
-        // Of the wrong type, which has been said.
-        (None, Some(_)) => return Prompted::Wrongly,
+        (None, Some(prompt)) => match serde_json::from_str(prompt.get()) {
+            Ok(prompt) => PromptCall::of_field(prompt),
+            // Of the wrong type, which has been reported.
+            Err(_) => return Prompted::Invalid,
+        },
         (None, None) => return Prompted::Not,
     };
     match call {
         Ok(call) => Prompted::By(call),
         Err(errors) => {
             check.0.extend(errors);
-            Prompted::Wrongly
+            Prompted::Invalid
         }
     }
 }
 
-fn messages(body: &mut Map<String, Value>, prompt: &Prompted, check: &mut Check) -> Value {
-    let present = |value: Option<Value>| value.filter(|value| !value.is_null());
-    match (present(take(body, "input")), present(take(body, "messages"))) {
+/// Checks the messages and returns those that are to replace the caller's.
+fn messages(body: &mut JsonObject, prompt: &Prompted, check: &mut Check) -> Option<Box<RawValue>> {
+    let input = body.remove("input").filter(|input| input.get() != "null");
+    match (input, body.present("messages")) {
         (Some(_), Some(_)) => check.fail("/input", "cannot stand beside messages: send one of them"),
-        (None, None) if !matches!(prompt, Prompted::Not) => return json!([]),
+        (None, None) if !matches!(prompt, Prompted::Not) => return to_raw_value(&[(); 0]).ok(),
         (None, None) => check.fail("/messages", "is missing: send messages, a string as input, or a prompt"),
-        (Some(input), None) => return json!([{"role": "user", "content": input}]),
-        (None, Some(Value::Array(messages))) => {
-            if messages.is_empty() && matches!(prompt, Prompted::Not) {
+        (Some(input), None) => {
+            let messages = format!(r#"[{{"role":"user","content":{}}}]"#, input.get());
+            return RawValue::from_string(messages).ok();
+        }
+        (None, Some(messages)) => {
+            if each_message(messages, check) == 0 && matches!(prompt, Prompted::Not) {
                 check.fail("/messages", "must hold at least one message");
             }
-            for (at, message) in messages.iter().enumerate() {
-                if check.0.len() < MOST_ERRORS {
-                    self::message(&format!("/messages/{at}"), message, check);
-                }
-            }
-            return Value::Array(messages);
         }
-        // Of the wrong type, which has been said.
-        (None, Some(_)) => {}
     }
-    Value::Null
+    None
 }
 
-fn message(pointer: &str, message: &Value, check: &mut Check) {
-    let Value::Object(message) = message else { return check.fail(pointer, "must be an object") };
-    if !message.get("role").and_then(Value::as_str).is_some_and(|role| ROLES.contains(&role)) {
-        check.fail(&format!("{pointer}/role"), format!("must be one of {}", ROLES.join(", ")));
+/// Checks what every provider demands and returns how many there are. What a message holds is for the provider to say.
+fn each_message(messages: &str, check: &mut Check) -> usize {
+    let (mut tokens, mut at) = (Tokens::new(messages), 0);
+    if tokens.next() != Some(Token::Array) {
+        // Of the wrong type, which has been reported.
+        return 1;
     }
-    match message.get("content") {
-        None | Some(Value::Null | Value::String(_)) => {}
-        Some(Value::Array(parts)) => {
-            if let Some(at) = parts.iter().position(|part| !part.is_object()) {
-                check.fail(&format!("{pointer}/content/{at}"), "must be an object");
+    while let Some(token) = tokens.next() {
+        match token {
+            Token::Close => break,
+            Token::Object => {
+                if !has_role(&mut tokens) {
+                    check.fail(&format!("/messages/{at}/role"), "must be a string such as \"user\"");
+                }
+            }
+            Token::Array | Token::Name(_) | Token::Text(_) | Token::Scalar(_) => {
+                check.fail(&format!("/messages/{at}"), "must be an object");
+                if token == Token::Array {
+                    tokens.leave();
+                }
             }
         }
-        Some(_) => check.fail(&format!("{pointer}/content"), "must be a string or an array of parts"),
+        at += 1;
     }
+    at
+}
+
+/// Reads the rest of a message.
+fn has_role(tokens: &mut Tokens<'_>) -> bool {
+    let mut found = false;
+    while let Some(Token::Name(name)) = tokens.next() {
+        if unescape(name) != "role" {
+            tokens.skip_value();
+            continue;
+        }
+        match tokens.next() {
+            Some(Token::Text(role)) => found = role != "\"\"",
+            Some(Token::Object | Token::Array) => tokens.leave(),
+            _ => {}
+        }
+    }
+    found
 }
 
 const LONGEST_MODEL: usize = 512;
@@ -351,42 +284,38 @@ const METADATA_PAIRS: usize = 16;
 const METADATA_KEY: usize = 64;
 const METADATA_VALUE: usize = 512;
 
-fn metadata(metadata: Option<Value>, check: &mut Check) -> Metadata {
-    let Some(Value::Object(pairs)) = metadata else { return Metadata::new() };
+/// Reads what is kept with the record.
+///
+/// Errors: what it must be.
+fn metadata(json: Option<&str>) -> Result<Metadata, String> {
+    let Some(json) = json.filter(|json| json.starts_with('{')) else { return Ok(Metadata::new()) };
+    let pairs = JsonObject::parse(json.as_bytes()).unwrap_or_default();
     if pairs.len() > METADATA_PAIRS {
-        check.fail("/metadata", format!("must hold at most {METADATA_PAIRS} pairs"));
-        return Metadata::new();
+        return Err(format!("must hold at most {METADATA_PAIRS} pairs"));
     }
-    let mut read = Metadata::new();
-    for (key, value) in pairs {
-        match value {
-            Value::String(value) if key.chars().count() <= METADATA_KEY && value.chars().count() <= METADATA_VALUE => {
-                read.insert(key, value);
-            }
-            _ => {
-                let detail = format!(
-                    "must hold strings: keys of at most {METADATA_KEY} characters, values of at most {METADATA_VALUE}"
-                );
-                check.fail("/metadata", detail);
-                return Metadata::new();
-            }
-        }
-    }
-    read
+    let pairs = pairs.iter().map(|(key, value)| {
+        let value: String = serde_json::from_str(value).ok()?;
+        let fits = key.chars().count() <= METADATA_KEY && value.chars().count() <= METADATA_VALUE;
+        fits.then(|| (key.to_owned(), value))
+    });
+    pairs.collect::<Option<Metadata>>().ok_or_else(|| {
+        format!("must hold strings: keys of at most {METADATA_KEY} characters, values of at most {METADATA_VALUE}")
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::auth::Identity;
     use std::sync::Arc;
 
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::auth::Identity;
     use crate::domain::{Account, Quota, RequestId};
     use crate::limits::Spender;
     use crate::server::Load;
 
-    fn read(body: Value) -> Result<NewGeneration, Problem> {
-        let Value::Object(body) = body else { unreachable!() };
+    fn read_as(dialect: Dialect, body: &str) -> Result<NewGeneration, Problem> {
         let Identity { principal, scopes, models, .. } = Identity::anonymous();
         let spender = Spender::new(Account::Principal(principal.clone()), Quota::NONE, Arc::default());
         let caller = Caller {
@@ -398,70 +327,128 @@ mod tests {
             load: Load::Normal,
             request_id: RequestId::random(),
         };
-        new_generation(body, &caller).map(|asked| asked.generation)
+        let body = JsonObject::parse(body.as_bytes()).expect("an object");
+        new_generation(body, dialect, &caller).map(|asked| asked.generation)
+    }
+
+    fn read(body: &Value) -> Result<NewGeneration, Problem> {
+        read_as(Dialect::Native, &body.to_string())
+    }
+
+    /// What is forwarded of a chat, or the pointers of what is wrong.
+    fn chat(members: &str) -> Result<String, Vec<String>> {
+        let body = format!(r#"{{"messages":[{{"role":"user"}}],{members}}}"#);
+        let forwarded = read_as(Dialect::OpenAi, &body).map(|new| new.fields.to_json());
+        let forwarded = forwarded.map(|json| json.replace(r#""messages":[{"role":"user"}],"#, ""));
+        forwarded.map_err(|problem| problem.errors.into_iter().map(|error| error.pointer).collect())
     }
 
     #[test]
     fn a_string_is_a_complete_request() {
-        let new = read(json!({"input": "Hello"})).expect("valid");
-        assert_eq!(Value::Object(new.fields), json!({"messages": [{"role": "user", "content": "Hello"}]}));
+        let new = read(&json!({"input": "Hel\"lo"})).expect("valid");
+        assert_eq!(new.fields.to_json(), r#"{"messages":[{"role":"user","content":"Hel\"lo"}]}"#);
         assert_eq!((new.model, new.on_disconnect), (None, None));
     }
 
     #[test]
-    fn what_is_ours_stays_here_and_the_rest_goes_on() {
-        let new = read(json!({
+    fn our_fields_are_stripped_and_the_rest_is_forwarded_in_its_order() {
+        let new = read(&json!({
             "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}], "model": "m", "metadata": {"a": "b"},
             "on_disconnect": "continue", "grace_ms": 1e3, "stream": false, "temperature": 0.5, "top_k": 7, "nobody_knows": {"x": [1]},
         }))
         .expect("valid");
-        let fields: Vec<_> = new.fields.keys().map(String::as_str).collect();
-        assert_eq!(fields, ["temperature", "top_k", "nobody_knows", "messages"]);
+        let fields: Vec<_> = new.fields.iter().map(|(name, _)| name).collect();
+        assert_eq!(fields, ["messages", "model", "temperature", "top_k", "nobody_knows"]);
         assert_eq!(new.metadata, Metadata::from([("a".into(), "b".into())]));
         assert_eq!((new.on_disconnect, new.grace), (Some(OnDisconnect::Continue), Some(Duration::from_secs(1))));
     }
 
     #[test]
     fn a_null_is_an_absent_field() {
-        assert!(
-            read(json!({"input": "x", "messages": null, "temperature": null, "model": null, "metadata": null})).is_ok()
-        );
+        let body = json!({"input": "x", "messages": null, "temperature": null, "model": null, "metadata": null, "stream": null});
+        assert!(read(&body).is_ok());
     }
 
     #[test]
-    fn a_whole_number_is_one_however_it_is_written() {
-        for (max, valid) in [
-            (json!(1), true),
-            (json!(5.0), true),
-            (json!(1.5e16), true),
-            (json!(i64::MAX), true),
-            (json!(i64::MAX as u64 + 1), false),
-            (json!(1e19), false),
-            (json!(1.5), false),
-            (json!(0.0), false),
-            (json!(-1), false),
+    fn a_message_is_an_object_with_a_role_and_whatever_content() {
+        for (message, error) in [
+            (r#"{"role":"user","content":{"parts":[1]}}"#, None),
+            (r#"{"role":"critic","content":5}"#, None),
+            (r#"{"r\u006fle":"tool","content":["a",{}]}"#, None),
+            (r#"{"content":{"role":"user"}}"#, Some("/messages/0/role")),
+            (r#"{"role":5}"#, Some("/messages/0/role")),
+            (r#"{"role":{"role":"user"}}"#, Some("/messages/0/role")),
+            (r#""user""#, Some("/messages/0")),
+            (r#"[{"role":"user"}]"#, Some("/messages/0")),
         ] {
-            assert_eq!(read(json!({"input": "x", "max_tokens": max})).is_ok(), valid, "{max}");
+            let read = read_as(Dialect::Native, &format!(r#"{{"messages":[{message},{{"role":"x"}}]}}"#));
+            let errors = read.map(drop).map_err(|problem| problem.errors.into_iter().map(|it| it.pointer).collect());
+            assert_eq!(errors, error.map_or(Ok(()), |error| Err(vec![error.to_owned()])), "{message}");
         }
     }
 
     #[test]
-    fn a_list_holds_what_it_is_a_list_of() {
-        assert!(read(json!({"input": "x", "stop": ["a"], "tools": [{}]})).is_ok());
-        for wrong in [json!({"input": "x", "stop": [1]}), json!({"input": "x", "tools": [null]})] {
-            assert!(read(wrong.clone()).is_err(), "{wrong}");
+    fn store_and_metadata_are_forwarded_on_the_openai_wire() {
+        let sent = r#""store":false,"metadata":{"customer":"12"}"#;
+        assert_eq!(chat(sent), Ok(format!("{{{sent}}}")));
+        for sent in [r#""metadata":{"a":1}"#, r#""metadata":null"#, r#""store":null"#] {
+            assert_eq!(chat(sent), Ok(format!("{{{sent}}}")), "{sent}");
         }
+        let new = read_as(Dialect::OpenAi, r#"{"messages":[{"role":"user"}],"store":false,"metadata":{"a":"b"}}"#);
+        let new = new.expect("valid");
+        assert_eq!((new.storage, new.metadata.len()), (Storage::UntilRead, 1));
+    }
+
+    #[test]
+    fn extra_body_passes_where_all_of_it_would_pass_at_the_top() {
+        for sent in [
+            r#""extra_body":{"google": {"thinking_config": {"include_thoughts": true}}}"#,
+            r#""extra_body":null"#,
+            r#""extra_body":{"metadata":{"a":1},"max_tokens":5}"#,
+        ] {
+            assert_eq!(chat(sent), Ok(format!("{{{sent}}}")), "{sent}");
+        }
+        for (members, pointer) in [
+            (r#""api_base":"http://x""#, "/extra_body/api_base"),
+            (r#""aws_region_name":"x""#, "/extra_body/aws_region_name"),
+            (r#""grace_ms":5"#, "/extra_body/grace_ms"),
+            (r#""model":"m""#, "/extra_body/model"),
+            (r#""stream":true"#, "/extra_body/stream"),
+            (r#""extra_body":{}"#, "/extra_body/extra_body"),
+            (r#""n":"two""#, "/extra_body/n"),
+            (r#""a":1,"\u0061":2"#, "/extra_body/a"),
+        ] {
+            assert_eq!(chat(&format!(r#""extra_body":{{{members}}}"#)), Err(vec![pointer.to_owned()]), "{members}");
+        }
+        assert_eq!(chat(r#""extra_body":5"#), Err(vec!["/extra_body".to_owned()]));
+        assert!(read(&json!({"input": "x", "extra_body": {}})).is_err(), "not on the native wire");
+    }
+
+    #[test]
+    fn a_duplicate_name_in_an_object_that_is_read_is_refused() {
+        for name in READ_OBJECTS.into_iter().filter(|name| !matches!(*name, "prompt" | "variables")) {
+            let errors = chat(&format!(r#""{name}":{{"a":"1","b":"2","\u0061":"3"}}"#));
+            assert_eq!(errors, Err(vec![format!("/{name}/a")]), "{name}");
+        }
+        assert!(chat(r#""response_format":{"a":1,"a":2}"#).is_ok(), "the provider reads that one");
+    }
+
+    #[test]
+    fn a_typo_of_our_field_is_refused_on_the_native_wire_only() {
+        let errors = read(&json!({"input": "x", "grcae_ms": 5})).map(drop).map_err(|problem| problem.errors);
+        let errors = errors.expect_err("a typo");
+        assert!(errors[0].pointer == "/grcae_ms" && errors[0].detail.contains("grace_ms"), "{errors:?}");
+        assert!(chat(r#""grcae_ms":5"#).is_ok());
     }
 
     #[test]
     fn every_known_field_of_a_wrong_type_is_refused() {
-        for (name, kind) in FIELDS {
-            let wrong = [json!(-1.5), json!({}), json!([]), json!(true), json!("")]
-                .into_iter()
-                .find(|value| !kind.admits(value));
+        for (name, kind) in super::super::chat_fields::FIELDS {
+            let wrong = [json!(-1.5), json!({}), json!([]), json!(true), json!("")];
+            let wrong = wrong.into_iter().find(|value| !kind.admits(&value.to_string()));
             let mut body = json!({"input": "x"});
             body[*name] = wrong.expect("no kind admits all of these");
-            assert!(read(body).is_err(), "{name}");
+            assert!(read(&body).is_err(), "{name}");
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::allowance;
 use super::body::RequestBody;
@@ -21,9 +22,10 @@ use super::sse::{event_stream, name_generation};
 use super::start::{start_or_join, tell_origin};
 use super::state::Api;
 use super::wire::OpenAiChat;
-use super::wire::openai_chat::{Completion, Ids};
-use crate::domain::{self, Event};
-use crate::generation::{Following, Started};
+use super::wire::openai_chat::{Completion, Ids, usage_json};
+use crate::domain::{Done, Event, TokenSource};
+use crate::generation::{Delivery, Following, Started};
+use crate::json::JsonObject;
 use crate::limits::Patience;
 
 /// Complete a chat, as OpenAI's API does.
@@ -104,13 +106,6 @@ async fn complete(
     }
 }
 
-/// What a chat completion is answered with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Delivery {
-    Stream,
-    Whole,
-}
-
 async fn start(
     api: &Api,
     caller: &Caller,
@@ -119,15 +114,17 @@ async fn start(
 ) -> Result<(Delivery, Option<Connection>, Started), Problem> {
     let (key, grace) = (idempotency_key(headers)?, grace_header(headers)?);
     let body = body.json().await?;
-    let fields = body.object()?;
+    let fields = body.request()?;
     let delivery = delivery(&fields)?;
     let mut connection = None;
     let started = start_or_join(api, caller, "/v1/chat/completions", key, &body, || {
-        if domain::field(&fields, "input").is_some() {
+        if fields.get("input").is_some() {
             return Err(field("/input", "is not a field of chat completions: send messages"));
         }
-        let mut asked = new_generation(fields, caller)?;
+        let mut asked = new_generation(fields, Dialect::OpenAi, caller)?;
         let new = &mut asked.generation;
+        // A channel's subscribers read the tokens as they come.
+        new.delivery = if asked.channel.is_some() { Delivery::Stream } else { delivery };
         // SDKs have no other stop than to close the connection.
         new.grace = new.grace.or(grace).or(Some(Duration::ZERO));
         // Nor would they understand a line: they wait as a refusal says.
@@ -143,10 +140,10 @@ async fn start(
     Ok((delivery, connection, started))
 }
 
-fn delivery(fields: &Map<String, Value>) -> Result<Delivery, Problem> {
-    match domain::field(fields, "stream") {
-        Some(Value::Bool(true)) => Ok(Delivery::Stream),
-        None | Some(Value::Bool(false) | Value::Null) => Ok(Delivery::Whole),
+fn delivery(fields: &JsonObject) -> Result<Delivery, Problem> {
+    match fields.get("stream") {
+        Some("true") => Ok(Delivery::Stream),
+        None | Some("false" | "null") => Ok(Delivery::Whole),
         Some(_) => Err(field("/stream", "must be true or false")),
     }
 }
@@ -162,11 +159,31 @@ async fn whole(mut following: Following) -> Result<Response, Problem> {
             match &entry.event {
                 Event::Failed(failed) => return Err(Problem::from(&**failed)),
                 Event::Cancelled(_) => return Err(cancelled()),
+                Event::Done(done) if done.trailer.completion_json.is_some() => return Ok(json(as_it_came(done))),
                 Event::Start(_) | Event::Chunk(_) | Event::Done(_) => completion.apply(&entry),
             }
         }
     }
-    Ok(([(CONTENT_TYPE, "application/json")], completion.into_json()).into_response())
+    Ok(json(completion.into_json()))
+}
+
+fn json(completion: impl Into<Body>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], completion.into()).into_response()
+}
+
+/// Returns the completion byte for byte, except for a usage that the upstream did not report.
+fn as_it_came(done: &Done) -> String {
+    let completion = done.trailer.completion_json.as_deref().unwrap_or_default();
+    if done.usage.source == TokenSource::Provider {
+        return completion.to_owned();
+    }
+    match (JsonObject::parse(completion.as_bytes()), RawValue::from_string(usage_json(done))) {
+        (Ok(mut members), Ok(usage)) => {
+            members.insert("usage", usage);
+            members.to_json()
+        }
+        _ => completion.to_owned(),
+    }
 }
 
 fn cancelled() -> Problem {

@@ -90,12 +90,13 @@ pub fn without_cors(mut response: Response) -> Response {
     response
 }
 
-const EXPOSED: [HeaderName; 10] = [
+const EXPOSED: [HeaderName; 11] = [
     X_REQUEST_ID,
     TOKENRILL_GENERATION,
     TOKENRILL_ATTACHED,
     header::LOCATION,
     header::RETRY_AFTER,
+    header::WWW_AUTHENTICATE,
     RETRY_AFTER_MS,
     X_SHOULD_RETRY,
     PREFERENCE_APPLIED,

@@ -1,18 +1,21 @@
 //! What a request shows of who sends it.
 
-use axum::http::header::{AUTHORIZATION, COOKIE, ORIGIN};
+use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE, ORIGIN};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Uri};
+use axum::http::{HeaderMap, HeaderName, Method, Uri};
 
 use super::cors::Origins;
-use crate::auth::{Credential, Refusal};
+use super::denial::Fault;
+use crate::auth::{ApiKeys, Credential, Gate, Refusal};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Where clients for Azure put a key.
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The first credential present, in this order; where it is not good, nothing else is tried. `cookie` is the name
 /// of the cookie that is one, where there is one.
-pub fn shown<'a>(head: &'a Parts, cookie: Option<&str>) -> Result<Option<Credential<'a>>, Refusal> {
+pub fn shown<'a>(head: &'a Parts, cookie: Option<&str>) -> Result<Option<Credential<'a>>, Fault> {
     if let Some(authorization) = sole(&head.headers, &AUTHORIZATION)? {
         return bearer(authorization).map(|token| Some(Credential::Bearer(token)));
     }
@@ -23,6 +26,76 @@ pub fn shown<'a>(head: &'a Parts, cookie: Option<&str>) -> Result<Option<Credent
         return Ok(Some(Credential::Session(token)));
     }
     Ok(ticket(&head.uri).map(Credential::Ticket))
+}
+
+/// Names what is wrong with the credential that `gate` refused; `None` where nothing is known of it.
+pub fn fault(
+    refusal: Refusal,
+    shown: Option<Credential<'_>>,
+    head: &Parts,
+    gate: &Gate,
+    cookie: Option<&str>,
+) -> Option<Fault> {
+    let fault = match (refusal, shown) {
+        (Refusal::NoKeys, _) => return None,
+        (Refusal::Missing, _) | (_, None) => missing(head, cookie),
+        (Refusal::Expired, Some(Credential::Ticket(_))) => Fault::ExpiredTicket,
+        (_, Some(Credential::Ticket(_))) => Fault::BadTicket,
+        (_, Some(Credential::Bearer(text) | Credential::ApiKey(text))) if is_placeholder(text) => Fault::Placeholder,
+        (_, Some(Credential::Bearer(text) | Credential::ApiKey(text))) if is_of_a_provider(text) => Fault::ProviderKey,
+        (Refusal::Malformed, Some(Credential::Bearer(text))) if is_token(text) && !gate.has_issuer() => {
+            Fault::TokensNotAccepted
+        }
+        (Refusal::Malformed, Some(Credential::Bearer(text))) if !is_token(text) => Fault::NoKey,
+        (Refusal::Malformed, Some(Credential::ApiKey(_))) => Fault::NoKey,
+        (Refusal::Malformed, Some(Credential::Bearer(_) | Credential::Session(_))) => Fault::NoToken,
+        (Refusal::UnknownKey, Some(Credential::Bearer(text))) if !ApiKeys::could_be(text) => Fault::UnknownSigner,
+        (Refusal::UnknownKey, Some(Credential::Session(_))) => Fault::UnknownSigner,
+        (Refusal::UnknownKey, Some(Credential::Bearer(_) | Credential::ApiKey(_))) => Fault::UnknownKey,
+        (Refusal::Invalid, _) => Fault::BadSignature,
+        (Refusal::Expired, _) => Fault::ExpiredToken,
+        (Refusal::TooEarly, _) => Fault::NotYetValid,
+        (Refusal::NotForUs, _) => Fault::OtherIssuer,
+    };
+    Some(fault)
+}
+
+/// Where a client may have put its credential instead.
+fn missing(head: &Parts, cookie: Option<&str>) -> Fault {
+    let is_event_source = || {
+        let accept = head.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        head.method == Method::GET && accept.is_some_and(|accept| accept.contains("text/event-stream"))
+    };
+    let names_key = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        ["api_key", "api-key", "apikey", "key", "token", "access_token"].contains(&name)
+    };
+    if head.headers.contains_key(API_KEY) {
+        Fault::InApiKeyHeader
+    } else if head.uri.query().is_some_and(|query| query.split('&').any(names_key)) {
+        Fault::InQuery
+    } else if is_event_source() {
+        Fault::MissingTicket
+    } else if cookie.is_some() {
+        Fault::MissingCookie
+    } else {
+        Fault::Missing
+    }
+}
+
+/// What a page sends whose variable holds no key.
+fn is_placeholder(text: &str) -> bool {
+    ["", "undefined", "null", "None", "[object Object]"].contains(&text.trim())
+}
+
+/// How the keys of OpenAI, Anthropic, OpenRouter, Google, Groq, Hugging Face and xAI begin.
+fn is_of_a_provider(text: &str) -> bool {
+    ["sk-", "AIza", "gsk_", "hf_", "xai-"].iter().any(|prefix| text.starts_with(prefix))
+}
+
+/// Whether it has the form of a JWT (RFC 7519, section 3).
+fn is_token(text: &str) -> bool {
+    text.split('.').count() == 3
 }
 
 /// Whether a page that may call has sent this, or nothing can come of it.
@@ -43,31 +116,35 @@ pub fn is_from_a_page_of_ours(head: &Parts, origins: &Origins) -> bool {
 }
 
 /// The header's one value; that there are two is no reason to take either.
-fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
+fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Fault> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| Refusal::Malformed),
-        (Some(_), Some(_)) => Err(Refusal::Malformed),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Fault::NotText),
+        (Some(_), Some(_)) => Err(Fault::Repeated),
     }
 }
 
 /// `Bearer` and the credential (RFC 6750, section 2.1); the scheme in any case (RFC 9110, section 11.1).
-fn bearer(authorization: &str) -> Result<&str, Refusal> {
-    let (scheme, credential) = authorization.split_once(' ').ok_or(Refusal::Malformed)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(credential.trim()) } else { Err(Refusal::Malformed) }
+fn bearer(authorization: &str) -> Result<&str, Fault> {
+    match authorization.split_once(' ') {
+        Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => Ok(credential.trim()),
+        None if authorization.eq_ignore_ascii_case("bearer") || authorization.is_empty() => Err(Fault::Placeholder),
+        None => Err(Fault::NoScheme),
+        Some(_) => Err(Fault::OtherScheme),
+    }
 }
 
 /// The one cookie of this name (RFC 6265, section 5.4). Of two, which a neighbouring domain can bring about, neither
 /// is taken. The others are not ours, and may hold any bytes.
-fn session<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
+fn session<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Fault> {
     // Over HTTP/2 they may stand in several headers (RFC 9113, section 8.2.3).
     let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     let mut values = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => std::str::from_utf8(value).map(Some).map_err(|_| Refusal::Malformed),
-        (Some(_), Some(_)) => Err(Refusal::Malformed),
+        (Some(value), None) => std::str::from_utf8(value).map(Some).map_err(|_| Fault::NotText),
+        (Some(_), Some(_)) => Err(Fault::Repeated),
     }
 }
 
@@ -98,9 +175,9 @@ mod tests {
             (&[b"session="], Ok(Some(""))),
             (&[b"session"], Ok(None)),
             (&[b"xsession=a; session2=b; SESSION=c"], Ok(None)),
-            (&[b"session=\xff"], Err(Refusal::Malformed)),
-            (&[b"session=a; session=a"], Err(Refusal::Malformed)),
-            (&[b"session=a", b"session=b"], Err(Refusal::Malformed)),
+            (&[b"session=\xff"], Err(Fault::NotText)),
+            (&[b"session=a; session=a"], Err(Fault::Repeated)),
+            (&[b"session=a", b"session=b"], Err(Fault::Repeated)),
         ] {
             assert_eq!(read(cookies), expected.map(|token| token.map(str::to_owned)), "{cookies:?}");
         }

@@ -139,7 +139,7 @@ impl ErrorCode {
 
     pub const fn title(self) -> &'static str {
         match self {
-            Self::InvalidJson => "The body is not JSON",
+            Self::InvalidJson => "The request body is not valid JSON",
             Self::InvalidRequest => "The request is invalid",
             Self::Unauthenticated => "Not authenticated",
             Self::Forbidden => "Not allowed",
@@ -155,11 +155,11 @@ impl ErrorCode {
             Self::RouteNotFound => "No such path",
             Self::MethodNotAllowed => "Method not allowed",
             Self::NotAcceptable => "Not acceptable",
-            Self::RequestTimeout => "The body came too slowly",
-            Self::BodyTooLarge => "The body is too large",
-            Self::UnsupportedMediaType => "The body is not JSON by its content type",
+            Self::RequestTimeout => "Request body timeout",
+            Self::BodyTooLarge => "The request body is too large",
+            Self::UnsupportedMediaType => "The content type is not application/json",
             Self::IdempotencyConflict => "The key was used for another request",
-            Self::RateLimited => "Too much in a minute",
+            Self::RateLimited => "Rate limit exceeded",
             Self::TooManyGenerations => "Too many generations at once",
             Self::TooManyConnections => "Too many event streams at once",
             Self::Cancelled => "The generation was cancelled",
@@ -173,7 +173,7 @@ impl ErrorCode {
             Self::UpstreamEmpty => "The answer is empty",
             Self::UpstreamTimeout => "The model's server is silent",
             Self::UpstreamDisconnected => "The answer broke off",
-            Self::UpstreamMalformed => "The model's server sent nonsense",
+            Self::UpstreamMalformed => "The model's server sent an invalid answer",
             Self::DeadlineExceeded => "The answer took too long",
             Self::TooLarge => "The answer is too large",
             Self::Overloaded => "The service is overloaded",

@@ -76,11 +76,14 @@ pub struct Caller {
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    /// As [`admit`](super::gate::admit) has found. Nobody has come by here whom it has not let in, and who was let in is
-    /// taken once.
+    /// As [`admit`](super::gate::admit) found. Where that did not run, the route is wired wrongly: a defect, which admits
+    /// nobody.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(Admitted { identity, spender }) = parts.extensions.remove() else {
-            return Err(Problem::forbidden());
+        let Some(Admitted { identity, spender }) = parts.extensions.get().cloned() else {
+            return Err(Problem::new(
+                ErrorCode::Internal,
+                "This operation lacks its access check. Report the request id.",
+            ));
         };
         let Identity { principal, scopes, models, until, .. } = identity;
         let request_id = parts.extensions.get().copied().unwrap_or_else(RequestId::random);

@@ -15,6 +15,7 @@ use super::body::is_json;
 use super::channel_query::named_channel;
 use super::client_address::is_forwarded;
 use super::credential;
+use super::denial::{Fault, insufficient_scope};
 use super::host::is_loopback;
 use super::problem::{ErrorCode, Problem};
 use super::state::Admission;
@@ -23,7 +24,7 @@ use crate::domain::{Account, ChannelName, Principal};
 use crate::limits::Spender;
 use crate::server::Peer;
 
-/// Who was let in, in the extensions of their request until a handler takes it.
+/// The caller of a request that was admitted, in its extensions.
 #[derive(Clone)]
 pub struct Admitted {
     pub identity: Identity,
@@ -36,36 +37,35 @@ pub fn access(request: &Request) -> Access {
     route.map_or(Access::Public, |route| Access::of(request.method(), route))
 }
 
-/// Finds out who calls, and refuses who may not. Who was let in goes on in the request's extensions.
+/// Authenticates and authorizes a request by its head, in whose extensions the caller is from then on.
 pub async fn admit(
     admission: &watch::Receiver<Admission>,
     door: Door,
     access: Access,
-    request: Request,
-) -> Result<Request, Problem> {
+    head: &mut Parts,
+) -> Result<(), Problem> {
     if access == Access::Public {
-        return Ok(request);
+        return Ok(());
     }
     let admission = admission.borrow().clone();
-    let (mut head, body) = request.into_parts();
-    // Who is on this machine and at the operators' own door has no more to show.
-    let identity = if access == Access::Operator && door == Door::Admin && is_local(&head) {
+    // A program on this machine at the operators' own listener needs no credential.
+    let identity = if access == Access::Operator && door == Door::Admin && is_local(head) {
         Ok(Identity::anonymous())
     } else {
-        identify(&admission, &head).await.and_then(|identity| {
-            let may = may(&admission, door, access, &identity, &head);
-            if may { Ok(identity) } else { Err(Denied::Forbidden) }
+        identify(&admission, head).await.and_then(|identity| {
+            authorize(&admission, door, access, &identity, head)?;
+            Ok(identity)
         })
     };
     let identity = identity.map_err(|denied| {
         let peer = head.extensions.get::<Peer>().map(|peer| tracing::field::display(peer.0));
-        let client = admission.proxies.client(&head).map(tracing::field::display);
+        let client = admission.proxies.client(head).map(tracing::field::display);
         tracing::warn!(peer, client, reason = %denied, "a caller was refused");
         Problem::from(denied)
     })?;
-    let spender = spender(&admission, &identity, &head);
+    let spender = spender(&admission, &identity, head);
     head.extensions.insert(Admitted { identity, spender });
-    Ok(Request::from_parts(head, body))
+    Ok(())
 }
 
 /// A cache in between knows that an answer to Authorization is one caller's (RFC 9111, section 3.5), and nothing of our
@@ -75,26 +75,40 @@ pub fn keep_out_of_caches(response: &mut Response) {
 }
 
 /// Why a caller is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum Denied {
-    #[error("credential: {0}")]
-    Unauthenticated(#[from] Refusal),
-    #[error("it may not do this")]
-    Forbidden,
+    #[error("{0}")]
+    Unauthenticated(Fault),
+    #[error("{}", Refusal::NoKeys)]
+    NoIssuerKeys,
+    #[error("it lacks the scope {0}")]
+    NoScope(String),
+    #[error("it has no scope at all")]
+    NoScopes,
+    #[error("a ticket for something else")]
+    OtherTicket,
+    #[error("a channel that this service alone writes")]
+    BuiltIn,
+    #[error("without authentication this is for programs on this machine")]
+    NotLocal,
     #[error("a cookie that a foreign page has sent along")]
     CrossSite,
     #[error("a cookie beside a body that any page could send")]
     NotJson,
 }
 
-/// Who sends this, where it may be taken for a wish of theirs.
+/// Authenticates a request, which a foreign page must not have made with a cookie.
 async fn identify(admission: &Admission, head: &Parts) -> Result<Identity, Denied> {
     let Admission { gate, origins, cookie, .. } = admission;
     if gate.is_open() {
-        return Ok(gate.identify(None).await?);
+        return Ok(Identity::anonymous());
     }
-    let credential = credential::shown(head, cookie.as_deref())?;
-    let identity = gate.identify(credential).await?;
+    let cookie = cookie.as_deref();
+    let credential = credential::shown(head, cookie).map_err(Denied::Unauthenticated)?;
+    let identity = gate.identify(credential).await.map_err(|refusal| {
+        let fault = credential::fault(refusal, credential, head, gate, cookie);
+        fault.map_or(Denied::NoIssuerKeys, Denied::Unauthenticated)
+    })?;
     if matches!(credential, Some(Credential::Session(_))) {
         if !credential::is_from_a_page_of_ours(head, origins) {
             return Err(Denied::CrossSite);
@@ -117,16 +131,25 @@ fn spender(admission: &Admission, identity: &Identity, head: &Parts) -> Spender 
     Spender::new(account, identity.quota, Arc::clone(&admission.policy))
 }
 
-fn may(admission: &Admission, door: Door, access: Access, identity: &Identity, head: &Parts) -> bool {
+fn authorize(
+    admission: &Admission,
+    door: Door,
+    access: Access,
+    identity: &Identity,
+    head: &Parts,
+) -> Result<(), Denied> {
     let scope = match access {
-        Access::Public => return true,
-        Access::Known => return identity.only.is_none() && !identity.scopes.is_empty(),
-        // A page that was made to resolve to this machine comes from it, and not from afar.
+        Access::Public => return Ok(()),
+        Access::Known if identity.only.is_some() => return Err(Denied::OtherTicket),
+        Access::Known if identity.scopes.is_empty() => return Err(Denied::NoScopes),
+        Access::Known => return Ok(()),
+        // A page whose name was made to resolve to this machine comes from it, and not from afar.
         Access::Operator if admission.gate.is_open() => {
-            return is_local(head) || (door == Door::Admin && !is_from_this_machine(head));
+            let may = is_local(head) || (door == Door::Admin && !is_from_this_machine(head));
+            return if may { Ok(()) } else { Err(Denied::NotLocal) };
         }
         Access::Operator => Scope::Admin,
-        Access::Channel(scope) => return may_with_channel(admission, door, scope, identity, head),
+        Access::Channel(scope) => return authorize_channel(admission, door, scope, identity, head),
         Access::Scope(scope) => scope,
     };
     // A ticket is for one generation, and for nothing that names none.
@@ -134,24 +157,35 @@ fn may(admission: &Admission, door: Door, access: Access, identity: &Identity, h
         Resource::Generation(id) => named(&head.uri) == Some(id.to_string().as_str()),
         Resource::Channel(_) => false,
     };
-    identity.scopes.contains(scope) && identity.only.as_ref().is_none_or(this)
+    if !identity.only.as_ref().is_none_or(this) {
+        return Err(Denied::OtherTicket);
+    }
+    if identity.scopes.contains(scope) { Ok(()) } else { Err(Denied::NoScope(scope.name().to_owned())) }
 }
 
-fn may_with_channel(admission: &Admission, door: Door, scope: ChannelScope, identity: &Identity, head: &Parts) -> bool {
-    // What is no name is told so, and leads nowhere.
-    let Some(channel) = named_channel(&head.uri) else { return identity.only.is_none() };
+fn authorize_channel(
+    admission: &Admission,
+    door: Door,
+    scope: ChannelScope,
+    identity: &Identity,
+    head: &Parts,
+) -> Result<(), Denied> {
+    let Some(channel) = named_channel(&head.uri) else {
+        // An invalid name is refused by the handler.
+        return if identity.only.is_none() { Ok(()) } else { Err(Denied::OtherTicket) };
+    };
     if identity.only.as_ref().is_some_and(|only| *only != Resource::Channel(channel.clone())) {
-        return false;
+        return Err(Denied::OtherTicket);
     }
     if channel.is_built_in() && scope == ChannelScope::Publish {
-        return false;
+        return Err(Denied::BuiltIn);
     }
     // The service's figures are the operators'.
     if channel == ChannelName::system_metrics() {
-        return may(admission, door, Access::Operator, identity, head)
-            || (!admission.gate.is_open() && identity.scopes.allow(scope, &channel));
+        let may_subscribe = !admission.gate.is_open() && identity.scopes.allow(scope, &channel);
+        return if may_subscribe { Ok(()) } else { authorize(admission, door, Access::Operator, identity, head) };
     }
-    identity.scopes.allow(scope, &channel)
+    if identity.scopes.allow(scope, &channel) { Ok(()) } else { Err(Denied::NoScope(scope.for_channel(&channel))) }
 }
 
 /// The generation that the path names.
@@ -171,22 +205,28 @@ fn is_from_this_machine(head: &Parts) -> bool {
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::Unauthenticated(Refusal::NoKeys) => Self::new(
-                ErrorCode::IssuerUnavailable,
-                "The keys by which your token is known cannot be fetched. Try again in a few seconds.",
-            ),
-            Denied::Unauthenticated(_) => Self::new(
-                ErrorCode::Unauthenticated,
-                "Send a key that is good here: the header Authorization with Bearer and the key.",
-            ),
-            Denied::Forbidden => Self::forbidden(),
-            Denied::CrossSite => Self::new(
-                ErrorCode::Forbidden,
-                "A session cookie is good from pages of listed origins alone. Call from one of them, or send a token \
-                 in the header Authorization.",
-            ),
-            Denied::NotJson => Self::not_json(),
-        }
+        let detail = match denied {
+            Denied::Unauthenticated(fault) => return fault.into(),
+            Denied::NoIssuerKeys => {
+                let detail = "The identity provider's keys cannot be fetched. Try again in a few seconds.";
+                return Self::new(ErrorCode::IssuerUnavailable, detail);
+            }
+            Denied::NotJson => return Self::not_json(),
+            Denied::NoScope(scope) => return insufficient_scope(Some(&scope)),
+            Denied::NoScopes => return insufficient_scope(None),
+            Denied::OtherTicket => {
+                "A ticket permits what it was created for, with one generation or one channel, and nothing else."
+            }
+            Denied::BuiltIn => "Only this service publishes into channels whose names begin with `system.`.",
+            Denied::NotLocal => {
+                "While authentication is off, only a program on this service's machine may do this. Its operator can \
+                 set server.admin_listen, or auth.mode and a key with the scope `admin`."
+            }
+            Denied::CrossSite => {
+                "The session cookie is accepted only from pages whose origin is in cors.origins. Call from such a page, \
+                 or send a token as `Authorization: Bearer TOKEN`."
+            }
+        };
+        Self::new(ErrorCode::Forbidden, detail)
     }
 }

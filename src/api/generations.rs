@@ -6,7 +6,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::accept::{Accept, Form};
+use super::accept::{Accept, Form, StreamField};
 use super::allowance;
 use super::body::RequestBody;
 use super::chat::new_generation;
@@ -29,8 +29,8 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 /// Start a generation.
 ///
-/// The answer is an event stream, unless `Accept` names `application/json` and not
-/// `text/event-stream`: then it waits for the end and is the snapshot. With `Prefer: respond-async`
+/// The answer is an event stream where `Accept` names `text/event-stream`; else the snapshot at the end where it names
+/// `application/json`; else the snapshot where `stream` is `false`; else an event stream. With `Prefer: respond-async`
 /// (RFC 7240) it is `202` with the snapshot at once, and the generation runs on without a viewer.
 ///
 /// When the last viewer has been gone for the grace, the generation ends as `cancelled` and the model
@@ -66,7 +66,7 @@ pub async fn create(State(api): State<Api>, caller: Caller, request: Request) ->
     let answer = match LastEventId::of(&head.headers) {
         LastEventId::Absent => start(&api, &caller, &head.headers, &mut body, &mut model).await,
         LastEventId::Event(id) => come_back(&api, &caller, id).await,
-        LastEventId::Foreign => Err(Problem::generation_not_found()),
+        LastEventId::Foreign => Err(Problem::nothing_to_resume()),
     };
     body.discard().await;
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
@@ -81,13 +81,17 @@ async fn start(
     body: &mut RequestBody<'_>,
     model: &mut Option<String>,
 ) -> Result<Response, Problem> {
-    let form = Accept::of(headers).form()?;
+    let accept = Accept::of(headers);
+    // Before the body is read: no `stream` makes a form acceptable.
+    accept.form()?;
     let at_once = prefers_async(headers);
     let key = idempotency_key(headers)?;
     let body = body.json().await?;
+    let fields = body.request()?;
+    let form = accept.form_for(StreamField::of(&fields))?;
     let mut connection = None;
     let started = start_or_join(api, caller, "/v1/generations", key, &body, || {
-        let mut asked = new_generation(body.object()?, caller)?;
+        let mut asked = new_generation(fields, Dialect::Native, caller)?;
         if form == Form::Events && !at_once {
             connection = api.connect_first(caller)?;
         }
@@ -184,7 +188,7 @@ pub async fn events(
     let after = match last {
         LastEventId::Absent => after.unwrap_or(Sequence::START),
         LastEventId::Event(EventId { generation, sequence }) if generation == id => sequence,
-        LastEventId::Event(_) | LastEventId::Foreign => return Err(Problem::generation_not_found()),
+        LastEventId::Event(_) | LastEventId::Foreign => return Err(Problem::nothing_to_resume()),
     };
     // Who has a position has what is before it, and is told events.
     if replay == Replay::Snapshot && after == Sequence::START {

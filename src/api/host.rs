@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
+use axum::http::request::Parts;
 use axum::http::uri::{Authority, Uri};
 
 use super::problem::{ErrorCode, Problem};
@@ -22,16 +22,16 @@ pub enum Hosts {
 }
 
 /// Refuses requests that call the service by a name it does not have.
-pub fn check(hosts: Hosts, request: &Request) -> Result<(), Problem> {
+pub fn check(hosts: Hosts, head: &Parts) -> Result<(), Problem> {
     match hosts {
-        Hosts::Loopback if !is_loopback(request.uri(), request.headers()) => Err(misdirected()),
+        Hosts::Loopback if !is_loopback(&head.uri, &head.headers) => Err(misdirected()),
         Hosts::Loopback | Hosts::Any => Ok(()),
     }
 }
 
 fn misdirected() -> Problem {
-    let detail =
-        "Call this service by a loopback name such as localhost: without authentication it answers to no other.";
+    let detail = "Without authentication this service accepts only loopback names such as localhost as Host. Call it by one, or \
+         set auth.mode if you are its operator.";
     Problem::new(ErrorCode::Misdirected, detail)
 }
 

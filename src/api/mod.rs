@@ -9,11 +9,13 @@ mod channel_query;
 mod channels;
 mod chat;
 mod chat_completions;
+mod chat_fields;
 mod client_address;
 mod connection;
 mod connection_list;
 mod cors;
 mod credential;
+mod denial;
 mod ends_told;
 mod error_code;
 mod extract;
@@ -30,6 +32,8 @@ mod problem;
 mod prompt_call;
 mod prompts;
 mod refusal;
+mod refused_body;
+mod refused_origins;
 mod request_id;
 mod snapshot;
 mod sse;
@@ -37,6 +41,7 @@ mod start;
 mod state;
 mod subscribing;
 mod tickets;
+mod unknown_path;
 mod viewing;
 pub mod wire;
 
@@ -44,21 +49,31 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Uri;
+use axum::http::request::Parts;
+use axum::http::uri::PathAndQuery;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tokio::sync::watch;
+use tower::ServiceExt;
 use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::domain::Account;
+use crate::server::Peer;
 use crate::telemetry::Metrics;
 use access::Access;
 use problem::{ErrorCode, Problem};
 use refusal::RefusalForm;
+use refused_body::RefusedBodies;
+use refused_origins::RefusedOrigins;
 use request_id::Traced;
+use unknown_path::unknown_path;
 
 pub use body::BodyLimits;
 pub use client_address::TrustedProxies;
@@ -84,8 +99,16 @@ pub enum Door {
 pub fn router(api: Api, door: Door) -> Router {
     // No page has business with operators' routes.
     let cors = (door != Door::Admin).then(|| cors::cors(api.admission.clone()));
-    let (hosts, admission, metrics) = (api.hosts, api.admission.clone(), Arc::clone(&api.metrics));
-    let layers = Arc::new(Layers { cors, admission, door, hosts, metrics });
+    let layers = Layers {
+        cors,
+        origins: Arc::default(),
+        admission: api.admission.clone(),
+        door,
+        hosts: api.hosts,
+        bodies: Arc::new(RefusedBodies::new(api.body)),
+        metrics: Arc::clone(&api.metrics),
+        without_slash: None,
+    };
     let routes = match door {
         Door::Sole => documented(),
         Door::Public => for_callers().merge(for_machines()),
@@ -93,20 +116,34 @@ pub fn router(api: Api, door: Door) -> Router {
     };
     let (routes, _) = routes.with_state(api).split_for_parts();
     let pages = if door == Door::Admin { Router::new() } else { pages::pages() };
+    let routes = routes.merge(pages);
+    let without_slash = layered(routes.clone(), layers.clone());
+    layered(routes, Layers { without_slash: Some(without_slash), ..layers })
+}
+
+fn layered(routes: Router, layers: Layers) -> Router {
+    let layers = Arc::new(layers);
+    let (not_found_layers, not_allowed_layers) = (Arc::clone(&layers), Arc::clone(&layers));
     routes
-        .merge(pages)
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(async move |request: Request| not_found(&not_found_layers, request).await)
+        .method_not_allowed_fallback(async move |request: Request| {
+            method_not_allowed(&not_allowed_layers, request).await
+        })
         .layer(from_fn_with_state(layers, answered))
 }
 
 /// What is looked at before a handler.
+#[derive(Clone)]
 struct Layers {
     cors: Option<CorsLayer>,
+    origins: Arc<RefusedOrigins>,
     admission: watch::Receiver<Admission>,
     door: Door,
     hosts: Hosts,
+    bodies: Arc<RefusedBodies>,
     metrics: Arc<Metrics>,
+    /// The same routes for a path whose slash at the end was removed; absent there.
+    without_slash: Option<Router>,
 }
 
 /// From the outside in: every answer has its request id and security headers, pages of other origins are told whether
@@ -116,11 +153,22 @@ struct Layers {
 /// One layer, since each that axum wraps around another is allocated for each request. What comes before a handler and
 /// what comes after it are functions apart, since a future that waits for another holds it, and is copied with it.
 async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
+    if let Some(routes) = &layers.without_slash
+        && request.extensions().get::<MatchedPath>().is_none()
+        && let Some(uri) = without_slash(request.uri())
+    {
+        *request.uri_mut() = uri;
+        let routes = routes.clone();
+        let Ok(response) = Box::pin(routes.oneshot(request)).await;
+        return response;
+    }
     let traced = Traced::note(&mut request);
     let span = traced.span();
     async {
         let mut response = match &layers.cors {
             Some(cors) if cors::is_of_a_page(&request) => {
+                let allow = |origin: &_| layers.admission.borrow().origins.allow(origin);
+                layers.origins.note(request.uri(), request.headers(), allow);
                 cors::with_cors(cors, request, |request| answer(&layers, request, next)).await
             }
             Some(_) => cors::without_cors(answer(&layers, request, next).await),
@@ -136,12 +184,18 @@ async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next:
 
 async fn answer(layers: &Layers, request: Request, next: Next) -> Response {
     let (form, access) = (RefusalForm::of(&request), gate::access(&request));
-    let mut response = match let_in(layers, access, request).await {
-        Ok(request) => {
+    let (mut head, body) = request.into_parts();
+    let mut response = match let_in(layers, access, &mut head).await {
+        Ok(()) => {
+            let request = Request::from_parts(head, body);
             let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
             answered.unwrap_or_else(|_| defect(&layers.metrics))
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            // Apart from what holds this: few requests are refused here.
+            Box::pin(layers.discard(head, body)).await;
+            problem.into_response()
+        }
     };
     if response.extensions().get::<Problem>().is_some_and(|problem| problem.code == ErrorCode::HistoryLost) {
         layers.metrics.history_lost();
@@ -152,9 +206,28 @@ async fn answer(layers: &Layers, request: Request, next: Next) -> Response {
     form.write_refusal(response)
 }
 
-async fn let_in(layers: &Layers, access: Access, request: Request) -> Result<Request, Problem> {
-    host::check(layers.hosts, &request)?;
-    gate::admit(&layers.admission, layers.door, access, request).await
+async fn let_in(layers: &Layers, access: Access, head: &mut Parts) -> Result<(), Problem> {
+    host::check(layers.hosts, head)?;
+    gate::admit(&layers.admission, layers.door, access, head).await
+}
+
+impl Layers {
+    /// Discards the body of a request that is refused before a handler.
+    async fn discard(&self, head: Parts, body: Body) {
+        let client = self.admission.borrow().proxies.client(&head);
+        let client = client.or_else(|| head.extensions.get::<Peer>().map(|peer| peer.0.ip()));
+        let Some(client) = client else { return };
+        self.bodies.discard(&head, body, Account::of_address(client)).await;
+    }
+}
+
+/// The same without one slash at the end of the path; `None` where there is none, or more.
+fn without_slash(uri: &Uri) -> Option<Uri> {
+    let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty() && !path.ends_with('/'))?;
+    let path = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path.parse::<PathAndQuery>().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// The routes of the OpenAPI document; a route cannot be in the one and not in the other.
@@ -190,15 +263,19 @@ fn for_operators() -> OpenApiRouter<Api> {
         .routes(routes!(prompts::render))
 }
 
-async fn not_found() -> Problem {
-    Problem::new(ErrorCode::RouteNotFound, "There is nothing at this path. The OpenAPI document lists what there is.")
+async fn not_found(layers: &Layers, request: Request) -> Problem {
+    let (head, body) = request.into_parts();
+    let problem = unknown_path(&head);
+    Box::pin(layers.discard(head, body)).await;
+    problem
 }
 
-async fn method_not_allowed(request: Request) -> Problem {
-    Problem::new(
-        ErrorCode::MethodNotAllowed,
-        format!("This path does not take {}. See the header Allow.", request.method()),
-    )
+async fn method_not_allowed(layers: &Layers, request: Request) -> Problem {
+    let (head, body) = request.into_parts();
+    let detail =
+        format!("This path does not accept {}. The header Allow lists the methods that it accepts.", head.method);
+    Box::pin(layers.discard(head, body)).await;
+    Problem::new(ErrorCode::MethodNotAllowed, detail)
 }
 
 fn defect(metrics: &Metrics) -> Response {

@@ -28,7 +28,7 @@ pub struct OpenAiErrorBody {
     pub r#type: String,
     /// The field that is wrong, where it is one.
     pub param: Option<String>,
-    /// The code, from the same list as that of the problems.
+    /// The code, from the same list as that of the problems; of an unauthenticated request its `reason`.
     pub code: Option<String>,
 }
 
@@ -70,8 +70,14 @@ impl OpenAiError {
 impl From<&ProblemBody> for OpenAiError {
     fn from(problem: &ProblemBody) -> Self {
         let param = problem.errors.first().map(|error| param(&error.pointer));
-        let own = Self::new(problem.code, problem.detail.clone(), param);
-        problem.upstream.as_ref().map_or(own.clone(), |words| own.with(words))
+        let mut error = Self::new(problem.code, problem.detail.clone(), param);
+        if let Some(reason) = problem.reason {
+            error.error.code = Some(reason.name().to_owned());
+        }
+        match &problem.upstream {
+            Some(words) => error.with(words),
+            None => error,
+        }
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::allowance::millis;
+use super::denial::{Denial, Reason};
 use super::error_code::Remedy;
+use super::openai_error::{OpenAiError, OpenAiErrorBody};
 use crate::domain::{Failed, Failure, RequestId, UpstreamWords};
 use crate::limits::{Allowance, Exceeded, Limit};
 
@@ -23,6 +25,8 @@ pub struct Problem {
     pub(super) retry_after: Option<Duration>,
     /// What is left for the caller, where that is the reason.
     pub(super) allowance: Option<Allowance>,
+    /// What is wrong with the credential, where that is the reason.
+    pub(super) denial: Option<Box<Denial>>,
     errors: Vec<FieldError>,
     /// Where a failed generation is the reason: it is told as it is in an event.
     failure: Option<Box<Failure>>,
@@ -43,6 +47,9 @@ pub struct ProblemBody {
     /// What happened and what to do.
     pub detail: String,
     pub code: ErrorCode,
+    /// Why the request is unauthenticated; only with that code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// Whether the same request may succeed later.
     pub retryable: bool,
     /// How long to wait before that, where it is known.
@@ -56,6 +63,9 @@ pub struct ProblemBody {
     /// What is wrong with which field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// The same as OpenAI's SDKs read it; only on a path that does not exist, which they may have called by mistake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<OpenAiErrorBody>,
 }
 
 /// The words of the model's server about the request that it refused. Keys, account ids and addresses are masked.
@@ -96,18 +106,40 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 impl Problem {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         let retry_after = (code.remedy() == Remedy::Wait).then_some(DEFAULT_WAIT);
-        Self { code, detail: detail.into(), retry_after, allowance: None, errors: Vec::new(), failure: None }
+        Self {
+            code,
+            detail: detail.into(),
+            retry_after,
+            allowance: None,
+            denial: None,
+            errors: Vec::new(),
+            failure: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Adds a challenge (RFC 9110, section 11.6.1), and why the request is unauthenticated.
+    pub(super) fn denied(mut self, reason: Option<Reason>, challenge: &str) -> Self {
+        self.denial = HeaderValue::from_str(challenge).ok().map(|challenge| Box::new(Denial { reason, challenge }));
+        self
     }
 
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         // An empty pointer is the whole (RFC 6901, section 5).
         let name = |pointer: &str| if pointer.is_empty() { "the body".to_owned() } else { pointer.to_owned() };
         let named: Vec<_> = errors.iter().map(|error| format!("{} {}", name(&error.pointer), error.detail)).collect();
-        Self { errors, ..Self::new(ErrorCode::InvalidRequest, format!("Mend the request: {}.", named.join("; "))) }
+        Self {
+            errors,
+            ..Self::new(ErrorCode::InvalidRequest, format!("The request is invalid: {}.", named.join("; ")))
+        }
     }
 
     pub fn forbidden() -> Self {
-        Self::new(ErrorCode::Forbidden, "You may not do this. Use a key that has the scope and the model.")
+        Self::new(ErrorCode::Forbidden, "Your credential does not permit this.")
     }
 
     pub fn not_json() -> Self {
@@ -153,7 +185,7 @@ impl Problem {
     /// What is put into a prompt is not what it takes.
     pub fn invalid_variables(errors: Vec<FieldError>) -> Self {
         let named: Vec<_> = errors.iter().map(|error| format!("{} {}", error.pointer, error.detail)).collect();
-        let detail = format!("Mend the variables: {}.", named.join("; "));
+        let detail = format!("The variables do not fit the prompt: {}.", named.join("; "));
         Self { errors, ..Self::new(ErrorCode::InvalidVariables, detail) }
     }
 
@@ -168,14 +200,26 @@ impl Problem {
         )
     }
 
+    /// `Last-Event-ID` is no id of an event that is kept here.
+    pub fn nothing_to_resume() -> Self {
+        Self::new(
+            ErrorCode::GenerationNotFound,
+            "Last-Event-ID names no event of a generation that is kept here. Start a new generation by repeating the \
+             request without Last-Event-ID.",
+        )
+    }
+
     pub(super) fn body(&self, request_id: RequestId) -> ProblemBody {
         if let Some(failure) = &self.failure {
             return ProblemBody { request_id: request_id.to_string(), ..ProblemBody::from(&**failure) };
         }
-        ProblemBody {
+        let body = ProblemBody {
             errors: self.errors.clone(),
+            reason: self.denial.as_ref().and_then(|denial| denial.reason),
             ..ProblemBody::new(self.code, self.detail.clone(), self.retry_after, request_id)
-        }
+        };
+        let error = (self.code == ErrorCode::RouteNotFound).then(|| OpenAiError::from(&body).error);
+        ProblemBody { error, ..body }
     }
 }
 
@@ -195,7 +239,9 @@ const PASSED_STATUSES: [u16; 4] = [400, 404, 413, 422];
 impl ProblemBody {
     /// What a refusal with this code looks like.
     pub fn example(code: ErrorCode, errors: Vec<FieldError>) -> Self {
-        let problem = Problem { errors, ..Problem::new(code, "What happened here, and what to do.") };
+        let problem = Problem::new(code, "What happened here, and what to do.");
+        let reason = (code == ErrorCode::Unauthenticated).then_some(Reason::CredentialMissing);
+        let problem = Problem { errors, ..problem }.denied(reason, "Bearer");
         Self { request_id: "req_AAAAAAAAAAAAAAAAAAAAAA".to_owned(), ..problem.body(RequestId::random()) }
     }
 
@@ -206,11 +252,13 @@ impl ProblemBody {
             status: code.status().as_u16(),
             detail,
             code,
+            reason: None,
             retryable: code.remedy() == Remedy::Wait,
             upstream: None,
             retry_after_ms: retry_after.map(millis),
             request_id: request_id.to_string(),
             errors: Vec::new(),
+            error: None,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A prompt that a request names, in place of messages or before them.
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::problem::{ErrorCode, FieldError, Problem};
+use super::prompts::unknown_prompt;
 use crate::domain::{PromptReference, PromptVersion};
 use crate::generation::NewGeneration;
 use crate::prompts::{Catalog, RenderError};
@@ -70,15 +72,16 @@ impl PromptCall {
     /// Puts the prompt's messages before those of the request, and its model and parameters where the request has
     /// none.
     pub async fn apply(self, prompts: &Catalog, new: &mut NewGeneration) -> Result<(), Problem> {
-        let prompt = prompts.get(&self.reference).ok_or_else(Problem::prompt_not_found)?;
+        let prompt = prompts.get(&self.reference).ok_or_else(|| unknown_prompt(prompts, &self.reference))?;
         let messages = prompts.render(&self.reference, self.variables).await;
         let messages = messages.map_err(|error| render_problem(error, self.pointer))?;
         let messages = messages.into_iter();
-        let mut all: Vec<Value> =
-            messages.map(|message| json!({"role": message.role.name(), "content": message.content})).collect();
-        if let Some(Value::Array(own)) = new.fields.shift_remove("messages") {
-            all.extend(own);
-        }
+        let mut all: Vec<String> = messages
+            .map(|message| json!({"role": message.role.name(), "content": message.content}).to_string())
+            .collect();
+        let own = new.fields.get("messages").and_then(|json| json.strip_prefix('[')?.strip_suffix(']'));
+        all.extend(own.map(str::trim).filter(|own| !own.is_empty()).map(str::to_owned));
+        let all = RawValue::from_string(format!("[{}]", all.join(",")));
         let model = new.model.as_deref().or(prompt.model.as_deref()).unwrap_or_default();
         let (tokens, choices) = new.spender.most(model);
         for (name, value) in &prompt.parameters {
@@ -90,15 +93,17 @@ impl PromptCall {
             };
             let most = most.map(|most| u64::from(most.get())).filter(|most| value.as_u64() > Some(*most));
             // Also by null: that is how a request does without one.
-            let is_set = |name: &str| new.fields.contains_key(name);
+            let is_set = |name: &str| new.fields.get(name).is_some();
             // Two names of one limit.
             let limits = ["max_tokens", "max_completion_tokens"];
             let is_limited = limits.contains(&name.as_str()) && limits.into_iter().any(is_set);
             if !is_set(name) && !is_limited {
-                new.fields.insert(name.clone(), most.map_or_else(|| value.clone(), Value::from));
+                new.fields.set(name, &most.map_or_else(|| value.clone(), Value::from));
             }
         }
-        new.fields.insert("messages".to_owned(), Value::Array(all));
+        if let Ok(all) = all {
+            new.fields.insert("messages", all);
+        }
         if new.model.is_none() {
             new.model.clone_from(&prompt.model);
         }

@@ -8,10 +8,11 @@ use utoipa::ToSchema;
 
 use super::body::RequestBody;
 use super::extract::{Caller, PromptPath};
-use super::problem::Problem;
+use super::problem::{ErrorCode, Problem};
 use super::prompt_call::render_problem;
 use super::state::Api;
-use crate::prompts::StoredPrompt;
+use crate::domain::PromptReference;
+use crate::prompts::{Catalog, StoredPrompt};
 
 /// The prompts, by id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -110,7 +111,22 @@ pub async fn show(
     PromptPath(reference): PromptPath,
 ) -> Result<Json<PromptBody>, Problem> {
     let prompts = api.prompts();
-    prompts.get(&reference).map(|prompt| Json(prompt.into())).ok_or_else(Problem::prompt_not_found)
+    prompts.get(&reference).map(|prompt| Json(prompt.into())).ok_or_else(|| unknown_prompt(&prompts, &reference))
+}
+
+/// The refusal of a prompt that is not there, with the one that was probably meant.
+pub fn unknown_prompt(prompts: &Catalog, reference: &PromptReference) -> Problem {
+    const DISTANCE: usize = 2;
+    let unknown = reference.id.as_str();
+    let distance = |id: &str| strsim::damerau_levenshtein(unknown, id);
+    let ids = prompts.list().map(|prompt| prompt.id.as_str());
+    let nearest = ids.map(|id| (distance(id), id)).min().filter(|(distance, _)| *distance <= DISTANCE);
+    let detail = match nearest {
+        Some((0, id)) => format!("The prompt `{id}` has another version now. GET /v1/prompts/{id} shows it."),
+        Some((_, id)) => format!("There is no such prompt: did you mean `{id}`?"),
+        None => "There is no such prompt. GET /v1/prompts lists the prompts.".to_owned(),
+    };
+    Problem::new(ErrorCode::PromptNotFound, detail)
 }
 
 /// Render a prompt.
@@ -138,7 +154,7 @@ pub async fn render(
     body.discard().await;
     let RenderBody { variables } = read?.read("may have variables, an object")?;
     let prompts = api.prompts();
-    let prompt = prompts.get(&reference).ok_or_else(Problem::prompt_not_found)?;
+    let prompt = prompts.get(&reference).ok_or_else(|| unknown_prompt(&prompts, &reference))?;
     let messages = prompts.render(&reference, variables).await.map_err(|error| render_problem(error, "/variables"))?;
     Ok(Json(RenderedPrompt {
         prompt: prompt.reference().to_string(),

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::accept::Accept;
 use super::allowance::{millis, seconds};
 use super::openai_error::{OpenAiError, should_retry};
-use super::problem::{ErrorCode, Problem, ProblemBody};
+use super::problem::{Problem, ProblemBody};
 use super::request_id::request_id;
 use super::wire::native::FailedData;
 use super::wire::{Block, Retry};
@@ -73,8 +73,8 @@ impl RefusalForm {
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if problem.code == ErrorCode::Unauthenticated {
-            parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if let Some(denial) = &problem.denial {
+            parts.headers.insert(WWW_AUTHENTICATE, denial.challenge.clone());
         }
         if let Some(wait) = problem.retry_after {
             parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));

@@ -1,16 +1,19 @@
 //! What every request that may start a generation does first: looks whether it is a repeat.
 
+use std::time::Duration;
+
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::body::JsonBytes;
 use super::chat::Asked;
 use super::extract::Caller;
 use super::problem::{ErrorCode, Problem};
 use super::state::Api;
-use crate::domain::{Claim, IdempotencyKey};
-use crate::generation::{NewGeneration, Origin, Started};
+use crate::domain::{AllowedModels, Claim, IdempotencyKey};
+use crate::generation::{NewGeneration, Origin, StartError, Started};
 use crate::server::Load;
 use crate::telemetry::ResumedBy;
 
@@ -40,7 +43,16 @@ pub async fn start_or_join(
             }
             prompt.apply(&api.prompts(), &mut generation).await?;
         }
-        let started = api.generations.start(NewGeneration { claim: claim.clone(), ..generation }).await?;
+        // Copied only where the caller may be refused it.
+        let is_restricted = caller.models != AllowedModels::All;
+        let model = if is_restricted { generation.model.clone() } else { None };
+        let started = match api.generations.start(NewGeneration { claim: claim.clone(), ..generation }).await {
+            Ok(started) => started,
+            Err(StartError::ModelForbidden) => return Err(model_forbidden(model.as_deref())),
+            // Apart from what holds this: few requests name a model that nobody serves.
+            Err(StartError::ModelNotFound) => return Err(Box::pin(model_not_found(api, caller)).await),
+            Err(error) => return Err(error.into()),
+        };
         if let (Some(channel), Origin::New) = (&channel, started.origin) {
             let pages = started.following.beside();
             api.channels.carry(channel, started.following.start().generation, pages).await;
@@ -64,6 +76,40 @@ pub async fn start_or_join(
         api.metrics.resumed(ResumedBy::IdempotencyKey);
     }
     started
+}
+
+/// How long a refusal waits for the upstreams' lists of models.
+const LISTING: Duration = Duration::from_secs(1);
+/// Models that a refusal names.
+const MOST_NAMED: usize = 10;
+/// Characters of a model's name in a refusal.
+const LONGEST_NAME: usize = 100;
+
+/// Names the models that the caller may use, as far as they are known soon.
+async fn model_not_found(api: &Api, caller: &Caller) -> Problem {
+    let models = timeout(LISTING, api.generations.models()).await.unwrap_or_default();
+    let allowed = models.iter().map(|model| model.id.as_str()).filter(|id| caller.models.allow(id));
+    let allowed: Vec<_> = allowed.filter(|id| id.chars().count() <= LONGEST_NAME).collect();
+    let named = allowed.iter().take(MOST_NAMED).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+    let detail = match allowed.len() {
+        0 => "No upstream serves this model. GET /v1/models lists the models.".to_owned(),
+        1..=MOST_NAMED => format!("No upstream serves this model. You may use {named}."),
+        more => format!(
+            "No upstream serves this model. You may use {named} and {} more, which GET /v1/models lists.",
+            more - MOST_NAMED
+        ),
+    };
+    Problem::new(ErrorCode::ModelNotFound, detail)
+}
+
+fn model_forbidden(model: Option<&str>) -> Problem {
+    let named = match model {
+        Some(model) if model.chars().count() <= LONGEST_NAME => format!("the model `{model}`"),
+        Some(_) => "this model".to_owned(),
+        None => "the default model".to_owned(),
+    };
+    let detail = format!("Your credential does not permit {named}. GET /v1/models lists those that it permits.");
+    Problem::new(ErrorCode::Forbidden, detail)
 }
 
 /// Whether a new generation may begin on this connection. Whoever comes back has no business here.

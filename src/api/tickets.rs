@@ -6,11 +6,12 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::body::RequestBody;
 use super::channel_query::NAME;
+use super::denial::insufficient_scope;
 use super::extract::Caller;
 use super::problem::{FieldError, Problem};
 use super::state::Api;
@@ -96,14 +97,8 @@ pub async fn create(
     let mut body = RequestBody::new(&head.headers, body, api.body);
     let read = body.json().await;
     body.discard().await;
-    let new: NewTicketBody = serde_json::from_value(Value::Object(read?.object()?))
-        // serde would quote a wrong value.
-        .map_err(|_| Problem::invalid(vec![wrong("", WANTED)]))?;
-    // A whole number may be written with a fraction of zero (JSON Schema, section 6.1.1 of Validation).
+    let new = NewTicketBody::read(&read?.object()?)?;
     let ttl = new.ttl_s.unwrap_or(DEFAULT_TTL);
-    if ttl.fract() != 0.0 || !(1.0..=LONGEST_TTL).contains(&ttl) {
-        return Err(Problem::invalid(vec![wrong("/ttl_s", "must be a whole number from 1 to 3600")]));
-    }
     let (resource, scopes, path) = match new.resource {
         ResourceBody::Generation => generation(&api, &caller, &new.id, new.scopes).await?,
         ResourceBody::Channel => channel(&caller, &new.id, new.scopes)?,
@@ -132,11 +127,11 @@ async fn generation(
     let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) else {
         return Err(Problem::invalid(vec![wrong("/scopes", "must hold follow or stop, or be left out")]));
     };
-    if !scopes.iter().all(|scope| caller.scopes.contains(*scope)) {
-        return Err(Problem::forbidden());
+    if let Some(lacking) = scopes.iter().find(|scope| !caller.scopes.contains(**scope)) {
+        return Err(insufficient_scope(Some(lacking.name())));
     }
     let id: GenerationId = id.parse().map_err(|_| Problem::generation_not_found())?;
-    api.generations.inspect(&caller.principal, id).await?;
+    api.generations.exists(&caller.principal, id).await?;
     let action = if scopes.contains(&Scope::Follow) { "events" } else { "cancel" };
     Ok((Resource::Generation(id), scopes.into_iter().collect(), format!("/v1/generations/{id}/{action}")))
 }
@@ -152,16 +147,82 @@ fn channel(caller: &Caller, name: &str, scopes: Option<Vec<TicketScope>>) -> Res
         let is_figures = name == ChannelName::system_metrics() && *scope == ChannelScope::Subscribe;
         caller.scopes.allow(*scope, &name) || (is_figures && caller.scopes.contains(Scope::Admin))
     };
-    if !scopes.iter().all(may) {
-        return Err(Problem::forbidden());
+    if let Some(lacking) = scopes.iter().find(|scope| !may(scope)) {
+        return Err(insufficient_scope(Some(&lacking.for_channel(&name))));
     }
     let path = format!("/v1/channels/{name}/events");
     Ok((Resource::Channel(name.clone()), Scopes::of_channel(scopes, &name), path))
 }
 
-/// What a body that asks for no ticket is told.
-pub const WANTED: &str =
-    "must have resource, which is generation or channel, and id; may have scopes, a list, and ttl_s, a whole number";
+impl NewTicketBody {
+    /// Reads a body, and names each field that is wrong.
+    fn read(body: &Map<String, Value>) -> Result<Self, Problem> {
+        let mut errors = Vec::new();
+        let mut unknown = 0;
+        for name in body.keys().filter(|name| !FIELDS.contains(&name.as_str())) {
+            match MISTAKEN.iter().find(|(mistaken, _)| mistaken == name) {
+                Some((mistaken, meant)) => {
+                    errors.push(wrong(&format!("/{mistaken}"), &format!("is unknown: did you mean {meant}?")));
+                }
+                None => unknown += 1,
+            }
+        }
+        if unknown > 0 {
+            // A name of the caller's is not repeated.
+            errors.push(wrong("", "has an unknown field: there are resource, id, scopes and ttl_s"));
+        }
+        let is_set = |name: &str| body.get(name).filter(|value| !value.is_null());
+        let mut field = |name: &str, wanted: &str| match is_set(name) {
+            Some(value) => Some(value.clone()),
+            None => {
+                errors.push(wrong(&format!("/{name}"), &format!("is missing: it {wanted}")));
+                None
+            }
+        };
+        let (resource, id) = (field("resource", RESOURCE), field("id", ID));
+        let resource = resource.map(serde_json::from_value::<ResourceBody>);
+        if matches!(resource, Some(Err(_))) {
+            errors.push(wrong("/resource", RESOURCE));
+        }
+        let id = id.map(serde_json::from_value::<String>);
+        if matches!(id, Some(Err(_))) {
+            errors.push(wrong("/id", ID));
+        }
+        let scopes = is_set("scopes").cloned().map(serde_json::from_value::<Vec<TicketScope>>).transpose();
+        if scopes.is_err() {
+            errors.push(wrong("/scopes", "must be a list of follow and stop, or of subscribe and publish"));
+        }
+        let ttl = is_set("ttl_s").map(|ttl| ttl.as_f64().filter(|ttl| is_ttl(*ttl)));
+        if ttl == Some(None) {
+            errors.push(wrong("/ttl_s", "must be a whole number from 1 to 3600"));
+        }
+        match (resource, id, scopes) {
+            (Some(Ok(resource)), Some(Ok(id)), Ok(scopes)) if errors.is_empty() => {
+                Ok(Self { resource, id, scopes, ttl_s: ttl.flatten() })
+            }
+            _ => Err(Problem::invalid(errors)),
+        }
+    }
+}
+
+/// A whole number may be written with a fraction of zero (JSON Schema, section 6.1.1 of Validation).
+fn is_ttl(seconds: f64) -> bool {
+    seconds.fract() == 0.0 && (1.0..=LONGEST_TTL).contains(&seconds)
+}
+
+const FIELDS: [&str; 4] = ["resource", "id", "scopes", "ttl_s"];
+const RESOURCE: &str = "must be generation or channel";
+const ID: &str = "must be the id of a generation or the name of a channel, as text";
+/// Names that callers try, and what they mean.
+const MISTAKEN: [(&str, &str); 7] = [
+    ("generation", "resource, which is generation, and id"),
+    ("channel", "resource, which is channel, and id"),
+    ("name", "id"),
+    ("scope", "scopes"),
+    ("ttl", "ttl_s"),
+    ("ttl_ms", "ttl_s"),
+    ("expires_in", "ttl_s"),
+];
 
 fn wrong(pointer: &str, detail: &str) -> FieldError {
     FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() }
@@ -181,6 +242,41 @@ impl TicketScope {
             Self::Subscribe => Some(ChannelScope::Subscribe),
             Self::Publish => Some(ChannelScope::Publish),
             Self::Follow | Self::Stop => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_field_that_is_wrong_is_named() {
+        let detail = |body: Value| {
+            let body = body.as_object().expect("an object").clone();
+            NewTicketBody::read(&body).map(|new| new.ttl_s).map_err(|problem| problem.detail().to_owned())
+        };
+        assert_eq!(detail(json!({"resource": "generation", "id": "gen_x", "ttl_s": 5.0})), Ok(Some(5.0)));
+        assert_eq!(detail(json!({"resource": "channel", "id": "a", "scopes": null, "ttl_s": null})), Ok(None));
+        for (body, expected) in [
+            (json!({"id": "a"}), "/resource is missing: it must be generation or channel"),
+            (json!({"resource": "room", "id": "a"}), "/resource must be generation or channel"),
+            (json!({"resource": "channel"}), "/id is missing"),
+            (json!({"resource": "channel", "id": 5}), "/id must be"),
+            (
+                json!({"generation": "gen_x"}),
+                "/generation is unknown: did you mean resource, which is generation, and id?",
+            ),
+            (json!({"resource": "channel", "id": "a", "ttl": 5}), "/ttl is unknown: did you mean ttl_s?"),
+            (json!({"resource": "channel", "id": "a", "ttl_s": 0}), "/ttl_s must be a whole number from 1 to 3600"),
+            (json!({"resource": "channel", "id": "a", "ttl_s": "60"}), "/ttl_s must be"),
+            (json!({"resource": "channel", "id": "a", "scopes": "follow"}), "/scopes must be a list"),
+            (json!({"resource": "channel", "id": "a", "hunter2": 1}), "the body has an unknown field"),
+        ] {
+            let detail = detail(body.clone()).expect_err("it is refused");
+            assert!(detail.contains(expected) && !detail.contains("hunter2"), "{body}: {detail}");
         }
     }
 }

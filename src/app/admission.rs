@@ -91,7 +91,10 @@ fn issuer(
         return Ok(Some(Issuer::Fetched(kept)));
     }
     let (Some(issuer), Some(audience)) = (&jwt.issuer, &jwt.audience) else { return Ok(None) };
-    let trust = Trust { limits_claim: jwt.limits_claim.clone(), ..Trust::of(issuer, audience) };
+    let mut trust = Trust { limits_claim: jwt.limits_claim.clone(), ..Trust::of(issuer, audience) };
+    if let Some(claim) = &jwt.scope_claim {
+        trust.scope_claim.clone_from(claim);
+    }
     if let Some(url) = &jwt.jwks_url {
         return Ok(Some(Issuer::Fetched(Arc::new(FetchedJwts::start(fetch_from(url.as_str())?, trust)))));
     }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::{AppError, masker, provider};
 use crate::domain::NamePattern;
 use crate::settings::{Settings, Upstream};
-use crate::upstream::{Idle, ListFailure, Phase, Provider, UpstreamError, list_url};
+use crate::upstream::{ListFailure, Phase, Provider, TransportBuilder, UpstreamError, list_url};
 
 /// One upstream and what it responded. Prints as one line.
 #[derive(Debug)]
@@ -41,9 +43,12 @@ pub async fn check_upstreams(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
 ) -> Result<Vec<UpstreamCheck>, AppError> {
-    let (masker, idle) = (masker(settings, environment, None)?, Idle::default());
+    let masker = masker(settings, environment, None)?;
+    let stop = CancellationToken::new();
+    let _stop_on_return = stop.clone().drop_guard();
+    let transports = TransportBuilder::new(TaskTracker::new(), stop);
     let checks = settings.upstreams.iter().map(|upstream| {
-        let provider = provider(upstream, environment, &masker, &idle)?;
+        let provider = provider(settings, upstream, environment, &masker, &transports)?;
         Ok((upstream, provider))
     });
     let checks = checks.collect::<Result<Vec<_>, AppError>>()?;

@@ -16,8 +16,7 @@ use crate::domain::{AllowedModels, Principal, Quota, Timestamp};
 /// The tokens of one issuer. Each key verifies by one algorithm, which is the key's and never the token's
 /// (RFC 8725, section 3.1); nothing that a token names is fetched.
 pub struct Jwts {
-    issuer: String,
-    limits_claim: Option<String>,
+    trust: Trust,
     keys: Vec<Key>,
 }
 
@@ -32,13 +31,20 @@ struct Key {
 pub struct Trust {
     pub issuer: String,
     pub audience: String,
+    /// The claim that holds the scopes.
+    pub scope_claim: String,
     /// The claim that says how much its subject may take, where one does.
     pub limits_claim: Option<String>,
 }
 
 impl Trust {
     pub fn of(issuer: &str, audience: &str) -> Self {
-        Self { issuer: issuer.to_owned(), audience: audience.to_owned(), limits_claim: None }
+        Self {
+            issuer: issuer.to_owned(),
+            audience: audience.to_owned(),
+            scope_claim: SCOPE.to_owned(),
+            limits_claim: None,
+        }
     }
 }
 
@@ -64,14 +70,13 @@ struct Claims {
     /// One, though [`jsonwebtoken`] would take several.
     #[serde(rename = "iss")]
     _issuer: String,
-    /// RFC 8693, section 4.2. Absent: the token is for nothing here.
-    #[serde(default)]
-    scope: String,
-    /// One of them may be the quota.
+    /// Among them the scopes and perhaps the quota.
     #[serde(flatten)]
     others: HashMap<String, Value>,
 }
 
+/// The claim of RFC 8693, section 4.2.
+const SCOPE: &str = "scope";
 /// The longest that is looked at.
 const LONGEST: usize = 8 << 10;
 /// The longest subject, in bytes: it is part of each ticket that is made with the token.
@@ -84,7 +89,7 @@ impl Jwts {
     pub fn of_secret(secret: &[u8], trust: Trust) -> Self {
         let key = DecodingKey::from_secret(secret);
         let keys = vec![Key { id: None, verifies: key, validation: validation(Algorithm::HS256, &trust) }];
-        Self { issuer: trust.issuer, limits_claim: trust.limits_claim, keys }
+        Self { trust, keys }
     }
 
     /// Signed with a key of this set (RFC 7517, section 5): RS256, ES256 or `EdDSA`. Keys for something else are
@@ -120,7 +125,7 @@ impl Jwts {
         if keys.is_empty() {
             return Err(InvalidJwks::NoKey);
         }
-        Ok(Self { issuer: trust.issuer, limits_claim: trust.limits_claim, keys })
+        Ok(Self { trust, keys })
     }
 
     /// Whether there is one key alone, which is that of tokens that name none: of a new one in its place they say nothing.
@@ -138,13 +143,13 @@ impl Jwts {
             return Err(Refusal::Malformed);
         }
         let key = self.key(header.kid.as_deref()).ok_or(Refusal::UnknownKey)?;
-        let Claims { sub, exp, scope, mut others, .. } =
+        let Claims { sub, exp, mut others, .. } =
             decode(token, &key.verifies, &key.validation).map_err(|error| refusal(&error))?.claims;
         if !(1..=LONGEST_SUBJECT).contains(&sub.len()) || sub.chars().any(char::is_control) {
             return Err(Refusal::Malformed);
         }
         // No key's name holds a line's end, so none is somebody's from another house.
-        let principal = Principal::Named(format!("{}\n{sub}", self.issuer).into());
+        let principal = Principal::Named(format!("{}\n{sub}", self.trust.issuer).into());
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -152,14 +157,28 @@ impl Jwts {
         )]
         let until = Some(Timestamp::from_millis((exp * 1000.0) as u64));
         // A limit that cannot be read is no reason to go without.
-        let claimed = self.limits_claim.as_ref().and_then(|claim| others.remove(claim));
+        let claimed = self.trust.limits_claim.as_ref().and_then(|claim| others.remove(claim));
         let quota = match claimed {
             None | Some(Value::Null) => Quota::NONE,
             Some(limits @ Value::Object(_)) => Quota::deserialize(limits).map_err(|_| Refusal::Malformed)?,
             Some(_) => return Err(Refusal::Malformed),
         };
-        let scopes = Scopes::of_claim(&scope);
+        let scopes = self.scopes(&others)?;
         Ok(Identity { principal, scopes, models: AllowedModels::All, only: None, until, quota })
+    }
+
+    /// The scopes that the token grants; without such a claim it grants none.
+    fn scopes(&self, claims: &HashMap<String, Value>) -> Result<Scopes, Refusal> {
+        let named = |name: &str| claims.get(name).filter(|value| !value.is_null());
+        // Okta and Entra ID write `scp`.
+        let other = || if self.trust.scope_claim == SCOPE { named("scp") } else { None };
+        match named(&self.trust.scope_claim).or_else(other) {
+            None => Ok(Scopes::default()),
+            // RFC 8693, section 4.2.
+            Some(Value::String(words)) => Ok(Scopes::of_claim(words.split(' '))),
+            Some(Value::Array(words)) => Ok(Scopes::of_claim(words.iter().filter_map(Value::as_str))),
+            Some(_) => Err(Refusal::Malformed),
+        }
     }
 
     /// By its id. One that is alone and has none is every token's.
@@ -244,7 +263,7 @@ fn refusal(error: &jsonwebtoken::errors::Error) -> Refusal {
 /// Shows the issuer alone.
 impl fmt::Debug for Jwts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Jwts({})", self.issuer)
+        write!(f, "Jwts({})", self.trust.issuer)
     }
 }
 

@@ -72,7 +72,7 @@ pub enum Credential<'a> {
     Ticket(&'a str),
 }
 
-/// Why a credential is refused: for the operator's log. A caller is told that it is, and not why.
+/// Why a credential is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("there is no credential")]
@@ -108,6 +108,11 @@ impl Gate {
             (Credential::Session(_), None) => Err(Refusal::UnknownKey),
             (Credential::Ticket(ticket), _) => Ok(tickets.verify(ticket, Timestamp::now())?.into()),
         }
+    }
+
+    /// Whether tokens of an identity provider are accepted.
+    pub const fn has_issuer(&self) -> bool {
+        matches!(self, Self::Required { issuer: Some(_), .. })
     }
 
     /// Waits until the issuer's keys are there, where they have to be fetched.

@@ -75,6 +75,11 @@ impl ChannelScope {
             Self::Subscribe => "subscribe",
         }
     }
+
+    /// The scope for this channel alone.
+    pub fn for_channel(self, channel: &ChannelName) -> String {
+        format!("{}:{channel}", self.name())
+    }
 }
 
 impl Scopes {
@@ -108,9 +113,9 @@ impl Scopes {
         Ok(Self { bits, channels: Channels::These(channels.into()) })
     }
 
-    /// Of a claim `scope` (RFC 8693, section 4.2): words that are no scope of ours are somebody else's.
-    pub fn of_claim(claim: &str) -> Self {
-        let known = claim.split(' ').filter(|word| Self::read([*word]).is_ok());
+    /// Returns the scopes that a claim grants. A word that is no scope of this service is for another one.
+    pub fn of_claim<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        let known = words.into_iter().filter(|word| Self::read([*word]).is_ok());
         Self::read(known).unwrap_or_default()
     }
 
@@ -178,10 +183,10 @@ mod tests {
 
     #[test]
     fn a_claim_gives_the_scopes_it_names_and_no_other() {
-        let scopes =
-            Scopes::of_claim("openid follow Follow follow* stop subscribe:room-* write:room publish: publish:a/b");
+        let claim = "openid follow Follow follow* stop subscribe:room-* write:room publish: publish:a/b";
+        let scopes = Scopes::of_claim(claim.split(' '));
         assert_eq!(scopes.to_string(), "follow stop subscribe:room-*");
-        assert!(!scopes.contains(Scope::Generate) && Scopes::of_claim("").is_empty());
+        assert!(!scopes.contains(Scope::Generate) && Scopes::of_claim([""]).is_empty());
         assert!(!Scopes::usual().contains(Scope::Admin));
     }
 

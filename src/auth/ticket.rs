@@ -110,7 +110,7 @@ impl Tickets {
         Ok(Grant {
             resource,
             owner: written.owner.map_or(Principal::Anonymous, |name| Principal::Named(name.into())),
-            scopes: Scopes::of_claim(&written.scopes),
+            scopes: Scopes::of_claim(written.scopes.split(' ')),
             connections: written.connections,
             expires_at,
         })

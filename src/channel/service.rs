@@ -136,15 +136,18 @@ impl Channels {
         let log = inner.logs.open(channel).await?;
         let Seated { seat, present, subscribers, tail } =
             inner.rosters.join(channel, &log, who, attendance, inner.most_subscribers(reserve))?;
-        let position = match beginning {
-            Beginning::History(0) => tail,
-            Beginning::History(most) => log.history(most).await.after,
+        let (position, cut) = match beginning {
+            Beginning::History(0) => (tail, None),
+            Beginning::History(most) => {
+                let history = log.history(most).await;
+                (history.after, history.cut)
+            }
             // Of a log that is gone: nothing of this one is known to who asks.
-            Beginning::After(position) if position > log.tail().get().sequence => Sequence::START,
-            Beginning::After(position) => position,
+            Beginning::After(position) if position > log.tail().get().sequence => (Sequence::START, None),
+            Beginning::After(position) => (position, None),
         };
         let live = inner.metrics.subscriber();
-        let subscription = Subscription::new(channel.clone(), log, (position, tail), seat, live);
+        let subscription = Subscription::new(channel.clone(), log, (position, tail), seat, live).with_cut(cut);
         Ok(Subscribed { subscription, present, subscribers })
     }
 
@@ -154,7 +157,12 @@ impl Channels {
         let history = log.history(usize::MAX).await;
         let (subscribers, present) = self.0.rosters.present(channel);
         let tail = log.tail().get().sequence;
-        (subscribers > 0 || history.events > 0).then_some(Inspection { subscribers, present, tail, history })
+        (subscribers > 0 || history.events > 0 || history.bytes > 0).then_some(Inspection {
+            subscribers,
+            present,
+            tail,
+            history,
+        })
     }
 
     /// Tells the channel's subscribers all that a generation says, as a task of its own. That is not a viewer: whether

@@ -37,6 +37,8 @@ pub struct Subscription {
     log: Arc<dyn ChannelLog>,
     pages: Follow<dyn ChannelLog>,
     position: Sequence,
+    /// Where an answer began whose first events are no longer kept, until the subscriber was sent the gap.
+    cut: Option<Sequence>,
     /// What is told to those who are there begins after it.
     came: Sequence,
     seat: Seat,
@@ -61,7 +63,12 @@ impl Subscription {
         live: LiveSubscriber,
     ) -> Self {
         let pages = follow(Arc::clone(&log), position);
-        Self { channel, log, pages, position, came, seat, live }
+        Self { channel, log, pages, position, cut: None, came, seat, live }
+    }
+
+    /// Begins with a gap, where an answer is told from its middle.
+    pub(super) fn with_cut(self, cut: Option<Sequence>) -> Self {
+        Self { cut, ..self }
     }
 
     /// The position after which what is heard next stands.
@@ -71,6 +78,9 @@ impl Subscription {
 
     /// What comes next. `None` if the log is lost.
     pub fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard>> {
+        if let Some(from) = self.cut.take() {
+            return Poll::Ready(Some(Heard::Gap { from, to: self.position }));
+        }
         match self.pages.poll_next_unpin(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(mut page))) => {

@@ -3,17 +3,18 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use serde_json::{Map, Value};
+use crate::json::{JsonObject, Token, Tokens, unescape};
 
-/// One question to one model, with every field that a provider may understand preserved.
+/// One question to one model, its fields as the caller wrote them.
 ///
-/// `fields` is the body of an OpenAI chat completion without `model`, `stream` and
-/// `stream_options.include_usage`, which the upstream adapter sets; whoever builds a request has
-/// already removed the fields that are ours alone.
-#[derive(Clone, PartialEq)]
+/// `fields` is the body of an OpenAI chat completion without the fields that are ours alone. The upstream adapter sets
+/// `model`, `stream`, `stream_options.include_usage` and the limit of the answer when it writes the body.
+#[derive(Clone)]
 pub struct ChatRequest {
     pub model: String,
-    pub fields: Map<String, Value>,
+    pub fields: JsonObject,
+    /// The most tokens of each choice, where the caller's limits name a maximum and the request names none.
+    pub added_limit: Option<NonZeroU32>,
 }
 
 /// What of a request's prompt is kept to count its tokens by, where the provider does not.
@@ -44,17 +45,25 @@ impl Prompt {
         }
     }
 
-    /// Every text below `value`. What is not text, such as an image, has no length that could be counted.
-    fn add_texts(&mut self, value: &Value) {
-        match value {
-            Value::String(text) => self.add(text),
-            Value::Array(items) => items.iter().for_each(|item| self.add_texts(item)),
-            Value::Object(members) => {
-                let told = members.iter().filter(|(name, _)| !NOT_TEXT.contains(&name.as_str()));
-                told.for_each(|(_, value)| self.add_texts(value));
+    /// Adds every text below `json` and returns how many values stand right below it. What is not text, such as an image,
+    /// has no length that could be counted.
+    fn add_texts(&mut self, json: &str) -> usize {
+        let (mut tokens, mut items) = (Tokens::new(json), 0);
+        while let Some(token) = tokens.next() {
+            match token {
+                Token::Name(name) if NOT_TEXT.contains(&&*unescape(name)) => tokens.skip_value(),
+                Token::Text(string) => self.add(&unescape(string)),
+                _ => {}
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            let depth = tokens.depth();
+            let is_item = match token {
+                Token::Object | Token::Array => depth == 2,
+                Token::Text(_) | Token::Scalar(_) => depth == 1,
+                Token::Close | Token::Name(_) => false,
+            };
+            items += usize::from(is_item);
         }
+        items
     }
 }
 
@@ -62,60 +71,86 @@ impl Prompt {
 const NOT_TEXT: [&str; 4] = ["file", "image_url", "input_audio", "type"];
 
 impl ChatRequest {
+    pub const fn new(model: String, fields: JsonObject) -> Self {
+        Self { model, fields, added_limit: None }
+    }
+
     /// What an estimate of the input tokens counts.
     pub fn prompt(&self) -> Prompt {
         let mut prompt = Prompt::default();
-        if let Some(Value::Array(messages)) = field(&self.fields, "messages") {
-            prompt.messages = messages.len();
-            for message in messages {
-                prompt.add_texts(message);
-            }
+        if let Some(messages) = self.fields.get("messages") {
+            prompt.messages = prompt.add_texts(messages);
         }
-        if let Some(tools) = field(&self.fields, "tools") {
+        if let Some(tools) = self.fields.get("tools") {
             prompt.add_texts(tools);
         }
         prompt
     }
 
-    /// How many tokens each choice of the answer may have at most, as the request says.
+    /// How many tokens each choice of the answer may have at most.
     pub fn output_limit(&self) -> Option<u64> {
-        OUTPUT_LIMITS.iter().find_map(|name| self.number(name))
+        let stated = OUTPUT_LIMITS.iter().find_map(|name| number(&self.fields, name));
+        stated.or_else(|| self.added_limit.map(|limit| limit.get().into()))
     }
 
-    /// How many choices the request asks for.
+    /// How many choices the request asks for, inside `extra_body` too.
     pub fn choices(&self) -> u64 {
-        self.number(CHOICES).unwrap_or(1)
+        let inner = self.extra_body().and_then(|inner| number(&inner, CHOICES)).unwrap_or_default();
+        number(&self.fields, CHOICES).unwrap_or(1).max(inner)
     }
 
-    /// A whole number, however it is written: `1e3` is one.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-    fn number(&self, name: &str) -> Option<u64> {
-        field(&self.fields, name)?.as_f64().map(|number| number as u64)
-    }
-
-    /// Asks for no more than so many tokens in each choice, and so many choices: one that names no limit of its own
-    /// is given this one.
-    pub fn keep_to(&mut self, tokens: Option<NonZeroU32>, choices: Option<NonZeroU32>) -> Result<(), TooMuch> {
-        let wanted = OUTPUT_LIMITS.map(|name| (name, tokens)).into_iter().chain([(CHOICES, choices)]);
-        for (field, most) in wanted.filter_map(|(name, most)| Some((name, most?))) {
-            if self.number(field).is_some_and(|asked| asked > most.get().into()) {
+    /// Applies the caller's limits for each choice and for the number of choices. `-1`, which some servers read as
+    /// "without a limit", becomes the limit; a request that names no limit is given this one.
+    ///
+    /// Errors: the request, or its `extra_body`, asks for more.
+    pub fn apply_limits(&mut self, tokens: Option<NonZeroU32>, choices: Option<NonZeroU32>) -> Result<(), TooMuch> {
+        let extra_body = self.extra_body();
+        for (field, most) in limits(tokens, choices) {
+            let asked =
+                [Some(&self.fields), extra_body.as_ref()].into_iter().flatten().filter_map(|it| number(it, field));
+            if asked.max().is_some_and(|asked| asked > most.get().into()) {
                 return Err(TooMuch { field, most });
             }
+            if extra_body.as_ref().is_some_and(|inner| is_unlimited(inner, field)) {
+                return Err(TooMuch { field, most });
+            }
+            if is_unlimited(&self.fields, field) {
+                self.fields.set(field, &most);
+            }
         }
-        if let (Some(tokens), [None, None]) = (tokens, OUTPUT_LIMITS.map(|name| self.number(name))) {
-            self.fields.insert(OUTPUT_LIMITS[0].to_owned(), tokens.get().into());
+        if OUTPUT_LIMITS.iter().all(|name| number(&self.fields, name).is_none()) {
+            self.added_limit = tokens;
         }
         Ok(())
     }
+
+    /// A member that some servers read as if its members stood beside it.
+    fn extra_body(&self) -> Option<JsonObject> {
+        JsonObject::parse(self.fields.get("extra_body")?.as_bytes()).ok()
+    }
 }
 
-/// A field by its name. A request has few, and is asked for many: comparing costs less than hashing.
-pub fn field<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
+fn limits(tokens: Option<NonZeroU32>, choices: Option<NonZeroU32>) -> impl Iterator<Item = (&'static str, NonZeroU32)> {
+    let limits = OUTPUT_LIMITS.map(|name| (name, tokens)).into_iter().chain([(CHOICES, choices)]);
+    limits.filter_map(|(name, most)| Some((name, most?)))
+}
+
+/// Reads a whole number, however it is written: `1e3` is one. Negative ones are no numbers of anything.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, and negative ones are not read"
+)]
+pub fn number(fields: &JsonObject, name: &str) -> Option<u64> {
+    fields.get(name)?.parse::<f64>().ok().filter(|number| *number >= 0.0).map(|number| number as u64)
+}
+
+fn is_unlimited(fields: &JsonObject, name: &str) -> bool {
+    fields.get(name).and_then(|json| json.parse::<f64>().ok()).is_some_and(|number| number < 0.0)
 }
 
 /// OpenAI's name for it, and the one before that, which many servers know.
-const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+pub const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 const CHOICES: &str = "n";
 
 /// A request asks for more than its caller may have.
@@ -146,11 +181,19 @@ impl fmt::Debug for Prompt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn request(fields: Value) -> ChatRequest {
-        let Value::Object(fields) = fields else { unreachable!() };
-        ChatRequest { model: "demo".into(), fields }
+        let fields = JsonObject::parse(fields.to_string().as_bytes()).expect("an object");
+        ChatRequest::new("demo".into(), fields)
+    }
+
+    fn limited(fields: Value, tokens: u32) -> Result<String, &'static str> {
+        let mut request = request(fields);
+        let applied = request.apply_limits(NonZeroU32::new(tokens), NonZeroU32::new(2));
+        applied
+            .map(|()| format!("{} {:?}", request.fields.to_json(), request.added_limit.map(NonZeroU32::get)))
+            .map_err(|error| error.field)
     }
 
     #[test]
@@ -187,5 +230,33 @@ mod tests {
         assert_eq!(request(json!({"max_tokens": 5, "max_completion_tokens": 7})).output_limit(), Some(7));
         assert_eq!(request(json!({"max_tokens": 5})).output_limit(), Some(5));
         assert_eq!(request(json!({})).output_limit(), None);
+    }
+
+    #[test]
+    fn limits_are_applied_to_each_spelling_of_a_number_and_inside_extra_body() {
+        for (fields, expected) in [
+            (json!({}), Ok("{} Some(100)")),
+            (json!({"max_tokens": 5}), Ok("{\"max_tokens\":5} None")),
+            (json!({"max_tokens": -1}), Ok("{\"max_tokens\":100} None")),
+            (
+                json!({"max_completion_tokens": null, "max_tokens": null}),
+                Ok("{\"max_completion_tokens\":null,\"max_tokens\":null} Some(100)"),
+            ),
+            (json!({"max_tokens": 101}), Err("max_tokens")),
+            (json!({"max_completion_tokens": 1e30}), Err("max_completion_tokens")),
+            (json!({"n": 3}), Err("n")),
+            (json!({"extra_body": {"max_tokens": 101}}), Err("max_tokens")),
+            (json!({"extra_body": {"max_tokens": -1}}), Err("max_tokens")),
+            (json!({"extra_body": {"n": 3}}), Err("n")),
+        ] {
+            assert_eq!(limited(fields.clone(), 100), expected.map(str::to_owned), "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_limits_keeps_minus_one() {
+        let mut request = request(json!({"max_tokens": -1}));
+        assert_eq!(request.apply_limits(None, None), Ok(()));
+        assert_eq!((request.fields.to_json().as_str(), request.output_limit()), ("{\"max_tokens\":-1}", None));
     }
 }

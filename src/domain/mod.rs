@@ -1,6 +1,6 @@
 //! The vocabulary of Tokenrill: what a generation is called, what it can say and where.
 //!
-//! No I/O, no async, no HTTP. Every other room may name this one; this one names no other.
+//! No I/O, no async, no HTTP. Every other room may name this one; this one names `json` alone.
 
 mod account;
 mod channel;
@@ -24,7 +24,7 @@ mod usage;
 pub use account::Account;
 pub use channel::{ChannelEventId, ChannelName, InvalidName};
 pub use channel_event::{ChannelEvent, EventName, Keeping, Presence, Published, Recipient, Subscriber};
-pub use chat::{ChatRequest, Prompt, TooMuch, field};
+pub use chat::{ChatRequest, OUTPUT_LIMITS, Prompt, TooMuch, number};
 pub use chunk::{Chunk, Escaped, Frame, InvalidText, Part, Shape, wire_safe};
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use event::{

@@ -4,9 +4,10 @@ use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
-/// What one caller may take. What is absent has no limit of its own.
+/// What one caller may take. What is absent has no limit of its own. Unknown members are ignored, so that an identity
+/// provider can add a limit before this service knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Quota {
     pub requests_per_minute: Option<NonZeroU32>,
     /// Of prompts and answers together.

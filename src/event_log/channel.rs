@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::entries::event_size;
+use super::channel_slot::{Cost, Slot, costs, shape, total};
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::tail::{TailReader, TailWriter};
 use super::{
     AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, Page, ReadError, Readable, Reply, Tail,
     TailState, ready,
 };
-use crate::domain::{ChannelEvent, ChannelName, Entry, Event, Keeping, Sequence, Timestamp};
+use crate::domain::{ChannelEvent, ChannelName, Entry, Keeping, Sequence, Timestamp};
 
 /// What the logs of channels may hold.
 #[derive(Debug, Clone, Copy)]
@@ -53,18 +53,12 @@ struct State {
     kept: VecDeque<Slot>,
     ephemeral: VecDeque<Slot>,
     tail: Sequence,
-    /// The last event to keep that was let go.
+    /// The last event to keep that was evicted, and the last of those that counted.
     lost: Sequence,
+    lost_counted: Sequence,
     /// Of those that are kept, those that count.
     counted: usize,
     bytes: usize,
-}
-
-struct Slot {
-    sequence: Sequence,
-    at: Instant,
-    bytes: usize,
-    event: ChannelEvent,
 }
 
 /// What all may hold together, and hold.
@@ -93,8 +87,6 @@ impl Budget {
 const LIVE: Duration = Duration::from_secs(30);
 /// A page ends at the first entry that takes it past this.
 const PAGE_BYTES: usize = 16 * 1024;
-/// What is counted for an event beside its text.
-const EVENT_BYTES: usize = size_of::<Slot>() + 64;
 /// Numbers that a log may use for each millisecond before those of a later log could meet them.
 const NUMBERS_PER_MILLI: u64 = 1000;
 
@@ -179,6 +171,7 @@ impl MemoryChannel {
             ephemeral: VecDeque::new(),
             tail: before,
             lost: before,
+            lost_counted: before,
             counted: 0,
             bytes: 0,
         };
@@ -186,8 +179,8 @@ impl MemoryChannel {
     }
 
     fn append_now(&self, events: Vec<ChannelEvent>) -> Result<Sequence, AppendError> {
-        let costs = costs(&events);
-        let cost: usize = costs.iter().sum();
+        // As if nothing were kept: room that is made for it may evict a shape that it shares.
+        let cost = total(&costs(&events, None));
         if cost > self.limits.bytes {
             return Err(AppendError::Full(Limit::Own));
         }
@@ -203,8 +196,10 @@ impl MemoryChannel {
                 return Err(AppendError::Full(Limit::Total));
             }
         }
-        for (event, bytes) in events.into_iter().zip(costs) {
-            state.push(event, bytes, now);
+        let costs = costs(&events, state.kept.back().and_then(|slot| shape(&slot.event)));
+        self.all.give(cost - total(&costs));
+        for (event, cost) in events.into_iter().zip(costs) {
+            state.push(event, cost, now);
         }
         self.trim(&mut state, now);
         // Under the log's lock, lest two tails overtake one another.
@@ -244,10 +239,18 @@ impl MemoryChannel {
             Keeping::Kept => &mut state.kept,
             Keeping::Ephemeral => &mut state.ephemeral,
         };
-        let Some(slot) = slots.pop_front() else { return false };
+        let Some(mut slot) = slots.pop_front() else { return false };
+        if let Some(next) = slots.front_mut().filter(|next| slot.shape_bytes > 0 && next.has_shape_of(&slot)) {
+            slot.bytes -= slot.shape_bytes;
+            next.bytes += slot.shape_bytes;
+            next.shape_bytes = slot.shape_bytes;
+        }
         if keeping == Keeping::Kept {
             state.lost = slot.sequence;
-            state.counted -= usize::from(slot.event.counts());
+            if slot.event.counts() {
+                state.lost_counted = slot.sequence;
+                state.counted -= 1;
+            }
         }
         state.bytes -= slot.bytes;
         self.all.give(slot.bytes);
@@ -304,10 +307,10 @@ impl State {
         Tail { sequence: self.tail, state: TailState::Open }
     }
 
-    fn push(&mut self, event: ChannelEvent, bytes: usize, at: Instant) {
+    fn push(&mut self, event: ChannelEvent, Cost { bytes, shape_bytes }: Cost, at: Instant) {
         self.tail = self.tail.plus(1);
         self.bytes += bytes;
-        let slot = Slot { sequence: self.tail, at, bytes, event };
+        let slot = Slot { sequence: self.tail, at, bytes, shape_bytes, event };
         match slot.event.keeping() {
             Keeping::Ephemeral => self.ephemeral.push_back(slot),
             Keeping::Kept => {
@@ -321,29 +324,23 @@ impl State {
         self.kept.back().map(|slot| slot.at).max(self.ephemeral.back().map(|slot| slot.at))
     }
 
-    /// The first of the last `most`, or what an answer that goes on after it began with.
-    fn first_of(&self, most: usize) -> Option<&Slot> {
-        let counting = self.kept.iter().rev().filter(|slot| slot.event.counts());
-        let first = if most == 0 { None } else { counting.take(most).last().or(self.kept.front()) }?;
-        let after = self.kept.partition_point(|slot| slot.sequence < first.sequence);
-        let said = |slot: &Slot| match &slot.event {
-            ChannelEvent::Said(generation, _) => Some(*generation),
-            ChannelEvent::Published(_) | ChannelEvent::Joined(_) | ChannelEvent::Left(_) => None,
-        };
-        let go_on: HashSet<_> = self.kept.range(after..).filter_map(said).collect();
-        let began = self
-            .kept
-            .range(..after)
-            .find(|slot| slot.event.counts() && said(slot).is_some_and(|generation| go_on.contains(&generation)));
-        began.or(Some(first))
-    }
-
     fn history(&self, most: usize) -> History {
-        History {
-            after: self.first_of(most).map_or(self.tail, |slot| slot.sequence.before()),
-            events: self.counted.min(most),
-            bytes: self.bytes,
-        }
+        let events = self.counted.max(usize::from(!self.kept.is_empty())).min(most);
+        let counting = self.kept.iter().rev().filter(|slot| slot.event.counts());
+        let first = if most == 0 { None } else { counting.take(most).last().or(self.kept.front()) };
+        let Some(first) = first else {
+            return History { after: self.tail, cut: None, events, bytes: self.bytes };
+        };
+        let from = self.kept.partition_point(|slot| slot.sequence < first.sequence);
+        let go_on: HashSet<_> = self.kept.range(from..).filter_map(Slot::generation).collect();
+        let is_of_one = |slot: &&Slot| slot.generation().is_some_and(|generation| go_on.contains(&generation));
+        // An answer that goes on is told from its beginning.
+        let first = self.kept.range(..from).find(is_of_one).unwrap_or(first);
+        let mut begun = HashSet::new();
+        // Of each answer the first event that is kept.
+        let mut beginnings = self.kept.iter().filter(is_of_one).filter(|slot| begun.insert(slot.generation()));
+        let cut = beginnings.any(|slot| !slot.event.counts()).then_some(self.lost_counted);
+        History { after: first.sequence.before(), cut, events, bytes: self.bytes }
     }
 
     fn page(&self, after: Sequence) -> Result<Page<ChannelEvent>, ReadError> {
@@ -369,19 +366,4 @@ impl State {
         }
         Ok(page)
     }
-}
-
-/// The bytes that each will take; shapes that chunks share are counted with the first of them.
-fn costs(events: &[ChannelEvent]) -> Vec<usize> {
-    let mut known = None;
-    let cost = |event: &ChannelEvent| match event {
-        ChannelEvent::Published(published) => EVENT_BYTES + published.data_json.len() + published.to.size(),
-        ChannelEvent::Said(_, Event::Chunk(chunk)) => {
-            let is_new = known.replace(Arc::as_ptr(chunk.shape())) != Some(Arc::as_ptr(chunk.shape()));
-            EVENT_BYTES + chunk.text().as_str().len() + if is_new { chunk.shape().size() } else { 0 }
-        }
-        ChannelEvent::Said(_, event) => EVENT_BYTES + event_size(event),
-        ChannelEvent::Joined(_) | ChannelEvent::Left(_) => EVENT_BYTES,
-    };
-    events.iter().map(cost).collect()
 }

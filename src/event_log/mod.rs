@@ -35,6 +35,7 @@
 //!     [`AppendError::Full`] only where its events alone are too large, or where all channels together have no room.
 
 mod channel;
+mod channel_slot;
 mod entries;
 mod follow;
 mod memory;
@@ -156,6 +157,9 @@ pub trait ChannelLog: Readable<Event = ChannelEvent> {
 pub struct History {
     /// The position before the first of the last `most` that are kept.
     pub after: Sequence,
+    /// Where an answer began that goes on after that position and whose first events are no longer kept.
+    pub cut: Option<Sequence>,
+    /// Those that count, at least one where anything is kept.
     pub events: usize,
     pub bytes: usize,
 }

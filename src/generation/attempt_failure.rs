@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::{FailureCode, Remedy, RequestId, UpstreamWords};
-use crate::upstream::{ErrorReport, Malformed, Phase, UpstreamError, UpstreamIdentity};
+use crate::upstream::{ErrorReport, Malformed, Phase, UpstreamError, UpstreamIdentity, without_echo};
 
 /// Whether operators read an upstream's own messages in the log (`telemetry.upstream_messages`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -147,6 +147,8 @@ pub struct AttemptPlace<'a> {
     pub request_id: RequestId,
     pub upstream: &'a UpstreamIdentity,
     pub model: &'a str,
+    /// What the model was asked, as far as it is kept: what repeats it is not logged.
+    pub prompt: &'a str,
 }
 
 /// Writes the one line from which an operator can tell which upstream failed, and why.
@@ -160,6 +162,8 @@ pub fn log_failure(place: AttemptPlace<'_>, error: &UpstreamError, code: Failure
         UpstreamError::Unreachable { cause } | UpstreamError::Disconnected { cause } => cause.to_string(),
         error => error.to_string(),
     };
+    let message = report.and_then(|report| report.message.as_deref());
+    let said = message.map(|message| without_echo(message, place.prompt.as_bytes()));
     let field = |word: fn(&ErrorReport) -> Option<&String>| report.and_then(word).map(String::as_str);
     tracing::warn!(
         request_id = %place.request_id,
@@ -175,7 +179,7 @@ pub fn log_failure(place: AttemptPlace<'_>, error: &UpstreamError, code: Failure
         upstream_param = field(|report| report.param.as_ref()),
         upstream_request_id = field(|report| report.request_id.as_ref()),
         cause,
-        said = field(|report| report.message.as_ref()).filter(|_| messages == UpstreamMessages::Log),
+        said = said.filter(|_| messages == UpstreamMessages::Log),
         "attempt failed"
     );
 }

@@ -20,7 +20,7 @@ use crate::domain::{
 use crate::event_log::{Closing, Log};
 use crate::limits::{Spent, Turn};
 use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics};
-use crate::upstream::{Delivery, Sent, SentMark, UpstreamError, UpstreamIdentity};
+use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError, UpstreamIdentity};
 
 /// A generation while it runs: what its task, its viewers and whoever wants it ended share.
 ///
@@ -35,8 +35,8 @@ pub struct Running {
     prompt: Arc<Prompt>,
     spent: Mutex<Spent>,
     turn: Option<watch::Receiver<Turn>>,
-    /// Whether the request may have reached its upstream.
-    pub sent: SentMark,
+    /// Whether the request may have reached its upstream, and how it was asked.
+    pub terms: AttemptTerms,
     /// Set where the ending is known to have cost nothing: a repeat of the request may then start anew.
     unbilled: OnceLock<()>,
     first_token: OnceLock<Instant>,
@@ -53,7 +53,6 @@ pub struct Subject {
     pub principal: Principal,
     pub model: String,
     pub upstream: Arc<UpstreamIdentity>,
-    pub delivery: Delivery,
     pub output_limit: Option<u64>,
     pub repeats: Repeats,
     pub source: PromptSource,
@@ -95,6 +94,7 @@ impl Running {
     pub fn new(
         id: GenerationId,
         subject: Subject,
+        terms: AttemptTerms,
         admitted: Admitted,
         audience: Arc<Audience>,
         metrics: Arc<Metrics>,
@@ -108,7 +108,7 @@ impl Running {
             prompt: admitted.prompt,
             spent: Mutex::new(admitted.spent),
             turn: admitted.turn,
-            sent: SentMark::default(),
+            terms,
             unbilled: OnceLock::new(),
             first_token: OnceLock::new(),
             tally: Mutex::default(),
@@ -132,7 +132,7 @@ impl Running {
     fn billed(&self, ending: &Ending) -> Billed {
         match ending {
             Ending::Failed(failed) if failed.billed == Some(Billed::No) => Billed::No,
-            _ if self.sent.get() == Sent::No => Billed::No,
+            _ if self.terms.sent.get() == Sent::No => Billed::No,
             _ => Billed::Maybe,
         }
     }
@@ -144,7 +144,7 @@ impl Running {
 
     pub fn log_failed_attempt(&self, error: &UpstreamError, ending: &Ending) {
         let Subject { request_id, upstream, model, messages, .. } = &self.subject;
-        let place = AttemptPlace { request_id: *request_id, upstream, model };
+        let place = AttemptPlace { request_id: *request_id, upstream, model, prompt: &self.prompt.text };
         attempt_failure::log_failure(place, error, ending.code().unwrap_or(FailureCode::Internal), *messages);
     }
 
@@ -258,7 +258,7 @@ impl Running {
     }
 
     fn is_cut_off_whole(&self, ending: &Ending) -> bool {
-        self.subject.delivery == Delivery::Whole
+        self.terms.asked.get() == Delivery::Whole
             && !matches!(ending, Ending::Done { .. })
             && self.billed(ending) == Billed::Maybe
     }

@@ -24,7 +24,7 @@ use crate::domain::{
 use crate::event_log::{Created, EventLog, Log, TailState};
 use crate::limits::{Allowance, Limits, Patience, Permit, Spender};
 use crate::telemetry::{GenerationLabels, Metrics};
-use crate::upstream::{AttemptTerms, Model, Router, UpstreamIdentity};
+use crate::upstream::{AttemptTerms, Delivery, Model, Router, UpstreamIdentity};
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -93,7 +93,7 @@ impl Generations {
         if !new.allowed.allow(&model) {
             return Err(StartError::ModelForbidden);
         }
-        let mut request = ChatRequest { model, fields: new.fields };
+        let mut request = ChatRequest::new(model, new.fields);
         let prompt = Arc::new(request.prompt());
         let upstream = provider.identity();
         let Permit { place, spent } = inner.admit(&new.spender, upstream, &mut request, &prompt, new.patience)?;
@@ -108,7 +108,11 @@ impl Generations {
             usage: new.usage,
         });
         let grace = new.grace.unwrap_or(inner.terms.grace).min(inner.terms.grace);
-        let audience = Audience::new(new.on_disconnect.unwrap_or(inner.terms.on_disconnect), grace);
+        let on_disconnect = new.on_disconnect.unwrap_or(inner.terms.on_disconnect);
+        // Whoever reconnects within the grace reads what there is of the answer: it must be streamed.
+        let delivery =
+            if grace.is_zero() && on_disconnect == OnDisconnect::Cancel { new.delivery } else { Delivery::Stream };
+        let audience = Audience::new(on_disconnect, grace);
         let viewer = audience.join();
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
         let admitted = Admitted { prompt, spent, turn: place.turn() };
@@ -117,14 +121,13 @@ impl Generations {
             principal: start.owner.clone(),
             model: request.model.clone(),
             upstream: Arc::clone(provider.identity()),
-            delivery: new.delivery,
             output_limit: request.output_limit(),
             repeats: if new.claim.is_some() { Repeats::Attach } else { Repeats::StartAnew },
             source: if start.prompt.is_some() { PromptSource::Service } else { PromptSource::Caller },
             messages: inner.terms.upstream_messages,
         };
-        let running = Running::new(id, subject, admitted, audience, metrics, counter);
-        let terms = AttemptTerms { delivery: new.delivery, sent: running.sent.clone() };
+        let terms = AttemptTerms { delivery, ..AttemptTerms::default() };
+        let running = Running::new(id, subject, terms.clone(), admitted, audience, metrics, counter);
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running));
         let created = inner.log.create(Arc::clone(&start), new.claim).await.map_err(StartError::from);
@@ -196,6 +199,11 @@ impl Generations {
         };
         let snapshot = Snapshot::read_to(log.as_ref(), position).await.ok_or(FollowError::HistoryLost)?;
         Ok((snapshot, Following::new(log, position, seat)))
+    }
+
+    /// Whether the caller may see a generation, without reading its log.
+    pub async fn exists(&self, principal: &Principal, id: GenerationId) -> Result<(), FollowError> {
+        self.open(principal, id).await.map(drop)
     }
 
     /// The state of a generation now.
@@ -313,7 +321,7 @@ impl Inner {
     ) -> Result<Permit, StartError> {
         let wanted = request.output_limit();
         let (tokens, choices) = spender.most(&request.model);
-        request.keep_to(tokens, choices)?;
+        request.apply_limits(tokens, choices)?;
         let labels = GenerationLabels { upstream: &upstream.name, model: &request.model };
         let output = wanted.unwrap_or_else(|| self.metrics.expected_output(labels, request.output_limit()));
         let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));

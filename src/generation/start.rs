@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use super::audience::OnDisconnect;
 use super::following::Following;
 use super::service::FollowError;
 use super::storage::Storage;
 use crate::domain::{AllowedModels, Claim, Metadata, Principal, PromptReference, RequestId, TooMuch, UsageWish};
 use crate::event_log::{Conflict, CreateError};
+use crate::json::JsonObject;
 use crate::limits::{Allowance, Exceeded, Patience, Spender};
 use crate::upstream::{Delivery, UnknownModel};
 
@@ -26,14 +25,14 @@ pub struct NewGeneration {
     /// Those that the caller may ask.
     pub allowed: AllowedModels,
     /// The fields for the provider, as in [`ChatRequest::fields`](crate::domain::ChatRequest::fields).
-    pub fields: Map<String, Value>,
+    pub fields: JsonObject,
+    /// How the caller wants the answer; a generation that outlives its connection streams all the same.
+    pub delivery: Delivery,
     /// The prompt that it was made of, with its version.
     pub prompt: Option<PromptReference>,
     pub metadata: Metadata,
     pub usage: UsageWish,
     pub storage: Storage,
-    /// How its upstream is asked to deliver the answer.
-    pub delivery: Delivery,
     /// Absent: as the settings say.
     pub on_disconnect: Option<OnDisconnect>,
     /// Absent: as the settings say, which is also the most.

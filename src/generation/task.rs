@@ -163,7 +163,7 @@ mod tests {
     use crate::generation::tokens::TokenCounter;
     use crate::limits::{Limits, Patience, Permit, Spender};
     use crate::telemetry::Metrics;
-    use crate::upstream::{Delivery, UpstreamIdentity};
+    use crate::upstream::{AttemptTerms, UpstreamIdentity};
 
     const LIMITS: MemoryLimits = MemoryLimits { total: 1 << 20, generation: 4096, retention: Duration::from_mins(1) };
 
@@ -192,14 +192,13 @@ mod tests {
             principal: Principal::Anonymous,
             model: "m".into(),
             upstream: UpstreamIdentity::new("test", ""),
-            delivery: Delivery::Stream,
             output_limit: None,
             repeats: Repeats::StartAnew,
             source: PromptSource::Caller,
             messages: UpstreamMessages::Log,
         };
-        let running = Running::new(id, subject, admitted, audience, Metrics::new(), counter);
-        running.sent.set();
+        let running = Running::new(id, subject, AttemptTerms::default(), admitted, audience, Metrics::new(), counter);
+        running.terms.sent.set();
         let work = Work { answer, place, wait: Duration::ZERO, deadline: Instant::now() + deadline };
         let rest = run(&running, Arc::clone(&log), work).await;
         if let Some(rest) = rest {

@@ -127,6 +127,7 @@ fn vocabulary(model: &str) -> Option<&'static CoreBpe> {
 mod tests {
     use super::*;
     use crate::domain::{ChatRequest, GenerationId, Principal, Start, Timestamp, TokenSource, UsageWish};
+    use crate::json::JsonObject;
 
     fn answer(text: &str) -> Snapshot {
         let mut answer = Snapshot::new(&Start {
@@ -143,9 +144,10 @@ mod tests {
     }
 
     fn prompt(texts: &[&str]) -> Prompt {
-        let messages = texts.iter().map(|text| serde_json::json!({"content": text})).collect();
-        let fields = [("messages".to_owned(), serde_json::Value::Array(messages))].into_iter().collect();
-        Prompt { messages: 1, ..ChatRequest { model: "m".into(), fields }.prompt() }
+        let messages: Vec<_> = texts.iter().map(|text| serde_json::json!({"content": text})).collect();
+        let mut fields = JsonObject::default();
+        fields.set("messages", &messages);
+        Prompt { messages: 1, ..ChatRequest::new("m".into(), fields).prompt() }
     }
 
     #[test]

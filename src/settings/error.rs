@@ -8,7 +8,7 @@ pub enum SettingsError {
     #[error("cannot read the settings file {path} ({source}): create it, or name another one with --config")]
     Unreadable { path: String, source: io::Error },
 
-    #[error("{path} is not valid TOML: mend line {line} ({problem})")]
+    #[error("{path} is not valid TOML: fix line {line} ({problem})")]
     Syntax { path: String, line: usize, problem: String },
 
     #[error("unknown setting `{setting}` in {origin}: did you mean `{nearest}`?")]
@@ -16,6 +16,14 @@ pub enum SettingsError {
 
     #[error("`{setting}` in {origin} must be {expected}")]
     Wrong { setting: String, origin: String, expected: &'static str },
+
+    #[error("`{setting}` in {origin} must be {expected}: the unit is missing")]
+    NoUnit { setting: String, origin: String, expected: &'static str },
+
+    #[error(
+        "the environment variable `{variable}` is not read: the prefix is `TOKENRILL_`: rename or remove the variable"
+    )]
+    NearPrefix { variable: String },
 
     #[error("`{setting}` is missing in {origin}: add it")]
     Missing { setting: String, origin: String },
@@ -63,6 +71,15 @@ pub enum SettingsError {
          loopback with any port, \"http://localhost:*\""
     )]
     Origin { number: usize },
+
+    #[error("number {number} of cors.origins ends with a slash: an origin has no path, so remove the slash")]
+    OriginSlash { number: usize },
+
+    #[error(
+        "number {number} of cors.origins is `*`, which is not accepted: list the origins whose pages may call, such as \
+         \"https://app.example\""
+    )]
+    AnyOrigin { number: usize },
 
     #[error("two upstreams are named `{name}`: rename one of them")]
     DuplicateUpstream { name: String },

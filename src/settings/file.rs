@@ -98,7 +98,7 @@ mod tests {
         {
             let file = SettingsFile { path: "tokenrill.toml".into(), text: format!("[server]\n\n{line}\n") };
             let refusal = refusal(file.parse());
-            assert!(refusal.starts_with("tokenrill.toml is not valid TOML: mend line "), "{refusal}");
+            assert!(refusal.starts_with("tokenrill.toml is not valid TOML: fix line "), "{refusal}");
             assert!(refusal.contains("line 3") || line.contains('\n') && refusal.contains("line 4"), "{refusal}");
             assert!(!refusal.contains("hunter2") && !refusal.contains('\n'), "{refusal}");
         }

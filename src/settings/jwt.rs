@@ -27,6 +27,10 @@ pub struct Jwt {
     /// `TOKENRILL_AUTH__JWT__SECRET_ENV`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_env: Option<String>,
+    /// The claim with its scopes: words separated by spaces, or a list of texts. Default: `scope`, and `scp` of a token
+    /// without it. Variable: `TOKENRILL_AUTH__JWT__SCOPE_CLAIM`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope_claim: Option<String>,
     /// The claim with what its subject may take in place of `limits`: an object with the same names. Default: absent.
     /// Variable: `TOKENRILL_AUTH__JWT__LIMITS_CLAIM`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,13 +51,20 @@ impl Jwt {
             (None, None, Some(_)) => given(&self.secret_env),
             _ => false,
         };
-        given(&self.issuer) && given(&self.audience) && keys && self.limits_claim.as_deref().is_none_or(may_hold_limits)
+        let scope_claim = self.scope_claim.as_deref().is_none_or(may_hold_scopes);
+        let limits_claim = self.limits_claim.as_deref().is_none_or(may_hold_limits);
+        given(&self.issuer) && given(&self.audience) && keys && scope_claim && limits_claim
     }
+}
+
+/// A claim that is not a registered one (RFC 7519, section 4.1).
+fn may_hold_scopes(claim: &str) -> bool {
+    (1..=512).contains(&claim.len()) && !["iss", "sub", "aud", "exp", "nbf"].contains(&claim)
 }
 
 /// A claim that is not one of those that mean something else here.
 fn may_hold_limits(claim: &str) -> bool {
-    (1..=512).contains(&claim.len()) && !["iss", "sub", "aud", "exp", "nbf", "scope"].contains(&claim)
+    (1..=512).contains(&claim.len()) && !["iss", "sub", "aud", "exp", "nbf", "scope", "scp"].contains(&claim)
 }
 
 /// An https URL without credentials or fragment; http on loopback, where nobody is in between.
@@ -120,6 +131,7 @@ mod tests {
                 jwks_url: url.map(|url| url.parse().unwrap()),
                 jwks_file: file.map(Into::into),
                 secret_env: secret.map(Into::into),
+                scope_claim: None,
                 limits_claim: None,
             };
             jwt.is_whole()

@@ -1,13 +1,16 @@
 //! Where settings come from, the later over the earlier: defaults, file, environment, flags.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use toml::{Table, Value};
 
 use super::{
     FileSource, Settings, SettingsError, Upstream,
     file::SettingsFile,
-    keys::{Key, is_section},
+    keys::{KEYS, Key, is_section},
 };
 
 /// Everything [`load`] reads. The environment is handed in, so that loading depends on nothing else
@@ -80,7 +83,8 @@ impl Layers {
                     if key.name == UPSTREAMS {
                         check_upstreams(&value, file)?;
                     }
-                    self.set(key, value).map_err(|NotAccepted| wrong(&name, file, key.expected))?;
+                    let is_bare = is_number(&value);
+                    self.set(key, value).map_err(|NotAccepted| refused(&name, file, key, is_bare))?;
                 }
                 // An unknown section is entered too: what it holds tells best what was meant.
                 (None, Value::Table(inner)) if is_section(&name) || !inner.is_empty() => {
@@ -95,7 +99,12 @@ impl Layers {
 
     fn add_environment(&mut self, environment: &BTreeMap<String, String>) -> Result<(), SettingsError> {
         for (variable, text) in environment {
-            let Some(name) = variable.strip_prefix("TOKENRILL_") else { continue };
+            let Some(name) = variable.strip_prefix(PREFIX) else {
+                if is_near_miss(variable) {
+                    return Err(SettingsError::NearPrefix { variable: variable.clone() });
+                }
+                continue;
+            };
             if is_service_link(name) {
                 continue;
             }
@@ -108,18 +117,48 @@ impl Layers {
                 .map_err(|_| NotAccepted)
                 .and_then(|value| self.set(key, value))
                 .or_else(|NotAccepted| self.set(key, Value::String(text.clone())))
-                .map_err(|NotAccepted| wrong(variable, ENVIRONMENT, key.expected))?;
+                .map_err(|NotAccepted| refused(variable, ENVIRONMENT, key, text.trim().parse::<f64>().is_ok()))?;
         }
         Ok(())
     }
 
     fn set(&mut self, key: &Key, value: Value) -> Result<(), NotAccepted> {
+        let value = match value {
+            Value::String(text) if LISTENERS.contains(&key.name) => {
+                Value::String(listen_address(&text).map_err(|_| NotAccepted)?.to_string())
+            }
+            value => value,
+        };
         let mut written = self.written.clone();
         insert(&mut written, key.name, value);
         self.settings = written.clone().try_into().map_err(|_| NotAccepted)?;
         self.written = written;
         Ok(())
     }
+}
+
+/// An address to listen on: an IP address and port, or `localhost` and port, which is 127.0.0.1.
+pub fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    let localhost = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+    let address = localhost.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    address.map_or_else(|| text.parse(), Ok).map_err(|_| "expected an IP address and port such as 127.0.0.1:8080")
+}
+
+const LISTENERS: [&str; 2] = ["server.listen", "server.admin_listen"];
+const PREFIX: &str = "TOKENRILL_";
+
+/// Whether a variable without the prefix is a misspelt variable of a setting. One that only looks like the prefix is
+/// somebody else's.
+fn is_near_miss(variable: &str) -> bool {
+    const DISTANCE: usize = 2;
+    let upper = variable.to_ascii_uppercase();
+    let distance = strsim::damerau_levenshtein;
+    if KEYS.iter().any(|key| distance(&upper, &key.variable()) <= DISTANCE) {
+        return true;
+    }
+    let Some((prefix, rest)) = upper.split_once('_') else { return false };
+    let section = rest.trim_start_matches('_').split_once("__").map(|(section, _)| section.to_ascii_lowercase());
+    distance(prefix, PREFIX.trim_end_matches('_')) <= DISTANCE && section.is_some_and(|section| is_section(&section))
 }
 
 /// Whether Kubernetes put this variable there: it describes a Service named `tokenrill` to every pod beside it
@@ -148,7 +187,7 @@ fn check_upstreams(upstreams: &Value, file: &str) -> Result<(), SettingsError> {
             let name = format!("upstreams.{field}");
             let key = Key::named(&name).ok_or_else(|| unknown(&name, &origin))?;
             if !upstream_accepts(field, value) {
-                return Err(wrong(&name, &origin, key.expected));
+                return Err(refused(&name, &origin, key, is_number(value)));
             }
         }
         if let Some(field) = ["name", "base_url"].into_iter().find(|field| !table.contains_key(*field)) {
@@ -170,6 +209,23 @@ fn upstream_accepts(field: &str, value: &Value) -> bool {
 const ENVIRONMENT: &str = "the environment";
 const UPSTREAMS: &str = "upstreams";
 
+fn is_number(value: &Value) -> bool {
+    match value {
+        Value::Integer(_) | Value::Float(_) => true,
+        Value::String(text) => text.trim().parse::<f64>().is_ok(),
+        _ => false,
+    }
+}
+
+/// Why a value was not accepted; of a bare number where a duration or a size is expected, that its unit is missing.
+fn refused(setting: &str, origin: &str, key: &Key, is_number: bool) -> SettingsError {
+    if is_number && (key.expected.starts_with("a duration") || key.expected.starts_with("a size")) {
+        SettingsError::NoUnit { setting: setting.into(), origin: origin.into(), expected: key.expected }
+    } else {
+        wrong(setting, origin, key.expected)
+    }
+}
+
 fn wrong(setting: &str, origin: &str, expected: &'static str) -> SettingsError {
     SettingsError::Wrong { setting: setting.into(), origin: origin.into(), expected }
 }
@@ -189,7 +245,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::settings::{AuthMode, Limits, LogFormat, OnDisconnect, Queue, Secret, Server, Size, keys::KEYS};
+    use crate::settings::{AuthMode, Limits, LogFormat, OnDisconnect, Queue, Secret, Server, Size};
 
     const EXAMPLE: &str = include_str!("../../tokenrill.example.toml");
 
@@ -319,6 +375,69 @@ mod tests {
     }
 
     #[test]
+    fn a_misspelt_prefix_is_refused_and_an_unrelated_variable_is_not() {
+        for variable in [
+            "TOKENRIL_SERVER__LISTEN",
+            "TOKENRIL_SERVER_LISTEN",
+            "TOKENRLIL_AUTH__MODE",
+            "TOKEN_RILL_AUTH__MODE",
+            "tokenrill_auth__mode",
+            "TOKENRIL__LIMITS__CONNECTIONS",
+            "TOKENRIL_LIMITS__ANYTHING",
+        ] {
+            let refusal = from_environment(variable, "hunter2").unwrap_err();
+            let expected = format!("the environment variable `{variable}` is not read: the prefix is `TOKENRILL_`");
+            assert!(refusal.starts_with(&expected), "{refusal}");
+        }
+        for variable in [
+            "TOKENIZERS_PARALLELISM",
+            "TOKEN",
+            "TOKENRILLS",
+            "TOKENMILL_HOME",
+            "TOKENMILL_CACHE__DIRECTORY",
+            "SERVER__LISTEN",
+            "OTHER_SERVER__LISTEN",
+        ] {
+            assert_eq!(from_environment(variable, "x"), Ok(Settings::default()), "{variable}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_an_address_to_listen_on() {
+        let listen = |settings: Result<Settings, String>| settings.unwrap().server.listen.to_string();
+        assert_eq!(listen(from_file("[server]\nlisten = \"localhost:9000\"")), "127.0.0.1:9000");
+        assert_eq!(listen(from_environment("TOKENRILL_SERVER__LISTEN", "localhost:9000")), "127.0.0.1:9000");
+        for wrong in ["localhost", "localhost:", "localhost:x", "localhost:99999", "example.com:80", ":8080"] {
+            let refusal = from_file(&format!("[server]\nlisten = \"{wrong}\"")).unwrap_err();
+            assert!(refusal.starts_with("`server.listen` in tokenrill.toml must be an IP address"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_duration_or_size_without_a_unit_is_refused_with_what_is_missing() {
+        for (file, setting) in [
+            ("[generation]\ngrace = 10", "generation.grace"),
+            ("[generation]\nheartbeat = \"15\"", "generation.heartbeat"),
+            ("[server]\nmax_body = 1048576", "server.max_body"),
+        ] {
+            let refusal = from_file(file).unwrap_err();
+            assert!(refusal.starts_with(&format!("`{setting}` in tokenrill.toml must be a ")), "{refusal}");
+            assert!(refusal.ends_with(": the unit is missing"), "{refusal}");
+        }
+        assert!(from_environment("TOKENRILL_GENERATION__GRACE", "10").unwrap_err().ends_with(": the unit is missing"));
+        assert!(with_upstream_line("idle_timeout = 60").unwrap_err().ends_with(": the unit is missing"));
+        assert!(!from_file("[generation]\nheartbeat = true").unwrap_err().contains("the unit"));
+    }
+
+    #[test]
+    fn an_origin_with_a_slash_or_a_star_is_refused_with_the_reason() {
+        let refusal = |origin: &str| from_file(&format!("[cors]\norigins = [\"{origin}\"]")).unwrap_err();
+        assert!(refusal("https://app.example/").contains("ends with a slash"));
+        assert!(refusal("*").starts_with("number 1 of cors.origins is `*`, which is not accepted"));
+        assert!(refusal("https://app.example/path/").starts_with("number 1 of cors.origins is no origin"));
+    }
+
+    #[test]
     fn upstreams_cannot_be_set_by_the_environment() {
         let way_out = "write upstreams as [[upstreams]] in the settings file";
         for variable in ["TOKENRILL_UPSTREAMS", "TOKENRILL_UPSTREAMS__0__NAME", "TOKENRILL_UPSTREAMS__NAME"] {
@@ -333,7 +452,7 @@ mod tests {
         for (section, line, expected) in [
             ("server", "listen = 8080", "an IP address and port such as \"127.0.0.1:8080\""),
             ("server", "listen = \"localhost\"", "an IP address and port such as \"127.0.0.1:8080\""),
-            ("server", "max_body = 4096", "a size above zero such as \"4MiB\""),
+            ("server", "max_body = true", "a size above zero such as \"4MiB\""),
             ("server", "shutdown_grace = \"0s\"", duration),
             ("auth", "mode = \"off\"", "\"none\" or \"required\""),
             ("cors", "origins = \"https://app.example\"", "a list of origins such as [\"https://app.example\"]"),
@@ -341,8 +460,8 @@ mod tests {
             ("generation", "on_disconnect = \"stop\"", "\"cancel\" or \"continue\""),
             ("generation", "retention = \"0s\"", duration),
             ("generation", "max_duration = \"-10m\"", duration),
-            ("generation", "max_bytes = \"0\"", "a size above zero such as \"4MiB\""),
-            ("generation", "heartbeat = 15", duration),
+            ("generation", "max_bytes = \"0MiB\"", "a size above zero such as \"4MiB\""),
+            ("generation", "heartbeat = true", duration),
             ("event_log.memory", "max_bytes = \"lots\"", "a size above zero such as \"4MiB\""),
             ("event_log", "memory = \"256MiB\"", "a table"),
             ("telemetry", "log_format = true", "\"pretty\" or \"json\""),
@@ -355,7 +474,7 @@ mod tests {
 
     #[test]
     fn a_wrong_variable_is_refused_by_its_own_name() {
-        for value in ["", "0s", "15", "-1s", "soon"] {
+        for value in ["", "0s", "-1s", "soon"] {
             assert_eq!(
                 from_environment("TOKENRILL_GENERATION__HEARTBEAT", value).unwrap_err(),
                 "`TOKENRILL_GENERATION__HEARTBEAT` in the environment must be \
@@ -372,6 +491,7 @@ mod tests {
             ("headers = \"hunter2\"", "headers"),
             ("headers = { X-Api-Key = 1 }", "headers"),
             ("connect_timeout = \"0s\"", "connect_timeout"),
+            ("keepalive = \"0s\"", "keepalive"),
             ("first_token_timeout = \"0s\"", "first_token_timeout"),
             ("idle_timeout = 60", "idle_timeout"),
         ] {

@@ -4,6 +4,7 @@
 //! is unknown, of the wrong type or unsafe is refused with one sentence that says what to do.
 //! Secrets do not live here: the file holds the names of the variables that hold them.
 
+mod changes;
 mod channels;
 mod error;
 mod file;
@@ -25,11 +26,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use changes::Changes;
 pub use channels::{Channels, Prompts};
 pub use error::SettingsError;
 pub use file::FileSource;
 pub use jwt::{JwksUrl, Jwt};
-pub use layers::{Sources, load};
+pub use layers::{Sources, listen_address, load};
 pub use limits::{ConnectionsFull, Limits, ModelLimits, Queue, Quota};
 pub use network::Network;
 pub use secret::Secret;
@@ -347,8 +349,15 @@ impl Settings {
         if !self.auth.api_keys.iter().all(|key| hashes.insert(key.hash.split(':').next())) {
             return Err(SettingsError::DuplicateApiKey);
         }
-        if let Some(at) = self.cors.origins.iter().flatten().position(|origin| !is_origin(origin)) {
-            return Err(SettingsError::Origin { number: at + 1 });
+        let mut origins = (1..).zip(self.cors.origins.iter().flatten());
+        if let Some((number, origin)) = origins.find(|(_, origin)| !is_origin(origin)) {
+            return Err(if origin == "*" {
+                SettingsError::AnyOrigin { number }
+            } else if origin.trim_end_matches('/').len() < origin.len() && is_origin(origin.trim_end_matches('/')) {
+                SettingsError::OriginSlash { number }
+            } else {
+                SettingsError::Origin { number }
+            });
         }
         if self.models.default.as_deref() == Some("") {
             return Err(SettingsError::Empty { setting: "`models.default`".into() });

@@ -26,6 +26,10 @@ pub struct Upstream {
     /// How long a connection may take to be made. Default: 5 s.
     #[serde(default = "connect_timeout", with = "units::duration")]
     pub connect_timeout: Duration,
+    /// How long a connection waits for the next request, or a second less than the server's `Keep-Alive: timeout` where
+    /// that is shorter. Default: 4 s, below the 5 s after which uvicorn closes.
+    #[serde(default = "keepalive", with = "units::duration")]
+    pub keepalive: Duration,
     /// How long the head of its response may take. Default: 120 s.
     #[serde(default = "head_timeout", with = "units::duration")]
     pub head_timeout: Duration,
@@ -39,6 +43,10 @@ pub struct Upstream {
     /// `pass`.
     #[serde(default)]
     pub errors: ErrorMessages,
+    /// Whether it is asked for a stream also where the caller wants the whole answer: for a server or a proxy that closes
+    /// a connection on which nothing is sent for long. Default: `false`.
+    #[serde(default)]
+    pub always_stream: bool,
 }
 
 /// Whether an upstream's messages about a caller's request pass to the caller.
@@ -56,6 +64,10 @@ fn every_model() -> Vec<String> {
 
 const fn connect_timeout() -> Duration {
     Duration::from_secs(5)
+}
+
+const fn keepalive() -> Duration {
+    Duration::from_secs(4)
 }
 
 const fn head_timeout() -> Duration {
@@ -80,10 +92,12 @@ impl Upstream {
             models: every_model(),
             headers: BTreeMap::new(),
             connect_timeout: connect_timeout(),
+            keepalive: keepalive(),
             head_timeout: head_timeout(),
             first_token_timeout: first_token_timeout(),
             idle_timeout: idle_timeout(),
             errors: ErrorMessages::default(),
+            always_stream: false,
         }
     }
 
@@ -143,15 +157,18 @@ pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// An http or https URL to which a path such as `/chat/completions` can be appended: with a host,
-/// without credentials, query, fragment or trailing slash.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+/// An http or https URL into which a path such as `/chat/completions` can be inserted: with a host, without credentials,
+/// fragment or trailing slash. A query stays behind the path; what it holds may be secret, so it is printed masked.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BaseUrl(String);
 
+/// Parameters of a query whose values are printed; all others may be keys or signatures.
+const PRINTED: [&str; 3] = ["api-version", "api_version", "version"];
+
 impl BaseUrl {
     pub(super) const EXPECTED: &str =
-        "an http or https URL without credentials, query or fragment, such as \"https://api.openai.com/v1\"";
+        "an http or https URL without credentials or fragment, such as \"https://api.openai.com/v1\"";
 
     /// Returns the host's name or address.
     pub fn host(&self) -> Option<String> {
@@ -159,6 +176,7 @@ impl BaseUrl {
     }
 
     /// The URL, normalised.
+    /// Returns the URL, normalized, with all of its query: for requests, and for nothing that is printed.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -179,6 +197,16 @@ impl BaseUrl {
             _ => None,
         }
     }
+
+    fn masked(&self) -> String {
+        let Some((url, query)) = self.0.split_once('?') else { return self.0.clone() };
+        let masked = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) if !PRINTED.contains(&name) => format!("{name}=***"),
+            Some(_) => pair.to_owned(),
+            None => "***".to_owned(),
+        });
+        format!("{url}?{}", masked.collect::<Vec<_>>().join("&"))
+    }
 }
 
 impl FromStr for BaseUrl {
@@ -189,10 +217,12 @@ impl FromStr for BaseUrl {
         let url = Url::parse(text).map_err(|_| Self::EXPECTED)?;
         let http = matches!(url.scheme(), "http" | "https") && url.has_host();
         let credentials = !url.username().is_empty() || url.password().is_some();
-        if !http || credentials || url.query().is_some() || url.fragment().is_some() {
+        if !http || credentials || url.fragment().is_some() {
             return Err(Self::EXPECTED);
         }
-        Ok(Self(url.as_str().trim_end_matches('/').into()))
+        let query = url.query().filter(|query| !query.is_empty()).map(|query| format!("?{query}"));
+        let place = url.as_str().split('?').next().unwrap_or_default().trim_end_matches('/');
+        Ok(Self(format!("{place}{}", query.unwrap_or_default())))
     }
 }
 
@@ -204,15 +234,22 @@ impl TryFrom<String> for BaseUrl {
     }
 }
 
+/// What `tokenrill check` prints.
 impl From<BaseUrl> for String {
     fn from(base_url: BaseUrl) -> Self {
-        base_url.0
+        base_url.masked()
+    }
+}
+
+impl fmt::Debug for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.masked())
     }
 }
 
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.masked())
     }
 }
 
@@ -241,6 +278,8 @@ mod tests {
             ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
             ("HTTP://LocalHost:80/", "http://localhost"),
             ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
+            ("https://host/v1/?api-version=2024-10-21", "https://host/v1?api-version=2024-10-21"),
+            ("https://host/v1?", "https://host/v1"),
         ] {
             assert_eq!(text.parse::<BaseUrl>().unwrap().as_str(), url);
         }
@@ -270,14 +309,29 @@ mod tests {
             "ftp://host/v1",
             "unix:/run/model.sock",
             "https://",
-            "https://host/v1?key=hunter2",
-            "https://host/v1?",
             "https://host/v1#top",
             "https://user:hunter2@host/v1",
             "https://user@host/v1",
         ] {
             assert_eq!(text.parse::<BaseUrl>(), Err(BaseUrl::EXPECTED), "{text}");
         }
+    }
+
+    #[test]
+    fn a_query_is_printed_without_its_secrets() {
+        let url: BaseUrl = "https://host/v1?api-version=2024-10-21&key=hunter2&hunter2".parse().unwrap();
+        assert!(url.as_str().contains("key=hunter2"));
+        let printed = "https://host/v1?api-version=2024-10-21&key=***&***";
+        assert_eq!((url.to_string().as_str(), String::from(url.clone()).as_str()), (printed, printed));
+        assert!(!format!("{url:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_connection_is_kept_for_four_seconds_unless_it_is_set_explicitly() {
+        assert_eq!(local().keepalive, Duration::from_secs(4));
+        let explicit = "name = \"local\"\nbase_url = \"http://127.0.0.1/v1\"\nkeepalive = \"90s\"";
+        let explicit: Upstream = toml::from_str(explicit).unwrap();
+        assert_eq!(explicit.keepalive, Duration::from_secs(90));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::echo::without_echo;
 use super::mask::Masker;
 
 /// An upstream's error, as far as operators and callers can use it.
@@ -137,12 +138,12 @@ impl ErrorReport {
     /// repeats it is taken out.
     #[must_use]
     pub fn masked(self, masker: &Masker, request: &[u8], messages: ErrorMessages) -> Self {
-        let message = self.message.as_deref().map(|message| masker.without_echo(message, request));
+        let message = self.message.as_deref().map(|message| without_echo(message, request));
         let public_message = match messages {
             ErrorMessages::Pass => message.as_deref().map(|message| cut(&masker.for_callers(message), LONGEST_MESSAGE)),
             ErrorMessages::Hide => None,
         };
-        let mask = |word: Option<String>| word.map(|word| masker.for_callers(&masker.without_echo(&word, request)));
+        let mask = |word: Option<String>| word.map(|word| masker.for_callers(&without_echo(&word, request)));
         Self {
             kind: mask(self.kind),
             code: mask(self.code),

@@ -1,6 +1,5 @@
 //! Takes out of an upstream's words what must not be read on.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,7 +15,6 @@ pub struct Masker {
 
 /// What stands in place of what was taken out.
 const MASK: &str = "[masked]";
-const ECHO: &str = "[request]";
 
 /// A shorter secret would mask ordinary words.
 const SHORTEST_SECRET: usize = 6;
@@ -48,11 +46,6 @@ const REQUEST_ID_PREFIXES: [&str; 5] = ["req_", "req-", "chatcmpl-", "resp_", "m
 const ACCOUNT_PREFIXES: [&str; 5] = ["org-", "org_", "proj_", "proj-", "user-"];
 const DOMAINS: [&str; 14] =
     ["com", "net", "org", "io", "ai", "dev", "cloud", "app", "local", "internal", "svc", "lan", "corp", "intra"];
-/// Bytes in a row that are the same in a message and in the request are no coincidence.
-const ECHO_LENGTH: usize = 24;
-/// Of a longer request the beginning and the end are looked at.
-const ECHO_SEARCHED: usize = 128 * 1024;
-
 impl Masker {
     /// `secrets` are the keys and header values of all upstreams; `hosts` their names.
     pub fn new(secrets: impl IntoIterator<Item = SecretString>, hosts: impl IntoIterator<Item = String>) -> Self {
@@ -76,36 +69,6 @@ impl Masker {
         map_words(&self.for_operators(text), |word| (is_account(word) || self.is_address(word)).then_some(MASK))
     }
 
-    /// Takes out what repeats the request.
-    pub fn without_echo(&self, text: &str, request: &[u8]) -> String {
-        let bytes = text.as_bytes();
-        let windows: HashSet<&[u8]> = bytes.windows(ECHO_LENGTH).collect();
-        if windows.is_empty() {
-            return text.to_owned();
-        }
-        let parts = [request.get(..ECHO_SEARCHED).unwrap_or(request), tail(request)];
-        let repeated: HashSet<&[u8]> =
-            parts.iter().flat_map(|part| part.windows(ECHO_LENGTH)).filter(|window| windows.contains(window)).collect();
-        let mut echoed = vec![false; bytes.len()];
-        for (at, window) in bytes.windows(ECHO_LENGTH).enumerate() {
-            if repeated.contains(window) {
-                echoed.iter_mut().skip(at).take(ECHO_LENGTH).for_each(|echoed| *echoed = true);
-            }
-        }
-        let mut kept = String::new();
-        let mut in_echo = false;
-        for (at, char) in text.char_indices() {
-            let is_echo = echoed.get(at).copied().unwrap_or_default();
-            if !is_echo {
-                kept.push(char);
-            } else if !in_echo {
-                kept.push_str(ECHO);
-            }
-            in_echo = is_echo;
-        }
-        kept
-    }
-
     fn is_address(&self, word: &str) -> bool {
         let word = word.trim_end_matches(['.', ',', ':']);
         let bare = word.trim_matches(['[', ']', '(', ')']);
@@ -119,12 +82,6 @@ impl Masker {
             || host.parse::<IpAddr>().is_ok()
             || bare.parse::<SocketAddr>().is_ok()
     }
-}
-
-/// The end of a request that is too long to be looked at as a whole.
-fn tail(request: &[u8]) -> &[u8] {
-    let start = request.len().saturating_sub(ECHO_SEARCHED).max(ECHO_SEARCHED.min(request.len()));
-    request.get(start..).unwrap_or_default()
 }
 
 /// Replaces words, which are separated by blanks, quotes, commas and brackets, where `masked` says so.
@@ -222,13 +179,5 @@ mod tests {
         ] {
             assert_eq!(masker().for_callers(text), expected);
         }
-    }
-
-    #[test]
-    fn what_repeats_the_request_is_taken_out() {
-        let request = br#"{"messages":[{"role":"user","content":"The patient in room four is called Smith"}]}"#;
-        let message = "Invalid content: 'The patient in room four is called Smith' is not allowed";
-        assert_eq!(masker().without_echo(message, request), "Invalid content: '[request]' is not allowed");
-        assert_eq!(masker().without_echo("too long", request), "too long");
     }
 }

@@ -4,8 +4,8 @@
 //! [`Router`].
 
 pub mod demo;
+mod echo;
 mod error_report;
-mod http1;
 mod list_failure;
 mod mask;
 mod model_catalog;
@@ -13,6 +13,7 @@ mod openai;
 mod refusal;
 mod routing;
 pub mod sse;
+mod transport;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,13 +26,14 @@ use smallvec::SmallVec;
 
 use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 
+pub use echo::without_echo;
 pub use error_report::{ErrorMessages, ErrorReport};
-pub use http1::Idle;
 pub use list_failure::{ListFailure, list_url};
 pub use mask::Masker;
-pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts};
+pub use openai::{AnswerReader, Endpoint, InvalidEndpoint, OpenAi, Templates, Timeouts, WholeAnswers};
 pub use refusal::{LONGEST_REFUSAL, ReportTerms};
 pub use routing::{Router, UnknownModel};
+pub use transport::{RepeatReason, Repeats, TransportBuilder};
 
 /// An adapter for one kind of upstream.
 pub trait Provider: Send + Sync + 'static {
@@ -67,6 +69,8 @@ impl UpstreamIdentity {
 #[derive(Debug, Clone, Default)]
 pub struct AttemptTerms {
     pub delivery: Delivery,
+    /// Set by the provider to how the upstream was asked in fact: its settings and its refusals may decide otherwise.
+    pub asked: DeliveryMark,
     /// Set by the provider as soon as the first byte of the request may have been written.
     pub sent: SentMark,
 }
@@ -78,6 +82,21 @@ pub enum Delivery {
     Stream,
     /// As one JSON object, at its end.
     Whole,
+}
+
+/// How an upstream was asked last. Outlives the attempt's future; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryMark(Arc<AtomicBool>);
+
+impl DeliveryMark {
+    pub fn set(&self, delivery: Delivery) {
+        self.0.store(delivery == Delivery::Whole, Ordering::Release);
+    }
+
+    /// `Stream` as long as nothing was asked.
+    pub fn get(&self) -> Delivery {
+        if self.0.load(Ordering::Acquire) { Delivery::Whole } else { Delivery::Stream }
+    }
 }
 
 /// Whether an upstream may have seen a request, and so may bill it.

@@ -37,11 +37,11 @@ impl ReportTerms {
     }
 
     /// Masks the report inside an error that was read from an answer.
-    pub fn reported(&self, error: UpstreamError, headers: &HeaderMap, request: &[u8]) -> UpstreamError {
+    ///
+    /// The request is not kept for as long as its answer: what repeats it is taken out where the prompt is known.
+    pub fn reported(&self, error: UpstreamError, headers: &HeaderMap) -> UpstreamError {
         match error {
-            UpstreamError::Reported(report) => {
-                UpstreamError::Reported(Box::new(self.report(*report, headers, request)))
-            }
+            UpstreamError::Reported(report) => UpstreamError::Reported(Box::new(self.report(*report, headers, b""))),
             error => error,
         }
     }

@@ -84,7 +84,7 @@ async function stops(leave) {
   const before = await figures();
   assert.equal(before.live, 0, "nothing runs before");
   await leave();
-  const deadline = Date.now() + 4_000;
+  const deadline = Date.now() + 30_000;
   let after = await figures();
   while ((after.live > 0 || after.cancelled === before.cancelled) && Date.now() < deadline) {
     await sleep(20);

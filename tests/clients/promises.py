@@ -18,7 +18,7 @@ THROUGH = sys.argv[2] if len(sys.argv) > 2 else None
 MODEL = f"{THROUGH}/demo" if THROUGH else "demo"
 MESSAGES = [{"role": "user", "content": "Tell me about Tokenrill, Grüße 🌊."}]
 
-service = httpx.Client(base_url=BASE_URL, timeout=10, trust_env=False)
+service = httpx.Client(base_url=BASE_URL, timeout=30, trust_env=False)
 
 
 def asked(options, **more):
@@ -39,7 +39,7 @@ def figures():
 
 
 def becomes(expected):
-    deadline = time.monotonic() + 4
+    deadline = time.monotonic() + 30
     while (seen := figures()) != expected and time.monotonic() < deadline:
         time.sleep(0.02)
     assert seen == expected, f"(live, cancelled) is {seen}, not {expected}"

@@ -13,7 +13,7 @@ const events = components.schemas.GenerationEvent.oneOf.map(({ properties: { eve
 
 const text = `// Generated from openapi.json by \`make openapi\`. Do not edit.
 
-${astToString(await openapiTS(document))}
+${astToString(await openapiTS(document, { emptyObjectsUnknown: true }))}
 /** What each event of the native wire holds in its \`data\`. New names may come: ignore what you do not know. */
 export interface GenerationEvents {
 ${events.join("\n")}
@@ -21,6 +21,12 @@ ${events.join("\n")}
 
 /** What a generation is asked for. */
 export type NewGeneration = components["schemas"]["NewGeneration"];
+
+/** The same with a provider's own fields, such as \`top_k\`. A typo in one of ours compiles too: prefer \`NewGeneration\`. */
+export type NewGenerationWithProviderFields = NewGeneration & Record<string, unknown>;
+
+/** What a chat completion is asked for. */
+export type NewChatCompletion = components["schemas"]["NewChatCompletion"];
 
 /** A failure (RFC 9457). */
 export type Problem = components["schemas"]["Problem"];

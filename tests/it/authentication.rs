@@ -13,8 +13,11 @@ use serde_json::{Value, json};
 use tokenrill::api::openapi::document;
 use tokenrill::auth::{Grant, NewKey, Resource, Scope, Tickets};
 use tokenrill::domain::{Principal, Timestamp};
-use tokenrill::settings::{ApiKey, Settings};
+use tokenrill::settings::{ApiKey, Jwt, Settings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
+use crate::support::issuer::{SECRET, claims, hs256, now, trusting};
 use crate::support::{Answer, SOON, Service, TICKET_SECRET, Upstream, soon, text};
 
 const ALL: &[&str] = &["generate", "follow", "stop", "admin", "publish:*", "subscribe:*"];
@@ -29,14 +32,170 @@ async fn guarded(keys: &[(&str, &[&str])]) -> (Service, Vec<String>) {
 /// Refused for its credential, in the documented form.
 async fn expect_unauthenticated(request: RequestBuilder, what: &str) {
     let answer = Answer::to(request).await;
-    assert_eq!((answer.status, answer.header(WWW_AUTHENTICATE.as_str())), (401, "Bearer"), "{what}");
+    assert_eq!(answer.status, 401, "{what}");
+    let challenge = answer.header(WWW_AUTHENTICATE.as_str()).to_owned();
     if what.starts_with("HEAD") {
         return;
     }
     let said = answer.text().await;
     let problem: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{what}: {error}: {said}"));
-    let code = problem.get("code").or_else(|| problem.pointer("/error/code"));
-    assert_eq!(code, Some(&json!("unauthenticated")), "{what}");
+    let reason = match problem.get("code") {
+        Some(code) => {
+            assert_eq!(code, "unauthenticated", "{what}");
+            &problem["reason"]
+        }
+        None => &problem["error"]["code"],
+    };
+    match reason.as_str() {
+        Some("credential_missing") => assert_eq!(challenge, "Bearer", "{what}"),
+        Some("credential_invalid" | "token_expired" | "issuer_unknown") => {
+            assert!(
+                challenge.starts_with("Bearer error=\"invalid_token\", error_description=\""),
+                "{what}: {challenge}"
+            );
+        }
+        _ => panic!("{what}: {problem}"),
+    }
+}
+
+/// What a refused credential is told: its reason, in which words, and the challenge.
+async fn denial(request: RequestBuilder) -> (String, String, String) {
+    let answer = Answer::to(request).await;
+    let challenge = answer.header(WWW_AUTHENTICATE.as_str()).to_owned();
+    let problem = answer.json().await;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    (text(&problem["reason"]), text(&problem["detail"]), challenge)
+}
+
+#[tokio::test]
+async fn a_refused_credential_gets_its_reason_and_what_to_do() {
+    let mut settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
+    settings.auth.cookie = Some("session".to_owned());
+    let with_tokens = Service::in_environment(settings, [("SECRET".to_owned(), SECRET.to_owned())].into()).await;
+    let (with_keys, _) = guarded(&[("a", ALL)]).await;
+    let unknown = NewKey::random().expect("random bytes").key;
+    let token = |secret: &str, but: Value| hs256(secret.as_bytes(), &json!({"alg": "HS256"}), &claims(&but));
+    let path = "/v1/generations";
+    let events = "/v1/generations/gen_AAAAAAAAAAAAAAAAAAAAAA/events";
+    let signed = Tickets::new(TICKET_SECRET.as_bytes());
+    let ticket = signed.issue(&Grant {
+        resource: Resource::Channel("a".parse().expect("a name")),
+        owner: Principal::Anonymous,
+        scopes: [Scope::Follow].into_iter().collect(),
+        connections: None,
+        expires_at: Timestamp::from_millis(1),
+    });
+    let get = |service: &Service, path: &str| service.request(Method::GET, path);
+    let keys = || get(&with_keys, path);
+    let tokens = || get(&with_tokens, path);
+    let bearer = |text: &str| keys().bearer_auth(text);
+    let jwt = |token: String| tokens().bearer_auth(token);
+    for (what, request, reason, words) in [
+        ("nothing", keys(), "credential_missing", "No credential was sent. Send the key or token as `Authorization"),
+        ("nothing, with a cookie", tokens(), "credential_missing", "credentials: \"include\""),
+        ("the header api-key", keys().header("api-key", &unknown), "credential_missing", "in the header api-key"),
+        ("the query", keys().query(&[("api_key", &unknown)]), "credential_missing", "in the query"),
+        ("no Bearer", keys().header(AUTHORIZATION, &unknown), "credential_invalid", "`Bearer ` is missing"),
+        ("Basic", keys().basic_auth("a", Some("b")), "credential_invalid", "another scheme than Bearer"),
+        ("undefined", bearer("undefined"), "credential_invalid", "undefined"),
+        ("a provider's key", bearer("sk-proj-hunter2"), "credential_invalid", "begin with `trk_`"),
+        ("an unknown key", bearer(&unknown), "credential_invalid", "unknown or was revoked"),
+        ("a text", keys().header("x-api-key", "abc"), "credential_invalid", "not a key of this service"),
+        ("a token without an issuer", bearer(&token(SECRET, json!({}))), "issuer_unknown", "no tokens"),
+        ("an expired ticket", keys().query(&[("ticket", &ticket)]), "token_expired", "POST /v1/tickets"),
+        (
+            "an expired token",
+            jwt(token(SECRET, json!({"exp": now() - 60}))),
+            "token_expired",
+            "The token has expired. Get a new one and repeat the request.",
+        ),
+        ("another issuer", jwt(token(SECRET, json!({"iss": "https://other"}))), "issuer_unknown", "another issuer"),
+        ("another audience", jwt(token(SECRET, json!({"aud": "other"}))), "issuer_unknown", "another service"),
+        (
+            "another issuer's signature",
+            jwt(token(&"x".repeat(32), json!({"iss": "https://other"}))),
+            "credential_invalid",
+            "signature",
+        ),
+        ("not yet valid", jwt(token(SECRET, json!({"nbf": now() + 600}))), "credential_invalid", "not valid yet"),
+        ("no subject", jwt(token(SECRET, json!({"sub": null}))), "credential_invalid", "lacks a claim"),
+    ] {
+        let (found, detail, challenge) = denial(request).await;
+        assert_eq!(found, reason, "{what}");
+        assert!(detail.contains(words), "{what}: {detail}");
+        let bare = reason == "credential_missing";
+        assert_eq!(challenge == "Bearer", bare, "{what}: {challenge}");
+        let description = detail.split(". ").next().unwrap_or_default();
+        let whole = format!("Bearer error=\"invalid_token\", error_description=\"{description}\"");
+        assert!(bare || challenge == whole, "{what}: {challenge}");
+    }
+    // A browser's EventSource.
+    let event =
+        Answer::to(get(&with_keys, events).header("accept", "text/event-stream")).await.events().await.remove(0);
+    let error = &event.data["error"];
+    assert_eq!(error["reason"], "credential_missing");
+    assert!(error["detail"].as_str().is_some_and(|detail| detail.contains("POST /v1/tickets")), "{error}");
+    // As OpenAI's SDKs show it.
+    let expired = get(&with_tokens, "/v1/models").bearer_auth(token(SECRET, json!({"exp": now() - 60})));
+    let said = Answer::to(expired).await.json().await;
+    assert_eq!(said["error"]["code"], "token_expired");
+    assert_eq!(said["error"]["type"], "authentication_error");
+    assert_eq!(said["error"]["message"], "The token has expired. Get a new one and repeat the request.");
+}
+
+#[tokio::test]
+async fn a_credential_without_the_scope_is_told_which() {
+    let (service, keys) = guarded(&[("follower", &["follow", "subscribe:room-*"]), ("nothing", &[])]).await;
+    for (key, method, path, scope) in [
+        (&keys[0], Method::POST, "/v1/generations", "generate"),
+        (&keys[0], Method::GET, "/metrics", "admin"),
+        (&keys[0], Method::POST, "/v1/channels/room-1/events", "publish:room-1"),
+        (&keys[0], Method::GET, "/v1/channels/hall/events", "subscribe:hall"),
+        (&keys[1], Method::GET, "/v1/generations", "follow"),
+    ] {
+        let answer = Answer::to(service.request(method, path).bearer_auth(key)).await;
+        assert_eq!(answer.status, 403, "{path}");
+        let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
+        assert_eq!(answer.header(WWW_AUTHENTICATE.as_str()), challenge);
+        assert_eq!(answer.json().await["detail"], format!("Your credential lacks the scope `{scope}`."));
+    }
+    let answer = Answer::to(service.request(Method::GET, "/v1/models").bearer_auth(&keys[1])).await;
+    assert_eq!(answer.header(WWW_AUTHENTICATE.as_str()), "Bearer error=\"insufficient_scope\"");
+}
+
+/// A browser reads an answer only when it has sent all of the body.
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_sends_a_large_body_first() {
+    let (service, keys) = guarded(&[("follower", &["follow"])]).await;
+    const BODY: usize = 3 << 20;
+    for (path, key, status) in [
+        ("/v1/generations", "trk_bad", "401 "),
+        ("/v1/chat/completions", keys[0].as_str(), "403 "),
+        ("/v1/completions", "trk_bad", "404 "),
+        ("/v1/models", "trk_bad", "405 "),
+    ] {
+        for framing in [format!("content-length: {BODY}"), "transfer-encoding: chunked".to_owned()] {
+            let mut socket = soon(TcpStream::connect(service.address)).await.expect("a connection");
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {key}\r\n\
+                 content-type: application/json\r\n{framing}\r\n\r\n",
+                service.address
+            );
+            soon(socket.write_all(head.as_bytes())).await.expect("sent");
+            if framing.starts_with("transfer") {
+                soon(socket.write_all(format!("{BODY:x}\r\n").as_bytes())).await.expect("sent");
+            }
+            for _ in 0..BODY >> 16 {
+                soon(socket.write_all(&[b' '; 1 << 16])).await.expect("all of it is read");
+            }
+            if framing.starts_with("transfer") {
+                soon(socket.write_all(b"\r\n0\r\n\r\n")).await.expect("sent");
+            }
+            let mut line = [0; 13];
+            soon(socket.read_exact(&mut line)).await.expect("an answer");
+            assert_eq!(&line[9..], status.as_bytes(), "{path} {framing}");
+        }
+    }
 }
 
 /// The operations that anybody may call. Whatever else the document names must not be one.
@@ -71,6 +230,9 @@ async fn every_operation_that_is_not_public_demands_a_credential_and_its_scope()
             };
             assert!(security.as_array().is_some_and(|ways| ways.contains(&json!({"bearer": []}))), "{what}");
             expect_unauthenticated(request(method), &what).await;
+            let slashed = format!("{}/", path.replace("{id}", "gen_AAAAAAAAAAAAAAAAAAAAAA").replace("{name}", "a"));
+            let method_of = method.to_uppercase().parse().expect("a method");
+            expect_unauthenticated(service.request(method_of, &slashed), &format!("{what}/")).await;
             if method == "get" {
                 expect_unauthenticated(request("head"), &format!("HEAD {path}")).await;
             }
@@ -227,6 +389,18 @@ async fn a_key_reaches_its_own_models_alone() {
             assert_eq!(answer.status, status, "{field}");
             answer.text().await;
         }
+    }
+    let chat = json!({"input": "Hello", "model": "demo"});
+    let said = Answer::to(service.generation(&chat).bearer_auth(&few.key)).await.json().await;
+    assert!(
+        said["detail"].as_str().is_some_and(|detail| detail.contains("does not permit the model `demo`")),
+        "{said}"
+    );
+    let unserved = json!({"input": "Hello", "model": "unserved"});
+    for (key, words) in [(&keys["all"], "You may use `demo`."), (&few.key, "GET /v1/models lists")] {
+        let said = Answer::to(service.generation(&unserved).bearer_auth(key)).await.json().await;
+        assert_eq!(said["code"], "model_not_found");
+        assert!(said["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{said}");
     }
     let shown = Answer::to(service.request(Method::GET, "/v1/models/demo").bearer_auth(&few.key)).await;
     assert_eq!(shown.status, 404, "what it may not ask is not there for it");

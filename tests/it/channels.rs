@@ -147,6 +147,41 @@ async fn what_is_no_longer_kept_is_said() {
 }
 
 #[tokio::test]
+async fn a_long_answer_is_history_and_a_subscriber_that_begins_in_its_middle_gets_a_gap() {
+    let mut settings = Settings::default();
+    settings.channels.max_bytes = Size::kib(64);
+    let service = Service::with(settings).await;
+    let body = json!({"input": "Hello", "model": "demo?tokens=3000&rate=max", "channel": "a"});
+    let events = service.generate(&body).await.events().await;
+    assert_eq!(events.last().map(|event| event.name.as_str()), Some("done"));
+    let look = async || service.get("/v1/channels/a").await.json().await;
+    soon(async { while look().await["last_sequence"].is_null() {} }).await;
+    let history = || async { look().await["history"].clone() };
+    soon(async {
+        // Until all of it was carried there.
+        let mut stream = subscribe(subscription(&service, "a", "?history=1")).await.0;
+        while stream.next().await.expect("the answer").name != "done" {}
+    })
+    .await;
+    let history = history().await;
+    assert_eq!(history["events"], 1, "{history}");
+    assert!(history["bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{history}");
+
+    let (mut stream, connected) = subscribe(subscription(&service, "a", "?history=1")).await;
+    let gap = stream.expect("gap").await;
+    assert_eq!(gap.data["to"], history["after"], "{history}");
+    assert!(gap.data["from"].as_u64() < gap.data["to"].as_u64());
+    assert_eq!(gap.id, connected.id);
+    let first = stream.expect("delta").await;
+    assert_eq!(first.sequence(), gap.sequence() + 1);
+    let page = service.request(Method::GET, &events_path("a", "?history=1")).header(ACCEPT, "application/json");
+    assert_eq!(Answer::to(page).await.json().await["gap"], gap.data);
+    // After the gap's id nothing is missing.
+    let (mut again, _) = subscribe(subscription(&service, "a", "").header(LAST_EVENT_ID, gap.id.expect("an id"))).await;
+    assert_eq!(again.expect("delta").await.id, first.id);
+}
+
+#[tokio::test]
 async fn an_event_for_one_reaches_no_other() {
     let (service, keys) = Service::guarded(
         Settings::default(),

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Answer, Service, Upstream, soon};
+use crate::support::{Answer, Service, Upstream, sized, soon};
 
 /// What a client makes of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,13 +139,16 @@ const POST: &str = "POST /v1/generations HTTP/1.1\r\ncontent-type: application/j
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_each_byte_of_a_stream_in_turn() {
     const WORKERS: usize = 4;
+    let tokens = sized(40, 300);
+    // Before and after the tokens: `start` and `done`.
+    let last = tokens as u64 + 2;
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
-    let (generation, stream) = finished(&service, &upstream, 300).await;
+    let (generation, stream) = finished(&service, &upstream, tokens).await;
     let body = json!({"input": "Hello"});
     let mut whole = Reader::new(Parser::HtmlStandard);
     whole.connection(stream.as_bytes());
-    assert_eq!(whole.sequences(), (1..=302).collect::<Vec<_>>());
+    assert_eq!(whole.sequences(), (1..=last).collect::<Vec<_>>());
     let text = service.get(&format!("/v1/generations/{generation}")).await.json().await["text"].clone();
 
     let check = async |offset: usize| {
@@ -162,7 +165,7 @@ async fn after_each_byte_of_a_stream_in_turn() {
             reader.connection(rest.text().await.as_bytes());
             if between && parser == Parser::FetchEventSource {
                 let lost = before.len() as u64 + 1;
-                let others: Vec<_> = (1..=302).filter(|sequence| *sequence != lost).collect();
+                let others: Vec<_> = (1..=last).filter(|sequence| *sequence != lost).collect();
                 assert_eq!(reader.sequences(), others, "{offset}: that event and no other, and the gap can be seen");
             } else {
                 assert!(reader.events == whole.events, "{offset} as {parser:?}: {:?}", reader.sequences());
@@ -177,9 +180,9 @@ async fn after_each_byte_of_a_stream_in_turn() {
         }
         lost
     }));
-    assert_eq!(lost.await.iter().sum::<usize>(), 302, "one such place in each block");
+    assert_eq!(lost.await.iter().sum::<usize>(), tokens + 2, "one such place in each block");
     // What covers it: the state has everything.
-    assert_eq!(text, Value::from((0..300).map(|at| PIECES[at % PIECES.len()]).collect::<String>()));
+    assert_eq!(text, Value::from((0..tokens).map(|at| PIECES[at % PIECES.len()]).collect::<String>()));
     assert!(!upstream.was_called(), "one upstream call in all");
     service.metric_becomes("tokenrill_generations_total{outcome=\"done\"}", 1.0).await;
     service.metric_becomes("tokenrill_viewers_live", 0.0).await;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio_util::task::TaskTracker;
 
-use crate::support::{Answer, Event, Service, Upstream, sockets, soon, text};
+use crate::support::{Answer, Event, Service, Upstream, sockets, soon, text, within};
 
 #[tokio::test]
 async fn early_and_late_viewers_in_any_wire_see_the_same_with_the_same_ids() {
@@ -70,7 +70,8 @@ async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
     const TOKENS: usize = 600;
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
-    settings.generation.write_timeout = Duration::from_secs(3);
+    // No reading viewer of a thousand is stalled this long, also on a machine under load.
+    settings.generation.write_timeout = Duration::from_secs(20);
     let service = Service::with(settings).await;
     let mut first = service.generate(&json!({"input": "Hello"})).await;
     let start = first.expect("start").await;
@@ -103,7 +104,6 @@ async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
         call.finish("stop").await;
         call.done().await;
     };
-    let patience = Duration::from_mins(2);
     let tasks = TaskTracker::new();
     let reading: Vec<_> = reading.into_iter().map(|viewer| tasks.spawn(digest(viewer))).collect();
     let reads = async {
@@ -114,7 +114,7 @@ async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
         digests
     };
     let all = async { tokio::join!(speaks, reads, first.events()) };
-    let ((), digests, own) = tokio::time::timeout(patience, all).await.expect("nobody is held up");
+    let ((), digests, own) = within(Duration::from_mins(5), all).await;
     assert_eq!(own.len(), TOKENS + 1);
     let memory = memory();
     let allowed = memory_before + (READING + STUCK) * VIEWER_BYTES + (64 << 20);
@@ -124,13 +124,12 @@ async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
     assert!(digests.iter().all(|seen| *seen == replay), "every reading viewer gets every event");
 
     // Those who do not read are closed, and may come back for the rest.
-    tokio::time::timeout(Duration::from_secs(30), async {
+    within(Duration::from_mins(2), async {
         while service.metric("tokenrill_viewers_live").await > 0.0 {
             tokio::task::yield_now().await;
         }
     })
-    .await
-    .expect("closed after the write timeout");
+    .await;
     let mut received = Vec::new();
     _ = soon(stuck[0].read_to_end(&mut received)).await;
     let received = String::from_utf8_lossy(&received).into_owned();
@@ -167,7 +166,7 @@ async fn digest(viewer: Answer) -> u64 {
 async fn a_viewer_that_keeps_its_http2_window_shut_is_reset_alone() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
-    settings.generation.write_timeout = Duration::from_secs(1);
+    settings.generation.write_timeout = Duration::from_secs(3);
     let service = Service::with(settings).await;
     let client = reqwest::Client::builder()
         .http2_prior_knowledge()
@@ -203,7 +202,7 @@ async fn a_viewer_that_keeps_its_http2_window_shut_is_reset_alone() {
     let on = soon(reading.chunk()).await.expect("no cut").expect("more");
     assert!(String::from_utf8_lossy(&on).contains("\"on\""));
     // A silent stream is not a stalled one.
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(service.metric("tokenrill_viewers_live").await.to_bits(), 2f64.to_bits());
 }
 
@@ -213,7 +212,7 @@ async fn a_viewer_that_keeps_its_http2_window_shut_is_reset_alone() {
 async fn a_large_answer_over_http2_waits_for_who_reads_slowly_and_not_for_who_does_not() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
-    settings.generation.write_timeout = Duration::from_secs(1);
+    settings.generation.write_timeout = Duration::from_secs(3);
     let service = Service::with(settings).await;
     let answer = service.generate(&json!({"input": "Hello"})).await;
     let id = answer.header("tokenrill-generation").to_owned();
@@ -233,8 +232,8 @@ async fn a_large_answer_over_http2_waits_for_who_reads_slowly_and_not_for_who_do
     let (mut received, began) = (0, Instant::now());
     while let Some(bytes) = soon(slow.chunk()).await.expect("no cut") {
         received += bytes.len();
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
     }
-    assert!(received > 256 * 1024 && began.elapsed() > Duration::from_secs(2), "{received} in {:?}", began.elapsed());
+    assert!(received > 256 * 1024 && began.elapsed() > Duration::from_secs(6), "{received} in {:?}", began.elapsed());
     shut.bytes().await.expect_err("reset");
 }

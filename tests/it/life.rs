@@ -1,8 +1,8 @@
 //! The life of generations against a simple model: operations in any order and at any distance, after
 //! each of which the promises hold (`world::World::check`).
 //!
-//! 10,000 cases; `PROPTEST_CASES=1000000 cargo test --test it life` for more. A case that fails is made
-//! as short as it can be.
+//! 1,000 cases, 10,000 in `make soak`; `PROPTEST_CASES=1000000 cargo test --test it life` for more. A case that fails is
+//! shrunk.
 
 mod model;
 mod world;
@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use tokenrill::generation::{OnDisconnect, Storage};
 
+use crate::support::sized;
 use world::World;
 
 /// What happens next. A number picks one of those there are.
@@ -105,7 +106,7 @@ fn pause() -> impl Strategy<Value = Pause> {
 
 proptest! {
     #![proptest_config(Config {
-        cases: std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(10_000),
+        cases: std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(sized(1_000, 10_000)),
         failure_persistence: None,
         ..Config::default()
     })]

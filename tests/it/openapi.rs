@@ -572,7 +572,7 @@ impl Scenes {
             }
             ("post", "/v1/generations", _) => match code {
                 "invalid_json" => text(&self.plain, "{".to_owned()),
-                "invalid_request" => self.plain.generation(&json!({"messages": [{"role": "nobody"}]})),
+                "invalid_request" => self.plain.generation(&json!({"messages": [{}]})),
                 "model_required" => self.several_models.generation(&good),
                 "model_not_found" => self.plain.generation(&json!({"input": "Hello", "model": "nobody's"})),
                 "prompt_not_found" => self.plain.generation(&json!({"prompt": {"id": "nobodys"}})),

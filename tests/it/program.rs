@@ -5,11 +5,12 @@ mod operator_logs;
 mod upstream_tls;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::RequestBuilder;
@@ -18,9 +19,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::sleep;
 
 use crate::support::issuer::{AUDIENCE, ISSUER, Issuer, claims, header, hs256, now};
-use crate::support::{Answer, Event, Upstream, soon, text};
+use crate::support::{Answer, Event, Output, Upstream, soon, text};
 
 /// Lower case, as the scripted upstream shows a request's head.
 const KEY: &str = "sk-hunter2-0123456789abcdef";
@@ -228,21 +230,22 @@ async fn what_outlives_the_grace_fails_and_may_be_tried_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_live_streams_are_drained() {
     const EACH: usize = 500;
-    let place = Place::new();
-    place.settings("[server]\nshutdown_grace = \"8s\"\n");
-    let program = Program::start(&mut place.serve(), &place).await;
-    // Longer than it takes to begin them all.
-    let in_time = json!({"input": "Hello", "model": "demo?tokens=15&rate=max&first_token=5s"});
-    let too_long = json!({"input": "Hello", "model": "demo?stall_at=1&rate=max"});
-    let mut viewers = Vec::new();
-    for body in [&in_time, &too_long] {
-        let begun = join_all((0..EACH).map(|_| async {
-            let mut viewer = program.generate(body).await;
-            let start = viewer.expect("start").await;
-            (start, viewer)
-        }));
-        viewers.extend(begun.await);
-    }
+    let (place, upstream) = (Place::new(), Upstream::start().await);
+    place.settings("[server]\nshutdown_grace = \"20s\"\n");
+    let program = Program::start(place.serve().env("OPENAI_BASE_URL", upstream.base_url()), &place).await;
+    let begin = async |model: &str| {
+        let mut viewer = program.generate(&json!({"input": "Hello", "model": model})).await;
+        let start = viewer.expect("start").await;
+        (start, viewer)
+    };
+    let (mut viewers, calls) = tokio::join!(join_all((0..EACH).map(|_| begin("m"))), async {
+        let mut calls = Vec::new();
+        while calls.len() < EACH {
+            calls.push(upstream.call().await);
+        }
+        calls
+    });
+    viewers.extend(join_all((0..EACH).map(|_| begin("demo?stall_at=1&rate=max"))).await);
     program.drain().await;
     let (start, _) = &viewers[EACH];
     let last = start.id.clone().expect("an id");
@@ -257,8 +260,13 @@ async fn a_thousand_live_streams_are_drained() {
         }
         events
     });
+    let answers = calls.into_iter().map(|mut call| async move {
+        call.answer(&["word "; 15]).await;
+        call
+    });
+    let (ends, _calls) = tokio::join!(join_all(ends), join_all(answers));
     let mut waits = BTreeSet::new();
-    for (events, at) in join_all(ends).await.into_iter().zip(0..) {
+    for (events, at) in ends.into_iter().zip(0..) {
         let terminal = |event: &Event| ["done", "failed"].contains(&event.name.as_str());
         assert_eq!(events.iter().position(terminal), Some(events.len() - 1), "one ending, last");
         let deltas = events.iter().filter(|event| event.name == "delta").count();
@@ -288,7 +296,7 @@ async fn a_thousand_live_streams_are_drained() {
 }
 
 #[tokio::test]
-async fn where_descriptors_run_out_who_is_there_goes_on_and_others_are_told() {
+async fn without_free_descriptors_running_streams_continue_and_new_connections_get_503() {
     let place = Place::new();
     let mut command = place.command("prlimit");
     command.args(["--nofile=80:80", env!("CARGO_BIN_EXE_tokenrill"), "serve", "--listen", "127.0.0.1:0"]);
@@ -296,30 +304,32 @@ async fn where_descriptors_run_out_who_is_there_goes_on_and_others_are_told() {
     program.said("fewer open files are allowed", 1).await;
     let mut viewer = program.generate(&json!({"input": "Hello", "model": "demo?tokens=30&rate=20"})).await;
     viewer.expect("start").await;
+    // The stream runs once it has its connection to the model, which takes two descriptors after `start`.
+    viewer.expect("delta").await;
     let mut crowd = Vec::new();
     for _ in 0..150 {
         crowd.push(soon(TcpStream::connect(program.address)).await.expect("a connection"));
     }
     program.said("cannot accept connections", 1).await;
-    let mut told = 0;
+    let mut refused = 0;
     soon(async {
-        while told == 0 {
-            for one in &crowd {
-                let mut said = [0; 64];
-                told +=
-                    usize::from(one.try_read(&mut said).is_ok_and(|read| said[..read].starts_with(b"HTTP/1.1 503 ")));
+        while refused == 0 {
+            for client in &crowd {
+                let mut head = [0; 64];
+                let read = client.try_read(&mut head);
+                refused += usize::from(read.is_ok_and(|read| head[..read].starts_with(b"HTTP/1.1 503 ")));
             }
-            tokio::task::yield_now().await;
+            sleep(POLL).await;
         }
     })
     .await;
-    let mut deltas = 0;
+    let mut deltas = 1;
     while let Some(event) = viewer.next().await {
         deltas += usize::from(event.name == "delta");
     }
-    assert_eq!(deltas, 30, "nothing is lost to who was there");
+    assert_eq!(deltas, 30, "a running stream loses nothing");
     drop(crowd);
-    // Over a connection of its own: that of the viewer is still there.
+    // Over a connection of its own: that of the viewer is still open.
     let is_healthy = async || {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         client.get(program.url("/healthz")).send().await.is_ok_and(|answer| answer.status() == 200)
@@ -630,6 +640,67 @@ async fn a_hangup_changes_limits_and_what_was_used_stays_used() {
 }
 
 #[tokio::test]
+async fn a_refused_origin_is_logged_once_a_minute() {
+    let place = Place::new();
+    let program = Program::start(&mut place.serve(), &place).await;
+    let own = program.url("");
+    for origin in ["https://app.example", "https://app.example", &own, "http://localhost:5173", "https://other.example"]
+    {
+        let request = program.http.get(program.url("/v1/models")).header("origin", origin);
+        assert_eq!(Answer::to(request).await.status, 200);
+    }
+    program.said("other.example", 1).await;
+    let log = fs::read_to_string(&program.stderr).expect("UTF-8");
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("add the origin to cors.origins")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("WARN") && lines[0].contains("https://app.example"), "{}", lines[0]);
+}
+
+#[tokio::test]
+async fn a_hangup_without_anything_to_reload_is_logged_and_ends_nothing() {
+    let place = Place::new();
+    let program = Program::start(&mut place.serve(), &place).await;
+    for times in 1..=2 {
+        program.signal("HUP").await;
+        program.said("nothing to reload, since the settings are unchanged", times).await;
+    }
+    assert_eq!(program.get("/healthz").await.status, 200);
+    // Without auth.mode and prompts.directory too.
+    place.settings("[limits]\nrequests_per_minute = 1\n");
+    program.signal("HUP").await;
+    program.said("were read again", 1).await;
+    program.said("limits.requests_per_minute", 1).await;
+    let body = json!({"input": "Hello", "model": "demo?tokens=1&rate=max"});
+    assert_eq!([program.generate(&body).await.status, program.generate(&body).await.status], [200, 429]);
+}
+
+#[tokio::test]
+async fn a_hangup_names_the_changed_settings_that_wait_for_a_restart() {
+    let place = Place::new();
+    let write = |port: u16, more: &str| {
+        let upstream = format!("[[upstreams]]\nname = \"stub\"\nbase_url = \"http://127.0.0.1:{port}/v1\"\n");
+        place.settings(&format!("{more}{upstream}headers = {{ X-Key = \"hunter2{port}\" }}\n"));
+    };
+    write(1, "");
+    let program = Program::start(&mut place.serve(), &place).await;
+    for times in 1..=2 {
+        write(2, "[server]\nmax_body = \"1MiB\"\n[cors]\norigins = [\"https://app.example\"]\n");
+        program.signal("HUP").await;
+        let waiting =
+            "not applied before a restart: server.max_body, upstreams[stub].base_url, upstreams[stub].headers";
+        program.said(waiting, times).await;
+    }
+    program.said("cors.origins", 1).await;
+    assert_eq!(program.get("/healthz").await.status, 200);
+    write(1, "");
+    program.signal("HUP").await;
+    program.said("were read again", 2).await;
+    let log = fs::read_to_string(&program.stderr).expect("UTF-8");
+    assert_eq!(log.matches("not applied before a restart").count(), 2, "nothing waits any longer: {log}");
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[tokio::test]
 async fn a_hangup_fetches_an_issuers_keys_again_and_a_new_issuer_must_be_in_reach() {
     let (place, server, old, new) = (Place::new(), Upstream::start().await, Issuer::new(), Issuer::new());
     let made = place.run(&["key", "new", "--name", "web"]).await.stdout;
@@ -753,7 +824,10 @@ impl Said {
     }
 }
 
-/// The service as a process; it is killed with the test.
+/// Between two looks at what a process has done: often enough for a test, and no load on the machine it waits for.
+const POLL: Duration = Duration::from_millis(5);
+
+/// The service as a process. It is killed with the test; a test that panics shows its last log lines.
 struct Program {
     address: SocketAddr,
     /// What it printed when it began to listen.
@@ -761,23 +835,24 @@ struct Program {
     http: reqwest::Client,
     stdout: BufReader<ChildStdout>,
     stderr: PathBuf,
+    _output: Output,
     process: Child,
 }
 
 impl Program {
-    async fn start(command: &mut Command, place: &Place) -> Self {
-        let stderr = place.0.join("stderr");
-        let log = File::create(&stderr).expect("a file");
-        let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().expect("it starts");
+    async fn start(command: &mut Command, _place: &Place) -> Self {
+        let output = Output::of("the program");
+        let stderr = output.path().to_owned();
+        let mut process = command.stdout(Stdio::piped()).stderr(output.stream()).spawn().expect("it starts");
         let mut stdout = BufReader::new(process.stdout.take().expect("a pipe"));
         let mut greeting = String::new();
         while !greeting.contains("curl ") {
             let read = soon(stdout.read_line(&mut greeting)).await.expect("UTF-8");
-            assert_ne!(read, 0, "it ended: {greeting}{}", fs::read_to_string(&stderr).expect("UTF-8"));
+            assert_ne!(read, 0, "it ended: {greeting}");
         }
         let address = greeting.split_whitespace().find_map(|word| word.strip_prefix("http://")?.parse().ok());
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { address: address.expect("an address"), greeting, http, stdout, stderr, process }
+        Self { address: address.expect("an address"), greeting, http, stdout, stderr, _output: output, process }
     }
 
     fn url(&self, path: &str) -> String {
@@ -804,11 +879,15 @@ impl Program {
         answer
     }
 
+    fn log(&self) -> String {
+        fs::read_to_string(&self.stderr).expect("UTF-8")
+    }
+
     /// Waits until the log has said this so many times.
     async fn said(&self, what: &str, times: usize) {
         soon(async {
-            while fs::read_to_string(&self.stderr).expect("UTF-8").matches(what).count() < times {
-                tokio::task::yield_now().await;
+            while self.log().matches(what).count() < times {
+                sleep(POLL).await;
             }
         })
         .await;
@@ -825,7 +904,7 @@ impl Program {
         self.signal("TERM").await;
         soon(async {
             while self.get("/readyz").await.status != 503 {
-                tokio::task::yield_now().await;
+                sleep(POLL).await;
             }
         })
         .await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokenrill::domain::{
     Account, AllowedModels, ChatRequest, Chunk, Escaped, FinishReason, Part, Principal, Quota, RequestId, Shape,
     Trailer, UsageWish,
@@ -17,6 +17,7 @@ use tokenrill::event_log::{Memory, MemoryLimits};
 use tokenrill::generation::{
     Delivery, Generations, NewGeneration, OnDisconnect, StartError, Storage, Terms, UpstreamMessages,
 };
+use tokenrill::json::JsonObject;
 use tokenrill::limits::{Limits, Patience, Policy, Spender};
 use tokenrill::settings::Settings;
 use tokenrill::telemetry::Metrics;
@@ -223,7 +224,7 @@ impl Provider for Chaos {
     }
 
     fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> Said {
-        let number = request.fields["number"].as_u64().expect("a number");
+        let number = request.fields.read::<u64>("number").expect("a number");
         let fate = self.fates[usize::try_from(number).expect("small")];
         let (asked, most) = (Arc::clone(&self.asked), Arc::clone(&self.most));
         let answer = stream::once(async move {
@@ -307,7 +308,8 @@ async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
             patience: Patience::Waits { at_most: None },
             claim: None,
             model: Some("demo".into()),
-            fields: Map::from_iter([("number".to_owned(), number.into())]),
+            fields: JsonObject::parse(format!("{{\"number\":{number}}}").as_bytes()).expect("an object"),
+            delivery: Delivery::Stream,
             allowed: AllowedModels::All,
             prompt: None,
             metadata: [].into(),

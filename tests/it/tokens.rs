@@ -41,8 +41,13 @@ impl Drop for KeyFile {
 
 async fn status(service: &Service, token: &str) -> u16 {
     let answer = Answer::to(service.request(Method::GET, "/v1/generations").bearer_auth(token)).await;
-    let expected = if answer.status == 401 { "Bearer" } else { "" };
-    assert_eq!(answer.header(WWW_AUTHENTICATE.as_str()), expected, "{token}");
+    let challenge = answer.header(WWW_AUTHENTICATE.as_str());
+    let is_expected = match answer.status {
+        401 => challenge.starts_with("Bearer error=\"invalid_token\", error_description=\""),
+        403 => challenge.starts_with("Bearer error=\"insufficient_scope\""),
+        _ => challenge.is_empty(),
+    };
+    assert!(is_expected, "{token}: {challenge}");
     answer.status
 }
 
@@ -265,4 +270,45 @@ async fn where_the_issuers_keys_cannot_be_had_that_is_said_and_other_credentials
         assert_eq!(Answer::to(key).await.status, 200, "{what}");
     }
     assert!(!elsewhere.was_called(), "a redirect is not followed");
+}
+
+#[tokio::test]
+async fn scopes_are_read_as_words_or_as_a_list_from_scope_or_scp_or_the_named_claim() {
+    const WORDS: &str = "openid follow";
+    let list = || json!(["openid", "follow", 5]);
+    let none = || Value::Null;
+    for (claim, granting, refused) in [
+        (
+            None,
+            vec![
+                json!({"scope": WORDS}),
+                json!({"scope": list()}),
+                json!({"scope": none(), "scp": WORDS}),
+                json!({"scope": none(), "scp": list()}),
+            ],
+            vec![
+                (json!({"scope": none()}), 403),
+                (json!({"scope": "", "scp": WORDS}), 403),
+                (json!({"scope": []}), 403),
+                (json!({"scope": none(), "permissions": WORDS}), 403),
+                (json!({"scope": 5}), 401),
+                (json!({"scope": {"follow": true}}), 401),
+            ],
+        ),
+        (
+            Some("permissions"),
+            vec![json!({"permissions": WORDS}), json!({"permissions": list(), "scope": none()})],
+            vec![(json!({"scope": WORDS, "scp": WORDS}), 403), (json!({"permissions": true}), 401)],
+        ),
+    ] {
+        let scope_claim = claim.map(str::to_owned);
+        let settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), scope_claim, ..Jwt::default() });
+        let service = Service::in_environment(settings, [("SECRET".to_owned(), SECRET.to_owned())].into()).await;
+        let granting = granting.into_iter().map(|but| (but, 200));
+        for (but, expected) in granting.chain(refused) {
+            let token = hs256(SECRET.as_bytes(), &json!({"alg": "HS256"}), &claims(&but));
+            let list = service.request(Method::GET, "/v1/generations").bearer_auth(token);
+            assert_eq!(Answer::to(list).await.status, expected, "{claim:?} {but}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 mod channel_streams;
 mod links;
+mod open_objects;
 mod refusals;
 mod requests;
 mod security;
@@ -21,6 +22,7 @@ pub use requests::{ChatCompletionBody, NewGenerationBody};
 
 use channel_streams::describe_channel_streams;
 use links::describe_links;
+use open_objects::describe_open_objects;
 use refusals::describe_refusals;
 use requests::describe_requests;
 use security::describe_security;
@@ -68,6 +70,7 @@ pub fn document() -> Value {
     describe_allowances(&mut document);
     describe_links(&mut document);
     describe_security(&mut document);
+    describe_open_objects(&mut document);
     document
 }
 
@@ -154,7 +157,7 @@ fn set(document: &mut Value, pointer: &str, member: &str, value: Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chat::FIELDS;
+    use super::super::chat_fields::FIELDS;
     use super::*;
 
     #[test]

@@ -6,7 +6,6 @@ use super::super::access::Access;
 use super::super::openai_error::OpenAiError;
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::refusal::{Dialect, error_event, refusal_event};
-use super::super::tickets::WANTED;
 use super::security::access;
 use super::{CHANNEL, CHAT, CREATE, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
 
@@ -206,7 +205,8 @@ fn example_problem(code: ErrorCode, operation: (&str, &str)) -> ProblemBody {
             vec![FieldError { pointer: pointer.to_owned(), detail: "is missing".to_owned() }]
         }
         ErrorCode::InvalidRequest if operation == TICKETS => {
-            vec![FieldError { pointer: String::new(), detail: WANTED.to_owned() }]
+            let detail = "is missing: it must be generation or channel".to_owned();
+            vec![FieldError { pointer: "/resource".to_owned(), detail }]
         }
         _ => Vec::new(),
     };

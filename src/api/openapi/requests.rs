@@ -17,12 +17,18 @@ pub struct NewGenerationBody {
     /// OpenAI chat messages: text, image, audio and tool parts.
     #[schema(value_type = Option<Vec<MessageBody>>)]
     pub messages: Option<Vec<Value>>,
+    /// Where `Accept` names neither `text/event-stream` nor `application/json`: `false` asks for the snapshot at the end.
+    pub stream: Option<bool>,
+    /// Up to 16 pairs of strings; shown in the snapshot, never sent on.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    pub metadata: Option<Value>,
     #[serde(flatten)]
     #[schema(inline)]
     pub parameters: ChatParameters,
 }
 
-/// A chat to be completed. Fields that are not listed here go to the model's server as they are.
+/// A chat to be completed: everything that `NewGeneration` has, but for `input`. Fields that are not listed here go to the
+/// model's server as they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = NewChatCompletion)]
 pub struct ChatCompletionBody {
@@ -34,7 +40,12 @@ pub struct ChatCompletionBody {
     /// What is put into the prompt, where `model` is `prompt/<id>`.
     #[schema(value_type = Option<Object>)]
     pub variables: Option<Value>,
-    /// Everything that `NewGeneration` has, but for `input`.
+    /// OpenAI's: sent on, and shown in the snapshot where it is up to 16 pairs of strings.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Value>,
+    /// Sent on as it is. What could not stand beside it is refused in it too, and limits count in it.
+    #[schema(value_type = Option<Object>)]
+    pub extra_body: Option<Value>,
     #[serde(flatten)]
     #[schema(inline)]
     pub parameters: ChatParameters,
@@ -66,19 +77,18 @@ pub struct ChatParameters {
     /// `limits.queue.max_wait`; 0: not at all. Absent: that setting; for chat completions 0.
     #[schema(minimum = 0)]
     pub max_queue_ms: Option<u64>,
-    /// Up to 16 pairs of strings; shown in the snapshot, never sent on.
-    #[schema(value_type = Option<BTreeMap<String, String>>)]
-    pub metadata: Option<Value>,
     /// `false`: the record is dropped when the generation has ended and its last viewer has left.
     pub store: Option<bool>,
     pub temperature: Option<f64>,
     pub top_p: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub presence_penalty: Option<f64>,
-    #[schema(minimum = 1)]
-    pub max_tokens: Option<u64>,
-    #[schema(minimum = 1)]
-    pub max_completion_tokens: Option<u64>,
+    /// -1, which some servers read as "without a limit", becomes the caller's own limit where there is one.
+    #[schema(schema_with = token_limit)]
+    pub max_tokens: Option<i64>,
+    /// As `max_tokens`.
+    #[schema(schema_with = token_limit)]
+    pub max_completion_tokens: Option<i64>,
     /// How many choices.
     #[schema(minimum = 1)]
     pub n: Option<u64>,
@@ -93,6 +103,8 @@ pub struct ChatParameters {
     pub logit_bias: Option<Value>,
     #[schema(value_type = Option<Vec<Object>>)]
     pub tools: Option<Vec<Value>>,
+    /// `none`, `auto`, `required`, or a tool by name.
+    pub tool_choice: Option<Value>,
     pub parallel_tool_calls: Option<bool>,
     #[schema(value_type = Option<Object>)]
     pub response_format: Option<Value>,
@@ -123,34 +135,22 @@ pub struct PromptCallBody {
 #[schema(as = Message)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub struct MessageBody {
-    role: RoleBody,
-    /// A string, or an array of parts.
-    content: Option<ContentBody>,
+    /// Such as `system`, `developer`, `user`, `assistant` or `tool`; which there are is for the model's server to say.
+    #[schema(min_length = 1, example = "user")]
+    role: String,
+    /// A string, an array of parts, or whatever else the model's server reads.
+    content: Option<Value>,
 }
 
-/// Who speaks.
-#[derive(ToSchema)]
-#[schema(as = Role)]
-#[serde(rename_all = "lowercase")]
-#[expect(dead_code, reason = "only its schema is used")]
-pub enum RoleBody {
-    System,
-    Developer,
-    User,
-    Assistant,
-    Tool,
-    Function,
-}
-
-/// What is said.
-#[derive(ToSchema)]
-#[schema(as = Content)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its schema is used")]
-pub enum ContentBody {
-    Text(String),
-    #[schema(value_type = Vec<Object>)]
-    Parts(Vec<Value>),
+/// A whole number above 0, or -1.
+fn token_limit() -> utoipa::openapi::Schema {
+    use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+    let integer = || ObjectBuilder::new().schema_type(Type::Integer);
+    let limit = OneOfBuilder::new()
+        .item(integer().minimum(Some(1)))
+        .item(integer().enum_values(Some([-1])))
+        .item(ObjectBuilder::new().schema_type(Type::Null));
+    Schema::OneOf(limit.build())
 }
 
 /// Where the model stops.

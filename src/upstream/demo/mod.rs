@@ -38,8 +38,8 @@ use tracing::{debug, warn};
 
 use routes::Routes;
 
-/// Longer than HTTP clients keep an idle connection (`http1/idle.rs`: 90 s), so that it is never the server who closes a
-/// connection on which the next request is just leaving.
+/// Longer than the transport keeps a connection to this server, so that the server never closes one on which the next
+/// request is just leaving.
 const IDLE: Duration = Duration::from_mins(5);
 
 /// What `accept` waits after a failure, which is most often a lack of file descriptors.

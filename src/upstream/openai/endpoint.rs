@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use async_openai::config::Config;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, InvalidHeaderValue};
+use reqwest::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
+
+use super::super::transport::InvalidUrl;
 
 /// One OpenAI-compatible endpoint.
 ///
@@ -13,6 +16,8 @@ use secrecy::{ExposeSecret, SecretString};
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     base_url: String,
+    /// With its `?`; empty where the base URL has none.
+    query: String,
     key: SecretString,
     headers: HeaderMap,
 }
@@ -36,8 +41,7 @@ pub struct Timeouts {
 }
 
 impl Endpoint {
-    /// `base_url` is what stands before `/chat/completions`, such as `https://api.openai.com/v1`;
-    /// `headers` go with each request beside `Authorization: Bearer <key>`.
+    /// `base_url` is what stands before `/chat/completions`, such as `https://api.openai.com/v1`; a query of it goes behind the path; `headers` go with each request beside `Authorization: Bearer <key>`.
     pub fn new(base_url: &str, key: Option<SecretString>, mut headers: HeaderMap) -> Result<Self, InvalidEndpoint> {
         let key = key.unwrap_or_default();
         if !key.expose_secret().is_empty() {
@@ -48,7 +52,16 @@ impl Endpoint {
         for value in headers.values_mut() {
             value.set_sensitive(true);
         }
-        Ok(Self { base_url: base_url.trim_end_matches('/').to_owned(), key, headers })
+        let (base_url, query) = base_url.split_once('?').unwrap_or((base_url, ""));
+        let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+        Ok(Self { base_url: base_url.trim_end_matches('/').to_owned(), query, key, headers })
+    }
+
+    /// A request to this path, without a body.
+    pub fn request(&self, method: Method, path: &str) -> Result<Request, InvalidUrl> {
+        let mut request = Request::new(method, self.url(path).parse().map_err(|_| InvalidUrl)?);
+        *request.headers_mut() = self.headers();
+        Ok(request)
     }
 }
 
@@ -58,7 +71,7 @@ impl Config for Endpoint {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base_url)
+        format!("{}{path}{}", self.base_url, self.query)
     }
 
     fn query(&self) -> Vec<(&str, &str)> {
@@ -85,6 +98,14 @@ mod tests {
         assert_eq!(endpoint.url("/models"), "http://127.0.0.1/v1/models");
         assert_eq!(endpoint.headers()[AUTHORIZATION], "Bearer sk-secret");
         assert!(!format!("{endpoint:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_query_of_the_base_url_goes_behind_the_path() {
+        let endpoint = Endpoint::new("http://a/v1/?api-version=2", None, HeaderMap::new()).expect("valid");
+        assert_eq!(endpoint.url("/models"), "http://a/v1/models?api-version=2");
+        let request = endpoint.request(Method::GET, "/models").expect("a URL");
+        assert_eq!(request.url().query(), Some("api-version=2"));
     }
 
     #[test]

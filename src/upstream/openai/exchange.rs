@@ -5,33 +5,36 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_openai::middleware::HttpRequestFactory;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use reqwest::header::HeaderMap;
-use reqwest::{Request, StatusCode};
-use tokio::task::coop::consume_budget;
+use reqwest::Request;
+use tokio::time::timeout;
 use tower::Service;
 
-use super::super::http1::{self, Fault, Idle, More};
-use super::super::{Phase, UpstreamError};
+use super::super::refusal::LONGEST_REFUSAL;
+use super::super::transport::{
+    InvalidUrl, More, Response, Transport, TransportError, TransportErrorKind, UpstreamRequest,
+};
+use super::super::{Phase, ReportTerms, Sent, SentMark, UpstreamError};
 
-/// Sends a request once and sorts the failures: in the clear over our own HTTP/1.1, with TLS over reqwest, which
-/// speaks HTTP/2 too.
+/// Sends requests over the transport and sorts the failures.
 ///
 /// Takes the place of async-openai's default executor, which repeats a refused request up to three
 /// times, sleeps as long as the upstream's `Retry-After` says, and loses status and headers of a
-/// refusal whose body it does not know. A repeat belongs to whoever knows what has been billed.
+/// refusal whose body it does not know. A retry is the generation's to decide, which knows what may have been billed.
 #[derive(Debug, Clone)]
 pub struct Exchange {
-    pub http: reqwest::Client,
-    pub idle: Idle,
-    /// How long a connection in the clear may take to stand; reqwest's own has the same limit.
-    pub connect: Duration,
+    pub transport: Transport,
+    pub reports: ReportTerms,
 }
 
+/// A refusal whose body takes longer is a refusal without a body.
+const REFUSAL_TIME: Duration = Duration::from_secs(2);
+
 impl Service<HttpRequestFactory> for Exchange {
-    type Response = Incoming;
+    type Response = Response;
     type Error = UpstreamError;
-    type Future = BoxFuture<'static, Result<Incoming, UpstreamError>>;
+    type Future = BoxFuture<'static, Result<Response, UpstreamError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         Poll::Ready(Ok(()))
@@ -40,91 +43,60 @@ impl Service<HttpRequestFactory> for Exchange {
     fn call(&mut self, request: HttpRequestFactory) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let request = request
-                .build()
-                .await
-                .map_err(|_| UpstreamError::Unreachable { cause: "the request cannot be built".into() })?;
-            match in_the_clear(&request) {
-                Some(clear) => {
-                    let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
-                    this.send(&clear, body).await
-                }
-                None => Ok(Incoming::Encrypted(this.http.execute(request).await?)),
-            }
+            let unsendable = || UpstreamError::Unreachable { cause: "the request cannot be built".into() };
+            let request = request.build().await.map_err(|_| unsendable())?;
+            let body = request.body().and_then(reqwest::Body::as_bytes).map(Bytes::copy_from_slice).unwrap_or_default();
+            let request = upstream_request(&request).map_err(|_| unsendable())?;
+            this.send(&request, body, &SentMark::default()).await
         })
     }
 }
 
 impl Exchange {
-    /// As the service does, for a request in the clear that was made before.
-    pub async fn send(&self, request: &http1::Request, body: &[u8]) -> Result<Incoming, UpstreamError> {
-        Ok(Incoming::Clear(http1::send(&self.idle, request, body, self.connect).await?))
+    /// Sends a request whose parts but the body were made before. Returns successful responses alone.
+    pub async fn send(
+        &self,
+        request: &UpstreamRequest,
+        body: Bytes,
+        sent: &SentMark,
+    ) -> Result<Response, UpstreamError> {
+        let mut response = self.transport.send(request, body.clone(), sent).await?;
+        if response.status.is_success() { Ok(response) } else { Err(self.refusal(&mut response, &body).await) }
+    }
+
+    /// Reads what the upstream says of the request that it refused; read to its end, the connection can be used again.
+    async fn refusal(&self, response: &mut Response, request: &[u8]) -> UpstreamError {
+        let mut body = Vec::new();
+        let reading = async {
+            while let Ok(More::Maybe) = read(response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await {
+                if body.len() > LONGEST_REFUSAL {
+                    break;
+                }
+            }
+        };
+        _ = timeout(REFUSAL_TIME, reading).await;
+        self.reports.refused(response.status.as_u16(), &response.headers, &body, request)
     }
 }
 
-/// The same request for our own HTTP/1.1, where it needs no TLS.
-pub fn in_the_clear(request: &Request) -> Option<http1::Request> {
-    let url = Some(request.url()).filter(|url| url.scheme() == "http")?;
-    let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let place = (url.host_str()?, url.port_or_known_default()?);
-    Some(http1::Request::new(request.method().as_str(), place, &target, request.headers()))
+/// The same request for the transport, without its body.
+pub fn upstream_request(request: &Request) -> Result<UpstreamRequest, InvalidUrl> {
+    UpstreamRequest::new(request.method().clone(), request.url().clone(), request.headers().clone())
 }
 
-impl From<Fault> for UpstreamError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Unreachable => Self::Unreachable { cause: "no connection".into() },
-            Fault::ConnectTimeout => Self::Timeout(Phase::Connect),
-            // The request may have arrived: a repeat could be billed again.
-            Fault::Broken => Self::Disconnected { cause: "the connection broke".into() },
-        }
-    }
+/// Gives `sink` what comes next of the body, as soon as there is any.
+pub async fn read(response: &mut Response, sink: &mut (impl FnMut(&[u8]) + Send)) -> Result<More, UpstreamError> {
+    Ok(poll_fn(|cx| response.poll_read(cx, sink)).await?)
 }
 
-impl From<reqwest::Error> for UpstreamError {
-    fn from(error: reqwest::Error) -> Self {
-        match error {
-            error if error.is_connect() && error.is_timeout() => Self::Timeout(Phase::Connect),
-            error if error.is_connect() => Self::Unreachable { cause: "no connection".into() },
-            _ => Self::Disconnected { cause: "the connection broke".into() },
-        }
-    }
-}
-
-/// A response whose body is still to come.
-pub enum Incoming {
-    Clear(http1::Response),
-    Encrypted(reqwest::Response),
-}
-
-impl Incoming {
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::Clear(response) => response.status,
-            Self::Encrypted(response) => response.status(),
-        }
-    }
-
-    pub fn headers(&self) -> &HeaderMap {
-        match self {
-            Self::Clear(response) => &response.headers,
-            Self::Encrypted(response) => response.headers(),
-        }
-    }
-
-    /// Gives `sink` what comes next of the body, whose bytes are not kept: a piece pins the buffer of its read.
-    ///
-    /// Gives way now and then even where there are always more: an upstream that talks without a pause would keep its
-    /// generation from every deadline and every stop.
-    pub async fn read(&mut self, sink: &mut (impl FnMut(&[u8]) + Send)) -> Result<More, UpstreamError> {
-        match self {
-            // Its socket gives way by itself.
-            Self::Clear(response) => Ok(poll_fn(|context| response.poll_read(context, sink)).await?),
-            Self::Encrypted(response) => {
-                consume_budget().await;
-                let Some(bytes) = response.chunk().await? else { return Ok(More::None) };
-                sink(&bytes);
-                Ok(More::Maybe)
+impl From<TransportError> for UpstreamError {
+    fn from(TransportError { kind, cause, sent }: TransportError) -> Self {
+        match (kind, sent) {
+            (TransportErrorKind::ConnectTimeout, _) => Self::Timeout(Phase::Connect),
+            // Not processed: a repeat cannot be billed twice.
+            (TransportErrorKind::Unreachable, _) | (_, Sent::No) => Self::Unreachable { cause },
+            (TransportErrorKind::Disconnected | TransportErrorKind::Protocol, Sent::Maybe) => {
+                Self::Disconnected { cause }
             }
         }
     }

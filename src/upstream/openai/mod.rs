@@ -6,41 +6,53 @@
 
 mod canonical;
 mod chunk;
+mod completion;
 mod endpoint;
 mod exchange;
+mod lessons;
 mod members;
 mod model_list;
 mod pieces;
 mod progress;
 mod reader;
 mod request_body;
+mod request_form;
 mod templates;
+mod whole_body;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_openai::config::Config;
+use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
 use async_stream::try_stream;
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use tokio::time::{Instant, sleep_until, timeout};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
-use super::http1::{self, Idle, More};
-use super::refusal::LONGEST_REFUSAL;
 use super::sse::TooLarge;
-use super::{Answer, AttemptTerms, Malformed, Model, Provider, ReportTerms, Signals, UpstreamError, UpstreamIdentity};
+use super::transport::{ConnectionTerms, More, Response, TransportBuildError, TransportBuilder, UpstreamRequest};
+use super::{
+    Answer, AttemptTerms, Delivery, Malformed, Model, Provider, ReportTerms, SentMark, Signals, UpstreamError,
+    UpstreamIdentity,
+};
 use crate::domain::ChatRequest;
 
 pub use endpoint::{Endpoint, InvalidEndpoint, Timeouts};
 pub use reader::AnswerReader;
+pub use request_form::WholeAnswers;
 pub use templates::Templates;
 
-use exchange::{Exchange, Incoming, in_the_clear};
+use completion::read_completion;
+use exchange::{Exchange, read, upstream_request};
+use lessons::Lessons;
 use progress::Progress;
+use request_form::{RequestForm, RequestForms};
+use whole_body::WholeBody;
 
 /// One upstream that speaks OpenAI's chat completions.
 #[derive(Debug, Clone)]
@@ -49,11 +61,14 @@ pub struct OpenAi(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     identity: Arc<UpstreamIdentity>,
-    reports: ReportTerms,
     exchange: Exchange,
+    /// A request for a chat that is streamed, without its body.
+    chat: UpstreamRequest,
+    /// As `chat`, for a whole answer.
+    whole_chat: UpstreamRequest,
+    whole: WholeAnswers,
+    lessons: Lessons,
     endpoint: Endpoint,
-    /// A request for a chat, made once, if it is sent in the clear.
-    chat: Option<http1::Request>,
     timeouts: Timeouts,
     templates: Templates,
 }
@@ -62,74 +77,46 @@ struct Inner {
 const LARGEST_LIST: usize = 4 << 20;
 
 impl OpenAi {
-    /// `name` is what operators call the upstream; `idle` are the connections in the clear that wait for a request.
+    /// `name` is what operators call the upstream; `keepalive` is how long its connections wait for the next request.
     pub fn new(
         name: &str,
         endpoint: Endpoint,
         timeouts: Timeouts,
         reports: ReportTerms,
-        idle: Idle,
-    ) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(timeouts.connect)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tcp_nodelay(true)
-            .build()?;
-        let chat = chat(&http, &endpoint).build().ok().as_ref().and_then(in_the_clear);
-        let exchange = Exchange { http, idle, connect: timeouts.connect };
+        whole: WholeAnswers,
+        keepalive: Duration,
+        transports: &TransportBuilder,
+    ) -> Result<Self, TransportBuildError> {
+        let terms = ConnectionTerms { connect_timeout: timeouts.connect, keepalive };
         let identity = UpstreamIdentity::new(name, &endpoint.url("/chat/completions"));
+        let chat = |accept: &'static str| {
+            let mut chat = endpoint.request(Method::POST, "/chat/completions")?;
+            chat.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            chat.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
+            upstream_request(&chat)
+        };
+        let (chat, whole_chat) = (chat("text/event-stream")?, chat("application/json")?);
+        let exchange = Exchange { transport: transports.build(chat.url(), terms)?, reports };
+        let (lessons, templates) = (Lessons::default(), Templates::default());
         Ok(Self(Arc::new(Inner {
             identity,
-            reports,
             exchange,
-            endpoint,
             chat,
+            whole_chat,
+            whole,
+            lessons,
+            endpoint,
             timeouts,
-            templates: Templates::default(),
+            templates,
         })))
     }
 }
 
 impl Inner {
-    async fn ask(&self, body: Bytes) -> Result<Incoming, UpstreamError> {
-        if let Some(chat) = &self.chat {
-            return self.exchange.send(chat, &body).await;
-        }
-        let (http, endpoint) = (self.exchange.http.clone(), self.endpoint.clone());
-        let request = HttpRequestFactory::new(move || {
-            let request = chat(&http, &endpoint).body(body.clone());
-            async move { Ok(request.build()?) }
-        });
-        self.exchange.clone().oneshot(request).await
+    async fn ask(&self, request: &ChatRequest, form: RequestForm, sent: &SentMark) -> Result<Response, UpstreamError> {
+        let chat = if form.delivery == Delivery::Whole { &self.whole_chat } else { &self.chat };
+        self.exchange.send(chat, request_body::body(request, form), sent).await
     }
-}
-
-impl Inner {
-    /// Reads what the upstream says of the request that it refused.
-    async fn refusal(&self, response: &mut Incoming, request: &[u8]) -> UpstreamError {
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let mut body = Vec::new();
-        let reading = async {
-            while let Ok(More::Maybe) = response.read(&mut |bytes: &[u8]| body.extend_from_slice(bytes)).await {
-                if body.len() > LONGEST_REFUSAL {
-                    break;
-                }
-            }
-        };
-        _ = timeout(REFUSAL_TIME, reading).await;
-        self.reports.refused(status, &headers, &body, request)
-    }
-}
-
-/// A refusal whose body takes longer is a refusal without a body.
-const REFUSAL_TIME: Duration = Duration::from_secs(2);
-
-fn chat(http: &reqwest::Client, endpoint: &Endpoint) -> reqwest::RequestBuilder {
-    http.post(endpoint.url("/chat/completions"))
-        .headers(endpoint.headers())
-        .header(CONTENT_TYPE, "application/json")
-        .header(ACCEPT, "text/event-stream")
 }
 
 impl Provider for OpenAi {
@@ -142,18 +129,48 @@ impl Provider for OpenAi {
         Box::pin(try_stream! {
             let mut timer = pin!(sleep_until(Instant::now()));
             let mut progress = Progress::new(this.timeouts, timer.as_mut());
-            terms.sent.set();
-            let mut reader = AnswerReader::new(request.model.clone(), choices(&request), this.templates.clone());
-            let body = request_body::body(request);
-            let mut response = progress.in_time(this.ask(body.clone())).await??;
-            if !response.status().is_success() {
-                Err(progress.in_time(this.refusal(&mut response, &body)).await?)?;
-            }
-            progress.head();
-            if !is_event_stream(&response) {
+            let mut forms = RequestForms::new(&request, terms.delivery, this.whole);
+            let mut form = forms.first(|concession| this.lessons.refuses(&request.model, concession));
+            let mut response = loop {
+                terms.asked.set(form.delivery);
+                let asking = this.ask(&request, form, &terms.sent);
+                let asked = match form.delivery {
+                    Delivery::Stream => progress.in_time(asking).await?,
+                    // Thinks for as long as the whole answer takes.
+                    Delivery::Whole => asking.await,
+                };
+                match asked {
+                    Ok(response) => break response,
+                    Err(refusal) => form = forms.next(form, refusal)?,
+                }
+            };
+            let (model, choices) = (request.model.clone(), choices(&request));
+            drop(request);
+            let mut lessons = Some(forms.learnt(form)).filter(|lessons| !lessons.is_empty());
+            let mut begun = None;
+            if let (Delivery::Whole, WholeAnswers::Allowed { max_bytes }) = (form.delivery, this.whole) {
+                match WholeBody::read(&mut response, max_bytes).await? {
+                    WholeBody::Json(json) => {
+                        let signals = read_completion(&json, &model);
+                        let signals = signals.map_err(|error| this.exchange.reports.reported(error, &response.headers))?;
+                        drop(json);
+                        this.lessons.note(&model, &lessons.take().unwrap_or_default());
+                        yield signals;
+                    }
+                    WholeBody::Other(bytes) => {
+                        // Streamed all the same: from here on it is due as a stream is.
+                        progress = Progress::new(this.timeouts, timer.as_mut());
+                        begun = Some(bytes);
+                    }
+                }
+            } else if is_event_stream(&response) {
+                begun = Some(Vec::new());
+            } else {
                 Err(UpstreamError::Malformed(Malformed::ContentType))?;
             }
-            loop {
+            progress.head();
+            let mut reader = AnswerReader::new(model.clone(), choices, this.templates.clone());
+            while let Some(first) = &mut begun {
                 let mut signals = Signals::new();
                 let mut said = Ok(());
                 let mut sink = |bytes: &[u8]| {
@@ -161,7 +178,15 @@ impl Provider for OpenAi {
                         said = reader.feed(bytes, &mut signals);
                     }
                 };
-                let read = match progress.in_time(response.read(&mut sink)).await {
+                let first = std::mem::take(first);
+                let reading = async {
+                    if first.is_empty() {
+                        return read(&mut response, &mut sink).await;
+                    }
+                    sink(&first);
+                    Ok(More::Maybe)
+                };
+                let read = match progress.in_time(reading).await {
                     Ok(Ok(More::Maybe)) => said,
                     // What was said before it broke off counts first.
                     _ if said.is_err() || reader.has_ended() => said,
@@ -170,31 +195,31 @@ impl Provider for OpenAi {
                 };
                 progress.note(&signals, &reader);
                 if !signals.is_empty() {
+                    if let Some(lessons) = lessons.take() {
+                        this.lessons.note(&model, &lessons);
+                    }
                     yield signals;
                 }
-                read.map_err(|error| this.reports.reported(error, response.headers(), &body))?;
+                read.map_err(|error| this.exchange.reports.reported(error, &response.headers))?;
                 if reader.has_ended() {
                     break;
                 }
             }
             // Read to the end, so that the connection can be used again; what comes is nobody's.
-            while let Ok(More::Maybe) = response.read(&mut |_: &[u8]| {}).await {}
+            while let Ok(More::Maybe) = read(&mut response, &mut |_: &[u8]| {}).await {}
         })
     }
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>> {
         async {
-            let (http, endpoint) = (self.0.exchange.http.clone(), self.0.endpoint.clone());
+            let endpoint = self.0.endpoint.clone();
             let request = HttpRequestFactory::new(move || {
-                let request = http.get(endpoint.url("/models")).headers(endpoint.headers());
-                async move { Ok(request.build()?) }
+                let request = endpoint.request(Method::GET, "/models");
+                async move { request.map_err(|error| OpenAIError::InvalidArgument(error.to_string())) }
             });
             let mut response = self.0.exchange.clone().oneshot(request).await?;
-            if !response.status().is_success() {
-                return Err(self.0.refusal(&mut response, b"").await);
-            }
             let mut body = Vec::new();
-            while response.read(&mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
+            while read(&mut response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
                 if body.len() > LARGEST_LIST {
                     Err(UpstreamError::Malformed(Malformed::EventTooLarge))?;
                 }
@@ -210,34 +235,13 @@ fn choices(request: &ChatRequest) -> usize {
     usize::try_from(request.choices()).unwrap_or(usize::MAX)
 }
 
-fn is_event_stream(response: &Incoming) -> bool {
-    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+fn is_event_stream(response: &Response) -> bool {
+    let content_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     content_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 impl From<TooLarge> for UpstreamError {
     fn from(_: TooLarge) -> Self {
         Self::Malformed(Malformed::EventTooLarge)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use futures_util::stream;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn reading_gives_way_where_bytes_are_always_there() {
-        let endless = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"\n")));
-        let mut response = Incoming::Encrypted(hyper::Response::new(reqwest::Body::wrap_stream(endless)).into());
-        let reading = async {
-            for _ in 0..10_000 {
-                response.read(&mut |_: &[u8]| {}).await.expect("more");
-            }
-        };
-        assert_eq!(reading.now_or_never(), None);
     }
 }

@@ -1,18 +1,98 @@
 //! The body of a chat request, as the upstream gets it.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 
+use super::super::Delivery;
+use super::request_form::{RequestForm, StreamOptions};
 use crate::domain::ChatRequest;
+use crate::json::{JsonObject, write_members};
 
-/// The request's fields with ours: always a stream, always with the usage at its end.
-pub fn body(request: ChatRequest) -> Bytes {
-    let mut fields = request.fields;
-    fields.shift_insert(0, "model".to_owned(), request.model.into());
-    fields.insert("stream".to_owned(), true.into());
-    match fields.get_mut("stream_options").and_then(Value::as_object_mut) {
-        Some(options) => _ = options.insert("include_usage".to_owned(), true.into()),
-        None => _ = fields.insert("stream_options".to_owned(), json!({"include_usage": true})),
+/// Writes the caller's fields as they came, with what the form adds: `model`, `stream`, `stream_options.include_usage` and
+/// the caller's limit. A field that the caller sent too is replaced where it stands.
+pub fn body(request: &ChatRequest, form: RequestForm) -> Bytes {
+    let model = serde_json::Value::from(request.model.as_str()).to_string();
+    let stream = if form.delivery == Delivery::Stream { "true" } else { "false" };
+    let options = request.fields.get("stream_options");
+    let options = match (form.delivery, form.stream_options) {
+        // Providers refuse it where the answer is not streamed.
+        (Delivery::Whole, _) | (_, StreamOptions::Omitted) => None,
+        (Delivery::Stream, StreamOptions::Sent) => Some(with_usage(options)),
+    };
+    let limit = request.added_limit.map(|limit| limit.to_string());
+    let mut set: Vec<(&str, Option<&str>)> =
+        vec![("model", Some(&model)), ("stream", Some(stream)), ("stream_options", options.as_deref())];
+    set.extend(limit.as_deref().map(|limit| (form.limit_name.name(), Some(limit))));
+    let value = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    let is_sent = |name: &str| request.fields.get(name).is_some();
+    let model_first = (!is_sent("model")).then_some(("model", model.as_str()));
+    let sent = request.fields.iter().filter_map(|(name, json)| Some((name, value(name).unwrap_or(Some(json))?)));
+    let added =
+        set.iter().skip(1).filter(|(name, _)| !is_sent(name)).filter_map(|(name, json)| Some((*name, (*json)?)));
+    let mut body = String::with_capacity(
+        request.fields.iter().map(|(name, json)| name.len() + json.len() + 8).sum::<usize>() + 128,
+    );
+    write_members(&mut body, model_first.into_iter().chain(sent).chain(added));
+    body.into()
+}
+
+/// The caller's options, and the usage at the end of the stream.
+fn with_usage(options: Option<&str>) -> String {
+    let mut options = options.and_then(|json| JsonObject::parse(json.as_bytes()).ok()).unwrap_or_default();
+    options.set("include_usage", &true);
+    options.to_json()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::super::request_form::LimitName;
+    use super::*;
+
+    const STREAMED: RequestForm = RequestForm {
+        delivery: Delivery::Stream,
+        stream_options: StreamOptions::Sent,
+        limit_name: LimitName::MaxCompletionTokens,
+    };
+
+    fn written(fields: &str, limit: Option<u32>, form: RequestForm) -> String {
+        let fields = JsonObject::parse(fields.as_bytes()).expect("an object");
+        let request =
+            ChatRequest { added_limit: limit.and_then(NonZeroU32::new), ..ChatRequest::new("m".into(), fields) };
+        String::from_utf8(body(&request, form).to_vec()).expect("UTF-8")
     }
-    serde_json::to_vec(&fields).unwrap_or_default().into()
+
+    #[test]
+    fn what_we_set_stands_where_the_caller_put_it_and_else_at_the_end() {
+        let whole = RequestForm { delivery: Delivery::Whole, stream_options: StreamOptions::Omitted, ..STREAMED };
+        let omitted = RequestForm { stream_options: StreamOptions::Omitted, ..STREAMED };
+        let renamed = RequestForm { limit_name: LimitName::MaxTokens, ..STREAMED };
+        let usage = r#""stream_options":{"include_usage":true}"#;
+        for (fields, limit, form, expected) in [
+            (r#"{"a":1.0}"#, None, STREAMED, format!(r#"{{"model":"m","a":1.0,"stream":true,{usage}}}"#)),
+            (
+                r#"{"stream":null,"a":[ 1e3 ],"model":"alias","b":12345678901234567890}"#,
+                None,
+                STREAMED,
+                format!(r#"{{"stream":true,"a":[ 1e3 ],"model":"m","b":12345678901234567890,{usage}}}"#),
+            ),
+            (
+                r#"{"stream_options":{"x":1,"include_usage":false},"a":1}"#,
+                None,
+                STREAMED,
+                r#"{"model":"m","stream_options":{"x":1,"include_usage":true},"a":1,"stream":true}"#.into(),
+            ),
+            (r#"{"a":1}"#, None, omitted, r#"{"model":"m","a":1,"stream":true}"#.into()),
+            (r#"{"stream_options":{"x":1},"a":1}"#, None, whole, r#"{"model":"m","a":1,"stream":false}"#.into()),
+            (r#"{"a":1}"#, Some(7), whole, r#"{"model":"m","a":1,"stream":false,"max_completion_tokens":7}"#.into()),
+            (
+                r#"{"max_tokens":null}"#,
+                Some(7),
+                renamed,
+                format!(r#"{{"model":"m","max_tokens":7,"stream":true,{usage}}}"#),
+            ),
+        ] {
+            assert_eq!(written(fields, limit, form), expected, "{fields}");
+        }
+    }
 }

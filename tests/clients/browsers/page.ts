@@ -1,10 +1,14 @@
 // The page of the suite: the guide's snippets and two clients without any care, for the suite to call.
 import { EventStreamContentType, fetchEventSource } from "@microsoft/fetch-event-source";
 import type { components } from "../../../openapi/tokenrill";
+import type { Access } from "../../../docs/snippets/access";
 import { ask, type Ending } from "../../../docs/snippets/ask";
+import { Conversation } from "../../../docs/snippets/conversation";
 import { follow } from "../../../docs/snippets/follow";
 import { read } from "../../../docs/snippets/read";
 import { askAndRemember, goOn } from "../../../docs/snippets/reload";
+import { keepFollowing } from "../../../docs/snippets/ticket";
+import { bearerFrom } from "../../../docs/snippets/token";
 
 /** What the suite looks at. */
 interface Seen {
@@ -14,11 +18,43 @@ interface Seen {
   error: string;
   names: string[];
   errors: number;
+  /** The service does not have the answer. */
+  gone: boolean;
+  /** How often the page was asked for headers, and how often because they had expired. */
+  asked: [number, number];
+}
+
+/** The headers that a page gives, in turn; the last ones also from then on. */
+interface Credentials {
+  headers?: Record<string, string>[];
+  credentials?: RequestCredentials;
 }
 
 class Fatal extends Error {}
 
-const begin = (): Seen => ({ text: "", generation: "", ending: null, error: "", names: [], errors: 0 });
+const begin = (): Seen => ({ text: "", generation: "", ending: null, error: "", names: [], errors: 0, gone: false, asked: [0, 0] });
+
+/** What the snippets take, out of what can be handed to a page. */
+const access = (seen: Seen, { headers, credentials }: Credentials): Access => {
+  const given = headers?.slice();
+  return {
+    ...(credentials && { credentials }),
+    ...(given && {
+      async headers(expired) {
+        seen.asked[0] += 1;
+        seen.asked[1] += Number(expired);
+        return (given.length > 1 ? given.shift() : given[0]) ?? {};
+      },
+    }),
+  };
+};
+
+const viewer = (seen: Seen) => ({
+  show: (text: string) => void (seen.text = text),
+  ended: (ending: Ending) => void (seen.ending = ending),
+  gone: () => void (seen.gone = true),
+});
+
 
 const settle = (seen: Seen, ending: Promise<Ending>): void => {
   ending.then(
@@ -33,16 +69,24 @@ const reader = (seen: Seen) => ({
 });
 
 const stop = new AbortController();
+const leave = new AbortController();
 addEventListener("pagehide", () => stop.abort());
+let conversation: Conversation | undefined;
 
 const page = {
   seen: begin(),
   /** Each offset of the cut test reads for itself. */
   many: [] as Seen[],
 
-  ask(service: string, headers?: Record<string, string>) {
-    this.seen = begin();
-    settle(this.seen, ask(service, { input: "Hello" }, reader(this.seen), stop.signal, headers));
+  ask(service: string, given: Credentials = {}) {
+    const seen = (this.seen = begin());
+    const options = { stop: stop.signal, leave: leave.signal, ...access(seen, given) };
+    settle(seen, ask(service, { input: "Hello" }, reader(seen), options));
+  },
+  /** With tokens of the page's own server. */
+  askWithTokens(service: string) {
+    const seen = (this.seen = begin());
+    settle(seen, ask(service, { input: "Hello" }, reader(seen), { headers: bearerFrom("/token") }));
   },
   askAlso(service: string, input: string) {
     const seen = begin();
@@ -50,22 +94,33 @@ const page = {
     settle(seen, ask(service, { input }, reader(seen)));
   },
   stop: () => stop.abort(),
-  askAndRemember(service: string) {
-    this.seen = begin();
-    settle(this.seen, askAndRemember(service, { input: "Hello" }, reader(this.seen)));
-  },
-  goOn(service: string) {
+  leave: () => leave.abort(),
+  askAndRemember(service: string, given: Credentials = {}) {
     const seen = (this.seen = begin());
-    return goOn(service, reader(seen).show, (ending) => (seen.ending = ending));
+    settle(seen, askAndRemember(service, { input: "Hello" }, reader(seen), access(seen, given)));
+  },
+  goOn(service: string, given: Credentials = {}) {
+    const seen = (this.seen = begin());
+    return goOn(service, viewer(seen), access(seen, given));
   },
   follow(service: string, generation: string) {
     const seen = (this.seen = begin());
-    follow(service, generation, reader(seen).show, (ending) => (seen.ending = ending));
+    follow(`${service}/v1/generations/${generation}/events`, viewer(seen), () => (seen.errors += 1));
   },
-  read(service: string, generation: string) {
-    this.seen = begin();
-    settle(this.seen, read(service, generation, reader(this.seen).show));
+  keepFollowing(service: string, generation: string, given: Credentials, ticketSeconds: number) {
+    const seen = (this.seen = begin());
+    keepFollowing(service, generation, viewer(seen), access(seen, given), ticketSeconds);
   },
+  read(service: string, generation: string, given: Credentials = {}) {
+    const seen = (this.seen = begin());
+    settle(seen, read(service, generation, reader(seen).show, access(seen, given)));
+  },
+  say(service: string, text: string) {
+    const seen = (this.seen = begin());
+    conversation ??= new Conversation(service, { model: "m" });
+    settle(seen, conversation.say(text, reader(seen)));
+  },
+  messages: () => conversation?.messages,
 
   /** What an EventSource needs where a key does. */
   async ticket(service: string, headers: Record<string, string>, id: string) {

@@ -10,7 +10,7 @@ import { EventEmitter, once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createGunzip } from "node:zlib";
-import { launch, Pages, run, sleep, soon, Tokenrill, until, Upstream } from "./support.mjs";
+import { lastLines, launch, Pages, run, sleep, soon, Tokenrill, until, Upstream } from "./support.mjs";
 
 const [program, only] = process.argv.slice(2);
 if (!program) {
@@ -26,20 +26,37 @@ const pages = await Pages.start();
 const folder = await mkdtemp(join(tmpdir(), "tokenrill-proxies-"));
 const running = [];
 
+/** A port below the range from which the kernel takes the ports of connections: no other test takes it meanwhile. */
 async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  await new Promise((closed) => server.close(closed));
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 10_000);
+    const server = net.createServer();
+    const isFree = await new Promise((resolve) => {
+      server.on("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((closed) => server.close(closed));
+    return port;
+  }
 }
 
 async function start(command, args, port) {
   // Debian keeps servers where only root looks.
   const env = { PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
-  const proxy = spawn(command, args, { env, stdio: ["ignore", "ignore", "inherit"] });
+  const proxy = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+  const output = lastLines(proxy);
+  let failure;
+  proxy.on("error", (error) => (failure = error.message)).on("exit", (code) => (failure = `ended with ${code}`));
   running.push(proxy);
-  await until(() => new Promise((resolve) => net.connect(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false))), command);
+  const accepts = () => new Promise((resolve) => net.connect(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false)));
+  try {
+    await until(async () => {
+      if (failure) throw new Error(failure);
+      return accepts();
+    }, command);
+  } catch (error) {
+    throw new Error(`${command} does not start: ${error.message}\n${output()}`);
+  }
   return `http://127.0.0.1:${port}`;
 }
 
@@ -48,9 +65,9 @@ async function nginx(service, settings = "") {
   const port = await freePort();
   const file = join(folder, `nginx-${port}.conf`);
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${folder}/${name};`).join(" ");
-  await writeFile(file, `daemon off; pid ${folder}/nginx-${port}.pid; error_log ${folder}/nginx.log; events {}
+  await writeFile(file, `daemon off; pid ${folder}/nginx-${port}.pid; error_log stderr; events {}
     http { access_log off; ${temporary} server { listen 127.0.0.1:${port}; location / { proxy_pass ${service.url}; ${settings} } } }`);
-  return start("nginx", ["-e", join(folder, "nginx.log"), "-p", folder, "-c", file], port);
+  return start("nginx", ["-e", "stderr", "-p", folder, "-c", file], port);
 }
 
 /** HAProxy with the timeouts that its manual shows, but for what `settings` say. */
@@ -69,7 +86,7 @@ frontend in
 backend out
   server tokenrill 127.0.0.1:${service.port}
 `);
-  return start("haproxy", ["-q", "-f", file], port);
+  return start("haproxy", ["-f", file], port);
 }
 
 /** One answer, read as it comes: the pieces with the moment of their arrival. */

@@ -123,6 +123,78 @@ async fn the_last_events_are_kept_and_what_is_missing_is_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bytes_do_not_depend_on_how_events_are_divided_into_appends() {
+    let id = GenerationId::random();
+    let mut events = vec![ChannelEvent::Said(id, start(id))];
+    for at in 0..200 {
+        events.push(ChannelEvent::Said(id, token("Hello")));
+        match at {
+            50 => events.push(ephemeral("typing")),
+            100 => events.push(kept("between")),
+            _ => {}
+        }
+    }
+    let held = async |size: usize| {
+        let logs = MemoryChannels::new(ChannelLimits { history: 500, ..LIMITS });
+        let log = open(&logs, "a").await;
+        for some in events.chunks(size) {
+            log.append(some.to_vec()).await.expect("room");
+        }
+        assert_eq!(log.history(1).await.bytes, logs.bytes());
+        logs.bytes()
+    };
+    let whole = held(events.len()).await;
+    for size in [1, 2, 7, 100] {
+        assert_eq!(held(size).await, whole, "{size} at once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_of_a_shared_shape_are_counted_as_long_as_a_chunk_has_it() {
+    let id = GenerationId::random();
+    let said = |text: &str| ChannelEvent::Said(id, token(text));
+    let bytes = async |chunks: usize| {
+        let logs = MemoryChannels::new(LIMITS);
+        let log = open(&logs, "a").await;
+        log.append((0..chunks).map(|_| said("Hello")).collect()).await.expect("room");
+        logs.bytes()
+    };
+    let (two, three) = (bytes(2).await, bytes(3).await);
+    let logs = MemoryChannels::new(ChannelLimits { bytes: three, ..LIMITS });
+    let log = open(&logs, "a").await;
+    for _ in 0..20 {
+        log.append(vec![said("Hello")]).await.expect("room");
+        assert!(logs.bytes() <= three);
+    }
+    assert_eq!(logs.bytes(), two, "room was made as if the shape were new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_whose_start_was_evicted_is_history_that_says_where_it_began() {
+    let logs = MemoryChannels::new(ChannelLimits { bytes: 4096, ..LIMITS });
+    let log = open(&logs, "a").await;
+    let (one, other) = (GenerationId::random(), GenerationId::random());
+    log.append(vec![kept("before"), ChannelEvent::Said(one, start(one))]).await.expect("room");
+    let began = log.tail().get().sequence;
+    assert_eq!(log.history(1).await.cut, None, "it is whole");
+    for _ in 0..100 {
+        log.append(vec![ChannelEvent::Said(one, token("Hello"))]).await.expect("room");
+    }
+    let history = log.history(usize::MAX).await;
+    assert_eq!((history.events, history.cut), (1, Some(began)));
+    assert!(history.bytes > 0 && history.after > began);
+    assert_eq!(log.history(0).await.cut, None, "nothing of it is asked for");
+
+    // Another that is whole, beside the one that goes on.
+    log.append(vec![ChannelEvent::Said(other, start(other))]).await.expect("room");
+    assert_eq!(log.history(1).await.cut, None, "the first has said no more");
+    log.append(vec![ChannelEvent::Said(one, token("Hello"))]).await.expect("room");
+    let both = log.history(1).await;
+    assert_eq!((both.events, both.cut), (1, Some(began)), "the first goes on");
+    assert_eq!(both.after, history.after.max(both.after));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_counts_as_one_event() {
     let logs = MemoryChannels::new(LIMITS);
     let log = open(&logs, "a").await;

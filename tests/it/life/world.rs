@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
-use serde_json::{Map, Value};
 use tokenrill::domain::{
     Account, AllowedModels, ChatRequest, Chunk, Claim, Entry, Escaped, Event, FailureCode, Fingerprint, FinishReason,
     GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, Trailer, UsageReport, UsageWish,
@@ -18,6 +17,7 @@ use tokenrill::generation::{
     Delivery, FollowError, Following, Generations, NewGeneration, OnDisconnect, Origin, StartError, Storage, Terms,
     UpstreamMessages,
 };
+use tokenrill::json::JsonObject;
 use tokenrill::limits::{Limits, Patience, Policy, Spender};
 use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{Answer, AttemptTerms, Provider, Router, Signal, Signals, UpstreamError, UpstreamIdentity};
@@ -61,7 +61,7 @@ impl Provider for Upstreams {
     }
 
     fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> Answer {
-        let number = request.fields["number"].as_u64().expect("a number");
+        let number = request.fields.read::<u64>("number").expect("a number");
         let said = self.calls.lock().expect("a lock").remove(&number).expect("asked once");
         let open = Arc::clone(&self.open.lock().expect("a lock")[&number]);
         open.fetch_add(1, Ordering::SeqCst);
@@ -255,7 +255,8 @@ impl World {
                 request: Fingerprint::new([body; 32]),
             }),
             model: Some("demo".into()),
-            fields: Map::from_iter([("number".to_owned(), Value::from(number))]),
+            fields: JsonObject::parse(format!("{{\"number\":{number}}}").as_bytes()).expect("an object"),
+            delivery: Delivery::Stream,
             allowed: AllowedModels::All,
             prompt: None,
             metadata: [].into(),

@@ -1,19 +1,22 @@
-//! LiteLLM's proxy: another's HTTP and another's framing, as an upstream.
+//! LiteLLM's proxy as an upstream: a server with its own HTTP stack and its own framing.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
 use std::time::Duration;
 
 use tokenrill::settings::{Settings, Upstream};
 use tokio::process::{Child, Command};
 
-use super::{Service, installed, root};
+use super::{Output, Service, free_port, installed, root, within};
 
-/// A running LiteLLM; dropping it ends it.
+/// LiteLLM imports for a quarter of a minute on an idle machine.
+const START: Duration = Duration::from_mins(4);
+
+/// A running LiteLLM. Dropping it ends the process; a test that panics shows its last output.
 pub struct LiteLlm {
     base_url: String,
     key: String,
-    _process: Child,
+    process: Child,
+    _output: Output,
 }
 
 impl LiteLlm {
@@ -27,6 +30,7 @@ impl LiteLlm {
         let program = installed(".venv/bin/litellm");
         let port = free_port();
         let key = format!("sk-{}", tokenrill::domain::GenerationId::random());
+        let output = Output::of("LiteLLM");
         let process = Command::new(program)
             .arg("--config")
             .arg(root().join("tests/clients/litellm.yaml"))
@@ -37,24 +41,27 @@ impl LiteLlm {
             .env("LITELLM_TELEMETRY", "False")
             .env("DISABLE_ADMIN_UI", "True")
             .env("NO_DOCS", "True")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .env("PYTHONUNBUFFERED", "1")
+            .stdout(output.stream())
+            .stderr(output.stream())
             .kill_on_drop(true)
             .spawn()
             .expect("LiteLLM starts");
-        let this = Self { base_url: format!("http://127.0.0.1:{port}"), key, _process: process };
-        tokio::time::timeout(Duration::from_mins(2), this.ready()).await.expect("LiteLLM is ready in time");
+        let mut this = Self { base_url: format!("http://127.0.0.1:{port}"), key, process, _output: output };
+        within(START, this.wait_until_ready()).await;
         this
     }
 
-    async fn ready(&self) {
+    async fn wait_until_ready(&mut self) {
         let mut pause = tokio::time::interval(Duration::from_millis(200));
         loop {
             pause.tick().await;
-            let asked = reqwest::get(format!("{}/health/liveliness", self.base_url)).await;
-            if asked.is_ok_and(|answer| answer.status().is_success()) {
+            let response = reqwest::get(format!("{}/health/liveliness", self.base_url)).await;
+            if response.is_ok_and(|response| response.status().is_success()) {
                 return;
             }
+            let ended = self.process.try_wait().expect("a status");
+            assert_eq!(ended, None, "LiteLLM ended before it was ready");
         }
     }
 
@@ -65,9 +72,4 @@ impl LiteLlm {
         let settings = Settings { upstreams: vec![upstream], ..settings };
         Service::in_environment(settings, BTreeMap::from([("LITELLM_KEY".to_owned(), self.key.clone())])).await
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }

@@ -5,8 +5,10 @@ pub mod in_process;
 pub mod issuer;
 mod leaver;
 mod litellm;
+mod output;
 mod program;
 mod service;
+mod soak;
 mod sockets;
 mod tls;
 mod upstream;
@@ -14,13 +16,15 @@ mod upstream;
 pub use client::{Answer, Event, text};
 pub use leaver::{Leaver, Way};
 pub use litellm::LiteLlm;
-pub use program::{installed, root, succeeds};
+pub use output::Output;
+pub use program::{free_port, installed, root, succeeds};
 pub use service::{Service, TICKET_SECRET};
+pub use soak::sized;
 pub use sockets::sockets;
 pub use tls::Tls;
 pub use upstream::{Call, Upstream};
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, Location};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -33,12 +37,34 @@ pub fn test_identity() -> &'static Arc<UpstreamIdentity> {
     &IDENTITY
 }
 
-/// Whatever a test waits for has come by then, or never comes.
-pub const SOON: Duration = Duration::from_secs(10);
+/// Deadline of everything a test waits for. Only a test that fails waits this long, so it is generous: a machine under
+/// load is several times slower than an idle one.
+pub const SOON: Duration = Duration::from_secs(30);
 
-/// Waits for what must come.
-pub async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(SOON, what).await.expect("it did not come in time")
+/// Awaits `future` for at most [`SOON`].
+///
+/// # Panics
+///
+/// After that time; the message names the line that called this function.
+#[track_caller]
+pub fn soon<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    within(SOON, future)
+}
+
+/// Awaits `future` for at most `limit`, for work that is known to take long.
+///
+/// # Panics
+///
+/// After that time; the message names the line that called this function.
+#[track_caller]
+pub fn within<T>(limit: Duration, future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let caller = Location::caller();
+    async move {
+        match tokio::time::timeout(limit, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("no result after {limit:?} at {caller}"),
+        }
+    }
 }
 
 /// One case of a table: a failure names it.

@@ -1,9 +1,16 @@
 //! Programs of others' making, which `make test` installs.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::process::Command;
+
+use super::{Output, within};
+
+/// A script runs two browsers, or every promise of an SDK; on a machine under load that takes minutes.
+const SCRIPT: Duration = Duration::from_mins(10);
 
 /// The repository.
 pub fn root() -> &'static Path {
@@ -17,11 +24,23 @@ pub fn installed(path: &str) -> PathBuf {
     path
 }
 
-/// Runs a program to its end, which must be a success; what it said.
+/// Runs a program that must succeed; returns what it wrote to standard output and standard error.
 pub async fn succeeds(command: &mut Command) -> String {
-    let output = tokio::time::timeout(Duration::from_mins(4), command.kill_on_drop(true).output());
-    let output = output.await.expect("it ends in time").expect("it runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    said
+    let program = command.as_std().get_program().to_string_lossy().into_owned();
+    let output = Output::of(&program);
+    command.stdin(Stdio::null()).stdout(output.stream()).stderr(output.stream()).kill_on_drop(true);
+    let mut process = command.spawn().unwrap_or_else(|error| panic!("{program} does not start: {error}"));
+    let status = within(SCRIPT, process.wait()).await.expect("a status");
+    assert!(status.success(), "{program}: {status}");
+    output.text()
+}
+
+/// A port for a server that cannot be given a listening socket. It is below the range from which the kernel takes the
+/// ports of connections, so that no test running in parallel takes it before the server does.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).expect("four digits");
+    let ports = std::iter::repeat_with(|| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.take(10_000).find(is_free).expect("a free port")
 }

@@ -20,6 +20,8 @@ pub struct Call {
     socket: TcpStream,
     pub head: String,
     pub body: Value,
+    /// The body as it came.
+    pub raw_body: String,
 }
 
 impl Upstream {
@@ -46,6 +48,17 @@ impl Upstream {
         let mut bytes = [0; 1024];
         _ = socket.read(&mut bytes).await;
         _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+    }
+
+    /// As [`Upstream::call`], for as long as the test runs. Connections that bring no request are passed over.
+    pub async fn next_call(&self) -> Option<Call> {
+        loop {
+            let (socket, _) = self.listener.accept().await.ok()?;
+            socket.set_nodelay(true).expect("no delay");
+            if let Some(call) = Call::read(socket).await {
+                return Some(call);
+            }
+        }
     }
 
     /// Whether a connection is waiting that nobody has taken.
@@ -75,8 +88,9 @@ impl Call {
                 return None;
             }
         }
-        let body = serde_json::from_slice(&bytes[head_end..]).unwrap_or(Value::Null);
-        Some(Self { socket, head, body })
+        let raw_body = String::from_utf8(bytes[head_end..].to_vec()).expect("a body in UTF-8");
+        let body = serde_json::from_str(&raw_body).unwrap_or(Value::Null);
+        Some(Self { socket, head, body, raw_body })
     }
 
     /// The next request on the same connection; `None` if it was closed instead.
@@ -157,6 +171,13 @@ impl Call {
         }
         self.finish("stop").await;
         self.done().await;
+    }
+
+    /// A JSON text as the whole body.
+    pub async fn json(&mut self, json: &str) {
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", json.len());
+        self.raw(head + json).await;
     }
 
     /// A refusal.

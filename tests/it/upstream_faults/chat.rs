@@ -21,7 +21,7 @@ pub const DELIVERIES: [Delivery; 2] = [Delivery::Stream, Delivery::Whole];
 /// One service for many chat completions, one after the other.
 pub struct Stage {
     upstream: Upstream,
-    service: Service,
+    pub service: Service,
 }
 
 impl Stage {
@@ -29,6 +29,29 @@ impl Stage {
         let upstream = Upstream::start().await;
         let service = Service::before(&upstream.base_url()).await;
         Self { upstream, service }
+    }
+
+    /// Asks for a chat completion, which the upstream refuses with `response` as often as it is asked.
+    pub async fn is_refused(&self, delivery: Delivery, (code, wait): (&str, Option<u64>), response: &[u8]) {
+        let answer = self.while_refusing(response, ask(&self.service, delivery)).await;
+        assert_refused(answer, code, wait).await;
+        self.service.metric_becomes("tokenrill_generations_live", 0.0).await;
+        self.service.metric_becomes("tokenrill_viewers_live", 0.0).await;
+    }
+
+    /// Sends the same response to each request until there is an answer; the service closes each connection.
+    pub async fn while_refusing<T>(&self, response: &[u8], answer: impl Future<Output = T>) -> T {
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer,
+                mut call = self.upstream.call() => {
+                    call.blurt(response).await;
+                    call.fin().await;
+                    call.closed().await;
+                }
+            }
+        }
     }
 
     /// Asks for a chat completion, which `play` answers: the caller gets `expected` and is told `ending`,

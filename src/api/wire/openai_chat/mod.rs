@@ -70,7 +70,7 @@ impl WireFormat for OpenAiChat {
 }
 
 /// The provider's own usage with every field it has; else what we counted.
-fn usage_json(done: &Done) -> String {
+pub fn usage_json(done: &Done) -> String {
     if let Some(json) = &done.trailer.usage_json {
         return json.to_string();
     }

@@ -46,7 +46,7 @@ async fn the_types_are_those_of_the_document_and_the_snippets_compile() {
 /// The guide shows the files that the suite runs, and nothing that it does not.
 #[test]
 fn the_guide_shows_the_snippets_as_they_are() {
-    let guide = include_str!("../../docs/front-ends.md");
+    let guide = include_str!("../../../docs/front-ends.md");
     let mut shown: Vec<_> =
         guide.split("```ts\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
     let folder = std::fs::read_dir(root().join("docs/snippets")).expect("snippets");

@@ -1,0 +1,213 @@
+//! Why a caller is refused, in words that say what to do, and as a challenge.
+
+use std::fmt;
+
+use axum::http::HeaderValue;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::{ErrorCode, Problem};
+
+/// Why a request is unauthenticated. On SDK-shaped endpoints this is `error.code`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = UnauthenticatedReason)]
+pub enum Reason {
+    /// None was sent in a place that is read.
+    CredentialMissing,
+    /// One was sent that is malformed, unknown, revoked or not valid yet.
+    CredentialInvalid,
+    /// The token or ticket was valid once.
+    TokenExpired,
+    /// The token is of an issuer, or for an audience, that this service does not accept.
+    IssuerUnknown,
+}
+
+impl Reason {
+    /// As it is written in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CredentialMissing => "credential_missing",
+            Self::CredentialInvalid => "credential_invalid",
+            Self::TokenExpired => "token_expired",
+            Self::IssuerUnknown => "issuer_unknown",
+        }
+    }
+}
+
+/// What a problem says about the credential beside its code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    pub reason: Option<Reason>,
+    /// The value of `WWW-Authenticate` (RFC 6750, section 3).
+    pub challenge: HeaderValue,
+}
+
+/// What is wrong with the credential of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Missing,
+    /// None, where a session cookie would be one.
+    MissingCookie,
+    /// None on a request as an `EventSource` sends it.
+    MissingTicket,
+    InApiKeyHeader,
+    InQuery,
+    NoScheme,
+    OtherScheme,
+    Repeated,
+    NotText,
+    Placeholder,
+    ProviderKey,
+    NoKey,
+    UnknownKey,
+    TokensNotAccepted,
+    NoToken,
+    UnknownSigner,
+    BadSignature,
+    ExpiredToken,
+    NotYetValid,
+    OtherIssuer,
+    BadTicket,
+    ExpiredTicket,
+}
+
+impl Fault {
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Missing | Self::MissingCookie | Self::MissingTicket | Self::InApiKeyHeader | Self::InQuery => {
+                Reason::CredentialMissing
+            }
+            Self::ExpiredToken | Self::ExpiredTicket => Reason::TokenExpired,
+            Self::OtherIssuer | Self::TokensNotAccepted => Reason::IssuerUnknown,
+            Self::NoScheme
+            | Self::OtherScheme
+            | Self::Repeated
+            | Self::NotText
+            | Self::Placeholder
+            | Self::ProviderKey
+            | Self::NoKey
+            | Self::UnknownKey
+            | Self::NoToken
+            | Self::UnknownSigner
+            | Self::BadSignature
+            | Self::NotYetValid
+            | Self::BadTicket => Reason::CredentialInvalid,
+        }
+    }
+
+    /// What happened: without a full stop, and of characters that a quoted string may hold (RFC 9110, section 5.6.4).
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Missing | Self::MissingCookie | Self::MissingTicket => "No credential was sent",
+            Self::InApiKeyHeader => "The key is in the header api-key, which is not read",
+            Self::InQuery => "The key is in the query, which is not read",
+            Self::NoScheme => "`Bearer ` is missing before the key in the header Authorization",
+            Self::OtherScheme => "The header Authorization has another scheme than Bearer",
+            Self::Repeated => "The credential was sent twice",
+            Self::NotText => "The credential has characters that no key and no token has",
+            Self::Placeholder => "The credential is empty, or the text undefined or null",
+            Self::ProviderKey => "This looks like a model provider's key",
+            Self::NoKey => "This is not a key of this service",
+            Self::UnknownKey => "The key is unknown or was revoked",
+            Self::TokensNotAccepted => "This service accepts no tokens of an identity provider",
+            Self::NoToken => "The token is malformed or lacks a claim",
+            Self::UnknownSigner => "The token is signed with an unknown key",
+            Self::BadSignature => "The signature of the token is wrong",
+            Self::ExpiredToken => "The token has expired",
+            Self::NotYetValid => "The token is not valid yet",
+            Self::OtherIssuer => "The token is of another issuer or for another service",
+            Self::BadTicket => "The ticket is not valid",
+            Self::ExpiredTicket => "The ticket has expired",
+        }
+    }
+
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::Missing | Self::InApiKeyHeader | Self::InQuery | Self::OtherScheme => {
+                "Send the key or token as `Authorization: Bearer KEY`, or a key as `X-Api-Key: KEY`."
+            }
+            Self::MissingCookie => {
+                "Send the session cookie (with fetch: `credentials: \"include\"`), or a key or token as `Authorization: \
+                 Bearer KEY`."
+            }
+            Self::MissingTicket => {
+                "Send the key or token as `Authorization: Bearer KEY`. An EventSource can send no header: create a \
+                 ticket with POST /v1/tickets, and open its `url`."
+            }
+            Self::NoScheme => "Send it as `Authorization: Bearer KEY`.",
+            Self::Repeated => "Send one credential, once.",
+            Self::NotText => "Send the key or token exactly as it was issued.",
+            Self::Placeholder => "Check where the page or program reads its key from.",
+            Self::ProviderKey => "This service has keys of its own, which begin with `trk_`: ask its operator for one.",
+            Self::NoKey | Self::TokensNotAccepted => "Send a key of this service, which begins with `trk_`.",
+            Self::UnknownKey => "Ask the operator of this service for a key.",
+            Self::NoToken => "Send a JWT with `iss`, `aud`, `sub` and `exp`, or a key of this service.",
+            Self::UnknownSigner | Self::BadSignature | Self::OtherIssuer => {
+                "Send a token that the identity provider of this service issued for it."
+            }
+            Self::ExpiredToken => "Get a new one and repeat the request.",
+            Self::NotYetValid => "Check the clock of the issuer.",
+            Self::BadTicket => "Create one with POST /v1/tickets.",
+            Self::ExpiredTicket => "Create a new one with POST /v1/tickets.",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what())
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let reason = fault.reason();
+        let challenge = match reason {
+            // No error code where no credential was sent (RFC 6750, section 3.1).
+            Reason::CredentialMissing => "Bearer".to_owned(),
+            Reason::CredentialInvalid | Reason::TokenExpired | Reason::IssuerUnknown => {
+                format!("Bearer error=\"invalid_token\", error_description=\"{}\"", fault.what())
+            }
+        };
+        let detail = format!("{}. {}", fault.what(), fault.remedy());
+        Self::new(ErrorCode::Unauthenticated, detail).denied(Some(reason), &challenge)
+    }
+}
+
+/// The credential is valid, and lacks what the operation demands.
+pub fn insufficient_scope(scope: Option<&str>) -> Problem {
+    let (detail, challenge) = match scope {
+        Some(scope) => (
+            format!("Your credential lacks the scope `{scope}`."),
+            format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""),
+        ),
+        None => (
+            "Your credential has no scope of this service.".to_owned(),
+            "Bearer error=\"insufficient_scope\"".to_owned(),
+        ),
+    };
+    Problem::new(ErrorCode::Forbidden, detail).denied(None, &challenge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_is_a_quoted_string() {
+        for fault in [Fault::NoScheme, Fault::Placeholder, Fault::ExpiredToken] {
+            assert!(fault.what().bytes().all(|byte| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')));
+            assert!(Problem::from(fault).denial.is_some());
+        }
+    }
+
+    #[test]
+    fn a_reason_has_one_name() {
+        for reason in
+            [Reason::CredentialMissing, Reason::CredentialInvalid, Reason::TokenExpired, Reason::IssuerUnknown]
+        {
+            assert_eq!(serde_json::to_value(reason).expect("JSON"), reason.name());
+        }
+    }
+}

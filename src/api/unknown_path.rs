@@ -1,0 +1,136 @@
+//! What a request to a path that does not exist is refused with.
+
+use axum::http::header::HOST;
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, Uri};
+
+use super::access::OPERATIONS;
+use super::problem::{ErrorCode, Problem};
+
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Endpoints that clients of model providers call and that do not exist here.
+const NOT_OFFERED: [&str; 14] = [
+    "assistants",
+    "audio",
+    "batches",
+    "completions",
+    "embeddings",
+    "files",
+    "fine_tuning",
+    "images",
+    "messages",
+    "moderations",
+    "realtime",
+    "responses",
+    "threads",
+    "vector_stores",
+];
+
+/// The refusal, with a hint where the path is a known mistake.
+pub fn unknown_path(head: &Parts) -> Problem {
+    Problem::new(ErrorCode::RouteNotFound, hint(head.uri.path(), &base_url(&head.uri, &head.headers)))
+}
+
+fn hint(path: &str, base_url: &str) -> String {
+    let set_base_url = format!("Set the SDK's base URL to {base_url}.");
+    let Some(below) = path.strip_prefix("/v1").filter(|below| below.is_empty() || below.starts_with('/')) else {
+        let is_known = is_operation(&format!("/v1{path}")) || is_not_offered(path);
+        if is_known {
+            return format!("There is nothing at this path. Is /v1 missing? {set_base_url}");
+        }
+        if path.starts_with("/openai/deployments/") {
+            return format!(
+                "The paths of Azure OpenAI are not offered. Use the SDK's client for OpenAI. {set_base_url}"
+            );
+        }
+        return NOTHING.to_owned();
+    };
+    if below == "/v1" || below.starts_with("/v1/") {
+        return format!("/v1 stands twice in this path. {set_base_url}");
+    }
+    if below == "/completions" {
+        return "This endpoint is not offered here. Use POST /v1/chat/completions.".to_owned();
+    }
+    if is_not_offered(below) {
+        return "This endpoint is not offered here. Use POST /v1/chat/completions or POST /v1/generations.".to_owned();
+    }
+    NOTHING.to_owned()
+}
+
+const NOTHING: &str = "There is nothing at this path. GET /openapi.json lists the operations.";
+
+/// Whether the path is one of the document's.
+fn is_operation(path: &str) -> bool {
+    OPERATIONS.iter().any(|((template, _), _)| {
+        let (mut parts, mut wanted) = (path.split('/'), template.split('/'));
+        loop {
+            match (parts.next(), wanted.next()) {
+                (None, None) => return true,
+                (Some(part), Some(wanted)) if part == wanted || (wanted.starts_with('{') && !part.is_empty()) => {}
+                _ => return false,
+            }
+        }
+    })
+}
+
+fn is_not_offered(path: &str) -> bool {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    NOT_OFFERED.contains(&first)
+}
+
+/// Under which the caller reaches this service, as its request says it.
+fn base_url(uri: &Uri, headers: &HeaderMap) -> String {
+    let host = || headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+    let authority = uri.authority().cloned().or_else(host);
+    let authority = authority.filter(|authority| !authority.as_str().contains('@'));
+    let is_tls = headers.get(X_FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
+    let scheme = if is_tls { "https" } else { "http" };
+    format!("{scheme}://{}/v1", authority.as_ref().map_or("HOST", Authority::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_mistake_in_a_path_gets_its_hint() {
+        for (path, expected) in [
+            ("/chat/completions", "Is /v1 missing? Set the SDK's base URL to http://h/v1."),
+            ("/models/demo", "Is /v1 missing?"),
+            ("/generations/x/events", "Is /v1 missing?"),
+            ("/responses", "Is /v1 missing?"),
+            ("/v1/v1/chat/completions", "/v1 stands twice"),
+            ("/v1/v1", "/v1 stands twice"),
+            ("/v1/completions", "Use POST /v1/chat/completions."),
+            ("/v1/responses/resp_1", "not offered here"),
+            ("/v1/embeddings", "not offered here"),
+            ("/v1/messages/count_tokens", "not offered here"),
+            ("/openai/deployments/gpt/chat/completions", "Azure"),
+            ("/v1", NOTHING),
+            ("/v10/models", NOTHING),
+            ("/v1/nope", NOTHING),
+            ("/", NOTHING),
+            ("//", NOTHING),
+            ("/.env", NOTHING),
+        ] {
+            let hint = hint(path, "http://h/v1");
+            assert!(hint.contains(expected), "{path}: {hint}");
+        }
+    }
+
+    #[test]
+    fn base_url_is_that_of_the_request() {
+        let base = |uri: &'static str, headers: &[(HeaderName, &'static str)]| {
+            let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().expect("a header value")));
+            base_url(&Uri::from_static(uri), &headers.collect())
+        };
+        assert_eq!(base("/x", &[(HOST, "llm.example:8080")]), "http://llm.example:8080/v1");
+        assert_eq!(base("/x", &[(HOST, "llm.example"), (X_FORWARDED_PROTO, "https")]), "https://llm.example/v1");
+        assert_eq!(base("http://h2.example/x", &[]), "http://h2.example/v1");
+        assert_eq!(base("/x", &[]), "http://HOST/v1");
+        assert_eq!(base("/x", &[(HOST, "user@evil")]), "http://HOST/v1");
+        assert_eq!(base("/x", &[(HOST, "a b")]), "http://HOST/v1");
+    }
+}

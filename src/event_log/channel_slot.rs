@@ -1,0 +1,75 @@
+//! One event in a channel's log, and the bytes that it is counted with.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::entries::event_size;
+use crate::domain::{ChannelEvent, Event, GenerationId, Keeping, Sequence, Shape};
+
+/// An event that a channel's log holds.
+pub struct Slot {
+    pub sequence: Sequence,
+    pub at: Instant,
+    pub bytes: usize,
+    /// The part of the bytes that is the chunk's shape. Only the first of neighbours with one shape bears it.
+    pub shape_bytes: usize,
+    pub event: ChannelEvent,
+}
+
+/// What an event takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    pub bytes: usize,
+    pub shape_bytes: usize,
+}
+
+/// What is counted for an event beside its text.
+const EVENT_BYTES: usize = size_of::<Slot>() + 64;
+
+impl Slot {
+    pub fn generation(&self) -> Option<GenerationId> {
+        match &self.event {
+            ChannelEvent::Said(generation, _) => Some(*generation),
+            ChannelEvent::Published(_) | ChannelEvent::Joined(_) | ChannelEvent::Left(_) => None,
+        }
+    }
+
+    pub fn has_shape_of(&self, other: &Self) -> bool {
+        let both = shape(&self.event).zip(shape(&other.event));
+        both.is_some_and(|(one, other)| Arc::ptr_eq(one, other))
+    }
+}
+
+pub fn shape(event: &ChannelEvent) -> Option<&Arc<Shape>> {
+    match event {
+        ChannelEvent::Said(_, Event::Chunk(chunk)) => Some(chunk.shape()),
+        _ => None,
+    }
+}
+
+/// What each event will take. A shape is counted once for neighbours that share it, `last` among them: how the events
+/// are divided into appends does not matter.
+pub fn costs(events: &[ChannelEvent], last: Option<&Arc<Shape>>) -> Vec<Cost> {
+    let mut last = last;
+    let cost = |event| {
+        let shape = shape(event);
+        let is_known = shape.zip(last).is_some_and(|(one, other)| Arc::ptr_eq(one, other));
+        let shape_bytes = shape.filter(|_| !is_known).map_or(0, |shape| shape.size());
+        if event.keeping() == Keeping::Kept {
+            last = shape;
+        }
+        let text = match event {
+            ChannelEvent::Published(published) => published.data_json.len() + published.to.size(),
+            ChannelEvent::Said(_, Event::Chunk(chunk)) => chunk.text().as_str().len(),
+            ChannelEvent::Said(_, event) => event_size(event),
+            ChannelEvent::Joined(_) | ChannelEvent::Left(_) => 0,
+        };
+        Cost { bytes: EVENT_BYTES + text + shape_bytes, shape_bytes }
+    };
+    events.iter().map(cost).collect()
+}
+
+pub fn total(costs: &[Cost]) -> usize {
+    costs.iter().map(|cost| cost.bytes).sum()
+}

@@ -1,0 +1,60 @@
+//! The body of a response to a request for a whole answer.
+
+use super::super::transport::{More, Response};
+use super::super::{Malformed, UpstreamError};
+use super::exchange::read;
+
+/// What came, as its first bytes show.
+pub enum WholeBody {
+    /// All of a JSON text.
+    Json(Vec<u8>),
+    /// The beginning of something else, such as an event stream from a server that streams all the same.
+    Other(Vec<u8>),
+}
+
+impl WholeBody {
+    /// Reads until it is known what comes, and a JSON text to its end.
+    ///
+    /// Errors: the connection broke, or the text is larger than `max_bytes`.
+    pub async fn read(response: &mut Response, max_bytes: usize) -> Result<Self, UpstreamError> {
+        let mut body = Vec::new();
+        while read(response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
+            if first_byte(&body).is_some_and(|byte| !matches!(byte, b'{' | b'[')) {
+                return Ok(Self::Other(body));
+            }
+            if body.len() > max_bytes {
+                return Err(UpstreamError::Malformed(Malformed::EventTooLarge));
+            }
+        }
+        Ok(Self::Json(body))
+    }
+}
+
+/// The first byte that is neither of a byte order mark nor a space.
+fn first_byte(body: &[u8]) -> Option<u8> {
+    let mark = "\u{feff}".as_bytes();
+    if mark.starts_with(body) {
+        return None;
+    }
+    body.strip_prefix(mark).unwrap_or(body).trim_ascii_start().first().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_is_found_behind_a_mark_and_spaces_however_they_are_cut() {
+        for (body, first) in [
+            ("", None),
+            ("\u{feff}", None),
+            (" \r\n", None),
+            ("\u{feff} {", Some(b'{')),
+            ("data: {", Some(b'd')),
+            ("é", Some(0xC3)),
+        ] {
+            assert_eq!(first_byte(body.as_bytes()), first, "{body:?}");
+        }
+        assert_eq!(first_byte(&[0xEF, 0xBB]), None);
+    }
+}

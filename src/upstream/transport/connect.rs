@@ -1,0 +1,202 @@
+//! Making a connection: name resolution, Happy Eyeballs (RFC 8305), TLS.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, crypto::aws_lc_rs};
+use rustls_platform_verifier::Verifier;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use url::Url;
+
+use super::error::{TransportError, TransportErrorKind, connect_cause, resolve_cause, tls_cause};
+use super::request::InvalidUrl;
+use super::wire::Stream;
+
+/// RFC 8305, section 8: how long one connection attempt has before the next address is tried as well.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// As reqwest has it.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+const ALPN_HTTP2: &[u8] = b"h2";
+
+/// The one server that a transport talks to.
+pub struct Connector {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    timeout: Duration,
+}
+
+/// A connection, and the protocol that its two ends agreed on.
+pub enum Connected {
+    Http1(Stream),
+    Http2(Stream),
+}
+
+impl Connector {
+    /// `tls` is used where the URL's scheme is `https`.
+    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Result<Self, InvalidUrl> {
+        let host = url.host_str().ok_or(InvalidUrl)?.trim_matches(['[', ']']).to_owned();
+        let port = url.port_or_known_default().ok_or(InvalidUrl)?;
+        let tls = match tls {
+            Some(config) => {
+                let name = ServerName::try_from(host.clone()).map_err(|_| InvalidUrl)?;
+                Some((TlsConnector::from(config), name))
+            }
+            None => None,
+        };
+        Ok(Self { host, port, tls, timeout })
+    }
+
+    /// Cancel safe: dropping the future closes every attempt.
+    pub async fn connect(&self) -> Result<Connected, TransportError> {
+        timeout(self.timeout, self.connect_without_deadline()).await.unwrap_or_else(|_| {
+            let cause = format!("no connection within {}", humantime::format_duration(self.timeout));
+            Err(TransportError { kind: TransportErrorKind::ConnectTimeout, ..TransportError::unreachable(cause) })
+        })
+    }
+
+    async fn connect_without_deadline(&self) -> Result<Connected, TransportError> {
+        let found = lookup_host((self.host.as_str(), self.port)).await;
+        let found = found.map_err(|error| TransportError::unreachable(resolve_cause(&error)))?;
+        let socket = connect_any(interleave(found.collect())).await;
+        let socket = socket.map_err(|error| TransportError::unreachable(connect_cause(&error)))?;
+        configure(&socket);
+        let Some((connector, name)) = &self.tls else { return Ok(Connected::Http1(Stream::Clear(socket))) };
+        let stream = connector.connect(name.clone(), socket).await;
+        let stream = stream.map_err(|error| TransportError::unreachable(tls_cause(&error)))?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+        let stream = Stream::Tls(Box::new(stream));
+        Ok(if is_http2 { Connected::Http2(stream) } else { Connected::Http1(stream) })
+    }
+}
+
+/// A client's TLS settings: HTTP/2 or HTTP/1.1 by ALPN, and the certificates that the system trusts, or those that
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+pub fn tls_config() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = Verifier::new(Arc::clone(&provider))?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_HTTP2.into(), b"http/1.1".into()];
+    Ok(config)
+}
+
+/// The resolver's order, with the address families in turn (RFC 8305, section 4).
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_ipv6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut mixed = Vec::new();
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            return mixed;
+        }
+        mixed.extend(pair.into_iter().flatten());
+    }
+}
+
+/// The first connection that is made to one of the addresses. Each failure, and each `ATTEMPT_DELAY` without a success,
+/// starts the next attempt; earlier attempts go on.
+///
+/// hyper-util's `HttpConnector` is not used: it waits out its delay also where the first family refused, which would cost
+/// each connection to a `localhost` that listens on IPv4 alone 250 ms.
+async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut addresses = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failure = None;
+    loop {
+        if let Some(address) = addresses.next() {
+            attempts.push(TcpStream::connect(address));
+        }
+        let has_more = addresses.len() > 0;
+        let delay = async {
+            match has_more {
+                true => sleep(ATTEMPT_DELAY).await,
+                false => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            attempt = attempts.next() => match attempt {
+                Some(Ok(stream)) => return Ok(stream),
+                // The first failure is of the address that the resolver prefers.
+                Some(Err(error)) => _ = failure.get_or_insert(error),
+                None => return Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into())),
+            },
+            () = delay => {}
+        }
+    }
+}
+
+fn configure(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    // Without it a request that is sent in two parts waits for the acknowledgement of the first.
+    _ = socket.set_tcp_nodelay(true);
+    // A server that vanishes is noticed, also between two requests.
+    let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE).with_retries(3);
+    _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    {
+        _ = socket.set_tcp_user_timeout(Some(TCP_KEEPALIVE * 2));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn addresses_of_two_families_are_tried_in_turn_beginning_with_the_resolvers_first() {
+        let parse = |list: &[&str]| list.iter().map(|address| address.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let found = parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"]);
+        let mixed = parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"]);
+        assert_eq!(interleave(found), mixed);
+        assert_eq!(interleave(Vec::new()), []);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_does_not_delay_the_next() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let begun = std::time::Instant::now();
+        let addresses = vec![closed, closed, listener.local_addr().unwrap()];
+        assert!(connect_any(addresses).await.is_ok());
+        assert!(begun.elapsed() < ATTEMPT_DELAY);
+        assert_eq!(connect_any(vec![closed]).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert!(connect_any(Vec::new()).await.is_err());
+    }
+
+    /// The kernel drops a SYN where the backlog is full, so that the attempt neither fails nor succeeds.
+    #[tokio::test]
+    async fn an_address_that_does_not_respond_delays_the_next_by_one_attempt_delay() {
+        let silent = tokio::net::TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(1).unwrap();
+        let address = silent.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(Ok(stream)) = timeout(ATTEMPT_DELAY, TcpStream::connect(address)).await {
+            queued.push(stream);
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let begun = std::time::Instant::now();
+        assert!(connect_any(vec![address, listener.local_addr().unwrap()]).await.is_ok());
+        assert!(begun.elapsed() >= ATTEMPT_DELAY);
+    }
+}

@@ -1,0 +1,183 @@
+//! Why a request got no response, or a response no end.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::io;
+
+use rustls::{CertificateError, Error as TlsError};
+
+use super::super::Sent;
+
+/// A request without a response, or a response without its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct TransportError {
+    pub kind: TransportErrorKind,
+    /// A phrase for operators, such as "connection refused". Holds no header, no body and no path.
+    pub cause: Cow<'static, str>,
+    /// [`Sent::No`] also where the server said that it did not process the request.
+    pub sent: Sent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportErrorKind {
+    /// No connection: name resolution, TCP or TLS failed.
+    Unreachable,
+    /// No connection within `connect_timeout`.
+    ConnectTimeout,
+    /// The connection ended before the response did.
+    Disconnected,
+    /// The server's bytes are not HTTP, or use what this client does not support.
+    Protocol,
+}
+
+/// How far a request came before it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// Nothing was written.
+    Nothing,
+    /// Some of the request was written.
+    Server,
+    /// Some of the response was read.
+    Response,
+}
+
+impl Reached {
+    const fn sent(self) -> Sent {
+        match self {
+            Self::Nothing => Sent::No,
+            Self::Server | Self::Response => Sent::Maybe,
+        }
+    }
+}
+
+impl TransportError {
+    pub fn new(kind: TransportErrorKind, cause: impl Into<Cow<'static, str>>, sent: Sent) -> Self {
+        Self { kind, cause: cause.into(), sent }
+    }
+
+    pub fn protocol(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(TransportErrorKind::Protocol, cause, Sent::Maybe)
+    }
+
+    pub fn unreachable(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(TransportErrorKind::Unreachable, cause, Sent::No)
+    }
+
+    /// The connection ended without an error.
+    pub fn closed(reached: Reached) -> Self {
+        let cause = match reached {
+            Reached::Nothing | Reached::Server => "closed before a response",
+            Reached::Response => "closed before the end of the response",
+        };
+        Self::new(TransportErrorKind::Disconnected, cause, reached.sent())
+    }
+
+    pub fn of_http(error: &hyper::Error, reached: Reached) -> Self {
+        use TransportErrorKind::{Disconnected, Protocol};
+        let sent = reached.sent();
+        if error.is_parse_too_large() {
+            return Self::new(Protocol, "the response's head is too large", sent);
+        }
+        if error.is_parse_version_h2() {
+            return Self::new(Protocol, "the server speaks HTTP/2 only", sent);
+        }
+        if error.is_parse() {
+            return Self::new(Protocol, "the response is not HTTP", sent);
+        }
+        if let Some(error) = source::<h2::Error>(error)
+            && let Some(reason) = error.reason()
+        {
+            return Self::new(Disconnected, format!("HTTP/2 stream ended: {}", reason.description()), sent);
+        }
+        let cause = match source::<io::Error>(error).map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => "connection reset",
+            Some(io::ErrorKind::TimedOut) => "connection timed out",
+            // A malformed chunk.
+            Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+                return Self::new(Protocol, "the response's body is not valid HTTP", sent);
+            }
+            _ => return Self::closed(reached),
+        };
+        Self::new(Disconnected, cause, sent)
+    }
+}
+
+/// Whether the server has said that it did not process the request: `REFUSED_STREAM`, or a GOAWAY below the stream
+/// (RFC 9113, sections 6.8 and 8.7). h2 reports a remote GOAWAY only to streams above its last stream.
+pub fn is_not_processed(error: &hyper::Error) -> bool {
+    source::<h2::Error>(error).is_some_and(|error| {
+        let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && (is_refused || error.is_go_away())
+    })
+}
+
+/// Whether an HTTP/2 request failed with its connection, and not alone.
+pub fn is_connection_lost(error: &hyper::Error) -> bool {
+    source::<h2::Error>(error).is_none_or(h2::Error::is_io)
+}
+
+/// The first error of this type among the causes of another.
+fn source<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Why a TCP connection was not made.
+pub fn connect_cause(error: &io::Error) -> Cow<'static, str> {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        io::ErrorKind::ConnectionReset => "connection reset".into(),
+        io::ErrorKind::HostUnreachable => "no route to host".into(),
+        io::ErrorKind::NetworkUnreachable => "network unreachable".into(),
+        io::ErrorKind::TimedOut => "connection timed out".into(),
+        kind => kind.to_string().into(),
+    }
+}
+
+/// Why a host's name led to no address.
+pub fn resolve_cause(error: &io::Error) -> Cow<'static, str> {
+    // std keeps the resolver's code (EAI_AGAIN) in the text alone.
+    match error.to_string().contains("Temporary failure") {
+        true => "no such host: temporary failure in name resolution".into(),
+        false => "no such host".into(),
+    }
+}
+
+/// Why a TLS handshake failed.
+pub fn tls_cause(error: &io::Error) -> Cow<'static, str> {
+    let Some(tls) = error.get_ref().and_then(|error| error.downcast_ref::<TlsError>()) else {
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof => "closed during the TLS handshake".into(),
+            io::ErrorKind::ConnectionReset => "connection reset during the TLS handshake".into(),
+            kind => format!("TLS handshake failed: {kind}").into(),
+        };
+    };
+    match tls {
+        TlsError::InvalidCertificate(certificate) => certificate_cause(certificate).into(),
+        TlsError::InvalidMessage(_) => "TLS to a server that speaks plain HTTP".into(),
+        TlsError::AlertReceived(alert) => format!("TLS refused by the server: {alert:?}").into(),
+        TlsError::PeerIncompatible(_) => "no TLS version or cipher suite in common".into(),
+        _ => "TLS handshake failed".into(),
+    }
+}
+
+fn certificate_cause(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::UnknownIssuer => "certificate from an unknown issuer",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "certificate not valid yet",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "certificate not valid for this name"
+        }
+        CertificateError::BadSignature => "certificate signature not valid",
+        CertificateError::Revoked => "certificate revoked",
+        _ => "certificate not valid",
+    }
+}

@@ -1,0 +1,261 @@
+//! The one HTTP client for upstreams.
+//!
+//! ```text
+//! mod.rs       sends a request: pool, repeats, redirects
+//! request.rs   a request, apart from its body
+//! connect.rs   name resolution, Happy Eyeballs, TLS
+//! wire.rs      a connection's bytes, and how far a request was written
+//! http1.rs     HTTP/1.1, driven by the task that reads the response
+//! http2.rs     HTTP/2, where ALPN chose it, in a task of its own
+//! idle.rs      HTTP/1.1 connections between two requests
+//! response.rs  a body, read as it comes
+//! decoder.rs   content codings
+//! error.rs     why there is no response
+//! repeats.rs   requests that were sent once more, by reason
+//! ```
+
+mod connect;
+mod decoder;
+mod error;
+mod http1;
+mod http2;
+mod idle;
+mod repeats;
+mod request;
+mod response;
+mod wire;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::LOCATION;
+use hyper::http::response::Parts;
+use rustls::ClientConfig;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+use super::SentMark;
+
+use connect::{Connected, Connector};
+use http1::Failure;
+use http2::{Lease, Multiplexed, Tasks};
+use idle::Idle;
+use response::Body;
+use wire::Stream;
+
+pub use error::{TransportError, TransportErrorKind};
+pub use repeats::{RepeatReason, Repeats};
+pub use request::{InvalidUrl, UpstreamRequest};
+pub use response::{More, Response};
+
+/// A reused connection that ends this soon after a request's last byte was closed by a server that had not read the
+/// request; one that ends later may have processed it.
+const CLOSE_RACE: Duration = Duration::from_secs(1);
+const MAX_REDIRECTS: usize = 5;
+/// How often idle connections are examined for their age, at most.
+const SWEEP: Duration = Duration::from_millis(500);
+
+/// Sends requests to one server, over connections that it keeps. Clones share them.
+#[derive(Clone)]
+pub struct Transport(Arc<Inner>);
+
+struct Inner {
+    connector: Connector,
+    keepalive: Duration,
+    idle: Idle,
+    multiplexed: Multiplexed,
+    tasks: Tasks,
+    repeats: Arc<Repeats>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").finish_non_exhaustive()
+    }
+}
+
+/// How a transport treats its connections.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionTerms {
+    /// Until a connection is usable: name resolution, TCP and TLS.
+    pub connect_timeout: Duration,
+    /// How long a connection waits for the next request.
+    pub keepalive: Duration,
+}
+
+/// Makes the transports of all upstreams, and holds what they share.
+pub struct TransportBuilder {
+    tasks: Tasks,
+    repeats: Arc<Repeats>,
+    tls: OnceLock<Arc<ClientConfig>>,
+}
+
+/// Why there is no transport to a URL.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportBuildError {
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    #[error("the system's trusted certificates cannot be used: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl TransportBuilder {
+    /// Tasks of connections are on `tracker` and end with `stop`.
+    pub fn new(tracker: TaskTracker, stop: CancellationToken) -> Self {
+        Self { tasks: Tasks { tracker, stop }, repeats: Arc::default(), tls: OnceLock::new() }
+    }
+
+    /// Requests of all transports that were sent once more.
+    pub fn repeats(&self) -> Arc<Repeats> {
+        Arc::clone(&self.repeats)
+    }
+
+    /// A transport to the server of this URL. Must be called within a runtime.
+    pub fn build(&self, url: &Url, terms: ConnectionTerms) -> Result<Transport, TransportBuildError> {
+        let tls = if url.scheme() == "https" { Some(self.tls()?) } else { None };
+        Ok(self.build_with(url, terms, tls)?)
+    }
+
+    fn build_with(
+        &self,
+        url: &Url,
+        terms: ConnectionTerms,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Transport, InvalidUrl> {
+        let inner = Arc::new(Inner {
+            connector: Connector::new(url, tls, terms.connect_timeout)?,
+            keepalive: terms.keepalive,
+            idle: Idle::default(),
+            multiplexed: Multiplexed::default(),
+            tasks: self.tasks.clone(),
+            repeats: Arc::clone(&self.repeats),
+        });
+        let (stop, swept) = (self.tasks.stop.clone(), Arc::downgrade(&inner));
+        self.tasks.tracker.spawn(async move { _ = stop.run_until_cancelled(sweep(swept)).await });
+        Ok(Transport(inner))
+    }
+
+    fn tls(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
+        match self.tls.get() {
+            Some(config) => Ok(Arc::clone(config)),
+            None => {
+                let config = Arc::new(connect::tls_config()?);
+                Ok(Arc::clone(self.tls.get_or_init(|| config)))
+            }
+        }
+    }
+}
+
+/// Closes connections that have waited for too long, as long as there is a transport.
+async fn sweep(transport: Weak<Inner>) {
+    let mut due = interval(SWEEP);
+    loop {
+        due.tick().await;
+        let Some(transport) = transport.upgrade() else { return };
+        transport.idle.expire();
+        transport.multiplexed.expire(transport.keepalive);
+    }
+}
+
+/// A connection for one request.
+enum Connection {
+    Http1(Stream),
+    Http2(Lease),
+}
+
+impl Transport {
+    /// Sends a request and returns its response, whatever its status, without its body.
+    ///
+    /// A request on a reused connection that ended before any byte of a response is sent once more, on a fresh connection,
+    /// where the server certainly did not process it ([`RepeatReason`]). Redirects with 307 and 308 to the same origin are
+    /// followed, at most five; any other would carry the key to another host.
+    ///
+    /// Cancel safe: dropping the future, or the response, closes an HTTP/1.1 connection and resets an HTTP/2 stream.
+    pub async fn send(
+        &self,
+        request: &UpstreamRequest,
+        body: Bytes,
+        sent: &SentMark,
+    ) -> Result<Response, TransportError> {
+        let mut response = self.send_to_target(request, &body, sent).await?;
+        let mut redirected = None;
+        for _ in 0..MAX_REDIRECTS {
+            let Some(next) = redirect(redirected.as_ref().unwrap_or(request), &response) else { break };
+            drop(response);
+            response = self.send_to_target(&next, &body, sent).await?;
+            redirected = Some(next);
+        }
+        Ok(response)
+    }
+
+    /// Connections that wait for a request or carry HTTP/2.
+    pub fn connections(&self) -> usize {
+        self.0.idle.count() + self.0.multiplexed.count()
+    }
+
+    async fn send_to_target(
+        &self,
+        request: &UpstreamRequest,
+        body: &Bytes,
+        sent: &SentMark,
+    ) -> Result<Response, TransportError> {
+        if let Some(reused) = self.reuse() {
+            match self.send_over(reused, request, body, sent).await {
+                Ok((parts, body)) => return Response::new(parts, body),
+                Err(Failure { repeat: Some(reason), .. }) => self.0.repeats.add(reason),
+                Err(Failure { error, repeat: None }) => return Err(error),
+            }
+        }
+        let fresh = self.connect().await?;
+        let (parts, body) = self.send_over(fresh, request, body, sent).await.map_err(|failure| failure.error)?;
+        Response::new(parts, body)
+    }
+
+    async fn send_over(
+        &self,
+        connection: Connection,
+        request: &UpstreamRequest,
+        body: &Bytes,
+        sent: &SentMark,
+    ) -> Result<(Parts, Body), Failure> {
+        let Inner { idle, keepalive, multiplexed, .. } = &*self.0;
+        match connection {
+            Connection::Http1(stream) => {
+                let keep = (idle.clone(), *keepalive);
+                let (parts, body) = http1::send(stream, request.http1(body.clone()), sent.clone(), keep).await?;
+                Ok((parts, Body::Http1(Box::new(body))))
+            }
+            Connection::Http2(lease) => {
+                let (parts, body) = http2::send(lease, request.http2(body.clone()), sent, multiplexed).await?;
+                Ok((parts, Body::Http2(body)))
+            }
+        }
+    }
+
+    fn reuse(&self) -> Option<Connection> {
+        let http1 = || self.0.idle.take().map(Connection::Http1);
+        self.0.multiplexed.take().map(Connection::Http2).or_else(http1)
+    }
+
+    async fn connect(&self) -> Result<Connection, TransportError> {
+        Ok(match self.0.connector.connect().await? {
+            Connected::Http1(stream) => Connection::Http1(stream),
+            Connected::Http2(stream) => Connection::Http2(self.0.multiplexed.open(stream, &self.0.tasks).await?),
+        })
+    }
+}
+
+/// The request that a response asks for, where it may be sent: with the same method and body, to the same origin.
+fn redirect(request: &UpstreamRequest, response: &Response) -> Option<UpstreamRequest> {
+    let is_repeatable = matches!(response.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+    let location = response.headers.get(LOCATION).filter(|_| is_repeatable)?;
+    request.redirected(location.to_str().ok()?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! Requests that were sent once more, by reason.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Why a request was sent once more on a fresh connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepeatReason {
+    /// The reused connection ended before all of the request was written.
+    NotWritten,
+    /// HTTP/2: `REFUSED_STREAM`, or a GOAWAY below the stream.
+    RefusedStream,
+    /// The reused connection ended within [`CLOSE_RACE`](super::CLOSE_RACE) after the request's last byte.
+    ClosedEarly,
+}
+
+impl RepeatReason {
+    pub const ALL: [Self; 3] = [Self::NotWritten, Self::RefusedStream, Self::ClosedEarly];
+
+    /// The reason's name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotWritten => "not_written",
+            Self::RefusedStream => "refused_stream",
+            Self::ClosedEarly => "closed_early",
+        }
+    }
+}
+
+/// Counts repeated requests. The counters only grow.
+#[derive(Debug, Default)]
+pub struct Repeats {
+    not_written: AtomicU64,
+    refused_stream: AtomicU64,
+    closed_early: AtomicU64,
+}
+
+impl Repeats {
+    pub fn count(&self, reason: RepeatReason) -> u64 {
+        self.counter(reason).load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, reason: RepeatReason) {
+        self.counter(reason).fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn counter(&self, reason: RepeatReason) -> &AtomicU64 {
+        match reason {
+            RepeatReason::NotWritten => &self.not_written,
+            RepeatReason::RefusedStream => &self.refused_stream,
+            RepeatReason::ClosedEarly => &self.closed_early,
+        }
+    }
+}

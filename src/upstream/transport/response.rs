@@ -1,0 +1,90 @@
+//! A response whose body is read as it comes.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::http::response::Parts;
+use hyper::{HeaderMap, StatusCode};
+use tokio::task::coop::poll_proceed;
+
+use super::decoder::Decoder;
+use super::error::TransportError;
+use super::http1::Http1Body;
+use super::http2::Http2Body;
+
+/// Not `Debug`: it holds what the model says. Dropping it closes an HTTP/1.1 connection, unless the body was read to its
+/// end, and resets an HTTP/2 stream.
+pub struct Response {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    body: Body,
+    decoder: Option<Decoder>,
+}
+
+pub enum Body {
+    Http1(Box<Http1Body>),
+    Http2(Http2Body),
+}
+
+/// Whether there may be more of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum More {
+    Maybe,
+    None,
+}
+
+/// Bytes after which one poll returns, however many more there are. A task polls at most 64 times before it yields, so that
+/// a flood holds its deadlines up for 2 MiB.
+const BATCH: usize = 16 * 1024;
+
+impl Response {
+    /// Errors: a content coding that cannot be decoded.
+    pub fn new(parts: Parts, body: Body) -> Result<Self, TransportError> {
+        let decoder = Decoder::of(&parts.headers)?;
+        Ok(Self { status: parts.status, headers: parts.headers, body, decoder })
+    }
+
+    /// Gives `sink` everything of the body that is readable now, decoded, as soon as there is any; at most `BATCH` and one
+    /// read. Uses up the task's budget, so that a server that sends without a pause cannot outrun the task's deadlines.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut impl FnMut(&[u8]),
+    ) -> Poll<Result<More, TransportError>> {
+        let budget = ready!(poll_proceed(cx));
+        let mut delivered = 0;
+        while delivered < BATCH {
+            if let Some(decoder) = self.decoder.as_mut().filter(|decoder| decoder.has_more()) {
+                delivered += decoder.step(sink)?;
+                continue;
+            }
+            match self.body.poll_data(cx) {
+                Poll::Ready(Some(Ok(bytes))) => match &mut self.decoder {
+                    Some(decoder) => decoder.feed(bytes),
+                    None => {
+                        sink(&bytes);
+                        delivered += bytes.len();
+                    }
+                },
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => {
+                    let finished = self.decoder.as_mut().map_or(Ok(()), Decoder::finish);
+                    return Poll::Ready(finished.map(|()| More::None));
+                }
+                Poll::Pending if delivered == 0 => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        budget.made_progress();
+        Poll::Ready(Ok(More::Maybe))
+    }
+}
+
+impl Body {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, TransportError>>> {
+        match self {
+            Self::Http1(body) => body.poll_data(cx),
+            Self::Http2(body) => body.poll_data(cx),
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Requests go as asked: the exact bytes that an upstream gets, and what is refused before it is asked.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
+
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+use tokenrill::settings::Settings;
+
+use crate::support::{Answer, Call, Service, Upstream};
+
+const CHAT: &str = "/v1/chat/completions";
+const NATIVE: &str = "/v1/generations";
+const WHOLE: &str = r#"{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}"#;
+
+async fn post(service: &Service, path: &str, body: &str) -> Answer {
+    let request = service.request(Method::POST, path).header(CONTENT_TYPE, "application/json");
+    Answer::to(request.body(body.to_owned())).await
+}
+
+/// Answers in the way that was asked for, and closes the connection.
+async fn reply(mut call: Call) {
+    if call.body["stream"] == true {
+        call.answer(&["Hello"]).await;
+    } else {
+        call.json(WHOLE).await;
+    }
+}
+
+/// The body that the upstream gets for one that this service gets.
+async fn forwarded_by(settings: impl FnOnce(&mut Settings), path: &str, body: &str) -> String {
+    let upstream = Upstream::start().await;
+    let mut with = Service::settings(&upstream.base_url());
+    settings(&mut with);
+    let service = Service::with(with).await;
+    let (answer, raw_body) = tokio::join!(post(&service, path, body), async {
+        let call = upstream.call().await;
+        let raw_body = call.raw_body.clone();
+        reply(call).await;
+        raw_body
+    });
+    assert_eq!(answer.status, 200, "{body}");
+    let text = answer.text().await;
+    assert!(text.contains("Hello"), "{text}");
+    raw_body
+}
+
+async fn forwarded(path: &str, body: &str) -> String {
+    forwarded_by(|_| {}, path, body).await
+}
+
+/// The status and the error of a request that reaches no upstream.
+async fn refused(path: &str, body: &str) -> (u16, Value) {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let answer = post(&service, path, body).await;
+    let status = answer.status;
+    let refusal = answer.json().await;
+    assert!(!upstream.was_called(), "{body}");
+    (status, refusal)
+}
+
+fn limit(settings: &mut Settings) {
+    settings.limits.max_output_tokens = NonZeroU32::new(100);
+}
+
+#[tokio::test]
+async fn a_chat_reaches_the_upstream_byte_for_byte() {
+    let sent = concat!(
+        r#"{"temperature":1.0,"top_p":1e0,"seed":123456789012345678901234567890,"logit_bias":{"50256": -100},"#,
+        r#""messages":[ {"role":"critic","content":"\u00e9\/ \ud83d\ude00 é","name":null,"name":"x"},{"content":{"a":[1.50]},"role":"user"} ],"#,
+        r#""model":"m","unknown":{"b":0.10,"a":-0},"max_tokens":-1}"#
+    );
+    let expected = sent.replace("\"max_tokens\":-1}", "\"max_tokens\":-1,\"stream\":false}");
+    assert_eq!(forwarded(CHAT, sent).await, expected);
+}
+
+#[tokio::test]
+async fn what_is_set_for_the_caller_stands_where_the_caller_put_it() {
+    let sent = r#"{"stream":true,"stream_options":{"include_obfuscation": false},"messages":[{"role":"user"}],"model":"m","grace_ms":0}"#;
+    let expected = r#"{"stream":true,"stream_options":{"include_obfuscation":false,"include_usage":true},"messages":[{"role":"user"}],"model":"m"}"#;
+    assert_eq!(forwarded(CHAT, sent).await, expected);
+}
+
+#[tokio::test]
+async fn extra_body_store_and_metadata_arrive_as_sent_on_the_chat_wire() {
+    for members in [
+        r#""extra_body":{"google": {"thinking_config": {"include_thoughts": true}}}"#,
+        r#""store":true,"metadata":{"customer":"12"}"#,
+        r#""store":false,"metadata":{"customer": 12}"#,
+    ] {
+        let sent = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],{members}}}"#);
+        let expected = format!("{},\"stream\":false}}", sent.strip_suffix('}').expect("an object"));
+        assert_eq!(forwarded(CHAT, &sent).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn our_fields_stay_here_and_unknown_ones_go_on_from_the_native_wire() {
+    let sent = r#"{"input":"hi","store":true,"metadata":{"a":"b"},"on_disconnect":"continue","grace_ms":5,"nobody_knows":1.0,"stream":true}"#;
+    let expected = r#"{"model":"m","nobody_knows":1.0,"messages":[{"role":"user","content":"hi"}],"stream":true,"stream_options":{"include_usage":true}}"#;
+    assert_eq!(forwarded(NATIVE, sent).await, expected);
+}
+
+#[tokio::test]
+async fn minus_one_is_replaced_where_a_limit_applies() {
+    for (members, expected) in [
+        (r#""max_tokens":-1"#, r#""max_tokens":100,"stream":false"#),
+        (r#""max_completion_tokens":-1"#, r#""max_completion_tokens":100,"stream":false"#),
+        (r#""max_tokens":99.0"#, r#""max_tokens":99.0,"stream":false"#),
+        (r#""top_k":1"#, r#""top_k":1,"stream":false,"max_completion_tokens":100"#),
+    ] {
+        let sent = format!(r#"{{"model":"m","messages":[{{"role":"user"}}],{members}}}"#);
+        assert_eq!(forwarded_by(limit, CHAT, &sent).await, sent.replace(members, expected));
+    }
+}
+
+#[tokio::test]
+async fn a_limit_counts_inside_extra_body() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    limit(&mut settings);
+    let service = Service::with(settings).await;
+    for inner in [r#"{"max_tokens":101}"#, r#"{"max_completion_tokens":1e3}"#, r#"{"max_tokens":-1}"#] {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user"}}],"extra_body":{inner}}}"#);
+        assert_eq!(post(&service, CHAT, &body).await.status, 400, "{inner}");
+    }
+    assert!(!upstream.was_called());
+}
+
+#[tokio::test]
+async fn a_duplicate_name_is_refused_by_name_on_both_wires() {
+    for (members, pointer) in [
+        (r#""model":"m","model":"n""#, "/model"),
+        (r#""model":"m","mode\u006c":"n""#, "/model"),
+        (r#""stream_options":{"include_usage":true,"include_usage":false}"#, "/stream_options/include_usage"),
+        (r#""options":{"num_predict":1,"num_\u0070redict":2}"#, "/options/num_predict"),
+    ] {
+        for path in [CHAT, NATIVE] {
+            let (status, refusal) = refused(path, &format!(r#"{{"messages":[{{"role":"user"}}],{members}}}"#)).await;
+            assert_eq!(status, 400, "{members}");
+            assert!(refusal.to_string().contains(pointer), "{refusal}");
+        }
+    }
+    let (status, refusal) = refused(CHAT, r#"{"messages":[{"role":"user"}],"extra_body":{"n":1,"n":2}}"#).await;
+    assert!(status == 400 && refusal.to_string().contains("/extra_body/n"), "{refusal}");
+    assert_eq!(refused(NATIVE, r#"{"input":"a","input":"b"}"#).await.1["code"], "invalid_request");
+}
+
+#[tokio::test]
+async fn a_typo_of_our_field_is_refused_on_the_native_wire_alone() {
+    let (status, refusal) = refused(NATIVE, r#"{"input":"hi","grcae_ms":5}"#).await;
+    assert_eq!((status, &refusal["code"]), (400, &json!("invalid_request")));
+    assert!(refusal["detail"].as_str().expect("a detail").contains("grace_ms"), "{refusal}");
+    let sent = r#"{"model":"m","messages":[{"role":"user"}],"grcae_ms":5}"#;
+    assert!(forwarded(CHAT, sent).await.contains("\"grcae_ms\":5"));
+}
+
+#[tokio::test]
+async fn what_no_provider_takes_is_refused() {
+    for (body, pointer) in [
+        (r#"{"messages":["hi"]}"#, "/messages/0"),
+        (r#"{"messages":[{"content":"hi"}]}"#, "/messages/0/role"),
+        (r#"{"messages":[{"role":"user"}],"max_tokens":-2}"#, "/max_tokens"),
+        (r#"{"messages":[{"role":"user"}],"extra_body":{"api_base":"http://x"}}"#, "/extra_body"),
+    ] {
+        for path in [CHAT, NATIVE] {
+            let (status, refusal) = refused(path, body).await;
+            assert!(status == 400 && refusal.to_string().contains(pointer), "{path} {body}: {refusal}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn stream_false_on_the_native_wire_means_json() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let answering = async {
+        let call = upstream.call().await;
+        assert_eq!(call.body["stream"], true, "the native wire streams upstream");
+        reply(call).await;
+    };
+    let (answer, ()) = tokio::join!(post(&service, NATIVE, r#"{"input":"hi","stream":false}"#), answering);
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+    assert_eq!(answer.json().await["choices"][0]["text"], "Hello");
+}
+
+#[tokio::test]
+async fn a_query_of_the_base_url_goes_behind_the_path() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&format!("{}?api-version=2024-10-21", upstream.base_url())).await;
+    let asked = async {
+        let call = upstream.call().await;
+        let line = call.head.lines().next().unwrap_or_default().to_owned();
+        reply(call).await;
+        line
+    };
+    let body = r#"{"messages":[{"role":"user"}]}"#;
+    let (answer, line) = tokio::join!(post(&service, CHAT, body), asked);
+    assert_eq!(answer.status, 200);
+    assert_eq!(line, "post /v1/chat/completions?api-version=2024-10-21 http/1.1");
+}
+
+/// An upstream that refuses some requests, and what it was asked.
+struct Picky {
+    service: Service,
+    asked: Arc<Mutex<Vec<Value>>>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Picky {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Picky {
+    /// `status` is that of a refusal.
+    #[expect(clippy::disallowed_methods, reason = "dropping this ends it")]
+    async fn start(
+        settings: impl FnOnce(&mut Settings),
+        status: u16,
+        refuses: impl Fn(&Value) -> bool + Send + 'static,
+    ) -> Self {
+        let upstream = Upstream::start().await;
+        let mut with = Service::settings(&upstream.base_url());
+        settings(&mut with);
+        let service = Service::with(with).await;
+        let asked: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let serving = tokio::spawn({
+            let asked = Arc::clone(&asked);
+            async move {
+                while let Some(mut call) = upstream.next_call().await {
+                    asked.lock().expect("a lock").push(call.body.clone());
+                    if refuses(&call.body) {
+                        let body = r#"{"error":{"message":"Extra inputs are not permitted"}}"#;
+                        call.refuse(status, "connection: close\r\ncontent-type: application/json\r\n", body).await;
+                    } else {
+                        reply(call).await;
+                    }
+                }
+            }
+        });
+        Self { service, asked, serving }
+    }
+
+    async fn ask(&self, path: &str, body: &str) -> (u16, String) {
+        let answer = post(&self.service, path, body).await;
+        (answer.status, answer.text().await)
+    }
+
+    /// What was asked since the last call.
+    fn asked(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.asked.lock().expect("a lock"))
+    }
+}
+
+const PLAIN: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+const STREAMED: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}"#;
+
+fn has(field: &'static str) -> impl Fn(&Value) -> bool {
+    move |body| body.get(field).is_some()
+}
+
+#[tokio::test]
+async fn refused_stream_options_of_ours_are_left_out_and_that_is_learned() {
+    let picky = Picky::start(|_| {}, 422, has("stream_options")).await;
+    let (status, text) = picky.ask(CHAT, STREAMED).await;
+    assert!(status == 200 && text.ends_with("data: [DONE]\n\n"), "{text}");
+    let asked = picky.asked();
+    assert_eq!(asked.iter().map(has("stream_options")).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(asked[1]["stream"], true);
+    assert_eq!(picky.ask(NATIVE, r#"{"input":"hi"}"#).await.0, 200);
+    assert_eq!(picky.asked().iter().map(has("stream_options")).collect::<Vec<_>>(), [false]);
+    // The caller's own are sent, and their refusal is the caller's.
+    let own =
+        r#"{"model":"m","messages":[{"role":"user"}],"stream":true,"stream_options":{"include_usage":true},"n":1}"#;
+    let status = picky.ask(CHAT, own).await.0;
+    assert!(matches!(status, 400 | 422), "{status}");
+    assert_eq!(picky.asked().iter().map(has("stream_options")).collect::<Vec<_>>(), [true]);
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_asked_whole_and_that_is_learned_where_the_caller_did_not_ask_for_it() {
+    let picky = Picky::start(|_| {}, 400, |body| body["stream"] == true).await;
+    let streams = |asked: Vec<Value>| asked.iter().map(|body| body["stream"] == true).collect::<Vec<_>>();
+    let (status, text) = picky.ask(CHAT, STREAMED).await;
+    assert!(status == 200 && text.contains("Hello") && text.ends_with("data: [DONE]\n\n"), "{text}");
+    assert_eq!(streams(picky.asked()).last(), Some(&false));
+    // The caller had asked for a stream itself: nothing was learned.
+    let (status, text) = picky.ask(NATIVE, r#"{"input":"hi"}"#).await;
+    assert!(status == 200 && text.contains("event: delta\ndata: {\"text\":\"Hello\"}"), "{text}");
+    let asked = streams(picky.asked());
+    assert!(asked[0] && asked.last() == Some(&false), "{asked:?}");
+    for body in [r#"{"input":"hi"}"#, r#"{"input":"ho"}"#] {
+        assert_eq!(picky.ask(NATIVE, body).await.0, 200);
+        assert_eq!(streams(picky.asked()), [false], "learned");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_limit_is_sent_under_its_older_name_and_never_left_out() {
+    let picky = Picky::start(limit, 422, has("max_completion_tokens")).await;
+    let names = ["max_completion_tokens", "max_tokens"];
+    let limits =
+        |asked: Vec<Value>| asked.iter().map(|body| names.map(|name| body.get(name).cloned())).collect::<Vec<_>>();
+    assert_eq!(picky.ask(CHAT, PLAIN).await.0, 200);
+    assert_eq!(limits(picky.asked()), [[Some(json!(100)), None], [None, Some(json!(100))]]);
+    assert_eq!(picky.ask(CHAT, PLAIN).await.0, 200);
+    assert_eq!(limits(picky.asked()), [[None, Some(json!(100))]], "learned");
+
+    let picky = Picky::start(limit, 400, |body| body.get("max_completion_tokens").or(body.get("max_tokens")).is_some());
+    let picky = picky.await;
+    let (status, text) = picky.ask(CHAT, PLAIN).await;
+    assert!(status == 502 && text.contains("upstream_misconfigured"), "{status} {text}");
+    assert_eq!(picky.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn a_limit_that_the_caller_sent_is_sent_under_its_name_alone() {
+    let picky = Picky::start(limit, 422, has("max_completion_tokens")).await;
+    let body = r#"{"model":"m","messages":[{"role":"user"}],"max_completion_tokens":5}"#;
+    assert_eq!(picky.ask(CHAT, body).await.0, 400);
+    assert_eq!(picky.asked().len(), 1);
+    assert_eq!(picky.ask(CHAT, PLAIN).await.0, 200);
+    assert_eq!(picky.asked().len(), 2, "nothing was learned");
+}
+
+#[tokio::test]
+async fn another_refusal_is_not_repeated() {
+    for status in [401, 404, 429, 500, 503] {
+        let picky = Picky::start(limit, status, |_| true).await;
+        assert!(picky.ask(CHAT, STREAMED).await.0 >= 400);
+        assert_eq!(picky.asked().len(), 1, "{status}");
+    }
+}
