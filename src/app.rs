@@ -26,10 +26,10 @@ use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Capacity, Metrics};
+use crate::telemetry::{Capacity, Metrics, RepeatCount};
 use crate::upstream::{
-    Endpoint, ErrorMessages, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, TransportBuilder, WholeAnswers,
-    demo,
+    Endpoint, ErrorMessages, Masker, OpenAi, Provider, RepeatReason, Repeats, ReportTerms, Router, Timeouts,
+    TransportBuilder, WholeAnswers, demo,
 };
 
 pub use admission::{Kept, admission, tickets};
@@ -129,6 +129,7 @@ pub async fn serve(
     for Upstream { name, models, .. } in &settings.upstreams {
         metrics.add_upstream(name, models.iter().map(String::as_str).filter(|model| !model.contains('*')));
     }
+    metrics.set_repeat_counts(repeat_counts(&transports.repeats()));
     let log = Memory::new(MemoryLimits {
         total: settings.event_log.memory.max_bytes.bytes(),
         generation: settings.generation.max_bytes.bytes(),
@@ -218,6 +219,15 @@ pub async fn serve(
     };
     tokio::join!(serving, serving_operators, drained);
     Ok(())
+}
+
+/// Requests that were sent to an upstream a second time, for `/metrics`.
+fn repeat_counts(repeats: &Arc<Repeats>) -> Vec<RepeatCount> {
+    let count = |reason: RepeatReason| {
+        let repeats = Arc::clone(repeats);
+        RepeatCount { reason: reason.name(), count: Box::new(move || repeats.count(reason)) }
+    };
+    RepeatReason::ALL.map(count).into()
 }
 
 /// What is limited, for `/metrics`.

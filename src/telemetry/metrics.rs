@@ -48,7 +48,6 @@ impl Metrics {
     /// has a beginning. `models` are names without wildcards.
     pub fn add_upstream<'a>(&self, upstream: &str, models: impl IntoIterator<Item = &'a str>) {
         let other = self.models.find(GenerationLabels { upstream, model: "" });
-        self.upstreams.create(&other);
         self.generations.create(&other);
         for model in models {
             self.generations.create(&self.models.learn(GenerationLabels { upstream, model }));

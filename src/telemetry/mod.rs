@@ -25,4 +25,4 @@ pub use logging::{LogFormat, init, log_panics};
 pub use metrics::{Gauge, Metrics};
 pub use process::resident_memory;
 pub use stream_metrics::{LiveSubscriber, ResumedBy};
-pub use upstream_metrics::RepeatReason;
+pub use upstream_metrics::RepeatCount;

@@ -1,10 +1,13 @@
 //! Metrics of attempts.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
@@ -13,42 +16,31 @@ use super::generation_metrics::{GenAiLabels, duration_histogram};
 use super::labels::{GenerationLabels, Outcome, Series};
 use super::metrics::Metrics;
 
-/// Why a request was sent to an upstream a second time within one attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RepeatReason {
-    /// The reused connection ended before the request was fully written.
-    NotFullyWritten,
-    /// The reused connection ended within 1 s after the last byte of the request, without a response.
-    KeepAliveRace,
-    /// HTTP/2 `REFUSED_STREAM`, or a GOAWAY below the stream.
-    RefusedStream,
-    /// The upstream refused `stream_options`.
-    StreamOptions,
-    /// The upstream refused a limit's `max_completion_tokens`.
-    MaxCompletionTokens,
-    /// The upstream refused `stream: true`.
-    Stream,
+/// How many requests were sent to an upstream a second time for one reason. Asked at each scrape.
+pub struct RepeatCount {
+    pub reason: &'static str,
+    pub count: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-impl RepeatReason {
-    const ALL: [Self; 6] = [
-        Self::NotFullyWritten,
-        Self::KeepAliveRace,
-        Self::RefusedStream,
-        Self::StreamOptions,
-        Self::MaxCompletionTokens,
-        Self::Stream,
-    ];
+/// Counts of repeats, once the service has told them.
+#[derive(Clone, Default)]
+struct RepeatCounts(Arc<OnceLock<Vec<RepeatCount>>>);
 
-    const fn name(self) -> &'static str {
-        match self {
-            Self::NotFullyWritten => "not_fully_written",
-            Self::KeepAliveRace => "keep_alive_race",
-            Self::RefusedStream => "refused_stream",
-            Self::StreamOptions => "stream_options_refused",
-            Self::MaxCompletionTokens => "max_completion_tokens_refused",
-            Self::Stream => "stream_refused",
+impl Collector for RepeatCounts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(counts) = self.0.get() else { return Ok(()) };
+        let help = "Requests that were sent to an upstream a second time, by reason";
+        let mut metric = encoder.encode_descriptor("tokenrill_upstream_repeats", help, None, MetricType::Counter)?;
+        for RepeatCount { reason, count } in counts {
+            ConstCounter::<u64>::new(count()).encode(metric.encode_family(&[("reason", *reason)])?)?;
         }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RepeatCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.get().into_iter().flatten().map(|count| count.reason)).finish()
     }
 }
 
@@ -56,7 +48,7 @@ impl RepeatReason {
 pub(super) struct UpstreamMetrics {
     attempts: Family<AttemptLabels, Counter>,
     duration: Family<GenAiLabels, Histogram>,
-    repeats: Family<RepeatLabels, Counter>,
+    repeats: RepeatCounts,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,18 +59,12 @@ struct AttemptLabels {
     error_type: Option<&'static str>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RepeatLabels {
-    upstream: Arc<str>,
-    reason: &'static str,
-}
-
 impl UpstreamMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             attempts: Family::default(),
             duration: Family::new_with_constructor(duration_histogram),
-            repeats: Family::default(),
+            repeats: RepeatCounts::default(),
         };
         registry.register(
             "tokenrill_upstream_attempts",
@@ -91,25 +77,8 @@ impl UpstreamMetrics {
             Unit::Seconds,
             metrics.duration.clone(),
         );
-        registry.register(
-            "tokenrill_upstream_repeats",
-            "Requests that were sent to an upstream a second time, by reason",
-            metrics.repeats.clone(),
-        );
+        registry.register_collector(Box::new(metrics.repeats.clone()));
         metrics
-    }
-
-    /// Creates the series of an upstream, so that a rate over them has a beginning.
-    pub fn create(&self, series: &Series) {
-        for reason in RepeatReason::ALL {
-            drop(self.repeats.get_or_create(&RepeatLabels::new(&series.upstream, reason)));
-        }
-    }
-}
-
-impl RepeatLabels {
-    fn new(upstream: &Arc<str>, reason: RepeatReason) -> Self {
-        Self { upstream: Arc::clone(upstream), reason: reason.name() }
     }
 }
 
@@ -129,8 +98,8 @@ impl Metrics {
         self.upstreams.attempts.get_or_create(&labels).inc();
     }
 
-    /// A request was sent to `upstream` a second time.
-    pub fn upstream_repeated(&self, upstream: &str, reason: RepeatReason) {
-        self.upstreams.repeats.get_or_create(&RepeatLabels::new(&upstream.into(), reason)).inc();
+    /// Adds the counts of repeated requests. Called once; later calls change nothing.
+    pub fn set_repeat_counts(&self, counts: Vec<RepeatCount>) {
+        _ = self.upstreams.repeats.0.set(counts);
     }
 }
