@@ -289,8 +289,8 @@ export interface paths {
         };
         /**
          * List the models.
-         * @description Those of every upstream, and `demo`, that the caller may ask; at most 30 s old. An upstream that does not answer within 3 s
-         *     is left out.
+         * @description Those of every upstream, and `demo`, that the caller may ask. Upstreams are asked again in the background when the list
+         *     is older than 30 s; one that fails keeps its last list.
          */
         get: operations["list_models"];
         put?: never;

@@ -2,6 +2,7 @@
 //! only room that names concrete adapters.
 
 mod admission;
+mod upstream_check;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,16 +23,17 @@ use crate::event_log::{ChannelLimits, ChannelLogs, Memory, MemoryChannels, Memor
 use crate::generation::{Generations, OnDisconnect, Terms, UpstreamMessages};
 use crate::limits::Limits;
 use crate::prompts::CatalogError;
-use crate::server::{self, Threads};
+use crate::server::{self, OpenConnections, Threads};
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Capacity, Metrics, RepeatCount};
 use crate::upstream::{
-    AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, TransportBuilder,
-    WholeAnswers, demo,
+    AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, RepeatReason, Repeats, ReportTerms, Router,
+    Timeouts, TransportBuilder, WholeAnswers, demo,
 };
 
 pub use admission::{Kept, admission, tickets};
+pub use upstream_check::{UpstreamCheck, check_upstreams};
 
 /// Why the service could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -124,8 +126,13 @@ pub async fn serve(
 
     let demo = demo::start(&tasks, stop.clone()).await?;
     let transports = TransportBuilder::new(tasks.clone(), stop.clone());
-    let router = router(settings, environment, &demo, &transports)?;
+    let router = router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = Metrics::new();
+    metrics.add_upstream("demo", ["demo"]);
+    for Upstream { name, models, .. } in &settings.upstreams {
+        metrics.add_upstream(name, models.iter().map(String::as_str).filter(|model| !model.contains('*')));
+    }
+    metrics.set_repeat_counts(repeat_counts(&transports.repeats()));
     let log = Memory::new(MemoryLimits {
         total: settings.event_log.memory.max_bytes.bytes(),
         generation: settings.generation.max_bytes.bytes(),
@@ -142,6 +149,7 @@ pub async fn serve(
         total: settings.channels.max_bytes_total.bytes(),
         channels: settings.channels.max_channels.get() as usize,
     }));
+    metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs));
     let limits = Limits::default();
     tasks.spawn({
         let (limits, stop) = (limits.clone(), stop.clone());
@@ -200,7 +208,8 @@ pub async fn serve(
         let Some(listener) = admin else { return };
         // Who may call without a key is asked for a name of this machine by the gate.
         let api = api::router(Api { hosts: Hosts::Any, ..api }, Door::Admin);
-        let bounds = server::Limits { connections: ADMIN_CONNECTIONS, ..bounds };
+        let open = OpenConnections::default();
+        let bounds = server::Limits { connections: ADMIN_CONNECTIONS, open, ..bounds };
         server::serve(listener, api, bounds, Threads::current(), shutdown.closing_token()).await;
     };
     let drained = async {
@@ -213,6 +222,39 @@ pub async fn serve(
     };
     tokio::join!(serving, serving_operators, drained);
     Ok(())
+}
+
+/// Requests that were sent to an upstream a second time, for `/metrics`.
+fn repeat_counts(repeats: &Arc<Repeats>) -> Vec<RepeatCount> {
+    let count = |reason: RepeatReason| {
+        let repeats = Arc::clone(repeats);
+        RepeatCount { reason: reason.name(), count: Box::new(move || repeats.count(reason)) }
+    };
+    RepeatReason::ALL.map(count).into()
+}
+
+/// What is limited, for `/metrics`.
+fn capacities(
+    settings: &Settings,
+    bounds: &server::Limits,
+    log: &Memory,
+    channel_logs: &Arc<MemoryChannels>,
+) -> Vec<Capacity> {
+    let (log, channel_logs, open) = (log.clone(), Arc::clone(channel_logs), bounds.open.clone());
+    let log_limit = settings.event_log.memory.max_bytes.bytes();
+    let channel_limit = settings.channels.max_bytes_total.bytes();
+    vec![
+        Capacity::bytes("tokenrill_event_log", "Memory of the logs of generations", log_limit, move || log.bytes()),
+        Capacity::bytes("tokenrill_channel_log", "Memory of the histories of channels", channel_limit, move || {
+            channel_logs.bytes()
+        }),
+        Capacity::count(
+            "tokenrill_connections",
+            "Connections that are open on the listener for callers",
+            bounds.connections,
+            move || open.count(),
+        ),
+    ]
 }
 
 async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration, shutdown: &Shutdown) {
@@ -235,34 +277,11 @@ fn router(
     environment: &BTreeMap<String, String>,
     demo: &demo::Demo,
     transports: &TransportBuilder,
+    tasks: TaskTracker,
 ) -> Result<Router, AppError> {
-    let masker = masker(settings, environment, demo)?;
+    let masker = masker(settings, environment, Some(demo))?;
     let others = settings.upstreams.iter().map(|upstream| {
-        let key = upstream.api_key(environment)?;
-        let failed = |reason: String| AppError::Upstream { name: upstream.name.clone(), reason };
-        let endpoint =
-            Endpoint::new(upstream.base_url.as_str(), key.map(|key| key.expose().into()), headers(upstream)?);
-        let timeouts = Timeouts {
-            connect: upstream.connect_timeout,
-            head: upstream.head_timeout,
-            first_token: upstream.first_token_timeout,
-            idle: upstream.idle_timeout,
-        };
-        let messages = match upstream.errors {
-            settings::ErrorMessages::Pass => ErrorMessages::Pass,
-            settings::ErrorMessages::Hide => ErrorMessages::Hide,
-        };
-        let reports = ReportTerms { masker: masker.clone(), messages };
-        let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-        let whole = if upstream.always_stream {
-            WholeAnswers::Never
-        } else {
-            WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() }
-        };
-        let sizes =
-            AnswerSizes { max_event: upstream.max_event.bytes().min(settings.generation.max_bytes.bytes()), whole };
-        let provider = OpenAi::new(&upstream.name, endpoint, timeouts, reports, sizes, upstream.keepalive, transports)
-            .map_err(|error| failed(error.to_string()))?;
+        let provider = provider(settings, upstream, environment, &masker, transports)?;
         let models = upstream.models.iter().map(NamePattern::new).collect();
         Ok((models, Arc::new(provider) as Arc<dyn Provider>))
     });
@@ -278,12 +297,49 @@ fn router(
     let sizes = AnswerSizes { max_event: DEMO_MAX_EVENT, whole };
     let demo = OpenAi::new("demo", endpoint, timeouts, reports, sizes, DEMO_KEEPALIVE, transports);
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
-    Ok(Router::new(demo, others, settings.models.default.clone()))
+    Ok(Router::new(demo, others, settings.models.default.clone(), tasks))
+}
+
+fn provider(
+    settings: &Settings,
+    upstream: &Upstream,
+    environment: &BTreeMap<String, String>,
+    masker: &Masker,
+    transports: &TransportBuilder,
+) -> Result<OpenAi, AppError> {
+    let key = upstream.api_key(environment)?;
+    let failed = |reason: String| AppError::Upstream { name: upstream.name.clone(), reason };
+    let endpoint = Endpoint::new(upstream.base_url.as_str(), key.map(|key| key.expose().into()), headers(upstream)?);
+    let timeouts = Timeouts {
+        connect: upstream.connect_timeout,
+        head: upstream.head_timeout,
+        first_token: upstream.first_token_timeout,
+        idle: upstream.idle_timeout,
+    };
+    let messages = match upstream.errors {
+        settings::ErrorMessages::Pass => ErrorMessages::Pass,
+        settings::ErrorMessages::Hide => ErrorMessages::Hide,
+    };
+    let reports = ReportTerms { masker: masker.clone(), messages };
+    let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
+    let whole = if upstream.always_stream {
+        WholeAnswers::Never
+    } else {
+        WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() }
+    };
+    let max_event = upstream.max_event.bytes().min(settings.generation.max_bytes.bytes());
+    let sizes = AnswerSizes { max_event, whole };
+    OpenAi::new(&upstream.name, endpoint, timeouts, reports, sizes, upstream.keepalive, transports)
+        .map_err(|error| failed(error.to_string()))
 }
 
 /// Knows every secret that the upstreams' words could repeat.
-fn masker(settings: &Settings, environment: &BTreeMap<String, String>, demo: &demo::Demo) -> Result<Masker, AppError> {
-    let mut secrets = vec![demo.key.as_str().into()];
+fn masker(
+    settings: &Settings,
+    environment: &BTreeMap<String, String>,
+    demo: Option<&demo::Demo>,
+) -> Result<Masker, AppError> {
+    let mut secrets: Vec<_> = demo.iter().map(|demo| demo.key.as_str().into()).collect();
     for upstream in &settings.upstreams {
         secrets.extend(upstream.api_key(environment)?.map(|key| key.expose().into()));
         secrets.extend(upstream.headers.values().map(|value| value.expose().into()));

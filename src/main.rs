@@ -42,7 +42,7 @@ enum Command {
     /// Serves; the default command.
     Serve(ServeFlags),
     /// Checks the settings and prints those in effect, secrets masked. Exits with 0, or with 2 and what is wrong.
-    Check(ConfigFlag),
+    Check(CheckFlags),
     /// Prints the OpenAPI document.
     Openapi,
     /// Makes API keys.
@@ -75,6 +75,15 @@ struct ServeFlags {
     listen: Option<SocketAddr>,
 }
 
+#[derive(Args)]
+struct CheckFlags {
+    #[command(flatten)]
+    config: ConfigFlag,
+    /// Also asks each upstream for its models and prints one line for each. Exits with 2 where one fails.
+    #[arg(long)]
+    upstreams: bool,
+}
+
 #[derive(Args, Clone, Default)]
 struct ConfigFlag {
     /// The settings file; without this ./tokenrill.toml, if it is there.
@@ -87,7 +96,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => serve(&cli.serve),
         Some(Command::Serve(flags)) => serve(&flags),
-        Some(Command::Check(config)) => check(config),
+        Some(Command::Check(flags)) => check(flags),
         Some(Command::Key(KeyCommand::New(flags))) => new_key(&flags),
         Some(Command::Openapi) => {
             print(&api::openapi::text());
@@ -117,20 +126,43 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 type Environment = BTreeMap<String, String>;
 
+impl ConfigFlag {
+    fn source(self) -> FileSource {
+        self.config.map_or(FileSource::Default, FileSource::Explicit)
+    }
+}
+
 fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Environment), Refusal> {
     let pairs = std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
     let environment: Environment = pairs.collect();
-    let file = flag.config.map_or(FileSource::Default, FileSource::Explicit);
-    Ok((settings::load(Sources { file, environment: environment.clone(), listen })?, environment))
+    Ok((settings::load(Sources { file: flag.source(), environment: environment.clone(), listen })?, environment))
 }
 
-/// Waits for nothing, so that nothing is fetched.
+/// Does not wait for an identity provider. Asks upstreams only where the flag says so.
 #[tokio::main(flavor = "current_thread")]
-async fn check(config: ConfigFlag) -> Result<(), Refusal> {
-    let (settings, environment) = load(config, None)?;
+async fn check(flags: CheckFlags) -> Result<(), Refusal> {
+    let (settings, environment) = load(flags.config, None)?;
     admission(&settings, &environment)?;
     print(&settings.effective());
-    Ok(())
+    for (upstream, warning) in warnings(&settings) {
+        say(&mut std::io::stderr(), &format!("tokenrill: warning: upstream {upstream}: {warning}"));
+    }
+    if !flags.upstreams {
+        return Ok(());
+    }
+    let checks = app::check_upstreams(&settings, &environment).await?;
+    print(if checks.is_empty() { "\nno upstreams: the embedded model demo alone" } else { "" });
+    checks.iter().for_each(|check| print(&check.to_string()));
+    match checks.iter().filter(|check| !check.is_ok()).count() {
+        0 => Ok(()),
+        failed => Err(Refusal(format!("{failed} of {} upstreams failed: see above", checks.len()))),
+    }
+}
+
+/// Upstreams whose settings are probably wrong, by name.
+fn warnings(settings: &Settings) -> impl Iterator<Item = (&str, &'static str)> {
+    let warning = |upstream: &settings::Upstream| upstream.base_url.warning();
+    settings.upstreams.iter().filter_map(move |upstream| Some((upstream.name.as_str(), warning(upstream)?)))
 }
 
 /// Who may call from the start on. Later the last key may be withdrawn; to begin without one would be a mistake.
@@ -193,6 +225,7 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
     let admin = settings.server.admin_listen.map(|address| listen(address, "server.admin_listen", &limits));
     let listeners = Listeners { public, admin: admin.transpose()? };
     let mut signals = Signals::listen()?;
+    log_start(flags, &settings);
     greet(&listeners, &settings)?;
 
     let shutdown = Shutdown::new();
@@ -292,10 +325,34 @@ fn listen(address: SocketAddr, choice: &str, limits: &server::Limits) -> Result<
     server::bind(address, limits).map_err(cannot)
 }
 
-/// What a newcomer needs: the address, the pages and one line that works.
+/// Logs what an operator asks first: the version, the file, who may call and which upstreams there are.
+fn log_start(flags: &ServeFlags, settings: &Settings) {
+    let source = flags.config.clone().source();
+    let file = source.path().map_or_else(|| "none".to_owned(), |path| path.display().to_string());
+    let authentication = match settings.auth.mode {
+        Some(AuthMode::Required) => "required",
+        Some(AuthMode::None) => "none",
+        None => "none, loopback only",
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), settings = file, authentication, "starting");
+    for upstream in &settings.upstreams {
+        let (base_url, models) = (upstream.base_url.without_query(), upstream.models.join(", "));
+        let key = upstream.api_key_env.as_deref().unwrap_or("none");
+        tracing::info!(upstream = upstream.name, base_url, models, key, "upstream configured");
+    }
+    for (upstream, warning) in warnings(settings) {
+        tracing::warn!(upstream, "{warning}");
+    }
+}
+
+/// What a newcomer needs: the address, the pages and one line that works. In JSON it is a log line.
 fn greet(listeners: &Listeners, settings: &Settings) -> Result<(), Refusal> {
     let address = listeners.public.local_addr()?;
     let admin = listeners.admin.as_ref().map(TcpListener::local_addr).transpose()?;
+    tracing::info!(%address, admin_address = admin.map(tracing::field::display), "listening");
+    if settings.telemetry.log_format == settings::LogFormat::Json {
+        return Ok(());
+    }
     let admin = admin.map(|address| format!("\n  operators   http://{address}/metrics")).unwrap_or_default();
     // Beside real models `demo` is not the default, and what the default costs is not ours to spend.
     let model = if settings.upstreams.is_empty() { "" } else { "\"model\":\"demo\"," };

@@ -46,7 +46,7 @@ pub const OPERATIONS: &[((&str, &str), Access)] = &[
 ];
 
 /// What tells everybody the same: the pages, and the document.
-const PAGES: [&str; 7] = [
+pub const PAGES: [&str; 7] = [
     "/",
     "/playground/feed",
     "/playground/progress",

@@ -310,8 +310,8 @@ impl Drop for Connection {
         }
         let Open { id, request_id, opened, .. } = &*self.open;
         let (events, bytes) = (self.open.events(), self.open.bytes());
-        let seconds = opened.elapsed().as_secs_f64();
-        tracing::info!(connection = %id, %request_id, events, bytes, seconds, "a stream ended");
+        let duration_ms = u64::try_from(opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(connection = %id, %request_id, events, bytes, duration_ms, "a stream ended");
     }
 }
 

@@ -262,3 +262,34 @@ impl From<FailureCode> for ErrorCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_and_metrics_name_a_failure_by_the_code_of_the_api() {
+        for code in [
+            FailureCode::UpstreamUnreachable,
+            FailureCode::UpstreamAuth,
+            FailureCode::UpstreamRateLimited,
+            FailureCode::UpstreamOverloaded,
+            FailureCode::ModelNotFound,
+            FailureCode::UpstreamRejected,
+            FailureCode::UpstreamMisconfigured,
+            FailureCode::UpstreamError,
+            FailureCode::UpstreamEmpty,
+            FailureCode::UpstreamTimeout,
+            FailureCode::UpstreamDisconnected,
+            FailureCode::UpstreamMalformed,
+            FailureCode::TooManyGenerations,
+            FailureCode::DeadlineExceeded,
+            FailureCode::TooLarge,
+            FailureCode::Overloaded,
+            FailureCode::ShuttingDown,
+            FailureCode::Internal,
+        ] {
+            assert_eq!(code.name(), ErrorCode::from(code).name());
+        }
+    }
+}

@@ -23,6 +23,7 @@ use super::wire::openai_chat::Ids;
 use super::wire::{Native, OpenAiChat, native};
 use crate::domain::{EventId, Sequence, TooMuch};
 use crate::generation::{FollowError, OnDisconnect, Origin, StartError};
+use crate::telemetry::ResumedBy;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -128,7 +129,10 @@ async fn start(
 /// and never starts a second generation.
 async fn come_back(api: &Api, caller: &Caller, last: EventId) -> Result<Response, Problem> {
     let mut response = match api.generations.follow(&caller.principal, last.generation, last.sequence).await {
-        Ok(following) => event_stream(api.stream(following, Native, api.connect(caller, Coming::Back)?)),
+        Ok(following) => {
+            api.metrics.resumed(ResumedBy::LastEventId);
+            event_stream(api.stream(following, Native, api.connect(caller, Coming::Back)?))
+        }
         Err(FollowError::AtEnd) if api.ends_told.note(last.generation) => StatusCode::NO_CONTENT.into_response(),
         Err(FollowError::AtEnd) => ended(last.generation),
         Err(error) => return Err(error.into()),
@@ -180,6 +184,7 @@ pub async fn events(
     let last = LastEventId::of(&headers);
     let has_a_position = last != LastEventId::Absent || after.is_some_and(|after| after > Sequence::START);
     let coming = if has_a_position { Coming::Back } else { Coming::New };
+    let resumed_by = if last == LastEventId::Absent { ResumedBy::After } else { ResumedBy::LastEventId };
     let after = match last {
         LastEventId::Absent => after.unwrap_or(Sequence::START),
         LastEventId::Event(EventId { generation, sequence }) if generation == id => sequence,
@@ -188,6 +193,7 @@ pub async fn events(
     // Who has a position has what is before it, and is told events.
     if replay == Replay::Snapshot && after == Sequence::START {
         let (snapshot, following) = api.generations.follow_from_snapshot(&caller.principal, id).await?;
+        api.metrics.resumed(ResumedBy::Snapshot);
         let stream = api.stream(following, Native, api.connect(&caller, coming)?);
         let state = SnapshotBody::from(snapshot);
         let position = EventId { generation: id, sequence: Sequence::new(state.last_sequence) };
@@ -195,7 +201,11 @@ pub async fn events(
             stream.beginning_with(|retry, out| native::encode_snapshot(&state, position, retry, out)),
         ));
     }
-    match api.generations.follow(&caller.principal, id, after).await {
+    let following = api.generations.follow(&caller.principal, id, after).await;
+    if has_a_position && following.is_ok() {
+        api.metrics.resumed(resumed_by);
+    }
+    match following {
         Ok(following) => Ok(match format {
             Format::Native => event_stream(api.stream(following, Native, api.connect(&caller, coming)?)),
             Format::OpenAi => {

@@ -163,7 +163,7 @@ async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next:
         return response;
     }
     let traced = Traced::note(&mut request);
-    let span = traced.span(&request);
+    let span = traced.span();
     async {
         let mut response = match &layers.cors {
             Some(cors) if cors::is_of_a_page(&request) => {
@@ -175,7 +175,7 @@ async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next:
             None => answer(&layers, request, next).await,
         };
         pages::secure(&mut response);
-        traced.tell(&mut response);
+        traced.finish(&mut response, &layers.metrics);
         response
     }
     .instrument(span)
@@ -197,6 +197,9 @@ async fn answer(layers: &Layers, request: Request, next: Next) -> Response {
             problem.into_response()
         }
     };
+    if response.extensions().get::<Problem>().is_some_and(|problem| problem.code == ErrorCode::HistoryLost) {
+        layers.metrics.history_lost();
+    }
     if access != Access::Public {
         gate::keep_out_of_caches(&mut response);
     }

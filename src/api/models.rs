@@ -33,8 +33,8 @@ pub struct Model {
 
 /// List the models.
 ///
-/// Those of every upstream, and `demo`, that the caller may ask; at most 30 s old. An upstream that does not answer within 3 s
-/// is left out.
+/// Those of every upstream, and `demo`, that the caller may ask. Upstreams are asked again in the background when the list
+/// is older than 30 s; one that fails keeps its last list.
 #[utoipa::path(
     get,
     path = "/v1/models",
@@ -43,8 +43,9 @@ pub struct Model {
     responses((status = 200, description = "The models", body = ModelList)),
 )]
 pub async fn list(State(api): State<Api>, caller: Caller) -> Json<ModelList> {
-    let models = api.generations.models().await.into_iter().filter(|model| caller.models.allow(&model.id));
-    Json(ModelList { object: "list".to_owned(), data: models.map(Model::from).collect() })
+    let models = api.generations.models().await;
+    let allowed = models.iter().filter(|model| caller.models.allow(&model.id));
+    Json(ModelList { object: "list".to_owned(), data: allowed.map(Model::from).collect() })
 }
 
 /// Show a model.
@@ -59,16 +60,17 @@ pub async fn list(State(api): State<Api>, caller: Caller) -> Json<ModelList> {
     responses((status = 200, description = "The model", body = Model)),
 )]
 pub async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Model>, Problem> {
-    let known = |model: &generation::Model| model.id == id && caller.models.allow(&id);
-    let model = api.generations.models().await.into_iter().find(known);
+    let models = api.generations.models().await;
+    let model = models.iter().find(|model| model.id == id && caller.models.allow(&id));
     let unknown = || {
         Problem::new(ErrorCode::ModelNotFound, "No upstream lists this model. GET /v1/models lists those there are.")
     };
     model.map(|model| Json(model.into())).ok_or_else(unknown)
 }
 
-impl From<generation::Model> for Model {
-    fn from(model: generation::Model) -> Self {
-        Self { id: model.id, object: "model".to_owned(), created: model.created, owned_by: model.owned_by }
+impl From<&generation::Model> for Model {
+    fn from(model: &generation::Model) -> Self {
+        let generation::Model { id, owned_by, created } = model.clone();
+        Self { id, object: "model".to_owned(), created, owned_by }
     }
 }

@@ -1,47 +1,142 @@
-//! The id and the log line of each request.
+//! The id, the log line and the count of each request.
 
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use tracing::Span;
 
+use super::access::{OPERATIONS, PAGES};
 use crate::domain::RequestId;
+use crate::telemetry::{HttpRequestLabels, Metrics};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request that has come, and its id, which is in the answer and in every log line about it.
-#[derive(Clone, Copy)]
+/// A request and its id, which is in the response and in every log line about it.
 pub struct Traced {
     id: RequestId,
     at: Instant,
+    method: &'static str,
+    route: &'static str,
+    /// Of a request that no route matches.
+    path: Option<String>,
 }
+
+/// The route of a request that no route matches.
+const UNMATCHED: &str = "unmatched";
+
+/// Routes that machines ask again and again: logged from `debug` on, unless they fail.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 impl Traced {
     /// Gives the request an id, new for each.
     pub fn note(request: &mut Request) -> Self {
         let id = RequestId::random();
         request.extensions_mut().insert(id);
-        Self { id, at: Instant::now() }
+        let route = route(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
+        let path = (route == UNMATCHED).then(|| loggable_path(request.uri().path()));
+        Self { id, at: Instant::now(), method: method(request.method()), route, path }
     }
 
-    /// What is logged within it names the route's template, and never the path or the query: those hold ids and tickets.
-    pub fn span(self, request: &Request) -> Span {
-        let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
-        tracing::info_span!("request", request_id = %self.id, method = %request.method(), route)
+    /// Returns the span of the request. It names the route's template, not the path or the query: those hold ids and tickets.
+    pub fn span(&self) -> Span {
+        tracing::info_span!("request", request_id = %self.id, method = self.method, route = self.route)
     }
 
-    /// Says the id in the answer, and that there is one in the log.
-    pub fn tell(self, response: &mut Response) {
+    /// Writes the id into the response, logs the request and counts it.
+    pub fn finish(self, response: &mut Response, metrics: &Metrics) {
         if let Ok(value) = HeaderValue::from_str(&self.id.to_string()) {
             response.headers_mut().insert(X_REQUEST_ID, value);
         }
-        tracing::info!(status = response.status().as_u16(), head_ms = self.at.elapsed().as_millis(), "request");
+        let status = response.status();
+        metrics.http_request(&HttpRequestLabels {
+            http_request_method: self.method,
+            http_route: self.route,
+            http_response_status_code: status.as_u16(),
+        });
+        let head_ms = u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (status, failed, path) = (status.as_u16(), status.is_server_error(), self.path.as_deref());
+        let is_probe = PROBES.contains(&self.route) || (self.method == "OPTIONS" && path.is_none());
+        if is_probe && !failed {
+            tracing::debug!(status, head_ms, path, "request");
+        } else {
+            tracing::info!(status, head_ms, path, "request");
+        }
     }
 }
 
 /// The id that [`Traced::note`] gave; a new one where that layer is missing.
 pub fn request_id(request: &Request) -> RequestId {
     request.extensions().get().copied().unwrap_or_else(RequestId::random)
+}
+
+/// Returns a label from a closed list.
+fn route(matched: Option<&str>) -> &'static str {
+    const DOCS: &str = "/docs/{*rest}";
+    let Some(matched) = matched else { return UNMATCHED };
+    let mut known = OPERATIONS.iter().map(|((path, _), _)| *path).chain(PAGES);
+    match known.find(|path| *path == matched) {
+        Some(path) => path,
+        None if matched.starts_with("/docs/") => DOCS,
+        None => "other",
+    }
+}
+
+/// Returns a label from the methods of RFC 9110; `_OTHER` stands for others in OpenTelemetry's conventions.
+fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+}
+
+/// What is logged of a path, in characters.
+const LONGEST_LOGGED: usize = 200;
+/// A longer segment may be an id, a ticket or a key, of a client whose base URL is wrong.
+const LONGEST_SEGMENT: usize = 20;
+
+/// Returns the path with control characters escaped, long segments cut, and cut itself.
+fn loggable_path(path: &str) -> String {
+    let segment = |segment: &str| {
+        if segment.chars().count() <= LONGEST_SEGMENT {
+            segment.to_owned()
+        } else {
+            segment.chars().take(4).chain(['…']).collect()
+        }
+    };
+    let path = path.split('/').map(segment).collect::<Vec<_>>().join("/");
+    let escape = |char: char| if char.is_control() { char.escape_default().collect() } else { vec![char] };
+    path.chars().flat_map(escape).take(LONGEST_LOGGED).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_come_from_closed_lists() {
+        for (matched, label) in [
+            (None, UNMATCHED),
+            (Some("/v1/generations/{id}/events"), "/v1/generations/{id}/events"),
+            (Some("/"), "/"),
+            (Some("/docs/"), "/docs/{*rest}"),
+            (Some("/forgotten"), "other"),
+        ] {
+            assert_eq!(route(matched), label);
+        }
+        let odd = Method::from_bytes(b"BREW").expect("a method");
+        assert_eq!([method(&Method::GET), method(&odd)], ["GET", "_OTHER"]);
+    }
+
+    #[test]
+    fn a_logged_path_is_bounded_and_holds_neither_ids_nor_control_characters() {
+        for (path, logged) in [
+            ("/chat/completions", "/chat/completions"),
+            ("/v1/v1/chat/completions", "/v1/v1/chat/completions"),
+            ("/generations/AAAAAAAAAAAAAAAAAAAAAA/events", "/generations/AAAA…/events"),
+            ("/a\u{85}b", "/a\\u{85}b"),
+        ] {
+            assert_eq!(loggable_path(path), logged);
+        }
+        assert_eq!(loggable_path(&"/a".repeat(1_000)).chars().count(), LONGEST_LOGGED);
+    }
 }

@@ -15,6 +15,7 @@ use super::state::Api;
 use crate::domain::{AllowedModels, Claim, IdempotencyKey};
 use crate::generation::{NewGeneration, Origin, StartError, Started};
 use crate::server::Load;
+use crate::telemetry::ResumedBy;
 
 /// Joins the generation that `key` names, whatever the load; else reads what is asked for, and starts it.
 pub async fn start_or_join(
@@ -29,6 +30,7 @@ pub async fn start_or_join(
     if let Some(claim) = &claim
         && let Some(following) = api.generations.claimed(&caller.principal, claim).await?
     {
+        api.metrics.resumed(ResumedBy::IdempotencyKey);
         return Ok(Started { following, origin: Origin::Existing });
     }
     let started = async {
@@ -62,14 +64,18 @@ pub async fn start_or_join(
         }
         Ok(started)
     };
-    match (started.await, &claim) {
+    let started = match (started.await, &claim) {
         // Its twin, which came in the same moment, may have taken what there was: then it joins that.
         (Err(refused), Some(claim)) => match api.generations.claimed(&caller.principal, claim).await? {
             Some(following) => Ok(Started { following, origin: Origin::Existing }),
             None => Err(refused),
         },
         (started, _) => started,
+    };
+    if started.as_ref().is_ok_and(|started| started.origin == Origin::Existing) {
+        api.metrics.resumed(ResumedBy::IdempotencyKey);
     }
+    started
 }
 
 /// How long a refusal waits for the upstreams' lists of models.

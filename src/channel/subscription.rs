@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use super::roster::Seat;
 use crate::domain::{ChannelEvent, ChannelName, Entry, Keeping, Principal, Recipient, Sequence};
 use crate::event_log::{ChannelLog, Follow, Page, ReadError, follow};
-use crate::telemetry::Gauge;
+use crate::telemetry::LiveSubscriber;
 
 /// Where a reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Subscription {
     /// What is told to those who are there begins after it.
     came: Sequence,
     seat: Seat,
-    _live: Gauge,
+    live: LiveSubscriber,
 }
 
 /// What a subscriber hears.
@@ -60,10 +60,10 @@ impl Subscription {
         log: Arc<dyn ChannelLog>,
         (position, came): (Sequence, Sequence),
         seat: Seat,
-        live: Gauge,
+        live: LiveSubscriber,
     ) -> Self {
         let pages = follow(Arc::clone(&log), position);
-        Self { channel, log, pages, position, cut: None, came, seat, _live: live }
+        Self { channel, log, pages, position, cut: None, came, seat, live }
     }
 
     /// Begins with a gap, where an answer is told from its middle.
@@ -93,6 +93,7 @@ impl Subscription {
             Poll::Ready(Some(Err(ReadError::Trimmed(to)))) => {
                 let from = self.position.plus(1);
                 self.go_on_after(to);
+                self.live.count_gap();
                 Poll::Ready(Some(Heard::Gap { from, to }))
             }
             Poll::Ready(Some(Err(ReadError::BeyondTail | ReadError::Lost)) | None) => Poll::Ready(None),

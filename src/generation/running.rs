@@ -19,7 +19,7 @@ use crate::domain::{
 };
 use crate::event_log::{Closing, Log};
 use crate::limits::{Spent, Turn};
-use crate::telemetry::{Gauge, Metrics, Outcome};
+use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics};
 use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError, UpstreamIdentity};
 
 /// A generation while it runs: what its task, its viewers and whoever wants it ended share.
@@ -164,7 +164,7 @@ impl Running {
         }
         let now = Instant::now();
         if self.first_token.set(now).is_ok() {
-            self.metrics.first_token(now - self.accepted);
+            self.metrics.first_token(self.labels(), now - self.accepted);
         }
     }
 
@@ -295,10 +295,10 @@ impl Running {
     fn report(&self, ending: &Ending, usage: Usage, timings: Timings) {
         let outcome = ending.outcome();
         let Subject { request_id, principal, model, upstream, output_limit, .. } = &self.subject;
-        self.metrics.ended(outcome, usage, timings.total);
-        if outcome == Outcome::Cancelled {
-            self.metrics.stopped(usage.output_tokens.unwrap_or_default(), *output_limit);
-        }
+        let error_type = ending.code().map(FailureCode::name);
+        let counted = Some(usage).filter(|_| self.billed(ending) == Billed::Maybe);
+        let end = GenerationEnd { outcome, error_type, usage: counted, timings, output_limit: *output_limit };
+        self.metrics.generation_ended(self.labels(), &end);
         // The request's id and not the generation's: without authentication that one is a capability.
         tracing::info!(
             request_id = %request_id,
@@ -306,7 +306,7 @@ impl Running {
             model,
             upstream = &*upstream.name,
             outcome = outcome.name(),
-            code = ending.code().map(FailureCode::name),
+            code = error_type,
             input_tokens = usage.input_tokens,
             output_tokens = usage.output_tokens,
             estimated = usage.source == TokenSource::Estimated,
@@ -327,6 +327,10 @@ impl Running {
                 Event::Failed(Arc::new(Failed { failure: self.failure(failed, ending), usage, timings }))
             }
         }
+    }
+
+    fn labels(&self) -> GenerationLabels<'_> {
+        GenerationLabels { upstream: &self.subject.upstream.name, model: &self.subject.model }
     }
 
     fn failure(&self, failed: &FailedEnding, ending: &Ending) -> Failure {

@@ -23,8 +23,8 @@ use crate::domain::{
 };
 use crate::event_log::{Created, EventLog, Log, TailState};
 use crate::limits::{Allowance, Limits, Patience, Permit, Spender};
-use crate::telemetry::Metrics;
-use crate::upstream::{AttemptTerms, Delivery, Model, Router};
+use crate::telemetry::{GenerationLabels, Metrics};
+use crate::upstream::{AttemptTerms, Delivery, Model, Router, UpstreamIdentity};
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -95,7 +95,8 @@ impl Generations {
         }
         let mut request = ChatRequest::new(model, new.fields);
         let prompt = Arc::new(request.prompt());
-        let Permit { place, spent } = inner.admit(&new.spender, &mut request, &prompt, new.patience)?;
+        let upstream = provider.identity();
+        let Permit { place, spent } = inner.admit(&new.spender, upstream, &mut request, &prompt, new.patience)?;
         let id = GenerationId::random();
         let start = Arc::new(Start {
             generation: id,
@@ -259,7 +260,7 @@ impl Generations {
         self.0.limits.left(spender, model.unwrap_or_default())
     }
 
-    pub async fn models(&self) -> Vec<Model> {
+    pub async fn models(&self) -> Arc<[Model]> {
         self.0.router.models().await
     }
 
@@ -313,6 +314,7 @@ impl Inner {
     fn admit(
         &self,
         spender: &Spender,
+        upstream: &UpstreamIdentity,
         request: &mut ChatRequest,
         prompt: &Prompt,
         patience: Patience,
@@ -320,7 +322,8 @@ impl Inner {
         let wanted = request.output_limit();
         let (tokens, choices) = spender.most(&request.model);
         request.apply_limits(tokens, choices)?;
-        let output = wanted.unwrap_or_else(|| self.metrics.expected_output(request.output_limit()));
+        let labels = GenerationLabels { upstream: &upstream.name, model: &request.model };
+        let output = wanted.unwrap_or_else(|| self.metrics.expected_output(labels, request.output_limit()));
         let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));
         self.limits.admit(spender, &request.model, tokens, patience).map_err(|exceeded| {
             self.metrics.refused(exceeded.limit.name());

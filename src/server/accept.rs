@@ -72,6 +72,7 @@ where
             clients.refuse(&stream);
             continue;
         }
+        let counted = limits.open.add();
         let place = Place { open: Arc::clone(&open), before, limit: limits.connections };
         let protocol = Arc::clone(&protocol);
         let service = service.clone();
@@ -81,7 +82,7 @@ where
         let Some(elsewhere) = on_thread.elsewhere() else {
             tasks.spawn(async move {
                 protocol.serve(stream, Peer::from(address), place, service, stop).await;
-                drop(on_thread);
+                drop((on_thread, counted));
             });
             continue;
         };
@@ -92,7 +93,7 @@ where
                 Ok(stream) => protocol.serve(stream, Peer::from(address), place, service, stop).await,
                 Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
             }
-            drop(on_thread);
+            drop((on_thread, counted));
         };
         tasks.spawn_on(serving, &elsewhere);
     }

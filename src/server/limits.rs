@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::OpenConnections;
+
 /// What one client may take from the listener before it is closed or refused. Sizes are in bytes.
 ///
 /// The lifetime of a response is not limited: an open event stream survives every deadline here but `close`.
@@ -33,6 +35,8 @@ pub struct Limits {
     /// Connections that are open at the same time. Those beyond, a tenth more, are served as [`Load::Crowded`], so that
     /// whoever comes back finds room; what comes beyond them is refused with a bare 503. Default 10,000.
     pub connections: usize,
+    /// Counts them. Default: a count of its own.
+    pub open: OpenConnections,
     /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`. Default 4096: with a
     /// short queue a crowd that returns at once waits out whole seconds of SYN retries.
     pub backlog: u32,
@@ -68,6 +72,7 @@ impl Default for Limits {
             header_list: 16 * 1024,
             concurrent_streams: 100,
             connections: 10_000,
+            open: OpenConnections::default(),
             backlog: 4096,
         }
     }

@@ -20,6 +20,7 @@ mod connection;
 #[cfg(test)]
 mod fixture;
 mod limits;
+mod open_connections;
 mod socket;
 mod stall;
 mod threads;
@@ -27,4 +28,5 @@ mod threads;
 pub use accept::{bind, serve};
 pub use connection::Peer;
 pub use limits::{Limits, Load};
+pub use open_connections::OpenConnections;
 pub use threads::{Started as StartedThreads, Threads};

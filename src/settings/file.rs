@@ -18,11 +18,22 @@ pub enum FileSource {
     Default,
 }
 
+/// The file that is read where none is named.
+const DEFAULT_FILE: &str = "tokenrill.toml";
+
 impl FileSource {
+    /// Returns the path of the file; `None` where there is none.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Explicit(path) => Some(path),
+            Self::Default => Some(Path::new(DEFAULT_FILE)).filter(|path| path.exists()),
+        }
+    }
+
     pub(super) fn read(&self) -> Result<Option<SettingsFile>, SettingsError> {
         match self {
             Self::Explicit(path) => SettingsFile::read(path).map(Some),
-            Self::Default => SettingsFile::read_if_present(Path::new("tokenrill.toml")),
+            Self::Default => SettingsFile::read_if_present(Path::new(DEFAULT_FILE)),
         }
     }
 }

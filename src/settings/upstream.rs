@@ -190,6 +190,23 @@ impl BaseUrl {
         &self.0
     }
 
+    /// Returns the URL without its query, which may hold a key.
+    pub fn without_query(&self) -> &str {
+        self.0.split('?').next().unwrap_or_default()
+    }
+
+    /// Returns what is probably wrong with the URL, though it can be used.
+    pub fn warning(&self) -> Option<&'static str> {
+        let (_, rest) = self.without_query().split_once("://")?;
+        match rest.split_once('/').map_or("", |(_, path)| path.trim_end_matches('/')) {
+            "" => Some("base_url has no path: most servers have their API below /v1"),
+            path if path.ends_with("chat/completions") => {
+                Some("base_url ends in /chat/completions: leave that out, it is appended to base_url")
+            }
+            _ => None,
+        }
+    }
+
     fn masked(&self) -> String {
         let Some((url, query)) = self.0.split_once('?') else { return self.0.clone() };
         let masked = query.split('&').map(|pair| match pair.split_once('=') {
@@ -274,6 +291,21 @@ mod tests {
             ("https://host/v1?", "https://host/v1"),
         ] {
             assert_eq!(text.parse::<BaseUrl>().unwrap().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn a_base_url_that_is_probably_wrong_has_a_warning() {
+        for (text, warning) in [
+            ("https://api.openai.com/v1", None),
+            ("https://host/openai/deployments/x", None),
+            ("https://host", Some("base_url has no path")),
+            ("https://host:8000/", Some("base_url has no path")),
+            ("https://host/v1/chat/completions", Some("base_url ends in /chat/completions")),
+        ] {
+            let found = text.parse::<BaseUrl>().unwrap().warning();
+            let matches = found.zip(warning).is_some_and(|(found, warning)| found.starts_with(warning));
+            assert!(matches || (found, warning) == (None, None), "{text}: {found:?}");
         }
     }
 

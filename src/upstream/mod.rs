@@ -6,7 +6,9 @@
 pub mod demo;
 mod echo;
 mod error_report;
+mod list_failure;
 mod mask;
+mod model_catalog;
 mod openai;
 mod refusal;
 mod routing;
@@ -26,6 +28,7 @@ use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 
 pub use echo::without_echo;
 pub use error_report::{ErrorMessages, ErrorReport};
+pub use list_failure::{ListFailure, list_url};
 pub use mask::Masker;
 pub use openai::{
     AnswerReader, AnswerSizes, Endpoint, InvalidEndpoint, OpenAi, Timeouts, WholeAnswers, read_completion,

@@ -1,24 +1,24 @@
 //! Which provider serves which model.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures_util::future::join_all;
-use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
 
+use super::model_catalog::ModelCatalog;
 use super::{Model, Provider};
 use crate::domain::NamePattern;
 
 /// The providers in the order in which they are asked whether a model is theirs.
 pub struct Router {
-    routes: Vec<Route>,
+    routes: Arc<[Route]>,
     default: Option<String>,
-    listed: Mutex<Option<(Instant, Vec<Model>)>>,
+    catalog: ModelCatalog,
 }
 
-struct Route {
-    models: Vec<NamePattern>,
-    provider: Arc<dyn Provider>,
+/// A provider and the names of the models that it serves.
+pub struct Route {
+    pub models: Vec<NamePattern>,
+    pub provider: Arc<dyn Provider>,
 }
 
 /// Nobody serves the model that the request names, or it names none and there is no default.
@@ -32,20 +32,19 @@ pub enum UnknownModel {
 
 /// The embedded model. Its options follow a question mark: `demo?rate=20`.
 const DEMO: &str = "demo";
-/// A list of models is asked for again after this long.
-const LIST_KEPT: Duration = Duration::from_secs(30);
-/// An upstream that has not listed its models by then is left out.
-const LIST_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Router {
     /// `demo` serves the names `demo` and `demo?...`, before every other provider.
     ///
     /// `default` is the model of a request that names none. Without it, that is the only model there
     /// is: `demo` while no other provider is there, else the one name that the others' patterns hold.
+    ///
+    /// `tasks` holds the task that asks the providers for their models.
     pub fn new(
         demo: Arc<dyn Provider>,
         others: Vec<(Vec<NamePattern>, Arc<dyn Provider>)>,
         default: Option<String>,
+        tasks: TaskTracker,
     ) -> Self {
         let only = match others.as_slice() {
             [] => Some(DEMO.to_owned()),
@@ -57,7 +56,8 @@ impl Router {
         };
         let demo = (vec![NamePattern::new(DEMO), NamePattern::new(format!("{DEMO}?*"))], demo);
         let routes = std::iter::once(demo).chain(others).map(|(models, provider)| Route { models, provider });
-        Self { routes: routes.collect(), default: default.or(only), listed: Mutex::default() }
+        let routes: Arc<[Route]> = routes.collect();
+        Self { catalog: ModelCatalog::new(Arc::clone(&routes), tasks), routes, default: default.or(only) }
     }
 
     /// The model that a request means, and who serves it.
@@ -67,49 +67,19 @@ impl Router {
         Ok((model.to_owned(), route.provider.as_ref()))
     }
 
-    /// All models, each once, by the provider that would serve it; at most 30 s old. A provider that
-    /// does not answer within 3 s is left out, but for the names that its settings spell out.
-    pub async fn models(&self) -> Vec<Model> {
-        if let Some((asked, models)) = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone()
-            && asked.elapsed() < LIST_KEPT
-        {
-            return models;
-        }
-        let lists = join_all(self.routes.iter().map(Route::list)).await;
-        let mut models: Vec<Model> = Vec::new();
-        for model in lists.into_iter().flatten() {
-            if !models.iter().any(|known| known.id == model.id) {
-                models.push(model);
-            }
-        }
-        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), models.clone()));
-        models
+    /// Returns all models, each once, by the provider that would serve it. See [`ModelCatalog::models`].
+    pub async fn models(&self) -> Arc<[Model]> {
+        self.catalog.models().await
     }
 }
 
 impl Route {
-    fn serves(&self, model: &str) -> bool {
+    pub fn serves(&self, model: &str) -> bool {
         self.models.iter().any(|pattern| pattern.matches(model))
     }
 
-    async fn list(&self) -> Vec<Model> {
-        let mut models = match timeout(LIST_PATIENCE, self.provider.models()).await {
-            Ok(Ok(models)) => models,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "an upstream did not list its models");
-                Vec::new()
-            }
-            Err(_) => {
-                tracing::warn!("an upstream did not list its models in time");
-                Vec::new()
-            }
-        };
-        models.retain(|model| self.serves(&model.id));
-        for name in self.models.iter().filter_map(NamePattern::name) {
-            if !models.iter().any(|model| model.id == name) {
-                models.push(Model { id: name.to_owned(), owned_by: "unknown".to_owned(), created: 0 });
-            }
-        }
-        models
+    /// The names that the settings spell out.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().filter_map(NamePattern::name)
     }
 }

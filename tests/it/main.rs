@@ -28,6 +28,7 @@ mod grace;
 mod life;
 mod limits;
 mod openapi;
+mod operators;
 mod ownership;
 mod program;
 mod prompts;

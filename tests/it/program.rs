@@ -1,5 +1,7 @@
 //! The program as an operator meets it: a process with arguments, an environment, signals and exit codes.
 
+mod misconfigured_upstreams;
+mod operator_logs;
 mod upstream_tls;
 
 use std::collections::BTreeSet;

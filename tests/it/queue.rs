@@ -280,7 +280,7 @@ async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
         on_disconnect: OnDisconnect::Cancel,
         grace: Duration::from_millis(5),
     };
-    let router = Router::new(Arc::new(provider), Vec::new(), None);
+    let router = Router::new(Arc::new(provider), Vec::new(), None, TaskTracker::new());
     let generations =
         Generations::new(Arc::new(memory), router, terms, limits.clone(), Arc::clone(&metrics), tasks.clone());
     let each = Quota {

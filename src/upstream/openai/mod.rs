@@ -52,7 +52,6 @@ pub use request_form::WholeAnswers;
 
 use exchange::{Exchange, read, upstream_request};
 use lessons::Lessons;
-use model_list::ModelList;
 use progress::Progress;
 use request_form::{RequestForm, RequestForms};
 use whole_body::WholeBody;
@@ -241,9 +240,7 @@ impl Provider for OpenAi {
                     Err(UpstreamError::Malformed(Malformed::EventTooLarge))?;
                 }
             }
-            let list: ModelList =
-                serde_json::from_slice(&body).map_err(|_| UpstreamError::Malformed(Malformed::Models))?;
-            Ok(list.data.into_iter().map(Model::from).collect())
+            model_list::read(&body).map_err(UpstreamError::Malformed)
         }
         .boxed()
     }

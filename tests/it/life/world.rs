@@ -150,7 +150,7 @@ impl World {
             grace: GRACE * 5,
         };
         let limits = Limits::default();
-        let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None);
+        let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None, TaskTracker::new());
         let generations = Generations::new(
             Arc::new(memory.clone()),
             router,

@@ -1,6 +1,7 @@
 //! The service without a listener, so that time can stand still.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -19,11 +20,15 @@ pub struct Parts {
     pub channels: Channels,
 }
 
-/// A model whose every answer is a defect.
-struct Defect;
+/// A model whose every answer is a defect, and which panics in the handler of the first request too.
+#[derive(Default)]
+struct Defect {
+    named: AtomicBool,
+}
 
 impl Provider for Defect {
     fn identity(&self) -> &Arc<upstream::UpstreamIdentity> {
+        assert!(self.named.swap(true, Ordering::SeqCst), "hunter2");
         super::test_identity()
     }
     fn attempt(&self, _: tokenrill::domain::ChatRequest, _: upstream::AttemptTerms) -> upstream::Answer {
@@ -52,7 +57,7 @@ pub fn parts(time: Duration) -> Parts {
         on_disconnect: generation::OnDisconnect::Cancel,
         grace: Duration::ZERO,
     };
-    let router = upstream::Router::new(Arc::new(Defect), Vec::new(), None);
+    let router = upstream::Router::new(Arc::new(Defect::default()), Vec::new(), None, TaskTracker::new());
     let limits = limits::Limits::default();
     let admission = api::Admission {
         gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),

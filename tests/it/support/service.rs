@@ -115,11 +115,20 @@ impl Service {
         self.request(Method::POST, "/v1/generations").header(CONTENT_TYPE, "application/json").body(body.to_string())
     }
 
-    /// A figure of `/metrics`, such as `tokenrill_viewers_live`.
+    /// Returns a metric of `/metrics`, such as `tokenrill_viewers_live`. Where the name has labels, as in `name{by="x"}`, or
+    /// none at all, the sum of all series that have these labels.
     pub async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text().await;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("no figure {name} in {text}"))
+        let (name, wanted) = name.split_once('{').unwrap_or((name, "}"));
+        let wanted: Vec<_> = wanted.trim_end_matches('}').split(',').filter(|label| !label.is_empty()).collect();
+        let series = text.lines().filter_map(|line| {
+            let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+            let is_series = labels.is_empty() || labels.starts_with('{');
+            let labels: Vec<_> = labels.trim_matches(['{', '}']).split(',').collect();
+            (is_series && wanted.iter().all(|label| labels.contains(label)))
+                .then(|| value.parse::<f64>().expect("a number"))
+        });
+        series.reduce(|one, other| one + other).unwrap_or_else(|| panic!("no metric {name} {wanted:?} in {text}"))
     }
 
     /// Waits until a figure has a value.

@@ -42,6 +42,14 @@ impl Upstream {
         soon(Call::read(socket)).await.expect("a request")
     }
 
+    /// Responds in plain HTTP to whatever comes on the next connection, such as the beginning of TLS.
+    pub async fn respond_in_the_clear(&self) {
+        let Ok((mut socket, _)) = self.listener.accept().await else { return };
+        let mut bytes = [0; 1024];
+        _ = socket.read(&mut bytes).await;
+        _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+    }
+
     /// As [`Upstream::call`], for as long as the test runs. Connections that bring no request are passed over.
     pub async fn next_call(&self) -> Option<Call> {
         loop {

@@ -1,0 +1,81 @@
+//! Whether each upstream of the settings lists its models.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{AppError, masker, provider};
+use crate::domain::NamePattern;
+use crate::settings::{Settings, Upstream};
+use crate::upstream::{ListFailure, Phase, Provider, TransportBuilder, UpstreamError, list_url};
+
+/// One upstream and what it responded. Prints as one line.
+#[derive(Debug)]
+pub struct UpstreamCheck {
+    name: String,
+    url: String,
+    result: Result<Listed, ListFailure>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    models: usize,
+    /// Those that the `models` of the upstream let callers ask for.
+    served: usize,
+}
+
+/// How long an upstream may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+impl UpstreamCheck {
+    pub fn is_ok(&self) -> bool {
+        self.result.is_ok()
+    }
+}
+
+/// Asks each upstream of the settings for its models, all at the same time, each for at most 10 s.
+pub async fn check_upstreams(
+    settings: &Settings,
+    environment: &BTreeMap<String, String>,
+) -> Result<Vec<UpstreamCheck>, AppError> {
+    let masker = masker(settings, environment, None)?;
+    let stop = CancellationToken::new();
+    let _stop_on_return = stop.clone().drop_guard();
+    let transports = TransportBuilder::new(TaskTracker::new(), stop);
+    let checks = settings.upstreams.iter().map(|upstream| {
+        let provider = provider(settings, upstream, environment, &masker, &transports)?;
+        Ok((upstream, provider))
+    });
+    let checks = checks.collect::<Result<Vec<_>, AppError>>()?;
+    Ok(join_all(checks.iter().map(|(upstream, provider)| check(upstream, provider))).await)
+}
+
+async fn check(upstream: &Upstream, provider: &impl Provider) -> UpstreamCheck {
+    let identity = provider.identity();
+    let models = timeout(TIMEOUT, provider.models()).await.unwrap_or(Err(UpstreamError::Timeout(Phase::Head)));
+    let patterns: Vec<_> = upstream.models.iter().map(NamePattern::new).collect();
+    let is_served = |name: &str| patterns.iter().any(|pattern| pattern.matches(name));
+    let result = match models {
+        Ok(models) => {
+            Ok(Listed { models: models.len(), served: models.iter().filter(|model| is_served(&model.id)).count() })
+        }
+        Err(error) => Err(ListFailure::new(identity, error)),
+    };
+    UpstreamCheck { name: upstream.name.clone(), url: list_url(identity), result }
+}
+
+impl fmt::Display for UpstreamCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "upstream {} {}: ", self.name, self.url)?;
+        match &self.result {
+            Ok(Listed { models, served }) if models == served => write!(f, "ok, {models} models"),
+            Ok(Listed { models, served }) => write!(f, "ok, {models} models, {served} of them match its `models`"),
+            Err(failure) => write!(f, "failed: {failure}"),
+        }
+    }
+}

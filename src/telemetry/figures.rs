@@ -1,0 +1,92 @@
+//! The figures that a page shows.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::metrics::gauge;
+
+use super::generation_metrics::{INPUT, OUTPUT};
+use super::metrics::Metrics;
+
+/// What the channel `system.metrics` publishes. Totals are since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    pub viewers: u64,
+    pub subscribers: u64,
+    pub running: u64,
+    pub waiting: u64,
+    /// Done, cancelled, failed.
+    pub ended: [u64; 3],
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub tokens_saved: u64,
+    /// Pieces of answers that providers sent.
+    pub pieces: u64,
+    /// The median and the 95th percentile of the last generations, once there was one.
+    pub first_token: Option<[Duration; 2]>,
+    pub refusals: u64,
+}
+
+impl Metrics {
+    pub fn figures(&self) -> Figures {
+        let now = |gauge: &gauge::Gauge| u64::try_from(gauge.get()).unwrap_or_default();
+        let generations = &self.generations;
+        let waiting = now(&generations.waiting);
+        Figures {
+            viewers: now(&self.streams.viewers),
+            subscribers: now(&self.streams.subscribers),
+            running: now(&generations.live).saturating_sub(waiting),
+            waiting,
+            ended: generations.totals.each_ref().map(|total| total.load(Ordering::Relaxed)),
+            input_tokens: generations.tokens.get_or_create(&INPUT).get(),
+            output_tokens: generations.tokens.get_or_create(&OUTPUT).get(),
+            tokens_saved: generations.tokens_saved.get(),
+            pieces: self.streams.pieces.get(),
+            first_token: generations.recent_first_tokens.percentiles(),
+            refusals: self.http.refusals(),
+        }
+    }
+}
+
+/// How long the last generations took to their first token.
+#[derive(Debug, Default)]
+pub(super) struct RecentFirstTokens(Mutex<VecDeque<Duration>>);
+
+impl RecentFirstTokens {
+    const KEPT: usize = 100;
+
+    pub fn add(&self, after: Duration) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == Self::KEPT {
+            recent.pop_front();
+        }
+        recent.push_back(after);
+    }
+
+    /// Returns the nearest ranks.
+    fn percentiles(&self) -> Option<[Duration; 2]> {
+        let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sorted: Vec<_> = recent.iter().copied().collect();
+        drop(recent);
+        sorted.sort_unstable();
+        let rank = |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+        Some([rank(50)?, rank(95)?])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::GenerationLabels;
+
+    #[test]
+    fn percentiles_are_the_nearest_ranks_of_the_last_hundred() {
+        let metrics = Metrics::new();
+        assert_eq!(metrics.figures().first_token, None);
+        let labels = GenerationLabels { upstream: "u", model: "m" };
+        (1..=150).for_each(|millis| metrics.first_token(labels, Duration::from_millis(millis)));
+        assert_eq!(metrics.figures().first_token, Some([100, 145].map(Duration::from_millis)));
+    }
+}

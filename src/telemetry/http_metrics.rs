@@ -1,0 +1,70 @@
+//! Metrics of requests to the service.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+use super::metrics::Metrics;
+
+/// One request, as OpenTelemetry's conventions for HTTP name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HttpRequestLabels {
+    /// A method of RFC 9110, or `_OTHER`.
+    pub http_request_method: &'static str,
+    /// The template of the path, or `unmatched`.
+    pub http_route: &'static str,
+    pub http_response_status_code: u16,
+}
+
+#[derive(Debug)]
+pub(super) struct HttpMetrics {
+    requests: Family<HttpRequestLabels, Counter>,
+    refusals: Family<LimitLabels, Counter>,
+    panics: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
+/// Every limit that refuses requests.
+const LIMITS: [&str; 6] = ["requests", "tokens", "generations", "connections", "subscribers", "memory"];
+
+impl HttpMetrics {
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self { requests: Family::default(), refusals: Family::default(), panics: Counter::default() };
+        for limit in LIMITS {
+            drop(metrics.refusals.get_or_create(&LimitLabels { limit }));
+        }
+        registry.register(
+            "tokenrill_http_requests",
+            "Requests by method, route and status, counted when the head of the response is there",
+            metrics.requests.clone(),
+        );
+        registry.register("tokenrill_refusals", "Requests beyond a limit, by the limit", metrics.refusals.clone());
+        registry.register("tokenrill_panics", "Defects that ended one request or generation", metrics.panics.clone());
+        metrics
+    }
+
+    pub fn refusals(&self) -> u64 {
+        LIMITS.map(|limit| self.refusals.get_or_create(&LimitLabels { limit }).get()).iter().sum()
+    }
+}
+
+impl Metrics {
+    /// A request has its response.
+    pub fn http_request(&self, labels: &HttpRequestLabels) {
+        self.http.requests.get_or_create(labels).inc();
+    }
+
+    /// A request was refused; `limit` is one of those that are registered.
+    pub fn refused(&self, limit: &'static str) {
+        self.http.refusals.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    pub fn panicked(&self) {
+        self.http.panics.inc();
+    }
+}

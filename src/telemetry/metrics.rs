@@ -1,0 +1,117 @@
+//! The metrics of one service.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::capacity::{Capacities, Capacity};
+use super::generation_metrics::GenerationMetrics;
+use super::http_metrics::HttpMetrics;
+use super::labels::{GenerationLabels, ModelNames};
+use super::process::Process;
+use super::stream_metrics::StreamMetrics;
+use super::upstream_metrics::UpstreamMetrics;
+
+/// The metrics of one service. There is no global recorder, so that each service in the tests has its own.
+///
+/// The methods that count are beside the metrics of each topic.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    pub(super) models: ModelNames,
+    pub(super) generations: GenerationMetrics,
+    pub(super) upstreams: UpstreamMetrics,
+    pub(super) streams: StreamMetrics,
+    pub(super) http: HttpMetrics,
+    capacities: Capacities,
+}
+
+impl Metrics {
+    pub fn new() -> Arc<Self> {
+        let mut registry = Registry::default();
+        let capacities = Capacities::default();
+        let generations = GenerationMetrics::register(&mut registry);
+        let upstreams = UpstreamMetrics::register(&mut registry);
+        let streams = StreamMetrics::register(&mut registry);
+        let http = HttpMetrics::register(&mut registry);
+        registry.register("tokenrill_build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register_collector(Box::new(capacities.clone()));
+        registry.register_collector(Box::new(Process));
+        Arc::new(Self { registry, models: ModelNames::default(), generations, upstreams, streams, http, capacities })
+    }
+
+    /// Creates the series of an upstream of the settings and of the models that the settings name, so that a rate over them
+    /// has a beginning. `models` are names without wildcards.
+    pub fn add_upstream<'a>(&self, upstream: &str, models: impl IntoIterator<Item = &'a str>) {
+        let other = self.models.find(GenerationLabels { upstream, model: "" });
+        self.generations.create(&other);
+        for model in models {
+            self.generations.create(&self.models.learn(GenerationLabels { upstream, model }));
+        }
+    }
+
+    /// Adds what is limited. Called once; later calls change nothing.
+    pub fn set_capacities(&self, capacities: Vec<Capacity>) {
+        _ = self.capacities.0.set(capacities);
+    }
+
+    /// Returns all metrics in OpenMetrics text, with the content type that belongs to it.
+    pub fn render(&self) -> (&'static str, String) {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            text.clear();
+        }
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+    }
+}
+
+/// Counts one thing on a gauge until it is dropped.
+#[derive(Debug)]
+pub struct Gauge(gauge::Gauge<i64, AtomicI64>);
+
+impl Gauge {
+    pub(super) fn new(gauge: &gauge::Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_names_the_version_and_what_is_limited() {
+        let metrics = Metrics::new();
+        metrics.set_capacities(vec![Capacity::bytes("tokenrill_event_log", "Memory of logs", 100, || 7)]);
+        let (_, text) = metrics.render();
+        let version = format!("tokenrill_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+        for line in [&version, "tokenrill_event_log_bytes 7", "tokenrill_event_log_limit_bytes 100"] {
+            assert!(text.contains(&format!("\n{line}\n")), "{line}: {text}");
+        }
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn an_upstream_has_its_series_before_its_first_generation() {
+        let metrics = Metrics::new();
+        metrics.add_upstream("local", ["qwen"]);
+        let (_, text) = metrics.render();
+        for model in ["qwen", "other"] {
+            let line = format!(
+                "tokenrill_generations_total{{outcome=\"failed\",upstream=\"local\",model=\"{model}\",error_type=\"\"}} 0"
+            );
+            assert!(text.contains(&line), "{line}: {text}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What an operator sees: logs and metrics. Every metric is named in this room and nowhere else.
+//!
+//! Names follow OpenTelemetry's semantic conventions for generative AI and for HTTP where there is one, in Prometheus's
+//! spelling. The values of each label are bounded ([`MAX_MODEL_LABELS`]): a client cannot multiply the series, and no label
+//! names a principal.
+
+mod capacity;
+mod expected_output;
+mod figures;
+mod generation_metrics;
+mod http_metrics;
+mod labels;
+mod logging;
+mod metrics;
+mod process;
+mod stream_metrics;
+mod upstream_metrics;
+
+pub use capacity::Capacity;
+pub use figures::Figures;
+pub use generation_metrics::GenerationEnd;
+pub use http_metrics::HttpRequestLabels;
+pub use labels::{GenerationLabels, MAX_MODEL_LABELS, Outcome};
+pub use logging::{LogFormat, init, log_panics};
+pub use metrics::{Gauge, Metrics};
+pub use process::resident_memory;
+pub use stream_metrics::{LiveSubscriber, ResumedBy};
+pub use upstream_metrics::RepeatCount;

@@ -1,0 +1,256 @@
+//! All models of all providers, asked for rarely.
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+
+use super::list_failure::ListFailure;
+use super::routing::Route;
+use super::{Model, Phase, UpstreamError};
+
+/// The models that the providers list. Clients that ask at the same time share one request to each provider.
+pub struct ModelCatalog {
+    lists: Arc<Lists>,
+    tasks: TaskTracker,
+}
+
+struct Lists {
+    routes: Arc<[Route]>,
+    listed: watch::Sender<Option<Listed>>,
+    refreshing: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Listed {
+    at: Instant,
+    /// What each provider listed last.
+    by_route: Arc<[Vec<Model>]>,
+    merged: Arc<[Model]>,
+}
+
+/// A list is asked for again when it is older than this.
+const FRESH: Duration = Duration::from_secs(30);
+/// A provider that has not listed its models by then keeps its last list.
+const LIST_TIMEOUT: Duration = Duration::from_secs(3);
+/// Models of all providers together; further ones are left out, but can be used.
+const MAX_MODELS: usize = 10_000;
+
+impl ModelCatalog {
+    pub fn new(routes: Arc<[Route]>, tasks: TaskTracker) -> Self {
+        let lists = Lists { routes, listed: watch::Sender::new(None), refreshing: AtomicBool::new(false) };
+        Self { lists: Arc::new(lists), tasks }
+    }
+
+    /// Returns what the providers listed last, and where that is older than 30 s has them asked again in the background. The
+    /// first call waits, at most 3 s. A provider that fails keeps its last list, and always the names that its settings spell
+    /// out.
+    pub async fn models(&self) -> Arc<[Model]> {
+        let mut listed = self.lists.listed.subscribe();
+        let known = listed.borrow_and_update().clone();
+        if known.as_ref().is_none_or(|known| known.at.elapsed() >= FRESH) {
+            self.refresh();
+        }
+        if let Some(known) = known {
+            return known.merged;
+        }
+        // Longer than the refresh takes: this ends first only where a defect ended the refresh.
+        match timeout(LIST_TIMEOUT * 2, listed.wait_for(Option::is_some)).await {
+            Ok(Ok(listed)) => listed.as_ref().map(|listed| Arc::clone(&listed.merged)).unwrap_or_default(),
+            Ok(Err(_)) | Err(_) => Arc::default(),
+        }
+    }
+
+    /// Asks every provider, unless they are being asked. A task, so that a client that leaves does not end it for others.
+    fn refresh(&self) {
+        if self.lists.refreshing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let refresh = Refresh(Arc::clone(&self.lists));
+        self.tasks.spawn(async move { refresh.run().await });
+    }
+}
+
+/// The one refresh there is; another may begin when it is dropped.
+struct Refresh(Arc<Lists>);
+
+impl Refresh {
+    async fn run(self) {
+        let lists = &self.0;
+        let before = lists.listed.borrow().as_ref().map(|listed| Arc::clone(&listed.by_route));
+        let asked = lists.routes.iter().enumerate().map(async |(at, route)| {
+            let last = || before.as_ref().and_then(|before| before.get(at)).cloned().unwrap_or_default();
+            route.list().await.unwrap_or_else(last)
+        });
+        let by_route: Arc<[Vec<Model>]> = join_all(asked).await.into();
+        let merged = merge(&lists.routes, &by_route);
+        lists.listed.send_replace(Some(Listed { at: Instant::now(), by_route, merged }));
+    }
+}
+
+impl Drop for Refresh {
+    fn drop(&mut self) {
+        self.0.refreshing.store(false, Ordering::Release);
+    }
+}
+
+/// Each name once, by the first route that serves it, as [`super::Router::route`] decides.
+fn merge(routes: &[Route], by_route: &[Vec<Model>]) -> Arc<[Model]> {
+    let mut names = HashSet::new();
+    let mut merged = Vec::new();
+    for (route, models) in routes.iter().zip(by_route) {
+        let unlisted =
+            route.names().map(|name| Model { id: name.to_owned(), owned_by: "unknown".to_owned(), created: 0 });
+        let listed = models.iter().filter(|model| route.serves(&model.id)).cloned();
+        for model in listed.chain(unlisted) {
+            if merged.len() < MAX_MODELS && names.insert(model.id.clone()) {
+                merged.push(model);
+            }
+        }
+    }
+    merged.into()
+}
+
+impl Route {
+    /// `None` where the provider failed, which is logged.
+    async fn list(&self) -> Option<Vec<Model>> {
+        let identity = self.provider.identity();
+        // A defect in one adapter costs its own list alone.
+        let asking = AssertUnwindSafe(async { self.provider.models().await }).catch_unwind();
+        let error = match timeout(LIST_TIMEOUT, asking).await {
+            Ok(Ok(Ok(models))) => return Some(models),
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(_panic)) => return None,
+            Err(_) => UpstreamError::Timeout(Phase::Head),
+        };
+        let failure = ListFailure::new(identity, error);
+        tracing::warn!(upstream = &*identity.name, url = failure.url(), cause = %failure, "listing models failed");
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::future::BoxFuture;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::domain::{ChatRequest, NamePattern};
+    use crate::upstream::{Answer, AttemptTerms, Provider, Router, UpstreamIdentity};
+
+    /// Each list waits for a permit, and is one model named by how often lists were asked for.
+    struct Scripted {
+        identity: Arc<UpstreamIdentity>,
+        asked: AtomicUsize,
+        gate: Semaphore,
+        failing: AtomicBool,
+    }
+
+    impl Scripted {
+        fn new() -> Arc<Self> {
+            let identity = UpstreamIdentity::new("scripted", "http://localhost/v1/chat/completions");
+            let (asked, gate, failing) = (AtomicUsize::new(0), Semaphore::new(0), AtomicBool::new(false));
+            Arc::new(Self { identity, asked, gate, failing })
+        }
+    }
+
+    impl Provider for Scripted {
+        fn identity(&self) -> &Arc<UpstreamIdentity> {
+            &self.identity
+        }
+
+        fn attempt(&self, _: ChatRequest, _: AttemptTerms) -> Answer {
+            Box::pin(futures_util::stream::empty())
+        }
+
+        fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>> {
+            async {
+                let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+                self.gate.acquire().await.expect("it stays open").forget();
+                if self.failing.load(Ordering::SeqCst) {
+                    return Err(UpstreamError::Unreachable { cause: "connection refused".into() });
+                }
+                let model = Model { id: format!("list-{number}"), owned_by: "test".to_owned(), created: 0 };
+                Ok(vec![model.clone(), model])
+            }
+            .boxed()
+        }
+    }
+
+    fn router(scripted: &Arc<Scripted>) -> Router {
+        let demo = Scripted::new();
+        demo.gate.add_permits(1_000);
+        let patterns = vec![NamePattern::new("*"), NamePattern::new("named")];
+        Router::new(demo, vec![(patterns, Arc::clone(scripted) as _)], None, TaskTracker::new())
+    }
+
+    fn names(models: &[Model]) -> Vec<&str> {
+        models.iter().map(|model| model.id.as_str()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn concurrent_calls_ask_an_upstream_once() {
+        let scripted = Scripted::new();
+        let router = router(&scripted);
+        let calls = join_all((0..20).map(|_| router.models()));
+        let opened = async {
+            tokio::task::yield_now().await;
+            scripted.gate.add_permits(1);
+        };
+        let (lists, ()) = tokio::join!(calls, opened);
+        assert!(lists.iter().all(|list| names(list) == ["demo", "list-1", "named"]), "{lists:?}");
+        assert_eq!(scripted.asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_list_is_served_while_one_refresh_runs() {
+        let scripted = Scripted::new();
+        let router = router(&scripted);
+        scripted.gate.add_permits(1);
+        router.models().await;
+        tokio::time::advance(FRESH).await;
+        for _ in 0..20 {
+            assert_eq!(names(&router.models().await), ["demo", "list-1", "named"]);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(scripted.asked.load(Ordering::SeqCst), 2, "one refresh for twenty calls");
+        scripted.gate.add_permits(1);
+        while names(&router.models().await) != ["demo", "list-2", "named"] {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_fails_keeps_its_last_list() {
+        let scripted = Scripted::new();
+        let router = router(&scripted);
+        scripted.gate.add_permits(2);
+        router.models().await;
+        scripted.failing.store(true, Ordering::SeqCst);
+        tokio::time::advance(FRESH).await;
+        router.models().await;
+        while scripted.gate.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::advance(FRESH / 2).await;
+        assert_eq!(names(&router.models().await), ["demo", "list-1", "named"]);
+        assert_eq!(scripted.asked.load(Ordering::SeqCst), 2, "a failure is a refresh too");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_upstream_costs_the_first_call_three_seconds() {
+        let router = router(&Scripted::new());
+        let began = Instant::now();
+        assert_eq!(names(&router.models().await), ["demo", "named"]);
+        assert_eq!(began.elapsed(), LIST_TIMEOUT);
+    }
+}

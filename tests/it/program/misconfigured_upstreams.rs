@@ -1,0 +1,278 @@
+//! Seven ways to misconfigure an upstream. For each: the one WARN line from which an operator sees what is wrong, and what
+//! callers get on both wires (the contract's "What an upstream says in an error").
+
+use reqwest::RequestBuilder;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use super::{Place, Program};
+use crate::support::{Answer, Call, Upstream, case};
+
+/// One misconfiguration.
+struct Misconfigured<'a> {
+    what: &'a str,
+    base_url: String,
+    /// `None` where no HTTP response comes.
+    refusal: Option<Refusal<'a>>,
+    /// Fields of the WARN line beside those that each has.
+    line: Value,
+    /// The member `error` of the native wire, but for what each has.
+    native: Value,
+    /// The status of the chat wire, and the member `error` there.
+    chat: (u16, Value),
+}
+
+struct Refusal<'a> {
+    status: u16,
+    headers: &'a str,
+    body: Value,
+}
+
+/// The upstream's key, as some servers repeat it.
+const KEY: &str = "sk-hunter2-0123456789abcdef";
+/// Sent with each request; what repeats it is not logged.
+const TEXT: &str = "the text of a caller, which belongs in no log at all";
+
+impl Misconfigured<'_> {
+    /// The upstream's server, for its every call.
+    async fn refuse(&self, upstream: &Upstream) {
+        let Some(Refusal { status, headers, body }) = &self.refusal else { return };
+        let (html, body) = (body.as_str().is_some(), body.as_str().map_or_else(|| body.to_string(), str::to_owned));
+        let content_type = if html { "text/html; charset=utf-8" } else { "application/json" };
+        let mut call: Call = upstream.call().await;
+        assert!(call.head.contains("/chat/completions "), "{}", call.head);
+        call.refuse(*status, &format!("content-type: {content_type}\r\n{headers}"), &body).await;
+    }
+
+    async fn check(&self, upstream: &Upstream) {
+        let place = Place::new();
+        place.settings(&format!(
+            "[[upstreams]]\nname = \"far\"\nbase_url = \"{}\"\napi_key_env = \"FAR_KEY\"\n",
+            self.base_url
+        ));
+        let program = Program::start_with_json_logs(place.serve().env("FAR_KEY", KEY), &place).await;
+
+        let asked = program.generate(&json!({"model": "gpt-9", "input": TEXT}));
+        let (answer, ()) = tokio::join!(asked, self.refuse(upstream));
+        self.has_line(&program, &answer).await;
+        let events = answer.events().await;
+        let failed = events.last().expect("an event");
+        assert_eq!(failed.name, "failed", "{failed:?}");
+        includes(&failed.data["error"], &self.native);
+        assert!(self.native.get("upstream").is_some() || failed.data["error"].get("upstream").is_none(), "{failed:?}");
+        assert_eq!(failed.data.get("usage"), None, "a request that was refused has no usage");
+        self.hides(&failed.block);
+
+        for stream in [false, true] {
+            let body = json!({"model": "gpt-9", "stream": stream, "messages": [{"role": "user", "content": TEXT}]});
+            let asked = chat(&program, &body);
+            let (answer, ()) = tokio::join!(Answer::to(asked), self.refuse(upstream));
+            self.has_line(&program, &answer).await;
+            assert_eq!(answer.status, self.chat.0, "stream: {stream}");
+            let body = answer.json().await;
+            includes(&body["error"], &self.chat.1);
+            self.hides(&body.to_string());
+        }
+        program.signal("TERM").await;
+        let log = program.ended().await.stderr;
+        assert!(!log.contains("hunter2") && !log.contains(TEXT), "{log}");
+    }
+
+    /// The WARN line of the request that `answer` belongs to.
+    async fn has_line(&self, program: &Program, answer: &Answer) {
+        let line = program.log_line("attempt failed", answer.header("x-request-id")).await;
+        assert_eq!(line["level"], "WARN", "{line}");
+        let url = format!("{}/chat/completions", self.base_url);
+        includes(&line["fields"], &json!({"upstream": "far", "url": url, "model": "gpt-9", "attempt": 1}));
+        includes(&line["fields"], &self.line);
+    }
+
+    /// Callers do not learn the upstream's address or key.
+    fn hides(&self, told: &str) {
+        let host = self.base_url.split_once("://").expect("a URL").1.split('/').next().expect("a host");
+        assert!(!told.contains(host) && !told.contains("hunter2"), "{told}");
+    }
+}
+
+/// `null` means that the member is absent or null; a text that ends in `…` is the beginning.
+fn includes(told: &Value, expected: &Value) {
+    for (name, value) in expected.as_object().expect("an object") {
+        let begins = value.as_str().and_then(|text| text.strip_suffix('…'));
+        match (begins, told[name].as_str()) {
+            (Some(begin), Some(text)) => assert!(text.starts_with(begin), "{name}: {told}"),
+            _ => assert_eq!(told[name], *value, "{name}: {told}"),
+        }
+    }
+}
+
+fn chat(program: &Program, body: &Value) -> RequestBuilder {
+    let request = program.http.post(program.url("/v1/chat/completions"));
+    request.header(CONTENT_TYPE, "application/json").body(body.to_string())
+}
+
+fn error(message: &str, kind: &str, code: &str, param: Option<&str>) -> Value {
+    let code = Some(code).filter(|code| !code.is_empty());
+    json!({"error": {"message": message, "type": kind, "code": code, "param": param}})
+}
+
+#[tokio::test]
+async fn a_base_url_without_v1_is_misconfigured_and_not_an_unknown_model() {
+    let upstream = Upstream::start().await;
+    let misconfigured = Misconfigured {
+        what: "no /v1",
+        base_url: format!("http://{}", upstream.address),
+        refusal: Some(Refusal { status: 404, headers: "", body: json!("<html><h1>404 page not found</h1></html>") }),
+        line: json!({"status": 404, "code": "upstream_misconfigured", "upstream_code": null, "said": null}),
+        native: json!({"code": "upstream_misconfigured", "status": 502, "retryable": false}),
+        chat: (502, json!({"code": "upstream_misconfigured", "param": null})),
+    };
+    case(misconfigured.what, misconfigured.check(&upstream)).await;
+}
+
+#[tokio::test]
+async fn refused_credentials_are_the_operators_to_see() {
+    let upstream = Upstream::start().await;
+    let unverified = "Your organization must be verified to use this model.";
+    for misconfigured in [
+        Misconfigured {
+            what: "a wrong key",
+            base_url: upstream.base_url(),
+            refusal: Some(Refusal {
+                status: 401,
+                headers: "x-request-id: req_upstream_1\r\n",
+                body: error(
+                    &format!("Incorrect API key provided: {KEY}."),
+                    "invalid_request_error",
+                    "invalid_api_key",
+                    None,
+                ),
+            }),
+            line: json!({
+                "status": 401, "code": "upstream_auth", "upstream_type": "invalid_request_error",
+                "upstream_code": "invalid_api_key", "upstream_request_id": "req_upstream_1",
+                "said": "Incorrect API key provided: …",
+            }),
+            native: json!({"code": "upstream_auth", "status": 502, "retryable": false}),
+            chat: (502, json!({"code": "upstream_auth"})),
+        },
+        Misconfigured {
+            what: "forbidden",
+            base_url: upstream.base_url(),
+            refusal: Some(Refusal {
+                status: 403,
+                headers: "",
+                body: error(unverified, "invalid_request_error", "", None),
+            }),
+            line: json!({"status": 403, "code": "upstream_auth", "upstream_code": null, "said": unverified}),
+            native: json!({"code": "upstream_auth", "status": 502}),
+            chat: (502, json!({"code": "upstream_auth"})),
+        },
+    ] {
+        case(misconfigured.what, misconfigured.check(&upstream)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_caller_can_change_passes_to_the_caller() {
+    let upstream = Upstream::start().await;
+    let kind = "invalid_request_error";
+    for (what, message, code, param) in [
+        (
+            "an unsupported parameter",
+            "Unsupported value: 'temperature' does not support 0.2 with this model.",
+            "unsupported_value",
+            Some("temperature"),
+        ),
+        (
+            "the context length",
+            "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
+            "context_length_exceeded",
+            Some("messages"),
+        ),
+    ] {
+        let misconfigured = Misconfigured {
+            what,
+            base_url: upstream.base_url(),
+            refusal: Some(Refusal { status: 400, headers: "", body: error(message, kind, code, param) }),
+            line: json!({
+                "status": 400, "code": "upstream_rejected", "upstream_type": kind, "upstream_code": code,
+                "upstream_param": param, "said": message,
+            }),
+            native: json!({
+                "code": "upstream_rejected", "status": 400, "retryable": false,
+                "upstream": {"status": 400, "type": kind, "code": code, "param": param, "message": message},
+            }),
+            chat: (400, json!({"message": message, "type": kind, "code": code, "param": param})),
+        };
+        case(what, misconfigured.check(&upstream)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_exhausted_quota_is_not_worth_a_retry() {
+    let upstream = Upstream::start().await;
+    let said = "You exceeded your current quota, please check your plan and billing details.";
+    let misconfigured = Misconfigured {
+        what: "an exhausted quota",
+        base_url: upstream.base_url(),
+        refusal: Some(Refusal {
+            status: 429,
+            headers: "",
+            body: error(said, "insufficient_quota", "insufficient_quota", None),
+        }),
+        line: json!({
+            "status": 429, "code": "upstream_rate_limited", "upstream_type": "insufficient_quota",
+            "upstream_code": "insufficient_quota", "said": said,
+        }),
+        native: json!({"code": "upstream_rate_limited", "status": 429, "retryable": false}),
+        chat: (429, json!({})),
+    };
+    case(misconfigured.what, async {
+        let place = Place::new();
+        place.settings(&format!("[[upstreams]]\nname = \"far\"\nbase_url = \"{}\"\n", upstream.base_url()));
+        let program = Program::start_with_json_logs(&mut place.serve(), &place).await;
+        let body = json!({"model": "gpt-9", "messages": [{"role": "user", "content": TEXT}]});
+        let asked = chat(&program, &body);
+        let (answer, ()) = tokio::join!(Answer::to(asked), misconfigured.refuse(&upstream));
+        misconfigured.has_line(&program, &answer).await;
+        assert_eq!((answer.status, answer.header("x-should-retry")), (429, "false"));
+
+        let asked = program.generate(&json!({"model": "gpt-9", "input": TEXT}));
+        let (answer, ()) = tokio::join!(asked, misconfigured.refuse(&upstream));
+        let events = answer.events().await;
+        includes(&events.last().expect("an event").data["error"], &misconfigured.native);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_reason_for_no_connection_has_a_cause_of_its_own() {
+    // Takes connections and speaks no TLS.
+    let plain = Upstream::start().await;
+    let responding = async {
+        loop {
+            plain.respond_in_the_clear().await;
+        }
+    };
+    let checked = async {
+        for (what, base_url, cause) in [
+            ("a closed port", "http://127.0.0.1:1/v1".to_owned(), "connection refused…"),
+            ("an unknown host", "http://no-such-host.invalid/v1".to_owned(), "no such host…"),
+            ("TLS to plain HTTP", format!("https://{}/v1", plain.address), "…"),
+        ] {
+            let misconfigured = Misconfigured {
+                what,
+                base_url,
+                refusal: None,
+                line: json!({"code": "upstream_unreachable", "status": null, "said": null, "cause": cause}),
+                native: json!({"code": "upstream_unreachable", "status": 502}),
+                chat: (502, json!({"code": "upstream_unreachable"})),
+            };
+            case(what, misconfigured.check(&plain)).await;
+        }
+    };
+    tokio::select! {
+        () = checked => {}
+        () = responding => {}
+    }
+}
