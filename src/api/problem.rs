@@ -27,7 +27,7 @@ pub struct Problem {
     pub(super) allowance: Option<Allowance>,
     /// What is wrong with the credential, where that is the reason.
     pub(super) denial: Option<Box<Denial>>,
-    errors: Vec<FieldError>,
+    pub(super) errors: Vec<FieldError>,
     /// Where a failed generation is the reason: it is told as it is in an event.
     failure: Option<Box<Failure>>,
 }

@@ -39,6 +39,8 @@ pub struct Running {
     pub terms: AttemptTerms,
     /// Set where the ending is known to have cost nothing: a repeat of the request may then start anew.
     unbilled: OnceLock<()>,
+    /// When the upstream was asked.
+    attempted: OnceLock<Instant>,
     first_token: OnceLock<Instant>,
     tally: Mutex<Tally>,
     wish: SetOnce<Ending>,
@@ -110,6 +112,7 @@ impl Running {
             turn: admitted.turn,
             terms,
             unbilled: OnceLock::new(),
+            attempted: OnceLock::new(),
             first_token: OnceLock::new(),
             tally: Mutex::default(),
             wish: SetOnce::new(),
@@ -126,6 +129,7 @@ impl Running {
     /// The generation has its slot: it waited until now.
     pub fn note_slot(&self) {
         self.metrics.waited(self.accepted.elapsed());
+        _ = self.attempted.set(Instant::now());
     }
 
     /// Whether the generation, ended in this way, may cost something.
@@ -299,6 +303,9 @@ impl Running {
         let counted = Some(usage).filter(|_| self.billed(ending) == Billed::Maybe);
         let end = GenerationEnd { outcome, error_type, usage: counted, timings, output_limit: *output_limit };
         self.metrics.generation_ended(self.labels(), &end);
+        if let Some(attempted) = self.attempted.get() {
+            self.metrics.attempt_ended(self.labels(), outcome, error_type, attempted.elapsed());
+        }
         // The request's id and not the generation's: without authentication that one is a capability.
         tracing::info!(
             request_id = %request_id,

@@ -305,7 +305,7 @@ mod tests {
     fn nesting_ends_where_a_parser_gives_up() {
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         for depth in [1, DEEPEST, DEEPEST + 1, 100_000] {
-            let parsed = serde_json::from_str::<serde_json::Value>(&nested(depth)).is_ok();
+            let parsed = serde_json::from_str::<Value>(&nested(depth)).is_ok();
             assert_eq!(parse(&nested(depth)).is_ok(), parsed, "{depth}");
         }
     }

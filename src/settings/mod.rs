@@ -14,6 +14,7 @@ mod layers;
 mod limits;
 mod network;
 mod secret;
+mod telemetry;
 mod units;
 mod upstream;
 
@@ -35,6 +36,7 @@ pub use layers::{Sources, listen_address, load};
 pub use limits::{ConnectionsFull, Limits, ModelLimits, Queue, Quota};
 pub use network::Network;
 pub use secret::Secret;
+pub use telemetry::{LogFormat, Telemetry, UpstreamMessages};
 pub use units::Size;
 use upstream::is_token;
 pub use upstream::{BaseUrl, ErrorMessages, Upstream};
@@ -243,37 +245,6 @@ pub struct MemoryLog {
     /// How much all generations together may hold, in bytes. Default: 256 MiB. Variable:
     /// `TOKENRILL_EVENT_LOG__MEMORY__MAX_BYTES`.
     pub max_bytes: Size,
-}
-
-/// What the program says about itself.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Telemetry {
-    /// The shape of a log line. Default: `pretty`. Variable: `TOKENRILL_TELEMETRY__LOG_FORMAT`.
-    pub log_format: LogFormat,
-    /// Whether the line of a failed attempt repeats what the upstream said, masked and cut. Default: `log`. Variable:
-    /// `TOKENRILL_TELEMETRY__UPSTREAM_MESSAGES`.
-    pub upstream_messages: UpstreamMessages,
-}
-
-/// Whether the log repeats what upstreams say in errors.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UpstreamMessages {
-    #[default]
-    Log,
-    Off,
-}
-
-/// The shape of a log line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Pretty,
-    /// For collectors: one JSON object a line.
-    Json,
 }
 
 const fn some(number: u32) -> NonZeroU32 {

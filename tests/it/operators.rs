@@ -110,7 +110,8 @@ async fn generations_are_counted_by_upstream_and_model_and_a_client_cannot_add_l
     // Named in the settings, and so there before it answers.
     is(&service, &count("failed", "named", ""), 0.0).await;
 
-    let asked = service.generate(&json!({"input": "Hello", "model": "answers"}));
+    let body = json!({"input": "Hello", "model": "answers"});
+    let asked = service.generate(&body);
     let (answer, ()) = tokio::join!(asked, async { upstream.call().await.answer(&["a", "b"]).await });
     assert_eq!(answer.events().await.last().expect("an event").name, "done");
     is(&service, &count("done", "answers", ""), 1.0).await;
@@ -119,7 +120,8 @@ async fn generations_are_counted_by_upstream_and_model_and_a_client_cannot_add_l
     is(&service, &format!("gen_ai_server_request_duration_seconds_count{{{labels}}}"), 1.0).await;
 
     for number in 0..3 {
-        let asked = service.generate(&json!({"input": "Hello", "model": format!("typo-{number}")}));
+        let body = json!({"input": "Hello", "model": format!("typo-{number}")});
+        let asked = service.generate(&body);
         let refused = async { upstream.call().await.refuse(503, "", "").await };
         let (answer, ()) = tokio::join!(asked, refused);
         answer.events().await;

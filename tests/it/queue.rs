@@ -309,7 +309,6 @@ async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
             claim: None,
             model: Some("demo".into()),
             fields: JsonObject::parse(format!("{{\"number\":{number}}}").as_bytes()).expect("an object"),
-            delivery: Delivery::Stream,
             allowed: AllowedModels::All,
             prompt: None,
             metadata: [].into(),

@@ -2,6 +2,7 @@
 
 mod block;
 pub mod channel;
+mod measures;
 pub mod native;
 pub mod openai_chat;
 

@@ -256,7 +256,6 @@ impl World {
             }),
             model: Some("demo".into()),
             fields: JsonObject::parse(format!("{{\"number\":{number}}}").as_bytes()).expect("an object"),
-            delivery: Delivery::Stream,
             allowed: AllowedModels::All,
             prompt: None,
             metadata: [].into(),

@@ -52,7 +52,8 @@ impl Misconfigured<'_> {
         ));
         let program = Program::start_with_json_logs(place.serve().env("FAR_KEY", KEY), &place).await;
 
-        let asked = program.generate(&json!({"model": "gpt-9", "input": TEXT}));
+        let body = json!({"model": "gpt-9", "input": TEXT});
+        let asked = program.generate(&body);
         let (answer, ()) = tokio::join!(asked, self.refuse(upstream));
         self.has_line(&program, &answer).await;
         let events = answer.events().await;
@@ -237,7 +238,8 @@ async fn an_exhausted_quota_is_not_worth_a_retry() {
         misconfigured.has_line(&program, &answer).await;
         assert_eq!((answer.status, answer.header("x-should-retry")), (429, "false"));
 
-        let asked = program.generate(&json!({"model": "gpt-9", "input": TEXT}));
+        let body = json!({"model": "gpt-9", "input": TEXT});
+        let asked = program.generate(&body);
         let (answer, ()) = tokio::join!(asked, misconfigured.refuse(&upstream));
         let events = answer.events().await;
         includes(&events.last().expect("an event").data["error"], &misconfigured.native);

@@ -1,19 +1,20 @@
 //! What an operator reads: the log in JSON, and `tokenrill check --upstreams`.
 
 use std::fs;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{Place, Program, Said};
-use crate::support::{Answer, Upstream, soon};
+use crate::support::{Answer, Output, Upstream, soon};
 
 impl Program {
     /// Starts with `telemetry.log_format = "json"`, in which nothing is printed to standard output.
-    pub(super) async fn start_with_json_logs(command: &mut Command, place: &Place) -> Self {
-        let stderr = place.0.join("stderr");
-        let log = fs::File::create(&stderr).expect("a file");
-        command.env("TOKENRILL_TELEMETRY__LOG_FORMAT", "json").stdout(std::process::Stdio::piped()).stderr(log);
+    pub(super) async fn start_with_json_logs(command: &mut Command, _place: &Place) -> Self {
+        let output = Output::of("the program");
+        let stderr = output.path().to_owned();
+        command.env("TOKENRILL_TELEMETRY__LOG_FORMAT", "json").stdout(Stdio::piped()).stderr(output.stream());
         let mut process = command.spawn().expect("it starts");
         let stdout = tokio::io::BufReader::new(process.stdout.take().expect("a pipe"));
         let address = soon(async {
@@ -28,7 +29,7 @@ impl Program {
         });
         let address = address.await;
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { address, greeting: String::new(), http, stdout, stderr, process }
+        Self { address, greeting: String::new(), http, stdout, stderr, _output: output, process }
     }
 
     /// Returns the log lines that are for this request and have this message, once there is one.
