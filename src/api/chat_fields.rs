@@ -18,6 +18,7 @@ pub enum Kind {
     Objects,
     Object,
     TextOrTexts,
+    TextOrObject,
     OnDisconnect,
 }
 
@@ -50,6 +51,7 @@ pub const FIELDS: &[(&str, Kind)] = &[
     ("logprobs", Kind::Flag),
     ("top_logprobs", Kind::Natural),
     ("logit_bias", Kind::Object),
+    ("tool_choice", Kind::TextOrObject),
     ("tools", Kind::Objects),
     ("parallel_tool_calls", Kind::Flag),
     ("response_format", Kind::Object),
@@ -84,6 +86,7 @@ impl Kind {
             Self::Objects => all_items(json, |token| token == Token::Object),
             Self::Object => json.starts_with('{'),
             Self::TextOrTexts => json.starts_with('"') || all_items(json, |token| matches!(token, Token::Text(_))),
+            Self::TextOrObject => json.starts_with('"') || json.starts_with('{'),
             Self::OnDisconnect => matches!(json, "\"cancel\"" | "\"continue\""),
         }
     }
@@ -102,6 +105,7 @@ impl Kind {
             Self::Objects => "must be an array of objects",
             Self::Object => "must be an object",
             Self::TextOrTexts => "must be a string or an array of strings",
+            Self::TextOrObject => "must be a string or an object",
             Self::OnDisconnect => "must be \"cancel\" or \"continue\"",
         }
     }
@@ -210,7 +214,6 @@ pub const CHOOSE_NO_MODEL: &[&str] = &[
     "repetition_penalty",
     "safety_identifier",
     "service_tier",
-    "tool_choice",
     "top_k",
     "variables",
     "verbosity",

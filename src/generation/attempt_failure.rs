@@ -74,7 +74,10 @@ impl AttemptFailure {
             // Waiting does not fill an account.
             remedy: (is_money && code == FailureCode::UpstreamRateLimited).then_some(Remedy::Change),
             retry_after,
-            words: report.and_then(|report| words(error, code, report)).map(Box::new),
+            words: match report {
+                Some(report) => words(error, code, report).map(Box::new),
+                None => status_alone(error, code).map(Box::new),
+            },
             billed: match error {
                 UpstreamError::Unreachable { .. }
                 | UpstreamError::Timeout(Phase::Connect)
@@ -139,6 +142,12 @@ fn words(error: &UpstreamError, code: FailureCode, report: &ErrorReport) -> Opti
     let known = |word: &Option<String>| word.clone().filter(|word| ACTIONABLE.contains(&word.as_str()));
     let code = known(&report.code).or_else(|| known(&report.kind))?;
     Some(UpstreamWords { status: status(error), code: Some(code), ..UpstreamWords::default() })
+}
+
+/// Of a refusal without words: its status, which says what is wrong with the request.
+fn status_alone(error: &UpstreamError, code: FailureCode) -> Option<UpstreamWords> {
+    let status = status(error).filter(|_| code == FailureCode::UpstreamRejected)?;
+    Some(UpstreamWords { status: Some(status), ..UpstreamWords::default() })
 }
 
 /// Which attempt it was.

@@ -205,7 +205,8 @@ impl Running {
         let reported = self.lock().reported;
         let usage = match (reported.complete(), self.billed(&ending), snapshot) {
             (Some(usage), _, _) => usage,
-            (None, Billed::No, _) | (None, _, None) => Usage::default(),
+            (None, Billed::No, _) => NOTHING_USED,
+            (None, _, None) => Usage::default(),
             // Every viewer must receive the terminal event before the process ends.
             (None, _, Some(answer)) if ending.code() == Some(FailureCode::ShuttingDown) => {
                 reported.completed_by(tokens::guess(&self.prompt, &answer))
@@ -224,7 +225,7 @@ impl Running {
         let reported = self.lock().reported;
         let usage = reported.complete().unwrap_or_else(|| {
             if self.billed(&ending) == Billed::No {
-                return Usage::default();
+                return NOTHING_USED;
             }
             let answer = Snapshot::read(log.as_ref()).now_or_never().flatten();
             answer.map(|answer| reported.completed_by(tokens::guess(&self.prompt, &answer))).unwrap_or_default()
@@ -361,6 +362,18 @@ impl Running {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What a generation used that never reached its upstream.
+const NOTHING_USED: Usage = Usage {
+    input_tokens: 0,
+    cache_read_tokens: None,
+    cache_write_tokens: None,
+    input_audio_tokens: None,
+    output_tokens: Some(0),
+    reasoning_tokens: None,
+    output_audio_tokens: None,
+    source: TokenSource::Estimated,
+};
 
 /// A repeat with the same key attaches to what may have been billed.
 const KEY_IS_KEPT: &str = "A repeat with this Idempotency-Key returns this failure: send a new key to start anew.";

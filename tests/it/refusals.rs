@@ -93,6 +93,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("logprobs", &["5", "[]", r#""true""#]),
     ("top_logprobs", &["-1", "0.5", "true", r#""5""#]),
     ("logit_bias", &["5", "true", "[]", r#""hunter2""#]),
+    ("tool_choice", &["5", "true", "[]"]),
     ("tools", &["5", "true", "{}", r#""hunter2""#]),
     ("parallel_tool_calls", &["5", "[]", r#""true""#]),
     ("response_format", &["5", "true", "[]", r#""json""#]),

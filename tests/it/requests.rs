@@ -321,7 +321,7 @@ async fn a_refused_limit_is_sent_under_its_older_name_and_never_left_out() {
 async fn a_limit_that_the_caller_sent_is_sent_under_its_name_alone() {
     let picky = Picky::start(limit, 422, has("max_completion_tokens")).await;
     let body = r#"{"model":"m","messages":[{"role":"user"}],"max_completion_tokens":5}"#;
-    assert_eq!(picky.ask(CHAT, body).await.0, 400);
+    assert_eq!(picky.ask(CHAT, body).await.0, 422);
     assert_eq!(picky.asked().len(), 1);
     assert_eq!(picky.ask(CHAT, PLAIN).await.0, 200);
     assert_eq!(picky.asked().len(), 2, "nothing was learned");

@@ -137,7 +137,8 @@ async fn a_token_is_good_if_everything_of_it_is() {
         ("a subject that is no text", with(&json!({"sub": 5})), 401),
         ("a subject with a line's end", with(&json!({"sub": "alice\nbob"})), 401),
         ("a subject without end", with(&json!({"sub": "a".repeat(257)})), 401),
-        ("scopes that are no text", with(&json!({"scope": ["follow"]})), 401),
+        ("scopes as a list", with(&json!({"scope": ["follow"]})), 200),
+        ("scopes that are neither text nor a list", with(&json!({"scope": 5})), 401),
         ("claims that are no object", issuer.rs256(&rsa, &json!([])), 401),
         // The form.
         ("other claims under the signature", format!("{head}.{other_body}.{signature}"), 401),

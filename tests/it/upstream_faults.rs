@@ -366,7 +366,7 @@ async fn event_larger_than_the_limit_ends_its_stream() {
             call.ok().await;
             call.blurt(chunk(said.concat())).await;
             scene.reads(expected).await;
-            tokio::join!(Waits.happens(call), scene.ends(expected, "upstream_malformed"));
+            tokio::join!(Waits.happens(call), scene.ends(expected, "too_large"));
         };
         case(what, Box::pin(ends)).await;
     }
@@ -435,7 +435,12 @@ fn assert_problem(failed: &Event, (code, status, retryable, retry_after): Proble
     );
     assert_eq!(error["retry_after_ms"].as_u64(), retry_after);
     assert!(error["request_id"].as_str().is_some_and(|id| id.starts_with("req_")));
-    assert_eq!(failed.data["usage"]["output_tokens"], 0);
+    // What was refused, or never sent, used nothing.
+    let is_unbilled = ["auth", "rejected", "rate_limited", "overloaded", "misconfigured", "unreachable"]
+        .iter()
+        .any(|kind| code == format!("upstream_{kind}"));
+    let output = &failed.data["usage"]["output_tokens"];
+    assert!(output.is_null() || (!is_unbilled && *output == 0), "{code}: {}", failed.data);
 }
 
 fn whole(status: &str, headers: &str, body: &str) -> String {
@@ -443,13 +448,13 @@ fn whole(status: &str, headers: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_in_our_own_words() {
+async fn refusals_have_a_code_a_status_and_no_secret() {
     let rejected = ("upstream_rejected", 400, false, None);
     let limited = |wait| ("upstream_rate_limited", 429, true, wait);
     let overloaded = |wait| ("upstream_overloaded", 503, true, wait);
     let failed = ("upstream_error", 502, true, None);
     let reason = format!("599 {WORDS}");
-    let table: [(&str, &str, Problem); 22] = [
+    let table: [(&str, &str, Problem); 24] = [
         ("400 Bad Request", "", rejected),
         ("401 Unauthorized", "www-authenticate: Bearer\r\n", ("upstream_auth", 502, false, None)),
         ("402 Payment Required", "", rejected),
@@ -460,11 +465,13 @@ async fn a_refusal_is_told_in_our_own_words() {
         ("422 Unprocessable Content", "", rejected),
         ("429 Too Many Requests", "", limited(None)),
         ("429 Too Many Requests", "retry-after: 7\r\n", limited(Some(7_000))),
-        ("429 Too Many Requests", "retry-after: 0\r\n", limited(Some(1_000))),
-        ("429 Too Many Requests", "retry-after: 99999999999999999999999\r\n", limited(Some(3_600_000))),
+        ("429 Too Many Requests", "retry-after: 0\r\n", limited(Some(0))),
+        ("429 Too Many Requests", "retry-after: 0.5\r\n", limited(Some(500))),
+        ("429 Too Many Requests", "retry-after-ms: 1500\r\nretry-after: 9\r\n", limited(Some(1_500))),
+        ("429 Too Many Requests", "retry-after: 99999999999999999999999\r\n", limited(Some(86_400_000))),
         ("429 Too Many Requests", "retry-after: -5\r\n", limited(None)),
-        ("429 Too Many Requests", "retry-after: 1e9\r\n", limited(None)),
-        ("429 Too Many Requests", "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n", limited(None)),
+        ("429 Too Many Requests", "retry-after: 1e9\r\n", limited(Some(86_400_000))),
+        ("429 Too Many Requests", "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n", limited(Some(86_400_000))),
         ("500 Internal Server Error", "", failed),
         ("502 Bad Gateway", "", failed),
         ("503 Service Unavailable", "", overloaded(None)),
@@ -504,7 +511,7 @@ async fn a_redirect_is_not_followed() {
     for status in [301, 302, 303, 307, 308] {
         let elsewhere = Upstream::start().await;
         let location = format!("location: {}/chat/completions\r\n", elsewhere.base_url());
-        let problem = ("upstream_error", 502, true, None);
+        let problem = ("upstream_misconfigured", 502, false, None);
         refuses(whole(&format!("{status} Elsewhere"), &location, WORDS), problem).await;
         assert!(!elsewhere.was_called(), "{status}");
     }

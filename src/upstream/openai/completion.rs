@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
+
 use super::super::{Signal, Signals, UpstreamError};
 use super::chunk::Decoder;
 use super::event::{EventData, Named};
@@ -20,7 +22,8 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
     let text = String::from_utf8_lossy(json);
     let safe = wire_safe(text.as_bytes());
     let safe = String::from_utf8_lossy(&safe);
-    let EventData { chunk, failure } = EventData::read(Named::Other, &safe)?;
+    let read = EventData::read(Named::Other, &safe);
+    let EventData { chunk, failure } = read.map_err(|error| if is_cut_short(&safe) { cut_short() } else { error })?;
     // One line of a stream that is no event stream.
     if chunk.as_ref().is_some_and(|chunk| chunk.text("object").is_some_and(|object| object == "chat.completion.chunk"))
     {
@@ -43,6 +46,15 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
         trailer.completion_json = completion.map(|completion| completion.as_ref().into());
     }
     Ok(())
+}
+
+/// Whether the text ends in the middle of a JSON value.
+fn is_cut_short(json: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(json).is_err_and(|error| error.is_eof())
+}
+
+fn cut_short() -> UpstreamError {
+    UpstreamError::Disconnected { cause: "the body ended in the middle of its JSON".into() }
 }
 
 /// The completion as OpenAI's clients read it; `text` itself where that is one.
@@ -209,6 +221,7 @@ mod tests {
         assert!(matches!(signals.as_slice(), [Signal::Chunk(chunk)] if chunk.text().as_str() == "partial"));
         assert!(matches!(read(r#"{"detail":"m"}"#).1, Err(UpstreamError::Reported(_))));
         assert_eq!(read(r#"{"choices":[]}"#).1, Err(UpstreamError::Empty));
-        assert!(matches!(read(r#"{"choices":[{"me"#).1, Err(UpstreamError::Malformed(_))));
+        assert!(matches!(read(r#"{"choices":[{"me"#).1, Err(UpstreamError::Disconnected { .. })));
+        assert!(matches!(read(r#"{"choices":[{"me":}]}"#).1, Err(UpstreamError::Malformed(_))));
     }
 }

@@ -1,6 +1,6 @@
 //! The real thing, its upstreams and viewers, and what the model says of each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -45,6 +45,8 @@ enum Said {
 struct Upstreams {
     calls: Mutex<HashMap<u64, mpsc::Receiver<Said>>>,
     open: Mutex<BTreeMap<u64, Arc<AtomicUsize>>>,
+    /// The calls that reached the upstream: these may be billed.
+    sent: Arc<Mutex<HashSet<u64>>>,
 }
 
 struct Open(Arc<AtomicUsize>);
@@ -67,8 +69,10 @@ impl Provider for Upstreams {
         open.fetch_add(1, Ordering::SeqCst);
         // With its first words it tells the usage, so that nothing has to be counted.
         let usage = UsageReport { input_tokens: Some(1), output_tokens: Some(1), ..UsageReport::default() };
+        let sent = Arc::clone(&self.sent);
         let first = stream::once(async move {
             terms.sent.set();
+            sent.lock().expect("a lock").insert(number);
             Ok(smallvec::smallvec![Signal::Usage(usage)])
         });
         let rest = stream::unfold((said, Open(open)), |(mut said, open)| async {
@@ -535,15 +539,16 @@ impl World {
         }
     }
 
-    /// Whether a key still names this: not one that failed or was abandoned before anything was said.
+    /// Whether a key still names this: not one that failed or was abandoned before it reached the upstream.
     fn is_claimed(&self, at: usize) -> Kept {
-        let Subject { model, log, .. } = &self.subjects[at];
-        let silent = log.tail().get() == Tail { sequence: Sequence::new(2), state: TailState::Closed };
+        let Subject { model, log, number, .. } = &self.subjects[at];
+        let is_closed = log.tail().get() == Tail { sequence: Sequence::new(2), state: TailState::Closed };
+        let is_unbilled = is_closed && !self.upstreams.sent.lock().expect("a lock").contains(number);
         match model.ended {
             // A task that was dropped frees nothing.
-            Some(Outcome::Failed(FailureCode::Internal | FailureCode::ShuttingDown)) if silent => Kept::Maybe,
-            Some(Outcome::Failed(_) | Outcome::Abandoned) if silent && self.at_rest => Kept::No,
-            _ if silent => Kept::Maybe,
+            Some(Outcome::Failed(FailureCode::Internal | FailureCode::ShuttingDown)) if is_unbilled => Kept::Maybe,
+            Some(Outcome::Failed(_) | Outcome::Abandoned) if is_unbilled && self.at_rest => Kept::No,
+            _ if is_unbilled => Kept::Maybe,
             _ => self.is_kept(at),
         }
     }

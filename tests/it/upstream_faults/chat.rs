@@ -34,7 +34,7 @@ impl Stage {
     /// Asks for a chat completion, which the upstream refuses with `response` as often as it is asked.
     pub async fn is_refused(&self, delivery: Delivery, (code, wait): (&str, Option<u64>), response: &[u8]) {
         let answer = self.while_refusing(response, ask(&self.service, delivery)).await;
-        assert_refused(answer, code, wait).await;
+        assert_refused(answer, code, wait, response).await;
         self.service.metric_becomes("tokenrill_generations_live", 0.0).await;
         self.service.metric_becomes("tokenrill_viewers_live", 0.0).await;
     }
@@ -69,9 +69,9 @@ impl Stage {
             match (delivery, ending) {
                 (Delivery::Whole, "done") => assert_eq!(completed(answer).await, expected),
                 // Before the head has left a failure is a status; a whole answer's head leaves last.
-                (Delivery::Whole, code) => assert_refused(answer, code, wait).await,
+                (Delivery::Whole, code) => assert_refused(answer, code, wait, b"").await,
                 (Delivery::Stream, code) if code != "done" && expected.is_empty() => {
-                    assert_refused(answer, code, wait).await;
+                    assert_refused(answer, code, wait, b"").await;
                 }
                 (Delivery::Stream, _) => assert_eq!(streamed(answer, ending).await, expected),
             }
@@ -136,28 +136,42 @@ pub async fn streamed(answer: Answer, ending: &str) -> String {
     let (_, texts) = chat_completion_chunks(&stream, UsageWish::NotAsked, whole);
     if !whole {
         let (_, error) = stream.trim_end().rsplit_once("data: ").expect("an error");
-        assert_error(&serde_json::from_str(error).expect("JSON"), ending);
+        assert_error(&serde_json::from_str(error).expect("JSON"), ending, Words::Ours);
     }
     texts.into_values().collect()
 }
 
-async fn assert_refused(answer: Answer, code: &str, wait: Option<u64>) {
+/// `response` is what the upstream sent.
+async fn assert_refused(answer: Answer, code: &str, wait: Option<u64>, response: &[u8]) {
+    let response = String::from_utf8_lossy(response);
+    // Of a request that the upstream rejected, its own status and words pass.
+    let passed =
+        response.split(' ').nth(1).and_then(|status| status.parse().ok()).filter(|_| code == "upstream_rejected");
+    let status = passed.filter(|status| [400, 404, 413, 422].contains(status)).unwrap_or_else(|| status(code));
+    let is_theirs = matches!(code, "upstream_rejected" | "model_not_found") && response.contains("application/json");
+    let words = if is_theirs { Words::Theirs } else { Words::Ours };
     // Who limits us has not begun; but SDKs do not wait for longer than a minute.
     let repeat =
         code == "upstream_unreachable" || code == "upstream_rate_limited" && wait.is_none_or(|wait| wait <= 60_000);
-    assert_eq!((answer.status, answer.header("content-type")), (status(code), "application/json"), "{code}");
+    assert_eq!((answer.status, answer.header("content-type")), (status, "application/json"), "{code}");
     assert_eq!(answer.header("x-should-retry"), repeat.to_string(), "{code}");
-    let retryable = !matches!(code, "upstream_auth" | "upstream_rejected" | "upstream_malformed" | "model_not_found");
-    let wait = wait.or(retryable.then_some(5_000));
     let header = |wait: Option<u64>| wait.map(|wait| wait.to_string()).unwrap_or_default();
     assert_eq!(answer.header("retry-after-ms"), header(wait), "{code}");
     assert_eq!(answer.header("retry-after"), header(wait.map(|wait| wait.div_ceil(1000))), "{code}");
     assert!(answer.header("x-request-id").starts_with("req_"));
-    assert_error(&answer.json().await, code);
+    assert_error(&answer.json().await, code, words);
 }
 
-/// In OpenAI's shape, and in our own words.
-fn assert_error(body: &Value, code: &str) {
+/// Whose words an error holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Words {
+    Ours,
+    /// The upstream's, which are shaped like a key here.
+    Theirs,
+}
+
+/// In OpenAI's shape, and never with the upstream's secrets.
+fn assert_error(body: &Value, code: &str, words: Words) {
     let error = body["error"].as_object().expect("an error");
     assert_eq!(error.keys().map(String::as_str).collect::<Vec<_>>(), ["message", "type", "param", "code"]);
     let kind = match status(code) {
@@ -165,8 +179,11 @@ fn assert_error(body: &Value, code: &str) {
         400..=499 => "invalid_request_error",
         _ => "server_error",
     };
+    let message = error["message"].as_str().expect("a message");
+    assert!(!message.contains(WORDS), "{message}");
+    let (code, kind) = if words == Words::Theirs { ("[masked]", "[masked]") } else { (code, kind) };
     assert_eq!((&error["code"], &error["type"], &error["param"]), (&json!(code), &json!(kind), &Value::Null));
-    assert!(error["message"].as_str().is_some_and(|message| message.ends_with('.') && !message.contains(WORDS)));
+    assert!(words == Words::Theirs || message.ends_with('.'), "{message}");
 }
 
 fn status(code: &str) -> u16 {
