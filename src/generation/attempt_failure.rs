@@ -116,14 +116,15 @@ fn is_nothing_there(report: &ErrorReport) -> bool {
     report.code.as_deref().is_none_or(|code| code == "404") && NOTHING_THERE.contains(&message.trim_end_matches('.'))
 }
 
-/// An error in place of an answer: by its code, where that is a status or one that clients act on.
+/// An error in place of an answer, or in the middle of one: the request's fault only where its code says so. Anything else may
+/// have been billed, so it is never one of the codes that clients retry by themselves.
 fn reported(report: &ErrorReport) -> FailureCode {
     let code = report.code.as_deref().unwrap_or_default();
-    match code.parse() {
-        Ok(status @ 400..=599) => refused(status, Some(report)),
-        _ if ACTIONABLE.iter().take(REQUEST_FAULTS).any(|known| *known == code) => FailureCode::UpstreamRejected,
-        _ if ACTIONABLE.contains(&code) => FailureCode::UpstreamRateLimited,
-        _ => FailureCode::UpstreamError,
+    let is_request_fault = ACTIONABLE.iter().take(REQUEST_FAULTS).any(|known| *known == code);
+    if is_request_fault || ["400", "413", "422"].contains(&code) {
+        FailureCode::UpstreamRejected
+    } else {
+        FailureCode::UpstreamError
     }
 }
 
@@ -253,10 +254,10 @@ mod tests {
     #[test]
     fn an_error_in_place_of_an_answer_is_sorted_by_its_code() {
         for (code, expected) in [
-            ("429", FailureCode::UpstreamRateLimited),
+            ("429", FailureCode::UpstreamError),
             ("400", FailureCode::UpstreamRejected),
             ("context_length_exceeded", FailureCode::UpstreamRejected),
-            ("rate_limit_exceeded", FailureCode::UpstreamRateLimited),
+            ("rate_limit_exceeded", FailureCode::UpstreamError),
             ("1004", FailureCode::UpstreamError),
             ("", FailureCode::UpstreamError),
         ] {

@@ -22,6 +22,9 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
     let text = String::from_utf8_lossy(json);
     let safe = wire_safe(text.as_bytes());
     let safe = String::from_utf8_lossy(&safe);
+    if safe.trim().is_empty() {
+        return Err(cut_short());
+    }
     let read = EventData::read(Named::Other, &safe);
     let EventData { chunk, failure } = read.map_err(|error| if is_cut_short(&safe) { cut_short() } else { error })?;
     // One line of a stream that is no event stream.
@@ -54,7 +57,7 @@ fn is_cut_short(json: &str) -> bool {
 }
 
 fn cut_short() -> UpstreamError {
-    UpstreamError::Disconnected { cause: "the body ended in the middle of its JSON".into() }
+    UpstreamError::Disconnected { cause: "the body ended before its JSON did".into() }
 }
 
 /// The completion as OpenAI's clients read it; `text` itself where that is one.

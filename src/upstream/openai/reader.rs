@@ -70,7 +70,7 @@ impl AnswerReader {
         let ended = match &self.body {
             Body::Document(json) => match read_completion(json, &self.model, signals) {
                 // It may be that it was cut.
-                Err(UpstreamError::Malformed(_)) => Err(error),
+                Err(UpstreamError::Malformed(_) | UpstreamError::Disconnected { .. }) => Err(error),
                 read => read,
             },
             _ if self.is_whole() => self.decoder.end(signals),
