@@ -127,11 +127,7 @@ pub async fn serve(
     let demo = demo::start(&tasks, stop.clone()).await?;
     let transports = TransportBuilder::new(tasks.clone(), stop.clone());
     let router = router(settings, environment, &demo, &transports, tasks.clone())?;
-    let metrics = Metrics::new();
-    metrics.add_upstream("demo", ["demo"]);
-    for Upstream { name, models, .. } in &settings.upstreams {
-        metrics.add_upstream(name, models.iter().map(String::as_str).filter(|model| !model.contains('*')));
-    }
+    let metrics = metrics(settings);
     metrics.set_repeat_counts(repeat_counts(&transports.repeats()));
     let log = Memory::new(MemoryLimits {
         total: settings.event_log.memory.max_bytes.bytes(),
@@ -346,6 +342,16 @@ fn masker(
     }
     let hosts = settings.upstreams.iter().filter_map(|upstream| upstream.base_url.host());
     Ok(Masker::new(secrets, hosts))
+}
+
+/// Metrics with a series for each model that the settings name.
+fn metrics(settings: &Settings) -> Arc<Metrics> {
+    let metrics = Metrics::new();
+    metrics.add_upstream("demo", ["demo"]);
+    for Upstream { name, models, .. } in &settings.upstreams {
+        metrics.add_upstream(name, models.iter().map(String::as_str).filter(|model| !model.contains('*')));
+    }
+    metrics
 }
 
 fn on_disconnect(settings: &Settings) -> OnDisconnect {

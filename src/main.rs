@@ -152,7 +152,9 @@ async fn check(flags: CheckFlags) -> Result<(), Refusal> {
     }
     let checks = app::check_upstreams(&settings, &environment).await?;
     print(if checks.is_empty() { "\nno upstreams: the embedded model demo alone" } else { "" });
-    checks.iter().for_each(|check| print(&check.to_string()));
+    for check in &checks {
+        print(&check.to_string());
+    }
     match checks.iter().filter(|check| !check.is_ok()).count() {
         0 => Ok(()),
         failed => Err(Refusal(format!("{failed} of {} upstreams failed: see above", checks.len()))),

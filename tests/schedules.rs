@@ -62,7 +62,7 @@ fn token() -> Event {
 }
 
 fn ended(by: u64) -> Event {
-    let usage = Usage { output_tokens: by, ..Usage::default() };
+    let usage = Usage { output_tokens: Some(by), ..Usage::default() };
     Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings: Timings::default() }))
 }
 

@@ -35,7 +35,7 @@ const OTHERS: usize = 5;
 
 /// Says it in an answer: with the model that was asked for, or that a refusal is about.
 pub fn tell(response: &mut Response, api: &Api, caller: &Caller, model: Option<&str>, dialect: Dialect) {
-    let refused = response.extensions().get::<Problem>().and_then(|problem| problem.allowance);
+    let refused = response.extensions().get::<Problem>().and_then(|problem| problem.allowance.as_deref().copied());
     let allowance = refused.unwrap_or_else(|| api.generations.left(&caller.spender, model));
     write(response.headers_mut(), allowance, dialect);
 }

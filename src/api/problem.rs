@@ -24,7 +24,7 @@ pub struct Problem {
     detail: String,
     pub(super) retry_after: Option<Duration>,
     /// What is left for the caller, where that is the reason.
-    pub(super) allowance: Option<Allowance>,
+    pub(super) allowance: Option<Box<Allowance>>,
     /// What is wrong with the credential, where that is the reason.
     pub(super) denial: Option<Box<Denial>>,
     pub(super) errors: Vec<FieldError>,
@@ -164,7 +164,7 @@ impl Problem {
             ),
         };
         let problem = Self::new(code, detail);
-        Self { retry_after: exceeded.wait.or(problem.retry_after), allowance: Some(allowance), ..problem }
+        Self { retry_after: exceeded.wait.or(problem.retry_after), allowance: Some(Box::new(allowance)), ..problem }
     }
 
     pub fn history_lost() -> Self {

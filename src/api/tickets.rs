@@ -172,12 +172,12 @@ impl NewTicketBody {
             errors.push(wrong("", "has an unknown field: there are resource, id, scopes and ttl_s"));
         }
         let is_set = |name: &str| body.get(name).filter(|value| !value.is_null());
-        let mut field = |name: &str, wanted: &str| match is_set(name) {
-            Some(value) => Some(value.clone()),
-            None => {
+        let mut field = |name: &str, wanted: &str| {
+            let value = is_set(name).cloned();
+            if value.is_none() {
                 errors.push(wrong(&format!("/{name}"), &format!("is missing: it {wanted}")));
-                None
             }
+            value
         };
         let (resource, id) = (field("resource", RESOURCE), field("id", ID));
         let resource = resource.map(serde_json::from_value::<ResourceBody>);

@@ -183,6 +183,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    #[expect(clippy::needless_pass_by_value, reason = "tests build it in place")]
     fn request(fields: Value) -> ChatRequest {
         let fields = JsonObject::parse(fields.to_string().as_bytes()).expect("an object");
         ChatRequest::new("demo".into(), fields)

@@ -121,11 +121,7 @@ fn is_nothing_there(report: &ErrorReport) -> bool {
 fn reported(report: &ErrorReport) -> FailureCode {
     let code = report.code.as_deref().unwrap_or_default();
     let is_request_fault = ACTIONABLE.iter().take(REQUEST_FAULTS).any(|known| *known == code);
-    if is_request_fault || ["400", "413", "422"].contains(&code) {
-        FailureCode::UpstreamRejected
-    } else {
-        FailureCode::UpstreamError
-    }
+    if is_request_fault { FailureCode::UpstreamRejected } else { FailureCode::UpstreamError }
 }
 
 /// What the caller can act on: of an error in its request all words, of others the codes that clients act on.
@@ -198,6 +194,7 @@ pub fn log_failure(place: AttemptPlace<'_>, error: &UpstreamError, code: Failure
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "a refusal may have none")]
     fn report(kind: &str, code: &str, message: &str) -> Option<Box<ErrorReport>> {
         let text = |text: &str| Some(text).filter(|text| !text.is_empty()).map(str::to_owned);
         let message = text(message);
@@ -255,7 +252,7 @@ mod tests {
     fn an_error_in_place_of_an_answer_is_sorted_by_its_code() {
         for (code, expected) in [
             ("429", FailureCode::UpstreamError),
-            ("400", FailureCode::UpstreamRejected),
+            ("400", FailureCode::UpstreamError),
             ("context_length_exceeded", FailureCode::UpstreamRejected),
             ("rate_limit_exceeded", FailureCode::UpstreamError),
             ("1004", FailureCode::UpstreamError),

@@ -74,6 +74,7 @@ pub(super) struct GenAiLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(clippy::struct_field_names, reason = "the names of OpenTelemetry")]
 struct TokenUsageLabels {
     gen_ai_operation_name: &'static str,
     gen_ai_provider_name: Arc<str>,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Models that have series of their own, over all upstreams. Where an upstream takes any name, a client chooses the name:
-/// further models share the label [`OTHER_MODEL`].
+/// further models share the label `other`.
 pub const MAX_MODEL_LABELS: usize = 100;
 
 /// The label of a model that has neither answered nor is named in the settings, or that came after

@@ -19,22 +19,22 @@ pub fn without_echo(text: &str, request: &[u8]) -> String {
     let parts = [request.get(..ECHO_SEARCHED).unwrap_or(request), tail(request)];
     let repeated: HashSet<&[u8]> =
         parts.iter().flat_map(|part| part.windows(ECHO_LENGTH)).filter(|window| windows.contains(window)).collect();
-    let mut echoed = vec![false; bytes.len()];
+    let mut marks = vec![false; bytes.len()];
     for (at, window) in bytes.windows(ECHO_LENGTH).enumerate() {
         if repeated.contains(window) {
-            echoed.iter_mut().skip(at).take(ECHO_LENGTH).for_each(|echoed| *echoed = true);
+            marks.iter_mut().skip(at).take(ECHO_LENGTH).for_each(|byte| *byte = true);
         }
     }
     let mut kept = String::new();
-    let mut in_echo = false;
+    let mut after_echo = false;
     for (at, char) in text.char_indices() {
-        let is_echo = echoed.get(at).copied().unwrap_or_default();
+        let is_echo = marks.get(at).copied().unwrap_or_default();
         if !is_echo {
             kept.push(char);
-        } else if !in_echo {
+        } else if !after_echo {
             kept.push_str(ECHO);
         }
-        in_echo = is_echo;
+        after_echo = is_echo;
     }
     kept
 }

@@ -230,6 +230,7 @@ mod tests {
         ErrorReport::read(json.as_bytes()).map(|report| [report.kind, report.code, report.param, report.message])
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "compared with what was read")]
     fn words(words: [&str; 4]) -> Option<[Option<String>; 4]> {
         Some(words.map(|word| Some(word).filter(|word| !word.is_empty()).map(str::to_owned)))
     }

@@ -31,6 +31,7 @@ const REQUEST_IDS: [HeaderName; 4] = [
 
 impl ReportTerms {
     /// Reads a refusal. `body` is what came of it, `request` the body of the request.
+    #[expect(clippy::disallowed_methods, reason = "Retry-After may be a date")]
     pub fn refused(&self, status: u16, headers: &HeaderMap, body: &[u8], request: &[u8]) -> UpstreamError {
         let report = ErrorReport::read(body).map(|report| Box::new(self.report(report, headers, request)));
         UpstreamError::Refused { status, retry_after: retry_after(headers, SystemTime::now()), report }
@@ -60,15 +61,11 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let millis = ["retry-after-ms", "x-ms-retry-after-ms"].into_iter().find_map(|name| number(text(name)?));
-    let wait = match millis {
-        Some(millis) => Duration::try_from_secs_f64(millis / 1_000.0).ok()?,
-        None => {
-            let value = text(RETRY_AFTER.as_str())?;
-            match number(value) {
-                Some(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT),
-                None => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
-            }
-        }
+    let value = || text(RETRY_AFTER.as_str());
+    let seconds = millis.map(|millis| millis / 1_000.0).or_else(|| number(value()?));
+    let wait = match seconds {
+        Some(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT),
+        None => httpdate::parse_http_date(value()?).ok()?.duration_since(now).unwrap_or_default(),
     };
     Some(wait.min(LONGEST_WAIT))
 }

@@ -67,7 +67,7 @@ impl Router {
         Ok((model.to_owned(), route.provider.as_ref()))
     }
 
-    /// Returns all models, each once, by the provider that would serve it. See [`ModelCatalog::models`].
+    /// Returns all models, each once, by the provider that would serve it.
     pub async fn models(&self) -> Arc<[Model]> {
         self.catalog.models().await
     }

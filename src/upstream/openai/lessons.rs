@@ -10,7 +10,10 @@ use super::request_form::{Concession, Verdict};
 
 /// What one upstream refuses, by model. Each lesson lasts for an hour; of the models [`Lessons::MOST`] are kept.
 #[derive(Debug, Default)]
-pub struct Lessons(Mutex<BTreeMap<Box<str>, Vec<(Concession, Instant)>>>);
+pub struct Lessons(Mutex<Models>);
+
+/// Of each model, what its upstream refused, and when that was learned.
+type Models = BTreeMap<Box<str>, Vec<(Concession, Instant)>>;
 
 /// An upstream may be updated; then what we add works again.
 const LASTS: Duration = Duration::from_hours(1);
@@ -50,7 +53,7 @@ impl Lessons {
         models.insert(model.into(), lessons);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Vec<(Concession, Instant)>>> {
+    fn lock(&self) -> MutexGuard<'_, Models> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,7 +71,7 @@ mod tests {
         let lessons = Lessons::default();
         lessons.note("m", &REFUSED);
         assert!(!lessons.refuses("other", Concession::StreamOptions) && !lessons.refuses("m", Concession::Stream));
-        advance(LASTS - Duration::from_millis(1)).await;
+        advance(LASTS.saturating_sub(Duration::from_millis(1))).await;
         assert!(lessons.refuses("m", Concession::StreamOptions));
         advance(Duration::from_millis(1)).await;
         assert!(!lessons.refuses("m", Concession::StreamOptions));

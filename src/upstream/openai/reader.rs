@@ -183,7 +183,7 @@ mod tests {
             ("\n \n".to_owned(), "", Err(CUT)),
             (completion.to_owned(), "Hello", Ok(())),
             (format!("\u{feff}\n {completion}\n"), "Hello", Ok(())),
-            (completion[..40].to_owned(), "", Err(CUT)),
+            (completion.chars().take(40).collect(), "", Err(CUT)),
             (TEXT.replace('{', r#"{"object":"chat.completion.chunk","#), "", Err(CUT)),
             (error.to_owned(), "", reported(error)),
             (format!("[{error}]"), "", reported(error)),

@@ -19,15 +19,15 @@ pub fn body(request: &ChatRequest, form: RequestForm) -> Bytes {
         (Delivery::Stream, StreamOptions::Sent) => Some(with_usage(options)),
     };
     let limit = request.added_limit.map(|limit| limit.to_string());
-    let mut set: Vec<(&str, Option<&str>)> =
+    let mut own: Vec<(&str, Option<&str>)> =
         vec![("model", Some(&model)), ("stream", Some(stream)), ("stream_options", options.as_deref())];
-    set.extend(limit.as_deref().map(|limit| (form.limit_name.name(), Some(limit))));
-    let value = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    own.extend(limit.as_deref().map(|limit| (form.limit_name.name(), Some(limit))));
+    let value = |name: &str| own.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
     let is_sent = |name: &str| request.fields.get(name).is_some();
     let model_first = (!is_sent("model")).then_some(("model", model.as_str()));
     let sent = request.fields.iter().filter_map(|(name, json)| Some((name, value(name).unwrap_or(Some(json))?)));
     let added =
-        set.iter().skip(1).filter(|(name, _)| !is_sent(name)).filter_map(|(name, json)| Some((*name, (*json)?)));
+        own.iter().skip(1).filter(|(name, _)| !is_sent(name)).filter_map(|(name, json)| Some((*name, (*json)?)));
     let mut body = String::with_capacity(
         request.fields.iter().map(|(name, json)| name.len() + json.len() + 8).sum::<usize>() + 128,
     );

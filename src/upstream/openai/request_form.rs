@@ -272,6 +272,7 @@ mod tests {
         UpstreamError::Refused { status: 422, retry_after: None, report: report.map(Box::new) }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a refusal may have none")]
     fn param(param: &str) -> Option<ErrorReport> {
         Some(ErrorReport { param: Some(param.into()), ..ErrorReport::default() })
     }

@@ -97,7 +97,11 @@ pub async fn send(
     let mut body = Http1Body { incoming, exchange: Some(Exchange { connection: driven, sender, idle, keepalive }) };
     if body.incoming.is_end_stream() {
         // Callers need not read an empty body.
-        poll_fn(|cx| Poll::Ready(body.release(cx))).await;
+        poll_fn(|cx| {
+            body.release(cx);
+            Poll::Ready(())
+        })
+        .await;
     }
     Ok((parts, body))
 }

@@ -141,13 +141,11 @@ impl TransportBuilder {
     }
 
     fn tls(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
-        match self.tls.get() {
-            Some(config) => Ok(Arc::clone(config)),
-            None => {
-                let config = Arc::new(connect::tls_config()?);
-                Ok(Arc::clone(self.tls.get_or_init(|| config)))
-            }
+        if let Some(config) = self.tls.get() {
+            return Ok(Arc::clone(config));
         }
+        let config = Arc::new(connect::tls_config()?);
+        Ok(Arc::clone(self.tls.get_or_init(|| config)))
     }
 }
 

@@ -9,7 +9,7 @@ pub enum RepeatReason {
     NotWritten,
     /// HTTP/2: `REFUSED_STREAM`, or a GOAWAY below the stream.
     RefusedStream,
-    /// The reused connection ended within [`CLOSE_RACE`](super::CLOSE_RACE) after the request's last byte.
+    /// The reused connection ended within a second after the request's last byte.
     ClosedEarly,
 }
 

@@ -59,13 +59,14 @@ impl Response {
                 continue;
             }
             match self.body.poll_data(cx) {
-                Poll::Ready(Some(Ok(bytes))) => match &mut self.decoder {
-                    Some(decoder) => decoder.feed(bytes),
-                    None => {
+                Poll::Ready(Some(Ok(bytes))) => {
+                    if let Some(decoder) = &mut self.decoder {
+                        decoder.feed(bytes);
+                    } else {
                         sink(&bytes);
                         delivered += bytes.len();
                     }
-                },
+                }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => {
                     let finished = self.decoder.as_mut().map_or(Ok(()), Decoder::finish);
