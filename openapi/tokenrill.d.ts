@@ -92,8 +92,8 @@ export interface paths {
          * @description The first event is `connected`. Then come those after `Last-Event-ID` (or `after`), or the last so many
          *     (`history`), then each new one, for ever: a stream without an event for `channels.idle_timeout` is broken off,
          *     and its client comes back by itself. Events have the names that their publishers gave them; what generations say
-         *     that answer in the channel comes as on their own wire, with `generation` in the data; an answer whose beginning is
-         *     no longer kept comes without it.
+         *     that answer in the channel comes as on their own wire, with `generation` in the data. Where the first events of an
+         *     answer are no longer kept, the history begins with `gap`.
          *
          *     Where `Accept` names `application/json` and not `text/event-stream`, the answer is one page of events as JSON, as
          *     soon as there is one, at most `wait` from now: for clients without event streams.
@@ -193,8 +193,8 @@ export interface paths {
         put?: never;
         /**
          * Start a generation.
-         * @description The answer is an event stream, unless `Accept` names `application/json` and not
-         *     `text/event-stream`: then it waits for the end and is the snapshot. With `Prefer: respond-async`
+         * @description The answer is an event stream where `Accept` names `text/event-stream`; else the snapshot at the end where it names
+         *     `application/json`; else the snapshot where `stream` is `false`; else an event stream. With `Prefer: respond-async`
          *     (RFC 7240) it is `202` with the snapshot at once, and the generation runs on without a viewer.
          *
          *     When the last viewer has been gone for the grace, the generation ends as `cancelled` and the model
@@ -524,10 +524,6 @@ export interface components {
             /** @example conn_AAAAAAAAAAAAAAAAAAAAAA */
             connection: string;
         };
-        /** @description What is said. */
-        Content: string | {
-            [key: string]: unknown;
-        }[];
         /** @description A piece of the answer. */
         DeltaData: {
             /**
@@ -548,6 +544,8 @@ export interface components {
              * @example stop
              */
             finish_reason: string;
+            /** @description Present and true where the provider gave no reason: `stop` then stands in for it. */
+            finish_reason_missing?: boolean;
             timings: components["schemas"]["Timings"];
             usage: components["schemas"]["Usage"];
         };
@@ -555,7 +553,7 @@ export interface components {
          * @description The closed list of codes. A new one must answer every question below.
          * @enum {string}
          */
-        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_error" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "shutting_down" | "history_lost" | "internal";
+        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_misconfigured" | "upstream_error" | "upstream_empty" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "shutting_down" | "history_lost" | "internal";
         /**
          * @description How `data` is written.
          * @enum {string}
@@ -597,6 +595,8 @@ export interface components {
             /** Format: int32 */
             choice: number;
             finish_reason: string;
+            /** @description Present and true where the provider gave no reason: `stop` then stands in for it. */
+            finish_reason_missing?: boolean;
         };
         /** @description Of the last hundred generations; null before the first. */
         FirstTokenFigures: {
@@ -702,8 +702,13 @@ export interface components {
         };
         /** @description One message. What else it has goes to the model's server as it is. */
         Message: {
-            content?: components["schemas"]["Content"] | null;
-            role: components["schemas"]["Role"];
+            /** @description A string, an array of parts, or whatever else the model's server reads. */
+            content?: unknown;
+            /**
+             * @description Such as `system`, `developer`, `user`, `assistant` or `tool`; which there are is for the model's server to say.
+             * @example user
+             */
+            role: string;
         };
         /** @description `metrics` of `system.metrics`, each second. What is no rate is as of now, or since the start. */
         MetricsData: {
@@ -786,20 +791,14 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             logprobs?: boolean | null;
-            /** Format: int64 */
-            max_completion_tokens?: number | null;
+            max_completion_tokens?: number | -1 | null;
             /**
              * Format: int64
              * @description How long to wait for a place to run where as many generations run as may, in milliseconds, at most
              *     `limits.queue.max_wait`; 0: not at all. Absent: that setting; for chat completions 0.
              */
             max_queue_ms?: number | null;
-            /** Format: int64 */
-            max_tokens?: number | null;
-            /** @description Up to 16 pairs of strings; shown in the snapshot, never sent on. */
-            metadata?: {
-                [key: string]: string;
-            } | null;
+            max_tokens?: number | -1 | null;
             /**
              * @description The model. Absent: the prompt's, else `models.default`, else the only one there is. `prompt/<id>` is a prompt:
              *     its messages go before those of the request, `variables` are put into them, and its own model answers.
@@ -840,8 +839,16 @@ export interface components {
             top_p?: number | null;
             user?: string | null;
         } & {
+            /** @description Sent on as it is. What could not stand beside it is refused in it too, and limits count in it. */
+            extra_body?: {
+                [key: string]: unknown;
+            } | null;
             /** @description OpenAI chat messages: text, image, audio and tool parts. */
             messages: components["schemas"]["Message"][];
+            /** @description OpenAI's: sent on, and shown in the snapshot where it is up to 16 pairs of strings. */
+            metadata?: {
+                [key: string]: unknown;
+            } | null;
             /** @description Whether the answer is chunks as they come, or the whole at the end. */
             stream?: boolean | null;
             /** @description What is put into the prompt, where `model` is `prompt/<id>`. */
@@ -894,20 +901,14 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             logprobs?: boolean | null;
-            /** Format: int64 */
-            max_completion_tokens?: number | null;
+            max_completion_tokens?: number | -1 | null;
             /**
              * Format: int64
              * @description How long to wait for a place to run where as many generations run as may, in milliseconds, at most
              *     `limits.queue.max_wait`; 0: not at all. Absent: that setting; for chat completions 0.
              */
             max_queue_ms?: number | null;
-            /** Format: int64 */
-            max_tokens?: number | null;
-            /** @description Up to 16 pairs of strings; shown in the snapshot, never sent on. */
-            metadata?: {
-                [key: string]: string;
-            } | null;
+            max_tokens?: number | -1 | null;
             /**
              * @description The model. Absent: the prompt's, else `models.default`, else the only one there is. `prompt/<id>` is a prompt:
              *     its messages go before those of the request, `variables` are put into them, and its own model answers.
@@ -952,6 +953,12 @@ export interface components {
             input?: string | null;
             /** @description OpenAI chat messages: text, image, audio and tool parts. */
             messages?: components["schemas"]["Message"][] | null;
+            /** @description Up to 16 pairs of strings; shown in the snapshot, never sent on. */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+            /** @description Where `Accept` names neither `text/event-stream` nor `application/json`: `false` asks for the snapshot at the end. */
+            stream?: boolean | null;
         }) & ({
             prompt: {
                 [key: string]: unknown;
@@ -1009,7 +1016,7 @@ export interface components {
         };
         /** @description What went wrong. */
         OpenAiErrorBody: {
-            /** @description The code, from the same list as that of the problems. */
+            /** @description The code, from the same list as that of the problems; of an unauthenticated request its `reason`. */
             code?: string | null;
             /** @description What happened and what to do. */
             message: string;
@@ -1050,8 +1057,10 @@ export interface components {
             code: components["schemas"]["ErrorCode"];
             /** @description What happened and what to do. */
             detail: string;
+            error?: components["schemas"]["OpenAiErrorBody"] | null;
             /** @description What is wrong with which field. */
             errors?: components["schemas"]["FieldError"][];
+            reason?: components["schemas"]["UnauthenticatedReason"] | null;
             /** @description What to tell the operator. */
             request_id: string;
             /**
@@ -1073,6 +1082,7 @@ export interface components {
              * @example urn:tokenrill:error:model_not_found
              */
             type: string;
+            upstream?: components["schemas"]["UpstreamErrorBody"] | null;
         };
         /** @description What callers know of a prompt: how it is used, and not its text. */
         Prompt: {
@@ -1165,11 +1175,6 @@ export interface components {
          * @enum {string}
          */
         Replay: "events" | "snapshot";
-        /**
-         * @description Who speaks.
-         * @enum {string}
-         */
-        Role: "system" | "developer" | "user" | "assistant" | "tool" | "function";
         /** @description `server-time` of `system.time`, each second. */
         ServerTimeData: {
             /**
@@ -1303,23 +1308,70 @@ export interface components {
             /** @description The tool's name; in its first fragment. */
             name?: string | null;
         };
+        /**
+         * @description Why a request is unauthenticated. On SDK-shaped endpoints this is `error.code`.
+         * @enum {string}
+         */
+        UnauthenticatedReason: "credential_missing" | "credential_invalid" | "token_expired" | "issuer_unknown";
+        /** @description The words of the model's server about the request that it refused. Keys, account ids and addresses are masked. */
+        UpstreamErrorBody: {
+            /** @example context_length_exceeded */
+            code?: string | null;
+            message?: string | null;
+            /**
+             * @description The field of the request that is wrong.
+             * @example messages
+             */
+            param?: string | null;
+            /**
+             * Format: int32
+             * @description Its HTTP status, where it refused the request.
+             */
+            status?: number | null;
+            /**
+             * @description Its kind of error.
+             * @example invalid_request_error
+             */
+            type?: string | null;
+        };
         /** @description Tokens read and written by the model. */
         Usage: {
-            /** @description Whether these are our estimates, because the provider gave no figures. */
+            /**
+             * Format: int64
+             * @description Those of the prompt that were read from the provider's cache, where it says.
+             */
+            cache_read_tokens?: number | null;
+            /**
+             * Format: int64
+             * @description Those of the prompt that were written to the provider's cache, where it says.
+             */
+            cache_write_tokens?: number | null;
+            /** @description Whether at least one total is our estimate, because the provider gave none. */
             estimated: boolean;
             /**
              * Format: int64
-             * @description Tokens of the prompt.
+             * @description Those of the prompt that were audio, where the provider says.
+             */
+            input_audio_tokens?: number | null;
+            /**
+             * Format: int64
+             * @description Tokens of the prompt, all parts included.
              */
             input_tokens: number;
             /**
              * Format: int64
-             * @description Tokens of the answer, those of its reasoning included.
+             * @description Those of the answer that were audio, where the provider says.
              */
-            output_tokens: number;
+            output_audio_tokens?: number | null;
             /**
              * Format: int64
-             * @description Tokens of the reasoning, where the provider says.
+             * @description Tokens of the answer, all parts included. Absent where an answer that was asked for as a whole ended before it
+             *     arrived: nothing is known of it then.
+             */
+            output_tokens?: number | null;
+            /**
+             * Format: int64
+             * @description Those of the answer that were reasoning, where the provider says.
              */
             reasoning_tokens?: number | null;
         };

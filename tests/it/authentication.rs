@@ -166,8 +166,9 @@ async fn a_credential_without_the_scope_is_told_which() {
 /// A browser reads an answer only when it has sent all of the body.
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_sends_a_large_body_first() {
-    let (service, keys) = guarded(&[("follower", &["follow"])]).await;
     const BODY: usize = 3 << 20;
+    let blanks = vec![b' '; 1 << 16];
+    let (service, keys) = guarded(&[("follower", &["follow"])]).await;
     for (path, key, status) in [
         ("/v1/generations", "trk_bad", "401 "),
         ("/v1/chat/completions", keys[0].as_str(), "403 "),
@@ -186,7 +187,7 @@ async fn a_refusal_reaches_a_client_that_sends_a_large_body_first() {
                 soon(socket.write_all(format!("{BODY:x}\r\n").as_bytes())).await.expect("sent");
             }
             for _ in 0..BODY >> 16 {
-                soon(socket.write_all(&[b' '; 1 << 16])).await.expect("all of it is read");
+                soon(socket.write_all(&blanks)).await.expect("all of it is read");
             }
             if framing.starts_with("transfer") {
                 soon(socket.write_all(b"\r\n0\r\n\r\n")).await.expect("sent");

@@ -5,7 +5,9 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::string_slice,
-    reason = "what is not there when a test looks for it has failed the test"
+    clippy::similar_names,
+    clippy::format_push_string,
+    reason = "what is not there when a test looks for it has failed the test, and tests build their bytes in place"
 )]
 
 mod support;

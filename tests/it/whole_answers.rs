@@ -85,10 +85,9 @@ async fn a_repeat_that_streams_gets_the_whole_answer_as_chunks() {
 
 #[tokio::test]
 async fn it_is_streamed_where_a_viewer_may_come_back_or_read_meanwhile() {
-    let (continues, always): (fn(&mut Settings), fn(&mut Settings)) = (
-        |settings| settings.generation.on_disconnect = OnDisconnect::Continue,
-        |settings| settings.upstreams[0].always_stream = true,
-    );
+    type Change = fn(&mut Settings);
+    let continues: Change = |settings| settings.generation.on_disconnect = OnDisconnect::Continue;
+    let always: Change = |settings| settings.upstreams[0].always_stream = true;
     for (name, value, change) in [
         ("grace_ms", json!(1000), None),
         ("on_disconnect", json!("continue"), None),

@@ -32,7 +32,6 @@ pub const VIEWS: [&str; 5] = ["native", "chat stream", "chat whole", "replay", "
 type Shown = Result<Reading, String>;
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "the table is the point: it is shown with --nocapture")]
 async fn an_answer_that_the_official_sdks_read_is_delivered_whole_in_every_view() {
     let inputs = Input::all();
     let player = Player::start(&inputs).await;

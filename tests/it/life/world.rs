@@ -34,6 +34,7 @@ pub const MAX_DURATION: Duration = Duration::from_mins(2);
 pub const RETENTION: Duration = Duration::from_mins(5);
 
 /// What an upstream does next.
+#[expect(clippy::large_enum_variant, reason = "a test has few")]
 enum Said {
     Signals(Signals),
     Error,

@@ -60,10 +60,8 @@ pub fn soon<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
 pub fn within<T>(limit: Duration, future: impl Future<Output = T>) -> impl Future<Output = T> {
     let caller = Location::caller();
     async move {
-        match tokio::time::timeout(limit, future).await {
-            Ok(output) => output,
-            Err(_) => panic!("no result after {limit:?} at {caller}"),
-        }
+        let output = tokio::time::timeout(limit, future).await;
+        output.unwrap_or_else(|_| panic!("no result after {limit:?} at {caller}"))
     }
 }
 

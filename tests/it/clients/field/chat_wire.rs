@@ -111,6 +111,7 @@ struct Chunks {
 }
 
 impl Chunks {
+    #[expect(clippy::needless_pass_by_value, reason = "a chunk is read once")]
     fn read(&mut self, chunk: Value) -> Result<(), String> {
         if !chunk["error"].is_null() {
             self.reading.failure = Some(text_of(&chunk["error"]["code"]));

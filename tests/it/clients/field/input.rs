@@ -135,9 +135,9 @@ impl Input {
             let (kind, value) = line.split_once(' ').unwrap_or((line, ""));
             match kind {
                 "=" => input.expected = serde_json::from_str(&expand(value)).expect("an expected result"),
-                ";" => input.remark = format!("{} {value}", input.remark).trim().to_owned(),
+                ";" => format!("{} {value}", input.remark).trim().clone_into(&mut input.remark),
                 "~" => input.calls_differ = value == "calls",
-                "<" if value.starts_with("HTTP/") => input.status = value.to_owned(),
+                "<" if value.starts_with("HTTP/") => value.clone_into(&mut input.status),
                 "<" => input.field(value),
                 "!" => match value.split_once(' ').unwrap_or((value, "")) {
                     ("length", _) => input.framing = Framing::Length,

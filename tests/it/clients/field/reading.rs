@@ -55,6 +55,7 @@ impl Reading {
     }
 
     /// Returns the differences to the expected result.
+    #[expect(clippy::single_match_else, reason = "two outcomes of equal weight")]
     pub fn faults(&self, expected: &Expected, wire: Wire) -> Vec<String> {
         let mut faults = Vec::new();
         let mut check = |what: &str, is: &dyn std::fmt::Debug, right: &dyn std::fmt::Debug| {
