@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::problem::ProblemBody;
 use super::wire::native::{CancelledData, CancelledReason, TimingsBody, UsageBody};
-use crate::domain::Metadata;
+use crate::domain::{Metadata, Stated};
 use crate::generation::{ChoiceSnapshot, Snapshot, Status, ToolCall};
 
 /// What a generation has come to so far.
@@ -87,6 +87,9 @@ pub struct ChoiceBody {
     /// Why the choice ended, once the model has come to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
+    /// Present and true where the provider gave no reason: `stop` then stands in for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish_reason_missing: Option<bool>,
 }
 
 /// One of several choices.
@@ -110,8 +113,12 @@ pub struct ToolCallBody {
 impl From<Snapshot> for SnapshotBody {
     fn from(snapshot: Snapshot) -> Self {
         let choice = |index, choice: &ChoiceSnapshot| {
-            let finish_reason = snapshot.finish_reason(index).map(ToString::to_string);
-            ChoiceBody { finish_reason, ..choice.into() }
+            let finish = snapshot.finish(index);
+            ChoiceBody {
+                finish_reason: finish.map(|finish| finish.reason.to_string()),
+                finish_reason_missing: finish.filter(|finish| finish.stated == Stated::No).map(|_| true),
+                ..choice.into()
+            }
         };
         let mut choices: Vec<_> = snapshot
             .choices
@@ -154,6 +161,7 @@ impl From<&ChoiceSnapshot> for ChoiceBody {
             refusal: choice.refusal.clone(),
             tool_calls: choice.tool_calls.iter().map(ToolCallBody::from).collect(),
             finish_reason: None,
+            finish_reason_missing: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::{
-    Cancelled, Chunk, Done, Entry, Event, EventId, Failed, FinishReason, GenerationId, Metadata, Part, PromptReference,
+    Cancelled, Chunk, Done, Entry, Event, EventId, Failed, Finish, GenerationId, Metadata, Part, PromptReference,
     Sequence, Start, Timestamp, Timings, Usage,
 };
 use crate::event_log::Log;
@@ -96,10 +96,10 @@ impl Snapshot {
         }
     }
 
-    /// The finish reason of a choice, once the model has come to its end.
-    pub fn finish_reason(&self, choice: u32) -> Option<&FinishReason> {
+    /// Returns how a choice ended, once the model has come to its end.
+    pub fn finish(&self, choice: u32) -> Option<&Finish> {
         let Status::Done(done) = &self.status else { return None };
-        done.finish.iter().find(|finish| finish.choice == choice).map(|finish| &finish.reason)
+        done.finish.iter().find(|finish| finish.choice == choice)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The body of a response to a request for a whole answer.
 
+use serde::de::IgnoredAny;
+
 use super::super::transport::{More, Response};
 use super::super::{Malformed, UpstreamError};
 use super::exchange::read;
@@ -15,19 +17,23 @@ pub enum WholeBody {
 impl WholeBody {
     /// Reads until it is known what comes, and a JSON text to its end.
     ///
-    /// Errors: the connection broke, or the text is larger than `max_bytes`.
+    /// What came whole before the connection broke is an answer. Errors: the connection broke before that, or the text is
+    /// larger than `max_bytes`.
     pub async fn read(response: &mut Response, max_bytes: usize) -> Result<Self, UpstreamError> {
         let mut body = Vec::new();
         loop {
-            let more = read(response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await?;
+            let more = read(response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await;
             if first_byte(&body).is_some_and(|byte| !matches!(byte, b'{' | b'[')) {
                 return Ok(Self::Other(body));
             }
             if body.len() > max_bytes {
                 return Err(UpstreamError::Malformed(Malformed::EventTooLarge));
             }
-            if more != More::Maybe {
-                return Ok(Self::Json(body));
+            match more {
+                Ok(More::Maybe) => {}
+                Ok(More::None) => return Ok(Self::Json(body)),
+                Err(_) if serde_json::from_slice::<IgnoredAny>(&body).is_ok() => return Ok(Self::Json(body)),
+                Err(error) => return Err(error),
             }
         }
     }
