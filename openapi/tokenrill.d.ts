@@ -461,6 +461,8 @@ export interface components {
         Choice: {
             /** @description Why the choice ended, once the model has come to its end. */
             finish_reason?: string | null;
+            /** @description Present and true where the provider gave no reason: `stop` then stands in for it. */
+            finish_reason_missing?: boolean | null;
             reasoning?: string;
             refusal?: string;
             text: string;

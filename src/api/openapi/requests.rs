@@ -117,6 +117,7 @@ pub struct ChatParameters {
 /// Which prompt, and what is put into it.
 #[derive(ToSchema)]
 #[schema(as = PromptCall)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub struct PromptCallBody {
     /// Its id, or `id@version`.

@@ -120,7 +120,8 @@ class Call {
 
   refuse(status) {
     this.response.writeHead(status, { "content-type": "application/json", "retry-after": "1" });
-    this.response.end("{}");
+    // With its reason: a refusal without one is repeated without what the service adds.
+    this.response.end(JSON.stringify({ error: { message: "Too long.", param: "messages", code: "context_length_exceeded" } }));
   }
 }
 

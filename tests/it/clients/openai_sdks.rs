@@ -13,6 +13,8 @@ use crate::support::{LiteLlm, Service, installed, root, succeeds};
 fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.generation.max_duration = Duration::from_secs(10);
+    // The deadline comes first, so that it is still a status.
+    settings.generation.head_wait = Duration::from_mins(1);
     settings
 }
 
