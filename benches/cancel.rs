@@ -177,12 +177,14 @@ impl Bench {
         for _ in 0..100 {
             self.observer.send("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
             self.observer.read_until(|answer| answer.ends_with("# EOF\n"))?;
-            let figure = |name: &str| {
-                let line = self.observer.received.lines().find_map(|line| line.strip_prefix(name));
-                line.and_then(|figure| figure.trim().parse::<usize>().ok()).unwrap_or_default()
+            // Summed over the upstreams and models that have a series each.
+            let figure = |start: &str| {
+                let lines = self.observer.received.lines().filter(|line| line.starts_with(start));
+                let figures = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
+                figures.sum::<usize>()
             };
-            recorded = figure("tokenrill_generations_total{outcome=\"cancelled\"}");
-            if recorded >= expected && figure("tokenrill_generations_live") == 0 {
+            recorded = figure("tokenrill_generations_total{outcome=\"cancelled\"");
+            if recorded >= expected && figure("tokenrill_generations_live ") == 0 {
                 break;
             }
         }

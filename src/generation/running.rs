@@ -56,6 +56,8 @@ pub struct Subject {
     pub model: String,
     pub upstream: Arc<UpstreamIdentity>,
     pub output_limit: Option<u64>,
+    /// How many the request asked for.
+    pub choices: usize,
     pub repeats: Repeats,
     pub source: PromptSource,
     pub messages: UpstreamMessages,
@@ -238,7 +240,7 @@ impl Running {
     fn needs_snapshot(&self, ending: &Ending) -> bool {
         let tally = self.lock();
         let is_counted = tally.reported.complete().is_some() || self.billed(ending) == Billed::No;
-        let is_finished = !matches!(ending, Ending::Done { .. }) || tally.finish.len() == 1;
+        let is_finished = !matches!(ending, Ending::Done { .. }) || tally.finish.len() >= self.subject.choices;
         !(is_counted && is_finished)
     }
 

@@ -122,6 +122,7 @@ impl Generations {
             model: request.model.clone(),
             upstream: Arc::clone(provider.identity()),
             output_limit: request.output_limit(),
+            choices: usize::try_from(request.choices()).unwrap_or(usize::MAX),
             repeats: if new.claim.is_some() { Repeats::Attach } else { Repeats::StartAnew },
             source: if start.prompt.is_some() { PromptSource::Service } else { PromptSource::Caller },
             messages: inner.terms.upstream_messages,

@@ -193,6 +193,7 @@ mod tests {
             model: "m".into(),
             upstream: UpstreamIdentity::new("test", ""),
             output_limit: None,
+            choices: 1,
             repeats: Repeats::StartAnew,
             source: PromptSource::Caller,
             messages: UpstreamMessages::Log,

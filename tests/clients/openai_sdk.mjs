@@ -77,8 +77,10 @@ async function refused(call, type, members) {
 
 async function figures() {
   const text = await (await fetch(`${baseUrl}/metrics`)).text();
-  const figure = (name) => Number(text.split("\n").find((line) => line.startsWith(`${name} `))?.split(" ")[1]);
-  return { live: figure("tokenrill_generations_live"), cancelled: figure('tokenrill_generations_total{outcome="cancelled"}') };
+  // Summed over the upstreams and models that have a series each.
+  const lines = (start) => text.split("\n").filter((line) => line.startsWith(start));
+  const figure = (start) => lines(start).reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+  return { live: figure("tokenrill_generations_live "), cancelled: figure('tokenrill_generations_total{outcome="cancelled"') };
 }
 
 /** Runs what leaves an answer before its end: the generation is then stopped, and no other. */
@@ -105,7 +107,7 @@ const promises = {
     const models = await read(await client.models.list());
     assert.ok(models.some(({ id, object }) => id === "demo" && object === "model"), JSON.stringify(models));
     assert.equal((await client.models.retrieve("demo")).id, "demo");
-    await refused(client.models.retrieve("no-such-model"), OpenAI.NotFoundError, { status: 404, code: theirs("model_not_found", 404) });
+    await refused(client.models.retrieve("no-such-model"), OpenAI.NotFoundError, { status: 404, code: "model_not_found" });
   },
 
   "a stream is the same text as the whole answer, in well-formed chunks": async () => {
@@ -254,7 +256,7 @@ const promises = {
   "an unknown model is not found": async () => {
     for (const stream of [false, true]) {
       const call = completions.create({ model: MODEL.replace("demo", "no-such-model"), messages, stream });
-      await refused(call, OpenAI.NotFoundError, { status: 404, code: "model_not_found" });
+      await refused(call, OpenAI.NotFoundError, { status: 404, code: theirs("model_not_found", 404) });
     }
   },
 

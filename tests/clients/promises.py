@@ -34,8 +34,9 @@ def joined(chunks, field, choice=0):
 
 def figures():
     lines = service.get("/metrics").text.splitlines()
-    figure = lambda name: next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
-    return figure("tokenrill_generations_live"), figure('tokenrill_generations_total{outcome="cancelled"}')
+    # Summed over the upstreams and models that have a series each.
+    figure = lambda start: sum(float(line.split()[-1]) for line in lines if line.startswith(start))
+    return figure("tokenrill_generations_live "), figure('tokenrill_generations_total{outcome="cancelled"')
 
 
 def becomes(expected):
