@@ -70,7 +70,7 @@ export function playground(open, service) {
       const hello = { state: "said", author: "Person 0", text: "Hello" };
       for (const tab of tabs) await until(async () => (await messages(tab)).length > 0, "the message");
 
-      await say(two, "Tell me", "demo?tokens=150&rate=25");
+      await say(two, "Tell me", "demo?tokens=500&rate=25");
       await watchGrowth(tabs, 4);
       await three.bringToFront();
       await three.reload();
