@@ -28,7 +28,7 @@ pub struct Problem {
     /// What is wrong with the credential, where that is the reason.
     pub(super) denial: Option<Box<Denial>>,
     pub(super) errors: Vec<FieldError>,
-    /// Where a failed generation is the reason: it is told as it is in an event.
+    /// The failure of the generation, with the same members as in a `failed` event. Set only if that is the reason.
     failure: Option<Box<Failure>>,
 }
 

@@ -49,7 +49,7 @@ pub async fn start_or_join(
         let started = match api.generations.start(NewGeneration { claim: claim.clone(), ..generation }).await {
             Ok(started) => started,
             Err(StartError::ModelForbidden) => return Err(model_forbidden(model.as_deref())),
-            // Apart from what holds this: few requests name a model that nobody serves.
+            // Boxed, because it is rare and would enlarge the future of every request.
             Err(StartError::ModelNotFound) => return Err(Box::pin(model_not_found(api, caller)).await),
             Err(error) => return Err(error.into()),
         };

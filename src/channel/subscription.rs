@@ -66,7 +66,7 @@ impl Subscription {
         Self { channel, log, pages, position, cut: None, came, seat, live }
     }
 
-    /// Begins with a gap, where an answer is told from its middle.
+    /// Sends a gap first if the log no longer holds the beginning of an answer.
     pub(super) fn with_cut(self, cut: Option<Sequence>) -> Self {
         Self { cut, ..self }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::RequestId;
 
-/// An ending that nobody asked for: the content of a `failed` event.
+/// Why a generation failed: the content of a `failed` event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub code: FailureCode,

@@ -334,7 +334,7 @@ impl State {
         let from = self.kept.partition_point(|slot| slot.sequence < first.sequence);
         let go_on: HashSet<_> = self.kept.range(from..).filter_map(Slot::generation).collect();
         let is_of_one = |slot: &&Slot| slot.generation().is_some_and(|generation| go_on.contains(&generation));
-        // An answer that goes on is told from its beginning.
+        // A reader needs an answer's first event, so replay an unfinished answer from there.
         let first = self.kept.range(..from).find(is_of_one).unwrap_or(first);
         let mut begun = HashSet::new();
         // Of each answer the first event that is kept.

@@ -1,4 +1,4 @@
-//! Why a generation ends, and what its caller is told to do.
+//! The reasons for which a generation ends, and the advice in the error that its caller receives.
 
 use std::time::Duration;
 

@@ -58,7 +58,8 @@ pub struct Terms {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FollowError {
-    /// Never there, no longer kept, or somebody else's: nobody is told which.
+    /// It never existed, has expired, or belongs to another caller. The error does not say which, so that it does not
+    /// reveal other callers' generations.
     #[error("no such generation")]
     NotFound,
     /// The position is the terminal event's: nothing will ever follow.
@@ -109,7 +110,7 @@ impl Generations {
         });
         let grace = new.grace.unwrap_or(inner.terms.grace).min(inner.terms.grace);
         let on_disconnect = new.on_disconnect.unwrap_or(inner.terms.on_disconnect);
-        // Whoever reconnects within the grace reads what there is of the answer: it must be streamed.
+        // A client that reconnects within the grace needs the tokens so far, and only a streamed answer has them.
         let delivery =
             if grace.is_zero() && on_disconnect == OnDisconnect::Cancel { new.delivery } else { Delivery::Stream };
         let audience = Audience::new(on_disconnect, grace);

@@ -7,7 +7,7 @@ use memchr::memchr;
 /// U+FFFD, escaped.
 pub const REPLACEMENT: &str = "\\ufffd";
 
-/// The bytes of one `\uXXXX`.
+/// The length in bytes of an escape such as `\u00e9`.
 const ESCAPE: usize = 6;
 
 /// Replaces each half without its other half by U+FFFD, as a JavaScript string is when it is written as UTF-8.
@@ -61,7 +61,7 @@ fn lone_halves(content: &str) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Returns the UTF-16 code unit of the `\uXXXX` that stands at `at`.
+/// Returns the UTF-16 code unit of the escape (`\u` and four hexadecimal digits) at `at`.
 fn unit_at(content: &str, at: usize) -> Option<u16> {
     let digits = content.get(at..at + ESCAPE)?.strip_prefix("\\u")?;
     u16::from_str_radix(digits, 16).ok()

@@ -230,7 +230,7 @@ impl Spender {
 }
 
 impl Spent {
-    /// The generation has ended, and nobody knows what it used: all that was reserved counts as used.
+    /// Counts the whole reservation as used, for a generation that has ended with unknown usage.
     pub fn settle_as_reserved(self) {
         for taken in self.0 {
             taken.settle_as_reserved();

@@ -147,8 +147,8 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
 const LISTENERS: [&str; 2] = ["server.listen", "server.admin_listen"];
 const PREFIX: &str = "TOKENRILL_";
 
-/// Whether a variable without the prefix is a misspelt variable of a setting. One that only looks like the prefix is
-/// somebody else's.
+/// Returns whether a variable without the prefix is a misspelt variable of a setting. A variable that only resembles the
+/// prefix belongs to another program.
 fn is_near_miss(variable: &str) -> bool {
     const DISTANCE: usize = 2;
     let upper = variable.to_ascii_uppercase();

@@ -42,7 +42,7 @@ pub struct LiveSubscriber {
 }
 
 impl LiveSubscriber {
-    /// The subscriber is told a gap.
+    /// Counts a gap that is sent to the subscriber.
     pub fn count_gap(&self) {
         self.gaps.inc();
     }

@@ -13,8 +13,9 @@ use super::tool_calls::made_id;
 use crate::domain::wire_safe;
 use crate::json::{Object, Tree};
 
-/// Reads a chat completion, or an error, and appends what it says: per choice one reasoning, text and refusal, one tool call
-/// per call, other parts, then the finish reasons, the usage and the end. With an error, what was said before it.
+/// Reads a chat completion, or an error, and appends its entries. Each choice gives at most one
+/// entry of reasoning, of text and of refusal, one for each tool call, and its other parts. The finish reasons, the usage
+/// and the end follow. An error follows the entries of the content that came before it.
 ///
 /// The completion itself is in the trailer, byte for byte but for what had to be normalized. `model` is what the request
 /// named, for a server that does not name its model.
