@@ -132,10 +132,9 @@ impl Problem {
         // An empty pointer is the whole (RFC 6901, section 5).
         let name = |pointer: &str| if pointer.is_empty() { "the body".to_owned() } else { pointer.to_owned() };
         let named: Vec<_> = errors.iter().map(|error| format!("{} {}", name(&error.pointer), error.detail)).collect();
-        Self {
-            errors,
-            ..Self::new(ErrorCode::InvalidRequest, format!("The request is invalid: {}.", named.join("; ")))
-        }
+        let named = named.join("; ");
+        let end = if named.ends_with('?') { "" } else { "." };
+        Self { errors, ..Self::new(ErrorCode::InvalidRequest, format!("The request is invalid: {named}{end}")) }
     }
 
     pub fn forbidden() -> Self {
@@ -302,5 +301,23 @@ impl IntoResponse for Problem {
         let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_detail_of_an_invalid_request_ends_with_one_punctuation_mark() {
+        let detail = |fault: &str| {
+            let error = FieldError { pointer: "/grcae".to_owned(), detail: fault.to_owned() };
+            Problem::invalid(vec![error]).detail().to_owned()
+        };
+        assert_eq!(detail("is too long"), "The request is invalid: /grcae is too long.");
+        assert_eq!(
+            detail("is unknown: did you mean grace?"),
+            "The request is invalid: /grcae is unknown: did you mean grace?"
+        );
     }
 }
