@@ -17,7 +17,9 @@ quick: ## Runs the tests that need no browser, no Node and no Python: under two 
 test: ## Installs what the tests need and runs all of them
 	./tests/install
 	$(MAKE) playground
-	cargo test --locked
+	cargo test --locked -- --skip clients::
+	# One after another: a browser is slow enough beside nothing else.
+	cargo test --locked --test it clients:: -- --test-threads 1
 	cargo test --locked --features shuttle --test schedules
 
 soak: ## Runs the tests of `quick` with their long forms: attacks of five minutes, 10,000 generation lives

@@ -1,13 +1,13 @@
 //! The parser of event streams against the HTML Standard's own words.
 #![no_main]
 
-#[allow(dead_code, reason = "the other target uses the rest")]
+#[allow(dead_code, reason = "the other targets use the rest")]
 #[path = "../../tests/it/upstream_streams/checks.rs"]
 mod checks;
-#[allow(dead_code, reason = "the other target uses the rest")]
+#[allow(dead_code, reason = "the other targets use the rest")]
 #[path = "../../tests/it/upstream_streams/reference.rs"]
 mod reference;
-#[allow(dead_code, reason = "the other target uses the rest")]
+#[allow(dead_code, reason = "the other targets use the rest")]
 #[path = "../../tests/it/upstream_streams/wires.rs"]
 mod wires;
 

@@ -234,6 +234,12 @@ fn safe_text(content: &str) -> CompactString {
     }
 }
 
+/// Decodes UTF-8 as WHATWG HTML 9.2.6 says: what is invalid becomes U+FFFD. Valid text, which nearly all is, is checked many
+/// bytes at a time, as `String::from_utf8_lossy` alone does not.
+pub fn decode_utf8(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 /// JSON that is fit for one line of an event stream: U+2028, U+2029 and U+0085 become escapes, line
 /// feeds and carriage returns become spaces.
 ///

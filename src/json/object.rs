@@ -89,7 +89,8 @@ impl Object {
     fn place(&self, name: &str) -> Option<usize> {
         match &self.places {
             Some(places) => places.get(name).copied(),
-            None => self.members.iter().position(|(known, _)| known == name),
+            // Most names differ in their length.
+            None => self.members.iter().position(|(known, _)| known.len() == name.len() && known == name),
         }
     }
 

@@ -86,6 +86,9 @@ impl fmt::Debug for Tree {
     }
 }
 
+/// As much as a chunk has, so that its JSON is allocated once.
+const ROOM: usize = 512;
+
 /// Writes JSON on one line, and notes where one text stands in it.
 pub(super) struct Writer<'t> {
     pub json: String,
@@ -94,8 +97,8 @@ pub(super) struct Writer<'t> {
 }
 
 impl<'t> Writer<'t> {
-    pub const fn new(marked: Option<&'t RawText>) -> Self {
-        Self { json: String::new(), marked, range: None }
+    pub fn new(marked: Option<&'t RawText>) -> Self {
+        Self { json: String::with_capacity(ROOM), marked, range: None }
     }
 
     pub fn value(&mut self, value: &Tree) {

@@ -35,7 +35,7 @@ pub use openai::{
 };
 pub use refusal::{LONGEST_REFUSAL, ReportTerms};
 pub use routing::{Router, UnknownModel};
-pub use transport::{RepeatReason, Repeats, TransportBuilder};
+pub use transport::{Framing, InvalidFraming, RepeatReason, Repeats, ResponseHead, TransportBuilder, TransportError};
 
 /// An adapter for one kind of upstream.
 pub trait Provider: Send + Sync + 'static {

@@ -9,7 +9,7 @@ use super::choice::Repeats;
 use super::event::{EventData, Named};
 use super::normalizer::{Normalized, Normalizer, hold_finish};
 use super::pieces::{MALFORMED, Piece};
-use crate::domain::{Chunk, Escaped, Frame, Part, Shape, wire_safe};
+use crate::domain::{Chunk, Escaped, Frame, Part, Shape, decode_utf8, wire_safe};
 use crate::json::Object;
 
 /// Decodes the events of one stream.
@@ -63,8 +63,7 @@ impl Decoder {
                 return Ok(());
             }
         }
-        // Decoded as WHATWG HTML 9.2.6 says.
-        let text = String::from_utf8_lossy(data);
+        let text = decode_utf8(data);
         let safe = wire_safe(text.as_bytes());
         let json = std::str::from_utf8(&safe).map_err(|_| MALFORMED)?;
         let EventData { chunk, failure } = EventData::read(named, json)?;

@@ -10,7 +10,7 @@ use super::event::{EventData, Named};
 use super::message::normalize_message;
 use super::pieces::MALFORMED;
 use super::tool_calls::made_id;
-use crate::domain::wire_safe;
+use crate::domain::{decode_utf8, wire_safe};
 use crate::json::{Object, Tree};
 
 /// Reads a chat completion, or an error, and appends its entries. Each choice gives at most one
@@ -20,9 +20,9 @@ use crate::json::{Object, Tree};
 /// The completion itself is in the trailer, byte for byte but for what had to be normalized. `model` is what the request
 /// named, for a server that does not name its model.
 pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Result<(), UpstreamError> {
-    let text = String::from_utf8_lossy(json);
+    let text = decode_utf8(json);
     let safe = wire_safe(text.as_bytes());
-    let safe = String::from_utf8_lossy(&safe);
+    let safe = decode_utf8(&safe);
     if safe.trim().is_empty() {
         return Err(cut_short());
     }

@@ -32,7 +32,7 @@ pub enum TransportErrorKind {
 }
 
 /// How far a request came before it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reached {
     /// Nothing was written.
     Nothing,
@@ -73,33 +73,21 @@ impl TransportError {
         Self::new(TransportErrorKind::Disconnected, cause, reached.sent())
     }
 
-    pub fn of_http(error: &hyper::Error, reached: Reached) -> Self {
-        use TransportErrorKind::{Disconnected, Protocol};
-        let sent = reached.sent();
-        if error.is_parse_too_large() {
-            return Self::new(Protocol, "the response's head is too large", sent);
-        }
-        if error.is_parse_version_h2() {
-            return Self::new(Protocol, "the server speaks HTTP/2 only", sent);
-        }
-        if error.is_parse() {
-            return Self::new(Protocol, "the response is not HTTP", sent);
-        }
-        if let Some(error) = source::<h2::Error>(error)
-            && let Some(reason) = error.reason()
-        {
-            return Self::new(Disconnected, format!("HTTP/2 stream ended: {}", reason.description()), sent);
-        }
-        let cause = match source::<io::Error>(error).map(io::Error::kind) {
-            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => "connection reset",
-            Some(io::ErrorKind::TimedOut) => "connection timed out",
-            // A malformed chunk.
-            Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
-                return Self::new(Protocol, "the response's body is not valid HTTP", sent);
-            }
+    pub fn of_io(error: &io::Error, reached: Reached) -> Self {
+        let cause = match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "connection reset",
+            io::ErrorKind::TimedOut => "connection timed out",
             _ => return Self::closed(reached),
         };
-        Self::new(Disconnected, cause, sent)
+        Self::new(TransportErrorKind::Disconnected, cause, reached.sent())
+    }
+
+    pub fn of_http2(error: &hyper::Error, reached: Reached) -> Self {
+        if let Some(reason) = source::<h2::Error>(error).and_then(h2::Error::reason) {
+            let cause = format!("HTTP/2 stream ended: {}", reason.description());
+            return Self::new(TransportErrorKind::Disconnected, cause, reached.sent());
+        }
+        source::<io::Error>(error).map_or_else(|| Self::closed(reached), |error| Self::of_io(error, reached))
     }
 }
 

@@ -94,7 +94,7 @@ impl Multiplexed {
             .max_send_buf_size(MAX_SEND_BUFFER)
             .handshake(TokioIo::new(stream))
             .await;
-        let (sender, mut connection) = handshake.map_err(|error| TransportError::of_http(&error, Reached::Nothing))?;
+        let (sender, mut connection) = handshake.map_err(|error| TransportError::of_http2(&error, Reached::Nothing))?;
         let streams = Arc::new(Streams { limit: AtomicUsize::new(MAX_STREAMS) });
         let known = Arc::downgrade(&streams);
         tasks.execute(poll_fn(move |cx| {
@@ -188,7 +188,7 @@ pub async fn send(
                 }
                 _ => Reached::Server,
             };
-            Err(Failure { error: TransportError::of_http(&error, reached), repeat })
+            Err(Failure { error: TransportError::of_http2(&error, reached), repeat })
         }
     }
 }
@@ -203,7 +203,7 @@ impl Http2Body {
                     Ok(data) => Some(Ok(data)),
                     Err(_) => continue,
                 },
-                Some(Err(error)) => Some(Err(TransportError::of_http(&error, Reached::Response))),
+                Some(Err(error)) => Some(Err(TransportError::of_http2(&error, Reached::Response))),
                 None => None,
             });
         }

@@ -4,8 +4,9 @@
 //! mod.rs       sends a request: pool, repeats, redirects
 //! request.rs   a request, apart from its body
 //! connect.rs   name resolution, Happy Eyeballs, TLS
-//! wire.rs      a connection's bytes, and how far a request was written
-//! http1.rs     HTTP/1.1, driven by the task that reads the response
+//! wire.rs      a connection's bytes, and a request that is written to it
+//! http1.rs     HTTP/1.1, read by the task that wants the response
+//! response_head.rs, framing.rs   its syntax: the head of a response, and where its body ends
 //! http2.rs     HTTP/2, where ALPN chose it, in a task of its own
 //! idle.rs      HTTP/1.1 connections between two requests
 //! response.rs  a body, read as it comes
@@ -17,12 +18,14 @@
 mod connect;
 mod decoder;
 mod error;
+mod framing;
 mod http1;
 mod http2;
 mod idle;
 mod repeats;
 mod request;
 mod response;
+mod response_head;
 mod wire;
 
 use std::fmt;
@@ -49,9 +52,11 @@ use response::Body;
 use wire::Stream;
 
 pub use error::{TransportError, TransportErrorKind};
+pub use framing::{Framing, InvalidFraming};
 pub use repeats::{RepeatReason, Repeats};
 pub use request::{InvalidUrl, UpstreamRequest};
 pub use response::{More, Response};
+pub use response_head::ResponseHead;
 
 /// A reused connection that ends this soon after a request's last byte was closed by a server that had not read the
 /// request; one that ends later may have processed it.
@@ -225,7 +230,8 @@ impl Transport {
         match connection {
             Connection::Http1(stream) => {
                 let keep = (idle.clone(), *keepalive);
-                let (parts, body) = http1::send(stream, request.http1(body.clone()), sent.clone(), keep).await?;
+                let request = (request.http1_head(body.len()), body.clone());
+                let (parts, body) = http1::send(stream, request, sent.clone(), keep).await?;
                 Ok((parts, Body::Http1(Box::new(body))))
             }
             Connection::Http2(lease) => {

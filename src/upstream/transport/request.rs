@@ -66,8 +66,19 @@ impl UpstreamRequest {
         &self.url
     }
 
-    pub fn http1(&self, body: Bytes) -> Request<Full<Bytes>> {
-        self.with_uri(Uri::from(self.target.clone()), body)
+    /// The head of the request over HTTP/1.1 (RFC 9112, section 3), with a body of this length.
+    pub fn http1_head(&self, body: usize) -> Bytes {
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
+        for (name, value) in &self.headers {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+        if body > 0 || self.method != Method::GET {
+            head.extend_from_slice(format!("content-length: {body}\r\n").as_bytes());
+        }
+        head.extend_from_slice(b"\r\n");
+        head.into()
     }
 
     pub fn http2(&self, body: Bytes) -> Request<Full<Bytes>> {
@@ -75,17 +86,12 @@ impl UpstreamRequest {
         parts.scheme = Some(Scheme::HTTPS);
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(self.target.clone());
-        let mut request = self.with_uri(Uri::from_parts(parts).unwrap_or_default(), body);
-        // `:authority` takes its place (RFC 9113, section 8.3.1).
-        request.headers_mut().remove(HOST);
-        request
-    }
-
-    fn with_uri(&self, uri: Uri, body: Bytes) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
         *request.headers_mut() = self.headers.clone();
+        // `:authority` takes its place (RFC 9113, section 8.3.1).
+        request.headers_mut().remove(HOST);
         request
     }
 
@@ -119,13 +125,14 @@ mod tests {
             ("https://a:443/v1", "a"),
             ("http://a:443/v1?q=1", "a:443"),
         ] {
-            assert_eq!(request(url, &[]).http1(Bytes::new()).headers()[HOST], host, "{url}");
+            let head = request(url, &[]).http1_head(0);
+            let host = format!("\r\nhost: {host}\r\n");
+            assert!(String::from_utf8_lossy(&head).contains(&host), "{url}: {head:?}");
         }
         let own = [(HOST, "b"), (CONTENT_LENGTH, "7"), (TRANSFER_ENCODING, "chunked"), (CONNECTION, "close")];
         let own = request("https://a/v1?q=1", &own);
-        let http1 = own.http1(Bytes::new());
-        assert_eq!((http1.headers()[HOST].as_bytes(), http1.headers().len()), (&b"b"[..], 2), "{:?}", http1.headers());
-        assert_eq!(http1.uri(), "/v1?q=1");
+        let lines = "POST /v1?q=1 HTTP/1.1\r\nhost: b\r\naccept-encoding: gzip, deflate, br, zstd\r\n";
+        assert_eq!(own.http1_head(2), format!("{lines}content-length: 2\r\n\r\n"));
         let http2 = own.http2(Bytes::new());
         assert_eq!((http2.uri().to_string().as_str(), http2.headers().get(HOST)), ("https://b/v1?q=1", None));
     }

@@ -1,13 +1,17 @@
-//! A connection's bytes, with or without TLS, and what is known of a request that is written to it.
+//! A connection's bytes, with or without TLS, and one HTTP/1.1 request that is written to it.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
+use tokio_util::io::poll_write_buf;
 
 use super::super::SentMark;
 use super::error::Reached;
@@ -77,127 +81,100 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// The connection of one HTTP/1.1 request.
+/// The connection of one HTTP/1.1 request, and what of the request is still to be written.
 ///
 /// A failed write is not reported: a server may respond and close before it has read the whole request, and the response
 /// must be read all the same. Reading then tells how the connection ended.
 pub struct Wire {
     stream: Stream,
     sent: SentMark,
-    /// Bytes of the request that the connection took.
-    written: usize,
+    unwritten: Chain<Bytes, Bytes>,
     last_write: Option<Instant>,
-    /// Whether any byte of a response came.
-    answered: Answered,
+    reached: Reached,
     writing: Writing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answered {
-    No,
-    Yes,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Writing {
-    /// The last write took all that it was given.
-    Flushed,
-    /// The kernel's buffer is full.
-    Blocked,
+    Ongoing,
+    /// The request was written, and TLS holds none of it back.
+    Done,
     Failed,
 }
 
+/// Bytes that one read brings at most.
+const READ: usize = 16 * 1024;
+
+thread_local! {
+    /// What is read goes through here, so that a connection that waits holds no buffer.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Wire {
-    pub fn new(stream: Stream, sent: SentMark) -> Self {
-        Self { stream, sent, written: 0, last_write: None, answered: Answered::No, writing: Writing::Flushed }
+    pub fn new(stream: Stream, head: Bytes, body: Bytes, sent: SentMark) -> Self {
+        let unwritten = head.chain(body);
+        Self { stream, sent, unwritten, last_write: None, reached: Reached::Nothing, writing: Writing::Ongoing }
     }
 
-    pub fn reached(&self) -> Reached {
-        match (self.answered, self.written) {
-            (Answered::Yes, _) => Reached::Response,
-            (Answered::No, 0) => Reached::Nothing,
-            (Answered::No, _) => Reached::Server,
-        }
+    pub const fn reached(&self) -> Reached {
+        self.reached
     }
 
-    /// Whether a request with a body of this length certainly was not written to its end: the head is not counted.
-    pub fn is_cut_short(&self, body: usize) -> bool {
-        self.written == 0 || self.written < body
+    /// Whether the server cannot have read all of the request.
+    pub fn is_cut_short(&self) -> bool {
+        self.unwritten.has_remaining()
     }
 
-    pub fn last_write(&self) -> Option<Instant> {
+    pub const fn last_write(&self) -> Option<Instant> {
         self.last_write
     }
 
     /// The connection, unless some of the request is still unwritten.
-    pub fn into_flushed(self) -> Option<Stream> {
-        let has_pending_records = matches!(&self.stream, Stream::Tls(stream) if stream.get_ref().1.wants_write());
-        (self.writing == Writing::Flushed && !has_pending_records).then_some(self.stream)
+    pub fn into_stream(self) -> Option<Stream> {
+        (self.writing == Writing::Done).then_some(self.stream)
     }
 
-    fn note(
-        &mut self,
-        offered: usize,
-        mut write: impl FnMut(Pin<&mut Stream>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if self.writing == Writing::Failed {
-            return Poll::Ready(Ok(offered));
+    /// Writes as much of the request as the connection takes now.
+    pub fn poll_request(&mut self, cx: &mut Context<'_>) {
+        if self.writing != Writing::Ongoing {
+            return;
         }
         self.sent.set();
-        self.writing = Writing::Blocked;
-        let Ok(taken) = ready!(write(Pin::new(&mut self.stream))) else {
-            self.writing = Writing::Failed;
-            return Poll::Ready(Ok(offered));
-        };
-        self.written += taken;
-        self.last_write = Some(Instant::now());
-        if taken == offered {
-            self.writing = Writing::Flushed;
+        let mut stream = Pin::new(&mut self.stream);
+        while self.unwritten.has_remaining() {
+            match poll_write_buf(stream.as_mut(), cx, &mut self.unwritten) {
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    self.reached = self.reached.max(Reached::Server);
+                    self.last_write = Some(Instant::now());
+                }
+                Poll::Ready(_) => {
+                    self.writing = Writing::Failed;
+                    return;
+                }
+                Poll::Pending => return,
+            }
         }
-        Poll::Ready(Ok(taken))
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        if buffer.filled().len() > before {
-            self.answered = Answered::Yes;
+        match stream.poll_flush(cx) {
+            Poll::Ready(Ok(())) => self.writing = Writing::Done,
+            Poll::Ready(Err(_)) => self.writing = Writing::Failed,
+            Poll::Pending => return,
         }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.note(bytes.len(), |stream| stream.poll_write(cx, bytes))
+        // What was written is not held any longer.
+        self.unwritten = Bytes::new().chain(Bytes::new());
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.writing == Writing::Failed {
-            return Poll::Ready(Ok(()));
-        }
-        if ready!(Pin::new(&mut self.stream).poll_flush(cx)).is_err() {
-            self.writing = Writing::Failed;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let offered = parts.iter().map(|part| part.len()).sum();
-        self.note(offered, |stream| stream.poll_write_vectored(cx, parts))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+    /// Reads once and gives `take` what came: nothing where the connection ended.
+    pub fn poll_read<T>(&mut self, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>> {
+        let mut scratch = SCRATCH.take();
+        scratch.resize(READ, 0);
+        let mut buffer = ReadBuf::new(&mut scratch);
+        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut buffer).map_ok(|()| {
+            if !buffer.filled().is_empty() {
+                self.reached = Reached::Response;
+            }
+            take(buffer.filled())
+        });
+        SCRATCH.set(scratch);
+        polled
     }
 }

@@ -15,7 +15,9 @@ if (!program || !browserName) {
 }
 
 const upstream = await Upstream.start();
-const tokenrill = await Tokenrill.start(program, { OPENAI_BASE_URL: upstream.baseUrl, TOKENRILL_MODELS__DEFAULT: "m" });
+// A grace that no scenario waits for, so that only a page that says so ends a generation.
+const settings = { OPENAI_BASE_URL: upstream.baseUrl, TOKENRILL_MODELS__DEFAULT: "m", TOKENRILL_GENERATION__GRACE: "10m" };
+const tokenrill = await Tokenrill.start(program, settings);
 const proxy = await FaultProxy.before(tokenrill.port);
 const pages = await Pages.start();
 const browser = await launch(browserName);
@@ -253,12 +255,9 @@ const scenarios = {
       const model = await upstream.call();
       model.say("Hel");
       await shows(tab, "Hel");
-      const began = performance.now();
       if (way === "stop") await call(tab, "stop");
       else await tab.close();
-      await soon(model.closed, "the end of the call");
-      // The grace is 10 s.
-      assert.ok(performance.now() - began < 9_000, `${way}: ${performance.now() - began} ms`);
+      await soon(model.closed, `${way}: the end of the call`);
       if (way === "stop") {
         await ends(tab, "cancelled");
         await tab.close();

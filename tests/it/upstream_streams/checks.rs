@@ -3,7 +3,7 @@
 
 use tokenrill::domain::{Trailer, UsageWish};
 use tokenrill::upstream::sse::{Parser, StreamEvent, TooLarge};
-use tokenrill::upstream::{AnswerReader, Signal, Signals, UpstreamError};
+use tokenrill::upstream::{AnswerReader, Framing, ResponseHead, Signal, Signals, UpstreamError};
 
 use super::{reference, wires};
 
@@ -70,6 +70,38 @@ pub fn chunks(bytes: &[u8]) {
     }
     wires::tell(signals.clone(), &ending, UsageWish::NotAsked);
     wires::tell(signals, &ending, UsageWish::Asked);
+}
+
+/// Longer heads may be refused, depending on the reads.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// An HTTP/1.1 response has the same status, content and end wherever its reads are cut.
+pub fn http1(bytes: &[u8]) {
+    if bytes.len() > LONGEST_HEAD {
+        return;
+    }
+    let whole = response([bytes]);
+    for size in [1, 2, 7] {
+        assert_eq!(response(bytes.chunks(size)), whole, "reads of {size} bytes");
+    }
+}
+
+/// The status, the content, what stands behind it and what is still to come of a response in these reads. `None`: it is
+/// no response, or not the whole head of one.
+fn response<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> Option<(u16, Vec<u8>, Vec<u8>, Framing)> {
+    let (mut head, mut unread): (Option<ResponseHead>, _) = (None, Vec::new());
+    let (mut content, mut behind) = (Vec::new(), Vec::new());
+    for read in reads {
+        unread.extend_from_slice(read);
+        if head.is_none() {
+            head = ResponseHead::take(&mut unread).ok()?;
+        }
+        if let Some(ResponseHead { framing, .. }) = &mut head {
+            behind.extend_from_slice(framing.take(&unread, &mut content).ok()?);
+            unread.clear();
+        }
+    }
+    head.map(|ResponseHead { parts, framing, .. }| (parts.status.as_u16(), content, behind, framing))
 }
 
 /// A signal without what is made anew each time: the id of a stream that has none.

@@ -52,6 +52,15 @@ fn the_corpus_of_the_chunks_passes() {
 }
 
 #[test]
+fn the_corpus_of_http1_responses_passes_and_so_does_each_mutation_of_it() {
+    let corpus = corpus("http1");
+    let seeds: Vec<_> = corpus.iter().map(|(_, bytes)| bytes.clone()).collect();
+    let mutations =
+        (0..sized(2_000, 50_000_u64)).map(|at| (format!("response {at}"), mutated(&mut Random::new(at), &seeds)));
+    each(corpus.into_iter().chain(mutations), checks::http1);
+}
+
+#[test]
 fn a_legal_dialect_of_the_corpus_is_whole_and_a_fault_is_not() {
     for (name, bytes) in corpus("chunks") {
         let (_, ending) = answer([bytes.as_slice()]);

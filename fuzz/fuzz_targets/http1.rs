@@ -1,0 +1,14 @@
+//! The reader of HTTP/1.1 responses: the same wherever the reads are cut.
+#![no_main]
+
+#[allow(dead_code, reason = "the other targets use the rest")]
+#[path = "../../tests/it/upstream_streams/checks.rs"]
+mod checks;
+#[allow(dead_code, reason = "the other targets use the rest")]
+#[path = "../../tests/it/upstream_streams/reference.rs"]
+mod reference;
+#[allow(dead_code, reason = "the other targets use the rest")]
+#[path = "../../tests/it/upstream_streams/wires.rs"]
+mod wires;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::http1(bytes));

@@ -1,0 +1,219 @@
+//! Where an HTTP/1.1 response's body ends (RFC 9112, section 6.3), and which of its bytes are content.
+
+/// What is still to come of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    Length(u64),
+    Chunked(Place),
+    UntilClose,
+    Ended,
+}
+
+/// The bytes are not what the framing demands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidFraming;
+
+/// A place in the chunked coding (RFC 9112, section 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    /// Behind a chunk's size. Extensions mean nothing here.
+    Extension {
+        size: u64,
+        length: u16,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
+    DataCr,
+    DataLf,
+    /// Behind the last chunk: `line` bytes of this line and `all` of all lines have come.
+    Trailer {
+        line: u16,
+        all: u16,
+    },
+    TrailerLf {
+        line: u16,
+        all: u16,
+    },
+}
+
+/// Digits of a chunk's size: more than any chunk has, and few enough for a `u64`.
+const MOST_DIGITS: u8 = 15;
+/// Bytes of one chunk's extensions, and of all trailers.
+const MOST_ASIDE: u16 = 16 * 1024;
+
+const NEXT_CHUNK: Place = Place::Size { size: 0, digits: 0 };
+
+impl Framing {
+    pub const fn of_length(length: u64) -> Self {
+        if length == 0 { Self::Ended } else { Self::Length(length) }
+    }
+
+    pub const fn chunked() -> Self {
+        Self::Chunked(NEXT_CHUNK)
+    }
+
+    pub fn has_ended(self) -> bool {
+        self == Self::Ended
+    }
+
+    /// Appends to `content` what of these bytes is content; returns what stands behind the end of the body.
+    pub fn take<'a>(&mut self, mut bytes: &'a [u8], content: &mut Vec<u8>) -> Result<&'a [u8], InvalidFraming> {
+        while !bytes.is_empty() {
+            match self {
+                Self::Ended => break,
+                Self::UntilClose => content.extend_from_slice(std::mem::take(&mut bytes)),
+                Self::Length(left) => {
+                    let data = split_at_most(&mut bytes, *left);
+                    content.extend_from_slice(data);
+                    *self = Self::of_length(*left - data.len() as u64);
+                }
+                Self::Chunked(Place::Data { left }) => {
+                    let data = split_at_most(&mut bytes, *left);
+                    content.extend_from_slice(data);
+                    let left = *left - data.len() as u64;
+                    *self = Self::Chunked(if left == 0 { Place::DataCr } else { Place::Data { left } });
+                }
+                Self::Chunked(place) => {
+                    let Some((byte, rest)) = bytes.split_first() else { break };
+                    *self = place.after(*byte).ok_or(InvalidFraming)?;
+                    bytes = rest;
+                }
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+impl Place {
+    /// Returns where a byte leads that is no content. `None`: it must not stand here.
+    fn after(self, byte: u8) -> Option<Framing> {
+        let place = match (self, byte) {
+            (Self::Size { size, digits }, byte) if byte.is_ascii_hexdigit() => {
+                let digit = char::from(byte).to_digit(16)?;
+                Self::Size { size: size * 16 + u64::from(digit), digits: digits + 1 }
+            }
+            (Self::Size { digits: 0, .. }, _) | (Self::Extension { .. } | Self::Trailer { .. }, b'\n') => return None,
+            (Self::Size { size, .. } | Self::Extension { size, .. }, b'\r') => Self::SizeLf { size },
+            (Self::Size { size, .. }, b';' | b' ' | b'\t') => Self::Extension { size, length: 0 },
+            (Self::Extension { size, length }, _) => Self::Extension { size, length: length + 1 },
+            (Self::SizeLf { size: 0 }, b'\n') => Self::Trailer { line: 0, all: 0 },
+            (Self::SizeLf { size }, b'\n') => Self::Data { left: size },
+            (Self::DataCr, b'\r') => Self::DataLf,
+            (Self::DataLf, b'\n') => NEXT_CHUNK,
+            (Self::Trailer { line, all }, b'\r') => Self::TrailerLf { line, all },
+            (Self::Trailer { line, all }, _) => Self::Trailer { line: line + 1, all: all + 1 },
+            (Self::TrailerLf { line: 0, .. }, b'\n') => return Some(Framing::Ended),
+            (Self::TrailerLf { all, .. }, b'\n') => Self::Trailer { line: 0, all },
+            _ => return None,
+        };
+        match place {
+            Self::Size { digits, .. } if digits > MOST_DIGITS => None,
+            Self::Extension { length: aside, .. } | Self::Trailer { all: aside, .. } if aside > MOST_ASIDE => None,
+            place => Some(Framing::Chunked(place)),
+        }
+    }
+}
+
+fn split_at_most<'a>(bytes: &mut &'a [u8], most: u64) -> &'a [u8] {
+    let length = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
+    let (data, rest) = bytes.split_at(length);
+    *bytes = rest;
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The content of a body in these reads, what stood behind it, and what is still to come.
+    fn read(mut framing: Framing, reads: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, Framing), InvalidFraming> {
+        let (mut content, mut behind) = (Vec::new(), Vec::new());
+        for read in reads {
+            behind.extend_from_slice(framing.take(read, &mut content)?);
+        }
+        Ok((content, behind, framing))
+    }
+
+    fn cut(bytes: &[u8], at: usize) -> [&[u8]; 2] {
+        let (first, second) = bytes.split_at(at.min(bytes.len()));
+        [first, second]
+    }
+
+    #[test]
+    fn a_body_is_the_same_wherever_its_reads_are_cut() {
+        let chunked = b"5\r\nhello\r\n0c ;a=\"b\"\r\n, you there \r\n0\r\nx: y\r\nz:\r\n\r\nHTTP";
+        let whole = Ok((b"hello, you there ".to_vec(), b"HTTP".to_vec(), Framing::Ended));
+        for at in 0..=chunked.len() {
+            assert_eq!(read(Framing::chunked(), &cut(chunked, at)), whole, "{at}");
+        }
+        let of_length = read(Framing::of_length(5), &[b"he", b"llo", b"!"]);
+        assert_eq!(of_length, Ok((b"hello".to_vec(), b"!".to_vec(), Framing::Ended)));
+        assert_eq!(read(Framing::of_length(0), &[b"!"]), Ok((Vec::new(), b"!".to_vec(), Framing::Ended)));
+        let until_close = read(Framing::UntilClose, &[b"he", b"llo"]);
+        assert_eq!(until_close, Ok((b"hello".to_vec(), Vec::new(), Framing::UntilClose)));
+    }
+
+    #[test]
+    fn what_is_not_the_coding_is_refused() {
+        let long_extension = format!("5;{}\r\n", "x".repeat(20_000));
+        let long_trailer = format!("0\r\n{}", "a: b\r\n".repeat(5_000));
+        for bad in [
+            "\r\n",
+            ";\r\n",
+            "g\r\n",
+            "-5\r\n",
+            "0x5\r\n",
+            "5\n",
+            "5;a\n",
+            "5\r\r",
+            "5\r\nhello!",
+            "5\r\nhello\n",
+            "1000000000000000\r\n",
+            &long_extension,
+            &long_trailer,
+            "0\r\na\n",
+            "0\r\n\r\r",
+        ] {
+            assert_eq!(read(Framing::chunked(), &[bad.as_bytes()]), Err(InvalidFraming), "{bad:.40}");
+        }
+    }
+
+    #[test]
+    fn what_breaks_off_has_not_ended() {
+        for part in ["", "5", "5\r\nhell", "5\r\nhello\r\n", "0\r\n", "0\r\na: b\r\n"] {
+            let (.., framing) = read(Framing::chunked(), &[part.as_bytes()]).unwrap();
+            assert!(!framing.has_ended(), "{part}");
+        }
+    }
+
+    proptest! {
+        /// Bytes of the coding's own alphabet, so that many of them are nearly right.
+        #[test]
+        fn any_bytes_are_read_alike_wherever_they_are_cut(bytes in "[0-9a-fA-F;:x \t\r\n]{0,64}", at in 0..64_usize) {
+            let bytes = bytes.as_bytes();
+            prop_assert_eq!(read(Framing::chunked(), &[bytes]), read(Framing::chunked(), &cut(bytes, at)));
+        }
+
+        #[test]
+        fn any_content_in_any_chunks_comes_whole(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..8)) {
+            let mut coded = Vec::new();
+            for chunk in &chunks {
+                coded.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                coded.extend_from_slice(chunk);
+                coded.extend_from_slice(b"\r\n");
+            }
+            coded.extend_from_slice(b"0\r\n\r\n");
+            prop_assert_eq!(read(Framing::chunked(), &[&coded]), Ok((chunks.concat(), Vec::new(), Framing::Ended)));
+        }
+    }
+}
