@@ -64,20 +64,20 @@ impl Framing {
         self == Self::Ended
     }
 
-    /// Appends to `content` what of these bytes is content; returns what stands behind the end of the body.
-    pub fn take<'a>(&mut self, mut bytes: &'a [u8], content: &mut Vec<u8>) -> Result<&'a [u8], InvalidFraming> {
+    /// Gives `sink` what of these bytes is content; returns what stands behind the end of the body.
+    pub fn take<'a>(&mut self, mut bytes: &'a [u8], sink: &mut impl FnMut(&[u8])) -> Result<&'a [u8], InvalidFraming> {
         while !bytes.is_empty() {
             match self {
                 Self::Ended => break,
-                Self::UntilClose => content.extend_from_slice(std::mem::take(&mut bytes)),
+                Self::UntilClose => sink(std::mem::take(&mut bytes)),
                 Self::Length(left) => {
                     let data = split_at_most(&mut bytes, *left);
-                    content.extend_from_slice(data);
+                    sink(data);
                     *self = Self::of_length(*left - data.len() as u64);
                 }
                 Self::Chunked(Place::Data { left }) => {
                     let data = split_at_most(&mut bytes, *left);
-                    content.extend_from_slice(data);
+                    sink(data);
                     let left = *left - data.len() as u64;
                     *self = Self::Chunked(if left == 0 { Place::DataCr } else { Place::Data { left } });
                 }
@@ -139,7 +139,7 @@ mod tests {
     fn read(mut framing: Framing, reads: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, Framing), InvalidFraming> {
         let (mut content, mut behind) = (Vec::new(), Vec::new());
         for read in reads {
-            behind.extend_from_slice(framing.take(read, &mut content)?);
+            behind.extend_from_slice(framing.take(read, &mut |data| content.extend_from_slice(data))?);
         }
         Ok((content, behind, framing))
     }

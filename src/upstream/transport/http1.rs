@@ -19,6 +19,7 @@ use super::error::{Reached, TransportError};
 use super::framing::{Framing, InvalidFraming};
 use super::idle::Idle;
 use super::repeats::RepeatReason;
+use super::response::More;
 use super::response_head::{Persistence, ResponseHead};
 use super::wire::{Stream, Wire};
 
@@ -92,15 +93,23 @@ fn repeat_reason(wire: &Wire) -> Option<RepeatReason> {
 }
 
 impl Http1Body {
-    /// The next bytes of the body; `None` at its end. The connection then waits for the next request.
-    pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, TransportError>>> {
-        let mut content = Vec::new();
-        while content.is_empty() {
-            let Some(wire) = &mut self.wire else { return Poll::Ready(None) };
+    /// Gives `sink` the next bytes of the body. At its end the connection waits for the next request at once.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut impl FnMut(&[u8]),
+    ) -> Poll<Result<More, TransportError>> {
+        let mut more = More::None;
+        while more == More::None {
+            let Some(wire) = &mut self.wire else { return Poll::Ready(Ok(More::None)) };
             // A server may begin to respond while it still reads the request.
             wire.poll_request(cx);
             let (framing, early) = (&mut self.framing, std::mem::take(&mut self.early));
-            let mut take = |bytes: &[u8]| framing.take(bytes, &mut content).map(Bytes::copy_from_slice);
+            let mut delivering = |data: &[u8]| {
+                more = More::Maybe;
+                sink(data);
+            };
+            let mut take = |bytes: &[u8]| framing.take(bytes, &mut delivering).map(Bytes::copy_from_slice);
             let taken = if early.is_empty() {
                 ready!(wire.poll_read(cx, |bytes| if bytes.is_empty() { None } else { Some(take(bytes)) }))
             } else {
@@ -110,12 +119,12 @@ impl Http1Body {
                 Ok(Some(Ok(behind))) => self.early = behind,
                 failed => {
                     self.wire = None;
-                    return Poll::Ready(self.end_with(failed).map(Err));
+                    return Poll::Ready(self.end_with(failed).map_or(Ok(More::None), Err));
                 }
             }
             self.release_if_ended();
         }
-        Poll::Ready(Some(Ok(content.into())))
+        Poll::Ready(Ok(more))
     }
 
     /// The connection ended or failed, or its bytes are not a body: `None` where that is the end of the body.

@@ -2,7 +2,6 @@
 
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
 use tokio::task::coop::poll_proceed;
@@ -18,7 +17,8 @@ pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     body: Body,
-    decoder: Option<Decoder>,
+    /// Boxed: most responses have none, and it is large.
+    decoder: Option<Box<Decoder>>,
 }
 
 pub enum Body {
@@ -40,7 +40,7 @@ const BATCH: usize = 16 * 1024;
 impl Response {
     /// Errors: a content coding that cannot be decoded.
     pub fn new(parts: Parts, body: Body) -> Result<Self, TransportError> {
-        let decoder = Decoder::of(&parts.headers)?;
+        let decoder = Decoder::of(&parts.headers)?.map(Box::new);
         Ok(Self { status: parts.status, headers: parts.headers, body, decoder })
     }
 
@@ -58,20 +58,27 @@ impl Response {
                 delivered += decoder.step(sink)?;
                 continue;
             }
-            match self.body.poll_data(cx) {
-                Poll::Ready(Some(Ok(bytes))) => {
-                    if let Some(decoder) = &mut self.decoder {
-                        decoder.feed(bytes);
-                    } else {
-                        sink(&bytes);
-                        delivered += bytes.len();
+            let read = match &mut self.decoder {
+                None => self.body.poll_read(cx, &mut |data: &[u8]| {
+                    delivered += data.len();
+                    sink(data);
+                }),
+                Some(decoder) => {
+                    let mut coded = Vec::new();
+                    let read = self.body.poll_read(cx, &mut |data: &[u8]| coded.extend_from_slice(data));
+                    if !coded.is_empty() {
+                        decoder.feed(coded.into());
                     }
+                    read
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(None) => {
-                    let finished = self.decoder.as_mut().map_or(Ok(()), Decoder::finish);
+            };
+            match read {
+                Poll::Ready(Ok(More::Maybe)) => {}
+                Poll::Ready(Ok(More::None)) => {
+                    let finished = self.decoder.as_mut().map_or(Ok(()), |decoder| decoder.finish());
                     return Poll::Ready(finished.map(|()| More::None));
                 }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending if delivered == 0 => return Poll::Pending,
                 Poll::Pending => break,
             }
@@ -82,10 +89,16 @@ impl Response {
 }
 
 impl Body {
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, TransportError>>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut impl FnMut(&[u8])) -> Poll<Result<More, TransportError>> {
         match self {
-            Self::Http1(body) => body.poll_data(cx),
-            Self::Http2(body) => body.poll_data(cx),
+            Self::Http1(body) => body.poll_read(cx, sink),
+            Self::Http2(body) => match ready!(body.poll_data(cx)) {
+                Some(data) => {
+                    sink(&data?);
+                    Poll::Ready(Ok(More::Maybe))
+                }
+                None => Poll::Ready(Ok(More::None)),
+            },
         }
     }
 }

@@ -97,7 +97,8 @@ fn response<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> Option<(u16, Vec<u
             head = ResponseHead::take(&mut unread).ok()?;
         }
         if let Some(ResponseHead { framing, .. }) = &mut head {
-            behind.extend_from_slice(framing.take(&unread, &mut content).ok()?);
+            let mut sink = |data: &[u8]| content.extend_from_slice(data);
+            behind.extend_from_slice(framing.take(&unread, &mut sink).ok()?);
             unread.clear();
         }
     }
