@@ -155,13 +155,14 @@ fn field(pointer: &str, detail: &str) -> Problem {
 async fn whole(mut following: Following) -> Result<Response, Problem> {
     let mut completion = Completion::default();
     while let Some(page) = following.next_page().await {
-        for entry in page.map_err(|_| Problem::history_lost())? {
-            match &entry.event {
-                Event::Failed(failed) => return Err(Problem::from(&**failed)),
-                Event::Cancelled(_) => return Err(cancelled()),
-                Event::Done(done) if done.trailer.completion_json.is_some() => return Ok(json(as_it_came(done))),
-                Event::Start(_) | Event::Chunk(_) | Event::Done(_) => completion.apply(&entry),
-            }
+        let page = page.map_err(|_| Problem::history_lost())?;
+        // The terminal event is the last of its page.
+        match page.last().map(|entry| &entry.event) {
+            Some(Event::Failed(failed)) => return Err(Problem::from(&**failed)),
+            Some(Event::Cancelled(_)) => return Err(cancelled()),
+            // What stands before it says the same.
+            Some(Event::Done(done)) if done.trailer.completion_json.is_some() => return Ok(json(as_it_came(done))),
+            _ => page.iter().for_each(|entry| completion.apply(entry)),
         }
     }
     Ok(json(completion.into_json()))

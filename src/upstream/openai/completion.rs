@@ -11,7 +11,7 @@ use super::message::normalize_message;
 use super::pieces::MALFORMED;
 use super::tool_calls::made_id;
 use crate::domain::{decode_utf8, wire_safe};
-use crate::json::{Object, Tree};
+use crate::json::{Object, Tree, well_formed};
 
 /// Reads a chat completion, or an error, and appends its entries. Each choice gives at most one
 /// entry of reasoning, of text and of refusal, one for each tool call, and its other parts. The finish reasons, the usage
@@ -68,8 +68,8 @@ fn normalized<'a>(completion: &Object, sent: &Object, text: &'a str) -> Cow<'a, 
     for (choice, position) in choices.into_iter().flatten().filter_map(Tree::as_object_mut).zip(0..) {
         normalize_choice(choice, position);
     }
-    // Stricter than our own reader.
-    let is_strict = serde_json::from_str::<serde_json::Value>(text).is_ok();
+    // Our own reader reads more than this: `NaN`, and halves of surrogate pairs.
+    let is_strict = serde_json::from_str::<IgnoredAny>(text).is_ok() && matches!(well_formed(text), Cow::Borrowed(_));
     if is_strict && normalized == *sent { Cow::Borrowed(text) } else { Cow::Owned(normalized.to_json()) }
 }
 
