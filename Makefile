@@ -12,7 +12,7 @@ run: playground ## Builds and serves on http://127.0.0.1:8080: no key, no settin
 	cargo run --locked --bin tokenrill
 
 quick: ## Runs the tests that need no browser, no Node and no Python: under two minutes after a build
-	$(without_clients)
+	$(without_clients) --test-threads 4 # most tests wait, for times or for one another
 
 test: ## Installs what the tests need and runs all of them
 	./tests/install
