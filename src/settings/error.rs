@@ -11,8 +11,8 @@ pub enum SettingsError {
     #[error("{path} is not valid TOML: fix line {line} ({problem})")]
     Syntax { path: String, line: usize, problem: String },
 
-    #[error("unknown setting `{setting}` in {origin}: did you mean `{nearest}`?")]
-    Unknown { setting: String, origin: String, nearest: String },
+    #[error("unknown setting `{setting}` in {origin}: {}", what_to_do(nearest.as_deref()))]
+    Unknown { setting: String, origin: String, nearest: Option<String> },
 
     #[error("`{setting}` in {origin} must be {expected}")]
     Wrong { setting: String, origin: String, expected: &'static str },
@@ -100,4 +100,11 @@ pub enum SettingsError {
         "the header `{header}` of upstream `{upstream}` cannot be sent: use visible ASCII characters and spaces only"
     )]
     HeaderValue { upstream: String, header: String },
+}
+
+fn what_to_do(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => "remove it; tokenrill.example.toml lists all settings".to_owned(),
+    }
 }

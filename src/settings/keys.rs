@@ -112,15 +112,19 @@ impl Key {
         format!("TOKENRILL_{}", self.name.to_ascii_uppercase().replace('.', "__"))
     }
 
-    /// The setting that was probably meant by an unknown name.
-    pub(super) fn nearest(unknown: &str) -> &'static str {
-        KEYS.iter().min_by_key(|key| key.distance(unknown)).map_or("", |key| key.name)
+    /// The setting that was probably meant by an unknown name, if one is near.
+    pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
+        Self::nearest_of(KEYS.iter(), unknown).map(|key| key.name)
     }
 
-    /// The variable that was probably meant by one that stands for an unknown name.
-    pub(super) fn nearest_variable(unknown: &str) -> String {
-        let settable = KEYS.iter().filter(|key| !key.is_of_upstreams());
-        settable.min_by_key(|key| key.distance(unknown)).map(Self::variable).unwrap_or_default()
+    /// The variable that was probably meant by one that stands for an unknown name, if one is near.
+    pub(super) fn nearest_variable(unknown: &str) -> Option<String> {
+        Self::nearest_of(KEYS.iter().filter(|key| !key.is_of_upstreams()), unknown).map(Self::variable)
+    }
+
+    fn nearest_of<'a>(keys: impl Iterator<Item = &'a Self>, unknown: &str) -> Option<&'a Self> {
+        let distances = keys.map(|key| (key.distance(unknown), key));
+        distances.min_by_key(|(distance, _)| *distance).filter(|(distance, _)| *distance <= NEAR).map(|(_, key)| key)
     }
 
     /// How far each word of `unknown` is from the closest of this name's, and the whole from the whole:
@@ -133,6 +137,9 @@ impl Key {
         unknown.split(WORD_ENDS).map(closest).sum::<usize>() + 2 * distance(&joined(unknown), &joined(self.name))
     }
 }
+
+/// The largest [`Key::distance`] of a name that still says which setting is meant: a section left out.
+const NEAR: usize = 14;
 
 /// Whether settings live under this name.
 pub(super) fn is_section(name: &str) -> bool {
@@ -241,7 +248,10 @@ mod tests {
             ("server.max_bytes", "server.max_body"),
             ("telemetry.format", "telemetry.log_format"),
         ] {
-            assert_eq!(Key::nearest(unknown), meant, "{unknown}");
+            assert_eq!(Key::nearest(unknown), Some(meant), "{unknown}");
+        }
+        for unknown in ["listen.address", "port", "timeout", "log.level", "server.tls", "colour"] {
+            assert_eq!(Key::nearest(unknown), None, "{unknown}");
         }
     }
 

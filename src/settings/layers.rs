@@ -231,7 +231,7 @@ fn wrong(setting: &str, origin: &str, expected: &'static str) -> SettingsError {
 }
 
 fn unknown(setting: &str, origin: &str) -> SettingsError {
-    let nearest = Key::nearest(setting).into();
+    let nearest = Key::nearest(setting).map(Into::into);
     SettingsError::Unknown { setting: setting.into(), origin: origin.into(), nearest }
 }
 
@@ -353,6 +353,10 @@ mod tests {
             assert_eq!(from_file(file).unwrap_err(), expected);
         }
         assert!(from_file("\"upstreams.name\" = \"local\"").unwrap_err().starts_with("unknown setting"));
+        assert_eq!(
+            from_file("[listen]\naddress = \"127.0.0.1:1\"").unwrap_err(),
+            "unknown setting `listen.address` in tokenrill.toml: remove it; tokenrill.example.toml lists all settings"
+        );
         assert!(from_file("[telemtry]").unwrap_err().starts_with("unknown setting `telemtry` in tokenrill.toml"));
         assert_eq!(
             with_upstream_line("url = \"http://localhost\"").unwrap_err(),

@@ -25,10 +25,10 @@ thread_local! {
 }
 
 /// Decodes one body.
-pub struct Decoder {
+pub struct ContentDecoder {
     codec: Codec,
     input: PartialBuffer<Bytes>,
-    state: State,
+    state: DecoderState,
 }
 
 enum Codec {
@@ -42,7 +42,7 @@ enum Codec {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum DecoderState {
     /// No byte has come. A body without any is empty, not truncated.
     Untouched,
     NeedsInput,
@@ -52,7 +52,7 @@ enum State {
     Ended,
 }
 
-impl Decoder {
+impl ContentDecoder {
     /// `None`: the body is not coded. Errors: a coding that is not known, or more than one.
     pub fn of(headers: &HeaderMap) -> Result<Option<Self>, TransportError> {
         let codings =
@@ -70,12 +70,12 @@ impl Decoder {
             }
             _ => return Err(TransportError::protocol("the response's Content-Encoding is not supported")),
         };
-        Ok(Some(Self { codec, input: PartialBuffer::new(Bytes::new()), state: State::Untouched }))
+        Ok(Some(Self { codec, input: PartialBuffer::new(Bytes::new()), state: DecoderState::Untouched }))
     }
 
     /// Whether a step may bring something without new input.
     pub fn has_more(&self) -> bool {
-        self.state == State::HasMore || !self.input.unwritten().is_empty()
+        self.state == DecoderState::HasMore || !self.input.unwritten().is_empty()
     }
 
     /// Gives it the next bytes of the body. The last ones must be used up.
@@ -100,9 +100,9 @@ impl Decoder {
     /// The body has ended. Errors: the coded data has not.
     pub fn finish(&mut self) -> Result<(), TransportError> {
         match self.state {
-            State::Untouched | State::Ended => Ok(()),
+            DecoderState::Untouched | DecoderState::Ended => Ok(()),
             _ if self.codec.has_ended(&mut WriteBuffer::new_initialized(&mut [0; 64])) => Ok(()),
-            State::NeedsInput | State::HasMore => Err(TransportError {
+            DecoderState::NeedsInput | DecoderState::HasMore => Err(TransportError {
                 kind: TransportErrorKind::Disconnected,
                 ..TransportError::protocol("the compressed response is truncated")
             }),
@@ -118,7 +118,7 @@ impl Decoder {
             };
         }
         let left = self.input.unwritten().len();
-        if self.state == State::Ended && left > 0 {
+        if self.state == DecoderState::Ended && left > 0 {
             match &mut self.codec {
                 Codec::Gzip(gzip) => gzip.reinit()?,
                 Codec::Zstd(zstd) => zstd.reinit()?,
@@ -136,12 +136,12 @@ impl Decoder {
         let taken = input.written_len();
         self.input.advance(taken);
         self.state = match has_ended {
-            true => State::Ended,
-            false if output.has_no_spare_space() => State::HasMore,
+            true => DecoderState::Ended,
+            false if output.has_no_spare_space() => DecoderState::HasMore,
             false if taken == 0 && left > 0 && output.written_len() == 0 => {
                 return Err(std::io::ErrorKind::InvalidData.into());
             }
-            false => State::NeedsInput,
+            false => DecoderState::NeedsInput,
         };
         Ok(())
     }

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     Length(u64),
-    Chunked(Place),
+    Chunked(ChunkedPlace),
     UntilClose,
     Ended,
 }
@@ -15,7 +15,7 @@ pub struct InvalidFraming;
 
 /// A place in the chunked coding (RFC 9112, section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum ChunkedPlace {
     Size {
         size: u64,
         digits: u8,
@@ -49,7 +49,7 @@ const MOST_DIGITS: u8 = 15;
 /// Bytes of one chunk's extensions, and of all trailers.
 const MOST_ASIDE: u16 = 16 * 1024;
 
-const NEXT_CHUNK: Place = Place::Size { size: 0, digits: 0 };
+const NEXT_CHUNK: ChunkedPlace = ChunkedPlace::Size { size: 0, digits: 0 };
 
 impl Framing {
     pub const fn of_length(length: u64) -> Self {
@@ -75,11 +75,11 @@ impl Framing {
                     sink(data);
                     *self = Self::of_length(*left - data.len() as u64);
                 }
-                Self::Chunked(Place::Data { left }) => {
+                Self::Chunked(ChunkedPlace::Data { left }) => {
                     let data = split_at_most(&mut bytes, *left);
                     sink(data);
                     let left = *left - data.len() as u64;
-                    *self = Self::Chunked(if left == 0 { Place::DataCr } else { Place::Data { left } });
+                    *self = Self::Chunked(if left == 0 { ChunkedPlace::DataCr } else { ChunkedPlace::Data { left } });
                 }
                 Self::Chunked(place) => {
                     let Some((byte, rest)) = bytes.split_first() else { break };
@@ -92,7 +92,7 @@ impl Framing {
     }
 }
 
-impl Place {
+impl ChunkedPlace {
     /// Returns where a byte leads that is no content. `None`: it must not stand here.
     fn after(self, byte: u8) -> Option<Framing> {
         let place = match (self, byte) {

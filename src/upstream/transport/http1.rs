@@ -36,7 +36,7 @@ pub struct Http1Body {
 }
 
 /// A request without a response.
-pub struct Failure {
+pub struct FailedRequest {
     pub error: TransportError,
     /// Set where the request may be sent once more, if its connection was reused.
     pub repeat: Option<RepeatReason>,
@@ -48,11 +48,11 @@ pub async fn send(
     (head, body): (Bytes, Bytes),
     sent: SentMark,
     (idle, keepalive): (Idle, Duration),
-) -> Result<(Parts, Http1Body), Failure> {
+) -> Result<(Parts, Http1Body), FailedRequest> {
     let (mut wire, mut read) = (Wire::new(stream, head, body, sent), Vec::new());
     let head = poll_fn(|cx| poll_head(&mut wire, &mut read, cx)).await;
     let ResponseHead { parts, framing, persistence } =
-        head.map_err(|error| Failure { repeat: repeat_reason(&wire), error })?;
+        head.map_err(|error| FailedRequest { repeat: repeat_reason(&wire), error })?;
     let keepalive = match persistence {
         Persistence::Persists => keepalive_of(&parts.headers, keepalive),
         Persistence::Closes => Duration::ZERO,

@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use super::super::SentMark;
 use super::CLOSE_RACE;
 use super::error::{Reached, TransportError, is_connection_lost, is_not_processed};
-use super::http1::Failure;
+use super::http1::FailedRequest;
 use super::repeats::RepeatReason;
 use super::wire::Stream;
 use crate::domain::Lookup;
@@ -162,7 +162,7 @@ pub async fn send(
     request: Request<Full<Bytes>>,
     sent: &SentMark,
     connections: &Multiplexed,
-) -> Result<(Parts, Http2Body), Failure> {
+) -> Result<(Parts, Http2Body), FailedRequest> {
     sent.set();
     let begun = Instant::now();
     match sender.try_send_request(request).await {
@@ -188,7 +188,7 @@ pub async fn send(
                 }
                 _ => Reached::Server,
             };
-            Err(Failure { error: TransportError::of_http2(&error, reached), repeat })
+            Err(FailedRequest { error: TransportError::of_http2(&error, reached), repeat })
         }
     }
 }

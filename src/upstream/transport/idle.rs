@@ -22,15 +22,15 @@ use crate::domain::Lookup;
 /// Each stays on the runtime whose task used it: its events arrive there, and would have to wake another thread. One that
 /// its server closes, or that receives bytes, is removed at once.
 #[derive(Clone, Default)]
-pub struct Idle(Arc<Mutex<Table>>);
+pub struct Idle(Arc<Mutex<IdleTable>>);
 
 #[derive(Default)]
-struct Table {
-    waiting: Lookup<Id, VecDeque<Waiting>>,
+struct IdleTable {
+    waiting: Lookup<Id, VecDeque<IdleConnection>>,
     last: u64,
 }
 
-struct Waiting {
+struct IdleConnection {
     number: u64,
     stream: Stream,
     until: Instant,
@@ -38,7 +38,7 @@ struct Waiting {
 
 /// Woken when an idle connection becomes readable: by unsolicited bytes, or by its end.
 struct Watch {
-    idle: Weak<Mutex<Table>>,
+    idle: Weak<Mutex<IdleTable>>,
     runtime: Id,
     number: u64,
 }
@@ -77,7 +77,7 @@ impl Idle {
         }
         let waiting = table.waiting.entry(runtime).or_default();
         if waiting.len() < CAPACITY {
-            waiting.push_back(Waiting { number, stream, until: Instant::now() + keepalive });
+            waiting.push_back(IdleConnection { number, stream, until: Instant::now() + keepalive });
         }
     }
 
@@ -101,12 +101,12 @@ impl Idle {
         self.lock().waiting.values().map(VecDeque::len).sum()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, IdleTable> {
         lock(&self.0)
     }
 }
 
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+fn lock(table: &Mutex<IdleTable>) -> MutexGuard<'_, IdleTable> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

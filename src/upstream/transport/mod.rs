@@ -45,10 +45,10 @@ use url::Url;
 use super::SentMark;
 
 use connect::{Connected, Connector};
-use http1::Failure;
+use http1::FailedRequest;
 use http2::{Lease, Multiplexed, Tasks};
 use idle::Idle;
-use response::Body;
+use response::ResponseBody;
 use wire::Stream;
 
 pub use error::{TransportError, TransportErrorKind};
@@ -166,7 +166,7 @@ async fn sweep(transport: Weak<Inner>) {
 }
 
 /// A connection for one request.
-enum Connection {
+enum UpstreamConnection {
     Http1(Stream),
     Http2(Lease),
 }
@@ -210,8 +210,8 @@ impl Transport {
         if let Some(reused) = self.reuse() {
             match self.send_over(reused, request, body, sent).await {
                 Ok((parts, body)) => return Response::new(parts, body),
-                Err(Failure { repeat: Some(reason), .. }) => self.0.repeats.add(reason),
-                Err(Failure { error, repeat: None }) => return Err(error),
+                Err(FailedRequest { repeat: Some(reason), .. }) => self.0.repeats.add(reason),
+                Err(FailedRequest { error, repeat: None }) => return Err(error),
             }
         }
         let fresh = self.connect().await?;
@@ -221,35 +221,37 @@ impl Transport {
 
     async fn send_over(
         &self,
-        connection: Connection,
+        connection: UpstreamConnection,
         request: &UpstreamRequest,
         body: &Bytes,
         sent: &SentMark,
-    ) -> Result<(Parts, Body), Failure> {
+    ) -> Result<(Parts, ResponseBody), FailedRequest> {
         let Inner { idle, keepalive, multiplexed, .. } = &*self.0;
         match connection {
-            Connection::Http1(stream) => {
+            UpstreamConnection::Http1(stream) => {
                 let keep = (idle.clone(), *keepalive);
                 let request = (request.http1_head(body.len()), body.clone());
                 let (parts, body) = http1::send(stream, request, sent.clone(), keep).await?;
-                Ok((parts, Body::Http1(Box::new(body))))
+                Ok((parts, ResponseBody::Http1(Box::new(body))))
             }
-            Connection::Http2(lease) => {
+            UpstreamConnection::Http2(lease) => {
                 let (parts, body) = http2::send(lease, request.http2(body.clone()), sent, multiplexed).await?;
-                Ok((parts, Body::Http2(body)))
+                Ok((parts, ResponseBody::Http2(body)))
             }
         }
     }
 
-    fn reuse(&self) -> Option<Connection> {
-        let http1 = || self.0.idle.take().map(Connection::Http1);
-        self.0.multiplexed.take().map(Connection::Http2).or_else(http1)
+    fn reuse(&self) -> Option<UpstreamConnection> {
+        let http1 = || self.0.idle.take().map(UpstreamConnection::Http1);
+        self.0.multiplexed.take().map(UpstreamConnection::Http2).or_else(http1)
     }
 
-    async fn connect(&self) -> Result<Connection, TransportError> {
+    async fn connect(&self) -> Result<UpstreamConnection, TransportError> {
         Ok(match self.0.connector.connect().await? {
-            Connected::Http1(stream) => Connection::Http1(stream),
-            Connected::Http2(stream) => Connection::Http2(self.0.multiplexed.open(stream, &self.0.tasks).await?),
+            Connected::Http1(stream) => UpstreamConnection::Http1(stream),
+            Connected::Http2(stream) => {
+                UpstreamConnection::Http2(self.0.multiplexed.open(stream, &self.0.tasks).await?)
+            }
         })
     }
 }

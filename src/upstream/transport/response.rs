@@ -6,7 +6,7 @@ use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
 use tokio::task::coop::poll_proceed;
 
-use super::decoder::Decoder;
+use super::decoder::ContentDecoder;
 use super::error::TransportError;
 use super::http1::Http1Body;
 use super::http2::Http2Body;
@@ -16,12 +16,12 @@ use super::http2::Http2Body;
 pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    body: Body,
+    body: ResponseBody,
     /// Boxed: most responses have none, and it is large.
-    decoder: Option<Box<Decoder>>,
+    decoder: Option<Box<ContentDecoder>>,
 }
 
-pub enum Body {
+pub enum ResponseBody {
     Http1(Box<Http1Body>),
     Http2(Http2Body),
 }
@@ -39,8 +39,8 @@ const BATCH: usize = 16 * 1024;
 
 impl Response {
     /// Errors: a content coding that cannot be decoded.
-    pub fn new(parts: Parts, body: Body) -> Result<Self, TransportError> {
-        let decoder = Decoder::of(&parts.headers)?.map(Box::new);
+    pub fn new(parts: Parts, body: ResponseBody) -> Result<Self, TransportError> {
+        let decoder = ContentDecoder::of(&parts.headers)?.map(Box::new);
         Ok(Self { status: parts.status, headers: parts.headers, body, decoder })
     }
 
@@ -88,7 +88,7 @@ impl Response {
     }
 }
 
-impl Body {
+impl ResponseBody {
     fn poll_read(&mut self, cx: &mut Context<'_>, sink: &mut impl FnMut(&[u8])) -> Poll<Result<More, TransportError>> {
         match self {
             Self::Http1(body) => body.poll_read(cx, sink),
