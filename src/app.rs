@@ -339,6 +339,7 @@ fn masker(
     for upstream in &settings.upstreams {
         secrets.extend(upstream.api_key(environment)?.map(|key| key.expose().into()));
         secrets.extend(upstream.headers.values().map(|value| value.expose().into()));
+        secrets.extend(upstream.base_url.query_secrets().into_iter().map(Into::into));
     }
     let hosts = settings.upstreams.iter().filter_map(|upstream| upstream.base_url.host());
     Ok(Masker::new(secrets, hosts))

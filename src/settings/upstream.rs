@@ -184,7 +184,6 @@ impl BaseUrl {
         Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
     }
 
-    /// The URL, normalised.
     /// Returns the URL, normalized, with all of its query: for requests, and for nothing that is printed.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -193,6 +192,20 @@ impl BaseUrl {
     /// Returns the URL without its query, which may hold a key.
     pub fn without_query(&self) -> &str {
         self.0.split('?').next().unwrap_or_default()
+    }
+
+    /// Returns the values in its query that may be secrets, as they are written and decoded.
+    pub fn query_secrets(&self) -> Vec<String> {
+        let written = self.0.split_once('?').into_iter().flat_map(|(_, query)| query.split('&'));
+        let written = written.filter_map(|pair| match pair.split_once('=') {
+            Some((name, value)) => (!PRINTED.contains(&name)).then_some(value),
+            None => Some(pair),
+        });
+        let decoded = Url::parse(&self.0).into_iter().flat_map(|url| {
+            let pairs = url.query_pairs().into_owned();
+            pairs.filter(|(name, _)| !PRINTED.contains(&name.as_str())).map(|(_, value)| value).collect::<Vec<_>>()
+        });
+        written.map(str::to_owned).chain(decoded).collect()
     }
 
     /// Returns what is probably wrong with the URL, though it can be used.
@@ -292,6 +305,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<BaseUrl>().unwrap().as_str(), url);
         }
+    }
+
+    #[test]
+    fn values_of_a_base_urls_query_are_secrets_as_written_and_decoded() {
+        let url: BaseUrl = "https://a/v1?api-version=2&key=a%2Bsecret&token".parse().unwrap();
+        let mut secrets = url.query_secrets();
+        secrets.sort();
+        assert_eq!(secrets, ["", "a%2Bsecret", "a+secret", "token"]);
     }
 
     #[test]
