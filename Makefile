@@ -12,13 +12,13 @@ run: playground ## Builds and serves on http://127.0.0.1:8080: no key, no settin
 	cargo run --locked --bin tokenrill
 
 quick: ## Runs the tests that need no browser, no Node and no Python: under two minutes after a build
-	$(without_clients) --test-threads 4 # most tests wait, for times or for one another
+	$(without_clients) --test-threads 4 # most tests are idle most of the time
 
 test: ## Installs what the tests need and runs all of them
 	./tests/install
 	$(MAKE) playground
 	cargo test --locked -- --skip clients::
-	# One after another: a browser is slow enough beside nothing else.
+	# Serially: two browsers at a time miss their deadlines on two cores.
 	cargo test --locked --test it clients:: -- --test-threads 1
 	cargo test --locked --features shuttle --test schedules
 

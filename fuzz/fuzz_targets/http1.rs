@@ -1,14 +1,7 @@
-//! The reader of HTTP/1.1 responses: the same wherever the reads are cut.
+//! Checks that an HTTP/1.1 response is read alike wherever its reads are cut.
 #![no_main]
 
-#[allow(dead_code, reason = "the other targets use the rest")]
-#[path = "../../tests/it/upstream_streams/checks.rs"]
-mod checks;
-#[allow(dead_code, reason = "the other targets use the rest")]
-#[path = "../../tests/it/upstream_streams/reference.rs"]
-mod reference;
-#[allow(dead_code, reason = "the other targets use the rest")]
-#[path = "../../tests/it/upstream_streams/wires.rs"]
-mod wires;
+#[allow(dead_code, reason = "each target uses one check")]
+mod shared;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::http1(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| shared::checks::http1(bytes));

@@ -1,14 +1,7 @@
-//! The parser of event streams against the HTML Standard's own words.
+//! Compares the parser of event streams with the HTML Standard's algorithm.
 #![no_main]
 
-#[allow(dead_code, reason = "the other targets use the rest")]
-#[path = "../../tests/it/upstream_streams/checks.rs"]
-mod checks;
-#[allow(dead_code, reason = "the other targets use the rest")]
-#[path = "../../tests/it/upstream_streams/reference.rs"]
-mod reference;
-#[allow(dead_code, reason = "the other targets use the rest")]
-#[path = "../../tests/it/upstream_streams/wires.rs"]
-mod wires;
+#[allow(dead_code, reason = "each target uses one check")]
+mod shared;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::event_stream(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| shared::checks::event_stream(bytes));

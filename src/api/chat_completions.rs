@@ -156,11 +156,11 @@ async fn whole(mut following: Following) -> Result<Response, Problem> {
     let mut completion = Completion::default();
     while let Some(page) = following.next_page().await {
         let page = page.map_err(|_| Problem::history_lost())?;
-        // The terminal event is the last of its page.
+        // A terminal event is always the last entry of its page.
         match page.last().map(|entry| &entry.event) {
             Some(Event::Failed(failed)) => return Err(Problem::from(&**failed)),
             Some(Event::Cancelled(_)) => return Err(cancelled()),
-            // What stands before it says the same.
+            // Contains the whole answer: the chunks before it need not be merged.
             Some(Event::Done(done)) if done.trailer.completion_json.is_some() => return Ok(json(as_it_came(done))),
             _ => page.iter().for_each(|entry| completion.apply(entry)),
         }

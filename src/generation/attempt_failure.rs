@@ -116,8 +116,8 @@ fn is_nothing_there(report: &ErrorReport) -> bool {
     report.code.as_deref().is_none_or(|code| code == "404") && NOTHING_THERE.contains(&message.trim_end_matches('.'))
 }
 
-/// An error in place of an answer, or in the middle of one: the request's fault only where its code says so. Anything else may
-/// have been billed, so it is never one of the codes that clients retry by themselves.
+/// Classifies an error that the upstream sent with a success status. It is `upstream_rejected` only if its code names a
+/// fault of the request. Any other error may have been billed, so it gets no code that clients retry automatically.
 fn reported(report: &ErrorReport) -> FailureCode {
     let code = report.code.as_deref().unwrap_or_default();
     let is_request_fault = ACTIONABLE.iter().take(REQUEST_FAULTS).any(|known| *known == code);

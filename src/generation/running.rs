@@ -317,9 +317,9 @@ impl Running {
             upstream = &*upstream.name,
             outcome = outcome.name(),
             code = error_type,
-            input_tokens = usage.input_tokens,
-            output_tokens = usage.output_tokens,
-            estimated = usage.source == TokenSource::Estimated,
+            input_tokens = counted.map(|usage| usage.input_tokens),
+            output_tokens = counted.and_then(|usage| usage.output_tokens),
+            estimated = counted.map(|usage| usage.source == TokenSource::Estimated),
             first_token_ms = timings.first_token.map(millis),
             total_ms = millis(timings.total),
             "generation ended"

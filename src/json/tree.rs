@@ -86,8 +86,8 @@ impl fmt::Debug for Tree {
     }
 }
 
-/// As much as a chunk has, so that its JSON is allocated once.
-const ROOM: usize = 512;
+/// Enough for the JSON of most chunks, in bytes, so that it is not reallocated.
+const INITIAL_CAPACITY: usize = 512;
 
 /// Writes JSON on one line, and notes where one text stands in it.
 pub(super) struct Writer<'t> {
@@ -98,7 +98,7 @@ pub(super) struct Writer<'t> {
 
 impl<'t> Writer<'t> {
     pub fn new(marked: Option<&'t RawText>) -> Self {
-        Self { json: String::with_capacity(ROOM), marked, range: None }
+        Self { json: String::with_capacity(INITIAL_CAPACITY), marked, range: None }
     }
 
     pub fn value(&mut self, value: &Tree) {

@@ -11,7 +11,7 @@ pub enum SettingsError {
     #[error("{path} is not valid TOML: fix line {line} ({problem})")]
     Syntax { path: String, line: usize, problem: String },
 
-    #[error("unknown setting `{setting}` in {origin}: {}", what_to_do(nearest.as_deref()))]
+    #[error("unknown setting `{setting}` in {origin}: {}", suggestion(nearest.as_deref()))]
     Unknown { setting: String, origin: String, nearest: Option<String> },
 
     #[error("`{setting}` in {origin} must be {expected}")]
@@ -102,7 +102,7 @@ pub enum SettingsError {
     HeaderValue { upstream: String, header: String },
 }
 
-fn what_to_do(nearest: Option<&str>) -> String {
+fn suggestion(nearest: Option<&str>) -> String {
     match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => "remove it; tokenrill.example.toml lists all settings".to_owned(),

@@ -112,12 +112,12 @@ impl Key {
         format!("TOKENRILL_{}", self.name.to_ascii_uppercase().replace('.', "__"))
     }
 
-    /// The setting that was probably meant by an unknown name, if one is near.
+    /// Returns the setting with the most similar name, if it is similar enough to be suggested.
     pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
         Self::nearest_of(KEYS.iter(), unknown).map(|key| key.name)
     }
 
-    /// The variable that was probably meant by one that stands for an unknown name, if one is near.
+    /// Returns the variable of the setting with the most similar name, if it is similar enough to be suggested.
     pub(super) fn nearest_variable(unknown: &str) -> Option<String> {
         Self::nearest_of(KEYS.iter().filter(|key| !key.is_of_upstreams()), unknown).map(Self::variable)
     }
@@ -138,7 +138,7 @@ impl Key {
     }
 }
 
-/// The largest [`Key::distance`] of a name that still says which setting is meant: a section left out.
+/// The largest [`Key::distance`] of a suggestion. Omitting the section, as in `listen`, gives 14; unrelated names start at 15.
 const NEAR: usize = 14;
 
 /// Whether settings live under this name.

@@ -194,7 +194,7 @@ impl BaseUrl {
         self.0.split('?').next().unwrap_or_default()
     }
 
-    /// Returns the values in its query that may be secrets, as they are written and decoded.
+    /// Returns the values in the query that may be secrets, percent-encoded as written and decoded.
     pub fn query_secrets(&self) -> Vec<String> {
         let written = self.0.split_once('?').into_iter().flat_map(|(_, query)| query.split('&'));
         let written = written.filter_map(|pair| match pair.split_once('=') {

@@ -35,6 +35,7 @@ pub use openai::{
 };
 pub use refusal::{LONGEST_REFUSAL, ReportTerms};
 pub use routing::{Router, UnknownModel};
+// `Framing` and `ResponseHead` are public for the fuzz target `http1`.
 pub use transport::{Framing, InvalidFraming, RepeatReason, Repeats, ResponseHead, TransportBuilder, TransportError};
 
 /// An adapter for one kind of upstream.

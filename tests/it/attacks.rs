@@ -47,6 +47,7 @@ async fn drip(address: SocketAddr, begins: &str, rest: &str) {
     let mut socket = connect(address).await;
     soon(socket.write_all(begins.as_bytes())).await.expect("sent");
     for byte in rest.bytes().cycle() {
+        // The attacker's pace, against the service's real timeouts.
         sleep(Duration::from_millis(300)).await;
         let mut said = [0; 1024];
         // Whatever it has said, it has ended when there is an end.
@@ -109,6 +110,7 @@ async fn two_thousand_hostile_clients(service: &Service) {
         assert_eq!((deltas, events.last().map(|event| event.name.as_str())), (40, Some("done")));
         text(&events)
     }));
+    // The kernel's socket table has no notification, so it is polled.
     let crowd = async {
         while sockets(address.port()) < before + 2 * EACH {
             sleep(Duration::from_millis(20)).await;

@@ -100,7 +100,7 @@ async fn who_comes_back_misses_nothing_and_who_comes_late_gets_the_history() {
         ids.extend(publish(&service, "a", &json!({"data": at})).await);
         publish(&service, "a", &json!({"data": "typing", "ephemeral": true})).await;
     }
-    // Not before the first event: a channel without events and subscribers goes at once, and its position with it.
+    // Only after the first event: a channel without events and subscribers is removed at once, with its position.
     drop(stream);
     for (at, id) in ids.iter().enumerate() {
         let request = subscription(&service, "a", "?history=1").header(LAST_EVENT_ID, id);

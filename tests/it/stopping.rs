@@ -78,6 +78,7 @@ async fn endings_that_race_agree() {
         let mut viewer = service.generate(&body).await;
         let id = viewer.expect("start").await.generation().to_owned();
         let followed = service.get(&format!("/v1/generations/{id}/events")).await;
+        // The test sweeps this over the moments at which the endings race; a gate would fix their order.
         let pause = Duration::from_micros(9_000 + 50 * round);
         let stops = join_all((0..3).map(|_| async {
             tokio::time::sleep(pause).await;

@@ -68,7 +68,7 @@ fn normalized<'a>(completion: &Object, sent: &Object, text: &'a str) -> Cow<'a, 
     for (choice, position) in choices.into_iter().flatten().filter_map(Tree::as_object_mut).zip(0..) {
         normalize_choice(choice, position);
     }
-    // Our own reader reads more than this: `NaN`, and halves of surrogate pairs.
+    // `Tree::parse` also accepts `NaN` and lone surrogates, which many clients reject: such a body is rewritten.
     let is_strict = serde_json::from_str::<IgnoredAny>(text).is_ok() && matches!(well_formed(text), Cow::Borrowed(_));
     if is_strict && normalized == *sent { Cow::Borrowed(text) } else { Cow::Owned(normalized.to_json()) }
 }

@@ -6,19 +6,19 @@ use super::super::transport::{More, Response};
 use super::super::{Malformed, UpstreamError};
 use super::exchange::read;
 
-/// What came, as its first bytes show.
+/// The kind of a body, by its first byte.
 pub enum WholeBody {
-    /// All of a JSON text.
+    /// A complete JSON text.
     Json(Vec<u8>),
     /// The beginning of something else, such as an event stream from a server that streams all the same.
     Other(Vec<u8>),
 }
 
 impl WholeBody {
-    /// Reads until it is known what comes, and a JSON text to its end.
+    /// Reads a JSON text to its end; of any other body the first bytes.
     ///
-    /// What came whole before the connection broke is an answer. Errors: the connection broke before that, or the text is
-    /// larger than `max_bytes`.
+    /// A JSON text that is complete when the connection breaks is an answer. Errors: the connection broke earlier, or the
+    /// text is larger than `max_bytes`.
     pub async fn read(response: &mut Response, max_bytes: usize) -> Result<Self, UpstreamError> {
         let mut body = Vec::new();
         loop {

@@ -1,6 +1,6 @@
-//! Where an HTTP/1.1 response's body ends (RFC 9112, section 6.3), and which of its bytes are content.
+//! Message framing of HTTP/1.1 responses (RFC 9112, sections 6 and 7): the end of a body, and its content.
 
-/// What is still to come of a body.
+/// The rest of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     Length(u64),
@@ -9,7 +9,7 @@ pub enum Framing {
     Ended,
 }
 
-/// The bytes are not what the framing demands.
+/// The bytes violate the framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidFraming;
 
@@ -20,7 +20,7 @@ pub enum ChunkedPlace {
         size: u64,
         digits: u8,
     },
-    /// Behind a chunk's size. Extensions mean nothing here.
+    /// After a chunk's size. Extensions are ignored.
     Extension {
         size: u64,
         length: u16,
@@ -33,7 +33,7 @@ pub enum ChunkedPlace {
     },
     DataCr,
     DataLf,
-    /// Behind the last chunk: `line` bytes of this line and `all` of all lines have come.
+    /// After the last chunk: the bytes read so far of this line (`line`) and of all lines (`all`).
     Trailer {
         line: u16,
         all: u16,
@@ -64,7 +64,7 @@ impl Framing {
         self == Self::Ended
     }
 
-    /// Gives `sink` what of these bytes is content; returns what stands behind the end of the body.
+    /// Passes the content in these bytes to `sink`. Returns the bytes after the end of the body.
     pub fn take<'a>(&mut self, mut bytes: &'a [u8], sink: &mut impl FnMut(&[u8])) -> Result<&'a [u8], InvalidFraming> {
         while !bytes.is_empty() {
             match self {
@@ -93,7 +93,7 @@ impl Framing {
 }
 
 impl ChunkedPlace {
-    /// Returns where a byte leads that is no content. `None`: it must not stand here.
+    /// Returns the place after a byte that is not content. `None`: the byte is not allowed here.
     fn after(self, byte: u8) -> Option<Framing> {
         let place = match (self, byte) {
             (Self::Size { size, digits }, byte) if byte.is_ascii_hexdigit() => {
@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// The content of a body in these reads, what stood behind it, and what is still to come.
+    /// Returns the content of a body in these reads, the bytes after it, and the rest of the framing.
     fn read(mut framing: Framing, reads: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, Framing), InvalidFraming> {
         let (mut content, mut behind) = (Vec::new(), Vec::new());
         for read in reads {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     proptest! {
-        /// Bytes of the coding's own alphabet, so that many of them are nearly right.
+        /// Draws from the characters of the coding, so that many inputs are nearly valid.
         #[test]
         fn any_bytes_are_read_alike_wherever_they_are_cut(bytes in "[0-9a-fA-F;:x \t\r\n]{0,64}", at in 0..64_usize) {
             let bytes = bytes.as_bytes();

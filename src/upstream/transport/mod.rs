@@ -5,8 +5,8 @@
 //! request.rs   a request, apart from its body
 //! connect.rs   name resolution, Happy Eyeballs, TLS
 //! wire.rs      a connection's bytes, and a request that is written to it
-//! http1.rs     HTTP/1.1, read by the task that wants the response
-//! response_head.rs, framing.rs   its syntax: the head of a response, and where its body ends
+//! http1.rs     HTTP/1.1, read by the generation's task
+//! response_head.rs, framing.rs   the syntax of HTTP/1.1 responses
 //! http2.rs     HTTP/2, where ALPN chose it, in a task of its own
 //! idle.rs      HTTP/1.1 connections between two requests
 //! response.rs  a body, read as it comes

@@ -17,7 +17,7 @@ pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     body: ResponseBody,
-    /// Boxed: most responses have none, and it is large.
+    /// Boxed, because it is rare and large.
     decoder: Option<Box<ContentDecoder>>,
 }
 

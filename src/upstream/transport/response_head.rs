@@ -32,7 +32,8 @@ const MOST_HEADERS: usize = 100;
 const LONGEST: usize = 32 * 1024;
 
 impl ResponseHead {
-    /// Takes the head off `read`, once it is whole. Interim responses (RFC 9110, section 15.2) are passed over.
+    /// Removes the head from `read` and returns it. `None`: the head is incomplete. Interim responses (RFC 9110, section
+    /// 15.2) are skipped.
     pub fn take(read: &mut Vec<u8>) -> Result<Option<Self>, TransportError> {
         loop {
             let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
@@ -78,7 +79,7 @@ impl ResponseHead {
     }
 }
 
-/// RFC 9112, section 6.3. Of the transfer codings `chunked` alone is read; some proxies state it in two lines.
+/// RFC 9112, section 6.3. `chunked` is the only supported transfer coding. Some proxies send the field twice.
 fn framing(status: StatusCode, headers: &HeaderMap, is_current: bool) -> Result<Framing, TransportError> {
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(Framing::Ended);
@@ -98,7 +99,7 @@ fn framing(status: StatusCode, headers: &HeaderMap, is_current: bool) -> Result<
     length.filter(|_| is_one).map(Framing::of_length).ok_or_else(not_http)
 }
 
-/// The members of a list, over all lines of the field.
+/// Returns the members of a list field, over all of its lines.
 fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     let values = headers.get_all(name).into_iter();
     values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)

@@ -1,4 +1,4 @@
-//! A connection's bytes, with or without TLS, and one HTTP/1.1 request that is written to it.
+//! A connection with or without TLS, and the HTTP/1.1 request that is written to it.
 
 use std::cell::RefCell;
 use std::io;
@@ -81,10 +81,10 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// The connection of one HTTP/1.1 request, and what of the request is still to be written.
+/// The connection of one HTTP/1.1 request, and the unwritten part of that request.
 ///
-/// A failed write is not reported: a server may respond and close before it has read the whole request, and the response
-/// must be read all the same. Reading then tells how the connection ended.
+/// A failed write is not reported: a server may respond and close before it has read the whole request, and its response
+/// must still be read. The next read reports the end of the connection.
 pub struct Wire {
     stream: Stream,
     sent: SentMark,
@@ -97,7 +97,7 @@ pub struct Wire {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Writing {
     Ongoing,
-    /// The request was written, and TLS holds none of it back.
+    /// The whole request was written and flushed.
     Done,
     Failed,
 }
@@ -106,7 +106,7 @@ enum Writing {
 const READ: usize = 16 * 1024;
 
 thread_local! {
-    /// What is read goes through here, so that a connection that waits holds no buffer.
+    /// The buffer of every read on this thread, so that an open connection holds none.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -120,7 +120,7 @@ impl Wire {
         self.reached
     }
 
-    /// Whether the server cannot have read all of the request.
+    /// Returns whether the server cannot have read the whole request.
     pub fn is_cut_short(&self) -> bool {
         self.unwritten.has_remaining()
     }
@@ -129,12 +129,12 @@ impl Wire {
         self.last_write
     }
 
-    /// The connection, unless some of the request is still unwritten.
+    /// Returns the connection, unless part of the request is unwritten.
     pub fn into_stream(self) -> Option<Stream> {
         (self.writing == Writing::Done).then_some(self.stream)
     }
 
-    /// Writes as much of the request as the connection takes now.
+    /// Writes as much of the request as the connection accepts now.
     pub fn poll_request(&mut self, cx: &mut Context<'_>) {
         if self.writing != Writing::Ongoing {
             return;
@@ -159,11 +159,11 @@ impl Wire {
             Poll::Ready(Err(_)) => self.writing = Writing::Failed,
             Poll::Pending => return,
         }
-        // What was written is not held any longer.
+        // Frees the request: a response may take minutes.
         self.unwritten = Bytes::new().chain(Bytes::new());
     }
 
-    /// Reads once and gives `take` what came: nothing where the connection ended.
+    /// Reads once and passes the bytes to `take`; no bytes mean that the server closed the connection.
     pub fn poll_read<T>(&mut self, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>> {
         let mut scratch = SCRATCH.take();
         scratch.resize(READ, 0);

@@ -139,7 +139,7 @@ async function oneByOne(url, headers) {
   return reading;
 }
 
-/** A token that was said arrives while the model still thinks, or only with the end where the proxy buffers. */
+/** Asserts that a token arrives before the end of the answer (`early`), or only with it, if the proxy buffers. */
 async function arrives(name, url, early, encoding) {
   const reading = new Reading(url, { "accept-encoding": "gzip" });
   const model = await upstream.call();

@@ -15,7 +15,7 @@ if (!program || !browserName) {
 }
 
 const upstream = await Upstream.start();
-// A grace that no scenario waits for, so that only a page that says so ends a generation.
+// A grace longer than any scenario, so that a generation ends only when a page cancels it.
 const settings = { OPENAI_BASE_URL: upstream.baseUrl, TOKENRILL_MODELS__DEFAULT: "m", TOKENRILL_GENERATION__GRACE: "10m" };
 const tokenrill = await Tokenrill.start(program, settings);
 const proxy = await FaultProxy.before(tokenrill.port);

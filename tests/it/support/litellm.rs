@@ -69,7 +69,7 @@ impl LiteLlm {
     pub async fn behind_tokenrill(&self, settings: Settings) -> Service {
         let mut upstream = Upstream::new("litellm", format!("{}/v1", self.base_url).parse().expect("a base URL"));
         upstream.api_key_env = Some("LITELLM_KEY".to_owned());
-        // LiteLLM passes on that a caller left a stream, and goes on with a whole answer that nobody waits for.
+        // When its client disconnects, LiteLLM cancels the upstream request only if that is streamed.
         upstream.always_stream = true;
         let settings = Settings { upstreams: vec![upstream], ..settings };
         Service::in_environment(settings, BTreeMap::from([("LITELLM_KEY".to_owned(), self.key.clone())])).await

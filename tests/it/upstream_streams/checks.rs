@@ -72,7 +72,7 @@ pub fn chunks(bytes: &[u8]) {
     wires::tell(signals, &ending, UsageWish::Asked);
 }
 
-/// Longer heads may be refused, depending on the reads.
+/// Heads near the limit of 32 KiB are refused or not, depending on the size of the reads.
 const LONGEST_HEAD: usize = 16 * 1024;
 
 /// An HTTP/1.1 response has the same status, content and end wherever its reads are cut.
@@ -86,8 +86,8 @@ pub fn http1(bytes: &[u8]) {
     }
 }
 
-/// The status, the content, what stands behind it and what is still to come of a response in these reads. `None`: it is
-/// no response, or not the whole head of one.
+/// Returns the status, the content, the bytes after it and the rest of the framing. `None`: the head is invalid or
+/// incomplete.
 fn response<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> Option<(u16, Vec<u8>, Vec<u8>, Framing)> {
     let (mut head, mut unread): (Option<ResponseHead>, _) = (None, Vec::new());
     let (mut content, mut behind) = (Vec::new(), Vec::new());
