@@ -80,7 +80,8 @@ fn main() -> ExitCode {
     let (limits, policy) = (Limits::default(), Arc::new(Policy { each, ..Policy::default() }));
     let spender = Spender::new(Account::Principal(Principal::Named("web".into())), Quota::NONE, policy);
     let admitted = median(&|| {
-        let permit = limits.admit(&spender, "m", 500, Patience::Refuses).expect("there is enough");
+        let request = limits.take_request(&spender).expect("there is enough");
+        let permit = limits.admit(&spender, "m", 500, Patience::Refuses, request).expect("there is enough");
         drop(black_box(permit.place));
         permit.spent.settle(black_box(400));
     });

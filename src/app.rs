@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, Admission, Api, BodyLimits, ChannelTerms, Connections, Door, EndsTold, Hosts};
+use crate::api::{self, Admission, Api, BodyLimits, BodyMemory, ChannelTerms, Connections, Door, EndsTold, Hosts};
 use crate::auth::FetchError;
 use crate::channel::Channels;
 use crate::domain::NamePattern;
@@ -145,7 +145,10 @@ pub async fn serve(
         total: settings.channels.max_bytes_total.bytes(),
         channels: settings.channels.max_channels.get() as usize,
     }));
-    metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs));
+    let connections = Connections::new(settings.server.max_connections.get() as usize);
+    let body_memory = BodyMemory::new(settings.server.max_body_memory.bytes());
+    let held = (connections.clone(), body_memory.clone());
+    metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs, held));
     let limits = Limits::default();
     tasks.spawn({
         let (limits, stop) = (limits.clone(), stop.clone());
@@ -178,7 +181,6 @@ pub async fn serve(
         let logged = move || log.bytes() + channel_logs.bytes();
         async move { _ = stop.run_until_cancelled(channels.run(&metrics, logged)).await }
     });
-    let connections = Connections::default();
     let api = Api {
         generations: generations.clone(),
         channels: channels.clone(),
@@ -190,6 +192,7 @@ pub async fn serve(
         ends_told: Arc::new(EndsTold::default()),
         heartbeat: settings.generation.heartbeat,
         head_wait: settings.generation.head_wait,
+        body_memory,
         body: BodyLimits { size: settings.server.max_body.bytes(), time: settings.server.body_timeout },
         channel_terms: ChannelTerms {
             max_event: settings.channels.max_event.bytes(),
@@ -235,6 +238,7 @@ fn capacities(
     bounds: &server::Limits,
     log: &Memory,
     channel_logs: &Arc<MemoryChannels>,
+    (in_flight, bodies): (Connections, BodyMemory),
 ) -> Vec<Capacity> {
     let (log, channel_logs, open) = (log.clone(), Arc::clone(channel_logs), bounds.open.clone());
     let log_limit = settings.event_log.memory.max_bytes.bytes();
@@ -249,6 +253,18 @@ fn capacities(
             "Connections that are open on the listener for callers",
             bounds.connections,
             move || open.count(),
+        ),
+        Capacity::count(
+            "tokenrill_requests_in_flight",
+            "Event streams, waits for JSON and unfinished request bodies",
+            bounds.connections,
+            move || in_flight.count(),
+        ),
+        Capacity::bytes(
+            "tokenrill_body",
+            "Memory of request bodies, and of responses that are held whole",
+            settings.server.max_body_memory.bytes(),
+            move || bodies.bytes(),
         ),
     ]
 }

@@ -1,24 +1,23 @@
 //! A request's body.
 
-use std::fmt;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderValue};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::error::Category;
-use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
+use futures_util::poll;
+use http_body_util::{BodyExt, Limited};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::chat::DUPLICATE;
-use super::problem::{ErrorCode, FieldError, Problem};
-use crate::domain::Fingerprint;
-use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS};
+use super::body_memory::{BodyMemoryError, UnfinishedBody};
+use super::connection::{Connection, ConnectionKind};
+use super::connections::Coming;
+use super::extract::Caller;
+use super::json_body::JsonBytes;
+use super::problem::{ErrorCode, Problem};
+use super::state::Api;
 
 /// The limits of a request's body.
 #[derive(Debug, Clone, Copy)]
@@ -29,12 +28,21 @@ pub struct BodyLimits {
     pub time: Duration,
 }
 
+/// The largest body of one operation, and the setting that says so, if one does.
+#[derive(Debug, Clone, Copy)]
+pub struct BodySize {
+    pub bytes: usize,
+    pub setting: Option<&'static str>,
+}
+
 /// A body, read as far as it was wanted.
 pub struct RequestBody<'a> {
     headers: &'a HeaderMap,
     unread: Body,
     limits: BodyLimits,
     deadline: Instant,
+    /// Once the client was waited for.
+    connection: Option<Connection>,
 }
 
 /// A client that has sent nothing for this long is waiting for the answer.
@@ -43,29 +51,90 @@ const SENDING_PAUSE: Duration = Duration::from_secs(5);
 /// A refusal is not worth more than this to be heard.
 const MOST_DISCARDED: usize = 32 << 20;
 
+/// The first buffer of a body that does not say how long it is.
+const FIRST_BUFFER: usize = 16 << 10;
+
 impl<'a> RequestBody<'a> {
     pub fn new(headers: &'a HeaderMap, body: Body, limits: BodyLimits) -> Self {
-        Self { headers, unread: body, limits, deadline: Instant::now() + limits.time }
+        Self { headers, unread: body, limits, deadline: Instant::now() + limits.time, connection: None }
     }
 
-    /// Reads all of it, which must say that it is JSON.
-    pub async fn json(&mut self) -> Result<JsonBytes, Problem> {
+    /// Reads all of it, at most `server.max_body`, which must say that it is JSON.
+    pub async fn json(&mut self, api: &Api, caller: &Caller, coming: Coming) -> Result<JsonBytes, Problem> {
+        let size = BodySize { bytes: self.limits.size, setting: Some("server.max_body") };
+        self.json_at_most(size, api, caller, coming).await
+    }
+
+    /// As [`json`](Self::json), at most so many bytes.
+    pub async fn json_at_most(
+        &mut self,
+        size: BodySize,
+        api: &Api,
+        caller: &Caller,
+        coming: Coming,
+    ) -> Result<JsonBytes, Problem> {
         if !is_json(self.headers) {
             return Err(Problem::not_json());
         }
-        self.read().await.map(JsonBytes)
+        let size = if size.bytes < self.limits.size {
+            size
+        } else {
+            BodySize { bytes: self.limits.size, setting: Some("server.max_body") }
+        };
+        self.read(size, api, caller, coming).await.map_err(|error| match error {
+            BodyError::TooLarge => too_large(size),
+            BodyError::Refused(problem) => problem,
+            BodyError::Ended => Problem::new(ErrorCode::InvalidJson, "The request body ended early. Send it whole."),
+            BodyError::TooLate => Problem::new(
+                ErrorCode::RequestTimeout,
+                format!(
+                    "The request body took longer than {} s (the setting server.body_timeout).",
+                    self.limits.time.as_secs()
+                ),
+            ),
+            BodyError::Memory(BodyMemoryError::AboveShare) => {
+                api.metrics.refused("body_memory");
+                let detail = "Your request bodies hold your share of the memory for request bodies (the setting \
+                              server.max_body_memory). Send fewer at a time, or try again in a few seconds.";
+                Problem::new(ErrorCode::Overloaded, detail)
+            }
+            BodyError::Memory(BodyMemoryError::Displaced) => {
+                api.metrics.refused("body_memory");
+                let detail = "The service ended this unfinished request body to make room for those of other callers. \
+                              Try again in a few seconds.";
+                Problem::new(ErrorCode::RequestTimeout, detail)
+            }
+        })
+    }
+
+    /// The connection as which the body was counted, for what the request does next.
+    pub fn take_connection(&mut self) -> Option<Connection> {
+        self.connection.take()
     }
 
     /// Reads and drops what is left, so that the client hears the answer.
     ///
     /// Browsers look at an answer only when all is sent, and a connection that closes over unread bytes
     /// is reset, the answer with it. At most 32 MiB are read for that, and nothing from a client
-    /// that waits for `100 Continue`: it would begin to send.
-    pub async fn discard(self) {
-        self.discard_at_most(MOST_DISCARDED).await;
+    /// that waits for `100 Continue`: it would begin to send. A client that has to be waited for counts as a connection
+    /// of its account, and is waited for only where it may have another.
+    pub async fn discard(mut self, api: &Api, caller: &Caller) {
+        let held = self.connection.take();
+        let mut discarding = pin!(self.discard_at_most(MOST_DISCARDED));
+        if poll!(discarding.as_mut()).is_ready() {
+            return;
+        }
+        let held = held.map_or_else(|| api.connections.open(caller, Coming::New, ConnectionKind::Body), Ok);
+        let Ok(connection) = held else { return };
+        connection.set_kind(ConnectionKind::Body);
+        tokio::select! {
+            biased;
+            () = discarding => {}
+            () = connection.closed() => {}
+        }
     }
 
-    /// As [`discard`](Self::discard), at most so many bytes.
+    /// As [`discard`](Self::discard), at most so many bytes, for a request without a caller.
     pub async fn discard_at_most(self, most: usize) {
         if self.headers.contains_key(EXPECT) {
             return;
@@ -75,35 +144,111 @@ impl<'a> RequestBody<'a> {
         _ = timeout_at(self.deadline, rest).await;
     }
 
-    async fn read(&mut self) -> Result<Bytes, Problem> {
-        let limits = self.limits;
-        let too_large = || {
-            let detail = format!(
-                "The request body is larger than {} (the setting server.max_body). An image in base64 is a third larger \
-                 than its file.",
-                readable(limits.size)
-            );
-            Problem::new(ErrorCode::BodyTooLarge, detail)
-        };
+    async fn read(
+        &mut self,
+        size: BodySize,
+        api: &Api,
+        caller: &Caller,
+        coming: Coming,
+    ) -> Result<JsonBytes, BodyError> {
         let length = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         // Before the first byte is read: a client that waits for `100 Continue` then sends none.
-        if length.is_some_and(|length| length > limits.size) {
-            return Err(too_large());
+        if length.is_some_and(|length| length > size.bytes) {
+            return Err(BodyError::TooLarge);
         }
-        let body = Limited::new(&mut self.unread, limits.size).collect();
-        match timeout_at(self.deadline, body).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(Problem::new(ErrorCode::InvalidJson, "The request body ended early. Send it whole.")),
-            Err(_) => Err(Problem::new(
-                ErrorCode::RequestTimeout,
-                format!(
-                    "The request body took longer than {} s (the setting server.body_timeout).",
-                    limits.time.as_secs()
-                ),
-            )),
-        }
+        let memory = api.body_memory.begin(caller.spender.account.clone());
+        let mut bytes = Vec::new();
+        self.fill(&mut bytes, length.unwrap_or(size.bytes), size, &memory, (api, caller, coming)).await?;
+        bytes.shrink_to_fit();
+        let memory = memory.finish(bytes.len())?;
+        JsonBytes::new(bytes, memory).map_err(BodyError::Refused)
     }
+
+    /// Reads to the end, as a connection where the client has to be waited for.
+    async fn fill(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        length: usize,
+        size: BodySize,
+        memory: &UnfinishedBody,
+        (api, caller, coming): (&Api, &Caller, Coming),
+    ) -> Result<(), BodyError> {
+        let mut buffer = BodyBuffer { bytes, length, memory };
+        let mut reading = pin!(timeout_at(self.deadline, buffer.fill(&mut self.unread, size.bytes)));
+        // A body that came with its head is complete by now. Any other is in flight for as long as its client likes.
+        let read = match poll!(reading.as_mut()) {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                let connection = api.connect(caller, coming, ConnectionKind::Body).map_err(BodyError::Refused)?;
+                let displaced = || Ok(Err(BodyError::Memory(BodyMemoryError::Displaced)));
+                let read = tokio::select! {
+                    biased;
+                    read = reading => read,
+                    () = memory.displaced() => displaced(),
+                    () = connection.closed() => displaced(),
+                };
+                self.connection = Some(connection);
+                read
+            }
+        };
+        read.map_err(|_| BodyError::TooLate)?
+    }
+}
+
+/// A body that grows as it comes. A frame of the connection is copied and dropped: each keeps its whole read buffer
+/// alive, and a client may send frames of one byte.
+struct BodyBuffer<'a> {
+    bytes: &'a mut Vec<u8>,
+    /// How long the body will be, as far as that is known.
+    length: usize,
+    memory: &'a UnfinishedBody,
+}
+
+impl BodyBuffer<'_> {
+    async fn fill(&mut self, unread: &mut Body, most: usize) -> Result<(), BodyError> {
+        while let Some(frame) = unread.frame().await {
+            let Ok(data) = frame.map_err(|_| BodyError::Ended)?.into_data() else { continue };
+            let needed = self.bytes.len() + data.len();
+            if needed > most {
+                return Err(BodyError::TooLarge);
+            }
+            let capacity = self.bytes.capacity();
+            if needed > capacity {
+                let capacity = FIRST_BUFFER.max(capacity * 2).min(self.length).max(needed);
+                self.memory.grow_to(capacity)?;
+                self.bytes.reserve_exact(capacity - self.bytes.len());
+            }
+            self.bytes.extend_from_slice(&data);
+        }
+        Ok(())
+    }
+}
+
+/// Why a body was not read.
+enum BodyError {
+    TooLarge,
+    Ended,
+    TooLate,
+    Memory(BodyMemoryError),
+    Refused(Problem),
+}
+
+impl From<BodyMemoryError> for BodyError {
+    fn from(error: BodyMemoryError) -> Self {
+        Self::Memory(error)
+    }
+}
+
+fn too_large(BodySize { bytes, setting }: BodySize) -> Problem {
+    let size = readable(bytes);
+    let detail = match setting {
+        Some(setting) => format!(
+            "The request body is larger than {size} (the setting {setting}). An image in base64 is a third larger than \
+             its file."
+        ),
+        None => format!("The request body is larger than {size}."),
+    };
+    Problem::new(ErrorCode::BodyTooLarge, detail)
 }
 
 /// Only `application/json`, so that a page of a foreign origin cannot post here without a preflight: a browser sends
@@ -137,100 +282,6 @@ fn readable(bytes: usize) -> String {
     }
 }
 
-/// A whole body that says that it is JSON.
-pub struct JsonBytes(Bytes);
-
-impl JsonBytes {
-    /// What a repeat of this request has in common with it, and no other request of this path.
-    pub fn fingerprint(&self, path: &str) -> Fingerprint {
-        let digest = Sha256::new().chain_update(path).chain_update([0]).chain_update(&self.0);
-        Fingerprint::new(digest.finalize().into())
-    }
-
-    /// Reads what has one form, which `wanted` describes.
-    pub fn read<'a, T: Deserialize<'a>>(&'a self, wanted: &str) -> Result<T, Problem> {
-        serde_json::from_slice(&self.0).map_err(|error| match error.classify() {
-            Category::Data => {
-                // serde would quote a wrong value.
-                Problem::invalid(vec![FieldError { pointer: String::new(), detail: wanted.to_owned() }])
-            }
-            Category::Syntax | Category::Eof | Category::Io => not_json(&self.0, &error),
-        })
-    }
-
-    /// Reads a request whose members go on as they were written.
-    ///
-    /// Errors: not JSON, no object, two members of one name, half of a surrogate pair, a number beyond
-    /// the range of a double, nested more deeply than 127 levels.
-    pub fn request(&self) -> Result<JsonObject, Problem> {
-        JsonObject::parse(&self.0).map_err(|error| {
-            let invalid = |pointer: String, detail: &str| {
-                Problem::invalid(vec![FieldError { pointer, detail: detail.to_owned() }])
-            };
-            let not_json = |name: &str, detail: &str| {
-                Problem::new(ErrorCode::InvalidJson, format!("The request body is not valid JSON: `{name}` {detail}."))
-            };
-            match error {
-                InvalidObject::Syntax { .. } => syntax_error(&self.0),
-                InvalidObject::NotAnObject => invalid(String::new(), "must be a JSON object"),
-                InvalidObject::Duplicate(name) => invalid(format!("/{name}"), DUPLICATE),
-                InvalidObject::TooMany => invalid(String::new(), &format!("must have at most {MOST_MEMBERS} members")),
-                InvalidObject::Surrogate(name) => not_json(&name, "holds half of a surrogate pair"),
-                InvalidObject::Number(name) => not_json(&name, "holds a number beyond the range of a double"),
-                InvalidObject::TooDeep(name) => not_json(&name, "is nested more deeply than 127 levels"),
-            }
-        })
-    }
-
-    /// Reads a JSON object. Deeper than 128 levels is refused, as `serde_json` does.
-    pub fn object(&self) -> Result<Map<String, Value>, Problem> {
-        match serde_json::from_slice(&self.0) {
-            Ok(Value::Object(object)) => Ok(object),
-            Ok(_) => Err(Problem::invalid(vec![FieldError {
-                pointer: String::new(),
-                detail: "must be a JSON object".into(),
-            }])),
-            Err(error) => Err(not_json(&self.0, &error)),
-        }
-    }
-}
-
-/// The first fault of a body that is not JSON.
-fn syntax_error(body: &[u8]) -> Problem {
-    match serde_json::from_slice::<IgnoredAny>(body) {
-        Err(error) => not_json(body, &error),
-        Ok(_) => Problem::new(ErrorCode::InvalidJson, "The request body is not valid JSON in UTF-8."),
-    }
-}
-
-/// Says where and what the parser stopped at. Its words name a position and a rule, never a value of the caller's.
-fn not_json(body: &[u8], error: &serde_json::Error) -> Problem {
-    let detail = if body.trim_ascii().is_empty() {
-        "The request body is empty. Send a JSON object.".to_owned()
-    } else if body.starts_with(b"[object ") {
-        "The request body is the text `[object Object]`. Convert the object with JSON.stringify.".to_owned()
-    } else {
-        format!("The request body is not valid JSON: {}.", Rule(error))
-    };
-    Problem::new(ErrorCode::InvalidJson, detail)
-}
-
-/// The parser's rule and its position.
-struct Rule<'a>(&'a serde_json::Error);
-
-impl fmt::Display for Rule<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        // A fixed sentence for what is wrong as text: a Category::Data error would quote a value.
-        let rule = match self.0.classify() {
-            Category::Syntax if text.starts_with("recursion limit") => "it is nested more than 128 levels deep",
-            Category::Syntax | Category::Eof => text.split(" at line ").next().unwrap_or_default(),
-            Category::Data | Category::Io => "it has a wrong value",
-        };
-        write!(f, "{rule} at line {} column {}", self.0.line(), self.0.column())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,20 +310,5 @@ mod tests {
             }
             assert_eq!(is_json(&headers), expected, "{values:?}");
         }
-    }
-
-    #[test]
-    fn an_invalid_body_is_refused_with_the_rule_and_the_position() {
-        let detail = |body: &'static str| {
-            let problem = JsonBytes(Bytes::from_static(body.as_bytes())).object().expect_err("it is not an object");
-            problem.detail().to_owned()
-        };
-        assert_eq!(detail(""), "The request body is empty. Send a JSON object.");
-        assert_eq!(detail(" \n"), "The request body is empty. Send a JSON object.");
-        assert!(detail("[object Object]").contains("JSON.stringify"));
-        assert_eq!(
-            detail("{\"input\":\"a\"\n \"x\":1}"),
-            "The request body is not valid JSON: expected `,` or `}` at line 2 column 2."
-        );
     }
 }

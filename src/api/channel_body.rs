@@ -8,8 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::body::JsonBytes;
 use super::extract::Caller;
+use super::json_body::JsonBytes;
 use super::problem::{ErrorCode, FieldError, Problem};
 use super::wire::channel::{self, GapData, SubscriberBody};
 use crate::domain::{ChannelEvent, ChannelName, Entry, EventName, Keeping, Principal, Published, Recipient, wire_safe};

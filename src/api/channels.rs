@@ -9,15 +9,15 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, timeout_at};
 
 use super::accept::{Accept, Form};
-use super::body::RequestBody;
+use super::body::{BodySize, RequestBody};
 use super::channel_body::{ChannelBody, EventPage, HistoryBody, NewEventBody, PublishedBody, WrittenEvent};
 use super::channel_query::{ChannelPath, ChannelQuery, last_position};
-use super::connection::{Coming, Connection};
+use super::connection::{Connection, ConnectionKind};
+use super::connections::Coming;
 use super::denial::insufficient_scope;
 use super::extract::Caller;
 use super::problem::{ErrorCode, Problem};
-use super::sse::{EventStream, event_stream};
-use super::start::check_load;
+use super::sse::event_stream;
 use super::state::Api;
 use super::subscribing::Subscribing;
 use super::wire::channel::{self, ConnectedData, GapData, SubscriberBody};
@@ -46,11 +46,13 @@ pub async fn publish(
 ) -> Result<Json<PublishedBody>, Problem> {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(&head.headers, body, api.body);
-    let read = match check_load(&api, caller.load) {
-        Ok(()) => body.json().await,
+    // Beside the data there is a name, a recipient and little else.
+    let size = BodySize { bytes: api.channel_terms.max_event + EVENT_HEAD, setting: Some("channels.max_event") };
+    let read = match api.check_load(&caller) {
+        Ok(()) => body.json_at_most(size, &api, &caller, Coming::New).await,
         Err(overloaded) => Err(overloaded),
     };
-    body.discard().await;
+    body.discard(&api, &caller).await;
     let published = NewEventBody::read(&read?, &caller, api.channel_terms.max_event)?;
     let is_kept = published.keeping == Keeping::Kept;
     let sequence = api.channels.publish(&channel, published).await?;
@@ -58,6 +60,9 @@ pub async fn publish(
     let id = is_kept.then(|| ChannelEventId { channel, sequence }.to_string());
     Ok(Json(PublishedBody { id }))
 }
+
+/// Bytes of a published event beside its data: a recipient of 2 x 256 characters, each escaped, is the most of it.
+const EVENT_HEAD: usize = 16 << 10;
 
 /// Subscribe to a channel.
 ///
@@ -100,11 +105,12 @@ pub async fn subscribe(
         _ => Coming::New,
     };
     if coming == Coming::New {
-        check_load(&api, caller.load)?;
+        api.check_load(&caller)?;
     }
     let reserve = Reserve::from(coming);
     api.channels.has_room(&channel, reserve)?;
-    let connection = api.connect(&caller, coming)?;
+    let kind = if form == Form::Events { ConnectionKind::ResumableStream } else { ConnectionKind::Wait };
+    let connection = api.connect(&caller, coming, kind)?;
     let who =
         Subscriber { connection: connection.id(), principal: caller.principal.clone(), since: connection.since() };
     match form {
@@ -131,7 +137,7 @@ fn stream(api: &Api, subscribed: Subscribed, connection: Connection, attendance:
     };
     let id = ChannelEventId { channel, sequence: subscription.position() };
     let source = Subscribing::new(subscription, api.channel_terms.idle);
-    let stream = EventStream::new(source, connection, api.heartbeat);
+    let stream = api.event_stream(source, connection);
     event_stream(stream.beginning_with(|retry, out| channel::encode_connected(&connected, id, retry, out)))
 }
 

@@ -13,7 +13,7 @@ use super::refusal::Dialect;
 use crate::domain::{ChannelName, Metadata, UsageWish, number};
 use crate::generation::{Delivery, NewGeneration, OnDisconnect, Storage};
 use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS, Token, Tokens, unescape};
-use crate::limits::Patience;
+use crate::limits::{Patience, RequestPermit};
 
 /// What a body asks for.
 pub struct Asked {
@@ -79,11 +79,12 @@ pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -
     check.result()?;
     let channel = channel.map(|name| answer_channel(&name, caller)).transpose()?;
     if let Some(messages) = messages {
-        body.insert("messages", messages);
+        body.insert("messages", &messages);
     }
     let generation = NewGeneration {
         owner: caller.principal.clone(),
         spender: caller.spender.clone(),
+        request: RequestPermit::default(),
         patience: Patience::Waits { at_most },
         claim: None,
         allowed: caller.models.clone(),
@@ -184,7 +185,8 @@ enum Prompted {
 
 fn prompt(body: &mut JsonObject, model: &mut Option<String>, check: &mut Check) -> Prompted {
     let as_model = model.as_ref().filter(|model| model.starts_with(MODEL_PREFIX)).cloned();
-    let as_field = body.remove("prompt").filter(|prompt| prompt.get() != "null");
+    let as_field = body.present("prompt").map(|json| JsonObject::parse(json.as_bytes()));
+    body.remove("prompt");
     if as_field.is_some() && body.get("variables").is_some() {
         check.fail("/variables", "stand in prompt: move them there");
     }
@@ -196,14 +198,13 @@ fn prompt(body: &mut JsonObject, model: &mut Option<String>, check: &mut Check) 
         (Some(name), None) => {
             *model = None;
             body.remove("model");
-            let variables = body.remove("variables").and_then(|json| serde_json::from_str(json.get()).ok());
-            PromptCall::of_model(&name, variables).map_err(|error| vec![error])
+            let call = PromptCall::of_model(&name, body.present("variables"));
+            body.remove("variables");
+            call
         }
-        (None, Some(prompt)) => match serde_json::from_str(prompt.get()) {
-            Ok(prompt) => PromptCall::of_field(prompt),
-            // Of the wrong type, which has been reported.
-            Err(_) => return Prompted::Invalid,
-        },
+        (None, Some(Ok(prompt))) => PromptCall::of_field(&prompt),
+        // Of the wrong type, or with two members of one name, which has been reported.
+        (None, Some(Err(_))) => return Prompted::Invalid,
         (None, None) => return Prompted::Not,
     };
     match call {
@@ -217,15 +218,13 @@ fn prompt(body: &mut JsonObject, model: &mut Option<String>, check: &mut Check) 
 
 /// Checks the messages and returns those that are to replace the caller's.
 fn messages(body: &mut JsonObject, prompt: &Prompted, check: &mut Check) -> Option<Box<RawValue>> {
-    let input = body.remove("input").filter(|input| input.get() != "null");
+    let input = body.present("input").map(|input| format!(r#"[{{"role":"user","content":{input}}}]"#));
+    body.remove("input");
     match (input, body.present("messages")) {
         (Some(_), Some(_)) => check.fail("/input", "cannot stand beside messages: send one of them"),
         (None, None) if !matches!(prompt, Prompted::Not) => return to_raw_value(&[(); 0]).ok(),
         (None, None) => check.fail("/messages", "is missing: send messages, a string as input, or a prompt"),
-        (Some(input), None) => {
-            let messages = format!(r#"[{{"role":"user","content":{}}}]"#, input.get());
-            return RawValue::from_string(messages).ok();
-        }
+        (Some(messages), None) => return RawValue::from_string(messages).ok(),
         (None, Some(messages)) => {
             if each_message(messages, check) == 0 && matches!(prompt, Prompted::Not) {
                 check.fail("/messages", "must hold at least one message");

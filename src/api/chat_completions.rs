@@ -1,30 +1,33 @@
 //! OpenAI's chat completions: `/v1/chat/completions`.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use serde_json::value::RawValue;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde_json::Value;
 
 use super::allowance;
 use super::body::RequestBody;
 use super::chat::new_generation;
-use super::connection::Connection;
-use super::extract::{Caller, grace_header, idempotency_key};
+use super::connection::{Connection, ConnectionKind};
+use super::extract::{Caller, grace_header};
 use super::openapi::ChatCompletionBody;
 use super::problem::{ErrorCode, FieldError, Problem};
 use super::refusal::Dialect;
 use super::sse::{event_stream, name_generation};
-use super::start::{start_or_join, tell_origin};
+use super::start::{self, AdmittedRequest, Begun, tell_origin};
 use super::state::Api;
 use super::wire::OpenAiChat;
 use super::wire::openai_chat::{Completion, Ids, usage_json};
 use crate::domain::{Done, Event, TokenSource};
-use crate::generation::{Delivery, Following, Started};
+use crate::generation::{Delivery, Following};
 use crate::json::JsonObject;
 use crate::limits::Patience;
 
@@ -55,31 +58,25 @@ use crate::limits::Patience;
     ),
 )]
 pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Response {
-    let mut model = None;
-    complete(&api, &caller, request, &mut model).await.unwrap_or_else(|problem| {
-        let mut response = problem.into_response();
-        allowance::tell(&mut response, &api, &caller, model.as_deref(), Dialect::OpenAi);
+    complete(&api, &caller, request).await.unwrap_or_else(|problem| {
+        let mut response = api.refuse(&caller, problem);
+        allowance::tell(&mut response, &api, &caller, None, Dialect::OpenAi);
         response
     })
 }
 
-/// Notes the model, once it is known.
-async fn complete(
-    api: &Api,
-    caller: &Caller,
-    request: Request,
-    model: &mut Option<String>,
-) -> Result<Response, Problem> {
+async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let started = {
+    let begun = {
         let mut body = RequestBody::new(&head.headers, body, api.body);
-        let started = start(api, caller, &head.headers, &mut body).await;
-        body.discard().await;
-        started
+        let begun = start(api, caller, &head.headers, &mut body).await;
+        body.discard(api, caller).await;
+        begun
     };
-    let (delivery, connection, Started { following, origin }) = started?;
+    let (delivery, Begun { mut following, origin, connection }) = begun?;
+    // Every request for a completion waits for it.
+    let connection = connection.map_or_else(|| api.connect(caller, origin.into(), kind(delivery)), Ok)?;
     let start = Arc::clone(following.start());
-    *model = Some(start.model.clone());
     let told = |mut response: Response| {
         tell_origin(&mut response, origin);
         allowance::tell(&mut response, api, caller, Some(&start.model), Dialect::OpenAi);
@@ -87,8 +84,6 @@ async fn complete(
     };
     match delivery {
         Delivery::Stream => {
-            // One that joins what was there comes back; where the oldest makes room, nobody is refused.
-            let connection = connection.map_or_else(|| api.connect(caller, origin.into()), Ok)?;
             // Reasoning models think longer than proxies wait: after a while the head leaves all the same, and
             // heartbeats begin.
             let begun = following.begun(api.head_wait);
@@ -99,7 +94,12 @@ async fn complete(
             Ok(response)
         }
         Delivery::Whole => {
-            let mut response = whole(following).await?;
+            tokio::select! {
+                biased;
+                () = following.ended() => {}
+                () = connection.closed() => return Err(gave_way()),
+            }
+            let mut response = completion(api, caller, following, connection).await?;
             name_generation(&mut response, start.generation);
             Ok(told(response))
         }
@@ -111,33 +111,39 @@ async fn start(
     caller: &Caller,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-) -> Result<(Delivery, Option<Connection>, Started), Problem> {
-    let (key, grace) = (idempotency_key(headers)?, grace_header(headers)?);
-    let body = body.json().await?;
-    let fields = body.request()?;
+) -> Result<(Delivery, Begun), Problem> {
+    let grace = grace_header(headers)?;
+    let admitted = AdmittedRequest::admit(api, caller, headers).await?;
+    let json = admitted.read(body, api, caller).await?;
+    let fields = json.request()?;
     let delivery = delivery(&fields)?;
-    let mut connection = None;
-    let started = start_or_join(api, caller, "/v1/chat/completions", key, &body, || {
-        if fields.get("input").is_some() {
-            return Err(field("/input", "is not a field of chat completions: send messages"));
-        }
-        let mut asked = new_generation(fields, Dialect::OpenAi, caller)?;
-        let new = &mut asked.generation;
-        // A channel's subscribers read the tokens as they come.
-        new.delivery = if asked.channel.is_some() { Delivery::Stream } else { delivery };
-        // SDKs have no other stop than to close the connection.
-        new.grace = new.grace.or(grace).or(Some(Duration::ZERO));
-        // Nor would they understand a line: they wait as a refusal says.
-        if new.patience == (Patience::Waits { at_most: None }) {
-            new.patience = Patience::Refuses;
-        }
-        if delivery == Delivery::Stream {
-            connection = api.connect_first(caller)?;
-        }
-        Ok(asked)
-    });
-    let started = started.await?;
-    Ok((delivery, connection, started))
+    let connection = body.take_connection();
+    let mut opening = admitted.opening("/v1/chat/completions", &json, connection, Some(kind(delivery)));
+    drop(json);
+    if let Some(begun) = start::join(api, caller, &mut opening).await? {
+        return Ok((delivery, begun));
+    }
+    if fields.get("input").is_some() {
+        return Err(field("/input", "is not a field of chat completions: send messages"));
+    }
+    let mut asked = new_generation(fields, Dialect::OpenAi, caller)?;
+    let new = &mut asked.generation;
+    // A channel's subscribers read the tokens as they come.
+    new.delivery = if asked.channel.is_some() { Delivery::Stream } else { delivery };
+    // SDKs have no other stop than to close the connection.
+    new.grace = new.grace.or(grace).or(Some(Duration::ZERO));
+    // Nor would they understand a `queued` event: they wait as a refusal says.
+    if new.patience == (Patience::Waits { at_most: None }) {
+        new.patience = Patience::Refuses;
+    }
+    Ok((delivery, start::start(api, caller, asked, opening).await?))
+}
+
+const fn kind(delivery: Delivery) -> ConnectionKind {
+    match delivery {
+        Delivery::Stream => ConnectionKind::Stream,
+        Delivery::Whole => ConnectionKind::Wait,
+    }
 }
 
 fn delivery(fields: &JsonObject) -> Result<Delivery, Problem> {
@@ -152,7 +158,13 @@ fn field(pointer: &str, detail: &str) -> Problem {
     Problem::invalid(vec![FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() }])
 }
 
-async fn whole(mut following: Following) -> Result<Response, Problem> {
+/// Responds with the completion of a generation that has ended.
+async fn completion(
+    api: &Api,
+    caller: &Caller,
+    mut following: Following,
+    connection: Connection,
+) -> Result<Response, Problem> {
     let mut completion = Completion::default();
     while let Some(page) = following.next_page().await {
         let page = page.map_err(|_| Problem::history_lost())?;
@@ -161,32 +173,82 @@ async fn whole(mut following: Following) -> Result<Response, Problem> {
             Some(Event::Failed(failed)) => return Err(Problem::from(&**failed)),
             Some(Event::Cancelled(_)) => return Err(cancelled()),
             // Contains the whole answer: the chunks before it need not be merged.
-            Some(Event::Done(done)) if done.trailer.completion_json.is_some() => return Ok(json(as_it_came(done))),
+            Some(Event::Done(done)) if done.trailer.completion_json.is_some() => {
+                return Ok(json(as_it_came(done), connection));
+            }
             _ => page.iter().for_each(|entry| completion.apply(entry)),
         }
     }
-    Ok(json(completion.into_json()))
+    let merged = Bytes::from(completion.into_json());
+    let merged = api.body_memory.hold_bytes(&caller.spender.account, merged).map_err(|_| no_memory(api))?;
+    Ok(json(vec![merged], connection))
 }
 
-fn json(completion: impl Into<Body>) -> Response {
-    ([(CONTENT_TYPE, "application/json")], completion.into()).into_response()
+/// The body of a completion, which is a connection until it is sent.
+fn json(completion: Vec<Bytes>, connection: Connection) -> Response {
+    let length: usize = completion.iter().map(Bytes::len).sum();
+    let pieces = futures_util::stream::iter(completion).map(move |piece| {
+        _ = &connection;
+        Ok::<_, Infallible>(piece)
+    });
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (CONTENT_LENGTH, length.into())];
+    (headers, Body::from_stream(pieces)).into_response()
 }
 
-/// Returns the completion byte for byte, except for a usage that the upstream did not report.
-fn as_it_came(done: &Done) -> String {
-    let completion = done.trailer.completion_json.as_deref().unwrap_or_default();
+/// The completion of a log entry, shared with the log.
+struct LoggedCompletion(Arc<str>);
+
+impl AsRef<[u8]> for LoggedCompletion {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// Returns the completion byte for byte, except for a usage that the upstream did not report. Nothing of it is copied.
+fn as_it_came(done: &Done) -> Vec<Bytes> {
+    let Some(text) = &done.trailer.completion_json else { return Vec::new() };
+    let whole = Bytes::from_owner(LoggedCompletion(Arc::clone(text)));
     if done.usage.source == TokenSource::Provider {
-        return completion.to_owned();
+        return vec![whole];
     }
-    match (JsonObject::parse(completion.as_bytes()), RawValue::from_string(usage_json(done))) {
-        (Ok(mut members), Ok(usage)) => {
-            members.insert("usage", usage);
-            members.to_json()
-        }
-        _ => completion.to_owned(),
+    let usage = usage_json(done);
+    match JsonObject::from_text(Arc::new(Arc::clone(text))) {
+        Ok(members) => with_usage(&members, &whole, usage),
+        Err(_) => vec![whole],
     }
+}
+
+/// The members of a completion, `usage` replaced where it stands, or added as the last one.
+fn with_usage(members: &JsonObject, whole: &Bytes, usage: String) -> Vec<Bytes> {
+    let (mut pieces, mut usage) = (Vec::new(), Some(usage));
+    let name =
+        |at: usize, name: &str| Bytes::from(format!("{}{}:", if at == 0 { '{' } else { ',' }, Value::from(name)));
+    for (at, (member, json)) in members.iter().enumerate() {
+        pieces.push(name(at, member));
+        pieces.push(match usage.take_if(|_| member == "usage") {
+            Some(usage) => usage.into(),
+            None => whole.slice_ref(json.as_bytes()),
+        });
+    }
+    if let Some(usage) = usage {
+        pieces.extend([name(members.len(), "usage"), usage.into()]);
+    }
+    pieces.push(Bytes::from_static(b"}"));
+    pieces
 }
 
 fn cancelled() -> Problem {
     Problem::new(ErrorCode::Cancelled, "The generation was cancelled before its end.")
+}
+
+fn gave_way() -> Problem {
+    let detail = "The service ended this request to make room for those of other callers. Try again in a few seconds.";
+    Problem::new(ErrorCode::Overloaded, detail)
+}
+
+fn no_memory(api: &Api) -> Problem {
+    api.metrics.refused("body_memory");
+    let detail = "Your requests hold your share of the memory for bodies (the setting server.max_body_memory). Read \
+                  answers sooner, or try again in a few seconds.";
+    Problem::new(ErrorCode::Overloaded, detail)
 }

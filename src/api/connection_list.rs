@@ -1,4 +1,4 @@
-//! What operators see and do of the event streams: `/v1/connections`.
+//! What operators see and do of the requests in flight: `/v1/connections`.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::allowance::millis;
-use super::connection::Open;
+use super::connection::{ConnectionKind, ConnectionKindBody, ConnectionRecord};
 use super::extract::{Caller, ConnectionPath, ConnectionsQuery};
 use super::problem::Problem;
 use super::state::Api;
 use super::wire::channel::named;
 use crate::domain::Account;
 
-/// The event streams that are open.
+/// The requests in flight.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionList {
@@ -24,13 +24,14 @@ pub struct ConnectionList {
     pub total: u64,
 }
 
-/// One event stream.
+/// One request in flight.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Connection)]
 pub struct ConnectionBody {
     #[schema(example = "conn_AAAAAAAAAAAAAAAAAAAAAA")]
     pub id: String,
+    pub kind: ConnectionKindBody,
     /// Whose it is: the name of a key, or a token's subject. Absent where nobody is authenticated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
@@ -51,7 +52,9 @@ pub struct ConnectionBody {
     pub bytes: u64,
 }
 
-/// List the open event streams.
+/// List the requests in flight.
+///
+/// Event streams, requests that wait for JSON, and requests whose body is not complete.
 #[utoipa::path(
     get,
     path = "/v1/connections",
@@ -66,13 +69,14 @@ pub async fn list(
     ConnectionsQuery { limit }: ConnectionsQuery,
 ) -> Json<ConnectionList> {
     let (open, total) = api.connections.list(limit);
-    let data = open.iter().map(|open| ConnectionBody::from(&**open)).collect();
+    let data = open.iter().map(|(open, kind)| connection_body(open, *kind)).collect();
     Json(ConnectionList { data, total: total as u64 })
 }
 
-/// Close an event stream.
+/// Close a connection.
 ///
-/// It breaks off without an ending, so its client connects again by itself, unless it is refused then.
+/// An event stream breaks off without an ending, so its client connects again by itself, unless it is refused then. A
+/// wait is answered with the state so far; a request whose body is not complete is refused.
 #[utoipa::path(
     delete,
     path = "/v1/connections/{id}",
@@ -89,22 +93,21 @@ pub async fn close(
     if api.connections.close(id) { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::connection_not_found()) }
 }
 
-impl From<&Open> for ConnectionBody {
-    fn from(open: &Open) -> Self {
-        let (principal, issuer) = named(&open.principal);
-        let address = match &open.account {
-            Account::Address(address) => Some(address.to_string()),
-            Account::Principal(_) => None,
-        };
-        Self {
-            id: open.id.to_string(),
-            principal,
-            issuer,
-            address,
-            since: open.since.to_string(),
-            idle_ms: millis(open.idle()),
-            events: open.events(),
-            bytes: open.bytes(),
-        }
+fn connection_body(open: &ConnectionRecord, kind: ConnectionKind) -> ConnectionBody {
+    let (principal, issuer) = named(&open.principal);
+    let address = match &open.account {
+        Account::Address(address) => Some(address.to_string()),
+        Account::Principal(_) => None,
+    };
+    ConnectionBody {
+        id: open.id.to_string(),
+        kind: kind.into(),
+        principal,
+        issuer,
+        address,
+        since: open.since.to_string(),
+        idle_ms: millis(open.idle()),
+        events: open.events(),
+        bytes: open.bytes(),
     }
 }

@@ -137,6 +137,22 @@ impl ErrorCode {
         }
     }
 
+    /// Whether a request is refused for its body.
+    pub const fn is_of_the_body(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidJson
+                | Self::InvalidRequest
+                | Self::InvalidVariables
+                | Self::ModelRequired
+                | Self::ModelNotFound
+                | Self::PromptNotFound
+                | Self::BodyTooLarge
+                | Self::RequestTimeout
+                | Self::IdempotencyConflict
+        )
+    }
+
     pub const fn title(self) -> &'static str {
         match self {
             Self::InvalidJson => "The request body is not valid JSON",

@@ -1,6 +1,5 @@
 //! The native resource: `/v1/generations`.
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -10,18 +9,23 @@ use super::accept::{Accept, Form, StreamField};
 use super::allowance;
 use super::body::RequestBody;
 use super::chat::new_generation;
-use super::connection::Coming;
-use super::extract::{Caller, EventsQuery, Format, GenerationPath, InspectQuery, LastEventId, Replay, idempotency_key};
+use super::connection::ConnectionKind;
+use super::connections::Coming;
+use super::extract::{Caller, EventsQuery, Format, GenerationPath, InspectQuery, LastEventId, Replay};
 use super::openapi::NewGenerationBody;
 use super::problem::{ErrorCode, FieldError, Problem};
 use super::refusal::Dialect;
 use super::snapshot::SnapshotBody;
+use super::snapshot_viewing::SnapshotViewing;
 use super::sse::{ended, event_stream, name_generation};
-use super::start::{start_or_join, tell_origin};
+use super::start::{self, AdmittedRequest, Begun, tell_origin};
 use super::state::Api;
+use super::state_json::StateJson;
+use super::state_response::respond;
+use super::viewing::Viewing;
 use super::wire::openai_chat::Ids;
-use super::wire::{Native, OpenAiChat, native};
-use crate::domain::{EventId, Sequence, TooMuch};
+use super::wire::{Native, OpenAiChat};
+use crate::domain::{EventId, GenerationId, Sequence, TooMuch};
 use crate::generation::{FollowError, OnDisconnect, Origin, StartError};
 use crate::telemetry::ResumedBy;
 
@@ -62,66 +66,76 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(&head.headers, body, api.body);
-    let mut model = None;
-    let answer = match LastEventId::of(&head.headers) {
-        LastEventId::Absent => start(&api, &caller, &head.headers, &mut body, &mut model).await,
+    let outcome = match LastEventId::of(&head.headers) {
+        LastEventId::Absent => start(&api, &caller, &head.headers, &mut body).await,
         LastEventId::Event(id) => come_back(&api, &caller, id).await,
         LastEventId::Foreign => Err(Problem::nothing_to_resume()),
     };
-    body.discard().await;
-    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    allowance::tell(&mut response, &api, &caller, model.as_deref(), Dialect::Native);
+    body.discard(&api, &caller).await;
+    let mut response = outcome.unwrap_or_else(|problem| api.refuse(&caller, problem));
+    let model = response.extensions_mut().remove::<ChosenModel>();
+    let model = model.as_ref().map(|ChosenModel(model)| model.as_str());
+    allowance::tell(&mut response, &api, &caller, model, Dialect::Native);
     response
 }
+
+/// The model of a generation, in the extensions of the response that names it.
+#[derive(Clone)]
+struct ChosenModel(String);
 
 async fn start(
     api: &Api,
     caller: &Caller,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-    model: &mut Option<String>,
 ) -> Result<Response, Problem> {
     let accept = Accept::of(headers);
     // Before the body is read: no `stream` makes a form acceptable.
     accept.form()?;
     let at_once = prefers_async(headers);
-    let key = idempotency_key(headers)?;
-    let body = body.json().await?;
-    let fields = body.request()?;
+    let admitted = AdmittedRequest::admit(api, caller, headers).await?;
+    let json = admitted.read(body, api, caller).await?;
+    let fields = json.request()?;
     let form = accept.form_for(StreamField::of(&fields))?;
-    let mut connection = None;
-    let started = start_or_join(api, caller, "/v1/generations", key, &body, || {
+    let kind = match form {
+        _ if at_once => None,
+        Form::Events => Some(ConnectionKind::ResumableStream),
+        Form::Snapshot => Some(ConnectionKind::Wait),
+    };
+    let mut opening = admitted.opening("/v1/generations", &json, body.take_connection(), kind);
+    // Not kept while the answer is waited for.
+    drop(json);
+    let begun = if let Some(begun) = start::join(api, caller, &mut opening).await? {
+        begun
+    } else {
         let mut asked = new_generation(fields, Dialect::Native, caller)?;
-        if form == Form::Events && !at_once {
-            connection = api.connect_first(caller)?;
-        }
         if at_once {
             asked.generation.on_disconnect = Some(OnDisconnect::Continue);
         }
-        Ok(asked)
-    });
-    let started = started.await?;
-    // Not kept while the answer is waited for.
-    drop(body);
-    let id = started.following.start().generation;
-    *model = Some(started.following.start().model.clone());
-    let named = |mut response| {
-        name_generation(&mut response, id);
-        response
+        start::start(api, caller, asked, opening).await?
     };
-    let mut response = if at_once {
-        let snapshot = api.generations.inspect(&caller.principal, id).await?;
-        drop(started.following);
-        named(accepted(snapshot.into()))
-    } else if form == Form::Events {
-        // One that joins what was there comes back; where the oldest makes room, nobody is refused.
-        let connection = connection.map_or_else(|| api.connect(caller, started.origin.into()), Ok)?;
-        event_stream(api.stream(started.following, Native, connection))
-    } else {
-        let snapshot = started.following.finish().await.map_err(|_| Problem::history_lost())?;
-        named(Json(SnapshotBody::from(snapshot)).into_response())
+    let Begun { mut following, origin, connection } = begun;
+    let (id, model) = (following.start().generation, following.start().model.clone());
+    let mut response = match (form, connection) {
+        (Form::Events, Some(connection)) => event_stream(api.stream(following, Native, connection)),
+        (_, None) => {
+            let state = api.generations.inspect(&caller.principal, id).await?;
+            drop(following);
+            accepted(id, respond(api, caller, state, None).await?)
+        }
+        (Form::Snapshot, Some(connection)) => {
+            tokio::select! {
+                biased;
+                () = following.ended() => {}
+                // It gives way: the client has the state so far, and asks again.
+                () = connection.closed() => {}
+            }
+            respond(api, caller, following.state(), Some(connection)).await?
+        }
     };
-    tell_origin(&mut response, started.origin);
+    name_generation(&mut response, id);
+    tell_origin(&mut response, origin);
+    response.extensions_mut().insert(ChosenModel(model));
     Ok(response)
 }
 
@@ -131,7 +145,11 @@ async fn come_back(api: &Api, caller: &Caller, last: EventId) -> Result<Response
     let mut response = match api.generations.follow(&caller.principal, last.generation, last.sequence).await {
         Ok(following) => {
             api.metrics.resumed(ResumedBy::LastEventId);
-            event_stream(api.stream(following, Native, api.connect(caller, Coming::Back)?))
+            event_stream(api.stream(
+                following,
+                Native,
+                api.connect(caller, Coming::Back, ConnectionKind::ResumableStream)?,
+            ))
         }
         Err(FollowError::AtEnd) if api.ends_told.note(last.generation) => StatusCode::NO_CONTENT.into_response(),
         Err(FollowError::AtEnd) => ended(last.generation),
@@ -141,10 +159,9 @@ async fn come_back(api: &Api, caller: &Caller, last: EventId) -> Result<Response
     Ok(response)
 }
 
-fn accepted(snapshot: SnapshotBody) -> Response {
-    let location = HeaderValue::from_str(&format!("/v1/generations/{}", snapshot.id));
-    let mut response = (StatusCode::ACCEPTED, Json(snapshot)).into_response();
-    if let Ok(location) = location {
+fn accepted(id: GenerationId, mut response: Response) -> Response {
+    *response.status_mut() = StatusCode::ACCEPTED;
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/generations/{id}")) {
         response.headers_mut().insert(LOCATION, location);
     }
     response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
@@ -190,16 +207,17 @@ pub async fn events(
         LastEventId::Event(EventId { generation, sequence }) if generation == id => sequence,
         LastEventId::Event(_) | LastEventId::Foreign => return Err(Problem::nothing_to_resume()),
     };
-    // Who has a position has what is before it, and is told events.
+    let connect = || api.connect(&caller, coming, ConnectionKind::ResumableStream);
+    // A client that has a position has what is before it: it gets events.
     if replay == Replay::Snapshot && after == Sequence::START {
-        let (snapshot, following) = api.generations.follow_from_snapshot(&caller.principal, id).await?;
+        let (state, following) = api.generations.follow_from_snapshot(&caller.principal, id).await?;
         api.metrics.resumed(ResumedBy::Snapshot);
-        let stream = api.stream(following, Native, api.connect(&caller, coming)?);
-        let state = SnapshotBody::from(snapshot);
-        let position = EventId { generation: id, sequence: Sequence::new(state.last_sequence) };
-        return Ok(event_stream(
-            stream.beginning_with(|retry, out| native::encode_snapshot(&state, position, retry, out)),
-        ));
+        let connection = connect()?;
+        let outline = state.outline().await.map_err(|_| Problem::history_lost())?;
+        let position = EventId { generation: id, sequence: outline.position };
+        let viewing = Viewing::new(following, Native);
+        let viewing = SnapshotViewing::new(StateJson::new(state, &outline), position, viewing);
+        return Ok(event_stream(api.event_stream(viewing, connection)));
     }
     let following = api.generations.follow(&caller.principal, id, after).await;
     if has_a_position && following.is_ok() {
@@ -207,10 +225,10 @@ pub async fn events(
     }
     match following {
         Ok(following) => Ok(match format {
-            Format::Native => event_stream(api.stream(following, Native, api.connect(&caller, coming)?)),
+            Format::Native => event_stream(api.stream(following, Native, connect()?)),
             Format::OpenAi => {
                 let format = OpenAiChat { usage: following.start().usage, ids: Ids::Present };
-                event_stream(api.stream(following, format, api.connect(&caller, coming)?))
+                event_stream(api.stream(following, format, connect()?))
             }
         }),
         Err(FollowError::AtEnd) => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -240,9 +258,27 @@ pub async fn show(
     caller: Caller,
     GenerationPath(id): GenerationPath,
     InspectQuery { after, wait }: InspectQuery,
-) -> Result<Json<SnapshotBody>, Problem> {
-    let snapshot = api.generations.inspect_after(&caller.principal, id, after, wait).await?;
-    Ok(Json(snapshot.into()))
+) -> Result<Response, Problem> {
+    // Only a request that waits is in flight for longer than it takes to answer.
+    let connection = if wait.is_zero() {
+        None
+    } else {
+        let coming = if after > Sequence::START { Coming::Back } else { Coming::New };
+        Some(api.connect(&caller, coming, ConnectionKind::Wait)?)
+    };
+    let gives_way = async {
+        match &connection {
+            Some(connection) => connection.closed().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        waited = api.generations.wait_for_more(&caller.principal, id, after, wait) => waited?,
+        () = gives_way => {}
+    }
+    let state = api.generations.inspect(&caller.principal, id).await?;
+    respond(&api, &caller, state, connection).await
 }
 
 /// Stop a generation.
@@ -261,9 +297,9 @@ pub async fn cancel(
     State(api): State<Api>,
     caller: Caller,
     GenerationPath(id): GenerationPath,
-) -> Result<Json<SnapshotBody>, Problem> {
-    let snapshot = api.generations.stop(&caller.principal, id).await?;
-    Ok(Json(snapshot.into()))
+) -> Result<Response, Problem> {
+    let state = api.generations.stop(&caller.principal, id).await?;
+    respond(&api, &caller, state, None).await
 }
 
 /// Stop and erase a generation.

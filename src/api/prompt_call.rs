@@ -1,18 +1,21 @@
 //! A prompt that a request names, in place of messages or before them.
 
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::chat::DUPLICATE;
 use super::problem::{ErrorCode, FieldError, Problem};
 use super::prompts::unknown_prompt;
 use crate::domain::{PromptReference, PromptVersion};
 use crate::generation::NewGeneration;
+use crate::json::{InvalidObject, JsonObject, Token, Tokens};
 use crate::prompts::{Catalog, RenderError};
 
 /// Which prompt, and what is put into it.
 pub struct PromptCall {
     reference: PromptReference,
-    variables: Map<String, Value>,
+    /// An object, as it was written: its tree is built where the prompt is rendered, a few at a time.
+    variables: Option<Box<RawValue>>,
     /// Where the variables stand in the body.
     pointer: &'static str,
 }
@@ -20,53 +23,54 @@ pub struct PromptCall {
 /// How a model is named that is a prompt.
 pub const MODEL_PREFIX: &str = "prompt/";
 
+/// Values in all variables together: each costs about 100 bytes when the prompt is rendered, however short it is.
+const MOST_VALUES: usize = 1 << 16;
+
 impl PromptCall {
-    /// The field `prompt`: `{id, version?, variables?}`, an object.
-    pub fn of_field(prompt: Map<String, Value>) -> Result<Self, Vec<FieldError>> {
-        let (mut id, mut version, mut variables, mut errors) = (None, None, Map::new(), Vec::new());
+    /// The field `prompt`: `{id, version?, variables?}`.
+    pub fn of_field(prompt: &JsonObject) -> Result<Self, Vec<FieldError>> {
+        const VARIABLES: &str = "/prompt/variables";
+        let (mut errors, mut variables) = (Vec::new(), None);
         let mut wrong = |member: &str, detail: &str| {
             errors.push(FieldError { pointer: format!("/prompt{member}"), detail: detail.to_owned() });
         };
-        for (name, value) in prompt {
-            match (name.as_str(), value) {
-                ("id", Value::String(text)) if text.parse::<PromptReference>().is_ok() => id = text.parse().ok(),
-                ("id", _) => wrong("/id", "must be a prompt's id, or id@version"),
-                ("version" | "variables", Value::Null) => {}
-                ("version", Value::String(text)) if text.parse::<PromptVersion>().is_ok() => {
-                    version = text.parse::<PromptVersion>().ok();
-                }
-                ("version", _) => wrong("/version", "must be a prompt's version: 12 hexadecimal digits"),
-                ("variables", Value::Object(members)) => variables = members,
-                ("variables", _) => wrong("/variables", "must be an object"),
-                _ => wrong("", "has id, and may have version and variables"),
-            }
+        let reference = prompt.read::<String>("id").and_then(|id| id.parse::<PromptReference>().ok());
+        match (prompt.get("id"), &reference) {
+            (None, _) => wrong("/id", "is missing"),
+            (Some(_), None) => wrong("/id", "must be a prompt's id, or id@version"),
+            (Some(_), Some(_)) => {}
         }
-        let reference: Option<PromptReference> = id;
-        if reference.is_none() && !errors.iter().any(|error| error.pointer == "/prompt/id") {
-            errors.push(FieldError { pointer: "/prompt/id".to_owned(), detail: "is missing".to_owned() });
+        let version = prompt.read::<String>("version").and_then(|version| version.parse::<PromptVersion>().ok());
+        if version.is_none() && prompt.present("version").is_some() {
+            wrong("/version", "must be a prompt's version: 12 hexadecimal digits");
+        }
+        if prompt.iter().any(|(name, _)| !["id", "version", "variables"].contains(&name)) {
+            wrong("", "has id, and may have version and variables");
+        }
+        match read_variables(prompt.present("variables"), VARIABLES) {
+            Ok(read) => variables = read,
+            Err(error) => errors.push(error),
         }
         match reference {
             Some(reference) if errors.is_empty() => {
                 let version = version.or(reference.version);
                 let reference = PromptReference { version, ..reference };
-                Ok(Self { reference, variables, pointer: "/prompt/variables" })
+                Ok(Self { reference, variables, pointer: VARIABLES })
             }
             _ => Err(errors),
         }
     }
 
     /// A model `prompt/<id>`, with the field `variables` beside it.
-    pub fn of_model(model: &str, variables: Option<Value>) -> Result<Self, FieldError> {
-        let wrong = |pointer: &str, detail: &str| FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() };
+    pub fn of_model(model: &str, variables: Option<&str>) -> Result<Self, Vec<FieldError>> {
+        const VARIABLES: &str = "/variables";
         let id = model.strip_prefix(MODEL_PREFIX).unwrap_or_default();
-        let reference =
-            id.parse().map_err(|_| wrong("/model", "must name a prompt after prompt/: its id, or id@version"))?;
-        let variables = match variables {
-            None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(variables)) => variables,
-            Some(_) => return Err(wrong("/variables", "must be an object")),
-        };
-        Ok(Self { reference, variables, pointer: "/variables" })
+        let reference = id.parse().map_err(|_| {
+            let detail = "must name a prompt after prompt/: its id, or id@version".to_owned();
+            vec![FieldError { pointer: "/model".to_owned(), detail }]
+        })?;
+        let variables = read_variables(variables, VARIABLES).map_err(|error| vec![error])?;
+        Ok(Self { reference, variables, pointer: VARIABLES })
     }
 
     /// Puts the prompt's messages before those of the request, and its model and parameters where the request has
@@ -102,7 +106,7 @@ impl PromptCall {
             }
         }
         if let Ok(all) = all {
-            new.fields.insert("messages", all);
+            new.fields.insert("messages", &all);
         }
         if new.model.is_none() {
             new.model.clone_from(&prompt.model);
@@ -110,6 +114,22 @@ impl PromptCall {
         new.prompt = Some(prompt.reference());
         Ok(())
     }
+}
+
+/// Checks the variables, which stand at `pointer`, without building their tree.
+pub fn read_variables(json: Option<&str>, pointer: &str) -> Result<Option<Box<RawValue>>, FieldError> {
+    let Some(json) = json else { return Ok(None) };
+    let error = |pointer: String, detail: &str| FieldError { pointer, detail: detail.to_owned() };
+    match JsonObject::parse(json.as_bytes()) {
+        Ok(_) => {}
+        Err(InvalidObject::Duplicate(name)) => return Err(error(format!("{pointer}/{name}"), DUPLICATE)),
+        Err(_) => return Err(error(pointer.to_owned(), "must be an object")),
+    }
+    let values = Tokens::new(json).filter(|token| !matches!(token, Token::Close | Token::Name(_)));
+    if values.count() > MOST_VALUES {
+        return Err(error(pointer.to_owned(), &format!("must hold at most {MOST_VALUES} values")));
+    }
+    Ok(RawValue::from_string(json.to_owned()).ok())
 }
 
 /// `pointer` is where the variables stand.
@@ -146,7 +166,8 @@ mod tests {
 
     fn field(value: Value) -> Result<String, Vec<String>> {
         let Value::Object(members) = value else { unreachable!() };
-        let call = PromptCall::of_field(members);
+        let members = JsonObject::parse(Value::Object(members).to_string().as_bytes()).expect("an object");
+        let call = PromptCall::of_field(&members);
         call.map(|call| call.reference.to_string())
             .map_err(|errors| errors.into_iter().map(|error| error.pointer).collect())
     }
@@ -170,10 +191,21 @@ mod tests {
 
     #[test]
     fn a_model_may_be_a_prompt() {
-        let pointer = |model: &str, variables| PromptCall::of_model(model, variables).err().map(|error| error.pointer);
+        let pointer = |model: &str, variables| {
+            let errors = PromptCall::of_model(model, variables).err();
+            errors.and_then(|mut errors| errors.pop()).map(|error| error.pointer)
+        };
         assert_eq!(pointer("prompt/a", None), None);
-        assert_eq!(pointer("prompt/a@0123456789ab", Some(json!({"x": 1}))), None);
-        assert_eq!(pointer("prompt/a", Some(json!(5))).as_deref(), Some("/variables"));
+        assert_eq!(pointer("prompt/a@0123456789ab", Some(r#"{"x": 1}"#)), None);
+        assert_eq!(pointer("prompt/a", Some("5")).as_deref(), Some("/variables"));
+        assert_eq!(pointer("prompt/a", Some(r#"{"x":1,"\u0078":2}"#)).as_deref(), Some("/variables/x"));
         assert_eq!(pointer("prompt/A", None).as_deref(), Some("/model"));
+    }
+
+    #[test]
+    fn variables_with_more_values_than_a_prompt_may_cost_are_refused() {
+        let variables = |values: usize| format!(r#"{{"a":[{}0]}}"#, "0,".repeat(values - 3));
+        assert!(read_variables(Some(&variables(MOST_VALUES)), "/variables").is_ok());
+        assert!(read_variables(Some(&variables(MOST_VALUES + 1)), "/variables").is_err());
     }
 }

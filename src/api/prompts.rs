@@ -3,13 +3,15 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::body::RequestBody;
+use super::connections::Coming;
 use super::extract::{Caller, PromptPath};
 use super::problem::{ErrorCode, Problem};
-use super::prompt_call::render_problem;
+use super::prompt_call::{read_variables, render_problem};
 use super::state::Api;
 use crate::domain::PromptReference;
 use crate::prompts::{Catalog, StoredPrompt};
@@ -45,14 +47,14 @@ pub struct PromptBody {
 }
 
 /// What is put into a prompt.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PromptVariables)]
 pub struct RenderBody {
     /// By name; none if absent.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    #[schema(value_type = Object)]
-    pub variables: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub variables: Option<Box<RawValue>>,
 }
 
 /// A prompt as a model would get it.
@@ -144,17 +146,19 @@ pub fn unknown_prompt(prompts: &Catalog, reference: &PromptReference) -> Problem
 )]
 pub async fn render(
     State(api): State<Api>,
-    _: Caller,
+    caller: Caller,
     PromptPath(reference): PromptPath,
     request: Request,
 ) -> Result<Json<RenderedPrompt>, Problem> {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(&head.headers, body, api.body);
-    let read = body.json().await;
-    body.discard().await;
+    let read = body.json(&api, &caller, Coming::New).await;
+    body.discard(&api, &caller).await;
     let RenderBody { variables } = read?.read("may have variables, an object")?;
     let prompts = api.prompts();
     let prompt = prompts.get(&reference).ok_or_else(|| unknown_prompt(&prompts, &reference))?;
+    let variables = read_variables(variables.as_deref().map(RawValue::get), "/variables");
+    let variables = variables.map_err(|error| Problem::invalid(vec![error]))?;
     let messages = prompts.render(&reference, variables).await.map_err(|error| render_problem(error, "/variables"))?;
     Ok(Json(RenderedPrompt {
         prompt: prompt.reference().to_string(),

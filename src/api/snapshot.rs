@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::ProblemBody;
-use super::wire::native::{CancelledData, CancelledReason, TimingsBody, UsageBody};
-use crate::domain::{Metadata, Stated};
-use crate::generation::{ChoiceSnapshot, Snapshot, Status, ToolCall};
+use super::wire::native::{CancelledReason, TimingsBody, UsageBody};
+use crate::domain::Metadata;
+use crate::generation::Status;
 
-/// What a generation has come to so far.
+/// What a generation has come to so far. Written by [`StateJson`](super::state_json::StateJson), which holds no text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Generation)]
@@ -108,66 +108,4 @@ pub struct ToolCallBody {
     pub name: String,
     /// JSON, once the generation is done.
     pub arguments: String,
-}
-
-impl From<Snapshot> for SnapshotBody {
-    fn from(snapshot: Snapshot) -> Self {
-        let choice = |index, choice: &ChoiceSnapshot| {
-            let finish = snapshot.finish(index);
-            ChoiceBody {
-                finish_reason: finish.map(|finish| finish.reason.to_string()),
-                finish_reason_missing: finish.filter(|finish| finish.stated == Stated::No).map(|_| true),
-                ..choice.into()
-            }
-        };
-        let mut choices: Vec<_> = snapshot
-            .choices
-            .iter()
-            .map(|(index, said)| NumberedChoice { choice: *index, said: choice(*index, said) })
-            .collect();
-        let first = match choices.as_slice() {
-            [_] => choices.remove(0).said,
-            several => several.first().map_or_else(|| (&ChoiceSnapshot::default()).into(), |first| first.said.clone()),
-        };
-        let ended = snapshot.status.usage();
-        let (reason, error) = match &snapshot.status {
-            Status::Running | Status::Done(_) => (None, None),
-            Status::Cancelled(cancelled) => (Some(CancelledData::from(&**cancelled).reason), None),
-            Status::Failed(failed) => (None, Some(ProblemBody::from(&failed.failure))),
-        };
-        Self {
-            id: snapshot.id.to_string(),
-            status: StatusBody::of(&snapshot.status),
-            model: snapshot.model.clone(),
-            created_at: snapshot.created_at.to_string(),
-            last_sequence: snapshot.last_event_id.sequence.get(),
-            first,
-            choices,
-            reason,
-            error,
-            usage: ended.and_then(|(usage, _)| usage).map(UsageBody::from),
-            timings: ended.map(|(_, timings)| timings.into()),
-            prompt: snapshot.prompt.map(|prompt| prompt.to_string()),
-            metadata: snapshot.metadata,
-        }
-    }
-}
-
-impl From<&ChoiceSnapshot> for ChoiceBody {
-    fn from(choice: &ChoiceSnapshot) -> Self {
-        Self {
-            text: choice.text.clone(),
-            reasoning: choice.reasoning.clone(),
-            refusal: choice.refusal.clone(),
-            tool_calls: choice.tool_calls.iter().map(ToolCallBody::from).collect(),
-            finish_reason: None,
-            finish_reason_missing: None,
-        }
-    }
-}
-
-impl From<&ToolCall> for ToolCallBody {
-    fn from(call: &ToolCall) -> Self {
-        Self { id: call.id.clone(), name: call.name.clone(), arguments: call.arguments.clone() }
-    }
 }

@@ -13,6 +13,7 @@ use http_body::Frame;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::body_memory::BodyMemory;
 use super::connection::{Closing, Connection};
 use super::wire::{HEARTBEAT, Retry};
 use crate::domain::GenerationId;
@@ -24,6 +25,9 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// Blocks that are ready together leave in one write of about this size: larger ones would only
 /// fill a slow client's buffers, smaller ones cost a system call each.
 const WRITE_BYTES: usize = 12 * 1024;
+
+/// A write that is larger counts as memory of its account: a slow client holds it for long.
+const LARGE_WRITE: usize = 64 * 1024;
 
 /// What an event stream is written from: a generation's log, or a channel's.
 pub trait Source: Send + 'static {
@@ -39,6 +43,11 @@ pub trait Source: Send + 'static {
 
     /// Whether the last event has been written.
     fn is_over(&self) -> bool;
+
+    /// Whether a block was begun that has not ended: nothing else may be written then.
+    fn is_in_block(&self) -> bool {
+        false
+    }
 
     /// Writes what is in no log.
     fn poll_aside(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()>;
@@ -73,6 +82,8 @@ pin_project! {
     pub struct EventStream<S> {
         source: S,
         connection: Connection,
+        // Where a block is counted that is too large to be of no account.
+        memory: BodyMemory,
         retry: Option<Retry>,
         heartbeat: Duration,
         // When something was last written; the timer is set anew only when it rings.
@@ -105,16 +116,20 @@ pub enum BrokenOff {
     Lost(#[from] LogLost),
     #[error("the stream was closed")]
     Closed,
+    /// The next event is large, and its account has its share of the memory for bodies.
+    #[error("the account holds its share of the memory for bodies")]
+    NoMemory,
 }
 
 impl<S: Source> EventStream<S> {
     /// Heartbeats count from here on, before the first event as well.
-    pub fn new(source: S, connection: Connection, heartbeat: Duration) -> Self {
+    pub fn new(source: S, connection: Connection, memory: BodyMemory, heartbeat: Duration) -> Self {
         let now = Instant::now();
         Self {
             source,
             retry: None,
             connection,
+            memory,
             heartbeat,
             last_write: now,
             last_event: now,
@@ -151,6 +166,7 @@ impl<S: Source> http_body::Body for EventStream<S> {
                 Closing::No | Closing::AtEndOfService => {}
                 // It is at its end anyway.
                 Closing::Later(_) if this.source.is_over() => {}
+                Closing::Later(_) if this.source.is_in_block() => return Poll::Ready(Some(Err(BrokenOff::Closed))),
                 Closing::Now => return Poll::Ready(Some(Err(BrokenOff::Closed))),
                 Closing::Later(retry) if this.leaves_at.is_none() => {
                     let leaves_at = Instant::now() + LAST_WORDS;
@@ -183,7 +199,7 @@ impl<S: Source> http_body::Body for EventStream<S> {
                 Poll::Ready(None) => true,
                 Poll::Pending => false,
             };
-            if !this.source.is_over() {
+            if !this.source.is_over() && !this.source.is_in_block() {
                 if this.source.poll_aside(context, this.retry, this.out).is_ready() {
                     this.connection.note_events(1);
                 }
@@ -198,7 +214,12 @@ impl<S: Source> http_body::Body for EventStream<S> {
                     *this.last_event = now;
                 }
                 this.connection.note_write(now, this.out.len());
-                return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));
+                let mut blocks = this.out.split().freeze();
+                if blocks.len() > LARGE_WRITE {
+                    let held = this.memory.hold_bytes(this.connection.account(), blocks);
+                    blocks = held.map_err(|_| BrokenOff::NoMemory)?;
+                }
+                return Poll::Ready(Some(Ok(Frame::data(blocks))));
             }
             if ended {
                 return match this.end {
@@ -221,13 +242,13 @@ impl<S: Source> http_body::Body for EventStream<S> {
                 continue;
             }
             let due = *this.last_write + *this.heartbeat;
-            if due <= now {
+            if due <= now && !this.source.is_in_block() {
                 *this.last_write = now;
                 this.connection.note_write(now, HEARTBEAT.len());
                 this.silence.as_mut().reset(now + *this.heartbeat);
                 return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(HEARTBEAT)))));
             }
-            this.silence.as_mut().reset(due);
+            this.silence.as_mut().reset(if due > now { due } else { now + *this.heartbeat });
         }
     }
 }

@@ -1,81 +1,162 @@
-//! What every request that may start a generation does first: looks whether it is a repeat.
+//! What every request for an answer goes through: its head is admitted, its body parsed, then it joins a generation or
+//! starts one.
 
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::body::JsonBytes;
+use super::body::RequestBody;
 use super::chat::Asked;
-use super::extract::Caller;
+use super::connection::{Connection, ConnectionKind};
+use super::connections::Coming;
+use super::extract::{Caller, idempotency_key};
+use super::json_body::JsonBytes;
 use super::problem::{ErrorCode, Problem};
 use super::state::Api;
 use crate::domain::{AllowedModels, Claim, IdempotencyKey};
-use crate::generation::{NewGeneration, Origin, StartError, Started};
-use crate::server::Load;
+use crate::generation::{Following, NewGeneration, Origin, StartError, Started};
+use crate::limits::RequestPermit;
 use crate::telemetry::ResumedBy;
 
-/// Joins the generation that `key` names, whatever the load; else reads what is asked for, and starts it.
-pub async fn start_or_join(
+/// A request whose body may be read.
+pub struct AdmittedRequest {
+    key: Option<IdempotencyKey>,
+    coming: Coming,
+    permit: RequestPermit,
+}
+
+/// A request that was read, and how it waits for its answer.
+pub struct Opening {
+    claim: Option<Claim>,
+    permit: RequestPermit,
+    connection: Option<Connection>,
+    /// What the request becomes; `None` for one that waits for nothing.
+    kind: Option<ConnectionKind>,
+}
+
+/// A generation that the request started or joined.
+pub struct Begun {
+    pub following: Following,
+    pub origin: Origin,
+    /// As what the request counts, if it waits.
+    pub connection: Option<Connection>,
+}
+
+impl AdmittedRequest {
+    /// Checks what needs no body: the load, and the rate of requests, of which one is taken. A repeat of a known
+    /// `Idempotency-Key` takes nothing.
+    pub async fn admit(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<Self, Problem> {
+        let key = idempotency_key(headers)?;
+        if let Some(known) = &key
+            && api.generations.knows(&caller.principal, known).await
+        {
+            return Ok(Self { key, coming: Coming::Back, permit: RequestPermit::default() });
+        }
+        if api.generations.is_draining() {
+            return Err(Problem::shutting_down());
+        }
+        api.check_load(caller)?;
+        let permit = api.generations.take_request(&caller.spender)?;
+        Ok(Self { key, coming: Coming::New, permit })
+    }
+
+    pub async fn read(&self, body: &mut RequestBody<'_>, api: &Api, caller: &Caller) -> Result<JsonBytes, Problem> {
+        body.json(api, caller, self.coming).await
+    }
+
+    /// The request, read, which becomes a connection of this kind. Its body was that of `path`.
+    pub fn opening(
+        self,
+        path: &str,
+        json: &JsonBytes,
+        connection: Option<Connection>,
+        kind: Option<ConnectionKind>,
+    ) -> Opening {
+        let claim = self.key.map(|key| Claim { key, request: json.fingerprint(path) });
+        Opening { claim, permit: self.permit, connection, kind }
+    }
+}
+
+/// Joins the generation that the request's key names, whatever the load; `None` where it names none.
+pub async fn join(api: &Api, caller: &Caller, opening: &mut Opening) -> Result<Option<Begun>, Problem> {
+    let Some(claim) = &opening.claim else { return Ok(None) };
+    let Some(following) = api.generations.claimed(&caller.principal, claim).await? else { return Ok(None) };
+    api.metrics.resumed(ResumedBy::IdempotencyKey);
+    let connection = opening.connect(api, caller, Coming::Back)?;
+    Ok(Some(Begun { following, origin: Origin::Existing, connection }))
+}
+
+/// Starts what is asked for.
+pub async fn start(api: &Api, caller: &Caller, asked: Asked, mut opening: Opening) -> Result<Begun, Problem> {
+    let started = start_new(api, caller, asked, &mut opening).await;
+    let (Started { following, origin }, first) = match started {
+        Ok(started) => started,
+        // A concurrent request with the same key may have used up the quota: this one joins its generation.
+        Err(refused) => return join(api, caller, &mut opening).await?.ok_or(refused),
+    };
+    if origin == Origin::Existing {
+        api.metrics.resumed(ResumedBy::IdempotencyKey);
+    }
+    // Where the oldest gives way nobody is refused: it does so for a generation that has started.
+    let connection = match first {
+        Some(connection) => Some(connection),
+        None => opening.connect(api, caller, origin.into())?,
+    };
+    Ok(Begun { following, origin, connection })
+}
+
+async fn start_new(
     api: &Api,
     caller: &Caller,
-    path: &str,
-    key: Option<IdempotencyKey>,
-    body: &JsonBytes,
-    read: impl FnOnce() -> Result<Asked, Problem>,
-) -> Result<Started, Problem> {
-    let claim = key.map(|key| Claim { key, request: body.fingerprint(path) });
-    if let Some(claim) = &claim
-        && let Some(following) = api.generations.claimed(&caller.principal, claim).await?
-    {
-        api.metrics.resumed(ResumedBy::IdempotencyKey);
-        return Ok(Started { following, origin: Origin::Existing });
+    Asked { mut generation, prompt, channel }: Asked,
+    opening: &mut Opening,
+) -> Result<(Started, Option<Connection>), Problem> {
+    let connection = match opening.kind {
+        None => None,
+        Some(_) if opening.connection.is_some() => opening.connect(api, caller, Coming::New)?,
+        Some(kind) => api.connect_first(caller, kind)?,
+    };
+    if let Some(prompt) = prompt {
+        prompt.apply(&api.prompts(), &mut generation).await?;
     }
-    let started = async {
-        check_load(api, caller.load)?;
-        let Asked { mut generation, prompt, channel } = read()?;
-        if let Some(prompt) = prompt {
-            // Before there is any work in it.
-            if api.generations.is_draining() {
-                return Err(Problem::shutting_down());
+    // Copied only where the caller may be refused it.
+    let is_restricted = caller.models != AllowedModels::All;
+    let model = if is_restricted { generation.model.clone() } else { None };
+    let (claim, request) = (opening.claim.clone(), std::mem::take(&mut opening.permit));
+    let started = match api.generations.start(NewGeneration { request, claim, ..generation }).await {
+        Ok(started) => started,
+        Err(StartError::ModelForbidden) => return Err(model_forbidden(model.as_deref())),
+        // Boxed, because it is rare and would enlarge the future of every request.
+        Err(StartError::ModelNotFound) => return Err(Box::pin(model_not_found(api, caller)).await),
+        Err(error) => return Err(error.into()),
+    };
+    if let (Some(channel), Origin::New) = (&channel, started.origin) {
+        let pages = started.following.beside();
+        api.channels.carry(channel, started.following.start().generation, pages).await;
+    }
+    if started.origin == Origin::New {
+        // Yields so that the generation's task sends the upstream request before the response is built. Must be the last
+        // await: if the client disconnects here, the channel's carrier already runs.
+        yield_now().await;
+    }
+    Ok((started, connection))
+}
+
+impl Opening {
+    /// The connection as which the request waits.
+    fn connect(&mut self, api: &Api, caller: &Caller, coming: Coming) -> Result<Option<Connection>, Problem> {
+        match (self.kind, self.connection.take()) {
+            (None, _) => Ok(None),
+            (Some(kind), Some(connection)) => {
+                connection.set_kind(kind);
+                Ok(Some(connection))
             }
-            prompt.apply(&api.prompts(), &mut generation).await?;
+            (Some(kind), None) => api.connect(caller, coming, kind).map(Some),
         }
-        // Copied only where the caller may be refused it.
-        let is_restricted = caller.models != AllowedModels::All;
-        let model = if is_restricted { generation.model.clone() } else { None };
-        let started = match api.generations.start(NewGeneration { claim: claim.clone(), ..generation }).await {
-            Ok(started) => started,
-            Err(StartError::ModelForbidden) => return Err(model_forbidden(model.as_deref())),
-            // Boxed, because it is rare and would enlarge the future of every request.
-            Err(StartError::ModelNotFound) => return Err(Box::pin(model_not_found(api, caller)).await),
-            Err(error) => return Err(error.into()),
-        };
-        if let (Some(channel), Origin::New) = (&channel, started.origin) {
-            let pages = started.following.beside();
-            api.channels.carry(channel, started.following.start().generation, pages).await;
-        }
-        if started.origin == Origin::New {
-            // The model is asked first, and the answer made while it thinks. Last of all: who has gone by then has
-            // begun all of it.
-            yield_now().await;
-        }
-        Ok(started)
-    };
-    let started = match (started.await, &claim) {
-        // Its twin, which came in the same moment, may have taken what there was: then it joins that.
-        (Err(refused), Some(claim)) => match api.generations.claimed(&caller.principal, claim).await? {
-            Some(following) => Ok(Started { following, origin: Origin::Existing }),
-            None => Err(refused),
-        },
-        (started, _) => started,
-    };
-    if started.as_ref().is_ok_and(|started| started.origin == Origin::Existing) {
-        api.metrics.resumed(ResumedBy::IdempotencyKey);
     }
-    started
 }
 
 /// How long a refusal waits for the upstreams' lists of models.
@@ -110,15 +191,6 @@ fn model_forbidden(model: Option<&str>) -> Problem {
     };
     let detail = format!("Your credential does not permit {named}. GET /v1/models lists those that it permits.");
     Problem::new(ErrorCode::Forbidden, detail)
-}
-
-/// Whether a new generation may begin on this connection. Whoever comes back has no business here.
-pub fn check_load(api: &Api, load: Load) -> Result<(), Problem> {
-    if load == Load::Normal {
-        return Ok(());
-    }
-    api.metrics.refused("connections");
-    Err(Problem::new(ErrorCode::Overloaded, "As many connections are open as may be. Try again in a few seconds."))
 }
 
 /// `Tokenrill-Attached: existing` on the answer to a request that started nothing.

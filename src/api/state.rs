@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
 use super::body::BodyLimits;
+use super::body_memory::BodyMemory;
 use super::client_address::TrustedProxies;
-use super::connection::{Coming, Connection, Connections, NoRoom};
+use super::connection::{Connection, ConnectionKind};
+use super::connections::{Coming, Connections, NoRoom};
 use super::cors::Origins;
 use super::ends_told::EndsTold;
 use super::extract::Caller;
 use super::host::Hosts;
 use super::problem::{ErrorCode, Problem};
-use super::sse::EventStream;
+use super::sse::{EventStream, Source};
 use super::viewing::Viewing;
 use super::wire::WireFormat;
 use crate::auth::Gate;
@@ -38,6 +41,7 @@ pub struct Api {
     /// How long a head is held back for the first token (`generation.head_wait`).
     pub head_wait: Duration,
     pub body: BodyLimits,
+    pub body_memory: BodyMemory,
     pub channel_terms: ChannelTerms,
 }
 
@@ -63,31 +67,53 @@ impl Api {
         format: F,
         connection: Connection,
     ) -> EventStream<Viewing<F>> {
-        EventStream::new(Viewing::new(following, format), connection, self.heartbeat)
+        self.event_stream(Viewing::new(following, format), connection)
     }
 
-    /// A place among the connections for who has begun nothing yet, and is refused if there is none. Where the oldest
-    /// makes room that waits until something has begun: nobody is cut off for a request that is refused.
-    pub fn connect_first(&self, caller: &Caller) -> Result<Option<Connection>, Problem> {
+    pub fn event_stream<S: Source>(&self, source: S, connection: Connection) -> EventStream<S> {
+        EventStream::new(source, connection, self.body_memory.clone(), self.heartbeat)
+    }
+
+    /// A connection for a caller that has begun nothing yet, and is refused if there is none. Where the oldest gives way
+    /// that waits until something has begun: no connection ends for a request that is refused.
+    pub fn connect_first(&self, caller: &Caller, kind: ConnectionKind) -> Result<Option<Connection>, Problem> {
         match caller.spender.connections().when_full {
-            WhenFull::Refuse => self.connect(caller, Coming::New).map(Some),
+            WhenFull::Refuse => self.connect(caller, Coming::New, kind).map(Some),
             WhenFull::CloseOldest => Ok(None),
         }
     }
 
-    /// A place among the connections.
-    pub fn connect(&self, caller: &Caller, coming: Coming) -> Result<Connection, Problem> {
-        self.connections.open(caller, coming).map_err(|no_room| match no_room {
+    pub fn connect(&self, caller: &Caller, coming: Coming, kind: ConnectionKind) -> Result<Connection, Problem> {
+        self.connections.open(caller, coming, kind).map_err(|no_room| self.no_room(no_room))
+    }
+
+    /// Whether a caller may begin something that needs no connection.
+    pub fn check_load(&self, caller: &Caller) -> Result<(), Problem> {
+        self.connections.may_begin(caller).map_err(|no_room| self.no_room(no_room))
+    }
+
+    /// Turns a problem into a response. A request that is refused for what its body says counts as one of its caller's
+    /// rate: to read it was the work.
+    pub fn refuse(&self, caller: &Caller, problem: Problem) -> Response {
+        if problem.code.is_of_the_body() {
+            self.generations.charge_request(&caller.spender);
+        }
+        problem.into_response()
+    }
+
+    fn no_room(&self, no_room: NoRoom) -> Problem {
+        self.metrics.refused("connections");
+        match no_room {
             NoRoom::ForCaller(most) => {
-                self.metrics.refused("connections");
-                let detail = format!("You may have {most} event streams open. Close one, or try again later.");
+                let detail = format!("You may have {most} requests in flight. Close one, or try again later.");
                 Problem::new(ErrorCode::TooManyConnections, detail)
             }
             NoRoom::AtAll => {
-                self.metrics.refused("connections");
-                Problem::new(ErrorCode::Overloaded, "As many event streams are open as may be. Try again later.")
+                let detail = "As many connections are open as may be, and you have your share of them. Close one, or try \
+                              again in a few seconds.";
+                Problem::new(ErrorCode::Overloaded, detail)
             }
-        })
+        }
     }
 }
 

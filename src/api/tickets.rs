@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::body::RequestBody;
+use super::body::{BodySize, RequestBody};
 use super::channel_query::NAME;
+use super::connections::Coming;
 use super::denial::insufficient_scope;
 use super::extract::Caller;
 use super::problem::{FieldError, Problem};
@@ -71,6 +72,8 @@ pub struct TicketBody {
     pub expires_at: String,
 }
 
+/// A ticket's names are short.
+const LARGEST_BODY: BodySize = BodySize { bytes: 16 << 10, setting: None };
 const DEFAULT_TTL: f64 = 60.0;
 const LONGEST_TTL: f64 = 3600.0;
 
@@ -95,8 +98,8 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<TicketBody>), Problem> {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(&head.headers, body, api.body);
-    let read = body.json().await;
-    body.discard().await;
+    let read = body.json_at_most(LARGEST_BODY, &api, &caller, Coming::New).await;
+    body.discard(&api, &caller).await;
     let new = NewTicketBody::read(&read?.object()?)?;
     let ttl = new.ttl_s.unwrap_or(DEFAULT_TTL);
     let (resource, scopes, path) = match new.resource {

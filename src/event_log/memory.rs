@@ -122,6 +122,10 @@ impl EventLog for Memory {
         ready(self.0.lock().claimed(owner, claim))
     }
 
+    fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> Reply<'_, bool> {
+        ready(self.0.lock().claims.contains_key(&(owner.clone(), key.clone())))
+    }
+
     fn release(&self, generation: GenerationId) -> Reply<'_, ()> {
         self.0.lock().release(generation);
         ready(())

@@ -47,7 +47,9 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, Either, Ready};
 use smallvec::SmallVec;
 
-use crate::domain::{ChannelEvent, ChannelName, Claim, Entry, Event, GenerationId, Listed, Principal, Sequence, Start};
+use crate::domain::{
+    ChannelEvent, ChannelName, Claim, Entry, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start,
+};
 
 pub use channel::{ChannelLimits, MemoryChannels};
 pub use follow::{Follow, follow};
@@ -75,6 +77,9 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// The generation that the owner's claim names, if it is kept (contract 8).
     fn claimed(&self, owner: &Principal, claim: &Claim) -> Reply<'_, Result<Option<GenerationId>, Conflict>>;
+
+    /// Whether a claim with this key names something, whatever its fingerprint (contract 8).
+    fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> Reply<'_, bool>;
 
     /// Frees the claim on the log, if there is one; the log stays (contract 8).
     fn release(&self, generation: GenerationId) -> Reply<'_, ()>;

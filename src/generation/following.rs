@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::audience::Viewer;
-use super::snapshot::Snapshot;
+use super::state::GenerationState;
 use super::storage::Record;
 use crate::domain::{Event, Failed, Sequence, Start};
 use crate::event_log::{Follow, Log, Page, ReadError, Tail, TailState, follow};
@@ -133,12 +133,13 @@ impl Following {
         }
     }
 
-    /// Reads to the end.
-    pub async fn finish(mut self) -> Result<Snapshot, LogLost> {
-        let mut snapshot = Snapshot::new(self.log.start());
-        while let Some(page) = self.next_page().await {
-            page?.iter().for_each(|entry| snapshot.apply(entry));
-        }
-        Ok(snapshot)
+    /// Waits until the generation has ended.
+    pub async fn ended(&mut self) {
+        self.log.tail().closed().await;
+    }
+
+    /// The state of the generation now.
+    pub fn state(&self) -> GenerationState {
+        GenerationState::now(Arc::clone(&self.log))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::service::Generations;
-use super::snapshot::Status;
+use super::state::Status;
 use crate::domain::{Event, GenerationId, Listed, Principal, Sequence, Start};
 use crate::event_log::TailState;
 

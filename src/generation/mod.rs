@@ -13,6 +13,7 @@
 //! In this process that is the task that carries the model's answer: whoever wants the end asks it, it
 //! drops the upstream connection and then appends. A task that is itself dropped appends at last.
 
+mod answer_text;
 mod attempt_failure;
 mod audience;
 mod ending;
@@ -21,8 +22,8 @@ mod listing;
 mod registry;
 mod running;
 mod service;
-mod snapshot;
 mod start;
+mod state;
 mod storage;
 mod task;
 mod tokens;
@@ -33,6 +34,6 @@ pub use audience::{OnDisconnect, Viewer};
 pub use following::{Following, LogLost};
 pub use listing::{Page, Summary};
 pub use service::{FollowError, Generations, Terms};
-pub use snapshot::{ChoiceSnapshot, Snapshot, Status, ToolCall};
 pub use start::{NewGeneration, Origin, StartError, Started};
+pub use state::{ChoiceOutline, GenerationState, Outline, Status, TextSpan, ToolCallOutline};
 pub use storage::Storage;

@@ -8,10 +8,10 @@ use futures_util::FutureExt;
 use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
+use super::answer_text::AnswerText;
 use super::attempt_failure::{self, AttemptPlace, Billed, UpstreamMessages};
 use super::audience::Audience;
 use super::ending::{Ending, FailedEnding};
-use super::snapshot::Snapshot;
 use super::tokens::{self, TokenCounter};
 use crate::domain::{
     CancelReason, Cancelled, Chunk, Done, Event, Failed, Failure, FailureCode, Finish, FinishReason, GenerationId,
@@ -202,10 +202,10 @@ impl Running {
     /// end: counting may take its time.
     pub async fn end(&self, log: &Arc<dyn Log>, ending: Ending) {
         let timings = self.timings();
-        let snapshot = if self.needs_snapshot(&ending) { Snapshot::read(log.as_ref()).await } else { None };
-        let finish = self.finish(snapshot.as_ref());
+        let answer = if self.needs_answer(&ending) { AnswerText::read(log.as_ref()).await } else { None };
+        let finish = self.finish(answer.as_ref());
         let reported = self.lock().reported;
-        let usage = match (reported.complete(), self.billed(&ending), snapshot) {
+        let usage = match (reported.complete(), self.billed(&ending), answer) {
             (Some(usage), _, _) => usage,
             (None, Billed::No, _) => NOTHING_USED,
             (None, _, None) => Usage::default(),
@@ -229,7 +229,7 @@ impl Running {
             if self.billed(&ending) == Billed::No {
                 return NOTHING_USED;
             }
-            let answer = Snapshot::read(log.as_ref()).now_or_never().flatten();
+            let answer = AnswerText::read(log.as_ref()).now_or_never().flatten();
             answer.map(|answer| reported.completed_by(tokens::guess(&self.prompt, &answer))).unwrap_or_default()
         });
         let finish = self.finish(None);
@@ -237,7 +237,7 @@ impl Running {
     }
 
     /// Whether the answer must be looked at: for tokens that the provider did not count, or choices that it did not finish.
-    fn needs_snapshot(&self, ending: &Ending) -> bool {
+    fn needs_answer(&self, ending: &Ending) -> bool {
         let tally = self.lock();
         let is_counted = tally.reported.complete().is_some() || self.billed(ending) == Billed::No;
         let is_finished = !matches!(ending, Ending::Done { .. }) || tally.finish.len() >= self.subject.choices;
@@ -245,7 +245,7 @@ impl Running {
     }
 
     /// How each choice ended, `stop` standing in where a choice spoke and its reason was not stated.
-    fn finish(&self, answer: Option<&Snapshot>) -> Box<[Finish]> {
+    fn finish(&self, answer: Option<&AnswerText>) -> Box<[Finish]> {
         let stated = self.lock().finish.clone();
         let spoken = answer.into_iter().flat_map(|answer| &answer.choices).filter(|(_, said)| !said.is_empty());
         let unstated = spoken.map(|(choice, _)| *choice).filter(|choice| !stated.contains_key(choice));

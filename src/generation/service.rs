@@ -13,16 +13,17 @@ use super::ending::Ending;
 use super::following::{Following, Seat};
 use super::registry::{Registration, Registry};
 use super::running::{Admitted, PromptSource, Repeats, Running, Subject};
-use super::snapshot::Snapshot;
 use super::start::{NewGeneration, Origin, StartError, Started};
+use super::state::GenerationState;
 use super::storage::{Record, Storage, Unkept};
 use super::task::{self, Work};
 use super::tokens::{self, TokenCounter};
 use crate::domain::{
-    CancelReason, ChatRequest, Claim, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp,
+    CancelReason, ChatRequest, Claim, FailureCode, GenerationId, IdempotencyKey, Principal, Prompt, Sequence, Start,
+    Timestamp,
 };
 use crate::event_log::{Created, EventLog, Log, TailState};
-use crate::limits::{Allowance, Limits, Patience, Permit, Spender};
+use crate::limits::{Allowance, Exceeded, Limits, Patience, Permit, RequestPermit, Spender};
 use crate::telemetry::{GenerationLabels, Metrics};
 use crate::upstream::{AttemptTerms, Delivery, Model, Router, UpstreamIdentity};
 
@@ -97,7 +98,8 @@ impl Generations {
         let mut request = ChatRequest::new(model, new.fields);
         let prompt = Arc::new(request.prompt());
         let upstream = provider.identity();
-        let Permit { place, spent } = inner.admit(&new.spender, upstream, &mut request, &prompt, new.patience)?;
+        let Permit { place, spent } =
+            inner.admit(&new.spender, upstream, &mut request, &prompt, (new.patience, new.request))?;
         let id = GenerationId::random();
         let start = Arc::new(Start {
             generation: id,
@@ -159,6 +161,22 @@ impl Generations {
         Ok(Started { following, origin: Origin::New })
     }
 
+    /// Whether a key of the caller's names a generation, whatever was asked for.
+    pub async fn knows(&self, principal: &Principal, key: &IdempotencyKey) -> bool {
+        self.0.log.knows(principal, key).await
+    }
+
+    /// Takes one request of the caller's rate, before its body is read.
+    pub fn take_request(&self, spender: &Spender) -> Result<RequestPermit, StartError> {
+        let taken = self.0.limits.take_request(spender);
+        taken.map_err(|exceeded| self.0.exceeded(exceeded, spender, ""))
+    }
+
+    /// Counts a request that was read in vain, if its caller has one left.
+    pub fn charge_request(&self, spender: &Spender) {
+        _ = self.0.limits.take_request(spender).map(RequestPermit::spend);
+    }
+
     /// The generation that the claim names, followed from its beginning; `None` if it names none.
     /// Whoever comes back is never refused for load, and not while draining either.
     pub async fn claimed(&self, principal: &Principal, claim: &Claim) -> Result<Option<Following>, StartError> {
@@ -191,7 +209,7 @@ impl Generations {
         &self,
         principal: &Principal,
         id: GenerationId,
-    ) -> Result<(Snapshot, Following), FollowError> {
+    ) -> Result<(GenerationState, Following), FollowError> {
         let log = self.open(principal, id).await?;
         let seat = self.seat(id);
         let tail = log.tail().get();
@@ -199,8 +217,8 @@ impl Generations {
             TailState::Open => tail.sequence,
             TailState::Closed => tail.sequence.before(),
         };
-        let snapshot = Snapshot::read_to(log.as_ref(), position).await.ok_or(FollowError::HistoryLost)?;
-        Ok((snapshot, Following::new(log, position, seat)))
+        let state = GenerationState::at(Arc::clone(&log), position);
+        Ok((state, Following::new(log, position, seat)))
     }
 
     /// Whether the caller may see a generation, without reading its log.
@@ -209,20 +227,18 @@ impl Generations {
     }
 
     /// The state of a generation now.
-    pub async fn inspect(&self, principal: &Principal, id: GenerationId) -> Result<Snapshot, FollowError> {
-        let log = self.open(principal, id).await?;
-        Snapshot::read(log.as_ref()).await.ok_or(FollowError::HistoryLost)
+    pub async fn inspect(&self, principal: &Principal, id: GenerationId) -> Result<GenerationState, FollowError> {
+        self.open(principal, id).await.map(GenerationState::now)
     }
 
-    /// The state of a generation as soon as it has come further than a position or has ended, at most
-    /// `patience` from now. Who would wait is a viewer; who only looks is none.
-    pub async fn inspect_after(
+    /// Waits until a generation has come further than a position or has ended, at most `patience`, as a viewer.
+    pub async fn wait_for_more(
         &self,
         principal: &Principal,
         id: GenerationId,
         after: Sequence,
         patience: Duration,
-    ) -> Result<Snapshot, FollowError> {
+    ) -> Result<(), FollowError> {
         let log = self.open(principal, id).await?;
         let mut tail = log.tail();
         if after > tail.get().sequence {
@@ -231,15 +247,15 @@ impl Generations {
         let _seat = (!patience.is_zero()).then(|| self.seat(id));
         let further = tail.until(|tail| tail.sequence > after || tail.state == TailState::Closed);
         _ = timeout(patience, further).await;
-        Snapshot::read(log.as_ref()).await.ok_or(FollowError::HistoryLost)
+        Ok(())
     }
 
-    /// Stops a generation; one that has ended stays as it ended. Answers its state after that.
-    pub async fn stop(&self, principal: &Principal, id: GenerationId) -> Result<Snapshot, FollowError> {
+    /// Stops a generation; one that has ended stays as it ended. Returns its state after that.
+    pub async fn stop(&self, principal: &Principal, id: GenerationId) -> Result<GenerationState, FollowError> {
         let log = self.open(principal, id).await?;
         self.ask(id, Ending::Cancelled(CancelReason::ClientRequest));
         closed(&log).await;
-        Snapshot::read(log.as_ref()).await.ok_or(FollowError::HistoryLost)
+        Ok(GenerationState::now(log))
     }
 
     /// Stops a generation and forgets it, also if nobody waits for the end of this.
@@ -319,7 +335,7 @@ impl Inner {
         upstream: &UpstreamIdentity,
         request: &mut ChatRequest,
         prompt: &Prompt,
-        patience: Patience,
+        (patience, permit): (Patience, RequestPermit),
     ) -> Result<Permit, StartError> {
         let wanted = request.output_limit();
         let (tokens, choices) = spender.most(&request.model);
@@ -327,10 +343,13 @@ impl Inner {
         let labels = GenerationLabels { upstream: &upstream.name, model: &request.model };
         let output = wanted.unwrap_or_else(|| self.metrics.expected_output(labels, request.output_limit()));
         let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));
-        self.limits.admit(spender, &request.model, tokens, patience).map_err(|exceeded| {
-            self.metrics.refused(exceeded.limit.name());
-            StartError::Exceeded(exceeded, self.limits.left(spender, &request.model))
-        })
+        let admitted = self.limits.admit(spender, &request.model, tokens, patience, permit);
+        admitted.map_err(|exceeded| self.exceeded(exceeded, spender, &request.model))
+    }
+
+    fn exceeded(&self, exceeded: Exceeded, spender: &Spender, model: &str) -> StartError {
+        self.metrics.refused(exceeded.limit.name());
+        StartError::Exceeded(exceeded, self.limits.left(spender, model))
     }
 
     /// Carries the answer into the log, as a task of its own.

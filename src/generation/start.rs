@@ -9,13 +9,15 @@ use super::storage::Storage;
 use crate::domain::{AllowedModels, Claim, Metadata, Principal, PromptReference, RequestId, TooMuch, UsageWish};
 use crate::event_log::{Conflict, CreateError};
 use crate::json::JsonObject;
-use crate::limits::{Allowance, Exceeded, Patience, Spender};
+use crate::limits::{Allowance, Exceeded, Patience, RequestPermit, Spender};
 use crate::upstream::{Delivery, UnknownModel};
 
 /// A generation to be started.
 pub struct NewGeneration {
     pub owner: Principal,
     pub spender: Spender,
+    /// One request of the caller's rate, which was taken before the body was read.
+    pub request: RequestPermit,
     /// Whether it waits where there is no place for it to run.
     pub patience: Patience,
     /// By which a repeat of the request is known.

@@ -161,7 +161,7 @@ mod tests {
     use crate::generation::audience::{Audience, OnDisconnect};
     use crate::generation::running::{Admitted, PromptSource, Repeats, Subject};
     use crate::generation::tokens::TokenCounter;
-    use crate::limits::{Limits, Patience, Permit, Spender};
+    use crate::limits::{Limits, Patience, Permit, RequestPermit, Spender};
     use crate::telemetry::Metrics;
     use crate::upstream::{AttemptTerms, UpstreamIdentity};
 
@@ -184,7 +184,9 @@ mod tests {
         let audience = Audience::new(OnDisconnect::Continue, Duration::ZERO);
         let counter = TokenCounter::new(TaskTracker::new());
         let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
-        let permit = Limits::default().admit(&spender, "m", 0, Patience::Refuses).expect("there is no limit");
+        let permit = Limits::default()
+            .admit(&spender, "m", 0, Patience::Refuses, RequestPermit::default())
+            .expect("there is no limit");
         let Permit { place, spent } = permit;
         let admitted = Admitted { prompt: Arc::default(), spent, turn: place.turn() };
         let subject = Subject {

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::snapshot::{ChoiceSnapshot, Snapshot};
+use super::answer_text::{AnswerText, ChoiceText};
 use crate::domain::{Prompt, Usage};
 
 /// Of a longer text the beginning is counted, and the rest taken to be like it.
@@ -38,7 +38,7 @@ impl TokenCounter {
     }
 
     /// What `model` read and wrote.
-    pub async fn count(&self, model: &str, prompt: &Arc<Prompt>, answer: Snapshot) -> Usage {
+    pub async fn count(&self, model: &str, prompt: &Arc<Prompt>, answer: AnswerText) -> Usage {
         let guess = guess(prompt, &answer);
         if guess.total() == 0 {
             return guess;
@@ -59,7 +59,7 @@ impl TokenCounter {
 /// By the vocabulary of the model's family or the nearest there is.
 ///
 /// Takes about 10 ms for each long text, and once 100 ms for each vocabulary: not for a runtime's thread.
-fn count(model: &str, prompt: &Prompt, answer: &Snapshot) -> Usage {
+fn count(model: &str, prompt: &Prompt, answer: &AnswerText) -> Usage {
     let vocabulary = vocabulary(model);
     let tokens = |text: &str| {
         let counted = text.get(..text.floor_char_boundary(COUNTED_BYTES)).unwrap_or_default();
@@ -85,7 +85,7 @@ pub const fn guess_prompt(prompt: &Prompt) -> u64 {
 }
 
 /// At once and without a vocabulary.
-pub fn guess(prompt: &Prompt, answer: &Snapshot) -> Usage {
+pub fn guess(prompt: &Prompt, answer: &AnswerText) -> Usage {
     let answer: usize = answer.choices.values().flat_map(texts).map(str::len).sum();
     let output_tokens = Some(answer.div_ceil(BYTES_PER_TOKEN) as u64);
     Usage { input_tokens: guess_prompt(prompt), output_tokens, ..Usage::default() }
@@ -95,7 +95,7 @@ fn scaled(tokens: u64, bytes: usize, counted: usize) -> u64 {
     if counted == bytes { tokens } else { (tokens * bytes as u64).div_ceil(counted.max(1) as u64) }
 }
 
-fn texts(choice: &ChoiceSnapshot) -> impl Iterator<Item = &str> {
+fn texts(choice: &ChoiceText) -> impl Iterator<Item = &str> {
     let calls = choice.tool_calls.iter().flat_map(|call| [call.name.as_str(), &call.arguments]);
     [choice.text.as_str(), &choice.reasoning, &choice.refusal].into_iter().chain(calls)
 }
@@ -126,20 +126,12 @@ fn vocabulary(model: &str) -> Option<&'static CoreBpe> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ChatRequest, GenerationId, Principal, Start, Timestamp, TokenSource, UsageWish};
+    use crate::domain::{ChatRequest, TokenSource};
     use crate::json::JsonObject;
 
-    fn answer(text: &str) -> Snapshot {
-        let mut answer = Snapshot::new(&Start {
-            generation: GenerationId::random(),
-            owner: Principal::Anonymous,
-            model: "m".into(),
-            created_at: Timestamp::from_millis(0),
-            prompt: None,
-            metadata: [].into(),
-            usage: UsageWish::NotAsked,
-        });
-        answer.choices.insert(0, ChoiceSnapshot { text: text.into(), ..ChoiceSnapshot::default() });
+    fn answer(text: &str) -> AnswerText {
+        let mut answer = AnswerText::default();
+        answer.choices.insert(0, ChoiceText { text: text.into(), ..ChoiceText::default() });
         answer
     }
 

@@ -12,7 +12,7 @@ mod tree;
 
 pub use object::Object;
 pub use parse::Unreadable;
-pub use request_object::{InvalidObject, JsonObject, MOST_MEMBERS, write_members};
+pub use request_object::{InvalidObject, JsonObject, JsonText, MOST_MEMBERS, write_members};
 pub use surrogates::{REPLACEMENT, trailing_high_half, well_formed};
 pub use tokens::{Token, Tokens, unescape};
 pub use tree::{RawText, Tree};

@@ -1,12 +1,12 @@
 //! An object that keeps its members as they were written.
 
 use std::fmt;
+use std::sync::Arc;
 
 use memchr::memchr;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::tokens::{Token, Tokens};
@@ -15,10 +15,30 @@ use super::tokens::{Token, Tokens};
 /// form, nested content and escapes are written as they were read.
 ///
 /// No two members have the same name after unescaping. Every nested string is text and no value is nested deeper than
-/// `serde_json` reads.
-#[derive(Clone, Default)]
+/// `serde_json` reads. The text is kept once, whatever it holds: no value is a tree, and a member costs 32 bytes.
+#[derive(Clone)]
 pub struct JsonObject {
-    members: Vec<(Box<str>, Box<RawValue>)>,
+    text: Arc<JsonText>,
+    /// Names and values that do not stand in `text`.
+    written: String,
+    members: Vec<Member>,
+}
+
+/// The text that an object is parsed from. Its owner may count its bytes for as long as a clone of the object lives.
+pub type JsonText = dyn AsRef<str> + Send + Sync;
+
+#[derive(Clone)]
+struct Member {
+    /// Unescaped.
+    name: Place,
+    value: Place,
+}
+
+/// Where something stands: in the text, or beyond its end, in what was written.
+#[derive(Clone, Copy)]
+struct Place {
+    start: usize,
+    length: usize,
 }
 
 /// Why a text is not such an object.
@@ -43,35 +63,48 @@ pub enum InvalidObject {
 /// Open objects and arrays below the object itself, as many as `serde_json` reads.
 const DEEPEST: usize = 126;
 
-/// A short member takes ten times the bytes of its text: more of them would let a body take many times its size.
-pub const MOST_MEMBERS: usize = 1 << 18;
+/// A short member costs several times the bytes of its text: without a limit an object could cost many times its size.
+pub const MOST_MEMBERS: usize = 1 << 17;
 
 impl JsonObject {
-    /// Parses a whole text.
+    /// Parses a copy of a whole text.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidObject> {
-        let parsed = serde_json::from_slice(json);
-        let Members { list: members, count } = parsed.map_err(|error| match error.classify() {
-            Category::Data => match serde_json::from_slice::<Value>(json) {
-                Ok(_) => InvalidObject::NotAnObject,
-                Err(error) => syntax(&error),
-            },
-            Category::Syntax | Category::Eof | Category::Io => syntax(&error),
-        })?;
+        match std::str::from_utf8(json) {
+            Ok(json) => Self::from_text(Arc::new(Box::<str>::from(json))),
+            Err(_) => Err(not_an_object(json)),
+        }
+    }
+
+    /// Parses a whole text, which is kept as long as the object.
+    pub fn from_text(text: Arc<JsonText>) -> Result<Self, InvalidObject> {
+        let json = (*text).as_ref();
+        let Members { list, written, count } =
+            serde_json::from_str(json).map_err(|_| not_an_object(json.as_bytes()))?;
         if count > MOST_MEMBERS {
             return Err(InvalidObject::TooMany);
         }
-        for (name, value) in &members {
-            check(name, value.get())?;
+        let place = |value: &str| Place { start: value.as_ptr().addr() - json.as_ptr().addr(), length: value.len() };
+        let members = list.into_iter().map(|(name, value)| {
+            let name = match name {
+                Name::Plain(name) => place(name),
+                Name::Unescaped(name) => Place { start: json.len() + name.start, length: name.length },
+            };
+            Member { name, value: place(value) }
+        });
+        let members = members.collect();
+        let object = Self { text, written, members };
+        for (name, value) in object.iter() {
+            check(name, value)?;
         }
-        if let Some(name) = duplicate(&members) {
-            return Err(InvalidObject::Duplicate(name.into()));
+        match object.duplicate() {
+            Some(name) => Err(InvalidObject::Duplicate(name.into())),
+            None => Ok(object),
         }
-        Ok(Self { members })
     }
 
     /// Returns a member's JSON.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.position(name).and_then(|at| self.members.get(at)).map(|(_, value)| value.get())
+        self.position(name).and_then(|at| self.members.get(at)).map(|member| self.at(member.value))
     }
 
     /// Returns a member's JSON, if it is there and not `null`.
@@ -85,28 +118,33 @@ impl JsonObject {
     }
 
     /// Replaces a member where it stands, or adds it as the last one.
-    pub fn insert(&mut self, name: &str, value: Box<RawValue>) {
-        match self.position(name).and_then(|at| self.members.get_mut(at)) {
-            Some((_, known)) => *known = value,
-            None => self.members.push((name.into(), value)),
+    pub fn insert(&mut self, name: &str, value: &RawValue) {
+        let value = self.write(value.get());
+        if let Some(known) = self.position(name).and_then(|at| self.members.get_mut(at)) {
+            known.value = value;
+        } else {
+            let name = self.write(name);
+            self.members.push(Member { name, value });
         }
     }
 
     /// As [`JsonObject::insert`], for a value that serializes.
     pub fn set(&mut self, name: &str, value: &impl Serialize) {
         if let Ok(value) = serde_json::value::to_raw_value(value) {
-            self.insert(name, value);
+            self.insert(name, &value);
         }
     }
 
     /// Removes a member; the others keep their order.
-    pub fn remove(&mut self, name: &str) -> Option<Box<RawValue>> {
-        self.position(name).map(|at| self.members.remove(at).1)
+    pub fn remove(&mut self, name: &str) {
+        if let Some(at) = self.position(name) {
+            self.members.remove(at);
+        }
     }
 
     /// Iterates over the names and their JSON.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.members.iter().map(|(name, value)| (&**name, value.get()))
+        self.members.iter().map(|member| (self.at(member.name), self.at(member.value)))
     }
 
     pub fn len(&self) -> usize {
@@ -119,20 +157,55 @@ impl JsonObject {
 
     /// Writes the object, without spaces between its members.
     pub fn to_json(&self) -> String {
-        let mut json =
-            String::with_capacity(self.members.iter().map(|(name, value)| name.len() + value.get().len() + 8).sum());
+        let mut json = String::with_capacity(self.iter().map(|(name, value)| name.len() + value.len() + 8).sum());
         write_members(&mut json, self.iter());
         json
     }
 
+    fn at(&self, Place { start, length }: Place) -> &str {
+        let text = (*self.text).as_ref();
+        let (text, start) = match start.checked_sub(text.len()) {
+            Some(start) => (self.written.as_str(), start),
+            None => (text, start),
+        };
+        text.get(start..start + length).unwrap_or_default()
+    }
+
+    fn write(&mut self, text: &str) -> Place {
+        let start = (*self.text).as_ref().len() + self.written.len();
+        self.written.push_str(text);
+        Place { start, length: text.len() }
+    }
+
     /// Objects have few members: comparing costs less than hashing.
     fn position(&self, name: &str) -> Option<usize> {
-        self.members.iter().position(|(known, _)| **known == *name)
+        self.members.iter().position(|member| self.at(member.name) == name)
+    }
+
+    /// The first name that another member has too.
+    fn duplicate(&self) -> Option<&str> {
+        let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.windows(2).find_map(|pair| match pair {
+            [one, next] if one == next => Some(*one),
+            _ => None,
+        })
     }
 }
 
-fn syntax(error: &serde_json::Error) -> InvalidObject {
-    InvalidObject::Syntax { line: error.line(), column: error.column() }
+impl Default for JsonObject {
+    fn default() -> Self {
+        Self { text: Arc::new(""), written: String::new(), members: Vec::new() }
+    }
+}
+
+/// Why a text could not be parsed.
+fn not_an_object(json: &[u8]) -> InvalidObject {
+    match serde_json::from_slice::<IgnoredAny>(json) {
+        Ok(_) if std::str::from_utf8(json).is_ok() => InvalidObject::NotAnObject,
+        Ok(_) => InvalidObject::Syntax { line: 1, column: 0 },
+        Err(error) => InvalidObject::Syntax { line: error.line(), column: error.column() },
+    }
 }
 
 /// Writes an object with these members.
@@ -151,30 +224,39 @@ pub fn write_members<'a>(json: &mut String, members: impl Iterator<Item = (&'a s
 
 /// What stands in an object, not yet compared.
 #[derive(Default)]
-struct Members {
-    list: Vec<(Box<str>, Box<RawValue>)>,
-    /// How many there are, those that are not kept included.
+struct Members<'a> {
+    list: Vec<(Name<'a>, &'a str)>,
+    /// Names that are written with escapes, without them.
+    written: String,
+    /// How many members there are, those that are not kept included.
     count: usize,
 }
 
-impl<'de> Deserialize<'de> for Members {
+/// A member's name.
+enum Name<'a> {
+    Plain(&'a str),
+    /// Where it stands in what was written.
+    Unescaped(Place),
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
         impl<'de> Visitor<'de> for Object {
-            type Value = Members;
+            type Value = Members<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
                 let mut members = Members::default();
-                while let Some(name) = map.next_key::<String>()? {
+                while let Some(name) = map.next_key_seed(NameSeed(&mut members.written))? {
                     members.count += 1;
                     if members.count > MOST_MEMBERS {
                         map.next_value::<IgnoredAny>()?;
                     } else {
-                        members.list.push((name.into(), map.next_value()?));
+                        members.list.push((name, map.next_value::<&RawValue>()?.get()));
                     }
                 }
                 Ok(members)
@@ -184,14 +266,33 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// The first name that another member has too.
-fn duplicate(members: &[(Box<str>, Box<RawValue>)]) -> Option<&str> {
-    let mut names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
-    names.sort_unstable();
-    names.windows(2).find_map(|pair| match pair {
-        [one, next] if one == next => Some(*one),
-        _ => None,
-    })
+/// Reads a name; one with escapes is unescaped into the text.
+struct NameSeed<'a>(&'a mut String);
+
+impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
+    type Value = Name<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name<'de>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NameSeed<'_> {
+    type Value = Name<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+        Ok(Name::Plain(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+        let start = self.0.len();
+        self.0.push_str(name);
+        Ok(Name::Unescaped(Place { start, length: name.len() }))
+    }
 }
 
 /// Checks what `serde_json` does not check in a value that it keeps as text.
@@ -271,11 +372,11 @@ mod tests {
 
     #[test]
     fn what_is_not_an_object_or_not_json_is_refused() {
-        for json in ["[]", "null", "5", "\"x\""] {
+        let deep = "[".repeat(1_000) + &"]".repeat(1_000);
+        for json in ["[]", "null", "5", "\"x\"", &deep] {
             assert_eq!(parse(json), Err(InvalidObject::NotAnObject), "{json}");
         }
-        let deep = "[".repeat(1_000) + &"]".repeat(1_000);
-        for json in ["", "{", "{\"a\":}", "{\"a\":01}", "{}x", "{\"a\":NaN}", "[1,]", &deep] {
+        for json in ["", "{", "{\"a\":}", "{\"a\":01}", "{}x", "{\"a\":NaN}", "[1,]"] {
             assert!(matches!(parse(json), Err(InvalidObject::Syntax { .. })), "{json}");
         }
         assert!(matches!(JsonObject::parse(b"{\"a\":\"\xff\"}").map(drop), Err(InvalidObject::Syntax { .. })));

@@ -88,6 +88,10 @@ pub struct Permit {
 #[derive(Debug, Default)]
 pub struct Spent(Vec<Taken>);
 
+/// One request of its account's rate, taken before its body is read. Dropping it gives the request back.
+#[derive(Debug, Default)]
+pub struct RequestPermit(Option<Taken>);
+
 /// Whether a request waits for its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -134,12 +138,26 @@ pub struct Allowance {
 const SWEEP: Duration = Duration::from_mins(1);
 
 impl Limits {
-    /// Takes what a generation takes, all of it or nothing: a request, `tokens` that it may come to, and a place or
-    /// one in the line.
-    pub fn admit(&self, spender: &Spender, model: &str, tokens: u64, patience: Patience) -> Result<Permit, Exceeded> {
-        let spent = self.spend(spender, model, tokens).map_err(|used_up| {
+    /// Takes one request of the account's rate: what can be refused without knowing the model is refused here.
+    pub fn take_request(&self, spender: &Spender) -> Result<RequestPermit, Exceeded> {
+        let key = Key { account: spender.account.clone(), models: None };
+        let quota = Quota { tokens_per_minute: None, ..spender.quota };
+        Ok(RequestPermit(self.rates.take(key, quota, 0)?))
+    }
+
+    /// Takes what else a generation takes, all of it or nothing: a request of the model's rate, `tokens` that it may come
+    /// to, and a place or one in the line. `request` is given back with the rest.
+    pub fn admit(
+        &self,
+        spender: &Spender,
+        model: &str,
+        tokens: u64,
+        patience: Patience,
+        request: RequestPermit,
+    ) -> Result<Permit, Exceeded> {
+        let mut spent = self.spend(spender, model, tokens).map_err(|used_up| {
             // Who comes back when one of them has enough would be refused by another.
-            let rates = spender.rates(model);
+            let rates = spender.rates_beside_request(model);
             let waits = rates.flat_map(|(key, quota)| self.rates.waits(&key, quota, tokens));
             waits.max_by_key(|wait| wait.wait).unwrap_or(used_up)
         })?;
@@ -150,12 +168,13 @@ impl Limits {
         let for_account = spender.quota.concurrent_generations;
         let room = Room { for_account, in_all: spender.policy.generations, waiting };
         let place = self.places.enter(spender.account.clone(), room)?;
+        spent.0.extend(request.0);
         Ok(Permit { place, spent })
     }
 
     fn spend(&self, spender: &Spender, model: &str, tokens: u64) -> Result<Spent, UsedUp> {
         let mut spent = Spent::default();
-        for (key, quota) in spender.rates(model) {
+        for (key, quota) in spender.rates_beside_request(model) {
             spent.0.extend(self.rates.take(key, quota, tokens)?);
         }
         Ok(spent)
@@ -220,12 +239,30 @@ impl Spender {
         self.policy.models.iter().find(|(pattern, _)| pattern.matches(model))
     }
 
+    /// The rates that are taken when the model is known: all but the account's of requests.
+    fn rates_beside_request(&self, model: &str) -> impl Iterator<Item = (Key, Quota)> {
+        let account = |(key, quota): (Key, Quota)| {
+            let requests_per_minute = key.models.as_ref().and(quota.requests_per_minute);
+            (key, Quota { requests_per_minute, ..quota })
+        };
+        self.rates(model).map(account)
+    }
+
     fn rates(&self, model: &str) -> impl Iterator<Item = (Key, Quota)> {
         let all = (Key { account: self.account.clone(), models: None }, self.quota);
         let some = self.with_model(model).map(|(pattern, quota)| {
             (Key { account: self.account.clone(), models: Some(pattern.as_str().into()) }, *quota)
         });
         [all].into_iter().chain(some)
+    }
+}
+
+impl RequestPermit {
+    /// Keeps the request as used.
+    pub fn spend(self) {
+        if let Some(taken) = self.0 {
+            taken.settle_as_reserved();
+        }
     }
 }
 
@@ -287,8 +324,11 @@ mod tests {
             ..Policy::default()
         });
         let (limits, spender) = (Limits::default(), spender(Quota::NONE, &policy));
-        let admit =
-            |model, tokens| limits.admit(&spender, model, tokens, Patience::Refuses).map_err(|exceeded| exceeded.limit);
+        let admit = |model, tokens| {
+            let request = limits.take_request(&spender).map_err(|exceeded| exceeded.limit)?;
+            let admitted = limits.admit(&spender, model, tokens, Patience::Refuses, request);
+            admitted.map_err(|exceeded| exceeded.limit)
+        };
         let left = |model| {
             let Allowance { requests, tokens } = limits.left(&spender, model);
             (requests.expect("a limit").left, tokens.expect("a limit").left)
@@ -311,8 +351,11 @@ mod tests {
         let each = per_minute(60, 1_000);
         let (limits, policy) = (Limits::default(), Arc::new(Policy { each, ..Policy::default() }));
         let spender = spender(Quota::NONE, &policy);
-        let admit = |tokens| limits.admit(&spender, "m", tokens, Patience::Refuses);
-        for _ in 0..60 {
+        let admit = |tokens| {
+            let request = limits.take_request(&spender)?;
+            limits.admit(&spender, "m", tokens, Patience::Refuses, request)
+        };
+        for _ in 0..59 {
             admit(0).expect("enough").spent.settle(16);
         }
         let refused = admit(640).expect_err("neither requests nor tokens are left");

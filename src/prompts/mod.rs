@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -152,11 +153,12 @@ impl Catalog {
     }
 
     /// The messages that a prompt comes to. What is put into it is data: it is text in a message, whatever it says,
-    /// and makes neither a message nor a template.
+    /// and makes neither a message nor a template. `variables` is the JSON of an object: its tree is built here, so that
+    /// there are never more trees than slots.
     pub async fn render(
         &self,
         reference: &PromptReference,
-        variables: Map<String, Value>,
+        variables: Option<Box<RawValue>>,
     ) -> Result<Vec<Message>, RenderError> {
         let id = self.get(reference).ok_or(RenderError::NotFound)?.id.clone();
         let waiting = timeout(PATIENCE, Arc::clone(&self.0.slots).acquire_owned());
@@ -166,6 +168,8 @@ impl Catalog {
             // Given back when this ends, and not when nobody waits for it any more.
             let _slot = slot;
             let prompt = prompts.by_id.get(&id).ok_or(RenderError::NotFound)?;
+            let variables = variables.map(|json| serde_json::from_str(json.get())).transpose();
+            let variables: Map<String, Value> = variables.map_err(|_| RenderError::Defect)?.unwrap_or_default();
             prompt.render(variables, &prompts.templates, Output::new(MOST_BYTES, PATIENCE))
         });
         match timeout(PATIENCE, rendering).await {
@@ -206,16 +210,9 @@ mod tests {
         text.parse().expect("a reference")
     }
 
-    fn object(value: Value) -> Map<String, Value> {
-        match value {
-            Value::Object(members) => members,
-            _ => panic!("an object"),
-        }
-    }
-
     /// Each message as `role: content`.
     async fn render_in(catalog: &Catalog, id: &str, variables: Value) -> Result<Vec<String>, RenderError> {
-        let messages = catalog.render(&reference(id), object(variables)).await?;
+        let messages = catalog.render(&reference(id), RawValue::from_string(variables.to_string()).ok()).await?;
         Ok(messages.into_iter().map(|message| format!("{}: {}", message.role.name(), message.content)).collect())
     }
 

@@ -17,6 +17,7 @@ pub(super) fn files() -> BTreeMap<String, String> {
 mod tests {
     use std::path::Path;
 
+    use serde_json::value::RawValue;
     use serde_json::{Map, Value, json};
 
     use super::super::{Catalog, RenderError};
@@ -24,7 +25,7 @@ mod tests {
     use crate::domain::PromptReference;
 
     async fn render(id: &str, variables: Value) -> Result<String, RenderError> {
-        let Value::Object(variables) = variables else { panic!("an object") };
+        let variables = RawValue::from_string(variables.to_string()).ok();
         let reference: PromptReference = id.parse().expect("a reference");
         let messages = Catalog::shipped().expect("the starter set").render(&reference, variables).await?;
         let messages = messages.iter().map(|message| format!("# {}\n{}\n", message.role.name(), message.content));

@@ -34,6 +34,9 @@ pub enum SettingsError {
     #[error("`server.max_head` is too small or too large: write at least \"8KiB\" and at most \"1MiB\"")]
     MaxHead,
 
+    #[error("`server.max_body_memory` is less than twice `server.max_body`: raise it, or lower `server.max_body`")]
+    MaxBodyMemory,
+
     #[error("`{setting}` is too large: write at most {most}")]
     TooLarge { setting: &'static str, most: &'static str },
 

@@ -13,6 +13,7 @@ pub(super) const KEYS: &[Key] = &[
     key("server.max_streams", COUNT),
     key("server.max_head", SIZE),
     key("server.max_body", SIZE),
+    key("server.max_body_memory", SIZE),
     key("server.shutdown_grace", DURATION),
     key("cors.origins", "a list of origins such as [\"https://app.example\"]"),
     key("auth.mode", "\"none\" or \"required\""),

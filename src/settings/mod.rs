@@ -98,8 +98,12 @@ pub struct Server {
     /// The longest request head, in bytes, at least 8 KiB and at most 1 MiB. Default: 32 KiB. Variable:
     /// `TOKENRILL_SERVER__MAX_HEAD`.
     pub max_head: Size,
-    /// The longest request body, in bytes. Default: 4 MiB. Variable: `TOKENRILL_SERVER__MAX_BODY`.
+    /// The longest request body, in bytes. Default: 16 MiB. Variable: `TOKENRILL_SERVER__MAX_BODY`.
     pub max_body: Size,
+    /// How much the bodies of all requests together may hold, in bytes, at least twice `max_body`: each from its
+    /// first byte until the upstream has answered. Callers share it. Default: 128 MiB. Variable:
+    /// `TOKENRILL_SERVER__MAX_BODY_MEMORY`.
+    pub max_body_memory: Size,
     /// How long live streams may go on after the signal to stop. Default: 30 s. Variable:
     /// `TOKENRILL_SERVER__SHUTDOWN_GRACE`.
     #[serde(with = "units::duration")]
@@ -267,7 +271,8 @@ impl Default for Server {
             ping_timeout: Duration::from_secs(10),
             max_streams: some(100),
             max_head: Size::kib(32),
-            max_body: Size::mib(4),
+            max_body: Size::mib(16),
+            max_body_memory: Size::mib(128),
             shutdown_grace: Duration::from_secs(30),
         }
     }
@@ -335,6 +340,9 @@ impl Settings {
         }
         if !(Size::kib(8)..=Size::mib(1)).contains(&self.server.max_head) {
             return Err(SettingsError::MaxHead);
+        }
+        if self.server.max_body.bytes().saturating_mul(2) > self.server.max_body_memory.bytes() {
+            return Err(SettingsError::MaxBodyMemory);
         }
         // Everybody in the line is told whenever it moves.
         if self.limits.queue.max_waiting > 10_000 {
@@ -506,7 +514,7 @@ mod tests {
     #[test]
     fn the_effective_settings_speak_in_units() {
         let effective = Settings::default().effective();
-        for line in ["listen = \"127.0.0.1:8080\"", "heartbeat = \"15s\"", "max_body = \"4MiB\"", "[event_log.memory]"]
+        for line in ["listen = \"127.0.0.1:8080\"", "heartbeat = \"15s\"", "max_body = \"16MiB\"", "[event_log.memory]"]
         {
             assert!(effective.contains(line), "{line} in {effective}");
         }

@@ -107,7 +107,8 @@ async fn broken_off(viewer: Answer) -> Option<String> {
 #[tokio::test]
 async fn nobody_is_cut_off_for_a_request_that_is_refused() {
     let mut settings = limited(ConnectionsFull::CloseOldest);
-    settings.limits.each.requests_per_minute = NonZeroU32::new(2);
+    // The viewers take two, and what is refused for its body takes one each.
+    settings.limits.each.requests_per_minute = NonZeroU32::new(6);
     let service = Service::with(settings).await;
     let slow = json!({"input": "Hello", "model": "demo?tokens=3&rate=max&first_token=500ms"});
     let viewers = [service.generate(&slow).await, service.generate(&slow).await];

@@ -104,13 +104,13 @@ async fn a_refusal_is_one_event_for_who_reads_events_and_openais_error_for_its_s
         (&json!("rate_limit_error"), &json!("rate_limited"))
     );
 
-    // Every answer of a limited operation says what is left.
+    // Every answer of a limited operation says what is left; above the rate no body is read.
     let wrong =
         sent(service.request(Method::POST, "/v1/chat/completions").header(CONTENT_TYPE, "application/json").body("{"))
             .await;
     assert_eq!(
         (wrong.status().as_u16(), &wrong.headers()["x-ratelimit-remaining-requests"]),
-        (400, &"0".parse().unwrap())
+        (429, &"0".parse().unwrap())
     );
 }
 

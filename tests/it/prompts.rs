@@ -228,7 +228,7 @@ async fn what_does_not_fit_a_prompt_is_named_and_asks_no_model() {
             "invalid_request",
             "/variables",
         ),
-        ("/v1/prompts/greet/render", json!({"variables": []}), 400, "invalid_request", ""),
+        ("/v1/prompts/greet/render", json!({"variables": []}), 400, "invalid_request", "/variables"),
     ] {
         let answer = ask(&service, path, &body).await;
         assert_eq!(answer.status, status, "{path} {body}");

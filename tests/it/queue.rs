@@ -18,7 +18,7 @@ use tokenrill::generation::{
     Delivery, Generations, NewGeneration, OnDisconnect, StartError, Storage, Terms, UpstreamMessages,
 };
 use tokenrill::json::JsonObject;
-use tokenrill::limits::{Limits, Patience, Policy, Spender};
+use tokenrill::limits::{Limits, Patience, Policy, RequestPermit, Spender};
 use tokenrill::settings::Settings;
 use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{Answer as Said, AttemptTerms, Provider, Router, Signal, UpstreamError, UpstreamIdentity};
@@ -305,6 +305,7 @@ async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
             delivery: Delivery::Stream,
             owner: principal.clone(),
             spender,
+            request: RequestPermit::default(),
             patience: Patience::Waits { at_most: None },
             claim: None,
             model: Some("demo".into()),

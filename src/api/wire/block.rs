@@ -31,6 +31,11 @@ impl<'a> Block<'a> {
         Self { out }
     }
 
+    /// A block whose name and data were written before.
+    pub fn begun(out: &'a mut BytesMut) -> Self {
+        Self { out }
+    }
+
     /// Data that is already fit for one line.
     pub fn raw(&mut self, json: &str) -> &mut Self {
         self.out.put_slice(json.as_bytes());

@@ -57,13 +57,6 @@ impl WireFormat for Native {
     }
 }
 
-/// Appends a state, in place of the events that led to it.
-pub fn encode_snapshot(state: &impl Serialize, id: EventId, retry: &mut Option<Retry>, out: &mut BytesMut) {
-    let mut block = Block::new(out, "snapshot");
-    block.json(state);
-    block.end(retry.take(), Some(id));
-}
-
 /// Appends the block of one event, or nothing where it says nothing here. `speaker` is the generation, where the
 /// stream is not its own.
 pub fn encode_event(

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokenrill::domain::{
     Account, AllowedModels, ChatRequest, Chunk, Claim, Entry, Escaped, Event, FailureCode, Fingerprint, FinishReason,
     GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, Trailer, UsageReport, UsageWish,
@@ -18,7 +18,7 @@ use tokenrill::generation::{
     UpstreamMessages,
 };
 use tokenrill::json::JsonObject;
-use tokenrill::limits::{Limits, Patience, Policy, Spender};
+use tokenrill::limits::{Limits, Patience, Policy, RequestPermit, Spender};
 use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{Answer, AttemptTerms, Provider, Router, Signal, Signals, UpstreamError, UpstreamIdentity};
 use tokio::sync::mpsc;
@@ -254,6 +254,7 @@ impl World {
             delivery: Delivery::Stream,
             owner: CALLER,
             spender: Spender::new(Account::Principal(CALLER), Quota::NONE, Arc::clone(&POLICY)),
+            request: RequestPermit::default(),
             patience: Patience::Refuses,
             claim: claim.map(|(key, body)| Claim {
                 key: format!("k{key}").parse().expect("a key"),
@@ -420,13 +421,16 @@ impl World {
     async fn inspect(&mut self, at: usize) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
         // A look is no viewer's, and begins no grace anew.
-        let looked = self.generations.inspect_after(&CALLER, subject.id, Sequence::START, Duration::ZERO);
-        let Ok(snapshot) = looked.await else { return };
+        let Ok(state) = self.generations.inspect(&CALLER, subject.id).await else { return };
+        let outline = state.outline().await.expect("the log is there");
         let expected =
             (0..subject.model.said).map(|at| format!("{}.{at}", subject.number)).collect::<Vec<_>>().concat();
-        let text = &snapshot.choices[&0].text;
-        assert!(expected.starts_with(text), "{text} of {expected}");
-        assert_eq!(snapshot.last_event_id.sequence, subject.log.tail().get().sequence);
+        let text = match outline.choices[&0].text {
+            Some(span) => state.pieces(span).try_collect::<String>().await.expect("the log is there"),
+            None => String::new(),
+        };
+        assert!(expected.starts_with(&text), "{text} of {expected}");
+        assert_eq!(outline.position, subject.log.tail().get().sequence);
     }
 
     fn wish(

@@ -69,7 +69,8 @@ pub fn parts(time: Duration) -> Parts {
     };
     let api = api::Api {
         ends_told: Arc::default(),
-        connections: api::Connections::default(),
+        connections: api::Connections::new(10_000),
+        body_memory: api::BodyMemory::new(64 << 20),
         admission: watch::channel(admission).1,
         generations: generation::Generations::new(Arc::new(log), router, terms, limits, Arc::clone(&metrics), tasks),
         channels: channels.clone(),

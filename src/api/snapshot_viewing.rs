@@ -1,0 +1,86 @@
+//! A generation's state as the first event of a stream, then its events.
+
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, BytesMut};
+use futures_util::StreamExt;
+
+use super::sse::{BrokenOff, Lasting, Source};
+use super::state_json::StateJson;
+use super::viewing::Viewing;
+use super::wire::{Block, Native, Retry};
+use crate::domain::{EventId, GenerationId};
+
+/// The events of a viewer that asked for `snapshot` in place of those before it.
+///
+/// The block of the state leaves in several writes: it may be as large as the answer.
+pub struct SnapshotViewing {
+    /// Until the block has been written.
+    snapshot: Option<Snapshot>,
+    viewing: Viewing<Native>,
+}
+
+struct Snapshot {
+    json: StateJson,
+    id: EventId,
+    is_begun: bool,
+}
+
+impl SnapshotViewing {
+    /// `id` is the position of the state.
+    pub fn new(json: StateJson, id: EventId, viewing: Viewing<Native>) -> Self {
+        Self { snapshot: Some(Snapshot { json, id, is_begun: false }), viewing }
+    }
+}
+
+impl Source for SnapshotViewing {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        retry: &mut Option<Retry>,
+        out: &mut BytesMut,
+    ) -> Poll<Option<Result<usize, BrokenOff>>> {
+        let Some(snapshot) = &mut self.snapshot else { return self.viewing.poll_write(context, retry, out) };
+        if !snapshot.is_begun {
+            snapshot.is_begun = true;
+            out.put_slice(b"event: snapshot\ndata: ");
+        }
+        match snapshot.json.poll_next_unpin(context) {
+            Poll::Ready(Some(Ok(piece))) => {
+                out.put_slice(piece.as_bytes());
+                Poll::Ready(Some(Ok(0)))
+            }
+            Poll::Ready(Some(Err(lost))) => Poll::Ready(Some(Err(lost.into()))),
+            Poll::Ready(None) => {
+                Block::begun(out).end(retry.take(), Some(snapshot.id));
+                self.snapshot = None;
+                Poll::Ready(Some(Ok(1)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.snapshot.is_none() && self.viewing.is_over()
+    }
+
+    fn is_in_block(&self) -> bool {
+        self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_begun)
+    }
+
+    fn poll_aside(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()> {
+        self.viewing.poll_aside(context, retry, out)
+    }
+
+    fn write_retry(&self, retry: Retry, out: &mut BytesMut) {
+        self.viewing.write_retry(retry, out);
+    }
+
+    fn lasting(&self) -> Lasting {
+        Lasting::ToItsEnd
+    }
+
+    fn generation(&self) -> Option<GenerationId> {
+        self.viewing.generation()
+    }
+}

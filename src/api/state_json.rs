@@ -1,0 +1,175 @@
+//! The state of a generation as JSON, written while it is read from the log.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use futures_util::stream::BoxStream;
+use serde::Serialize;
+
+use super::problem::ProblemBody;
+use super::snapshot::StatusBody;
+use super::wire::native::{CancelledData, TimingsBody, UsageBody};
+use crate::domain::{Stated, wire_safe};
+use crate::generation::{ChoiceOutline, GenerationState, LogLost, Outline, Status, TextSpan, ToolCallOutline};
+
+/// The JSON of a [`SnapshotBody`](super::snapshot::SnapshotBody), in pieces that are fit for one line of an event stream.
+///
+/// Only what stands between the texts is held.
+pub struct StateJson {
+    state: GenerationState,
+    pieces: VecDeque<Piece>,
+    text: Option<BoxStream<'static, Result<String, LogLost>>>,
+}
+
+enum Piece {
+    Json(String),
+    Text(TextSpan),
+}
+
+impl StateJson {
+    pub fn new(state: GenerationState, outline: &Outline) -> Self {
+        let mut writer = Writer::default();
+        writer.state(outline);
+        writer.flush();
+        Self { state, pieces: writer.pieces, text: None }
+    }
+}
+
+impl Stream for StateJson {
+    type Item = Result<String, LogLost>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(text) = &mut self.text {
+                match text.as_mut().poll_next(context) {
+                    Poll::Ready(None) => self.text = None,
+                    piece => return piece,
+                }
+            }
+            match self.pieces.pop_front() {
+                Some(Piece::Json(json)) => return Poll::Ready(Some(Ok(json))),
+                Some(Piece::Text(span)) => self.text = Some(Box::pin(self.state.pieces(span))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// Collects the pieces, in the order of the schema.
+#[derive(Default)]
+struct Writer {
+    pieces: VecDeque<Piece>,
+    json: String,
+}
+
+impl Writer {
+    fn state(&mut self, outline: &Outline) {
+        let start = &outline.start;
+        self.json.push('{');
+        self.member("id", &start.generation.to_string());
+        self.member("status", &StatusBody::of(&outline.status));
+        self.member("model", &start.model);
+        self.optional("prompt", start.prompt.as_ref().map(ToString::to_string));
+        self.member("created_at", &start.created_at.to_string());
+        self.member("last_sequence", &outline.position.get());
+        if let Some((index, first)) = outline.choices.first_key_value() {
+            self.choice(*index, first, outline);
+        }
+        if outline.choices.len() > 1 {
+            self.list("choices", &outline.choices, |writer, (index, choice)| {
+                writer.member("choice", index);
+                writer.choice(*index, choice, outline);
+            });
+        }
+        match &outline.status {
+            Status::Running | Status::Done(_) => {}
+            Status::Cancelled(cancelled) => self.member("reason", &CancelledData::from(&**cancelled).reason),
+            Status::Failed(failed) => self.member("error", &ProblemBody::from(&failed.failure)),
+        }
+        if let Some((usage, timings)) = outline.status.usage() {
+            self.optional("usage", usage.map(UsageBody::from));
+            self.member("timings", &TimingsBody::from(timings));
+        }
+        if !start.metadata.is_empty() {
+            self.member("metadata", &start.metadata);
+        }
+        self.json.push('}');
+    }
+
+    fn choice(&mut self, index: u32, choice: &ChoiceOutline, outline: &Outline) {
+        self.text("text", choice.text);
+        for (name, text) in [("reasoning", choice.reasoning), ("refusal", choice.refusal)] {
+            if text.is_some() {
+                self.text(name, text);
+            }
+        }
+        if !choice.tool_calls.is_empty() {
+            self.list("tool_calls", &choice.tool_calls, |writer, call: &ToolCallOutline| {
+                for (name, text) in [("id", &call.id), ("name", &call.name)] {
+                    writer.name(name);
+                    writer.json.push('"');
+                    writer.json.push_str(text.as_ref().map_or("", |text| text.as_str()));
+                    writer.json.push('"');
+                }
+                writer.text("arguments", call.arguments);
+            });
+        }
+        if let Some(finish) = outline.finish(index) {
+            self.member("finish_reason", &finish.reason.to_string());
+            if finish.stated == Stated::No {
+                self.member("finish_reason_missing", &true);
+            }
+        }
+    }
+
+    fn list<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
+        self.name(name);
+        self.json.push('[');
+        for item in items {
+            if !self.json.ends_with('[') {
+                self.json.push(',');
+            }
+            self.json.push('{');
+            write(self, item);
+            self.json.push('}');
+        }
+        self.json.push(']');
+    }
+
+    fn member(&mut self, name: &str, value: &impl Serialize) {
+        self.name(name);
+        let json = serde_json::to_vec(value).unwrap_or_default();
+        self.json.push_str(&String::from_utf8_lossy(&wire_safe(&json)));
+    }
+
+    fn optional(&mut self, name: &str, value: Option<impl Serialize>) {
+        if let Some(value) = value {
+            self.member(name, &value);
+        }
+    }
+
+    fn text(&mut self, name: &str, text: Option<TextSpan>) {
+        self.name(name);
+        self.json.push('"');
+        if let Some(span) = text {
+            self.flush();
+            self.pieces.push_back(Piece::Text(span));
+        }
+        self.json.push('"');
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.json.ends_with('{') {
+            self.json.push(',');
+        }
+        self.json.push('"');
+        self.json.push_str(name);
+        self.json.push_str("\":");
+    }
+
+    fn flush(&mut self) {
+        self.pieces.push_back(Piece::Json(std::mem::take(&mut self.json)));
+    }
+}

@@ -1,0 +1,79 @@
+//! The state of a generation as a response.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+
+use super::connection::{Closing, Connection, ConnectionKind};
+use super::connections::Coming;
+use super::extract::Caller;
+use super::problem::Problem;
+use super::state::Api;
+use super::state_json::StateJson;
+use crate::generation::GenerationState;
+
+/// States up to this size leave whole, with their length.
+const SMALL: usize = 16 << 10;
+
+/// Responds with a state. One that is not small leaves in pieces, as its client takes them, and counts as `connection`,
+/// which is opened where there is none.
+pub async fn respond(
+    api: &Api,
+    caller: &Caller,
+    state: GenerationState,
+    connection: Option<Connection>,
+) -> Result<Response, Problem> {
+    let outline = state.outline().await.map_err(|_| Problem::history_lost())?;
+    let mut json = StateJson::new(state, &outline);
+    let mut begun = String::new();
+    let is_whole = loop {
+        match json.next().await {
+            Some(Ok(piece)) => begun.push_str(&piece),
+            Some(Err(_)) => return Err(Problem::history_lost()),
+            None => break true,
+        }
+        if begun.len() > SMALL {
+            break false;
+        }
+    };
+    let body = if is_whole {
+        Body::from(begun)
+    } else {
+        let connection = connection.map_or_else(|| api.connect(caller, Coming::New, ConnectionKind::Wait), Ok)?;
+        connection.set_kind(ConnectionKind::Wait);
+        Body::from_stream(StateBody { begun: Some(begun), json, connection })
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// A state that leaves in pieces. It breaks off where its connection gives way.
+struct StateBody {
+    begun: Option<String>,
+    json: StateJson,
+    connection: Connection,
+}
+
+impl Stream for StateBody {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.connection.watch(context);
+        if !matches!(self.connection.closing(), Closing::No | Closing::AtEndOfService) {
+            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+        }
+        let piece = match self.begun.take() {
+            Some(begun) => Some(Ok(begun)),
+            None => std::task::ready!(self.json.poll_next_unpin(context)),
+        };
+        Poll::Ready(piece.map(|piece| piece.map(Bytes::from).map_err(io::Error::other)))
+    }
+}

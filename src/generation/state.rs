@@ -1,0 +1,241 @@
+//! The state of a generation, read from its log in pages.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::Stream;
+
+use super::following::LogLost;
+use crate::domain::{
+    Cancelled, Chunk, Done, Entry, Escaped, Event, Failed, Finish, Part, Sequence, Start, Timings, Usage,
+};
+use crate::event_log::{Log, Page};
+
+/// The state of a generation at one position of its log.
+///
+/// Holds no text: whoever writes the state reads the log page by page, so that a slow client costs a page.
+#[derive(Clone)]
+pub struct GenerationState {
+    log: Arc<dyn Log>,
+    position: Sequence,
+}
+
+/// What a state has beside its texts.
+pub struct Outline {
+    pub start: Arc<Start>,
+    pub position: Sequence,
+    pub status: Status,
+    /// By index; choice 0 is always there.
+    pub choices: BTreeMap<u32, ChoiceOutline>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Status {
+    Running,
+    Done(Arc<Done>),
+    Cancelled(Arc<Cancelled>),
+    Failed(Arc<Failed>),
+}
+
+/// One choice of the answer. A text that is empty is absent.
+#[derive(Default)]
+pub struct ChoiceOutline {
+    pub text: Option<TextSpan>,
+    pub reasoning: Option<TextSpan>,
+    pub refusal: Option<TextSpan>,
+    /// In the order in which they began.
+    pub tool_calls: Vec<ToolCallOutline>,
+}
+
+#[derive(Default)]
+pub struct ToolCallOutline {
+    pub index: u32,
+    pub id: Option<Escaped>,
+    pub name: Option<Escaped>,
+    pub arguments: Option<TextSpan>,
+}
+
+/// Where the fragments of one text stand in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextSpan {
+    pub kind: TextKind,
+    first: Sequence,
+    last: Sequence,
+}
+
+/// Which text of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextKind {
+    Text { choice: u32 },
+    Reasoning { choice: u32 },
+    Refusal { choice: u32 },
+    Arguments { choice: u32, call: u32 },
+}
+
+impl GenerationState {
+    /// The state after the entry at `position`, which is in the log.
+    pub(super) fn at(log: Arc<dyn Log>, position: Sequence) -> Self {
+        Self { log, position }
+    }
+
+    /// The state at the log's tail.
+    pub(super) fn now(log: Arc<dyn Log>) -> Self {
+        let position = log.tail().get().sequence;
+        Self { log, position }
+    }
+
+    /// Reads the log once, and keeps no text of it.
+    pub async fn outline(&self) -> Result<Outline, LogLost> {
+        let choices = BTreeMap::from([(0, ChoiceOutline::default())]);
+        let start = Arc::clone(self.log.start());
+        let mut outline = Outline { start, position: self.position, status: Status::Running, choices };
+        let mut at = Sequence::START;
+        while let Some(page) = self.page(at, self.position).await? {
+            for entry in &page {
+                outline.apply(entry);
+                at = entry.sequence;
+            }
+        }
+        Ok(outline)
+    }
+
+    /// One text, escaped, in pieces of at most 64 KiB. Between two pieces nothing of it is held: of a longer fragment the
+    /// log is read again.
+    pub fn pieces(&self, span: TextSpan) -> impl Stream<Item = Result<String, LogLost>> + Send + use<> {
+        let state = self.clone();
+        let cursor = Cursor { after: span.first.before(), offset: 0 };
+        futures_util::stream::try_unfold(cursor, move |mut cursor| {
+            let state = state.clone();
+            async move {
+                let Some(page) = state.page(cursor.after, span.last).await? else { return Ok(None) };
+                let mut piece = String::new();
+                for entry in &page {
+                    if !cursor.take(entry, span.kind, &mut piece) {
+                        break;
+                    }
+                }
+                Ok(Some((piece, cursor)))
+            }
+        })
+    }
+
+    /// The entries after a position up to another; `None` where there are none.
+    async fn page(&self, after: Sequence, to: Sequence) -> Result<Option<Page>, LogLost> {
+        if after >= to {
+            return Ok(None);
+        }
+        let mut page = self.log.read(after).await.map_err(|_| LogLost)?;
+        page.retain(|entry| entry.sequence <= to);
+        if page.is_empty() { Err(LogLost) } else { Ok(Some(page)) }
+    }
+}
+
+/// How far a text was read: the last entry that was read whole, and the bytes of the next.
+struct Cursor {
+    after: Sequence,
+    offset: usize,
+}
+
+/// Bytes of one piece of a text.
+const LARGEST_PIECE: usize = 64 << 10;
+
+impl Cursor {
+    /// Appends what fits of an entry's text; `false` where some of it is left.
+    fn take(&mut self, entry: &Entry, kind: TextKind, piece: &mut String) -> bool {
+        let text = match &entry.event {
+            Event::Chunk(chunk) if TextKind::of(chunk.part()) == Some(kind) => chunk.text().as_str(),
+            _ => "",
+        };
+        let rest = text.get(self.offset..).unwrap_or_default();
+        let fitting = rest.floor_char_boundary(LARGEST_PIECE.saturating_sub(piece.len()));
+        piece.push_str(rest.get(..fitting).unwrap_or_default());
+        if fitting < rest.len() {
+            self.offset += fitting;
+            return false;
+        }
+        *self = Self { after: entry.sequence, offset: 0 };
+        true
+    }
+}
+
+impl Outline {
+    /// Returns how a choice ended, once the model has come to its end.
+    pub fn finish(&self, choice: u32) -> Option<&Finish> {
+        let Status::Done(done) = &self.status else { return None };
+        done.finish.iter().find(|finish| finish.choice == choice)
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::Start(_) => {}
+            Event::Chunk(chunk) => self.apply_chunk(entry.sequence, chunk),
+            Event::Done(done) => self.status = Status::Done(Arc::clone(done)),
+            Event::Cancelled(cancelled) => self.status = Status::Cancelled(Arc::clone(cancelled)),
+            Event::Failed(failed) => self.status = Status::Failed(Arc::clone(failed)),
+        }
+    }
+
+    fn apply_chunk(&mut self, sequence: Sequence, chunk: &Chunk) {
+        let Some(kind) = TextKind::of(chunk.part()) else {
+            if let Some(choice) = chunk.part().choice() {
+                self.choices.entry(choice).or_default();
+            }
+            return;
+        };
+        let (TextKind::Text { choice }
+        | TextKind::Reasoning { choice }
+        | TextKind::Refusal { choice }
+        | TextKind::Arguments { choice, .. }) = kind;
+        let choice = self.choices.entry(choice).or_default();
+        let span = match kind {
+            TextKind::Text { .. } => &mut choice.text,
+            TextKind::Reasoning { .. } => &mut choice.reasoning,
+            TextKind::Refusal { .. } => &mut choice.refusal,
+            TextKind::Arguments { call, .. } => &mut choice.call(call, chunk.part()).arguments,
+        };
+        if !chunk.text().as_str().is_empty() {
+            span.get_or_insert(TextSpan { kind, first: sequence, last: sequence }).last = sequence;
+        }
+    }
+}
+
+impl Status {
+    pub fn usage(&self) -> Option<(Option<Usage>, Timings)> {
+        match self {
+            Self::Running => None,
+            Self::Done(done) => Some((Some(done.usage), done.timings)),
+            Self::Cancelled(cancelled) => Some((Some(cancelled.usage), cancelled.timings)),
+            Self::Failed(failed) => Some((failed.usage, failed.timings)),
+        }
+    }
+}
+
+impl ChoiceOutline {
+    /// The call with this index, with what the part says of it.
+    #[expect(clippy::indexing_slicing, reason = "a call stands at `at`: it was found or pushed there")]
+    fn call(&mut self, index: u32, part: &Part) -> &mut ToolCallOutline {
+        // Fragments are mostly of the last call.
+        let at = self.tool_calls.iter().rposition(|call| call.index == index).unwrap_or(self.tool_calls.len());
+        if at == self.tool_calls.len() {
+            self.tool_calls.push(ToolCallOutline { index, ..ToolCallOutline::default() });
+        }
+        let call = &mut self.tool_calls[at];
+        if let Part::ToolCall { id, name, .. } = part {
+            call.id = id.clone().or(call.id.take());
+            call.name = name.clone().or(call.name.take());
+        }
+        call
+    }
+}
+
+impl TextKind {
+    fn of(part: &Part) -> Option<Self> {
+        match *part {
+            Part::Text { choice, .. } => Some(Self::Text { choice }),
+            Part::Reasoning { choice, .. } => Some(Self::Reasoning { choice }),
+            Part::Refusal { choice, .. } => Some(Self::Refusal { choice }),
+            Part::ToolCall { choice, index, .. } => Some(Self::Arguments { choice, call: index }),
+            Part::Other { .. } | Part::Silent => None,
+        }
+    }
+}
