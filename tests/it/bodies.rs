@@ -24,6 +24,11 @@ fn by_address(mut settings: Settings) -> Settings {
     settings
 }
 
+/// As a metric has it.
+fn amount(bytes: usize) -> f64 {
+    u32::try_from(bytes).expect("a few MiB").into()
+}
+
 /// The callers' address.
 fn caller(number: u8) -> String {
     format!("203.0.113.{number}")
@@ -42,6 +47,7 @@ fn client(is_http2: bool) -> reqwest::Client {
 }
 
 /// A request whose last byte is withheld until the sender is used or dropped.
+#[expect(clippy::disallowed_methods, reason = "the test waits for it or drops it")]
 fn withheld(
     client: &reqwest::Client,
     service: &Service,
@@ -84,7 +90,7 @@ async fn unfinished_bodies_of_one_caller_give_way_to_a_body_of_another() {
         let (attacker, other) = (client(is_http2), client(is_http2));
 
         let bodies: Vec<_> = (0..4).map(|_| withheld(&attacker, &service, 1, padded(MIB))).collect();
-        service.metric_becomes(BODY_BYTES, (4 * MIB) as f64).await;
+        service.metric_becomes(BODY_BYTES, amount(4 * MIB)).await;
         let (_release, fifth) = withheld(&attacker, &service, 1, padded(MIB));
         let refused = soon(fifth).await.expect("no panic").expect("a response");
         assert_eq!(code(refused).await, (StatusCode::SERVICE_UNAVAILABLE, json!("overloaded")), "HTTP/2: {is_http2}");
@@ -131,9 +137,9 @@ async fn a_body_in_chunks_of_one_byte_holds_what_it_says() {
                 transfer-encoding: chunked\r\n\r\n";
     soon(socket.write_all(head.as_bytes())).await.expect("sent");
     soon(socket.write_all("1\r\nx\r\n".repeat(SENT).as_bytes())).await.expect("sent");
-    soon(async { while service.metric(BODY_BYTES).await < SENT as f64 {} }).await;
+    soon(async { while service.metric(BODY_BYTES).await < amount(SENT) {} }).await;
     let held = service.metric(BODY_BYTES).await;
-    assert!(held <= (2 * SENT) as f64, "{held}");
+    assert!(held <= amount(2 * SENT), "{held}");
     assert_eq!(service.metric("tokenrill_requests_in_flight").await.to_bits(), 1.0_f64.to_bits());
     drop(socket);
     service.metric_becomes(BODY_BYTES, 0.0).await;
@@ -154,10 +160,10 @@ async fn a_request_that_waits_for_a_slot_holds_its_bytes_until_the_upstream_has_
     let running = request().await;
     let mut call = upstream.call().await;
     let waiting = [request().await, request().await];
-    assert_eq!(service.metric(BODY_BYTES).await.to_bits(), ((3 * body.len()) as f64).to_bits());
+    assert_eq!(service.metric(BODY_BYTES).await.to_bits(), amount(3 * body.len()).to_bits());
     call.ok().await;
     call.text("Hi").await;
-    service.metric_becomes(BODY_BYTES, (2 * body.len()) as f64).await;
+    service.metric_becomes(BODY_BYTES, amount(2 * body.len())).await;
     drop((running, waiting));
 }
 
@@ -167,7 +173,7 @@ async fn above_the_rate_no_body_is_read() {
     let mut settings = by_address(Service::settings(&upstream.base_url()));
     settings.limits.each.requests_per_minute = NonZeroU32::new(2);
     let service = Service::with(settings).await;
-    let mut request = async |number: u8, body: Option<&str>| {
+    let request = async |number: u8, body: Option<&str>| {
         let mut socket = soon(TcpStream::connect(service.address)).await.expect("a connection");
         let length = body.map_or(MIB, str::len);
         let head = format!(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokenrill::settings::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use crate::support::{Answer, Event, Service, Upstream, soon};
 
@@ -57,8 +58,14 @@ fn client<'a>(service: &'a Service, address: &str) -> Client<'a> {
     Client { service, address: address.to_owned() }
 }
 
-async fn in_flight(service: &Service, count: usize) {
-    service.metric_becomes("tokenrill_requests_in_flight", count as f64).await;
+async fn in_flight(service: &Service, count: u32) {
+    service.metric_becomes("tokenrill_requests_in_flight", count.into()).await;
+}
+
+/// Polls the state for a minute, beside the test.
+#[expect(clippy::disallowed_methods, reason = "the test waits for it or aborts it")]
+fn poll_beside(client: &Client<'_>, id: &str) -> JoinHandle<reqwest::Result<reqwest::Response>> {
+    tokio::spawn(client.request(Method::GET, &format!("/v1/generations/{id}?after=1&wait=60s")).send())
 }
 
 async fn kinds(service: &Service) -> Vec<String> {
@@ -80,10 +87,7 @@ async fn streams_waits_and_unfinished_bodies_count_against_one_limit() {
     let _call = upstream.call().await;
     let _body = one.unfinished_body().await;
     in_flight(&service, 2).await;
-    let waiting = {
-        let request = one.request(Method::GET, &format!("/v1/generations/{id}?after=1&wait=60s"));
-        tokio::spawn(request.send())
-    };
+    let waiting = poll_beside(&one, &id);
     in_flight(&service, 3).await;
     assert_eq!(kinds(&service).await, ["event_stream", "request_body", "wait"]);
 
@@ -121,7 +125,7 @@ async fn a_caller_below_its_share_is_admitted_and_the_one_with_most_gives_way_in
     let mut body = one.unfinished_body().await;
     in_flight(&service, 3).await;
     let id = viewers[0].1.clone();
-    let waiting = tokio::spawn(one.request(Method::GET, &format!("/v1/generations/{id}?after=1&wait=60s")).send());
+    let waiting = poll_beside(&one, &id);
     in_flight(&service, 4).await;
     assert_eq!(one.stream().await.status, 503, "a caller above its share is refused");
 
