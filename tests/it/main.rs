@@ -38,6 +38,7 @@ mod queue;
 mod reattaching;
 mod refusals;
 mod requests;
+mod reused_connections;
 mod seeds;
 mod sessions;
 mod snapshots;
