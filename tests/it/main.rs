@@ -37,6 +37,7 @@ mod prompts;
 mod queue;
 mod reattaching;
 mod refusals;
+mod request_hosts;
 mod requests;
 mod reused_connections;
 mod seeds;
