@@ -34,7 +34,9 @@ pub use event::{
 pub use failure::{Failure, FailureCode, Remedy, UpstreamWords};
 pub use id::{ConnectionId, GenerationId, InvalidId, RequestId};
 pub use lookup::Lookup;
-pub use name_pattern::{AllowedModels, NamePattern};
+#[cfg(test)]
+pub use name_pattern::tests::COMPARISONS;
+pub use name_pattern::{AllowedModels, NamePattern, NamePatterns};
 pub use output_limits::{LimitDemand, TooMuch};
 pub use position::{EventId, Listed, Sequence};
 pub use principal::Principal;

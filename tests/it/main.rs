@@ -29,6 +29,7 @@ mod fan_out;
 mod grace;
 mod life;
 mod limits;
+mod model_lists;
 mod openapi;
 mod operators;
 mod ownership;
