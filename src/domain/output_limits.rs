@@ -90,7 +90,7 @@ const FIELDS: &[(&str, Amount)] = &[
 ];
 
 /// Objects in which servers read such fields, named as above: OpenAI's SDK and LiteLLM, Ollama, Text Generation Inference,
-/// SGLang, Gemini, Bedrock.
+/// `SGLang`, Gemini, Bedrock.
 const OBJECTS: &[&str] = &[
     "extrabody",
     "options",

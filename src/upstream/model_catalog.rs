@@ -237,7 +237,7 @@ mod tests {
         let every = Route { models: [NamePattern::new("*")].into_iter().collect(), provider: Scripted::new() };
         for (route, most_compared, found) in [(named, 0, MAX_MODELS), (every, MANY, MAX_MODELS), (few, MANY, 1)] {
             let before = COMPARISONS.get();
-            let merged = merge(&[route], &[listed.clone()]);
+            let merged = merge(&[route], std::slice::from_ref(&listed));
             assert_eq!(merged.len(), found);
             assert!(COMPARISONS.get() - before <= most_compared, "{}", COMPARISONS.get() - before);
             for model in merged.iter() {

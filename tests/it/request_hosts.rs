@@ -49,8 +49,8 @@ async fn http1_request_without_exactly_one_valid_host_returns_400() {
             ("GET /healthz HTTP/1.1", &["localhost:port"], "400"),
             ("GET /healthz HTTP/1.1", &["http://localhost"], "400"),
         ] {
-            let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
-            let request = format!("{line}\r\n{hosts}\r\n");
+            let hosts: Vec<_> = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
+            let request = format!("{line}\r\n{}\r\n", hosts.concat());
             assert_eq!(status(address, &request).await, expected, "{request}");
         }
     }
