@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::connection::{Peer, Protocol};
-use super::{Limits, Load, RequestBody, Threads};
+use super::{IncomingBody, Limits, Load, Threads};
 
 /// Listens on `address`. Clients that connect from now on wait in the backlog until [`serve`] runs.
 ///
@@ -52,7 +52,7 @@ pub fn bind(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
 /// in the same way, unobserved.
 pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, threads: Threads, stop: CancellationToken)
 where
-    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Body + Send + 'static,
     B::Data: Send,

@@ -23,7 +23,7 @@ use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
 use super::accept::Place;
-use super::exchange::{Exchange, InFlight, RequestBody, Responding};
+use super::exchange::{InFlight, IncomingBody, Responding, ServedExchange};
 use super::socket::WriteBacklog;
 use super::stall::{self, Watched};
 use super::{Limits, socket};
@@ -71,7 +71,7 @@ impl Protocol {
     /// Serves one connection to its end, which comes at most `limits.close` after `stop`.
     pub async fn serve<S, B>(&self, stream: TcpStream, peer: Peer, place: Place, service: S, stop: CancellationToken)
     where
-        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
         B: Body + Send + 'static,
         B::Data: Send,
@@ -223,19 +223,19 @@ struct Requests<S> {
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Requests<S>
 where
-    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
+    S: Service<Request<IncomingBody>, Response = Response<B>> + Clone,
     B: Body,
 {
     type Response = Response<Watched<B>>;
     type Error = S::Error;
-    type Future = Responding<Oneshot<S, Request<RequestBody>>>;
+    type Future = Responding<Oneshot<S, Request<IncomingBody>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.seen.note(&request);
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.place.load());
-        let exchange = Exchange::begin(&self.seen.in_flight);
-        let request = RequestBody::of(request, &exchange);
+        let exchange = ServedExchange::begin(&self.seen.in_flight);
+        let request = IncomingBody::of(request, &exchange);
         Responding::new(self.service.clone().oneshot(request), exchange)
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct InFlight {
 }
 
 /// One request and its response. Held by both; it is over when both are dropped.
-pub(super) struct Exchange {
+pub(super) struct ServedExchange {
     connection: Arc<InFlight>,
     is_counted: AtomicBool,
 }
@@ -42,7 +42,7 @@ impl InFlight {
     }
 }
 
-impl Exchange {
+impl ServedExchange {
     pub fn begin(connection: &Arc<InFlight>) -> Arc<Self> {
         Arc::new(Self { connection: Arc::clone(connection), is_counted: AtomicBool::new(false) })
     }
@@ -55,7 +55,7 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for ServedExchange {
     fn drop(&mut self) {
         if self.is_counted.load(Ordering::Acquire) && self.connection.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             // One that waits, or the next that will.
@@ -65,14 +65,14 @@ impl Drop for Exchange {
 }
 
 /// A request's body as it arrives.
-pub struct RequestBody {
+pub struct IncomingBody {
     incoming: Incoming,
     /// `None` once no more of it is expected.
-    exchange: Option<Arc<Exchange>>,
+    exchange: Option<Arc<ServedExchange>>,
 }
 
-impl RequestBody {
-    pub(super) fn of(request: Request<Incoming>, exchange: &Arc<Exchange>) -> Request<Self> {
+impl IncomingBody {
+    pub(super) fn of(request: Request<Incoming>, exchange: &Arc<ServedExchange>) -> Request<Self> {
         request.map(|incoming| {
             let mut body = Self { incoming, exchange: Some(Arc::clone(exchange)) };
             if body.incoming.is_end_stream() {
@@ -89,7 +89,7 @@ impl RequestBody {
     }
 }
 
-impl Body for RequestBody {
+impl Body for IncomingBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -111,7 +111,7 @@ impl Body for RequestBody {
 }
 
 /// The service wants no more of it: what it does from then on waits for no client.
-impl Drop for RequestBody {
+impl Drop for IncomingBody {
     fn drop(&mut self) {
         self.end();
     }
@@ -122,12 +122,12 @@ pin_project! {
     pub(super) struct Responding<F> {
         #[pin]
         service: F,
-        exchange: Option<Arc<Exchange>>,
+        exchange: Option<Arc<ServedExchange>>,
     }
 }
 
 impl<F> Responding<F> {
-    pub const fn new(service: F, exchange: Arc<Exchange>) -> Self {
+    pub const fn new(service: F, exchange: Arc<ServedExchange>) -> Self {
         Self { service, exchange: Some(exchange) }
     }
 }

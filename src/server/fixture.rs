@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Limits, RequestBody, Threads, bind, serve};
+use super::{IncomingBody, Limits, Threads, bind, serve};
 
 /// A deadline that a test sets and waits for.
 pub const SHORT: Duration = Duration::from_millis(60);
@@ -104,7 +104,7 @@ impl Server {
 
 /// A request that waits for its answer.
 pub struct Call {
-    pub request: Request<RequestBody>,
+    pub request: Request<IncomingBody>,
     answer: oneshot::Sender<Response<Chunks>>,
 }
 

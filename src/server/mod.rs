@@ -29,7 +29,7 @@ mod threads;
 
 pub use accept::{bind, serve};
 pub use connection::Peer;
-pub use exchange::RequestBody;
+pub use exchange::IncomingBody;
 pub use limits::{Limits, Load};
 pub use open_connections::OpenConnections;
 pub use threads::{Started as StartedThreads, Threads};

@@ -14,7 +14,7 @@ use hyper::body::{Body, Buf, Bytes, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep_until};
 
-use super::exchange::Exchange;
+use super::exchange::ServedExchange;
 
 tokio::task_local! {
     static PROGRESS: Arc<Progress>;
@@ -66,7 +66,7 @@ pin_project! {
         body: B,
         rest: Option<B::Data>,
         progress: Option<Arc<Progress>>,
-        exchange: Option<Arc<Exchange>>,
+        exchange: Option<Arc<ServedExchange>>,
     }
 }
 
@@ -75,7 +75,7 @@ const SLICE: usize = 16 * 1024;
 
 impl<B: Body> Watched<B> {
     /// Called where the stream is polled. `exchange` is held until the body is dropped.
-    pub fn new(body: B, exchange: Option<Arc<Exchange>>) -> Self {
+    pub fn new(body: B, exchange: Option<Arc<ServedExchange>>) -> Self {
         Self { body, rest: None, progress: PROGRESS.try_with(Arc::clone).ok(), exchange }
     }
 }

@@ -13,7 +13,7 @@ const MAX_LISTED: usize = 5_000;
 const MAX_ID_BYTES: usize = 256;
 
 /// A member that may hold the list.
-enum Member {
+enum ListMember {
     List(Vec<Model>),
     Null,
     Other,
@@ -43,19 +43,19 @@ pub fn read(json: &[u8]) -> Result<Vec<Model>, Malformed> {
             }
         };
         *member = Some(match tokens.next() {
-            Some(Token::Array) => Member::List(entries(&mut tokens)),
-            Some(Token::Scalar("null")) => Member::Null,
+            Some(Token::Array) => ListMember::List(entries(&mut tokens)),
+            Some(Token::Scalar("null")) => ListMember::Null,
             Some(Token::Object) => {
                 tokens.leave();
-                Member::Other
+                ListMember::Other
             }
-            _ => Member::Other,
+            _ => ListMember::Other,
         });
     }
     match [data, models] {
-        [Some(Member::List(models)), _] | [_, Some(Member::List(models))] => Ok(models),
+        [Some(ListMember::List(models)), _] | [_, Some(ListMember::List(models))] => Ok(models),
         // llama.cpp and others without a model.
-        [Some(Member::Null), _] | [_, Some(Member::Null)] => Ok(Vec::new()),
+        [Some(ListMember::Null), _] | [_, Some(ListMember::Null)] => Ok(Vec::new()),
         _ => Err(Malformed::Models),
     }
 }
@@ -66,8 +66,8 @@ fn entries(tokens: &mut Tokens<'_>) -> Vec<Model> {
     while models.len() < MAX_LISTED {
         let entry = match tokens.next() {
             None | Some(Token::Close) => return models,
-            Some(Token::Text(id)) => Entry { id: Some(id), ..Entry::default() }.model(),
-            Some(Token::Object) => Entry::read(tokens).model(),
+            Some(Token::Text(id)) => ListEntry { id: Some(id), ..ListEntry::default() }.model(),
+            Some(Token::Object) => ListEntry::read(tokens).model(),
             Some(Token::Array) => {
                 tokens.leave();
                 None
@@ -84,7 +84,7 @@ fn entries(tokens: &mut Tokens<'_>) -> Vec<Model> {
 
 /// The members of an entry that are read, as they were written.
 #[derive(Default)]
-struct Entry<'a> {
+struct ListEntry<'a> {
     id: Option<&'a str>,
     name: Option<&'a str>,
     model: Option<&'a str>,
@@ -92,7 +92,7 @@ struct Entry<'a> {
     created: Option<&'a str>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> ListEntry<'a> {
     /// Reads the rest of an object.
     fn read(tokens: &mut Tokens<'a>) -> Self {
         let mut entry = Self::default();

@@ -31,7 +31,7 @@ pub struct Http1Body {
     early: Bytes,
     /// `None` once the connection has failed or ended.
     wire: Option<Wire>,
-    content: Content,
+    content: BodyContent,
     idle: Idle,
     /// How long the connection may wait for the next request. Zero: it is not kept.
     keepalive: Duration,
@@ -41,7 +41,7 @@ pub struct Http1Body {
 
 /// Whether a body has had any content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Content {
+enum BodyContent {
     None,
     Some,
 }
@@ -68,7 +68,7 @@ pub async fn send(
         Persistence::Persists => keepalive_of(&parts.headers, keepalive),
         Persistence::Closes => Duration::ZERO,
     };
-    let (early, wire, content) = (read.into(), Some(wire), Content::None);
+    let (early, wire, content) = (read.into(), Some(wire), BodyContent::None);
     let body = Http1Body { framing, early, wire, content, idle, keepalive, ended: None };
     Ok((parts, body))
 }
@@ -137,7 +137,7 @@ impl Http1Body {
             }
         }
         if more == More::Maybe {
-            self.content = Content::Some;
+            self.content = BodyContent::Some;
         }
         Poll::Ready(Ok(more))
     }
@@ -156,9 +156,11 @@ impl Http1Body {
     /// part of the request is unwritten, or either side closes the connection.
     ///
     /// A response without content closes its connection: a server that sends a body with a 204, or after the
-    /// `Content-Length: 0` of another response, would otherwise send it to the next request.
+    /// `BodyContent-Length: 0` of another response, would otherwise send it to the next request.
     pub fn recycle(self) {
-        let Some(ended) = self.ended.filter(|_| self.content == Content::Some && self.early.is_empty()) else { return };
+        let Some(ended) = self.ended.filter(|_| self.content == BodyContent::Some && self.early.is_empty()) else {
+            return;
+        };
         // The server's idle time began when it had sent the last byte.
         let left = self.keepalive.saturating_sub(ended.elapsed());
         let stream = self.wire.and_then(Wire::into_stream);
