@@ -156,7 +156,7 @@ impl Http1Body {
     /// part of the request is unwritten, or either side closes the connection.
     ///
     /// A response without content closes its connection: a server that sends a body with a 204, or after the
-    /// `BodyContent-Length: 0` of another response, would otherwise send it to the next request.
+    /// `Content-Length: 0` of another response, would otherwise send it to the next request.
     pub fn recycle(self) {
         let Some(ended) = self.ended.filter(|_| self.content == BodyContent::Some && self.early.is_empty()) else {
             return;
