@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::http::header::FORWARDED;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
@@ -42,9 +41,66 @@ impl TrustedProxies {
     }
 }
 
-/// Whether a proxy says that it passes this on (also RFC 7239).
+/// Headers that a proxy, load balancer or content network adds to what it passes on, and that a program on this machine does
+/// not send about itself. Those of tracing are not among them: programs send them too.
+const OF_PROXIES: &[&str] = &[
+    // RFC 9110, section 7.6; RFC 7239; RFC 8586; RFC 9440.
+    "cdn-loop",
+    "client-cert",
+    "client-cert-chain",
+    "forwarded",
+    "max-forwards",
+    "via",
+    // nginx, Apache, IIS, Envoy, HAProxy, Kubernetes, Java application servers.
+    "client-ip",
+    "forwarded-for",
+    "proxy-client-ip",
+    "proxy-connection",
+    "remote-ip",
+    "wl-proxy-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-original-host",
+    "x-original-uri",
+    "x-original-url",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-real-port",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-rewrite-url",
+    "x-scheme",
+    // Akamai, Cloudflare, Fastly, Fly, DigitalOcean, Netlify, AWS, Azure, Google, Imperva, Sucuri.
+    "ali-cdn-real-ip",
+    "cdn-src-ip",
+    "do-connecting-ip",
+    "fastly-client-ip",
+    "fastly-ssl",
+    "fly-client-ip",
+    "incap-client-ip",
+    "true-client-ip",
+    "x-amz-cf-id",
+    "x-amzn-trace-id",
+    "x-appengine-user-ip",
+    "x-azure-clientip",
+    "x-azure-fdid",
+    "x-azure-ref",
+    "x-azure-socketip",
+    "x-nf-client-connection-ip",
+    "x-sucuri-clientip",
+];
+
+/// Families of such headers.
+const FAMILIES_OF_PROXIES: &[&str] =
+    &["cf-", "x-arr-", "x-envoy-", "x-forwarded-", "x-original-forwarded-", "x-vercel-"];
+
+/// Whether a header says that a proxy passes the request on.
 pub fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED)
+    headers
+        .keys()
+        .map(HeaderName::as_str)
+        .any(|name| OF_PROXIES.contains(&name) || FAMILIES_OF_PROXIES.iter().any(|family| name.starts_with(family)))
 }
 
 /// An address, which some proxies write with its port.
@@ -58,6 +114,20 @@ fn address(hop: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_header_of_a_proxy_says_that_a_request_is_forwarded_and_those_of_programs_do_not() {
+        let has = |name: &str| {
+            is_forwarded(&HeaderMap::from_iter([(name.parse().expect("a name"), "x".parse().expect("a value"))]))
+        };
+        let families = FAMILIES_OF_PROXIES.iter().map(|family| format!("{family}anything"));
+        for name in OF_PROXIES.iter().map(ToString::to_string).chain(families) {
+            assert!(has(&name) && has(&name.to_ascii_uppercase()), "{name}");
+        }
+        for name in ["host", "user-agent", "traceparent", "x-request-id", "x-api-key", "x-stainless-lang", "origin"] {
+            assert!(!has(name), "{name}");
+        }
+    }
 
     #[test]
     fn the_last_hop_that_is_no_proxy_of_ours_is_the_client() {

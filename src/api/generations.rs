@@ -350,10 +350,9 @@ impl From<StartError> for Problem {
                 "No upstream serves this model. GET /v1/models lists those there are.",
             ),
             StartError::ModelForbidden => Self::forbidden(),
-            StartError::TooMuch(TooMuch { field, most }) => Self::invalid(vec![FieldError {
-                pointer: format!("/{field}"),
-                detail: format!("must be at most {most} for you"),
-            }]),
+            StartError::TooMuch(TooMuch { field, demand }) => {
+                Self::invalid(vec![FieldError { pointer: format!("/{field}"), detail: demand.to_string() }])
+            }
             StartError::Exceeded(exceeded, left) => Self::exceeded(exceeded, left),
             StartError::Full => Self::new(
                 ErrorCode::Overloaded,

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::{Authority, Uri};
+use axum::http::{HeaderMap, HeaderValue, Version};
 
 use super::problem::{ErrorCode, Problem};
 
@@ -21,12 +21,54 @@ pub enum Hosts {
     Any,
 }
 
-/// Refuses requests that call the service by a name it does not have.
+/// Refuses requests that name no host, several, or one that cannot be a host (RFC 9112, section 3.2; RFC 9113, section 8.3.1),
+/// and those that call the service by a name it does not have.
 pub fn check(hosts: Hosts, head: &Parts) -> Result<(), Problem> {
+    check_host(head).map_err(|detail| Problem::new(ErrorCode::InvalidRequest, detail))?;
     match hosts {
         Hosts::Loopback if !is_loopback(&head.uri, &head.headers) => Err(misdirected()),
         Hosts::Loopback | Hosts::Any => Ok(()),
     }
+}
+
+/// A proxy in front may route by one name what a service reads by another, so that a request with two has none.
+fn check_host(head: &Parts) -> Result<(), &'static str> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (host, authority) = (hosts.next(), head.uri.authority());
+    if hosts.next().is_some() {
+        return Err("The request has more than one Host header. Send exactly one.");
+    }
+    let Some(host) = host else {
+        // `:authority` takes the header's place; HTTP/1.0 knows neither.
+        let is_named = authority.is_some() || head.version < Version::HTTP_11;
+        return if is_named { Ok(()) } else { Err("The request has no Host header. Send exactly one.") };
+    };
+    let host =
+        host_of(host).ok_or("The Host header is not a host with an optional port. Send one such as localhost:8080.")?;
+    // An absolute target of HTTP/1.1 replaces the header (RFC 9112, section 3.2.2).
+    let is_both = head.version >= Version::HTTP_2;
+    if is_both && authority.is_some_and(|authority| !is_same(authority, &host, head.uri.scheme_str())) {
+        return Err("The Host header names another host than :authority. Send one of them, or the same in both.");
+    }
+    Ok(())
+}
+
+/// Reads `uri-host [":" port]` (RFC 9110, section 7.2). An empty host is none of `http` (section 4.2.1).
+fn host_of(value: &HeaderValue) -> Option<Authority> {
+    let authority: Authority = value.to_str().ok()?.parse().ok()?;
+    let (host, text) = (authority.host(), authority.as_str());
+    // Without userinfo the text begins with the host.
+    let port = text.strip_prefix(host)?;
+    let is_port =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    (!host.is_empty() && is_port).then_some(authority)
+}
+
+/// Whether both identify the same entity: letters of either case, and the scheme's own port may be left out.
+fn is_same(one: &Authority, other: &Authority, scheme: Option<&str>) -> bool {
+    let own = if scheme == Some("https") { 443 } else { 80 };
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(own);
+    one.host().eq_ignore_ascii_case(other.host()) && port(one) == port(other)
 }
 
 fn misdirected() -> Problem {
@@ -35,15 +77,15 @@ fn misdirected() -> Problem {
     Problem::new(ErrorCode::Misdirected, detail)
 }
 
-/// Over HTTP/2 the name stands in the URI. A request without any name is not a browser's.
+/// Whether every name in a request is of loopback: that of its target, which over HTTP/2 is `:authority`, and of each `Host`. A
+/// request without any name is not a browser's.
 pub fn is_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
-    let named = headers.get(HOST).map(|host| host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()));
-    let authority = match (uri.authority(), &named) {
-        (Some(authority), _) => authority,
-        (None, Some(Some(host))) => host,
-        (None, Some(None)) => return false,
-        (None, None) => return true,
-    };
+    let mut hosts = headers.get_all(HOST).iter();
+    uri.authority().is_none_or(is_loopback_name)
+        && hosts.all(|host| host_of(host).is_some_and(|host| is_loopback_name(&host)))
+}
+
+fn is_loopback_name(authority: &Authority) -> bool {
     let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
@@ -76,5 +118,53 @@ mod tests {
         }
         assert!(is_loopback(&Uri::from_static("/"), &HeaderMap::new()));
         assert!(!is_loopback(&Uri::from_static("http://evil.example/"), &HeaderMap::new()));
+        for hosts in [["localhost", "evil.example"], ["evil.example", "localhost"]] {
+            let headers = hosts.into_iter().map(|host| (HOST, HeaderValue::from_static(host)));
+            let mut both = HeaderMap::new();
+            headers.for_each(|(name, value)| _ = both.append(name, value));
+            assert!(!is_loopback(&Uri::from_static("/"), &both), "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_one_valid_host() {
+        use axum::http::Request;
+        for (version, uri, hosts, is_valid) in [
+            (Version::HTTP_11, "/", &["localhost:8080"][..], true),
+            (Version::HTTP_11, "/", &["localhost:"], true),
+            (Version::HTTP_11, "/", &["[::1]:8080"], true),
+            (Version::HTTP_11, "/", &["xn--bcher-kva.example"], true),
+            (Version::HTTP_11, "http://localhost/", &["other.example"], true),
+            (Version::HTTP_10, "/", &[], true),
+            (Version::HTTP_2, "http://localhost:8080/", &[], true),
+            (Version::HTTP_2, "http://localhost:8080/", &["LOCALHOST:8080"], true),
+            (Version::HTTP_2, "http://localhost/", &["localhost:80"], true),
+            (Version::HTTP_2, "https://localhost/", &["localhost:443"], true),
+            (Version::HTTP_2, "/", &["localhost"], true),
+            (Version::HTTP_11, "/", &[], false),
+            (Version::HTTP_2, "/", &[], false),
+            (Version::HTTP_11, "/", &["localhost", "localhost"], false),
+            (Version::HTTP_10, "/", &["localhost", "evil.example"], false),
+            (Version::HTTP_2, "http://localhost/", &["localhost", "localhost"], false),
+            (Version::HTTP_2, "http://localhost:8080/", &["localhost"], false),
+            (Version::HTTP_2, "https://localhost/", &["localhost:80"], false),
+            (Version::HTTP_2, "http://localhost/", &["evil.example"], false),
+            (Version::HTTP_11, "/", &[""], false),
+            (Version::HTTP_11, "/", &[":80"], false),
+            (Version::HTTP_11, "/", &["a b"], false),
+            (Version::HTTP_11, "/", &["localhost, evil.example"], false),
+            (Version::HTTP_11, "/", &["user@localhost"], false),
+            (Version::HTTP_11, "/", &["localhost:http"], false),
+            (Version::HTTP_11, "/", &["localhost/path"], false),
+            (Version::HTTP_11, "/", &["http://localhost"], false),
+            (Version::HTTP_11, "/", &["[::1"], false),
+        ] {
+            let mut request = Request::builder().version(version).uri(uri);
+            for host in hosts {
+                request = request.header(HOST, *host);
+            }
+            let (head, ()) = request.body(()).expect("a request").into_parts();
+            assert_eq!(check(Hosts::Any, &head).is_ok(), is_valid, "{version:?} {uri} {hosts:?}");
+        }
     }
 }

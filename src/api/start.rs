@@ -170,15 +170,14 @@ const LONGEST_NAME: usize = 100;
 async fn model_not_found(api: &Api, caller: &Caller) -> Problem {
     let models = timeout(LISTING, api.generations.models()).await.unwrap_or_default();
     let allowed = models.iter().map(|model| model.id.as_str()).filter(|id| caller.models.allow(id));
-    let allowed: Vec<_> = allowed.filter(|id| id.chars().count() <= LONGEST_NAME).collect();
+    let fit = |id: &&str| id.len() <= LONGEST_NAME || id.chars().count() <= LONGEST_NAME;
+    // One more tells that there are others.
+    let allowed: Vec<_> = allowed.filter(fit).take(MOST_NAMED + 1).collect();
     let named = allowed.iter().take(MOST_NAMED).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
     let detail = match allowed.len() {
         0 => "No upstream serves this model. GET /v1/models lists the models.".to_owned(),
         1..=MOST_NAMED => format!("No upstream serves this model. You may use {named}."),
-        more => format!(
-            "No upstream serves this model. You may use {named} and {} more, which GET /v1/models lists.",
-            more - MOST_NAMED
-        ),
+        _ => format!("No upstream serves this model. You may use {named} and others, which GET /v1/models lists."),
     };
     Problem::new(ErrorCode::ModelNotFound, detail)
 }

@@ -120,7 +120,7 @@ fn issuer(
 fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
     let wrong = |what: String| AppError::ApiKey { name: key.name.clone(), what };
     let scopes = key.scopes.as_ref().map(|scopes| Scopes::read(scopes.iter().map(String::as_str)));
-    let models = key.models.as_ref().map(|models| models.iter().map(NamePattern::new).collect());
+    let models = key.models.as_ref().map(|models| Arc::new(models.iter().map(NamePattern::new).collect()));
     if !(1..=LONGEST_NAME).contains(&key.name.len()) || key.name.chars().any(char::is_control) {
         return Err(wrong("name: from 1 to 256 bytes, without control characters".to_owned()));
     }

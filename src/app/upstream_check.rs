@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{AppError, masker, provider};
-use crate::domain::NamePattern;
+use crate::domain::{NamePattern, NamePatterns};
 use crate::settings::{Settings, Upstream};
 use crate::upstream::{ListFailure, Phase, Provider, TransportBuilder, UpstreamError, list_url};
 
@@ -58,12 +58,12 @@ pub async fn check_upstreams(
 async fn check(upstream: &Upstream, provider: &impl Provider) -> UpstreamCheck {
     let identity = provider.identity();
     let models = timeout(TIMEOUT, provider.models()).await.unwrap_or(Err(UpstreamError::Timeout(Phase::Head)));
-    let patterns: Vec<_> = upstream.models.iter().map(NamePattern::new).collect();
-    let is_served = |name: &str| patterns.iter().any(|pattern| pattern.matches(name));
+    let patterns: NamePatterns = upstream.models.iter().map(NamePattern::new).collect();
     let result = match models {
-        Ok(models) => {
-            Ok(Listed { models: models.len(), served: models.iter().filter(|model| is_served(&model.id)).count() })
-        }
+        Ok(models) => Ok(Listed {
+            models: models.len(),
+            served: models.iter().filter(|model| patterns.match_any(&model.id)).count(),
+        }),
         Err(error) => Err(ListFailure::new(identity, error)),
     };
     UpstreamCheck { name: upstream.name.clone(), url: list_url(identity), result }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -131,7 +132,7 @@ impl From<Grant> for Identity {
         Self {
             principal: grant.owner,
             scopes: grant.scopes,
-            models: AllowedModels::These([].into()),
+            models: AllowedModels::These(Arc::default()),
             only: Some(grant.resource),
             until: Some(grant.expires_at),
             // It starts nothing.

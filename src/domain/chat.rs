@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use super::output_limits::{OutputLimits, TooMuch};
 use crate::json::{JsonObject, Token, Tokens, unescape};
 
 /// One question to one model, its fields as the caller wrote them.
@@ -99,25 +100,24 @@ impl ChatRequest {
         number(&self.fields, CHOICES).unwrap_or(1).max(inner)
     }
 
-    /// Applies the caller's limits for each choice and for the number of choices. `-1`, which some servers read as
-    /// "without a limit", becomes the limit; a request that names no limit is given this one.
+    /// Applies the caller's limits for each choice and for the number of choices, under every name by which a known server
+    /// reads them. `-1` as OpenAI's limit, which some servers read as "without a limit", becomes the limit; a request that
+    /// names no limit under OpenAI's names is given this one.
     ///
-    /// Errors: the request, or its `extra_body`, asks for more.
+    /// Errors: the request, or an object in it that servers read, asks for more or for an amount that is no whole number.
     pub fn apply_limits(&mut self, tokens: Option<NonZeroU32>, choices: Option<NonZeroU32>) -> Result<(), TooMuch> {
-        let extra_body = self.extra_body();
-        for (field, most) in limits(tokens, choices) {
-            let asked =
-                [Some(&self.fields), extra_body.as_ref()].into_iter().flatten().filter_map(|it| number(it, field));
-            if asked.max().is_some_and(|asked| asked > most.get().into()) {
-                return Err(TooMuch { field, most });
-            }
-            if extra_body.as_ref().is_some_and(|inner| is_unlimited(inner, field)) {
-                return Err(TooMuch { field, most });
-            }
-            if is_unlimited(&self.fields, field) {
-                self.fields.set(field, &most);
+        let limits = OutputLimits { tokens, choices };
+        if limits.is_none() {
+            return Ok(());
+        }
+        if let Some(most) = tokens {
+            for name in OUTPUT_LIMITS {
+                if is_unlimited(&self.fields, name) {
+                    self.fields.set(name, &most);
+                }
             }
         }
+        limits.check(&self.fields)?;
         if OUTPUT_LIMITS.iter().all(|name| number(&self.fields, name).is_none()) {
             self.added_limit = tokens;
         }
@@ -128,11 +128,6 @@ impl ChatRequest {
     fn extra_body(&self) -> Option<JsonObject> {
         JsonObject::parse(self.fields.get("extra_body")?.as_bytes()).ok()
     }
-}
-
-fn limits(tokens: Option<NonZeroU32>, choices: Option<NonZeroU32>) -> impl Iterator<Item = (&'static str, NonZeroU32)> {
-    let limits = OUTPUT_LIMITS.map(|name| (name, tokens)).into_iter().chain([(CHOICES, choices)]);
-    limits.filter_map(|(name, most)| Some((name, most?)))
 }
 
 /// Reads a whole number, however it is written: `1e3` is one. Negative ones are no numbers of anything.
@@ -152,14 +147,6 @@ fn is_unlimited(fields: &JsonObject, name: &str) -> bool {
 /// OpenAI's name for it, and the one before that, which many servers know.
 pub const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 const CHOICES: &str = "n";
-
-/// A request asks for more than its caller may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is more than {most}")]
-pub struct TooMuch {
-    pub field: &'static str,
-    pub most: NonZeroU32,
-}
 
 /// Prints lengths: prompts are never logged.
 impl fmt::Debug for ChatRequest {
@@ -189,7 +176,7 @@ mod tests {
         ChatRequest::new("demo".into(), fields)
     }
 
-    fn limited(fields: Value, tokens: u32) -> Result<String, &'static str> {
+    fn limited(fields: Value, tokens: u32) -> Result<String, String> {
         let mut request = request(fields);
         let applied = request.apply_limits(NonZeroU32::new(tokens), NonZeroU32::new(2));
         applied
@@ -246,11 +233,14 @@ mod tests {
             (json!({"max_tokens": 101}), Err("max_tokens")),
             (json!({"max_completion_tokens": 1e30}), Err("max_completion_tokens")),
             (json!({"n": 3}), Err("n")),
-            (json!({"extra_body": {"max_tokens": 101}}), Err("max_tokens")),
-            (json!({"extra_body": {"max_tokens": -1}}), Err("max_tokens")),
-            (json!({"extra_body": {"n": 3}}), Err("n")),
+            (json!({"extra_body": {"max_tokens": 101}}), Err("extra_body/max_tokens")),
+            (json!({"extra_body": {"max_tokens": -1}}), Err("extra_body/max_tokens")),
+            (json!({"extra_body": {"n": 3}}), Err("extra_body/n")),
+            (json!({"max_new_tokens": 5}), Ok("{\"max_new_tokens\":5} Some(100)")),
+            (json!({"max_new_tokens": -1}), Err("max_new_tokens")),
         ] {
-            assert_eq!(limited(fields.clone(), 100), expected.map(str::to_owned), "{fields}");
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(limited(fields.clone(), 100), expected, "{fields}");
         }
     }
 

@@ -13,6 +13,7 @@ mod failure;
 mod id;
 mod lookup;
 mod name_pattern;
+mod output_limits;
 mod position;
 mod principal;
 mod prompt_reference;
@@ -23,7 +24,7 @@ mod usage;
 pub use account::Account;
 pub use channel::{ChannelEventId, ChannelName, InvalidName};
 pub use channel_event::{ChannelEvent, EventName, Keeping, Presence, Published, Recipient, Subscriber};
-pub use chat::{ChatRequest, OUTPUT_LIMITS, Prompt, TooMuch, number};
+pub use chat::{ChatRequest, OUTPUT_LIMITS, Prompt, number};
 pub use chunk::{Chunk, Escaped, Frame, InvalidText, Part, Shape, decode_utf8, wire_safe};
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use event::{
@@ -33,7 +34,10 @@ pub use event::{
 pub use failure::{Failure, FailureCode, Remedy, UpstreamWords};
 pub use id::{ConnectionId, GenerationId, InvalidId, RequestId};
 pub use lookup::Lookup;
-pub use name_pattern::{AllowedModels, NamePattern};
+#[cfg(test)]
+pub use name_pattern::tests::COMPARISONS;
+pub use name_pattern::{AllowedModels, NamePattern, NamePatterns};
+pub use output_limits::{LimitDemand, TooMuch};
 pub use position::{EventId, Listed, Sequence};
 pub use principal::Principal;
 pub use prompt_reference::{InvalidReference, PromptId, PromptReference, PromptVersion};

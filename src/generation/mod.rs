@@ -28,7 +28,7 @@ mod storage;
 mod task;
 mod tokens;
 
-pub use crate::upstream::{Delivery, Model};
+pub use crate::upstream::{Delivery, ListedModels, Model};
 pub use attempt_failure::UpstreamMessages;
 pub use audience::{OnDisconnect, Viewer};
 pub use following::{Following, LogLost};

@@ -25,7 +25,7 @@ use crate::domain::{
 use crate::event_log::{Created, EventLog, Log, TailState};
 use crate::limits::{Allowance, Exceeded, Limits, Patience, Permit, RequestPermit, Spender};
 use crate::telemetry::{GenerationLabels, Metrics};
-use crate::upstream::{AttemptTerms, Delivery, Model, Router, UpstreamIdentity};
+use crate::upstream::{AttemptTerms, Delivery, ListedModels, Router, UpstreamIdentity};
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -278,7 +278,7 @@ impl Generations {
         self.0.limits.left(spender, model.unwrap_or_default())
     }
 
-    pub async fn models(&self) -> Arc<[Model]> {
+    pub async fn models(&self) -> Arc<ListedModels> {
         self.0.router.models().await
     }
 

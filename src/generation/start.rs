@@ -56,7 +56,7 @@ pub enum Origin {
     Existing,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     #[error("the service is draining")]
     Draining,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep};
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::connection::{Peer, Protocol};
-use super::{Limits, Load, Threads};
+use super::{IncomingBody, Limits, Load, Threads};
 
 /// Listens on `address`. Clients that connect from now on wait in the backlog until [`serve`] runs.
 ///
@@ -47,12 +47,12 @@ pub fn bind(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
 ///
 /// An axum `Router` is such a service as it is. Each request carries its [`Peer`] as an extension.
 ///
-/// On `stop` the listener closes, idle connections end at once, and responses that run have `limits.close` to
-/// finish; what is left then is cut. When this returns, no connection and no handler is left. Dropping it stops
+/// On `stop` the listener closes, connections without a whole request end at once, and responses that run have
+/// `limits.close` to finish; what is left then is cut. When this returns, no connection and no handler is left. Dropping it stops
 /// in the same way, unobserved.
 pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, threads: Threads, stop: CancellationToken)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Body + Send + 'static,
     B::Data: Send,
@@ -194,7 +194,11 @@ mod tests {
     use super::*;
     use tokio::time::timeout;
 
-    use crate::server::fixture::{Client, GET, GET_HTTP2, GET_HTTP10, SHORT, Server, Way, listen, patient, soon};
+    use crate::server::connection::HTTP2_END;
+    use crate::server::fixture::{
+        Client, GET, GET_HTTP2, GET_HTTP10, GET_ON_STREAM_3, HALF_POST, HALF_POST_HTTP2, SHORT, Server, Way, listen,
+        patient, soon,
+    };
 
     #[tokio::test]
     async fn accepted_sockets_send_at_once_buffer_little_and_give_up_on_vanished_peers() {
@@ -274,6 +278,89 @@ mod tests {
         assert_eq!(idle.closed().await.unwrap(), "");
         server.ended().await;
         assert!(soon(TcpStream::connect(address)).await.is_err());
+    }
+
+    /// What outlives its deadline would be cut after a minute.
+    #[tokio::test]
+    async fn stop_does_not_wait_for_requests_that_are_not_complete() {
+        for begun in [
+            b"G",
+            &b"GET / HTTP/1.1\r\nHo"[..],
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n",
+            b"PRI * HTTP/2.0\r\n\r\n",
+            GET_HTTP2.get(..33).expect("the preface and SETTINGS"),
+            GET_HTTP2.get(..45).expect("some of HEADERS"),
+        ] {
+            let mut server = Server::start(patient());
+            let mut fresh = server.connect().await;
+            fresh.send(begun).await;
+            let mut idle = server.idle_client().await;
+            idle.send(begun).await;
+            server.stop.cancel();
+            fresh.closed().await.ok();
+            idle.closed().await.ok();
+            server.ended().await;
+        }
+        for begun in [HALF_POST.as_bytes(), HALF_POST_HTTP2] {
+            let mut server = Server::start(patient());
+            let mut client = server.connect().await;
+            client.send(begun).await;
+            let mut call = server.call().await;
+            server.stop.cancel();
+            call.dropped().await;
+            client.closed().await.ok();
+            server.ended().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn stop_does_not_wait_for_an_idle_http2_client_that_confirms_nothing() {
+        let mut server = Server::start(patient());
+        let mut client = server.connect().await;
+        client.send(GET_HTTP2).await;
+        server.call().await.answer("hello");
+        client.read_until("hello").await;
+        server.stop.cancel();
+        client.closed().await.ok();
+        server.ended().await;
+    }
+
+    #[tokio::test]
+    async fn stop_lets_a_response_finish_that_began_before_the_end_of_its_request() {
+        for begun in [HALF_POST.as_bytes(), HALF_POST_HTTP2] {
+            let mut server = Server::start(patient());
+            let (mut client, events) = server.reading_client(begun).await;
+            server.stop.cancel();
+            while soon(TcpStream::connect(server.address)).await.is_ok() {}
+            events.send("last").await;
+            client.read_until("last").await;
+            drop(events);
+            client.closed().await.ok();
+            server.ended().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn stop_lets_a_response_finish_beside_an_http2_request_that_is_not_complete() {
+        let mut server = Server::start(patient());
+        let mut client = server.connect().await;
+        client.send(HALF_POST_HTTP2).await;
+        let mut incomplete = server.call().await;
+        client.send(GET_ON_STREAM_3).await;
+        let events = server.call().await.stream();
+        events.send("first").await;
+        client.read_until("first").await;
+
+        server.stop.cancel();
+        while soon(TcpStream::connect(server.address)).await.is_ok() {}
+        // Longer than a connection without a response has.
+        sleep(HTTP2_END * 3 / 2).await;
+        events.send("last").await;
+        client.read_until("last").await;
+        drop(events);
+        incomplete.dropped().await;
+        client.closed().await.ok();
+        server.ended().await;
     }
 
     #[tokio::test]

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::MapOk;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt, TryFutureExt};
+use futures_util::{FutureExt, StreamExt};
 use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
 use hyper::{Request, Response, Version};
@@ -24,6 +23,8 @@ use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
 use super::accept::Place;
+use super::exchange::{InFlight, IncomingBody, Responding, ServedExchange};
+use super::socket::WriteBacklog;
 use super::stall::{self, Watched};
 use super::{Limits, socket};
 
@@ -70,14 +71,15 @@ impl Protocol {
     /// Serves one connection to its end, which comes at most `limits.close` after `stop`.
     pub async fn serve<S, B>(&self, stream: TcpStream, peer: Peer, place: Place, service: S, stop: CancellationToken)
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
         B: Body + Send + 'static,
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let seen = Arc::new(Seen::default());
-        let (socket, client) = socket::split(stream);
+        let backlog = Arc::new(WriteBacklog::default());
+        let (socket, client) = socket::split(stream, Arc::clone(&backlog));
         let requests = Requests { service, peer, place, seen: Arc::clone(&seen) };
         let mut http = pin!(self.http.serve_connection(TokioIo::new(socket), requests));
 
@@ -112,6 +114,7 @@ impl Protocol {
                         ended = http.as_mut() => ended.map_err(Ended::Failed),
                         () = client.left() => Err(Ended::Left),
                         () = sleep(self.close) => Err(Ended::Cut),
+                        () = without_response(&seen, &backlog) => Err(Ended::Incomplete),
                     }
                 }
             },
@@ -125,6 +128,27 @@ impl Protocol {
             }
         }
         client.close();
+    }
+}
+
+/// What HTTP/2 may take after its last response: for the end of that, which waits for its stream's window, and for the client to
+/// confirm that the connection ends (RFC 9113, section 6.8).
+pub(super) const HTTP2_END: Duration = Duration::from_secs(1);
+
+/// Resolves when the connection carries no response: it is idle, or its client has not sent the whole request. What HTTP holds
+/// of a response that has ended is waited for.
+async fn without_response(seen: &Seen, backlog: &WriteBacklog) {
+    loop {
+        seen.in_flight.none().await;
+        if seen.http2() {
+            sleep(HTTP2_END).await;
+        } else if backlog.exists() {
+            // HTTP/1.1 ends its connection when the response has been written.
+            pending::<()>().await;
+        }
+        if seen.in_flight.is_none() {
+            return;
+        }
     }
 }
 
@@ -143,6 +167,8 @@ enum Ended {
     Silent,
     #[error("a response outlived the server")]
     Cut,
+    #[error("the server stopped before the request was complete")]
+    Incomplete,
     #[error("the connection failed")]
     Failed(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -150,7 +176,7 @@ enum Ended {
 impl Ended {
     fn broke_a_response_off(&self) -> bool {
         match self {
-            Self::Left | Self::Silent => false,
+            Self::Left | Self::Silent | Self::Incomplete => false,
             Self::Cut => true,
             // A user error is the service's: its body ended with one. All others come from the client.
             Self::Failed(error) => error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user),
@@ -163,16 +189,23 @@ impl Ended {
 struct Seen {
     request: AtomicBool,
     http10: AtomicBool,
+    http2: AtomicBool,
+    in_flight: Arc<InFlight>,
 }
 
 impl Seen {
     fn note(&self, request: &Request<Incoming>) {
         self.request.store(true, Ordering::Relaxed);
         self.http10.store(request.version() == Version::HTTP_10, Ordering::Relaxed);
+        self.http2.store(request.version() == Version::HTTP_2, Ordering::Relaxed);
     }
 
     fn request(&self) -> bool {
         self.request.load(Ordering::Relaxed)
+    }
+
+    fn http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
     }
 
     fn http10(&self) -> bool {
@@ -190,18 +223,20 @@ struct Requests<S> {
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Requests<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<IncomingBody>, Response = Response<B>> + Clone,
     B: Body,
 {
     type Response = Response<Watched<B>>;
     type Error = S::Error;
-    type Future = MapOk<Oneshot<S, Request<Incoming>>, fn(Response<B>) -> Response<Watched<B>>>;
+    type Future = Responding<Oneshot<S, Request<IncomingBody>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.seen.note(&request);
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.place.load());
-        self.service.clone().oneshot(request).map_ok(|response| response.map(Watched::new))
+        let exchange = ServedExchange::begin(&self.seen.in_flight);
+        let request = IncomingBody::of(request, &exchange);
+        Responding::new(self.service.clone().oneshot(request), exchange)
     }
 }
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::body::{Body, Bytes, Frame};
 use hyper::{Request, Response};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Limits, Threads, bind, serve};
+use super::{IncomingBody, Limits, Threads, bind, serve};
 
 /// A deadline that a test sets and waits for.
 pub const SHORT: Duration = Duration::from_millis(60);
@@ -104,7 +104,7 @@ impl Server {
 
 /// A request that waits for its answer.
 pub struct Call {
-    pub request: Request<Incoming>,
+    pub request: Request<IncomingBody>,
     answer: oneshot::Sender<Response<Chunks>>,
 }
 
@@ -163,6 +163,18 @@ pub const GET_HTTP10: &str = "GET / HTTP/1.0\r\n\r\n";
 pub const GET_HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
     \0\0\0\x04\0\0\0\0\0\
     \0\0\x0e\x01\x05\0\0\0\x01\x82\x86\x84\x41\x09localhost";
+
+/// A request over HTTP/1.1 whose body lacks its last byte.
+pub const HALF_POST: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nab";
+
+/// The same over HTTP/2, on stream 1: a DATA frame that does not end it.
+pub const HALF_POST_HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+    \0\0\0\x04\0\0\0\0\0\
+    \0\0\x0e\x01\x04\0\0\0\x01\x83\x86\x84\x41\x09localhost\
+    \0\0\x02\0\0\0\0\0\x01ab";
+
+/// A further request without a body, on stream 3.
+pub const GET_ON_STREAM_3: &[u8] = b"\0\0\x0e\x01\x05\0\0\0\x03\x82\x86\x84\x41\x09localhost";
 
 /// The start of a HEADERS frame on stream 1 that begins with `:status: 200` (RFC 7541 appendix A, index 8).
 pub const OK_HTTP2: &[u8] = b"\x01\x04\0\0\0\x01\x88";

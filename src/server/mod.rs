@@ -6,6 +6,7 @@
 //! ```text
 //! accept.rs       bind, serve: the loop, what it does when descriptors run out, how it stops
 //! connection.rs   one connection: HTTP/1.1 or cleartext HTTP/2, its deadlines, its end
+//! exchange.rs     its requests and responses: which are in flight
 //! limits.rs       what one client may take: time, memory, streams
 //! socket.rs       an accepted socket, and past HTTP: whether its client has left, and how to reset it
 //! stall.rs        HTTP/2 streams whose clients take nothing
@@ -17,6 +18,7 @@
 
 mod accept;
 mod connection;
+mod exchange;
 #[cfg(test)]
 mod fixture;
 mod limits;
@@ -27,6 +29,7 @@ mod threads;
 
 pub use accept::{bind, serve};
 pub use connection::Peer;
+pub use exchange::IncomingBody;
 pub use limits::{Limits, Load};
 pub use open_connections::OpenConnections;
 pub use threads::{Started as StartedThreads, Threads};

@@ -1,6 +1,8 @@
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,15 +12,32 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// Gives HTTP a connection to speak on, and keeps a hold on its other end.
-pub(super) fn split(stream: TcpStream) -> (Socket, Client) {
+pub(super) fn split(stream: TcpStream, backlog: Arc<WriteBacklog>) -> (Socket, Client) {
     let (reading, writing) = stream.into_split();
-    (Socket(reading), Client(writing))
+    (Socket { reading, backlog }, Client(writing))
+}
+
+/// Whether HTTP holds bytes that the connection has not taken yet.
+#[derive(Default)]
+pub(super) struct WriteBacklog(AtomicBool);
+
+impl WriteBacklog {
+    pub fn exists(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, written: usize, offered: usize) {
+        self.0.store(written < offered, Ordering::Relaxed);
+    }
 }
 
 /// The connection that HTTP owns.
 ///
 /// It also writes: that needs no `&mut`, so the writing half is free to be the [`Client`].
-pub(super) struct Socket(OwnedReadHalf);
+pub(super) struct Socket {
+    reading: OwnedReadHalf,
+    backlog: Arc<WriteBacklog>,
+}
 
 /// The one at the other end, seen past HTTP.
 pub(super) struct Client(OwnedWriteHalf);
@@ -56,19 +75,24 @@ impl Client {
 
 impl Socket {
     fn stream(&self) -> &TcpStream {
-        self.0.as_ref()
+        self.reading.as_ref()
     }
 
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
+        offered: usize,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        self.backlog.set(0, offered);
         loop {
             ready!(self.stream().poll_write_ready(cx))?;
             match write(self.stream()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
+                written => {
+                    self.backlog.set(*written.as_ref().unwrap_or(&0), offered);
+                    return Poll::Ready(written);
+                }
             }
         }
     }
@@ -76,13 +100,13 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_read(cx, buffer)
+        Pin::new(&mut self.get_mut().reading).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write(bytes))
+        self.poll_write_with(cx, bytes.len(), |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
@@ -90,7 +114,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write_vectored(slices))
+        let offered = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_write_with(cx, offered, |stream| stream.try_write_vectored(slices))
     }
 
     fn is_write_vectored(&self) -> bool {

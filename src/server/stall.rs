@@ -14,6 +14,8 @@ use hyper::body::{Body, Buf, Bytes, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep_until};
 
+use super::exchange::ServedExchange;
+
 tokio::task_local! {
     static PROGRESS: Arc<Progress>;
 }
@@ -64,6 +66,7 @@ pin_project! {
         body: B,
         rest: Option<B::Data>,
         progress: Option<Arc<Progress>>,
+        exchange: Option<Arc<ServedExchange>>,
     }
 }
 
@@ -71,9 +74,9 @@ pin_project! {
 const SLICE: usize = 16 * 1024;
 
 impl<B: Body> Watched<B> {
-    /// Called where the stream is polled.
-    pub fn new(body: B) -> Self {
-        Self { body, rest: None, progress: PROGRESS.try_with(Arc::clone).ok() }
+    /// Called where the stream is polled. `exchange` is held until the body is dropped.
+    pub fn new(body: B, exchange: Option<Arc<ServedExchange>>) -> Self {
+        Self { body, rest: None, progress: PROGRESS.try_with(Arc::clone).ok(), exchange }
     }
 }
 

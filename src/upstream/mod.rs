@@ -30,6 +30,7 @@ pub use echo::without_echo;
 pub use error_report::{ErrorMessages, ErrorReport};
 pub use list_failure::{ListFailure, list_url};
 pub use mask::Masker;
+pub use model_catalog::ListedModels;
 pub use openai::{
     AnswerReader, AnswerSizes, Endpoint, InvalidEndpoint, OpenAi, Timeouts, WholeAnswers, read_completion,
 };

@@ -1,6 +1,7 @@
 //! All models of all providers, asked for rarely.
 
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +34,40 @@ struct Listed {
     at: Instant,
     /// What each provider listed last.
     by_route: Arc<[Vec<Model>]>,
-    merged: Arc<[Model]>,
+    merged: Arc<ListedModels>,
+}
+
+/// The models of all providers, each once.
+#[derive(Debug, Default)]
+pub struct ListedModels {
+    models: Vec<Model>,
+    /// Their positions, by id.
+    by_id: Vec<usize>,
+}
+
+impl FromIterator<Model> for ListedModels {
+    fn from_iter<I: IntoIterator<Item = Model>>(models: I) -> Self {
+        let models: Vec<_> = models.into_iter().collect();
+        let mut by_id: Vec<_> = (0..models.len()).collect();
+        by_id.sort_unstable_by_key(|at| models.get(*at).map(|model| model.id.as_str()));
+        Self { models, by_id }
+    }
+}
+
+impl ListedModels {
+    /// The model of this id.
+    pub fn find(&self, id: &str) -> Option<&Model> {
+        let at = self.by_id.binary_search_by_key(&Some(id), |at| self.models.get(*at).map(|model| model.id.as_str()));
+        self.models.get(*self.by_id.get(at.ok()?)?)
+    }
+}
+
+impl Deref for ListedModels {
+    type Target = [Model];
+
+    fn deref(&self) -> &[Model] {
+        &self.models
+    }
 }
 
 /// A list is asked for again when it is older than this.
@@ -52,7 +86,7 @@ impl ModelCatalog {
     /// Returns what the providers listed last, and where that is older than 30 s has them asked again in the background. The
     /// first call waits, at most 3 s. A provider that fails keeps its last list, and always the names that its settings spell
     /// out.
-    pub async fn models(&self) -> Arc<[Model]> {
+    pub async fn models(&self) -> Arc<ListedModels> {
         let mut listed = self.lists.listed.subscribe();
         let known = listed.borrow_and_update().clone();
         if known.as_ref().is_none_or(|known| known.at.elapsed() >= FRESH) {
@@ -102,20 +136,18 @@ impl Drop for Refresh {
 }
 
 /// Each name once, by the first route that serves it, as [`super::Router::route`] decides.
-fn merge(routes: &[Route], by_route: &[Vec<Model>]) -> Arc<[Model]> {
-    let mut names = HashSet::new();
-    let mut merged = Vec::new();
-    for (route, models) in routes.iter().zip(by_route) {
-        let unlisted =
-            route.names().map(|name| Model { id: name.to_owned(), owned_by: "unknown".to_owned(), created: 0 });
-        let listed = models.iter().filter(|model| route.serves(&model.id)).cloned();
-        for model in listed.chain(unlisted) {
-            if merged.len() < MAX_MODELS && names.insert(model.id.clone()) {
-                merged.push(model);
-            }
-        }
-    }
-    merged.into()
+fn merge(routes: &[Route], by_route: &[Vec<Model>]) -> Arc<ListedModels> {
+    let mut ids = HashSet::new();
+    let all = routes.iter().zip(by_route).flat_map(|(route, models)| {
+        let listed =
+            models.iter().filter(|model| route.serves(&model.id)).map(|model| (model.id.as_str(), Some(model)));
+        listed.chain(route.names().map(|name| (name, None)))
+    });
+    let merged = all.filter(|(id, _)| ids.insert(*id)).take(MAX_MODELS).map(|(id, listed)| {
+        let unlisted = || Model { id: id.to_owned(), owned_by: "unknown".to_owned(), created: 0 };
+        listed.cloned().unwrap_or_else(unlisted)
+    });
+    Arc::new(merged.collect())
 }
 
 impl Route {
@@ -144,7 +176,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::domain::{ChatRequest, NamePattern};
+    use crate::domain::{COMPARISONS, ChatRequest, NamePattern};
     use crate::upstream::{Answer, AttemptTerms, Provider, Router, UpstreamIdentity};
 
     /// Each list waits for a permit, and is one model named by how often lists were asked for.
@@ -191,6 +223,28 @@ mod tests {
         demo.gate.add_permits(1_000);
         let patterns = vec![NamePattern::new("*"), NamePattern::new("named")];
         Router::new(demo, vec![(patterns, Arc::clone(scripted) as _)], None, TaskTracker::new())
+    }
+
+    #[test]
+    fn a_long_list_is_merged_with_one_lookup_for_each_name_and_is_bounded() {
+        const MANY: usize = 60_000;
+        let model = |number| Model { id: format!("model-{number}"), owned_by: "test".to_owned(), created: 0 };
+        let listed: Vec<_> = (0..MANY).map(model).collect();
+        let named = listed.iter().rev().map(|model| NamePattern::new(&*model.id));
+        let named = Route { models: named.collect(), provider: Scripted::new() };
+        let few = [NamePattern::new("x*"), NamePattern::new("y")];
+        let few = Route { models: few.into_iter().collect(), provider: Scripted::new() };
+        let every = Route { models: [NamePattern::new("*")].into_iter().collect(), provider: Scripted::new() };
+        for (route, most_compared, found) in [(named, 0, MAX_MODELS), (every, MANY, MAX_MODELS), (few, MANY, 1)] {
+            let before = COMPARISONS.get();
+            let merged = merge(&[route], std::slice::from_ref(&listed));
+            assert_eq!(merged.len(), found);
+            assert!(COMPARISONS.get() - before <= most_compared, "{}", COMPARISONS.get() - before);
+            for model in merged.iter() {
+                assert_eq!(merged.find(&model.id), Some(model));
+            }
+            assert_eq!(merged.find("model-none"), None);
+        }
     }
 
     fn names(models: &[Model]) -> Vec<&str> {

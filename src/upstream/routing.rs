@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use super::model_catalog::ModelCatalog;
-use super::{Model, Provider};
-use crate::domain::NamePattern;
+use super::Provider;
+use super::model_catalog::{ListedModels, ModelCatalog};
+use crate::domain::{NamePattern, NamePatterns};
 
 /// The providers in the order in which they are asked whether a model is theirs.
 pub struct Router {
@@ -17,7 +17,7 @@ pub struct Router {
 
 /// A provider and the names of the models that it serves.
 pub struct Route {
-    pub models: Vec<NamePattern>,
+    pub models: NamePatterns,
     pub provider: Arc<dyn Provider>,
 }
 
@@ -55,7 +55,9 @@ impl Router {
             _ => None,
         };
         let demo = (vec![NamePattern::new(DEMO), NamePattern::new(format!("{DEMO}?*"))], demo);
-        let routes = std::iter::once(demo).chain(others).map(|(models, provider)| Route { models, provider });
+        let routes = std::iter::once(demo)
+            .chain(others)
+            .map(|(models, provider)| Route { models: models.into_iter().collect(), provider });
         let routes: Arc<[Route]> = routes.collect();
         Self { catalog: ModelCatalog::new(Arc::clone(&routes), tasks), routes, default: default.or(only) }
     }
@@ -68,18 +70,18 @@ impl Router {
     }
 
     /// Returns all models, each once, by the provider that would serve it.
-    pub async fn models(&self) -> Arc<[Model]> {
+    pub async fn models(&self) -> Arc<ListedModels> {
         self.catalog.models().await
     }
 }
 
 impl Route {
     pub fn serves(&self, model: &str) -> bool {
-        self.models.iter().any(|pattern| pattern.matches(model))
+        self.models.match_any(model)
     }
 
     /// The names that the settings spell out.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.models.iter().filter_map(NamePattern::name)
+        self.models.names()
     }
 }

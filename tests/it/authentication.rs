@@ -667,3 +667,56 @@ async fn operators_have_a_door_of_their_own_where_the_settings_say_so() {
     assert_eq!(Answer::to(metrics()).await.status, 200);
     assert_eq!(Answer::to(metrics().header("host", "evil.example")).await.status, 403);
 }
+
+#[tokio::test]
+async fn a_request_that_a_proxy_passes_on_is_not_local_while_authentication_is_off() {
+    let mut settings = Settings::default();
+    settings.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
+    let guarded = Service::guarded(settings, &[]).await.0;
+    let open = Service::start().await;
+    let metrics = |service: &Service| {
+        let door = service.admin.unwrap_or(service.address);
+        reqwest::Client::new().get(format!("http://{door}/metrics"))
+    };
+    for header in [
+        "CDN-Loop",
+        "CF-Connecting-IP",
+        "CF-Ray",
+        "Client-IP",
+        "DO-Connecting-IP",
+        "Fastly-Client-IP",
+        "Fly-Client-IP",
+        "Forwarded",
+        "Max-Forwards",
+        "True-Client-IP",
+        "Via",
+        "X-Amzn-Trace-Id",
+        "X-Appengine-User-IP",
+        "X-Azure-ClientIP",
+        "X-Client-IP",
+        "X-Cluster-Client-IP",
+        "X-Envoy-External-Address",
+        "X-Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Server",
+        "X-Original-Forwarded-For",
+        "X-Original-URL",
+        "X-Real-IP",
+        "X-Remote-Addr",
+        "X-Scheme",
+        "X-Vercel-Forwarded-For",
+    ] {
+        for value in ["127.0.0.1", ""] {
+            let sent = |service: &Service| Answer::to(metrics(service).header(header, value));
+            assert_eq!((sent(&open).await.status, sent(&guarded).await.status), (403, 401), "{header}: {value}");
+        }
+    }
+    for service in [&open, &guarded] {
+        let traced = metrics(service).header("traceparent", "00-1-1-00").header("x-request-id", "a");
+        assert_eq!(Answer::to(traced).await.status, 200);
+    }
+}

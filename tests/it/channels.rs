@@ -522,7 +522,8 @@ async fn next_data(body: &mut axum::body::BodyDataStream) -> Option<Result<Strin
 #[tokio::test(start_paused = true)]
 async fn silence_has_heartbeats_and_ends_after_a_while() {
     let in_process::Parts { api, channels, .. } = in_process::parts(Duration::from_secs(15));
-    let request = axum::extract::Request::get("/v1/channels/a/events").body(axum::body::Body::empty());
+    let request = axum::extract::Request::get("/v1/channels/a/events").header("host", "localhost");
+    let request = request.body(axum::body::Body::empty());
     let response = api.oneshot(request.expect("a request")).await.expect("an answer");
     let (mut body, began) = (response.into_body().into_data_stream(), tokio::time::Instant::now());
     assert!(next_data(&mut body).await.expect("it begins").expect("well").starts_with("event: connected\n"));

@@ -601,6 +601,10 @@ impl Scenes {
                 }
             }
             ("get", "/readyz", "shutting_down") => self.draining.request(Method::GET, path),
+            (_, path, "invalid_request") => {
+                let method = method.to_uppercase().parse().expect("a method");
+                self.plain.request(method, &path.replace("{id}", "any")).header("host", "user@localhost")
+            }
             (_, path, "generation_not_found") => {
                 let method = method.to_uppercase().parse().expect("a method");
                 self.plain.request(method, &path.replace("{id}", "gen_AAAAAAAAAAAAAAAAAAAAAA"))

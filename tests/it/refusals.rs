@@ -605,8 +605,11 @@ async fn a_defect_ends_what_it_is_in_and_nothing_else() {
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a clean end");
         (status, has_an_id, String::from_utf8(body.to_vec()).expect("UTF-8"))
     };
-    let get = |path: &str| axum::extract::Request::get(path);
-    let post = || axum::extract::Request::post("/v1/generations").header(CONTENT_TYPE, "application/json");
+    let get = |path: &str| axum::extract::Request::get(path).header("host", "localhost");
+    let post = || {
+        let request = axum::extract::Request::post("/v1/generations").header("host", "localhost");
+        request.header(CONTENT_TYPE, "application/json")
+    };
     let (status, has_an_id, body) = said(post().header("accept", "application/json"), r#"{"input":"Hello"}"#).await;
     assert_eq!((status, has_an_id), (500, true));
     assert!(body.contains(r#""code":"internal""#) && !body.contains("hunter2"), "{body}");
@@ -635,6 +638,7 @@ async fn a_body_that_comes_too_slowly_is_cut() {
         Some((Ok::<_, std::io::Error>(" "), ()))
     });
     let request = axum::extract::Request::post("/v1/generations")
+        .header("host", "localhost")
         .header(CONTENT_TYPE, "application/json")
         .body(axum::body::Body::from_stream(drip))
         .expect("a request");

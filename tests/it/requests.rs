@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::{Either, select};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -127,6 +128,180 @@ async fn a_limit_counts_inside_extra_body() {
         assert_eq!(post(&service, CHAT, &body).await.status, 400, "{inner}");
     }
     assert!(!upstream.was_called());
+}
+
+/// Names under which servers read how many tokens or choices they may generate.
+const LIMITS: [&str; 27] = [
+    "max_completion_tokens",
+    "max_tokens",
+    "maxTokens",
+    "max_output_tokens",
+    "maxOutputTokens",
+    "max_new_tokens",
+    "max_length",
+    "max_gen_len",
+    "max_tokens_to_sample",
+    "maxTokenCount",
+    "n_predict",
+    "num_predict",
+    "tokens_to_generate",
+    "request_output_len",
+    "min_tokens",
+    "min_new_tokens",
+    "min_length",
+    "n",
+    "best_of",
+    "candidate_count",
+    "candidateCount",
+    "num_return_sequences",
+    "num_generations",
+    "numResults",
+    "num_beams",
+    "beam_width",
+    "maxCompletionTokens",
+];
+
+/// Names by which a caller could steer this service or its upstream elsewhere.
+const BLOCKED: [&str; 25] = [
+    "allowed_model_region",
+    "api_base",
+    "api_key",
+    "api_type",
+    "api_version",
+    "base_url",
+    "callbacks",
+    "custom_llm_provider",
+    "default_headers",
+    "default_query",
+    "extra_headers",
+    "extra_query",
+    "fallbacks",
+    "headers",
+    "litellm_params",
+    "model_list",
+    "organization",
+    "proxies",
+    "proxy",
+    "router_settings",
+    "user_config",
+    "aws_region_name",
+    "azure_endpoint",
+    "vertex_project",
+    "watsonx_url",
+];
+
+/// Where a member may stand, as what comes before and after it, and the pointer of its object.
+const PLACES: [(&str, &str, &str); 6] = [
+    ("", "", ""),
+    (r#""extra_body":{"#, "}", "/extra_body"),
+    (r#""options":{"#, "}", "/options"),
+    (r#""extra_body":{"options":{"#, "}}", "/extra_body/options"),
+    (r#""generationConfig":{"#, "}", "/generationConfig"),
+    (r#""sampling_params":{"#, "}", "/sampling_params"),
+];
+
+/// A name whose last letter is escaped: the same name to every parser.
+fn escaped(name: &str) -> String {
+    let (start, last) = name.split_at(name.len() - 1);
+    format!("{start}\\u{:04x}", last.as_bytes()[0])
+}
+
+fn body_with(members: &str) -> String {
+    format!(r#"{{"model":"m","messages":[{{"role":"user"}}],{members}}}"#)
+}
+
+/// The status of a request and what of it reaches the upstream.
+async fn passed_on(service: &Service, upstream: &Upstream, path: &str, body: &str) -> (u16, Option<Value>) {
+    let (mut answered, mut called) = (Box::pin(post(service, path, body)), Box::pin(upstream.call()));
+    let (answer, call) = match select(&mut answered, &mut called).await {
+        Either::Left((answer, _)) if answer.status != 200 => return (answer.status, None),
+        // The head of an event stream leaves before the upstream is asked.
+        Either::Left((answer, _)) => (Some(answer), called.await),
+        Either::Right((call, _)) => (None, call),
+    };
+    let received = call.body.clone();
+    reply(call).await;
+    let answer = match answer {
+        Some(answer) => answer,
+        None => answered.await,
+    };
+    (answer.status, Some(received))
+}
+
+#[tokio::test]
+async fn every_spelling_of_a_limit_is_checked_as_the_upstream_reads_it() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    limit(&mut settings);
+    settings.limits.each.max_choices = NonZeroU32::new(2);
+    let service = Service::with(settings).await;
+    for path in [CHAT, NATIVE] {
+        for (before, after, pointer) in PLACES {
+            if path == NATIVE && pointer.starts_with("/extra_body") {
+                continue;
+            }
+            for name in LIMITS {
+                for spelling in [name.to_owned(), escaped(name)] {
+                    let sent = |members: &str| body_with(&format!("{before}{members}{after}"));
+                    let text = format!(r#""{spelling}":"101""#);
+                    let twice = format!(r#""{name}":1,"{spelling}":101"#);
+                    for members in [format!(r#""{spelling}":101"#), text, twice] {
+                        let answer = post(&service, path, &sent(&members)).await;
+                        let (status, refusal) = (answer.status, answer.text().await);
+                        assert!(status == 400 && refusal.contains(pointer), "{path} {members} in {pointer}: {refusal}");
+                    }
+                    let body = sent(&format!(r#""{spelling}":1"#));
+                    let (status, received) = passed_on(&service, &upstream, path, &body).await;
+                    let received = received.expect("it is asked");
+                    assert_eq!(
+                        (status, received.pointer(&format!("{pointer}/{name}"))),
+                        (200, Some(&json!(1))),
+                        "{body}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(!upstream.was_called());
+}
+
+#[tokio::test]
+async fn every_spelling_of_a_limit_passes_unchanged_where_no_limit_applies() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    for name in LIMITS {
+        for (before, after, pointer) in PLACES {
+            let body = body_with(&format!(r#"{before}"{}":5000{after}"#, escaped(name)));
+            let (status, received) = passed_on(&service, &upstream, CHAT, &body).await;
+            let received = received.expect("it is asked");
+            assert_eq!((status, received.pointer(&format!("{pointer}/{name}"))), (200, Some(&json!(5000))), "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_blocked_name_is_refused_in_each_spelling_or_passed_on_as_sent() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    for path in [CHAT, NATIVE] {
+        for name in BLOCKED {
+            for spelling in [name.to_owned(), escaped(name)] {
+                for (before, after) in [("", ""), (r#""extra_body":{"#, "}")] {
+                    let body = body_with(&format!(r#"{before}"{spelling}":"x"{after}"#));
+                    assert_eq!(post(&service, path, &body).await.status, 400, "{path} {body}");
+                }
+                // Ollama's object, in which no gateway reads these.
+                let twice = body_with(&format!(r#""options":{{"{name}":"x","{spelling}":"y"}}"#));
+                assert_eq!(post(&service, path, &twice).await.status, 400, "{path} {twice}");
+                let once = body_with(&format!(r#""options":{{"{spelling}":"x"}}"#));
+                let (_, received) = passed_on(&service, &upstream, path, &once).await;
+                assert_eq!(received.expect("it is asked")["options"], json!({name: "x"}), "{path} {once}");
+            }
+        }
+        let body = r#"{"mode\u006c":"other","messages":[{"role":"user"}]}"#;
+        let (_, received) = passed_on(&service, &upstream, path, body).await;
+        assert_eq!(received.expect("it is asked")["model"], "other");
+    }
 }
 
 #[tokio::test]

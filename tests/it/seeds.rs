@@ -125,7 +125,7 @@ async fn a_thousand_connections_and_the_oldest_closed() {
 async fn idle_connections_are_closed_after_ten_minutes() {
     let in_process::Parts { api, channels, .. } = in_process::parts(Duration::from_secs(15));
     let open = async |channel: &str| {
-        let request = axum::extract::Request::get(format!("/v1/channels/{channel}/events"));
+        let request = axum::extract::Request::get(format!("/v1/channels/{channel}/events")).header("host", "localhost");
         let response = api.clone().oneshot(request.body(axum::body::Body::empty()).expect("a request")).await;
         response.expect("an answer").into_body()
     };
@@ -142,6 +142,7 @@ async fn idle_connections_are_closed_after_ten_minutes() {
             tokio::time::sleep(Duration::from_mins(5)).await;
             let event = json!({"data": "still here"});
             let request = axum::extract::Request::post("/v1/channels/busy/events")
+                .header("host", "localhost")
                 .header(CONTENT_TYPE, "application/json")
                 .body(axum::body::Body::from(event.to_string()));
             api.clone().oneshot(request.expect("a request")).await.expect("an answer");

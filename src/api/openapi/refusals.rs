@@ -9,8 +9,8 @@ use super::super::refusal::{Dialect, error_event, refusal_event};
 use super::security::access;
 use super::{CHANNEL, CHAT, CREATE, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
 
-/// The codes with which each operation may refuse; any may also answer `misdirected` and `internal`, and any that is
-/// not public `unauthenticated`, `forbidden` and `issuer_unavailable`.
+/// The codes with which each operation may refuse; any may also answer `invalid_request` (its `Host`), `misdirected` and
+/// `internal`, and any that is not public `unauthenticated`, `forbidden` and `issuer_unavailable`.
 pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
     (
         CREATE,
@@ -162,7 +162,8 @@ pub fn describe_refusals(document: &mut Value) {
                 &[ErrorCode::Unauthenticated, ErrorCode::Forbidden, ErrorCode::IssuerUnavailable]
             }
         };
-        for code in codes.iter().chain(denials).chain([&ErrorCode::Misdirected, &ErrorCode::Internal]) {
+        let common = [ErrorCode::InvalidRequest, ErrorCode::Misdirected, ErrorCode::Internal];
+        for code in codes.iter().chain(denials).chain(&common) {
             let status = code.status();
             let existing = document.pointer(&format!("{responses}/{}", status.as_u16())).cloned();
             let mut response = existing.unwrap_or_else(|| {

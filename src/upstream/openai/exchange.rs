@@ -60,22 +60,24 @@ impl Exchange {
         body: Bytes,
         sent: &SentMark,
     ) -> Result<Response, UpstreamError> {
-        let mut response = self.transport.send(request, body.clone(), sent).await?;
-        if response.status.is_success() { Ok(response) } else { Err(self.refusal(&mut response, &body).await) }
+        let response = self.transport.send(request, body.clone(), sent).await?;
+        if response.status.is_success() { Ok(response) } else { Err(self.refusal(response, &body).await) }
     }
 
-    /// Reads what the upstream says of the request that it refused; read to its end, the connection can be used again.
-    async fn refusal(&self, response: &mut Response, request: &[u8]) -> UpstreamError {
+    /// Reads what the upstream says of the request that it refused.
+    async fn refusal(&self, mut response: Response, request: &[u8]) -> UpstreamError {
         let mut body = Vec::new();
         let reading = async {
-            while let Ok(More::Maybe) = read(response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await {
+            while let Ok(More::Maybe) = read(&mut response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await {
                 if body.len() > LONGEST_REFUSAL {
                     break;
                 }
             }
         };
         _ = timeout(REFUSAL_TIME, reading).await;
-        self.reports.refused(response.status.as_u16(), &response.headers, &body, request)
+        let refused = self.reports.refused(response.status.as_u16(), &response.headers, &body, request);
+        response.recycle();
+        refused
     }
 }
 

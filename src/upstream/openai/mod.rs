@@ -172,6 +172,7 @@ impl Provider for OpenAi {
                             yield signals;
                         }
                         read.map_err(|error| this.exchange.reports.reported(error, &response.headers))?;
+                        response.recycle();
                         return;
                     }
                     WholeBody::Other(bytes) => {
@@ -221,8 +222,9 @@ impl Provider for OpenAi {
                     break;
                 }
             }
-            // Read to the end, so that the connection can be used again; what comes is nobody's.
+            // Only a connection whose response was read to its end can be reused. These bytes follow the answer's own end.
             while let Ok(More::Maybe) = read(&mut response, &mut |_: &[u8]| {}).await {}
+            response.recycle();
         })
     }
 
@@ -240,7 +242,9 @@ impl Provider for OpenAi {
                     Err(UpstreamError::Malformed(Malformed::EventTooLarge))?;
                 }
             }
-            model_list::read(&body).map_err(UpstreamError::Malformed)
+            let models = model_list::read(&body).map_err(UpstreamError::Malformed)?;
+            response.recycle();
+            Ok(models)
         }
         .boxed()
     }

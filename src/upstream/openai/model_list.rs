@@ -2,56 +2,135 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::{Malformed, Model};
+use crate::json::{Token, Tokens, unescape};
 
 /// Models of one upstream; further ones are left out.
 const MAX_LISTED: usize = 5_000;
 /// A longer id is no name that a request could use.
 const MAX_ID_BYTES: usize = 256;
 
+/// A member that may hold the list.
+enum ListMember {
+    List(Vec<Model>),
+    Null,
+    Other,
+}
+
 /// Reads a list of models: `{"data": [...]}`, `{"models": [...]}` (Ollama, TGI) or the bare array. Not async-openai's type:
-/// that refuses the whole list for one member that a server leaves out.
+/// that refuses the whole list for one member that a server leaves out. Not a tree of values: that takes many times the list.
 ///
 /// An entry is an object with `id`, `name` or `model`, or that name alone; any other entry is left out, as is a repeated
 /// one. Fails where there is no array.
 pub fn read(json: &[u8]) -> Result<Vec<Model>, Malformed> {
-    let list: Value = serde_json::from_slice(json).map_err(|_| Malformed::Models)?;
-    let entries = match list {
-        Value::Array(entries) => entries,
-        Value::Object(mut members) => match ["data", "models"].map(|name| members.remove(name)) {
-            [Some(Value::Array(entries)), _] | [_, Some(Value::Array(entries))] => entries,
-            // llama.cpp and others without a model.
-            [Some(Value::Null), _] | [_, Some(Value::Null)] => Vec::new(),
-            _ => return Err(Malformed::Models),
-        },
+    let json: &RawValue = serde_json::from_slice(json).map_err(|_| Malformed::Models)?;
+    let mut tokens = Tokens::new(json.get());
+    match tokens.next() {
+        Some(Token::Array) => return Ok(entries(&mut tokens)),
+        Some(Token::Object) => {}
         _ => return Err(Malformed::Models),
-    };
-    let mut ids = HashSet::new();
-    let models = entries.iter().filter_map(model).filter(|model| ids.insert(model.id.clone()));
-    Ok(models.take(MAX_LISTED).collect())
+    }
+    let (mut data, mut models) = (None, None);
+    while let Some(Token::Name(name)) = tokens.next() {
+        let member = match &*unescape(name) {
+            "data" => &mut data,
+            "models" => &mut models,
+            _ => {
+                tokens.skip_value();
+                continue;
+            }
+        };
+        *member = Some(match tokens.next() {
+            Some(Token::Array) => ListMember::List(entries(&mut tokens)),
+            Some(Token::Scalar("null")) => ListMember::Null,
+            Some(Token::Object) => {
+                tokens.leave();
+                ListMember::Other
+            }
+            _ => ListMember::Other,
+        });
+    }
+    match [data, models] {
+        [Some(ListMember::List(models)), _] | [_, Some(ListMember::List(models))] => Ok(models),
+        // llama.cpp and others without a model.
+        [Some(ListMember::Null), _] | [_, Some(ListMember::Null)] => Ok(Vec::new()),
+        _ => Err(Malformed::Models),
+    }
 }
 
-fn model(entry: &Value) -> Option<Model> {
-    let text = |name: &str| entry.get(name).and_then(Value::as_str);
-    let id = entry.as_str().or_else(|| ["id", "name", "model"].into_iter().find_map(text))?;
-    if id.is_empty() || id.len() > MAX_ID_BYTES || id.chars().any(char::is_control) {
-        return None;
+/// Reads the rest of an array.
+fn entries(tokens: &mut Tokens<'_>) -> Vec<Model> {
+    let (mut models, mut ids) = (Vec::new(), HashSet::new());
+    while models.len() < MAX_LISTED {
+        let entry = match tokens.next() {
+            None | Some(Token::Close) => return models,
+            Some(Token::Text(id)) => ListEntry { id: Some(id), ..ListEntry::default() }.model(),
+            Some(Token::Object) => ListEntry::read(tokens).model(),
+            Some(Token::Array) => {
+                tokens.leave();
+                None
+            }
+            Some(Token::Name(_) | Token::Scalar(_)) => None,
+        };
+        if let Some(model) = entry.filter(|model| ids.insert(model.id.clone())) {
+            models.push(model);
+        }
     }
-    let created = entry.get("created");
-    Some(Model {
-        id: id.to_owned(),
-        owned_by: text("owned_by").unwrap_or("unknown").chars().take(MAX_ID_BYTES).collect(),
-        created: created.and_then(whole_seconds).unwrap_or_default(),
-    })
+    tokens.leave();
+    models
+}
+
+/// The members of an entry that are read, as they were written.
+#[derive(Default)]
+struct ListEntry<'a> {
+    id: Option<&'a str>,
+    name: Option<&'a str>,
+    model: Option<&'a str>,
+    owned_by: Option<&'a str>,
+    created: Option<&'a str>,
+}
+
+impl<'a> ListEntry<'a> {
+    /// Reads the rest of an object.
+    fn read(tokens: &mut Tokens<'a>) -> Self {
+        let mut entry = Self::default();
+        while let Some(Token::Name(name)) = tokens.next() {
+            let name = unescape(name);
+            let value = tokens.next();
+            match (&*name, value) {
+                (_, Some(Token::Object | Token::Array)) => tokens.leave(),
+                ("id", Some(Token::Text(text))) => entry.id = Some(text),
+                ("name", Some(Token::Text(text))) => entry.name = Some(text),
+                ("model", Some(Token::Text(text))) => entry.model = Some(text),
+                ("owned_by", Some(Token::Text(text))) => entry.owned_by = Some(text),
+                ("created", Some(Token::Scalar(number))) => entry.created = Some(number),
+                _ => {}
+            }
+        }
+        entry
+    }
+
+    fn model(self) -> Option<Model> {
+        let id = unescape(self.id.or(self.name).or(self.model)?);
+        if id.is_empty() || id.len() > MAX_ID_BYTES || id.chars().any(char::is_control) {
+            return None;
+        }
+        let owned_by = self.owned_by.map_or("unknown".into(), unescape);
+        Some(Model {
+            id: id.into_owned(),
+            owned_by: owned_by.chars().take(MAX_ID_BYTES).collect(),
+            created: self.created.and_then(whole_seconds).unwrap_or_default(),
+        })
+    }
 }
 
 /// Some servers write a float.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range, and its fraction is dropped")]
-fn whole_seconds(created: &Value) -> Option<u64> {
+fn whole_seconds(created: &str) -> Option<u64> {
     let in_range = |seconds: &f64| (0.0..=9e15).contains(seconds);
-    created.as_u64().or_else(|| created.as_f64().filter(in_range).map(|seconds| seconds as u64))
+    created.parse().ok().filter(in_range).map(|seconds: f64| seconds as u64)
 }
 
 #[cfg(test)]
@@ -70,6 +149,7 @@ mod tests {
             r#"{"models":[{"name":"a","model":"a"},{"name":"b"}]}"#,
             r#"{"data":null,"models":[{"id":"a"},{"id":"b"}]}"#,
             r#"{"data":["a","b"]}"#,
+            r#" {"object":{"data":["x"]},"dat\u0061":[{"x":[{"id":"x"}],"id":"a"},[["x"]],{"id":"\u0062","id":null}]} "#,
         ] {
             assert_eq!(ids(json).as_deref(), Ok(&["a".to_owned(), "b".to_owned()][..]), "{json}");
         }

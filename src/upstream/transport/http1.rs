@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::response::Parts;
+use tokio::time::Instant;
 
 use super::super::SentMark;
 use super::CLOSE_RACE;
@@ -23,16 +24,26 @@ use super::response::More;
 use super::response_head::{Persistence, ResponseHead};
 use super::wire::{Stream, Wire};
 
-/// A response body and its connection. Dropping it closes the connection, unless the body was read to its end.
+/// A response body and its connection. Dropping it closes the connection; [`Http1Body::recycle`] keeps it.
 pub struct Http1Body {
     framing: Framing,
     /// Bytes of the body that arrived in the same read as the head.
     early: Bytes,
-    /// `None` once the body has ended.
+    /// `None` once the connection has failed or ended.
     wire: Option<Wire>,
+    content: BodyContent,
     idle: Idle,
-    /// Zero: the connection is not kept.
+    /// How long the connection may wait for the next request. Zero: it is not kept.
     keepalive: Duration,
+    /// When the last byte of the body was read.
+    ended: Option<Instant>,
+}
+
+/// Whether a body has had any content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BodyContent {
+    None,
+    Some,
 }
 
 /// A request that received no response.
@@ -57,9 +68,8 @@ pub async fn send(
         Persistence::Persists => keepalive_of(&parts.headers, keepalive),
         Persistence::Closes => Duration::ZERO,
     };
-    let mut body = Http1Body { framing, early: read.into(), wire: Some(wire), idle, keepalive };
-    // Here and not only in `poll_read`, because callers do not read an empty body.
-    body.release_if_ended();
+    let (early, wire, content) = (read.into(), Some(wire), BodyContent::None);
+    let body = Http1Body { framing, early, wire, content, idle, keepalive, ended: None };
     Ok((parts, body))
 }
 
@@ -93,14 +103,14 @@ fn repeat_reason(wire: &Wire) -> Option<RepeatReason> {
 }
 
 impl Http1Body {
-    /// Passes the next bytes of the body to `sink`. The connection returns to the idle pool with the last byte.
+    /// Passes the next bytes of the body to `sink`.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut impl FnMut(&[u8]),
     ) -> Poll<Result<More, TransportError>> {
         let mut more = More::None;
-        while more == More::None {
+        while more == More::None && !self.framing.has_ended() {
             let Some(wire) = &mut self.wire else { return Poll::Ready(Ok(More::None)) };
             // A server may begin to respond while it still reads the request.
             wire.poll_request(cx);
@@ -122,7 +132,12 @@ impl Http1Body {
                     return Poll::Ready(self.end_with(failed).map_or(Ok(More::None), Err));
                 }
             }
-            self.release_if_ended();
+            if self.framing.has_ended() {
+                self.ended = Some(Instant::now());
+            }
+        }
+        if more == More::Maybe {
+            self.content = BodyContent::Some;
         }
         Poll::Ready(Ok(more))
     }
@@ -137,15 +152,20 @@ impl Http1Body {
         }
     }
 
-    /// Returns the connection to the idle pool once the body has ended, unless more bytes followed the body, part of the
-    /// request is unwritten, or either side closes it.
-    fn release_if_ended(&mut self) {
-        if !self.framing.has_ended() {
+    /// Returns the connection to the idle pool, unless the body has not ended, had no content, was followed by more bytes,
+    /// part of the request is unwritten, or either side closes the connection.
+    ///
+    /// A response without content closes its connection: a server that sends a body with a 204, or after the
+    /// `Content-Length: 0` of another response, would otherwise send it to the next request.
+    pub fn recycle(self) {
+        let Some(ended) = self.ended.filter(|_| self.content == BodyContent::Some && self.early.is_empty()) else {
             return;
-        }
-        let stream = self.wire.take().and_then(Wire::into_stream);
-        if let Some(stream) = stream.filter(|_| self.early.is_empty() && !self.keepalive.is_zero()) {
-            self.idle.put(stream, self.keepalive);
+        };
+        // The server's idle time began when it had sent the last byte.
+        let left = self.keepalive.saturating_sub(ended.elapsed());
+        let stream = self.wire.and_then(Wire::into_stream);
+        if let Some(stream) = stream.filter(|_| !left.is_zero()) {
+            self.idle.put(stream, left);
         }
     }
 }

@@ -11,8 +11,8 @@ use super::error::TransportError;
 use super::http1::Http1Body;
 use super::http2::Http2Body;
 
-/// Not `Debug`: it holds what the model says. Dropping it closes an HTTP/1.1 connection, unless the body was read to its
-/// end, and resets an HTTP/2 stream.
+/// Not `Debug`: it holds what the model says. Dropping it closes an HTTP/1.1 connection, and resets an HTTP/2 stream that has
+/// not ended; [`Response::recycle`] keeps the connection.
 pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -42,6 +42,21 @@ impl Response {
     pub fn new(parts: Parts, body: ResponseBody) -> Result<Self, TransportError> {
         let decoder = ContentDecoder::of(&parts.headers)?.map(Box::new);
         Ok(Self { status: parts.status, headers: parts.headers, body, decoder })
+    }
+
+    /// Allows the connection to carry another request. Called once the response was accepted: as an answer, or as an error that
+    /// the server reports with a status of its class (RFC 9110, section 15).
+    ///
+    /// A connection over HTTP/1.1 is closed all the same unless the response was read to its own end. A response that is neither
+    /// an answer nor an error comes from a server that is not understood, and whose late bytes would be read as the response to
+    /// the next request.
+    pub fn recycle(self) {
+        let status = self.status;
+        let is_understood = status.is_success() || status.is_client_error() || status.is_server_error();
+        match self.body {
+            ResponseBody::Http1(body) if is_understood => body.recycle(),
+            ResponseBody::Http1(_) | ResponseBody::Http2(_) => {}
+        }
     }
 
     /// Gives `sink` everything of the body that is readable now, decoded, as soon as there is any; at most `BATCH` and one

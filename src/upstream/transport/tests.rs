@@ -92,6 +92,13 @@ async fn read(response: &mut Response) -> Result<Vec<u8>, TransportError> {
     Ok(bytes)
 }
 
+/// Reads a response to its end and accepts it.
+async fn accepted(mut response: Response) -> Vec<u8> {
+    let bytes = read(&mut response).await.unwrap();
+    response.recycle();
+    bytes
+}
+
 async fn read_some(response: &mut Response, bytes: &mut Vec<u8>) -> Result<More, TransportError> {
     let mut sink = |more: &[u8]| bytes.extend_from_slice(more);
     soon(poll_fn(|cx| response.poll_read(cx, &mut sink))).await

@@ -98,6 +98,15 @@ impl Call {
         soon(Self::read(self.socket)).await
     }
 
+    /// Waits for bytes on the same connection and returns them. Pending for ever where it is closed instead.
+    pub async fn arrived(&mut self) -> String {
+        let mut bytes = [0; 1024];
+        match self.socket.read(&mut bytes).await {
+            Ok(0) | Err(_) => std::future::pending().await,
+            Ok(read) => String::from_utf8_lossy(&bytes[..read]).into_owned(),
+        }
+    }
+
     /// Bytes as they are.
     pub async fn raw(&mut self, bytes: impl AsRef<[u8]>) {
         soon(self.socket.write_all(bytes.as_ref())).await.expect("the connection stands");

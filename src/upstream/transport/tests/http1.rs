@@ -2,16 +2,16 @@ use tokio::io::AsyncWriteExt;
 
 use super::*;
 
-const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
 #[tokio::test]
-async fn a_connection_is_reused_after_a_body_that_ended_and_after_no_other() {
+async fn a_connection_is_reused_after_an_accepted_body_that_ended_and_after_no_other() {
     for (response, connections) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", 1),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 1),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0\r\nx: y\r\n\r\n", 1),
-        ("HTTP/1.1 204 No Content\r\n\r\n", 1),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 1),
+        ("HTTP/1.1 429 Too Many Requests\r\ncontent-length: 2\r\n\r\nhi", 1),
+        ("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\nhi", 1),
         ("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", 1),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nkeep-alive: timeout=5\r\n\r\nhi", 1),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nkeep-alive: timeout=1\r\n\r\nhi", 0),
@@ -19,6 +19,17 @@ async fn a_connection_is_reused_after_a_body_that_ended_and_after_no_other() {
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: x, Close\r\n\r\nhi", 0),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 0),
         ("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi", 0),
+        ("HTTP/1.1 204 No Content\r\n\r\n", 0),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n", 0),
+        ("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", 0),
+        ("HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n", 0),
+        ("HTTP/1.1 304 Not Modified\r\ncontent-length: 2\r\n\r\n", 0),
+        ("HTTP/1.1 307 Temporary Redirect\r\ncontent-length: 2\r\n\r\nhi", 0),
+        ("HTTP/1.1 600 Unknown\r\ncontent-length: 2\r\n\r\nhi", 0),
+        ("HTTP/1.1 999 Unknown\r\ncontent-length: 2\r\n\r\nhi", 0),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 0),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 0),
+        ("HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n", 0),
     ] {
         let server = Server::start().await;
         let serving = async {
@@ -27,8 +38,7 @@ async fn a_connection_is_reused_after_a_body_that_ended_and_after_no_other() {
             stream
         };
         let (sent, mut stream) = tokio::join!(server.send(b""), serving);
-        let mut sent = sent.unwrap();
-        assert!(matches!(read(&mut sent).await.unwrap().as_slice(), b"hi" | b""), "{response}");
+        assert!(matches!(accepted(sent.unwrap()).await.as_slice(), b"hi" | b""), "{response}");
         assert_eq!(server.transport.connections(), connections, "{response}");
         if connections > 0 {
             let serving = async {
@@ -140,9 +150,9 @@ async fn a_response_may_begin_before_the_end_of_the_request() {
         stream.write_all(b"0\r\n\r\n").await.unwrap();
         stream
     };
-    let reading = async { read(&mut server.send(&large).await.unwrap()).await };
+    let reading = async { accepted(server.send(&large).await.unwrap()).await };
     let (read, _open) = tokio::join!(reading, serving);
-    assert_eq!(read.unwrap(), b"hi");
+    assert_eq!(read, b"hi");
     assert_eq!(server.transport.connections(), 1);
 }
 
@@ -152,7 +162,45 @@ async fn a_connection_that_the_server_closed_is_not_reused() {
     for _ in 0..2 {
         let serving = async { server.accept().await.write_all(HELLO).await.unwrap() };
         let (sent, ()) = tokio::join!(server.send(b""), serving);
-        assert_eq!(sent.unwrap().status, 200);
+        assert_eq!(accepted(sent.unwrap()).await, b"hello");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_was_read_to_its_end_and_not_accepted_closes_its_connection() {
+    let server = Server::start().await;
+    let serving = async {
+        let mut stream = server.accept().await;
+        stream.write_all(HELLO).await.unwrap();
+        stream
+    };
+    let (sent, mut stream) = tokio::join!(server.send(b""), serving);
+    let mut response = sent.unwrap();
+    assert_eq!(read(&mut response).await.unwrap(), b"hello");
+    drop(response);
+    closed(&mut stream).await;
+}
+
+/// The server closes an idle connection 3 s after the last byte of a response.
+#[tokio::test]
+async fn a_connection_is_reused_until_a_second_before_the_announced_keep_alive_timeout() {
+    const ANNOUNCED: &[u8] = b"HTTP/1.1 200 OK\r\nkeep-alive: timeout=3\r\ncontent-length: 2\r\n\r\nhi";
+    for (before, after, is_reused) in [(0, 1_900, true), (0, 2_000, false), (1_000, 900, true), (1_000, 1_000, false)] {
+        let server = Server::start().await;
+        let serving = async {
+            let mut stream = server.accept().await;
+            stream.write_all(ANNOUNCED).await.unwrap();
+            stream
+        };
+        let (sent, _stream) = tokio::join!(server.send(b""), serving);
+        let mut response = sent.unwrap();
+        assert_eq!(read(&mut response).await.unwrap(), b"hi");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_millis(before)).await;
+        response.recycle();
+        tokio::time::advance(Duration::from_millis(after)).await;
+        assert_eq!(server.transport.reuse().is_some(), is_reused, "{before} ms and {after} ms");
+        tokio::time::resume();
     }
 }
 
@@ -165,7 +213,7 @@ async fn an_idle_connection_is_closed_after_its_keepalive() {
         stream
     };
     let (sent, mut stream) = tokio::join!(server.send(b""), serving);
-    sent.unwrap();
+    accepted(sent.unwrap()).await;
     closed(&mut stream).await;
     assert_eq!(server.transport.connections(), 0);
 }

@@ -51,6 +51,35 @@ async fn two_streams_share_a_connection_and_dropping_one_leaves_the_other() {
 }
 
 #[tokio::test]
+async fn a_stream_whose_response_is_no_answer_is_reset_and_others_live_on() {
+    for status in [204, 205, 304, 600, 999, 200] {
+        let server = TlsServer::start(&["h2"]).await;
+        let tasks = TaskTracker::new();
+        let serving = async {
+            let mut connection = server::handshake(server.accept().await.unwrap()).await.unwrap();
+            let mut bodies = Vec::new();
+            for status in [200, status] {
+                let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+                let head = Head::builder().status(status).body(()).unwrap();
+                bodies.push(respond.send_response(head, false).unwrap());
+            }
+            tasks.spawn(async move { while connection.accept().await.is_some() {} });
+            bodies
+        };
+        let asking = async { (server.send().await.unwrap(), server.send().await.unwrap()) };
+        let (mut bodies, (mut other, response)) = tokio::join!(serving, asking);
+        assert_eq!(response.status.as_u16(), status);
+        response.recycle();
+        let reset = soon(poll_fn(|cx| bodies[1].poll_reset(cx))).await.unwrap();
+        assert_eq!(reset, h2::Reason::CANCEL, "{status}");
+        _ = bodies[1].send_data(Bytes::from_static(b"late"), true);
+        bodies[0].send_data(Bytes::from_static(b"own"), true).unwrap();
+        assert_eq!(read(&mut other).await.unwrap(), b"own", "{status}");
+        assert_eq!(server.transport.connections(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn dropping_a_request_before_its_response_resets_its_stream() {
     let server = TlsServer::start(&["h2"]).await;
     let mut connection = None;

@@ -18,7 +18,7 @@ async fn idle(server: &Server) -> TcpStream {
         stream
     };
     let (sent, stream) = tokio::join!(server.send(b""), serving);
-    read(&mut sent.unwrap()).await.unwrap();
+    accepted(sent.unwrap()).await;
     assert_eq!(server.transport.connections(), 1);
     stream
 }
@@ -159,8 +159,7 @@ async fn two_thousand_requests_are_read_once_each_by_a_server_that_closes_idle_c
     let asking = async {
         let mut random = Random(0x2545_f491_4f6c_dd1d);
         for _ in 0..REQUESTS {
-            let mut response = server.send(b"").await.unwrap();
-            assert_eq!(read(&mut response).await.unwrap(), b"ok");
+            assert_eq!(accepted(server.send(b"").await.unwrap()).await, b"ok");
             tokio::time::sleep(Duration::from_micros(random.below(3_000))).await;
         }
     };

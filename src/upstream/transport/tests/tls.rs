@@ -148,7 +148,7 @@ async fn http1_behind_tls_is_reused_and_closes_with_its_response() {
     };
     let asking = async {
         for _ in 0..2 {
-            assert_eq!(read(&mut server.send().await.unwrap()).await.unwrap(), b"hi");
+            assert_eq!(accepted(server.send().await.unwrap()).await, b"hi");
             assert_eq!(server.transport.connections(), 1);
         }
         let mut response = server.send().await.unwrap();

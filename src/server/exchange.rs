@@ -1,0 +1,151 @@
+//! The requests and responses of one connection: whether one is in flight, which a stop waits for.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::{Request, Response};
+use pin_project_lite::pin_project;
+use tokio::sync::Notify;
+
+use super::stall::Watched;
+
+/// Counts the exchanges of one connection that are in flight: the whole request has arrived, or its response has begun.
+#[derive(Default)]
+pub(super) struct InFlight {
+    count: AtomicUsize,
+    none_left: Notify,
+}
+
+/// One request and its response. Held by both; it is over when both are dropped.
+pub(super) struct ServedExchange {
+    connection: Arc<InFlight>,
+    is_counted: AtomicBool,
+}
+
+impl InFlight {
+    /// Resolves when no exchange is in flight: at once if none is.
+    pub async fn none(&self) {
+        loop {
+            let none_left = self.none_left.notified();
+            if self.is_none() {
+                return;
+            }
+            none_left.await;
+        }
+    }
+
+    pub fn is_none(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+}
+
+impl ServedExchange {
+    pub fn begin(connection: &Arc<InFlight>) -> Arc<Self> {
+        Arc::new(Self { connection: Arc::clone(connection), is_counted: AtomicBool::new(false) })
+    }
+
+    /// The client has done its part, or the response has begun.
+    fn count(&self) {
+        if !self.is_counted.swap(true, Ordering::AcqRel) {
+            self.connection.count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Drop for ServedExchange {
+    fn drop(&mut self) {
+        if self.is_counted.load(Ordering::Acquire) && self.connection.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // One that waits, or the next that will.
+            self.connection.none_left.notify_one();
+        }
+    }
+}
+
+/// A request's body as it arrives.
+pub struct IncomingBody {
+    incoming: Incoming,
+    /// `None` once no more of it is expected.
+    exchange: Option<Arc<ServedExchange>>,
+}
+
+impl IncomingBody {
+    pub(super) fn of(request: Request<Incoming>, exchange: &Arc<ServedExchange>) -> Request<Self> {
+        request.map(|incoming| {
+            let mut body = Self { incoming, exchange: Some(Arc::clone(exchange)) };
+            if body.incoming.is_end_stream() {
+                body.end();
+            }
+            body
+        })
+    }
+
+    fn end(&mut self) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.count();
+        }
+    }
+}
+
+impl Body for IncomingBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        if frame.is_none() || self.incoming.is_end_stream() {
+            self.end();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// The service wants no more of it: what it does from then on waits for no client.
+impl Drop for IncomingBody {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+pin_project! {
+    /// The service's future for one request.
+    pub(super) struct Responding<F> {
+        #[pin]
+        service: F,
+        exchange: Option<Arc<ServedExchange>>,
+    }
+}
+
+impl<F> Responding<F> {
+    pub const fn new(service: F, exchange: Arc<ServedExchange>) -> Self {
+        Self { service, exchange: Some(exchange) }
+    }
+}
+
+impl<F, B, E> Future for Responding<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    type Output = Result<Response<Watched<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.service.poll(cx));
+        let exchange = this.exchange.take();
+        if let Some(exchange) = &exchange {
+            exchange.count();
+        }
+        Poll::Ready(response.map(|response| response.map(|body| Watched::new(body, exchange))))
+    }
+}
