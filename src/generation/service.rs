@@ -23,8 +23,8 @@ use crate::domain::{
 };
 use crate::event_log::{Created, EventLog, Log, TailState};
 use crate::limits::{Allowance, Limits, Patience, Permit, Spender};
-use crate::telemetry::{GenerationLabels, Metrics};
-use crate::upstream::{AttemptTerms, Delivery, Model, Router, UpstreamIdentity};
+use crate::telemetry::Metrics;
+use crate::upstream::{AttemptTerms, Delivery, Model, Router};
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -96,8 +96,7 @@ impl Generations {
         }
         let mut request = ChatRequest::new(model, new.fields);
         let prompt = Arc::new(request.prompt());
-        let upstream = provider.identity();
-        let Permit { place, spent } = inner.admit(&new.spender, upstream, &mut request, &prompt, new.patience)?;
+        let Permit { place, spent } = inner.admit(&new.spender, &mut request, &prompt, new.patience)?;
         let id = GenerationId::random();
         let start = Arc::new(Start {
             generation: id,
@@ -116,7 +115,8 @@ impl Generations {
         let audience = Audience::new(on_disconnect, grace);
         let viewer = audience.join();
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
-        let admitted = Admitted { prompt, spent, turn: place.turn() };
+        let estimate = inner.limits.output_estimate(&new.spender.account, &request.model);
+        let admitted = Admitted { prompt, spent, turn: place.turn(), estimate };
         let subject = Subject {
             request_id: new.request_id,
             principal: start.owner.clone(),
@@ -311,12 +311,11 @@ async fn closed(log: &Arc<dyn Log>) {
 }
 
 impl Inner {
-    /// What the generation may come to is taken from its caller's limits, all of it or nothing: of the answer what
-    /// the request itself allows, or else what answers come to.
+    /// Reserves what the generation may use of its caller's limits, all of it or nothing. For the answer that is the
+    /// request's own limit, or else the mean of the account's answers of this model, up to the limit that applies.
     fn admit(
         &self,
         spender: &Spender,
-        upstream: &UpstreamIdentity,
         request: &mut ChatRequest,
         prompt: &Prompt,
         patience: Patience,
@@ -324,8 +323,10 @@ impl Inner {
         let wanted = request.output_limit();
         let (tokens, choices) = spender.most(&request.model);
         request.apply_limits(tokens, choices)?;
-        let labels = GenerationLabels { upstream: &upstream.name, model: &request.model };
-        let output = wanted.unwrap_or_else(|| self.metrics.expected_output(labels, request.output_limit()));
+        let output = wanted.unwrap_or_else(|| {
+            let expected = self.limits.output_estimate(&spender.account, &request.model).tokens();
+            expected.min(request.output_limit().unwrap_or(u64::MAX))
+        });
         let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));
         self.limits.admit(spender, &request.model, tokens, patience).map_err(|exceeded| {
             self.metrics.refused(exceeded.limit.name());

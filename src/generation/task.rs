@@ -184,9 +184,15 @@ mod tests {
         let audience = Audience::new(OnDisconnect::Continue, Duration::ZERO);
         let counter = TokenCounter::new(TaskTracker::new());
         let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
-        let permit = Limits::default().admit(&spender, "m", 0, Patience::Refuses).expect("there is no limit");
+        let limits = Limits::default();
+        let permit = limits.admit(&spender, "m", 0, Patience::Refuses).expect("there is no limit");
         let Permit { place, spent } = permit;
-        let admitted = Admitted { prompt: Arc::default(), spent, turn: place.turn() };
+        let admitted = Admitted {
+            prompt: Arc::default(),
+            spent,
+            turn: place.turn(),
+            estimate: limits.output_estimate(&spender.account, "m"),
+        };
         let subject = Subject {
             request_id: RequestId::random(),
             principal: Principal::Anonymous,
