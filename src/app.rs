@@ -26,7 +26,7 @@ use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Capacity, Metrics, RepeatCount};
+use crate::telemetry::{Capacity, Metrics, RepeatCount, Total};
 use crate::upstream::{
     AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, RepeatReason, Repeats, ReportTerms, Router,
     Timeouts, TransportBuilder, WholeAnswers, demo,
@@ -146,6 +146,7 @@ pub async fn serve(
         channels: settings.channels.max_channels.get() as usize,
     }));
     metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs));
+    metrics.set_totals(vec![evicted_logs(log.clone())]);
     let limits = Limits::default();
     tasks.spawn({
         let (limits, stop) = (limits.clone(), stop.clone());
@@ -227,6 +228,14 @@ fn repeat_counts(repeats: &Arc<Repeats>) -> Vec<RepeatCount> {
         RepeatCount { reason: reason.name(), count: Box::new(move || repeats.count(reason)) }
     };
     RepeatReason::ALL.map(count).into()
+}
+
+fn evicted_logs(log: Memory) -> Total {
+    Total {
+        name: "tokenrill_evicted_logs",
+        help: "Ended generations that were evicted before their retention ended, to make room",
+        count: Box::new(move || log.evicted()),
+    }
 }
 
 /// What is limited, for `/metrics`.

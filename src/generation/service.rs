@@ -21,7 +21,7 @@ use super::tokens::{self, TokenCounter};
 use crate::domain::{
     CancelReason, ChatRequest, Claim, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp,
 };
-use crate::event_log::{Created, EventLog, Log, TailState};
+use crate::event_log::{CreateError, Created, EventLog, Log, TailState};
 use crate::limits::{Allowance, Limits, Patience, Permit, Spender};
 use crate::telemetry::Metrics;
 use crate::upstream::{AttemptTerms, Delivery, Model, Router};
@@ -132,14 +132,19 @@ impl Generations {
         let running = Running::new(id, subject, terms.clone(), admitted, audience, metrics, counter);
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running));
-        let created = inner.log.create(Arc::clone(&start), new.claim).await.map_err(StartError::from);
-        if matches!(created, Err(StartError::Full)) {
-            inner.metrics.refused("memory");
+        let created = inner.log.create(Arc::clone(&start), &new.spender.account, new.claim.clone()).await;
+        match created {
+            Err(CreateError::Full) => inner.metrics.refused("memory"),
+            Err(CreateError::TooManyTombstones(_)) => inner.metrics.refused("lost_answers"),
+            _ => {}
         }
         let log = match created? {
             Created::New(log) => log,
             Created::Known(known) => {
-                let following = self.follow(&start.owner, known, Sequence::START).await?;
+                let following = match self.follow(&start.owner, known, Sequence::START).await {
+                    Ok(following) => following,
+                    Err(gone) => return Err(self.lost(&start.owner, new.claim.as_ref()).await.unwrap_or(gone.into())),
+                };
                 return Ok(Started { following, origin: Origin::Existing });
             }
         };
@@ -159,12 +164,25 @@ impl Generations {
         Ok(Started { following, origin: Origin::New })
     }
 
-    /// The generation that the claim names, followed from its beginning; `None` if it names none.
-    /// Whoever comes back is never refused for load, and not while draining either.
+    /// Follows the generation that the claim names from its beginning; `None` if it names none. Never refused for load,
+    /// also while draining.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Conflict`], and [`StartError::Lost`] where the answer was evicted or discarded.
     pub async fn claimed(&self, principal: &Principal, claim: &Claim) -> Result<Option<Following>, StartError> {
         let Some(id) = self.0.log.claimed(principal, claim).await? else { return Ok(None) };
-        // One that has gone since the look is no longer claimed.
-        Ok(self.follow(principal, id, Sequence::START).await.ok())
+        match self.follow(principal, id, Sequence::START).await {
+            Ok(following) => Ok(Some(following)),
+            // Removed or expired since the look: the key is free. Evicted since the look: it is not.
+            Err(_) => self.lost(principal, Some(claim)).await.map_or(Ok(None), Err),
+        }
+    }
+
+    /// Returns the error of a claim whose answer is lost.
+    async fn lost(&self, principal: &Principal, claim: Option<&Claim>) -> Option<StartError> {
+        let claimed = self.0.log.claimed(principal, claim?).await;
+        claimed.err().map(StartError::from)
     }
 
     /// Every event after a position, then each new one.

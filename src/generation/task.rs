@@ -180,10 +180,12 @@ mod tests {
             usage: UsageWish::NotAsked,
         };
         let memory = Memory::new(LIMITS);
-        let Ok(Created::New(log)) = memory.create(Arc::new(start), None).await else { panic!("there is room") };
+        let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
+        let Ok(Created::New(log)) = memory.create(Arc::new(start), &spender.account, None).await else {
+            panic!("there is room")
+        };
         let audience = Audience::new(OnDisconnect::Continue, Duration::ZERO);
         let counter = TokenCounter::new(TaskTracker::new());
-        let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
         let limits = Limits::default();
         let permit = limits.admit(&spender, "m", 0, Patience::Refuses).expect("there is no limit");
         let Permit { place, spent } = permit;
