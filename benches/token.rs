@@ -20,7 +20,7 @@ use futures_util::{FutureExt, Stream};
 use smallvec::smallvec;
 use tokenrill::api::wire::openai_chat::Ids;
 use tokenrill::api::wire::{Native, OpenAiChat, WireFormat};
-use tokenrill::domain::{Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp, UsageWish};
+use tokenrill::domain::{Account, Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp, UsageWish};
 use tokenrill::event_log::{Created, EventLog, Log, Memory, MemoryLimits, Page, ReadError, follow};
 use tokenrill::upstream::{AnswerReader, Signal, Signals};
 
@@ -154,7 +154,7 @@ fn log() -> (Memory, Arc<dyn Log>) {
         metadata: [].into(),
         usage: UsageWish::Asked,
     };
-    match memory.create(Arc::new(start), None).now_or_never() {
+    match memory.create(Arc::new(start), &Account::Principal(Principal::Anonymous), None).now_or_never() {
         Some(Ok(Created::New(log))) => (memory, log),
         _ => unreachable!("there is room"),
     }

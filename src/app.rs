@@ -26,7 +26,7 @@ use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Capacity, Metrics, RepeatCount};
+use crate::telemetry::{Capacity, Metrics, RepeatCount, Total};
 use crate::upstream::{
     AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, RepeatReason, Repeats, ReportTerms, Router,
     Timeouts, TransportBuilder, WholeAnswers, demo,
@@ -149,6 +149,7 @@ pub async fn serve(
     let body_memory = BodyMemory::new(settings.server.max_body_memory.bytes());
     let held = (connections.clone(), body_memory.clone());
     metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs, held));
+    metrics.set_totals(vec![evicted_logs(log.clone())]);
     let limits = Limits::default();
     tasks.spawn({
         let (limits, stop) = (limits.clone(), stop.clone());
@@ -230,6 +231,14 @@ fn repeat_counts(repeats: &Arc<Repeats>) -> Vec<RepeatCount> {
         RepeatCount { reason: reason.name(), count: Box::new(move || repeats.count(reason)) }
     };
     RepeatReason::ALL.map(count).into()
+}
+
+fn evicted_logs(log: Memory) -> Total {
+    Total {
+        name: "tokenrill_evicted_logs",
+        help: "Ended generations that were evicted before their retention ended, to make room",
+        count: Box::new(move || log.evicted()),
+    }
 }
 
 /// What is limited, for `/metrics`.

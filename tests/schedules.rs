@@ -12,8 +12,8 @@ use futures_util::StreamExt;
 use shuttle::future::block_on;
 use shuttle::thread;
 use tokenrill::domain::{
-    CancelReason, Cancelled, Chunk, Claim, Entry, Escaped, Event, Fingerprint, GenerationId, Part, Principal, Sequence,
-    Shape, Start, Timestamp, Timings, Usage, UsageWish,
+    Account, CancelReason, Cancelled, Chunk, Claim, Entry, Escaped, Event, Fingerprint, GenerationId, Part, Principal,
+    Sequence, Shape, Start, Timestamp, Timings, Usage, UsageWish,
 };
 use tokenrill::event_log::{
     AppendError, Closing, Created, EventLog, Events, Log, Memory, MemoryLimits, Page, ReadError, Readable, Reply,
@@ -49,8 +49,12 @@ fn start() -> Arc<Start> {
     })
 }
 
+fn account() -> Account {
+    Account::Principal(Principal::Anonymous)
+}
+
 fn create(memory: &Memory) -> Arc<dyn Log> {
-    match block_on(memory.create(start(), None)).expect("room") {
+    match block_on(memory.create(start(), &account(), None)).expect("room") {
         Created::New(log) => Arc::new(Turns(log)),
         Created::Known(_) => unreachable!("nothing is claimed"),
     }
@@ -201,7 +205,7 @@ fn twins_make_one_log_whoever_is_first() {
                 thread::spawn(move || {
                     let key = "k".parse().expect("a key");
                     let claim = Claim { key, request: Fingerprint::new([1; 32]) };
-                    match block_on(memory.create(start(), Some(claim))).expect("room") {
+                    match block_on(memory.create(start(), &account(), Some(claim))).expect("room") {
                         Created::New(log) => log.start().generation,
                         Created::Known(id) => {
                             assert!(block_on(memory.open(id)).is_some(), "who is told of a log can open it");

@@ -89,7 +89,7 @@ pub enum ErrorCode {
     Overloaded,
     /// The service is stopping.
     ShuttingDown,
-    /// The events after this id are lost.
+    /// The events after this id are lost, or the answer for this `Idempotency-Key` is no longer kept.
     HistoryLost,
     /// A defect of this service.
     Internal,

@@ -362,6 +362,8 @@ impl From<StartError> for Problem {
                 ErrorCode::IdempotencyConflict,
                 "This Idempotency-Key was used for another request. Send a new key with each new request.",
             ),
+            StartError::Lost(lost) => Self::answer_lost(lost.usage),
+            StartError::TooManyTombstones(wait) => Self::too_many_lost_answers(wait),
             StartError::Gone(error) => error.into(),
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::{ErrorCode, ProblemBody, UpstreamErrorBody};
+use super::wire::native::UsageBody;
 use crate::domain::Failure;
 
 /// `{"error": {...}}`, as OpenAI's API answers and as an event of its streams.
@@ -30,6 +31,9 @@ pub struct OpenAiErrorBody {
     pub param: Option<String>,
     /// The code, from the same list as that of the problems; of an unauthenticated request its `reason`.
     pub code: Option<String>,
+    /// What the answer used that is no longer kept; only with `history_lost`, for a repeated `Idempotency-Key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageBody>,
 }
 
 impl OpenAiError {
@@ -41,7 +45,9 @@ impl OpenAiError {
             status if status.is_client_error() => "invalid_request_error",
             _ => "server_error",
         };
-        Self { error: OpenAiErrorBody { message, r#type: r#type.to_owned(), param, code: Some(code.name()) } }
+        Self {
+            error: OpenAiErrorBody { message, r#type: r#type.to_owned(), param, code: Some(code.name()), usage: None },
+        }
     }
 
     /// Takes over what the upstream said: its words in the places that OpenAI's clients read.
@@ -53,6 +59,7 @@ impl OpenAiError {
                 r#type: r#type.unwrap_or(self.error.r#type),
                 param: param.or(self.error.param),
                 code: code.or(self.error.code),
+                usage: self.error.usage,
             },
         }
     }
@@ -71,6 +78,7 @@ impl From<&ProblemBody> for OpenAiError {
     fn from(problem: &ProblemBody) -> Self {
         let param = problem.errors.first().map(|error| param(&error.pointer));
         let mut error = Self::new(problem.code, problem.detail.clone(), param);
+        error.error.usage.clone_from(&problem.usage);
         if let Some(reason) = problem.reason {
             error.error.code = Some(reason.name().to_owned());
         }

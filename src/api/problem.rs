@@ -11,7 +11,8 @@ use super::allowance::millis;
 use super::denial::{Denial, Reason};
 use super::error_code::Remedy;
 use super::openai_error::{OpenAiError, OpenAiErrorBody};
-use crate::domain::{Failed, Failure, RequestId, UpstreamWords};
+use super::wire::native::UsageBody;
+use crate::domain::{Failed, Failure, RequestId, UpstreamWords, Usage};
 use crate::limits::{Allowance, Exceeded, Limit};
 
 pub use super::error_code::ErrorCode;
@@ -28,6 +29,8 @@ pub struct Problem {
     /// What is wrong with the credential, where that is the reason.
     pub(super) denial: Option<Box<Denial>>,
     pub(super) errors: Vec<FieldError>,
+    /// What the answer used that is lost, where that is the reason.
+    usage: Option<Box<Usage>>,
     /// The failure of the generation, with the same members as in a `failed` event. Set only if that is the reason.
     failure: Option<Box<Failure>>,
 }
@@ -60,6 +63,9 @@ pub struct ProblemBody {
     /// What the model's server said, where the caller can act on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<UpstreamErrorBody>,
+    /// What the answer used that is no longer kept; only with `history_lost`, for a repeated `Idempotency-Key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageBody>,
     /// What is wrong with which field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
@@ -113,6 +119,7 @@ impl Problem {
             allowance: None,
             denial: None,
             errors: Vec::new(),
+            usage: None,
             failure: None,
         }
     }
@@ -170,6 +177,20 @@ impl Problem {
         Self::new(ErrorCode::HistoryLost, "The events after this id are lost. Start a new generation.")
     }
 
+    /// The answer for an `Idempotency-Key` was evicted or discarded.
+    pub fn answer_lost(usage: Option<Usage>) -> Self {
+        let detail = "The answer for this Idempotency-Key is no longer kept. The request was processed and may have been \
+                      billed. Send a new key to start a new generation.";
+        Self { usage: usage.map(Box::new), ..Self::new(ErrorCode::HistoryLost, detail) }
+    }
+
+    /// The caller has as many used `Idempotency-Key`s without answers as are kept for it.
+    pub fn too_many_lost_answers(wait: Duration) -> Self {
+        let detail = "Too many of your Idempotency-Keys are kept for answers that no longer are. Send this request without \
+                      Idempotency-Key, or try again when the wait is over.";
+        Self { retry_after: Some(wait), ..Self::new(ErrorCode::RateLimited, detail) }
+    }
+
     pub fn shutting_down() -> Self {
         Self::new(ErrorCode::ShuttingDown, "This service is restarting. Try again in a few seconds.")
     }
@@ -214,6 +235,7 @@ impl Problem {
         }
         let body = ProblemBody {
             errors: self.errors.clone(),
+            usage: self.usage.as_deref().copied().map(UsageBody::from),
             reason: self.denial.as_ref().and_then(|denial| denial.reason),
             ..ProblemBody::new(self.code, self.detail.clone(), self.retry_after, request_id)
         };
@@ -254,6 +276,7 @@ impl ProblemBody {
             reason: None,
             retryable: code.remedy() == Remedy::Wait,
             upstream: None,
+            usage: None,
             retry_after_ms: retry_after.map(millis),
             request_id: request_id.to_string(),
             errors: Vec::new(),

@@ -103,7 +103,8 @@ pub fn refusal_event(error: ProblemBody) -> Bytes {
     let retry = error.retry_after_ms.map_or(Retry::DORMANT, |wait| Retry::after(Duration::from_millis(wait)));
     let mut out = BytesMut::new();
     let mut block = Block::new(&mut out, "failed");
-    block.json(&FailedData { error, usage: None, timings: None });
+    let usage = error.usage.clone();
+    block.json(&FailedData { error, usage, timings: None });
     block.end(Some(retry), None::<&str>);
     out.freeze()
 }

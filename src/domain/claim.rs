@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// What a caller says of a request so that a repeat starts nothing: a key, and what the request was.
 ///
@@ -15,7 +16,7 @@ pub struct Claim {
 /// `Idempotency-Key`, as the caller chose it: 1 to 255 visible ASCII characters
 /// (draft-ietf-httpapi-idempotency-key-header, section 2.1, asks for a string and leaves its form to the service).
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct IdempotencyKey(Box<str>);
+pub struct IdempotencyKey(Arc<str>);
 
 /// SHA-256 of a request's path and body as they came. Two requests with one fingerprint are one request.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -29,6 +29,16 @@ impl Event {
     pub const fn is_terminal(&self) -> bool {
         matches!(self, Self::Done(_) | Self::Cancelled(_) | Self::Failed(_))
     }
+
+    /// Returns the usage of a terminal event that has one.
+    pub fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::Start(_) | Self::Chunk(_) => None,
+            Self::Done(done) => Some(done.usage),
+            Self::Cancelled(cancelled) => Some(cancelled.usage),
+            Self::Failed(failed) => failed.usage,
+        }
+    }
 }
 
 /// Up to 16 pairs that the caller attached; shown in the snapshot, never sent upstream.

@@ -1,6 +1,5 @@
 //! The event log in this process's memory.
 
-use std::collections::{BTreeSet, HashMap, VecDeque, hash_map};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -8,15 +7,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::entries::Entries;
+use super::kept::KeptLogs;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::tail::{TailReader, TailWriter};
 use super::{
-    AppendError, Closing, Conflict, CreateError, Created, EventLog, Events, Limit, Log, Page, ReadError, Readable,
+    AppendError, ClaimError, Closing, CreateError, Created, EventLog, Events, Limit, Log, Page, ReadError, Readable,
     Reply, ready,
 };
-use crate::domain::{
-    Claim, Event, Fingerprint, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Sequence, Start,
-};
+use crate::domain::{Account, Claim, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start};
 
 /// What the logs may hold, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -40,31 +38,12 @@ pub struct Memory(Arc<Shared>);
 
 struct Shared {
     limits: MemoryLimits,
-    logs: Mutex<Logs>,
+    logs: Mutex<KeptLogs>,
     expiry_set: Notify,
 }
 
-#[derive(Default)]
-struct Logs {
-    by_id: Lookup<GenerationId, Kept>,
-    /// What each caller's keys name (contract 8).
-    claims: HashMap<(Principal, IdempotencyKey), (GenerationId, Fingerprint)>,
-    /// Each named caller's, oldest first (contract 9).
-    by_owner: Lookup<Principal, BTreeSet<Listed>>,
-    /// Closed logs by the moment they expire, which is the order in which they closed. A log that has
-    /// been removed meanwhile keeps its place here until then.
-    closed: VecDeque<(Instant, GenerationId)>,
-    /// The sum over `by_id`.
-    bytes: usize,
-}
-
-struct Kept {
-    log: Arc<MemoryLog>,
-    key: Option<IdempotencyKey>,
-    bytes: usize,
-}
-
-struct MemoryLog {
+/// One log. It is read on after it is no longer kept.
+pub struct MemoryLog {
     start: Arc<Start>,
     all: Weak<Shared>,
     state: Mutex<State>,
@@ -76,54 +55,67 @@ struct State {
     bytes: usize,
 }
 
-/// What a claim is counted as, with the longest key twice: in the index, and with its log.
-const CLAIM_BYTES: usize = 768;
-
 impl Memory {
     pub fn new(limits: MemoryLimits) -> Self {
-        Self(Arc::new(Shared { limits, logs: Mutex::default(), expiry_set: Notify::new() }))
+        Self(Arc::new(Shared { limits, logs: Mutex::new(KeptLogs::new(limits.total)), expiry_set: Notify::new() }))
     }
 
-    /// Forgets each closed log when its retention ends. Runs until dropped.
+    /// Forgets each closed log, or what is left of its claim, when its retention ends. Runs until dropped.
     pub async fn expire(&self) {
         loop {
             let set = self.0.expiry_set.notified();
-            let next = self.0.lock().closed.front().map(|(expiry, _)| *expiry);
+            let next = self.0.lock().next_expiry();
             match next {
                 Some(expiry) => tokio::time::sleep_until(expiry).await,
                 None => set.await,
             }
-            self.0.lock().forget_closed_before(Instant::now());
+            self.0.lock().forget_expired(Instant::now());
         }
     }
 
-    /// Bytes that all kept logs hold. One that is forgotten while somebody still reads it is not counted.
+    /// Returns the bytes of all kept logs and tombstones. A log that a viewer still reads after it was forgotten is not
+    /// counted.
     pub fn bytes(&self) -> usize {
-        self.0.lock().bytes
+        self.0.lock().bytes()
     }
 
-    /// Logs that are kept, running ones included.
+    /// Returns the number of logs that are kept, open ones included.
     pub fn count(&self) -> usize {
-        self.0.lock().by_id.len()
+        self.0.lock().count()
+    }
+
+    /// Returns the number of claims whose logs were evicted or discarded before their retention ended (contract 8).
+    pub fn tombstones(&self) -> usize {
+        self.0.lock().tombstones()
+    }
+
+    /// Returns how many closed logs were evicted since the start.
+    pub fn evicted(&self) -> u64 {
+        self.0.lock().evicted()
     }
 }
 
 impl EventLog for Memory {
-    fn create(&self, start: Arc<Start>, claim: Option<Claim>) -> Reply<'_, Result<Created, CreateError>> {
-        ready(self.0.create(start, claim))
+    fn create(
+        &self,
+        start: Arc<Start>,
+        account: &Account,
+        claim: Option<Claim>,
+    ) -> Reply<'_, Result<Created, CreateError>> {
+        ready(self.0.create(start, account, claim))
     }
 
     fn open(&self, generation: GenerationId) -> Reply<'_, Option<Arc<dyn Log>>> {
-        let log = self.0.lock().by_id.get(&generation).map(|kept| Arc::clone(&kept.log) as Arc<dyn Log>);
+        let log = self.0.lock().get(generation).map(|log| Arc::clone(log) as Arc<dyn Log>);
         ready(log)
     }
 
-    fn claimed(&self, owner: &Principal, claim: &Claim) -> Reply<'_, Result<Option<GenerationId>, Conflict>> {
+    fn claimed(&self, owner: &Principal, claim: &Claim) -> Reply<'_, Result<Option<GenerationId>, ClaimError>> {
         ready(self.0.lock().claimed(owner, claim))
     }
 
     fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> Reply<'_, bool> {
-        ready(self.0.lock().claims.contains_key(&(owner.clone(), key.clone())))
+        ready(self.0.lock().knows(owner, key))
     }
 
     fn release(&self, generation: GenerationId) -> Reply<'_, ()> {
@@ -132,17 +124,16 @@ impl EventLog for Memory {
     }
 
     fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> Reply<'_, Vec<Listed>> {
-        let logs = self.0.lock();
-        let Some(all) = logs.by_owner.get(owner) else { return ready(Vec::new()) };
-        let older = match before {
-            Some(before) => all.range(..before),
-            None => all.range(..),
-        };
-        ready(older.rev().take(most).copied().collect())
+        ready(self.0.lock().list(owner, before, most))
     }
 
     fn remove(&self, generation: GenerationId) -> Reply<'_, ()> {
         self.0.lock().forget(generation);
+        ready(())
+    }
+
+    fn discard(&self, generation: GenerationId) -> Reply<'_, ()> {
+        self.0.lock().discard(generation);
         ready(())
     }
 }
@@ -187,7 +178,7 @@ impl MemoryLog {
             if state.bytes + cost > all.limits.generation {
                 return Err(AppendError::Full(Limit::Own));
             }
-            if !all.lock().charge(self.start.generation, cost, all.limits.total) {
+            if !all.lock().charge(self.start.generation, cost) {
                 return Err(AppendError::Full(Limit::Total));
             }
         }
@@ -203,14 +194,14 @@ impl MemoryLog {
         if let Some(winner) = state.entries.terminal() {
             return Closing::Lost(winner.clone());
         }
-        let cost = state.entries.cost(std::slice::from_ref(&terminal));
+        let (cost, usage) = (state.entries.cost(std::slice::from_ref(&terminal)), terminal.usage());
         state.entries.push(terminal);
         state.bytes += cost;
         self.announce(&state);
         state.entries.fit();
         if let Some(all) = self.all.upgrade() {
             let expiry = Instant::now() + all.limits.retention;
-            all.lock().close(self.start.generation, cost, all.limits.total, expiry);
+            all.lock().close(self.start.generation, cost, expiry, usage);
             all.expiry_set.notify_one();
         }
         Closing::Won
@@ -231,7 +222,12 @@ impl MemoryLog {
 
 impl Shared {
     /// One critical section from the look at the claim to the log that it then names.
-    fn create(self: &Arc<Self>, start: Arc<Start>, claim: Option<Claim>) -> Result<Created, CreateError> {
+    fn create(
+        self: &Arc<Self>,
+        start: Arc<Start>,
+        account: &Account,
+        claim: Option<Claim>,
+    ) -> Result<Created, CreateError> {
         let entries = Entries::new(Arc::clone(&start));
         let bytes = entries.cost(&[Event::Start(Arc::clone(&start))]);
         let log = Arc::new(MemoryLog {
@@ -246,94 +242,11 @@ impl Shared {
         {
             return Ok(Created::Known(known));
         }
-        let bytes = bytes + claim.as_ref().map_or(0, |_| CLAIM_BYTES);
-        if !logs.make_room(bytes, self.limits.total) {
-            return Err(CreateError::Full);
-        }
-        logs.keep(Arc::clone(&log), claim, bytes);
+        logs.keep(Arc::clone(&log), account, claim, bytes)?;
         Ok(Created::New(log))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Logs> {
+    fn lock(&self) -> MutexGuard<'_, KeptLogs> {
         unpoisoned(self.logs.lock())
-    }
-}
-
-impl Logs {
-    fn keep(&mut self, log: Arc<MemoryLog>, claim: Option<Claim>, bytes: usize) {
-        let (owner, generation) = (log.start.owner.clone(), log.start.generation);
-        let key = claim.map(|Claim { key, request }| {
-            self.claims.insert((owner.clone(), key.clone()), (generation, request));
-            key
-        });
-        if owner != Principal::Anonymous {
-            self.by_owner.entry(owner).or_default().insert(Listed::from(&*log.start));
-        }
-        self.bytes += bytes;
-        self.by_id.insert(generation, Kept { log, key, bytes });
-    }
-
-    fn claimed(&self, owner: &Principal, claim: &Claim) -> Result<Option<GenerationId>, Conflict> {
-        match self.claims.get(&(owner.clone(), claim.key.clone())) {
-            None => Ok(None),
-            Some((generation, request)) if *request == claim.request => Ok(Some(*generation)),
-            Some(_) => Err(Conflict),
-        }
-    }
-
-    /// Takes `bytes` more for the log `id`, if they fit. A log that is no longer kept takes no room.
-    fn charge(&mut self, id: GenerationId, bytes: usize, limit: usize) -> bool {
-        let fits = !self.by_id.contains_key(&id) || self.make_room(bytes, limit);
-        if fits && let Some(kept) = self.by_id.get_mut(&id) {
-            kept.bytes += bytes;
-            self.bytes += bytes;
-        }
-        fits
-    }
-
-    /// Forgets closed logs until `bytes` fit.
-    fn make_room(&mut self, bytes: usize, limit: usize) -> bool {
-        while self.bytes + bytes > limit && self.forget_oldest_closed() {}
-        self.bytes + bytes <= limit
-    }
-
-    /// Takes `bytes` for the terminal event, which always fits: closed logs go for it, and where there
-    /// are none it stands above the limit.
-    fn close(&mut self, id: GenerationId, bytes: usize, limit: usize, expiry: Instant) {
-        let Some(kept) = self.by_id.get_mut(&id) else { return };
-        kept.bytes += bytes;
-        self.bytes += bytes;
-        self.make_room(0, limit);
-        self.closed.push_back((expiry, id));
-    }
-
-    fn forget_closed_before(&mut self, now: Instant) {
-        while self.closed.front().is_some_and(|(expiry, _)| *expiry <= now) {
-            self.forget_oldest_closed();
-        }
-    }
-
-    fn forget_oldest_closed(&mut self) -> bool {
-        self.closed.pop_front().map(|(_, id)| self.forget(id)).is_some()
-    }
-
-    fn release(&mut self, id: GenerationId) {
-        let Some(kept) = self.by_id.get_mut(&id) else { return };
-        if let Some(key) = kept.key.take() {
-            self.claims.remove(&(kept.log.start.owner.clone(), key));
-        }
-    }
-
-    fn forget(&mut self, id: GenerationId) {
-        self.release(id);
-        let Some(Kept { log, bytes, .. }) = self.by_id.remove(&id) else { return };
-        self.bytes -= bytes;
-        let owner = log.start.owner.clone();
-        if let hash_map::Entry::Occupied(mut owned) = self.by_owner.entry(owner) {
-            owned.get_mut().remove(&Listed::from(&*log.start));
-            if owned.get().is_empty() {
-                owned.remove();
-            }
-        }
     }
 }

@@ -13,14 +13,24 @@
 //!    the tail before it read misses no wake.
 //! 5. **Whole or gone.** A generation's log is never trimmed: a read after position `k` gives `k + 1`
 //!    onwards. A position beyond the tail is [`ReadError::BeyondTail`], never a wait.
-//! 6. **Bounded.** A log holds at most its byte limit, all logs together at most theirs; past either an
-//!    append is [`AppendError::Full`]. A terminal event always fits. To make room, the log that ended
-//!    first goes first; one that is open never goes.
+//! 6. **Bounded, and fair.** A log holds at most its byte limit, all logs and tombstones together at most theirs;
+//!    past either an append is [`AppendError::Full`]. Every log and tombstone counts for the account that made it.
+//!    To make room, closed logs are evicted, one at a time: the account that holds most of all that have a closed log
+//!    loses the one that closed first. The exception: an account that would hold more than its share (the limit,
+//!    divided by the accounts that hold anything) evicts no log of an account within its share. It loses its own
+//!    closed logs, and without any it gets `Full`; so an account within its share is never refused because of the
+//!    closed logs of others. An open log is never evicted. A terminal event always fits: it may stand above the
+//!    limit, by 64 KiB in all, and beyond that its own log is evicted if no other can be. Backends may compare accounts
+//!    to within 4 KiB.
 //! 7. **Kept, then gone.** A closed log is readable for the retention, then unknown; a removed one is
-//!    unknown at once. Whoever holds it open reads on.
+//!    unknown at once. Readers that hold it read on.
 //! 8. **Claimed once.** A claim is written in the step that makes its log. While that log is kept, a
 //!    create with the same claim of the same owner makes nothing and names it; one with the same key
-//!    and another fingerprint is a [`Conflict`]. The claim goes with its log, or when it is released.
+//!    and another fingerprint is a [`Conflict`]. A claim whose log is evicted or discarded stays as a tombstone until
+//!    the retention of that log ends: the same create is then a [`LostAnswer`] with the usage of the terminal event. A
+//!    tombstone is never dropped early, except by a release. An account that has too many tombstones gets no new
+//!    claim until its oldest expires ([`CreateError::TooManyTombstones`]); creates without a claim are not affected.
+//!    Otherwise a claim ends with its log, or when it is released.
 //! 9. **Listed.** The logs of a named owner are listed as long as they are kept, newest first, each once
 //!    over all pages. Those of an anonymous one are not.
 //!
@@ -38,21 +48,26 @@ mod channel;
 mod channel_slot;
 mod entries;
 mod follow;
+mod holdings;
+mod kept;
 mod memory;
 mod sync;
 mod tail;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either, Ready};
 use smallvec::SmallVec;
 
 use crate::domain::{
-    ChannelEvent, ChannelName, Claim, Entry, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start,
+    Account, ChannelEvent, ChannelName, Claim, Entry, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence,
+    Start, Usage,
 };
 
 pub use channel::{ChannelLimits, MemoryChannels};
 pub use follow::{Follow, follow};
+pub use holdings::MOST_TOMBSTONES;
 pub use memory::{Memory, MemoryLimits};
 pub use tail::TailReader;
 
@@ -68,27 +83,36 @@ pub type Page<E = Event> = SmallVec<[Entry<E>; 2]>;
 
 /// All generations' logs of one deployment.
 pub trait EventLog: Send + Sync + 'static {
-    /// Makes the log of a generation with `start` as entry 1, unless its owner's claim names one that is
-    /// kept (contract 1, 6, 8).
-    fn create(&self, start: Arc<Start>, claim: Option<Claim>) -> Reply<'_, Result<Created, CreateError>>;
+    /// Makes the log of a generation with `start` as entry 1, counted for `account`, unless its owner's claim names
+    /// one that is kept (contract 1, 6, 8).
+    fn create(
+        &self,
+        start: Arc<Start>,
+        account: &Account,
+        claim: Option<Claim>,
+    ) -> Reply<'_, Result<Created, CreateError>>;
 
     /// The log, if it is kept (contract 7).
     fn open(&self, generation: GenerationId) -> Reply<'_, Option<Arc<dyn Log>>>;
 
-    /// The generation that the owner's claim names, if it is kept (contract 8).
-    fn claimed(&self, owner: &Principal, claim: &Claim) -> Reply<'_, Result<Option<GenerationId>, Conflict>>;
+    /// Returns the generation that the owner's claim names, if it is kept (contract 8).
+    fn claimed(&self, owner: &Principal, claim: &Claim) -> Reply<'_, Result<Option<GenerationId>, ClaimError>>;
 
-    /// Whether a claim with this key names something, whatever its fingerprint (contract 8).
+    /// Returns whether a claim with this key names something, whatever its fingerprint (contract 8).
     fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> Reply<'_, bool>;
 
-    /// Frees the claim on the log, if there is one; the log stays (contract 8).
+    /// Frees the claim on the log or its tombstone, if there is one; the log stays (contract 8).
     fn release(&self, generation: GenerationId) -> Reply<'_, ()>;
 
     /// The owner's, newest first: those that come after `before` in that order, `most` at most (contract 9).
     fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> Reply<'_, Vec<Listed>>;
 
-    /// Forgets the log at once (contract 7).
+    /// Forgets the log and its claim at once (contract 7).
     fn remove(&self, generation: GenerationId) -> Reply<'_, ()>;
+
+    /// Forgets the log as an eviction does, at once or, if it is open, when it closes; its claim stays as a tombstone
+    /// (contract 8).
+    fn discard(&self, generation: GenerationId) -> Reply<'_, ()>;
 }
 
 /// A log that can be read: of a generation, or of a channel.
@@ -206,10 +230,42 @@ pub enum Created {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
-    #[error("the event log is full of running generations")]
+    /// Nothing can be evicted for this account (contract 6).
+    #[error("the event log has no room for this account")]
     Full,
     #[error(transparent)]
     Conflict(#[from] Conflict),
+    #[error(transparent)]
+    Lost(#[from] LostAnswer),
+    /// The account has too many tombstones for a new claim; the oldest expires after this time.
+    #[error("the account has too many idempotency keys whose answers are lost")]
+    TooManyTombstones(Duration),
+}
+
+/// Why a claim cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    #[error(transparent)]
+    Lost(#[from] LostAnswer),
+}
+
+impl From<ClaimError> for CreateError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Conflict(conflict) => Self::Conflict(conflict),
+            ClaimError::Lost(lost) => Self::Lost(lost),
+        }
+    }
+}
+
+/// The claim's generation has ended, and its log was evicted or discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer for this idempotency key is no longer kept")]
+pub struct LostAnswer {
+    /// The usage of its terminal event, where that has one.
+    pub usage: Option<Usage>,
 }
 
 /// The key names another request.

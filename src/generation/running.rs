@@ -18,7 +18,7 @@ use crate::domain::{
     Principal, Prompt, Remedy, RequestId, Timings, TokenSource, UpstreamWords, Usage, UsageReport,
 };
 use crate::event_log::{Closing, Log};
-use crate::limits::{Spent, Turn};
+use crate::limits::{OutputEstimate, Spent, Turn};
 use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics};
 use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError, UpstreamIdentity};
 
@@ -34,6 +34,7 @@ pub struct Running {
     accepted: Instant,
     prompt: Arc<Prompt>,
     spent: Mutex<Spent>,
+    estimate: OutputEstimate,
     turn: Option<watch::Receiver<Turn>>,
     /// Whether the request may have reached its upstream, and how it was asked.
     pub terms: AttemptTerms,
@@ -92,6 +93,8 @@ pub struct Admitted {
     pub prompt: Arc<Prompt>,
     pub spent: Spent,
     pub turn: Option<watch::Receiver<Turn>>,
+    /// Learns the length of the answer.
+    pub estimate: OutputEstimate,
 }
 
 impl Running {
@@ -111,6 +114,7 @@ impl Running {
             accepted: Instant::now(),
             prompt: admitted.prompt,
             spent: Mutex::new(admitted.spent),
+            estimate: admitted.estimate,
             turn: admitted.turn,
             terms,
             unbilled: OnceLock::new(),
@@ -277,7 +281,11 @@ impl Running {
 
     /// Appends the terminal event, unless there is one; the winner is counted, once.
     async fn close(&self, log: &Arc<dyn Log>, ending: &Ending, finish: Box<[Finish]>, usage: Usage, timings: Timings) {
-        // Before the terminal event can be read: the reader may start the next at once.
+        // Before the terminal event can be read: the reader may start the next at once. An answer that was cut off does
+        // not show how long answers are.
+        if let (Ending::Done { .. }, Some(tokens)) = (ending, usage.output_tokens) {
+            self.estimate.learn(tokens / u64::try_from(self.subject.choices).unwrap_or(1).max(1));
+        }
         let spent = std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner));
         let billed = self.billed(ending);
         match billed {

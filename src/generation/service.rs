@@ -22,10 +22,10 @@ use crate::domain::{
     CancelReason, ChatRequest, Claim, FailureCode, GenerationId, IdempotencyKey, Principal, Prompt, Sequence, Start,
     Timestamp,
 };
-use crate::event_log::{Created, EventLog, Log, TailState};
+use crate::event_log::{CreateError, Created, EventLog, Log, TailState};
 use crate::limits::{Allowance, Exceeded, Limits, Patience, Permit, RequestPermit, Spender};
-use crate::telemetry::{GenerationLabels, Metrics};
-use crate::upstream::{AttemptTerms, Delivery, ListedModels, Router, UpstreamIdentity};
+use crate::telemetry::Metrics;
+use crate::upstream::{AttemptTerms, Delivery, ListedModels, Router};
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -97,9 +97,7 @@ impl Generations {
         }
         let mut request = ChatRequest::new(model, new.fields);
         let prompt = Arc::new(request.prompt());
-        let upstream = provider.identity();
-        let Permit { place, spent } =
-            inner.admit(&new.spender, upstream, &mut request, &prompt, (new.patience, new.request))?;
+        let Permit { place, spent } = inner.admit(&new.spender, &mut request, &prompt, (new.patience, new.request))?;
         let id = GenerationId::random();
         let start = Arc::new(Start {
             generation: id,
@@ -118,7 +116,8 @@ impl Generations {
         let audience = Audience::new(on_disconnect, grace);
         let viewer = audience.join();
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
-        let admitted = Admitted { prompt, spent, turn: place.turn() };
+        let estimate = inner.limits.output_estimate(&new.spender.account, &request.model);
+        let admitted = Admitted { prompt, spent, turn: place.turn(), estimate };
         let subject = Subject {
             request_id: new.request_id,
             principal: start.owner.clone(),
@@ -134,14 +133,19 @@ impl Generations {
         let running = Running::new(id, subject, terms.clone(), admitted, audience, metrics, counter);
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running));
-        let created = inner.log.create(Arc::clone(&start), new.claim).await.map_err(StartError::from);
-        if matches!(created, Err(StartError::Full)) {
-            inner.metrics.refused("memory");
+        let created = inner.log.create(Arc::clone(&start), &new.spender.account, new.claim.clone()).await;
+        match created {
+            Err(CreateError::Full) => inner.metrics.refused("memory"),
+            Err(CreateError::TooManyTombstones(_)) => inner.metrics.refused("lost_answers"),
+            _ => {}
         }
         let log = match created? {
             Created::New(log) => log,
             Created::Known(known) => {
-                let following = self.follow(&start.owner, known, Sequence::START).await?;
+                let following = match self.follow(&start.owner, known, Sequence::START).await {
+                    Ok(following) => following,
+                    Err(gone) => return Err(self.lost(&start.owner, new.claim.as_ref()).await.unwrap_or(gone.into())),
+                };
                 return Ok(Started { following, origin: Origin::Existing });
             }
         };
@@ -161,7 +165,7 @@ impl Generations {
         Ok(Started { following, origin: Origin::New })
     }
 
-    /// Whether a key of the caller's names a generation, whatever was asked for.
+    /// Returns whether a key of the caller's names a generation, whatever was asked for.
     pub async fn knows(&self, principal: &Principal, key: &IdempotencyKey) -> bool {
         self.0.log.knows(principal, key).await
     }
@@ -177,12 +181,25 @@ impl Generations {
         _ = self.0.limits.take_request(spender).map(RequestPermit::spend);
     }
 
-    /// The generation that the claim names, followed from its beginning; `None` if it names none.
-    /// Whoever comes back is never refused for load, and not while draining either.
+    /// Follows the generation that the claim names from its beginning; `None` if it names none. Never refused for load,
+    /// also while draining.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Conflict`], and [`StartError::Lost`] where the answer was evicted or discarded.
     pub async fn claimed(&self, principal: &Principal, claim: &Claim) -> Result<Option<Following>, StartError> {
         let Some(id) = self.0.log.claimed(principal, claim).await? else { return Ok(None) };
-        // One that has gone since the look is no longer claimed.
-        Ok(self.follow(principal, id, Sequence::START).await.ok())
+        match self.follow(principal, id, Sequence::START).await {
+            Ok(following) => Ok(Some(following)),
+            // Removed or expired since the look: the key is free. Evicted since the look: it is not.
+            Err(_) => self.lost(principal, Some(claim)).await.map_or(Ok(None), Err),
+        }
+    }
+
+    /// Returns the error of a claim whose answer is lost.
+    async fn lost(&self, principal: &Principal, claim: Option<&Claim>) -> Option<StartError> {
+        let claimed = self.0.log.claimed(principal, claim?).await;
+        claimed.err().map(StartError::from)
     }
 
     /// Every event after a position, then each new one.
@@ -327,12 +344,11 @@ async fn closed(log: &Arc<dyn Log>) {
 }
 
 impl Inner {
-    /// What the generation may come to is taken from its caller's limits, all of it or nothing: of the answer what
-    /// the request itself allows, or else what answers come to.
+    /// Reserves what the generation may use of its caller's limits, all of it or nothing. For the answer that is the
+    /// request's own limit, or else the mean of the account's answers of this model, up to the limit that applies.
     fn admit(
         &self,
         spender: &Spender,
-        upstream: &UpstreamIdentity,
         request: &mut ChatRequest,
         prompt: &Prompt,
         (patience, permit): (Patience, RequestPermit),
@@ -340,8 +356,10 @@ impl Inner {
         let wanted = request.output_limit();
         let (tokens, choices) = spender.most(&request.model);
         request.apply_limits(tokens, choices)?;
-        let labels = GenerationLabels { upstream: &upstream.name, model: &request.model };
-        let output = wanted.unwrap_or_else(|| self.metrics.expected_output(labels, request.output_limit()));
+        let output = wanted.unwrap_or_else(|| {
+            let expected = self.limits.output_estimate(&spender.account, &request.model).tokens();
+            expected.min(request.output_limit().unwrap_or(u64::MAX))
+        });
         let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));
         let admitted = self.limits.admit(spender, &request.model, tokens, patience, permit);
         admitted.map_err(|exceeded| self.exceeded(exceeded, spender, &request.model))

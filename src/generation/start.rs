@@ -7,7 +7,7 @@ use super::following::Following;
 use super::service::FollowError;
 use super::storage::Storage;
 use crate::domain::{AllowedModels, Claim, Metadata, Principal, PromptReference, RequestId, TooMuch, UsageWish};
-use crate::event_log::{Conflict, CreateError};
+use crate::event_log::{ClaimError, Conflict, CreateError, LostAnswer};
 use crate::json::JsonObject;
 use crate::limits::{Allowance, Exceeded, Patience, RequestPermit, Spender};
 use crate::upstream::{Delivery, UnknownModel};
@@ -75,6 +75,11 @@ pub enum StartError {
     Full,
     #[error(transparent)]
     Conflict(#[from] Conflict),
+    #[error(transparent)]
+    Lost(#[from] LostAnswer),
+    /// The account has too many keys whose answers are lost; the oldest is free after this time.
+    #[error("the account has too many idempotency keys whose answers are lost")]
+    TooManyTombstones(Duration),
     /// The claim named a generation that has gone meanwhile.
     #[error(transparent)]
     Gone(#[from] FollowError),
@@ -94,6 +99,17 @@ impl From<CreateError> for StartError {
         match error {
             CreateError::Full => Self::Full,
             CreateError::Conflict(conflict) => Self::Conflict(conflict),
+            CreateError::Lost(lost) => Self::Lost(lost),
+            CreateError::TooManyTombstones(wait) => Self::TooManyTombstones(wait),
+        }
+    }
+}
+
+impl From<ClaimError> for StartError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Conflict(conflict) => Self::Conflict(conflict),
+            ClaimError::Lost(lost) => Self::Lost(lost),
         }
     }
 }

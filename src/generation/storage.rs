@@ -13,7 +13,8 @@ pub enum Storage {
     /// It is kept for the retention.
     #[default]
     Kept,
-    /// It is dropped when the last viewer has left.
+    /// It is dropped when the last viewer has left after the end. An `Idempotency-Key` stays used for the retention: a
+    /// repeat must not be billed again.
     UntilRead,
 }
 
@@ -61,6 +62,6 @@ impl Drop for Record {
     fn drop(&mut self) {
         let (generation, log) = (self.generation, Arc::clone(&self.shared.log));
         self.shared.lock().remove(&generation);
-        self.shared.tasks.spawn(async move { log.remove(generation).await });
+        self.shared.tasks.spawn(async move { log.discard(generation).await });
     }
 }

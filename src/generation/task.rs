@@ -180,15 +180,22 @@ mod tests {
             usage: UsageWish::NotAsked,
         };
         let memory = Memory::new(LIMITS);
-        let Ok(Created::New(log)) = memory.create(Arc::new(start), None).await else { panic!("there is room") };
+        let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
+        let Ok(Created::New(log)) = memory.create(Arc::new(start), &spender.account, None).await else {
+            panic!("there is room")
+        };
         let audience = Audience::new(OnDisconnect::Continue, Duration::ZERO);
         let counter = TokenCounter::new(TaskTracker::new());
-        let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
-        let permit = Limits::default()
-            .admit(&spender, "m", 0, Patience::Refuses, RequestPermit::default())
-            .expect("there is no limit");
+        let limits = Limits::default();
+        let permit = limits.admit(&spender, "m", 0, Patience::Refuses, RequestPermit::default());
+        let permit = permit.expect("there is no limit");
         let Permit { place, spent } = permit;
-        let admitted = Admitted { prompt: Arc::default(), spent, turn: place.turn() };
+        let admitted = Admitted {
+            prompt: Arc::default(),
+            spent,
+            turn: place.turn(),
+            estimate: limits.output_estimate(&spender.account, "m"),
+        };
         let subject = Subject {
             request_id: RequestId::random(),
             principal: Principal::Anonymous,

@@ -1,12 +1,14 @@
 //! How much is how much: what each caller may take, and whose turn it is.
 //!
 //! ```text
-//! mod      Limits: what a request takes before it may begin, all of it or nothing
-//! meter    what is left of one rate
-//! rates    requests and tokens per minute, for each account
-//! places   generations that run at the same time, and the line for them
+//! mod        Limits: what a request takes before it may begin, all of it or nothing
+//! estimates  the output tokens that an account's answers of a model have
+//! meter      what is left of one rate
+//! rates      requests and tokens per minute, for each account
+//! places     generations that run at the same time, and the line for them
 //! ```
 
+mod estimates;
 mod meter;
 mod places;
 mod rates;
@@ -19,9 +21,11 @@ use tokio::time::sleep;
 
 use crate::domain::{Account, NamePattern, Quota};
 
+pub use estimates::OutputEstimate;
 pub use places::{Ahead, Place, Turn, Waited};
 pub use rates::{Left, Taken};
 
+use estimates::Estimates;
 use places::{Full, Places, Room};
 use rates::{Key, Rate, Rates, UsedUp};
 
@@ -30,6 +34,7 @@ use rates::{Key, Rate, Rates, UsedUp};
 pub struct Limits {
     rates: Arc<Rates>,
     places: Places,
+    estimates: Arc<Estimates>,
 }
 
 /// What callers may take; replaced as a whole when the settings are read again.
@@ -178,6 +183,11 @@ impl Limits {
             spent.0.extend(self.rates.take(key, quota, tokens)?);
         }
         Ok(spent)
+    }
+
+    /// Returns how many output tokens an answer for this account is expected to have.
+    pub fn output_estimate(&self, account: &Account, model: &str) -> OutputEstimate {
+        OutputEstimate::new(Arc::clone(&self.estimates), account.clone(), model)
     }
 
     /// What is left for a caller, with a model.

@@ -246,7 +246,8 @@ pub struct EventLog {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct MemoryLog {
-    /// How much all generations together may hold, in bytes. Default: 256 MiB. Variable:
+    /// How much all generations together may hold, in bytes. Beyond it, ended answers are evicted before their retention
+    /// ends, those of the caller that holds most first. Default: 256 MiB. Variable:
     /// `TOKENRILL_EVENT_LOG__MEMORY__MAX_BYTES`.
     pub max_bytes: Size,
 }

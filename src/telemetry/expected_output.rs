@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::labels::Series;
 
-/// The mean number of output tokens of recent answers of each series. Decays: the newest answer counts a tenth.
+/// The mean number of output tokens of recent answers of each series, over all callers. Decays: the newest answer counts a
+/// tenth. For a metric alone: what a caller's limits reserve depends on no other caller (`limits::OutputEstimate`).
 #[derive(Debug, Default)]
 pub(super) struct ExpectedOutput(Mutex<HashMap<Series, Mean>>);
 

@@ -174,7 +174,7 @@ impl GenerationMetrics {
         registry.register("tokenrill_tokens", "Tokens of ended generations, by type", metrics.tokens.clone());
         registry.register(
             "tokenrill_tokens_saved",
-            "Output tokens that cancelled generations did not reach, estimated: the model's recent mean, or the request's limit where that is less, minus the tokens written",
+            "Output tokens that cancelled generations did not reach, estimated: the recent mean of all callers' answers of the model, or the request's limit where that is less, minus the tokens written",
             metrics.tokens_saved.clone(),
         );
         for (name, help, family) in [
@@ -281,14 +281,6 @@ impl Metrics {
             Outcome::Failed => {}
         }
     }
-
-    /// Returns how many tokens an answer of this model may have, of at most `limit`: the mean of its recent answers, or 256
-    /// before the first.
-    pub fn expected_output(&self, labels: GenerationLabels<'_>, limit: Option<u64>) -> u64 {
-        const UNKNOWN: u64 = 256;
-        let expected = self.generations.expected_output.mean(&self.models.find(labels));
-        expected.unwrap_or(UNKNOWN).min(limit.unwrap_or(u64::MAX))
-    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a histogram's sum is a float")]
@@ -323,15 +315,6 @@ mod tests {
         assert_eq!(saved(), 110);
         metrics.generation_ended(LABELS, &end(Outcome::Cancelled, 500, None));
         assert_eq!(saved(), 110);
-    }
-
-    #[test]
-    fn the_expected_output_is_that_of_the_model_and_within_the_limit() {
-        let metrics = Metrics::new();
-        metrics.generation_ended(LABELS, &end(Outcome::Done, 1_000, None));
-        let other = GenerationLabels { upstream: "local", ..LABELS };
-        let expected = |labels, limit| metrics.expected_output(labels, limit);
-        assert_eq!([expected(LABELS, None), expected(LABELS, Some(300)), expected(other, None)], [1_000, 300, 256]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::http_metrics::HttpMetrics;
 use super::labels::{GenerationLabels, ModelNames};
 use super::process::Process;
 use super::stream_metrics::StreamMetrics;
+use super::total::Totals;
 use super::upstream_metrics::UpstreamMetrics;
 
 /// The metrics of one service. There is no global recorder, so that each service in the tests has its own.
@@ -28,20 +29,31 @@ pub struct Metrics {
     pub(super) streams: StreamMetrics,
     pub(super) http: HttpMetrics,
     capacities: Capacities,
+    pub(super) totals: Totals,
 }
 
 impl Metrics {
     pub fn new() -> Arc<Self> {
         let mut registry = Registry::default();
-        let capacities = Capacities::default();
+        let (capacities, totals) = (Capacities::default(), Totals::default());
         let generations = GenerationMetrics::register(&mut registry);
         let upstreams = UpstreamMetrics::register(&mut registry);
         let streams = StreamMetrics::register(&mut registry);
         let http = HttpMetrics::register(&mut registry);
         registry.register("tokenrill_build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register_collector(Box::new(capacities.clone()));
+        registry.register_collector(Box::new(totals.clone()));
         registry.register_collector(Box::new(Process));
-        Arc::new(Self { registry, models: ModelNames::default(), generations, upstreams, streams, http, capacities })
+        Arc::new(Self {
+            registry,
+            models: ModelNames::default(),
+            generations,
+            upstreams,
+            streams,
+            http,
+            capacities,
+            totals,
+        })
     }
 
     /// Creates the series of an upstream of the settings and of the models that the settings name, so that a rate over them

@@ -14,6 +14,7 @@ mod logging;
 mod metrics;
 mod process;
 mod stream_metrics;
+mod total;
 mod upstream_metrics;
 
 pub use capacity::Capacity;
@@ -25,4 +26,5 @@ pub use logging::{LogFormat, init, log_panics};
 pub use metrics::{Gauge, Metrics};
 pub use process::resident_memory;
 pub use stream_metrics::{LiveSubscriber, ResumedBy};
+pub use total::Total;
 pub use upstream_metrics::RepeatCount;

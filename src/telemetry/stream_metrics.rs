@@ -97,7 +97,7 @@ impl StreamMetrics {
         );
         registry.register(
             "tokenrill_history_lost",
-            "Resumes of generations whose log no longer holds the position",
+            "Resumes of generations whose log no longer holds the position, and repeats of requests whose answer was evicted or dropped",
             metrics.history_lost.clone(),
         );
         registry.register(
@@ -133,7 +133,7 @@ impl Metrics {
         self.streams.resumes.get_or_create(&ResumeLabels { by: by.name() }).inc();
     }
 
-    /// A resume was refused with `history_lost`.
+    /// A resume or a repeat was refused with `history_lost`.
     pub fn history_lost(&self) {
         self.streams.history_lost.inc();
     }

@@ -8,7 +8,7 @@ use futures_util::future::Either;
 use futures_util::{FutureExt, StreamExt};
 use smallvec::smallvec;
 use tokenrill::domain::{
-    CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, Finish, Frame, GenerationId, Metadata, Part,
+    Account, CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, Finish, Frame, GenerationId, Metadata, Part,
     Principal, Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageWish,
 };
 use tokenrill::event_log::{
@@ -50,6 +50,13 @@ macro_rules! contract {
             a_claim_belongs_to_its_owner
             a_claim_that_conflicts_or_finds_no_room_changes_nothing
             each_owner_lists_its_own_newest_first_each_once
+            large_answers_evict_their_own_accounts_and_none_of_another
+            an_account_within_its_share_takes_from_the_one_that_holds_most
+            open_logs_above_their_share_evict_nothing_of_an_account_within_its_own
+            open_logs_above_their_share_evict_of_an_account_above_its_own
+            a_terminal_event_evicts_nothing_of_an_account_within_its_share
+            a_release_frees_a_lost_claim_and_a_removal_leaves_none
+            lost_claims_of_many_accounts_leave_room_for_answers_and_for_keys_of_others
             a_dropped_follower_leaves_nothing_behind
             any_operations_do_what_they_do_to_a_list
             with_little_room_open_logs_stay_and_closed_ones_go_in_order
@@ -63,6 +70,9 @@ macro_rules! contract {
         }
         contract! { $backend, #[tokio::test(start_paused = true)]
             a_closed_log_is_kept_for_the_retention
+            an_evicted_claim_is_lost_with_its_usage_until_its_retention_ends
+            a_discarded_claim_is_lost_with_its_usage_until_its_retention_ends
+            an_account_with_too_many_lost_claims_gets_no_new_one_until_the_oldest_expires
         }
     };
     ($backend:ty, #[$attribute:meta] $($test:ident)*) => {
@@ -73,11 +83,24 @@ macro_rules! contract {
     };
 }
 
+mod accounts;
 mod channels;
 mod claims;
 mod memory;
 mod random;
 
+use accounts::{
+    a_discarded_claim_is_lost_with_its_usage_until_its_retention_ends,
+    a_release_frees_a_lost_claim_and_a_removal_leaves_none,
+    a_terminal_event_evicts_nothing_of_an_account_within_its_share,
+    an_account_with_too_many_lost_claims_gets_no_new_one_until_the_oldest_expires,
+    an_account_within_its_share_takes_from_the_one_that_holds_most,
+    an_evicted_claim_is_lost_with_its_usage_until_its_retention_ends,
+    large_answers_evict_their_own_accounts_and_none_of_another,
+    lost_claims_of_many_accounts_leave_room_for_answers_and_for_keys_of_others,
+    open_logs_above_their_share_evict_nothing_of_an_account_within_its_own,
+    open_logs_above_their_share_evict_of_an_account_above_its_own,
+};
 use claims::{
     a_claim_belongs_to_its_owner, a_claim_names_one_log_as_long_as_it_is_kept,
     a_claim_that_conflicts_or_finds_no_room_changes_nothing, a_claim_that_is_released_is_free_and_its_log_stays,
@@ -120,6 +143,11 @@ fn start(id: GenerationId) -> Event {
     Event::Start(begun(id))
 }
 
+/// An account. Most tests use account 0 alone.
+fn account(number: u8) -> Account {
+    Account::of_address([192, 0, 2, number].into())
+}
+
 /// The log that was made; none, and why.
 fn made(created: Result<Created, CreateError>) -> Result<Arc<dyn Log>, CreateError> {
     created.map(|created| match created {
@@ -140,8 +168,12 @@ fn ended(by: u64) -> Event {
 }
 
 async fn create(logs: &impl EventLog) -> (GenerationId, Arc<dyn Log>) {
+    create_for(logs, 0).await
+}
+
+async fn create_for(logs: &impl EventLog, number: u8) -> (GenerationId, Arc<dyn Log>) {
     let id = GenerationId::random();
-    (id, made(logs.create(begun(id), None).await).expect("there is room"))
+    (id, made(logs.create(begun(id), &account(number), None).await).expect("there is room"))
 }
 
 async fn is_known(logs: &impl EventLog, id: GenerationId) -> bool {
@@ -616,14 +648,14 @@ async fn all_logs_are_bounded_and_the_log_that_ended_first_goes_first<B: Backend
     let new = GenerationId::random();
     let refused = loop {
         let id = GenerationId::random();
-        if let Err(refused) = logs.create(begun(id), None).await {
+        if let Err(refused) = logs.create(begun(id), &account(0), None).await {
             break refused;
         }
     };
     assert_eq!(refused, CreateError::Full);
     assert_eq!(log.close(ended(0)).await, Closing::Won, "a terminal event always fits");
     logs.check(TIGHT);
-    assert!(logs.create(begun(new), None).await.is_ok(), "a closed log makes room for a new one");
+    assert!(logs.create(begun(new), &account(0), None).await.is_ok(), "a closed log makes room for a new one");
     assert!(!is_known(&logs, growing).await && is_known(&logs, open).await);
     assert_eq!(read(&log, Sequence::START).await.len() as u64, tail(&log).get(), "whoever holds it reads on");
 }

@@ -195,6 +195,71 @@ async fn tokens_are_reserved_at_the_start_and_settled_at_the_end() {
 }
 
 #[tokio::test]
+async fn long_answers_of_one_key_do_not_raise_what_another_reserves() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    let [long, short] = [(); 2].map(|()| NewKey::random().expect("random bytes"));
+    let few = Quota { tokens_per_minute: some(5_000), ..Quota::default() };
+    for (key, limits) in [(&long, None), (&short, Some(few))] {
+        let (name, hash) = (key.hash.to_string(), key.hash.to_string());
+        settings.auth.api_keys.push(ApiKey { name, hash, limits, ..ApiKey::default() });
+    }
+    let service = Service::with(settings).await;
+    let request = |key: &NewKey| {
+        service.generation(&json!({"input": "Hello"})).header("accept", "text/event-stream").bearer_auth(&key.key)
+    };
+    let answered = async |key: &NewKey, tokens: u32| {
+        let answering = async {
+            let mut call = upstream.call().await;
+            call.ok().await;
+            call.text("Hello").await;
+            call.finish("stop").await;
+            call.data(json!({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": tokens}})).await;
+            call.done().await;
+        };
+        let (answer, ()) = tokio::join!(Answer::to(request(key)), answering);
+        assert_eq!(answer.status, 200);
+        answer.text().await;
+    };
+    for _ in 0..50 {
+        answered(&long, 4_000).await;
+    }
+    let mut open = Vec::new();
+    for number in 1..=6 {
+        let answer = Answer::to(request(&short)).await;
+        assert_eq!(answer.status, 200, "request {number} of 6");
+        open.push(answer);
+    }
+}
+
+#[tokio::test]
+async fn the_reservation_of_a_request_without_a_limit_follows_the_keys_own_answers() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.limits.each = Quota { tokens_per_minute: some(100_000), ..Quota::default() };
+    let service = Service::with(settings).await;
+    let left = |answer: &Answer| {
+        let list = answer.header("ratelimit").to_owned();
+        list.split(";r=").nth(1).and_then(|rest| rest.split(';').next()?.parse::<u64>().ok()).expect("what is left")
+    };
+    let request = json!({"input": "Hello"});
+    let mut first = service.generate(&request).await;
+    // While the test runs, more than 1,600 tokens a second are refilled.
+    assert!(left(&first) >= 100_000 - 270, "256 and the prompt: {}", left(&first));
+    let mut call = upstream.call().await;
+    call.ok().await;
+    call.text("Hello").await;
+    call.finish("stop").await;
+    call.data(json!({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 40_000}})).await;
+    call.done().await;
+    while first.next().await.is_some_and(|event| event.name != "done") {}
+    let second = service.generate(&request).await;
+    assert!((19_900..40_000).contains(&left(&second)), "40,001 used and 40,000 reserved: {}", left(&second));
+    let limited = service.generate(&json!({"input": "Hello", "max_completion_tokens": 100})).await;
+    assert!(left(&limited) + 110 >= left(&second), "the request's own limit counts: {}", left(&limited));
+}
+
+#[tokio::test]
 async fn a_key_a_token_and_a_model_have_limits_of_their_own() {
     let few = Quota { requests_per_minute: some(2), ..Quota::default() };
     let mut settings = trusting(Jwt {

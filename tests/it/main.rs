@@ -26,6 +26,7 @@ mod cut_anywhere;
 mod disconnect;
 mod event_log;
 mod event_stream_parser;
+mod evictions;
 mod fan_out;
 mod grace;
 mod in_flight;

@@ -7,7 +7,9 @@ use tokenrill::event_log::{Conflict, CreateError, Created, EventLog};
 use tokio::sync::Barrier;
 use tokio_util::task::TaskTracker;
 
-use super::{Backend, ROOMY, TIGHT, append, begun, begun_by, create, ended, is_known, made, read_events, token};
+use super::{
+    Backend, ROOMY, TIGHT, account, append, begun, begun_by, create, ended, is_known, made, read_events, token,
+};
 use crate::support::soon;
 
 fn claim(key: &str, request: u8) -> Claim {
@@ -25,7 +27,7 @@ async fn claimed(
     claim: impl Into<Option<Claim>>,
 ) -> Result<GenerationId, CreateError> {
     let id = GenerationId::random();
-    Ok(match logs.create(begun_by(owner, id, 0), claim.into()).await? {
+    Ok(match logs.create(begun_by(owner, id, 0), &account(0), claim.into()).await? {
         Created::New(log) => log.start().generation,
         Created::Known(known) => known,
     })
@@ -87,12 +89,12 @@ pub async fn a_claim_that_conflicts_or_finds_no_room_changes_nothing<B: Backend>
     let before = read_events(&log).await;
     let conflict = claimed(&logs, owner.clone(), claim("k", 2)).await;
     assert_eq!(conflict, Err(CreateError::Conflict(Conflict)));
-    assert_eq!(logs.claimed(&owner, &claim("k", 2)).await, Err(Conflict));
+    assert_eq!(logs.claimed(&owner, &claim("k", 2)).await, Err(Conflict.into()));
     assert!(is_known(&logs, first).await, "nothing goes to make room for what is refused");
     assert_eq!(read_events(&log).await, before);
 
     // Full of logs that run.
-    while made(logs.create(begun(GenerationId::random()), None).await).is_ok() {}
+    while made(logs.create(begun(GenerationId::random()), &account(0), None).await).is_ok() {}
     let full = claimed(&logs, owner.clone(), claim("l", 1)).await;
     assert_eq!(full, Err(CreateError::Full));
     assert_eq!(logs.claimed(&owner, &claim("l", 9)).await, Ok(None), "the key is still free");
@@ -109,8 +111,9 @@ pub async fn claims_that_race_make_one_log<B: Backend>() {
                 let (logs, together) = (logs.clone(), Arc::clone(&together));
                 tracker.spawn(async move {
                     together.wait().await;
-                    let created =
-                        logs.create(begun(GenerationId::random()), Some(claim(&format!("k{round}"), 1))).await;
+                    let created = logs
+                        .create(begun(GenerationId::random()), &account(0), Some(claim(&format!("k{round}"), 1)))
+                        .await;
                     match created.expect("room") {
                         Created::New(log) => (log.start().generation, true),
                         Created::Known(id) => (id, false),
@@ -136,9 +139,9 @@ pub async fn each_owner_lists_its_own_newest_first_each_once<B: Backend>() {
     for at in 0..25 {
         // Some in one millisecond.
         let (id, moment) = (GenerationId::random(), at / 3);
-        made(logs.create(begun_by(named("a"), id, moment), None).await).expect("room");
+        made(logs.create(begun_by(named("a"), id, moment), &account(0), None).await).expect("room");
         own.push((moment, id));
-        made(logs.create(begun_by(named("b"), GenerationId::random(), moment), None).await).expect("room");
+        made(logs.create(begun_by(named("b"), GenerationId::random(), moment), &account(0), None).await).expect("room");
         create(&logs).await;
     }
     own.sort_unstable_by(|a, b| b.cmp(a));

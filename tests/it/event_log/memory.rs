@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use tokenrill::domain::{Event, GenerationId, Sequence};
+use tokenrill::domain::{Done, Event, Finish, GenerationId, Sequence, Timings, Trailer, Usage};
 use tokenrill::event_log::{Closing, CreateError, EventLog, Memory, MemoryLimits};
 use tokio_util::task::TaskTracker;
 
-use super::{Backend, PLAIN, RETENTION, ROOMY, TERMINAL_BYTES, TIGHT, append, begun, create, ended, made, read, token};
+use super::{
+    Backend, PLAIN, RETENTION, ROOMY, TERMINAL_BYTES, TIGHT, account, append, begun, create, create_for, ended, made,
+    read, token,
+};
 
 contract!(Memory);
 
@@ -86,14 +89,14 @@ async fn it_keeps_what_chunks_share_once() {
     }
 }
 
-/// Closed logs go for a terminal event too, so that all logs pass their limit by one such event at most.
+/// Closed logs are evicted for terminal events too, so that here all logs pass their limit by one such event at most.
 #[tokio::test]
 async fn it_makes_room_for_terminal_events() {
     let memory = Memory::new(TIGHT);
     let mut open = Vec::new();
     loop {
         let id = GenerationId::random();
-        match made(memory.create(begun(id), None).await) {
+        match made(memory.create(begun(id), &account(0), None).await) {
             Ok(log) => open.push(log),
             Err(error) => break assert_eq!(error, CreateError::Full),
         }
@@ -101,5 +104,23 @@ async fn it_makes_room_for_terminal_events() {
     for log in &open {
         assert_eq!(log.close(ended(0)).await, Closing::Won);
         memory.check(TIGHT);
+    }
+}
+
+/// The terminal event of a whole answer holds the answer.
+#[tokio::test]
+async fn large_terminal_events_pass_the_limit_by_64_kib_in_all() {
+    let memory = Memory::new(TIGHT);
+    let mut open = Vec::new();
+    for number in 0..8 {
+        open.push(create_for(&memory, number).await);
+    }
+    for (_, log) in &open {
+        let trailer = Trailer { completion_json: Some("x".repeat(30 << 10).into()), ..Trailer::default() };
+        let (usage, timings) = (Usage::default(), Timings::default());
+        let done = Done { finish: [Finish::stated(0, "stop")].into(), trailer, usage, timings };
+        assert_eq!(log.close(Event::Done(Arc::new(done))).await, Closing::Won);
+        assert!(memory.bytes() <= TIGHT.total + (64 << 10), "{} bytes", memory.bytes());
+        assert_eq!(read(log, Sequence::START).await.len(), 2, "its viewers read on");
     }
 }

@@ -9,7 +9,7 @@ use smallvec::smallvec;
 use tokenrill::domain::{Chunk, Entry, Escaped, Event, Frame, GenerationId, Part, Sequence, Shape};
 use tokenrill::event_log::{AppendError, Closing, CreateError, Limit, Log, MemoryLimits, Page, ReadError, follow};
 
-use super::{Backend, ROOMY, TIGHT, begun, ended, is_known, made, read, start, token};
+use super::{Backend, ROOMY, TIGHT, account, begun, ended, is_known, made, read, start, token};
 use crate::support::{case, soon};
 
 /// Marsaglia's xorshift: the same sequence in every run.
@@ -143,12 +143,12 @@ impl<B: Backend> Run<B> {
 
     async fn create(&mut self) {
         let id = GenerationId::random();
-        match made(self.logs.create(begun(id), None).await) {
+        match made(self.logs.create(begun(id), &account(0), None).await) {
             Ok(log) => {
                 self.models.push(Model { id, log, events: vec![start(id)], known: true, followers: Vec::new() });
             }
             Err(CreateError::Full) => self.assert_full().await,
-            Err(CreateError::Conflict(_)) => panic!("nothing is claimed"),
+            Err(error) => panic!("{error}, and nothing is claimed"),
         }
     }
 

@@ -250,6 +250,7 @@ impl World {
         let known = claim.and_then(|(key, body)| self.keys.get(&key).map(|known| (*known, body)));
         // A key is known as long as its generation is; one whose end is not settled may be going.
         let kept = known.map(|((at, _), _)| self.is_claimed(at));
+        let lost = known.map(|((at, _), _)| self.is_lost(at));
         let started = self.generations.start(NewGeneration {
             delivery: Delivery::Stream,
             owner: CALLER,
@@ -274,6 +275,7 @@ impl World {
         match started.await {
             Ok(started) if started.origin == Origin::New => {
                 assert_ne!(kept, Some(Kept::Yes), "a known key starts nothing");
+                assert_ne!(lost, Some(Kept::Yes), "nor does one whose answer is lost");
                 let now = Instant::now();
                 let id = started.following.start().generation;
                 let log = self.memory.open(id).await.expect("its log is there");
@@ -312,7 +314,14 @@ impl World {
             Err(StartError::Conflict(Conflict)) => {
                 let ((_, first_body), body) = known.expect("only a known key conflicts");
                 assert_ne!(first_body, body);
-                assert_ne!(kept, Some(Kept::No));
+                assert_ne!((kept, lost), (Some(Kept::No), Some(Kept::No)));
+            }
+            Err(StartError::Lost(lost_answer)) => {
+                let ((_, first_body), body) = known.expect("only a known key is of a lost answer");
+                assert_eq!(first_body, body);
+                assert_ne!(kept, Some(Kept::Yes));
+                assert_ne!(lost, Some(Kept::No));
+                assert!(lost_answer.usage.is_some(), "it was billed");
             }
             Err(error) => panic!("{error}"),
         }
@@ -546,16 +555,36 @@ impl World {
 
     /// Whether a key still names this: not one that failed or was abandoned before it reached the upstream.
     fn is_claimed(&self, at: usize) -> Kept {
-        let Subject { model, log, number, .. } = &self.subjects[at];
-        let is_closed = log.tail().get() == Tail { sequence: Sequence::new(2), state: TailState::Closed };
-        let is_unbilled = is_closed && !self.upstreams.sent.lock().expect("a lock").contains(number);
-        match model.ended {
+        let is_unbilled = self.is_unbilled(at);
+        match self.subjects[at].model.ended {
             // A task that was dropped frees nothing.
             Some(Outcome::Failed(FailureCode::Internal | FailureCode::ShuttingDown)) if is_unbilled => Kept::Maybe,
             Some(Outcome::Failed(_) | Outcome::Abandoned) if is_unbilled && self.at_rest => Kept::No,
             _ if is_unbilled => Kept::Maybe,
             _ => self.is_kept(at),
         }
+    }
+
+    /// Whether a key still names this after the record has been dropped, which is so until the retention ends: a repeat must
+    /// not be billed again.
+    fn is_lost(&self, at: usize) -> Kept {
+        let Subject { model, .. } = &self.subjects[at];
+        let now = Instant::now();
+        let (earliest, latest) = model.ended_between.unwrap_or((self.rested, now));
+        let is_dropped = self.at_rest && !model.erased && self.is_kept(at) == Kept::No;
+        match self.is_claimed(at) {
+            _ if model.storage == Storage::Kept => Kept::No,
+            _ if self.at_rest && model.ended.is_some() && now >= latest + RETENTION => Kept::No,
+            Kept::No if is_dropped && !self.is_unbilled(at) && now < earliest + RETENTION => Kept::Yes,
+            _ => Kept::Maybe,
+        }
+    }
+
+    /// Whether it ended before it reached the upstream.
+    fn is_unbilled(&self, at: usize) -> bool {
+        let Subject { log, number, .. } = &self.subjects[at];
+        let is_closed = log.tail().get() == Tail { sequence: Sequence::new(2), state: TailState::Closed };
+        is_closed && !self.upstreams.sent.lock().expect("a lock").contains(number)
     }
 
     /// At any moment: each viewer has a part of the log that begins at its beginning and has no gap (N1), of

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 /// Its routes, and what stands behind them.
 pub struct Parts {
     pub api: axum::Router,
+    pub log: Memory,
     pub metrics: Arc<telemetry::Metrics>,
     pub channels: Channels,
 }
@@ -42,7 +43,7 @@ impl Provider for Defect {
 /// Everything that has a time takes `time`, but for what channels have by default. Its model is a defect.
 pub fn parts(time: Duration) -> Parts {
     let (metrics, tasks) = (telemetry::Metrics::new(), TaskTracker::new());
-    let log = Memory::new(MemoryLimits { total: 1 << 20, generation: 1 << 20, retention: time });
+    let log = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, retention: time });
     let kept = ChannelLimits {
         history: 100,
         retention: Duration::from_hours(1),
@@ -72,7 +73,14 @@ pub fn parts(time: Duration) -> Parts {
         connections: api::Connections::new(10_000),
         body_memory: api::BodyMemory::new(64 << 20),
         admission: watch::channel(admission).1,
-        generations: generation::Generations::new(Arc::new(log), router, terms, limits, Arc::clone(&metrics), tasks),
+        generations: generation::Generations::new(
+            Arc::new(log.clone()),
+            router,
+            terms,
+            limits,
+            Arc::clone(&metrics),
+            tasks,
+        ),
         channels: channels.clone(),
         metrics: Arc::clone(&metrics),
         head_wait: time,
@@ -81,5 +89,5 @@ pub fn parts(time: Duration) -> Parts {
         body: api::BodyLimits { size: 1 << 20, time },
         channel_terms: api::ChannelTerms { max_event: 1 << 16, idle: Duration::from_mins(10) },
     };
-    Parts { api: api::router(api, api::Door::Sole), metrics, channels }
+    Parts { api: api::router(api, api::Door::Sole), log, metrics, channels }
 }

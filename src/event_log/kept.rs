@@ -1,0 +1,295 @@
+//! The logs that are kept in memory, the claims on them, and what is left of the claims on evicted ones.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::holdings::{AccountNumber, ClosingNumber, Holdings};
+use super::memory::MemoryLog;
+use super::{ClaimError, Conflict, CreateError, Log, LostAnswer};
+use crate::domain::{Account, Claim, Fingerprint, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Usage};
+
+/// All logs and tombstones of one backend; every operation is O(log n) for each log that it evicts or forgets.
+pub struct KeptLogs {
+    by_id: Lookup<GenerationId, KeptLog>,
+    /// By the generations that they are of.
+    tombstones: Lookup<GenerationId, Tombstone>,
+    /// What each caller's keys name (contract 8): a log or a tombstone.
+    claims: HashMap<(Principal, IdempotencyKey), (GenerationId, Fingerprint)>,
+    /// Each named caller's logs, oldest first (contract 9).
+    by_owner: Lookup<Principal, BTreeSet<Listed>>,
+    /// Closed logs and tombstones by the moment they expire.
+    expiries: BTreeMap<(Instant, ClosingNumber), GenerationId>,
+    holdings: Holdings,
+    evicted: u64,
+}
+
+struct KeptLog {
+    log: Arc<MemoryLog>,
+    account: AccountNumber,
+    key: Option<IdempotencyKey>,
+    bytes: usize,
+    /// Once it is closed.
+    ended: Option<LogEnd>,
+    at_end: AtEnd,
+}
+
+/// What is left of a claim whose log was evicted.
+struct Tombstone {
+    owner: Principal,
+    key: IdempotencyKey,
+    account: AccountNumber,
+    ended: LogEnd,
+}
+
+#[derive(Clone, Copy)]
+struct LogEnd {
+    number: ClosingNumber,
+    expiry: Instant,
+    usage: Option<Usage>,
+}
+
+/// What becomes of a log when it closes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    Keep,
+    Discard,
+}
+
+/// Counted for a claim, beside its log: the longest key, which is there once, and its entry in the index.
+const CLAIM_BYTES: usize = 512;
+/// Terminal events may stand above the limit by so many bytes together.
+const MOST_ABOVE: usize = 64 * 1024;
+
+impl KeptLogs {
+    pub fn new(limit: usize) -> Self {
+        Self {
+            by_id: Lookup::default(),
+            tombstones: Lookup::default(),
+            claims: HashMap::new(),
+            by_owner: Lookup::default(),
+            expiries: BTreeMap::new(),
+            holdings: Holdings::new(limit),
+            evicted: 0,
+        }
+    }
+
+    pub const fn bytes(&self) -> usize {
+        self.holdings.bytes()
+    }
+
+    pub fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub const fn tombstones(&self) -> usize {
+        self.holdings.tombstones()
+    }
+
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    pub fn get(&self, generation: GenerationId) -> Option<&Arc<MemoryLog>> {
+        self.by_id.get(&generation).map(|kept| &kept.log)
+    }
+
+    pub fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> Vec<Listed> {
+        let Some(all) = self.by_owner.get(owner) else { return Vec::new() };
+        let older = match before {
+            Some(before) => all.range(..before),
+            None => all.range(..),
+        };
+        older.rev().take(most).copied().collect()
+    }
+
+    /// Returns whether a claim of the owner has this key.
+    pub fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> bool {
+        self.claims.contains_key(&(owner.clone(), key.clone()))
+    }
+
+    pub fn claimed(&self, owner: &Principal, claim: &Claim) -> Result<Option<GenerationId>, ClaimError> {
+        let Some((generation, request)) = self.claims.get(&(owner.clone(), claim.key.clone())) else { return Ok(None) };
+        if *request != claim.request {
+            return Err(Conflict.into());
+        }
+        match self.tombstones.get(generation) {
+            Some(tombstone) => Err(LostAnswer { usage: tombstone.ended.usage }.into()),
+            None => Ok(Some(*generation)),
+        }
+    }
+
+    /// Keeps a new log that holds `bytes`, whose claim names nothing yet.
+    pub fn keep(
+        &mut self,
+        log: Arc<MemoryLog>,
+        account: &Account,
+        claim: Option<Claim>,
+        bytes: usize,
+    ) -> Result<(), CreateError> {
+        if claim.is_some()
+            && let Some(oldest) = self.holdings.refuses_key(account)
+        {
+            return Err(CreateError::TooManyTombstones(oldest.saturating_duration_since(Instant::now())));
+        }
+        let bytes = bytes + claim.as_ref().map_or(0, |_| CLAIM_BYTES);
+        let account = self.holdings.enter(account);
+        if !self.make_room(account, bytes) {
+            self.holdings.leave(account);
+            return Err(CreateError::Full);
+        }
+        self.holdings.charge(account, bytes);
+        let (owner, generation) = (log.start().owner.clone(), log.start().generation);
+        let key = claim.map(|Claim { key, request }| {
+            self.claims.insert((owner.clone(), key.clone()), (generation, request));
+            key
+        });
+        if owner != Principal::Anonymous {
+            self.by_owner.entry(owner).or_default().insert(Listed::from(&**log.start()));
+        }
+        self.by_id.insert(generation, KeptLog { log, account, key, bytes, ended: None, at_end: AtEnd::Keep });
+        Ok(())
+    }
+
+    /// Takes `bytes` more for a log, if they fit. A log that is no longer kept takes no room.
+    pub fn charge(&mut self, id: GenerationId, bytes: usize) -> bool {
+        let Some(kept) = self.by_id.get_mut(&id) else { return true };
+        let account = kept.account;
+        if self.holdings.has_room(bytes) {
+            kept.bytes += bytes;
+            self.holdings.charge(account, bytes);
+            return true;
+        }
+        let fits = self.make_room(account, bytes);
+        // Open, and so not among those that were evicted.
+        if fits && let Some(kept) = self.by_id.get_mut(&id) {
+            kept.bytes += bytes;
+            self.holdings.charge(account, bytes);
+        }
+        fits
+    }
+
+    /// Takes `bytes` for the terminal event, which always fits. Where nothing can be evicted for it, all logs may hold
+    /// [`MOST_ABOVE`] more than their limit, so that an answer that filled the log can still be read; beyond that the log
+    /// itself may be evicted.
+    pub fn close(&mut self, id: GenerationId, bytes: usize, expiry: Instant, usage: Option<Usage>) {
+        let Some(kept) = self.by_id.get_mut(&id) else { return };
+        let (account, at_end) = (kept.account, kept.at_end);
+        kept.bytes += bytes;
+        self.holdings.charge(account, bytes);
+        self.make_room(account, 0);
+        let Some(kept) = self.by_id.get_mut(&id) else { return };
+        let number = self.holdings.close(account, id);
+        kept.ended = Some(LogEnd { number, expiry, usage });
+        self.expiries.insert((expiry, number), id);
+        if at_end == AtEnd::Discard {
+            self.bury(id);
+        }
+        while self.holdings.bytes_above_limit() > MOST_ABOVE && self.evict_one(account, 0) {}
+    }
+
+    /// When the next log or tombstone expires.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.expiries.first_key_value().map(|((expiry, _), _)| *expiry)
+    }
+
+    pub fn forget_expired(&mut self, now: Instant) {
+        while let Some(entry) = self.expiries.first_entry()
+            && entry.key().0 <= now
+        {
+            let id = entry.remove();
+            self.exhume(id);
+            self.forget(id);
+        }
+    }
+
+    /// Frees the claim on a log, or what is left of it.
+    pub fn release(&mut self, id: GenerationId) {
+        self.exhume(id);
+        let Some(kept) = self.by_id.get_mut(&id) else { return };
+        let Some(key) = kept.key.take() else { return };
+        self.claims.remove(&(kept.log.start().owner.clone(), key));
+        kept.bytes -= CLAIM_BYTES;
+        self.holdings.refund(kept.account, CLAIM_BYTES);
+    }
+
+    /// Forgets a log with its claim; a tombstone stays.
+    pub fn forget(&mut self, id: GenerationId) {
+        let Some(mut kept) = self.by_id.remove(&id) else { return };
+        if let Some(key) = kept.key.take() {
+            self.claims.remove(&(kept.log.start().owner.clone(), key));
+        }
+        self.forget_expiry(&kept);
+        self.uncount(&kept);
+    }
+
+    /// Forgets a log once it is closed, now or when it closes. Its claim stays as a tombstone.
+    pub fn discard(&mut self, id: GenerationId) {
+        match self.by_id.get_mut(&id) {
+            Some(kept) if kept.ended.is_none() => kept.at_end = AtEnd::Discard,
+            Some(_) => self.bury(id),
+            None => {}
+        }
+    }
+
+    /// Evicts closed logs until `bytes` fit.
+    fn make_room(&mut self, account: AccountNumber, bytes: usize) -> bool {
+        while !self.holdings.has_room(bytes) {
+            if !self.evict_one(account, bytes) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn evict_one(&mut self, account: AccountNumber, wanted: usize) -> bool {
+        let Some(id) = self.holdings.next_to_evict(account, wanted) else { return false };
+        self.bury(id);
+        self.evicted += 1;
+        true
+    }
+
+    /// Forgets a closed log; its claim stays as a tombstone.
+    fn bury(&mut self, id: GenerationId) {
+        let Some(mut kept) = self.by_id.remove(&id) else { return };
+        match (kept.key.take(), kept.ended) {
+            (Some(key), Some(ended)) => {
+                let (owner, account) = (kept.log.start().owner.clone(), kept.account);
+                self.holdings.bury(account, ended.number, ended.expiry);
+                self.tombstones.insert(id, Tombstone { owner, key, account, ended });
+            }
+            _ => self.forget_expiry(&kept),
+        }
+        self.uncount(&kept);
+    }
+
+    /// Forgets a tombstone and frees its key.
+    fn exhume(&mut self, id: GenerationId) {
+        let Some(Tombstone { owner, key, account, ended }) = self.tombstones.remove(&id) else { return };
+        self.claims.remove(&(owner, key));
+        self.expiries.remove(&(ended.expiry, ended.number));
+        self.holdings.unbury(account, ended.number);
+    }
+
+    fn forget_expiry(&mut self, kept: &KeptLog) {
+        if let Some(ended) = kept.ended {
+            self.expiries.remove(&(ended.expiry, ended.number));
+        }
+    }
+
+    /// Takes a log that is no longer kept out of its account and out of its owner's list.
+    fn uncount(&mut self, kept: &KeptLog) {
+        if let Some(ended) = kept.ended {
+            self.holdings.uncount_closed(kept.account, ended.number);
+        }
+        self.holdings.refund(kept.account, kept.bytes);
+        let start = kept.log.start();
+        if let hash_map::Entry::Occupied(mut owned) = self.by_owner.entry(start.owner.clone()) {
+            owned.get_mut().remove(&Listed::from(&**start));
+            if owned.get().is_empty() {
+                owned.remove();
+            }
+        }
+    }
+}
