@@ -146,6 +146,8 @@ pub async fn serve(
         channels: settings.channels.max_channels.get() as usize,
     }));
     metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs));
+    let evicting = Arc::clone(&channel_logs);
+    metrics.set_evicted_count(move || evicting.evicted());
     let limits = Limits::default();
     tasks.spawn({
         let (limits, stop) = (limits.clone(), stop.clone());
@@ -164,7 +166,7 @@ pub async fn serve(
                 settings::UpstreamMessages::Off => UpstreamMessages::Off,
             },
         },
-        limits,
+        limits.clone(),
         Arc::clone(&metrics),
         running.clone(),
     );
@@ -182,6 +184,7 @@ pub async fn serve(
     let api = Api {
         generations: generations.clone(),
         channels: channels.clone(),
+        limits,
         metrics,
         admission,
         connections: connections.clone(),

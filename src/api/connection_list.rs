@@ -94,7 +94,7 @@ impl From<&Open> for ConnectionBody {
         let (principal, issuer) = named(&open.principal);
         let address = match &open.account {
             Account::Address(address) => Some(address.to_string()),
-            Account::Principal(_) => None,
+            Account::Principal(_) | Account::Service => None,
         };
         Self {
             id: open.id.to_string(),

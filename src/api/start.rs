@@ -55,7 +55,8 @@ pub async fn start_or_join(
         };
         if let (Some(channel), Origin::New) = (&channel, started.origin) {
             let pages = started.following.beside();
-            api.channels.carry(channel, started.following.start().generation, pages).await;
+            let generation = started.following.start().generation;
+            api.channels.carry(channel, &caller.spender.account, generation, pages).await;
         }
         if started.origin == Origin::New {
             // The model is asked first, and the answer made while it thinks. Last of all: who has gone by then has

@@ -27,6 +27,8 @@ pub struct Grant {
     pub scopes: Scopes,
     /// How many event streams its owner may have open, where there is a limit.
     pub connections: Option<NonZeroU32>,
+    /// How many events its owner may publish in a minute, where there is a limit.
+    pub publishes_per_minute: Option<NonZeroU32>,
     pub expires_at: Timestamp,
 }
 
@@ -50,6 +52,8 @@ struct Written {
     owner: Option<String>,
     scopes: String,
     connections: Option<NonZeroU32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    publishes_per_minute: Option<NonZeroU32>,
     expires_ms: u64,
 }
 
@@ -84,6 +88,7 @@ impl Tickets {
             },
             scopes: grant.scopes.to_string(),
             connections: grant.connections,
+            publishes_per_minute: grant.publishes_per_minute,
             expires_ms: grant.expires_at.millis(),
         };
         let written = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&written).unwrap_or_default());
@@ -112,6 +117,7 @@ impl Tickets {
             owner: written.owner.map_or(Principal::Anonymous, |name| Principal::Named(name.into())),
             scopes: Scopes::of_claim(written.scopes.split(' ')),
             connections: written.connections,
+            publishes_per_minute: written.publishes_per_minute,
             expires_at,
         })
     }
@@ -134,8 +140,12 @@ impl From<Grant> for Identity {
             models: AllowedModels::These([].into()),
             only: Some(grant.resource),
             until: Some(grant.expires_at),
-            // It starts nothing.
-            quota: Quota { connections: grant.connections, ..Quota::NONE },
+            // A ticket starts no generation.
+            quota: Quota {
+                connections: grant.connections,
+                publishes_per_minute: grant.publishes_per_minute,
+                ..Quota::NONE
+            },
         }
     }
 }
@@ -161,6 +171,7 @@ mod tests {
             owner,
             scopes,
             connections,
+            publishes_per_minute: NonZeroU32::new(7),
             expires_at: Timestamp::from_millis(expires),
         }
     }

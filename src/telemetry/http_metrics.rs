@@ -30,7 +30,7 @@ struct LimitLabels {
 }
 
 /// Every limit that refuses requests.
-const LIMITS: [&str; 6] = ["requests", "tokens", "generations", "connections", "subscribers", "memory"];
+const LIMITS: [&str; 7] = ["requests", "tokens", "publishes", "generations", "connections", "subscribers", "memory"];
 
 impl HttpMetrics {
     pub fn register(registry: &mut Registry) -> Self {

@@ -1,7 +1,11 @@
 //! Metrics of what clients read: viewers, subscribers, resumes and what was lost to them.
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge;
 use prometheus_client::registry::Registry;
@@ -57,6 +61,28 @@ pub(super) struct StreamMetrics {
     resumes: Family<ResumeLabels, Counter>,
     history_lost: Counter,
     gaps: Counter,
+    evicted: EvictedCount,
+}
+
+/// Counts the events that the channels have evicted, once the service has set the source.
+#[derive(Clone, Default)]
+struct EvictedCount(Arc<OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>>);
+
+impl Collector for EvictedCount {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let count = self.0.get().map_or(0, |count| count());
+        let help = "Events that channels evicted to make room for others, before they expired";
+        let counter = ConstCounter::<u64>::new(count);
+        let metric =
+            encoder.encode_descriptor("tokenrill_channel_evicted_events", help, None, counter.metric_type())?;
+        counter.encode(metric)
+    }
+}
+
+impl fmt::Debug for EvictedCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EvictedCount")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -74,7 +100,9 @@ impl StreamMetrics {
             resumes: Family::default(),
             history_lost: Counter::default(),
             gaps: Counter::default(),
+            evicted: EvictedCount::default(),
         };
+        registry.register_collector(Box::new(metrics.evicted.clone()));
         for by in ResumedBy::ALL {
             drop(metrics.resumes.get_or_create(&ResumeLabels { by: by.name() }));
         }
@@ -102,7 +130,7 @@ impl StreamMetrics {
         );
         registry.register(
             "tokenrill_channel_gaps",
-            "Channel subscribers that were told a gap: the history no longer reaches back to their position",
+            "Gaps that subscribers of channels were sent: events that they asked for are no longer kept",
             metrics.gaps.clone(),
         );
         metrics
@@ -118,6 +146,11 @@ impl Metrics {
     /// Counts a subscriber until what this returns is dropped.
     pub fn subscriber(&self) -> LiveSubscriber {
         LiveSubscriber { _live: Gauge::new(&self.streams.subscribers), gaps: self.streams.gaps.clone() }
+    }
+
+    /// Sets where the number of evicted events comes from. Called once; later calls change nothing.
+    pub fn set_evicted_count(&self, count: impl Fn() -> u64 + Send + Sync + 'static) {
+        _ = self.streams.evicted.0.set(Box::new(count));
     }
 
     pub fn published(&self) {

@@ -73,6 +73,7 @@ macro_rules! contract {
     };
 }
 
+mod channel_accounts;
 mod channels;
 mod claims;
 mod memory;
