@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         owner: Principal::Named("web".into()),
         scopes: Scopes::usual(),
         connections: None,
+        publishes_per_minute: None,
         expires_at: Timestamp::now().after(Duration::from_hours(1)),
     };
     let ticket = tickets.issue(&grant);

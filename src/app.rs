@@ -149,7 +149,7 @@ pub async fn serve(
     let body_memory = BodyMemory::new(settings.server.max_body_memory.bytes());
     let held = (connections.clone(), body_memory.clone());
     metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs, held));
-    metrics.set_totals(vec![evicted_logs(log.clone())]);
+    metrics.set_totals(evictions(log.clone(), Arc::clone(&channel_logs)));
     let limits = Limits::default();
     tasks.spawn({
         let (limits, stop) = (limits.clone(), stop.clone());
@@ -168,7 +168,7 @@ pub async fn serve(
                 settings::UpstreamMessages::Off => UpstreamMessages::Off,
             },
         },
-        limits,
+        limits.clone(),
         Arc::clone(&metrics),
         running.clone(),
     );
@@ -185,6 +185,7 @@ pub async fn serve(
     let api = Api {
         generations: generations.clone(),
         channels: channels.clone(),
+        limits,
         metrics,
         admission,
         connections: connections.clone(),
@@ -233,12 +234,20 @@ fn repeat_counts(repeats: &Arc<Repeats>) -> Vec<RepeatCount> {
     RepeatReason::ALL.map(count).into()
 }
 
-fn evicted_logs(log: Memory) -> Total {
-    Total {
-        name: "tokenrill_evicted_logs",
-        help: "Ended generations that were evicted before their retention ended, to make room",
-        count: Box::new(move || log.evicted()),
-    }
+/// What was evicted to make room, for `/metrics`.
+fn evictions(log: Memory, channel_logs: Arc<MemoryChannels>) -> Vec<Total> {
+    vec![
+        Total {
+            name: "tokenrill_evicted_logs",
+            help: "Ended generations that were evicted before their retention ended, to make room",
+            count: Box::new(move || log.evicted()),
+        },
+        Total {
+            name: "tokenrill_channel_evicted_events",
+            help: "Events that channels evicted to make room for others, before they expired",
+            count: Box::new(move || channel_logs.evicted()),
+        },
+    ]
 }
 
 /// What is limited, for `/metrics`.

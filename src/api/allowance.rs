@@ -40,10 +40,18 @@ pub fn tell(response: &mut Response, api: &Api, caller: &Caller, model: Option<&
     write(response.headers_mut(), allowance, dialect);
 }
 
+/// Writes what is left of the events that the caller may publish, into the answer to one that published or was refused.
+pub fn tell_publishes(response: &mut Response, allowance: Allowance) {
+    let refused = response.extensions().get::<Problem>().and_then(|problem| problem.allowance.as_deref().copied());
+    write(response.headers_mut(), refused.unwrap_or(allowance), Dialect::Native);
+}
+
 fn write(headers: &mut HeaderMap, allowance: Allowance, dialect: Dialect) {
     let limits = [("requests", allowance.requests), ("tokens", allowance.tokens)];
     let (mut policy, mut rest) = (Line::new(), Line::new());
-    for (name, left) in limits.iter().filter_map(|(name, left)| Some((*name, (*left)?))) {
+    for (name, left) in
+        limits.iter().chain([&("publishes", allowance.publishes)]).filter_map(|(name, left)| Some((*name, (*left)?)))
+    {
         policy.item(name).text(";q=").number(left.limit.get()).text(";w=60");
         rest.item(name).text(";r=").number(left.left).text(";t=").number(seconds(left.full_in));
     }
@@ -144,7 +152,8 @@ mod tests {
                 full_in: Duration::from_millis(full_in),
             })
         };
-        let allowance = Allowance { requests: left(60, 59, 1_000), tokens: left(1_000, 300, 42_001) };
+        let allowance =
+            Allowance { requests: left(60, 59, 1_000), tokens: left(1_000, 300, 42_001), ..Allowance::default() };
         let told = |allowance, dialect| {
             let mut headers = HeaderMap::new();
             write(&mut headers, allowance, dialect);
@@ -167,6 +176,11 @@ mod tests {
             "x-ratelimit-reset-tokens: 42.001s",
         ];
         assert_eq!(told(allowance, Dialect::OpenAi), [&native[..], &openai].concat());
+        let publishes = Allowance { publishes: left(6_000, 0, 10), ..Allowance::default() };
+        assert_eq!(
+            told(publishes, Dialect::Native),
+            ["ratelimit-policy: \"publishes\";q=6000;w=60", "ratelimit: \"publishes\";r=0;t=1"]
+        );
         let none = told(Allowance::default(), Dialect::OpenAi);
         assert!(none.is_empty(), "{none:?}");
     }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, timeout_at};
 
 use super::accept::{Accept, Form};
+use super::allowance;
 use super::body::{BodySize, RequestBody};
 use super::channel_body::{ChannelBody, EventPage, HistoryBody, NewEventBody, PublishedBody, WrittenEvent};
 use super::channel_query::{ChannelPath, ChannelQuery, last_position};
@@ -16,6 +17,7 @@ use super::connection::{Connection, ConnectionKind};
 use super::connections::Coming;
 use super::denial::insufficient_scope;
 use super::extract::Caller;
+use super::json_body::JsonBytes;
 use super::problem::{ErrorCode, Problem};
 use super::sse::event_stream;
 use super::state::Api;
@@ -24,6 +26,7 @@ use super::wire::channel::{self, ConnectedData, GapData, SubscriberBody};
 use crate::auth::ChannelScope;
 use crate::channel::{Attendance, Beginning, Heard, PublishError, Reserve, SubscribeError, Subscribed, Subscription};
 use crate::domain::{ChannelEventId, ChannelName, Keeping, Subscriber};
+use crate::limits::Allowance;
 
 /// Publish an event.
 ///
@@ -43,19 +46,44 @@ pub async fn publish(
     caller: Caller,
     ChannelPath(channel): ChannelPath,
     request: Request,
-) -> Result<Json<PublishedBody>, Problem> {
+) -> Response {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(&head.headers, body, api.body);
     // Beside the data there is a name, a recipient and little else.
     let size = BodySize { bytes: api.channel_terms.max_event + EVENT_HEAD, setting: Some("channels.max_event") };
-    let read = match api.check_load(&caller) {
-        Ok(()) => body.json_at_most(size, &api, &caller, Coming::New).await,
-        Err(overloaded) => Err(overloaded),
+    // Before the body is read: a refused event costs no memory.
+    let admitted = api.check_load(&caller).and_then(|()| take_publish(&api, &caller));
+    let (read, left) = match admitted {
+        Ok(left) => (body.json_at_most(size, &api, &caller, Coming::New).await, left),
+        Err(refused) => (Err(refused), Allowance::default()),
     };
     body.discard(&api, &caller).await;
-    let published = NewEventBody::read(&read?, &caller, api.channel_terms.max_event)?;
+    let published = match read {
+        Ok(read) => publish_body(&api, &caller, channel, &read).await,
+        Err(refused) => Err(refused),
+    };
+    let mut response = published.into_response();
+    allowance::tell_publishes(&mut response, left);
+    response
+}
+
+/// Takes one event from the caller's rate; returns what is left of it.
+fn take_publish(api: &Api, caller: &Caller) -> Result<Allowance, Problem> {
+    api.limits.publish(&caller.spender).map_err(|(exceeded, left)| {
+        api.metrics.refused(exceeded.limit.name());
+        Problem::exceeded(exceeded, left)
+    })
+}
+
+async fn publish_body(
+    api: &Api,
+    caller: &Caller,
+    channel: ChannelName,
+    read: &JsonBytes,
+) -> Result<Json<PublishedBody>, Problem> {
+    let published = NewEventBody::read(read, caller, api.channel_terms.max_event)?;
     let is_kept = published.keeping == Keeping::Kept;
-    let sequence = api.channels.publish(&channel, published).await?;
+    let sequence = api.channels.publish(&channel, &caller.spender.account, published).await?;
     api.metrics.published();
     let id = is_kept.then(|| ChannelEventId { channel, sequence }.to_string());
     Ok(Json(PublishedBody { id }))
@@ -69,8 +97,8 @@ const EVENT_HEAD: usize = 16 << 10;
 /// The first event is `connected`. Then come those after `Last-Event-ID` (or `after`), or the last so many
 /// (`history`), then each new one, for ever: a stream without an event for `channels.idle_timeout` is broken off,
 /// and its client comes back by itself. Events have the names that their publishers gave them; what generations say
-/// that answer in the channel comes as on their own wire, with `generation` in the data. Where the first events of an
-/// answer are no longer kept, the history begins with `gap`.
+/// that answer in the channel comes as on their own wire, with `generation` in the data. Where events of the history were
+/// evicted to make room for others, or the first events of an answer are no longer kept, there is a `gap` in their place.
 ///
 /// Where `Accept` names `application/json` and not `text/event-stream`, the answer is one page of events as JSON, as
 /// soon as there is one, at most `wait` from now: for clients without event streams.
@@ -111,15 +139,18 @@ pub async fn subscribe(
     api.channels.has_room(&channel, reserve)?;
     let kind = if form == Form::Events { ConnectionKind::ResumableStream } else { ConnectionKind::Wait };
     let connection = api.connect(&caller, coming, kind)?;
+    let account = &caller.spender.account;
     let who =
         Subscriber { connection: connection.id(), principal: caller.principal.clone(), since: connection.since() };
     match form {
         Form::Events => {
-            let subscribed = api.channels.subscribe(&channel, who, beginning, query.attendance, reserve).await?;
+            let subscribed =
+                api.channels.subscribe(&channel, account, who, beginning, query.attendance, reserve).await?;
             Ok(stream(&api, subscribed, connection, query.attendance))
         }
         Form::Snapshot => {
-            let subscribed = api.channels.subscribe(&channel, who, beginning, Attendance::Passing, reserve).await?;
+            let subscribed =
+                api.channels.subscribe(&channel, account, who, beginning, Attendance::Passing, reserve).await?;
             let page = next_page(&api, subscribed.subscription, connection, query.wait).await?;
             Ok(Json(page).into_response())
         }

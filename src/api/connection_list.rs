@@ -97,7 +97,7 @@ fn connection_body(open: &ConnectionRecord, kind: ConnectionKind) -> ConnectionB
     let (principal, issuer) = named(&open.principal);
     let address = match &open.account {
         Account::Address(address) => Some(address.to_string()),
-        Account::Principal(_) => None,
+        Account::Principal(_) | Account::Service => None,
     };
     ConnectionBody {
         id: open.id.to_string(),

@@ -164,6 +164,10 @@ impl Problem {
                 ErrorCode::RateLimited,
                 format!("You may use {limit} tokens a minute. Try again when the wait is over."),
             ),
+            Limit::PublishesPerMinute(limit) => (
+                ErrorCode::RateLimited,
+                format!("You may publish {limit} events a minute. Try again when the wait is over."),
+            ),
             Limit::Generations => (
                 ErrorCode::TooManyGenerations,
                 "As many generations run as may, and as many wait as may. Try again when the wait is over.".to_owned(),

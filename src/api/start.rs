@@ -135,7 +135,8 @@ async fn start_new(
     };
     if let (Some(channel), Origin::New) = (&channel, started.origin) {
         let pages = started.following.beside();
-        api.channels.carry(channel, started.following.start().generation, pages).await;
+        let generation = started.following.start().generation;
+        api.channels.carry(channel, &caller.spender.account, generation, pages).await;
     }
     if started.origin == Origin::New {
         // Yields so that the generation's task sends the upstream request before the response is built. Must be the last

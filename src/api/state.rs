@@ -22,7 +22,7 @@ use super::wire::WireFormat;
 use crate::auth::Gate;
 use crate::channel::Channels;
 use crate::generation::{Following, Generations};
-use crate::limits::{Policy, WhenFull};
+use crate::limits::{Limits, Policy, WhenFull};
 use crate::prompts::Catalog;
 use crate::telemetry::Metrics;
 
@@ -31,6 +31,7 @@ use crate::telemetry::Metrics;
 pub struct Api {
     pub generations: Generations,
     pub channels: Channels,
+    pub limits: Limits,
     pub metrics: Arc<Metrics>,
     pub admission: watch::Receiver<Admission>,
     pub hosts: Hosts,

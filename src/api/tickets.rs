@@ -110,7 +110,9 @@ pub async fn create(
     let asked = Timestamp::now().after(Duration::from_secs_f64(ttl));
     let expires_at = caller.until.map_or(asked, |until| until.min(asked));
     let connections = caller.spender.connections().for_account;
-    let grant = Grant { resource, owner: caller.principal, scopes, connections, expires_at };
+    let publishes_per_minute = caller.spender.publishes_per_minute();
+    let owner = caller.principal;
+    let grant = Grant { resource, owner, scopes, connections, publishes_per_minute, expires_at };
     let ticket = api.admission.borrow().gate.tickets().issue(&grant);
     let url = format!("{path}?ticket={ticket}");
     Ok((StatusCode::CREATED, Json(TicketBody { ticket, url, expires_at: expires_at.to_string() })))

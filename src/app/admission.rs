@@ -145,6 +145,7 @@ fn policy(limits: &settings::Limits) -> Policy {
             tokens_per_minute: *tokens_per_minute,
             concurrent_generations: None,
             connections: None,
+            publishes_per_minute: None,
             max_output_tokens: *max_output_tokens,
             max_choices: *max_choices,
         };
@@ -170,6 +171,7 @@ const fn quota(quota: &settings::Quota) -> Quota {
         tokens_per_minute: quota.tokens_per_minute,
         concurrent_generations: quota.concurrent_generations,
         connections: quota.connections,
+        publishes_per_minute: quota.publishes_per_minute,
         max_output_tokens: quota.max_output_tokens,
         max_choices: quota.max_choices,
     }

@@ -28,6 +28,8 @@ pub struct Grant {
     pub scopes: Scopes,
     /// How many event streams its owner may have open, where there is a limit.
     pub connections: Option<NonZeroU32>,
+    /// How many events its owner may publish in a minute, where there is a limit.
+    pub publishes_per_minute: Option<NonZeroU32>,
     pub expires_at: Timestamp,
 }
 
@@ -51,6 +53,8 @@ struct Written {
     owner: Option<String>,
     scopes: String,
     connections: Option<NonZeroU32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    publishes_per_minute: Option<NonZeroU32>,
     expires_ms: u64,
 }
 
@@ -85,6 +89,7 @@ impl Tickets {
             },
             scopes: grant.scopes.to_string(),
             connections: grant.connections,
+            publishes_per_minute: grant.publishes_per_minute,
             expires_ms: grant.expires_at.millis(),
         };
         let written = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&written).unwrap_or_default());
@@ -113,6 +118,7 @@ impl Tickets {
             owner: written.owner.map_or(Principal::Anonymous, |name| Principal::Named(name.into())),
             scopes: Scopes::of_claim(written.scopes.split(' ')),
             connections: written.connections,
+            publishes_per_minute: written.publishes_per_minute,
             expires_at,
         })
     }
@@ -135,8 +141,12 @@ impl From<Grant> for Identity {
             models: AllowedModels::These(Arc::default()),
             only: Some(grant.resource),
             until: Some(grant.expires_at),
-            // It starts nothing.
-            quota: Quota { connections: grant.connections, ..Quota::NONE },
+            // A ticket starts no generation.
+            quota: Quota {
+                connections: grant.connections,
+                publishes_per_minute: grant.publishes_per_minute,
+                ..Quota::NONE
+            },
         }
     }
 }
@@ -162,6 +172,7 @@ mod tests {
             owner,
             scopes,
             connections,
+            publishes_per_minute: NonZeroU32::new(7),
             expires_at: Timestamp::from_millis(expires),
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::service::Channels;
-use crate::domain::{ChannelName, Keeping, Published, Recipient, Timestamp};
+use crate::domain::{Account, ChannelName, Keeping, Published, Recipient, Timestamp};
 use crate::telemetry::{Figures, Metrics, resident_memory};
 
 /// How often each is written.
@@ -40,7 +40,7 @@ impl Channels {
                     keeping: Keeping::Kept,
                 };
                 // Where there is no room this second is missing.
-                _ = self.publish(channel, published).await;
+                _ = self.publish(channel, &Account::Service, published).await;
             }
         }
     }

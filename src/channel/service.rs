@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::roster::{RosterFull, Rosters, Seated};
 use super::subscription::{Attendance, Beginning, Subscription};
-use crate::domain::{ChannelEvent, ChannelName, GenerationId, Published, Recipient, Sequence, Subscriber};
+use crate::domain::{Account, ChannelEvent, ChannelName, GenerationId, Published, Recipient, Sequence, Subscriber};
 use crate::event_log::{AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, Page};
 use crate::telemetry::Metrics;
 
@@ -85,8 +85,13 @@ impl Channels {
         Self(Arc::new(Inner { logs, rosters, most_subscribers, metrics, carriers, closing }))
     }
 
-    /// Tells an event; answers its position.
-    pub async fn publish(&self, channel: &ChannelName, published: Published) -> Result<Sequence, PublishError> {
+    /// Publishes an event, which counts against the account; returns its position.
+    pub async fn publish(
+        &self,
+        channel: &ChannelName,
+        account: &Account,
+        published: Published,
+    ) -> Result<Sequence, PublishError> {
         let inner = &self.0;
         if inner.closing.is_cancelled() {
             return Err(PublishError::Closing);
@@ -96,7 +101,7 @@ impl Channels {
         {
             return Err(PublishError::NobodyThere);
         }
-        let log = inner.logs.open(channel).await.map_err(|ChannelsFull| PublishError::Full)?;
+        let log = inner.logs.open(channel, account).await.map_err(|ChannelsFull| PublishError::Full)?;
         let appended = log.append(vec![ChannelEvent::Published(Arc::new(published))]).await;
         appended.map_err(|error| match error {
             AppendError::Full(Limit::Own) => PublishError::TooLarge,
@@ -120,10 +125,12 @@ impl Channels {
         log.read(position).await.is_ok()
     }
 
-    /// Every event from a beginning on, as far as it is kept, then each new one.
+    /// Every event from a beginning on, as far as it is kept, then each new one. A channel that is made for it, and the
+    /// news of its coming and going, count against the account.
     pub async fn subscribe(
         &self,
         channel: &ChannelName,
+        account: &Account,
         who: Subscriber,
         beginning: Beginning,
         attendance: Attendance,
@@ -133,21 +140,22 @@ impl Channels {
         if inner.closing.is_cancelled() {
             return Err(SubscribeError::Closing);
         }
-        let log = inner.logs.open(channel).await?;
+        let log = inner.logs.open(channel, account).await?;
         let Seated { seat, present, subscribers, tail } =
             inner.rosters.join(channel, &log, who, attendance, inner.most_subscribers(reserve))?;
-        let (position, cut) = match beginning {
+        let (position, gap_from) = match beginning {
             Beginning::History(0) => (tail, None),
             Beginning::History(most) => {
                 let history = log.history(most).await;
-                (history.after, history.cut)
+                (history.after, history.gap_from)
             }
             // Of a log that is gone: nothing of this one is known to who asks.
             Beginning::After(position) if position > log.tail().get().sequence => (Sequence::START, None),
             Beginning::After(position) => (position, None),
         };
         let live = inner.metrics.subscriber();
-        let subscription = Subscription::new(channel.clone(), log, (position, tail), seat, live).with_cut(cut);
+        let subscription =
+            Subscription::new(channel.clone(), log, (position, tail), seat, live).with_gap_from(gap_from);
         Ok(Subscribed { subscription, present, subscribers })
     }
 
@@ -165,16 +173,17 @@ impl Channels {
         })
     }
 
-    /// Tells the channel's subscribers all that a generation says, as a task of its own. That is not a viewer: whether
-    /// they are there is nothing to the generation.
+    /// Copies all that a generation says into the channel, in a task of its own; it counts against the account, which is
+    /// that of the generation's caller. The task is no viewer: subscribers do not keep a generation running.
     pub async fn carry<E: Send + 'static>(
         &self,
         channel: &ChannelName,
+        account: &Account,
         generation: GenerationId,
         pages: impl Stream<Item = Result<Page, E>> + Send + 'static,
     ) {
-        // Where there are as many channels as may be nobody subscribes to this one: nobody misses it.
-        let Ok(log) = self.0.logs.open(channel).await else { return };
+        // A channel that cannot be made has no subscriber that could miss the answer.
+        let Ok(log) = self.0.logs.open(channel, account).await else { return };
         self.0.carriers.spawn(async move {
             let mut pages = std::pin::pin!(pages);
             while let Some(Ok(page)) = pages.next().await {
@@ -211,7 +220,8 @@ impl Inner {
     }
 }
 
-/// Where there is no room for all of it each event is tried, and the subscribers are told of a gap.
+/// Appends a page. Where the channel cannot hold all of it, each event is appended by itself, and one that is too large
+/// leaves a gap.
 async fn carry_page(log: &dyn ChannelLog, said: Vec<ChannelEvent>) {
     if log.append(said.clone()).await.is_ok() {
         return;

@@ -37,8 +37,8 @@ pub struct Subscription {
     log: Arc<dyn ChannelLog>,
     pages: Follow<dyn ChannelLog>,
     position: Sequence,
-    /// Where an answer began whose first events are no longer kept, until the subscriber was sent the gap.
-    cut: Option<Sequence>,
+    /// Where a gap before the history begins, until the subscriber was sent it.
+    gap_from: Option<Sequence>,
     /// What is told to those who are there begins after it.
     came: Sequence,
     seat: Seat,
@@ -63,12 +63,12 @@ impl Subscription {
         live: LiveSubscriber,
     ) -> Self {
         let pages = follow(Arc::clone(&log), position);
-        Self { channel, log, pages, position, cut: None, came, seat, live }
+        Self { channel, log, pages, position, gap_from: None, came, seat, live }
     }
 
-    /// Sends a gap first if the log no longer holds the beginning of an answer.
-    pub(super) fn with_cut(self, cut: Option<Sequence>) -> Self {
-        Self { cut, ..self }
+    /// Sends a gap first, from this position to that after which the reading begins.
+    pub(super) fn with_gap_from(self, gap_from: Option<Sequence>) -> Self {
+        Self { gap_from, ..self }
     }
 
     /// The position after which what is heard next stands.
@@ -78,7 +78,8 @@ impl Subscription {
 
     /// What comes next. `None` if the log is lost.
     pub fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard>> {
-        if let Some(from) = self.cut.take() {
+        if let Some(from) = self.gap_from.take() {
+            self.live.count_gap();
             return Poll::Ready(Some(Heard::Gap { from, to: self.position }));
         }
         match self.pages.poll_next_unpin(context) {

@@ -11,6 +11,8 @@ pub enum Account {
     /// Of nobody who is known: an IPv4 address, or the first 64 bits of an IPv6 address, which one household or
     /// machine has for itself (RFC 6177).
     Address(IpAddr),
+    /// The service itself, which writes the built-in channels.
+    Service,
 }
 
 impl Account {

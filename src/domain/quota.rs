@@ -16,6 +16,8 @@ pub struct Quota {
     pub concurrent_generations: Option<NonZeroU32>,
     /// Event streams that are open at the same time.
     pub connections: Option<NonZeroU32>,
+    /// Events that it may publish into channels in a minute.
+    pub publishes_per_minute: Option<NonZeroU32>,
     /// That one request may ask for in each choice; one that names no limit is given this one.
     pub max_output_tokens: Option<NonZeroU32>,
     /// That one request may ask for.
@@ -28,6 +30,7 @@ impl Quota {
         tokens_per_minute: None,
         concurrent_generations: None,
         connections: None,
+        publishes_per_minute: None,
         max_output_tokens: None,
         max_choices: None,
     };
@@ -40,6 +43,7 @@ impl Quota {
             tokens_per_minute: self.tokens_per_minute.or(others.tokens_per_minute),
             concurrent_generations: self.concurrent_generations.or(others.concurrent_generations),
             connections: self.connections.or(others.connections),
+            publishes_per_minute: self.publishes_per_minute.or(others.publishes_per_minute),
             max_output_tokens: self.max_output_tokens.or(others.max_output_tokens),
             max_choices: self.max_choices.or(others.max_choices),
         }

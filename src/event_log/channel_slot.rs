@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::channel_account::ChannelAccountId;
 use super::entries::event_size;
 use crate::domain::{ChannelEvent, Event, GenerationId, Keeping, Sequence, Shape};
 
@@ -14,6 +15,8 @@ pub struct Slot {
     pub bytes: usize,
     /// The part of the bytes that is the chunk's shape. Only the first of neighbours with one shape bears it.
     pub shape_bytes: usize,
+    /// The account that these bytes are counted against.
+    pub account: ChannelAccountId,
     pub event: ChannelEvent,
 }
 
@@ -24,8 +27,9 @@ pub struct Cost {
     pub shape_bytes: usize,
 }
 
-/// What is counted for an event beside its text.
-const EVENT_BYTES: usize = size_of::<Slot>() + 64;
+/// What is counted for an event beside its text: its slot, its position in the list of its account, and a share of the
+/// indexes.
+const EVENT_BYTES: usize = size_of::<Slot>() + size_of::<Sequence>() + 64;
 
 impl Slot {
     pub fn generation(&self) -> Option<GenerationId> {

@@ -38,14 +38,22 @@
 //!
 //! 10. **Rising.** Each append adds the next numbers. The first number is above every number that a log of
 //!     this name ever had: it is taken from the clock, so that an old position is never taken for a new one.
-//! 11. **Trimmed, and says so.** The last events are kept, up to a number, an age and a size. A read after a
-//!     position whose successor is no longer kept is [`ReadError::Trimmed`], which says where to go on. What is
-//!     ephemeral is no loss.
-//! 12. **Never in the way.** What no longer fits makes what is oldest in its log go; an append is
-//!     [`AppendError::Full`] only where its events alone are too large, or where all channels together have no room.
+//! 11. **Trimmed, and says so.** The last events are kept, up to a number, an age and a size. A read that meets a
+//!     position whose event is no longer kept is [`ReadError::Trimmed`], which says where to go on; that position may
+//!     stand in the middle of the log. What is ephemeral is no loss. A [`History`] says where it begins with events
+//!     that were evicted before they expired, also those of an earlier log of the name.
+//! 12. **Fair.** Each event counts against the account that appended it. A log that is full evicts its oldest event;
+//!     where all logs together are full, the oldest events of the account that holds most are evicted, wherever they
+//!     stand. An append is [`AppendError::Full`] only where its events alone are too large. The terminal event of an
+//!     answer that is carried into a channel always fits. Where there are too many channels, the account that holds
+//!     most of them loses the one that has been idle for longest.
 
 mod channel;
+mod channel_account;
+mod channel_directory;
+mod channel_reading;
 mod channel_slot;
+mod channel_state;
 mod entries;
 mod follow;
 mod holdings;
@@ -159,13 +167,14 @@ pub trait Log: Readable<Event = Event> {
 
 /// All channels' logs of one deployment.
 pub trait ChannelLogs: Send + Sync + 'static {
-    /// The channel's log, which is made where there is none.
-    fn open(&self, name: &ChannelName) -> Reply<'_, Result<Arc<dyn ChannelLog>, ChannelsFull>>;
+    /// The channel's log, which is made where there is none. What is appended to it counts against the account
+    /// (contract 12).
+    fn open(&self, name: &ChannelName, account: &Account) -> Reply<'_, Result<Arc<dyn ChannelLog>, ChannelsFull>>;
 
     /// The channel's log, if there is one.
     fn find(&self, name: &ChannelName) -> Reply<'_, Option<Arc<dyn ChannelLog>>>;
 
-    /// Lets go of what is older than the retention, and of logs that hold nothing and that nobody holds.
+    /// Removes what is older than the retention, and the logs that hold nothing and are not in use.
     fn sweep(&self) -> Reply<'_, ()>;
 }
 
@@ -177,7 +186,7 @@ pub trait ChannelLog: Readable<Event = ChannelEvent> {
     /// Leaves a position empty for an event that had no room: readers are told that it is missing (contract 11).
     fn skip(&self) -> Reply<'_, ()>;
 
-    /// What of it is kept for who comes later.
+    /// Where the last events that are kept begin.
     fn history(&self, most: usize) -> Reply<'_, History>;
 }
 
@@ -186,8 +195,9 @@ pub trait ChannelLog: Readable<Event = ChannelEvent> {
 pub struct History {
     /// The position before the first of the last `most` that are kept.
     pub after: Sequence,
-    /// Where an answer began that goes on after that position and whose first events are no longer kept.
-    pub cut: Option<Sequence>,
+    /// Where a gap before that position begins: events were evicted that would not have expired yet, or an answer goes on
+    /// after that position and its first events are no longer kept.
+    pub gap_from: Option<Sequence>,
     /// Those that count, at least one where anything is kept.
     pub events: usize,
     pub bytes: usize,

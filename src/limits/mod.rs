@@ -4,7 +4,7 @@
 //! mod        Limits: what a request takes before it may begin, all of it or nothing
 //! estimates  the output tokens that an account's answers of a model have
 //! meter      what is left of one rate
-//! rates      requests and tokens per minute, for each account
+//! rates      requests, tokens and published events per minute, for each account
 //! places     generations that run at the same time, and the line for them
 //! ```
 
@@ -119,6 +119,7 @@ pub struct Exceeded {
 pub enum Limit {
     RequestsPerMinute(NonZeroU32),
     TokensPerMinute(NonZeroU32),
+    PublishesPerMinute(NonZeroU32),
     Generations,
 }
 
@@ -127,6 +128,7 @@ impl Limit {
         match self {
             Self::RequestsPerMinute(_) => "requests",
             Self::TokensPerMinute(_) => "tokens",
+            Self::PublishesPerMinute(_) => "publishes",
             Self::Generations => "generations",
         }
     }
@@ -137,6 +139,8 @@ impl Limit {
 pub struct Allowance {
     pub requests: Option<Left>,
     pub tokens: Option<Left>,
+    /// Only of a request that publishes.
+    pub publishes: Option<Left>,
 }
 
 /// How often accounts that have everything back are forgotten.
@@ -190,6 +194,18 @@ impl Limits {
         OutputEstimate::new(Arc::clone(&self.estimates), account.clone(), model)
     }
 
+    /// Takes one event that the caller publishes into a channel.
+    pub fn publish(&self, spender: &Spender) -> Result<Allowance, (Exceeded, Allowance)> {
+        let Some(limit) = spender.quota.publishes_per_minute else { return Ok(Allowance::default()) };
+        let key = Key { account: spender.account.clone(), models: None };
+        let (taken, left) = self.rates.take_publish(key, limit);
+        let allowance = Allowance { publishes: Some(left), ..Allowance::default() };
+        match taken {
+            Ok(()) => Ok(allowance),
+            Err(used_up) => Err((used_up.into(), allowance)),
+        }
+    }
+
     /// What is left for a caller, with a model.
     pub fn left(&self, spender: &Spender, model: &str) -> Allowance {
         let lesser = |one: Option<Left>, other: Option<Left>| match (one, other) {
@@ -198,7 +214,11 @@ impl Limits {
         };
         spender.rates(model).fold(Allowance::default(), |allowance, (key, quota)| {
             let (requests, tokens) = self.rates.left(&key, quota);
-            Allowance { requests: lesser(allowance.requests, requests), tokens: lesser(allowance.tokens, tokens) }
+            Allowance {
+                requests: lesser(allowance.requests, requests),
+                tokens: lesser(allowance.tokens, tokens),
+                publishes: None,
+            }
         })
     }
 
@@ -230,6 +250,11 @@ impl Spender {
             lesser(self.quota.max_output_tokens, of_model.max_output_tokens),
             lesser(self.quota.max_choices, of_model.max_choices),
         )
+    }
+
+    /// Events that this caller may publish in a minute.
+    pub const fn publishes_per_minute(&self) -> Option<NonZeroU32> {
+        self.quota.publishes_per_minute
     }
 
     pub fn connections(&self) -> ConnectionLimits {
@@ -297,6 +322,7 @@ impl From<UsedUp> for Exceeded {
         let limit = match used_up.rate {
             Rate::Requests => Limit::RequestsPerMinute(used_up.limit),
             Rate::Tokens => Limit::TokensPerMinute(used_up.limit),
+            Rate::Publishes => Limit::PublishesPerMinute(used_up.limit),
         };
         Self { limit, wait: Some(used_up.wait) }
     }
@@ -340,7 +366,7 @@ mod tests {
             admitted.map_err(|exceeded| exceeded.limit)
         };
         let left = |model| {
-            let Allowance { requests, tokens } = limits.left(&spender, model);
+            let Allowance { requests, tokens, .. } = limits.left(&spender, model);
             (requests.expect("a limit").left, tokens.expect("a limit").left)
         };
         let first = admit("big-1", 100).expect("a place");

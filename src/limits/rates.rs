@@ -1,4 +1,4 @@
-//! Requests and tokens per minute, for each account.
+//! Requests, tokens and published events per minute, for each account.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -29,6 +29,7 @@ pub struct Key {
 struct Meters {
     requests: Meter,
     tokens: Meter,
+    publishes: Meter,
 }
 
 /// What has been taken for one request, and is given back when this is dropped unsettled.
@@ -53,6 +54,7 @@ pub struct UsedUp {
 pub enum Rate {
     Requests,
     Tokens,
+    Publishes,
 }
 
 /// What is left of a rate.
@@ -97,6 +99,15 @@ impl Rates {
             return Err(UsedUp { rate: Rate::Tokens, limit, wait });
         }
         Ok(Some(Taken { origin: self.origin, meters, quota, tokens: tokens.into(), settled: false }))
+    }
+
+    /// Takes one published event, and says what is left. Nothing gives it back.
+    pub fn take_publish(&self, key: Key, limit: NonZeroU32) -> (Result<(), UsedUp>, Left) {
+        let now = self.now();
+        let meter = &self.meters(key, now).publishes;
+        let taken = meter.take(limit, NonZeroU32::MIN, now);
+        let taken = taken.map_err(|wait| UsedUp { rate: Rate::Publishes, limit, wait });
+        (taken, Left { limit, left: meter.left(limit, now), full_in: meter.full_in(now) })
     }
 
     /// How long each rate takes to have enough again.
@@ -162,11 +173,12 @@ impl Meters {
         match rate {
             Rate::Requests => &self.requests,
             Rate::Tokens => &self.tokens,
+            Rate::Publishes => &self.publishes,
         }
     }
 
     fn full_in(&self, now: Moment) -> Duration {
-        self.requests.full_in(now).max(self.tokens.full_in(now))
+        self.requests.full_in(now).max(self.tokens.full_in(now)).max(self.publishes.full_in(now))
     }
 }
 

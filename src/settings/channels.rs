@@ -20,14 +20,16 @@ pub struct Channels {
     pub retention: Duration,
     /// How much one channel keeps, in bytes. Default: 4 MiB. Variable: `TOKENRILL_CHANNELS__MAX_BYTES`.
     pub max_bytes: Size,
-    /// How much all channels together keep, in bytes, beside `event_log.memory.max_bytes`. Default: 64 MiB. Variable:
+    /// How much all channels together keep, in bytes, beside `event_log.memory.max_bytes`. Where they are full, the oldest
+    /// events of the caller that holds most are evicted. Default: 64 MiB. Variable:
     /// `TOKENRILL_CHANNELS__MAX_BYTES_TOTAL`.
     pub max_bytes_total: Size,
     /// The longest data of one event, in bytes. Default: 64 KiB. Variable: `TOKENRILL_CHANNELS__MAX_EVENT`.
     pub max_event: Size,
     /// How many may subscribe to one channel. Default: 10,000. Variable: `TOKENRILL_CHANNELS__MAX_SUBSCRIBERS`.
     pub max_subscribers: NonZeroU32,
-    /// How many channels there may be. Default: 10,000. Variable: `TOKENRILL_CHANNELS__MAX_CHANNELS`.
+    /// How many channels there may be. Of more, the caller that holds most loses the one that has been idle for longest.
+    /// A channel is held by the caller that opened it, until another publishes into it while it is empty. Default: 10,000. Variable: `TOKENRILL_CHANNELS__MAX_CHANNELS`.
     pub max_channels: NonZeroU32,
     /// A subscriber's stream without an event for so long is broken off; its client comes back by itself. Looked at
     /// with each heartbeat. Default: 10 min. Variable: `TOKENRILL_CHANNELS__IDLE_TIMEOUT`.

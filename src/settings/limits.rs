@@ -3,16 +3,17 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::units;
 
-/// What callers may take. A key of `auth.api_keys` or a token may say otherwise for its owner. Default: no limits.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+/// What callers may take. A key of `auth.api_keys` or a token may say otherwise for its owner. Default: no limits but
+/// that of publishing.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Limits {
     /// Of each caller: of nobody who is known, for each address (of IPv6 for each /64).
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "with_defaults")]
     pub each: Quota,
     /// Generations that run at the same time, of all callers together. Default: absent. Variable:
     /// `TOKENRILL_LIMITS__CONCURRENT_GENERATIONS_TOTAL`.
@@ -48,6 +49,10 @@ pub struct Quota {
     /// Event streams that are open at the same time. Default: absent. Variable: `TOKENRILL_LIMITS__CONNECTIONS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<NonZeroU32>,
+    /// Events that it may publish into channels in a minute. Default: 6,000; in a key's or a token's limits absent, which
+    /// is the limit of everybody. Variable: `TOKENRILL_LIMITS__PUBLISHES_PER_MINUTE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publishes_per_minute: Option<NonZeroU32>,
     /// Output tokens of each choice that one request may ask for. Default: absent. Variable:
     /// `TOKENRILL_LIMITS__MAX_OUTPUT_TOKENS`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,8 +105,45 @@ pub struct Queue {
     pub max_wait: Duration,
 }
 
+/// `limits.publishes_per_minute` where the settings do not say.
+const PUBLISHES_PER_MINUTE: NonZeroU32 = super::some(6_000);
+
+/// A table that sets another limit keeps the default of this one.
+fn with_defaults<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quota, D::Error> {
+    let quota = Quota::deserialize(deserializer)?;
+    Ok(Quota { publishes_per_minute: quota.publishes_per_minute.or(Some(PUBLISHES_PER_MINUTE)), ..quota })
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            each: Quota { publishes_per_minute: Some(PUBLISHES_PER_MINUTE), ..Quota::default() },
+            concurrent_generations_total: None,
+            connections_total: None,
+            connections_full: ConnectionsFull::default(),
+            queue: Queue::default(),
+            models: Vec::new(),
+        }
+    }
+}
+
 impl Default for Queue {
     fn default() -> Self {
         Self { max_waiting: 100, max_wait: Duration::from_secs(30) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_sets_another_limit_keeps_the_default_of_publishes_and_a_keys_limits_have_none() {
+        let read = |text: &str| toml::from_str::<Limits>(text).unwrap().each.publishes_per_minute.map(NonZeroU32::get);
+        assert_eq!(read(""), Some(6_000));
+        assert_eq!(read("requests_per_minute = 5"), Some(6_000));
+        assert_eq!(read("publishes_per_minute = 7"), Some(7));
+        let of_key: Quota = toml::from_str("requests_per_minute = 5").unwrap();
+        assert_eq!(of_key.publishes_per_minute, None);
     }
 }

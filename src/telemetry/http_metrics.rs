@@ -30,7 +30,17 @@ struct LimitLabels {
 }
 
 /// Every limit that refuses requests.
-const LIMITS: [&str; 7] = ["requests", "tokens", "generations", "connections", "subscribers", "memory", "lost_answers"];
+const LIMITS: [&str; 9] = [
+    "requests",
+    "tokens",
+    "publishes",
+    "generations",
+    "connections",
+    "subscribers",
+    "memory",
+    "lost_answers",
+    "body_memory",
+];
 
 impl HttpMetrics {
     pub fn register(registry: &mut Registry) -> Self {

@@ -102,7 +102,7 @@ impl StreamMetrics {
         );
         registry.register(
             "tokenrill_channel_gaps",
-            "Channel subscribers that were told a gap: the history no longer reaches back to their position",
+            "Gaps that subscribers of channels were sent: events that they asked for are no longer kept",
             metrics.gaps.clone(),
         );
         metrics

@@ -83,6 +83,7 @@ async fn a_refused_credential_gets_its_reason_and_what_to_do() {
         owner: Principal::Anonymous,
         scopes: [Scope::Follow].into_iter().collect(),
         connections: None,
+        publishes_per_minute: None,
         expires_at: Timestamp::from_millis(1),
     });
     let get = |service: &Service, path: &str| service.request(Method::GET, path);
@@ -465,6 +466,7 @@ async fn a_ticket_follows_one_generation_and_does_nothing_else() {
         owner: Principal::Named("a".into()),
         scopes: [Scope::Follow].into_iter().collect(),
         connections: None,
+        publishes_per_minute: None,
         expires_at,
     };
     let later = Timestamp::now().after(SOON);

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use tokenrill::settings::{Settings, Size};
+use tokenrill::auth::NewKey;
+use tokenrill::settings::{ApiKey, Jwt, Quota, Settings, Size};
 use tower::ServiceExt;
 
+use crate::support::issuer::{SECRET, claims, hs256, trusting};
 use crate::support::{Answer, Event, Service, Upstream, in_process, soon, text};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -576,4 +579,163 @@ async fn a_drain_tells_subscribers_to_come_back_and_ends_their_streams_last() {
         .await
         .is_err()
     );
+}
+
+/// A figure of `/metrics`, for a key with the scope `admin`.
+async fn metric_as(service: &Service, key: &str, name: &str) -> f64 {
+    let text = Answer::to(service.request(Method::GET, "/metrics").bearer_auth(key)).await.text().await;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("no metric {name} in {text}"))
+}
+
+fn publish_rate(limit: u32) -> Option<std::num::NonZeroU32> {
+    limit.try_into().ok()
+}
+
+#[tokio::test]
+async fn a_publisher_that_fills_all_bytes_evicts_its_own_events_and_no_others() {
+    let mut settings = Settings::default();
+    settings.channels.max_bytes_total = Size::kib(256);
+    settings.channels.max_bytes = Size::kib(128);
+    let (service, keys) = Service::guarded(
+        settings,
+        &[("eve", &["publish:*"]), ("bob", &["generate", "follow", "publish:*", "subscribe:*"]), ("admin", &["admin"])],
+    )
+    .await;
+    let flood = async |channel: &str| {
+        let event = json!({"data": "x".repeat(16_000)});
+        let answer = Answer::to(publishing(&service, channel, &event).bearer_auth(&keys["eve"])).await;
+        assert_eq!(answer.status, 200);
+    };
+    for at in 0..40 {
+        flood(&format!("flood-{}", at % 4)).await;
+    }
+    // A new channel of another caller, and an answer that is carried there.
+    let mut published = Vec::new();
+    for at in 0..20 {
+        let event = json!({"event": "said", "data": at});
+        let answer = Answer::to(publishing(&service, "room", &event).bearer_auth(&keys["bob"])).await;
+        assert_eq!(answer.status, 200);
+        published.push(json!(at));
+        flood("flood-0").await;
+    }
+    let body = json!({"input": "Hello", "model": "demo?tokens=50&rate=max", "channel": "room"});
+    let viewed = service.generation(&body).bearer_auth(&keys["bob"]);
+    let viewed = Answer::to(viewed.header(ACCEPT, "text/event-stream")).await.events().await;
+    flood("flood-1").await;
+    let request = subscription(&service, "room", "?history=100").bearer_auth(&keys["bob"]);
+    let (mut stream, _) = subscribe(request).await;
+    let mut events = Vec::new();
+    while events.last().is_none_or(|event: &Event| event.name != "done") {
+        events.push(stream.next().await.expect("it was kept"));
+    }
+    let said: Vec<_> = events.iter().filter(|event| event.name == "said").map(|event| event.data.clone()).collect();
+    assert_eq!(said, published);
+    assert_eq!(text(&events), text(&viewed), "every token");
+    assert!(events.iter().all(|event| event.name != "gap"));
+    assert!(metric_as(&service, &keys["admin"], "tokenrill_channel_evicted_events_total").await >= 30.0);
+    assert!(metric_as(&service, &keys["admin"], "tokenrill_channel_log_bytes").await <= 262_144.0);
+    // A client that asks for the history of the publisher that went over its share is sent the gap first.
+    let request = subscription(&service, "flood-3", "?history=100").bearer_auth(&keys["bob"]);
+    let (mut stream, connected) = subscribe(request).await;
+    let gap = stream.expect("gap").await;
+    assert_eq!((gap.data["to"].as_u64(), &gap.id), (Some(connected.sequence()), &connected.id));
+}
+
+#[tokio::test]
+async fn publishes_into_ten_thousand_new_channels_leave_the_history_of_other_callers_whole() {
+    const NEW: usize = 10_050;
+    let mut settings = Settings::default();
+    settings.limits.each.publishes_per_minute = publish_rate(1_000_000);
+    let (service, keys) =
+        Service::guarded(settings, &[("eve", &["publish:*"]), ("bob", &["publish:*", "subscribe:*"])]).await;
+    for at in 0..10 {
+        let event = json!({"data": at});
+        for _ in 0..2 {
+            let publishing = publishing(&service, &format!("bob-{at}"), &event).bearer_auth(&keys["bob"]);
+            assert_eq!(Answer::to(publishing).await.status, 200);
+        }
+    }
+    let publish = async |at: usize| {
+        let publishing = publishing(&service, &format!("eve-{at}"), &json!({"data": at}));
+        Answer::to(publishing.bearer_auth(&keys["eve"])).await.status
+    };
+    let mut statuses = Vec::new();
+    for from in (0..NEW).step_by(50) {
+        statuses.extend(join_all((from..from + 50).map(&publish)).await);
+    }
+    assert!(statuses.iter().all(|status| *status == 200));
+    let history = async |channel: &str| {
+        let request = service.request(Method::GET, &events_path(channel, "?history=100"));
+        Answer::to(request.header(ACCEPT, "application/json").bearer_auth(&keys["bob"])).await.json().await
+    };
+    for at in 0..10 {
+        let page = history(&format!("bob-{at}")).await;
+        assert_eq!((page["events"].as_array().map(Vec::len), &page["gap"]), (Some(2), &Value::Null), "{page}");
+    }
+    // Eve's own oldest were evicted, and their history says so.
+    let page = history("eve-0").await;
+    assert!(page["events"] == json!([]) && page["gap"]["from"].as_u64() <= page["gap"]["to"].as_u64(), "{page}");
+    assert!(page["gap"].is_object(), "{page}");
+}
+
+#[tokio::test]
+async fn an_account_over_its_publish_rate_is_refused_and_others_publish_on() {
+    let mut settings = Settings::default();
+    settings.limits.each.publishes_per_minute = publish_rate(3);
+    let more = Quota { publishes_per_minute: publish_rate(5), ..Quota::default() };
+    let other = Quota { requests_per_minute: publish_rate(5), ..Quota::default() };
+    let mut own = std::collections::BTreeMap::new();
+    for (name, limits) in [("bob", more), ("carl", other)] {
+        let NewKey { key, hash } = NewKey::random().expect("random bytes");
+        let (hash, scopes) = (hash.to_string(), Some(vec!["publish:*".to_owned()]));
+        let limits = Some(limits);
+        settings.auth.api_keys.push(ApiKey { name: name.to_owned(), hash, scopes, limits, ..ApiKey::default() });
+        own.insert(name.to_owned(), key);
+    }
+    let (service, mut keys) = Service::guarded(settings, &[("eve", &["publish:*"]), ("admin", &["admin"])]).await;
+    keys.extend(own);
+    let publish = async |who: &str, body: &'static str| {
+        let post = service.request(Method::POST, &events_path("a", "")).header(CONTENT_TYPE, "application/json");
+        Answer::to(post.bearer_auth(&keys[who]).body(body)).await
+    };
+    for (who, most) in [("eve", 3), ("bob", 5), ("carl", 3)] {
+        for left in (0..most).rev() {
+            let answer = publish(who, "{\"data\":1}").await;
+            assert_eq!(answer.status, 200, "{who}");
+            assert_eq!(answer.header("ratelimit-policy"), format!("\"publishes\";q={most};w=60"));
+            assert!(answer.header("ratelimit").starts_with(&format!("\"publishes\";r={left};t=")), "{who}");
+        }
+        // Before the body is read.
+        let refused = publish(who, "not JSON").await;
+        assert_eq!(
+            (refused.status, refused.header("ratelimit-policy")),
+            (429, &*format!("\"publishes\";q={most};w=60"))
+        );
+        let wait: u64 = refused.header("retry-after").parse().expect("seconds");
+        assert!((1..=60 / most + 1).contains(&wait), "{who}: {wait}");
+        let problem = refused.json().await;
+        assert_eq!((&problem["code"], &problem["retryable"]), (&json!("rate_limited"), &json!(true)));
+    }
+    let refusals = metric_as(&service, &keys["admin"], "tokenrill_refusals_total{limit=\"publishes\"}").await;
+    assert_eq!(refusals.to_bits(), 3.0_f64.to_bits());
+}
+
+#[tokio::test]
+async fn a_tokens_claim_and_a_ticket_have_the_publish_rate_of_their_caller() {
+    let jwt = Jwt { secret_env: Some("SECRET".to_owned()), limits_claim: Some("limits".to_owned()), ..Jwt::default() };
+    let service = Service::in_environment(trusting(jwt), [("SECRET".to_owned(), SECRET.to_owned())].into()).await;
+    let claimed = json!({"scope": "publish:*", "limits": {"publishes_per_minute": 2}});
+    let token = hs256(SECRET.as_bytes(), &json!({"alg": "HS256"}), &claims(&claimed));
+    let ticket = json!({"resource": "channel", "id": "a", "scopes": ["publish"]}).to_string();
+    let post = service.request(Method::POST, "/v1/tickets").header(CONTENT_TYPE, "application/json");
+    let made = Answer::to(post.bearer_auth(&token).body(ticket)).await.json().await;
+    let url = format!("{}?ticket={}", events_path("a", ""), made["ticket"].as_str().expect("a ticket"));
+    let event = json!({"data": 1});
+    assert_eq!(Answer::to(publishing(&service, "a", &event).bearer_auth(&token)).await.status, 200);
+    let by_ticket =
+        || service.request(Method::POST, &url).header(CONTENT_TYPE, "application/json").body(event.to_string());
+    assert_eq!(Answer::to(by_ticket()).await.status, 200);
+    assert_eq!(Answer::to(by_ticket()).await.status, 429, "a ticket is of the same account and limit");
+    assert_eq!(Answer::to(publishing(&service, "a", &event).bearer_auth(&token)).await.status, 429);
 }

@@ -84,6 +84,7 @@ macro_rules! contract {
 }
 
 mod accounts;
+mod channel_accounts;
 mod channels;
 mod claims;
 mod memory;

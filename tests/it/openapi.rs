@@ -382,7 +382,9 @@ impl Scenes {
         let first = Answer::to(plain.generation(&endless).header("idempotency-key", USED_KEY)).await;
         let mut settings = Settings::default();
         settings.limits.each.requests_per_minute = NonZeroU32::new(1);
+        settings.limits.each.publishes_per_minute = NonZeroU32::new(1);
         let limited = Service::with(settings).await;
+        crate::channels::publish(&limited, "any", &json!({"data": 1})).await;
         limited.generate(&json!({"input": "Hello", "model": "demo?tokens=1&rate=max"})).await.text().await;
         let mut settings = Settings::default();
         settings.limits.each.concurrent_generations = NonZeroU32::new(1);
@@ -506,6 +508,7 @@ impl Scenes {
                             owner,
                             scopes: Scopes::usual(),
                             connections: None,
+                            publishes_per_minute: None,
                             expires_at,
                         };
                         request.query(&[("ticket", Tickets::new(TICKET_SECRET.as_bytes()).issue(&grant))])
@@ -514,6 +517,9 @@ impl Scenes {
                 }
             }
             ("post", "/v1/generations", "rate_limited") => self.limited.generation(&good),
+            ("post", "/v1/channels/any/events", "rate_limited") => {
+                json(self.limited.request(Method::POST, path), "{\"data\":1}")
+            }
             ("post", "/v1/generations", "too_many_connections") => {
                 self.watched.generation(&good).header("accept", "*/*")
             }

@@ -103,6 +103,7 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
             ErrorCode::RequestTimeout,
             ErrorCode::BodyTooLarge,
             ErrorCode::UnsupportedMediaType,
+            ErrorCode::RateLimited,
             ErrorCode::Overloaded,
             ErrorCode::ShuttingDown,
         ],

@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use proptest::prelude::*;
 use tokenrill::domain::{
-    ChannelEvent, ChannelName, Entry, Event, GenerationId, Keeping, Published, Recipient, Sequence, Timestamp,
+    Account, ChannelEvent, ChannelName, Entry, Event, GenerationId, Keeping, Principal, Published, Recipient, Sequence,
+    Timestamp,
 };
 use tokenrill::event_log::{
     AppendError, ChannelLimits, ChannelLog, ChannelLogs, ChannelsFull, Limit, MemoryChannels, ReadError, follow,
@@ -17,12 +18,17 @@ use tokio_util::task::TaskTracker;
 use super::{start, token};
 use crate::support::soon;
 
-const LIMITS: ChannelLimits =
+pub const LIMITS: ChannelLimits =
     ChannelLimits { history: 5, retention: Duration::from_hours(1), bytes: 1 << 20, total: 1 << 20, channels: 3 };
 /// As long as who is there and slow is waited for, and a little more.
 const SLOW: Duration = Duration::from_secs(31);
 
-fn name(text: &str) -> ChannelName {
+/// The account of the caller of this name.
+pub fn account(name: &str) -> Account {
+    Account::Principal(Principal::Named(name.into()))
+}
+
+pub fn name(text: &str) -> ChannelName {
     text.parse().expect("a name")
 }
 
@@ -31,16 +37,21 @@ fn published(data: &str, keeping: Keeping) -> ChannelEvent {
     ChannelEvent::Published(Arc::new(Published { name, data_json: data.into(), to, keeping }))
 }
 
-fn kept(data: &str) -> ChannelEvent {
+pub fn kept(data: &str) -> ChannelEvent {
     published(data, Keeping::Kept)
 }
 
-fn ephemeral(data: &str) -> ChannelEvent {
+pub fn ephemeral(data: &str) -> ChannelEvent {
     published(data, Keeping::Ephemeral)
 }
 
 async fn open(logs: &MemoryChannels, channel: &str) -> Arc<dyn ChannelLog> {
-    logs.open(&name(channel)).await.expect("room")
+    open_as(logs, channel, "ada").await
+}
+
+/// The channel's log, as an account uses it.
+pub async fn open_as(logs: &MemoryChannels, channel: &str, caller: &str) -> Arc<dyn ChannelLog> {
+    logs.open(&name(channel), &account(caller)).await.expect("room")
 }
 
 fn data(entries: &[Entry<ChannelEvent>]) -> Vec<String> {
@@ -52,7 +63,7 @@ fn data(entries: &[Entry<ChannelEvent>]) -> Vec<String> {
 }
 
 /// What a reading after a position comes to, gaps included.
-async fn read_on(log: &dyn ChannelLog, mut after: Sequence) -> Vec<String> {
+pub async fn read_on(log: &dyn ChannelLog, mut after: Sequence) -> Vec<String> {
     let mut read = Vec::new();
     loop {
         match log.read(after).await {
@@ -176,21 +187,21 @@ async fn an_answer_whose_start_was_evicted_is_history_that_says_where_it_began()
     let (one, other) = (GenerationId::random(), GenerationId::random());
     log.append(vec![kept("before"), ChannelEvent::Said(one, start(one))]).await.expect("room");
     let began = log.tail().get().sequence;
-    assert_eq!(log.history(1).await.cut, None, "it is whole");
+    assert_eq!(log.history(1).await.gap_from, None, "it is whole");
     for _ in 0..100 {
         log.append(vec![ChannelEvent::Said(one, token("Hello"))]).await.expect("room");
     }
     let history = log.history(usize::MAX).await;
-    assert_eq!((history.events, history.cut), (1, Some(began)));
+    assert_eq!((history.events, history.gap_from), (1, Some(began.before())), "what stood before it went too");
     assert!(history.bytes > 0 && history.after > began);
-    assert_eq!(log.history(0).await.cut, None, "nothing of it is asked for");
+    assert_eq!(log.history(0).await.gap_from, None, "nothing of it is asked for");
 
     // Another that is whole, beside the one that goes on.
     log.append(vec![ChannelEvent::Said(other, start(other))]).await.expect("room");
-    assert_eq!(log.history(1).await.cut, None, "the first has said no more");
+    assert_eq!(log.history(1).await.gap_from, None, "the first has said no more");
     log.append(vec![ChannelEvent::Said(one, token("Hello"))]).await.expect("room");
     let both = log.history(1).await;
-    assert_eq!((both.events, both.cut), (1, Some(began)), "the first goes on");
+    assert_eq!((both.events, both.gap_from), (1, Some(began)), "the first goes on");
     assert_eq!(both.after, history.after.max(both.after));
 }
 
@@ -235,20 +246,17 @@ async fn what_no_longer_fits_makes_what_is_oldest_go() {
     assert_eq!((read[0].as_str(), read.len()), ("gap", 4), "three of a thousand bytes fit");
     assert_eq!(log.append(vec![kept(&text.repeat(4))]).await, Err(AppendError::Full(Limit::Own)));
 
-    // All together: each makes room by its own, and by no other's.
+    // All together: the account that holds most makes room, with its oldest events.
     let other = open(&logs, "b").await;
     other.append(vec![kept(&text)]).await.expect("room");
-    other.append(vec![kept(&text)]).await.expect("its own made room");
-    assert_eq!((read_on(&*log, before).await.len(), logs.bytes() <= 4000), (4, true));
-    assert_eq!(other.append(vec![kept(&text.repeat(3))]).await, Err(AppendError::Full(Limit::Total)));
-    assert_eq!(other.history(9).await.events, 1, "what finds no room changes nothing");
-    let third = open(&logs, "c").await;
-    assert_eq!(third.append(vec![kept(&text)]).await, Err(AppendError::Full(Limit::Total)));
-    let end = third.tail().get().sequence;
-    third.skip().await;
-    assert_eq!(read_on(&*third, end).await, ["gap"], "what had no room is said to be missing");
-    drop((log, other, third));
-    drop(logs);
+    other.append(vec![kept(&text)]).await.expect("the oldest went");
+    assert_eq!((read_on(&*log, before).await.len(), logs.bytes() <= 4000), (3, true));
+    assert_eq!(other.append(vec![kept(&text.repeat(5))]).await, Err(AppendError::Full(Limit::Own)));
+    assert_eq!(other.history(9).await.events, 2, "what finds no room changes nothing");
+    let end = other.tail().get().sequence;
+    other.skip().await;
+    assert_eq!(read_on(&*other, end).await, ["gap"], "what had no room is said to be missing");
+    assert_eq!(other.history(9).await.events, 2, "and nothing else is");
 }
 
 #[tokio::test(start_paused = true)]
@@ -262,7 +270,7 @@ async fn there_are_only_so_many_and_they_go_when_nobody_needs_them() {
     assert!(logs.find(&name("neither")).await.is_none() && logs.find(&name("written")).await.is_some());
     let again = open(&logs, "again").await;
     assert!(logs.find(&name("written")).await.is_none());
-    assert_eq!(logs.open(&name("one-too-many")).await.err(), Some(ChannelsFull), "all are held");
+    assert_eq!(logs.open(&name("one-too-many"), &account("ada")).await.err(), Some(ChannelsFull), "all are held");
     drop((more, again));
     logs.sweep().await;
     assert_eq!(logs.count(), 1);

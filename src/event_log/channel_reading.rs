@@ -1,0 +1,71 @@
+//! What readers of one channel's log get: pages, and where a history begins.
+
+use std::collections::{HashSet, VecDeque};
+
+use tokio::time::Instant;
+
+use super::channel::ChannelLimits;
+use super::channel_slot::Slot;
+use super::channel_state::ChannelState;
+use super::{History, Page, ReadError};
+use crate::domain::{ChannelEvent, Entry, Sequence};
+
+/// A page ends at the first entry that takes it past this.
+const PAGE_BYTES: usize = 16 * 1024;
+
+impl ChannelState {
+    pub fn history(&self, most: usize, limits: &ChannelLimits, now: Instant) -> History {
+        let wanted = most.min(limits.history);
+        let events = self.counted.max(usize::from(!self.kept.is_empty())).min(wanted);
+        let counting = self.kept.iter().rev().filter(|slot| slot.event.counts());
+        let first = if wanted == 0 { None } else { counting.take(wanted).last().or(self.kept.front()) };
+        let is_evicted = self.counted < wanted && self.lost > self.expired;
+        let is_young = now.saturating_duration_since(self.lost_at) <= limits.retention;
+        let evicted = (is_evicted && is_young).then(|| self.expired.plus(1));
+        let Some(first) = first else {
+            return History { after: self.tail, gap_from: evicted, events, bytes: self.bytes };
+        };
+        let from = self.kept.partition_point(|slot| slot.sequence < first.sequence);
+        let go_on: HashSet<_> = self.kept.range(from..).filter_map(Slot::generation).collect();
+        let is_of_one = |slot: &&Slot| slot.generation().is_some_and(|generation| go_on.contains(&generation));
+        // A reader needs an answer's first event, so replay an unfinished answer from there.
+        let first = self.kept.range(..from).find(is_of_one).unwrap_or(first);
+        let after = first.sequence.before();
+        let mut begun = HashSet::new();
+        // Of each answer the first event that is kept.
+        let mut beginnings = self.kept.iter().filter(is_of_one).filter(|slot| begun.insert(slot.generation()));
+        let cut = beginnings.any(|slot| !slot.event.counts()).then(|| self.lost_counted.min(after));
+        History { after, gap_from: cut.into_iter().chain(evicted).min(), events, bytes: self.bytes }
+    }
+
+    pub fn page(&self, after: Sequence) -> Result<Page<ChannelEvent>, ReadError> {
+        if after > self.tail {
+            return Err(ReadError::BeyondTail);
+        }
+        if after < self.lost {
+            return Err(ReadError::Trimmed(self.lost));
+        }
+        let from = |slots: &VecDeque<Slot>| slots.partition_point(|slot| slot.sequence <= after);
+        let mut kept = self.kept.range(from(&self.kept)..).peekable();
+        let mut ephemeral = self.ephemeral.range(from(&self.ephemeral)..).peekable();
+        // A page ends before the next hole, so the next read begins with it.
+        let hole = self.holes.range(after.plus(1)..).next().map(|(hole, _)| *hole);
+        let (mut page, mut bytes) = (Page::new(), 0);
+        while bytes <= PAGE_BYTES {
+            if let Some(hole) = hole
+                && kept.peek().is_none_or(|next| hole < next.sequence)
+            {
+                return if page.is_empty() { Err(ReadError::Trimmed(hole)) } else { Ok(page) };
+            }
+            let next = match (kept.peek(), ephemeral.peek()) {
+                (Some(one), Some(other)) if other.sequence < one.sequence => ephemeral.next(),
+                (Some(_), _) => kept.next(),
+                (None, _) => ephemeral.next(),
+            };
+            let Some(slot) = next else { break };
+            bytes += slot.bytes;
+            page.push(Entry { sequence: slot.sequence, event: slot.event.clone() });
+        }
+        Ok(page)
+    }
+}
