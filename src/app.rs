@@ -2,6 +2,7 @@
 //! only room that names concrete adapters.
 
 mod admission;
+mod measures;
 mod upstream_check;
 
 use std::collections::BTreeMap;
@@ -26,14 +27,16 @@ use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
 use crate::settings::{self, Settings, SettingsError, Upstream};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Capacity, Metrics, RepeatCount, Total};
+use crate::telemetry::Metrics;
 use crate::upstream::{
-    AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, RepeatReason, Repeats, ReportTerms, Router,
-    Timeouts, TransportBuilder, WholeAnswers, demo,
+    AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, TransportBuilder,
+    WholeAnswers, demo,
 };
 
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
+
+use measures::{capacities, evictions, repeat_counts};
 
 /// Why the service could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -159,15 +162,7 @@ pub async fn serve(
     let generations = Generations::new(
         Arc::new(log.clone()),
         router,
-        Terms {
-            max_duration: settings.generation.max_duration,
-            on_disconnect: on_disconnect(settings),
-            grace: settings.generation.grace,
-            upstream_messages: match settings.telemetry.upstream_messages {
-                settings::UpstreamMessages::Log => UpstreamMessages::Log,
-                settings::UpstreamMessages::Off => UpstreamMessages::Off,
-            },
-        },
+        terms(settings),
         limits.clone(),
         Arc::clone(&metrics),
         running.clone(),
@@ -225,66 +220,16 @@ pub async fn serve(
     Ok(())
 }
 
-/// Requests that were sent to an upstream a second time, for `/metrics`.
-fn repeat_counts(repeats: &Arc<Repeats>) -> Vec<RepeatCount> {
-    let count = |reason: RepeatReason| {
-        let repeats = Arc::clone(repeats);
-        RepeatCount { reason: reason.name(), count: Box::new(move || repeats.count(reason)) }
-    };
-    RepeatReason::ALL.map(count).into()
-}
-
-/// What was evicted to make room, for `/metrics`.
-fn evictions(log: Memory, channel_logs: Arc<MemoryChannels>) -> Vec<Total> {
-    vec![
-        Total {
-            name: "tokenrill_evicted_logs",
-            help: "Ended generations that were evicted before their retention ended, to make room",
-            count: Box::new(move || log.evicted()),
+fn terms(settings: &Settings) -> Terms {
+    Terms {
+        max_duration: settings.generation.max_duration,
+        on_disconnect: on_disconnect(settings),
+        grace: settings.generation.grace,
+        upstream_messages: match settings.telemetry.upstream_messages {
+            settings::UpstreamMessages::Log => UpstreamMessages::Log,
+            settings::UpstreamMessages::Off => UpstreamMessages::Off,
         },
-        Total {
-            name: "tokenrill_channel_evicted_events",
-            help: "Events that channels evicted to make room for others, before they expired",
-            count: Box::new(move || channel_logs.evicted()),
-        },
-    ]
-}
-
-/// What is limited, for `/metrics`.
-fn capacities(
-    settings: &Settings,
-    bounds: &server::Limits,
-    log: &Memory,
-    channel_logs: &Arc<MemoryChannels>,
-    (in_flight, bodies): (Connections, BodyMemory),
-) -> Vec<Capacity> {
-    let (log, channel_logs, open) = (log.clone(), Arc::clone(channel_logs), bounds.open.clone());
-    let log_limit = settings.event_log.memory.max_bytes.bytes();
-    let channel_limit = settings.channels.max_bytes_total.bytes();
-    vec![
-        Capacity::bytes("tokenrill_event_log", "Memory of the logs of generations", log_limit, move || log.bytes()),
-        Capacity::bytes("tokenrill_channel_log", "Memory of the histories of channels", channel_limit, move || {
-            channel_logs.bytes()
-        }),
-        Capacity::count(
-            "tokenrill_connections",
-            "Connections that are open on the listener for callers",
-            bounds.connections,
-            move || open.count(),
-        ),
-        Capacity::count(
-            "tokenrill_requests_in_flight",
-            "Event streams, waits for JSON and unfinished request bodies",
-            bounds.connections,
-            move || in_flight.count(),
-        ),
-        Capacity::bytes(
-            "tokenrill_body",
-            "Memory of request bodies, and of responses that are held whole",
-            settings.server.max_body_memory.bytes(),
-            move || bodies.bytes(),
-        ),
-    ]
+    }
 }
 
 async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration, shutdown: &Shutdown) {

@@ -1,0 +1,72 @@
+//! What `/metrics` reads from other rooms.
+
+use std::sync::Arc;
+
+use crate::api::{BodyMemory, Connections};
+use crate::event_log::{Memory, MemoryChannels};
+use crate::server;
+use crate::settings::Settings;
+use crate::telemetry::{Capacity, RepeatCount, Total};
+use crate::upstream::{RepeatReason, Repeats};
+
+/// Requests that were sent to an upstream a second time, for `/metrics`.
+pub fn repeat_counts(repeats: &Arc<Repeats>) -> Vec<RepeatCount> {
+    let count = |reason: RepeatReason| {
+        let repeats = Arc::clone(repeats);
+        RepeatCount { reason: reason.name(), count: Box::new(move || repeats.count(reason)) }
+    };
+    RepeatReason::ALL.map(count).into()
+}
+
+/// What was evicted to make room, for `/metrics`.
+pub fn evictions(log: Memory, channel_logs: Arc<MemoryChannels>) -> Vec<Total> {
+    vec![
+        Total {
+            name: "tokenrill_evicted_logs",
+            help: "Ended generations that were evicted before their retention ended, to make room",
+            count: Box::new(move || log.evicted()),
+        },
+        Total {
+            name: "tokenrill_channel_evicted_events",
+            help: "Events that channels evicted to make room for others, before they expired",
+            count: Box::new(move || channel_logs.evicted()),
+        },
+    ]
+}
+
+/// What is limited, for `/metrics`.
+pub fn capacities(
+    settings: &Settings,
+    bounds: &server::Limits,
+    log: &Memory,
+    channel_logs: &Arc<MemoryChannels>,
+    (in_flight, bodies): (Connections, BodyMemory),
+) -> Vec<Capacity> {
+    let (log, channel_logs, open) = (log.clone(), Arc::clone(channel_logs), bounds.open.clone());
+    let log_limit = settings.event_log.memory.max_bytes.bytes();
+    let channel_limit = settings.channels.max_bytes_total.bytes();
+    vec![
+        Capacity::bytes("tokenrill_event_log", "Memory of the logs of generations", log_limit, move || log.bytes()),
+        Capacity::bytes("tokenrill_channel_log", "Memory of the histories of channels", channel_limit, move || {
+            channel_logs.bytes()
+        }),
+        Capacity::count(
+            "tokenrill_connections",
+            "Connections that are open on the listener for callers",
+            bounds.connections,
+            move || open.count(),
+        ),
+        Capacity::count(
+            "tokenrill_requests_in_flight",
+            "Event streams, waits for JSON and unfinished request bodies",
+            bounds.connections,
+            move || in_flight.count(),
+        ),
+        Capacity::bytes(
+            "tokenrill_body",
+            "Memory of request bodies, and of responses that are held whole",
+            settings.server.max_body_memory.bytes(),
+            move || bodies.bytes(),
+        ),
+    ]
+}
