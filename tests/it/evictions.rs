@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HOST, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokenrill::domain::{
@@ -213,7 +213,8 @@ async fn a_new_key_is_429_while_too_many_answers_are_lost_and_is_admitted_when_t
         async move { log.expire().await }
     });
     let sent = async |path: &str, key: Option<&str>| {
-        let request = axum::extract::Request::post(path).header(CONTENT_TYPE, "application/json");
+        let request =
+            axum::extract::Request::post(path).header(HOST, "localhost").header(CONTENT_TYPE, "application/json");
         let request =
             key.into_iter().fold(request.header(ACCEPT, "application/json"), |request, key| request.header(KEY, key));
         let body = json!({"messages": [{"role": "user", "content": "Hello"}]}).to_string();

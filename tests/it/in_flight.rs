@@ -110,23 +110,23 @@ async fn streams_waits_and_unfinished_bodies_count_against_one_limit() {
 async fn a_caller_below_its_share_is_admitted_and_the_one_with_most_gives_way_in_order() {
     let upstream = Upstream::start().await;
     let mut settings = by_address(Service::settings(&upstream.base_url()));
-    settings.limits.connections_total = NonZeroU32::new(4);
+    settings.limits.connections_total = NonZeroU32::new(5);
     settings.generation.grace = Duration::from_secs(30);
     let service = Service::with(settings).await;
     let one = client(&service, "203.0.113.1");
     let mut viewers = Vec::new();
     let mut calls = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let mut viewer = one.stream().await;
         let id = viewer.expect("start").await.generation().to_owned();
         calls.push(upstream.call().await);
         viewers.push((viewer, id));
     }
     let mut body = one.unfinished_body().await;
-    in_flight(&service, 3).await;
+    in_flight(&service, 4).await;
     let id = viewers[0].1.clone();
     let waiting = poll_beside(&one, &id);
-    in_flight(&service, 4).await;
+    in_flight(&service, 5).await;
     assert_eq!(one.stream().await.status, 503, "a caller above its share is refused");
 
     // An unfinished body first.
@@ -148,7 +148,7 @@ async fn a_caller_below_its_share_is_admitted_and_the_one_with_most_gives_way_in
     let three = client(&service, "203.0.113.3");
     let fourth = three.stream().await;
     assert_eq!(fourth.status, 200);
-    let (oldest, newest) = (viewers.remove(0).0, viewers.remove(0).0);
+    let (newest, _) = viewers.pop().expect("three");
     let mut broken = newest.into_body();
     let mut last = Vec::new();
     let end = soon(async {
@@ -161,8 +161,8 @@ async fn a_caller_below_its_share_is_admitted_and_the_one_with_most_gives_way_in
     });
     assert!(end.await.is_err(), "an unclean end");
     assert!(String::from_utf8_lossy(&last).contains("retry: 5000\n"), "{}", String::from_utf8_lossy(&last));
-    in_flight(&service, 4).await;
-    drop((oldest, second, third, fourth));
+    in_flight(&service, 5).await;
+    drop((viewers, second, third, fourth));
 }
 
 #[tokio::test]
