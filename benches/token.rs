@@ -144,7 +144,12 @@ fn token() -> Chunk {
 
 /// A log that is never full, and what it is kept in.
 fn log() -> (Memory, Arc<dyn Log>) {
-    let memory = Memory::new(MemoryLimits { total: 1 << 40, generation: 1 << 40, retention: Duration::from_hours(1) });
+    let memory = Memory::new(MemoryLimits {
+        total: 1 << 40,
+        generation: 1 << 40,
+        running: 0,
+        retention: Duration::from_hours(1),
+    });
     let start = Start {
         generation: GenerationId::random(),
         owner: Principal::Anonymous,

@@ -75,6 +75,8 @@ pub enum AppError {
 /// The demo's events are of a few hundred bytes.
 const DEMO_MAX_EVENT: usize = 1 << 20;
 
+/// What a running generation holds beside its log: its task and its connection to the upstream.
+const RUNNING: usize = 16 * 1024;
 /// Connections of operators, who must not take the descriptors of everybody.
 const ADMIN_CONNECTIONS: usize = 100;
 /// How long the embedded model may take for each step: it may be asked to be slow, and
@@ -135,6 +137,7 @@ pub async fn serve(
     let log = Memory::new(MemoryLimits {
         total: settings.event_log.memory.max_bytes.bytes(),
         generation: settings.generation.max_bytes.bytes(),
+        running: RUNNING,
         retention: settings.generation.retention,
     });
     tasks.spawn({

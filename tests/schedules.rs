@@ -34,7 +34,7 @@ fn check(test: fn()) {
 }
 
 fn memory() -> Memory {
-    Memory::new(MemoryLimits { total: 1 << 20, generation: 1 << 20, retention: Duration::from_mins(1) })
+    Memory::new(MemoryLimits { total: 1 << 20, generation: 1 << 20, running: 0, retention: Duration::from_mins(1) })
 }
 
 fn start() -> Arc<Start> {

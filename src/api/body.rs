@@ -92,17 +92,9 @@ impl<'a> RequestBody<'a> {
                     self.limits.time.as_secs()
                 ),
             ),
-            BodyError::Memory(BodyMemoryError::AboveShare) => {
+            BodyError::Memory(error) => {
                 api.metrics.refused("body_memory");
-                let detail = "Your request bodies hold your share of the memory for request bodies (the setting \
-                              server.max_body_memory). Send fewer at a time, or try again in a few seconds.";
-                Problem::new(ErrorCode::Overloaded, detail)
-            }
-            BodyError::Memory(BodyMemoryError::Displaced) => {
-                api.metrics.refused("body_memory");
-                let detail = "The service ended this unfinished request body to make room for those of other callers. \
-                              Try again in a few seconds.";
-                Problem::new(ErrorCode::RequestTimeout, detail)
+                error.into()
             }
         })
     }

@@ -9,6 +9,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 
+use super::problem::{ErrorCode, Problem};
 use crate::domain::{Account, Lookup};
 
 /// The bytes of all request bodies, and of responses that cannot leave in pieces (`server.max_body_memory`). Clones share
@@ -178,6 +179,33 @@ impl UnfinishedBody {
             if self.displaced.is_set.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+}
+
+impl From<BodyMemoryError> for Problem {
+    fn from(error: BodyMemoryError) -> Self {
+        match error {
+            BodyMemoryError::AboveShare => {
+                let detail = "Your requests and responses hold your share of the memory for bodies (the setting \
+                              server.max_body_memory). Send fewer at a time, or try again in a few seconds.";
+                Self::new(ErrorCode::Overloaded, detail)
+            }
+            BodyMemoryError::Displaced => {
+                let detail = "The service ended this unfinished request body to make room for those of other callers. \
+                              Try again in a few seconds.";
+                Self::new(ErrorCode::RequestTimeout, detail)
+            }
+        }
+    }
+}
+
+impl FinishedBody {
+    /// Takes so many bytes more.
+    pub fn grow(&mut self, more: usize) -> Result<(), BodyMemoryError> {
+        let mut added = self.memory.hold(&self.account, more)?;
+        // One guard returns both.
+        self.bytes += std::mem::take(&mut added.bytes);
+        Ok(())
     }
 }
 

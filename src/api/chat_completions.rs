@@ -180,7 +180,8 @@ async fn completion(
         }
     }
     let merged = Bytes::from(completion.into_json());
-    let merged = api.body_memory.hold_bytes(&caller.spender.account, merged).map_err(|_| no_memory(api))?;
+    let merged = api.body_memory.hold_bytes(&caller.spender.account, merged);
+    let merged = merged.inspect_err(|_| api.metrics.refused("body_memory"))?;
     Ok(json(vec![merged], connection))
 }
 
@@ -243,12 +244,5 @@ fn cancelled() -> Problem {
 
 fn gave_way() -> Problem {
     let detail = "The service ended this request to make room for those of other callers. Try again in a few seconds.";
-    Problem::new(ErrorCode::Overloaded, detail)
-}
-
-fn no_memory(api: &Api) -> Problem {
-    api.metrics.refused("body_memory");
-    let detail = "Your requests hold your share of the memory for bodies (the setting server.max_body_memory). Read \
-                  answers sooner, or try again in a few seconds.";
     Problem::new(ErrorCode::Overloaded, detail)
 }

@@ -1,7 +1,7 @@
 //! A request's body as JSON.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -15,12 +15,15 @@ use super::problem::{ErrorCode, FieldError, Problem};
 use crate::domain::Fingerprint;
 use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS};
 
+/// An index of more bytes counts as memory of the body.
+const SMALL_INDEX: usize = 4 << 10;
+
 /// A whole body that says that it is JSON. Its bytes count as its account's until the last clone is gone.
 pub struct JsonBytes(Arc<BodyText>);
 
 struct BodyText {
     text: String,
-    _memory: FinishedBody,
+    memory: Mutex<FinishedBody>,
 }
 
 impl AsRef<str> for BodyText {
@@ -33,7 +36,7 @@ impl JsonBytes {
     /// Errors: not UTF-8.
     pub fn new(bytes: Vec<u8>, memory: FinishedBody) -> Result<Self, Problem> {
         let text = String::from_utf8(bytes).map_err(|error| syntax_error(error.as_bytes()))?;
-        Ok(Self(Arc::new(BodyText { text, _memory: memory })))
+        Ok(Self(Arc::new(BodyText { text, memory: Mutex::new(memory) })))
     }
 
     fn text(&self) -> &str {
@@ -60,9 +63,10 @@ impl JsonBytes {
     /// Reads a request whose members go on as they were written.
     ///
     /// Errors: not JSON, no object, two members of one name, half of a surrogate pair, a number beyond
-    /// the range of a double, nested more deeply than 127 levels.
+    /// the range of a double, nested more deeply than 127 levels, so many members that their index does not fit into the
+    /// memory for bodies.
     pub fn request(&self) -> Result<JsonObject, Problem> {
-        JsonObject::from_text(self.0.clone()).map_err(|error| {
+        let object = JsonObject::from_text(self.0.clone()).map_err(|error| {
             let invalid = |pointer: String, detail: &str| {
                 Problem::invalid(vec![FieldError { pointer, detail: detail.to_owned() }])
             };
@@ -78,7 +82,12 @@ impl JsonBytes {
                 InvalidObject::Number(name) => not_json(&name, "holds a number beyond the range of a double"),
                 InvalidObject::TooDeep(name) => not_json(&name, "is nested more deeply than 127 levels"),
             }
-        })
+        })?;
+        let index = object.index_bytes();
+        if index > SMALL_INDEX {
+            self.0.memory.lock().unwrap_or_else(PoisonError::into_inner).grow(index)?;
+        }
+        Ok(object)
     }
 
     /// Reads a JSON object. Deeper than 128 levels is refused, as `serde_json` does.

@@ -22,6 +22,8 @@ pub struct KeptLogs {
     /// Closed logs and tombstones by the moment they expire.
     expiries: BTreeMap<(Instant, ClosingNumber), GenerationId>,
     holdings: Holdings,
+    /// Counted for an open log, beside its entries.
+    running: usize,
     evicted: u64,
 }
 
@@ -63,7 +65,7 @@ const CLAIM_BYTES: usize = 512;
 const MOST_ABOVE: usize = 64 * 1024;
 
 impl KeptLogs {
-    pub fn new(limit: usize) -> Self {
+    pub fn new(limit: usize, running: usize) -> Self {
         Self {
             by_id: Lookup::default(),
             tombstones: Lookup::default(),
@@ -71,6 +73,7 @@ impl KeptLogs {
             by_owner: Lookup::default(),
             expiries: BTreeMap::new(),
             holdings: Holdings::new(limit),
+            running,
             evicted: 0,
         }
     }
@@ -133,7 +136,7 @@ impl KeptLogs {
         {
             return Err(CreateError::TooManyTombstones(oldest.saturating_duration_since(Instant::now())));
         }
-        let bytes = bytes + claim.as_ref().map_or(0, |_| CLAIM_BYTES);
+        let bytes = bytes + self.running + claim.as_ref().map_or(0, |_| CLAIM_BYTES);
         let account = self.holdings.enter(account);
         if !self.make_room(account, bytes) {
             self.holdings.leave(account);
@@ -176,8 +179,9 @@ impl KeptLogs {
     pub fn close(&mut self, id: GenerationId, bytes: usize, expiry: Instant, usage: Option<Usage>) {
         let Some(kept) = self.by_id.get_mut(&id) else { return };
         let (account, at_end) = (kept.account, kept.at_end);
-        kept.bytes += bytes;
+        kept.bytes = kept.bytes + bytes - self.running;
         self.holdings.charge(account, bytes);
+        self.holdings.refund(account, self.running);
         self.make_room(account, 0);
         let Some(kept) = self.by_id.get_mut(&id) else { return };
         let number = self.holdings.close(account, id);

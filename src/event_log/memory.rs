@@ -23,6 +23,8 @@ pub struct MemoryLimits {
     pub total: usize,
     /// Bytes of one generation's log (`generation.max_bytes`), its terminal event apart.
     pub generation: usize,
+    /// Bytes that an open log counts beside its entries: what the generation that writes it holds elsewhere.
+    pub running: usize,
     /// How long a closed log stays readable (`generation.retention`).
     pub retention: Duration,
 }
@@ -57,7 +59,11 @@ struct State {
 
 impl Memory {
     pub fn new(limits: MemoryLimits) -> Self {
-        Self(Arc::new(Shared { limits, logs: Mutex::new(KeptLogs::new(limits.total)), expiry_set: Notify::new() }))
+        Self(Arc::new(Shared {
+            limits,
+            logs: Mutex::new(KeptLogs::new(limits.total, limits.running)),
+            expiry_set: Notify::new(),
+        }))
     }
 
     /// Forgets each closed log, or what is left of its claim, when its retention ends. Runs until dropped.

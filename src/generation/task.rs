@@ -165,7 +165,8 @@ mod tests {
     use crate::telemetry::Metrics;
     use crate::upstream::{AttemptTerms, UpstreamIdentity};
 
-    const LIMITS: MemoryLimits = MemoryLimits { total: 1 << 20, generation: 4096, retention: Duration::from_mins(1) };
+    const LIMITS: MemoryLimits =
+        MemoryLimits { total: 1 << 20, generation: 4096, running: 0, retention: Duration::from_mins(1) };
 
     /// Runs a generation whose answer is `answer`, until `deadline`; all its entries.
     async fn entries(answer: Answer, deadline: Duration) -> Vec<Entry> {

@@ -147,6 +147,11 @@ impl JsonObject {
         self.members.iter().map(|member| (self.at(member.name), self.at(member.value)))
     }
 
+    /// Bytes that the object holds beside its text.
+    pub fn index_bytes(&self) -> usize {
+        self.members.capacity() * size_of::<Member>() + self.written.capacity()
+    }
+
     pub fn len(&self) -> usize {
         self.members.len()
     }

@@ -114,7 +114,7 @@ use random::{
 };
 
 const RETENTION: Duration = Duration::from_mins(10);
-const ROOMY: MemoryLimits = MemoryLimits { total: 64 << 20, generation: 16 << 20, retention: RETENTION };
+const ROOMY: MemoryLimits = MemoryLimits { total: 64 << 20, generation: 16 << 20, running: 0, retention: RETENTION };
 /// More than any backend counts for a start or terminal event of these tests.
 const TERMINAL_BYTES: usize = 1024;
 
@@ -611,7 +611,7 @@ async fn a_log_is_bounded_and_still_ends<B: Backend>() {
     assert_eq!(read_events(&log).await, [before, vec![ended(0)]].concat());
 }
 
-const TIGHT: MemoryLimits = MemoryLimits { total: 32 << 10, generation: 32 << 10, retention: RETENTION };
+const TIGHT: MemoryLimits = MemoryLimits { total: 32 << 10, generation: 32 << 10, running: 0, retention: RETENTION };
 
 async fn all_logs_are_bounded_and_the_log_that_ended_first_goes_first<B: Backend>() {
     let logs = B::start(TIGHT);

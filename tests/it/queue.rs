@@ -272,7 +272,12 @@ async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
         (0..1_000).map(|_| [Fate::Whole, Fate::Whole, Fate::Fails, Fate::Panics, Fate::Silent][pick(5)]).collect();
     let (asked, most) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let provider = Chaos { fates, asked: Arc::clone(&asked), most: Arc::clone(&most) };
-    let memory = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, retention: Duration::from_mins(1) });
+    let memory = Memory::new(MemoryLimits {
+        total: 64 << 20,
+        generation: 1 << 20,
+        running: 0,
+        retention: Duration::from_mins(1),
+    });
     let (limits, metrics, tasks) = (Limits::default(), Metrics::new(), TaskTracker::new());
     let terms = Terms {
         upstream_messages: UpstreamMessages::Log,

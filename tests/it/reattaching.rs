@@ -322,7 +322,7 @@ async fn whoever_comes_back_is_served_while_the_service_drains() {
 async fn who_comes_back_is_not_refused_for_want_of_memory() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
-    settings.event_log.memory.max_bytes = "2KiB".parse().expect("a size");
+    settings.event_log.memory.max_bytes = "34KiB".parse().expect("a size");
     let service = Service::with(settings).await;
     let mut first = Answer::to(keyed(&service, "k", &hello())).await;
     let start = first.expect("start").await;

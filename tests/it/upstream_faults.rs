@@ -739,7 +739,9 @@ async fn an_answer_that_never_ends_is_ended_at_the_deadline() {
 async fn an_answer_that_is_larger_than_is_kept_is_cut_between_tokens() {
     let size: Size = "8KiB".parse().expect("a size");
     let generation = Scene::with(|settings| settings.generation.max_bytes = size).await;
-    let total = Scene::with(|settings| settings.event_log.memory.max_bytes = size).await;
+    // A running generation counts 16 KiB beside its log.
+    let all: Size = "24KiB".parse().expect("a size");
+    let total = Scene::with(|settings| settings.event_log.memory.max_bytes = all).await;
     for (mut scene, ending, status) in [(generation, "too_large", 500), (total, "overloaded", 503)] {
         let said = without_end(&mut scene, &"x".repeat(100)).await;
         assert!((4 << 10..8 << 10).contains(&said.len()) && said.len() % 100 == 0, "{} bytes", said.len());
@@ -751,7 +753,7 @@ async fn an_answer_that_is_larger_than_is_kept_is_cut_between_tokens() {
 async fn a_full_event_log_refuses_before_the_upstream_is_asked() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
-    settings.event_log.memory.max_bytes = "1KiB".parse().expect("a size");
+    settings.event_log.memory.max_bytes = "17KiB".parse().expect("a size");
     let service = Service::with(settings).await;
     let running = service.generate(&json!({"input": "Hello"})).await;
     assert_eq!(running.status, 200);

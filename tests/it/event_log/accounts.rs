@@ -218,7 +218,7 @@ pub async fn an_account_with_too_many_lost_claims_gets_no_new_one_until_the_olde
 
 /// Tombstones are not evicted: without this, a few accounts could fill the log with them.
 pub async fn lost_claims_of_many_accounts_leave_room_for_answers_and_for_keys_of_others<B: Backend>() {
-    let limits = MemoryLimits { total: 256 << 10, generation: 256 << 10, retention: RETENTION };
+    let limits = MemoryLimits { total: 256 << 10, generation: 256 << 10, running: 0, retention: RETENTION };
     let logs = B::start(limits);
     let lose_until_refused = async |number: u8| {
         let mut count = 0;

@@ -145,7 +145,8 @@ fn token(number: u64, at: usize) -> Signal {
 
 impl World {
     pub fn new() -> Self {
-        let memory = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, retention: RETENTION });
+        let memory =
+            Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, running: 0, retention: RETENTION });
         let (metrics, tasks, expiring) = (Metrics::new(), TaskTracker::new(), TaskTracker::new());
         let upstreams = Arc::new(Upstreams::default());
         let terms = Terms {

@@ -43,7 +43,7 @@ impl Provider for Defect {
 /// Everything that has a time takes `time`, but for what channels have by default. Its model is a defect.
 pub fn parts(time: Duration) -> Parts {
     let (metrics, tasks) = (telemetry::Metrics::new(), TaskTracker::new());
-    let log = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, retention: time });
+    let log = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, running: 0, retention: time });
     let kept = ChannelLimits {
         history: 100,
         retention: Duration::from_hours(1),
