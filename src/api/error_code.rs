@@ -55,7 +55,7 @@ pub enum ErrorCode {
     RateLimited,
     /// As many generations run as may, and as many wait.
     TooManyGenerations,
-    /// The caller has as many event streams open as it may.
+    /// The caller has as many requests in flight as it may.
     TooManyConnections,
     /// Somebody stopped the generation while this request waited for it.
     Cancelled,
@@ -177,7 +177,7 @@ impl ErrorCode {
             Self::IdempotencyConflict => "The key was used for another request",
             Self::RateLimited => "Rate limit exceeded",
             Self::TooManyGenerations => "Too many generations at once",
-            Self::TooManyConnections => "Too many event streams at once",
+            Self::TooManyConnections => "Too many requests in flight",
             Self::Cancelled => "The generation was cancelled",
             Self::UpstreamOverloaded => "The model's server is overloaded",
             Self::UpstreamUnreachable => "The model's server is out of reach",

@@ -14,7 +14,7 @@ pub struct Quota {
     pub tokens_per_minute: Option<NonZeroU32>,
     /// That run at the same time.
     pub concurrent_generations: Option<NonZeroU32>,
-    /// Event streams that are open at the same time.
+    /// Requests in flight at the same time: event streams, waits for JSON, unfinished bodies.
     pub connections: Option<NonZeroU32>,
     /// Events that it may publish into channels in a minute.
     pub publishes_per_minute: Option<NonZeroU32>,

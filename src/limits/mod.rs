@@ -46,7 +46,7 @@ pub struct Policy {
     pub models: Vec<(NamePattern, Quota)>,
     /// Generations that run at the same time, of all callers together.
     pub generations: Option<NonZeroU32>,
-    /// Event streams that are open at the same time, of all callers together.
+    /// Requests in flight at the same time, of all callers together.
     pub connections: Option<NonZeroU32>,
     pub when_full: WhenFull,
     /// Generations that wait for a place at most.
@@ -65,7 +65,7 @@ pub enum WhenFull {
     CloseOldest,
 }
 
-/// How many event streams may be open.
+/// How many requests may be in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
     pub for_account: Option<NonZeroU32>,

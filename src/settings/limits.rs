@@ -19,12 +19,12 @@ pub struct Limits {
     /// `TOKENRILL_LIMITS__CONCURRENT_GENERATIONS_TOTAL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_generations_total: Option<NonZeroU32>,
-    /// Event streams that are open at the same time, of all callers together. Default: absent. Variable:
-    /// `TOKENRILL_LIMITS__CONNECTIONS_TOTAL`.
+    /// Requests in flight at the same time, of all callers together, where that is less than `server.max_connections`.
+    /// Default: absent. Variable: `TOKENRILL_LIMITS__CONNECTIONS_TOTAL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections_total: Option<NonZeroU32>,
-    /// What becomes of an event stream beyond `connections` or `connections_total`; one that comes back is never
-    /// refused. Default: `refuse`. Variable: `TOKENRILL_LIMITS__CONNECTIONS_FULL`.
+    /// What becomes of a new request of a caller that is at `connections`, or at its share when there are as many as may
+    /// be; a client that resumes is never refused. Default: `refuse`. Variable: `TOKENRILL_LIMITS__CONNECTIONS_FULL`.
     pub connections_full: ConnectionsFull,
     pub queue: Queue,
     /// Limits of each caller with some models alone, besides. Default: none. Variable: `TOKENRILL_LIMITS__MODELS`, as
@@ -46,7 +46,8 @@ pub struct Quota {
     /// Generations that run at the same time. Default: absent. Variable: `TOKENRILL_LIMITS__CONCURRENT_GENERATIONS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_generations: Option<NonZeroU32>,
-    /// Event streams that are open at the same time. Default: absent. Variable: `TOKENRILL_LIMITS__CONNECTIONS`.
+    /// Requests in flight at the same time: event streams, waits for JSON, unfinished bodies. Default: absent. Variable:
+    /// `TOKENRILL_LIMITS__CONNECTIONS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<NonZeroU32>,
     /// Events that it may publish into channels in a minute. Default: 6,000; in a key's or a token's limits absent, which
@@ -82,14 +83,14 @@ pub struct ModelLimits {
     pub max_choices: Option<NonZeroU32>,
 }
 
-/// What becomes of an event stream that would be one too many.
+/// What becomes of a new request that would be one too many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionsFull {
     /// It is refused.
     #[default]
     Refuse,
-    /// The caller's oldest, or that of all, is closed for it.
+    /// The caller's oldest event stream gives way to it.
     CloseOldest,
 }
 
