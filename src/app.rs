@@ -16,7 +16,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, Admission, Api, BodyLimits, BodyMemory, ChannelTerms, Connections, Door, EndsTold, Hosts};
+use crate::api::{
+    self, Admission, Api, BodyLimits, BodyMemory, ChannelTerms, Connections, Door, EndsTold, Hosts, LargeBodies,
+};
 use crate::auth::FetchError;
 use crate::channel::Channels;
 use crate::domain::NamePattern;
@@ -193,6 +195,7 @@ pub async fn serve(
         heartbeat: settings.generation.heartbeat,
         head_wait: settings.generation.head_wait,
         body_memory,
+        large_bodies: LargeBodies::default(),
         body: BodyLimits { size: settings.server.max_body.bytes(), time: settings.server.body_timeout },
         channel_terms: ChannelTerms {
             max_event: settings.channels.max_event.bytes(),

@@ -15,7 +15,6 @@ use serde_json::Value;
 
 use super::allowance;
 use super::body::RequestBody;
-use super::chat::new_generation;
 use super::connection::{Connection, ConnectionKind};
 use super::extract::{Caller, grace_header};
 use super::openapi::ChatCompletionBody;
@@ -115,7 +114,7 @@ async fn start(
     let grace = grace_header(headers)?;
     let admitted = AdmittedRequest::admit(api, caller, headers).await?;
     let json = admitted.read(body, api, caller).await?;
-    let fields = json.request()?;
+    let fields = start::parse(api, &json).await?;
     let delivery = delivery(&fields)?;
     let connection = body.take_connection();
     let mut opening = admitted.opening("/v1/chat/completions", &json, connection, Some(kind(delivery)));
@@ -126,7 +125,7 @@ async fn start(
     if fields.get("input").is_some() {
         return Err(field("/input", "is not a field of chat completions: send messages"));
     }
-    let mut asked = new_generation(fields, Dialect::OpenAi, caller)?;
+    let mut asked = start::check(api, caller, fields, Dialect::OpenAi).await?;
     let new = &mut asked.generation;
     // A channel's subscribers read the tokens as they come.
     new.delivery = if asked.channel.is_some() { Delivery::Stream } else { delivery };

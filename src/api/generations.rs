@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Response};
 use super::accept::{Accept, Form, StreamField};
 use super::allowance;
 use super::body::RequestBody;
-use super::chat::new_generation;
 use super::connection::ConnectionKind;
 use super::connections::Coming;
 use super::extract::{Caller, EventsQuery, Format, GenerationPath, InspectQuery, LastEventId, Replay};
@@ -95,7 +94,7 @@ async fn start(
     let at_once = prefers_async(headers);
     let admitted = AdmittedRequest::admit(api, caller, headers).await?;
     let json = admitted.read(body, api, caller).await?;
-    let fields = json.request()?;
+    let fields = start::parse(api, &json).await?;
     let form = accept.form_for(StreamField::of(&fields))?;
     let kind = match form {
         _ if at_once => None,
@@ -108,7 +107,7 @@ async fn start(
     let begun = if let Some(begun) = start::join(api, caller, &mut opening).await? {
         begun
     } else {
-        let mut asked = new_generation(fields, Dialect::Native, caller)?;
+        let mut asked = start::check(api, caller, fields, Dialect::Native).await?;
         if at_once {
             asked.generation.on_disconnect = Some(OnDisconnect::Continue);
         }

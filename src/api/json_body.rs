@@ -19,6 +19,7 @@ use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS};
 const SMALL_INDEX: usize = 4 << 10;
 
 /// A whole body that says that it is JSON. Its bytes count as its account's until the last clone is gone.
+#[derive(Clone)]
 pub struct JsonBytes(Arc<BodyText>);
 
 struct BodyText {
@@ -41,6 +42,10 @@ impl JsonBytes {
 
     fn text(&self) -> &str {
         &self.0.text
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.text.len()
     }
 
     /// What a repeat of this request has in common with it, and no other request of this path.

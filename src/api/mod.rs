@@ -26,6 +26,7 @@ mod generation_list;
 mod generations;
 mod host;
 mod json_body;
+mod large_bodies;
 mod models;
 mod openai_error;
 pub mod openapi;
@@ -88,6 +89,7 @@ pub use connections::Connections;
 pub use cors::Origins;
 pub use ends_told::EndsTold;
 pub use host::Hosts;
+pub use large_bodies::LargeBodies;
 pub use snapshot::SnapshotBody;
 pub use state::{Admission, Api, ChannelTerms};
 

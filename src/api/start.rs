@@ -9,15 +9,18 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::body::RequestBody;
-use super::chat::Asked;
+use super::chat::{Asked, new_generation};
 use super::connection::{Connection, ConnectionKind};
 use super::connections::Coming;
 use super::extract::{Caller, idempotency_key};
 use super::json_body::JsonBytes;
+use super::large_bodies::is_large;
 use super::problem::{ErrorCode, Problem};
+use super::refusal::Dialect;
 use super::state::Api;
 use crate::domain::{AllowedModels, Claim, IdempotencyKey};
 use crate::generation::{Following, NewGeneration, Origin, StartError, Started};
+use crate::json::JsonObject;
 use crate::limits::RequestPermit;
 use crate::telemetry::ResumedBy;
 
@@ -78,6 +81,21 @@ impl AdmittedRequest {
         let claim = self.key.map(|key| Claim { key, request: json.fingerprint(path) });
         Opening { claim, permit: self.permit, connection, kind }
     }
+}
+
+/// Parses the body of a request for an answer.
+pub async fn parse(api: &Api, json: &JsonBytes) -> Result<JsonObject, Problem> {
+    let body = json.clone();
+    api.large_bodies.run(json.len(), move || body.request()).await
+}
+
+/// Checks what a request for an answer asks for.
+pub async fn check(api: &Api, caller: &Caller, fields: JsonObject, dialect: Dialect) -> Result<Asked, Problem> {
+    if !is_large(fields.text_len()) {
+        return new_generation(fields, dialect, caller);
+    }
+    let caller = caller.clone();
+    api.large_bodies.run(fields.text_len(), move || new_generation(fields, dialect, &caller)).await
 }
 
 /// Joins the generation that the request's key names, whatever the load; `None` where it names none.

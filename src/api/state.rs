@@ -15,6 +15,7 @@ use super::cors::Origins;
 use super::ends_told::EndsTold;
 use super::extract::Caller;
 use super::host::Hosts;
+use super::large_bodies::LargeBodies;
 use super::problem::{ErrorCode, Problem};
 use super::sse::{EventStream, Source};
 use super::viewing::Viewing;
@@ -43,6 +44,7 @@ pub struct Api {
     pub head_wait: Duration,
     pub body: BodyLimits,
     pub body_memory: BodyMemory,
+    pub large_bodies: LargeBodies,
     pub channel_terms: ChannelTerms,
 }
 

@@ -147,6 +147,11 @@ impl JsonObject {
         self.members.iter().map(|member| (self.at(member.name), self.at(member.value)))
     }
 
+    /// Bytes of the text that the object was parsed from.
+    pub fn text_len(&self) -> usize {
+        (*self.text).as_ref().len()
+    }
+
     /// Bytes that the object holds beside its text.
     pub fn index_bytes(&self) -> usize {
         self.members.capacity() * size_of::<Member>() + self.written.capacity()

@@ -72,6 +72,7 @@ pub fn parts(time: Duration) -> Parts {
         ends_told: Arc::default(),
         connections: api::Connections::new(10_000),
         body_memory: api::BodyMemory::new(64 << 20),
+        large_bodies: api::LargeBodies::default(),
         admission: watch::channel(admission).1,
         generations: generation::Generations::new(
             Arc::new(log.clone()),
