@@ -41,6 +41,16 @@ struct Place {
     length: usize,
 }
 
+impl Place {
+    fn of<'a>(self, text: &'a str, written: &'a str) -> &'a str {
+        let (text, start) = match self.start.checked_sub(text.len()) {
+            Some(start) => (written, start),
+            None => (text, self.start),
+        };
+        text.get(start..start + self.length).unwrap_or_default()
+    }
+}
+
 /// Why a text is not such an object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidObject {
@@ -172,13 +182,8 @@ impl JsonObject {
         json
     }
 
-    fn at(&self, Place { start, length }: Place) -> &str {
-        let text = (*self.text).as_ref();
-        let (text, start) = match start.checked_sub(text.len()) {
-            Some(start) => (self.written.as_str(), start),
-            None => (text, start),
-        };
-        text.get(start..start + length).unwrap_or_default()
+    fn at(&self, place: Place) -> &str {
+        place.of((*self.text).as_ref(), &self.written)
     }
 
     fn write(&mut self, text: &str) -> Place {
@@ -189,7 +194,10 @@ impl JsonObject {
 
     /// Objects have few members: comparing costs less than hashing.
     fn position(&self, name: &str) -> Option<usize> {
-        self.members.iter().position(|member| self.at(member.name) == name)
+        let text = (*self.text).as_ref();
+        let has_name =
+            |member: &Member| member.name.length == name.len() && member.name.of(text, &self.written) == name;
+        self.members.iter().position(has_name)
     }
 
     /// The first name that another member has too.
