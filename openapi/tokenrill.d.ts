@@ -92,8 +92,8 @@ export interface paths {
          * @description The first event is `connected`. Then come those after `Last-Event-ID` (or `after`), or the last so many
          *     (`history`), then each new one, for ever: a stream without an event for `channels.idle_timeout` is broken off,
          *     and its client comes back by itself. Events have the names that their publishers gave them; what generations say
-         *     that answer in the channel comes as on their own wire, with `generation` in the data. Where the first events of an
-         *     answer are no longer kept, the history begins with `gap`.
+         *     that answer in the channel comes as on their own wire, with `generation` in the data. Where events of the history were
+         *     evicted to make room for others, or the first events of an answer are no longer kept, there is a `gap` in their place.
          *
          *     Where `Accept` names `application/json` and not `text/event-stream`, the answer is one page of events as JSON, as
          *     soon as there is one, at most `wait` from now: for clients without event streams.
@@ -147,7 +147,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the open event streams. */
+        /**
+         * List the requests in flight.
+         * @description Event streams, requests that wait for JSON, and requests whose body is not complete.
+         */
         get: operations["list_connections"];
         put?: never;
         post?: never;
@@ -168,8 +171,9 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Close an event stream.
-         * @description It breaks off without an ending, so its client connects again by itself, unless it is refused then.
+         * Close a connection.
+         * @description An event stream breaks off without an ending, so its client connects again by itself, unless it is refused then. A
+         *     wait is answered with the state so far; a request whose body is not complete is refused.
          */
         delete: operations["close_connection"];
         options?: never;
@@ -481,7 +485,7 @@ export interface components {
              */
             subscribers: number;
         };
-        /** @description One event stream. */
+        /** @description One request in flight. */
         Connection: {
             /** @description From where it comes, where nobody is authenticated: of an IPv6 address the first 64 bits. */
             address?: string | null;
@@ -504,6 +508,7 @@ export interface components {
             idle_ms: number;
             /** @description Whose subject that is, where it is one. */
             issuer?: string | null;
+            kind: components["schemas"]["ConnectionKind"];
             /** @description Whose it is: the name of a key, or a token's subject. Absent where nobody is authenticated. */
             principal?: string | null;
             /**
@@ -512,7 +517,12 @@ export interface components {
              */
             since: string;
         };
-        /** @description The event streams that are open. */
+        /**
+         * @description What a connection does, in the list of connections.
+         * @enum {string}
+         */
+        ConnectionKind: "request_body" | "wait" | "event_stream";
+        /** @description The requests in flight. */
         ConnectionList: {
             /** @description The latest first. */
             data: components["schemas"]["Connection"][];
@@ -622,7 +632,7 @@ export interface components {
             /** Format: int64 */
             to: number;
         };
-        /** @description What a generation has come to so far. */
+        /** @description What a generation has come to so far. Written by [`StateJson`](super::state_json::StateJson), which holds no text. */
         Generation: components["schemas"]["Choice"] & {
             /** @description All choices, where there are several. */
             choices?: components["schemas"]["NumberedChoice"][];
@@ -1029,6 +1039,7 @@ export interface components {
              * @example invalid_request_error
              */
             type: string;
+            usage?: components["schemas"]["Usage"] | null;
         };
         /** @description Whatever else the model's delta held, as it came. */
         PartData: {
@@ -1085,6 +1096,7 @@ export interface components {
              */
             type: string;
             upstream?: components["schemas"]["UpstreamErrorBody"] | null;
+            usage?: components["schemas"]["Usage"] | null;
         };
         /** @description What callers know of a prompt: how it is used, and not its text. */
         Prompt: {
@@ -1130,7 +1142,7 @@ export interface components {
             /** @description By name; none if absent. */
             variables?: {
                 [key: string]: unknown;
-            };
+            } | null;
         };
         /** @description An event was published. */
         PublishedEvent: {
@@ -1580,6 +1592,16 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
             /** @description Misdirected Request */
             421: {
                 headers: {
@@ -1618,6 +1640,16 @@ export interface operations {
                 };
                 content: {
                     "application/openmetrics-text": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -1688,6 +1720,16 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -2030,6 +2072,16 @@ export interface operations {
             };
             /** @description Misdirected Request */
             421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2492,6 +2544,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
             };
             /** @description Unauthorized */
             401: {
@@ -3018,6 +3080,16 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
             /** @description Unauthorized */
             401: {
                 headers: {
@@ -3112,6 +3184,16 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Generation"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -3349,6 +3431,16 @@ export interface operations {
                     "application/json": components["schemas"]["ModelList"];
                 };
             };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
             /** @description Unauthorized */
             401: {
                 headers: {
@@ -3423,6 +3515,16 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -3505,6 +3607,16 @@ export interface operations {
                     "application/json": components["schemas"]["PromptList"];
                 };
             };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
             /** @description Unauthorized */
             401: {
                 headers: {
@@ -3579,6 +3691,16 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Prompt"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
                 };
             };
             /** @description Unauthorized */
