@@ -11,12 +11,14 @@ use futures_util::FutureExt;
 use hyper::body::Body;
 use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::connection::{Peer, Protocol};
+use super::exchange::InFlight;
 use super::{IncomingBody, Limits, Load, Threads};
 
 /// Listens on `address`. Clients that connect from now on wait in the backlog until [`serve`] runs.
@@ -65,6 +67,7 @@ where
 
     // Each connection holds one; one is ours.
     let open = Arc::new(());
+    let crowd = Arc::new(Notify::new());
     let mut clients = Clients { listener, exhausted: None, spare: spare() };
     while let Some((stream, address)) = stop.run_until_cancelled(clients.next()).await {
         let before = Arc::strong_count(&open) - 1;
@@ -73,7 +76,11 @@ where
             continue;
         }
         let counted = limits.open.add();
-        let place = Place { open: Arc::clone(&open), before, limit: limits.connections };
+        let place = Place { open: Arc::clone(&open), crowd: Arc::clone(&crowd), before, limit: limits.connections };
+        if before >= limits.connections {
+            // After it is counted: the connection that gives way looks whether there are still too many.
+            crowd.notify_one();
+        }
         let protocol = Arc::clone(&protocol);
         let service = service.clone();
         // Its own token: polled at each wake-up, one that is shared would be contended.
@@ -104,10 +111,14 @@ where
     tasks.wait().await;
 }
 
+/// A connection that has been idle for less than this does not give way.
+const LEAST_IDLE: Duration = Duration::from_secs(1);
+
 /// One connection among those that are open.
-#[derive(Clone)]
 pub(super) struct Place {
     open: Arc<()>,
+    /// Notified for each connection that is one too many: idle connections wait for it, the oldest first.
+    crowd: Arc<Notify>,
     /// How many there were when it came.
     before: usize,
     limit: usize,
@@ -116,9 +127,30 @@ pub(super) struct Place {
 impl Place {
     /// One that came in a crowd is part of it as long as there is one.
     pub fn load(&self) -> Load {
-        // This one is not among them, and neither is that of the loop, while there is one.
-        let others = Arc::strong_count(&self.open).saturating_sub(2);
-        if self.before >= self.limit && others >= self.limit { Load::Crowded } else { Load::Normal }
+        if self.before >= self.limit && self.others() >= self.limit { Load::Crowded } else { Load::Normal }
+    }
+
+    /// Resolves when this connection gives way to another: it is idle, and there are more than may be.
+    pub async fn gives_way(&self, in_flight: &InFlight) {
+        loop {
+            in_flight.idle().await;
+            // A new connection is idle until its request arrives.
+            sleep(LEAST_IDLE).await;
+            self.crowd.notified().await;
+            if self.others() < self.limit {
+                continue;
+            }
+            if in_flight.is_idle() {
+                return;
+            }
+            // A request has come since: the next idle connection gives way.
+            self.crowd.notify_one();
+        }
+    }
+
+    /// This one is not among them, and neither is that of the loop, while there is one.
+    fn others(&self) -> usize {
+        Arc::strong_count(&self.open).saturating_sub(2)
     }
 }
 
@@ -233,6 +265,26 @@ mod tests {
         for client in &mut crowd {
             client.read_until("hello").await;
         }
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_has_been_idle_for_longest_gives_way_when_there_are_too_many() {
+        let mut server = Server::start(Limits { connections: 2, ..patient() });
+        let mut without_request = server.connect().await;
+        let mut after_a_request = server.connect().await;
+        after_a_request.send(GET).await;
+        server.call().await.answer("hello");
+        after_a_request.read_until("hello").await;
+
+        let mut busy = server.connect().await;
+        busy.send(GET).await;
+        let call = server.call().await;
+        assert_eq!(without_request.closed().await.as_deref().unwrap_or_default(), "");
+        after_a_request.send(GET).await;
+        server.call().await.answer("still here");
+        after_a_request.read_until("still here").await;
+        call.answer("served");
+        busy.read_until("served").await;
     }
 
     #[tokio::test]

@@ -77,10 +77,10 @@ impl Protocol {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let seen = Arc::new(Seen::default());
+        let (seen, place) = (Arc::new(Seen::default()), Arc::new(place));
         let backlog = Arc::new(WriteBacklog::default());
         let (socket, client) = socket::split(stream, Arc::clone(&backlog));
-        let requests = Requests { service, peer, place, seen: Arc::clone(&seen) };
+        let requests = Requests { service, peer, place: Arc::clone(&place), seen: Arc::clone(&seen) };
         let mut http = pin!(self.http.serve_connection(TokioIo::new(socket), requests));
 
         let silence = async {
@@ -96,6 +96,7 @@ impl Protocol {
                 () = client.left() => Aside::Left,
                 () = stop.cancelled() => Aside::Stop,
                 () = silence => Aside::Silent,
+                () = place.gives_way(&seen.in_flight) => Aside::GivesWay,
             }
         };
         // It is asked when it has been woken, and not with each token that the connection writes.
@@ -107,6 +108,7 @@ impl Protocol {
             Some(aside) = aside.next() => match aside {
                 Aside::Left => Err(Ended::Left),
                 Aside::Silent => Err(Ended::Silent),
+                Aside::GivesWay => Err(Ended::GaveWay),
                 Aside::Stop => {
                     http.as_mut().graceful_shutdown();
                     tokio::select! {
@@ -157,6 +159,7 @@ enum Aside {
     Left,
     Stop,
     Silent,
+    GivesWay,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +168,8 @@ enum Ended {
     Left,
     #[error("no request came in time")]
     Silent,
+    #[error("it was idle, and there were more connections than may be")]
+    GaveWay,
     #[error("a response outlived the server")]
     Cut,
     #[error("the server stopped before the request was complete")]
@@ -176,7 +181,7 @@ enum Ended {
 impl Ended {
     fn broke_a_response_off(&self) -> bool {
         match self {
-            Self::Left | Self::Silent | Self::Incomplete => false,
+            Self::Left | Self::Silent | Self::GaveWay | Self::Incomplete => false,
             Self::Cut => true,
             // A user error is the service's: its body ended with one. All others come from the client.
             Self::Failed(error) => error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user),
@@ -217,7 +222,7 @@ impl Seen {
 struct Requests<S> {
     service: S,
     peer: Peer,
-    place: Place,
+    place: Arc<Place>,
     seen: Arc<Seen>,
 }
 

@@ -17,6 +17,9 @@ use super::stall::Watched;
 pub(super) struct InFlight {
     count: AtomicUsize,
     none_left: Notify,
+    /// Exchanges that have begun: the request's head has arrived.
+    begun: AtomicUsize,
+    none_begun: Notify,
 }
 
 /// One request and its response. Held by both; it is over when both are dropped.
@@ -40,10 +43,26 @@ impl InFlight {
     pub fn is_none(&self) -> bool {
         self.count.load(Ordering::Acquire) == 0
     }
+
+    /// Resolves when the connection is idle: no request has begun that is not over. At once if it is.
+    pub async fn idle(&self) {
+        loop {
+            let none_begun = self.none_begun.notified();
+            if self.is_idle() {
+                return;
+            }
+            none_begun.await;
+        }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.begun.load(Ordering::Acquire) == 0
+    }
 }
 
 impl ServedExchange {
     pub fn begin(connection: &Arc<InFlight>) -> Arc<Self> {
+        connection.begun.fetch_add(1, Ordering::AcqRel);
         Arc::new(Self { connection: Arc::clone(connection), is_counted: AtomicBool::new(false) })
     }
 
@@ -60,6 +79,9 @@ impl Drop for ServedExchange {
         if self.is_counted.load(Ordering::Acquire) && self.connection.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             // One that waits, or the next that will.
             self.connection.none_left.notify_one();
+        }
+        if self.connection.begun.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.connection.none_begun.notify_one();
         }
     }
 }
