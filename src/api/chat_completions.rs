@@ -173,26 +173,27 @@ async fn completion(
             Some(Event::Cancelled(_)) => return Err(cancelled()),
             // Contains the whole answer: the chunks before it need not be merged.
             Some(Event::Done(done)) if done.trailer.completion_json.is_some() => {
-                return Ok(json(as_it_came(done), connection));
+                return json(api, caller, as_it_came(done), connection);
             }
             _ => page.iter().for_each(|entry| completion.apply(entry)),
         }
     }
-    let merged = Bytes::from(completion.into_json());
-    let merged = api.body_memory.hold_bytes(&caller.spender.account, merged);
-    let merged = merged.inspect_err(|_| api.metrics.refused("body_memory"))?;
-    Ok(json(vec![merged], connection))
+    json(api, caller, vec![completion.into_json().into()], connection)
 }
 
-/// The body of a completion, which is a connection until it is sent.
-fn json(completion: Vec<Bytes>, connection: Connection) -> Response {
+/// The body of a completion, which is a connection until it is sent. It counts as memory of its caller: the log that it is
+/// of may be gone before a slow client has taken it.
+fn json(api: &Api, caller: &Caller, completion: Vec<Bytes>, connection: Connection) -> Result<Response, Problem> {
     let length: usize = completion.iter().map(Bytes::len).sum();
+    let memory = api.body_memory.hold(&caller.spender.account, length);
+    let memory = memory.inspect_err(|_| api.metrics.refused("body_memory"))?;
+    let held = (connection, memory);
     let pieces = futures_util::stream::iter(completion).map(move |piece| {
-        _ = &connection;
+        _ = &held;
         Ok::<_, Infallible>(piece)
     });
     let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (CONTENT_LENGTH, length.into())];
-    (headers, Body::from_stream(pieces)).into_response()
+    Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
 /// The completion of a log entry, shared with the log.
