@@ -36,10 +36,11 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
     let mut decoder = Decoder::new(model);
     let mut completion = None;
     if let Some(mut chunk) = chunk {
-        let sent = chunk.clone();
+        let lacks_ids = tool_calls(&mut chunk).any(|call| lacks_id(call));
+        let sent = lacks_ids.then(|| chunk.clone());
         // The same ids in the events and in the completion.
         tool_calls(&mut chunk).for_each(give_id);
-        completion = Some(normalized(&chunk, &sent, &text));
+        completion = Some(normalized(&chunk, sent.as_ref().unwrap_or(&chunk), &text));
         decoder.chunk(chunk, safe.len(), None, signals)?;
     }
     if let Some(report) = failure {
@@ -80,8 +81,12 @@ fn tool_calls(completion: &mut Object) -> impl Iterator<Item = &mut Object> {
     calls.flatten().filter_map(Tree::as_object_mut)
 }
 
+fn lacks_id(call: &Object) -> bool {
+    call.text("id").is_none() && call.present("function").is_some()
+}
+
 fn give_id(call: &mut Object) {
-    if call.text("id").is_none() && call.present("function").is_some() {
+    if lacks_id(call) {
         call.set("id", Tree::Text(made_id()));
     }
 }
