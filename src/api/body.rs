@@ -116,9 +116,9 @@ impl<'a> RequestBody<'a> {
         if poll!(discarding.as_mut()).is_ready() {
             return;
         }
-        let held = held.map_or_else(|| api.connections.open(caller, Coming::New, ConnectionKind::Body), Ok);
-        let Ok(connection) = held else { return };
-        connection.set_kind(ConnectionKind::Body);
+        let connection = held.filter(|connection| connection.set_kind(ConnectionKind::Body));
+        let connection = connection.or_else(|| api.connections.open_if_free(caller, ConnectionKind::Body));
+        let Some(connection) = connection else { return };
         tokio::select! {
             biased;
             () = discarding => {}

@@ -21,9 +21,9 @@ use crate::domain::{Account, Lookup};
 /// - Unfinished bodies take what is free. Where nothing is, an account above its share (the whole divided by the
 ///   accounts that hold something) is refused, and for one below its share the account that holds most gives way: its
 ///   largest unfinished body ends with a `408`.
-/// - A finished body cannot be taken back: its generation may wait for a slot. An account may hold as many bytes of
-///   finished bodies as stay free of them: half of all where it is alone, and any number of accounts leaves room for
-///   another.
+/// - A finished body cannot be taken back: its generation may wait for a slot. Of three quarters of the whole an account
+///   may hold as many bytes of finished bodies as stay free of them. The last quarter is for accounts that hold at most a
+///   1024th of the whole, so that a few accounts with large bodies refuse no small one.
 #[derive(Clone)]
 pub struct BodyMemory(Arc<Shared>);
 
@@ -134,6 +134,16 @@ impl BodyMemory {
     }
 }
 
+/// Whether an account that holds `own` of the `finished` bytes may hold so many more.
+fn may_finish(most: usize, own: usize, finished: usize, more: usize) -> bool {
+    let (own, finished) = (own + more, finished + more);
+    let free = (most / 4 * 3).saturating_sub(finished);
+    own <= free || (own <= most / FLOORS && finished <= most)
+}
+
+/// An account may always hold this part of the whole: a quarter is kept for that.
+const FLOORS: usize = 1024;
+
 impl UnfinishedBody {
     /// Takes what is lacking to so many bytes.
     pub fn grow_to(&self, bytes: usize) -> Result<(), BodyMemoryError> {
@@ -159,7 +169,7 @@ impl UnfinishedBody {
         let held = table.unfinished(&account, self.number).ok_or(BodyMemoryError::Displaced)?.bytes;
         let bytes = bytes.min(held);
         let own = table.accounts.get(&account).map_or(0, |bodies| bodies.finished);
-        if own + bytes > memory.0.most.saturating_sub(table.finished + bytes) {
+        if !may_finish(memory.0.most, own, table.finished, bytes) {
             return Err(BodyMemoryError::AboveShare);
         }
         table.bytes += bytes;
@@ -327,6 +337,25 @@ mod tests {
         assert!(last.is_ok());
         drop((held, last));
         assert_eq!((memory.bytes(), memory.lock().accounts.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_hundred_accounts_with_large_finished_bodies_leave_a_hundred_others_their_small_ones() {
+        let most = 128 << 20;
+        let memory = BodyMemory::new(most);
+        let mut held = Vec::new();
+        for number in 0..100 {
+            for bytes in [16 << 20, 4 << 20, 1 << 20, 64 << 10] {
+                while let Ok(body) = body(&memory, number, bytes).and_then(|body| body.finish(bytes)) {
+                    held.push(body);
+                }
+            }
+        }
+        let small = |number| body(&memory, number, 100 << 10).and_then(|body| body.finish(100 << 10));
+        let others: Vec<_> = (100..200).map(|number| small(number).expect("its floor")).collect();
+        assert!(memory.bytes() <= most);
+        drop((held, others));
+        assert_eq!(memory.bytes(), 0);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::connection::{Connection, ConnectionKind};
 use super::connections::Coming;
 use super::denial::insufficient_scope;
 use super::extract::Caller;
+use super::held_json::json_response;
 use super::json_body::JsonBytes;
 use super::problem::{ErrorCode, Problem};
 use super::sse::event_stream;
@@ -151,8 +152,8 @@ pub async fn subscribe(
         Form::Snapshot => {
             let subscribed =
                 api.channels.subscribe(&channel, account, who, beginning, Attendance::Passing, reserve).await?;
-            let page = next_page(&api, subscribed.subscription, connection, query.wait).await?;
-            Ok(Json(page).into_response())
+            let page = next_page(&api, subscribed.subscription, &connection, query.wait).await?;
+            json_response(&api, &caller, &page, Some(connection))
         }
     }
 }
@@ -176,7 +177,7 @@ fn stream(api: &Api, subscribed: Subscribed, connection: Connection, attendance:
 async fn next_page(
     api: &Api,
     mut subscription: Subscription,
-    connection: Connection,
+    connection: &Connection,
     patience: Duration,
 ) -> Result<EventPage, Problem> {
     let deadline = Instant::now() + patience;
@@ -215,20 +216,25 @@ async fn next_page(
     params(("name" = String, Path, description = "The channel's name", example = "room-1")),
     responses((status = 200, description = "The channel", body = ChannelBody)),
 )]
-pub async fn show(State(api): State<Api>, _: Caller, ChannelPath(channel): ChannelPath) -> Json<ChannelBody> {
+pub async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    ChannelPath(channel): ChannelPath,
+) -> Result<Response, Problem> {
     let inspection = api.channels.inspect(&channel).await;
     let history = inspection.as_ref().map(|inspection| HistoryBody {
         events: inspection.history.events as u64,
         bytes: inspection.history.bytes as u64,
         after: inspection.history.after.get(),
     });
-    Json(ChannelBody {
+    let channel = ChannelBody {
         name: channel.to_string(),
         subscribers: inspection.as_ref().map_or(0, |inspection| inspection.subscribers as u64),
         present: inspection.iter().flat_map(|inspection| &inspection.present).map(SubscriberBody::from).collect(),
         last_sequence: inspection.as_ref().map(|inspection| inspection.tail.get()),
         history: history.unwrap_or_default(),
-    })
+    };
+    json_response(&api, &caller, &channel, None)
 }
 
 /// A channel's name that a body gives, for an answer that is to be carried there.

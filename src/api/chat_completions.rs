@@ -1,22 +1,19 @@
 //! OpenAI's chat completions: `/v1/chat/completions`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::allowance;
 use super::body::RequestBody;
 use super::connection::{Connection, ConnectionKind};
 use super::extract::{Caller, grace_header};
+use super::held_json::held_json;
 use super::openapi::ChatCompletionBody;
 use super::problem::{ErrorCode, FieldError, Problem};
 use super::refusal::Dialect;
@@ -74,7 +71,7 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
     };
     let (delivery, Begun { mut following, origin, connection }) = begun?;
     // Every request for a completion waits for it.
-    let connection = connection.map_or_else(|| api.connect(caller, origin.into(), kind(delivery)), Ok)?;
+    let Some(connection) = connection else { return Err(displaced()) };
     let start = Arc::clone(following.start());
     let told = |mut response: Response| {
         tell_origin(&mut response, origin);
@@ -96,7 +93,7 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
             tokio::select! {
                 biased;
                 () = following.ended() => {}
-                () = connection.closed() => return Err(gave_way()),
+                () = connection.closed() => return Err(displaced()),
             }
             let mut response = completion(api, caller, following, connection).await?;
             name_generation(&mut response, start.generation);
@@ -112,7 +109,7 @@ async fn start(
     body: &mut RequestBody<'_>,
 ) -> Result<(Delivery, Begun), Problem> {
     let grace = grace_header(headers)?;
-    let admitted = AdmittedRequest::admit(api, caller, headers).await?;
+    let mut admitted = AdmittedRequest::admit(api, caller, headers).await?;
     let json = admitted.read(body, api, caller).await?;
     let fields = start::parse(api, &json).await?;
     let delivery = delivery(&fields)?;
@@ -173,27 +170,19 @@ async fn completion(
             Some(Event::Cancelled(_)) => return Err(cancelled()),
             // Contains the whole answer: the chunks before it need not be merged.
             Some(Event::Done(done)) if done.trailer.completion_json.is_some() => {
-                return json(api, caller, as_it_came(done), connection);
+                return Ok(json(api, caller, as_it_came(done), connection));
             }
             _ => page.iter().for_each(|entry| completion.apply(entry)),
         }
     }
-    json(api, caller, vec![completion.into_json().into()], connection)
+    Ok(json(api, caller, vec![completion.into_json().into()], connection))
 }
 
-/// The body of a completion, which is a connection until it is sent. It counts as memory of its caller: the log that it is
-/// of may be gone before a slow client has taken it.
-fn json(api: &Api, caller: &Caller, completion: Vec<Bytes>, connection: Connection) -> Result<Response, Problem> {
+/// The body of a completion, which is a connection while it is sent, and counts as memory of its caller as far as that
+/// has room: the answer was billed, and is not refused.
+fn json(api: &Api, caller: &Caller, completion: Vec<Bytes>, connection: Connection) -> Response {
     let length: usize = completion.iter().map(Bytes::len).sum();
-    let memory = api.body_memory.hold(&caller.spender.account, length);
-    let memory = memory.inspect_err(|_| api.metrics.refused("body_memory"))?;
-    let held = (connection, memory);
-    let pieces = futures_util::stream::iter(completion).map(move |piece| {
-        _ = &held;
-        Ok::<_, Infallible>(piece)
-    });
-    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (CONTENT_LENGTH, length.into())];
-    Ok((headers, Body::from_stream(pieces)).into_response())
+    held_json(completion, (connection, api.body_memory.hold(&caller.spender.account, length).ok()))
 }
 
 /// The completion of a log entry, shared with the log.
@@ -242,7 +231,8 @@ fn cancelled() -> Problem {
     Problem::new(ErrorCode::Cancelled, "The generation was cancelled before its end.")
 }
 
-fn gave_way() -> Problem {
-    let detail = "The service ended this request to make room for those of other callers. Try again in a few seconds.";
-    Problem::new(ErrorCode::Overloaded, detail)
+/// The model was asked and may be billed: not a refusal that clients repeat by themselves.
+fn displaced() -> Problem {
+    let detail = "The service ended this request to make room for those of other callers. The model was stopped.";
+    Problem::new(ErrorCode::Cancelled, detail)
 }

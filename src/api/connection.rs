@@ -35,7 +35,7 @@ pub enum ConnectionKind {
     Wait,
     /// An event stream with ids: its client resumes it.
     ResumableStream,
-    /// An event stream without ids: what it lacks is lost to its client.
+    /// An event stream without ids: its client cannot resume it.
     Stream,
 }
 
@@ -101,9 +101,9 @@ impl Connection {
         Self { open, connections, begun: false, told_to_wait: false, leaving: None }
     }
 
-    /// From now on it does something else.
-    pub fn set_kind(&self, kind: ConnectionKind) {
-        self.connections.set_kind(&self.open, kind);
+    /// From now on it does something else; `false` where it has given way.
+    pub fn set_kind(&self, kind: ConnectionKind) -> bool {
+        self.connections.set_kind(&self.open, kind)
     }
 
     /// The stream begins, if it has not. When its client should come back, as its first block says.

@@ -50,6 +50,8 @@ struct AccountConnections {
     waits: BTreeSet<u64>,
     resumable: BTreeSet<u64>,
     streams: BTreeSet<u64>,
+    /// Those that have given way and are not over yet. They count no longer.
+    leaving: usize,
 }
 
 /// Whether a client opens its first connection to something, or resumes.
@@ -86,9 +88,11 @@ impl Connections {
     pub fn open(&self, caller: &Caller, coming: Coming, kind: ConnectionKind) -> Result<Connection, NoRoom> {
         let limits = caller.spender.connections();
         let account = &caller.spender.account;
-        let may_displace_own = coming == Coming::Back || limits.when_full == WhenFull::CloseOldest;
         let mut table = self.lock();
         let own = table.count_of(account);
+        let closes_oldest = limits.when_full == WhenFull::CloseOldest && kind != ConnectionKind::Body;
+        // A client that does not read leaves late: resuming again and again, it would hold any number of streams.
+        let may_displace_own = (coming == Coming::Back || closes_oldest) && table.leaving_of(account) <= own;
         if let Some(most) = limits.for_account.filter(|most| own >= most.get() as usize) {
             if !may_displace_own || !table.displace_own(account) {
                 return Err(NoRoom::ForCaller(most));
@@ -103,11 +107,25 @@ impl Connections {
                 return Err(NoRoom::AtAll);
             }
         }
+        Ok(self.admit(&mut table, caller, kind))
+    }
+
+    /// Opens one where nothing has to give way for it.
+    pub fn open_if_free(&self, caller: &Caller, kind: ConnectionKind) -> Option<Connection> {
+        let mut table = self.lock();
+        let own = table.count_of(&caller.spender.account);
+        let is_at_limit = caller.spender.connections().for_account.is_some_and(|most| own >= most.get() as usize);
+        if is_at_limit || self.is_full(&table, caller, Coming::New) {
+            return None;
+        }
+        Some(self.admit(&mut table, caller, kind))
+    }
+
+    fn admit(&self, table: &mut Table, caller: &Caller, kind: ConnectionKind) -> Connection {
         table.last += 1;
         let open = Arc::new(ConnectionRecord::new(caller, table.last));
         table.insert(Arc::clone(&open), kind);
-        drop(table);
-        Ok(Connection::new(open, self.clone()))
+        Connection::new(open, self.clone())
     }
 
     /// Whether the account may begin something, before it opens a connection for it: on a connection to the listener in
@@ -160,16 +178,19 @@ impl Connections {
         self.0.ending.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_kind(&self, open: &ConnectionRecord, kind: ConnectionKind) {
+    pub(super) fn set_kind(&self, open: &ConnectionRecord, kind: ConnectionKind) -> bool {
         let mut table = self.lock();
         // Absent where it has given way.
-        if let Some(open) = table.remove(open.number) {
-            table.insert(open, kind);
-        }
+        let Some(open) = table.remove(open.number) else { return false };
+        table.insert(open, kind);
+        true
     }
 
     pub(super) fn remove(&self, open: &ConnectionRecord) {
-        self.lock().remove(open.number);
+        let mut table = self.lock();
+        if table.remove(open.number).is_none() {
+            table.left(open);
+        }
     }
 
     /// The most of all accounts together.
@@ -217,11 +238,27 @@ impl Table {
         let Entry { open, kind } = self.all.remove(&number)?;
         if let Some(own) = self.accounts.get_mut(&open.account) {
             own.of_kind(kind).remove(&number);
-            if own.count() == 0 {
-                self.accounts.remove(&open.account);
-            }
         }
+        self.forget_if_empty(&open.account);
         Some(open)
+    }
+
+    /// One that has given way is over.
+    fn left(&mut self, open: &ConnectionRecord) {
+        if let Some(own) = self.accounts.get_mut(&open.account) {
+            own.leaving = own.leaving.saturating_sub(1);
+        }
+        self.forget_if_empty(&open.account);
+    }
+
+    fn leaving_of(&self, account: &Account) -> usize {
+        self.accounts.get(account).map_or(0, |own| own.leaving)
+    }
+
+    fn forget_if_empty(&mut self, account: &Account) {
+        if self.accounts.get(account).is_some_and(|own| own.count() == 0 && own.leaving == 0) {
+            self.accounts.remove(account);
+        }
     }
 
     /// The account's oldest event stream gives way, or what it has instead.
@@ -241,7 +278,10 @@ impl Table {
     }
 
     fn displace(&mut self, number: u64) -> bool {
-        self.remove(number).inspect(|open| open.displace()).is_some()
+        let Some(open) = self.remove(number) else { return false };
+        self.accounts.entry(open.account.clone()).or_default().leaving += 1;
+        open.displace();
+        true
     }
 }
 

@@ -148,7 +148,6 @@ impl ErrorCode {
                 | Self::ModelNotFound
                 | Self::PromptNotFound
                 | Self::BodyTooLarge
-                | Self::RequestTimeout
                 | Self::IdempotencyConflict
         )
     }

@@ -1,11 +1,13 @@
 //! The list of the caller's generations.
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::{Caller, ListQuery};
+use super::held_json::json_response;
+use super::problem::Problem;
 use super::snapshot::StatusBody;
 use super::state::Api;
 use super::wire::native::{TimingsBody, UsageBody};
@@ -68,11 +70,12 @@ pub async fn list(
     State(api): State<Api>,
     caller: Caller,
     ListQuery { status, cursor, limit }: ListQuery,
-) -> Json<GenerationList> {
+) -> Result<Response, Problem> {
     let wanted = |one: &_| status.is_none_or(|status| StatusBody::of(one) == status);
     let page = api.generations.list(&caller.principal, wanted, cursor, limit).await;
     let data = page.generations.iter().map(SummaryBody::from).collect();
-    Json(GenerationList { data, next: page.next.map(|next| next.to_string()) })
+    let list = GenerationList { data, next: page.next.map(|next| next.to_string()) };
+    json_response(&api, &caller, &list, None)
 }
 
 impl From<&Summary> for SummaryBody {

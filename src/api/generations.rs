@@ -92,7 +92,7 @@ async fn start(
     // Before the body is read: no `stream` makes a form acceptable.
     accept.form()?;
     let at_once = prefers_async(headers);
-    let admitted = AdmittedRequest::admit(api, caller, headers).await?;
+    let mut admitted = AdmittedRequest::admit(api, caller, headers).await?;
     let json = admitted.read(body, api, caller).await?;
     let fields = start::parse(api, &json).await?;
     let form = accept.form_for(StreamField::of(&fields))?;

@@ -24,6 +24,7 @@ mod extract;
 mod gate;
 mod generation_list;
 mod generations;
+mod held_json;
 mod host;
 mod json_body;
 mod large_bodies;

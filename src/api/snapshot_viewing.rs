@@ -10,6 +10,7 @@ use super::state_json::StateJson;
 use super::viewing::Viewing;
 use super::wire::{Block, Native, Retry};
 use crate::domain::{EventId, GenerationId};
+use crate::generation::LogLost;
 
 /// The events of a viewer that asked for `snapshot` in place of those before it.
 ///
@@ -17,6 +18,8 @@ use crate::domain::{EventId, GenerationId};
 pub struct SnapshotViewing {
     /// Until the block has been written.
     snapshot: Option<Snapshot>,
+    /// The log was lost in the middle of the block, which must not end.
+    lost: Option<LogLost>,
     viewing: Viewing<Native>,
 }
 
@@ -29,7 +32,7 @@ struct Snapshot {
 impl SnapshotViewing {
     /// `id` is the position of the state.
     pub fn new(json: StateJson, id: EventId, viewing: Viewing<Native>) -> Self {
-        Self { snapshot: Some(Snapshot { json, id, is_begun: false }), viewing }
+        Self { snapshot: Some(Snapshot { json, id, is_begun: false }), lost: None, viewing }
     }
 }
 
@@ -40,6 +43,9 @@ impl Source for SnapshotViewing {
         retry: &mut Option<Retry>,
         out: &mut BytesMut,
     ) -> Poll<Option<Result<usize, BrokenOff>>> {
+        if let Some(lost) = self.lost {
+            return Poll::Ready(Some(Err(lost.into())));
+        }
         let Some(snapshot) = &mut self.snapshot else { return self.viewing.poll_write(context, retry, out) };
         if !snapshot.is_begun {
             snapshot.is_begun = true;
@@ -50,7 +56,10 @@ impl Source for SnapshotViewing {
                 out.put_slice(piece.as_bytes());
                 Poll::Ready(Some(Ok(0)))
             }
-            Poll::Ready(Some(Err(lost))) => Poll::Ready(Some(Err(lost.into()))),
+            Poll::Ready(Some(Err(lost))) => {
+                self.lost = Some(lost);
+                Poll::Ready(Some(Err(lost.into())))
+            }
             Poll::Ready(None) => {
                 Block::begun(out).end(retry.take(), Some(snapshot.id));
                 self.snapshot = None;

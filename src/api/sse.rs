@@ -82,7 +82,7 @@ pin_project! {
     pub struct EventStream<S> {
         source: S,
         connection: Connection,
-        // Where a block is counted that is too large to be of no account.
+        // Counts a large block until its client has taken it.
         memory: BodyMemory,
         retry: Option<Retry>,
         heartbeat: Duration,

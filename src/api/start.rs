@@ -1,5 +1,5 @@
-//! What every request for an answer goes through: its head is admitted, its body parsed, then it joins a generation or
-//! starts one.
+//! The steps of every request for an answer: its head is admitted, its body is parsed, and it joins a generation or starts
+//! one.
 
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ pub struct AdmittedRequest {
 /// A request that was read, and how it waits for its answer.
 pub struct Opening {
     claim: Option<Claim>,
+    coming: Coming,
     permit: RequestPermit,
     connection: Option<Connection>,
     /// What the request becomes; `None` for one that waits for nothing.
@@ -58,16 +59,25 @@ impl AdmittedRequest {
         {
             return Ok(Self { key, coming: Coming::Back, permit: RequestPermit::default() });
         }
+        let permit = Self::admit_new(api, caller)?;
+        Ok(Self { key, coming: Coming::New, permit })
+    }
+
+    fn admit_new(api: &Api, caller: &Caller) -> Result<RequestPermit, Problem> {
         if api.generations.is_draining() {
             return Err(Problem::shutting_down());
         }
         api.check_load(caller)?;
-        let permit = api.generations.take_request(&caller.spender)?;
-        Ok(Self { key, coming: Coming::New, permit })
+        Ok(api.generations.take_request(&caller.spender)?)
     }
 
-    pub async fn read(&self, body: &mut RequestBody<'_>, api: &Api, caller: &Caller) -> Result<JsonBytes, Problem> {
-        body.json(api, caller, self.coming).await
+    /// Reads the body. That of a large one costs its request, whatever it comes to.
+    pub async fn read(&mut self, body: &mut RequestBody<'_>, api: &Api, caller: &Caller) -> Result<JsonBytes, Problem> {
+        let json = body.json(api, caller, self.coming).await?;
+        if is_large(json.len()) {
+            std::mem::take(&mut self.permit).spend();
+        }
+        Ok(json)
     }
 
     /// The request, read, which becomes a connection of this kind. Its body was that of `path`.
@@ -79,7 +89,7 @@ impl AdmittedRequest {
         kind: Option<ConnectionKind>,
     ) -> Opening {
         let claim = self.key.map(|key| Claim { key, request: json.fingerprint(path) });
-        Opening { claim, permit: self.permit, connection, kind }
+        Opening { claim, coming: self.coming, permit: self.permit, connection, kind }
     }
 }
 
@@ -118,10 +128,10 @@ pub async fn start(api: &Api, caller: &Caller, asked: Asked, mut opening: Openin
     if origin == Origin::Existing {
         api.metrics.resumed(ResumedBy::IdempotencyKey);
     }
-    // Where the oldest gives way nobody is refused: it does so for a generation that has started.
+    // With `close-oldest` the oldest stream gives way now: not for a generation that was refused.
     let connection = match first {
         Some(connection) => Some(connection),
-        None => opening.connect(api, caller, origin.into())?,
+        None => opening.connect(api, caller, Coming::Back)?,
     };
     Ok(Begun { following, origin, connection })
 }
@@ -132,6 +142,10 @@ async fn start_new(
     Asked { mut generation, prompt, channel }: Asked,
     opening: &mut Opening,
 ) -> Result<(Started, Option<Connection>), Problem> {
+    if opening.coming == Coming::Back {
+        // The key was known when the request was admitted, and is free now: this is a new generation.
+        opening.permit = AdmittedRequest::admit_new(api, caller)?;
+    }
     let connection = match opening.kind {
         None => None,
         Some(_) if opening.connection.is_some() => opening.connect(api, caller, Coming::New)?,
@@ -169,11 +183,9 @@ impl Opening {
     fn connect(&mut self, api: &Api, caller: &Caller, coming: Coming) -> Result<Option<Connection>, Problem> {
         match (self.kind, self.connection.take()) {
             (None, _) => Ok(None),
-            (Some(kind), Some(connection)) => {
-                connection.set_kind(kind);
-                Ok(Some(connection))
-            }
-            (Some(kind), None) => api.connect(caller, coming, kind).map(Some),
+            (Some(kind), Some(connection)) if connection.set_kind(kind) => Ok(Some(connection)),
+            // The body's connection has given way meanwhile.
+            (Some(kind), _) => api.connect(caller, coming, kind).map(Some),
         }
     }
 }

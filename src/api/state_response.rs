@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use super::connection::{Closing, Connection, ConnectionKind};
-use super::connections::Coming;
 use super::extract::Caller;
 use super::problem::Problem;
 use super::state::Api;
@@ -22,8 +21,8 @@ use crate::generation::GenerationState;
 /// States up to this size leave whole, with their length.
 const SMALL: usize = 16 << 10;
 
-/// Responds with a state. One that is not small leaves in pieces, as its client takes them, and counts as `connection`,
-/// which is opened where there is none.
+/// Responds with a state. One that is not small leaves in pieces, as its client takes them, and counts as `connection`. Where
+/// there is none it counts as one of its own, if that is free: it costs a page, and what it tells has happened.
 pub async fn respond(
     api: &Api,
     caller: &Caller,
@@ -46,8 +45,9 @@ pub async fn respond(
     let body = if is_whole {
         Body::from(begun)
     } else {
-        let connection = connection.map_or_else(|| api.connect(caller, Coming::New, ConnectionKind::Wait), Ok)?;
-        connection.set_kind(ConnectionKind::Wait);
+        let connection = connection.or_else(|| api.connections.open_if_free(caller, ConnectionKind::Wait));
+        // One that has given way is answered all the same.
+        let connection = connection.filter(|connection| connection.closing() == Closing::No);
         Body::from_stream(StateBody { begun: Some(begun), json, connection })
     };
     let mut response = Response::new(body);
@@ -59,16 +59,18 @@ pub async fn respond(
 struct StateBody {
     begun: Option<String>,
     json: StateJson,
-    connection: Connection,
+    connection: Option<Connection>,
 }
 
 impl Stream for StateBody {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.connection.watch(context);
-        if !matches!(self.connection.closing(), Closing::No | Closing::AtEndOfService) {
-            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+        if let Some(connection) = &self.connection {
+            connection.watch(context);
+            if !matches!(connection.closing(), Closing::No | Closing::AtEndOfService) {
+                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+            }
         }
         let piece = match self.begun.take() {
             Some(begun) => Some(Ok(begun)),

@@ -1,4 +1,4 @@
-//! What `/metrics` reads from other rooms.
+//! The figures of other rooms that `/metrics` reads.
 
 use std::sync::Arc;
 

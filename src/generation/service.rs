@@ -176,7 +176,7 @@ impl Generations {
         taken.map_err(|exceeded| self.0.exceeded(exceeded, spender, ""))
     }
 
-    /// Counts a request that was read in vain, if its caller has one left.
+    /// Counts a request that was refused for its body, if its caller has one left.
     pub fn charge_request(&self, spender: &Spender) {
         _ = self.0.limits.take_request(spender).map(RequestPermit::spend);
     }

@@ -13,7 +13,7 @@ use crate::event_log::{Log, Page};
 
 /// The state of a generation at one position of its log.
 ///
-/// Holds no text: whoever writes the state reads the log page by page, so that a slow client costs a page.
+/// Holds no text: the response reads the log page by page as its client takes it, so that a slow client costs a page.
 #[derive(Clone)]
 pub struct GenerationState {
     log: Arc<dyn Log>,

@@ -19,6 +19,7 @@ use tower::Service;
 
 use super::connection::{Peer, Protocol};
 use super::exchange::InFlight;
+use super::socket::WriteBacklog;
 use super::{IncomingBody, Limits, Load, Threads};
 
 /// Listens on `address`. Clients that connect from now on wait in the backlog until [`serve`] runs.
@@ -131,16 +132,16 @@ impl Place {
     }
 
     /// Resolves when this connection gives way to another: it is idle, and there are more than may be.
-    pub async fn gives_way(&self, in_flight: &InFlight) {
+    pub async fn gives_way(&self, in_flight: &InFlight, backlog: &WriteBacklog) {
         loop {
-            in_flight.idle().await;
-            // A new connection is idle until its request arrives.
+            // A new connection is idle until its request arrives; a response may still be in HTTP/2's windows.
+            let idle_since = in_flight.idle().await;
             sleep(LEAST_IDLE).await;
             self.crowd.notified().await;
             if self.others() < self.limit {
                 continue;
             }
-            if in_flight.is_idle() {
+            if in_flight.is_idle_since(idle_since) && !backlog.exists() {
                 return;
             }
             // A request has come since: the next idle connection gives way.

@@ -96,7 +96,7 @@ impl Protocol {
                 () = client.left() => Aside::Left,
                 () = stop.cancelled() => Aside::Stop,
                 () = silence => Aside::Silent,
-                () = place.gives_way(&seen.in_flight) => Aside::GivesWay,
+                () = place.gives_way(&seen.in_flight, &backlog) => Aside::GivesWay,
             }
         };
         // It is asked when it has been woken, and not with each token that the connection writes.

@@ -20,6 +20,8 @@ pub(super) struct InFlight {
     /// Exchanges that have begun: the request's head has arrived.
     begun: AtomicUsize,
     none_begun: Notify,
+    /// All exchanges that have ever begun.
+    total: AtomicUsize,
 }
 
 /// One request and its response. Held by both; it is over when both are dropped.
@@ -44,25 +46,29 @@ impl InFlight {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Resolves when the connection is idle: no request has begun that is not over. At once if it is.
-    pub async fn idle(&self) {
+    /// Resolves when the connection is idle: no request has begun that is not over. At once if it is. Returns how many
+    /// requests it has had.
+    pub async fn idle(&self) -> usize {
         loop {
             let none_begun = self.none_begun.notified();
-            if self.is_idle() {
-                return;
+            let total = self.total.load(Ordering::Acquire);
+            if self.begun.load(Ordering::Acquire) == 0 {
+                return total;
             }
             none_begun.await;
         }
     }
 
-    pub fn is_idle(&self) -> bool {
-        self.begun.load(Ordering::Acquire) == 0
+    /// Whether it is idle, and has had no more requests than so many.
+    pub fn is_idle_since(&self, total: usize) -> bool {
+        self.total.load(Ordering::Acquire) == total && self.begun.load(Ordering::Acquire) == 0
     }
 }
 
 impl ServedExchange {
     pub fn begin(connection: &Arc<InFlight>) -> Arc<Self> {
         connection.begun.fetch_add(1, Ordering::AcqRel);
+        connection.total.fetch_add(1, Ordering::AcqRel);
         Arc::new(Self { connection: Arc::clone(connection), is_counted: AtomicBool::new(false) })
     }
 
@@ -132,7 +138,7 @@ impl Body for IncomingBody {
     }
 }
 
-/// The service wants no more of it: what it does from then on waits for no client.
+/// The service reads no more of the body: from then on it waits for no client.
 impl Drop for IncomingBody {
     fn drop(&mut self) {
         self.end();

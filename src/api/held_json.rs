@@ -1,0 +1,55 @@
+//! JSON responses that are held while their clients take them.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+
+use super::connection::{Connection, ConnectionKind};
+use super::extract::Caller;
+use super::problem::Problem;
+use super::state::Api;
+
+/// A smaller response is of no weight.
+const SMALL: usize = 16 << 10;
+
+/// Responds with a value that was only read. If it is large it counts as memory of its caller and as `connection`, or as one
+/// of its own where that is free.
+///
+/// Errors: the caller holds its share of the memory for bodies.
+pub fn json_response(
+    api: &Api,
+    caller: &Caller,
+    value: &impl Serialize,
+    connection: Option<Connection>,
+) -> Result<Response, Problem> {
+    let json = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
+    if json.len() <= SMALL {
+        return Ok(held_json(vec![json], ()));
+    }
+    let memory = api.body_memory.hold(&caller.spender.account, json.len());
+    let memory = memory.inspect_err(|_| api.metrics.refused("body_memory"))?;
+    let connection = connection.or_else(|| api.connections.open_if_free(caller, ConnectionKind::Wait));
+    Ok(held_json(vec![json], (memory, connection)))
+}
+
+/// Responds with these pieces of JSON. `held` is dropped when the client has taken all but the last 16 KiB.
+pub fn held_json(pieces: Vec<Bytes>, held: impl Send + 'static) -> Response {
+    let length: usize = pieces.iter().map(Bytes::len).sum();
+    let slices = stream::iter(pieces).flat_map(|piece| stream::iter(slices(piece))).map(move |slice| {
+        _ = &held;
+        Ok::<_, Infallible>(slice)
+    });
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (CONTENT_LENGTH, length.into())];
+    (headers, Body::from_stream(slices)).into_response()
+}
+
+/// HTTP asks for the next slice when the client has taken the one before.
+fn slices(mut piece: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || (!piece.is_empty()).then(|| piece.split_to(piece.len().min(SMALL))))
+}
