@@ -386,6 +386,22 @@ mod tests {
     }
 
     #[test]
+    fn streams_that_have_given_way_and_are_not_over_bound_what_a_client_can_resume() {
+        let connections = Connections::new(100);
+        let one = caller(1, 2, WhenFull::Refuse);
+        let mut held = Vec::new();
+        while let Ok(stream) = connections.open(&one, Coming::Back, STREAM) {
+            held.push(stream);
+            assert!(held.len() < 10, "it ends");
+        }
+        assert_eq!((held.len(), connections.count()), (5, 2));
+        drop(held.remove(0));
+        assert!(connections.open(&one, Coming::Back, STREAM).is_ok(), "one that had given way is over");
+        drop(held);
+        assert!(connections.lock().accounts.is_empty());
+    }
+
+    #[test]
     fn a_client_that_resumes_finds_a_reserve() {
         let connections = Connections::new(10);
         let one = caller(1, 0, WhenFull::Refuse);

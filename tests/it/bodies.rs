@@ -231,6 +231,63 @@ async fn a_repeat_of_a_known_key_is_read_above_the_rate() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_freed_while_its_repeat_is_read_takes_a_request_of_the_rate() {
+    let upstream = Upstream::start().await;
+    let mut settings = by_address(Service::settings(&upstream.base_url()));
+    settings.limits.each.requests_per_minute = NonZeroU32::new(1);
+    let service = Service::with(settings).await;
+    let body = json!({"input": "Hello"}).to_string();
+    let mut first = Answer::to(
+        service
+            .request(Method::POST, "/v1/generations")
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "text/event-stream")
+            .header("x-forwarded-for", caller(1))
+            .header("idempotency-key", "k")
+            .body(body.clone()),
+    )
+    .await;
+    let id = first.expect("start").await.generation().to_owned();
+    let _call = upstream.call().await;
+    let mut socket = soon(TcpStream::connect(service.address)).await.expect("a connection");
+    let (begun, last) = body.split_at(body.len() - 1);
+    let head = format!(
+        "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {}\r\nidempotency-key: k\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{begun}",
+        caller(1),
+        body.len()
+    );
+    soon(socket.write_all(head.as_bytes())).await.expect("sent");
+    service.metric_becomes("tokenrill_requests_in_flight", 2.0).await;
+    let erase = service.request(Method::DELETE, &format!("/v1/generations/{id}")).header("x-forwarded-for", caller(1));
+    assert_eq!(Answer::to(erase).await.status, 204);
+    soon(socket.write_all(last.as_bytes())).await.expect("sent");
+    let mut said = vec![0; 12];
+    soon(socket.read_exact(&mut said)).await.expect("an answer");
+    assert_eq!(String::from_utf8_lossy(&said), "HTTP/1.1 429");
+    assert!(!upstream.was_called());
+}
+
+#[tokio::test]
+async fn a_large_body_costs_its_request_whatever_it_comes_to() {
+    let upstream = Upstream::start().await;
+    let mut settings = by_address(Service::settings(&upstream.base_url()));
+    settings.limits.each.requests_per_minute = NonZeroU32::new(2);
+    settings.limits.each.tokens_per_minute = NonZeroU32::new(1);
+    let service = Service::with(settings).await;
+    let ask = |body: String| {
+        let request = service.request(Method::POST, "/v1/generations").header(CONTENT_TYPE, "application/json");
+        Answer::to(request.header("x-forwarded-for", caller(1)).body(body))
+    };
+    // One takes all tokens: the others are refused for those, after they were read.
+    assert_eq!(ask(padded(1000)).await.status, 200);
+    let refused = ask(padded(MIB)).await.json().await;
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("token")), "{refused}");
+    let refused = ask(padded(MIB)).await.json().await;
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("generations a minute")), "{refused}");
+}
+
+#[tokio::test]
 async fn bodies_of_small_requests_are_small() {
     let service = Service::start().await;
     let ticket = service.request(Method::POST, "/v1/tickets").header(CONTENT_TYPE, "application/json");

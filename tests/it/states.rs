@@ -89,6 +89,47 @@ async fn a_large_state_that_is_not_taken_is_a_connection_and_breaks_off_when_it_
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the test waits for it")]
+async fn a_wait_that_is_closed_is_answered_with_the_state_so_far_whatever_its_size() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let mut viewer = service.generate(&json!({"input": "Hello"})).await;
+    let id = viewer.expect("start").await.generation().to_owned();
+    let mut call = upstream.call().await;
+    call.ok().await;
+    let text = "x".repeat(100_000);
+    call.text(&text).await;
+    let at = viewer.expect("delta").await.sequence();
+    let poll = service.request(Method::GET, &format!("/v1/generations/{id}?after={at}&wait=60s"));
+    let waiting = tokio::spawn(poll.send());
+    service.metric_becomes("tokenrill_requests_in_flight", 2.0).await;
+    let list: Value = service.get("/v1/connections").await.json().await;
+    let wait = list["data"].as_array().expect("a list").iter().find(|one| one["kind"] == "wait").expect("the wait");
+    let close = format!("/v1/connections/{}", wait["id"].as_str().expect("an id"));
+    assert_eq!(Answer::to(service.request(Method::DELETE, &close)).await.status, 204);
+    let state: Value = soon(waiting).await.expect("no panic").expect("a response").json().await.expect("whole JSON");
+    assert_eq!((state["text"].as_str(), &state["status"]), (Some(text.as_str()), &json!("running")));
+}
+
+#[tokio::test]
+async fn a_stop_is_answered_with_a_large_state_where_no_connection_is_left() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.limits.each.connections = std::num::NonZeroU32::new(1);
+    let service = Service::with(settings).await;
+    let mut viewer = service.generate(&json!({"input": "Hello"})).await;
+    let id = viewer.expect("start").await.generation().to_owned();
+    let mut call = upstream.call().await;
+    call.ok().await;
+    call.text(&"x".repeat(100_000)).await;
+    viewer.expect("delta").await;
+    let stop = Answer::to(service.request(Method::POST, &format!("/v1/generations/{id}/cancel"))).await;
+    assert_eq!(stop.status, 200);
+    assert_eq!(stop.json().await["status"], "cancelled");
+    viewer.expect("cancelled").await;
+}
+
+#[tokio::test]
 async fn tool_calls_and_choices_are_told_apart_in_a_state() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
