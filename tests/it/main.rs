@@ -27,6 +27,7 @@ mod disconnect;
 mod event_log;
 mod event_stream_parser;
 mod evictions;
+mod fairness;
 mod fan_out;
 mod grace;
 mod in_flight;
