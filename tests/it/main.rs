@@ -33,6 +33,7 @@ mod grace;
 mod in_flight;
 mod life;
 mod limits;
+mod memory_bounds;
 mod model_lists;
 mod openapi;
 mod operators;
