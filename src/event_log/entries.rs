@@ -9,6 +9,8 @@ use crate::domain::{Chunk, Entry, Escaped, Event, Sequence, Shape, Start, Traile
 /// arena, and what they share is there once.
 pub struct Entries {
     start: Arc<Start>,
+    /// Chunks before those of `slots` that are no longer kept.
+    lost: usize,
     slots: Vec<Slot>,
     arena: String,
     shapes: Vec<Arc<Shape>>,
@@ -38,7 +40,7 @@ const EVENT_BYTES: usize = 512;
 
 impl Entries {
     pub const fn new(start: Arc<Start>) -> Self {
-        Self { start, slots: Vec::new(), arena: String::new(), shapes: Vec::new(), terminal: None }
+        Self { start, lost: 0, slots: Vec::new(), arena: String::new(), shapes: Vec::new(), terminal: None }
     }
 
     pub const fn terminal(&self) -> Option<&Event> {
@@ -51,7 +53,7 @@ impl Entries {
     }
 
     fn len(&self) -> usize {
-        1 + self.slots.len() + usize::from(self.terminal.is_some())
+        1 + self.lost + self.slots.len() + usize::from(self.terminal.is_some())
     }
 
     /// The bytes that adding these will take.
@@ -108,6 +110,30 @@ impl Entries {
         self.shapes.shrink_to_fit();
     }
 
+    /// Drops all but the start and the last entries, at most a page of them: readers that have come so far read to the
+    /// end, and to others the log is lost.
+    pub fn keep_end(&mut self) {
+        let (mut kept, mut size) = (self.slots.len(), 0);
+        while let Some(before) = kept.checked_sub(1)
+            && self.slots.len() - before <= PAGE_ENTRIES
+        {
+            size += self.slot(before).map_or(0, |(shape, text)| shape.size() + text.len());
+            if size > PAGE_BYTES {
+                break;
+            }
+            kept = before;
+        }
+        let last: Vec<Event> = (kept..self.slots.len()).filter_map(|at| self.chunk(at)).collect();
+        self.lost += kept;
+        self.slots = Vec::new();
+        self.arena = String::new();
+        self.shapes = Vec::new();
+        for event in last {
+            self.push(event);
+        }
+        self.fit();
+    }
+
     fn shape(&self, shape: &Arc<Shape>) -> Option<usize> {
         let recent = self.shapes.iter().enumerate().rev().take(SHAPES_LOOKED_AT);
         recent.into_iter().find(|(_, known)| Arc::ptr_eq(known, shape)).map(|(at, _)| at)
@@ -134,14 +160,26 @@ impl Entries {
         let Some(at) = place.checked_sub(1) else {
             return Some((Event::Start(Arc::clone(&self.start)), EVENT_BYTES));
         };
-        let Some(slot) = self.slots.get(at) else {
+        let at = at.checked_sub(self.lost)?;
+        if at == self.slots.len() {
             return Some((self.terminal.clone()?, EVENT_BYTES));
-        };
-        let text_start = at.checked_sub(1).and_then(|last| self.slots.get(last)).map_or(0, |last| last.text_end);
-        let text = self.arena.get(text_start as usize..slot.text_end as usize)?;
-        let shape = self.shapes.get(slot.shape as usize)?;
+        }
+        let (shape, text) = self.slot(at)?;
         let size = shape.size() + text.len();
         Some((Event::Chunk(Chunk::new(Arc::clone(shape), Escaped::from_stored(text))), size))
+    }
+
+    /// The shape and the text of a slot.
+    fn slot(&self, at: usize) -> Option<(&Arc<Shape>, &str)> {
+        let slot = self.slots.get(at)?;
+        let text_start = at.checked_sub(1).and_then(|last| self.slots.get(last)).map_or(0, |last| last.text_end);
+        let text = self.arena.get(text_start as usize..slot.text_end as usize)?;
+        Some((self.shapes.get(slot.shape as usize)?, text))
+    }
+
+    fn chunk(&self, at: usize) -> Option<Event> {
+        let (shape, text) = self.slot(at)?;
+        Some(Event::Chunk(Chunk::new(Arc::clone(shape), Escaped::from_stored(text))))
     }
 }
 
@@ -172,29 +210,56 @@ mod tests {
     use super::*;
     use crate::domain::{CancelReason, Cancelled, GenerationId, Part, Principal, Timestamp, Timings, Usage, UsageWish};
 
+    /// A closed log with so many chunks of one shape.
+    fn closed(chunks: u64) -> (Entries, Arc<Shape>) {
+        let mut entries = Entries::new(Arc::new(Start {
+            generation: GenerationId::random(),
+            owner: Principal::Anonymous,
+            model: "m".into(),
+            created_at: Timestamp::now(),
+            prompt: None,
+            metadata: [].into(),
+            usage: UsageWish::NotAsked,
+        }));
+        let shape = Arc::new(Shape::new(None, Part::Text { choice: 0, logprobs_json: None }));
+        for _ in 0..chunks {
+            entries.push(Event::Chunk(Chunk::new(Arc::clone(&shape), Escaped::from_text("Zürich"))));
+        }
+        let (usage, timings) = (Usage::default(), Timings::default());
+        entries.push(Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings })));
+        (entries, shape)
+    }
+
     #[test]
     fn what_is_closed_takes_no_more_than_it_holds_and_says_the_same() {
         for chunks in [0, 1, 20, 10_000] {
-            let mut entries = Entries::new(Arc::new(Start {
-                generation: GenerationId::random(),
-                owner: Principal::Anonymous,
-                model: "m".into(),
-                created_at: Timestamp::now(),
-                prompt: None,
-                metadata: [].into(),
-                usage: UsageWish::NotAsked,
-            }));
-            let shape = Arc::new(Shape::new(None, Part::Text { choice: 0, logprobs_json: None }));
-            for _ in 0..chunks {
-                entries.push(Event::Chunk(Chunk::new(Arc::clone(&shape), Escaped::from_text("Zürich"))));
-            }
-            let (usage, timings) = (Usage::default(), Timings::default());
-            entries.push(Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings })));
+            let (mut entries, _) = closed(chunks);
             let last = entries.page(Sequence::new(chunks)).expect("two entries at most");
             entries.fit();
             let taken = (entries.arena.capacity(), entries.slots.capacity(), entries.shapes.capacity());
             assert_eq!(taken, (entries.arena.len(), entries.slots.len(), entries.shapes.len()));
             assert_eq!(entries.page(Sequence::new(chunks)).expect("the same"), last);
         }
+    }
+
+    #[test]
+    fn log_that_keeps_its_end_is_read_to_the_end_from_its_last_page_and_is_lost_before() {
+        for (chunks, kept) in [(0, 0), (3, 3), (10_000, PAGE_ENTRIES as u64)] {
+            let (mut entries, _) = closed(chunks);
+            let positions = [chunks - kept + 1, chunks, chunks + 1, chunks + 2].map(Sequence::new);
+            let read = |entries: &Entries| positions.map(|after| entries.page(after));
+            let (before, tail) = (read(&entries), entries.tail());
+            entries.keep_end();
+            assert_eq!((read(&entries), entries.tail()), (before, tail), "{chunks}");
+            assert_eq!(entries.slots.len() as u64, kept, "{chunks}");
+            for after in [0, 1, chunks - kept].into_iter().filter(|_| chunks > kept) {
+                assert_eq!(entries.page(Sequence::new(after)), Err(ReadError::Lost), "{after} of {chunks}");
+            }
+        }
+        let (mut entries, shape) = closed(1);
+        entries.terminal = None;
+        entries.push(Event::Chunk(Chunk::new(shape, Escaped::from_text(&"x".repeat(2 * PAGE_BYTES)))));
+        entries.keep_end();
+        assert_eq!((entries.slots.len(), entries.arena.capacity()), (0, 0), "a chunk larger than a page");
     }
 }

@@ -1,7 +1,7 @@
 //! The logs that are kept in memory, the claims on them, and what is left of the claims on evicted ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
 
@@ -25,6 +25,8 @@ pub struct KeptLogs {
     /// Counted for an open log, beside its entries.
     running: usize,
     evicted: u64,
+    /// Logs that are no longer kept and that others still hold.
+    released: Vec<Weak<MemoryLog>>,
 }
 
 struct KeptLog {
@@ -75,6 +77,7 @@ impl KeptLogs {
             holdings: Holdings::new(limit),
             running,
             evicted: 0,
+            released: Vec::new(),
         }
     }
 
@@ -92,6 +95,16 @@ impl KeptLogs {
 
     pub const fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// Returns whether [`take_released`](Self::take_released) has something to return.
+    pub const fn has_released(&self) -> bool {
+        !self.released.is_empty()
+    }
+
+    /// Returns the logs that are no longer kept, as far as they had readers then. Their bytes are not counted any more.
+    pub fn take_released(&mut self) -> Vec<Weak<MemoryLog>> {
+        std::mem::take(&mut self.released)
     }
 
     pub fn get(&self, generation: GenerationId) -> Option<&Arc<MemoryLog>> {
@@ -288,6 +301,10 @@ impl KeptLogs {
             self.holdings.uncount_closed(kept.account, ended.number);
         }
         self.holdings.refund(kept.account, kept.bytes);
+        // Exact: another holder can only be made of one that exists, or under the lock of all logs.
+        if Arc::strong_count(&kept.log) > 1 {
+            self.released.push(Arc::downgrade(&kept.log));
+        }
         let start = kept.log.start();
         if let hash_map::Entry::Occupied(mut owned) = self.by_owner.entry(start.owner.clone()) {
             owned.get_mut().remove(&Listed::from(&**start));

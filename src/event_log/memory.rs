@@ -42,9 +42,10 @@ struct Shared {
     limits: MemoryLimits,
     logs: Mutex<KeptLogs>,
     expiry_set: Notify,
+    released: Notify,
 }
 
-/// One log. It is read on after it is no longer kept.
+/// One log. After it is no longer kept, readers at its end read on.
 pub struct MemoryLog {
     start: Arc<Start>,
     all: Weak<Shared>,
@@ -59,28 +60,34 @@ struct State {
 
 impl Memory {
     pub fn new(limits: MemoryLimits) -> Self {
-        Self(Arc::new(Shared {
-            limits,
-            logs: Mutex::new(KeptLogs::new(limits.total, limits.running)),
-            expiry_set: Notify::new(),
-        }))
+        let logs = Mutex::new(KeptLogs::new(limits.total, limits.running));
+        let (expiry_set, released) = (Notify::new(), Notify::new());
+        Self(Arc::new(Shared { limits, logs, expiry_set, released }))
     }
 
-    /// Forgets each closed log, or what is left of its claim, when its retention ends. Runs until dropped.
+    /// Forgets each closed log, or what is left of its claim, when its retention ends, and shortens logs that are no
+    /// longer kept and still read. Runs until dropped.
     pub async fn expire(&self) {
         loop {
             let set = self.0.expiry_set.notified();
             let next = self.0.lock().next_expiry();
-            match next {
-                Some(expiry) => tokio::time::sleep_until(expiry).await,
-                None => set.await,
+            let expired = async {
+                match next {
+                    Some(expiry) => tokio::time::sleep_until(expiry).await,
+                    None => set.await,
+                }
+            };
+            tokio::select! {
+                () = expired => {}
+                () = self.0.released.notified() => {}
             }
-            self.0.lock().forget_expired(Instant::now());
+            self.0.change(|logs| logs.forget_expired(Instant::now()));
+            self.0.shorten_released();
         }
     }
 
     /// Returns the bytes of all kept logs and tombstones. A log that a viewer still reads after it was forgotten is not
-    /// counted.
+    /// counted: it holds a page at most.
     pub fn bytes(&self) -> usize {
         self.0.lock().bytes()
     }
@@ -125,7 +132,7 @@ impl EventLog for Memory {
     }
 
     fn release(&self, generation: GenerationId) -> Reply<'_, ()> {
-        self.0.lock().release(generation);
+        self.0.change(|logs| logs.release(generation));
         ready(())
     }
 
@@ -134,12 +141,12 @@ impl EventLog for Memory {
     }
 
     fn remove(&self, generation: GenerationId) -> Reply<'_, ()> {
-        self.0.lock().forget(generation);
+        self.0.change(|logs| logs.forget(generation));
         ready(())
     }
 
     fn discard(&self, generation: GenerationId) -> Reply<'_, ()> {
-        self.0.lock().discard(generation);
+        self.0.change(|logs| logs.discard(generation));
         ready(())
     }
 }
@@ -184,7 +191,7 @@ impl MemoryLog {
             if state.bytes + cost > all.limits.generation {
                 return Err(AppendError::Full(Limit::Own));
             }
-            if !all.lock().charge(self.start.generation, cost) {
+            if !all.change(|logs| logs.charge(self.start.generation, cost)) {
                 return Err(AppendError::Full(Limit::Total));
             }
         }
@@ -207,7 +214,14 @@ impl MemoryLog {
         state.entries.fit();
         if let Some(all) = self.all.upgrade() {
             let expiry = Instant::now() + all.limits.retention;
-            all.lock().close(self.start.generation, cost, expiry, usage);
+            let is_kept = all.change(|logs| {
+                logs.close(self.start.generation, cost, expiry, usage);
+                logs.get(self.start.generation).is_some()
+            });
+            // Removed while it was open.
+            if !is_kept {
+                state.entries.keep_end();
+            }
             all.expiry_set.notify_one();
         }
         Closing::Won
@@ -242,14 +256,37 @@ impl Shared {
             state: Mutex::new(State { entries, bytes }),
             start,
         });
+        self.change(|logs| {
+            if let Some(claim) = &claim
+                && let Some(known) = logs.claimed(&log.start.owner, claim)?
+            {
+                return Ok(Created::Known(known));
+            }
+            logs.keep(Arc::clone(&log), account, claim, bytes)?;
+            Ok(Created::New(log))
+        })
+    }
+
+    /// Changes what is kept. Logs that this releases are shortened by [`Memory::expire`]: their locks are not taken after
+    /// that of all logs.
+    fn change<T>(&self, change: impl FnOnce(&mut KeptLogs) -> T) -> T {
         let mut logs = self.lock();
-        if let Some(claim) = &claim
-            && let Some(known) = logs.claimed(&log.start.owner, claim)?
-        {
-            return Ok(Created::Known(known));
+        let changed = change(&mut logs);
+        if logs.has_released() {
+            self.released.notify_one();
         }
-        logs.keep(Arc::clone(&log), account, claim, bytes)?;
-        Ok(Created::New(log))
+        changed
+    }
+
+    fn shorten_released(&self) {
+        let released = self.lock().take_released();
+        for log in released.iter().filter_map(Weak::upgrade) {
+            let mut state = log.lock();
+            // One that is open ends within the time of its task, and holds what one generation may.
+            if state.entries.terminal().is_some() {
+                state.entries.keep_end();
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, KeptLogs> {

@@ -1,24 +1,31 @@
 //! What the tests speak with: the service, a scripted upstream, a client.
 
+pub mod answering_upstream;
 mod client;
 pub mod in_process;
 pub mod issuer;
 mod leaver;
 mod litellm;
+pub mod metrics;
 mod output;
+mod process;
 mod program;
 mod service;
+mod slow_reader;
 mod soak;
 mod sockets;
 mod tls;
 mod upstream;
 
+pub use answering_upstream::AnsweringUpstream;
 pub use client::{Answer, Event, text};
 pub use leaver::{Leaver, Way};
 pub use litellm::LiteLlm;
 pub use output::Output;
+pub use process::ServiceProcess;
 pub use program::{free_port, installed, root, succeeds};
 pub use service::{Service, TICKET_SECRET};
+pub use slow_reader::{SlowReader, slow_http2_client};
 pub use soak::sized;
 pub use sockets::sockets;
 pub use tls::Tls;

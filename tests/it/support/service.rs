@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::client::Answer;
+use super::metrics::sum_of_series;
 use super::soon;
 
 /// Under which a guarded service signs its tickets.
@@ -115,20 +116,9 @@ impl Service {
         self.request(Method::POST, "/v1/generations").header(CONTENT_TYPE, "application/json").body(body.to_string())
     }
 
-    /// Returns a metric of `/metrics`, such as `tokenrill_viewers_live`. Where the name has labels, as in `name{by="x"}`, or
-    /// none at all, the sum of all series that have these labels.
+    /// A metric of `/metrics`, as [`sum_of_series`] finds it.
     pub async fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics").await.text().await;
-        let (name, wanted) = name.split_once('{').unwrap_or((name, "}"));
-        let wanted: Vec<_> = wanted.trim_end_matches('}').split(',').filter(|label| !label.is_empty()).collect();
-        let series = text.lines().filter_map(|line| {
-            let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
-            let is_series = labels.is_empty() || labels.starts_with('{');
-            let labels: Vec<_> = labels.trim_matches(['{', '}']).split(',').collect();
-            (is_series && wanted.iter().all(|label| labels.contains(label)))
-                .then(|| value.parse::<f64>().expect("a number"))
-        });
-        series.reduce(|one, other| one + other).unwrap_or_else(|| panic!("no metric {name} {wanted:?} in {text}"))
+        sum_of_series(&self.get("/metrics").await.text().await, name)
     }
 
     /// Waits until a figure has a value.
@@ -143,7 +133,7 @@ impl Service {
 }
 
 /// The attacks hold thousands of sockets at both ends; many systems allow 1,024 descriptors unless a process asks for more.
-fn raise_descriptor_limit() {
+pub(super) fn raise_descriptor_limit() {
     static RAISED: Once = Once::new();
     RAISED.call_once(|| _ = rlimit::increase_nofile_limit(u64::MAX));
 }

@@ -1,0 +1,257 @@
+//! Callers that take all they are given: others lose nothing by them, and memory stays below its documented sum.
+
+mod attacker;
+mod ordinary_caller;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokenrill::settings::{Settings, Size};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::support::{AnsweringUpstream, Service, ServiceProcess, metrics::sum_of_series, sized, soon, within};
+use attacker::{Attack, Attacker};
+pub use ordinary_caller::OrdinaryCaller;
+
+/// What the accounts of these tests speak.
+#[derive(Debug, Clone, Copy)]
+pub enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Protocol {
+    pub const BOTH: [Self; 2] = [Self::Http1, Self::Http2];
+
+    /// Bytes of the smallest chunks of a body that do not end their connection: over HTTP/2 (`h2`) many smaller ones do.
+    pub const fn smallest_chunk(self) -> usize {
+        match self {
+            Self::Http1 => 1,
+            Self::Http2 => 256,
+        }
+    }
+
+    pub fn client(self) -> reqwest::Client {
+        let builder = reqwest::Client::builder().no_proxy();
+        let builder = match self {
+            Self::Http1 => builder,
+            Self::Http2 => builder.http2_prior_knowledge(),
+        };
+        builder.build().expect("a client")
+    }
+}
+
+/// Callers are told apart by the address that a trusted proxy states.
+pub fn by_address(upstream: &AnsweringUpstream) -> Settings {
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    settings
+}
+
+fn number(value: u32) -> NonZeroU32 {
+    NonZeroU32::new(value).expect("not zero")
+}
+
+/// The sum of the page on memory, for a debug build.
+fn worst_case(settings: &Settings) -> usize {
+    const PROGRAM: usize = 96 << 20;
+    const TABLES: usize = 64 << 20;
+    const CONNECTION: usize = 128 << 10;
+    let connections = settings.server.max_connections.get() as usize;
+    PROGRAM
+        + 2 * settings.server.max_body_memory.bytes()
+        + 2 * settings.event_log.memory.max_bytes.bytes()
+        + 2 * settings.channels.max_bytes_total.bytes()
+        + (connections + connections / 10) * CONNECTION
+        + TABLES
+}
+
+/// What the attack has to reach, with its bound.
+fn bounds(settings: &Settings) -> [(&'static str, usize); 4] {
+    [
+        ("tokenrill_body_bytes", settings.server.max_body_memory.bytes()),
+        ("tokenrill_event_log_bytes", settings.event_log.memory.max_bytes.bytes()),
+        ("tokenrill_channel_log_bytes", settings.channels.max_bytes_total.bytes()),
+        ("tokenrill_requests_in_flight", settings.server.max_connections.get() as usize),
+    ]
+}
+
+/// The highest figures so far, as shares of their bounds.
+struct Driven {
+    bounds: [(&'static str, usize); 4],
+    shares: [f64; 4],
+}
+
+impl Driven {
+    fn new(settings: &Settings) -> Self {
+        Self { bounds: bounds(settings), shares: [0.0; 4] }
+    }
+
+    fn note(&mut self, metrics: &str) {
+        for ((name, bound), share) in self.bounds.iter().zip(&mut self.shares) {
+            let bound: f64 = u32::try_from(*bound).expect("below 4 GiB").into();
+            *share = share.max(sum_of_series(metrics, name) / bound);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.shares.iter().all(|share| *share >= 0.8)
+    }
+}
+
+/// What is zero when no request is there.
+const GAUGES: [&str; 5] = [
+    "tokenrill_body_bytes",
+    "tokenrill_requests_in_flight",
+    "tokenrill_generations_live",
+    "tokenrill_viewers_live",
+    "tokenrill_subscribers_live",
+];
+
+fn percentile(times: &[Duration], percent: usize) -> f64 {
+    let mut times = times.to_vec();
+    times.sort();
+    times[(times.len() - 1) * percent / 100].as_secs_f64()
+}
+
+/// Everything that one account tries, with the tasks of each protocol.
+const VARIETY: [(Attack, usize); 16] = [
+    (Attack::UnfinishedBody(2 << 20), 1),
+    (Attack::SmallChunks(64 << 10), 2),
+    (Attack::WaitInLine, 6),
+    (Attack::Prompt, 1),
+    (Attack::LongPoll, 10),
+    (Attack::JsonWait, 5),
+    (Attack::SlowState, 8),
+    (Attack::SlowPoll, 4),
+    (Attack::SlowSnapshot, 8),
+    (Attack::SlowEvents, 8),
+    (Attack::SlowSubscriber, 8),
+    (Attack::PublishIntoNewChannels, 1),
+    (Attack::PublishIntoOneChannel, 1),
+    (Attack::LargeAnswers, 1),
+    (Attack::UnfollowedGenerations, 1),
+    (Attack::RefusedBodies, 1),
+];
+
+/// What takes all connections and all memory of bodies.
+const CROWD: [(Attack, usize); 2] = [(Attack::UnfinishedBody(2 << 20), 12), (Attack::LongPoll, 30)];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_one_account_tries_stays_within_the_memory_page_and_costs_another_nothing() {
+    const QUIET: usize = 20;
+    let upstream = AnsweringUpstream::start().await;
+    let mut settings = by_address(&upstream);
+    settings.server.max_connections = number(200);
+    settings.server.max_body = Size::mib(2);
+    settings.server.max_body_memory = Size::mib(16);
+    settings.event_log.memory.max_bytes = Size::mib(32);
+    settings.channels.max_bytes_total = Size::mib(8);
+    settings.limits.each.concurrent_generations = Some(number(8));
+    let service = ServiceProcess::start(&settings).await;
+    let mut ordinary = OrdinaryCaller::new(service.address, "203.0.113.2", &upstream);
+    for _ in 0..QUIET {
+        ordinary.round().await;
+    }
+    let quiet = std::mem::take(&mut ordinary.first_tokens);
+
+    // The variety first: a crowd leaves no room for it, of its own account.
+    let (attacker, tasks) = (Attacker::new(service.address, "203.0.113.1"), TaskTracker::new());
+    attacker.spawn_all(&tasks, &VARIETY);
+    let (begun, least) = (Instant::now(), sized(Duration::from_secs(20), Duration::from_mins(5)));
+    let mut driven = Driven::new(&settings);
+    // An attack that does not get so far has failed, and ends all the same.
+    let is_late = || begun.elapsed() > least * 3;
+    let lacks = || attacker.lacks(VARIETY.map(|(attack, _)| attack));
+    while begun.elapsed() < least / 2 || !(lacks().is_empty() || is_late()) {
+        ordinary.round().await;
+        driven.note(&service.metrics().await);
+    }
+    attacker.spawn_all(&tasks, &CROWD);
+    while begun.elapsed() < least || !(driven.is_done() || is_late()) {
+        ordinary.round().await;
+        driven.note(&service.metrics().await);
+    }
+    assert_eq!(lacks(), [], "attacks without effect");
+    assert!(driven.is_done(), "{:?} of {:?}", driven.shares, driven.bounds);
+    let metrics = service.metrics().await;
+    attacker.stop();
+    tasks.close();
+    soon(tasks.wait()).await;
+    upstream.release();
+    let (peak, most) = (service.peak(), worst_case(&settings));
+    let (during, rounds) = (&ordinary.first_tokens, ordinary.answers() - QUIET);
+    for percent in [50, 99] {
+        let (quiet, during) = (percentile(&quiet, percent), percentile(during, percent));
+        println!(
+            "first token, p{percent}: {:.1} ms quiet, {:.1} ms, {:.1}x",
+            quiet * 1e3,
+            during * 1e3,
+            during / quiet
+        );
+    }
+    let cpu = sum_of_series(&metrics, "process_cpu_seconds_total");
+    println!("{cpu:.0} s of CPU in {:.0} s", begun.elapsed().as_secs_f64());
+    println!("{rounds} rounds; peak {} MiB of {} MiB; {:?}", peak >> 20, most >> 20, driven.shares);
+    assert!(peak < most, "{} MiB of {} MiB", peak >> 20, most >> 20);
+    for gauge in GAUGES {
+        service.metric_becomes(gauge, 0.0).await;
+    }
+    ordinary.check_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_accounts_that_take_all_they_can_get_cost_a_hundred_others_nothing() {
+    const EACH: u8 = 100;
+    let upstream = AnsweringUpstream::start().await;
+    let mut settings = by_address(&upstream);
+    settings.server.max_connections = number(1_000);
+    settings.server.max_body = Size::mib(1);
+    settings.server.max_body_memory = Size::mib(32);
+    settings.event_log.memory.max_bytes = Size::mib(16);
+    settings.channels.max_bytes_total = Size::mib(8);
+    let service = ServiceProcess::start(&settings).await;
+    let tasks = TaskTracker::new();
+    let attackers: Vec<_> = (0..EACH).map(|n| Attacker::new(service.address, &format!("198.51.100.{n}"))).collect();
+    for (attacker, protocol) in attackers.iter().zip(Protocol::BOTH.into_iter().rev().cycle()) {
+        for attack in [
+            Attack::UnfinishedBody(1 << 20),
+            Attack::LongPoll,
+            Attack::SlowState,
+            Attack::PublishIntoOneChannel,
+            Attack::MediumAnswers,
+            Attack::UnfollowedGenerations,
+        ] {
+            attacker.spawn(&tasks, attack, protocol, 1);
+        }
+        // The listener knows no accounts: over HTTP/2 these take one of its connections.
+        attacker.spawn(&tasks, Attack::LongPoll, Protocol::Http2, 10);
+    }
+    let mut driven = Driven::new(&settings);
+    within(Duration::from_mins(3), async {
+        while !driven.is_done() {
+            driven.note(&service.metrics().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+
+    let accounts = (0..EACH).map(|n| format!("203.0.113.{n}"));
+    let mut ordinary: Vec<_> = accounts.map(|it| OrdinaryCaller::new(service.address, &it, &upstream)).collect();
+    for _ in 0..sized(1, 20) {
+        join_all(ordinary.iter_mut().map(OrdinaryCaller::keyed_answer)).await;
+    }
+    join_all(ordinary.iter().map(OrdinaryCaller::check_all)).await;
+    for attacker in &attackers {
+        attacker.stop();
+    }
+    tasks.close();
+    soon(tasks.wait()).await;
+    upstream.release();
+    for gauge in GAUGES {
+        service.metric_becomes(gauge, 0.0).await;
+    }
+    join_all(ordinary.iter().map(OrdinaryCaller::check_all)).await;
+}

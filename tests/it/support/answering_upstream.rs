@@ -1,0 +1,141 @@
+//! A model's server that answers by itself, for tests with many requests at once.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use futures_util::stream::{self, StreamExt};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokenrill::server::{self, Limits, Threads};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What an answer of [`WORDS`] says.
+pub const WORDS_TEXT: &str = "one two three four five six seven eight nine ten eleven twelve";
+/// Answers with [`WORDS_TEXT`], a word in each chunk.
+pub const WORDS: &str = "words";
+/// Answers with one word, and ends when the test says so.
+pub const HELD: &str = "held";
+/// Answers with [`LARGE_PIECES`] pieces of [`LARGE_PIECE`] bytes.
+pub const LARGE: &str = "large";
+pub const LARGE_PIECES: usize = 300;
+pub const LARGE_PIECE: usize = 10_000;
+/// Answers with a tenth of [`LARGE`].
+pub const MEDIUM: &str = "medium";
+
+/// Longer requests than the service sends.
+const MOST: usize = 64 << 20;
+
+/// Answers each request at once, by the name of its model.
+pub struct AnsweringUpstream {
+    address: SocketAddr,
+    answering: Answering,
+    serving: JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Answering {
+    /// The calls by the end of their last message.
+    calls: Arc<Mutex<BTreeMap<String, usize>>>,
+    released: CancellationToken,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    model: String,
+    #[serde(default)]
+    stream: bool,
+    messages: Vec<Message>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    content: String,
+}
+
+impl AnsweringUpstream {
+    #[expect(clippy::disallowed_methods, reason = "dropping the upstream ends it")]
+    #[expect(clippy::unused_async, reason = "it needs a runtime")]
+    pub async fn start() -> Self {
+        let limits = Limits::default();
+        let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let answering = Answering { calls: Arc::default(), released: CancellationToken::new() };
+        let routes = axum::Router::new().route("/v1/chat/completions", post(answer)).with_state(answering.clone());
+        let serving = server::serve(listener, routes, limits, Threads::current(), CancellationToken::new());
+        Self { address, answering, serving: tokio::spawn(serving) }
+    }
+
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// How often a request came whose last message ends like this.
+    pub fn calls(&self, text: &str) -> usize {
+        let calls = self.answering.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.get(text).copied().unwrap_or_default()
+    }
+
+    /// Ends the answers of [`HELD`], those of now and those to come.
+    pub fn release(&self) {
+        self.answering.released.cancel();
+    }
+}
+
+impl Drop for AnsweringUpstream {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn answer(State(answering): State<Answering>, request: Request) -> Response {
+    let Ok(body) = to_bytes(request.into_body(), MOST).await else { return Response::default() };
+    let asked: Asked = serde_json::from_slice(&body).expect("a chat completion with messages of text");
+    let last = asked.messages.last().map_or("", |message| &message.content);
+    let key: String = last.chars().skip(last.chars().count().saturating_sub(64)).collect();
+    drop(body);
+    *answering.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default() += 1;
+    if !asked.stream {
+        let message = json!({"role": "assistant", "content": WORDS_TEXT});
+        let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
+        let answer = json!({"id": "c1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]});
+        return axum::Json(answer).into_response();
+    }
+    let texts: Vec<String> = match asked.model.as_str() {
+        WORDS => WORDS_TEXT.split_inclusive(' ').map(str::to_owned).collect(),
+        LARGE => pieces(LARGE_PIECES),
+        MEDIUM => pieces(LARGE_PIECES / 10),
+        HELD => vec!["held".to_owned()],
+        other => panic!("no model {other}"),
+    };
+    let released = answering.released.clone();
+    let hold = async move {
+        if asked.model == HELD {
+            released.cancelled().await;
+        }
+        let end = json!({"id": "c1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
+        Bytes::from(format!("data: {end}\n\ndata: [DONE]\n\n"))
+    };
+    let chunks = stream::iter(texts).map(|text| chunk(&json!({"content": text}))).chain(stream::once(hold));
+    let mut response = Response::new(Body::from_stream(chunks.map(Ok::<_, Infallible>)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response
+}
+
+fn pieces(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{number:<LARGE_PIECE$}")).collect()
+}
+
+fn chunk(delta: &Value) -> Bytes {
+    let choices = json!([{"index": 0, "delta": delta, "finish_reason": null}]);
+    let chunk = json!({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices});
+    Bytes::from(format!("data: {chunk}\n\n"))
+}

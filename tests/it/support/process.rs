@@ -1,0 +1,111 @@
+//! The program in a process of its own, whose memory can be read.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokenrill::settings::Settings;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::sleep;
+
+use super::metrics::sum_of_series;
+use super::{Answer, Output, soon};
+
+/// Between two reads of a process that is waited for: it needs the cores more than the test does.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A service in its own process. It is killed with the test; a test that panics shows its last log lines.
+pub struct ServiceProcess {
+    pub address: SocketAddr,
+    http: reqwest::Client,
+    directory: PathBuf,
+    process: Child,
+    _stdout: BufReader<ChildStdout>,
+    _output: Output,
+}
+
+impl ServiceProcess {
+    /// Starts it with these settings, on a port of its own.
+    pub async fn start(settings: &Settings) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        super::service::raise_descriptor_limit();
+        let name = format!("service-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&directory).expect("a directory");
+        fs::write(directory.join("tokenrill.toml"), settings.effective()).expect("written");
+        let output = Output::of("the service");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tokenrill"));
+        command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(&directory).env_clear().env("RUST_LOG", "warn");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(output.stream()).kill_on_drop(true);
+        let mut process = command.spawn().expect("it starts");
+        let mut stdout = BufReader::new(process.stdout.take().expect("a pipe"));
+        let mut greeting = String::new();
+        while !greeting.contains("curl ") {
+            let read = soon(stdout.read_line(&mut greeting)).await.expect("UTF-8");
+            assert_ne!(read, 0, "it ended: {greeting}");
+        }
+        let address = greeting.split_whitespace().find_map(|word| word.strip_prefix("http://")?.parse().ok());
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let address = address.expect("an address");
+        Self { address, http, directory, process, _stdout: stdout, _output: output }
+    }
+
+    pub async fn metrics(&self) -> String {
+        Answer::to(self.http.get(format!("http://{}/metrics", self.address))).await.text().await
+    }
+
+    pub async fn metric(&self, name: &str) -> f64 {
+        sum_of_series(&self.metrics().await, name)
+    }
+
+    /// Waits until a figure has a value.
+    pub async fn metric_becomes(&self, name: &str, value: f64) {
+        self.metric_is(name, |current| current.to_bits() == value.to_bits()).await;
+    }
+
+    /// Waits until a figure is as it should be.
+    pub async fn metric_is(&self, name: &str, is_so: impl Fn(f64) -> bool) {
+        soon(async {
+            while !is_so(self.metric(name).await) {
+                sleep(POLL).await;
+            }
+        })
+        .await;
+    }
+
+    /// Bytes that are resident now.
+    pub fn resident(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    /// The most bytes that were resident since the start, or since [`forget_peak`](Self::forget_peak).
+    pub fn peak(&self) -> usize {
+        self.status("VmHWM:")
+    }
+
+    /// Sets the peak to what is resident now (proc(5), `clear_refs`).
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("a process of this user");
+    }
+
+    fn id(&self) -> u32 {
+        self.process.id().expect("it runs")
+    }
+
+    fn status(&self, name: &str) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a figure");
+        let kibibytes: usize = line.trim().trim_end_matches(" kB").parse().expect("kB");
+        kibibytes << 10
+    }
+}
+
+impl Drop for ServiceProcess {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.directory);
+    }
+}
