@@ -23,8 +23,6 @@ use crate::support::{SlowReader, slow_http2_client};
 const GENERATIONS: &str = "/v1/generations";
 const STREAM: &str = "text/event-stream";
 const KIB: usize = 1 << 10;
-/// Between two requests of one task: the service has the rest of the machine's cores, and the ordinary caller too.
-const PACE: Duration = Duration::from_millis(50);
 /// How long a task keeps what it holds, before it begins again.
 const HOLD: Duration = Duration::from_secs(5);
 /// Generations of the attacker that no client follows.
@@ -86,6 +84,8 @@ pub struct Attacker {
     account: String,
     clients: [reqwest::Client; 2],
     slow_client: reqwest::Client,
+    /// Between two requests of one task: other tests need the machine's cores too.
+    pace: Duration,
     stop: CancellationToken,
     /// The newest of its large answers.
     large: Mutex<Option<String>>,
@@ -98,13 +98,14 @@ pub struct Attacker {
 
 impl Attacker {
     /// `account` is the address that the trusted proxy states.
-    pub fn new(address: SocketAddr, account: &str) -> Arc<Self> {
+    pub fn new(address: SocketAddr, account: &str, pace: Duration) -> Arc<Self> {
         let protocols = Protocol::BOTH;
         Arc::new(Self {
             address,
             account: account.to_owned(),
             clients: protocols.map(Protocol::client),
             slow_client: slow_http2_client(),
+            pace,
             stop: CancellationToken::new(),
             large: Mutex::default(),
             running: Mutex::default(),
@@ -132,7 +133,7 @@ impl Attacker {
                         if attacker.wave(attack, protocol).await == Outcome::Admitted {
                             lock(&attacker.admitted).insert(attack);
                         }
-                        sleep(PACE).await;
+                        sleep(attacker.pace).await;
                     }
                 };
                 _ = attacker.stop.run_until_cancelled(waves).await;

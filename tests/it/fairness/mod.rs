@@ -158,7 +158,8 @@ async fn everything_that_one_account_tries_stays_within_the_memory_page_and_cost
     let quiet = std::mem::take(&mut ordinary.first_tokens);
 
     // The variety first: a crowd leaves no room for it, of its own account.
-    let (attacker, tasks) = (Attacker::new(service.address, "203.0.113.1"), TaskTracker::new());
+    let (attacker, tasks) =
+        (Attacker::new(service.address, "203.0.113.1", Duration::from_millis(50)), TaskTracker::new());
     attacker.spawn_all(&tasks, &VARIETY);
     let (begun, least) = (Instant::now(), sized(Duration::from_secs(20), Duration::from_mins(5)));
     let mut driven = Driven::new(&settings);
@@ -214,7 +215,9 @@ async fn a_hundred_accounts_that_take_all_they_can_get_cost_a_hundred_others_not
     settings.channels.max_bytes_total = Size::mib(8);
     let service = ServiceProcess::start(&settings).await;
     let tasks = TaskTracker::new();
-    let attackers: Vec<_> = (0..EACH).map(|n| Attacker::new(service.address, &format!("198.51.100.{n}"))).collect();
+    let pace = Duration::from_secs(1);
+    let attackers = (0..EACH).map(|n| Attacker::new(service.address, &format!("198.51.100.{n}"), pace));
+    let attackers: Vec<_> = attackers.collect();
     for (attacker, protocol) in attackers.iter().zip(Protocol::BOTH.into_iter().rev().cycle()) {
         for attack in [
             Attack::UnfinishedBody(1 << 20),
