@@ -214,14 +214,7 @@ impl MemoryLog {
         state.entries.fit();
         if let Some(all) = self.all.upgrade() {
             let expiry = Instant::now() + all.limits.retention;
-            let is_kept = all.change(|logs| {
-                logs.close(self.start.generation, cost, expiry, usage);
-                logs.get(self.start.generation).is_some()
-            });
-            // Removed while it was open.
-            if !is_kept {
-                state.entries.keep_end();
-            }
+            all.change(|logs| logs.close(self.start.generation, cost, expiry, usage));
             all.expiry_set.notify_one();
         }
         Closing::Won

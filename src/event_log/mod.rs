@@ -23,7 +23,8 @@
 //!    limit, by 64 KiB in all, and beyond that its own log is evicted if no other can be. Backends may compare accounts
 //!    to within 4 KiB.
 //! 7. **Kept, then gone.** A closed log is readable for the retention, then unknown; a removed one is
-//!    unknown at once. Readers that hold it and are within its last page read on; to others it is [`ReadError::Lost`].
+//!    unknown at once. Readers that hold it read on; a backend may keep only its last page for them, and then it is
+//!    [`ReadError::Lost`] to readers that are further behind.
 //! 8. **Claimed once.** A claim is written in the step that makes its log. While that log is kept, a
 //!    create with the same claim of the same owner makes nothing and names it; one with the same key
 //!    and another fingerprint is a [`Conflict`]. A claim whose log is evicted or discarded stays as a tombstone until
