@@ -17,7 +17,7 @@ use crate::server::Load;
 /// - An account may have `limits.connections` of them.
 /// - When there are `server.max_connections` in all (or `limits.connections_total`), an account at its share (the whole
 ///   divided by the accounts that have any) is refused. For one below its share the account that has most gives way, in
-///   the order of [`ConnectionKind`].
+///   the order of `ConnectionKind`.
 /// - A client that resumes is not refused: a stream of its own account gives way.
 #[derive(Clone)]
 pub struct Connections(Arc<Shared>);

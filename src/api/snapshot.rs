@@ -8,7 +8,7 @@ use super::wire::native::{CancelledReason, TimingsBody, UsageBody};
 use crate::domain::Metadata;
 use crate::generation::Status;
 
-/// What a generation has come to so far. Written by [`StateJson`](super::state_json::StateJson), which holds no text.
+/// What a generation has come to so far. `state_json.rs` writes it, and holds no text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Generation)]
