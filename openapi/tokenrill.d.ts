@@ -632,7 +632,7 @@ export interface components {
             /** Format: int64 */
             to: number;
         };
-        /** @description What a generation has come to so far. Written by [`StateJson`](super::state_json::StateJson), which holds no text. */
+        /** @description What a generation has come to so far. `state_json.rs` writes it, and holds no text. */
         Generation: components["schemas"]["Choice"] & {
             /** @description All choices, where there are several. */
             choices?: components["schemas"]["NumberedChoice"][];
