@@ -1142,7 +1142,7 @@ export interface components {
             /** @description By name; none if absent. */
             variables?: {
                 [key: string]: unknown;
-            } | null;
+            };
         };
         /** @description An event was published. */
         PublishedEvent: {

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -47,14 +47,18 @@ pub struct PromptBody {
 }
 
 /// What is put into a prompt.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PromptVariables)]
 pub struct RenderBody {
     /// By name; none if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    pub variables: Option<Box<RawValue>>,
+    #[serde(default = "no_variables")]
+    #[schema(value_type = Object)]
+    pub variables: Box<RawValue>,
+}
+
+fn no_variables() -> Box<RawValue> {
+    to_raw_value(&Map::<String, Value>::new()).unwrap_or_default()
 }
 
 /// A prompt as a model would get it.
@@ -157,7 +161,7 @@ pub async fn render(
     let RenderBody { variables } = read?.read("may have variables, an object")?;
     let prompts = api.prompts();
     let prompt = prompts.get(&reference).ok_or_else(|| unknown_prompt(&prompts, &reference))?;
-    let variables = read_variables(variables.as_deref().map(RawValue::get), "/variables");
+    let variables = read_variables(Some(variables.get()), "/variables");
     let variables = variables.map_err(|error| Problem::invalid(vec![error]))?;
     let messages = prompts.render(&reference, variables).await.map_err(|error| render_problem(error, "/variables"))?;
     Ok(Json(RenderedPrompt {

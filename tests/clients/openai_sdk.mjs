@@ -261,7 +261,7 @@ const promises = {
   },
 
   "too large and of the wrong type are refused by status": async () => {
-    const large = { model: MODEL, messages: [{ role: "user", content: "x".repeat(5 << 20) }] };
+    const large = { model: MODEL, messages: [{ role: "user", content: "x".repeat(17 << 20) }] };
     await refused(completions.create(large), OpenAI.APIError, { status: 413, code: "body_too_large" });
     const plain = completions.create(asked(""), { headers: { "content-type": "text/plain" } });
     await refused(plain, OpenAI.APIError, { status: 415, code: "unsupported_media_type" });

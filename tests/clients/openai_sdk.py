@@ -235,7 +235,7 @@ def unknown_model():
 
 def size_and_type():
     """too large and of the wrong type are refused by status"""
-    large = {"model": MODEL, "messages": [{"role": "user", "content": "x" * (5 << 20)}]}
+    large = {"model": MODEL, "messages": [{"role": "user", "content": "x" * (17 << 20)}]}
     refused(lambda: completions.create(**large), openai.APIStatusError, status_code=413, code="body_too_large")
     plain = asked("", extra_headers={"content-type": "text/plain"})
     refused(lambda: completions.create(**plain), openai.APIStatusError, status_code=415, code="unsupported_media_type")
