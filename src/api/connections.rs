@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::connection::{Connection, ConnectionKind, ConnectionRecord};
 use super::extract::Caller;
 use crate::domain::{Account, ConnectionId, Lookup};
-use crate::generation::Origin;
 use crate::limits::WhenFull;
 use crate::server::Load;
 
@@ -54,21 +53,12 @@ struct AccountConnections {
     leaving: usize,
 }
 
-/// Whether a client opens its first connection to something, or resumes.
+/// Whether a client opens a connection for the first time, or resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coming {
     New,
     /// Never refused for load: where there is no room, another of its account's streams makes some.
     Back,
-}
-
-impl From<Origin> for Coming {
-    fn from(origin: Origin) -> Self {
-        match origin {
-            Origin::New => Self::New,
-            Origin::Existing => Self::Back,
-        }
-    }
 }
 
 /// There is no room for another.

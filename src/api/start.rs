@@ -202,7 +202,7 @@ async fn model_not_found(api: &Api, caller: &Caller) -> Problem {
     let models = timeout(LISTING, api.generations.models()).await.unwrap_or_default();
     let allowed = models.iter().map(|model| model.id.as_str()).filter(|id| caller.models.allow(id));
     let fit = |id: &&str| id.len() <= LONGEST_NAME || id.chars().count() <= LONGEST_NAME;
-    // One more tells that there are others.
+    // One more than is named, to know whether there are others.
     let allowed: Vec<_> = allowed.filter(fit).take(MOST_NAMED + 1).collect();
     let named = allowed.iter().take(MOST_NAMED).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
     let detail = match allowed.len() {

@@ -274,7 +274,7 @@ async fn above_its_connections_nothing_new_begins_and_who_comes_back_is_served()
     viewer.expect("start").await;
     viewer.expect("delta").await;
 
-    // What comes beyond these is told so without being listened to: 20 are open, and 23 may be.
+    // Further connections are refused without their requests being read: 20 are open, and 23 may be.
     let mut crowd = join_all((0..10).map(|_| connect(service.address))).await;
     let mut told = 0;
     for one in &mut crowd {
