@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
+use super::arena::Arena;
 use super::{Page, ReadError, Tail, TailState};
 use crate::domain::{Chunk, Entry, Escaped, Event, Sequence, Shape, Start, Trailer};
 
-/// The start, the chunks and, once it is there, the terminal event. The texts of the chunks stand end to end in one
-/// arena, and what they share is there once.
+/// The start, the chunks and, once it is there, the terminal event. The texts of the chunks stand end to end in an
+/// [`Arena`], and what they share is there once.
 pub struct Entries {
     start: Arc<Start>,
     /// Chunks before those of `slots` that are no longer kept.
     lost: usize,
     slots: Vec<Slot>,
-    arena: String,
+    arena: Arena,
     shapes: Vec<Arc<Shape>>,
     terminal: Option<Event>,
 }
@@ -30,17 +31,16 @@ const PAGE_BYTES: usize = 16 * 1024;
 const PAGE_ENTRIES: usize = 64;
 /// So many shapes back a chunk's shape is looked for. Streams alternate between a few.
 const SHAPES_LOOKED_AT: usize = 8;
-/// Chunks of a short answer, and bytes of a text.
+/// Chunks of a short answer.
 const USUAL: usize = 16;
-const USUAL_TEXT: usize = 8;
-/// To copy so many bytes of text costs next to nothing.
-const SHORT: usize = 16 * 1024;
+/// To copy the places of so many chunks costs next to nothing.
+const FEW: usize = 2 * 1024;
 /// What a start or a terminal event is counted as, beside the texts that callers and providers choose.
 const EVENT_BYTES: usize = 512;
 
 impl Entries {
     pub const fn new(start: Arc<Start>) -> Self {
-        Self { start, lost: 0, slots: Vec::new(), arena: String::new(), shapes: Vec::new(), terminal: None }
+        Self { start, lost: 0, slots: Vec::new(), arena: Arena::new(), shapes: Vec::new(), terminal: None }
     }
 
     pub const fn terminal(&self) -> Option<&Event> {
@@ -81,9 +81,8 @@ impl Entries {
             Event::Chunk(chunk) => {
                 if self.slots.is_empty() {
                     self.slots.reserve(USUAL);
-                    self.arena.reserve(USUAL * USUAL_TEXT);
                 }
-                self.arena.push_str(chunk.text().as_str());
+                self.arena.push(chunk.text().as_str());
                 let shape = self.shape(chunk.shape()).unwrap_or_else(|| {
                     self.shapes.push(Arc::clone(chunk.shape()));
                     self.shapes.len() - 1
@@ -101,11 +100,10 @@ impl Entries {
     /// Gives back what was for more, when nothing more comes: closed logs are many, and kept for long. A short one is
     /// copied, since an allocator leaves where it is what becomes a little shorter.
     pub fn fit(&mut self) {
-        if self.arena.len() <= SHORT {
-            self.arena = self.arena.as_str().to_owned();
+        self.arena.fit();
+        if self.slots.len() <= FEW {
             self.slots = self.slots.as_slice().to_vec();
         }
-        self.arena.shrink_to_fit();
         self.slots.shrink_to_fit();
         self.shapes.shrink_to_fit();
     }
@@ -126,7 +124,7 @@ impl Entries {
         let last: Vec<Event> = (kept..self.slots.len()).filter_map(|at| self.chunk(at)).collect();
         self.lost += kept;
         self.slots = Vec::new();
-        self.arena = String::new();
+        self.arena = Arena::new();
         self.shapes = Vec::new();
         for event in last {
             self.push(event);
@@ -173,7 +171,7 @@ impl Entries {
     fn slot(&self, at: usize) -> Option<(&Arc<Shape>, &str)> {
         let slot = self.slots.get(at)?;
         let text_start = at.checked_sub(1).and_then(|last| self.slots.get(last)).map_or(0, |last| last.text_end);
-        let text = self.arena.get(text_start as usize..slot.text_end as usize)?;
+        let text = self.arena.get(text_start..slot.text_end)?;
         Some((self.shapes.get(slot.shape as usize)?, text))
     }
 

@@ -49,6 +49,7 @@
 //!     answer that is carried into a channel always fits. Where there are too many channels, the account that holds
 //!     most of them loses the one that has been idle for longest.
 
+mod arena;
 mod channel;
 mod channel_account;
 mod channel_directory;

@@ -1,0 +1,106 @@
+//! Many texts that are kept end to end.
+
+use std::ops::Range;
+
+/// Texts in blocks. What is there is never moved to make room for more: to copy an answer of some megabytes keeps the
+/// other streams of its thread waiting for tens of milliseconds.
+pub struct Arena {
+    blocks: Vec<Block>,
+}
+
+/// No text crosses from one into the next.
+struct Block {
+    /// Where it begins among the bytes of all blocks.
+    start: u32,
+    texts: String,
+}
+
+/// A block ends at the first text that does not fit into so many bytes. A longer text has a block to itself.
+const BLOCK: usize = 64 * 1024;
+/// Of the first block, which grows: most answers are short.
+const FIRST: usize = 128;
+/// To copy so many bytes costs next to nothing.
+const SHORT: usize = 16 * 1024;
+
+impl Arena {
+    pub const fn new() -> Self {
+        Self { blocks: Vec::new() }
+    }
+
+    /// The bytes of all texts.
+    pub fn len(&self) -> usize {
+        self.blocks.last().map_or(0, |block| block.start as usize + block.texts.len())
+    }
+
+    pub fn push(&mut self, text: &str) {
+        match self.blocks.last_mut() {
+            Some(block) if block.texts.len() + text.len() <= BLOCK => block.texts.push_str(text),
+            last => {
+                let capacity = if last.is_some() { BLOCK } else { FIRST };
+                let mut texts = String::with_capacity(capacity.max(text.len()));
+                texts.push_str(text);
+                let start = u32::try_from(self.len()).unwrap_or(u32::MAX);
+                self.blocks.push(Block { start, texts });
+            }
+        }
+    }
+
+    /// The text that stands at these bytes.
+    pub fn get(&self, bytes: Range<u32>) -> Option<&str> {
+        let after = self.blocks.partition_point(|block| block.start <= bytes.start);
+        let block = self.blocks.get(after.checked_sub(1)?)?;
+        block.texts.get((bytes.start - block.start) as usize..bytes.end.checked_sub(block.start)? as usize)
+    }
+
+    /// Gives back what was for more. What is short is copied, since an allocator leaves where it is what becomes a little
+    /// shorter.
+    pub fn fit(&mut self) {
+        for Block { texts, .. } in &mut self.blocks {
+            if texts.len() <= SHORT {
+                *texts = texts.as_str().to_owned();
+            }
+            texts.shrink_to_fit();
+        }
+        self.blocks.shrink_to_fit();
+    }
+
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.blocks.iter().map(|block| block.texts.capacity()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_where_they_were_put_whatever_their_lengths() {
+        let lengths = [0, 1, 7, BLOCK, 0, BLOCK + 1, 0, 3, BLOCK - 3, 1, 2 * BLOCK, 0, BLOCK / 2 + 1, BLOCK / 2];
+        for lengths in [&lengths[..], &lengths[3..], &lengths[5..], &[7; 30_000]] {
+            let (mut arena, mut ranges) = (Arena::new(), Vec::new());
+            for (number, length) in (0_u8..).map(|number| number % 26).zip(lengths.iter().copied()).take(250) {
+                let text = char::from(b'a' + number).to_string().repeat(length);
+                let start = u32::try_from(arena.len()).expect("small");
+                arena.push(&text);
+                ranges.push((start..u32::try_from(arena.len()).expect("small"), text));
+            }
+            for _ in 0..2 {
+                assert!(ranges.iter().all(|(range, text)| arena.get(range.clone()) == Some(text)));
+                arena.fit();
+                assert_eq!(arena.capacity(), arena.len());
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_where_nothing_was_put() {
+        let mut arena = Arena::new();
+        assert_eq!(arena.get(0..0), None);
+        arena.push(&"x".repeat(BLOCK));
+        arena.push("yz");
+        let end = u32::try_from(BLOCK).expect("small");
+        assert_eq!((arena.get(end - 1..end + 1), arena.get(end..end + 3)), (None, None));
+        assert_eq!(arena.get(end..end + 2), Some("yz"));
+    }
+}
