@@ -1,42 +1,38 @@
 //! The texts of an answer, put together to be counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::domain::{Chunk, Event, Part, Sequence};
 use crate::event_log::Log;
 
 /// What each choice of an answer says. Choice 0 is always there.
+#[derive(Debug)]
 pub struct AnswerText {
     pub choices: BTreeMap<u32, ChoiceText>,
 }
 
-/// One choice of the answer. Never printed: `Debug` shows lengths.
-#[derive(Clone, PartialEq, Default)]
+/// The beginning of all that one choice says: its text, reasoning, refusal and tool calls, as they came. Never printed:
+/// `Debug` shows lengths.
+#[derive(Default)]
 pub struct ChoiceText {
-    pub text: String,
-    pub reasoning: String,
-    pub refusal: String,
-    pub tool_calls: Vec<ToolCallText>,
-}
-
-#[derive(Clone, PartialEq, Default)]
-pub struct ToolCallText {
-    index: u32,
-    pub name: String,
-    pub arguments: String,
+    pub beginning: String,
+    /// Of all of it, in UTF-8.
+    pub bytes: usize,
+    /// Its tool calls. Some servers repeat the name in each chunk: that of the first is counted.
+    calls: BTreeSet<u32>,
 }
 
 impl AnswerText {
-    /// Reads a log to its tail. `None` if the log is lost.
-    pub async fn read(log: &dyn Log) -> Option<Self> {
+    /// Reads a log to its tail, and keeps at most `kept` bytes of it. `None` if the log is lost.
+    pub async fn read(log: &dyn Log, mut kept: usize) -> Option<Self> {
         let tail = log.tail().get().sequence;
         let (mut answer, mut at) = (Self::default(), Sequence::START);
         while at < tail {
             let page = log.read(at).await.ok()?;
             for entry in &page {
                 if let Event::Chunk(chunk) = &entry.event {
-                    answer.apply(chunk);
+                    kept -= answer.apply(chunk, kept);
                 }
             }
             at = page.last()?.sequence;
@@ -44,31 +40,27 @@ impl AnswerText {
         Some(answer)
     }
 
-    fn apply(&mut self, chunk: &Chunk) {
-        let Some(choice) = chunk.part().choice() else { return };
+    /// Of all choices, in UTF-8.
+    pub fn bytes(&self) -> usize {
+        self.choices.values().map(|choice| choice.bytes).sum()
+    }
+
+    /// Adds a chunk; returns how many of its bytes are kept, at most `room`.
+    fn apply(&mut self, chunk: &Chunk, room: usize) -> usize {
+        let Some(choice) = chunk.part().choice() else { return 0 };
         let choice = self.choices.entry(choice).or_default();
-        let text = chunk.text().unescape();
-        match chunk.part() {
-            Part::Text { .. } => choice.text.push_str(&text),
-            Part::Reasoning { .. } => choice.reasoning.push_str(&text),
-            Part::Refusal { .. } => choice.refusal.push_str(&text),
-            Part::ToolCall { index, name, .. } => {
-                let known = choice.tool_calls.iter().rposition(|call| call.index == *index);
-                if known.is_none() {
-                    choice.tool_calls.push(ToolCallText { index: *index, ..ToolCallText::default() });
-                }
-                let call = match known {
-                    Some(at) => choice.tool_calls.get_mut(at),
-                    None => choice.tool_calls.last_mut(),
-                };
-                let Some(call) = call else { return };
-                if let Some(name) = name {
-                    call.name = name.unescape().into_owned();
-                }
-                call.arguments.push_str(&text);
-            }
-            Part::Other { .. } | Part::Silent => {}
+        let mut kept = 0;
+        if let Part::ToolCall { index, name, .. } = chunk.part()
+            && choice.calls.insert(*index)
+            && let Some(name) = name
+        {
+            kept += choice.push(&name.unescape(), room);
         }
+        if let Part::Text { .. } | Part::Reasoning { .. } | Part::Refusal { .. } | Part::ToolCall { .. } = chunk.part()
+        {
+            kept += choice.push(&chunk.text().unescape(), room - kept);
+        }
+        kept
     }
 }
 
@@ -79,17 +71,21 @@ impl Default for AnswerText {
 }
 
 impl ChoiceText {
+    fn push(&mut self, text: &str, room: usize) -> usize {
+        let kept = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
+        self.beginning.push_str(kept);
+        self.bytes += text.len();
+        kept.len()
+    }
+
     /// Whether nothing has come of this choice.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.bytes == 0 && self.calls.is_empty()
     }
 }
 
 impl fmt::Debug for ChoiceText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChoiceText")
-            .field("text_bytes", &self.text.len())
-            .field("tool_calls", &self.tool_calls.len())
-            .finish_non_exhaustive()
+        f.debug_struct("ChoiceText").field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }

@@ -12,7 +12,7 @@ use super::answer_text::AnswerText;
 use super::attempt_failure::{self, AttemptPlace, Billed, UpstreamMessages};
 use super::audience::Audience;
 use super::ending::{Ending, FailedEnding};
-use super::tokens::{self, TokenCounter};
+use super::tokens::{self, COUNTED_BYTES, TokenCounter};
 use crate::domain::{
     CancelReason, Cancelled, Chunk, Done, Event, Failed, Failure, FailureCode, Finish, FinishReason, GenerationId,
     Principal, Prompt, Remedy, RequestId, Timings, TokenSource, UpstreamWords, Usage, UsageReport,
@@ -206,7 +206,8 @@ impl Running {
     /// end: counting may take its time.
     pub async fn end(&self, log: &Arc<dyn Log>, ending: Ending) {
         let timings = self.timings();
-        let answer = if self.needs_answer(&ending) { AnswerText::read(log.as_ref()).await } else { None };
+        let answer =
+            if self.needs_answer(&ending) { AnswerText::read(log.as_ref(), COUNTED_BYTES).await } else { None };
         let finish = self.finish(answer.as_ref());
         let reported = self.lock().reported;
         let usage = match (reported.complete(), self.billed(&ending), answer) {
@@ -233,7 +234,7 @@ impl Running {
             if self.billed(&ending) == Billed::No {
                 return NOTHING_USED;
             }
-            let answer = AnswerText::read(log.as_ref()).now_or_never().flatten();
+            let answer = AnswerText::read(log.as_ref(), COUNTED_BYTES).now_or_never().flatten();
             answer.map(|answer| reported.completed_by(tokens::guess(&self.prompt, &answer))).unwrap_or_default()
         });
         let finish = self.finish(None);

@@ -45,6 +45,8 @@ pub struct ChoiceOutline {
     pub refusal: Option<TextSpan>,
     /// In the order in which they began.
     pub tool_calls: Vec<ToolCallOutline>,
+    /// The greatest index of them.
+    greatest_call: Option<u32>,
 }
 
 #[derive(Default)]
@@ -214,8 +216,11 @@ impl ChoiceOutline {
     /// The call with this index, with what the part says of it.
     #[expect(clippy::indexing_slicing, reason = "a call stands at `at`: it was found or pushed there")]
     fn call(&mut self, index: u32, part: &Part) -> &mut ToolCallOutline {
-        // Fragments are mostly of the last call.
-        let at = self.tool_calls.iter().rposition(|call| call.index == index).unwrap_or(self.tool_calls.len());
+        // Fragments are mostly of the last call, and the indexes of new calls count up: neither searches them all.
+        let known = || self.tool_calls.iter().rposition(|call| call.index == index);
+        let is_known = self.greatest_call.is_some_and(|greatest| index <= greatest);
+        let at = is_known.then(known).flatten().unwrap_or(self.tool_calls.len());
+        self.greatest_call = self.greatest_call.max(Some(index));
         if at == self.tool_calls.len() {
             self.tool_calls.push(ToolCallOutline { index, ..ToolCallOutline::default() });
         }

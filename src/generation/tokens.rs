@@ -8,11 +8,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::answer_text::{AnswerText, ChoiceText};
+use super::answer_text::AnswerText;
 use crate::domain::{Prompt, Usage};
 
-/// Of a longer text the beginning is counted, and the rest taken to be like it.
-const COUNTED_BYTES: usize = 64 * 1024;
+/// Of a longer prompt or answer the beginning is counted, and the rest taken to be like it.
+pub const COUNTED_BYTES: usize = 64 * 1024;
 /// What OpenAI's chat format adds to each message, and for the beginning of the answer.
 const TOKENS_PER_MESSAGE: u64 = 3;
 const TOKENS_BEFORE_ANSWER: u64 = 3;
@@ -62,19 +62,19 @@ impl TokenCounter {
 fn count(model: &str, prompt: &Prompt, answer: &AnswerText) -> Usage {
     let vocabulary = vocabulary(model);
     let tokens = |text: &str| {
-        let counted = text.get(..text.floor_char_boundary(COUNTED_BYTES)).unwrap_or_default();
-        let tokens = vocabulary.map_or(counted.len().div_ceil(BYTES_PER_TOKEN), |vocabulary| vocabulary.count(counted));
-        scaled(tokens as u64, text.len(), counted.len())
+        vocabulary.map_or(text.len().div_ceil(BYTES_PER_TOKEN), |vocabulary| vocabulary.count(text)) as u64
     };
     // The line ends between the texts are a token each, and none of the prompt's.
     let line_ends = prompt.texts.saturating_sub(1);
-    let kept = tokens(&prompt.text).saturating_sub(line_ends as u64);
-    let answer = answer.choices.values().flat_map(texts);
+    let text = prompt.text.get(..prompt.text.floor_char_boundary(COUNTED_BYTES)).unwrap_or_default();
+    let kept = scaled(tokens(text), prompt.text.len(), text.len()).saturating_sub(line_ends as u64);
+    let beginnings = || answer.choices.values().map(|choice| choice.beginning.as_str());
+    let counted = beginnings().map(str::len).sum();
     Usage {
         input_tokens: scaled(kept, prompt.bytes, prompt.text.len() - line_ends)
             + TOKENS_PER_MESSAGE * prompt.messages as u64
             + TOKENS_BEFORE_ANSWER,
-        output_tokens: Some(answer.map(tokens).sum()),
+        output_tokens: Some(scaled(beginnings().map(tokens).sum(), answer.bytes(), counted)),
         ..Usage::default()
     }
 }
@@ -86,18 +86,12 @@ pub const fn guess_prompt(prompt: &Prompt) -> u64 {
 
 /// At once and without a vocabulary.
 pub fn guess(prompt: &Prompt, answer: &AnswerText) -> Usage {
-    let answer: usize = answer.choices.values().flat_map(texts).map(str::len).sum();
-    let output_tokens = Some(answer.div_ceil(BYTES_PER_TOKEN) as u64);
+    let output_tokens = Some(answer.bytes().div_ceil(BYTES_PER_TOKEN) as u64);
     Usage { input_tokens: guess_prompt(prompt), output_tokens, ..Usage::default() }
 }
 
 fn scaled(tokens: u64, bytes: usize, counted: usize) -> u64 {
     if counted == bytes { tokens } else { (tokens * bytes as u64).div_ceil(counted.max(1) as u64) }
-}
-
-fn texts(choice: &ChoiceText) -> impl Iterator<Item = &str> {
-    let calls = choice.tool_calls.iter().flat_map(|call| [call.name.as_str(), &call.arguments]);
-    [choice.text.as_str(), &choice.reasoning, &choice.refusal].into_iter().chain(calls)
 }
 
 /// By the words in a model's name, without the vendor before a slash: the families whose vocabularies
@@ -131,7 +125,8 @@ mod tests {
 
     fn answer(text: &str) -> AnswerText {
         let mut answer = AnswerText::default();
-        answer.choices.insert(0, ChoiceText { text: text.into(), ..ChoiceText::default() });
+        let choice = answer.choices.entry(0).or_default();
+        (choice.beginning, choice.bytes) = (text.into(), text.len());
         answer
     }
 
@@ -170,10 +165,11 @@ mod tests {
     #[test]
     fn a_long_text_is_as_its_beginning() {
         const SENTENCE: &str = "The quick brown fox jumps over the lazy dog. ";
-        let text = SENTENCE.repeat(10_000);
-        let usage = count("gpt-4o", &Prompt::default(), &answer(&text));
+        let mut answered = answer(&SENTENCE.repeat(1_000));
+        answered.choices.entry(0).or_default().bytes *= 10;
+        let usage = count("gpt-4o", &Prompt::default(), &answered);
         assert!((99_000..=101_000).contains(&usage.output_tokens.unwrap_or_default()), "{usage:?}");
-        let kept = Prompt { bytes: text.len(), ..prompt(&[&SENTENCE.repeat(100)]) };
+        let kept = Prompt { bytes: SENTENCE.len() * 10_000, ..prompt(&[&SENTENCE.repeat(100)]) };
         let usage = count("gpt-4o", &kept, &answer(""));
         assert!((99_000..=101_500).contains(&usage.input_tokens), "{usage:?}");
     }
