@@ -9,6 +9,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderValue};
 use futures_util::poll;
 use http_body_util::{BodyExt, Limited};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body_memory::{BodyMemoryError, UnfinishedBody};
@@ -50,6 +51,9 @@ const SENDING_PAUSE: Duration = Duration::from_secs(5);
 
 /// A refusal is not worth more than this to be heard.
 const MOST_DISCARDED: usize = 32 << 20;
+
+/// After so many bytes of a body the other requests of its thread have their turn.
+const TURN: usize = 64 << 10;
 
 /// The first buffer of a body that does not say how long it is.
 const FIRST_BUFFER: usize = 16 << 10;
@@ -198,6 +202,7 @@ struct BodyBuffer<'a> {
 
 impl BodyBuffer<'_> {
     async fn fill(&mut self, unread: &mut Body, most: usize) -> Result<(), BodyError> {
+        let mut turn = 0;
         while let Some(frame) = unread.frame().await {
             let Ok(data) = frame.map_err(|_| BodyError::Ended)?.into_data() else { continue };
             let needed = self.bytes.len() + data.len();
@@ -211,6 +216,11 @@ impl BodyBuffer<'_> {
                 self.bytes.reserve_exact(capacity - self.bytes.len());
             }
             self.bytes.extend_from_slice(&data);
+            turn += data.len();
+            if turn >= TURN {
+                turn = 0;
+                yield_now().await;
+            }
         }
         Ok(())
     }
