@@ -12,9 +12,9 @@ use futures_util::stream::{self, StreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::Protocol;
 use crate::support::answering_upstream::{HELD, LARGE, MEDIUM, WORDS};
@@ -87,6 +87,8 @@ pub struct Attacker {
     /// Between two requests of one task: other tests need the machine's cores too.
     pace: Duration,
     stop: CancellationToken,
+    /// While it is, it goes on with nothing, and keeps what it holds.
+    is_paused: watch::Sender<bool>,
     /// The newest of its large answers.
     large: Mutex<Option<String>>,
     /// Its generations that run.
@@ -107,6 +109,7 @@ impl Attacker {
             slow_client: slow_http2_client(),
             pace,
             stop: CancellationToken::new(),
+            is_paused: watch::Sender::new(false),
             large: Mutex::default(),
             running: Mutex::default(),
             number: AtomicUsize::new(0),
@@ -114,31 +117,31 @@ impl Attacker {
         })
     }
 
-    /// Runs these attacks with so many tasks over each protocol.
-    pub fn spawn_all(self: &Arc<Self>, tasks: &TaskTracker, attacks: &[(Attack, usize)]) {
-        for (attack, count) in attacks {
-            for protocol in Protocol::BOTH {
-                self.spawn(tasks, *attack, protocol, *count);
+    /// Repeats an attack until [`stop`](Self::stop).
+    pub async fn repeat(self: Arc<Self>, attack: Attack, protocol: Protocol) {
+        let waves = async {
+            loop {
+                if self.wave(attack, protocol).await == Outcome::Admitted {
+                    lock(&self.admitted).insert(attack);
+                }
+                self.hold(self.pace).await;
             }
-        }
+        };
+        _ = self.stop.run_until_cancelled(waves).await;
     }
 
-    /// Runs so many tasks of an attack, until [`stop`](Self::stop).
-    pub fn spawn(self: &Arc<Self>, tasks: &TaskTracker, attack: Attack, protocol: Protocol, count: usize) {
-        for _ in 0..count {
-            let attacker = Arc::clone(self);
-            tasks.spawn(async move {
-                let waves = async {
-                    loop {
-                        if attacker.wave(attack, protocol).await == Outcome::Admitted {
-                            lock(&attacker.admitted).insert(attack);
-                        }
-                        sleep(attacker.pace).await;
-                    }
-                };
-                _ = attacker.stop.run_until_cancelled(waves).await;
-            });
-        }
+    /// Goes on with nothing and keeps what it holds, until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.is_paused.send_replace(true);
+    }
+
+    pub fn resume(&self) {
+        self.is_paused.send_replace(false);
+    }
+
+    async fn hold(&self, time: Duration) {
+        sleep(time).await;
+        _ = self.is_paused.subscribe().wait_for(|is_paused| !is_paused).await;
     }
 
     pub fn stop(&self) {
@@ -158,12 +161,12 @@ impl Attacker {
                 let request = self.post(protocol, GENERATIONS).header("content-length", bytes);
                 let pieces = std::iter::repeat_n(BLANK.clone(), bytes / BLANK.len() - 1);
                 let sent = stream::iter(pieces.chain([BLANK.slice(1..)]));
-                held_open(request.body(unfinished(sent))).await
+                self.held_open(request.body(unfinished(sent))).await
             }
             Attack::SmallChunks(bytes) => {
                 let chunk = protocol.smallest_chunk();
                 let sent = stream::iter(std::iter::repeat_n(BLANK.slice(..chunk), bytes / chunk));
-                held_open(self.post(protocol, GENERATIONS).body(unfinished(sent))).await
+                self.held_open(self.post(protocol, GENERATIONS).body(unfinished(sent))).await
             }
             Attack::WaitInLine => {
                 match self.post(protocol, GENERATIONS).header(ACCEPT, STREAM).body(SMALL_VALUES.clone()).send().await {
@@ -180,14 +183,18 @@ impl Attacker {
             }
             Attack::LongPoll => {
                 let Some(running) = lock(&self.running).back().cloned() else { return Outcome::Refused };
-                held_open(self.request(protocol, Method::GET, &format!("{GENERATIONS}/{running}?after=2&wait=60s")))
-                    .await
+                self.held_open(self.request(
+                    protocol,
+                    Method::GET,
+                    &format!("{GENERATIONS}/{running}?after=2&wait=60s"),
+                ))
+                .await
             }
             Attack::JsonWait => {
                 let body = json!({"input": "wait", "model": HELD}).to_string();
                 let key = format!("wait-{}", number / 1_000);
                 let request = self.post(protocol, GENERATIONS).header(ACCEPT, "application/json");
-                held_open(request.header("idempotency-key", key).body(body)).await
+                self.held_open(request.header("idempotency-key", key).body(body)).await
             }
             Attack::SlowState => self.slow_read(protocol, "").await,
             Attack::SlowPoll => self.slow_read(protocol, "?after=1&wait=30s").await,
@@ -256,7 +263,7 @@ impl Attacker {
         if let Some(oldest) = oldest {
             _ = self.post(protocol, &format!("{GENERATIONS}/{oldest}/cancel")).send().await;
         }
-        sleep(HOLD / 5).await;
+        self.hold(HOLD / 5).await;
         Outcome::Admitted
     }
 
@@ -276,8 +283,16 @@ impl Attacker {
             Protocol::Http2 => SlowReader::http2(request).await.ok(),
         };
         let Some(SlowReader { status: 200, .. }) = &reader else { return Outcome::Refused };
-        sleep(HOLD).await;
+        self.hold(HOLD).await;
         Outcome::Admitted
+    }
+
+    /// Waits for the response for [`HOLD`].
+    async fn held_open(&self, request: RequestBuilder) -> Outcome {
+        tokio::select! {
+            response = request.send() => response.map_or(Outcome::Refused, |response| Outcome::of(&response)),
+            () = self.hold(HOLD) => Outcome::Admitted,
+        }
     }
 
     fn from(&self, client: &reqwest::Client, method: Method, path: &str) -> RequestBuilder {
@@ -288,15 +303,6 @@ impl Attacker {
 /// A body that sends this, and then neither more nor its end.
 fn unfinished(sent: impl futures_util::Stream<Item = Bytes> + Send + 'static) -> reqwest::Body {
     reqwest::Body::wrap_stream(sent.chain(stream::pending()).map(Ok::<_, io::Error>))
-}
-
-/// Waits for the response for [`HOLD`].
-async fn held_open(request: RequestBuilder) -> Outcome {
-    match tokio::time::timeout(HOLD, request.send()).await {
-        Ok(Ok(response)) => Outcome::of(&response),
-        Ok(Err(_)) => Outcome::Refused,
-        Err(_) => Outcome::Admitted,
-    }
 }
 
 /// Leaves when the generation has its slot.

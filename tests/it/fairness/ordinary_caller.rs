@@ -41,11 +41,6 @@ impl<'a> OrdinaryCaller<'a> {
         Self { address, account: account.to_owned(), clients, upstream, answers: Vec::new(), first_tokens: Vec::new() }
     }
 
-    /// Answers that it has had.
-    pub fn answers(&self) -> usize {
-        self.answers.len()
-    }
-
     /// Everything that it does, once, over one protocol or the other in turn.
     pub async fn round(&mut self) {
         self.keyed_answer().await;

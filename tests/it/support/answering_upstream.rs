@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokenrill::server::{self, Limits, Threads};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -109,11 +109,11 @@ async fn answer(State(answering): State<Answering>, request: Request) -> Respons
         let answer = json!({"id": "c1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]});
         return axum::Json(answer).into_response();
     }
-    let texts: Vec<String> = match asked.model.as_str() {
-        WORDS => WORDS_TEXT.split_inclusive(' ').map(str::to_owned).collect(),
-        LARGE => pieces(LARGE_PIECES),
-        MEDIUM => pieces(LARGE_PIECES / 10),
-        HELD => vec!["held".to_owned()],
+    let chunks: Vec<Bytes> = match asked.model.as_str() {
+        WORDS => WORDS_TEXT.split_inclusive(' ').map(chunk).collect(),
+        LARGE => PIECES.clone(),
+        MEDIUM => PIECES[..LARGE_PIECES / 10].to_vec(),
+        HELD => vec![chunk("held")],
         other => panic!("no model {other}"),
     };
     let released = answering.released.clone();
@@ -124,18 +124,18 @@ async fn answer(State(answering): State<Answering>, request: Request) -> Respons
         let end = json!({"id": "c1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
         Bytes::from(format!("data: {end}\n\ndata: [DONE]\n\n"))
     };
-    let chunks = stream::iter(texts).map(|text| chunk(&json!({"content": text}))).chain(stream::once(hold));
+    let chunks = stream::iter(chunks).chain(stream::once(hold));
     let mut response = Response::new(Body::from_stream(chunks.map(Ok::<_, Infallible>)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response
 }
 
-fn pieces(count: usize) -> Vec<String> {
-    (0..count).map(|number| format!("{number:<LARGE_PIECE$}")).collect()
-}
+/// Written once: a test measures others while they are sent.
+static PIECES: LazyLock<Vec<Bytes>> =
+    LazyLock::new(|| (0..LARGE_PIECES).map(|number| chunk(&format!("{number:<LARGE_PIECE$}"))).collect());
 
-fn chunk(delta: &Value) -> Bytes {
-    let choices = json!([{"index": 0, "delta": delta, "finish_reason": null}]);
+fn chunk(text: &str) -> Bytes {
+    let choices = json!([{"index": 0, "delta": {"content": text}, "finish_reason": null}]);
     let chunk = json!({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices});
     Bytes::from(format!("data: {chunk}\n\n"))
 }

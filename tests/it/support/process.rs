@@ -18,7 +18,8 @@ use super::{Answer, Output, soon};
 /// Between two reads of a process that is waited for: it needs the cores more than the test does.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A service in its own process. It is killed with the test; a test that panics shows its last log lines.
+/// A service in its own process, of the program `TOKENRILL_PROGRAM` where that is set, for figures of a release build.
+/// It is killed with the test; a test that panics shows its last log lines.
 pub struct ServiceProcess {
     pub address: SocketAddr,
     http: reqwest::Client,
@@ -38,7 +39,8 @@ impl ServiceProcess {
         fs::create_dir_all(&directory).expect("a directory");
         fs::write(directory.join("tokenrill.toml"), settings.effective()).expect("written");
         let output = Output::of("the service");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tokenrill"));
+        let program = std::env::var_os("TOKENRILL_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_tokenrill").into());
+        let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(&directory).env_clear().env("RUST_LOG", "warn");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(output.stream()).kill_on_drop(true);
         let mut process = command.spawn().expect("it starts");
@@ -90,6 +92,16 @@ impl ServiceProcess {
     /// Sets the peak to what is resident now (proc(5), `clear_refs`).
     pub fn forget_peak(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("a process of this user");
+    }
+
+    /// What its threads have used until now. A thread that has ended does not count.
+    pub fn cpu(&self) -> Duration {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id())).expect("Linux");
+        let nanos = threads.flatten().map(|thread| {
+            let line = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+            line.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or_default()
+        });
+        Duration::from_nanos(nanos.sum())
     }
 
     fn id(&self) -> u32 {

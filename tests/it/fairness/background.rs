@@ -1,0 +1,67 @@
+//! Threads for what loads the service: they give way to all others (nice(2)) where figures are taken.
+
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::task::TaskTracker;
+
+use super::Protocol;
+use super::attacker::{Attack, Attacker};
+use crate::support::sized;
+
+pub struct Background(Option<Runtime>);
+
+impl Background {
+    pub fn start() -> Self {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(2).enable_all();
+        // In the short form other tests run beside it, which would leave it nothing.
+        if sized(false, true) {
+            builder.on_thread_start(give_way);
+        }
+        Self(Some(builder.build().expect("threads")))
+    }
+
+    /// Runs these attacks with so many tasks over each protocol.
+    pub fn spawn_all(&self, attacker: &Arc<Attacker>, tasks: &TaskTracker, attacks: &[(Attack, usize)]) {
+        for (attack, count) in attacks {
+            for protocol in Protocol::BOTH {
+                self.spawn(attacker, tasks, *attack, protocol, *count);
+            }
+        }
+    }
+
+    /// Runs so many tasks of an attack, until [`Attacker::stop`].
+    pub fn spawn(
+        &self,
+        attacker: &Arc<Attacker>,
+        tasks: &TaskTracker,
+        attack: Attack,
+        protocol: Protocol,
+        count: usize,
+    ) {
+        let runtime = self.0.as_ref().expect("until it is dropped").handle();
+        for _ in 0..count {
+            tasks.spawn_on(Arc::clone(attacker).repeat(attack, protocol), runtime);
+        }
+    }
+}
+
+/// A runtime that is dropped within another must not wait for its threads.
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Linux knows a niceness of each thread.
+fn give_way() {
+    let thread = fs::read_link("/proc/thread-self").expect("Linux");
+    let id = thread.file_name().expect("an id");
+    let status = Command::new("renice").args(["-n", "19", "-p"]).arg(id).stdout(std::process::Stdio::null()).status();
+    assert!(status.expect("renice").success(), "renice");
+}
