@@ -1,4 +1,4 @@
-//! Which form of answer a request asks for.
+//! Selects the response format that a request accepts.
 
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, HeaderValue};
@@ -6,20 +6,20 @@ use axum::http::{HeaderMap, HeaderValue};
 use super::problem::{ErrorCode, Problem};
 use crate::json::JsonObject;
 
-/// The media ranges of a request's `Accept` (RFC 9110, section 12.5.1); none where it has no such header.
+/// The media ranges of a request's `Accept` header (RFC 9110, section 12.5.1); empty if there is no such header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accept(Vec<String>);
 
-/// The two forms in which a generation is told.
+/// The two response formats of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Its events, as they come.
+    /// A stream of its events.
     Events,
     /// Its snapshot, as JSON.
     Snapshot,
 }
 
-/// What a request's body says in `stream`.
+/// The field `stream` of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamField {
     Absent,
@@ -28,7 +28,7 @@ pub enum StreamField {
 }
 
 impl StreamField {
-    /// Reads the field; one of another type is refused with the body.
+    /// Reads the field. A value that is not a boolean reads as `Absent`; the check of the body refuses it.
     pub fn of(fields: &JsonObject) -> Self {
         match fields.get("stream") {
             Some("true") => Self::True,
@@ -46,7 +46,7 @@ impl Accept {
         Self::of_values(headers.get_all(ACCEPT))
     }
 
-    /// Of the header's values alone.
+    /// Parses the values of the `Accept` header.
     pub fn of_values<'a>(values: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
         let values = values.into_iter().filter_map(|value| value.to_str().ok());
         let ranges = values.flat_map(|value| value.split(',')).filter(|range| !is_refused(range));
@@ -54,18 +54,18 @@ impl Accept {
         Self(essences.filter(|essence| !essence.is_empty()).collect())
     }
 
-    /// Whether the request says `text/event-stream` itself.
+    /// Whether the header names `text/event-stream` explicitly.
     pub fn names_event_stream(&self) -> bool {
         self.has(EVENTS)
     }
 
-    /// For a request without a body that says more.
+    /// Selects the format of the response to a request without a body.
     pub fn form(&self) -> Result<Form, Problem> {
         self.form_for(StreamField::Absent)
     }
 
-    /// Events where the request names them; else JSON where it names that; else JSON where `stream` is `false`; else
-    /// events, if any range covers them.
+    /// Selects events if the header names `text/event-stream`, else JSON if it names `application/json`. If a wildcard
+    /// or an absent header covers events, selects JSON if `stream` is `false` and events otherwise.
     pub fn form_for(&self, stream: StreamField) -> Result<Form, Problem> {
         if self.names_event_stream() {
             return Ok(Form::Events);
@@ -81,7 +81,7 @@ impl Accept {
         }
     }
 
-    /// For a resource that is told as events alone.
+    /// Checks that the client accepts events, for a resource without a JSON format.
     pub fn events(&self) -> Result<(), Problem> {
         match self.0.is_empty() || [EVENTS, "text/*", "*/*"].iter().any(|range| self.has(range)) {
             true => Ok(()),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn stream_false_decides_where_accept_names_neither() {
+    fn stream_false_selects_json_if_accept_names_neither_format() {
         for (accept, stream, expected) in [
             ("text/event-stream", StreamField::False, Form::Events),
             ("application/json", StreamField::True, Form::Snapshot),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_counts_and_else_it_is_events() {
+    fn named_format_is_selected_and_events_are_the_default() {
         for (accept, expected) in [
             ("text/event-stream", Some(Form::Events)),
             ("application/json, text/event-stream", Some(Form::Events)),

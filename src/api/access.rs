@@ -1,4 +1,4 @@
-//! What each operation demands of its caller.
+//! The access that each operation requires.
 
 use axum::http::Method;
 
@@ -7,20 +7,21 @@ use crate::auth::{ChannelScope, Scope};
 /// Who may call an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody: it tells nothing of anybody.
+    /// Every client; no credential is needed, because the response contains no caller's data.
     Public,
-    /// Everybody who is known, and may do anything at all.
+    /// Every authenticated caller with at least one scope, except by a ticket.
     Known,
-    /// Who has this scope.
+    /// Callers with this scope.
     Scope(Scope),
-    /// Who may do this with the channel that the path names.
+    /// Callers with this scope for the channel in the path.
     Channel(ChannelScope),
-    /// Who has the scope `admin`. Also a program on this machine that calls for itself: at the operators' own listener
-    /// or, without authentication, at the only one. Without authentication anybody at the operators' own.
+    /// Callers with the scope `admin`. Also direct calls from a program on this machine (not through a proxy, not from
+    /// a page of a foreign origin): on the admin listener or, without authentication, on any listener. Without
+    /// authentication also every call from another machine to the admin listener.
     Operator,
 }
 
-/// Every operation of the document.
+/// Every operation of the OpenAPI document.
 pub const OPERATIONS: &[((&str, &str), Access)] = &[
     (("/v1/generations", "post"), Access::Scope(Scope::Generate)),
     (("/v1/generations", "get"), Access::Scope(Scope::Follow)),
@@ -45,7 +46,7 @@ pub const OPERATIONS: &[((&str, &str), Access)] = &[
     (("/v1/connections/{id}", "delete"), Access::Operator),
 ];
 
-/// What tells everybody the same: the pages, and the document.
+/// Routes whose response is the same for every caller: the pages and the OpenAPI document.
 pub const PAGES: [&str; 7] = [
     "/",
     "/playground/feed",
@@ -57,8 +58,8 @@ pub const PAGES: [&str; 7] = [
 ];
 
 impl Access {
-    /// By the route that a request has met. A method that the route does not take is told so, to everybody; a route
-    /// that nobody has thought of here is the operator's.
+    /// Returns the access that a route requires. A method that the route does not support is public, because its
+    /// response is only a `405`. A route that is missing in both tables requires operator access.
     pub fn of(method: &Method, route: &str) -> Self {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let mut of_route = OPERATIONS.iter().filter(|((path, _), _)| *path == route).peekable();
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_has_thought_of_is_the_operators() {
+    fn unlisted_route_requires_operator_access() {
         for (method, route, access) in [
             (Method::GET, "/v1/forgotten", Access::Operator),
             (Method::GET, "/v1/models", Access::Known),

@@ -1,4 +1,4 @@
-//! Tells callers what is left for them.
+//! Writes the remaining rate limits of a caller into response headers.
 
 use std::time::Duration;
 
@@ -11,12 +11,11 @@ use super::refusal::Dialect;
 use super::state::Api;
 use crate::limits::Allowance;
 
-/// What is left of each limit, and in how many seconds all of it is there again
-/// (draft-ietf-httpapi-ratelimit-headers-10).
+/// The remaining quota of each limit, and the seconds until it is full again (draft-ietf-httpapi-ratelimit-headers-10).
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// The limits themselves, for each minute (the same draft).
+/// The limits themselves, per minute (the same draft).
 pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// What OpenAI's API says of requests, and of tokens: limit, remaining, reset.
+/// The headers of OpenAI's API for requests and for tokens: limit, remaining, reset.
 pub const X_RATE_LIMIT: [[HeaderName; 3]; 2] = [
     [
         HeaderName::from_static("x-ratelimit-limit-requests"),
@@ -30,18 +29,19 @@ pub const X_RATE_LIMIT: [[HeaderName; 3]; 2] = [
     ],
 ];
 
-/// As many headers as every answer gets after these.
-const OTHERS: usize = 5;
+/// Capacity for the headers that are added to every response after these.
+const LATER_HEADERS: usize = 5;
 
-/// Says it in an answer: with the model that was asked for, or that a refusal is about.
-pub fn tell(response: &mut Response, api: &Api, caller: &Caller, model: Option<&str>, dialect: Dialect) {
+/// Inserts the rate limit headers. They describe the limits at which the request was refused, if it was, else the
+/// caller's current limits for `model`.
+pub fn insert_headers(response: &mut Response, api: &Api, caller: &Caller, model: Option<&str>, dialect: Dialect) {
     let refused = response.extensions().get::<Problem>().and_then(|problem| problem.allowance.as_deref().copied());
     let allowance = refused.unwrap_or_else(|| api.generations.left(&caller.spender, model));
     write(response.headers_mut(), allowance, dialect);
 }
 
-/// Writes what is left of the events that the caller may publish, into the answer to one that published or was refused.
-pub fn tell_publishes(response: &mut Response, allowance: Allowance) {
+/// Inserts the caller's remaining publish rate into the response to a publish request, refused or not.
+pub fn insert_publish_headers(response: &mut Response, allowance: Allowance) {
     let refused = response.extensions().get::<Problem>().and_then(|problem| problem.allowance.as_deref().copied());
     write(response.headers_mut(), refused.unwrap_or(allowance), Dialect::Native);
 }
@@ -58,7 +58,7 @@ fn write(headers: &mut HeaderMap, allowance: Allowance, dialect: Dialect) {
     if rest.0.is_empty() {
         return;
     }
-    headers.reserve(2 + X_RATE_LIMIT.as_flattened().len() + OTHERS);
+    headers.reserve(2 + X_RATE_LIMIT.as_flattened().len() + LATER_HEADERS);
     insert(headers, RATE_LIMIT_POLICY, policy);
     insert(headers, RATE_LIMIT, rest);
     if dialect == Dialect::OpenAi {
@@ -77,7 +77,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, line: Line) {
     }
 }
 
-/// A value under construction. Every answer has several, and to format them cost more than all that they say.
+/// Builds a header value without `format!`. Every response has several values, and formatting dominated their cost.
 struct Line(String);
 
 impl Line {
@@ -101,12 +101,12 @@ impl Line {
     }
 }
 
-/// Rounded up: who comes back a moment early is refused again.
+/// Rounds up: a client that retries a moment too early would be refused again.
 pub fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-/// Rounded up, too.
+/// Rounds up, too.
 pub fn millis(wait: Duration) -> u64 {
     wait.as_secs().saturating_mul(1_000).saturating_add(wait.subsec_nanos().div_ceil(1_000_000).into())
 }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_told_in_each_dialect() {
+    fn remaining_limits_are_written_in_each_dialect() {
         let left = |limit, left, full_in| {
             Some(Left {
                 limit: NonZeroU32::new(limit).expect("a limit"),

@@ -1,4 +1,4 @@
-//! A request's body.
+//! Reads a request's body.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -25,37 +25,37 @@ use super::state::Api;
 pub struct BodyLimits {
     /// Bytes (`server.max_body`).
     pub size: usize,
-    /// From the head to the last byte.
+    /// Time from the head to the last byte (`server.body_timeout`).
     pub time: Duration,
 }
 
-/// The largest body of one operation, and the setting that says so, if one does.
+/// The largest body of one operation, and the setting that defines it, if there is one.
 #[derive(Debug, Clone, Copy)]
 pub struct BodySize {
     pub bytes: usize,
     pub setting: Option<&'static str>,
 }
 
-/// A body, read as far as it was wanted.
+/// A body that may be read in part, and whose remaining bytes are then discarded.
 pub struct RequestBody<'a> {
     headers: &'a HeaderMap,
     unread: Body,
     limits: BodyLimits,
     deadline: Instant,
-    /// Once the client was waited for.
+    /// Set once the service has waited for the client to send more.
     connection: Option<Connection>,
 }
 
-/// A client that has sent nothing for this long is waiting for the answer.
+/// A client that has sent no bytes for this long is assumed to wait for the response.
 const SENDING_PAUSE: Duration = Duration::from_secs(5);
 
-/// A refusal is not worth more than this to be heard.
+/// The most bytes that are discarded so that the client reads a refusal.
 const MOST_DISCARDED: usize = 32 << 20;
 
-/// After so many bytes of a body the other requests of its thread have their turn.
+/// Bytes of a body after which its task yields to the other requests of its runtime thread.
 const TURN: usize = 64 << 10;
 
-/// The first buffer of a body that does not say how long it is.
+/// Capacity of the first buffer, unless the body is known to be shorter or its first frame is larger.
 const FIRST_BUFFER: usize = 16 << 10;
 
 impl<'a> RequestBody<'a> {
@@ -63,13 +63,13 @@ impl<'a> RequestBody<'a> {
         Self { headers, unread: body, limits, deadline: Instant::now() + limits.time, connection: None }
     }
 
-    /// Reads all of it, at most `server.max_body`, which must say that it is JSON.
+    /// Reads the whole body, at most `server.max_body` bytes. Its content type must be JSON.
     pub async fn json(&mut self, api: &Api, caller: &Caller, coming: Coming) -> Result<JsonBytes, Problem> {
         let size = BodySize { bytes: self.limits.size, setting: Some("server.max_body") };
         self.json_at_most(size, api, caller, coming).await
     }
 
-    /// As [`json`](Self::json), at most so many bytes.
+    /// Reads the whole body like [`json`](Self::json), but at most `size` bytes.
     pub async fn json_at_most(
         &mut self,
         size: BodySize,
@@ -103,17 +103,17 @@ impl<'a> RequestBody<'a> {
         })
     }
 
-    /// The connection as which the body was counted, for what the request does next.
+    /// Takes the connection under which the body was counted, so that the next step of the request reuses it.
     pub fn take_connection(&mut self) -> Option<Connection> {
         self.connection.take()
     }
 
-    /// Reads and drops what is left, so that the client hears the answer.
+    /// Reads and discards the remaining bytes, so that the client reads the response.
     ///
-    /// Browsers look at an answer only when all is sent, and a connection that closes over unread bytes
-    /// is reset, the answer with it. At most 32 MiB are read for that, and nothing from a client
-    /// that waits for `100 Continue`: it would begin to send. A client that has to be waited for counts as a connection
-    /// of its account, and is waited for only where it may have another.
+    /// Browsers read the response only after they have sent the whole body, and closing a connection with unread bytes
+    /// resets it and loses the response. At most 32 MiB are read, and none from a client that waits for `100 Continue`,
+    /// because reading would make it start to send. If the service has to wait for the client, the wait counts as a
+    /// connection of the account, and happens only if the account may have another connection.
     pub async fn discard(mut self, api: &Api, caller: &Caller) {
         let held = self.connection.take();
         let mut discarding = pin!(self.discard_at_most(MOST_DISCARDED));
@@ -130,7 +130,7 @@ impl<'a> RequestBody<'a> {
         }
     }
 
-    /// As [`discard`](Self::discard), at most so many bytes, for a request without a caller.
+    /// Discards like [`discard`](Self::discard), but at most `most` bytes, for a request without a caller.
     pub async fn discard_at_most(self, most: usize) {
         if self.headers.contains_key(EXPECT) {
             return;
@@ -148,7 +148,7 @@ impl<'a> RequestBody<'a> {
         coming: Coming,
     ) -> Result<JsonBytes, BodyError> {
         let length = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        // Before the first byte is read: a client that waits for `100 Continue` then sends none.
+        // Must precede the first read, so that a client that waits for `100 Continue` sends no bytes.
         if length.is_some_and(|length| length > size.bytes) {
             return Err(BodyError::TooLarge);
         }
@@ -160,7 +160,7 @@ impl<'a> RequestBody<'a> {
         JsonBytes::new(bytes, memory).map_err(BodyError::Refused)
     }
 
-    /// Reads to the end, as a connection where the client has to be waited for.
+    /// Reads to the end. While the service waits for the client, the body counts as a connection.
     async fn fill(
         &mut self,
         bytes: &mut Vec<u8>,
@@ -171,7 +171,8 @@ impl<'a> RequestBody<'a> {
     ) -> Result<(), BodyError> {
         let mut buffer = BodyBuffer { bytes, length, memory };
         let mut reading = pin!(timeout_at(self.deadline, buffer.fill(&mut self.unread, size.bytes)));
-        // A body that came with its head is complete by now. Any other is in flight for as long as its client likes.
+        // A body that arrived with its head is complete after one poll. For any other the client decides how long it
+        // takes.
         let read = match poll!(reading.as_mut()) {
             Poll::Ready(read) => read,
             Poll::Pending => {
@@ -191,11 +192,11 @@ impl<'a> RequestBody<'a> {
     }
 }
 
-/// A body that grows as it comes. A frame of the connection is copied and dropped: each keeps its whole read buffer
-/// alive, and a client may send frames of one byte.
+/// A buffer that grows while the body arrives. Frames are copied and dropped: each keeps the connection's whole read
+/// buffer alive, and a client may send frames of one byte.
 struct BodyBuffer<'a> {
     bytes: &'a mut Vec<u8>,
-    /// How long the body will be, as far as that is known.
+    /// The `Content-Length`, else the largest permitted size.
     length: usize,
     memory: &'a UnfinishedBody,
 }
@@ -226,7 +227,7 @@ impl BodyBuffer<'_> {
     }
 }
 
-/// Why a body was not read.
+/// The reasons for which a body was not read.
 enum BodyError {
     TooLarge,
     Ended,
@@ -253,9 +254,11 @@ fn too_large(BodySize { bytes, setting }: BodySize) -> Problem {
     Problem::new(ErrorCode::BodyTooLarge, detail)
 }
 
-/// Only `application/json`, so that a page of a foreign origin cannot post here without a preflight: a browser sends
-/// without one only what it writes as one of three other types (WHATWG Fetch, CORS-safelisted request-header), and a
-/// list of types is none of them. A fork of fetch-event-source sends the value twice, joined by a comma.
+/// Whether every `Content-Type` is `application/json`.
+///
+/// Any other type is refused, so that a page of a foreign origin cannot post here without a preflight: browsers omit
+/// the preflight only for three other types (WHATWG Fetch, CORS-safelisted request-header), and a list of types is not
+/// one of them. Lists are accepted because a fork of fetch-event-source sends the value twice, joined by a comma.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter().peekable();
     let is_json = |part: &str| {
@@ -266,7 +269,7 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     values.peek().is_some() && values.all(all_json)
 }
 
-/// The members of a list. A comma in a quoted string separates none (RFC 9110, section 5.6.4).
+/// Splits a list into its members. A comma within a quoted string is no separator (RFC 9110, section 5.6.4).
 fn members(value: &str) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     value.split(move |character| {
@@ -275,7 +278,7 @@ fn members(value: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A size in the largest binary unit that gives a whole number.
+/// Formats a size in the largest binary unit that gives a whole number.
 fn readable(bytes: usize) -> String {
     match bytes.trailing_zeros() {
         20.. => format!("{} MiB", bytes >> 20),

@@ -12,18 +12,18 @@ use futures_util::task::AtomicWaker;
 use super::problem::{ErrorCode, Problem};
 use crate::domain::{Account, Lookup};
 
-/// The bytes of all request bodies, and of responses that cannot leave in pieces (`server.max_body_memory`). Clones share
+/// The budget for all request bodies and for responses that are buffered whole (`server.max_body_memory`). Clones share
 /// it.
 ///
-/// A request's body counts from its first byte until the upstream has answered, by the capacity of its buffer; a
-/// response until its client has taken it.
+/// A request's body counts from its first byte until the upstream has responded, while unfinished by the capacity of
+/// its buffer. A response counts until its client has received it.
 ///
-/// - Unfinished bodies take what is free. Where nothing is, an account above its share (the whole divided by the
-///   accounts that hold something) is refused, and for one below its share the account that holds most gives way: its
-///   largest unfinished body ends with a `408`.
-/// - A finished body cannot be taken back: its generation may wait for a slot. Of three quarters of the whole an account
-///   may hold as many bytes of finished bodies as stay free of them. The last quarter is for accounts that hold at most a
-///   1024th of the whole, so that a few accounts with large bodies refuse no small one.
+/// - Unfinished bodies take free bytes. If none are free, an account above its share (the budget divided by the number
+///   of accounts that hold bytes) is refused. For an account below its share, the largest unfinished body of the
+///   account that holds most is displaced and ends with a `408`.
+/// - A finished body cannot be displaced: its generation may wait for a slot. An account may hold as many bytes of
+///   finished bodies as then remain free of three quarters of the budget. The last quarter is reserved for accounts
+///   that hold at most 1/1024 of the budget, so that a few accounts with large bodies cause no refusal of small ones.
 #[derive(Clone)]
 pub struct BodyMemory(Arc<Shared>);
 
@@ -59,7 +59,7 @@ struct Displaced {
     waker: AtomicWaker,
 }
 
-/// The bytes of a body that is being read; dropping it returns them.
+/// The reserved bytes of a body that is being read; dropping it returns them.
 pub struct UnfinishedBody {
     memory: BodyMemory,
     account: Account,
@@ -67,7 +67,7 @@ pub struct UnfinishedBody {
     displaced: Arc<Displaced>,
 }
 
-/// The bytes of a body that was read whole; dropping it returns them.
+/// The reserved bytes of a body that was read whole; dropping it returns them.
 pub struct FinishedBody {
     memory: BodyMemory,
     account: Account,
@@ -85,12 +85,12 @@ impl AsRef<[u8]> for HeldBytes {
     }
 }
 
-/// Why a body gets no more memory.
+/// The reasons for which a body gets no more memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyMemoryError {
     #[error("the account holds its share of the memory for request bodies")]
     AboveShare,
-    #[error("the body gave way to that of another account")]
+    #[error("the body was displaced by that of another account")]
     Displaced,
 }
 
@@ -99,12 +99,12 @@ impl BodyMemory {
         Self(Arc::new(Shared { most, table: Mutex::default() }))
     }
 
-    /// Bytes that are held now.
+    /// Returns the bytes that are reserved now.
     pub fn bytes(&self) -> usize {
         self.lock().bytes
     }
 
-    /// Begins a body without bytes.
+    /// Registers an unfinished body of zero bytes.
     pub fn begin(&self, account: Account) -> UnfinishedBody {
         let displaced = Arc::<Displaced>::default();
         let mut table = self.lock();
@@ -116,13 +116,13 @@ impl BodyMemory {
         UnfinishedBody { memory: self.clone(), account, number, displaced }
     }
 
-    /// Counts bytes of a response as long as a clone of them lives.
+    /// Reserves memory for the bytes of a response until the last clone of them is dropped.
     pub fn hold_bytes(&self, account: &Account, bytes: Bytes) -> Result<Bytes, BodyMemoryError> {
         let memory = self.hold(account, bytes.len())?;
         Ok(Bytes::from_owner(HeldBytes { bytes, _memory: memory }))
     }
 
-    /// Holds so many bytes of something that was not read in pieces.
+    /// Reserves `bytes` at once, for data that was not read in pieces.
     pub fn hold(&self, account: &Account, bytes: usize) -> Result<FinishedBody, BodyMemoryError> {
         let body = self.begin(account.clone());
         body.grow_to(bytes)?;
@@ -134,18 +134,18 @@ impl BodyMemory {
     }
 }
 
-/// Whether an account that holds `own` of the `finished` bytes may hold so many more.
+/// Whether an account that holds `own` of the `finished` bytes may hold `more` bytes in addition.
 fn may_finish(most: usize, own: usize, finished: usize, more: usize) -> bool {
     let (own, finished) = (own + more, finished + more);
     let free = (most / 4 * 3).saturating_sub(finished);
     own <= free || (own <= most / FLOORS && finished <= most)
 }
 
-/// An account may always hold this part of the whole: a quarter is kept for that.
+/// The divisor of the budget that gives the floor of each account; a quarter of the budget is reserved for the floors.
 const FLOORS: usize = 1024;
 
 impl UnfinishedBody {
-    /// Takes what is lacking to so many bytes.
+    /// Grows the reservation to `bytes`. Does nothing if it is that large already.
     pub fn grow_to(&self, bytes: usize) -> Result<(), BodyMemoryError> {
         let most = self.memory.0.most;
         let mut table = self.memory.lock();
@@ -162,7 +162,7 @@ impl UnfinishedBody {
         Ok(())
     }
 
-    /// Turns it into a finished body of so many bytes, at most those that it holds.
+    /// Converts it into a finished body of `bytes`, clamped to its reservation.
     pub fn finish(self, bytes: usize) -> Result<FinishedBody, BodyMemoryError> {
         let (memory, account) = (self.memory.clone(), self.account.clone());
         let mut table = memory.lock();
@@ -182,7 +182,7 @@ impl UnfinishedBody {
         Ok(FinishedBody { memory, account, bytes })
     }
 
-    /// Returns when the body has given way to another.
+    /// Returns when the body has been displaced. Cancellation safe.
     pub async fn displaced(&self) {
         poll_fn(|context| {
             self.displaced.waker.register(context.waker());
@@ -210,10 +210,10 @@ impl From<BodyMemoryError> for Problem {
 }
 
 impl FinishedBody {
-    /// Takes so many bytes more.
+    /// Reserves `more` bytes in addition.
     pub fn grow(&mut self, more: usize) -> Result<(), BodyMemoryError> {
         let mut added = self.memory.hold(&self.account, more)?;
-        // One guard returns both.
+        // `self` returns both reservations when it is dropped.
         self.bytes += std::mem::take(&mut added.bytes);
         Ok(())
     }
@@ -247,8 +247,8 @@ impl Table {
         }
     }
 
-    /// Ends the largest unfinished body of the account that holds most; `false` where no other account above its share
-    /// has one.
+    /// Displaces the largest unfinished body of the account that holds most. Returns `false` if no other account above
+    /// its share has one.
     fn displace_largest(&mut self, except: &Account, share: usize) -> bool {
         let above = self
             .accounts
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn account_above_its_share_is_refused_and_its_largest_body_gives_way_to_one_below() {
+    fn account_above_its_share_is_refused_and_its_largest_body_is_displaced_by_one_below() {
         let memory = BodyMemory::new(100);
         let [small, large] = [40, 60].map(|bytes| body(&memory, 1, bytes).expect("all is free"));
         assert_eq!(body(&memory, 1, 1).err(), Some(BodyMemoryError::AboveShare));
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn finished_bodies_of_many_accounts_leave_room_for_one_more() {
+    fn finished_bodies_of_nine_accounts_leave_memory_for_a_tenth() {
         let memory = BodyMemory::new(1000);
         let mut held = Vec::new();
         for number in 0..9 {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_accounts_with_large_finished_bodies_leave_a_hundred_others_their_small_ones() {
+    fn large_finished_bodies_of_100_accounts_leave_100_others_memory_for_small_ones() {
         let most = 128 << 20;
         let memory = BodyMemory::new(most);
         let mut held = Vec::new();
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finished_body_counts_what_it_holds_and_not_its_buffer() {
+    fn finished_body_counts_its_length_and_not_its_buffer() {
         let memory = BodyMemory::new(100);
         let finished = body(&memory, 1, 64).and_then(|body| body.finish(33)).expect("room");
         assert_eq!(memory.bytes(), 33);
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_accounts_with_all_they_can_get_leave_a_hundred_others_their_small_bodies() {
+    fn unfinished_bodies_of_100_accounts_leave_100_others_memory_for_small_ones() {
         let memory = BodyMemory::new(128 << 20);
         let mut held = Vec::new();
         for number in 0..100 {

@@ -64,7 +64,7 @@ pub async fn publish(
         Err(refused) => Err(refused),
     };
     let mut response = published.into_response();
-    allowance::tell_publishes(&mut response, left);
+    allowance::insert_publish_headers(&mut response, left);
     response
 }
 

@@ -56,7 +56,7 @@ use crate::limits::Patience;
 pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Response {
     complete(&api, &caller, request).await.unwrap_or_else(|problem| {
         let mut response = api.refuse(&caller, problem);
-        allowance::tell(&mut response, &api, &caller, None, Dialect::OpenAi);
+        allowance::insert_headers(&mut response, &api, &caller, None, Dialect::OpenAi);
         response
     })
 }
@@ -75,7 +75,7 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
     let start = Arc::clone(following.start());
     let told = |mut response: Response| {
         tell_origin(&mut response, origin);
-        allowance::tell(&mut response, api, caller, Some(&start.model), Dialect::OpenAi);
+        allowance::insert_headers(&mut response, api, caller, Some(&start.model), Dialect::OpenAi);
         response
     };
     match delivery {

@@ -74,7 +74,7 @@ pub async fn create(State(api): State<Api>, caller: Caller, request: Request) ->
     let mut response = outcome.unwrap_or_else(|problem| api.refuse(&caller, problem));
     let model = response.extensions_mut().remove::<ChosenModel>();
     let model = model.as_ref().map(|ChosenModel(model)| model.as_str());
-    allowance::tell(&mut response, &api, &caller, model, Dialect::Native);
+    allowance::insert_headers(&mut response, &api, &caller, model, Dialect::Native);
     response
 }
 
