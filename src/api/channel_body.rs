@@ -1,4 +1,4 @@
-//! What callers send to channels, and what they are told of them.
+//! The request and response bodies of channels.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,29 +14,29 @@ use super::problem::{ErrorCode, FieldError, Problem};
 use super::wire::channel::{self, GapData, SubscriberBody};
 use crate::domain::{ChannelEvent, ChannelName, Entry, EventName, Keeping, Principal, Published, Recipient, wire_safe};
 
-/// An event to be published.
+/// An event to publish.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewEvent)]
 pub struct NewEventBody {
-    /// Its name; without one it reaches a browser's `onmessage`. None of the service's own names.
+    /// Its name. Without one, browsers deliver the event to `onmessage`. The service's own names are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[A-Za-z0-9._:-]{1,64}$", example = "said")]
     pub event: Option<String>,
-    /// Any JSON, told as it is; with `encoding` a text in base64 (RFC 4648, section 4).
+    /// Any JSON, sent unchanged; with `encoding`, a string in base64 (RFC 4648, section 4).
     pub data: Value,
-    /// `base64`: subscribers get `{"encoding":"base64","data":"..."}`.
+    /// `base64`: subscribers receive `{"encoding":"base64","data":"..."}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<EncodingBody>,
-    /// For whom it is; for everybody if absent.
+    /// The recipient; all subscribers if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<RecipientBody>,
-    /// Told to those who are there, and not kept.
+    /// `true`: the event is sent to the current subscribers only and not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ephemeral: Option<bool>,
 }
 
-/// How `data` is written.
+/// The encoding of `data`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = EventEncoding)]
@@ -44,14 +44,14 @@ pub enum EncodingBody {
     Base64,
 }
 
-/// One stream, or one caller on all of its streams.
+/// One stream, or all streams of one caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = EventRecipient)]
 pub enum RecipientBody {
-    /// As `connected` and `joined` name it. It must subscribe now.
+    /// The connection id in `connected` or `joined`. It must be subscribed now.
     Connection(ConnectionRecipient),
-    /// By the name of its key, or by its token's subject and issuer.
+    /// The name of the caller's key, or its token's subject and issuer.
     Principal(PrincipalRecipient),
 }
 
@@ -67,18 +67,18 @@ pub struct ConnectionRecipient {
 pub struct PrincipalRecipient {
     #[schema(min_length = 1, max_length = 256)]
     pub principal: String,
-    /// Absent: that of the caller, where it has one; else the name is a key's.
+    /// Absent: the issuer of the publisher's own token, if it has one; else `principal` is the name of a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 256)]
     pub issuer: Option<String>,
 }
 
-/// An event was published.
+/// The result of publishing an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PublishedEvent)]
 pub struct PublishedBody {
-    /// Its id; absent from what is not kept.
+    /// The event's id; absent if the event is ephemeral.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "room-1.1795690000000001")]
     pub id: Option<String>,
@@ -88,24 +88,24 @@ pub struct PublishedBody {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventPage {
-    /// Empty where the wait was over before there was one.
+    /// Empty if the wait ended before an event arrived.
     pub events: Vec<WrittenEvent>,
-    /// What is missing before them, where something is.
+    /// The events that are missing before these, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<GapData>,
-    /// What the next request gives as `after`.
+    /// The value of `after` for the next request.
     pub last_sequence: u64,
 }
 
-/// One event, as an event stream would have it.
+/// One event, with the fields that it has in an event stream.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ChannelEvent)]
 pub struct WrittenEvent {
-    /// Absent from what is not kept.
+    /// Absent if the event is ephemeral.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Absent where it has no name.
+    /// Absent if the event has no name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
     #[schema(value_type = Value)]
@@ -119,36 +119,36 @@ pub struct WrittenEvent {
 pub struct ChannelBody {
     pub name: String,
     pub subscribers: u64,
-    /// The first thousand of them.
+    /// At most 1000 of the subscribers.
     pub present: Vec<SubscriberBody>,
-    /// Where its log ends; absent where there is none.
+    /// The sequence number of the last event in the channel's log; absent if the channel has no log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sequence: Option<u64>,
     pub history: HistoryBody,
 }
 
-/// What is kept for who comes later.
+/// The events that are kept for later subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ChannelHistory)]
 pub struct HistoryBody {
-    /// A generation's answer counts as one.
+    /// The number of events; a generation's answer counts as one.
     pub events: u64,
     pub bytes: u64,
-    /// The number before the first of them.
+    /// The sequence number before the first of them.
     pub after: u64,
 }
 
 /// The longest name of a key, a subject or an issuer, in characters.
 const LONGEST_NAME: usize = 256;
 
-/// What a body that is no event is told.
+/// The error text for a body that is not an event.
 const WANTED: &str = "must have data; may have event, encoding, to and ephemeral";
 
 impl NewEventBody {
-    /// Reads an event as `caller` sends it, its data at most so many bytes.
+    /// Reads an event that `caller` publishes, with at most `most` bytes of data.
     pub fn read(body: &JsonBytes, caller: &Caller, most: usize) -> Result<Published, Problem> {
-        /// The data as they were written: numbers that no program here could hold stay what they are.
+        /// Keeps the data as they were sent, because a conversion would change numbers that exceed Rust's types.
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Raw<'a> {
@@ -168,17 +168,17 @@ impl NewEventBody {
         if event == Some(None) {
             wrong(
                 "/event",
-                "must be 1 to 64 characters of A-Z, a-z, 0-9, . _ : -, and none of the service's own names",
+                "must be 1 to 64 characters of A-Z, a-z, 0-9, . _ : -, and not one of the service's own names",
             );
         }
         if encoding.as_ref().is_some_and(|encoding| *encoding != "base64") {
-            wrong("/encoding", "must be \"base64\", or be left out");
+            wrong("/encoding", "must be \"base64\" or absent");
         } else if encoding.is_some() && !is_base64(data) {
-            wrong("/data", "must be a text in base64");
+            wrong("/data", "must be a string in base64");
         }
         let to = to.map(|to| recipient(to, caller));
         if to == Some(None) {
-            wrong("/to", "must be an object that has connection, or principal and perhaps issuer");
+            wrong("/to", "must be an object with connection, or with principal and optionally issuer");
         }
         if ephemeral.as_ref().is_some_and(|ephemeral| !ephemeral.is_boolean()) {
             wrong("/ephemeral", "must be true or false");
@@ -189,7 +189,7 @@ impl NewEventBody {
         if data.get().len() > most {
             return Err(Problem::new(
                 ErrorCode::BodyTooLarge,
-                format!("The data of the event are larger than {most} bytes (the setting channels.max_event)."),
+                format!("The data of the event is larger than {most} bytes (the setting channels.max_event)."),
             ));
         }
         let safe = String::from_utf8_lossy(&wire_safe(data.get().as_bytes())).into_owned();
@@ -225,7 +225,7 @@ fn recipient(to: Value, caller: &Caller) -> Option<Recipient> {
 }
 
 impl WrittenEvent {
-    /// The block that an event stream would have, taken apart again: there is one way to write an event.
+    /// Encodes the event as a block of an event stream and parses that, so that both formats share one encoder.
     pub fn of(channel: &ChannelName, entry: &Entry<ChannelEvent>) -> Option<Self> {
         let mut block = BytesMut::new();
         channel::encode(channel, entry, &mut None, &mut block);

@@ -1,4 +1,4 @@
-//! Which channel a request is about, and from where on.
+//! Reads the channel and the start position of a request.
 
 use std::time::Duration;
 
@@ -16,10 +16,12 @@ use crate::domain::{ChannelEventId, ChannelName, Sequence};
 /// The channel that the path names.
 pub struct ChannelPath(pub ChannelName);
 
-/// What a name is told that is none.
-pub const NAME: &str = "must be 1 to 100 characters of A-Z, a-z, 0-9, dot, hyphen, underscore and tilde, no dot first";
+/// The error text for an invalid channel name.
+pub const NAME: &str =
+    "must be 1 to 100 characters of A-Z, a-z, 0-9, dot, hyphen, underscore and tilde, and not begin with a dot";
 
-/// As it stands in the path, for no name needs an escape: what the gate has judged is what is then used.
+/// Returns the channel in the path, without percent-decoding: no valid name needs an escape. The gate and the handlers
+/// both read the name with this function, so the authorized channel is the one that is used.
 pub fn named_channel(uri: &Uri) -> Option<ChannelName> {
     uri.path().strip_prefix("/v1/channels/")?.split('/').next()?.parse().ok()
 }
@@ -30,7 +32,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ChannelPath {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let name = named_channel(&parts.uri);
         name.map(Self).ok_or_else(|| {
-            Problem::new(ErrorCode::InvalidRequest, format!("Name the channel in the path: its name {NAME}."))
+            Problem::new(ErrorCode::InvalidRequest, format!("The channel name in the path is invalid: it {NAME}."))
         })
     }
 }
@@ -57,15 +59,15 @@ impl<S: Send + Sync> FromRequestParts<S> for ChannelQuery {
             history: Option<usize>,
             presence: Option<bool>,
             wait: Option<String>,
-            /// Read by the gate.
+            /// Accepted here because the gate reads it.
             #[serde(rename = "ticket")]
             _ticket: Option<IgnoredAny>,
         }
-        let takes = "history, a whole number, presence, which is true or false, after and wait";
+        let takes = "history (a whole number), presence (true or false), after and wait";
         let Raw { after, history, presence, wait, .. } = query(parts, state, takes).await?;
         let history = history.unwrap_or_default();
         if history > LONGEST_HISTORY {
-            return Err(invalid_query(&format!("history is at most {LONGEST_HISTORY}.")));
+            return Err(invalid_query(&format!("history must be at most {LONGEST_HISTORY}.")));
         }
         let attendance = if presence == Some(true) { Attendance::PresentAndTold } else { Attendance::Present };
         let after = after.as_deref().map(sequence).transpose()?;
@@ -73,7 +75,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ChannelQuery {
     }
 }
 
-/// The position that `Last-Event-ID` names. An id of something else than this channel is a mistake of the client's.
+/// Returns the position in `Last-Event-ID`. An id that is not of this channel is a client error.
 pub fn last_position(headers: &HeaderMap, channel: &ChannelName) -> Result<Option<Sequence>, Problem> {
     let Some(last) = last_event_id(headers) else { return Ok(None) };
     let id = std::str::from_utf8(last).ok().and_then(|text| text.parse::<ChannelEventId>().ok());

@@ -31,16 +31,16 @@ use crate::limits::Allowance;
 
 /// Publish an event.
 ///
-/// Every subscriber gets it, or only those that `to` names. It is kept for those who come later, unless it is
-/// `ephemeral`: then only who is there gets it.
+/// The event is sent to every subscriber, or only to the recipient in `to`. It is kept for later subscribers, unless it
+/// is `ephemeral`: then only current subscribers receive it.
 #[utoipa::path(
     post,
     path = "/v1/channels/{name}/events",
     operation_id = "publish_event",
     tag = "channels",
-    params(("name" = String, Path, description = "The channel's name; it is there as soon as it is named", example = "room-1")),
+    params(("name" = String, Path, description = "The channel's name; the channel is created on first use", example = "room-1")),
     request_body = NewEventBody,
-    responses((status = 200, description = "It has been told", body = PublishedBody)),
+    responses((status = 200, description = "The event was published", body = PublishedBody)),
 )]
 pub async fn publish(
     State(api): State<Api>,
@@ -50,9 +50,9 @@ pub async fn publish(
 ) -> Response {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(&head.headers, body, api.body);
-    // Beside the data there is a name, a recipient and little else.
+    // The rest of the body is a name, a recipient and JSON syntax.
     let size = BodySize { bytes: api.channel_terms.max_event + EVENT_HEAD, setting: Some("channels.max_event") };
-    // Before the body is read: a refused event costs no memory.
+    // Must precede reading the body, so that a refused event uses no memory.
     let admitted = api.check_load(&caller).and_then(|()| take_publish(&api, &caller));
     let (read, left) = match admitted {
         Ok(left) => (body.json_at_most(size, &api, &caller, Coming::New).await, left),
@@ -68,7 +68,7 @@ pub async fn publish(
     response
 }
 
-/// Takes one event from the caller's rate; returns what is left of it.
+/// Takes one event from the caller's publish rate and returns the remaining allowance.
 fn take_publish(api: &Api, caller: &Caller) -> Result<Allowance, Problem> {
     api.limits.publish(&caller.spender).map_err(|(exceeded, left)| {
         api.metrics.refused(exceeded.limit.name());
@@ -90,19 +90,20 @@ async fn publish_body(
     Ok(Json(PublishedBody { id }))
 }
 
-/// Bytes of a published event beside its data: a recipient of 2 x 256 characters, each escaped, is the most of it.
+/// Most bytes of a published event without its data; a recipient of 2 x 256 characters, all escaped, needs most of
+/// them.
 const EVENT_HEAD: usize = 16 << 10;
 
 /// Subscribe to a channel.
 ///
-/// The first event is `connected`. Then come those after `Last-Event-ID` (or `after`), or the last so many
-/// (`history`), then each new one, for ever: a stream without an event for `channels.idle_timeout` is broken off,
-/// and its client comes back by itself. Events have the names that their publishers gave them; what generations say
-/// that answer in the channel comes as on their own wire, with `generation` in the data. Where events of the history were
-/// evicted to make room for others, or the first events of an answer are no longer kept, there is a `gap` in their place.
+/// The first event is `connected`. It is followed by the events after `Last-Event-ID` (or `after`), or the last
+/// `history` events, and then by every new event. The stream has no end: after `channels.idle_timeout` without an event
+/// the service closes it, and browsers reconnect by themselves. Events have the names that their publishers gave them.
+/// The events of a generation that is published to the channel have their usual form, with `generation` in the data. A
+/// `gap` replaces history events that were evicted, and the first events of an answer if they are no longer kept.
 ///
-/// Where `Accept` names `application/json` and not `text/event-stream`, the answer is one page of events as JSON, as
-/// soon as there is one, at most `wait` from now: for clients without event streams.
+/// If `Accept` names `application/json` and not `text/event-stream`, the response is one page of events as JSON, sent
+/// as soon as there is an event, after at most `wait`: for clients without event streams.
 #[utoipa::path(
     get,
     path = "/v1/channels/{name}/events",
@@ -110,11 +111,11 @@ const EVENT_HEAD: usize = 16 << 10;
     tag = "channels",
     params(
         ("name" = String, Path, description = "The channel's name", example = "room-1"),
-        ("history" = Option<u64>, Query, minimum = 0, maximum = 100_000, description = "How many of the last kept events come first, at most `channels.history`; 0 if absent. Where a position is given it counts for nothing"),
-        ("presence" = Option<bool>, Query, description = "`true`: also who comes and who goes"),
-        ("after" = Option<u64>, Query, description = "The number after which to begin: what stands behind the last dot of an event's id, or `last_sequence`"),
-        ("wait" = Option<String>, Query, description = "How long a page may be waited for, with its unit, such as `20s`; at most `60s`. Absent: not at all", example = "2s"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has; wins over `after`"),
+        ("history" = Option<u64>, Query, minimum = 0, maximum = 100_000, description = "The number of kept events to send first, at most `channels.history`; default 0. Ignored if a position is given"),
+        ("presence" = Option<bool>, Query, description = "`true`: also send `joined` and `left` events"),
+        ("after" = Option<u64>, Query, description = "The sequence number after which to start: the digits after the last dot of an event's id, or `last_sequence`"),
+        ("wait" = Option<String>, Query, description = "The longest time to wait for the page, with its unit, such as `20s`; at most `60s`. Default: no wait", example = "2s"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client received; takes precedence over `after`"),
     ),
     responses((status = 200, description = "The events", content(("text/event-stream"), (EventPage = "application/json")))),
 )]
@@ -128,7 +129,7 @@ pub async fn subscribe(
     let form = Accept::of(&headers).form()?;
     let position = last_position(&headers, &channel)?.or(query.after);
     let beginning = position.map_or(Beginning::History(query.history), Beginning::After);
-    // Who names a place that there is has been here: any other number anybody could make up.
+    // Only a client that was subscribed before knows an existing position; any other number may be made up.
     let coming = match position {
         Some(position) if api.channels.knows(&channel, position).await => Coming::Back,
         _ => Coming::New,
@@ -173,7 +174,7 @@ fn stream(api: &Api, subscribed: Subscribed, connection: Connection, attendance:
     event_stream(stream.beginning_with(|retry, out| channel::encode_connected(&connected, id, retry, out)))
 }
 
-/// What there is, or else what comes first.
+/// Returns the events after the position, or waits up to `patience` for the first one.
 async fn next_page(
     api: &Api,
     mut subscription: Subscription,
@@ -207,7 +208,7 @@ async fn next_page(
 
 /// Inspect a channel.
 ///
-/// Who subscribes, where its log ends and what of it is kept. One that nobody has named yet is empty.
+/// Its subscribers, the end of its log and the kept history. A channel that was never used is empty.
 #[utoipa::path(
     get,
     path = "/v1/channels/{name}",
@@ -237,7 +238,7 @@ pub async fn show(
     json_response(&api, &caller, &channel, None)
 }
 
-/// A channel's name that a body gives, for an answer that is to be carried there.
+/// Parses the channel to which an answer is to be published, and checks that the caller may publish there.
 pub fn answer_channel(name: &str, caller: &Caller) -> Result<ChannelName, Problem> {
     let channel = name.parse().map_err(|_| {
         Problem::invalid(vec![super::problem::FieldError {
@@ -286,10 +287,10 @@ impl From<SubscribeError> for Problem {
     fn from(error: SubscribeError) -> Self {
         match error {
             SubscribeError::RosterFull(_) => {
-                Self::new(ErrorCode::ChannelFull, "As many subscribe to this channel as may. Try again later.")
+                Self::new(ErrorCode::ChannelFull, "This channel has the maximum of subscribers. Try again later.")
             }
             SubscribeError::ChannelsFull(_) => {
-                Self::new(ErrorCode::Overloaded, "There are as many channels as may be. Try again later.")
+                Self::new(ErrorCode::Overloaded, "This service has the maximum of channels. Try again later.")
             }
             SubscribeError::Closing => Self::shutting_down(),
         }

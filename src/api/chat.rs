@@ -1,4 +1,4 @@
-//! Reads a chat request: what is ours, what goes to the provider, and what is refused.
+//! Reads a chat request: takes the service's own fields, forwards the others to the provider, and refuses invalid ones.
 
 use std::time::Duration;
 
@@ -15,18 +15,19 @@ use crate::generation::{Delivery, NewGeneration, OnDisconnect, Storage};
 use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS, Token, Tokens, unescape};
 use crate::limits::{Patience, RequestPermit};
 
-/// What a body asks for.
+/// A parsed request body.
 pub struct Asked {
     pub generation: NewGeneration,
-    /// What stands before its messages.
+    /// The prompt whose messages precede those of the request.
     pub prompt: Option<PromptCall>,
-    /// Where the answer is published too.
+    /// The channel to which the answer is also published.
     pub channel: Option<ChannelName>,
 }
 
-/// Reads the body of a request for an answer. Every mistake is named, not only the first.
+/// Reads the body of a request for a generation. Reports all errors, up to `MOST_ERRORS`, not only the first.
 ///
-/// On the native wire `metadata` and `store` are ours and an `extra_body` is refused; on OpenAI's they are forwarded.
+/// On the native wire `metadata` and `store` are the service's own and `extra_body` is refused; on OpenAI's wire all
+/// three are forwarded.
 pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -> Result<Asked, Problem> {
     let mut check = Check::default();
     let compares_names = dialect == Dialect::Native && body.len() <= MOST_COMPARED;
@@ -55,7 +56,7 @@ pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -
             check.fail("/metadata", demand);
             Metadata::new()
         }
-        // Forwarded only.
+        // The field is forwarded to the provider, which checks it.
         Err(_) => Metadata::new(),
     };
     let channel: Option<String> = body.read("channel");
@@ -66,7 +67,7 @@ pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -
     let stream_options = body.get("stream_options").and_then(|json| JsonObject::parse(json.as_bytes()).ok());
     let asks_for_usage = stream_options.is_some_and(|options| options.get("include_usage") == Some("true"));
     let storage = if body.get("store") == Some("false") { Storage::UntilRead } else { Storage::Kept };
-    // A number beyond 2^64 is read as that; the settings have a maximum.
+    // A number above 2^64 saturates, which does no harm: the settings have a lower maximum.
     let [grace, at_most] = ["grace_ms", "max_queue_ms"].map(|name| number(&body, name).map(Duration::from_millis));
     for ours in ["channel", "on_disconnect", "grace_ms", "max_queue_ms"] {
         body.remove(ours);
@@ -106,16 +107,16 @@ pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -
     Ok(Asked { generation, prompt, channel })
 }
 
-/// Comparing each name of a large body would take long.
+/// Members of a body up to which names are checked for typos; comparing each name of a larger body would take long.
 const MOST_COMPARED: usize = 256;
 
-const STEERS: &str = "is not yours to set: this service decides which server is asked, and how";
+const STEERS: &str = "cannot be set by callers: this service decides which server it calls, and how";
 
-/// Collects what is wrong.
+/// Collects the errors of a body.
 #[derive(Default)]
 struct Check(Vec<FieldError>);
 
-/// Mistakes named at most, so that an invalid list does not make a longer one.
+/// The most errors that are reported, so that a long invalid list does not cause an even longer response.
 const MOST_ERRORS: usize = 16;
 
 impl Check {
@@ -125,7 +126,7 @@ impl Check {
         }
     }
 
-    /// A field of the body, or of its `extra_body`. A `null` is an absent field.
+    /// Checks a field of the body or of its `extra_body`. A `null` counts as absent.
     fn field(&mut self, place: &str, name: &str, json: &str, caller: &Caller) {
         let pointer = || format!("{place}/{name}");
         if let Some(kind) = kind_of(name) {
@@ -135,17 +136,18 @@ impl Check {
         } else if steers(name) {
             self.fail(&pointer(), STEERS);
         } else if caller.models.are_limited() && !CHOOSE_NO_MODEL.contains(&name) {
-            self.fail(&pointer(), "is not for a key with a list of models: it may choose another model");
+            self.fail(&pointer(), "is not allowed for a key with a list of models: it may select another model");
         }
     }
 
-    /// What some servers read as if it stood beside it: nothing may stand there that may not stand at the top.
+    /// Checks `extra_body`. Some servers read its members as top-level fields, so a member is refused if it would be
+    /// refused at the top level.
     fn extra_body(&mut self, json: &str, caller: &Caller) {
         match JsonObject::parse(json.as_bytes()) {
             Ok(members) => {
                 for (name, json) in members.iter() {
                     if is_set_here(name) {
-                        self.fail(&format!("/extra_body/{name}"), "belongs at the top of the request: move it there");
+                        self.fail(&format!("/extra_body/{name}"), "is a top-level field of the request: move it there");
                     } else {
                         self.field("/extra_body", name, json, caller);
                     }
@@ -153,12 +155,12 @@ impl Check {
             }
             Err(_) if json == "null" => {}
             Err(InvalidObject::NotAnObject) => self.fail("/extra_body", "must be an object"),
-            // Reported with the other objects that are read.
+            // `object` reports it, as for the other objects that are read.
             Err(_) => {}
         }
     }
 
-    /// An object that is read here.
+    /// Checks an object that this service reads for duplicate names and too many members.
     fn object(&mut self, pointer: &str, json: &str) {
         match JsonObject::parse(json.as_bytes()) {
             Err(InvalidObject::Duplicate(name)) => self.fail(&format!("{pointer}/{name}"), DUPLICATE),
@@ -172,13 +174,14 @@ impl Check {
     }
 }
 
-/// Two readers may take different ones: what is checked would not be what is sent.
-pub const DUPLICATE: &str = "stands twice in its object: send it once";
+/// Duplicate names are refused because two JSON parsers may take different ones: the checked value would not be the one
+/// that the upstream reads.
+pub const DUPLICATE: &str = "is a duplicate name in its object: send it once";
 
-/// The prompt that a request names, by its field or as its model.
+/// The prompt of a request, named in the field `prompt` or as the model.
 enum Prompted {
     By(PromptCall),
-    /// It is not one, which has been reported.
+    /// The prompt is invalid, which has been reported.
     Invalid,
     Not,
 }
@@ -188,11 +191,11 @@ fn prompt(body: &mut JsonObject, model: &mut Option<String>, check: &mut Check) 
     let as_field = body.present("prompt").map(|json| JsonObject::parse(json.as_bytes()));
     body.remove("prompt");
     if as_field.is_some() && body.get("variables").is_some() {
-        check.fail("/variables", "stand in prompt: move them there");
+        check.fail("/variables", "is a field of prompt: move it there");
     }
     let call = match (as_model, as_field) {
         (Some(_), Some(_)) => {
-            check.fail("/prompt", "cannot stand beside a model that is a prompt: send one of them");
+            check.fail("/prompt", "cannot be combined with a model that is a prompt: send one of them");
             return Prompted::Invalid;
         }
         (Some(name), None) => {
@@ -203,7 +206,7 @@ fn prompt(body: &mut JsonObject, model: &mut Option<String>, check: &mut Check) 
             call
         }
         (None, Some(Ok(prompt))) => PromptCall::of_field(&prompt),
-        // Of the wrong type, or with two members of one name, which has been reported.
+        // The wrong type or a duplicate name, which has been reported.
         (None, Some(Err(_))) => return Prompted::Invalid,
         (None, None) => return Prompted::Not,
     };
@@ -216,12 +219,12 @@ fn prompt(body: &mut JsonObject, model: &mut Option<String>, check: &mut Check) 
     }
 }
 
-/// Checks the messages and returns those that are to replace the caller's.
+/// Checks the messages. Returns those that replace the caller's, if any do.
 fn messages(body: &mut JsonObject, prompt: &Prompted, check: &mut Check) -> Option<Box<RawValue>> {
     let input = body.present("input").map(|input| format!(r#"[{{"role":"user","content":{input}}}]"#));
     body.remove("input");
     match (input, body.present("messages")) {
-        (Some(_), Some(_)) => check.fail("/input", "cannot stand beside messages: send one of them"),
+        (Some(_), Some(_)) => check.fail("/input", "cannot be combined with messages: send one of them"),
         (None, None) if !matches!(prompt, Prompted::Not) => return to_raw_value(&[(); 0]).ok(),
         (None, None) => check.fail("/messages", "is missing: send messages, a string as input, or a prompt"),
         (Some(messages), None) => return RawValue::from_string(messages).ok(),
@@ -234,11 +237,11 @@ fn messages(body: &mut JsonObject, prompt: &Prompted, check: &mut Check) -> Opti
     None
 }
 
-/// Checks what every provider demands and returns how many there are. What a message holds is for the provider to say.
+/// Checks what every provider requires of messages and returns their number. The provider checks their content.
 fn each_message(messages: &str, check: &mut Check) -> usize {
     let (mut tokens, mut at) = (Tokens::new(messages), 0);
     if tokens.next() != Some(Token::Array) {
-        // Of the wrong type, which has been reported.
+        // The wrong type, which has been reported.
         return 1;
     }
     while let Some(token) = tokens.next() {
@@ -261,7 +264,7 @@ fn each_message(messages: &str, check: &mut Check) -> usize {
     at
 }
 
-/// Reads the rest of a message.
+/// Reads the rest of a message and returns whether it has a role that is a string and not empty.
 fn has_role(tokens: &mut Tokens<'_>) -> bool {
     let mut found = false;
     while let Some(Token::Name(name)) = tokens.next() {
@@ -283,9 +286,11 @@ const METADATA_PAIRS: usize = 16;
 const METADATA_KEY: usize = 64;
 const METADATA_VALUE: usize = 512;
 
-/// Reads what is kept with the record.
+/// Reads the metadata that are kept with the record. A value that is not an object reads as empty metadata.
 ///
-/// Errors: what it must be.
+/// # Errors
+///
+/// The requirement that the metadata violate.
 fn metadata(json: Option<&str>) -> Result<Metadata, String> {
     let Some(json) = json.filter(|json| json.starts_with('{')) else { return Ok(Metadata::new()) };
     let pairs = JsonObject::parse(json.as_bytes()).unwrap_or_default();
@@ -334,7 +339,7 @@ mod tests {
         read_as(Dialect::Native, &body.to_string())
     }
 
-    /// What is forwarded of a chat, or the pointers of what is wrong.
+    /// Returns the forwarded fields of a chat without its messages, or the pointers of its errors.
     fn chat(members: &str) -> Result<String, Vec<String>> {
         let body = format!(r#"{{"messages":[{{"role":"user"}}],{members}}}"#);
         let forwarded = read_as(Dialect::OpenAi, &body).map(|new| new.fields.to_json());
@@ -343,14 +348,14 @@ mod tests {
     }
 
     #[test]
-    fn a_string_is_a_complete_request() {
+    fn input_string_alone_becomes_a_user_message() {
         let new = read(&json!({"input": "Hel\"lo"})).expect("valid");
         assert_eq!(new.fields.to_json(), r#"{"messages":[{"role":"user","content":"Hel\"lo"}]}"#);
         assert_eq!((new.model, new.on_disconnect), (None, None));
     }
 
     #[test]
-    fn our_fields_are_stripped_and_the_rest_is_forwarded_in_its_order() {
+    fn own_fields_are_stripped_and_others_are_forwarded_in_their_order() {
         let new = read(&json!({
             "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}], "model": "m", "metadata": {"a": "b"},
             "on_disconnect": "continue", "grace_ms": 1e3, "stream": false, "temperature": 0.5, "top_k": 7, "nobody_knows": {"x": [1]},
@@ -363,13 +368,13 @@ mod tests {
     }
 
     #[test]
-    fn a_null_is_an_absent_field() {
+    fn null_field_counts_as_absent() {
         let body = json!({"input": "x", "messages": null, "temperature": null, "model": null, "metadata": null, "stream": null});
         assert!(read(&body).is_ok());
     }
 
     #[test]
-    fn a_message_is_an_object_with_a_role_and_whatever_content() {
+    fn message_needs_a_role_and_may_have_any_content() {
         for (message, error) in [
             (r#"{"role":"user","content":{"parts":[1]}}"#, None),
             (r#"{"role":"critic","content":5}"#, None),
@@ -399,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn extra_body_passes_where_all_of_it_would_pass_at_the_top() {
+    fn extra_body_is_accepted_if_all_members_are_accepted_at_the_top_level() {
         for sent in [
             r#""extra_body":{"google": {"thinking_config": {"include_thoughts": true}}}"#,
             r#""extra_body":null"#,
@@ -424,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_name_in_an_object_that_is_read_is_refused() {
+    fn duplicate_name_in_a_read_object_is_refused() {
         for name in READ_OBJECTS.into_iter().filter(|name| !matches!(*name, "prompt" | "variables")) {
             let errors = chat(&format!(r#""{name}":{{"a":"1","b":"2","\u0061":"3"}}"#));
             assert_eq!(errors, Err(vec![format!("/{name}/a")]), "{name}");
@@ -433,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typo_of_our_field_is_refused_on_the_native_wire_only() {
+    fn typo_of_an_own_field_is_refused_on_the_native_wire_only() {
         let errors = read(&json!({"input": "x", "grcae_ms": 5})).map(drop).map_err(|problem| problem.errors);
         let errors = errors.expect_err("a typo");
         assert!(errors[0].pointer == "/grcae_ms" && errors[0].detail.contains("grace_ms"), "{errors:?}");
@@ -441,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn every_known_field_of_a_wrong_type_is_refused() {
+    fn known_field_of_the_wrong_type_is_refused() {
         for (name, kind) in super::super::chat_fields::FIELDS {
             let wrong = [json!(-1.5), json!({}), json!([]), json!(true), json!("")];
             let wrong = wrong.into_iter().find(|value| !kind.admits(&value.to_string()));

@@ -29,23 +29,23 @@ use crate::limits::Patience;
 
 /// Complete a chat, as OpenAI's API does.
 ///
-/// Any OpenAI SDK works with `/v1` here as its base URL. With `"stream": true` the answer is chunks,
-/// `[DONE]` last. The head is held back for the first token, at most `generation.head_wait`: until then
-/// a failure is a status, after that an `error` in the stream, without `[DONE]`. The header
-/// `Tokenrill-Generation` names the generation: the same chunks, with ids, are at
+/// Any OpenAI SDK works with `/v1` of this service as its base URL. With `"stream": true` the response is a stream of
+/// chunks that ends with `[DONE]`. The service sends the response head with the first token, or after
+/// `generation.head_wait`. A failure before the head is a status; a later one is an `error` in the stream, without
+/// `[DONE]`. The header `Tokenrill-Generation` contains the generation's id: the same chunks, with ids, are at
 /// `GET /v1/generations/{id}/events?format=openai`.
 ///
-/// Closing the connection stops the model, streaming or not, unless a grace is asked for: by the field
-/// `grace_ms` or the header. A request with an `Idempotency-Key` that has been used is answered by the
-/// generation that it started, from the beginning, as long as that is kept.
+/// Closing the connection stops the model, streaming or not, unless the request sets a grace by the field `grace_ms` or
+/// the header. A request with a used `Idempotency-Key` receives the answer of the generation that the key started, from
+/// the beginning, as long as that is kept.
 #[utoipa::path(
     post,
     path = "/v1/chat/completions",
     operation_id = "create_chat_completion",
     tag = "openai",
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "A name of the caller's choice for this request, so that a repeat starts nothing: 1 to 255 visible ASCII characters"),
-        ("Tokenrill-Grace-Ms" = Option<String>, Header, description = "As the field `grace_ms`, which wins over it"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A unique key for this request, so that a retry starts no second generation: 1 to 255 visible ASCII characters"),
+        ("Tokenrill-Grace-Ms" = Option<String>, Header, description = "Same as the field `grace_ms`, which takes precedence"),
     ),
     request_body = ChatCompletionBody,
     responses(
@@ -70,7 +70,7 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
         begun
     };
     let (delivery, Begun { mut following, origin, connection }) = begun?;
-    // Every request for a completion waits for it.
+    // Always present here, because `start` passes a connection kind.
     let Some(connection) = connection else { return Err(displaced()) };
     let start = Arc::clone(following.start());
     let told = |mut response: Response| {
@@ -80,10 +80,10 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
     };
     match delivery {
         Delivery::Stream => {
-            // Reasoning models think longer than proxies wait: after a while the head leaves all the same, and
-            // heartbeats begin.
+            // Reasoning models think for longer than proxies wait. After `head_wait` the head is sent without a first
+            // token, and heartbeats start.
             let begun = following.begun(api.head_wait);
-            // While the model is asked.
+            // Builds the response while the upstream request is in flight.
             let format = OpenAiChat { usage: start.usage, ids: Ids::Absent };
             let response = told(event_stream(api.stream(following, format, connection)));
             begun.await.map_err(|failed| Problem::from(&*failed))?;
@@ -124,11 +124,11 @@ async fn start(
     }
     let mut asked = start::check(api, caller, fields, Dialect::OpenAi).await?;
     let new = &mut asked.generation;
-    // A channel's subscribers read the tokens as they come.
+    // Subscribers of a channel read the tokens as they arrive.
     new.delivery = if asked.channel.is_some() { Delivery::Stream } else { delivery };
-    // SDKs have no other stop than to close the connection.
+    // SDKs can stop a generation only by closing the connection.
     new.grace = new.grace.or(grace).or(Some(Duration::ZERO));
-    // Nor would they understand a `queued` event: they wait as a refusal says.
+    // SDKs do not know `queued` events. A refusal makes them wait for its `Retry-After`.
     if new.patience == (Patience::Waits { at_most: None }) {
         new.patience = Patience::Refuses;
     }
@@ -178,8 +178,8 @@ async fn completion(
     Ok(json(api, caller, vec![completion.into_json().into()], connection))
 }
 
-/// The body of a completion, which is a connection while it is sent, and counts as memory of its caller as far as that
-/// has room: the answer was billed, and is not refused.
+/// Builds the response with a completion. It counts as a connection while it is sent, and as memory of its caller. If
+/// the caller's memory is used up it does not count: the answer was billed, so it is not refused.
 fn json(api: &Api, caller: &Caller, completion: Vec<Bytes>, connection: Connection) -> Response {
     let length: usize = completion.iter().map(Bytes::len).sum();
     held_json(completion, (connection, api.body_memory.hold(&caller.spender.account, length).ok()))
@@ -194,7 +194,8 @@ impl AsRef<[u8]> for LoggedCompletion {
     }
 }
 
-/// Returns the completion byte for byte, except for a usage that the upstream did not report. Nothing of it is copied.
+/// Returns the upstream's completion byte for byte and without copying it. If the upstream reported no usage, inserts
+/// the counted one.
 fn as_it_came(done: &Done) -> Vec<Bytes> {
     let Some(text) = &done.trailer.completion_json else { return Vec::new() };
     let whole = Bytes::from_owner(LoggedCompletion(Arc::clone(text)));
@@ -208,7 +209,7 @@ fn as_it_came(done: &Done) -> Vec<Bytes> {
     }
 }
 
-/// The members of a completion, `usage` replaced where it stands, or added as the last one.
+/// Returns the members of a completion, with `usage` replaced in its position or appended.
 fn with_usage(members: &JsonObject, whole: &Bytes, usage: String) -> Vec<Bytes> {
     let (mut pieces, mut usage) = (Vec::new(), Some(usage));
     let name =
@@ -231,7 +232,7 @@ fn cancelled() -> Problem {
     Problem::new(ErrorCode::Cancelled, "The generation was cancelled before its end.")
 }
 
-/// The model was asked and may be billed: not a refusal that clients repeat by themselves.
+/// Not an error that clients retry by themselves: the upstream was called, and its tokens may be billed.
 fn displaced() -> Problem {
     let detail = "The service ended this request to make room for those of other callers. The model was stopped.";
     Problem::new(ErrorCode::Cancelled, detail)

@@ -1,8 +1,8 @@
-//! The fields of a chat request by name: what they hold, whose they are, and which are refused.
+//! The fields of a chat request by name: their types, which are this service's own, and which are refused.
 
 use crate::json::{Token, Tokens};
 
-/// What a field holds. A provider knows its own ranges; we refuse only what no provider takes.
+/// The type of a field. A provider checks its own ranges; this service refuses only what no provider accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
@@ -10,7 +10,7 @@ pub enum Kind {
     Number,
     Natural,
     Positive,
-    /// As `Positive`, or -1, which some servers read as "without a limit".
+    /// Like `Positive`, or -1, which some servers read as "no limit".
     TokenLimit,
     Integer,
     Flag,
@@ -22,11 +22,11 @@ pub enum Kind {
     OnDisconnect,
 }
 
-/// A whole number that is read here has 64 bits and a sign, however it is written: `1e3` is one (JSON Schema 2020-12,
-/// section 4.2.3).
+/// The bound of whole numbers that this service reads: they must fit a signed 64-bit integer. The notation does not
+/// matter: `1e3` is a whole number (JSON Schema 2020-12, section 4.2.3).
 const LIMIT: f64 = 9_223_372_036_854_775_808.0;
 
-/// The fields whose type is known; all others go to the provider as they are.
+/// The fields whose type is checked; all others are forwarded to the provider unchanged.
 pub const FIELDS: &[(&str, Kind)] = &[
     ("input", Kind::NonEmptyText),
     ("messages", Kind::List),
@@ -60,13 +60,14 @@ pub const FIELDS: &[(&str, Kind)] = &[
     ("user", Kind::Text),
 ];
 
-/// Returns what a field of this name holds, where that is known.
+/// Returns the type of the field with this name, if it is known.
 pub fn kind_of(name: &str) -> Option<Kind> {
     FIELDS.iter().find(|(field, _)| *field == name).map(|(_, kind)| *kind)
 }
 
 impl Kind {
-    /// Whether a value, which may be `null` for an absent one, is of this kind. `json` is valid JSON without spaces around it.
+    /// Whether a value is of this kind; `null` counts as absent and is of every kind. `json` must be valid JSON without
+    /// surrounding whitespace.
     pub fn admits(self, json: &str) -> bool {
         let number = json.parse::<f64>().ok();
         let whole =
@@ -79,7 +80,7 @@ impl Kind {
             Self::Natural => whole >= Some(0.0),
             Self::Positive => whole > Some(0.0),
             Self::TokenLimit => whole.is_some_and(|limit| limit > 0.0 || limit.to_bits() == (-1.0_f64).to_bits()),
-            // One that is not read here may be of any size.
+            // This service does not read these, so they may have any size.
             Self::Integer => whole.is_some() || json.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()),
             Self::Flag => matches!(json, "true" | "false"),
             Self::List => json.starts_with('['),
@@ -111,7 +112,7 @@ impl Kind {
     }
 }
 
-/// Whether this is an array whose every item begins with such a token.
+/// Whether `json` is an array of which the first token of every item is `wanted`.
 fn all_items(json: &str, mut wanted: impl FnMut(Token<'_>) -> bool) -> bool {
     let mut tokens = Tokens::new(json);
     if tokens.next() != Some(Token::Array) {
@@ -128,27 +129,28 @@ fn all_items(json: &str, mut wanted: impl FnMut(Token<'_>) -> bool) -> bool {
     true
 }
 
-/// Objects that are read or written here. Two members of one name in them would be checked as one and sent as another.
+/// Objects that this service reads or writes. Duplicate names in them are refused: the checked member might not be the
+/// one that the upstream reads.
 pub const READ_OBJECTS: [&str; 6] = ["stream_options", "extra_body", "options", "prompt", "metadata", "variables"];
 
-/// Fields of this service, which no provider knows.
+/// Fields of this service that no provider knows.
 const OWN: [&str; 7] = ["prompt", "channel", "on_disconnect", "grace_ms", "max_queue_ms", "metadata", "variables"];
 
-/// The field of ours that an unknown name probably means.
+/// Returns the field of this service of which an unknown name is probably a typo.
 pub fn nearest_own_field(name: &str) -> Option<&'static str> {
     if kind_of(name).is_some() || CHOOSE_NO_MODEL.contains(&name) {
         return None;
     }
-    // A name is compared only where it can be near: a body may hold long ones.
+    // Names whose lengths differ too much are not compared, because a body may contain long names.
     let near = OWN.into_iter().filter(|own| own.len().abs_diff(name.len()) <= LARGEST_TYPO);
     let near = near.map(|own| (strsim::damerau_levenshtein(own, name), own));
     near.filter(|(distance, _)| *distance <= LARGEST_TYPO).min().map(|(_, own)| own)
 }
 
-/// Edits between a name and the one that it probably means.
+/// The most edits between a typo and the field that it means.
 const LARGEST_TYPO: usize = 2;
 
-/// Whether a field stands beside `extra_body` only: ours, or set by us when the upstream is asked.
+/// Whether a field is refused in `extra_body`, because it is this service's own or set in the upstream request.
 pub fn is_set_here(name: &str) -> bool {
     const SET_HERE: [&str; 11] = [
         "channel",
@@ -166,8 +168,8 @@ pub fn is_set_here(name: &str) -> bool {
     SET_HERE.contains(&name)
 }
 
-/// Fields by which a caller could steer this service or its upstream elsewhere: the names that gateways are known to read.
-/// An upstream that reads another name needs a guard of its own.
+/// Fields by which a caller could redirect this service or its upstream to another server: the names that gateways are
+/// known to read. An upstream that reads other names needs its own guard.
 const STEERING: &[&str] = &[
     "allowed_model_region",
     "api_base",
@@ -192,16 +194,17 @@ const STEERING: &[&str] = &[
     "user_config",
 ];
 
-/// Families of such fields: where a cloud's models are, and its credentials.
+/// Prefixes of such fields: addresses and credentials of cloud providers.
 const STEERING_FAMILIES: &[&str] = &["aws_", "azure_", "vertex_", "watsonx_"];
 
-/// Whether a caller could steer this service or its upstream by a field of this name.
+/// Whether a caller could redirect this service or its upstream by a field of this name.
 pub fn steers(name: &str) -> bool {
     STEERING.contains(&name) || STEERING_FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
-/// Fields of OpenAI's chat completions, and of servers like it, that stand in no other table here and choose no model. A
-/// router may read `models`, `route` or a name that is not known here, and respond with another model than `model`.
+/// Fields of OpenAI's chat completions and of compatible servers that are in no other table here and do not select a
+/// model. Other names are not safe: a router may read `models`, `route` or a name that is not known here, and respond
+/// with another model than `model`.
 pub const CHOOSE_NO_MODEL: &[&str] = &[
     "audio",
     "function_call",
@@ -224,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_whole_number_is_one_however_it_is_written() {
+    fn whole_number_is_accepted_in_every_notation() {
         for (json, positive) in [
             ("1", true),
             ("5.0", true),
@@ -247,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_holds_what_it_is_a_list_of() {
+    fn list_with_an_item_of_the_wrong_type_is_refused() {
         for (kind, json, admits) in [
             (Kind::TextOrTexts, r#"["a","b"]"#, true),
             (Kind::TextOrTexts, "[]", true),
@@ -269,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typo_of_our_own_field_is_found_and_a_chat_parameter_is_none() {
+    fn typo_of_an_own_field_is_found_and_a_chat_parameter_is_not_a_typo() {
         for (name, nearest) in [
             ("grcae_ms", Some("grace_ms")),
             ("graceMs", Some("grace_ms")),

@@ -1,4 +1,4 @@
-//! From which address a request comes, where a proxy has passed it on.
+//! The client address of a request that a proxy may have forwarded.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use crate::server::Peer;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The proxies that are believed (`server.trusted_proxies`).
+/// The proxies whose `X-Forwarded-For` is trusted (`server.trusted_proxies`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TrustedProxies(pub Arc<[IpNet]>);
 
 impl TrustedProxies {
-    /// The last address on the way here that is no proxy of ours; none where the request came over no network.
+    /// Returns the last hop that is not a trusted proxy, or `None` if the request did not arrive over a network.
     ///
-    /// Each proxy appends the address from which it was called to `X-Forwarded-For`. What stands before the last
-    /// one that we know is what somebody claims.
+    /// Each proxy appends the address of its peer to `X-Forwarded-For`. An entry is trusted only if all later hops are
+    /// trusted proxies; earlier entries may be forged.
     pub fn client(&self, head: &Parts) -> Option<IpAddr> {
         let peer = head.extensions.get::<Peer>()?.0.ip();
         Some(self.beyond(peer, &head.headers))
@@ -41,8 +41,8 @@ impl TrustedProxies {
     }
 }
 
-/// Headers that a proxy, load balancer or content network adds to what it passes on, and that a program on this machine does
-/// not send about itself. Those of tracing are not among them: programs send them too.
+/// Headers that a proxy, load balancer or content delivery network adds to forwarded requests, and that a program on
+/// this machine does not send itself. Tracing headers are excluded, because programs send them too.
 const OF_PROXIES: &[&str] = &[
     // RFC 9110, section 7.6; RFC 7239; RFC 8586; RFC 9440.
     "cdn-loop",
@@ -91,11 +91,11 @@ const OF_PROXIES: &[&str] = &[
     "x-sucuri-clientip",
 ];
 
-/// Families of such headers.
+/// Prefixes of such headers.
 const FAMILIES_OF_PROXIES: &[&str] =
     &["cf-", "x-arr-", "x-envoy-", "x-forwarded-", "x-original-forwarded-", "x-vercel-"];
 
-/// Whether a header says that a proxy passes the request on.
+/// Whether a header shows that a proxy forwarded the request.
 pub fn is_forwarded(headers: &HeaderMap) -> bool {
     headers
         .keys()
@@ -103,7 +103,7 @@ pub fn is_forwarded(headers: &HeaderMap) -> bool {
         .any(|name| OF_PROXIES.contains(&name) || FAMILIES_OF_PROXIES.iter().any(|family| name.starts_with(family)))
 }
 
-/// An address, which some proxies write with its port.
+/// Parses an address; some proxies append the port.
 fn address(hop: &[u8]) -> Option<IpAddr> {
     let hop = std::str::from_utf8(hop).ok()?.trim();
     let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_header_of_a_proxy_says_that_a_request_is_forwarded_and_those_of_programs_do_not() {
+    fn proxy_header_marks_a_request_as_forwarded_and_program_header_does_not() {
         let has = |name: &str| {
             is_forwarded(&HeaderMap::from_iter([(name.parse().expect("a name"), "x".parse().expect("a value"))]))
         };
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_hop_that_is_no_proxy_of_ours_is_the_client() {
+    fn client_is_the_last_hop_that_is_no_trusted_proxy() {
         let proxies =
             ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"].map(|network| network.parse().expect("a network"));
         let proxies = TrustedProxies(proxies.into());
@@ -147,7 +147,7 @@ mod tests {
             ("2001:db8::1", &["2001:db9::1"], "2001:db9::1"),
             ("10.0.0.1", &["[2001:db9::1]"], "2001:db9::1"),
             ("10.0.0.1", &["::ffff:198.51.100.1"], "198.51.100.1"),
-            // What cannot be read is nobody's claim, and ends the way.
+            // An entry that cannot be parsed ends the chain.
             ("10.0.0.1", &["198.51.100.1, unknown"], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.1, "], "10.0.0.1"),
             ("10.0.0.1", &[""], "10.0.0.1"),
