@@ -1,4 +1,4 @@
-//! One request in flight, as the table of connections knows it.
+//! One request in flight, as an entry in the table of connections.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -17,36 +17,36 @@ use super::extract::Caller;
 use super::wire::Retry;
 use crate::domain::{Account, ConnectionId, Principal, RequestId, Timestamp};
 
-/// A place in the table; dropping it frees the place.
+/// An entry in the table of connections; dropping it removes the entry.
 pub struct Connection {
     open: Arc<ConnectionRecord>,
     connections: Connections,
     begun: bool,
-    told_to_wait: bool,
+    drain_retry_sent: bool,
     leaving: Option<Retry>,
 }
 
-/// What a request in flight is doing. In this order connections give way to those of other accounts.
+/// The activity of a request in flight. In this order connections are displaced by those of other accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConnectionKind {
-    /// Sends its body. Gives way with a `408`.
+    /// The client sends the request's body. If displaced, the response is a `408`.
     Body,
-    /// Waits for JSON. Gives way with the state so far.
+    /// The client waits for JSON. If displaced, the response is the state so far.
     Wait,
-    /// An event stream with ids: its client resumes it.
+    /// An event stream with ids, which its client can resume.
     ResumableStream,
-    /// An event stream without ids: its client cannot resume it.
+    /// An event stream without ids, which its client cannot resume.
     Stream,
 }
 
-/// What a connection does, in the list of connections.
+/// The activity of a connection, in the list of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = ConnectionKind)]
 pub enum ConnectionKindBody {
     /// The request's body is not complete.
     RequestBody,
-    /// The response is JSON that is waited for, such as a long poll.
+    /// The client waits for a JSON response, as in a long poll.
     Wait,
     EventStream,
 }
@@ -61,19 +61,19 @@ impl From<ConnectionKind> for ConnectionKindBody {
     }
 }
 
-/// Whether a stream is to be broken off.
+/// Whether and when the service closes a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closing {
     No,
-    /// When its client has been told to come back so much later: those who displace one another would do so without
-    /// end, and those whom nothing was told for long would all come back at once.
+    /// After this reconnection delay has been sent. Without a delay, clients that displace one another would do so in a
+    /// loop, and the clients of idle streams would all reconnect at once.
     Later(Retry),
-    /// When it has no end of its own.
+    /// Because the service ends; only if the stream has no end of its own.
     AtEndOfService,
     Now,
 }
 
-/// What is known of one connection.
+/// The data of one connection.
 pub struct ConnectionRecord {
     pub id: ConnectionId,
     pub principal: Principal,
@@ -82,7 +82,7 @@ pub struct ConnectionRecord {
     pub(super) number: u64,
     request_id: RequestId,
     opened: Instant,
-    /// Milliseconds after it was opened.
+    /// Milliseconds from opening to the last write.
     last_write: AtomicU64,
     events: AtomicU64,
     bytes: AtomicU64,
@@ -91,22 +91,22 @@ pub struct ConnectionRecord {
     waker: AtomicWaker,
 }
 
-/// Clients that have to come back do so spread over this, in milliseconds.
+/// Range of the random reconnection delay that avoids a thundering herd, in milliseconds.
 const SPREAD: std::ops::Range<u32> = 1_000..5_000;
-/// When one comes back that had to make room: later than others, and within the grace that generations have by default.
+/// Reconnection delay of displaced clients: longer than that of others, and within the default grace of generations.
 const DISPLACED: Duration = Duration::from_secs(5);
 
 impl Connection {
     pub(super) fn new(open: Arc<ConnectionRecord>, connections: Connections) -> Self {
-        Self { open, connections, begun: false, told_to_wait: false, leaving: None }
+        Self { open, connections, begun: false, drain_retry_sent: false, leaving: None }
     }
 
-    /// From now on it does something else; `false` where it has given way.
+    /// Changes the kind of the connection. Returns `false` if the connection was displaced.
     pub fn set_kind(&self, kind: ConnectionKind) -> bool {
         self.connections.set_kind(&self.open, kind)
     }
 
-    /// The stream begins, if it has not. When its client should come back, as its first block says.
+    /// Marks the stream as started. On the first call, returns the reconnection delay for its first block.
     pub fn begin(&mut self) -> Option<Retry> {
         if std::mem::replace(&mut self.begun, true) {
             return None;
@@ -115,7 +115,8 @@ impl Connection {
         Some(self.come_back_later().unwrap_or(Retry::SOON))
     }
 
-    /// Lets the stream be polled when it is to end, or to say something that is in no log.
+    /// Registers the task to be woken when the connection is to close, or its stream has to send something that is not
+    /// in a log.
     pub fn watch(&self, context: &Context<'_>) {
         self.open.waker.register(context.waker());
     }
@@ -134,7 +135,7 @@ impl Connection {
         }
     }
 
-    /// Returns when it is to end, for one that is no stream.
+    /// Returns when the connection is to close, for requests without a stream. Cancellation safe.
     pub async fn closed(&self) {
         poll_fn(|context| {
             self.watch(context);
@@ -143,18 +144,18 @@ impl Connection {
         .await;
     }
 
-    /// What a client is told once, while the service drains.
+    /// Returns the reconnection delay to send while the service drains; `Some` only once.
     pub fn come_back_later(&mut self) -> Option<Retry> {
-        if self.told_to_wait || !self.connections.is_draining() {
+        if self.drain_retry_sent || !self.connections.is_draining() {
             return None;
         }
-        self.told_to_wait = true;
-        Some(spread())
+        self.drain_retry_sent = true;
+        Some(random_retry())
     }
 
-    /// From now on it is to be broken off, and its client to come back some time later.
+    /// Marks the stream to be closed after a random reconnection delay has been sent to its client.
     pub fn leave(&mut self) {
-        self.leaving = Some(spread());
+        self.leaving = Some(random_retry());
     }
 
     pub fn id(&self) -> ConnectionId {
@@ -180,9 +181,9 @@ impl Connection {
     }
 }
 
-fn spread() -> Retry {
+fn random_retry() -> Retry {
     let mut random = [0; 4];
-    // Without randomness all come back together, which is no reason to fail.
+    // Without randomness all clients reconnect at the same time, which is better than a failure.
     _ = getrandom::fill(&mut random);
     let wait = SPREAD.start + u32::from_le_bytes(random) % (SPREAD.end - SPREAD.start);
     Retry::after(Duration::from_millis(wait.into()))
@@ -207,18 +208,18 @@ impl ConnectionRecord {
         }
     }
 
-    /// Lets its task look again whether it is to end.
+    /// Wakes the task, so that it checks whether the connection is to close.
     pub(super) fn wake(&self) {
         self.waker.wake();
     }
 
-    /// Ends it in favour of another.
+    /// Closes the connection in favour of another.
     pub(super) fn displace(&self) {
         self.displaced.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// Since something was written to it.
+    /// Returns the time since the last write.
     pub fn idle(&self) -> Duration {
         self.opened.elapsed().saturating_sub(Duration::from_millis(self.last_write.load(Ordering::Relaxed)))
     }

@@ -1,4 +1,4 @@
-//! What operators see and do of the requests in flight: `/v1/connections`.
+//! Lists and closes requests in flight, for operators: `/v1/connections`.
 
 use axum::Json;
 use axum::extract::State;
@@ -18,9 +18,9 @@ use crate::domain::Account;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionList {
-    /// The latest first.
+    /// The connections, newest first.
     pub data: Vec<ConnectionBody>,
-    /// How many there are.
+    /// The number of all connections.
     pub total: u64,
 }
 
@@ -32,21 +32,21 @@ pub struct ConnectionBody {
     #[schema(example = "conn_AAAAAAAAAAAAAAAAAAAAAA")]
     pub id: String,
     pub kind: ConnectionKindBody,
-    /// Whose it is: the name of a key, or a token's subject. Absent where nobody is authenticated.
+    /// The caller: the name of a key, or a token's subject. Absent if the caller is not authenticated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
-    /// Whose subject that is, where it is one.
+    /// The token's issuer, if `principal` is a token's subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// From where it comes, where nobody is authenticated: of an IPv6 address the first 64 bits.
+    /// The client's address, if the caller is not authenticated; of an IPv6 address the first 64 bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// When it was opened (RFC 3339, UTC).
     #[schema(format = "date-time")]
     pub since: String,
-    /// How long nothing has been written to it, in milliseconds; heartbeats are written too.
+    /// Milliseconds since the last write; heartbeats count as writes.
     pub idle_ms: u64,
-    /// Events of the log that were sent, and what was told of the line.
+    /// The number of events that were sent, `queued` events included.
     pub events: u64,
     /// Bytes that were written, heartbeats included.
     pub bytes: u64,
@@ -60,7 +60,7 @@ pub struct ConnectionBody {
     path = "/v1/connections",
     operation_id = "list_connections",
     tag = "operations",
-    params(("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "How many at most; 100 if absent")),
+    params(("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "The maximum number of connections; default 100")),
     responses((status = 200, description = "The connections", body = ConnectionList)),
 )]
 pub async fn list(
@@ -75,15 +75,15 @@ pub async fn list(
 
 /// Close a connection.
 ///
-/// An event stream breaks off without an ending, so its client connects again by itself, unless it is refused then. A
-/// wait is answered with the state so far; a request whose body is not complete is refused.
+/// An event stream is closed without its end, so a browser reconnects by itself unless it is then refused. A request
+/// that waits for JSON receives the state so far; a request whose body is not complete is refused.
 #[utoipa::path(
     delete,
     path = "/v1/connections/{id}",
     operation_id = "close_connection",
     tag = "operations",
     params(("id" = String, Path, description = "The connection's id", example = "conn_AAAAAAAAAAAAAAAAAAAAAA")),
-    responses((status = 204, description = "It is being closed")),
+    responses((status = 204, description = "The connection is being closed")),
 )]
 pub async fn close(
     State(api): State<Api>,

@@ -1,4 +1,4 @@
-//! The requests in flight, and which of them give way when there are too many.
+//! The table of requests in flight, and which of them are displaced if there are too many.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -14,10 +14,10 @@ use crate::server::Load;
 /// All connections of this process: event streams, waits for JSON and unfinished request bodies. Clones share them.
 ///
 /// - An account may have `limits.connections` of them.
-/// - When there are `server.max_connections` in all (or `limits.connections_total`), an account at its share (the whole
-///   divided by the accounts that have any) is refused. For one below its share the account that has most gives way, in
-///   the order of `ConnectionKind`.
-/// - A client that resumes is not refused: a stream of its own account gives way.
+/// - At `server.max_connections` in all (or `limits.connections_total`), an account at its share (the maximum divided
+///   by the accounts with connections) is refused. For an account below its share, a connection of the account that has
+///   most is displaced, in the order of `ConnectionKind`.
+/// - A client that resumes is not refused: a stream of its own account is displaced.
 #[derive(Clone)]
 pub struct Connections(Arc<Shared>);
 
@@ -32,7 +32,7 @@ struct Shared {
 #[derive(Default)]
 struct Table {
     last: u64,
-    /// In the order in which they were opened.
+    /// All connections by number, and so in the order in which they were opened.
     all: BTreeMap<u64, Entry>,
     accounts: Lookup<Account, AccountConnections>,
 }
@@ -49,19 +49,19 @@ struct AccountConnections {
     waits: BTreeSet<u64>,
     resumable: BTreeSet<u64>,
     streams: BTreeSet<u64>,
-    /// Those that have given way and are not over yet. They count no longer.
+    /// The number of displaced connections that have not ended. The limits do not count them.
     leaving: usize,
 }
 
-/// Whether a client opens a connection for the first time, or resumes.
+/// Whether a client opens a new connection or resumes an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coming {
     New,
-    /// Never refused for load: where there is no room, another of its account's streams makes some.
+    /// Not refused for load: at a limit, another stream of its account is displaced.
     Back,
 }
 
-/// There is no room for another.
+/// The limit at which a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoom {
     ForCaller(NonZeroU32),
@@ -81,7 +81,8 @@ impl Connections {
         let mut table = self.lock();
         let own = table.count_of(account);
         let closes_oldest = limits.when_full == WhenFull::CloseOldest && kind != ConnectionKind::Body;
-        // A client that does not read leaves late: resuming again and again, it would hold any number of streams.
+        // A displaced stream whose client does not read ends late. Without this bound, a client could hold any number
+        // of streams by resuming repeatedly.
         let may_displace_own = (coming == Coming::Back || closes_oldest) && table.leaving_of(account) <= own;
         if let Some(most) = limits.for_account.filter(|most| own >= most.get() as usize) {
             if !may_displace_own || !table.displace_own(account) {
@@ -100,7 +101,7 @@ impl Connections {
         Ok(self.admit(&mut table, caller, kind))
     }
 
-    /// Opens one where nothing has to give way for it.
+    /// Opens a connection only if no other has to be displaced for it.
     pub fn open_if_free(&self, caller: &Caller, kind: ConnectionKind) -> Option<Connection> {
         let mut table = self.lock();
         let own = table.count_of(&caller.spender.account);
@@ -118,8 +119,8 @@ impl Connections {
         Connection::new(open, self.clone())
     }
 
-    /// Whether the account may begin something, before it opens a connection for it: on a connection to the listener in
-    /// excess of `server.max_connections` only where another account has more in flight.
+    /// Checks whether the account may start an operation before it opens a connection for it. On a TCP connection above
+    /// `server.max_connections`, it may do so only if another account has more requests in flight.
     pub fn may_begin(&self, caller: &Caller) -> Result<(), NoRoom> {
         if caller.load == Load::Normal {
             return Ok(());
@@ -131,7 +132,7 @@ impl Connections {
         if may { Ok(()) } else { Err(NoRoom::AtAll) }
     }
 
-    /// The latest first, at most so many; and how many there are.
+    /// Returns at most `most` connections, newest first, and the number of all connections.
     pub fn list(&self, most: usize) -> (Vec<(Arc<ConnectionRecord>, ConnectionKind)>, usize) {
         let table = self.lock();
         let latest = table.all.values().rev().take(most);
@@ -142,19 +143,19 @@ impl Connections {
         self.lock().all.len()
     }
 
-    /// Ends one; whether there was one.
+    /// Closes a connection. Returns whether it exists.
     pub fn close(&self, id: ConnectionId) -> bool {
         let found = self.lock().all.values().find(|entry| entry.open.id == id).map(|entry| Arc::clone(&entry.open));
         found.inspect(|open| open.close()).is_some()
     }
 
-    /// From now on clients are told to reconnect later, those that are connected as well.
+    /// Starts the drain: from now on all clients, connected ones included, are sent a later reconnection delay.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
         self.wake_all();
     }
 
-    /// Ends what has no end of its own.
+    /// Closes all connections that have no end of their own.
     pub fn end(&self) {
         self.0.ending.store(true, Ordering::Release);
         self.wake_all();
@@ -170,7 +171,7 @@ impl Connections {
 
     pub(super) fn set_kind(&self, open: &ConnectionRecord, kind: ConnectionKind) -> bool {
         let mut table = self.lock();
-        // Absent where it has given way.
+        // Absent if the connection was displaced.
         let Some(open) = table.remove(open.number) else { return false };
         table.insert(open, kind);
         true
@@ -183,12 +184,13 @@ impl Connections {
         }
     }
 
-    /// The most of all accounts together.
+    /// Returns the most connections of all accounts together.
     fn most(&self, caller: &Caller) -> usize {
         caller.spender.connections().in_all.map_or(self.0.most, |most| self.0.most.min(most.get() as usize))
     }
 
-    /// A client that resumes finds a tenth more where its account has none.
+    /// Whether the limit for all accounts is reached. For a client that resumes and whose account has no connections,
+    /// the limit is a tenth higher.
     fn is_full(&self, table: &Table, caller: &Caller, coming: Coming) -> bool {
         let most = self.most(caller);
         match coming {
@@ -233,7 +235,7 @@ impl Table {
         Some(open)
     }
 
-    /// One that has given way is over.
+    /// Counts the end of a displaced connection.
     fn left(&mut self, open: &ConnectionRecord) {
         if let Some(own) = self.accounts.get_mut(&open.account) {
             own.leaving = own.leaving.saturating_sub(1);
@@ -251,12 +253,12 @@ impl Table {
         }
     }
 
-    /// The account's oldest event stream gives way, or what it has instead.
+    /// Displaces the account's oldest event stream, or else its oldest wait or body.
     fn displace_own(&mut self, account: &Account) -> bool {
         self.accounts.get(account).and_then(AccountConnections::oldest_stream).is_some_and(|it| self.displace(it))
     }
 
-    /// The account that has most gives way, if it has more than `more_than`.
+    /// Displaces a connection of the account that has most, if that account has more than `more_than`.
     fn displace_largest(&mut self, except: &Account, more_than: usize) -> bool {
         let victim = self.largest(except, more_than).and_then(AccountConnections::least_missed);
         victim.is_some_and(|number| self.displace(number))
@@ -294,7 +296,8 @@ impl AccountConnections {
         streams.or_else(|| self.waits.first()).or_else(|| self.bodies.first()).copied()
     }
 
-    /// An unfinished body, else a wait, else the newest event stream, those with ids first.
+    /// Returns the connection whose loss costs least: an unfinished body, else a wait, else the newest event stream
+    /// with ids, else the newest one without.
     fn least_missed(&self) -> Option<u64> {
         let kinds = [&self.bodies, &self.waits, &self.resumable, &self.streams];
         kinds.into_iter().find_map(|kind| kind.last()).copied()
@@ -333,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn above_the_limit_of_an_account_a_new_connection_is_refused_or_the_oldest_stream_gives_way() {
+    fn new_connection_above_the_account_limit_is_refused_or_displaces_the_oldest_stream() {
         let connections = Connections::new(100);
         for (when_full, coming, is_refused) in [
             (WhenFull::Refuse, Coming::New, true),
@@ -355,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn when_full_the_account_with_most_gives_way_to_one_below_its_share() {
+    fn account_below_its_share_displaces_the_account_with_most_when_full() {
         let connections = Connections::new(4);
         let (one, two, three) =
             (caller(1, 0, WhenFull::Refuse), caller(2, 0, WhenFull::Refuse), caller(3, 0, WhenFull::Refuse));
@@ -376,23 +379,23 @@ mod tests {
     }
 
     #[test]
-    fn streams_that_have_given_way_and_are_not_over_bound_what_a_client_can_resume() {
+    fn displaced_streams_that_have_not_ended_bound_how_many_a_client_can_resume() {
         let connections = Connections::new(100);
         let one = caller(1, 2, WhenFull::Refuse);
         let mut held = Vec::new();
         while let Ok(stream) = connections.open(&one, Coming::Back, STREAM) {
             held.push(stream);
-            assert!(held.len() < 10, "it ends");
+            assert!(held.len() < 10, "resuming is bounded");
         }
         assert_eq!((held.len(), connections.count()), (5, 2));
         drop(held.remove(0));
-        assert!(connections.open(&one, Coming::Back, STREAM).is_ok(), "one that had given way is over");
+        assert!(connections.open(&one, Coming::Back, STREAM).is_ok(), "one displaced stream has ended");
         drop(held);
         assert!(connections.lock().accounts.is_empty());
     }
 
     #[test]
-    fn a_client_that_resumes_finds_a_reserve() {
+    fn resuming_client_without_connections_may_use_the_reserve() {
         let connections = Connections::new(10);
         let one = caller(1, 0, WhenFull::Refuse);
         let held: Vec<_> = (0..10).map(|_| connections.open(&one, Coming::New, STREAM).expect("room")).collect();
@@ -402,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_connection_in_excess_a_request_begins_only_where_another_account_has_more() {
+    fn request_on_an_excess_connection_is_accepted_only_if_another_account_has_more() {
         let connections = Connections::new(4);
         let crowded = |number| Caller { load: Load::Crowded, ..caller(number, 0, WhenFull::Refuse) };
         assert_eq!(connections.may_begin(&crowded(1)), Err(NoRoom::AtAll));
@@ -415,12 +418,12 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_has_given_way_stays_out_of_the_table() {
+    fn displaced_connection_stays_out_of_the_table() {
         let connections = Connections::new(2);
         let one = caller(1, 0, WhenFull::CloseOldest);
         let [first, _second] =
             [(); 2].map(|()| connections.open(&one, Coming::New, ConnectionKind::Body).expect("room"));
-        let _third = connections.open(&one, Coming::New, STREAM).expect("the oldest gives way");
+        let _third = connections.open(&one, Coming::New, STREAM).expect("the oldest is displaced");
         first.set_kind(STREAM);
         assert_eq!((connections.count(), is_closing(&first)), (2, true));
     }

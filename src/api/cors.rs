@@ -1,4 +1,4 @@
-//! Which pages of other origins may call (WHATWG Fetch, section 3.2).
+//! CORS: the pages of other origins that may call (WHATWG Fetch, section 3.2).
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use super::state::Admission;
 /// The origins whose pages may call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
-    /// Loopback, on any port: what a front-end developer serves.
+    /// Loopback on any port, for front-end development.
     Loopback,
-    /// These (RFC 6454, section 6.2), to the letter; `:*` at the end of one on loopback is any port.
+    /// These origins (RFC 6454, section 6.2), compared byte by byte; `:*` after a loopback host matches every port.
     These(Arc<[String]>),
 }
 
@@ -41,10 +41,11 @@ impl Origins {
     }
 }
 
-/// Pages of other origins are told nothing, so their browsers refuse.
+/// Builds the CORS layer. It adds no CORS headers for origins that are not allowed, so their browsers refuse the
+/// request.
 ///
-/// The headers that a page asks for are allowed as asked, because clients bring many of their own;
-/// never `*`, which would not cover `Authorization`. Cookies are allowed where one is a credential.
+/// The requested headers are mirrored, because clients add many of their own; `*` would not cover `Authorization`.
+/// Cookies are allowed if a cookie is configured as a credential.
 pub fn cors(admission: watch::Receiver<Admission>) -> CorsLayer {
     let with_cookies = admission.clone();
     CorsLayer::new()
@@ -59,18 +60,19 @@ pub fn cors(admission: watch::Receiver<Admission>) -> CorsLayer {
         .max_age(PREFLIGHT_KEPT)
 }
 
-/// Whether the request may be a page's of another origin. One that names no origin is not, and is told nothing of it.
+/// Whether the request may come from a page of another origin. Without an `Origin` header it does not, and needs no
+/// CORS headers in its response.
 pub fn is_of_a_page(request: &Request) -> bool {
     request.headers().contains_key(header::ORIGIN) || request.method() == Method::OPTIONS
 }
 
-/// Answers preflights, and says in every other answer to a page of another origin what it may read of it.
+/// Responds to preflights, and adds CORS headers to every other response.
 pub async fn with_cors<A: Future<Output = Response> + Send>(
     cors: &CorsLayer,
     request: Request,
     answer: impl FnOnce(Request) -> A,
 ) -> Response {
-    // Asked once, or not at all.
+    // The layer calls the service at most once.
     let mut answer = Some(answer);
     let service = service_fn(|request| {
         let answer = answer.take().map(|answer| answer(request));
@@ -79,12 +81,12 @@ pub async fn with_cors<A: Future<Output = Response> + Send>(
             Ok(answer.await)
         }
     });
-    // Apart from what holds this: few requests are a page's of another origin.
+    // Boxed to keep the caller's future small: few requests come from pages of other origins.
     let Ok(response) = Box::pin(cors.layer(service).oneshot(request)).await;
     response
 }
 
-/// Says that the answer to a page of another origin may differ (RFC 9111, section 4.1).
+/// Adds `Vary: origin`, because the response to a page of another origin may differ (RFC 9111, section 4.1).
 pub fn without_cors(mut response: Response) -> Response {
     response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
     response
@@ -104,10 +106,10 @@ const EXPOSED: [HeaderName; 11] = [
     RATE_LIMIT_POLICY,
 ];
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// As long as any browser keeps it.
+/// The longest time for which any browser caches a preflight.
 const PREFLIGHT_KEPT: Duration = Duration::from_hours(2);
 
-/// The scheme and host of an origin on loopback.
+/// Returns the scheme and host of an origin on loopback.
 fn loopback(origin: &HeaderValue) -> Option<(String, String)> {
     let uri = origin.to_str().ok()?.parse::<Uri>().ok()?;
     let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
@@ -120,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_what_the_host_says_and_not_what_it_looks_like() {
+    fn loopback_is_recognized_by_the_exact_host_only() {
         for (origin, allowed) in [
             ("http://localhost:5173", true),
             ("https://127.0.0.1", true),
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_origin_is_allowed_to_the_letter() {
+    fn listed_origin_is_allowed_only_on_an_exact_match() {
         let origins = Origins::These(["https://app.example".to_owned(), "http://localhost:*".to_owned()].into());
         for (origin, allowed) in [
             ("https://app.example", true),

@@ -1,4 +1,4 @@
-//! What a request shows of who sends it.
+//! Finds the credential of a request.
 
 use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE, ORIGIN};
 use axum::http::request::Parts;
@@ -9,12 +9,12 @@ use super::denial::Fault;
 use crate::auth::{ApiKeys, Credential, Gate, Refusal};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// Where clients for Azure put a key.
+/// The header in which clients for Azure send a key.
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The first credential present, in this order; where it is not good, nothing else is tried. `cookie` is the name
-/// of the cookie that is one, where there is one.
+/// Returns the first credential that is present, in this order. If it is invalid, no other one is tried. `cookie` is
+/// the name of the session cookie, if one is configured.
 pub fn shown<'a>(head: &'a Parts, cookie: Option<&str>) -> Result<Option<Credential<'a>>, Fault> {
     if let Some(authorization) = sole(&head.headers, &AUTHORIZATION)? {
         return bearer(authorization).map(|token| Some(Credential::Bearer(token)));
@@ -28,7 +28,7 @@ pub fn shown<'a>(head: &'a Parts, cookie: Option<&str>) -> Result<Option<Credent
     Ok(ticket(&head.uri).map(Credential::Ticket))
 }
 
-/// Names what is wrong with the credential that `gate` refused; `None` where nothing is known of it.
+/// Returns why `gate` refused the credential; `None` if the issuer's keys, which would decide that, are unavailable.
 pub fn fault(
     refusal: Refusal,
     shown: Option<Credential<'_>>,
@@ -60,7 +60,7 @@ pub fn fault(
     Some(fault)
 }
 
-/// Where a client may have put its credential instead.
+/// Guesses where the client sent its credential instead.
 fn missing(head: &Parts, cookie: Option<&str>) -> Fault {
     let is_event_source = || {
         let accept = head.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
@@ -83,25 +83,25 @@ fn missing(head: &Parts, cookie: Option<&str>) -> Fault {
     }
 }
 
-/// What a page sends whose variable holds no key.
+/// Whether the text is what a page sends if its variable holds no key.
 fn is_placeholder(text: &str) -> bool {
     ["", "undefined", "null", "None", "[object Object]"].contains(&text.trim())
 }
 
-/// How the keys of OpenAI, Anthropic, OpenRouter, Google, Groq, Hugging Face and xAI begin.
+/// Whether the text has the prefix of a key of OpenAI, Anthropic, OpenRouter, Google, Groq, Hugging Face or xAI.
 fn is_of_a_provider(text: &str) -> bool {
     ["sk-", "AIza", "gsk_", "hf_", "xai-"].iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// Whether it has the form of a JWT (RFC 7519, section 3).
+/// Whether the text has the form of a JWT (RFC 7519, section 3).
 fn is_token(text: &str) -> bool {
     text.split('.').count() == 3
 }
 
-/// Whether a page that may call has sent this, or nothing can come of it.
+/// Whether the request comes from an allowed page, or has a safe method.
 ///
-/// A browser sends a cookie along whatever page asks it to. What changes nothing may be asked by any: what it is
-/// told, a foreign page cannot read.
+/// Browsers attach cookies to requests of every page. A safe method is allowed from every origin, because it changes
+/// nothing and a foreign page cannot read the response.
 pub fn is_from_a_page_of_ours(head: &Parts, origins: &Origins) -> bool {
     if head.method.is_safe() {
         return true;
@@ -111,11 +111,11 @@ pub fn is_from_a_page_of_ours(head: &Parts, origins: &Origins) -> bool {
         (Some(origin), None) => origins.allow(origin),
         _ => false,
     };
-    // No page can write this header (WHATWG Fetch, section 2.2.2, forbidden request-headers).
+    // Pages cannot set this header (WHATWG Fetch, section 2.2.2, forbidden request-headers).
     listed || head.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin")
 }
 
-/// The header's one value; that there are two is no reason to take either.
+/// Returns the header's only value. Two values are an error, because taking either would be a guess.
 fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Fault> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -125,7 +125,7 @@ fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
     }
 }
 
-/// `Bearer` and the credential (RFC 6750, section 2.1); the scheme in any case (RFC 9110, section 11.1).
+/// Parses `Bearer CREDENTIAL` (RFC 6750, section 2.1); the scheme is case-insensitive (RFC 9110, section 11.1).
 fn bearer(authorization: &str) -> Result<&str, Fault> {
     match authorization.split_once(' ') {
         Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => Ok(credential.trim()),
@@ -135,10 +135,10 @@ fn bearer(authorization: &str) -> Result<&str, Fault> {
     }
 }
 
-/// The one cookie of this name (RFC 6265, section 5.4). Of two, which a neighbouring domain can bring about, neither
-/// is taken. The others are not ours, and may hold any bytes.
+/// Returns the only cookie with this name (RFC 6265, section 5.4). Two are an error: a sibling domain can set the
+/// second. Cookies with other names are ignored, and may contain any bytes.
 fn session<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Fault> {
-    // Over HTTP/2 they may stand in several headers (RFC 9113, section 8.2.3).
+    // HTTP/2 may split cookies into several headers (RFC 9113, section 8.2.3).
     let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     let mut values = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     match (values.next(), values.next()) {
@@ -148,7 +148,7 @@ fn session<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Fa
     }
 }
 
-/// `?ticket=`, for clients that can set no header. It holds no character that would have to be escaped.
+/// Returns `?ticket=`, for clients that cannot set headers. A ticket has no characters that would need an escape.
 fn ticket(uri: &Uri) -> Option<&str> {
     uri.query()?.split('&').find_map(|pair| pair.strip_prefix("ticket="))
 }
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_is_found_by_its_whole_name_among_any_others() {
+    fn cookie_is_found_by_its_exact_name_among_others() {
         let read = |cookies: &[&[u8]]| {
             let mut headers = HeaderMap::new();
             for cookie in cookies {

@@ -1,4 +1,4 @@
-//! Why a caller is refused, in words that say what to do, and as a challenge.
+//! The error details and `WWW-Authenticate` challenges for callers that are refused.
 
 use std::fmt;
 
@@ -8,23 +8,23 @@ use utoipa::ToSchema;
 
 use super::problem::{ErrorCode, Problem};
 
-/// Why a request is unauthenticated. On SDK-shaped endpoints this is `error.code`.
+/// The reason for which a request is unauthenticated. On OpenAI-compatible endpoints this is `error.code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = UnauthenticatedReason)]
 pub enum Reason {
-    /// None was sent in a place that is read.
+    /// No credential was sent in a place that is read.
     CredentialMissing,
-    /// One was sent that is malformed, unknown, revoked or not valid yet.
+    /// The credential is malformed, unknown, revoked or not valid yet.
     CredentialInvalid,
-    /// The token or ticket was valid once.
+    /// The token or ticket has expired.
     TokenExpired,
-    /// The token is of an issuer, or for an audience, that this service does not accept.
+    /// This service does not accept the token's issuer or audience.
     IssuerUnknown,
 }
 
 impl Reason {
-    /// As it is written in JSON.
+    /// Returns the name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::CredentialMissing => "credential_missing",
@@ -35,7 +35,7 @@ impl Reason {
     }
 }
 
-/// What a problem says about the credential beside its code.
+/// The part of a problem that concerns the credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
     pub reason: Option<Reason>,
@@ -43,13 +43,13 @@ pub struct Denial {
     pub challenge: HeaderValue,
 }
 
-/// What is wrong with the credential of a request.
+/// The fault of a request's credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Missing,
-    /// None, where a session cookie would be one.
+    /// No credential, and this service accepts a session cookie.
     MissingCookie,
-    /// None on a request as an `EventSource` sends it.
+    /// No credential, and the request looks like that of an `EventSource`.
     MissingTicket,
     InApiKeyHeader,
     InQuery,
@@ -96,7 +96,8 @@ impl Fault {
         }
     }
 
-    /// What happened: without a full stop, and of characters that a quoted string may hold (RFC 9110, section 5.6.4).
+    /// Returns what happened, without a full stop, in characters that are allowed in a quoted string (RFC 9110, section
+    /// 5.6.4).
     const fn what(self) -> &'static str {
         match self {
             Self::Missing | Self::MissingCookie | Self::MissingTicket => "No credential was sent",
@@ -105,8 +106,8 @@ impl Fault {
             Self::NoScheme => "`Bearer ` is missing before the key in the header Authorization",
             Self::OtherScheme => "The header Authorization has another scheme than Bearer",
             Self::Repeated => "The credential was sent twice",
-            Self::NotText => "The credential has characters that no key and no token has",
-            Self::Placeholder => "The credential is empty, or the text undefined or null",
+            Self::NotText => "The credential contains invalid characters",
+            Self::Placeholder => "The credential is empty or a placeholder such as undefined or null",
             Self::ProviderKey => "This looks like a model provider's key",
             Self::NoKey => "This is not a key of this service",
             Self::UnknownKey => "The key is unknown or was revoked",
@@ -132,14 +133,14 @@ impl Fault {
                  Bearer KEY`."
             }
             Self::MissingTicket => {
-                "Send the key or token as `Authorization: Bearer KEY`. An EventSource can send no header: create a \
+                "Send the key or token as `Authorization: Bearer KEY`. An EventSource cannot send headers: create a \
                  ticket with POST /v1/tickets, and open its `url`."
             }
             Self::NoScheme => "Send it as `Authorization: Bearer KEY`.",
             Self::Repeated => "Send one credential, once.",
             Self::NotText => "Send the key or token exactly as it was issued.",
             Self::Placeholder => "Check where the page or program reads its key from.",
-            Self::ProviderKey => "This service has keys of its own, which begin with `trk_`: ask its operator for one.",
+            Self::ProviderKey => "Keys of this service begin with `trk_`: ask its operator for one.",
             Self::NoKey | Self::TokensNotAccepted => "Send a key of this service, which begins with `trk_`.",
             Self::UnknownKey => "Ask the operator of this service for a key.",
             Self::NoToken => "Send a JWT with `iss`, `aud`, `sub` and `exp`, or a key of this service.",
@@ -164,7 +165,7 @@ impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         let reason = fault.reason();
         let challenge = match reason {
-            // No error code where no credential was sent (RFC 6750, section 3.1).
+            // Without a credential the challenge has no error code (RFC 6750, section 3.1).
             Reason::CredentialMissing => "Bearer".to_owned(),
             Reason::CredentialInvalid | Reason::TokenExpired | Reason::IssuerUnknown => {
                 format!("Bearer error=\"invalid_token\", error_description=\"{}\"", fault.what())
@@ -175,7 +176,7 @@ impl From<Fault> for Problem {
     }
 }
 
-/// The credential is valid, and lacks what the operation demands.
+/// Returns the problem for a valid credential that lacks the scope which the operation requires.
 pub fn insufficient_scope(scope: Option<&str>) -> Problem {
     let (detail, challenge) = match scope {
         Some(scope) => (
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_description_is_a_quoted_string() {
+    fn fault_description_fits_a_quoted_string() {
         for fault in [Fault::NoScheme, Fault::Placeholder, Fault::ExpiredToken] {
             assert!(fault.what().bytes().all(|byte| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')));
             assert!(Problem::from(fault).denial.is_some());
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_has_one_name() {
+    fn reason_name_equals_its_json() {
         for reason in
             [Reason::CredentialMissing, Reason::CredentialInvalid, Reason::TokenExpired, Reason::IssuerUnknown]
         {

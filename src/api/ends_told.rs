@@ -1,21 +1,22 @@
-//! Which readers have been told that nothing follows.
+//! Remembers for which generations a repeated POST has received the end.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use crate::domain::GenerationId;
 
-/// The generations whose end has been told to a repeated POST: the first hears it in a stream, which
-/// lets fetch-event-source come to rest; those after it get `204`, at which clients back off that start
-/// again without a pause after every stream.
+/// The generations whose end was sent in response to a POST with the id of the terminal event. The first such POST
+/// receives the end in a stream, which makes fetch-event-source stop. Later ones receive `204`, which makes clients
+/// back off that otherwise reconnect without a delay after every stream.
 #[derive(Debug, Default)]
 pub struct EndsTold(Mutex<VecDeque<GenerationId>>);
 
-/// Beyond this the oldest is forgotten, and its next repeat hears the end in a stream again.
+/// The most generations that are remembered. Beyond it the oldest is removed, and its next POST receives a stream
+/// again.
 const REMEMBERED: usize = 1024;
 
 impl EndsTold {
-    /// Notes that the end is being told; whether it had been.
+    /// Records that the end is sent. Returns whether it had been sent before.
     pub fn note(&self, generation: GenerationId) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.contains(&generation) {
@@ -34,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_time_it_has_been_told_until_it_is_forgotten() {
+    fn second_note_returns_true_until_the_generation_is_evicted() {
         let told = EndsTold::default();
         let first = GenerationId::random();
         assert!(!told.note(first));

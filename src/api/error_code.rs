@@ -1,4 +1,4 @@
-//! The closed list of the codes of failure, and the only place that knows their statuses.
+//! The closed list of error codes, and the only place that maps them to statuses.
 
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -7,41 +7,41 @@ use utoipa::ToSchema;
 use crate::domain::FailureCode;
 pub use crate::domain::Remedy;
 
-/// The closed list of codes. A new one must answer every question below.
+/// The closed list of error codes. A new code needs an entry in every `match` below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// The body is not JSON.
     InvalidJson,
-    /// A field is missing, of the wrong type or out of its range; `errors` names each.
+    /// A field is missing, of the wrong type or out of range; `errors` lists each.
     InvalidRequest,
-    /// No credential, or one that is not good.
+    /// The credential is missing or invalid.
     Unauthenticated,
-    /// The credential is good, and not for this.
+    /// The credential is valid but does not permit this operation.
     Forbidden,
-    /// The keys by which the token would be known cannot be had.
+    /// The identity provider's keys, which verify the token, are unavailable.
     IssuerUnavailable,
     /// The request names no model and there is no default.
     ModelRequired,
     /// No upstream serves this model.
     ModelNotFound,
-    /// Unknown, expired, or never there.
+    /// The generation does not exist, has expired or belongs to another caller.
     GenerationNotFound,
-    /// There is no such connection, or it has ended.
+    /// The connection does not exist or has ended.
     ConnectionNotFound,
-    /// There is no such prompt, or it is of another version.
+    /// The prompt does not exist or has another version.
     PromptNotFound,
-    /// The prompt does not take these variables; `errors` names each.
+    /// The variables do not match the prompt's parameters; `errors` lists each.
     InvalidVariables,
-    /// As many subscribe to the channel as may.
+    /// The channel has the maximum number of subscribers.
     ChannelFull,
-    /// The service was called by a name that is not its own.
+    /// The `Host` of the request is not a name of this service.
     Misdirected,
-    /// No such path.
+    /// The path does not exist.
     RouteNotFound,
-    /// The path does not take this method.
+    /// The path does not support this method.
     MethodNotAllowed,
-    /// The answer would be in a form that `Accept` does not name.
+    /// `Accept` permits none of the response formats.
     NotAcceptable,
     /// The body took too long to arrive.
     RequestTimeout,
@@ -51,21 +51,21 @@ pub enum ErrorCode {
     UnsupportedMediaType,
     /// The `Idempotency-Key` was used for another request.
     IdempotencyConflict,
-    /// The caller has used its requests or its tokens of a minute.
+    /// The caller has exhausted one of its rates per minute.
     RateLimited,
-    /// As many generations run as may, and as many wait.
+    /// The maximum number of generations is running, and the queue is full or the request may not wait any longer.
     TooManyGenerations,
-    /// The caller has as many requests in flight as it may.
+    /// The caller has its maximum number of requests in flight.
     TooManyConnections,
-    /// Somebody stopped the generation while this request waited for it.
+    /// The generation was stopped, or the request displaced, while the request waited.
     Cancelled,
     /// No connection to the model's server.
     UpstreamUnreachable,
     /// The model's server refused this service's credentials.
     UpstreamAuth,
-    /// The model's server is limiting this service.
+    /// The model's server rate limits this service.
     UpstreamRateLimited,
-    /// The model's server has too much to do.
+    /// The model's server is overloaded.
     UpstreamOverloaded,
     /// The model's server refused the request as invalid.
     UpstreamRejected,
@@ -73,23 +73,23 @@ pub enum ErrorCode {
     UpstreamMisconfigured,
     /// The model's server reported an error.
     UpstreamError,
-    /// The model's server ended its answer without saying anything.
+    /// The model's server ended its answer without content.
     UpstreamEmpty,
-    /// The model's server was silent for too long.
+    /// The model's server sent no data for too long.
     UpstreamTimeout,
-    /// The answer broke off.
+    /// The model's server disconnected before the end of its answer.
     UpstreamDisconnected,
-    /// The model's server sent what is not a chat completion.
+    /// The model's server sent data that is not a chat completion.
     UpstreamMalformed,
     /// The generation took longer than `generation.max_duration`.
     DeadlineExceeded,
     /// The answer is larger than `generation.max_bytes`.
     TooLarge,
-    /// Too much to do or to keep.
+    /// The service has reached a limit of its load or memory.
     Overloaded,
     /// The service is stopping.
     ShuttingDown,
-    /// The events after this id are lost, or the answer for this `Idempotency-Key` is no longer kept.
+    /// The events after this id, or the answer for this `Idempotency-Key`, are no longer kept.
     HistoryLost,
     /// A defect of this service.
     Internal,
@@ -137,7 +137,7 @@ impl ErrorCode {
         }
     }
 
-    /// Whether a request is refused for its body.
+    /// Whether the code refuses a request because of its body.
     pub const fn is_of_the_body(self) -> bool {
         matches!(
             self,
@@ -157,8 +157,8 @@ impl ErrorCode {
             Self::InvalidJson => "The request body is not valid JSON",
             Self::InvalidRequest => "The request is invalid",
             Self::Unauthenticated => "Not authenticated",
-            Self::Forbidden => "Not allowed",
-            Self::IssuerUnavailable => "The identity provider is out of reach",
+            Self::Forbidden => "Forbidden",
+            Self::IssuerUnavailable => "The identity provider is unreachable",
             Self::ModelRequired => "A model is required",
             Self::ModelNotFound => "No such model",
             Self::GenerationNotFound => "No such generation",
@@ -166,7 +166,7 @@ impl ErrorCode {
             Self::PromptNotFound => "No such prompt",
             Self::InvalidVariables => "The variables do not fit the prompt",
             Self::ChannelFull => "Too many subscribers",
-            Self::Misdirected => "Not a name of this service",
+            Self::Misdirected => "The host is not a name of this service",
             Self::RouteNotFound => "No such path",
             Self::MethodNotAllowed => "Method not allowed",
             Self::NotAcceptable => "Not acceptable",
@@ -179,22 +179,22 @@ impl ErrorCode {
             Self::TooManyConnections => "Too many requests in flight",
             Self::Cancelled => "The generation was cancelled",
             Self::UpstreamOverloaded => "The model's server is overloaded",
-            Self::UpstreamUnreachable => "The model's server is out of reach",
+            Self::UpstreamUnreachable => "The model's server is unreachable",
             Self::UpstreamAuth => "The model's server refused this service",
-            Self::UpstreamRateLimited => "The model's server is limiting this service",
+            Self::UpstreamRateLimited => "The model's server rate limits this service",
             Self::UpstreamRejected => "The model's server refused the request",
             Self::UpstreamMisconfigured => "The model's server is misconfigured",
             Self::UpstreamError => "The model's server failed",
             Self::UpstreamEmpty => "The answer is empty",
-            Self::UpstreamTimeout => "The model's server is silent",
-            Self::UpstreamDisconnected => "The answer broke off",
+            Self::UpstreamTimeout => "The model's server timed out",
+            Self::UpstreamDisconnected => "The model's server disconnected",
             Self::UpstreamMalformed => "The model's server sent an invalid answer",
             Self::DeadlineExceeded => "The answer took too long",
             Self::TooLarge => "The answer is too large",
             Self::Overloaded => "The service is overloaded",
             Self::ShuttingDown => "The service is restarting",
             Self::HistoryLost => "Events are lost",
-            Self::Internal => "The service has a defect",
+            Self::Internal => "Internal error",
         }
     }
 
@@ -244,7 +244,7 @@ impl ErrorCode {
         }
     }
 
-    /// The code as it stands in JSON.
+    /// Returns the code in JSON.
     pub fn name(self) -> String {
         match serde_json::to_value(self) {
             Ok(serde_json::Value::String(name)) => name,
@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logs_and_metrics_name_a_failure_by_the_code_of_the_api() {
+    fn failure_has_the_same_name_in_logs_metrics_and_api() {
         for code in [
             FailureCode::UpstreamUnreachable,
             FailureCode::UpstreamAuth,

@@ -76,8 +76,8 @@ pub struct Caller {
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    /// Returns the caller that [`admit`](super::gate::admit) has found. If `admit` did not run for this route, that is a
-    /// defect of the router, and the request is refused.
+    /// Returns the caller that [`admit`](super::gate::admit) has found. If `admit` did not run for this route, that is
+    /// a defect of the router, and the request is refused.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Some(Admitted { identity, spender }) = parts.extensions.get().cloned() else {
             return Err(Problem::new(
