@@ -1,4 +1,4 @@
-//! Reads what a request says beside its fields.
+//! Extracts the path, query, headers and caller of a request.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::domain::{
 use crate::limits::Spender;
 use crate::server::Load;
 
-/// The generation that the path names. A text that is no id names no generation.
+/// The generation in the path. A malformed id is refused like an unknown one.
 pub struct GenerationPath(pub GenerationId);
 
 impl<S: Send + Sync> FromRequestParts<S> for GenerationPath {
@@ -33,7 +33,7 @@ impl<S: Send + Sync> FromRequestParts<S> for GenerationPath {
     }
 }
 
-/// The connection that the path names.
+/// The connection in the path.
 pub struct ConnectionPath(pub ConnectionId);
 
 impl<S: Send + Sync> FromRequestParts<S> for ConnectionPath {
@@ -46,7 +46,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ConnectionPath {
     }
 }
 
-/// The prompt that the path names.
+/// The prompt in the path.
 pub struct PromptPath(pub PromptReference);
 
 impl<S: Send + Sync> FromRequestParts<S> for PromptPath {
@@ -59,16 +59,16 @@ impl<S: Send + Sync> FromRequestParts<S> for PromptPath {
     }
 }
 
-/// Who calls, what it may do, and with which request.
+/// The caller of a request, with its permissions and limits.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub principal: Principal,
     pub spender: Spender,
     pub scopes: Scopes,
     pub models: AllowedModels,
-    /// Until when it is known, where that has an end.
+    /// When the caller's credential expires, if it does.
     pub until: Option<Timestamp>,
-    /// How busy the service was when the connection was made.
+    /// The load of the service when the connection was accepted.
     pub load: Load,
     pub request_id: RequestId,
 }
@@ -76,8 +76,8 @@ pub struct Caller {
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    /// Returns the caller that [`admit`](super::gate::admit) has found. If `admit` did not run for this route, that is
-    /// a defect of the router, and the request is refused.
+    /// Returns the caller that [`admit`](super::gate::admit) stored in the extensions. If `admit` did not run for this
+    /// route, that is a defect of the router, and the request is refused.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Some(Admitted { identity, spender }) = parts.extensions.get().cloned() else {
             return Err(Problem::new(
@@ -94,42 +94,42 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// `Idempotency-Key`, by which a repeat of the request is known.
+/// Reads `Idempotency-Key`, which identifies retries of a request.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().ok().and_then(|text| text.parse().ok()).filter(|_| values.next().is_none());
     key.map(Some).ok_or_else(|| {
-        let detail = "Send one Idempotency-Key, of 1 to 255 visible ASCII characters.";
+        let detail = "The Idempotency-Key is invalid. Send exactly one, of 1 to 255 visible ASCII characters.";
         Problem::new(ErrorCode::InvalidRequest, detail)
     })
 }
 
 const GRACE_MS: HeaderName = HeaderName::from_static("tokenrill-grace-ms");
 
-/// `Tokenrill-Grace-Ms`: the field `grace_ms` for clients whose bodies are not theirs to write.
+/// Reads `Tokenrill-Grace-Ms`: the field `grace_ms` for clients that cannot add fields to the body.
 pub fn grace_header(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
     let Some(value) = headers.get(GRACE_MS) else { return Ok(None) };
     let grace = value.to_str().ok().and_then(|text| digits(text, 15)).map(Duration::from_millis);
-    let detail = "Tokenrill-Grace-Ms is a whole number of milliseconds.";
+    let detail = "Tokenrill-Grace-Ms must be a whole number of milliseconds.";
     grace.map(Some).ok_or_else(|| Problem::new(ErrorCode::InvalidRequest, detail))
 }
 
-/// `Last-Event-ID`, as a client sends it when it connects again.
+/// `Last-Event-ID`, which a client sends when it reconnects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastEventId {
-    /// Not sent, or empty, which some clients send before they have seen an event.
+    /// Absent, or empty: some clients send an empty one before their first event.
     Absent,
     Event(EventId),
-    /// Sent, and no id of ours.
+    /// Present, but not an id of this service.
     Foreign,
 }
 
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 impl LastEventId {
-    /// A list's last member counts (RFC 9110, section 5.6.1, passes over empty ones): a client that sets the
-    /// header itself and a library that adds its own are joined with a comma.
+    /// Reads the last member of the list that is not empty (RFC 9110, section 5.6.1, permits empty ones). The header is
+    /// a list if a client sets it, its library adds another, and both are joined with a comma.
     pub fn of(headers: &HeaderMap) -> Self {
         let Some(last) = last_event_id(headers) else { return Self::Absent };
         match std::str::from_utf8(last).ok().and_then(|text| text.parse().ok()) {
@@ -139,7 +139,7 @@ impl LastEventId {
     }
 }
 
-/// What the header says, where it says anything.
+/// Returns the last member of the `Last-Event-ID` list that is not empty.
 pub fn last_event_id(headers: &HeaderMap) -> Option<&[u8]> {
     let values = headers.get_all(LAST_EVENT_ID).iter();
     let mut members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
@@ -149,35 +149,35 @@ pub fn last_event_id(headers: &HeaderMap) -> Option<&[u8]> {
 /// The query of an event stream.
 #[derive(Debug, Default)]
 pub struct EventsQuery {
-    /// `after=SEQ`, for clients that can set no header.
+    /// `after=SEQ`, for clients that cannot set headers.
     pub after: Option<Sequence>,
-    /// `format=native|openai`: the wire.
+    /// `format=native|openai`: the wire format.
     pub format: Format,
-    /// `replay=events|snapshot`: how what has been said already is told.
+    /// `replay=events|snapshot`: how the past events are sent.
     pub replay: Replay,
 }
 
-/// How a reading from the beginning is told what has been said already.
+/// How past events are sent to a viewer that starts at the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Replay {
-    /// Event by event.
+    /// As single events.
     #[default]
     Events,
-    /// As one event that holds the state; of the native wire alone.
+    /// As one event with the state; native wire format only.
     Snapshot,
 }
 
 /// The query of one generation's state.
 #[derive(Debug, Default)]
 pub struct InspectQuery {
-    /// `after=SEQ`: the last position that the caller has.
+    /// `after=SEQ`: the last position that the caller received.
     pub after: Sequence,
-    /// `wait=20s`: how long to wait for more, at most [`LONGEST_WAIT`].
+    /// `wait=20s`: how long to wait for later events, at most one minute.
     pub wait: Duration,
 }
 
-/// As long as no proxy takes a request for dead.
+/// The longest `wait`: proxies close requests that are silent for longer.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// The query of the list of generations.
@@ -200,7 +200,7 @@ pub struct ConnectionsQuery {
 const DEFAULT_CONNECTIONS: usize = 100;
 const MOST_CONNECTIONS: usize = 1_000;
 
-/// The wires in which a generation can be followed.
+/// The wire formats in which a generation can be followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -223,14 +223,14 @@ impl<S: Send + Sync> FromRequestParts<S> for EventsQuery {
             format: Format,
             #[serde(default)]
             replay: Replay,
-            /// Read by the gate.
+            /// Accepted here because the gate reads it.
             #[serde(rename = "ticket")]
             _ticket: Option<IgnoredAny>,
         }
-        let takes = "after, format, which is native or openai, and replay, which is events or snapshot";
+        let takes = "after, format (native or openai) and replay (events or snapshot)";
         let Raw { after, format, replay, .. } = query(parts, state, takes).await?;
         if (format, replay) == (Format::OpenAi, Replay::Snapshot) {
-            return Err(invalid_query("replay=snapshot is of the native format: leave out one of them."));
+            return Err(invalid_query("replay=snapshot requires the native format: omit replay or format."));
         }
         Ok(Self { after: after.as_deref().map(sequence).transpose()?, format, replay })
     }
@@ -245,7 +245,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InspectQuery {
         struct Raw {
             after: Option<String>,
             wait: Option<String>,
-            /// Read by the gate.
+            /// Accepted here because the gate reads it.
             #[serde(rename = "ticket")]
             _ticket: Option<IgnoredAny>,
         }
@@ -268,10 +268,10 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
         }
         let Raw { status, cursor, limit } = query(parts, state, "status, cursor and limit").await?;
         let cursor = cursor.map(|cursor| cursor.parse()).transpose();
-        let cursor = cursor.map_err(|_| invalid_query("cursor is what the page before gave as next."))?;
+        let cursor = cursor.map_err(|_| invalid_query("cursor must be the value of next in the previous page."))?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=LARGEST_LIMIT).contains(&limit) {
-            return Err(invalid_query(&format!("limit is from 1 to {LARGEST_LIMIT}.")));
+            return Err(invalid_query(&format!("limit must be from 1 to {LARGEST_LIMIT}.")));
         }
         Ok(Self { status, cursor, limit })
     }
@@ -289,7 +289,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ConnectionsQuery {
         let Raw { limit } = query(parts, state, "limit").await?;
         let limit = limit.unwrap_or(DEFAULT_CONNECTIONS);
         if !(1..=MOST_CONNECTIONS).contains(&limit) {
-            return Err(invalid_query(&format!("limit is from 1 to {MOST_CONNECTIONS}.")));
+            return Err(invalid_query(&format!("limit must be from 1 to {MOST_CONNECTIONS}.")));
         }
         Ok(Self { limit })
     }
@@ -301,30 +301,30 @@ where
     S: Send + Sync,
 {
     let query = Query::<T>::from_request_parts(parts, state).await;
-    query.map(|Query(query)| query).map_err(|_| invalid_query(&format!("The query takes {takes}.")))
+    query.map(|Query(query)| query).map_err(|_| invalid_query(&format!("The query is invalid. It accepts {takes}.")))
 }
 
-/// How long to wait, as a query says it; not at all where it says nothing.
+/// Parses the parameter `wait`, clamped to `LONGEST_WAIT`; zero if absent.
 pub fn longest_wait(wait: Option<&str>) -> Result<Duration, Problem> {
     Ok(wait.map(patience).transpose()?.unwrap_or_default().min(LONGEST_WAIT))
 }
 
-/// A duration with its unit: `20s`, `500ms`, `1m`.
+/// Parses a duration with its unit: `20s`, `500ms`, `1m`.
 fn patience(wait: &str) -> Result<Duration, Problem> {
     let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
     let millis = units.iter().find_map(|(unit, millis)| Some(digits(wait.strip_suffix(unit)?, 6)? * millis));
-    let detail = "wait is a duration with its unit, such as 20s or 500ms.";
+    let detail = "wait must be a duration with its unit, such as 20s or 500ms.";
     millis.map(Duration::from_millis).ok_or_else(|| invalid_query(detail))
 }
 
-/// A whole number of at most so many digits.
+/// Parses a whole number of at most `most` digits.
 fn digits(text: &str, most: usize) -> Option<u64> {
     let valid = text.len() <= most && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| valid)
 }
 
 pub fn sequence(after: &str) -> Result<Sequence, Problem> {
-    let detail = "after is a sequence number: the digits after the dot of an event's id.";
+    let detail = "after must be a sequence number: the digits after the dot of an event's id.";
     after.parse().map_err(|_| invalid_query(detail))
 }
 
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_a_list_counts_and_empty_is_absent() {
+    fn last_event_id_is_the_last_nonempty_member_and_empty_is_absent() {
         let id = EventId { generation: GenerationId::random(), sequence: Sequence::new(3) };
         assert_eq!(last(&[]), LastEventId::Absent);
         assert_eq!(last(&[""]), LastEventId::Absent);

@@ -1,4 +1,4 @@
-//! Who is let in: before a body is read, and before anything is looked up.
+//! Authenticates and authorizes requests, before their bodies are read and before any resource is looked up.
 
 use std::sync::Arc;
 
@@ -24,20 +24,20 @@ use crate::domain::{Account, ChannelName, Principal};
 use crate::limits::Spender;
 use crate::server::Peer;
 
-/// The caller of a request that was admitted, in its extensions.
+/// The caller of an admitted request, stored in the request's extensions.
 #[derive(Clone)]
 pub struct Admitted {
     pub identity: Identity,
     pub spender: Spender,
 }
 
-/// What the request's operation demands.
+/// Returns the access that the request's operation requires.
 pub fn access(request: &Request) -> Access {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     route.map_or(Access::Public, |route| Access::of(request.method(), route))
 }
 
-/// Authenticates and authorizes a request by its head, in whose extensions the caller is from then on.
+/// Authenticates and authorizes a request by its head, and stores the caller in the head's extensions.
 pub async fn admit(
     admission: &watch::Receiver<Admission>,
     door: Door,
@@ -48,7 +48,7 @@ pub async fn admit(
         return Ok(());
     }
     let admission = admission.borrow().clone();
-    // A program on this machine at the operators' own listener needs no credential.
+    // A local program needs no credential on the admin listener.
     let identity = if access == Access::Operator && door == Door::Admin && is_local(head) {
         Ok(Identity::anonymous())
     } else {
@@ -68,36 +68,36 @@ pub async fn admit(
     Ok(())
 }
 
-/// A cache in between knows that an answer to Authorization is one caller's (RFC 9111, section 3.5), and nothing of our
-/// other credentials.
+/// Sets `Cache-Control: no-store`, unless the header is present. Shared caches do not reuse responses to requests with
+/// `Authorization` (RFC 9111, section 3.5), but they do not know this service's other credentials.
 pub fn keep_out_of_caches(response: &mut Response) {
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
-/// Why a caller is refused.
+/// The reasons for which a caller is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum Denied {
     #[error("{0}")]
     Unauthenticated(Fault),
     #[error("{}", Refusal::NoKeys)]
     NoIssuerKeys,
-    #[error("it lacks the scope {0}")]
+    #[error("the credential lacks the scope {0}")]
     NoScope(String),
-    #[error("it has no scope at all")]
+    #[error("the credential has no scopes")]
     NoScopes,
-    #[error("a ticket for something else")]
+    #[error("the ticket is for another resource or operation")]
     OtherTicket,
-    #[error("a channel that this service alone writes")]
+    #[error("only this service may publish to a built-in channel")]
     BuiltIn,
-    #[error("without authentication this is for programs on this machine")]
+    #[error("authentication is off, and the client is not a program on this machine")]
     NotLocal,
-    #[error("a cookie that a foreign page has sent along")]
+    #[error("a page of a foreign origin sent the session cookie")]
     CrossSite,
-    #[error("a cookie beside a body that any page could send")]
+    #[error("the request has a session cookie and a body that is not JSON")]
     NotJson,
 }
 
-/// Authenticates a request, which a foreign page must not have made with a cookie.
+/// Authenticates a request. Refuses a session cookie that a page of a foreign origin may have sent (CSRF).
 async fn identify(admission: &Admission, head: &Parts) -> Result<Identity, Denied> {
     let Admission { gate, origins, cookie, .. } = admission;
     if gate.is_open() {
@@ -113,7 +113,7 @@ async fn identify(admission: &Admission, head: &Parts) -> Result<Identity, Denie
         if !credential::is_from_a_page_of_ours(head, origins) {
             return Err(Denied::CrossSite);
         }
-        // Also where the body is not read: what is not JSON needs no preflight.
+        // Also for operations that do not read the body: a body that is not JSON needs no preflight.
         if !head.method.is_safe() && head.headers.contains_key(CONTENT_TYPE) && !is_json(&head.headers) {
             return Err(Denied::NotJson);
         }
@@ -121,7 +121,7 @@ async fn identify(admission: &Admission, head: &Parts) -> Result<Identity, Denie
     Ok(identity)
 }
 
-/// On whose account the request goes: of nobody who is known, the address's.
+/// Returns the account that the request is charged to: of an anonymous caller, the account of its address.
 fn spender(admission: &Admission, identity: &Identity, head: &Parts) -> Spender {
     let address = match identity.principal {
         Principal::Anonymous => admission.proxies.client(head),
@@ -142,7 +142,8 @@ fn authorize(
         Access::Known if identity.only.is_some() => return Err(Denied::OtherTicket),
         Access::Known if identity.scopes.is_empty() => return Err(Denied::NoScopes),
         Access::Public | Access::Known => return Ok(()),
-        // A page whose name was made to resolve to this machine comes from it, and not from afar.
+        // Calls from this machine must pass `is_local` also on the admin listener: after DNS rebinding, the requests of
+        // a foreign page come from this machine.
         Access::Operator if admission.gate.is_open() => {
             let may = is_local(head) || (door == Door::Admin && !is_from_this_machine(head));
             return if may { Ok(()) } else { Err(Denied::NotLocal) };
@@ -151,7 +152,7 @@ fn authorize(
         Access::Channel(scope) => return authorize_channel(admission, door, scope, identity, head),
         Access::Scope(scope) => scope,
     };
-    // A ticket is for one generation, and for nothing that names none.
+    // A ticket permits operations on one generation only.
     let this = |only: &Resource| match only {
         Resource::Generation(id) => named(&head.uri) == Some(id.to_string().as_str()),
         Resource::Channel(_) => false,
@@ -170,7 +171,7 @@ fn authorize_channel(
     head: &Parts,
 ) -> Result<(), Denied> {
     let Some(channel) = named_channel(&head.uri) else {
-        // An invalid name is refused by the handler.
+        // The handler refuses the invalid name.
         return if identity.only.is_none() { Ok(()) } else { Err(Denied::OtherTicket) };
     };
     if identity.only.as_ref().is_some_and(|only| *only != Resource::Channel(channel.clone())) {
@@ -179,7 +180,7 @@ fn authorize_channel(
     if channel.is_built_in() && scope == ChannelScope::Publish {
         return Err(Denied::BuiltIn);
     }
-    // The service's figures are the operators'.
+    // `system.metrics` requires an explicit scope or operator access.
     if channel == ChannelName::system_metrics() {
         let may_subscribe = !admission.gate.is_open() && identity.scopes.allow(scope, &channel);
         return if may_subscribe { Ok(()) } else { authorize(admission, door, Access::Operator, identity, head) };
@@ -187,13 +188,13 @@ fn authorize_channel(
     if identity.scopes.allow(scope, &channel) { Ok(()) } else { Err(Denied::NoScope(scope.for_channel(&channel))) }
 }
 
-/// The generation that the path names.
+/// Returns the generation id in the path.
 fn named(uri: &Uri) -> Option<&str> {
     uri.path().strip_prefix("/v1/generations/")?.split('/').next()
 }
 
-/// Whether a program on this machine calls for itself: not a proxy for somebody else, and not a page of a foreign
-/// origin whose name was made to resolve to this machine (DNS rebinding).
+/// Whether a program on this machine sent the request itself: not a proxy that forwards it, and not a page of a foreign
+/// origin whose name resolves to this machine (DNS rebinding).
 fn is_local(head: &Parts) -> bool {
     is_from_this_machine(head) && !is_forwarded(&head.headers) && is_loopback(&head.uri, &head.headers)
 }
@@ -214,12 +215,12 @@ impl From<Denied> for Problem {
             Denied::NoScope(scope) => return insufficient_scope(Some(&scope)),
             Denied::NoScopes => return insufficient_scope(None),
             Denied::OtherTicket => {
-                "A ticket permits what it was created for, with one generation or one channel, and nothing else."
+                "A ticket permits only the operations that it was created for, on one generation or one channel."
             }
             Denied::BuiltIn => "Only this service publishes into channels whose names begin with `system.`.",
             Denied::NotLocal => {
-                "While authentication is off, only a program on this service's machine may do this. Its operator can \
-                 set server.admin_listen, or auth.mode and a key with the scope `admin`."
+                "While authentication is off, only programs on this service's machine may do this. The operator can set \
+                 server.admin_listen, or auth.mode and a key with the scope `admin`."
             }
             Denied::CrossSite => {
                 "The session cookie is accepted only from pages whose origin is in cors.origins. Call from such a page, \

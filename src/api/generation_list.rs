@@ -19,12 +19,13 @@ use crate::generation::Summary;
 #[serde(deny_unknown_fields)]
 pub struct GenerationList {
     pub data: Vec<SummaryBody>,
-    /// The `cursor` of the next page, where there may be one. A page may be short and still have a next.
+    /// The `cursor` of the next page; absent on the last page. A page may have fewer entries than `limit` and not be
+    /// the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// A generation without what it said.
+/// A generation without its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = GenerationSummary)]
@@ -38,13 +39,13 @@ pub struct SummaryBody {
     pub created_at: String,
     /// The position of its last event.
     pub last_sequence: u64,
-    /// Once it has ended.
+    /// Present once the generation has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageBody>,
-    /// Once it has ended.
+    /// Present once the generation has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings: Option<TimingsBody>,
-    /// As the request gave it.
+    /// The metadata of the request.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
@@ -52,17 +53,17 @@ pub struct SummaryBody {
 
 /// List your generations.
 ///
-/// Those that run and those that are kept, newest first. Without authentication everybody is the same
-/// caller, ids are what lets one see a generation, and the list is empty.
+/// Running and kept generations, newest first. Without authentication the list is empty: all clients are the same
+/// caller, and only the id gives access to a generation.
 #[utoipa::path(
     get,
     path = "/v1/generations",
     operation_id = "list_generations",
     tag = "generations",
     params(
-        ("status" = Option<StatusBody>, Query, description = "Only those that stand so"),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 100, description = "How many at most; 20 if absent"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+        ("status" = Option<StatusBody>, Query, description = "Only generations with this status"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 100, description = "The maximum number of generations; default 20"),
+        ("cursor" = Option<String>, Query, description = "`next` of the previous page"),
     ),
     responses((status = 200, description = "A page", body = GenerationList)),
 )]

@@ -32,34 +32,34 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 /// Start a generation.
 ///
-/// The answer is an event stream where `Accept` names `text/event-stream`; else the snapshot at the end where it names
-/// `application/json`; else the snapshot where `stream` is `false`; else an event stream. With `Prefer: respond-async`
-/// (RFC 7240) it is `202` with the snapshot at once, and the generation runs on without a viewer.
+/// The response is an event stream if `Accept` names `text/event-stream`; else the snapshot at the end if it names
+/// `application/json`; else the snapshot if `stream` is `false`; else an event stream. With `Prefer: respond-async`
+/// (RFC 7240) it is `202` with the current snapshot, and the generation continues without a viewer.
 ///
-/// When the last viewer has been gone for the grace, the generation ends as `cancelled` and the model
-/// stops, unless `on_disconnect` is `continue`.
+/// When the generation has had no viewer for the grace, it ends as `cancelled` and the model stops, unless
+/// `on_disconnect` is `continue`.
 ///
-/// A request with `Last-Event-ID` starts nothing: it follows the generation that the id names, after
-/// that event, and its body is ignored. One with an `Idempotency-Key` that has been used follows the
-/// generation that it started, from the beginning; with another body it is refused. Both answers say
-/// `Tokenrill-Attached: existing`. A key is known as long as its generation is kept.
+/// A request with `Last-Event-ID` does not start a generation: it resumes the generation of that event after the event,
+/// and its body is ignored. A request with a used `Idempotency-Key` follows the generation that the key started, from
+/// the beginning; with another body it is refused. Both responses have the header `Tokenrill-Attached: existing`. A key
+/// is kept as long as its generation.
 #[utoipa::path(
     post,
     path = "/v1/generations",
     operation_id = "create_generation",
     tag = "generations",
     params(
-        ("Prefer" = Option<String>, Header, description = "`respond-async`: answer at once, run without a viewer"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has; what follows it is sent"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A name of the caller's choice for this request, so that a repeat starts nothing: 1 to 255 visible ASCII characters"),
+        ("Prefer" = Option<String>, Header, description = "`respond-async`: respond at once and run without a viewer"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client received; the events after it are sent"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A unique key for this request, so that a retry starts no second generation: 1 to 255 visible ASCII characters"),
     ),
     request_body = NewGenerationBody,
     responses(
         (status = 200, description = "The events, or the snapshot at the end", content(("text/event-stream"), (SnapshotBody = "application/json")),
-            headers(("Tokenrill-Generation" = String, description = "The generation's id"), ("Tokenrill-Attached" = String, description = "`existing` where the request started nothing"))),
-        (status = 202, description = "Started; `Location` is where it is inspected", body = SnapshotBody,
+            headers(("Tokenrill-Generation" = String, description = "The generation's id"), ("Tokenrill-Attached" = String, description = "`existing` if the request joined a generation and started none"))),
+        (status = 202, description = "Started; `Location` is the path to inspect it", body = SnapshotBody,
             headers(("Location" = String, description = "Path of the generation"), ("Tokenrill-Generation" = String, description = "The generation's id"))),
-        (status = 204, description = "`Last-Event-ID` is that of the terminal event, and that nothing follows has been told before"),
+        (status = 204, description = "`Last-Event-ID` is that of the terminal event, and an earlier request has received the end of the stream"),
     ),
 )]
 pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Response {
@@ -67,7 +67,7 @@ pub async fn create(State(api): State<Api>, caller: Caller, request: Request) ->
     let mut body = RequestBody::new(&head.headers, body, api.body);
     let outcome = match LastEventId::of(&head.headers) {
         LastEventId::Absent => start(&api, &caller, &head.headers, &mut body).await,
-        LastEventId::Event(id) => come_back(&api, &caller, id).await,
+        LastEventId::Event(id) => resume(&api, &caller, id).await,
         LastEventId::Foreign => Err(Problem::nothing_to_resume()),
     };
     body.discard(&api, &caller).await;
@@ -89,7 +89,7 @@ async fn start(
     body: &mut RequestBody<'_>,
 ) -> Result<Response, Problem> {
     let accept = Accept::of(headers);
-    // Before the body is read: no `stream` makes a form acceptable.
+    // Before the body is read: its `stream` cannot make an unacceptable format acceptable.
     accept.form()?;
     let at_once = prefers_async(headers);
     let mut admitted = AdmittedRequest::admit(api, caller, headers).await?;
@@ -102,7 +102,7 @@ async fn start(
         Form::Snapshot => Some(ConnectionKind::Wait),
     };
     let mut opening = admitted.opening("/v1/generations", &json, body.take_connection(), kind);
-    // Not kept while the answer is waited for.
+    // Frees the body's memory before the request waits for the answer.
     drop(json);
     let begun = if let Some(begun) = start::join(api, caller, &mut opening).await? {
         begun
@@ -126,7 +126,7 @@ async fn start(
             tokio::select! {
                 biased;
                 () = following.ended() => {}
-                // It gives way: the client has the state so far, and asks again.
+                // Displaced: the client receives the state so far and can ask again.
                 () = connection.closed() => {}
             }
             respond(api, caller, following.state(), Some(connection)).await?
@@ -138,9 +138,9 @@ async fn start(
     Ok(response)
 }
 
-/// A client that lost its connection repeats its request, body and all. It is never refused for load
+/// Resumes after an event. A client that lost its connection repeats its whole request. It is never refused for load
 /// and never starts a second generation.
-async fn come_back(api: &Api, caller: &Caller, last: EventId) -> Result<Response, Problem> {
+async fn resume(api: &Api, caller: &Caller, last: EventId) -> Result<Response, Problem> {
     let mut response = match api.generations.follow(&caller.principal, last.generation, last.sequence).await {
         Ok(following) => {
             api.metrics.resumed(ResumedBy::LastEventId);
@@ -169,8 +169,8 @@ fn accepted(id: GenerationId, mut response: Response) -> Response {
 
 /// Follow a generation.
 ///
-/// Every event after a position, then each new one, until the terminal event. The position is
-/// `Last-Event-ID`, else `after`, else the beginning. Any number of viewers may follow at once.
+/// Sends every event after a position, then each new one, until the terminal event. The position is `Last-Event-ID`,
+/// else `after`, else the beginning. Any number of viewers may follow at the same time.
 #[utoipa::path(
     get,
     path = "/v1/generations/{id}/events",
@@ -178,15 +178,15 @@ fn accepted(id: GenerationId, mut response: Response) -> Response {
     tag = "generations",
     params(
         ("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA"),
-        ("after" = Option<u64>, Query, description = "The sequence number after which to begin: what stands behind the dot of an event's id"),
-        ("format" = Option<Format>, Query, description = "The wire: `native`, or `openai` for OpenAI's chunks"),
-        ("replay" = Option<Replay>, Query, description = "`snapshot`: a reading from the beginning has one event `snapshot` in place of those so far; native wire only"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has; wins over `after`"),
+        ("after" = Option<u64>, Query, description = "The sequence number after which to start: the digits after the dot of an event's id"),
+        ("format" = Option<Format>, Query, description = "The wire format: `native`, or `openai` for OpenAI's chunks"),
+        ("replay" = Option<Replay>, Query, description = "`snapshot`: a stream from the beginning has one event `snapshot` in place of the past events; native format only"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client received; takes precedence over `after`"),
     ),
     responses(
         (status = 200, description = "The events", content(("text/event-stream")),
             headers(("Tokenrill-Generation" = String, description = "The generation's id"))),
-        (status = 204, description = "The position is the terminal event's: nothing will follow. Stops an `EventSource` for good"),
+        (status = 204, description = "The position is that of the terminal event: no event will follow. Stops an `EventSource` from reconnecting"),
     ),
 )]
 pub async fn events(
@@ -207,7 +207,7 @@ pub async fn events(
         LastEventId::Event(_) | LastEventId::Foreign => return Err(Problem::nothing_to_resume()),
     };
     let connect = || api.connect(&caller, coming, ConnectionKind::ResumableStream);
-    // A client that has a position has what is before it: it gets events.
+    // A client with a position has received the events before it, so it needs no snapshot.
     if replay == Replay::Snapshot && after == Sequence::START {
         let (state, following) = api.generations.follow_from_snapshot(&caller.principal, id).await?;
         api.metrics.resumed(ResumedBy::Snapshot);
@@ -237,9 +237,9 @@ pub async fn events(
 
 /// Inspect a generation.
 ///
-/// Its status and what has come of the answer so far. With `after` and `wait` the answer comes when
-/// there is more than that, when the generation has ended, or when the wait is over: for clients that
-/// cannot read event streams. Who waits counts as a viewer.
+/// Returns its status and its answer so far. With `after` and `wait` the response is sent when there are events after
+/// that position, when the generation has ended, or when the wait expires: for clients that cannot read event streams.
+/// A client that waits counts as a viewer.
 #[utoipa::path(
     get,
     path = "/v1/generations/{id}",
@@ -247,8 +247,8 @@ pub async fn events(
     tag = "generations",
     params(
         ("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA"),
-        ("after" = Option<u64>, Query, description = "The `last_sequence` that the caller has; 0 if absent"),
-        ("wait" = Option<String>, Query, description = "How long to wait for more than `after`, with its unit, such as `20s`; at most `60s`. Absent: not at all", example = "2s"),
+        ("after" = Option<u64>, Query, description = "The `last_sequence` that the caller received; default 0"),
+        ("wait" = Option<String>, Query, description = "The longest time to wait for events after `after`, with its unit, such as `20s`; at most `60s`. Default: no wait", example = "2s"),
     ),
     responses((status = 200, description = "The snapshot", body = SnapshotBody)),
 )]
@@ -258,14 +258,14 @@ pub async fn show(
     GenerationPath(id): GenerationPath,
     InspectQuery { after, wait }: InspectQuery,
 ) -> Result<Response, Problem> {
-    // Only a request that waits is in flight for longer than it takes to answer.
+    // A request that does not wait is answered at once, so it does not count as a connection.
     let connection = if wait.is_zero() {
         None
     } else {
         let coming = if after > Sequence::START { Coming::Back } else { Coming::New };
         Some(api.connect(&caller, coming, ConnectionKind::Wait)?)
     };
-    let gives_way = async {
+    let displaced = async {
         match &connection {
             Some(connection) => connection.closed().await,
             None => std::future::pending().await,
@@ -274,7 +274,7 @@ pub async fn show(
     tokio::select! {
         biased;
         waited = api.generations.wait_for_more(&caller.principal, id, after, wait) => waited?,
-        () = gives_way => {}
+        () = displaced => {}
     }
     let state = api.generations.inspect(&caller.principal, id).await?;
     respond(&api, &caller, state, connection).await
@@ -282,8 +282,8 @@ pub async fn show(
 
 /// Stop a generation.
 ///
-/// Every viewer receives `cancelled`, and the model stops. One that has ended stays as it ended. The
-/// body, if any, is not read, so that `fetch(..., {keepalive: true})` can send this while a page unloads.
+/// Every viewer receives `cancelled`, and the model stops. A generation that has ended does not change. The request's
+/// body is not read, so that `fetch(..., {keepalive: true})` can send this while a page unloads.
 #[utoipa::path(
     post,
     path = "/v1/generations/{id}/cancel",
@@ -303,7 +303,7 @@ pub async fn cancel(
 
 /// Stop and erase a generation.
 ///
-/// As `cancel`; its record is then gone, and every later request for it is `404`.
+/// Stops it like `cancel` and erases its record. Every later request for it is `404`.
 #[utoipa::path(
     delete,
     path = "/v1/generations/{id}",
@@ -321,7 +321,7 @@ pub async fn erase(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `Prefer: respond-async` (RFC 7240, section 4.1).
+/// Whether the client sent `Prefer: respond-async` (RFC 7240, section 4.1).
 fn prefers_async(headers: &HeaderMap) -> bool {
     let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let mut preferences = values.flat_map(|value| value.split([',', ';'])).map(str::trim);
@@ -342,11 +342,11 @@ impl From<StartError> for Problem {
         match error {
             StartError::Draining => Self::shutting_down(),
             StartError::ModelRequired => {
-                Self::new(ErrorCode::ModelRequired, "Name a model in the field model: GET /v1/models lists them.")
+                Self::new(ErrorCode::ModelRequired, "Send a model in the field model: GET /v1/models lists them.")
             }
             StartError::ModelNotFound => Self::new(
                 ErrorCode::ModelNotFound,
-                "No upstream serves this model. GET /v1/models lists those there are.",
+                "No upstream serves this model. GET /v1/models lists the available ones.",
             ),
             StartError::ModelForbidden => Self::forbidden(),
             StartError::TooMuch(TooMuch { field, demand }) => {

@@ -1,15 +1,15 @@
-//! What a channel's stream holds.
+//! The event streams of channels.
 
 use serde_json::{Value, json};
 
 use super::super::wire::channel;
 use super::{SUBSCRIBE, pointer, set};
 
-/// The schema of each event of a channel's stream, and streams as their bytes.
+/// Adds the schema of each event of a channel's stream, and example streams.
 pub fn describe_channel_streams(document: &mut Value) {
     let data =
         |schema: Value| json!({"type": "string", "contentMediaType": "application/json", "contentSchema": schema});
-    let id = json!({"type": "string", "description": "`<channel>.<sequence>`; what `Last-Event-ID` names. Absent from what is not kept."});
+    let id = json!({"type": "string", "description": "`<channel>.<sequence>`, the value for `Last-Event-ID`. Absent if the event is ephemeral."});
     let named = channel::EVENTS.map(|name| {
         let schema = match name {
             "joined" | "left" => "PresenceData",
@@ -30,23 +30,23 @@ pub fn describe_channel_streams(document: &mut Value) {
     let published = json!({
         "type": "object",
         "title": "published",
-        "description": "What somebody published: under the name that it was given, or without one. `system.time` has `server-time`, `system.metrics` has `metrics`.",
+        "description": "A published event, with the name that its publisher gave it, or without one. `system.time` has `server-time`, `system.metrics` has `metrics`.",
         "required": ["data"],
         "properties": {"event": {"type": "string"}, "data": data(json!({})), "id": id},
     });
-    let said = json!({
-        "title": "said by a generation",
-        "description": "As on the generation's own wire; its id stands as `generation` in the data. It does not end the stream.",
+    let of_generation = json!({
+        "title": "generation event",
+        "description": "As in the generation's own stream, with its id as `generation` in the data. A terminal event does not end the channel's stream.",
         "$ref": "#/components/schemas/GenerationEvent",
     });
-    let branches: Vec<Value> = named.into_iter().chain([said, published]).collect();
-    let union = json!({"description": "One event. Clients ignore events they do not know.", "anyOf": branches});
+    let branches: Vec<Value> = named.into_iter().chain([of_generation, published]).collect();
+    let union = json!({"description": "One event. Clients must ignore unknown events.", "anyOf": branches});
     set(document, "/components/schemas", "ChannelStreamEvent", union);
     let content = json!({"schema": {"$ref": "#/components/schemas/ChannelStreamEvent"}, "examples": examples()});
     set(document, &pointer(SUBSCRIBE.0, SUBSCRIBE.1, "/responses/200/content"), "text/event-stream", content);
 }
 
-/// One stream for each event, as their bytes.
+/// Returns example streams as text, one for each kind of event.
 fn examples() -> Value {
     const FIRST: u64 = 1_795_690_000_000_000;
     const ID: &str = "gen_AAAAAAAAAAAAAAAAAAAAAA";
@@ -77,7 +77,7 @@ fn examples() -> Value {
     let examples = [
         (
             "published",
-            "What somebody published, and what is not kept",
+            "Published events, the last one ephemeral",
             stream(
                 "room-1",
                 None,
@@ -90,7 +90,7 @@ fn examples() -> Value {
         ),
         (
             "presence",
-            "Who comes and who goes, with `presence=true`",
+            "Subscribers that join and leave, with `presence=true`",
             stream(
                 "room-1",
                 Some(json!([{"connection": connection, "since": since}])),
@@ -99,7 +99,7 @@ fn examples() -> Value {
         ),
         (
             "gap",
-            "History that no longer reaches back to `Last-Event-ID`",
+            "Events after `Last-Event-ID` are no longer kept",
             stream(
                 "room-1",
                 None,
@@ -137,7 +137,7 @@ fn examples() -> Value {
         ),
         (
             "system.metrics",
-            "The service's figures",
+            "The service's metrics",
             stream("system.metrics", None, &[(Some("metrics"), figures, Some(1))]),
         ),
     ];

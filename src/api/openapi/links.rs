@@ -1,4 +1,4 @@
-//! What can be called next: an answer that names a generation or a connection leads to the calls about it.
+//! OpenAPI links: from a response with the id of a resource to the operations on that resource.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,8 @@ use super::{CHAT, CREATE, pointer, set};
 
 const NEXT: [&str; 4] = ["follow_generation", "inspect_generation", "cancel_generation", "erase_generation"];
 
-/// Links each answer that starts a generation with the operations that take its id.
+/// Links each response that starts a generation, and the lists of prompts and connections, to the operations that take
+/// the ids in them.
 pub fn describe_links(document: &mut Value) {
     let link = |operation: &str| json!({"operationId": operation, "parameters": {"id": "$response.header.Tokenrill-Generation"}});
     let ticket = json!({

@@ -1,5 +1,5 @@
-//! The OpenAPI document, generated from the routes and types, completed with what derives cannot say:
-//! the event streams, the refusals of each operation, and the examples.
+//! The OpenAPI document. It is generated from the routes and types, and completed with what derives cannot express: the
+//! event streams, the refusals of each operation, and the examples.
 
 mod channel_streams;
 mod links;
@@ -32,7 +32,7 @@ use streams::{describe_chunks, describe_events};
 #[openapi(
     info(
         title = "Tokenrill",
-        description = "Chat requests in, a model's tokens out as Server-Sent Events.\n\nSwagger UI shows an event stream only when it has ended; the playground at `/` shows it live.",
+        description = "Accepts chat requests and streams a model's tokens as Server-Sent Events.\n\nSwagger UI shows an event stream only after it has ended; the playground at `/` shows it live.",
     ),
     components(schemas(
         native::StartData, native::QueuedData, native::DeltaData, native::TextData, native::ToolCallData, native::PartData,
@@ -41,23 +41,23 @@ use streams::{describe_chunks, describe_events};
         OpenAiError, ChatCompletionBody, Format, Replay,
     )),
     tags(
-        (name = "generations", description = "A generation is one answer of one model. It outlives the connection that asked for it."),
-        (name = "channels", description = "A channel is a log that applications write: notifications, progress, a chat room. `system.time` and `system.metrics` are the service's own."),
-        (name = "prompts", description = "A prompt is kept here and not in a front end: its text, its version, and a schema of what can be put into it."),
-        (name = "openai", description = "What OpenAI's SDKs call: set their base URL to `/v1` here."),
-        (name = "operations", description = "For operators and their machines."),
+        (name = "generations", description = "A generation is one answer of one model. It outlives the connection of the request that started it."),
+        (name = "channels", description = "A channel is a log of events that applications publish: notifications, progress, a chat room. The service itself publishes to `system.time` and `system.metrics`."),
+        (name = "prompts", description = "A prompt is stored in this service and not in a front end: its text, its version, and a schema of its variables."),
+        (name = "openai", description = "The OpenAI-compatible API: set the base URL of an OpenAI SDK to `/v1` of this service."),
+        (name = "operations", description = "Health checks, metrics and connections, for operators."),
     ),
 )]
 struct Base;
 
-/// The document as it is served and committed.
+/// Returns the document as JSON text, as it is served and committed.
 pub fn text() -> String {
     let mut text = serde_json::to_string_pretty(&document()).unwrap_or_default();
     text.push('\n');
     text
 }
 
-/// The document.
+/// Builds the document.
 pub fn document() -> Value {
     let routes = super::documented().into_openapi();
     let mut document = serde_json::to_value(Base::openapi().merge_from(routes)).unwrap_or_default();
@@ -87,7 +87,7 @@ const CHANNEL: (&str, &str) = ("/v1/channels/{name}", "get");
 
 const CHANNEL_NAME: &str = "^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}$";
 
-/// The forms of parameters that are read as more than text.
+/// The patterns of string parameters, by name.
 const PATTERNS: [(&str, &str); 5] = [
     ("name", CHANNEL_NAME),
     ("Idempotency-Key", "^[!-~]{1,255}$"),
@@ -96,7 +96,7 @@ const PATTERNS: [(&str, &str); 5] = [
     ("wait", "^[0-9]{1,6}(ms|s|m)$"),
 ];
 
-/// An optional parameter is left out; nobody can send a null in a header or a query.
+/// Removes `null` from the types of parameters, because headers and queries cannot contain it, and adds their patterns.
 fn describe_parameters(document: &mut Value) {
     let operations = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     let operations = operations.flat_map(|path| path.as_object_mut().into_iter().flat_map(|path| path.values_mut()));
@@ -113,23 +113,23 @@ fn describe_parameters(document: &mut Value) {
     }
 }
 
-/// What is left for the caller, in the headers of every answer to what is limited.
+/// Adds the rate limit headers to every response of the limited operations.
 fn describe_allowances(document: &mut Value) {
     const NATIVE: [(&str, &str); 2] = [
         (
             "RateLimit",
-            "What is left of each limit, and in how many seconds all of it is there again (draft-ietf-httpapi-ratelimit-headers-10). Absent where nothing is limited.",
+            "The remaining quota of each limit, and the seconds until it is full again (draft-ietf-httpapi-ratelimit-headers-10). Absent if the caller has no limits.",
         ),
-        ("RateLimit-Policy", "The limits for each minute (the same draft)."),
+        ("RateLimit-Policy", "The limits per minute (the same draft)."),
     ];
     let native = NATIVE.map(|(name, description)| (name.to_owned(), description));
-    let openai = X_RATE_LIMIT.into_iter().flatten().map(|name| (name.as_str().to_owned(), "As OpenAI's API says it."));
+    let openai = X_RATE_LIMIT.into_iter().flatten().map(|name| (name.as_str().to_owned(), "As in OpenAI's API."));
     let all: Vec<_> = native.into_iter().chain(openai).collect();
     let headers = all
         .iter()
         .map(|(name, description)| (name.clone(), json!({"description": description, "schema": {"type": "string"}})));
     set(document, "/components", "headers", headers.collect());
-    for ((path, method), told) in [(CREATE, NATIVE.len()), (CHAT, all.len())] {
+    for ((path, method), count) in [(CREATE, NATIVE.len()), (CHAT, all.len())] {
         let statuses = document.pointer(&pointer(path, method, "/responses")).and_then(Value::as_object);
         let statuses: Vec<_> = statuses.into_iter().flat_map(|statuses| statuses.keys().cloned()).collect();
         for status in statuses {
@@ -138,7 +138,7 @@ fn describe_allowances(document: &mut Value) {
             if document.pointer(&headers).is_none() {
                 set(document, &response, "headers", json!({}));
             }
-            for (name, _) in all.iter().take(told) {
+            for (name, _) in all.iter().take(count) {
                 set(document, &headers, name, json!({"$ref": format!("#/components/headers/{name}")}));
             }
         }
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_operation_says_how_it_refuses() {
+    fn every_operation_lists_its_refusals() {
         let document = document();
         let operations = document["paths"].as_object().expect("paths").iter().flat_map(|(path, operations)| {
             operations.as_object().expect("operations").keys().map(move |method| (path.clone(), method.clone()))
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_fields_are_the_fields_that_are_checked() {
+    fn documented_fields_equal_checked_fields() {
         let document = document();
         let schemas = &document["components"]["schemas"];
         let parts = schemas["NewGeneration"]["allOf"].as_array().expect("parts");

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_bare_object_is_opened() {
+    fn only_a_bare_object_gets_additional_properties() {
         let mut document = json!({
             "bare": {"type": "object"},
             "nullable": {"type": ["object", "null"], "description": "x"},

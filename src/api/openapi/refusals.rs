@@ -1,4 +1,4 @@
-//! How operations refuse: each code with its status, in each form.
+//! The refusals of each operation: each code with its status, in each response format.
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,9 @@ use super::super::refusal::{Dialect, error_event, refusal_event};
 use super::security::access;
 use super::{CHANNEL, CHAT, CREATE, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
 
-/// The codes with which each operation may refuse; any may also answer `invalid_request` (its `Host`), `misdirected` and
-/// `internal`, and any that is not public `unauthenticated`, `forbidden` and `issuer_unavailable`.
+/// The codes with which each operation may refuse. Each may also respond with `invalid_request` (for its `Host`),
+/// `misdirected` and `internal`, and each that is not public with `unauthenticated`, `forbidden` and
+/// `issuer_unavailable`.
 pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
     (
         CREATE,
@@ -144,7 +145,7 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
     (("/v1/connections/{id}", "delete"), &[ErrorCode::ConnectionNotFound, ErrorCode::UnsupportedMediaType]),
 ];
 
-/// Puts every refusal into the document, in both forms of its dialect.
+/// Adds every refusal to the document, in both response formats of its dialect.
 pub fn describe_refusals(document: &mut Value) {
     for ((path, method), codes) in REFUSALS {
         let responses = pointer(path, method, "/responses");
@@ -192,7 +193,7 @@ pub fn describe_refusals(document: &mut Value) {
 
 fn example_problem(code: ErrorCode, operation: (&str, &str)) -> ProblemBody {
     let errors = match code {
-        // Only a body has fields.
+        // Only refusals of a body list fields.
         ErrorCode::InvalidRequest if operation == CREATE || operation == CHAT => {
             vec![FieldError {
                 pointer: "/messages/0/role".into(),
@@ -200,7 +201,7 @@ fn example_problem(code: ErrorCode, operation: (&str, &str)) -> ProblemBody {
             }]
         }
         ErrorCode::InvalidRequest if operation == PUBLISH || operation == RENDER => {
-            vec![FieldError { pointer: String::new(), detail: "must have data, and no field that nobody knows".into() }]
+            vec![FieldError { pointer: String::new(), detail: "must have data, and no unknown fields".into() }]
         }
         ErrorCode::InvalidVariables => {
             let pointer = if operation == RENDER { "/variables/text" } else { "/prompt/variables/text" };

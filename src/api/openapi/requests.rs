@@ -1,4 +1,4 @@
-//! What callers send: the bodies, and examples that work.
+//! Request bodies, with working examples.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -7,19 +7,20 @@ use utoipa::ToSchema;
 use super::{CHANNEL_NAME, CHAT, CREATE, PUBLISH, RENDER, TICKETS, pointer, set};
 use crate::domain::EventName;
 
-/// What a generation is asked for. Fields that are not listed here go to the model's server as they are.
+/// A request for a generation. Fields that are not listed here are forwarded to the model's server unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = NewGeneration, example = json!({"input": "Hello"}))]
 pub struct NewGenerationBody {
-    /// The user's message; short for `messages` with one. One of both is required.
+    /// The user's message: short for `messages` with one message. Without a prompt, exactly one of both is required.
     #[schema(min_length = 1)]
     pub input: Option<String>,
     /// OpenAI chat messages: text, image, audio and tool parts.
     #[schema(value_type = Option<Vec<MessageBody>>)]
     pub messages: Option<Vec<Value>>,
-    /// Where `Accept` names neither `text/event-stream` nor `application/json`: `false` asks for the snapshot at the end.
+    /// `false`: the response is the snapshot at the end. Used only if `Accept` names neither `text/event-stream` nor
+    /// `application/json`.
     pub stream: Option<bool>,
-    /// Up to 16 pairs of strings; shown in the snapshot, never sent on.
+    /// Up to 16 pairs of strings, shown in the snapshot and never forwarded.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub metadata: Option<Value>,
     #[serde(flatten)]
@@ -27,23 +28,24 @@ pub struct NewGenerationBody {
     pub parameters: ChatParameters,
 }
 
-/// A chat to be completed: everything that `NewGeneration` has, but for `input`. Fields that are not listed here go to the
-/// model's server as they are.
+/// A request for a chat completion: all fields of `NewGeneration` except `input`. Fields that are not listed here are
+/// forwarded to the model's server unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = NewChatCompletion)]
 pub struct ChatCompletionBody {
     /// OpenAI chat messages: text, image, audio and tool parts.
     #[schema(value_type = Vec<MessageBody>, min_items = 1)]
     pub messages: Vec<Value>,
-    /// Whether the answer is chunks as they come, or the whole at the end.
+    /// `true`: the response is a stream of chunks; else it is the whole completion at the end.
     pub stream: Option<bool>,
-    /// What is put into the prompt, where `model` is `prompt/<id>`.
+    /// The variables of the prompt, if `model` is `prompt/<id>`.
     #[schema(value_type = Option<Object>)]
     pub variables: Option<Value>,
-    /// OpenAI's: sent on, and shown in the snapshot where it is up to 16 pairs of strings.
+    /// OpenAI's `metadata`: forwarded, and shown in the snapshot if it is up to 16 pairs of strings.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Value>,
-    /// Sent on as it is. What could not stand beside it is refused in it too, and limits count in it.
+    /// Forwarded unchanged. Members that would be refused at the top level are refused here too, and limits apply to
+    /// them.
     #[schema(value_type = Option<Object>)]
     pub extra_body: Option<Value>,
     #[serde(flatten)]
@@ -51,45 +53,47 @@ pub struct ChatCompletionBody {
     pub parameters: ChatParameters,
 }
 
-/// What OpenAI's chat completions and our generations have in common.
+/// The fields that chat completions and generations have in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChatParameters {
-    /// The model. Absent: the prompt's, else `models.default`, else the only one there is. `prompt/<id>` is a prompt:
-    /// its messages go before those of the request, `variables` are put into them, and its own model answers.
+    /// The model. Default: the prompt's model, else `models.default`, else the only available model. `prompt/<id>`
+    /// selects a prompt: its messages, rendered with `variables`, precede those of the request, and its own model
+    /// answers.
     #[schema(min_length = 1)]
     pub model: Option<String>,
-    /// A prompt of `GET /v1/prompts`, in place of messages or before them. Its model and parameters are for requests
-    /// that do not set them.
+    /// A prompt of `GET /v1/prompts`, in place of messages or before them. Its model and parameters are defaults, which
+    /// the request may override.
     #[schema(value_type = Option<PromptCallBody>)]
     pub prompt: Option<Value>,
-    /// A channel in which the answer is told too, each event with `generation` in its data: demands `publish` for it.
-    /// Its subscribers are no viewers, and what it has been told it keeps by its own rules, also where the generation is
-    /// erased.
+    /// A channel to which the answer is also published, each event with `generation` in its data; requires the scope
+    /// `publish` for the channel. Its subscribers do not count as viewers. The channel keeps the events by its own
+    /// rules, even if the generation is erased.
     #[schema(pattern = "^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}$")]
     pub channel: Option<String>,
-    /// When the last viewer has been gone for the grace: `cancel` ends the generation, `continue` lets it run. Absent: `generation.on_disconnect`.
+    /// When the generation has had no viewer for the grace: `cancel` ends it, `continue` lets it run. Default:
+    /// `generation.on_disconnect`.
     pub on_disconnect: Option<OnDisconnectBody>,
-    /// How long to wait for a viewer to come back before `cancel`, in milliseconds, at most `generation.grace`.
-    /// Absent: that setting; for chat completions 0.
+    /// The grace: how long to wait for a viewer to reconnect before `cancel`, in milliseconds, at most
+    /// `generation.grace`. Default: that setting; for chat completions 0.
     #[schema(minimum = 0)]
     pub grace_ms: Option<u64>,
-    /// How long to wait for a place to run where as many generations run as may, in milliseconds, at most
-    /// `limits.queue.max_wait`; 0: not at all. Absent: that setting; for chat completions 0.
+    /// How long to wait in the queue if all slots are in use, in milliseconds, at most `limits.queue.max_wait`; 0
+    /// refuses the request instead. Default: that setting; for chat completions 0.
     #[schema(minimum = 0)]
     pub max_queue_ms: Option<u64>,
-    /// `false`: the record is dropped when the generation has ended and its last viewer has left.
+    /// `false`: the record is removed when the generation has ended and its last viewer has disconnected.
     pub store: Option<bool>,
     pub temperature: Option<f64>,
     pub top_p: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub presence_penalty: Option<f64>,
-    /// -1, which some servers read as "without a limit", becomes the caller's own limit where there is one.
+    /// -1, which some servers read as "no limit", is replaced by the caller's own limit, if there is one.
     #[schema(schema_with = token_limit)]
     pub max_tokens: Option<i64>,
-    /// As `max_tokens`.
+    /// Same as `max_tokens`.
     #[schema(schema_with = token_limit)]
     pub max_completion_tokens: Option<i64>,
-    /// How many choices.
+    /// The number of choices.
     #[schema(minimum = 1)]
     pub n: Option<u64>,
     pub seed: Option<i64>,
@@ -114,32 +118,33 @@ pub struct ChatParameters {
     pub user: Option<String>,
 }
 
-/// Which prompt, and what is put into it.
+/// A prompt with its variables.
 #[derive(ToSchema)]
 #[schema(as = PromptCall)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub struct PromptCallBody {
-    /// Its id, or `id@version`.
+    /// The prompt's id, or `id@version`.
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}(@[0-9a-f]{12})?$", example = "summarise")]
     id: String,
-    /// The request is refused where the prompt is of another version.
+    /// The expected version: the request is refused if the prompt has another one.
     #[schema(pattern = "^[0-9a-f]{12}$")]
     version: Option<String>,
-    /// What the prompt's schema describes.
+    /// The prompt's variables, as its schema describes them.
     #[schema(value_type = Option<Object>)]
     variables: Option<Value>,
 }
 
-/// One message. What else it has goes to the model's server as it is.
+/// One message. Other members are forwarded to the model's server unchanged.
 #[derive(ToSchema)]
 #[schema(as = Message)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub struct MessageBody {
-    /// Such as `system`, `developer`, `user`, `assistant` or `tool`; which there are is for the model's server to say.
+    /// The role, such as `system`, `developer`, `user`, `assistant` or `tool`; the model's server defines the valid
+    /// ones.
     #[schema(min_length = 1, example = "user")]
     role: String,
-    /// A string, an array of parts, or whatever else the model's server reads.
+    /// A string, an array of parts, or any other content that the model's server accepts.
     content: Option<Value>,
 }
 
@@ -154,7 +159,7 @@ fn token_limit() -> utoipa::openapi::Schema {
     Schema::OneOf(limit.build())
 }
 
-/// Where the model stops.
+/// The sequences at which the model stops.
 #[derive(ToSchema)]
 #[schema(as = Stop)]
 #[serde(untagged)]
@@ -164,7 +169,7 @@ pub enum StopBody {
     Several(Vec<String>),
 }
 
-/// What becomes of a generation when its last viewer has gone.
+/// The action when a generation has had no viewer for its grace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = OnDisconnect)]
@@ -173,10 +178,10 @@ pub enum OnDisconnectBody {
     Continue,
 }
 
-/// RFC 4648, section 4, in its one form.
+/// Canonical base64 (RFC 4648, section 4).
 const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 
-/// Puts the examples into the document, and what derives cannot say of the bodies.
+/// Adds the examples to the document, and the constraints of the bodies that derives cannot express.
 pub fn describe_requests(document: &mut Value) {
     let examples = request_examples()
         .into_iter()
@@ -184,9 +189,9 @@ pub fn describe_requests(document: &mut Value) {
     let examples = Value::Object(examples.collect::<Map<_, _>>());
     set(document, &pointer(CREATE.0, CREATE.1, "/requestBody/content/application~1json"), "examples", examples);
     let chats = json!({
-        "stream": {"summary": "Chunks as they come", "value": {"model": "demo?tokens=5&rate=max", "messages": [{"role": "user", "content": "Hello"}], "stream": true}},
+        "stream": {"summary": "A stream of chunks", "value": {"model": "demo?tokens=5&rate=max", "messages": [{"role": "user", "content": "Hello"}], "stream": true}},
         "prompt": {"summary": "A prompt as the model", "value": {"model": "prompt/assistant", "variables": {"tone": "brief"}, "messages": [{"role": "user", "content": "Hello"}], "max_completion_tokens": 5}},
-        "whole": {"summary": "The whole at the end", "value": {"model": "demo?tokens=5&rate=max", "messages": [{"role": "user", "content": "Hello"}]}},
+        "whole": {"summary": "The whole completion at the end", "value": {"model": "demo?tokens=5&rate=max", "messages": [{"role": "user", "content": "Hello"}]}},
     });
     set(document, &pointer(CHAT.0, CHAT.1, "/requestBody/content/application~1json"), "examples", chats);
     let tickets = json!({
@@ -195,9 +200,9 @@ pub fn describe_requests(document: &mut Value) {
     });
     set(document, &pointer(TICKETS.0, TICKETS.1, "/requestBody/content/application~1json"), "examples", tickets);
     let events = json!({
-        "unnamed": {"summary": "To `onmessage`, any JSON", "value": {"data": {"text": "Your report is ready", "level": "info"}}},
+        "unnamed": {"summary": "Without a name, for `onmessage`", "value": {"data": {"text": "Your report is ready", "level": "info"}}},
         "named": {"summary": "With a name", "value": {"event": "said", "data": {"name": "Ada", "text": "Hello"}}},
-        "ephemeral": {"summary": "For those who are there, and not kept", "value": {"event": "typing", "data": {"name": "Ada"}, "ephemeral": true}},
+        "ephemeral": {"summary": "For current subscribers only, not kept", "value": {"event": "typing", "data": {"name": "Ada"}, "ephemeral": true}},
         "principal": {"summary": "For one caller, on all of its streams", "value": {"event": "notification", "data": "Only for you", "to": {"principal": "ada"}}},
         "base64": {"summary": "Bytes", "value": {"event": "thumbnail", "data": "aGVsbG8=", "encoding": "base64"}},
     });
@@ -205,7 +210,7 @@ pub fn describe_requests(document: &mut Value) {
     let renderings = prompt_examples().into_iter().map(|(name, summary, variables)| {
         (name.to_owned(), json!({"summary": summary, "value": {"variables": variables}}))
     });
-    // One of them fits the prompt that the path names by example.
+    // The path's example is the prompt `summarise`, so only its variables fit.
     let renderings = renderings.filter(|(name, _)| name == "summarise").collect::<Map<_, _>>();
     set(
         document,
@@ -213,7 +218,7 @@ pub fn describe_requests(document: &mut Value) {
         "examples",
         renderings.into(),
     );
-    // What a ticket may be for depends on its resource, what `data` may be on its encoding.
+    // The scopes of a ticket depend on its resource, and the type of `data` on `encoding`.
     let scopes = |resource: &str, scopes: [&str; 2]| json!({"properties": {"resource": {"const": resource}, "scopes": {"type": ["array", "null"], "items": {"enum": scopes}}}});
     let mut channel = scopes("channel", ["subscribe", "publish"]);
     set(&mut channel, "/properties", "id", json!({"type": "string", "pattern": CHANNEL_NAME}));
@@ -224,7 +229,7 @@ pub fn describe_requests(document: &mut Value) {
     ]);
     set(document, "/components/schemas/NewEvent", "oneOf", encodings);
     set(document, "/components/schemas/NewEvent/properties/event", "not", json!({"enum": EventName::TAKEN}));
-    // `input` or `messages`, never both; neither only beside a prompt.
+    // `input` or `messages`, never both; neither only with a prompt.
     let one_of = json!([
         {"required": ["prompt"], "properties": {"prompt": {"type": "object"}, "input": {"type": "null"}, "messages": {"type": ["array", "null"], "maxItems": 0}}},
         {"required": ["input"], "properties": {"input": {"type": "string"}, "messages": {"type": "null"}}},
@@ -233,7 +238,7 @@ pub fn describe_requests(document: &mut Value) {
     set(document, "/components/schemas/NewGeneration", "oneOf", one_of);
 }
 
-/// What may be put into each prompt of the starter set.
+/// Returns example variables for each prompt of the starter set.
 pub fn prompt_examples() -> Vec<(&'static str, &'static str, Value)> {
     vec![
         ("assistant", "A product's assistant", json!({"product": "Tokenrill", "tone": "friendly and brief"})),
@@ -265,7 +270,7 @@ pub fn prompt_examples() -> Vec<(&'static str, &'static str, Value)> {
     ]
 }
 
-/// Requests that work against a service as it comes, with what each shows.
+/// Returns requests that work with the default settings, each with a summary.
 fn request_examples() -> Vec<(&'static str, &'static str, Value)> {
     let prompts = prompt_examples().into_iter().map(|(id, summary, variables)| {
         let prompt = json!({"id": id, "variables": variables});
@@ -303,17 +308,17 @@ fn request_examples() -> Vec<(&'static str, &'static str, Value)> {
         ),
         (
             "failure",
-            "The demo model fails in mid-answer",
+            "The demo model fails in the middle of its answer",
             json!({"model": "demo?fail_at=3&rate=max", "input": "Hello"}),
         ),
         (
             "continue",
-            "Runs on without a viewer, with your own labels",
+            "Continues without a viewer, with metadata",
             json!({"input": "Hello", "on_disconnect": "continue", "metadata": {"conversation": "42"}}),
         ),
         (
             "channel",
-            "Told in a channel too",
+            "Also published to a channel",
             json!({"model": "demo?tokens=5&rate=max", "input": "Hello", "channel": "room-1"}),
         ),
     ];

@@ -1,4 +1,4 @@
-//! Who may call which operation, and with what.
+//! The credentials and scopes of each operation.
 
 use serde_json::{Value, json};
 
@@ -6,20 +6,20 @@ use super::super::access::{Access, OPERATIONS};
 use super::{pointer, set};
 use crate::auth::Scope;
 
-/// What an operation of the document demands.
+/// Returns the access that an operation of the document requires.
 pub fn access(path: &str, method: &str) -> Access {
     let operation = OPERATIONS.iter().find(|(operation, _)| *operation == (path, method));
     operation.map_or(Access::Public, |(_, access)| *access)
 }
 
-/// Names the credentials, and says of each operation which are taken. None is needed where
-/// `auth.mode` is not `required`.
+/// Describes the credentials, and which of them each operation accepts. The empty alternative is valid unless
+/// `auth.mode` is `required`.
 pub fn describe_security(document: &mut Value) {
     let schemes = json!({
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, which `tokenrill key new` makes, or a JSON Web Token of the issuer in the settings."},
-        "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same, for clients that use Authorization otherwise."},
-        "session": {"type": "apiKey", "in": "cookie", "name": "session", "description": "A token, in the cookie that the setting `auth.cookie` names. What is not a GET also needs an `Origin` of `cors.origins`, or comes from a page of this service's own origin; a body must be JSON."},
-        "ticket": {"type": "apiKey", "in": "query", "name": "ticket", "description": "From `POST /v1/tickets`, for clients that can set no header."},
+        "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "An API key, for clients that use Authorization for another purpose."},
+        "session": {"type": "apiKey", "in": "cookie", "name": "session", "description": "A JSON Web Token in the cookie that the setting `auth.cookie` names. A request that is not a GET must have an `Origin` of `cors.origins` or come from a page of this service's own origin; its body must be JSON."},
+        "ticket": {"type": "apiKey", "in": "query", "name": "ticket", "description": "A ticket of `POST /v1/tickets`, for clients that cannot set headers."},
     });
     set(document, "/components", "securitySchemes", schemes);
     for ((path, method), access) in OPERATIONS {

@@ -1,4 +1,4 @@
-//! What streams hold: the schema of each event, and streams as their bytes.
+//! The event streams of generations: the schema of each event, and example streams.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,8 @@ use super::super::refusal::error_event;
 use super::super::wire::native;
 use super::{CHAT, CREATE, EVENTS, pointer, set};
 
-/// The schema of an event stream is that of each of its events (OpenAPI 3.1 knows no other way).
+/// Adds the event streams. The schema of a stream is the schema of its events, because OpenAPI 3.1 cannot describe a
+/// sequence of events.
 pub fn describe_events(document: &mut Value) {
     let branches = native::EVENTS.map(|name| {
         let data = match name {
@@ -22,13 +23,13 @@ pub fn describe_events(document: &mut Value) {
             "properties": {
                 "event": {"const": name},
                 "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": format!("#/components/schemas/{data}")}},
-                "id": {"type": "string", "description": "`<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`."},
-                "retry": {"type": "integer", "description": "Milliseconds to wait before connecting again; in the first and in the last block."},
+                "id": {"type": "string", "description": "`<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`."},
+                "retry": {"type": "integer", "description": "The reconnection delay in milliseconds; in the first and in the last block."},
             },
         })
     });
     let union = json!({
-        "description": "One event. `data` is one line of JSON. Exactly one of `done`, `cancelled` and `failed` comes, last; then the response ends. Clients ignore events they do not know.",
+        "description": "One event. `data` is one line of JSON. The last event is exactly one of `done`, `cancelled` and `failed`; then the response ends. Clients must ignore unknown events.",
         "oneOf": branches,
         "discriminator": {"propertyName": "event"},
     });
@@ -42,7 +43,7 @@ pub fn describe_events(document: &mut Value) {
         };
         let mut examples = event_examples();
         if (path, method) == CREATE {
-            // Only who follows may ask for it.
+            // Only a request that follows a generation can ask for a snapshot.
             _ = examples.as_object_mut().and_then(|examples| examples.shift_remove("snapshot"));
         }
         let content = json!({"schema": schema, "examples": examples});
@@ -58,7 +59,8 @@ fn pascal(name: &str) -> String {
     words.collect()
 }
 
-/// Chunks and completions are the provider's, with whatever it knows: their schemas say what is always there.
+/// Adds chunks and completions. They are the provider's and may have other members; the schemas list those that are
+/// always present.
 pub fn describe_chunks(document: &mut Value) {
     let common = |object: &str, choice: Value| {
         json!({
@@ -111,7 +113,7 @@ pub fn describe_chunks(document: &mut Value) {
         String::from_utf8_lossy(&error_event(&ProblemBody::example(ErrorCode::UpstreamError, Vec::new()))).into_owned();
     let streams = json!({
         "done": {"summary": "An answer", "value": whole},
-        "error": {"summary": "Failed in mid-answer", "value": first + &error},
+        "error": {"summary": "An answer that failed midway", "value": first + &error},
     });
     let completion = json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 1_795_245_962, "model": "demo",
@@ -137,7 +139,7 @@ pub fn describe_chunks(document: &mut Value) {
 
 const EXAMPLE_ID: &str = "gen_AAAAAAAAAAAAAAAAAAAAAA";
 
-/// One stream for each event and each ending, as their bytes.
+/// Returns example streams as text, one for each kind of event and ending.
 fn event_examples() -> Value {
     let usage = json!({"input_tokens": 3, "output_tokens": 2, "estimated": false});
     let timings = json!({"first_token_ms": 180, "total_ms": 240});
@@ -177,7 +179,7 @@ fn event_examples() -> Value {
         ),
         (
             "queued",
-            "All places are taken at first",
+            "All slots are in use at first",
             format!(
                 "{}{}{}",
                 stream_from(&start, 1, &[]).replace("86400000", "1000"),
@@ -188,7 +190,7 @@ fn event_examples() -> Value {
         ("refusal", "A refusal", stream(&[("refusal", json!({"text": "I cannot help with that."})), done("stop")])),
         (
             "part",
-            "What no other event holds",
+            "Content for which there is no other event",
             stream(&[("part", json!({"delta": {"audio": {"id": "audio_1", "data": "AAAA"}}})), done("stop")]),
         ),
         (
@@ -205,7 +207,7 @@ fn event_examples() -> Value {
         ),
         (
             "snapshot",
-            "Followed with `replay=snapshot`, from the second piece on",
+            "Followed with `replay=snapshot`, starting at the second event",
             stream_from(
                 &(
                     "snapshot",
@@ -217,7 +219,7 @@ fn event_examples() -> Value {
         ),
         (
             "cancelled",
-            "Stopped",
+            "An answer that was stopped",
             stream(&[
                 delta("Hel"),
                 ("cancelled", json!({"reason": "client_request", "usage": usage, "timings": timings})),
@@ -225,7 +227,7 @@ fn event_examples() -> Value {
         ),
         (
             "failed",
-            "Failed in mid-answer",
+            "An answer that failed midway",
             stream(&[delta("Hel"), ("failed", json!({"error": failure, "usage": usage, "timings": timings}))]),
         ),
     ];
