@@ -10,7 +10,7 @@ pub enum Access {
     /// Every client; no credential is needed, because the response contains no caller's data.
     Public,
     /// Every authenticated caller with at least one scope, except by a ticket.
-    Known,
+    Authenticated,
     /// Callers with this scope.
     Scope(Scope),
     /// Callers with this scope for the channel in the path.
@@ -32,13 +32,13 @@ pub const OPERATIONS: &[((&str, &str), Access)] = &[
     (("/v1/channels/{name}/events", "post"), Access::Channel(ChannelScope::Publish)),
     (("/v1/channels/{name}/events", "get"), Access::Channel(ChannelScope::Subscribe)),
     (("/v1/channels/{name}", "get"), Access::Channel(ChannelScope::Subscribe)),
-    (("/v1/prompts", "get"), Access::Known),
-    (("/v1/prompts/{id}", "get"), Access::Known),
+    (("/v1/prompts", "get"), Access::Authenticated),
+    (("/v1/prompts/{id}", "get"), Access::Authenticated),
     (("/v1/prompts/{id}/render", "post"), Access::Operator),
-    (("/v1/tickets", "post"), Access::Known),
+    (("/v1/tickets", "post"), Access::Authenticated),
     (("/v1/chat/completions", "post"), Access::Scope(Scope::Generate)),
-    (("/v1/models", "get"), Access::Known),
-    (("/v1/models/{id}", "get"), Access::Known),
+    (("/v1/models", "get"), Access::Authenticated),
+    (("/v1/models/{id}", "get"), Access::Authenticated),
     (("/healthz", "get"), Access::Public),
     (("/readyz", "get"), Access::Public),
     (("/metrics", "get"), Access::Operator),
@@ -80,8 +80,8 @@ mod tests {
     fn unlisted_route_requires_operator_access() {
         for (method, route, access) in [
             (Method::GET, "/v1/forgotten", Access::Operator),
-            (Method::GET, "/v1/models", Access::Known),
-            (Method::HEAD, "/v1/models", Access::Known),
+            (Method::GET, "/v1/models", Access::Authenticated),
+            (Method::HEAD, "/v1/models", Access::Authenticated),
             (Method::PUT, "/v1/models", Access::Public),
             (Method::GET, "/docs/{*rest}", Access::Public),
             (Method::GET, "/docs-of-ours", Access::Operator),

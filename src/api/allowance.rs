@@ -154,19 +154,19 @@ mod tests {
         };
         let allowance =
             Allowance { requests: left(60, 59, 1_000), tokens: left(1_000, 300, 42_001), ..Allowance::default() };
-        let told = |allowance, dialect| {
+        let written = |allowance, dialect| {
             let mut headers = HeaderMap::new();
             write(&mut headers, allowance, dialect);
-            let mut told: Vec<_> =
+            let mut lines: Vec<_> =
                 headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("ASCII"))).collect();
-            told.sort_unstable();
-            told
+            lines.sort_unstable();
+            lines
         };
         let native = [
             "ratelimit-policy: \"requests\";q=60;w=60, \"tokens\";q=1000;w=60",
             "ratelimit: \"requests\";r=59;t=1, \"tokens\";r=300;t=43",
         ];
-        assert_eq!(told(allowance, Dialect::Native), native);
+        assert_eq!(written(allowance, Dialect::Native), native);
         let openai = [
             "x-ratelimit-limit-requests: 60",
             "x-ratelimit-limit-tokens: 1000",
@@ -175,13 +175,13 @@ mod tests {
             "x-ratelimit-reset-requests: 1s",
             "x-ratelimit-reset-tokens: 42.001s",
         ];
-        assert_eq!(told(allowance, Dialect::OpenAi), [&native[..], &openai].concat());
+        assert_eq!(written(allowance, Dialect::OpenAi), [&native[..], &openai].concat());
         let publishes = Allowance { publishes: left(6_000, 0, 10), ..Allowance::default() };
         assert_eq!(
-            told(publishes, Dialect::Native),
+            written(publishes, Dialect::Native),
             ["ratelimit-policy: \"publishes\";q=6000;w=60", "ratelimit: \"publishes\";r=0;t=1"]
         );
-        let none = told(Allowance::default(), Dialect::OpenAi);
+        let none = written(Allowance::default(), Dialect::OpenAi);
         assert!(none.is_empty(), "{none:?}");
     }
 }

@@ -53,7 +53,7 @@ const SENDING_PAUSE: Duration = Duration::from_secs(5);
 const MOST_DISCARDED: usize = 32 << 20;
 
 /// Bytes of a body after which its task yields to the other requests of its runtime thread.
-const TURN: usize = 64 << 10;
+const YIELD_AFTER: usize = 64 << 10;
 
 /// Capacity of the first buffer, unless the body is known to be shorter or its first frame is larger.
 const FIRST_BUFFER: usize = 16 << 10;
@@ -203,7 +203,7 @@ struct BodyBuffer<'a> {
 
 impl BodyBuffer<'_> {
     async fn fill(&mut self, unread: &mut Body, most: usize) -> Result<(), BodyError> {
-        let mut turn = 0;
+        let mut read = 0;
         while let Some(frame) = unread.frame().await {
             let Ok(data) = frame.map_err(|_| BodyError::Ended)?.into_data() else { continue };
             let needed = self.bytes.len() + data.len();
@@ -217,9 +217,9 @@ impl BodyBuffer<'_> {
                 self.bytes.reserve_exact(capacity - self.bytes.len());
             }
             self.bytes.extend_from_slice(&data);
-            turn += data.len();
-            if turn >= TURN {
-                turn = 0;
+            read += data.len();
+            if read >= YIELD_AFTER {
+                read = 0;
                 yield_now().await;
             }
         }

@@ -73,7 +73,7 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
     // Always present here, because `start` passes a connection kind.
     let Some(connection) = connection else { return Err(displaced()) };
     let start = Arc::clone(following.start());
-    let told = |mut response: Response| {
+    let with_headers = |mut response: Response| {
         tell_origin(&mut response, origin);
         allowance::insert_headers(&mut response, api, caller, Some(&start.model), Dialect::OpenAi);
         response
@@ -85,7 +85,7 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
             let begun = following.begun(api.head_wait);
             // Builds the response while the upstream request is in flight.
             let format = OpenAiChat { usage: start.usage, ids: Ids::Absent };
-            let response = told(event_stream(api.stream(following, format, connection)));
+            let response = with_headers(event_stream(api.stream(following, format, connection)));
             begun.await.map_err(|failed| Problem::from(&*failed))?;
             Ok(response)
         }
@@ -97,7 +97,7 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
             }
             let mut response = completion(api, caller, following, connection).await?;
             name_generation(&mut response, start.generation);
-            Ok(told(response))
+            Ok(with_headers(response))
         }
     }
 }
@@ -170,7 +170,7 @@ async fn completion(
             Some(Event::Cancelled(_)) => return Err(cancelled()),
             // Contains the whole answer: the chunks before it need not be merged.
             Some(Event::Done(done)) if done.trailer.completion_json.is_some() => {
-                return Ok(json(api, caller, as_it_came(done), connection));
+                return Ok(json(api, caller, original_completion(done), connection));
             }
             _ => page.iter().for_each(|entry| completion.apply(entry)),
         }
@@ -196,7 +196,7 @@ impl AsRef<[u8]> for LoggedCompletion {
 
 /// Returns the upstream's completion byte for byte and without copying it. If the upstream reported no usage, inserts
 /// the counted one.
-fn as_it_came(done: &Done) -> Vec<Bytes> {
+fn original_completion(done: &Done) -> Vec<Bytes> {
     let Some(text) = &done.trailer.completion_json else { return Vec::new() };
     let whole = Bytes::from_owner(LoggedCompletion(Arc::clone(text)));
     if done.usage.source == TokenSource::Provider {

@@ -134,7 +134,8 @@ fn all_items(json: &str, mut wanted: impl FnMut(Token<'_>) -> bool) -> bool {
 pub const READ_OBJECTS: [&str; 6] = ["stream_options", "extra_body", "options", "prompt", "metadata", "variables"];
 
 /// Fields of this service that no provider knows.
-const OWN: [&str; 7] = ["prompt", "channel", "on_disconnect", "grace_ms", "max_queue_ms", "metadata", "variables"];
+const OWN_FIELDS: [&str; 7] =
+    ["prompt", "channel", "on_disconnect", "grace_ms", "max_queue_ms", "metadata", "variables"];
 
 /// Returns the field of this service of which an unknown name is probably a typo.
 pub fn nearest_own_field(name: &str) -> Option<&'static str> {
@@ -142,7 +143,7 @@ pub fn nearest_own_field(name: &str) -> Option<&'static str> {
         return None;
     }
     // Names whose lengths differ too much are not compared, because a body may contain long names.
-    let near = OWN.into_iter().filter(|own| own.len().abs_diff(name.len()) <= LARGEST_TYPO);
+    let near = OWN_FIELDS.into_iter().filter(|own| own.len().abs_diff(name.len()) <= LARGEST_TYPO);
     let near = near.map(|own| (strsim::damerau_levenshtein(own, name), own));
     near.filter(|(distance, _)| *distance <= LARGEST_TYPO).min().map(|(_, own)| own)
 }
@@ -195,11 +196,11 @@ const STEERING: &[&str] = &[
 ];
 
 /// Prefixes of such fields: addresses and credentials of cloud providers.
-const STEERING_FAMILIES: &[&str] = &["aws_", "azure_", "vertex_", "watsonx_"];
+const STEERING_PREFIXES: &[&str] = &["aws_", "azure_", "vertex_", "watsonx_"];
 
 /// Whether a caller could redirect this service or its upstream by a field of this name.
 pub fn steers(name: &str) -> bool {
-    STEERING.contains(&name) || STEERING_FAMILIES.iter().any(|family| name.starts_with(family))
+    STEERING.contains(&name) || STEERING_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Fields of OpenAI's chat completions and of compatible servers that are in no other table here and do not select a

@@ -22,10 +22,10 @@ impl TrustedProxies {
     /// trusted proxies; earlier entries may be forged.
     pub fn client(&self, head: &Parts) -> Option<IpAddr> {
         let peer = head.extensions.get::<Peer>()?.0.ip();
-        Some(self.beyond(peer, &head.headers))
+        Some(self.last_untrusted_hop(peer, &head.headers))
     }
 
-    fn beyond(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    fn last_untrusted_hop(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut known = peer;
         let lists = headers.get_all(X_FORWARDED_FOR).iter().rev();
         let mut hops = lists.flat_map(|list| list.as_bytes().rsplit(|byte| *byte == b','));
@@ -43,7 +43,7 @@ impl TrustedProxies {
 
 /// Headers that a proxy, load balancer or content delivery network adds to forwarded requests, and that a program on
 /// this machine does not send itself. Tracing headers are excluded, because programs send them too.
-const OF_PROXIES: &[&str] = &[
+const PROXY_HEADERS: &[&str] = &[
     // RFC 9110, section 7.6; RFC 7239; RFC 8586; RFC 9440.
     "cdn-loop",
     "client-cert",
@@ -92,15 +92,14 @@ const OF_PROXIES: &[&str] = &[
 ];
 
 /// Prefixes of such headers.
-const FAMILIES_OF_PROXIES: &[&str] =
+const PROXY_HEADER_PREFIXES: &[&str] =
     &["cf-", "x-arr-", "x-envoy-", "x-forwarded-", "x-original-forwarded-", "x-vercel-"];
 
 /// Whether a header shows that a proxy forwarded the request.
 pub fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers
-        .keys()
-        .map(HeaderName::as_str)
-        .any(|name| OF_PROXIES.contains(&name) || FAMILIES_OF_PROXIES.iter().any(|family| name.starts_with(family)))
+    headers.keys().map(HeaderName::as_str).any(|name| {
+        PROXY_HEADERS.contains(&name) || PROXY_HEADER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    })
 }
 
 /// Parses an address; some proxies append the port.
@@ -120,8 +119,8 @@ mod tests {
         let has = |name: &str| {
             is_forwarded(&HeaderMap::from_iter([(name.parse().expect("a name"), "x".parse().expect("a value"))]))
         };
-        let families = FAMILIES_OF_PROXIES.iter().map(|family| format!("{family}anything"));
-        for name in OF_PROXIES.iter().map(ToString::to_string).chain(families) {
+        let families = PROXY_HEADER_PREFIXES.iter().map(|family| format!("{family}anything"));
+        for name in PROXY_HEADERS.iter().map(ToString::to_string).chain(families) {
             assert!(has(&name) && has(&name.to_ascii_uppercase()), "{name}");
         }
         for name in ["host", "user-agent", "traceparent", "x-request-id", "x-api-key", "x-stainless-lang", "origin"] {
@@ -156,7 +155,7 @@ mod tests {
             for list in forwarded {
                 headers.append(X_FORWARDED_FOR, list.parse().expect("a header value"));
             }
-            let found = proxies.beyond(peer.parse().expect("an address"), &headers);
+            let found = proxies.last_untrusted_hop(peer.parse().expect("an address"), &headers);
             assert_eq!(found.to_string(), client, "{peer} {forwarded:?}");
         }
     }

@@ -180,7 +180,7 @@ impl Connections {
     pub(super) fn remove(&self, open: &ConnectionRecord) {
         let mut table = self.lock();
         if table.remove(open.number).is_none() {
-            table.left(open);
+            table.remove_displaced(open);
         }
     }
 
@@ -236,7 +236,7 @@ impl Table {
     }
 
     /// Counts the end of a displaced connection.
-    fn left(&mut self, open: &ConnectionRecord) {
+    fn remove_displaced(&mut self, open: &ConnectionRecord) {
         if let Some(own) = self.accounts.get_mut(&open.account) {
             own.leaving = own.leaving.saturating_sub(1);
         }

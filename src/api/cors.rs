@@ -57,7 +57,7 @@ pub fn cors(admission: watch::Receiver<Admission>) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(EXPOSED.into_iter().chain(X_RATE_LIMIT.into_iter().flatten()).collect::<Vec<_>>())
-        .max_age(PREFLIGHT_KEPT)
+        .max_age(PREFLIGHT_MAX_AGE)
 }
 
 /// Whether the request may come from a page of another origin. Without an `Origin` header it does not, and needs no
@@ -107,7 +107,7 @@ const EXPOSED: [HeaderName; 11] = [
 ];
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// The longest time for which any browser caches a preflight.
-const PREFLIGHT_KEPT: Duration = Duration::from_hours(2);
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_hours(2);
 
 /// Returns the scheme and host of an origin on loopback.
 fn loopback(origin: &HeaderValue) -> Option<(String, String)> {

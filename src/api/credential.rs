@@ -15,11 +15,11 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Returns the first credential that is present, in this order. If it is invalid, no other one is tried. `cookie` is
 /// the name of the session cookie, if one is configured.
-pub fn shown<'a>(head: &'a Parts, cookie: Option<&str>) -> Result<Option<Credential<'a>>, Fault> {
-    if let Some(authorization) = sole(&head.headers, &AUTHORIZATION)? {
+pub fn find<'a>(head: &'a Parts, cookie: Option<&str>) -> Result<Option<Credential<'a>>, Fault> {
+    if let Some(authorization) = only_value(&head.headers, &AUTHORIZATION)? {
         return bearer(authorization).map(|token| Some(Credential::Bearer(token)));
     }
-    if let Some(key) = sole(&head.headers, &X_API_KEY)? {
+    if let Some(key) = only_value(&head.headers, &X_API_KEY)? {
         return Ok(Some(Credential::ApiKey(key)));
     }
     if let Some(token) = cookie.map_or(Ok(None), |name| session(&head.headers, name))? {

@@ -98,7 +98,7 @@ impl Fault {
 
     /// Returns what happened, without a full stop, in characters that are allowed in a quoted string (RFC 9110, section
     /// 5.6.4).
-    const fn what(self) -> &'static str {
+    const fn description(self) -> &'static str {
         match self {
             Self::Missing | Self::MissingCookie | Self::MissingTicket => "No credential was sent",
             Self::InApiKeyHeader => "The key is in the header api-key, which is not read",
@@ -157,7 +157,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what())
+        f.write_str(self.description())
     }
 }
 
@@ -168,10 +168,10 @@ impl From<Fault> for Problem {
             // Without a credential the challenge has no error code (RFC 6750, section 3.1).
             Reason::CredentialMissing => "Bearer".to_owned(),
             Reason::CredentialInvalid | Reason::TokenExpired | Reason::IssuerUnknown => {
-                format!("Bearer error=\"invalid_token\", error_description=\"{}\"", fault.what())
+                format!("Bearer error=\"invalid_token\", error_description=\"{}\"", fault.description())
             }
         };
-        let detail = format!("{}. {}", fault.what(), fault.remedy());
+        let detail = format!("{}. {}", fault.description(), fault.remedy());
         Self::new(ErrorCode::Unauthenticated, detail).denied(Some(reason), &challenge)
     }
 }
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn fault_description_fits_a_quoted_string() {
         for fault in [Fault::NoScheme, Fault::Placeholder, Fault::ExpiredToken] {
-            assert!(fault.what().bytes().all(|byte| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')));
+            assert!(fault.description().bytes().all(|byte| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')));
             assert!(Problem::from(fault).denial.is_some());
         }
     }

@@ -18,14 +18,14 @@ const REMEMBERED: usize = 1024;
 impl EndsTold {
     /// Records that the end is sent. Returns whether it had been sent before.
     pub fn note(&self, generation: GenerationId) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.contains(&generation) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.contains(&generation) {
             return true;
         }
-        if told.len() == REMEMBERED {
-            told.pop_front();
+        if noted.len() == REMEMBERED {
+            noted.pop_front();
         }
-        told.push_back(generation);
+        noted.push_back(generation);
         false
     }
 }
@@ -36,14 +36,14 @@ mod tests {
 
     #[test]
     fn second_note_returns_true_until_the_generation_is_evicted() {
-        let told = EndsTold::default();
+        let ends = EndsTold::default();
         let first = GenerationId::random();
-        assert!(!told.note(first));
-        assert!(told.note(first));
+        assert!(!ends.note(first));
+        assert!(ends.note(first));
         for _ in 0..REMEMBERED {
-            told.note(GenerationId::random());
+            ends.note(GenerationId::random());
         }
-        assert!(!told.note(first));
-        assert_eq!(told.0.lock().expect("a lock").len(), REMEMBERED);
+        assert!(!ends.note(first));
+        assert_eq!(ends.0.lock().expect("a lock").len(), REMEMBERED);
     }
 }

@@ -104,7 +104,7 @@ async fn identify(admission: &Admission, head: &Parts) -> Result<Identity, Denie
         return Ok(Identity::anonymous());
     }
     let cookie = cookie.as_deref();
-    let credential = credential::shown(head, cookie).map_err(Denied::Unauthenticated)?;
+    let credential = credential::find(head, cookie).map_err(Denied::Unauthenticated)?;
     let identity = gate.identify(credential).await.map_err(|refusal| {
         let fault = credential::fault(refusal, credential, head, gate, cookie);
         fault.map_or(Denied::NoIssuerKeys, Denied::Unauthenticated)
@@ -139,9 +139,9 @@ fn authorize(
     head: &Parts,
 ) -> Result<(), Denied> {
     let scope = match access {
-        Access::Known if identity.only.is_some() => return Err(Denied::OtherTicket),
-        Access::Known if identity.scopes.is_empty() => return Err(Denied::NoScopes),
-        Access::Public | Access::Known => return Ok(()),
+        Access::Authenticated if identity.only.is_some() => return Err(Denied::OtherTicket),
+        Access::Authenticated if identity.scopes.is_empty() => return Err(Denied::NoScopes),
+        Access::Public | Access::Authenticated => return Ok(()),
         // Calls from this machine must pass `is_local` also on the admin listener: after DNS rebinding, the requests of
         // a foreign page come from this machine.
         Access::Operator if admission.gate.is_open() => {
@@ -153,11 +153,11 @@ fn authorize(
         Access::Scope(scope) => scope,
     };
     // A ticket permits operations on one generation only.
-    let this = |only: &Resource| match only {
+    let names_path = |only: &Resource| match only {
         Resource::Generation(id) => named(&head.uri) == Some(id.to_string().as_str()),
         Resource::Channel(_) => false,
     };
-    if !identity.only.as_ref().is_none_or(this) {
+    if !identity.only.as_ref().is_none_or(names_path) {
         return Err(Denied::OtherTicket);
     }
     if identity.scopes.contains(scope) { Ok(()) } else { Err(Denied::NoScope(scope.name().to_owned())) }

@@ -67,7 +67,7 @@ fn examples() -> Value {
         std::iter::once(first).chain(rest).collect::<String>()
     };
     let usage = json!({"input_tokens": 3, "output_tokens": 2, "estimated": false});
-    let who = |subscribers: u64| json!({"connection": "conn_AAAAAAAAAAAAAAAAAAAAAQ", "principal": "ada", "since": since, "subscribers": subscribers});
+    let presence = |subscribers: u64| json!({"connection": "conn_AAAAAAAAAAAAAAAAAAAAAQ", "principal": "ada", "since": since, "subscribers": subscribers});
     let figures = json!({
         "time": since, "streams": 3, "subscribers": 2,
         "generations": {"running": 1, "waiting": 0, "done": 40, "cancelled": 2, "failed": 0},
@@ -94,7 +94,7 @@ fn examples() -> Value {
             stream(
                 "room-1",
                 Some(json!([{"connection": connection, "since": since}])),
-                &[(Some("joined"), who(2), None), (Some("left"), who(1), None)],
+                &[(Some("joined"), presence(2), None), (Some("left"), presence(1), None)],
             ),
         ),
         (

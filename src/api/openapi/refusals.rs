@@ -160,7 +160,7 @@ pub fn describe_refusals(document: &mut Value) {
         let reference = |name| json!({"$ref": format!("#/components/schemas/{name}")});
         let denials: &[ErrorCode] = match access(path, method) {
             Access::Public => &[],
-            Access::Known | Access::Scope(_) | Access::Channel(_) | Access::Operator => {
+            Access::Authenticated | Access::Scope(_) | Access::Channel(_) | Access::Operator => {
                 &[ErrorCode::Unauthenticated, ErrorCode::Forbidden, ErrorCode::IssuerUnavailable]
             }
         };
