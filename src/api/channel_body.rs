@@ -148,7 +148,7 @@ const WANTED: &str = "must have data; may have event, encoding, to and ephemeral
 impl NewEventBody {
     /// Reads an event that `caller` publishes, with at most `most` bytes of data.
     pub fn read(body: &JsonBytes, caller: &Caller, most: usize) -> Result<Published, Problem> {
-        /// Keeps the data as they were sent, because a conversion would change numbers that exceed Rust's types.
+        /// Keeps the data as it was sent, because a conversion would change numbers that exceed Rust's types.
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Raw<'a> {

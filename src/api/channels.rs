@@ -142,17 +142,19 @@ pub async fn subscribe(
     let kind = if form == Form::Events { ConnectionKind::ResumableStream } else { ConnectionKind::Wait };
     let connection = api.connect(&caller, coming, kind)?;
     let account = &caller.spender.account;
-    let subscriber =
+    let new_subscriber =
         Subscriber { connection: connection.id(), principal: caller.principal.clone(), since: connection.since() };
     match form {
         Form::Events => {
             let subscribed =
-                api.channels.subscribe(&channel, account, subscriber, beginning, query.attendance, reserve).await?;
+                api.channels.subscribe(&channel, account, new_subscriber, beginning, query.attendance, reserve).await?;
             Ok(stream(&api, subscribed, connection, query.attendance))
         }
         Form::Snapshot => {
-            let subscribed =
-                api.channels.subscribe(&channel, account, subscriber, beginning, Attendance::Passing, reserve).await?;
+            let subscribed = api
+                .channels
+                .subscribe(&channel, account, new_subscriber, beginning, Attendance::Passing, reserve)
+                .await?;
             let page = next_page(&api, subscribed.subscription, &connection, query.wait).await?;
             json_response(&api, &caller, &page, Some(connection))
         }

@@ -286,11 +286,9 @@ const METADATA_PAIRS: usize = 16;
 const METADATA_KEY: usize = 64;
 const METADATA_VALUE: usize = 512;
 
-/// Reads the metadata that are kept with the record. A value that is not an object reads as empty metadata.
+/// Reads the metadata that is kept with the record. A value that is not an object reads as empty metadata.
 ///
-/// # Errors
-///
-/// The requirement that the metadata violate.
+/// Returns as an error the requirement that the metadata violates.
 fn metadata(json: Option<&str>) -> Result<Metadata, String> {
     let Some(json) = json.filter(|json| json.starts_with('{')) else { return Ok(Metadata::new()) };
     let pairs = JsonObject::parse(json.as_bytes()).unwrap_or_default();

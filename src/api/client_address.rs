@@ -119,8 +119,8 @@ mod tests {
         let has = |name: &str| {
             is_forwarded(&HeaderMap::from_iter([(name.parse().expect("a name"), "x".parse().expect("a value"))]))
         };
-        let families = PROXY_HEADER_PREFIXES.iter().map(|family| format!("{family}anything"));
-        for name in PROXY_HEADERS.iter().map(ToString::to_string).chain(families) {
+        let prefixed = PROXY_HEADER_PREFIXES.iter().map(|prefix| format!("{prefix}anything"));
+        for name in PROXY_HEADERS.iter().map(ToString::to_string).chain(prefixed) {
             assert!(has(&name) && has(&name.to_ascii_uppercase()), "{name}");
         }
         for name in ["host", "user-agent", "traceparent", "x-request-id", "x-api-key", "x-stainless-lang", "origin"] {

@@ -177,7 +177,7 @@ pub struct InspectQuery {
     pub wait: Duration,
 }
 
-/// The longest `wait`: proxies close requests that are silent for longer.
+/// The longest `wait`, so short that no proxy times out.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// The query of the list of generations.

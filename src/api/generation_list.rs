@@ -19,8 +19,8 @@ use crate::generation::Summary;
 #[serde(deny_unknown_fields)]
 pub struct GenerationList {
     pub data: Vec<SummaryBody>,
-    /// The `cursor` of the next page; absent on the last page. A page may have fewer entries than `limit` and not be
-    /// the last.
+    /// The `cursor` of the next page, if there may be one. A page may have fewer entries than `limit` and still have a
+    /// next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
