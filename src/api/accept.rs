@@ -103,7 +103,10 @@ fn is_refused(range: &str) -> bool {
 }
 
 fn not_acceptable(offered: &str) -> Problem {
-    Problem::new(ErrorCode::NotAcceptable, format!("Send an Accept header that names {offered}, or none."))
+    Problem::new(
+        ErrorCode::NotAcceptable,
+        format!("Accept permits no available format. Send an Accept header that names {offered}, or none."),
+    )
 }
 
 #[cfg(test)]

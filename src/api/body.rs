@@ -88,7 +88,9 @@ impl<'a> RequestBody<'a> {
         self.read(size, api, caller, coming).await.map_err(|error| match error {
             BodyError::TooLarge => too_large(size),
             BodyError::Refused(problem) => problem,
-            BodyError::Ended => Problem::new(ErrorCode::InvalidJson, "The request body ended early. Send it whole."),
+            BodyError::Ended => {
+                Problem::new(ErrorCode::InvalidJson, "The request body is incomplete. Send the whole body.")
+            }
             BodyError::TooLate => Problem::new(
                 ErrorCode::RequestTimeout,
                 format!(

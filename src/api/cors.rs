@@ -66,7 +66,7 @@ pub fn is_of_a_page(request: &Request) -> bool {
     request.headers().contains_key(header::ORIGIN) || request.method() == Method::OPTIONS
 }
 
-/// Responds to preflights, and adds CORS headers to every other response.
+/// Responds to preflights, and adds CORS headers to every other response to a page of another origin.
 pub async fn with_cors<A: Future<Output = Response> + Send>(
     cors: &CorsLayer,
     request: Request,
