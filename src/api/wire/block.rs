@@ -32,7 +32,7 @@ impl<'a> Block<'a> {
     }
 
     /// A block whose name and data were written before.
-    pub fn begun(out: &'a mut BytesMut) -> Self {
+    pub fn started(out: &'a mut BytesMut) -> Self {
         Self { out }
     }
 
