@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::{BufMut, BytesMut};
 use futures_util::StreamExt;
 
-use super::sse::{BrokenOff, Lasting, Source};
+use super::sse::{EventStreamError, Source, StreamLifetime};
 use super::state_json::StateJson;
 use super::viewing::Viewing;
 use super::wire::{Block, Native, Retry};
@@ -42,7 +42,7 @@ impl Source for SnapshotViewing {
         context: &mut Context<'_>,
         retry: &mut Option<Retry>,
         out: &mut BytesMut,
-    ) -> Poll<Option<Result<usize, BrokenOff>>> {
+    ) -> Poll<Option<Result<usize, EventStreamError>>> {
         if let Some(lost) = self.lost {
             return Poll::Ready(Some(Err(lost.into())));
         }
@@ -77,16 +77,16 @@ impl Source for SnapshotViewing {
         self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_started)
     }
 
-    fn poll_aside(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()> {
-        self.viewing.poll_aside(context, retry, out)
+    fn poll_unlogged(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()> {
+        self.viewing.poll_unlogged(context, retry, out)
     }
 
     fn write_retry(&self, retry: Retry, out: &mut BytesMut) {
         self.viewing.write_retry(retry, out);
     }
 
-    fn lasting(&self) -> Lasting {
-        Lasting::ToItsEnd
+    fn lifetime(&self) -> StreamLifetime {
+        StreamLifetime::UntilLastEvent
     }
 
     fn generation(&self) -> Option<GenerationId> {
