@@ -18,8 +18,8 @@ use super::state::Api;
 /// Responses up to this size are not counted. Also the size of the slices in which a response is written.
 const SMALL: usize = 16 << 10;
 
-/// Responds with a value that was only read. A large response counts as memory of its caller and as `connection`. Without
-/// one, it opens a connection of its own if one is free.
+/// Responds with a value that was only read. A large response counts as memory of its caller and as `connection`.
+/// Without one, it opens a connection of its own if one is free.
 ///
 /// Errors: the caller already holds its share of the memory for bodies.
 pub fn json_response(

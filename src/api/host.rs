@@ -75,13 +75,13 @@ fn is_same(one: &Authority, other: &Authority, scheme: Option<&str>) -> bool {
 }
 
 fn misdirected() -> Problem {
-    let detail = "Without authentication this service accepts only loopback names such as localhost as Host. Use such a name, or \
-         set auth.mode if you are its operator.";
+    let detail = "Without authentication this service accepts only loopback names such as localhost as Host. Use such a \
+         name, or set auth.mode if you are its operator.";
     Problem::new(ErrorCode::Misdirected, detail)
 }
 
-/// Whether every host name in a request is a loopback name: that of the request target (`:authority` in HTTP/2) and that
-/// of each `Host` header. A request without any is accepted: browsers always send one.
+/// Whether every host name in a request is a loopback name: that of the request target (`:authority` in HTTP/2) and
+/// that of each `Host` header. A request without any is accepted: browsers always send one.
 pub fn is_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     uri.authority().is_none_or(is_loopback_name)

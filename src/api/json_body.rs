@@ -18,7 +18,8 @@ use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS};
 /// A larger index of members, in bytes, counts as memory of the body.
 const SMALL_INDEX: usize = 4 << 10;
 
-/// A complete body whose content type is JSON. Its bytes count as memory of its account until the last clone is dropped.
+/// A complete body whose content type is JSON. Its bytes count as memory of its account until the last clone is
+/// dropped.
 #[derive(Clone)]
 pub struct JsonBytes(Arc<BodyText>);
 
@@ -67,9 +68,9 @@ impl JsonBytes {
 
     /// Parses a request whose members are forwarded as they were written.
     ///
-    /// Errors: the body is not JSON or not an object, has duplicate or too many members, an unpaired surrogate, a number
-    /// beyond the range of a double or more than 127 levels of nesting, or its index of members does not fit into the
-    /// memory for bodies.
+    /// Errors: the body is not JSON or not an object, has duplicate or too many members, an unpaired surrogate, a
+    /// number beyond the range of a double or more than 127 levels of nesting, or its index of members does not fit
+    /// into the memory for bodies.
     pub fn request(&self) -> Result<JsonObject, Problem> {
         let object = JsonObject::from_text(self.0.clone()).map_err(|error| {
             let invalid = |pointer: String, detail: &str| {

@@ -156,11 +156,11 @@ struct Layers {
     without_slash: Option<Router>,
 }
 
-/// All layers, from the outside in: the request id and security headers of every response, CORS headers for pages of other
-/// origins, the bodies of problems, the check of `Host` and the authorization, and panics turned into problems.
+/// All layers, from the outside in: the request id and security headers of every response, CORS headers for pages of
+/// other origins, the bodies of problems, the check of `Host` and the authorization, and panics turned into problems.
 ///
-/// They are one axum layer, because axum allocates each layer for each request. The steps before and after a handler are
-/// separate functions, because a future contains the future that it awaits, and is copied with it.
+/// They are one axum layer, because axum allocates each layer for each request. The steps before and after a handler
+/// are separate functions, because a future contains the future that it awaits, and is copied with it.
 async fn handle(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
     if let Some(routes) = &layers.without_slash
         && request.extensions().get::<MatchedPath>().is_none()

@@ -22,17 +22,19 @@ fn ok() -> Json<Health> {
 }
 
 /// Check that the process is alive.
-#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "The process is alive", body = Health)))]
+#[utoipa::path(get, path = "/healthz", tag = "operations",
+    responses((status = 200, description = "The process is alive", body = Health)))]
 pub async fn healthz() -> Json<Health> {
     ok()
 }
 
 /// Check that new generations are accepted.
 ///
-/// Responds with `503` and the reason while the service is draining (live generations can still be followed), and until the
-/// keys of the identity provider have been fetched for the first time. Upstreams are not checked, because one that fails
-/// would make the service unavailable to callers of the others.
-#[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, description = "New generations are accepted", body = Health)))]
+/// Responds with `503` and the reason while the service is draining (live generations can still be followed), and until
+/// the keys of the identity provider have been fetched for the first time. Upstreams are not checked, because one that
+/// fails would make the service unavailable to callers of the others.
+#[utoipa::path(get, path = "/readyz", tag = "operations",
+    responses((status = 200, description = "New generations are accepted", body = Health)))]
 pub async fn readyz(State(api): State<Api>) -> Result<Json<Health>, Problem> {
     if api.generations.is_draining() {
         let detail = "This service is draining. Send new requests elsewhere.";

@@ -11,7 +11,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::openapi;
 
-/// A page of the playground as `make` bundles it. If it is not bundled, `build.rs` inserts a page that says how to do so.
+/// A page of the playground as `make` bundles it. If it is not bundled, `build.rs` inserts a page that explains how to
+/// build it.
 struct Page {
     path: &'static str,
     html: &'static str,
@@ -52,8 +53,8 @@ pub fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
 /// The policy of Swagger UI, which sets its styles in attributes.
 const OTHER_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Sets the security headers of every response: no content sniffing, no `Referer`, and for pages a content security policy
-/// that allows only resources of this origin.
+/// Sets the security headers of every response: no content sniffing, no `Referer`, and for pages a content security
+/// policy that allows only resources of this origin.
 pub fn secure(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

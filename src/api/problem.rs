@@ -70,8 +70,8 @@ pub struct ProblemBody {
     /// The invalid fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// The same error in the format of OpenAI's SDKs, which may call a path that does not exist by mistake. Only on such a
-    /// path.
+    /// The same error in the format of OpenAI's SDKs, which may call a path that does not exist by mistake. Only on
+    /// such a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<OpenAiErrorBody>,
 }
@@ -186,15 +186,15 @@ impl Problem {
 
     /// Returns the problem for an `Idempotency-Key` whose answer was evicted or discarded.
     pub fn answer_lost(usage: Option<Usage>) -> Self {
-        let detail = "The answer for this Idempotency-Key is no longer kept. The request was processed and may have been \
-                      billed. Send a new key to start a new generation.";
+        let detail = "The answer for this Idempotency-Key is no longer kept. The request was processed and may have \
+                      been billed. Send a new key to start a new generation.";
         Self { usage: usage.map(Box::new), ..Self::new(ErrorCode::HistoryLost, detail) }
     }
 
     /// Returns the problem for a caller with the maximum number of used `Idempotency-Key`s whose answers are gone.
     pub fn too_many_lost_answers(wait: Duration) -> Self {
-        let detail = "Too many of your Idempotency-Keys belong to answers that are no longer kept. Send this request without \
-                      Idempotency-Key, or try again after the time in Retry-After.";
+        let detail = "Too many of your Idempotency-Keys belong to answers that are no longer kept. Send this request \
+                      without Idempotency-Key, or try again after the time in Retry-After.";
         Self { retry_after: Some(wait), ..Self::new(ErrorCode::RateLimited, detail) }
     }
 
@@ -252,7 +252,8 @@ impl Problem {
 }
 
 impl Problem {
-    /// Returns the status, the same in every dialect. If an upstream refused the request, it is the upstream's own status.
+    /// Returns the status, the same in every dialect. If an upstream refused the request, it is the upstream's own
+    /// status.
     fn status(&self) -> StatusCode {
         let words = self.failure.as_ref().and_then(|failure| failure.upstream.as_ref());
         let passed = words.and_then(|words| words.status).filter(|status| PASSED_STATUSES.contains(status));

@@ -137,8 +137,8 @@ pub fn unknown_prompt(prompts: &Catalog, reference: &PromptReference) -> Problem
 
 /// Render a prompt.
 ///
-/// Returns the rendered messages without calling a model. For authors of prompts. Only operators may call it, because it
-/// reveals the texts.
+/// Returns the rendered messages without calling a model. For authors of prompts. Only operators may call it, because
+/// it reveals the texts.
 #[utoipa::path(
     post,
     path = "/v1/prompts/{id}/render",

@@ -37,8 +37,8 @@ impl RefusedBodies {
         Self { limits, spent: Mutex::default() }
     }
 
-    /// Reads and drops the body, up to `server.max_body` and for at most `server.body_timeout`. A larger body is not read,
-    /// nor is any body after the budget of its address is spent.
+    /// Reads and drops the body, up to `server.max_body` and for at most `server.body_timeout`. A larger body is not
+    /// read, nor is any body after the budget of its address is spent.
     pub async fn discard(&self, head: &Parts, body: Body, account: Account) {
         if body.is_end_stream() {
             return;

@@ -77,8 +77,8 @@ pin_project! {
     /// Not axum's `Sse`: its heartbeat ends in a blank line, which clients take for an empty message, and it writes the
     /// id before the data, so that a cut connection would lose the event.
     ///
-    /// Ends cleanly only after the terminal event. If the log is lost or the stream is closed, the connection is cut, so
-    /// that the client reconnects.
+    /// Ends cleanly only after the terminal event. If the log is lost or the stream is closed, the connection is cut,
+    /// so that the client reconnects.
     pub struct EventStream<S> {
         source: S,
         connection: Connection,
@@ -158,7 +158,8 @@ impl<S: Source> http_body::Body for EventStream<S> {
     ) -> Poll<Option<Result<Frame<Bytes>, EventStreamError>>> {
         let mut this = self.project();
         let mut has_events = false;
-        // Before the state is read: otherwise a change after the read and before the registration would not wake this task.
+        // Before the state is read: otherwise a change after the read and before the registration would not wake this
+        // task.
         this.connection.watch(context);
         if let Some(retry) = this.connection.begin() {
             *this.retry = Some(retry);
@@ -271,8 +272,8 @@ pub fn event_stream<S: Source>(stream: EventStream<S>) -> Response {
     response
 }
 
-/// Returns the response for a client that reconnects after the last event. Its `retry` keeps the client from reconnecting
-/// for a day.
+/// Returns the response for a client that reconnects after the last event. Its `retry` keeps the client from
+/// reconnecting for a day.
 pub fn ended(generation: GenerationId) -> Response {
     let body = format!(": end\nretry: {}\n", Retry::DORMANT.millis());
     // A body of unknown length, as for every event stream.

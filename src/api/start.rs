@@ -1,5 +1,5 @@
-//! The steps of every request that starts a generation: its head is admitted, its body is parsed, and it joins an existing
-//! generation or starts a new one.
+//! The steps of every request that starts a generation: its head is admitted, its body is parsed, and it joins an
+//! existing generation or starts a new one.
 
 use std::time::Duration;
 
@@ -108,7 +108,8 @@ pub async fn check(api: &Api, caller: &Caller, fields: JsonObject, dialect: Dial
     api.large_bodies.run(fields.text_len(), move || new_generation(fields, dialect, &caller)).await
 }
 
-/// Joins the generation of the request's `Idempotency-Key`, regardless of the load. `None` if there is no such generation.
+/// Joins the generation of the request's `Idempotency-Key`, regardless of the load. `None` if there is no such
+/// generation.
 pub async fn join(api: &Api, caller: &Caller, opening: &mut Opening) -> Result<Option<Begun>, Problem> {
     let Some(claim) = &opening.claim else { return Ok(None) };
     let Some(following) = api.generations.claimed(&caller.principal, claim).await? else { return Ok(None) };
@@ -171,8 +172,9 @@ async fn start_new(
         api.channels.carry(channel, &caller.spender.account, generation, pages).await;
     }
     if started.origin == Origin::New {
-        // Yields so that the generation's task sends the upstream request before the response is built. Must be the last
-        // await: if the client disconnects here, the task that copies the answer into the channel is already running.
+        // Yields so that the generation's task sends the upstream request before the response is built. Must be the
+        // last await: if the client disconnects here, the task that copies the answer into the channel is already
+        // running.
         yield_now().await;
     }
     Ok((started, connection))

@@ -95,8 +95,8 @@ impl Api {
         self.connections.may_begin(caller).map_err(|no_room| self.no_room(no_room))
     }
 
-    /// Turns a problem into a response. A request that is refused for its body counts against its caller's rate, because
-    /// reading the body was the work.
+    /// Turns a problem into a response. A request that is refused for its body counts against its caller's rate,
+    /// because reading the body was the work.
     pub fn refuse(&self, caller: &Caller, problem: Problem) -> Response {
         if problem.code.is_of_the_body() {
             self.generations.charge_request(&caller.spender);
@@ -112,16 +112,16 @@ impl Api {
                 Problem::new(ErrorCode::TooManyConnections, detail)
             }
             NoRoom::AtAll => {
-                let detail = "All connections are in use, and you have your share of them. Close one, or try again in a few \
-                              seconds.";
+                let detail = "All connections are in use, and you have your share of them. Close one, or try again in a \
+                              few seconds.";
                 Problem::new(ErrorCode::Overloaded, detail)
             }
         }
     }
 }
 
-/// Authentication, allowed origins, limits and prompts. Replaced as a whole when the settings are reloaded. Each request
-/// uses the version that is in effect when it begins.
+/// Authentication, allowed origins, limits and prompts. Replaced as a whole when the settings are reloaded. Each
+/// request uses the version that is in effect when it begins.
 #[derive(Clone)]
 pub struct Admission {
     pub gate: Arc<Gate>,

@@ -14,8 +14,8 @@ use super::wire::native::{CancelledData, TimingsBody, UsageBody};
 use crate::domain::{Stated, wire_safe};
 use crate::generation::{ChoiceOutline, GenerationState, LogLost, Outline, Status, TextSpan, ToolCallOutline};
 
-/// The JSON of a [`SnapshotBody`](super::snapshot::SnapshotBody), in pieces without line breaks, as an event stream needs
-/// them.
+/// The JSON of a [`SnapshotBody`](super::snapshot::SnapshotBody), in pieces without line breaks, as an event stream
+/// needs them.
 ///
 /// Holds only the JSON between the texts; the texts are read from the log.
 pub struct StateJson {

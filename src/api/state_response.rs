@@ -21,9 +21,9 @@ use crate::generation::GenerationState;
 /// States up to this size are sent whole, with their length.
 const SMALL: usize = 16 << 10;
 
-/// Responds with a state. A large state is sent in pieces, as its client reads them, and counts as `connection`. Without one,
-/// it opens a connection of its own if one is free. It is sent in any case: it holds only a page of the log in memory, and
-/// its events have already happened.
+/// Responds with a state. A large state is sent in pieces, as its client reads them, and counts as `connection`.
+/// Without one, it opens a connection of its own if one is free. It is sent in any case: it holds only a page of the
+/// log in memory, and its events have already happened.
 pub async fn respond(
     api: &Api,
     caller: &Caller,
