@@ -75,8 +75,8 @@ fn is_same(one: &Authority, other: &Authority, scheme: Option<&str>) -> bool {
 }
 
 fn misdirected() -> Problem {
-    let detail = "Without authentication this service accepts only loopback names such as localhost as Host. Use such a \
-         name, or set auth.mode if you are its operator.";
+    let detail = "Without authentication this service accepts only loopback names such as localhost as Host. Use such \
+         a name, or set auth.mode if you are its operator.";
     Problem::new(ErrorCode::Misdirected, detail)
 }
 

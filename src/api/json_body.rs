@@ -18,8 +18,7 @@ use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS};
 /// A larger index of members, in bytes, counts as memory of the body.
 const SMALL_INDEX: usize = 4 << 10;
 
-/// A complete body whose content type is JSON. Its bytes count as memory of its account until the last clone is
-/// dropped.
+/// A complete JSON body. Its bytes count as memory of its account until the last clone is dropped.
 #[derive(Clone)]
 pub struct JsonBytes(Arc<BodyText>);
 

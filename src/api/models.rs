@@ -58,8 +58,7 @@ pub async fn list(State(api): State<Api>, caller: Caller) -> Response {
     ([(CONTENT_TYPE, json)], Body::from_stream(stream::iter(pages.map(Ok::<_, Infallible>)))).into_response()
 }
 
-/// Bytes that are rendered at once. A list may have megabytes, and a client that does not read it must not hold them
-/// all.
+/// Bytes that are rendered at once: a list may have megabytes, and a client that does not read must not hold them all.
 const PAGE: usize = 16 * 1024;
 
 /// Renders a [`ModelList`] page by page, on demand.

@@ -18,7 +18,7 @@ pub struct OpenAiError {
     pub error: OpenAiErrorBody,
 }
 
-/// What went wrong.
+/// The error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenAiErrorBody {

@@ -11,8 +11,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::openapi;
 
-/// A page of the playground as `make` bundles it. If it is not bundled, `build.rs` inserts a page that explains how to
-/// build it.
+/// A page of the playground as `make` bundles it, or a page that explains how to build it, if `build.rs` finds none.
 struct Page {
     path: &'static str,
     html: &'static str,
@@ -41,7 +40,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(openapi::text);
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 
-/// The playground, `/docs` and `/openapi.json`.
+/// Returns the routes of the playground, `/docs` and `/openapi.json`.
 pub fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let docs = SwaggerUi::new("/docs").config(Config::from("/openapi.json").try_it_out_enabled(true));
     let playground = PLAYGROUND

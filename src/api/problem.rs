@@ -70,8 +70,7 @@ pub struct ProblemBody {
     /// The invalid fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// The same error in the format of OpenAI's SDKs, which may call a path that does not exist by mistake. Only on
-    /// such a path.
+    /// The same error in OpenAI's format; only with `route_not_found`, because an OpenAI SDK may call a wrong path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<OpenAiErrorBody>,
 }
@@ -191,7 +190,7 @@ impl Problem {
         Self { usage: usage.map(Box::new), ..Self::new(ErrorCode::HistoryLost, detail) }
     }
 
-    /// Returns the problem for a caller with the maximum number of used `Idempotency-Key`s whose answers are gone.
+    /// Returns the problem for a caller with the maximum number of used `Idempotency-Key`s without kept answers.
     pub fn too_many_lost_answers(wait: Duration) -> Self {
         let detail = "Too many of your Idempotency-Keys belong to answers that are no longer kept. Send this request \
                       without Idempotency-Key, or try again after the time in Retry-After.";
@@ -252,8 +251,7 @@ impl Problem {
 }
 
 impl Problem {
-    /// Returns the status, the same in every dialect. If an upstream refused the request, it is the upstream's own
-    /// status.
+    /// Returns the status, the same in every dialect. For a request that an upstream refused, it is the upstream's own.
     fn status(&self) -> StatusCode {
         let words = self.failure.as_ref().and_then(|failure| failure.upstream.as_ref());
         let passed = words.and_then(|words| words.status).filter(|status| PASSED_STATUSES.contains(status));

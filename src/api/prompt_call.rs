@@ -73,8 +73,7 @@ impl PromptCall {
         Ok(Self { reference, variables, pointer: VARIABLES })
     }
 
-    /// Inserts the prompt's messages before those of the request. Sets its model and parameters if the request has
-    /// none.
+    /// Inserts the prompt's messages before the request's own. Sets its model and parameters unless the request does.
     pub async fn apply(self, prompts: &Catalog, new: &mut NewGeneration) -> Result<(), Problem> {
         let prompt = prompts.get(&self.reference).ok_or_else(|| unknown_prompt(prompts, &self.reference))?;
         let messages = prompts.render(&self.reference, self.variables).await;

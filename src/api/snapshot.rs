@@ -25,8 +25,8 @@ pub struct SnapshotBody {
     /// When the request was accepted (RFC 3339, UTC).
     #[schema(format = "date-time")]
     pub created_at: String,
-    /// The position of the last event that this state includes. The events after it are at `GET
-    /// /v1/generations/{id}/events?after=` and this number.
+    /// The position of the last event that this state includes. The events after it are at
+    /// `GET /v1/generations/{id}/events?after=` and this number.
     pub last_sequence: u64,
     /// The first choice.
     #[serde(flatten)]

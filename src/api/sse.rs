@@ -158,8 +158,7 @@ impl<S: Source> http_body::Body for EventStream<S> {
     ) -> Poll<Option<Result<Frame<Bytes>, EventStreamError>>> {
         let mut this = self.project();
         let mut has_events = false;
-        // Before the state is read: otherwise a change after the read and before the registration would not wake this
-        // task.
+        // Before the state is read, because a change between a read and the registration would not wake this task.
         this.connection.watch(context);
         if let Some(retry) = this.connection.begin() {
             *this.retry = Some(retry);

@@ -108,8 +108,7 @@ pub async fn check(api: &Api, caller: &Caller, fields: JsonObject, dialect: Dial
     api.large_bodies.run(fields.text_len(), move || new_generation(fields, dialect, &caller)).await
 }
 
-/// Joins the generation of the request's `Idempotency-Key`, regardless of the load. `None` if there is no such
-/// generation.
+/// Joins the generation of the request's `Idempotency-Key`, regardless of the load. `None` if the key has none.
 pub async fn join(api: &Api, caller: &Caller, opening: &mut Opening) -> Result<Option<Begun>, Problem> {
     let Some(claim) = &opening.claim else { return Ok(None) };
     let Some(following) = api.generations.claimed(&caller.principal, claim).await? else { return Ok(None) };

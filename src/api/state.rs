@@ -112,8 +112,8 @@ impl Api {
                 Problem::new(ErrorCode::TooManyConnections, detail)
             }
             NoRoom::AtAll => {
-                let detail = "All connections are in use, and you have your share of them. Close one, or try again in a \
-                              few seconds.";
+                let detail = "All connections are in use, and you have your share of them. Close one, or try again in \
+                              a few seconds.";
                 Problem::new(ErrorCode::Overloaded, detail)
             }
         }
