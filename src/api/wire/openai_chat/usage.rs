@@ -4,7 +4,7 @@ use crate::domain::{Done, TokenSource};
 use crate::json::{Object, Tree};
 
 /// Returns the provider's usage with all its fields. The three totals always are numbers under OpenAI's names.
-/// `estimated` is `true` if they are estimates of this service.
+/// `estimated` is `true` if at least one is an estimate of this service.
 pub fn usage_json(done: &Done) -> String {
     let provider = done.trailer.usage_json.as_deref().and_then(|json| Tree::parse(json).ok());
     let mut usage = if let Some(Tree::Object(usage)) = provider { usage } else { Object::default() };
