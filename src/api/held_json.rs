@@ -1,4 +1,4 @@
-//! JSON responses that are held while their clients take them.
+//! JSON responses that stay in memory until their clients have read them.
 
 use std::convert::Infallible;
 
@@ -15,13 +15,13 @@ use super::extract::Caller;
 use super::problem::Problem;
 use super::state::Api;
 
-/// A smaller response is of no weight.
+/// Responses up to this size are not counted. Also the size of the slices in which a response is written.
 const SMALL: usize = 16 << 10;
 
-/// Responds with a value that was only read. If it is large it counts as memory of its caller and as `connection`, or as one
-/// of its own where that is free.
+/// Responds with a value that was only read. A large response counts as memory of its caller and as `connection`.
+/// Without one, it opens a connection of its own if one is free.
 ///
-/// Errors: the caller holds its share of the memory for bodies.
+/// Errors: the caller already holds its share of the memory for bodies.
 pub fn json_response(
     api: &Api,
     caller: &Caller,
@@ -38,7 +38,7 @@ pub fn json_response(
     Ok(held_json(vec![json], (memory, connection)))
 }
 
-/// Responds with these pieces of JSON. `held` is dropped when the client has taken all but the last 16 KiB.
+/// Responds with these pieces of JSON. `held` is dropped when the client has read all but the last 16 KiB.
 pub fn held_json(pieces: Vec<Bytes>, held: impl Send + 'static) -> Response {
     let length: usize = pieces.iter().map(Bytes::len).sum();
     let slices = stream::iter(pieces).flat_map(|piece| stream::iter(slices(piece))).map(move |slice| {
@@ -49,7 +49,7 @@ pub fn held_json(pieces: Vec<Bytes>, held: impl Send + 'static) -> Response {
     (headers, Body::from_stream(slices)).into_response()
 }
 
-/// HTTP asks for the next slice when the client has taken the one before.
+/// Splits a piece. The HTTP server polls for the next slice when the client has read the one before.
 fn slices(mut piece: Bytes) -> impl Iterator<Item = Bytes> {
     std::iter::from_fn(move || (!piece.is_empty()).then(|| piece.split_to(piece.len().min(SMALL))))
 }

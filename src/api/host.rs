@@ -1,4 +1,4 @@
-//! By which names the service may be called.
+//! Validation of the `Host` header.
 
 use std::net::IpAddr;
 
@@ -9,11 +9,11 @@ use axum::http::{HeaderMap, HeaderValue, Version};
 
 use super::problem::{ErrorCode, Problem};
 
-/// The names that a request's `Host` (RFC 9110, section 7.2) may hold.
+/// The names that are accepted in a request's `Host` (RFC 9110, section 7.2).
 ///
-/// A service without authentication trusts whoever reaches loopback. A page of a foreign origin does
-/// too, if its host's name is made to resolve to loopback (DNS rebinding): to the browser it is then
-/// the same origin, and no preflight is made. What gives it away is the name.
+/// Without authentication, the service trusts every client that reaches it over loopback. DNS rebinding (a name that is
+/// made to resolve to loopback) lets a page of a foreign origin do so: the browser considers the service as the page's
+/// own origin and sends no preflight. Only the host name in the request reveals the attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hosts {
     /// `localhost`, names below it, and loopback addresses.
@@ -21,8 +21,8 @@ pub enum Hosts {
     Any,
 }
 
-/// Refuses requests that name no host, several, or one that cannot be a host (RFC 9112, section 3.2; RFC 9113, section 8.3.1),
-/// and those that call the service by a name it does not have.
+/// Refuses requests without exactly one valid host (RFC 9112, section 3.2; RFC 9113, section 8.3.1), and requests whose
+/// host is not one of `hosts`.
 pub fn check(hosts: Hosts, head: &Parts) -> Result<(), Problem> {
     check_host(head).map_err(|detail| Problem::new(ErrorCode::InvalidRequest, detail))?;
     match hosts {
@@ -31,7 +31,8 @@ pub fn check(hosts: Hosts, head: &Parts) -> Result<(), Problem> {
     }
 }
 
-/// A proxy in front may route by one name what a service reads by another, so that a request with two has none.
+/// Checks that the request names exactly one valid host. With two, a proxy may route by one and this service read the
+/// other.
 fn check_host(head: &Parts) -> Result<(), &'static str> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let (host, authority) = (hosts.next(), head.uri.authority());
@@ -39,7 +40,7 @@ fn check_host(head: &Parts) -> Result<(), &'static str> {
         return Err("The request has more than one Host header. Send exactly one.");
     }
     let Some(host) = host else {
-        // `:authority` takes the header's place; HTTP/1.0 knows neither.
+        // `:authority` replaces the header; HTTP/1.0 requires neither.
         let is_named = authority.is_some() || head.version < Version::HTTP_11;
         return if is_named { Ok(()) } else { Err("The request has no Host header. Send exactly one.") };
     };
@@ -48,23 +49,25 @@ fn check_host(head: &Parts) -> Result<(), &'static str> {
     // An absolute target of HTTP/1.1 replaces the header (RFC 9112, section 3.2.2).
     let is_both = head.version >= Version::HTTP_2;
     if is_both && authority.is_some_and(|authority| !is_same(authority, &host, head.uri.scheme_str())) {
-        return Err("The Host header names another host than :authority. Send one of them, or the same in both.");
+        return Err(
+            "The Host header and :authority name different hosts. Send only one of them, or the same host in both.",
+        );
     }
     Ok(())
 }
 
-/// Reads `uri-host [":" port]` (RFC 9110, section 7.2). An empty host is none of `http` (section 4.2.1).
+/// Parses `uri-host [":" port]` (RFC 9110, section 7.2). The `http` scheme allows no empty host (section 4.2.1).
 fn host_of(value: &HeaderValue) -> Option<Authority> {
     let authority: Authority = value.to_str().ok()?.parse().ok()?;
     let (host, text) = (authority.host(), authority.as_str());
-    // Without userinfo the text begins with the host.
+    // Fails if there is userinfo before the host.
     let port = text.strip_prefix(host)?;
     let is_port =
         port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     (!host.is_empty() && is_port).then_some(authority)
 }
 
-/// Whether both identify the same entity: letters of either case, and the scheme's own port may be left out.
+/// Whether both name the same host and port: case-insensitive, with the default port of the scheme if none is given.
 fn is_same(one: &Authority, other: &Authority, scheme: Option<&str>) -> bool {
     let own = if scheme == Some("https") { 443 } else { 80 };
     let port = |authority: &Authority| authority.port_u16().unwrap_or(own);
@@ -72,13 +75,13 @@ fn is_same(one: &Authority, other: &Authority, scheme: Option<&str>) -> bool {
 }
 
 fn misdirected() -> Problem {
-    let detail = "Without authentication this service accepts only loopback names such as localhost as Host. Call it by one, or \
-         set auth.mode if you are its operator.";
+    let detail = "Without authentication this service accepts only loopback names such as localhost as Host. Use such \
+         a name, or set auth.mode if you are its operator.";
     Problem::new(ErrorCode::Misdirected, detail)
 }
 
-/// Whether every name in a request is of loopback: that of its target, which over HTTP/2 is `:authority`, and of each `Host`. A
-/// request without any name is not a browser's.
+/// Whether every host name in a request is a loopback name: that of the request target (`:authority` in HTTP/2) and
+/// that of each `Host` header. A request without any is accepted: browsers always send one.
 pub fn is_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     uri.authority().is_none_or(is_loopback_name)
@@ -96,8 +99,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_loopback_are_ours() {
-        for (host, ours) in [
+    fn only_loopback_hosts_are_accepted() {
+        for (host, is_accepted) in [
             ("localhost", true),
             ("LOCALHOST:8080", true),
             ("app.localhost:5173", true),
@@ -114,7 +117,7 @@ mod tests {
             ("a b", false),
         ] {
             let headers = HeaderMap::from_iter([(HOST, host.parse().expect("a header value"))]);
-            assert_eq!(is_loopback(&Uri::from_static("/v1/models"), &headers), ours, "{host}");
+            assert_eq!(is_loopback(&Uri::from_static("/v1/models"), &headers), is_accepted, "{host}");
         }
         assert!(is_loopback(&Uri::from_static("/"), &HeaderMap::new()));
         assert!(!is_loopback(&Uri::from_static("http://evil.example/"), &HeaderMap::new()));
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_names_one_valid_host() {
+    fn request_without_exactly_one_valid_host_is_refused() {
         use axum::http::Request;
         for (version, uri, hosts, is_valid) in [
             (Version::HTTP_11, "/", &["localhost:8080"][..], true),

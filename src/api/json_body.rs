@@ -1,4 +1,4 @@
-//! A request's body as JSON.
+//! Request bodies as JSON.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +15,10 @@ use super::problem::{ErrorCode, FieldError, Problem};
 use crate::domain::Fingerprint;
 use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS};
 
-/// An index of more bytes counts as memory of the body.
+/// A larger index of members, in bytes, counts as memory of the body.
 const SMALL_INDEX: usize = 4 << 10;
 
-/// A whole body that says that it is JSON. Its bytes count as its account's until the last clone is gone.
+/// A complete JSON body. Its bytes count as memory of its account until the last clone is dropped.
 #[derive(Clone)]
 pub struct JsonBytes(Arc<BodyText>);
 
@@ -34,7 +34,7 @@ impl AsRef<str> for BodyText {
 }
 
 impl JsonBytes {
-    /// Errors: not UTF-8.
+    /// Errors: the body is not UTF-8.
     pub fn new(bytes: Vec<u8>, memory: FinishedBody) -> Result<Self, Problem> {
         let text = String::from_utf8(bytes).map_err(|error| syntax_error(error.as_bytes()))?;
         Ok(Self(Arc::new(BodyText { text, memory: Mutex::new(memory) })))
@@ -48,28 +48,28 @@ impl JsonBytes {
         self.0.text.len()
     }
 
-    /// What a repeat of this request has in common with it, and no other request of this path.
+    /// Returns a digest of the path and the body. A request with the same digest is a retry of this one.
     pub fn fingerprint(&self, path: &str) -> Fingerprint {
         let digest = Sha256::new().chain_update(path).chain_update([0]).chain_update(self.text());
         Fingerprint::new(digest.finalize().into())
     }
 
-    /// Reads what has one form, which `wanted` describes.
+    /// Deserializes the body. `wanted` describes the expected form, for the error if the body has another one.
     pub fn read<'a, T: Deserialize<'a>>(&'a self, wanted: &str) -> Result<T, Problem> {
         serde_json::from_str(self.text()).map_err(|error| match error.classify() {
             Category::Data => {
-                // serde would quote a wrong value.
+                // Not serde's message, which would quote the invalid value.
                 Problem::invalid(vec![FieldError { pointer: String::new(), detail: wanted.to_owned() }])
             }
             Category::Syntax | Category::Eof | Category::Io => not_json(self.text().as_bytes(), &error),
         })
     }
 
-    /// Reads a request whose members go on as they were written.
+    /// Parses a request whose members are forwarded as they were written.
     ///
-    /// Errors: not JSON, no object, two members of one name, half of a surrogate pair, a number beyond
-    /// the range of a double, nested more deeply than 127 levels, so many members that their index does not fit into the
-    /// memory for bodies.
+    /// Errors: the body is not JSON or not an object, has duplicate or too many members, an unpaired surrogate, a
+    /// number beyond the range of a double or more than 127 levels of nesting, or its index of members does not fit
+    /// into the memory for bodies.
     pub fn request(&self) -> Result<JsonObject, Problem> {
         let object = JsonObject::from_text(self.0.clone()).map_err(|error| {
             let invalid = |pointer: String, detail: &str| {
@@ -83,9 +83,9 @@ impl JsonBytes {
                 InvalidObject::NotAnObject => invalid(String::new(), "must be a JSON object"),
                 InvalidObject::Duplicate(name) => invalid(format!("/{name}"), DUPLICATE),
                 InvalidObject::TooMany => invalid(String::new(), &format!("must have at most {MOST_MEMBERS} members")),
-                InvalidObject::Surrogate(name) => not_json(&name, "holds half of a surrogate pair"),
-                InvalidObject::Number(name) => not_json(&name, "holds a number beyond the range of a double"),
-                InvalidObject::TooDeep(name) => not_json(&name, "is nested more deeply than 127 levels"),
+                InvalidObject::Surrogate(name) => not_json(&name, "contains an unpaired surrogate"),
+                InvalidObject::Number(name) => not_json(&name, "contains a number beyond the range of a double"),
+                InvalidObject::TooDeep(name) => not_json(&name, "is nested more than 127 levels deep"),
             }
         })?;
         let index = object.index_bytes();
@@ -95,7 +95,7 @@ impl JsonBytes {
         Ok(object)
     }
 
-    /// Reads a JSON object. Deeper than 128 levels is refused, as `serde_json` does.
+    /// Parses a JSON object. `serde_json` refuses more than 128 levels of nesting.
     pub fn object(&self) -> Result<Map<String, Value>, Problem> {
         match serde_json::from_str(self.text()) {
             Ok(Value::Object(object)) => Ok(object),
@@ -108,7 +108,7 @@ impl JsonBytes {
     }
 }
 
-/// The first fault of a body that is not JSON.
+/// Returns the problem for the first syntax error of a body that is not JSON.
 fn syntax_error(body: &[u8]) -> Problem {
     match serde_json::from_slice::<IgnoredAny>(body) {
         Err(error) => not_json(body, &error),
@@ -116,7 +116,7 @@ fn syntax_error(body: &[u8]) -> Problem {
     }
 }
 
-/// Says where and what the parser stopped at. Its words name a position and a rule, never a value of the caller's.
+/// Returns a problem with the rule and the position at which the parser stopped. It never quotes a value of the caller.
 fn not_json(body: &[u8], error: &serde_json::Error) -> Problem {
     let detail = if body.trim_ascii().is_empty() {
         "The request body is empty. Send a JSON object.".to_owned()
@@ -128,17 +128,17 @@ fn not_json(body: &[u8], error: &serde_json::Error) -> Problem {
     Problem::new(ErrorCode::InvalidJson, detail)
 }
 
-/// The parser's rule and its position.
+/// The rule that the body violates, and the position.
 struct Rule<'a>(&'a serde_json::Error);
 
 impl fmt::Display for Rule<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
-        // A fixed sentence for what is wrong as text: a Category::Data error would quote a value.
+        // A fixed text for Category::Data, whose message would quote a value.
         let rule = match self.0.classify() {
             Category::Syntax if text.starts_with("recursion limit") => "it is nested more than 128 levels deep",
             Category::Syntax | Category::Eof => text.split(" at line ").next().unwrap_or_default(),
-            Category::Data | Category::Io => "it has a wrong value",
+            Category::Data | Category::Io => "it has an invalid value",
         };
         write!(f, "{rule} at line {} column {}", self.0.line(), self.0.column())
     }

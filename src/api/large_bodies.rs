@@ -1,4 +1,4 @@
-//! Work on large request bodies, beside the threads that carry streams.
+//! Parsing of large request bodies, outside the runtime threads that serve streams.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use tokio::task::spawn_blocking;
 
 use super::problem::{ErrorCode, Problem};
 
-/// Where the bodies of requests are parsed. Clones share it.
+/// Limits how many large bodies are parsed at the same time. Clones share the limit.
 ///
-/// Parsing takes up to 15 ms for each MiB: on a runtime thread all its streams would wait for it.
+/// Parsing takes up to 15 ms per MiB. On a runtime thread it would delay all streams of that thread.
 #[derive(Clone)]
 pub struct LargeBodies(Arc<Semaphore>);
 
-/// A body of this size is parsed within a few milliseconds, which is less than a thread costs under load.
+/// A body of this size is parsed within a few milliseconds. Moving it to another thread costs more under load.
 const LARGE: usize = 256 << 10;
-/// Large bodies that are parsed at the same time; others wait.
+/// Large bodies that are parsed at the same time. Others wait.
 const SLOTS: usize = 2;
 
 pub const fn is_large(bytes: usize) -> bool {
@@ -29,9 +29,9 @@ impl Default for LargeBodies {
 }
 
 impl LargeBodies {
-    /// Does work in proportion to a body of so many bytes.
+    /// Runs work whose cost grows with `bytes`, on a blocking thread if the body is large.
     ///
-    /// Cancellation: once it has begun, the work is done to its end, and its result dropped.
+    /// Cancellation: work on a blocking thread that has begun is completed, and its result is dropped.
     pub async fn run<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -40,7 +40,8 @@ impl LargeBodies {
         if !is_large(bytes) {
             return work();
         }
-        let defect = || Problem::new(ErrorCode::Internal, "This service has a defect. Report the request id.");
+        let defect =
+            || Problem::new(ErrorCode::Internal, "This service has a defect. Report the request id to its operator.");
         let slot = Arc::clone(&self.0).acquire_owned().await.map_err(|_| defect())?;
         let working = spawn_blocking(move || {
             let _slot = slot;

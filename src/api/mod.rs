@@ -1,4 +1,4 @@
-//! HTTP: routes, wire formats, the OpenAPI document. The only room that knows a status code.
+//! HTTP: routes, wire formats, the OpenAPI document. The only module that knows status codes.
 
 mod accept;
 mod access;
@@ -94,20 +94,20 @@ pub use large_bodies::LargeBodies;
 pub use snapshot::SnapshotBody;
 pub use state::{Admission, Api, ChannelTerms};
 
-/// Through which listener a request comes.
+/// The listener on which a request arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// The only one.
+    /// The only listener, with all routes.
     Sole,
-    /// That of everybody, where operators have one of their own.
+    /// The listener for callers, if operators have their own.
     Public,
-    /// That of operators (`server.admin_listen`).
+    /// The listener for operators (`server.admin_listen`).
     Admin,
 }
 
-/// Every route of a door, and every layer.
+/// Returns the routes of a listener, with all layers.
 pub fn router(api: Api, door: Door) -> Router {
-    // No page has business with operators' routes.
+    // Browser pages have no reason to call operator routes, so these get no CORS headers.
     let cors = (door != Door::Admin).then(|| cors::cors(api.admission.clone()));
     let layers = Layers {
         cors,
@@ -121,8 +121,8 @@ pub fn router(api: Api, door: Door) -> Router {
     };
     let routes = match door {
         Door::Sole => documented(),
-        Door::Public => for_callers().merge(for_machines()),
-        Door::Admin => for_operators().merge(for_machines()),
+        Door::Public => caller_routes().merge(probe_routes()),
+        Door::Admin => operator_routes().merge(probe_routes()),
     };
     let (routes, _) = routes.with_state(api).split_for_parts();
     let pages = if door == Door::Admin { Router::new() } else { pages::pages() };
@@ -139,10 +139,10 @@ fn layered(routes: Router, layers: Layers) -> Router {
         .method_not_allowed_fallback(async move |request: Request| {
             method_not_allowed(&not_allowed_layers, request).await
         })
-        .layer(from_fn_with_state(layers, answered))
+        .layer(from_fn_with_state(layers, handle))
 }
 
-/// What is looked at before a handler.
+/// The state that the layers around every handler share.
 #[derive(Clone)]
 struct Layers {
     cors: Option<CorsLayer>,
@@ -152,17 +152,16 @@ struct Layers {
     hosts: Hosts,
     bodies: Arc<RefusedBodies>,
     metrics: Arc<Metrics>,
-    /// The same routes for a path whose slash at the end was removed; absent there.
+    /// The same routes, for paths whose trailing slash was removed. `None` in that copy.
     without_slash: Option<Router>,
 }
 
-/// From the outside in: every answer has its request id and security headers, pages of other origins are told whether
-/// they may read it, problems get their bodies, who calls by a foreign name or may not is refused, a panic becomes a
-/// problem.
+/// All layers, from the outside in: the request id and security headers of every response, CORS headers for pages of
+/// other origins, the bodies of problems, the check of `Host` and the authorization, and panics turned into problems.
 ///
-/// One layer, since each that axum wraps around another is allocated for each request. What comes before a handler and
-/// what comes after it are functions apart, since a future that waits for another holds it, and is copied with it.
-async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
+/// They are one axum layer, because axum allocates each layer for each request. The steps before and after a handler
+/// are separate functions, because a future contains the future that it awaits, and is copied with it.
+async fn handle(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
     if let Some(routes) = &layers.without_slash
         && request.extensions().get::<MatchedPath>().is_none()
         && let Some(uri) = without_slash(request.uri())
@@ -179,10 +178,10 @@ async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next:
             Some(cors) if cors::is_of_a_page(&request) => {
                 let allow = |origin: &_| layers.admission.borrow().origins.allow(origin);
                 layers.origins.note(request.uri(), request.headers(), allow);
-                cors::with_cors(cors, request, |request| answer(&layers, request, next)).await
+                cors::with_cors(cors, request, |request| respond(&layers, request, next)).await
             }
-            Some(_) => cors::without_cors(answer(&layers, request, next).await),
-            None => answer(&layers, request, next).await,
+            Some(_) => cors::without_cors(respond(&layers, request, next).await),
+            None => respond(&layers, request, next).await,
         };
         pages::secure(&mut response);
         traced.finish(&mut response, &layers.metrics);
@@ -192,17 +191,17 @@ async fn answered(State(layers): State<Arc<Layers>>, mut request: Request, next:
     .await
 }
 
-async fn answer(layers: &Layers, request: Request, next: Next) -> Response {
+async fn respond(layers: &Layers, request: Request, next: Next) -> Response {
     let (form, access) = (RefusalForm::of(&request), gate::access(&request));
     let (mut head, body) = request.into_parts();
-    let mut response = match let_in(layers, access, &mut head).await {
+    let mut response = match admit(layers, access, &mut head).await {
         Ok(()) => {
             let request = Request::from_parts(head, body);
-            let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-            answered.unwrap_or_else(|_| defect(&layers.metrics))
+            let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            response.unwrap_or_else(|_| defect(&layers.metrics))
         }
         Err(problem) => {
-            // Apart from what holds this: few requests are refused here.
+            // Boxed to keep this future small, because few requests are refused here.
             Box::pin(layers.discard(head, body)).await;
             problem.into_response()
         }
@@ -216,13 +215,13 @@ async fn answer(layers: &Layers, request: Request, next: Next) -> Response {
     form.write_refusal(response)
 }
 
-async fn let_in(layers: &Layers, access: Access, head: &mut Parts) -> Result<(), Problem> {
+async fn admit(layers: &Layers, access: Access, head: &mut Parts) -> Result<(), Problem> {
     host::check(layers.hosts, head)?;
     gate::admit(&layers.admission, layers.door, access, head).await
 }
 
 impl Layers {
-    /// Discards the body of a request that is refused before a handler.
+    /// Discards the body of a request that is refused before a handler runs.
     async fn discard(&self, head: Parts, body: Body) {
         let client = self.admission.borrow().proxies.client(&head);
         let client = client.or_else(|| head.extensions.get::<Peer>().map(|peer| peer.0.ip()));
@@ -231,7 +230,7 @@ impl Layers {
     }
 }
 
-/// The same without one slash at the end of the path; `None` where there is none, or more.
+/// Returns the URI without its trailing slash. `None` for `/`, and if the path does not end in exactly one slash.
 fn without_slash(uri: &Uri) -> Option<Uri> {
     let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty() && !path.ends_with('/'))?;
     let path = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
@@ -240,12 +239,12 @@ fn without_slash(uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// The routes of the OpenAPI document; a route cannot be in the one and not in the other.
+/// Returns all routes. The OpenAPI document is generated from the same list.
 fn documented() -> OpenApiRouter<Api> {
-    for_callers().merge(for_machines()).merge(for_operators())
+    caller_routes().merge(probe_routes()).merge(operator_routes())
 }
 
-fn for_callers() -> OpenApiRouter<Api> {
+fn caller_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(generations::create, generation_list::list))
         .routes(routes!(generations::show, generations::erase))
@@ -261,11 +260,11 @@ fn for_callers() -> OpenApiRouter<Api> {
         .routes(routes!(models::show))
 }
 
-fn for_machines() -> OpenApiRouter<Api> {
+fn probe_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(operations::healthz)).routes(routes!(operations::readyz))
 }
 
-fn for_operators() -> OpenApiRouter<Api> {
+fn operator_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(operations::metrics))
         .routes(routes!(connection_list::list))

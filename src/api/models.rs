@@ -1,4 +1,4 @@
-//! The models there are.
+//! The list of models: `/v1/models`.
 
 use std::convert::Infallible;
 use std::iter;
@@ -35,7 +35,7 @@ pub struct Model {
     pub id: String,
     #[schema(example = "model")]
     pub object: String,
-    /// Seconds since 1970; 0 where the upstream does not say.
+    /// Unix time in seconds; 0 if the upstream does not report it.
     pub created: u64,
     #[schema(example = "tokenrill")]
     pub owned_by: String,
@@ -43,8 +43,8 @@ pub struct Model {
 
 /// List the models.
 ///
-/// Those of every upstream, and `demo`, that the caller may ask. Upstreams are asked again in the background when the list
-/// is older than 30 s; one that fails keeps its last list.
+/// Lists the models of every upstream, and `demo`, as far as the caller may use them. A list that is older than 30 s is
+/// refreshed in the background; if an upstream fails, its last list is kept.
 #[utoipa::path(
     get,
     path = "/v1/models",
@@ -58,10 +58,10 @@ pub async fn list(State(api): State<Api>, caller: Caller) -> Response {
     ([(CONTENT_TYPE, json)], Body::from_stream(stream::iter(pages.map(Ok::<_, Infallible>)))).into_response()
 }
 
-/// Bytes of a list that are rendered at once. A reader that takes nothing holds no more of a list that has megabytes.
+/// Bytes that are rendered at once: a list may have megabytes, and a client that does not read must not hold them all.
 const PAGE: usize = 16 * 1024;
 
-/// Renders a [`ModelList`], each page when it is asked for.
+/// Renders a [`ModelList`] page by page, on demand.
 fn pages(models: Arc<ListedModels>, allowed: AllowedModels) -> impl Iterator<Item = Bytes> {
     let (mut next, mut separator) = (0, &b""[..]);
     let members = iter::from_fn(move || {
@@ -82,7 +82,7 @@ fn pages(models: Arc<ListedModels>, allowed: AllowedModels) -> impl Iterator<Ite
 
 /// Show a model.
 ///
-/// One of the list. A model that no upstream lists may answer all the same.
+/// Shows one model of the list. A model that no upstream lists may be usable nevertheless.
 #[utoipa::path(
     get,
     path = "/v1/models/{id}",
@@ -94,9 +94,8 @@ fn pages(models: Arc<ListedModels>, allowed: AllowedModels) -> impl Iterator<Ite
 pub async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Json<Model>, Problem> {
     let models = api.generations.models().await;
     let model = models.find(&id).filter(|_| caller.models.allow(&id));
-    let unknown = || {
-        Problem::new(ErrorCode::ModelNotFound, "No upstream lists this model. GET /v1/models lists those there are.")
-    };
+    let unknown =
+        || Problem::new(ErrorCode::ModelNotFound, "No upstream lists this model. GET /v1/models lists the models.");
     model.map(|model| Json(model.into())).ok_or_else(unknown)
 }
 
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_rendered_in_pages_without_the_models_that_the_caller_may_not_ask() {
+    fn list_is_rendered_in_pages_without_the_models_that_the_caller_may_not_use() {
         let ids = |list: &ModelList| list.data.iter().map(|model| model.id.clone()).collect::<Vec<_>>();
         assert_eq!(ids(&rendered(3, &["*"]).1), ["m0", "m1", "m2"]);
         assert_eq!(ids(&rendered(3, &["m0", "m2"]).1), ["m0", "m2"]);

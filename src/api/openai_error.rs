@@ -1,4 +1,4 @@
-//! A failure in OpenAI's shape, as its clients turn it into their exceptions.
+//! Errors in OpenAI's format, which its SDKs turn into exceptions.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,27 +11,27 @@ use super::problem::{ErrorCode, ProblemBody, UpstreamErrorBody};
 use super::wire::native::UsageBody;
 use crate::domain::Failure;
 
-/// `{"error": {...}}`, as OpenAI's API answers and as an event of its streams.
+/// `{"error": {...}}`: the body of an error response of OpenAI's API, or an event of its streams.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenAiError {
     pub error: OpenAiErrorBody,
 }
 
-/// What went wrong.
+/// The error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenAiErrorBody {
     /// What happened and what to do.
     pub message: String,
-    /// The kind of error, by its status.
+    /// The kind of error, derived from the status.
     #[schema(example = "invalid_request_error")]
     pub r#type: String,
-    /// The field that is wrong, where it is one.
+    /// The invalid field, if the error is about one.
     pub param: Option<String>,
-    /// The code, from the same list as that of the problems; of an unauthenticated request its `reason`.
+    /// The code, from the same list as that of the problems; for an unauthenticated request, its `reason`.
     pub code: Option<String>,
-    /// What the answer used that is no longer kept; only with `history_lost`, for a repeated `Idempotency-Key`.
+    /// The usage of an answer that is no longer kept; only with `history_lost`, for a repeated `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageBody>,
 }
@@ -50,7 +50,7 @@ impl OpenAiError {
         }
     }
 
-    /// Takes over what the upstream said: its words in the places that OpenAI's clients read.
+    /// Replaces the members with those of the upstream's error, as far as it has them.
     fn with(self, words: &UpstreamErrorBody) -> Self {
         let UpstreamErrorBody { r#type, code, param, message, .. } = words.clone();
         Self {
@@ -64,13 +64,9 @@ impl OpenAiError {
         }
     }
 
-    /// Somebody stopped the generation while this client was reading.
+    /// Returns the error for a client that was reading when the generation was cancelled.
     pub fn cancelled() -> Self {
-        Self::new(
-            ErrorCode::Cancelled,
-            "The generation was cancelled. What came of the answer is incomplete.".into(),
-            None,
-        )
+        Self::new(ErrorCode::Cancelled, "The generation was cancelled. The answer is incomplete.".into(), None)
     }
 }
 
@@ -96,7 +92,7 @@ impl From<&Failure> for OpenAiError {
     }
 }
 
-/// `/messages/0/role` as OpenAI names it: `messages[0].role`.
+/// Converts a JSON Pointer to OpenAI's notation: `/messages/0/role` becomes `messages[0].role`.
 fn param(pointer: &str) -> String {
     let mut param = String::new();
     for part in pointer.split('/').skip(1) {
@@ -112,10 +108,10 @@ fn param(pointer: &str) -> String {
     param
 }
 
-/// Whether an SDK should repeat the request by itself: not where the model has been asked, for a
-/// repeat could be billed again, and not after more than a minute, for SDKs then do not wait at all.
+/// Whether an SDK should retry the request by itself. Not if the model may have been called, because a retry could be
+/// billed again. Not if the wait is longer than a minute, because SDKs then retry without any wait.
 pub fn should_retry(problem: &ProblemBody) -> bool {
-    let never_asked = matches!(
+    let model_was_not_called = matches!(
         problem.code,
         ErrorCode::IssuerUnavailable
             | ErrorCode::ChannelFull
@@ -129,7 +125,7 @@ pub fn should_retry(problem: &ProblemBody) -> bool {
             | ErrorCode::ShuttingDown
     );
     let wait = problem.retry_after_ms.map_or(Duration::ZERO, Duration::from_millis);
-    never_asked && problem.retryable && wait <= Duration::from_mins(1)
+    model_was_not_called && problem.retryable && wait <= Duration::from_mins(1)
 }
 
 #[cfg(test)]
@@ -137,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pointer_becomes_a_param() {
+    fn pointer_becomes_param() {
         for (pointer, expected) in
             [("", ""), ("/model", "model"), ("/messages/0/role", "messages[0].role"), ("/tools/12", "tools[12]")]
         {

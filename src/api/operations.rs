@@ -1,4 +1,4 @@
-//! What operators and their machines ask.
+//! Health, readiness and metrics, for operators and their probes.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::problem::{ErrorCode, Problem};
 use super::state::Api;
 
-/// That the service is there.
+/// The status of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     #[schema(example = "ok")]
@@ -21,18 +21,20 @@ fn ok() -> Json<Health> {
     Json(Health { status: "ok".to_owned() })
 }
 
-/// Whether the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "It does", body = Health)))]
+/// Check that the process is alive.
+#[utoipa::path(get, path = "/healthz", tag = "operations",
+    responses((status = 200, description = "The process is alive", body = Health)))]
 pub async fn healthz() -> Json<Health> {
     ok()
 }
 
-/// Whether new generations are taken.
+/// Check that new generations are accepted.
 ///
-/// `503` with the reason otherwise: while the service is draining, when live generations can still be followed, and
-/// while the keys of the identity provider could never be fetched. Upstreams are not asked: one that fails would take the
-/// others' callers with it.
-#[utoipa::path(get, path = "/readyz", tag = "operations", responses((status = 200, description = "They are", body = Health)))]
+/// Responds with `503` and the reason while the service is draining (live generations can still be followed), and until
+/// the keys of the identity provider have been fetched for the first time. Upstreams are not checked, because one that
+/// fails would make the service unavailable to callers of the others.
+#[utoipa::path(get, path = "/readyz", tag = "operations",
+    responses((status = 200, description = "New generations are accepted", body = Health)))]
 pub async fn readyz(State(api): State<Api>) -> Result<Json<Health>, Problem> {
     if api.generations.is_draining() {
         let detail = "This service is draining. Send new requests elsewhere.";
@@ -45,11 +47,11 @@ pub async fn readyz(State(api): State<Api>) -> Result<Json<Health>, Problem> {
     Ok(ok())
 }
 
-/// The figures.
+/// Show the metrics.
 ///
-/// In OpenMetrics text, as Prometheus scrapes it.
+/// OpenMetrics text, for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "operations",
-    responses((status = 200, description = "The figures", content((String = "application/openmetrics-text")))))]
+    responses((status = 200, description = "The metrics", content((String = "application/openmetrics-text")))))]
 pub async fn metrics(State(api): State<Api>) -> Response {
     let (content_type, text) = api.metrics.render();
     ([(CONTENT_TYPE, content_type)], text).into_response()

@@ -11,7 +11,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::openapi;
 
-/// A page of the playground as `make` bundles it, or the one that says how to build it: `build.rs` decides.
+/// A page of the playground as `make` bundles it, or a page that explains how to build it, if `build.rs` finds none.
 struct Page {
     path: &'static str,
     html: &'static str,
@@ -40,7 +40,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(openapi::text);
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 
-/// The playground, `/docs` and `/openapi.json`.
+/// Returns the routes of the playground, `/docs` and `/openapi.json`.
 pub fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let docs = SwaggerUi::new("/docs").config(Config::from("/openapi.json").try_it_out_enabled(true));
     let playground = PLAYGROUND
@@ -49,11 +49,11 @@ pub fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
     playground.route("/openapi.json", get(document)).merge(docs)
 }
 
-/// Swagger UI brings its styles along in attributes.
+/// The policy of Swagger UI, which sets its styles in attributes.
 const OTHER_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// On every answer: its type is what it says, what it tells of this page to others is nothing, and a page
-/// loads from here alone.
+/// Sets the security headers of every response: no content sniffing, no `Referer`, and for pages a content security
+/// policy that allows only resources of this origin.
 pub fn secure(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

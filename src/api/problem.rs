@@ -1,4 +1,4 @@
-//! A failure as a caller sees it.
+//! Error responses, as callers see them.
 
 use std::time::Duration;
 
@@ -17,19 +17,20 @@ use crate::limits::{Allowance, Exceeded, Limit};
 
 pub use super::error_code::ErrorCode;
 
-/// A refusal under construction. As a response it is a status only; [`RefusalForm`](super::refusal::RefusalForm) writes
-/// its body in the form that the request asks for, with the request's id.
+/// An error response under construction. `into_response` sets only the status; then
+/// [`RefusalForm`](super::refusal::RefusalForm) writes the body in the format that the request asks for, with the
+/// request's id.
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub(super) code: ErrorCode,
     detail: String,
     pub(super) retry_after: Option<Duration>,
-    /// What is left for the caller, where that is the reason.
+    /// The caller's remaining allowance, if a limit is the reason.
     pub(super) allowance: Option<Box<Allowance>>,
-    /// What is wrong with the credential, where that is the reason.
+    /// The challenge and the fault of the credential, if that is the reason.
     pub(super) denial: Option<Box<Denial>>,
     pub(super) errors: Vec<FieldError>,
-    /// What the answer used that is lost, where that is the reason.
+    /// The usage of a lost answer, if that loss is the reason.
     usage: Option<Box<Usage>>,
     /// The failure of the generation, with the same members as in a `failed` event. Set only if that is the reason.
     failure: Option<Box<Failure>>,
@@ -43,52 +44,52 @@ pub struct ProblemBody {
     /// `urn:tokenrill:error:` and the code.
     #[schema(example = "urn:tokenrill:error:model_not_found")]
     pub r#type: String,
-    /// What kind of problem it is; the same for each of its code.
+    /// The kind of problem; the same for every problem with this code.
     pub title: String,
-    /// The HTTP status, also where the problem comes in an event of a stream that began well.
+    /// The HTTP status, also if the problem is an event of a stream that began with status 200.
     pub status: u16,
     /// What happened and what to do.
     pub detail: String,
     pub code: ErrorCode,
-    /// Why the request is unauthenticated; only with that code.
+    /// Why the request is unauthenticated; only with the code `unauthenticated`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// Whether the same request may succeed later.
     pub retryable: bool,
-    /// How long to wait before that, where it is known.
+    /// How long to wait before a retry, in milliseconds, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// What to tell the operator.
+    /// The id of the request. Include it in a report to the operator.
     pub request_id: String,
-    /// What the model's server said, where the caller can act on it.
+    /// The error of the upstream, if the caller can act on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<UpstreamErrorBody>,
-    /// What the answer used that is no longer kept; only with `history_lost`, for a repeated `Idempotency-Key`.
+    /// The usage of an answer that is no longer kept; only with `history_lost`, for a repeated `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageBody>,
-    /// What is wrong with which field.
+    /// The invalid fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// The same as OpenAI's SDKs read it; only on a path that does not exist, which they may have called by mistake.
+    /// The same error in OpenAI's format; only with `route_not_found`, because an OpenAI SDK may call a wrong path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<OpenAiErrorBody>,
 }
 
-/// The words of the model's server about the request that it refused. Keys, account ids and addresses are masked.
+/// The error that the upstream returned for the request. Keys, account ids and addresses are masked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamErrorBody {
-    /// Its HTTP status, where it refused the request.
+    /// The upstream's HTTP status, if it refused the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Its kind of error.
+    /// The upstream's type of error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "invalid_request_error")]
     pub r#type: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "context_length_exceeded")]
     pub code: Option<String>,
-    /// The field of the request that is wrong.
+    /// The invalid field of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "messages")]
     pub param: Option<String>,
@@ -96,17 +97,17 @@ pub struct UpstreamErrorBody {
     pub message: Option<String>,
 }
 
-/// What is wrong with one field of the body.
+/// An invalid field of the body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FieldError {
-    /// Where it is (JSON Pointer, RFC 6901).
+    /// The path of the field (JSON Pointer, RFC 6901).
     #[schema(example = "/messages/0/role")]
     pub pointer: String,
     pub detail: String,
 }
 
-/// Where nobody said how long to wait.
+/// The wait before a retry if neither a limit nor the upstream gives one.
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
 impl Problem {
@@ -129,14 +130,14 @@ impl Problem {
         &self.detail
     }
 
-    /// Adds a challenge (RFC 9110, section 11.6.1), and why the request is unauthenticated.
+    /// Adds a challenge (RFC 9110, section 11.6.1), and the reason why the request is unauthenticated.
     pub(super) fn denied(mut self, reason: Option<Reason>, challenge: &str) -> Self {
         self.denial = HeaderValue::from_str(challenge).ok().map(|challenge| Box::new(Denial { reason, challenge }));
         self
     }
 
     pub fn invalid(errors: Vec<FieldError>) -> Self {
-        // An empty pointer is the whole (RFC 6901, section 5).
+        // An empty pointer refers to the whole document (RFC 6901, section 5).
         let name = |pointer: &str| if pointer.is_empty() { "the body".to_owned() } else { pointer.to_owned() };
         let named: Vec<_> = errors.iter().map(|error| format!("{} {}", name(&error.pointer), error.detail)).collect();
         let named = named.join("; ");
@@ -153,24 +154,25 @@ impl Problem {
         Self::new(ErrorCode::UnsupportedMediaType, detail)
     }
 
-    /// A limit of the caller's is reached.
+    /// Returns the problem for a limit that the request exceeds.
     pub fn exceeded(exceeded: Exceeded, allowance: Allowance) -> Self {
         let (code, detail) = match exceeded.limit {
             Limit::RequestsPerMinute(limit) => (
                 ErrorCode::RateLimited,
-                format!("You may start {limit} generations a minute. Try again when the wait is over."),
+                format!("You may start {limit} generations per minute. Try again after the time in Retry-After."),
             ),
             Limit::TokensPerMinute(limit) => (
                 ErrorCode::RateLimited,
-                format!("You may use {limit} tokens a minute. Try again when the wait is over."),
+                format!("You may use {limit} tokens per minute. Try again after the time in Retry-After."),
             ),
             Limit::PublishesPerMinute(limit) => (
                 ErrorCode::RateLimited,
-                format!("You may publish {limit} events a minute. Try again when the wait is over."),
+                format!("You may publish {limit} events per minute. Try again after the time in Retry-After."),
             ),
             Limit::Generations => (
                 ErrorCode::TooManyGenerations,
-                "As many generations run as may, and as many wait as may. Try again when the wait is over.".to_owned(),
+                "All slots for generations are in use and the queue is full. Try again after the time in Retry-After."
+                    .to_owned(),
             ),
         };
         let problem = Self::new(code, detail);
@@ -181,17 +183,17 @@ impl Problem {
         Self::new(ErrorCode::HistoryLost, "The events after this id are lost. Start a new generation.")
     }
 
-    /// The answer for an `Idempotency-Key` was evicted or discarded.
+    /// Returns the problem for an `Idempotency-Key` whose answer was evicted or discarded.
     pub fn answer_lost(usage: Option<Usage>) -> Self {
-        let detail = "The answer for this Idempotency-Key is no longer kept. The request was processed and may have been \
-                      billed. Send a new key to start a new generation.";
+        let detail = "The answer for this Idempotency-Key is no longer kept. The request was processed and may have \
+                      been billed. Send a new key to start a new generation.";
         Self { usage: usage.map(Box::new), ..Self::new(ErrorCode::HistoryLost, detail) }
     }
 
-    /// The caller has as many used `Idempotency-Key`s without answers as are kept for it.
+    /// Returns the problem for a caller with the maximum number of used `Idempotency-Key`s without kept answers.
     pub fn too_many_lost_answers(wait: Duration) -> Self {
-        let detail = "Too many of your Idempotency-Keys are kept for answers that no longer are. Send this request without \
-                      Idempotency-Key, or try again when the wait is over.";
+        let detail = "Too many of your Idempotency-Keys belong to answers that are no longer kept. Send this request \
+                      without Idempotency-Key, or try again after the time in Retry-After.";
         Self { retry_after: Some(wait), ..Self::new(ErrorCode::RateLimited, detail) }
     }
 
@@ -202,11 +204,11 @@ impl Problem {
     pub fn prompt_not_found() -> Self {
         Self::new(
             ErrorCode::PromptNotFound,
-            "There is no such prompt, or it is of another version. GET /v1/prompts lists those there are.",
+            "There is no such prompt, or it has another version now. GET /v1/prompts lists the prompts.",
         )
     }
 
-    /// What is put into a prompt is not what it takes.
+    /// Returns the problem for variables that a prompt does not accept.
     pub fn invalid_variables(errors: Vec<FieldError>) -> Self {
         let named: Vec<_> = errors.iter().map(|error| format!("{} {}", error.pointer, error.detail)).collect();
         let detail = format!("The variables do not fit the prompt: {}.", named.join("; "));
@@ -224,12 +226,12 @@ impl Problem {
         )
     }
 
-    /// `Last-Event-ID` is no id of an event that is kept here.
+    /// Returns the problem for a `Last-Event-ID` that is not the id of an event that is kept here.
     pub fn nothing_to_resume() -> Self {
         Self::new(
             ErrorCode::GenerationNotFound,
-            "Last-Event-ID names no event of a generation that is kept here. Start a new generation by repeating the \
-             request without Last-Event-ID.",
+            "Last-Event-ID is not the id of an event that is kept here. To start a new generation, send the request \
+             without Last-Event-ID.",
         )
     }
 
@@ -249,7 +251,7 @@ impl Problem {
 }
 
 impl Problem {
-    /// The status that clients of every dialect see: of a request that an upstream refused, the upstream's own.
+    /// Returns the status, the same in every dialect. For a request that an upstream refused, it is the upstream's own.
     fn status(&self) -> StatusCode {
         let words = self.failure.as_ref().and_then(|failure| failure.upstream.as_ref());
         let passed = words.and_then(|words| words.status).filter(|status| PASSED_STATUSES.contains(status));
@@ -258,13 +260,13 @@ impl Problem {
     }
 }
 
-/// Statuses of an upstream that say what is wrong with the request itself.
+/// Statuses of an upstream that are passed on, because they are about the request itself.
 const PASSED_STATUSES: [u16; 4] = [400, 404, 413, 422];
 
 impl ProblemBody {
-    /// What a refusal with this code looks like.
+    /// Returns an example of a problem with this code.
     pub fn example(code: ErrorCode, errors: Vec<FieldError>) -> Self {
-        let problem = Problem::new(code, "What happened here, and what to do.");
+        let problem = Problem::new(code, "What happened, and what to do.");
         let reason = (code == ErrorCode::Unauthenticated).then_some(Reason::CredentialMissing);
         let problem = Problem { errors, ..problem }.denied(reason, "Bearer");
         Self { request_id: "req_AAAAAAAAAAAAAAAAAAAAAA".to_owned(), ..problem.body(RequestId::random()) }
@@ -312,11 +314,11 @@ impl From<&UpstreamWords> for UpstreamErrorBody {
     }
 }
 
-/// A failure that came before the head of the answer: it can still be a status.
+/// For a failure before the response head was sent, when it can still be a status.
 impl From<&Failed> for Problem {
     fn from(failed: &Failed) -> Self {
         let failure = &failed.failure;
-        // Only what the upstream or a limit said: no wait is invented.
+        // Only the wait that the upstream or a limit gave, not the default wait.
         let retry_after = failure.retry_after;
         let failure = Some(Box::new(failure.clone()));
         Self { retry_after, failure, ..Self::new(failed.failure.code.into(), failed.failure.detail.clone()) }

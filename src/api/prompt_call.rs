@@ -1,4 +1,4 @@
-//! A prompt that a request names, in place of messages or before them.
+//! Prompts that a request refers to, instead of messages or before them.
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -11,23 +11,23 @@ use crate::generation::NewGeneration;
 use crate::json::{InvalidObject, JsonObject, Token, Tokens};
 use crate::prompts::{Catalog, RenderError};
 
-/// Which prompt, and what is put into it.
+/// A reference to a prompt, and the variables for it.
 pub struct PromptCall {
     reference: PromptReference,
-    /// An object, as it was written: its tree is built where the prompt is rendered, a few at a time.
+    /// The text of an object. It is parsed only when the prompt is rendered, which a few requests do at a time.
     variables: Option<Box<RawValue>>,
-    /// Where the variables stand in the body.
+    /// The path of the variables in the body (JSON Pointer).
     pointer: &'static str,
 }
 
-/// How a model is named that is a prompt.
+/// The prefix of a model name that refers to a prompt.
 pub const MODEL_PREFIX: &str = "prompt/";
 
-/// Values in all variables together: each costs about 100 bytes when the prompt is rendered, however short it is.
+/// The maximum number of values in all variables: each takes about 100 bytes during rendering, however short it is.
 const MOST_VALUES: usize = 1 << 16;
 
 impl PromptCall {
-    /// The field `prompt`: `{id, version?, variables?}`.
+    /// Parses the field `prompt`: `{id, version?, variables?}`.
     pub fn of_field(prompt: &JsonObject) -> Result<Self, Vec<FieldError>> {
         const VARIABLES: &str = "/prompt/variables";
         let (mut errors, mut variables) = (Vec::new(), None);
@@ -45,7 +45,7 @@ impl PromptCall {
             wrong("/version", "must be a prompt's version: 12 hexadecimal digits");
         }
         if prompt.iter().any(|(name, _)| !["id", "version", "variables"].contains(&name)) {
-            wrong("", "has id, and may have version and variables");
+            wrong("", "may have only id, version and variables");
         }
         match read_variables(prompt.present("variables"), VARIABLES) {
             Ok(read) => variables = read,
@@ -61,7 +61,7 @@ impl PromptCall {
         }
     }
 
-    /// A model `prompt/<id>`, with the field `variables` beside it.
+    /// Parses a model `prompt/<id>` and the field `variables`.
     pub fn of_model(model: &str, variables: Option<&str>) -> Result<Self, Vec<FieldError>> {
         const VARIABLES: &str = "/variables";
         let id = model.strip_prefix(MODEL_PREFIX).unwrap_or_default();
@@ -73,8 +73,7 @@ impl PromptCall {
         Ok(Self { reference, variables, pointer: VARIABLES })
     }
 
-    /// Puts the prompt's messages before those of the request, and its model and parameters where the request has
-    /// none.
+    /// Inserts the prompt's messages before the request's own. Sets its model and parameters unless the request does.
     pub async fn apply(self, prompts: &Catalog, new: &mut NewGeneration) -> Result<(), Problem> {
         let prompt = prompts.get(&self.reference).ok_or_else(|| unknown_prompt(prompts, &self.reference))?;
         let messages = prompts.render(&self.reference, self.variables).await;
@@ -89,16 +88,16 @@ impl PromptCall {
         let model = new.model.as_deref().or(prompt.model.as_deref()).unwrap_or_default();
         let (tokens, choices) = new.spender.most(model);
         for (name, value) in &prompt.parameters {
-            // What the caller may not have, a prompt does not ask for.
+            // A prompt must not exceed the caller's own limits.
             let most = match name.as_str() {
                 "max_tokens" | "max_completion_tokens" => tokens,
                 "n" => choices,
                 _ => None,
             };
             let most = most.map(|most| u64::from(most.get())).filter(|most| value.as_u64() > Some(*most));
-            // Also by null: that is how a request does without one.
+            // An explicit null counts as set: the request then opts out of the prompt's value.
             let is_set = |name: &str| new.fields.get(name).is_some();
-            // Two names of one limit.
+            // Both fields set the same limit.
             let limits = ["max_tokens", "max_completion_tokens"];
             let is_limited = limits.contains(&name.as_str()) && limits.into_iter().any(is_set);
             if !is_set(name) && !is_limited {
@@ -116,7 +115,7 @@ impl PromptCall {
     }
 }
 
-/// Checks the variables, which stand at `pointer`, without building their tree.
+/// Validates the variables without parsing them into a tree. `pointer` is their path in the body.
 pub fn read_variables(json: Option<&str>, pointer: &str) -> Result<Option<Box<RawValue>>, FieldError> {
     let Some(json) = json else { return Ok(None) };
     let error = |pointer: String, detail: &str| FieldError { pointer, detail: detail.to_owned() };
@@ -132,7 +131,7 @@ pub fn read_variables(json: Option<&str>, pointer: &str) -> Result<Option<Box<Ra
     Ok(RawValue::from_string(json.to_owned()).ok())
 }
 
-/// `pointer` is where the variables stand.
+/// Converts an error of rendering. `pointer` is the path of the variables in the body.
 pub fn render_problem(error: RenderError, pointer: &str) -> Problem {
     let whole = |detail: &str| {
         Problem::invalid_variables(vec![FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() }])
@@ -145,17 +144,17 @@ pub fn render_problem(error: RenderError, pointer: &str) -> Problem {
                 .map(|error| FieldError { pointer: format!("{pointer}{}", error.pointer), detail: error.detail })
                 .collect(),
         ),
-        RenderError::TooMuch => whole("make the prompt longer than it may become"),
+        RenderError::TooMuch => whole("make the prompt too large or too slow to render"),
         RenderError::Failed { place } => {
             tracing::warn!(%place, "a prompt could not be rendered");
-            whole("are such that this prompt cannot be written with them")
+            whole("do not work with this prompt's template")
         }
-        RenderError::Nothing => whole("leave nothing of this prompt"),
+        RenderError::Nothing => whole("make the rendered prompt empty"),
         RenderError::Defect => {
             Problem::new(ErrorCode::Internal, "This service has a defect. Report the request id to its operator.")
         }
         RenderError::Busy => {
-            Problem::new(ErrorCode::Overloaded, "Too many prompts are written at the moment. Try again in a second.")
+            Problem::new(ErrorCode::Overloaded, "Too many prompts are being rendered. Try again in a second.")
         }
     }
 }
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_names_a_prompt_and_perhaps_its_version() {
+    fn prompt_field_with_id_and_optional_version_is_parsed() {
         let pinned = Ok("summarise@0123456789ab".to_owned());
         assert_eq!(field(json!({"id": "summarise"})), Ok("summarise".to_owned()));
         assert_eq!(field(json!({"id": "summarise@0123456789ab", "variables": {"a": 1}})), pinned);
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_may_be_a_prompt() {
+    fn model_with_prompt_prefix_refers_to_a_prompt() {
         let pointer = |model: &str, variables| {
             let errors = PromptCall::of_model(model, variables).err();
             errors.and_then(|mut errors| errors.pop()).map(|error| error.pointer)
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_with_more_values_than_a_prompt_may_cost_are_refused() {
+    fn variables_with_too_many_values_are_refused() {
         let variables = |values: usize| format!(r#"{{"a":[{}0]}}"#, "0,".repeat(values - 3));
         assert!(read_variables(Some(&variables(MOST_VALUES)), "/variables").is_ok());
         assert!(read_variables(Some(&variables(MOST_VALUES + 1)), "/variables").is_err());

@@ -1,4 +1,4 @@
-//! The prompts there are: `/v1/prompts`.
+//! The stored prompts: `/v1/prompts`.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -23,35 +23,35 @@ pub struct PromptList {
     pub data: Vec<PromptBody>,
 }
 
-/// What callers know of a prompt: how it is used, and not its text.
+/// A prompt as callers see it: how to use it, without its text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Prompt)]
 pub struct PromptBody {
     #[schema(example = "summarise")]
     pub id: String,
-    /// Changes with the prompt's text: `id@version` names one text.
+    /// Changes with the prompt's text: `id@version` refers to exactly one text.
     #[schema(example = "0123456789ab")]
     pub version: String,
     pub description: String,
-    /// The model it was written for, for requests that name none.
+    /// The model that the prompt was written for; used for requests that name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Chat parameters, for requests that do not set them.
+    /// Chat parameters for requests that do not set them.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
     pub parameters: Map<String, Value>,
-    /// A JSON Schema (2020-12) of an object: what can be put into it.
+    /// The JSON Schema (2020-12) of the variables, which are an object.
     #[schema(value_type = Object)]
     pub variables: Value,
 }
 
-/// What is put into a prompt.
+/// The variables of a prompt.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PromptVariables)]
 pub struct RenderBody {
-    /// By name; none if absent.
+    /// Values by name; empty if absent.
     #[serde(default = "no_variables")]
     #[schema(value_type = Object)]
     pub variables: Box<RawValue>,
@@ -61,7 +61,7 @@ fn no_variables() -> Box<RawValue> {
     to_raw_value(&Map::<String, Value>::new()).unwrap_or_default()
 }
 
-/// A prompt as a model would get it.
+/// A prompt as it would be sent to a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RenderedPrompt {
@@ -87,7 +87,7 @@ pub struct RenderedMessage {
 
 /// List the prompts.
 ///
-/// How each is used; their texts stay here.
+/// Lists how to use each prompt, without the texts.
 #[utoipa::path(
     get,
     path = "/v1/prompts",
@@ -102,7 +102,7 @@ pub async fn list(State(api): State<Api>, _: Caller) -> Json<PromptList> {
 
 /// Show a prompt.
 ///
-/// With `id@version` only as long as it is of that version.
+/// With `id@version`, responds with 404 if the prompt has another version now.
 #[utoipa::path(
     get,
     path = "/v1/prompts/{id}",
@@ -120,7 +120,7 @@ pub async fn show(
     prompts.get(&reference).map(|prompt| Json(prompt.into())).ok_or_else(|| unknown_prompt(&prompts, &reference))
 }
 
-/// The refusal of a prompt that is not there, with the one that was probably meant.
+/// Returns the problem for an unknown prompt, with the id of a similar one.
 pub fn unknown_prompt(prompts: &Catalog, reference: &PromptReference) -> Problem {
     const DISTANCE: usize = 2;
     let unknown = reference.id.as_str();
@@ -137,8 +137,8 @@ pub fn unknown_prompt(prompts: &Catalog, reference: &PromptReference) -> Problem
 
 /// Render a prompt.
 ///
-/// The messages that it comes to, without a call of a model. For those who write prompts: it tells their texts, and so
-/// is the operator's.
+/// Returns the rendered messages without calling a model. For authors of prompts. Only operators may call it, because
+/// it reveals the texts.
 #[utoipa::path(
     post,
     path = "/v1/prompts/{id}/render",
@@ -158,7 +158,7 @@ pub async fn render(
     let mut body = RequestBody::new(&head.headers, body, api.body);
     let read = body.json(&api, &caller, Coming::New).await;
     body.discard(&api, &caller).await;
-    let RenderBody { variables } = read?.read("may have variables, an object")?;
+    let RenderBody { variables } = read?.read("may have only variables, an object")?;
     let prompts = api.prompts();
     let prompt = prompts.get(&reference).ok_or_else(|| unknown_prompt(&prompts, &reference))?;
     let variables = read_variables(Some(variables.get()), "/variables");

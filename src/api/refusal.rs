@@ -1,4 +1,4 @@
-//! Writes refusals in the form that each kind of client understands.
+//! Writes error responses in the format that each kind of client understands.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::wire::native::FailedData;
 use super::wire::{Block, Retry};
 use crate::domain::RequestId;
 
-/// Whose clients a path is for: a refusal uses the endpoint's own wire.
+/// The API that a path belongs to. It determines the format of its error responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     Native,
@@ -33,9 +33,9 @@ impl Dialect {
     }
 }
 
-/// In which form a refusal of this request is written.
+/// The format of an error response to a request.
 pub struct RefusalForm {
-    /// Looked at where there is one.
+    /// Parsed only if the request is refused.
     accept: SmallVec<[HeaderValue; 1]>,
     dialect: Dialect,
     request_id: RequestId,
@@ -47,10 +47,10 @@ impl RefusalForm {
         Self { accept, dialect: Dialect::of(request.uri().path()), request_id: request_id(request) }
     }
 
-    /// Writes the body of a refusal: as one event where the request names `text/event-stream`, else as JSON.
+    /// Writes the body of an error response: as one event if `Accept` names `text/event-stream`, else as JSON.
     ///
-    /// fetch-event-source looks at the content type alone: on a refusal in JSON it would repeat the
-    /// request every second for ever; an event is delivered once and ends.
+    /// fetch-event-source checks only the content type. After a JSON response it would retry every second forever; an
+    /// event is delivered once and ends the stream.
     pub fn write_refusal(self, mut response: Response) -> Response {
         match response.extensions_mut().remove() {
             Some(problem) => self.write(&problem, response),
@@ -62,14 +62,14 @@ impl RefusalForm {
         let Self { accept, dialect, request_id } = self;
         let names_events = Accept::of_values(&accept).names_event_stream();
         let body = problem.body(request_id);
-        let repeat = should_retry(&body);
+        let retry = should_retry(&body);
         let (content_type, bytes) = match (dialect, names_events) {
             (Dialect::Native, true) => ("text/event-stream", refusal_event(body)),
             (Dialect::Native, false) => ("application/problem+json", json(&body)),
             (Dialect::OpenAi, true) => ("text/event-stream", error_event(&body)),
             (Dialect::OpenAi, false) => ("application/json", json(&OpenAiError::from(&body))),
         };
-        // The parts keep what the router has said, such as `Allow`.
+        // Keeps headers that the router has set, such as `Allow`.
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -83,22 +83,22 @@ impl RefusalForm {
             }
         }
         if dialect == Dialect::OpenAi {
-            parts.headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(if repeat { "true" } else { "false" }));
+            parts.headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(if retry { "true" } else { "false" }));
         }
         Response::from_parts(parts, bytes.into())
     }
 }
 
-/// Read by OpenAI's SDKs beside `Retry-After`.
+/// OpenAI's SDKs read it in addition to `Retry-After`.
 pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
-/// Read by OpenAI's SDKs, which repeat by themselves what has one of some statuses.
+/// OpenAI's SDKs read it to decide on a retry. Without it, they retry by themselves after certain statuses.
 pub const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 fn json(body: &impl Serialize) -> Bytes {
     serde_json::to_vec(body).unwrap_or_default().into()
 }
 
-/// A refusal as an event: without an id, and with the time after which to try again, or never to.
+/// Formats an error response as an event without an id. `retry` is the wait before a retry, or prevents retries.
 pub fn refusal_event(error: ProblemBody) -> Bytes {
     let retry = error.retry_after_ms.map_or(Retry::DORMANT, |wait| Retry::after(Duration::from_millis(wait)));
     let mut out = BytesMut::new();
@@ -109,7 +109,7 @@ pub fn refusal_event(error: ProblemBody) -> Bytes {
     out.freeze()
 }
 
-/// As [`refusal_event`], for those who read OpenAI's chunks: no names, no ids, no `retry`.
+/// As [`refusal_event`], for clients of OpenAI's streaming format: no event name, no id, no `retry`.
 pub fn error_event(error: &ProblemBody) -> Bytes {
     let mut out = BytesMut::new();
     let mut block = Block::unnamed(&mut out);

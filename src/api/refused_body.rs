@@ -1,4 +1,4 @@
-//! Reads what is left of the bodies of refused requests, so that browsers see the refusal.
+//! Drains the bodies of refused requests, because a browser reads the response only after it has sent the whole body.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::body::{BodyLimits, RequestBody};
 use crate::domain::Account;
 
-/// Discards bodies of callers that were not admitted, within a budget of bytes per address and minute: an
-/// unauthenticated client must not be able to make the service read for ever.
+/// Discards bodies of requests that were not admitted, within a budget of bytes per address and minute. Without the
+/// budget, an unauthenticated client could make the service read forever.
 pub struct RefusedBodies {
     limits: BodyLimits,
     spent: Mutex<HashMap<Account, Spent>>,
@@ -25,11 +25,11 @@ struct Spent {
 }
 
 const WINDOW: Duration = Duration::from_mins(1);
-/// Of one address in one window, or one body of the largest size where that is more.
+/// The budget of an address per window. `server.max_body`, if larger, replaces it.
 const MOST_BYTES: usize = 32 << 20;
-/// What a body costs at least, so that many small ones have an end too.
+/// The minimum cost of a body, so that many small bodies exhaust the budget as well.
 const LEAST_BYTES: usize = 64 << 10;
-/// Addresses that are remembered.
+/// The maximum number of addresses that are tracked.
 const MOST_ADDRESSES: usize = 1024;
 
 impl RefusedBodies {
@@ -37,8 +37,8 @@ impl RefusedBodies {
         Self { limits, spent: Mutex::default() }
     }
 
-    /// Reads and drops the body, up to `server.max_body` and for at most `server.body_timeout`. A larger one is left
-    /// unread, as is every one once the budget of its address is spent.
+    /// Reads and drops the body, up to `server.max_body` and for at most `server.body_timeout`. A larger body is not
+    /// read, nor is any body after the budget of its address is spent.
     pub async fn discard(&self, head: &Parts, body: Body, account: Account) {
         if body.is_end_stream() {
             return;
@@ -53,15 +53,15 @@ impl RefusedBodies {
     fn spend(&self, account: Account, bytes: usize, now: Instant) -> bool {
         let bytes = bytes.max(LEAST_BYTES);
         let mut all = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_over = |spent: &Spent| now.saturating_duration_since(spent.since) >= WINDOW;
+        let is_expired = |spent: &Spent| now.saturating_duration_since(spent.since) >= WINDOW;
         if all.len() >= MOST_ADDRESSES && !all.contains_key(&account) {
-            all.retain(|_, spent| !is_over(spent));
+            all.retain(|_, spent| !is_expired(spent));
             if all.len() >= MOST_ADDRESSES {
                 return false;
             }
         }
         let spent = all.entry(account).or_insert(Spent { since: now, bytes: 0 });
-        if is_over(spent) {
+        if is_expired(spent) {
             *spent = Spent { since: now, bytes: 0 };
         }
         let fits = spent.bytes.saturating_add(bytes) <= MOST_BYTES.max(self.limits.size);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn budget_of_an_address_is_spent_and_comes_back_after_a_minute() {
+    fn budget_of_an_address_is_spent_and_renewed_after_a_minute() {
         let bodies = RefusedBodies::new(BodyLimits { size: 4 << 20, time: Duration::from_secs(30) });
         let now = Instant::now();
         let read = |from, at| (0..100).filter(|_| bodies.spend(account(from), 4 << 20, at)).count();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_beyond_the_limit_get_no_budget_until_others_are_forgotten() {
+    fn addresses_beyond_the_limit_get_no_budget_until_others_expire() {
         let bodies = RefusedBodies::new(BodyLimits { size: 64 << 20, time: Duration::from_secs(30) });
         let now = Instant::now();
         let read = (0..2000).filter(|from| bodies.spend(account(*from), 64 << 20, now)).count();

@@ -1,4 +1,4 @@
-//! Tells the operator which origins are refused: the browser tells only its user.
+//! Logs which origins are refused, for the operator. The browser reports it only to its user.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,9 +15,9 @@ pub struct RefusedOrigins {
 }
 
 const PAUSE: Duration = Duration::from_mins(1);
-/// Origins that are remembered, and so lines a minute.
+/// The maximum number of origins that are tracked, and so of log lines per minute.
 const MOST_ORIGINS: usize = 100;
-/// What is logged of one, in bytes.
+/// The maximum number of bytes of an origin that are logged.
 const MOST_LOGGED: usize = 200;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -49,7 +49,7 @@ impl RefusedOrigins {
     }
 }
 
-/// Whether the page was loaded from this service. Browsers name the origin of such a page too where it posts.
+/// Whether the page was loaded from this service. Browsers send `Origin` for such a page too if it sends a POST.
 fn is_own(origin: &HeaderValue, uri: &Uri, headers: &HeaderMap) -> bool {
     let host = uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = host.or_else(|| headers.get(HOST).map(HeaderValue::as_bytes)).unwrap_or_default();
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_the_service_itself_is_not_foreign() {
+    fn own_pages_have_own_origin() {
         let own = |origin: &'static str, host: &'static str| {
             let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]);
             is_own(&HeaderValue::from_static(origin), &Uri::from_static("/v1/models"), &headers)

@@ -1,4 +1,4 @@
-//! The id, the log line and the count of each request.
+//! The request id, the log line and the metrics of each request.
 
 use std::time::Instant;
 
@@ -13,24 +13,24 @@ use crate::telemetry::{HttpRequestLabels, Metrics};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request and its id, which is in the response and in every log line about it.
+/// A request and its id, which is in the response and in every log line about the request.
 pub struct Traced {
     id: RequestId,
     at: Instant,
     method: &'static str,
     route: &'static str,
-    /// Of a request that no route matches.
+    /// Set only if no route matches.
     path: Option<String>,
 }
 
-/// The route of a request that no route matches.
+/// The route label if no route matches.
 const UNMATCHED: &str = "unmatched";
 
-/// Routes that machines ask again and again: logged from `debug` on, unless they fail.
+/// Routes that probes and scrapers poll. They are logged at `debug`, unless they fail.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 impl Traced {
-    /// Gives the request an id, new for each.
+    /// Assigns a new id to the request.
     pub fn note(request: &mut Request) -> Self {
         let id = RequestId::random();
         request.extensions_mut().insert(id);
@@ -39,7 +39,8 @@ impl Traced {
         Self { id, at: Instant::now(), method: method(request.method()), route, path }
     }
 
-    /// Returns the span of the request. It names the route's template, not the path or the query: those hold ids and tickets.
+    /// Returns the span of the request. It contains the route template, not the path or the query: those hold ids and
+    /// tickets.
     pub fn span(&self) -> Span {
         tracing::info_span!("request", request_id = %self.id, method = self.method, route = self.route)
     }
@@ -66,7 +67,7 @@ impl Traced {
     }
 }
 
-/// The id that [`Traced::note`] gave; a new one where that layer is missing.
+/// Returns the id that [`Traced::note`] assigned, or a new one if that layer is missing.
 pub fn request_id(request: &Request) -> RequestId {
     request.extensions().get().copied().unwrap_or_else(RequestId::random)
 }
@@ -83,18 +84,18 @@ fn route(matched: Option<&str>) -> &'static str {
     }
 }
 
-/// Returns a label from the methods of RFC 9110; `_OTHER` stands for others in OpenTelemetry's conventions.
+/// Returns a label from the methods of RFC 9110, or `_OTHER` (OpenTelemetry's semantic conventions).
 fn method(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
-/// What is logged of a path, in characters.
+/// The maximum number of characters of a path that are logged.
 const LONGEST_LOGGED: usize = 200;
-/// A longer segment may be an id, a ticket or a key, of a client whose base URL is wrong.
+/// A longer segment may be an id, a ticket or a key, sent by a client whose base URL is wrong.
 const LONGEST_SEGMENT: usize = 20;
 
-/// Returns the path with control characters escaped, long segments cut, and cut itself.
+/// Returns the path with control characters escaped, long segments truncated, and truncated itself.
 fn loggable_path(path: &str) -> String {
     let segment = |segment: &str| {
         if segment.chars().count() <= LONGEST_SEGMENT {

@@ -8,7 +8,8 @@ use super::wire::native::{CancelledReason, TimingsBody, UsageBody};
 use crate::domain::Metadata;
 use crate::generation::Status;
 
-/// What a generation has come to so far. `state_json.rs` writes it, and holds no text.
+/// The state of a generation so far.
+// `state_json.rs` writes the JSON, without ever holding the texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Generation)]
@@ -17,41 +18,41 @@ pub struct SnapshotBody {
     pub status: StatusBody,
     /// The model that answers.
     pub model: String,
-    /// The prompt that it was made of, `id@version`, where it was made of one.
+    /// The prompt that the request referred to, as `id@version`; absent if it referred to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "summarise@0123456789ab")]
     pub prompt: Option<String>,
-    /// When it was accepted (RFC 3339, UTC).
+    /// When the request was accepted (RFC 3339, UTC).
     #[schema(format = "date-time")]
     pub created_at: String,
-    /// The position of the last event that this includes: the events after it are at
+    /// The position of the last event that this state includes. The events after it are at
     /// `GET /v1/generations/{id}/events?after=` and this number.
     pub last_sequence: u64,
     /// The first choice.
     #[serde(flatten)]
     pub first: ChoiceBody,
-    /// All choices, where there are several.
+    /// All choices, if there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<NumberedChoice>,
-    /// Why it was cancelled.
+    /// Why the generation was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<CancelledReason>,
-    /// Why it failed.
+    /// Why the generation failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ProblemBody>,
-    /// Once it has ended.
+    /// Present after the generation has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageBody>,
-    /// Once it has ended.
+    /// Present after the generation has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings: Option<TimingsBody>,
-    /// As the request gave it.
+    /// The metadata of the request.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     #[schema(value_type = BTreeMap<String, String>)]
     pub metadata: Metadata,
 }
 
-/// Where a generation stands.
+/// The status of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = Status)]
@@ -84,10 +85,10 @@ pub struct ChoiceBody {
     pub refusal: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCallBody>,
-    /// Why the choice ended, once the model has come to its end.
+    /// Why the choice ended; present after the model has finished it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
-    /// Present and true where the provider gave no reason: `stop` then stands in for it.
+    /// Present and true if the provider gave no reason; `finish_reason` then is `stop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason_missing: Option<bool>,
 }
@@ -100,12 +101,12 @@ pub struct NumberedChoice {
     pub said: ChoiceBody,
 }
 
-/// A call of a tool, its fragments put together.
+/// A tool call, with its fragments joined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = ToolCall)]
 pub struct ToolCallBody {
     pub id: String,
     pub name: String,
-    /// JSON, once the generation is done.
+    /// JSON; incomplete until the generation is done.
     pub arguments: String,
 }

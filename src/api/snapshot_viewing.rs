@@ -1,24 +1,24 @@
-//! A generation's state as the first event of a stream, then its events.
+//! A stream that begins with the state of a generation and continues with its events.
 
 use std::task::{Context, Poll};
 
 use bytes::{BufMut, BytesMut};
 use futures_util::StreamExt;
 
-use super::sse::{BrokenOff, Lasting, Source};
+use super::sse::{EventStreamError, Source, StreamLifetime};
 use super::state_json::StateJson;
 use super::viewing::Viewing;
 use super::wire::{Block, Native, Retry};
 use crate::domain::{EventId, GenerationId};
 use crate::generation::LogLost;
 
-/// The events of a viewer that asked for `snapshot` in place of those before it.
+/// The stream of a viewer that asked for a `snapshot` event instead of the earlier events.
 ///
-/// The block of the state leaves in several writes: it may be as large as the answer.
+/// The snapshot block is sent in several writes, because it may be as large as the answer.
 pub struct SnapshotViewing {
-    /// Until the block has been written.
+    /// `None` after the block has been written.
     snapshot: Option<Snapshot>,
-    /// The log was lost in the middle of the block, which must not end.
+    /// Set if the log was lost in the middle of the block. The block then must not be completed.
     lost: Option<LogLost>,
     viewing: Viewing<Native>,
 }
@@ -26,13 +26,13 @@ pub struct SnapshotViewing {
 struct Snapshot {
     json: StateJson,
     id: EventId,
-    is_begun: bool,
+    is_started: bool,
 }
 
 impl SnapshotViewing {
-    /// `id` is the position of the state.
+    /// `id` is the id of the last event that the state includes.
     pub fn new(json: StateJson, id: EventId, viewing: Viewing<Native>) -> Self {
-        Self { snapshot: Some(Snapshot { json, id, is_begun: false }), lost: None, viewing }
+        Self { snapshot: Some(Snapshot { json, id, is_started: false }), lost: None, viewing }
     }
 }
 
@@ -42,13 +42,13 @@ impl Source for SnapshotViewing {
         context: &mut Context<'_>,
         retry: &mut Option<Retry>,
         out: &mut BytesMut,
-    ) -> Poll<Option<Result<usize, BrokenOff>>> {
+    ) -> Poll<Option<Result<usize, EventStreamError>>> {
         if let Some(lost) = self.lost {
             return Poll::Ready(Some(Err(lost.into())));
         }
         let Some(snapshot) = &mut self.snapshot else { return self.viewing.poll_write(context, retry, out) };
-        if !snapshot.is_begun {
-            snapshot.is_begun = true;
+        if !snapshot.is_started {
+            snapshot.is_started = true;
             out.put_slice(b"event: snapshot\ndata: ");
         }
         match snapshot.json.poll_next_unpin(context) {
@@ -61,7 +61,7 @@ impl Source for SnapshotViewing {
                 Poll::Ready(Some(Err(lost.into())))
             }
             Poll::Ready(None) => {
-                Block::begun(out).end(retry.take(), Some(snapshot.id));
+                Block::started(out).end(retry.take(), Some(snapshot.id));
                 self.snapshot = None;
                 Poll::Ready(Some(Ok(1)))
             }
@@ -74,19 +74,19 @@ impl Source for SnapshotViewing {
     }
 
     fn is_in_block(&self) -> bool {
-        self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_begun)
+        self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_started)
     }
 
-    fn poll_aside(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()> {
-        self.viewing.poll_aside(context, retry, out)
+    fn poll_unlogged(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()> {
+        self.viewing.poll_unlogged(context, retry, out)
     }
 
     fn write_retry(&self, retry: Retry, out: &mut BytesMut) {
         self.viewing.write_retry(retry, out);
     }
 
-    fn lasting(&self) -> Lasting {
-        Lasting::ToItsEnd
+    fn lifetime(&self) -> StreamLifetime {
+        StreamLifetime::UntilLastEvent
     }
 
     fn generation(&self) -> Option<GenerationId> {

@@ -22,107 +22,107 @@ use crate::generation::LogLost;
 pub const TOKENRILL_GENERATION: HeaderName = HeaderName::from_static("tokenrill-generation");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Blocks that are ready together leave in one write of about this size: larger ones would only
-/// fill a slow client's buffers, smaller ones cost a system call each.
+/// Blocks that are ready at the same time are sent in one write of about this size. Larger writes would only fill the
+/// buffers of a slow client, and each smaller write costs a system call.
 const WRITE_BYTES: usize = 12 * 1024;
 
-/// A write that is larger counts as memory of its account: a slow client holds it for long.
+/// A larger write counts as memory of its account, because a slow client may hold it for a long time.
 const LARGE_WRITE: usize = 64 * 1024;
 
-/// What an event stream is written from: a generation's log, or a channel's.
+/// The source of an event stream: the log of a generation or of a channel.
 pub trait Source: Send + 'static {
-    /// Writes what there is to be read; answers how many events that were. `None`: nothing will follow.
+    /// Appends the events that are ready to `out`, and returns their number. `None`: no more events will follow.
     ///
-    /// `retry` goes into the first block that is written and is taken by it.
+    /// The first block that is written takes `retry`.
     fn poll_write(
         &mut self,
         context: &mut Context<'_>,
         retry: &mut Option<Retry>,
         out: &mut BytesMut,
-    ) -> Poll<Option<Result<usize, BrokenOff>>>;
+    ) -> Poll<Option<Result<usize, EventStreamError>>>;
 
     /// Whether the last event has been written.
     fn is_over(&self) -> bool;
 
-    /// Whether a block was begun that has not ended: nothing else may be written then.
+    /// Whether a block is incomplete. Until it ends, nothing else may be written.
     fn is_in_block(&self) -> bool {
         false
     }
 
-    /// Writes what is in no log.
-    fn poll_aside(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()>;
+    /// Appends an event that is in no log, such as a change of the queue position.
+    fn poll_unlogged(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()>;
 
-    /// Appends when to connect again, where no block is due, in the formats that have such lines.
+    /// Appends a `retry` line outside a block, in the formats that have such lines.
     fn write_retry(&self, retry: Retry, out: &mut BytesMut);
 
-    /// How it ends where nobody ends it.
-    fn lasting(&self) -> Lasting;
+    /// How long the stream lasts unless it is closed.
+    fn lifetime(&self) -> StreamLifetime;
 
-    /// The generation that it is of, which the head names.
+    /// The generation for the response header `Tokenrill-Generation`.
     fn generation(&self) -> Option<GenerationId>;
 }
 
-/// How long a stream lasts.
+/// How long a stream lasts unless it is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lasting {
+pub enum StreamLifetime {
     /// Until its last event.
-    ToItsEnd,
-    /// For ever: it is broken off when the service stops, and after so long without an event.
-    WithoutEnd { idle: Duration },
+    UntilLastEvent,
+    /// Until the service stops, or until no event was sent for `idle`.
+    Unbounded { idle: Duration },
 }
 
 pin_project! {
-    /// A client's event stream: what the log holds, then what comes, with heartbeats in between.
+    /// A client's event stream: replayed events, then live events, with heartbeats in between.
     ///
-    /// Not axum's `Sse`: its heartbeat ends in a blank line, which clients take for an empty message,
-    /// and it writes the id where a cut connection would lose the event.
+    /// Not axum's `Sse`: its heartbeat ends in a blank line, which clients take for an empty message, and it writes the
+    /// id before the data, so that a cut connection would lose the event.
     ///
-    /// Ends cleanly after the terminal event and in no other case: where the log breaks off, or the stream is
-    /// closed, the connection is cut, so that the client connects again.
+    /// Ends cleanly only after the terminal event. If the log is lost or the stream is closed, the connection is cut,
+    /// so that the client reconnects.
     pub struct EventStream<S> {
         source: S,
         connection: Connection,
-        // Counts a large block until its client has taken it.
+        // Counts a large write until its client has read it.
         memory: BodyMemory,
         retry: Option<Retry>,
         heartbeat: Duration,
-        // When something was last written; the timer is set anew only when it rings.
+        // The time of the last write. A write does not reset the timer; it is reset only when it fires.
         last_write: Instant,
         last_event: Instant,
         end: End,
-        // When it is broken off, once its client has been told to come back later.
-        leaves_at: Option<Instant>,
+        // When the connection is cut, set after the `retry` line of a stream that closes was written.
+        cut_at: Option<Instant>,
         #[pin]
-        silence: Sleep,
+        timer: Sleep,
         out: BytesMut,
     }
 }
 
-/// What is written just before a connection is cut is written only if it has this long.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// The time between the last write and the cut of the connection. Without it, the write would not be sent.
+const CUT_DELAY: Duration = Duration::from_millis(200);
 
-/// How a stream ends when nothing more can be read.
+/// How the response body ends after the last event that can be read.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Clean,
-    /// What has been read is written, then the connection is cut.
-    Broken(BrokenOff),
+    /// The events that were read are written, then the connection is cut.
+    Cut(EventStreamError),
 }
 
-/// Why a stream ends without its ending.
+/// Why a stream is cut before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BrokenOff {
+pub enum EventStreamError {
     #[error(transparent)]
     Lost(#[from] LogLost),
     #[error("the stream was closed")]
     Closed,
-    /// The next event is large, and its account has its share of the memory for bodies.
+    /// The next write is large, and the account already holds its share of the memory for bodies.
     #[error("the account holds its share of the memory for bodies")]
     NoMemory,
 }
 
 impl<S: Source> EventStream<S> {
-    /// Heartbeats count from here on, before the first event as well.
+    /// Heartbeats start now, so the client also receives them before the first event.
     pub fn new(source: S, connection: Connection, memory: BodyMemory, heartbeat: Duration) -> Self {
         let now = Instant::now();
         Self {
@@ -134,13 +134,13 @@ impl<S: Source> EventStream<S> {
             last_write: now,
             last_event: now,
             end: End::Clean,
-            leaves_at: None,
-            silence: sleep(heartbeat),
+            cut_at: None,
+            timer: sleep(heartbeat),
             out: BytesMut::new(),
         }
     }
 
-    /// With something before its first event.
+    /// Writes a block before the first event of the source.
     pub fn beginning_with(mut self, write: impl FnOnce(&mut Option<Retry>, &mut BytesMut)) -> Self {
         self.retry = self.connection.begin();
         write(&mut self.retry, &mut self.out);
@@ -150,12 +150,15 @@ impl<S: Source> EventStream<S> {
 
 impl<S: Source> http_body::Body for EventStream<S> {
     type Data = Bytes;
-    type Error = BrokenOff;
+    type Error = EventStreamError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EventStreamError>>> {
         let mut this = self.project();
         let mut has_events = false;
-        // Before anything is looked at: what comes later wakes this again.
+        // Before the state is read, because a change between a read and the registration would not wake this task.
         this.connection.watch(context);
         if let Some(retry) = this.connection.begin() {
             *this.retry = Some(retry);
@@ -164,21 +167,23 @@ impl<S: Source> http_body::Body for EventStream<S> {
             let closing = this.connection.closing();
             match closing {
                 Closing::No | Closing::AtEndOfService => {}
-                // It is at its end anyway.
+                // The stream is about to end cleanly anyway.
                 Closing::Later(_) if this.source.is_over() => {}
-                Closing::Later(_) if this.source.is_in_block() => return Poll::Ready(Some(Err(BrokenOff::Closed))),
-                Closing::Now => return Poll::Ready(Some(Err(BrokenOff::Closed))),
-                Closing::Later(retry) if this.leaves_at.is_none() => {
-                    let leaves_at = Instant::now() + LAST_WORDS;
-                    *this.leaves_at = Some(leaves_at);
-                    this.silence.as_mut().reset(leaves_at);
+                Closing::Later(_) if this.source.is_in_block() => {
+                    return Poll::Ready(Some(Err(EventStreamError::Closed)));
+                }
+                Closing::Now => return Poll::Ready(Some(Err(EventStreamError::Closed))),
+                Closing::Later(retry) if this.cut_at.is_none() => {
+                    let cut_at = Instant::now() + CUT_DELAY;
+                    *this.cut_at = Some(cut_at);
+                    this.timer.as_mut().reset(cut_at);
                     this.source.write_retry(retry, this.out);
                     if !this.out.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));
                     }
                 }
                 Closing::Later(_) => {
-                    return this.silence.as_mut().poll(context).map(|()| Some(Err(BrokenOff::Closed)));
+                    return this.timer.as_mut().poll(context).map(|()| Some(Err(EventStreamError::Closed)));
                 }
             }
             let ended = match this.source.poll_write(context, this.retry, this.out) {
@@ -193,14 +198,14 @@ impl<S: Source> http_body::Body for EventStream<S> {
                     false
                 }
                 Poll::Ready(Some(Err(why))) => {
-                    *this.end = End::Broken(why);
+                    *this.end = End::Cut(why);
                     true
                 }
                 Poll::Ready(None) => true,
                 Poll::Pending => false,
             };
             if !this.source.is_over() && !this.source.is_in_block() {
-                if this.source.poll_aside(context, this.retry, this.out).is_ready() {
+                if this.source.poll_unlogged(context, this.retry, this.out).is_ready() {
                     this.connection.note_events(1);
                 }
                 if let Some(retry) = this.connection.come_back_later() {
@@ -217,25 +222,25 @@ impl<S: Source> http_body::Body for EventStream<S> {
                 let mut blocks = this.out.split().freeze();
                 if blocks.len() > LARGE_WRITE {
                     let held = this.memory.hold_bytes(this.connection.account(), blocks);
-                    blocks = held.map_err(|_| BrokenOff::NoMemory)?;
+                    blocks = held.map_err(|_| EventStreamError::NoMemory)?;
                 }
                 return Poll::Ready(Some(Ok(Frame::data(blocks))));
             }
             if ended {
                 return match this.end {
                     End::Clean => Poll::Ready(None),
-                    End::Broken(why) => Poll::Ready(Some(Err(*why))),
+                    End::Cut(why) => Poll::Ready(Some(Err(*why))),
                 };
             }
-            if closing == Closing::AtEndOfService && this.source.lasting() != Lasting::ToItsEnd {
+            if closing == Closing::AtEndOfService && this.source.lifetime() != StreamLifetime::UntilLastEvent {
                 this.connection.leave();
                 continue;
             }
-            if this.silence.as_mut().poll(context).is_pending() {
+            if this.timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
             let now = Instant::now();
-            if let Lasting::WithoutEnd { idle } = this.source.lasting()
+            if let StreamLifetime::Unbounded { idle } = this.source.lifetime()
                 && now.duration_since(*this.last_event) >= idle
             {
                 this.connection.leave();
@@ -245,17 +250,17 @@ impl<S: Source> http_body::Body for EventStream<S> {
             if due <= now && !this.source.is_in_block() {
                 *this.last_write = now;
                 this.connection.note_write(now, HEARTBEAT.len());
-                this.silence.as_mut().reset(now + *this.heartbeat);
+                this.timer.as_mut().reset(now + *this.heartbeat);
                 return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(HEARTBEAT)))));
             }
-            this.silence.as_mut().reset(if due > now { due } else { now + *this.heartbeat });
+            this.timer.as_mut().reset(if due > now { due } else { now + *this.heartbeat });
         }
     }
 }
 
-/// The head that every event stream has, and the stream.
+/// Returns the response for an event stream.
 ///
-/// The content type has no charset: fetch-event-source's own example compares it with `===`.
+/// The content type has no charset, because fetch-event-source's own example compares it with `===`.
 pub fn event_stream<S: Source>(stream: EventStream<S>) -> Response {
     let generation = stream.source.generation();
     let mut response = Body::new(stream).into_response();
@@ -266,10 +271,11 @@ pub fn event_stream<S: Source>(stream: EventStream<S>) -> Response {
     response
 }
 
-/// The answer to a client that connects again where nothing will follow: it goes dormant.
+/// Returns the response for a client that reconnects after the last event. Its `retry` keeps the client from
+/// reconnecting for a day.
 pub fn ended(generation: GenerationId) -> Response {
     let body = format!(": end\nretry: {}\n", Retry::DORMANT.millis());
-    // A body of unknown length, as every event stream has.
+    // A body of unknown length, as for every event stream.
     let body = futures_util::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(body)));
     let mut response = Body::from_stream(body).into_response();
     set_head(&mut response);

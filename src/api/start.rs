@@ -1,5 +1,5 @@
-//! The steps of every request for an answer: its head is admitted, its body is parsed, and it joins a generation or starts
-//! one.
+//! The steps of every request that starts a generation: its head is admitted, its body is parsed, and it joins an
+//! existing generation or starts a new one.
 
 use std::time::Duration;
 
@@ -24,20 +24,20 @@ use crate::json::JsonObject;
 use crate::limits::RequestPermit;
 use crate::telemetry::ResumedBy;
 
-/// A request whose body may be read.
+/// A request that was admitted by its head. Its body may be read.
 pub struct AdmittedRequest {
     key: Option<IdempotencyKey>,
     coming: Coming,
     permit: RequestPermit,
 }
 
-/// A request that was read, and how it waits for its answer.
+/// A request whose body was read, with the connection on which it waits.
 pub struct Opening {
     claim: Option<Claim>,
     coming: Coming,
     permit: RequestPermit,
     connection: Option<Connection>,
-    /// What the request becomes; `None` for one that waits for nothing.
+    /// The kind of connection that the request becomes; `None` if it does not wait.
     kind: Option<ConnectionKind>,
 }
 
@@ -45,13 +45,13 @@ pub struct Opening {
 pub struct Begun {
     pub following: Following,
     pub origin: Origin,
-    /// As what the request counts, if it waits.
+    /// The connection of the request, if it waits.
     pub connection: Option<Connection>,
 }
 
 impl AdmittedRequest {
-    /// Checks what needs no body: the load, and the rate of requests, of which one is taken. A repeat of a known
-    /// `Idempotency-Key` takes nothing.
+    /// Checks the load and reserves one request of the caller's rate, before the body is read. A retry with a known
+    /// `Idempotency-Key` reserves nothing and is not refused for load.
     pub async fn admit(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<Self, Problem> {
         let key = idempotency_key(headers)?;
         if let Some(known) = &key
@@ -71,7 +71,7 @@ impl AdmittedRequest {
         Ok(api.generations.take_request(&caller.spender)?)
     }
 
-    /// Reads the body. That of a large one costs its request, whatever it comes to.
+    /// Reads the body. A large body uses up its reserved request, even if the request is refused later.
     pub async fn read(&mut self, body: &mut RequestBody<'_>, api: &Api, caller: &Caller) -> Result<JsonBytes, Problem> {
         let json = body.json(api, caller, self.coming).await?;
         if is_large(json.len()) {
@@ -80,7 +80,7 @@ impl AdmittedRequest {
         Ok(json)
     }
 
-    /// The request, read, which becomes a connection of this kind. Its body was that of `path`.
+    /// Combines the admitted request with its body, which was sent to `path`, and the connection that it becomes.
     pub fn opening(
         self,
         path: &str,
@@ -93,13 +93,13 @@ impl AdmittedRequest {
     }
 }
 
-/// Parses the body of a request for an answer.
+/// Parses the body of a request that starts a generation.
 pub async fn parse(api: &Api, json: &JsonBytes) -> Result<JsonObject, Problem> {
     let body = json.clone();
     api.large_bodies.run(json.len(), move || body.request()).await
 }
 
-/// Checks what a request for an answer asks for.
+/// Validates the fields of a request that starts a generation.
 pub async fn check(api: &Api, caller: &Caller, fields: JsonObject, dialect: Dialect) -> Result<Asked, Problem> {
     if !is_large(fields.text_len()) {
         return new_generation(fields, dialect, caller);
@@ -108,7 +108,7 @@ pub async fn check(api: &Api, caller: &Caller, fields: JsonObject, dialect: Dial
     api.large_bodies.run(fields.text_len(), move || new_generation(fields, dialect, &caller)).await
 }
 
-/// Joins the generation that the request's key names, whatever the load; `None` where it names none.
+/// Joins the generation of the request's `Idempotency-Key`, regardless of the load. `None` if the key has none.
 pub async fn join(api: &Api, caller: &Caller, opening: &mut Opening) -> Result<Option<Begun>, Problem> {
     let Some(claim) = &opening.claim else { return Ok(None) };
     let Some(following) = api.generations.claimed(&caller.principal, claim).await? else { return Ok(None) };
@@ -117,18 +117,18 @@ pub async fn join(api: &Api, caller: &Caller, opening: &mut Opening) -> Result<O
     Ok(Some(Begun { following, origin: Origin::Existing, connection }))
 }
 
-/// Starts what is asked for.
+/// Starts a generation.
 pub async fn start(api: &Api, caller: &Caller, asked: Asked, mut opening: Opening) -> Result<Begun, Problem> {
     let started = start_new(api, caller, asked, &mut opening).await;
     let (Started { following, origin }, first) = match started {
         Ok(started) => started,
-        // A concurrent request with the same key may have used up the quota: this one joins its generation.
+        // A concurrent request with the same key may have used up the quota. Join its generation instead of failing.
         Err(refused) => return join(api, caller, &mut opening).await?.ok_or(refused),
     };
     if origin == Origin::Existing {
         api.metrics.resumed(ResumedBy::IdempotencyKey);
     }
-    // With `close-oldest` the oldest stream gives way now: not for a generation that was refused.
+    // With `close-oldest`, the oldest stream is closed only now, so that no stream closes for a refused request.
     let connection = match first {
         Some(connection) => Some(connection),
         None => opening.connect(api, caller, Coming::Back)?,
@@ -143,7 +143,7 @@ async fn start_new(
     opening: &mut Opening,
 ) -> Result<(Started, Option<Connection>), Problem> {
     if opening.coming == Coming::Back {
-        // The key was known when the request was admitted, and is free now: this is a new generation.
+        // The key was known at admission, but its generation no longer exists, so this starts a new one.
         opening.permit = AdmittedRequest::admit_new(api, caller)?;
     }
     let connection = match opening.kind {
@@ -154,7 +154,7 @@ async fn start_new(
     if let Some(prompt) = prompt {
         prompt.apply(&api.prompts(), &mut generation).await?;
     }
-    // Copied only where the caller may be refused it.
+    // Cloned only if the caller may be forbidden to use the model.
     let is_restricted = caller.models != AllowedModels::All;
     let model = if is_restricted { generation.model.clone() } else { None };
     let (claim, request) = (opening.claim.clone(), std::mem::take(&mut opening.permit));
@@ -171,44 +171,45 @@ async fn start_new(
         api.channels.carry(channel, &caller.spender.account, generation, pages).await;
     }
     if started.origin == Origin::New {
-        // Yields so that the generation's task sends the upstream request before the response is built. Must be the last
-        // await: if the client disconnects here, the channel's carrier already runs.
+        // Yields so that the generation's task sends the upstream request before the response is built. Must be the
+        // last await: if the client disconnects here, the task that copies the answer into the channel is already
+        // running.
         yield_now().await;
     }
     Ok((started, connection))
 }
 
 impl Opening {
-    /// The connection as which the request waits.
+    /// Returns the connection on which the request waits.
     fn connect(&mut self, api: &Api, caller: &Caller, coming: Coming) -> Result<Option<Connection>, Problem> {
         match (self.kind, self.connection.take()) {
             (None, _) => Ok(None),
             (Some(kind), Some(connection)) if connection.set_kind(kind) => Ok(Some(connection)),
-            // The body's connection has given way meanwhile.
+            // The body's connection was displaced in the meantime, or there was none.
             (Some(kind), _) => api.connect(caller, coming, kind).map(Some),
         }
     }
 }
 
 /// How long a refusal waits for the upstreams' lists of models.
-const LISTING: Duration = Duration::from_secs(1);
-/// Models that a refusal names.
+const LIST_TIMEOUT: Duration = Duration::from_secs(1);
+/// The maximum number of models that a refusal names.
 const MOST_NAMED: usize = 10;
-/// Characters of a model's name in a refusal.
+/// The maximum number of characters of a model's name in a refusal.
 const LONGEST_NAME: usize = 100;
 
-/// Names the models that the caller may use, as far as they are known soon.
+/// Returns a problem that names models that the caller may use, if the lists are available within the timeout.
 async fn model_not_found(api: &Api, caller: &Caller) -> Problem {
-    let models = timeout(LISTING, api.generations.models()).await.unwrap_or_default();
+    let models = timeout(LIST_TIMEOUT, api.generations.models()).await.unwrap_or_default();
     let allowed = models.iter().map(|model| model.id.as_str()).filter(|id| caller.models.allow(id));
     let fit = |id: &&str| id.len() <= LONGEST_NAME || id.chars().count() <= LONGEST_NAME;
-    // One more than is named, to know whether there are others.
+    // One more than is named, to detect that there are more.
     let allowed: Vec<_> = allowed.filter(fit).take(MOST_NAMED + 1).collect();
     let named = allowed.iter().take(MOST_NAMED).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
     let detail = match allowed.len() {
         0 => "No upstream serves this model. GET /v1/models lists the models.".to_owned(),
         1..=MOST_NAMED => format!("No upstream serves this model. You may use {named}."),
-        _ => format!("No upstream serves this model. You may use {named} and others, which GET /v1/models lists."),
+        _ => format!("No upstream serves this model. You may use {named} and others that GET /v1/models lists."),
     };
     Problem::new(ErrorCode::ModelNotFound, detail)
 }
@@ -219,11 +220,11 @@ fn model_forbidden(model: Option<&str>) -> Problem {
         Some(_) => "this model".to_owned(),
         None => "the default model".to_owned(),
     };
-    let detail = format!("Your credential does not permit {named}. GET /v1/models lists those that it permits.");
+    let detail = format!("Your credential does not permit {named}. GET /v1/models lists the models that it permits.");
     Problem::new(ErrorCode::Forbidden, detail)
 }
 
-/// `Tokenrill-Attached: existing` on the answer to a request that started nothing.
+/// `Tokenrill-Attached: existing` in the response to a request that joined an existing generation.
 pub const TOKENRILL_ATTACHED: HeaderName = HeaderName::from_static("tokenrill-attached");
 
 pub fn tell_origin(response: &mut Response, origin: Origin) {

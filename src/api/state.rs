@@ -1,4 +1,4 @@
-//! What every handler can reach.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::limits::{Limits, Policy, WhenFull};
 use crate::prompts::Catalog;
 use crate::telemetry::Metrics;
 
-/// The use cases and the few settings of the HTTP side.
+/// The use cases, and the settings of the HTTP API.
 #[derive(Clone)]
 pub struct Api {
     pub generations: Generations,
@@ -38,9 +38,9 @@ pub struct Api {
     pub hosts: Hosts,
     pub connections: Connections,
     pub ends_told: Arc<EndsTold>,
-    /// Silence on an event stream after which a heartbeat is written (`generation.heartbeat`).
+    /// Time without a write on an event stream after which a heartbeat is sent (`generation.heartbeat`).
     pub heartbeat: Duration,
-    /// How long a head is held back for the first token (`generation.head_wait`).
+    /// How long a response head waits for the first token (`generation.head_wait`).
     pub head_wait: Duration,
     pub body: BodyLimits,
     pub body_memory: BodyMemory,
@@ -48,22 +48,22 @@ pub struct Api {
     pub channel_terms: ChannelTerms,
 }
 
-/// What the HTTP side knows of channels.
+/// Settings of channels that the HTTP API applies.
 #[derive(Debug, Clone, Copy)]
 pub struct ChannelTerms {
-    /// Bytes of one event's data (`channels.max_event`).
+    /// The maximum number of bytes of an event's data (`channels.max_event`).
     pub max_event: usize,
-    /// A subscriber's stream without an event for so long is broken off (`channels.idle_timeout`).
+    /// A subscriber's stream without an event for this long is cut (`channels.idle_timeout`).
     pub idle: Duration,
 }
 
 impl Api {
-    /// The prompts that are in effect now.
+    /// Returns the prompts that are currently in effect.
     pub fn prompts(&self) -> Catalog {
         self.admission.borrow().prompts.clone()
     }
 
-    /// The event stream of a viewer, whose place among the connections it takes.
+    /// Returns the event stream of a viewer. It owns the viewer's connection.
     pub fn stream<F: WireFormat>(
         &self,
         following: Following,
@@ -77,8 +77,8 @@ impl Api {
         EventStream::new(source, connection, self.body_memory.clone(), self.heartbeat)
     }
 
-    /// A connection for a caller that has begun nothing yet, and is refused if there is none. Where the oldest gives way
-    /// that waits until something has begun: no connection ends for a request that is refused.
+    /// Opens a connection before a generation is started, or refuses the request if none is free. With `close-oldest`,
+    /// returns `None`: the caller connects after the start, so that no stream is closed for a request that is refused.
     pub fn connect_first(&self, caller: &Caller, kind: ConnectionKind) -> Result<Option<Connection>, Problem> {
         match caller.spender.connections().when_full {
             WhenFull::Refuse => self.connect(caller, Coming::New, kind).map(Some),
@@ -90,13 +90,13 @@ impl Api {
         self.connections.open(caller, coming, kind).map_err(|no_room| self.no_room(no_room))
     }
 
-    /// Whether a caller may begin something that needs no connection.
+    /// Checks whether the load allows a caller to start something, before a connection is opened for it.
     pub fn check_load(&self, caller: &Caller) -> Result<(), Problem> {
         self.connections.may_begin(caller).map_err(|no_room| self.no_room(no_room))
     }
 
-    /// Turns a problem into a response. A request that is refused for what its body says counts as one of its caller's
-    /// rate: to read it was the work.
+    /// Turns a problem into a response. A request that is refused for its body counts against its caller's rate,
+    /// because reading the body was the work.
     pub fn refuse(&self, caller: &Caller, problem: Problem) -> Response {
         if problem.code.is_of_the_body() {
             self.generations.charge_request(&caller.spender);
@@ -112,23 +112,23 @@ impl Api {
                 Problem::new(ErrorCode::TooManyConnections, detail)
             }
             NoRoom::AtAll => {
-                let detail = "As many connections are open as may be, and you have your share of them. Close one, or try \
-                              again in a few seconds.";
+                let detail = "All connections are in use, and you have your share of them. Close one, or try again in \
+                              a few seconds.";
                 Problem::new(ErrorCode::Overloaded, detail)
             }
         }
     }
 }
 
-/// Who may call, from which pages, how much, and with which prompts. Replaced as a whole while the service runs; a request is judged by what
-/// is in effect when it begins.
+/// Authentication, allowed origins, limits and prompts. Replaced as a whole when the settings are reloaded. Each
+/// request uses the version that is in effect when it begins.
 #[derive(Clone)]
 pub struct Admission {
     pub gate: Arc<Gate>,
     pub origins: Origins,
-    /// The cookie in which a token is good.
+    /// The name of the cookie in which a token is accepted.
     pub cookie: Option<Arc<str>>,
-    /// How much callers may take.
+    /// The limits of callers.
     pub policy: Arc<Policy>,
     pub proxies: TrustedProxies,
     pub prompts: Catalog,

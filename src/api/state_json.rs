@@ -1,4 +1,4 @@
-//! The state of a generation as JSON, written while it is read from the log.
+//! The state of a generation as JSON, streamed while the log is read.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,9 +14,10 @@ use super::wire::native::{CancelledData, TimingsBody, UsageBody};
 use crate::domain::{Stated, wire_safe};
 use crate::generation::{ChoiceOutline, GenerationState, LogLost, Outline, Status, TextSpan, ToolCallOutline};
 
-/// The JSON of a [`SnapshotBody`](super::snapshot::SnapshotBody), in pieces that are fit for one line of an event stream.
+/// The JSON of a [`SnapshotBody`](super::snapshot::SnapshotBody), in pieces without line breaks, as an event stream
+/// needs them.
 ///
-/// Only what stands between the texts is held.
+/// Holds only the JSON between the texts; the texts are read from the log.
 pub struct StateJson {
     state: GenerationState,
     pieces: VecDeque<Piece>,
@@ -57,7 +58,7 @@ impl Stream for StateJson {
     }
 }
 
-/// Collects the pieces, in the order of the schema.
+/// Collects the pieces in the order of the schema.
 #[derive(Default)]
 struct Writer {
     pieces: VecDeque<Piece>,

@@ -1,4 +1,4 @@
-//! The state of a generation as a response.
+//! Responses with the state of a generation.
 
 use std::io;
 use std::pin::Pin;
@@ -18,11 +18,12 @@ use super::state::Api;
 use super::state_json::StateJson;
 use crate::generation::GenerationState;
 
-/// States up to this size leave whole, with their length.
+/// States up to this size are sent whole, with their length.
 const SMALL: usize = 16 << 10;
 
-/// Responds with a state. One that is not small leaves in pieces, as its client takes them, and counts as `connection`. Where
-/// there is none it counts as one of its own, if that is free: it costs a page, and what it tells has happened.
+/// Responds with a state. A large state is sent in pieces, as its client reads them, and counts as `connection`.
+/// Without one, it opens a connection of its own if one is free. It is sent in any case: it holds only a page of the
+/// log in memory, and its events have already happened.
 pub async fn respond(
     api: &Api,
     caller: &Caller,
@@ -31,33 +32,33 @@ pub async fn respond(
 ) -> Result<Response, Problem> {
     let outline = state.outline().await.map_err(|_| Problem::history_lost())?;
     let mut json = StateJson::new(state, &outline);
-    let mut begun = String::new();
+    let mut head = String::new();
     let is_whole = loop {
         match json.next().await {
-            Some(Ok(piece)) => begun.push_str(&piece),
+            Some(Ok(piece)) => head.push_str(&piece),
             Some(Err(_)) => return Err(Problem::history_lost()),
             None => break true,
         }
-        if begun.len() > SMALL {
+        if head.len() > SMALL {
             break false;
         }
     };
     let body = if is_whole {
-        Body::from(begun)
+        Body::from(head)
     } else {
         let connection = connection.or_else(|| api.connections.open_if_free(caller, ConnectionKind::Wait));
-        // One that has given way is answered all the same.
+        // If the connection was displaced, the state is sent nevertheless.
         let connection = connection.filter(|connection| connection.closing() == Closing::No);
-        Body::from_stream(StateBody { begun: Some(begun), json, connection })
+        Body::from_stream(StateBody { head: Some(head), json, connection })
     };
     let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 
-/// A state that leaves in pieces. It breaks off where its connection gives way.
+/// A state that is sent in pieces. The body ends with an error if its connection is displaced.
 struct StateBody {
-    begun: Option<String>,
+    head: Option<String>,
     json: StateJson,
     connection: Option<Connection>,
 }
@@ -72,8 +73,8 @@ impl Stream for StateBody {
                 return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
             }
         }
-        let piece = match self.begun.take() {
-            Some(begun) => Some(Ok(begun)),
+        let piece = match self.head.take() {
+            Some(head) => Some(Ok(head)),
             None => std::task::ready!(self.json.poll_next_unpin(context)),
         };
         Poll::Ready(piece.map(|piece| piece.map(Bytes::from).map_err(io::Error::other)))

@@ -1,16 +1,16 @@
-//! A channel's events, as one client reads them.
+//! The event stream of a channel's subscriber.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 
-use super::sse::{BrokenOff, Lasting, Source};
+use super::sse::{EventStreamError, Source, StreamLifetime};
 use super::wire::{Retry, channel};
 use crate::channel::{Heard, Subscription};
 use crate::domain::GenerationId;
 
-/// A subscriber's reading, on the native wire.
+/// Encodes the events of a subscription in the native wire format.
 pub struct Subscribing {
     subscription: Subscription,
     idle: Duration,
@@ -28,7 +28,7 @@ impl Source for Subscribing {
         context: &mut Context<'_>,
         retry: &mut Option<Retry>,
         out: &mut BytesMut,
-    ) -> Poll<Option<Result<usize, BrokenOff>>> {
+    ) -> Poll<Option<Result<usize, EventStreamError>>> {
         self.subscription.poll_heard(context).map(|heard| match heard {
             Some(Heard::Events(entries)) => {
                 let name = &self.subscription.channel;
@@ -41,7 +41,7 @@ impl Source for Subscribing {
                 channel::encode_gap(&self.subscription.channel, from, to, retry, out);
                 Some(Ok(1))
             }
-            None => Some(Err(BrokenOff::Closed)),
+            None => Some(Err(EventStreamError::Closed)),
         })
     }
 
@@ -49,7 +49,7 @@ impl Source for Subscribing {
         false
     }
 
-    fn poll_aside(&mut self, _: &mut Context<'_>, _: &mut Option<Retry>, _: &mut BytesMut) -> Poll<()> {
+    fn poll_unlogged(&mut self, _: &mut Context<'_>, _: &mut Option<Retry>, _: &mut BytesMut) -> Poll<()> {
         Poll::Pending
     }
 
@@ -57,8 +57,8 @@ impl Source for Subscribing {
         retry.write_alone(out);
     }
 
-    fn lasting(&self) -> Lasting {
-        Lasting::WithoutEnd { idle: self.idle }
+    fn lifetime(&self) -> StreamLifetime {
+        StreamLifetime::Unbounded { idle: self.idle }
     }
 
     fn generation(&self) -> Option<GenerationId> {

@@ -1,4 +1,4 @@
-//! Tickets for clients that can set no header.
+//! Tickets for clients that cannot set headers.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::state::Api;
 use crate::auth::{ChannelScope, Grant, Resource, Scope, Scopes};
 use crate::domain::{ChannelName, GenerationId, Timestamp};
 
-/// What a ticket is asked for.
+/// A request for a ticket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewTicket)]
@@ -28,18 +28,18 @@ pub struct NewTicketBody {
     /// The generation's id, or the channel's name.
     #[schema(example = "gen_AAAAAAAAAAAAAAAAAAAAAA")]
     pub id: String,
-    /// What it is for: `follow` and `stop` of a generation, `follow` if absent; `subscribe` and `publish` of a
-    /// channel, `subscribe` if absent. Nothing that the caller may not do itself.
+    /// What the ticket permits: `follow` and `stop` for a generation (default `follow`); `subscribe` and `publish` for
+    /// a channel (default `subscribe`). The caller must have each of these permissions itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_items = 1)]
     pub scopes: Option<Vec<TicketScope>>,
-    /// How long it is good, in seconds; 60 if absent. Never longer than the token that it is made with.
+    /// The lifetime in seconds; 60 if absent. A ticket never outlives the token with which it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 3600)]
     pub ttl_s: Option<f64>,
 }
 
-/// What kind of thing a ticket is for.
+/// The kind of resource that a ticket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = TicketResource)]
@@ -48,7 +48,7 @@ pub enum ResourceBody {
     Channel,
 }
 
-/// What a ticket may be for.
+/// A permission of a ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TicketScope {
@@ -63,26 +63,24 @@ pub enum TicketScope {
 #[serde(deny_unknown_fields)]
 #[schema(as = Ticket)]
 pub struct TicketBody {
-    /// Goes into the query as `ticket`.
+    /// The value of the query parameter `ticket`.
     pub ticket: String,
-    /// The path with the ticket: of the events or, where it may not follow a generation, of `cancel`.
+    /// The path with the ticket: that of the events, or that of `cancel` if the ticket does not permit `follow`.
     pub url: String,
-    /// Until when a connection may be made with it (RFC 3339, UTC). One that stands goes on.
+    /// The end of its validity (RFC 3339, UTC). A connection that was opened before continues.
     #[schema(format = "date-time")]
     pub expires_at: String,
 }
 
-/// A ticket's names are short.
+/// A request for a ticket holds only short values.
 const LARGEST_BODY: BodySize = BodySize { bytes: 16 << 10, setting: None };
 const DEFAULT_TTL: f64 = 60.0;
 const LONGEST_TTL: f64 = 3600.0;
 
-/// Make a ticket.
+/// Create a ticket.
 ///
-/// For `EventSource`, which can set no header: a short-lived address for one of the caller's generations, or for a
-/// channel.
-/// An `EventSource` comes back with the address that it was given, so let the ticket be good for as long as
-/// it may have to.
+/// For `EventSource`, which cannot set headers: a short-lived URL for one of the caller's generations, or for a
+/// channel. An `EventSource` reconnects with the same URL, so choose a lifetime that covers its reconnects.
 #[utoipa::path(
     post,
     path = "/v1/tickets",
@@ -106,7 +104,7 @@ pub async fn create(
         ResourceBody::Generation => generation(&api, &caller, &new.id, new.scopes).await?,
         ResourceBody::Channel => channel(&caller, &new.id, new.scopes)?,
     };
-    // No ticket outlives the token that it is made with.
+    // A ticket must not outlive the token with which it is created.
     let asked = Timestamp::now().after(Duration::from_secs_f64(ttl));
     let expires_at = caller.until.map_or(asked, |until| until.min(asked));
     let connections = caller.spender.connections().for_account;
@@ -118,7 +116,7 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(TicketBody { ticket, url, expires_at: expires_at.to_string() })))
 }
 
-/// What a ticket is for, what it allows, and the path with which it is of use.
+/// The resource of a ticket, its permissions, and the path for its URL.
 type Granted = (Resource, Scopes, String);
 
 async fn generation(
@@ -130,7 +128,7 @@ async fn generation(
     let scopes = scopes.unwrap_or_else(|| vec![TicketScope::Follow]).into_iter().map(TicketScope::of_generation);
     let scopes: Option<Vec<Scope>> = scopes.collect();
     let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) else {
-        return Err(Problem::invalid(vec![wrong("/scopes", "must hold follow or stop, or be left out")]));
+        return Err(Problem::invalid(vec![wrong("/scopes", "must contain follow or stop, or be absent")]));
     };
     if let Some(lacking) = scopes.iter().find(|scope| !caller.scopes.contains(**scope)) {
         return Err(insufficient_scope(Some(lacking.name())));
@@ -145,12 +143,12 @@ fn channel(caller: &Caller, name: &str, scopes: Option<Vec<TicketScope>>) -> Res
     let scopes = scopes.unwrap_or_else(|| vec![TicketScope::Subscribe]).into_iter().map(TicketScope::of_channel);
     let scopes: Option<Vec<ChannelScope>> = scopes.collect();
     let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) else {
-        return Err(Problem::invalid(vec![wrong("/scopes", "must hold subscribe or publish, or be left out")]));
+        return Err(Problem::invalid(vec![wrong("/scopes", "must contain subscribe or publish, or be absent")]));
     };
     let name: ChannelName = name.parse().map_err(|_| Problem::invalid(vec![wrong("/id", NAME)]))?;
     let may = |scope: &ChannelScope| {
-        let is_figures = name == ChannelName::system_metrics() && *scope == ChannelScope::Subscribe;
-        caller.scopes.allow(*scope, &name) || (is_figures && caller.scopes.contains(Scope::Admin))
+        let is_metrics = name == ChannelName::system_metrics() && *scope == ChannelScope::Subscribe;
+        caller.scopes.allow(*scope, &name) || (is_metrics && caller.scopes.contains(Scope::Admin))
     };
     if let Some(lacking) = scopes.iter().find(|scope| !may(scope)) {
         return Err(insufficient_scope(Some(&lacking.for_channel(&name))));
@@ -160,7 +158,7 @@ fn channel(caller: &Caller, name: &str, scopes: Option<Vec<TicketScope>>) -> Res
 }
 
 impl NewTicketBody {
-    /// Reads a body, and names each field that is wrong.
+    /// Parses a body. The error names each invalid field.
     fn read(body: &Map<String, Value>) -> Result<Self, Problem> {
         let mut errors = Vec::new();
         let mut unknown = 0;
@@ -173,8 +171,8 @@ impl NewTicketBody {
             }
         }
         if unknown > 0 {
-            // A name of the caller's is not repeated.
-            errors.push(wrong("", "has an unknown field: there are resource, id, scopes and ttl_s"));
+            // The error does not echo the unknown name.
+            errors.push(wrong("", "has an unknown field: the fields are resource, id, scopes and ttl_s"));
         }
         let is_set = |name: &str| body.get(name).filter(|value| !value.is_null());
         let mut field = |name: &str, wanted: &str| {
@@ -210,7 +208,7 @@ impl NewTicketBody {
     }
 }
 
-/// A whole number may be written with a fraction of zero (JSON Schema, section 6.1.1 of Validation).
+/// Accepts a whole number with a zero fraction, such as `5.0`, as well (JSON Schema Validation, section 6.1.1).
 fn is_ttl(seconds: f64) -> bool {
     seconds.fract() == 0.0 && (1.0..=LONGEST_TTL).contains(&seconds)
 }
@@ -218,7 +216,7 @@ fn is_ttl(seconds: f64) -> bool {
 const FIELDS: [&str; 4] = ["resource", "id", "scopes", "ttl_s"];
 const RESOURCE: &str = "must be generation or channel";
 const ID: &str = "must be the id of a generation or the name of a channel, as text";
-/// Names that callers try, and what they mean.
+/// Wrong field names that callers may try, and the correct ones.
 const MISTAKEN: [(&str, &str); 7] = [
     ("generation", "resource, which is generation, and id"),
     ("channel", "resource, which is channel, and id"),
@@ -258,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_field_that_is_wrong_is_named() {
+    fn each_invalid_field_is_named() {
         let detail = |body: Value| {
             let body = body.as_object().expect("an object").clone();
             NewTicketBody::read(&body).map(|new| new.ttl_s).map_err(|problem| problem.detail().to_owned())

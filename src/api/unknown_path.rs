@@ -1,4 +1,4 @@
-//! What a request to a path that does not exist is refused with.
+//! The response to a request to a path that does not exist.
 
 use axum::http::header::HOST;
 use axum::http::request::Parts;
@@ -28,7 +28,7 @@ const NOT_OFFERED: [&str; 14] = [
     "vector_stores",
 ];
 
-/// The refusal, with a hint where the path is a known mistake.
+/// Returns the problem, with a hint if the path is a known mistake.
 pub fn unknown_path(head: &Parts) -> Problem {
     Problem::new(ErrorCode::RouteNotFound, hint(head.uri.path(), &base_url(&head.uri, &head.headers)))
 }
@@ -38,17 +38,17 @@ fn hint(path: &str, base_url: &str) -> String {
     let Some(below) = path.strip_prefix("/v1").filter(|below| below.is_empty() || below.starts_with('/')) else {
         let is_known = is_operation(&format!("/v1{path}")) || is_not_offered(path);
         if is_known {
-            return format!("There is nothing at this path. Is /v1 missing? {set_base_url}");
+            return format!("This path does not exist. Is /v1 missing? {set_base_url}");
         }
         if path.starts_with("/openai/deployments/") {
             return format!(
-                "The paths of Azure OpenAI are not offered. Use the SDK's client for OpenAI. {set_base_url}"
+                "The paths of Azure OpenAI do not exist here. Use the SDK's client for OpenAI. {set_base_url}"
             );
         }
-        return NOTHING.to_owned();
+        return NOT_FOUND.to_owned();
     };
     if below == "/v1" || below.starts_with("/v1/") {
-        return format!("/v1 stands twice in this path. {set_base_url}");
+        return format!("This path contains /v1 twice. {set_base_url}");
     }
     if below == "/completions" {
         return "This endpoint is not offered here. Use POST /v1/chat/completions.".to_owned();
@@ -56,12 +56,12 @@ fn hint(path: &str, base_url: &str) -> String {
     if is_not_offered(below) {
         return "This endpoint is not offered here. Use POST /v1/chat/completions or POST /v1/generations.".to_owned();
     }
-    NOTHING.to_owned()
+    NOT_FOUND.to_owned()
 }
 
-const NOTHING: &str = "There is nothing at this path. GET /openapi.json lists the operations.";
+const NOT_FOUND: &str = "This path does not exist. GET /openapi.json lists the operations.";
 
-/// Whether the path is one of the document's.
+/// Whether the path matches an operation of the API.
 fn is_operation(path: &str) -> bool {
     OPERATIONS.iter().any(|((template, _), _)| {
         let (mut parts, mut wanted) = (path.split('/'), template.split('/'));
@@ -80,7 +80,7 @@ fn is_not_offered(path: &str) -> bool {
     NOT_OFFERED.contains(&first)
 }
 
-/// Under which the caller reaches this service, as its request says it.
+/// Returns the base URL of this service, derived from the request.
 fn base_url(uri: &Uri, headers: &HeaderMap) -> String {
     let host = || headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
     let authority = uri.authority().cloned().or_else(host);
@@ -95,25 +95,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_known_mistake_in_a_path_gets_its_hint() {
+    fn known_mistakes_in_paths_get_hints() {
         for (path, expected) in [
             ("/chat/completions", "Is /v1 missing? Set the SDK's base URL to http://h/v1."),
             ("/models/demo", "Is /v1 missing?"),
             ("/generations/x/events", "Is /v1 missing?"),
             ("/responses", "Is /v1 missing?"),
-            ("/v1/v1/chat/completions", "/v1 stands twice"),
-            ("/v1/v1", "/v1 stands twice"),
+            ("/v1/v1/chat/completions", "contains /v1 twice"),
+            ("/v1/v1", "contains /v1 twice"),
             ("/v1/completions", "Use POST /v1/chat/completions."),
             ("/v1/responses/resp_1", "not offered here"),
             ("/v1/embeddings", "not offered here"),
             ("/v1/messages/count_tokens", "not offered here"),
             ("/openai/deployments/gpt/chat/completions", "Azure"),
-            ("/v1", NOTHING),
-            ("/v10/models", NOTHING),
-            ("/v1/nope", NOTHING),
-            ("/", NOTHING),
-            ("//", NOTHING),
-            ("/.env", NOTHING),
+            ("/v1", NOT_FOUND),
+            ("/v10/models", NOT_FOUND),
+            ("/v1/nope", NOT_FOUND),
+            ("/", NOT_FOUND),
+            ("//", NOT_FOUND),
+            ("/.env", NOT_FOUND),
         ] {
             let hint = hint(path, "http://h/v1");
             assert!(hint.contains(expected), "{path}: {hint}");

@@ -1,20 +1,20 @@
-//! A generation's events, as one client reads them.
+//! The event stream of a generation's viewer.
 
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 
-use super::sse::{BrokenOff, Lasting, Source};
+use super::sse::{EventStreamError, Source, StreamLifetime};
 use super::wire::{Retry, WireFormat};
 use crate::domain::GenerationId;
 use crate::generation::Following;
 
-/// A viewer's reading, in the wire format that it asked for.
+/// Encodes the events for a viewer in the wire format that it asked for.
 pub struct Viewing<F> {
     generation: GenerationId,
     following: Following,
     format: F,
-    /// The terminal event has been read: nothing follows it.
+    /// The terminal event has been read. No event follows it.
     over: bool,
 }
 
@@ -30,9 +30,9 @@ impl<F: WireFormat> Source for Viewing<F> {
         context: &mut Context<'_>,
         retry: &mut Option<Retry>,
         out: &mut BytesMut,
-    ) -> Poll<Option<Result<usize, BrokenOff>>> {
+    ) -> Poll<Option<Result<usize, EventStreamError>>> {
         self.following.poll_page(context).map(|page| {
-            Some(page?.map_err(BrokenOff::from).map(|page| {
+            Some(page?.map_err(EventStreamError::from).map(|page| {
                 self.over |= page.iter().any(|entry| entry.event.is_terminal());
                 for entry in &page {
                     self.format.encode(self.generation, entry, retry, out);
@@ -46,8 +46,8 @@ impl<F: WireFormat> Source for Viewing<F> {
         self.over
     }
 
-    /// Where the generation stands in the line.
-    fn poll_aside(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()> {
+    /// Appends the generation's queue position if it changed.
+    fn poll_unlogged(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()> {
         self.following.poll_ahead(context).map(|ahead| self.format.encode_ahead(ahead, retry, out))
     }
 
@@ -55,8 +55,8 @@ impl<F: WireFormat> Source for Viewing<F> {
         self.format.encode_retry(retry, out);
     }
 
-    fn lasting(&self) -> Lasting {
-        Lasting::ToItsEnd
+    fn lifetime(&self) -> StreamLifetime {
+        StreamLifetime::UntilLastEvent
     }
 
     fn generation(&self) -> Option<GenerationId> {

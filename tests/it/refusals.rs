@@ -420,7 +420,7 @@ async fn an_unknown_path_says_what_was_meant_also_to_an_sdk() {
     for (method, path, hint) in [
         (Method::POST, "/chat/completions", format!("Is /v1 missing? {base}")),
         (Method::GET, "/models", format!("Is /v1 missing? {base}")),
-        (Method::POST, "/v1/v1/chat/completions", format!("/v1 stands twice in this path. {base}")),
+        (Method::POST, "/v1/v1/chat/completions", format!("This path contains /v1 twice. {base}")),
         (Method::POST, "/v1/completions", "Use POST /v1/chat/completions.".to_owned()),
         (Method::POST, "/v1/responses", "not offered here".to_owned()),
         (Method::POST, "/v1/embeddings", "not offered here".to_owned()),

@@ -8,16 +8,17 @@ use serde::Serialize;
 use super::Retry;
 use crate::domain::{GenerationId, wire_safe};
 
-/// A block under construction: `event`, `data`, `retry`, and `id` last.
+/// A block under construction. Its lines are `event`, `data`, `retry` and, last, `id`.
 ///
-/// The order matters. fetch-event-source takes an id over when it reads the line, not when the event
-/// is dispatched: an id before its data would lose that event if the connection is cut in between.
+/// The order matters: fetch-event-source stores an id when it reads the line, not when the event is dispatched. If the
+/// connection were cut between an id and the data after it, that event would be lost.
 pub struct Block<'a> {
     out: &'a mut BytesMut,
 }
 
 impl<'a> Block<'a> {
-    /// `name` is never `error`, `open` or `message`: a browser's `EventSource` mixes them up with its own.
+    /// `name` must not be `error`, `open` or `message`: a browser's `EventSource` dispatches events of its own under
+    /// these names.
     pub fn new(out: &'a mut BytesMut, name: &str) -> Self {
         out.put_slice(b"event: ");
         out.put_slice(name.as_bytes());
@@ -25,18 +26,18 @@ impl<'a> Block<'a> {
         Self { out }
     }
 
-    /// A block without a name, for the wires of SDKs.
+    /// Starts a block without a name, for the wire formats of SDKs.
     pub fn unnamed(out: &'a mut BytesMut) -> Self {
         out.put_slice(b"data: ");
         Self { out }
     }
 
-    /// A block whose name and data were written before.
-    pub fn begun(out: &'a mut BytesMut) -> Self {
+    /// Continues a block whose name and data have already been written.
+    pub fn started(out: &'a mut BytesMut) -> Self {
         Self { out }
     }
 
-    /// Data that is already fit for one line.
+    /// Appends JSON that is already on one line.
     pub fn raw(&mut self, json: &str) -> &mut Self {
         self.out.put_slice(json.as_bytes());
         self
@@ -47,32 +48,32 @@ impl<'a> Block<'a> {
     }
 
     pub fn json(&mut self, value: &impl Serialize) -> &mut Self {
-        // Our own values: a failure to write them is impossible, and an empty line would be harmless.
+        // Cannot fail for these types. If it did, the empty data line would be harmless.
         let json = serde_json::to_vec(value).unwrap_or_default();
         self.out.put_slice(&wire_safe(&json));
         self
     }
 
-    /// Begins an object, which the caller closes. `speaker` is the generation that says it, where the stream is not
-    /// that generation's own.
-    pub fn open(&mut self, speaker: Option<GenerationId>) -> &mut Self {
+    /// Opens an object, which the caller closes. `source` is the generation of the event, if the stream is not that
+    /// generation's own.
+    pub fn open(&mut self, source: Option<GenerationId>) -> &mut Self {
         self.raw("{");
-        if let Some(generation) = speaker {
+        if let Some(generation) = source {
             self.raw("\"generation\":\"").text(generation).raw("\",");
         }
         self
     }
 
-    /// An object that has members, with the speaker before them.
-    pub fn object(&mut self, speaker: Option<GenerationId>, value: &impl Serialize) -> &mut Self {
-        self.open(speaker);
+    /// Appends a non-empty object, with `source` as its first member.
+    pub fn object(&mut self, source: Option<GenerationId>, value: &impl Serialize) -> &mut Self {
+        self.open(source);
         let json = serde_json::to_vec(value).unwrap_or_default();
         self.out.put_slice(&wire_safe(json.get(1..).unwrap_or_default()));
         self
     }
 
     fn text(&mut self, value: impl Display) -> &mut Self {
-        // Memory takes whatever is written.
+        // Writing to memory does not fail.
         _ = write!(self.out, "{value}");
         self
     }

@@ -1,7 +1,7 @@
-//! A channel's events on the native wire.
+//! A channel's events in the native wire format.
 //!
-//! Blocks as those of a generation; the ids are `<channel>.<sequence>`. What is told of the subscribers is in no
-//! history and has no id, nor has what a caller marked as ephemeral.
+//! The blocks are like those of a generation; the ids are `<channel>.<sequence>`. Events about subscribers, and events
+//! that a caller marked as ephemeral, are not in the history and have no id.
 
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
@@ -13,10 +13,10 @@ use crate::domain::{
     ChannelEvent, ChannelEventId, ChannelName, Entry, Keeping, Presence, Principal, Sequence, Subscriber,
 };
 
-/// The names of what a channel's stream tells beside what is published and what generations say.
+/// The names of the events of a channel's stream other than published events and events of generations.
 pub const EVENTS: [&str; 4] = ["connected", "joined", "left", "gap"];
 
-/// Appends the block of one entry, or nothing where it has none.
+/// Appends the block of one entry, or nothing if this format has none for it.
 pub fn encode(channel: &ChannelName, entry: &Entry<ChannelEvent>, retry: &mut Option<Retry>, out: &mut BytesMut) {
     let id = Id { channel, sequence: entry.sequence };
     match &entry.event {
@@ -34,8 +34,8 @@ pub fn encode(channel: &ChannelName, entry: &Entry<ChannelEvent>, retry: &mut Op
     }
 }
 
-/// The first block of every stream. Its id is the position after which the rest comes: a client that loses the
-/// connection before there was an event comes back to where it was.
+/// Appends the first block of every stream. Its id is the position after which the stream begins, so that a client that
+/// loses its connection before the first event resumes at the same position.
 pub fn encode_connected(data: &ConnectedData, id: ChannelEventId, retry: &mut Option<Retry>, out: &mut BytesMut) {
     let mut block = Block::new(out, "connected");
     block.json(data);
@@ -55,7 +55,7 @@ fn encode_presence(name: &str, presence: &Presence, retry: &mut Option<Retry>, o
     block.end(retry.take(), None::<Id<'_>>);
 }
 
-/// A [`ChannelEventId`] that is only written.
+/// A [`ChannelEventId`] that borrows the channel's name, for writing only.
 struct Id<'a> {
     channel: &'a ChannelName,
     sequence: Sequence,
@@ -69,26 +69,26 @@ impl std::fmt::Display for Id<'_> {
     }
 }
 
-/// The subscription has begun; always the first event.
+/// The subscription has started. Always the first event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectedData {
     pub channel: String,
-    /// This stream, by which an event can be sent to it alone.
+    /// The id of this stream. An event can be sent to this stream only.
     pub connection: String,
-    /// How many subscribe, this one included.
+    /// The number of subscribers, including this one.
     pub subscribers: u64,
-    /// Who subscribes, with `presence=true`: the first thousand, this one included.
+    /// The first thousand subscribers, including this one; only with `presence=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub present: Option<Vec<SubscriberBody>>,
 }
 
-/// Somebody subscribed, or went; with `presence=true`.
+/// A subscriber joined or left; only with `presence=true`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PresenceData {
     #[serde(flatten)]
     pub who: SubscriberBody,
-    /// How many subscribe now.
+    /// The current number of subscribers.
     pub subscribers: u64,
 }
 
@@ -98,19 +98,19 @@ pub struct PresenceData {
 pub struct SubscriberBody {
     #[schema(example = "conn_AAAAAAAAAAAAAAAAAAAAAA")]
     pub connection: String,
-    /// Whose it is: the name of a key, or a token's subject. Absent where nobody is authenticated.
+    /// The principal: the name of a key, or the subject of a token. Absent without authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
-    /// Whose subject that is, where it is one.
+    /// The issuer of the token, if the principal is a subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// Since when (RFC 3339, UTC).
+    /// The time of the subscription (RFC 3339, UTC).
     #[schema(format = "date-time")]
     pub since: String,
 }
 
-/// Events from here to there, both included, are no longer kept: what the client shows may lack something. In
-/// between may be numbers that no event ever had.
+/// The events from `from` to `to`, both included, are no longer kept, so the client's view may be incomplete. The range
+/// may include numbers that no event ever had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GapData {
@@ -118,42 +118,43 @@ pub struct GapData {
     pub to: u64,
 }
 
-/// `server-time` of `system.time`, each second.
+/// The event `server-time` of the channel `system.time`, sent every second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerTimeData {
     /// RFC 3339, UTC.
     #[schema(format = "date-time")]
     pub time: String,
-    /// Milliseconds since 1970.
+    /// Unix time in milliseconds.
     pub unix_ms: u64,
 }
 
-/// `metrics` of `system.metrics`, each second. What is no rate is as of now, or since the start.
+/// The event `metrics` of the channel `system.metrics`, sent every second. Values other than rates are current, or
+/// counted since the start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsData {
     /// RFC 3339, UTC.
     #[schema(format = "date-time")]
     pub time: String,
-    /// Viewers and subscribers that are there.
+    /// Current viewers and subscribers.
     pub streams: u64,
     pub subscribers: u64,
     pub generations: GenerationFigures,
     pub tokens: TokenFigures,
-    /// Pieces of answers in the last second, which are tokens as a rule.
+    /// Pieces of answers in the last second; usually, a piece is a token.
     pub tokens_per_second: f64,
     pub first_token_ms: FirstTokenFigures,
-    /// Requests beyond a limit.
+    /// Requests that were refused because of a limit.
     pub refusals: u64,
-    /// What the process holds of the machine's memory; null where the system does not say.
+    /// Memory of the process; null if the system does not report it.
     #[schema(required)]
     pub memory_bytes: Option<u64>,
-    /// What the logs of generations and channels hold.
+    /// Memory of the logs of generations and channels.
     pub event_log_bytes: u64,
 }
 
-/// Generations: those that run or wait, and those that ended.
+/// Numbers of generations, by status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GenerationFigures {
@@ -170,11 +171,11 @@ pub struct GenerationFigures {
 pub struct TokenFigures {
     pub input: u64,
     pub output: u64,
-    /// What cancelled generations did not come to, an estimate.
+    /// An estimate of the tokens that were not generated because of cancellation.
     pub saved: u64,
 }
 
-/// Of the last hundred generations; null before the first.
+/// Percentiles over the last hundred generations; null before the first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FirstTokenFigures {
@@ -191,7 +192,7 @@ impl From<&Subscriber> for SubscriberBody {
     }
 }
 
-/// A principal as callers know it: its name, and the issuer where that is a token's subject.
+/// Returns a principal as callers see it: its name and, if it is the subject of a token, the issuer.
 pub fn named(principal: &Principal) -> (Option<String>, Option<String>) {
     match principal {
         Principal::Anonymous => (None, None),

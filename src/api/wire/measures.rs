@@ -1,4 +1,4 @@
-//! What a generation used, as the native wire and the snapshot show it.
+//! Usage and timings of a generation, for the native wire format and the snapshot.
 
 use std::time::Duration;
 
@@ -7,42 +7,42 @@ use utoipa::ToSchema;
 
 use crate::domain::{Timings, TokenSource, Usage};
 
-/// Tokens read and written by the model.
+/// The tokens that the model read and wrote.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Usage)]
 pub struct UsageBody {
     /// Tokens of the prompt, all parts included.
     pub input_tokens: u64,
-    /// Those of the prompt that were read from the provider's cache, where it says.
+    /// Prompt tokens that were read from the provider's cache, if the provider reports them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_read_tokens: Option<u64>,
-    /// Those of the prompt that were written to the provider's cache, where it says.
+    /// Prompt tokens that were written to the provider's cache, if the provider reports them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write_tokens: Option<u64>,
-    /// Those of the prompt that were audio, where the provider says.
+    /// Audio tokens of the prompt, if the provider reports them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_audio_tokens: Option<u64>,
-    /// Tokens of the answer, all parts included. Absent where an answer that was asked for as a whole ended before it
-    /// arrived: nothing is known of it then.
+    /// Tokens of the answer, all parts included. Absent if the answer was requested as a whole and the generation ended
+    /// before it arrived, because the number is unknown then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
-    /// Those of the answer that were reasoning, where the provider says.
+    /// Reasoning tokens of the answer, if the provider reports them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens: Option<u64>,
-    /// Those of the answer that were audio, where the provider says.
+    /// Audio tokens of the answer, if the provider reports them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_audio_tokens: Option<u64>,
-    /// Whether at least one total is our estimate, because the provider gave none.
+    /// Whether at least one total is an estimate of this service, because the provider reported none.
     pub estimated: bool,
 }
 
-/// How long it took, from the acceptance of the request.
+/// Durations since the request was accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Timings)]
 pub struct TimingsBody {
-    /// Milliseconds to the first text, reasoning or tool call; absent where none came.
+    /// Milliseconds to the first text, reasoning or tool call; absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_token_ms: Option<u64>,
     /// Milliseconds to the end.

@@ -1,4 +1,4 @@
-//! Wire formats: entries as the frames that one kind of client expects.
+//! Wire formats: encode log entries in the format that a kind of client expects.
 
 mod block;
 pub mod channel;
@@ -17,32 +17,31 @@ use bytes::BytesMut;
 use crate::domain::{Entry, GenerationId};
 use crate::limits::Ahead;
 
-/// Writes entries as frames; a pure function of the entries, so that a replay is the live stream byte
-/// for byte, apart from `retry` and heartbeats.
+/// Encodes entries as frames. A pure function of the entries, so that a replay has the same bytes as the live stream,
+/// apart from `retry` and heartbeats.
 pub trait WireFormat: Send + 'static {
-    /// Appends the frame of one entry, or nothing where this format has no word for it. `retry` goes
-    /// into the first block that is written and is taken by it.
+    /// Appends the frame of one entry, or nothing if this format has none for it. The first block that is written takes
+    /// `retry`.
     fn encode(&self, generation: GenerationId, entry: &Entry, retry: &mut Option<Retry>, out: &mut BytesMut);
 
-    /// Appends where a generation stands that waits for its place, in the formats that have a word for it. That is no
-    /// entry: it has no id, and is not replayed.
+    /// Appends the queue position of a waiting generation, in the formats that have an event for it. It is not an entry
+    /// of the log, so it has no id and is not replayed.
     fn encode_ahead(&self, _ahead: Ahead, _retry: &mut Option<Retry>, _out: &mut BytesMut) {}
 
-    /// Appends when to connect again, where no block is due: a line alone, with one line feed, in the formats that
-    /// have such lines.
+    /// Appends a `retry` line outside a block, with one line feed, in the formats that have such lines.
     fn encode_retry(&self, _retry: Retry, _out: &mut BytesMut) {}
 }
 
-/// What a client is told of when to connect again (WHATWG HTML, section 9.2.6), in milliseconds.
+/// The value of a `retry` line, in milliseconds: the wait before the client reconnects (WHATWG HTML, section 9.2.6).
 ///
-/// Never 0 and never above 2147483647: some clients would then connect again without a pause.
+/// Never 0 and never above 2147483647: some clients would then reconnect without a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry(u32);
 
 impl Retry {
-    /// A connection was lost in mid-answer: come back soon.
+    /// For a connection that is lost before the end: the client reconnects soon.
     pub const SOON: Self = Self(1_000);
-    /// Nothing more will come. A day: a client that connects again after every end goes dormant.
+    /// For the end of a stream: a client that reconnects after every end waits for a day.
     pub const DORMANT: Self = Self(86_400_000);
 
     pub fn after(wait: Duration) -> Self {
@@ -53,12 +52,12 @@ impl Retry {
         self.0
     }
 
-    /// As a line between blocks. A blank line after it would reach fetch-event-source as an empty message.
+    /// Appends a line between blocks. After it, a blank line would reach fetch-event-source as an empty message.
     pub fn write_alone(self, out: &mut BytesMut) {
         out.extend_from_slice(format!("retry: {}\n", self.0).as_bytes());
     }
 }
 
-/// A heartbeat: a comment, and one line feed. A blank line after it would reach
-/// fetch-event-source's `onmessage` as an empty message.
+/// A heartbeat: a comment with one line feed. A blank line after it would reach fetch-event-source's `onmessage` as an
+/// empty message.
 pub const HEARTBEAT: &[u8] = b": ping\n";

@@ -1,7 +1,7 @@
-//! The native wire: named events with ids.
+//! The native wire format: named events with ids.
 //!
-//! The types here are its `data`, as the OpenAPI document shows them. Text never passes through them:
-//! it is copied, still escaped, from the log into the frame.
+//! The types here are the `data` of the events, for the OpenAPI document. Text is not written through them: it is
+//! copied, still escaped, from the log into the frame.
 
 use std::fmt::Display;
 
@@ -19,7 +19,7 @@ use crate::domain::{
 };
 use crate::limits::Ahead;
 
-/// The native wire. One entry is one block; an entry that says nothing here is none.
+/// The native wire format. Each entry is one block, or none if it has no content in this format.
 #[derive(Debug, Clone, Copy)]
 pub struct Native;
 
@@ -57,24 +57,24 @@ impl WireFormat for Native {
     }
 }
 
-/// Appends the block of one event, or nothing where it says nothing here. `speaker` is the generation, where the
-/// stream is not its own.
+/// Appends the block of one event, or nothing if it has no content in this format. `source` is the generation of the
+/// event, if the stream is not that generation's own.
 pub fn encode_event(
     event: &Event,
-    speaker: Option<GenerationId>,
+    source: Option<GenerationId>,
     id: impl Display,
     retry: &mut Option<Retry>,
     out: &mut BytesMut,
 ) {
     let (name, write): (&str, &dyn Fn(&mut Block<'_>)) = match event {
-        Event::Chunk(chunk) => return encode_chunk(chunk, speaker, id, retry, out),
-        // It names itself.
+        Event::Chunk(chunk) => return encode_chunk(chunk, source, id, retry, out),
+        // Its data contains the id of the generation already.
         Event::Start(start) => ("start", &|block| _ = block.json(&StartData::from(&**start))),
-        Event::Done(done) => ("done", &|block| _ = block.object(speaker, &DoneData::from(&**done))),
+        Event::Done(done) => ("done", &|block| _ = block.object(source, &DoneData::from(&**done))),
         Event::Cancelled(cancelled) => {
-            ("cancelled", &|block| _ = block.object(speaker, &CancelledData::from(&**cancelled)))
+            ("cancelled", &|block| _ = block.object(source, &CancelledData::from(&**cancelled)))
         }
-        Event::Failed(failed) => ("failed", &|block| _ = block.object(speaker, &FailedData::from(&**failed))),
+        Event::Failed(failed) => ("failed", &|block| _ = block.object(source, &FailedData::from(&**failed))),
     };
     let mut block = Block::new(out, name);
     write(&mut block);
@@ -83,7 +83,7 @@ pub fn encode_event(
 
 fn encode_chunk(
     chunk: &Chunk,
-    speaker: Option<GenerationId>,
+    source: Option<GenerationId>,
     id: impl Display,
     retry: &mut Option<Retry>,
     out: &mut BytesMut,
@@ -92,17 +92,17 @@ fn encode_chunk(
     let mut block = match chunk.part() {
         Part::Silent => return,
         Part::Text { choice, logprobs_json } => {
-            let mut block = text_block(out, "delta", speaker, *choice, text);
+            let mut block = text_block(out, "delta", source, *choice, text);
             if let Some(logprobs) = logprobs_json {
                 block.raw(",\"logprobs\":").raw(logprobs);
             }
             block
         }
-        Part::Reasoning { choice } => text_block(out, "reasoning", speaker, *choice, text),
-        Part::Refusal { choice } => text_block(out, "refusal", speaker, *choice, text),
+        Part::Reasoning { choice } => text_block(out, "reasoning", source, *choice, text),
+        Part::Refusal { choice } => text_block(out, "refusal", source, *choice, text),
         Part::ToolCall { choice, index, id, name } => {
             let mut block = Block::new(out, "tool_call");
-            block.open(speaker).raw("\"index\":").number(*index);
+            block.open(source).raw("\"index\":").number(*index);
             choice_member(&mut block, *choice);
             for (member, value) in [(",\"id\":\"", id), (",\"name\":\"", name)] {
                 if let Some(value) = value {
@@ -114,7 +114,7 @@ fn encode_chunk(
         }
         Part::Other { choice, delta_json } => {
             let mut block = Block::new(out, "part");
-            block.open(speaker).raw("\"delta\":").raw(delta_json);
+            block.open(source).raw("\"delta\":").raw(delta_json);
             choice_member(&mut block, *choice);
             block
         }
@@ -126,47 +126,47 @@ fn encode_chunk(
 fn text_block<'a>(
     out: &'a mut BytesMut,
     name: &str,
-    speaker: Option<GenerationId>,
+    source: Option<GenerationId>,
     choice: u32,
     text: &str,
 ) -> Block<'a> {
     let mut block = Block::new(out, name);
-    block.open(speaker).raw("\"text\":\"").raw(text).raw("\"");
+    block.open(source).raw("\"text\":\"").raw(text).raw("\"");
     choice_member(&mut block, choice);
     block
 }
 
-/// Choice 0 is the only one as a rule, and is not named.
+/// Appends the member `choice`. It is absent for choice 0, which usually is the only one.
 fn choice_member(block: &mut Block<'_>, choice: u32) {
     if choice > 0 {
         block.raw(",\"choice\":").number(choice);
     }
 }
 
-/// The generation has begun; always the first event, before the model answers.
+/// The generation has started. Always the first event, before the model answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartData {
-    /// The generation's id, for following it again, for stopping it and for inspecting it.
+    /// The id of the generation, to follow, cancel or inspect it.
     pub generation: String,
     /// The model that answers.
     pub model: String,
-    /// The prompt that it was made of, `id@version`, where it was made of one.
+    /// The prompt that the request referred to, as `id@version`; absent if it referred to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "summarise@0123456789ab")]
     pub prompt: Option<String>,
-    /// When it was accepted (RFC 3339, UTC).
+    /// When the request was accepted (RFC 3339, UTC).
     #[schema(format = "date-time")]
     pub created_at: String,
 }
 
-/// The generation waits for a place to run. Comes again as the line moves; not kept, so it has no id.
+/// The generation waits for a slot. Sent again when its queue position changes. Not kept, so it has no id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueuedData {
-    /// 1: the next.
+    /// The queue position; 1 is the next.
     pub position: u32,
-    /// How long it may take, in milliseconds, as far as can be told from how long others took.
+    /// The estimated wait in milliseconds, derived from the durations of other generations. Absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eta_ms: Option<u64>,
 }
@@ -176,10 +176,10 @@ pub struct QueuedData {
 #[serde(deny_unknown_fields)]
 pub struct DeltaData {
     pub text: String,
-    /// The choice it belongs to; absent for the first, which is 0.
+    /// The choice that this belongs to; absent for the first, which is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<u32>,
-    /// Log probabilities as the provider gave them, where the request asked for them.
+    /// Log probabilities as the provider returned them, if the request asked for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Value>,
 }
@@ -189,52 +189,52 @@ pub struct DeltaData {
 #[serde(deny_unknown_fields)]
 pub struct TextData {
     pub text: String,
-    /// The choice it belongs to; absent for the first, which is 0.
+    /// The choice that this belongs to; absent for the first, which is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<u32>,
 }
 
-/// A fragment of a call of a tool, as it comes.
+/// A fragment of a tool call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToolCallData {
-    /// Which of the choice's calls this belongs to, from 0.
+    /// The index of the call in its choice, from 0.
     pub index: u32,
-    /// The choice it belongs to; absent for the first, which is 0.
+    /// The choice that this belongs to; absent for the first, which is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<u32>,
-    /// The call's id; in its first fragment.
+    /// The id of the call; only in its first fragment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The tool's name; in its first fragment.
+    /// The name of the tool; only in the call's first fragment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The next characters of the arguments, which together are JSON.
+    /// The next characters of the arguments. All fragments together are JSON.
     pub arguments: String,
 }
 
-/// Whatever else the model's delta held, as it came.
+/// Other members of the model's delta, unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartData {
     #[schema(value_type = Object)]
     pub delta: Value,
-    /// The choice it belongs to; absent for the first, which is 0.
+    /// The choice that this belongs to; absent for the first, which is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<u32>,
 }
 
-/// The model came to its end; the answer is complete.
+/// The answer is complete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DoneData {
-    /// Why the first choice ended: `stop`, `length`, `tool_calls`, `content_filter`, or another word of the provider's.
+    /// Why the first choice ended: `stop`, `length`, `tool_calls`, `content_filter`, or another value of the provider.
     #[schema(example = "stop")]
     pub finish_reason: String,
-    /// Present and true where the provider gave no reason: `stop` then stands in for it.
+    /// Present and true if the provider gave no reason; `finish_reason` then is `stop`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub finish_reason_missing: bool,
-    /// Why each choice ended, where there are several.
+    /// Why each choice ended, if there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choices: Option<Vec<FinishedChoice>>,
     pub usage: UsageBody,
@@ -247,12 +247,12 @@ pub struct DoneData {
 pub struct FinishedChoice {
     pub choice: u32,
     pub finish_reason: String,
-    /// Present and true where the provider gave no reason: `stop` then stands in for it.
+    /// Present and true if the provider gave no reason; `finish_reason` then is `stop`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub finish_reason_missing: bool,
 }
 
-/// Somebody ended the generation; what came of the answer stands.
+/// The generation was cancelled. The events before this one are the incomplete answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CancelledData {
@@ -261,18 +261,17 @@ pub struct CancelledData {
     pub timings: TimingsBody,
 }
 
-/// Who ended it.
+/// Why the generation was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelledReason {
-    /// A call of `cancel` or `DELETE`.
+    /// A client called `cancel` or `DELETE`.
     ClientRequest,
-    /// The last viewer has gone.
+    /// The last viewer disconnected, and the grace period has ended.
     Abandoned,
 }
 
-/// The generation could not be brought to its end, or the request was refused before it began; in the
-/// latter case there is only the error.
+/// The generation failed, or the request was refused before the generation started. A refusal contains only the error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FailedData {
@@ -355,7 +354,7 @@ mod tests {
         String::from_utf8(out.to_vec()).expect("UTF-8")
     }
 
-    fn said(part: Part, text: &str) -> Event {
+    fn chunk_event(part: Part, text: &str) -> Event {
         Event::Chunk(Chunk::new(Arc::new(Shape::new(None, part)), Escaped::from_text(text)))
     }
 
@@ -374,7 +373,7 @@ mod tests {
         Timings { first_token: Some(Duration::from_millis(12)), total: Duration::from_millis(345) };
 
     #[test]
-    fn the_bytes_of_each_event() {
+    fn each_event_encodes_to_the_expected_bytes() {
         let start = Start {
             generation: "gen_AAAAAAAAAAAAAAAAAAAAAA".parse().expect("an id"),
             owner: Principal::Anonymous,
@@ -404,41 +403,41 @@ mod tests {
                 "event: start\ndata: {\"generation\":\"gen_AAAAAAAAAAAAAAAAAAAAAA\",\"model\":\"m\\u2028\",\"created_at\":\"2026-11-21T07:26:02.001Z\"}\nretry: 1000\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
             ),
             (
-                said(Part::Text { choice: 0, logprobs_json: None }, "Hel\n\"lo\""),
+                chunk_event(Part::Text { choice: 0, logprobs_json: None }, "Hel\n\"lo\""),
                 None,
                 "event: delta\ndata: {\"text\":\"Hel\\n\\\"lo\\\"\"}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
             ),
             (
-                said(Part::Text { choice: 2, logprobs_json: Some("{\"content\":[]}".into()) }, "x"),
+                chunk_event(Part::Text { choice: 2, logprobs_json: Some("{\"content\":[]}".into()) }, "x"),
                 None,
                 "event: delta\ndata: {\"text\":\"x\",\"choice\":2,\"logprobs\":{\"content\":[]}}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
             ),
             (
-                said(Part::Reasoning { choice: 0 }, "hm"),
+                chunk_event(Part::Reasoning { choice: 0 }, "hm"),
                 None,
                 "event: reasoning\ndata: {\"text\":\"hm\"}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
             ),
             (
-                said(Part::Refusal { choice: 0 }, "no"),
+                chunk_event(Part::Refusal { choice: 0 }, "no"),
                 None,
                 "event: refusal\ndata: {\"text\":\"no\"}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
             ),
             (
-                said(call(Some("call_1")), "{\"ci"),
+                chunk_event(call(Some("call_1")), "{\"ci"),
                 None,
                 "event: tool_call\ndata: {\"index\":0,\"id\":\"call_1\",\"name\":\"weather\",\"arguments\":\"{\\\"ci\"}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
             ),
             (
-                said(call(None), "ty"),
+                chunk_event(call(None), "ty"),
                 None,
                 "event: tool_call\ndata: {\"index\":0,\"arguments\":\"ty\"}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
             ),
             (
-                said(Part::Other { choice: 0, delta_json: "{\"audio\":{}}".into() }, ""),
+                chunk_event(Part::Other { choice: 0, delta_json: "{\"audio\":{}}".into() }, ""),
                 None,
                 "event: part\ndata: {\"delta\":{\"audio\":{}}}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
             ),
-            (said(Part::Silent, ""), Some(Retry::SOON), ""),
+            (chunk_event(Part::Silent, ""), Some(Retry::SOON), ""),
             (
                 Event::Done(Arc::new(done)),
                 Some(Retry::SOON),
@@ -455,23 +454,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_by_hand_reads_as_its_documented_type() {
+    fn hand_written_json_parses_as_its_documented_type() {
         let data = |event| {
             let frame = frame(event, None);
             frame.lines().find_map(|line| line.strip_prefix("data: ")).expect("data").to_owned()
         };
         let logprobs_json = Some("{\"content\":[]}".into());
-        serde_json::from_str::<DeltaData>(&data(said(Part::Text { choice: 1, logprobs_json }, "\u{85}")))
+        serde_json::from_str::<DeltaData>(&data(chunk_event(Part::Text { choice: 1, logprobs_json }, "\u{85}")))
             .expect("a delta");
-        serde_json::from_str::<TextData>(&data(said(Part::Reasoning { choice: 1 }, ""))).expect("reasoning");
+        serde_json::from_str::<TextData>(&data(chunk_event(Part::Reasoning { choice: 1 }, ""))).expect("reasoning");
         let part = Part::ToolCall { choice: 3, index: 1, id: Some(Escaped::from_text("\"")), name: None };
-        serde_json::from_str::<ToolCallData>(&data(said(part, "\\"))).expect("a tool call");
-        serde_json::from_str::<PartData>(&data(said(Part::Other { choice: 1, delta_json: "{}".into() }, "")))
+        serde_json::from_str::<ToolCallData>(&data(chunk_event(part, "\\"))).expect("a tool call");
+        serde_json::from_str::<PartData>(&data(chunk_event(Part::Other { choice: 1, delta_json: "{}".into() }, "")))
             .expect("a part");
     }
 
     #[test]
-    fn several_choices_each_have_their_reason() {
+    fn each_of_several_choices_has_its_finish_reason() {
         let done = Done {
             finish: [Finish::stated(0, "stop"), Finish::stated(1, "length")].into(),
             trailer: Trailer::default(),

@@ -1,4 +1,4 @@
-//! The whole completion: the upstream's own, or the fold of its chunks.
+//! The whole chat completion: the upstream's own, or one that is merged from its chunks.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use crate::json::{Object, RawText, Tree};
 /// A chat completion under construction.
 #[derive(Default)]
 pub struct Completion {
-    /// All members but the choices.
+    /// All members except the choices.
     members: Object,
     choices: Vec<Object>,
-    /// The last shape that was folded, if its chunks say nothing but a text, and the position of its choice.
+    /// The last shape that was merged, if its chunks contain only text, and the position of its choice.
     plain: Option<(Arc<Shape>, usize)>,
     /// The upstream's own completion.
     whole: Option<String>,
 }
 
 impl Completion {
-    /// Takes one entry more.
+    /// Merges an entry.
     pub fn apply(&mut self, entry: &Entry) {
         match &entry.event {
             Event::Chunk(chunk) => self.chunk(chunk),
@@ -29,7 +29,7 @@ impl Completion {
         }
     }
 
-    /// The completion as OpenAI's clients read it.
+    /// Returns the completion in OpenAI's format.
     pub fn into_json(mut self) -> String {
         if let Some(whole) = self.whole {
             return whole;
@@ -54,7 +54,7 @@ impl Completion {
         }
     }
 
-    /// Parses a chunk of another shape than the last; of the same shape the text alone is new.
+    /// Merges a chunk. It is parsed only if its shape differs from the last one; otherwise only the text is new.
     fn chunk(&mut self, chunk: &Chunk) {
         if let Some((shape, choice)) = &self.plain
             && Arc::ptr_eq(shape, chunk.shape())
@@ -69,11 +69,11 @@ impl Completion {
         self.plain = plain.filter(|_| is_plain).map(|choice| (Arc::clone(chunk.shape()), choice));
     }
 
-    /// Folds chunks, a line for each. Returns the position of the choice if the last says nothing but its content.
+    /// Merges chunks, one per line. Returns the position of the choice if the last chunk contains only its content.
     fn lines(&mut self, lines: &str) -> Option<usize> {
         let mut plain = None;
         for line in lines.lines() {
-            // What is in the log was written from a tree.
+            // Always parses: the log's chunks were written from a tree.
             let Ok(Tree::Object(chunk)) = Tree::parse(line) else { continue };
             plain = None;
             for (name, value) in chunk {
@@ -107,7 +107,7 @@ impl Completion {
     }
 }
 
-/// The content of a choice, escaped.
+/// Returns the escaped content of a choice.
 fn content(choice: &mut Object) -> Option<&mut RawText> {
     match choice.get_mut("delta")?.as_object_mut()?.get_mut("content")? {
         Tree::Text(content) => Some(content),
@@ -122,7 +122,7 @@ fn index(choice: &Object) -> Option<u64> {
     }
 }
 
-/// The upstream's completion byte for byte, unless its usage has to be another.
+/// Returns the upstream's completion, byte for byte unless its usage has to be replaced.
 fn with_usage(completion: &Arc<str>, done: &Done, usage: &str) -> String {
     if done.trailer.usage_json.as_deref() == Some(usage) {
         return completion.to_string();
@@ -134,7 +134,7 @@ fn with_usage(completion: &Arc<str>, done: &Done, usage: &str) -> String {
     completion.to_json()
 }
 
-/// A choice whose delta has become its message.
+/// Converts the delta of a choice to its message.
 fn with_message(mut choice: Object) -> Object {
     let mut message: Object =
         [("role", Tree::text("assistant")), ("content", Tree::NULL), ("refusal", Tree::NULL)].into_iter().collect();
@@ -145,7 +145,7 @@ fn with_message(mut choice: Object) -> Object {
     }
     let calls = message.get_mut("tool_calls").and_then(Tree::as_array_mut);
     for call in calls.into_iter().flatten().filter_map(Tree::as_object_mut) {
-        // No fragment of a list any more.
+        // `index` belongs only to fragments.
         call.remove("index");
         if call.get("type").is_none() {
             call.set("type", Tree::text("function"));
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::domain::{Escaped, Finish, Frame, Sequence, Timings, TokenSource, Trailer, Usage};
 
-    fn fold(chunks: &[Value]) -> Value {
+    fn merge(chunks: &[Value]) -> Value {
         let mut completion = Completion::default();
         for chunk in chunks {
             completion.lines(&chunk.to_string());
@@ -174,8 +174,8 @@ mod tests {
     }
 
     #[test]
-    fn fragments_become_a_message() {
-        let completion = fold(&[
+    fn fragments_are_merged_into_a_message() {
+        let completion = merge(&[
             json!({"id": "c", "object": "chat.completion.chunk", "x": 1, "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hel"}, "finish_reason": null}]}),
             json!({"id": "c", "choices": [{"index": 0, "delta": {"content": "lo", "reasoning_content": "h"}, "logprobs": {"content": [{"token": "lo"}]}}]}),
             json!({"id": "c", "choices": [{"index": 0, "delta": {"reasoning_content": "m"}, "logprobs": {"content": [{"token": "!"}]}, "finish_reason": "stop"}]}),
@@ -190,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn chunks_of_one_shape_fold_as_each_of_them_does() {
+    fn chunks_of_one_shape_merge_as_if_each_was_parsed() {
         let frame = |before: &str, after: &str| {
             let part = Part::Text { choice: 0, logprobs_json: None };
             Arc::new(Shape::new(Some(Frame::new(before, after)), part))
         };
         for shape in [
             frame(r#"{"id":"c","x":[],"choices":[{"index":0,"delta":{"content":""#, r#""}}]}"#),
-            // Members that are merged too.
+            // Shapes with other members, which are merged as well.
             frame(r#"{"id":"c","choices":[{"index":0,"delta":{"content":""#, r#"","reasoning":"a"}}]}"#),
             frame(
                 r#"{"id":"c","choices":[{"index":0,"delta":{"list":[{"index":0,"text":"t"}],"content":""#,
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn tool_calls_are_merged_by_their_index() {
         let call = |index, name: Value, arguments| json!({"choices": [{"index": 0, "delta": {"tool_calls": [{"index": index, "id": name, "function": {"name": name, "arguments": arguments}}]}}]});
-        let completion = fold(&[
+        let completion = merge(&[
             call(0, json!("a"), "{"),
             call(1, json!("b"), "["),
             call(0, Value::Null, "}"),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn completion_of_the_upstream_is_returned_as_it_came() {
+    fn completion_of_the_upstream_is_returned_unchanged() {
         let completed = |usage_json: &str, source| {
             let usage = Usage { input_tokens: 5, output_tokens: Some(2), source, ..Usage::default() };
             let completion = format!(r#"{{"id": "c", "choices": [], "usage": {usage_json}}}"#);
@@ -247,9 +247,9 @@ mod tests {
             };
             let finish = Box::new([Finish::stated(0, "stop")]);
             let event = Event::Done(Arc::new(Done { finish, trailer, usage, timings: Timings::default() }));
-            let mut folded = Completion::default();
-            folded.apply(&Entry { sequence: Sequence::new(2), event });
-            (completion, folded.into_json())
+            let mut merged = Completion::default();
+            merged.apply(&Entry { sequence: Sequence::new(2), event });
+            (completion, merged.into_json())
         };
         let (sent, got) =
             completed(r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7,"x":1}"#, TokenSource::Provider);

@@ -1,7 +1,7 @@
-//! How the chunks of an answer are merged into its completion.
+//! Merges the chunks of an answer into its completion.
 //!
-//! Only fragments of text are concatenated: a value that each chunk repeats (`severity: "safe"`) must not become
-//! `safesafe`. Every other value replaces the one before it, unless it is null or an empty string.
+//! Only fragments of text are concatenated, so that a value that each chunk repeats (`severity: "safe"`) does not
+//! become `safesafe`. Every other value replaces the previous one, unless it is null or an empty string.
 
 use crate::json::{Object, RawText, Tree};
 
@@ -14,7 +14,7 @@ pub fn merge_member(into: &mut Object, name: &str, value: Tree) {
             }
         }
         (Some(known), value) => {
-            if !says_nothing(&value) {
+            if !is_null_or_empty(&value) {
                 *known = value;
             }
         }
@@ -22,13 +22,13 @@ pub fn merge_member(into: &mut Object, name: &str, value: Tree) {
     }
 }
 
-/// Merges one choice; its delta stays a member of that name.
+/// Merges one choice. The merged delta stays in the member `delta`.
 pub fn merge_choice(into: &mut Object, choice: Object) {
     for (name, value) in choice {
         match (name.as_str(), into.get_mut(&name), value) {
             ("delta", Some(Tree::Object(known)), Tree::Object(delta)) => merge_delta(known, delta),
             ("delta", None, Tree::Object(delta)) => {
-                // As of many chunks, so that what one chunk repeats is merged too.
+                // Merged as well, because one chunk may hold several fragments of the same item.
                 let mut known = Object::default();
                 merge_delta(&mut known, delta);
                 into.set(name, Tree::Object(known));
@@ -39,11 +39,11 @@ pub fn merge_choice(into: &mut Object, choice: Object) {
     }
 }
 
-fn says_nothing(value: &Tree) -> bool {
+fn is_null_or_empty(value: &Tree) -> bool {
     value.is_null() || value.as_text().is_some_and(RawText::is_empty)
 }
 
-/// The members of a message that come in fragments of text.
+/// The members of a message that are sent in fragments of text.
 const FRAGMENTS: [&str; 4] = ["content", "reasoning_content", "reasoning", "refusal"];
 
 fn merge_delta(into: &mut Object, delta: Object) {
@@ -62,7 +62,7 @@ fn merge_delta(into: &mut Object, delta: Object) {
                     merge_block(items_of(into, "thinking_blocks"), block);
                 }
             }
-            // Lists grow by what comes; items with an index are fragments of the item with that index.
+            // Other items are appended. Items with an index are fragments of the item with that index.
             (_, Tree::Array(items)) => {
                 let is_same = into.get(&name).and_then(Tree::as_array) == Some(&items);
                 for item in items.into_iter().filter(|_| !is_same) {
@@ -81,7 +81,7 @@ fn append(into: &mut Object, name: &str, value: Tree) {
     }
 }
 
-/// The list of that name, which is made where there is none.
+/// Returns the list of that name, which is created if it does not exist.
 fn items_of<'a>(into: &'a mut Object, name: &str) -> Option<&'a mut Vec<Tree>> {
     if into.get(name).and_then(Tree::as_array).is_none() {
         into.set(name, Tree::Array(Vec::new()));
@@ -111,12 +111,13 @@ fn merge_call(known: &mut Object, call: Object) {
     }
 }
 
-/// `reasoning_details` and the like.
+/// Merges an item of `reasoning_details` or a similar list.
 fn merge_detail(known: &mut Object, detail: Object) {
     merge_members(known, detail, &["text", "summary", "data"]);
 }
 
-/// A signature ends a block of thinking, as Anthropic's API takes it back; until then its text grows.
+/// Appends to the last thinking block until it has a signature, which ends it. Anthropic's API accepts blocks back in
+/// this form.
 fn merge_block(blocks: Option<&mut Vec<Tree>>, block: Tree) {
     let Some(blocks) = blocks else { return };
     let open = blocks.last_mut().and_then(Tree::as_object_mut).filter(|last| last.text("signature").is_none());
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn list_beside_the_choices_is_replaced() {
+    fn list_outside_the_choices_is_replaced() {
         let mut all = object(r#"{"citations":["a"],"x":1}"#);
         for (name, value) in object(r#"{"citations":["a","b"],"x":null,"y":""}"#) {
             merge_member(&mut all, &name, value);

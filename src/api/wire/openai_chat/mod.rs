@@ -1,4 +1,4 @@
-//! OpenAI's wire: chat completion chunks, and the whole completion that they come to.
+//! OpenAI's wire format: chat completion chunks, and the whole completion that they are merged into.
 
 mod completion;
 mod merge;
@@ -14,11 +14,10 @@ use crate::domain::{Chunk, Entry, Event, EventId, GenerationId, UsageWish};
 pub use completion::Completion;
 pub use usage::usage_json;
 
-/// Chunks as `data:` lines, `[DONE]` last.
+/// Chunks as `data:` lines; the last is `[DONE]`.
 ///
-/// The log holds chunks that are already constant where they must be, so a frame is a copy. One entry
-/// may be several blocks here: the chunks that said nothing stand before the one that did, the
-/// finish reasons and the usage before `[DONE]`. The id then is on the last.
+/// The log holds normalized chunks, so a frame is a copy. One entry may be several blocks: chunks without content
+/// before the chunk with content, and the finish reasons and the usage before `[DONE]`. Then the last block has the id.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenAiChat {
     /// Whether the generation's request asked for the usage chunk.
@@ -78,7 +77,7 @@ struct Blocks<'a> {
 }
 
 impl Blocks<'_> {
-    /// Whether the chunk is here, and not with another entry.
+    /// Writes a chunk. Returns `false` if another entry holds its JSON.
     fn chunk(&mut self, chunk: &Chunk) -> bool {
         let Some([silent, before, text, after]) = chunk.json() else { return false };
         for line in silent.lines() {
@@ -99,7 +98,7 @@ impl Blocks<'_> {
         self.block(data, id.map(|_| retry), id);
     }
 
-    /// No `[DONE]` after an error: the answer is not whole.
+    /// Writes an error. No `[DONE]` follows, because the answer is incomplete.
     fn error(&mut self, error: &OpenAiError) {
         let json = one_line(error);
         self.last(&[&json], Retry::DORMANT);

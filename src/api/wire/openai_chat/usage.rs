@@ -1,10 +1,10 @@
-//! Usage as OpenAI's clients read it.
+//! Usage in OpenAI's format.
 
 use crate::domain::{Done, TokenSource};
 use crate::json::{Object, Tree};
 
-/// The provider's own usage with every field it has. The three totals are numbers under OpenAI's names; where one is ours,
-/// `estimated` says so.
+/// Returns the provider's usage with all its fields. The three totals always are numbers under OpenAI's names.
+/// `estimated` is `true` if at least one is an estimate of this service.
 pub fn usage_json(done: &Done) -> String {
     let provider = done.trailer.usage_json.as_deref().and_then(|json| Tree::parse(json).ok());
     let mut usage = if let Some(Tree::Object(usage)) = provider { usage } else { Object::default() };
