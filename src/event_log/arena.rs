@@ -1,25 +1,25 @@
-//! Many texts that are kept end to end.
+//! Stores many texts end to end.
 
 use std::ops::Range;
 
-/// Texts in blocks. What is there is never moved to make room for more: to copy an answer of some megabytes keeps the
-/// other streams of its thread waiting for tens of milliseconds.
+/// Texts in blocks. Stored texts are never moved to make room for more: to copy an answer of some megabytes blocks the
+/// other streams of its thread for tens of milliseconds.
 pub struct Arena {
     blocks: Vec<Block>,
 }
 
-/// No text crosses from one into the next.
+/// A contiguous run of texts; no text spans two blocks.
 struct Block {
-    /// Where it begins among the bytes of all blocks.
+    /// The offset of its first byte among the bytes of all blocks.
     start: u32,
     texts: String,
 }
 
-/// A block ends at the first text that does not fit into so many bytes. A longer text has a block to itself.
+/// Bytes of a block: it ends at the first text that does not fit. A longer text has a block to itself.
 const BLOCK: usize = 64 * 1024;
-/// Of the first block, which grows: most answers are short.
+/// Initial bytes of the first block, which grows: most answers are short.
 const FIRST: usize = 128;
-/// To copy so many bytes costs next to nothing.
+/// Bytes up to which a copy costs next to nothing.
 const SHORT: usize = 16 * 1024;
 
 impl Arena {
@@ -27,7 +27,7 @@ impl Arena {
         Self { blocks: Vec::new() }
     }
 
-    /// The bytes of all texts.
+    /// Returns the bytes of all texts.
     pub fn len(&self) -> usize {
         self.blocks.last().map_or(0, |block| block.start as usize + block.texts.len())
     }
@@ -45,15 +45,15 @@ impl Arena {
         }
     }
 
-    /// The text that stands at these bytes.
+    /// Returns the text at these bytes.
     pub fn get(&self, bytes: Range<u32>) -> Option<&str> {
         let after = self.blocks.partition_point(|block| block.start <= bytes.start);
         let block = self.blocks.get(after.checked_sub(1)?)?;
         block.texts.get((bytes.start - block.start) as usize..bytes.end.checked_sub(block.start)? as usize)
     }
 
-    /// Gives back what was for more. What is short is copied, since an allocator leaves where it is what becomes a little
-    /// shorter.
+    /// Frees spare capacity. Short blocks are copied, because an allocator does not move an allocation that shrinks
+    /// only a little.
     pub fn fit(&mut self) {
         for Block { texts, .. } in &mut self.blocks {
             if texts.len() <= SHORT {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_read_where_they_were_put_whatever_their_lengths() {
+    fn texts_of_any_length_are_read_from_their_ranges() {
         let lengths = [0, 1, 7, BLOCK, 0, BLOCK + 1, 0, 3, BLOCK - 3, 1, 2 * BLOCK, 0, BLOCK / 2 + 1, BLOCK / 2];
         for lengths in [&lengths[..], &lengths[3..], &lengths[5..], &[7; 30_000]] {
             let (mut arena, mut ranges) = (Arena::new(), Vec::new());
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_where_nothing_was_put() {
+    fn a_range_without_a_text_returns_none() {
         let mut arena = Arena::new();
         assert_eq!(arena.get(0..0), None);
         arena.push(&"x".repeat(BLOCK));
