@@ -208,7 +208,7 @@ pub struct History {
 
 /// The number of channels is at its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there are as many channels as may be")]
+#[error("the number of channels is at its limit")]
 pub struct ChannelsFull;
 
 /// The end of a log.
@@ -288,7 +288,7 @@ pub struct Conflict;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    #[error("the tail is elsewhere")]
+    #[error("the tail has moved")]
     Moved,
     #[error("the log is closed")]
     Closed,
@@ -311,7 +311,7 @@ pub enum ReadError {
     #[error("the log is lost")]
     Lost,
     /// Only channels: events after the requested position, up to this one, are no longer kept.
-    #[error("the log begins later")]
+    #[error("events after this position are no longer kept")]
     Trimmed(Sequence),
 }
 
