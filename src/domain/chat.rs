@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_prompt_the_beginning_is_kept() {
+    fn a_long_prompt_is_kept_up_to_its_limit() {
         let long = "é".repeat(Prompt::KEPT);
         let prompt = request(json!({"messages": [{"content": long}, {"content": "more"}]})).prompt();
         assert!((Prompt::KEPT - 1..=Prompt::KEPT).contains(&prompt.text.len()), "{prompt:?}");

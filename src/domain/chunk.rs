@@ -155,7 +155,7 @@ impl fmt::Debug for Shape {
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Escaped(CompactString);
 
-/// Not the content of a JSON string.
+/// The bytes are not the content of a JSON string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the content of a JSON string")]
 pub struct InvalidText;

@@ -75,12 +75,12 @@ pub struct Finish {
 }
 
 impl Finish {
-    /// An end with the reason that the upstream stated.
+    /// Returns an end with the reason that the upstream stated.
     pub fn stated(choice: u32, reason: impl Into<FinishReason>) -> Self {
         Self { choice, reason: reason.into(), stated: Stated::Yes }
     }
 
-    /// An end for which the upstream stated no reason.
+    /// Returns an end for which the upstream stated no reason.
     pub fn unstated(choice: u32) -> Self {
         Self { choice, reason: "stop".into(), stated: Stated::No }
     }
@@ -101,7 +101,7 @@ pub struct Trailer {
     pub chunks_json: Box<str>,
     /// The JSON between the brace and the choices of the chunk that holds the usage.
     pub head_json: Box<str>,
-    /// The provider's usage, with every field it has.
+    /// The provider's usage with all of its fields.
     pub usage_json: Option<Box<str>>,
     /// The chat completion as received, if a whole answer was requested or sent.
     pub completion_json: Option<Arc<str>>,

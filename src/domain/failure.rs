@@ -43,7 +43,7 @@ pub struct UpstreamWords {
     pub message: Option<String>,
 }
 
-/// The closed list of ways in which a running generation can fail.
+/// Every way in which a running generation can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureCode {
     /// The upstream could not be connected to.
@@ -60,7 +60,7 @@ pub enum FailureCode {
     UpstreamRejected,
     /// The upstream has no chat API at its configured address, or rejects the configured limits.
     UpstreamMisconfigured,
-    /// The upstream reported an error of its own.
+    /// The upstream reported another error.
     UpstreamError,
     /// The answer ended normally but has no content.
     UpstreamEmpty,

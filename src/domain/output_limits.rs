@@ -13,7 +13,7 @@ pub struct OutputLimits {
     pub choices: Option<NonZeroU32>,
 }
 
-/// A request asks for more than its caller may have, or for an amount that cannot be compared.
+/// A request asks for more than its caller's limit, or for an amount that cannot be compared with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {demand}")]
 pub struct TooMuch {
@@ -85,7 +85,7 @@ const FIELDS: &[(&str, Amount)] = &[
     ("numreturnsequences", Amount::Choices),
     ("numgenerations", Amount::Choices),
     ("numresults", Amount::Choices),
-    // Hugging Face, TensorRT-LLM: each beam is computed as a choice is.
+    // Hugging Face, TensorRT-LLM: each beam costs as much as a choice.
     ("numbeams", Amount::Choices),
     ("beamwidth", Amount::Choices),
 ];

@@ -32,7 +32,7 @@ impl Usage {
 /// The origin of the figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TokenSource {
-    /// The provider's own.
+    /// All figures are the provider's.
     Provider,
     /// At least one figure is the service's own, because the provider reported none: counted with the vocabulary of the
     /// model's family, or the nearest that is available.

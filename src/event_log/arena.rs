@@ -16,11 +16,11 @@ struct Block {
 }
 
 /// Bytes of a block: it ends at the first text that does not fit. A longer text has a block to itself.
-const BLOCK: usize = 64 * 1024;
+const BLOCK_BYTES: usize = 64 * 1024;
 /// Initial bytes of the first block, which grows: most answers are short.
-const FIRST: usize = 128;
+const FIRST_BLOCK_BYTES: usize = 128;
 /// Bytes up to which a copy costs next to nothing.
-const SHORT: usize = 16 * 1024;
+const COPIED_BYTES: usize = 16 * 1024;
 
 impl Arena {
     pub const fn new() -> Self {
@@ -34,9 +34,9 @@ impl Arena {
 
     pub fn push(&mut self, text: &str) {
         match self.blocks.last_mut() {
-            Some(block) if block.texts.len() + text.len() <= BLOCK => block.texts.push_str(text),
+            Some(block) if block.texts.len() + text.len() <= BLOCK_BYTES => block.texts.push_str(text),
             last => {
-                let capacity = if last.is_some() { BLOCK } else { FIRST };
+                let capacity = if last.is_some() { BLOCK_BYTES } else { FIRST_BLOCK_BYTES };
                 let mut texts = String::with_capacity(capacity.max(text.len()));
                 texts.push_str(text);
                 let start = u32::try_from(self.len()).unwrap_or(u32::MAX);
@@ -56,7 +56,7 @@ impl Arena {
     /// only a little.
     pub fn fit(&mut self) {
         for Block { texts, .. } in &mut self.blocks {
-            if texts.len() <= SHORT {
+            if texts.len() <= COPIED_BYTES {
                 *texts = texts.as_str().to_owned();
             }
             texts.shrink_to_fit();
@@ -76,7 +76,22 @@ mod tests {
 
     #[test]
     fn texts_of_any_length_are_read_from_their_ranges() {
-        let lengths = [0, 1, 7, BLOCK, 0, BLOCK + 1, 0, 3, BLOCK - 3, 1, 2 * BLOCK, 0, BLOCK / 2 + 1, BLOCK / 2];
+        let lengths = [
+            0,
+            1,
+            7,
+            BLOCK_BYTES,
+            0,
+            BLOCK_BYTES + 1,
+            0,
+            3,
+            BLOCK_BYTES - 3,
+            1,
+            2 * BLOCK_BYTES,
+            0,
+            BLOCK_BYTES / 2 + 1,
+            BLOCK_BYTES / 2,
+        ];
         for lengths in [&lengths[..], &lengths[3..], &lengths[5..], &[7; 30_000]] {
             let (mut arena, mut ranges) = (Arena::new(), Vec::new());
             for (number, length) in (0_u8..).map(|number| number % 26).zip(lengths.iter().copied()).take(250) {
@@ -97,9 +112,9 @@ mod tests {
     fn a_range_without_a_text_returns_none() {
         let mut arena = Arena::new();
         assert_eq!(arena.get(0..0), None);
-        arena.push(&"x".repeat(BLOCK));
+        arena.push(&"x".repeat(BLOCK_BYTES));
         arena.push("yz");
-        let end = u32::try_from(BLOCK).expect("small");
+        let end = u32::try_from(BLOCK_BYTES).expect("small");
         assert_eq!((arena.get(end - 1..end + 1), arena.get(end..end + 3)), (None, None));
         assert_eq!(arena.get(end..end + 2), Some("yz"));
     }

@@ -45,7 +45,7 @@ impl ChannelBudget {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub fn give(&self, bytes: usize) {
+    pub fn refund(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 

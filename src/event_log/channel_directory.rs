@@ -57,7 +57,7 @@ struct AccountLedger {
     /// The channels that have events of this account, by the time of the oldest one. A time may be too early; it is
     /// corrected when it comes first.
     listed: BTreeMap<ListedKey, Arc<MemoryChannel>>,
-    /// Its tombstones, the one that expires first first.
+    /// Its tombstones, in the order of their expiry.
     tombstones: BTreeMap<(Instant, u64), ChannelName>,
 }
 
@@ -110,7 +110,7 @@ impl ChannelDirectory {
         }
     }
 
-    /// Counts a handle of the account; [`Self::release`] is its counterpart.
+    /// Adds a handle of the account; [`Self::leave`] or [`Self::release`] removes it.
     pub fn enter(&mut self, name: &Account) -> Arc<ChannelAccount> {
         let next = ChannelAccountId(self.last + 1);
         let id = self.accounts.get(name).copied().unwrap_or(next);
@@ -123,7 +123,7 @@ impl ChannelDirectory {
         Arc::clone(&ledger.account)
     }
 
-    /// Counts a handle of the channel, if there is one.
+    /// Adds a handle of the channel, if the channel exists.
     pub fn hold(&mut self, name: &ChannelName) -> Option<Arc<MemoryChannel>> {
         let listed = self.channels.get_mut(name)?;
         listed.handles += 1;
@@ -342,7 +342,7 @@ impl ChannelDirectory {
     fn take_tombstone(&mut self, name: &ChannelName) -> Option<ChannelLoss> {
         let ChannelTombstone { loss, key, account } = self.tombstones.remove(name)?;
         let bytes = tombstone_bytes(name);
-        self.all.give(bytes);
+        self.all.refund(bytes);
         if let Some(ledger) = self.ledgers.get_mut(&account) {
             ledger.tombstones.remove(&key);
             ledger.account.subtract(bytes);

@@ -8,7 +8,7 @@ use super::channel_account::ChannelAccountId;
 use super::entries::event_size;
 use crate::domain::{ChannelEvent, Event, GenerationId, Keeping, Sequence, Shape};
 
-/// An event that a channel's log holds.
+/// An event in a channel's log.
 pub struct Slot {
     pub sequence: Sequence,
     pub at: Instant,

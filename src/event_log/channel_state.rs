@@ -176,7 +176,7 @@ impl ChannelState {
     /// Appends events that take at most `taken` bytes of the budget together; refunds the rest.
     pub fn append(&mut self, account: ChannelAccountId, events: Vec<ChannelEvent>, taken: usize, at: Instant) {
         let costs = costs(&events, self.kept.back().and_then(|slot| shape(&slot.event)));
-        self.all.give(taken - total(&costs));
+        self.all.refund(taken - total(&costs));
         for (event, cost) in events.into_iter().zip(costs) {
             self.push(account, event, cost, at);
         }
@@ -270,7 +270,7 @@ impl ChannelState {
             holding.add(slot.shape_bytes);
         }
         self.bytes -= freed;
-        self.all.give(freed);
+        self.all.refund(freed);
         if departure == Departure::Evicted {
             self.all.count_evicted(1);
         }
@@ -316,7 +316,7 @@ impl ChannelState {
         }
     }
 
-    /// Leaves a position empty.
+    /// Leaves the next position empty, as a hole.
     pub fn skip(&mut self, at: Instant) {
         self.tail = self.tail.plus(1);
         self.note_evicted(self.tail, at, self.kept.len());
@@ -330,7 +330,7 @@ impl ChannelState {
             (account, holding.listed_at)
         });
         let listed = listed.collect();
-        self.all.give(std::mem::take(&mut self.bytes));
+        self.all.refund(std::mem::take(&mut self.bytes));
         self.all.count_evicted(self.kept.len() + self.ephemeral.len());
         self.counted = 0;
         let removed =

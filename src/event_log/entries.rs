@@ -18,7 +18,7 @@ pub struct Entries {
     terminal: Option<Event>,
 }
 
-/// A chunk.
+/// A chunk: its shape, and where its text ends.
 #[derive(Clone, Copy)]
 struct Slot {
     shape: u32,
@@ -32,9 +32,9 @@ const PAGE_ENTRIES: usize = 64;
 /// A chunk's shape is searched among this many of the latest shapes. Streams alternate between a few.
 const SHAPES_LOOKED_AT: usize = 8;
 /// Initial capacity in chunks: the length of a short answer.
-const USUAL: usize = 16;
+const INITIAL_SLOTS: usize = 16;
 /// Number of slots up to which a copy costs next to nothing.
-const FEW: usize = 2 * 1024;
+const COPIED_SLOTS: usize = 2 * 1024;
 /// Bytes counted for a start or a terminal event, beside the texts that callers and providers choose.
 const EVENT_BYTES: usize = 512;
 
@@ -80,7 +80,7 @@ impl Entries {
         match event {
             Event::Chunk(chunk) => {
                 if self.slots.is_empty() {
-                    self.slots.reserve(USUAL);
+                    self.slots.reserve(INITIAL_SLOTS);
                 }
                 self.arena.push(chunk.text().as_str());
                 let shape = self.shape(chunk.shape()).unwrap_or_else(|| {
@@ -101,7 +101,7 @@ impl Entries {
     /// because an allocator does not move an allocation that shrinks only a little.
     pub fn fit(&mut self) {
         self.arena.fit();
-        if self.slots.len() <= FEW {
+        if self.slots.len() <= COPIED_SLOTS {
             self.slots = self.slots.as_slice().to_vec();
         }
         self.slots.shrink_to_fit();

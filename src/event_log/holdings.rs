@@ -11,7 +11,7 @@ use crate::domain::{Account, GenerationId, Lookup};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountNumber(u64);
 
-/// A position in the order in which logs closed.
+/// A position in the order in which logs were closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClosingNumber(u64);
 
@@ -137,7 +137,7 @@ impl Holdings {
     }
 
     /// Counts and charges a tombstone for the closed log of this number.
-    pub fn bury(&mut self, number: AccountNumber, closing: ClosingNumber, expiry: Instant) {
+    pub fn add_tombstone(&mut self, number: AccountNumber, closing: ClosingNumber, expiry: Instant) {
         if let Some(holding) = self.by_number.get_mut(&number)
             && holding.tombstones.insert(closing, expiry).is_none()
         {
@@ -147,7 +147,7 @@ impl Holdings {
     }
 
     /// Removes a tombstone and refunds its bytes.
-    pub fn unbury(&mut self, number: AccountNumber, closing: ClosingNumber) {
+    pub fn remove_tombstone(&mut self, number: AccountNumber, closing: ClosingNumber) {
         if let Some(holding) = self.by_number.get_mut(&number)
             && holding.tombstones.remove(&closing).is_some()
         {

@@ -201,7 +201,7 @@ impl KeptLogs {
         kept.ended = Some(LogEnd { number, expiry, usage });
         self.expiries.insert((expiry, number), id);
         if at_end == AtEnd::Discard {
-            self.bury(id);
+            self.replace_with_tombstone(id);
         }
         while self.holdings.bytes_above_limit() > MOST_ABOVE && self.evict_one(account, 0) {}
     }
@@ -211,19 +211,19 @@ impl KeptLogs {
         self.expiries.first_key_value().map(|((expiry, _), _)| *expiry)
     }
 
-    pub fn forget_expired(&mut self, now: Instant) {
+    pub fn remove_expired(&mut self, now: Instant) {
         while let Some(entry) = self.expiries.first_entry()
             && entry.key().0 <= now
         {
             let id = entry.remove();
-            self.exhume(id);
-            self.forget(id);
+            self.remove_tombstone(id);
+            self.remove(id);
         }
     }
 
     /// Frees the claim on a log, or removes its tombstone.
     pub fn release(&mut self, id: GenerationId) {
-        self.exhume(id);
+        self.remove_tombstone(id);
         let Some(kept) = self.by_id.get_mut(&id) else { return };
         let Some(key) = kept.key.take() else { return };
         self.claims.remove(&(kept.log.start().owner.clone(), key));
@@ -232,12 +232,12 @@ impl KeptLogs {
     }
 
     /// Removes a log with its claim. A tombstone is not removed.
-    pub fn forget(&mut self, id: GenerationId) {
+    pub fn remove(&mut self, id: GenerationId) {
         let Some(mut kept) = self.by_id.remove(&id) else { return };
         if let Some(key) = kept.key.take() {
             self.claims.remove(&(kept.log.start().owner.clone(), key));
         }
-        self.forget_expiry(&kept);
+        self.remove_expiry(&kept);
         self.uncount(&kept);
     }
 
@@ -245,7 +245,7 @@ impl KeptLogs {
     pub fn discard(&mut self, id: GenerationId) {
         match self.by_id.get_mut(&id) {
             Some(kept) if kept.ended.is_none() => kept.at_end = AtEnd::Discard,
-            Some(_) => self.bury(id),
+            Some(_) => self.replace_with_tombstone(id),
             None => {}
         }
     }
@@ -262,34 +262,34 @@ impl KeptLogs {
 
     fn evict_one(&mut self, account: AccountNumber, wanted: usize) -> bool {
         let Some(id) = self.holdings.next_to_evict(account, wanted) else { return false };
-        self.bury(id);
+        self.replace_with_tombstone(id);
         self.evicted += 1;
         true
     }
 
     /// Removes a closed log. Its claim stays as a tombstone.
-    fn bury(&mut self, id: GenerationId) {
+    fn replace_with_tombstone(&mut self, id: GenerationId) {
         let Some(mut kept) = self.by_id.remove(&id) else { return };
         match (kept.key.take(), kept.ended) {
             (Some(key), Some(ended)) => {
                 let (owner, account) = (kept.log.start().owner.clone(), kept.account);
-                self.holdings.bury(account, ended.number, ended.expiry);
+                self.holdings.add_tombstone(account, ended.number, ended.expiry);
                 self.tombstones.insert(id, Tombstone { owner, key, account, ended });
             }
-            _ => self.forget_expiry(&kept),
+            _ => self.remove_expiry(&kept),
         }
         self.uncount(&kept);
     }
 
     /// Removes a tombstone and frees its key.
-    fn exhume(&mut self, id: GenerationId) {
+    fn remove_tombstone(&mut self, id: GenerationId) {
         let Some(Tombstone { owner, key, account, ended }) = self.tombstones.remove(&id) else { return };
         self.claims.remove(&(owner, key));
         self.expiries.remove(&(ended.expiry, ended.number));
-        self.holdings.unbury(account, ended.number);
+        self.holdings.remove_tombstone(account, ended.number);
     }
 
-    fn forget_expiry(&mut self, kept: &KeptLog) {
+    fn remove_expiry(&mut self, kept: &KeptLog) {
         if let Some(ended) = kept.ended {
             self.expiries.remove(&(ended.expiry, ended.number));
         }

@@ -81,7 +81,7 @@ impl Memory {
                 () = expired => {}
                 () = self.0.released.notified() => {}
             }
-            self.0.change(|logs| logs.forget_expired(Instant::now()));
+            self.0.change(|logs| logs.remove_expired(Instant::now()));
             self.0.shorten_released();
         }
     }
@@ -141,7 +141,7 @@ impl EventLog for Memory {
     }
 
     fn remove(&self, generation: GenerationId) -> Reply<'_, ()> {
-        self.0.change(|logs| logs.forget(generation));
+        self.0.change(|logs| logs.remove(generation));
         ready(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! # The contract
 //!
-//! Every backend keeps these numbers; `tests/it/event_log.rs` runs each against each.
+//! Every backend keeps these rules; `tests/it/event_log.rs` tests each rule against each backend.
 //!
 //! 1. **Dense.** Entry 1 is the event that made the log; each append adds the next numbers, with no gap.
 //! 2. **Compare and append.** An append names the tail that it extends and changes nothing if the tail has moved.
@@ -35,7 +35,7 @@
 //! 9. **Listed.** The logs of a named owner are listed as long as they are kept, newest first, each once over all
 //!    pages. Logs of an anonymous owner are not listed.
 //!
-//! A channel's log keeps 4 and the second half of 5, and:
+//! A channel's log keeps rule 4 and the second half of rule 5, and:
 //!
 //! 10. **Monotonic.** Each append adds the next numbers. The first number is above every number that a log of this name
 //!     ever had: it is taken from the clock, so an old position is never taken for a new one.
@@ -112,7 +112,7 @@ pub trait EventLog: Send + Sync + 'static {
     /// Returns whether a claim with this key exists, with any fingerprint (contract 8).
     fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> Reply<'_, bool>;
 
-    /// Frees the claim on the log or its tombstone, if there is one; the log stays (contract 8).
+    /// Frees the claim on the log, or removes its tombstone. The log is kept (contract 8).
     fn release(&self, generation: GenerationId) -> Reply<'_, ()>;
 
     /// Returns the owner's generations that follow `before`, newest first, at most `most` (contract 9).
@@ -158,7 +158,7 @@ impl Ends for ChannelEvent {
 
 /// The log of one generation.
 pub trait Log: Readable<Event = Event> {
-    /// Entry 1.
+    /// Returns entry 1.
     fn start(&self) -> &Arc<Start>;
 
     /// Appends `events` after `tail`, none of them terminal; returns the new tail (contract 2, 6).
@@ -315,7 +315,7 @@ pub enum ReadError {
     Trimmed(Sequence),
 }
 
-/// A finished [`Reply`].
+/// Returns a finished [`Reply`].
 pub fn ready<'a, T>(value: T) -> Reply<'a, T> {
     Either::Left(futures_util::future::ready(value))
 }

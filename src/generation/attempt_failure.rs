@@ -45,7 +45,8 @@ const ACTIONABLE: [&str; 7] = [
 /// The first of these codes mean that the request is at fault, whatever the status.
 const REQUEST_FAULTS: usize = 5;
 /// The messages of servers at an address without a route: FastAPI, Go, and gateways.
-const NOTHING_THERE: [&str; 4] = ["not found", "404 page not found", "no route matched with those values", "not_found"];
+const NO_ROUTE_MESSAGES: [&str; 4] =
+    ["not found", "404 page not found", "no route matched with those values", "not_found"];
 
 impl AttemptFailure {
     pub fn of(error: &UpstreamError) -> Self {
@@ -66,13 +67,13 @@ impl AttemptFailure {
             UpstreamError::Malformed(_) => (FailureCode::UpstreamMalformed, None),
             UpstreamError::Empty => (FailureCode::UpstreamEmpty, None),
         };
-        let is_money = report.is_some_and(|report| {
+        let is_quota_error = report.is_some_and(|report| {
             [&report.code, &report.kind].into_iter().flatten().any(|word| word == "insufficient_quota")
         });
         Self {
             code,
             // Waiting does not help if the account's quota is used up.
-            remedy: (is_money && code == FailureCode::UpstreamRateLimited).then_some(Remedy::Change),
+            remedy: (is_quota_error && code == FailureCode::UpstreamRateLimited).then_some(Remedy::Change),
             retry_after,
             words: match report {
                 Some(report) => words(error, code, report).map(Box::new),
@@ -99,7 +100,7 @@ const fn status(error: &UpstreamError) -> Option<u16> {
 fn refused(status: u16, report: Option<&ErrorReport>) -> FailureCode {
     match status {
         401 | 403 => FailureCode::UpstreamAuth,
-        404 if report.is_none_or(is_nothing_there) => FailureCode::UpstreamMisconfigured,
+        404 if report.is_none_or(is_missing_route) => FailureCode::UpstreamMisconfigured,
         404 => FailureCode::ModelNotFound,
         408 | 504 => FailureCode::UpstreamTimeout,
         429 => FailureCode::UpstreamRateLimited,
@@ -111,9 +112,10 @@ fn refused(status: u16, report: Option<&ErrorReport>) -> FailureCode {
     }
 }
 
-fn is_nothing_there(report: &ErrorReport) -> bool {
+fn is_missing_route(report: &ErrorReport) -> bool {
     let message = report.message.as_deref().unwrap_or_default().to_ascii_lowercase();
-    report.code.as_deref().is_none_or(|code| code == "404") && NOTHING_THERE.contains(&message.trim_end_matches('.'))
+    report.code.as_deref().is_none_or(|code| code == "404")
+        && NO_ROUTE_MESSAGES.contains(&message.trim_end_matches('.'))
 }
 
 /// Classifies an error that the upstream sent with a success status. It is `upstream_rejected` only if its code names a
@@ -127,8 +129,8 @@ fn reported(report: &ErrorReport) -> FailureCode {
 /// Returns what the caller can act on: the whole report of an error in its request, else only a code that clients act
 /// on.
 fn words(error: &UpstreamError, code: FailureCode, report: &ErrorReport) -> Option<UpstreamWords> {
-    let is_ours_to_fix = matches!(error, UpstreamError::LimitRefused { .. });
-    if matches!(code, FailureCode::UpstreamRejected | FailureCode::ModelNotFound) && !is_ours_to_fix {
+    let is_operator_fault = matches!(error, UpstreamError::LimitRefused { .. });
+    if matches!(code, FailureCode::UpstreamRejected | FailureCode::ModelNotFound) && !is_operator_fault {
         return Some(UpstreamWords {
             status: status(error),
             kind: report.kind.clone(),
@@ -209,7 +211,7 @@ mod tests {
         }))
     }
 
-    fn sorted(status: u16, report: Option<Box<ErrorReport>>) -> AttemptFailure {
+    fn classified(status: u16, report: Option<Box<ErrorReport>>) -> AttemptFailure {
         AttemptFailure::of(&UpstreamError::Refused { status, retry_after: None, report })
     }
 
@@ -230,7 +232,7 @@ mod tests {
             (503, None, FailureCode::UpstreamOverloaded),
             (504, None, FailureCode::UpstreamTimeout),
         ] {
-            let failure = sorted(status, report);
+            let failure = classified(status, report);
             assert_eq!((failure.code, failure.billed), (code, Billed::No), "{status}");
         }
     }
@@ -238,12 +240,12 @@ mod tests {
     #[test]
     fn the_report_is_passed_on_for_request_errors_and_known_codes_always() {
         let message = |failure: AttemptFailure| failure.words.and_then(|words| words.message);
-        assert_eq!(message(sorted(400, report("t", "c", "words"))).as_deref(), Some("words"));
-        assert_eq!(message(sorted(404, report("t", "c", "words"))).as_deref(), Some("words"));
+        assert_eq!(message(classified(400, report("t", "c", "words"))).as_deref(), Some("words"));
+        assert_eq!(message(classified(404, report("t", "c", "words"))).as_deref(), Some("words"));
         for status in [401, 403, 429, 500, 503] {
-            assert_eq!(sorted(status, report("t", "c", "words")).words, None, "{status}");
+            assert_eq!(classified(status, report("t", "c", "words")).words, None, "{status}");
         }
-        let quota = sorted(429, report("insufficient_quota", "insufficient_quota", "words"));
+        let quota = classified(429, report("insufficient_quota", "insufficient_quota", "words"));
         assert_eq!(quota.remedy, Some(Remedy::Change));
         let words = quota.words.expect("a code");
         assert_eq!((words.code.as_deref(), words.message), (Some("insufficient_quota"), None));

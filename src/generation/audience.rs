@@ -1,4 +1,4 @@
-//! The viewers of a generation, and the grace after the last one leaves.
+//! The viewers of a generation, and the grace after the last one disconnects.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl Audience {
         Arc::new(Self { on_disconnect, grace, seats, last_left: Notify::new() })
     }
 
-    /// Takes a seat. `None` after [`Audience::abandoned`]: the joiner then finds the ending in the log.
+    /// Adds a viewer. Returns `None` once the generation is abandoned: its terminal event is or will be in the log.
     pub fn join(self: &Arc<Self>) -> Option<Viewer> {
         let mut seats = self.lock();
         if seats.closed {
@@ -157,7 +157,7 @@ mod tests {
         advance(GRACE * 3).await;
         drop(viewer);
         assert!(timeout(NEARLY, audience.abandoned()).await.is_err());
-        timeout(MOMENT, audience.abandoned()).await.expect("it is over");
+        timeout(MOMENT, audience.abandoned()).await.expect("the grace has passed");
         assert!(audience.join().is_none());
     }
 
@@ -173,7 +173,7 @@ mod tests {
         assert!(timeout(GRACE * 2, &mut abandoned).await.is_err(), "one is there");
         drop(back);
         assert!(timeout(NEARLY, &mut abandoned).await.is_err());
-        timeout(MOMENT * 2, abandoned).await.expect("it is over");
+        timeout(MOMENT * 2, abandoned).await.expect("the grace has passed");
     }
 
     #[tokio::test(start_paused = true)]

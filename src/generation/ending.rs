@@ -56,7 +56,7 @@ impl Ending {
 }
 
 impl FailedEnding {
-    /// Returns one sentence for the caller: what happened, then what to do.
+    /// Returns the text for the caller: what happened, then what to do.
     pub const fn detail(&self) -> &'static str {
         match self.code {
             FailureCode::UpstreamUnreachable => "The model's server could not be reached. Try again later.",
@@ -72,7 +72,7 @@ impl FailedEnding {
                 "The model's server does not have this model. Choose one that GET /v1/models lists."
             }
             FailureCode::UpstreamRejected => {
-                "The model's server rejected the request. Change it as the error in `upstream` says."
+                "The model's server rejected the request. Change it as the error in `upstream` describes."
             }
             FailureCode::UpstreamMisconfigured => {
                 "The model's server has no chat API at its configured address, or rejects the configured limits. The \

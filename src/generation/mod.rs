@@ -1,7 +1,7 @@
 //! A generation: one answer of one model, which outlives the connection that requested it.
 //!
 //! ```text
-//!             start                    the model's end
+//!             start                    answer complete
 //!   (nothing) ─────▶ running ───────────────────────────────▶ done
 //!                       ├── cancel, DELETE, no viewer
 //!                       │   for the grace ─────────────────▶ cancelled

@@ -34,15 +34,15 @@ impl Registry {
         self.lock().len()
     }
 
-    /// Asks all tasks to end their generations.
-    pub fn ask_all(&self, ending: &Ending) {
+    /// Asks all tasks to end their generations with `ending`.
+    pub fn request_end_of_all(&self, ending: &Ending) {
         for live in self.lock().values() {
-            live.running.ask(ending.clone());
+            live.running.request_end(ending.clone());
         }
     }
 
     /// Makes [`Registry::abort_all`] abort this task. A generation that has already ended is not in the registry.
-    pub fn note_task(&self, id: GenerationId, task: AbortHandle) {
+    pub fn record_task(&self, id: GenerationId, task: AbortHandle) {
         if let Some(live) = self.lock().get_mut(&id) {
             live.task = Some(task);
         }

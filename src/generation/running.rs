@@ -44,7 +44,7 @@ pub struct Running {
     attempted: OnceLock<Instant>,
     first_token: OnceLock<Instant>,
     tally: Mutex<Tally>,
-    wish: SetOnce<Ending>,
+    requested_end: SetOnce<Ending>,
     metrics: Arc<Metrics>,
     counter: TokenCounter,
 }
@@ -69,7 +69,7 @@ pub struct Subject {
 pub enum Repeats {
     /// By its `Idempotency-Key`.
     Attach,
-    StartAnew,
+    StartNew,
 }
 
 /// Where the text that was sent to the model comes from.
@@ -121,7 +121,7 @@ impl Running {
             attempted: OnceLock::new(),
             first_token: OnceLock::new(),
             tally: Mutex::default(),
-            wish: SetOnce::new(),
+            requested_end: SetOnce::new(),
             metrics,
             counter,
         }
@@ -133,7 +133,7 @@ impl Running {
     }
 
     /// Records that the generation has its slot, and how long it waited.
-    pub fn note_slot(&self) {
+    pub fn record_slot(&self) {
         self.metrics.waited(self.accepted.elapsed());
         _ = self.attempted.set(Instant::now());
     }
@@ -165,7 +165,7 @@ impl Running {
     }
 
     /// Counts a chunk with content, and records the time of the first.
-    pub fn note_chunk(&self, chunk: &Chunk) {
+    pub fn record_chunk(&self, chunk: &Chunk) {
         if chunk.part().choice().is_none() {
             return;
         }
@@ -181,27 +181,27 @@ impl Running {
 
     /// Records a finish reason. Some servers send several, not always the same; as in the official SDKs, the last one
     /// counts.
-    pub fn note_finish(&self, choice: u32, reason: FinishReason) {
+    pub fn record_finish(&self, choice: u32, reason: FinishReason) {
         self.lock().finish.insert(choice, reason);
     }
 
-    pub fn note_usage(&self, report: UsageReport) {
+    pub fn record_usage(&self, report: UsageReport) {
         let mut tally = self.lock();
         tally.reported = tally.reported.updated_by(report);
     }
 
-    pub fn note_panic(&self) {
+    pub fn record_panic(&self) {
         self.metrics.panicked();
     }
 
     /// Asks the task to end the generation. Only the first request counts.
-    pub fn ask(&self, ending: Ending) {
-        _ = self.wish.set(ending);
+    pub fn request_end(&self, ending: Ending) {
+        _ = self.requested_end.set(ending);
     }
 
     /// Resolves when the task has been asked to end the generation.
-    pub async fn asked(&self) -> Ending {
-        self.wish.wait().await.clone()
+    pub async fn end_requested(&self) -> Ending {
+        self.requested_end.wait().await.clone()
     }
 
     /// Ends the generation, unless it has already ended. The upstream connection is closed or its answer complete by
@@ -230,7 +230,7 @@ impl Running {
     /// Like [`Running::end`], for a task that is dropped and cannot wait. A requested ending takes precedence over
     /// `ending`. A backend that cannot close at once is left to its lease.
     pub fn end_at_once(&self, log: &Arc<dyn Log>, ending: Ending) {
-        let ending = self.wish.get().cloned().unwrap_or(ending);
+        let ending = self.requested_end.get().cloned().unwrap_or(ending);
         let reported = self.lock().reported;
         let usage = reported.complete().unwrap_or_else(|| {
             if self.billed(&ending) == Billed::No {

@@ -59,8 +59,8 @@ pub struct Terms {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FollowError {
-    /// It never existed, has expired, or belongs to another caller. The error does not say which, so that it does not
-    /// reveal other callers' generations.
+    /// It never existed, has expired, or belongs to another caller. The error does not distinguish these, so that it
+    /// does not reveal other callers' generations.
     #[error("no such generation")]
     NotFound,
     /// The position is that of the terminal event, so no event will follow.
@@ -125,7 +125,7 @@ impl Generations {
             upstream: Arc::clone(provider.identity()),
             output_limit: request.output_limit(),
             choices: usize::try_from(request.choices()).unwrap_or(usize::MAX),
-            repeats: if new.claim.is_some() { Repeats::Attach } else { Repeats::StartAnew },
+            repeats: if new.claim.is_some() { Repeats::Attach } else { Repeats::StartNew },
             source: if start.prompt.is_some() { PromptSource::Service } else { PromptSource::Caller },
             messages: inner.terms.upstream_messages,
         };
@@ -152,7 +152,7 @@ impl Generations {
         registration.begin(Arc::clone(&log), inner.metrics.generation());
         // Check again, now that the generation is registered: a drain that began in between did not see it.
         if self.is_draining() {
-            registration.running().ask(Ending::failed(FailureCode::ShuttingDown));
+            registration.running().request_end(Ending::failed(FailureCode::ShuttingDown));
             inner.log.remove(id).await;
             return Err(StartError::Draining);
         }
@@ -161,7 +161,7 @@ impl Generations {
         let deadline = Instant::now() + inner.terms.max_duration;
         let work =
             Work { answer: provider.attempt(request, terms), place, wait: new.spender.wait(new.patience), deadline };
-        inner.carry(registration, record, log, work);
+        inner.spawn_task(registration, record, log, work);
         Ok(Started { following, origin: Origin::New })
     }
 
@@ -170,7 +170,7 @@ impl Generations {
         self.0.log.knows(principal, key).await
     }
 
-    /// Takes one request of the caller's rate, before its body is read.
+    /// Takes one request from the caller's rate, before its body is read.
     pub fn take_request(&self, spender: &Spender) -> Result<RequestPermit, StartError> {
         let taken = self.0.limits.take_request(spender);
         taken.map_err(|exceeded| self.0.exceeded(exceeded, spender, ""))
@@ -186,7 +186,7 @@ impl Generations {
     ///
     /// # Errors
     ///
-    /// [`StartError::Conflict`], and [`StartError::Lost`] where the answer was evicted or discarded.
+    /// [`StartError::Conflict`], and [`StartError::Lost`] if the answer was evicted or discarded.
     pub async fn claimed(&self, principal: &Principal, claim: &Claim) -> Result<Option<Following>, StartError> {
         let Some(id) = self.0.log.claimed(principal, claim).await? else { return Ok(None) };
         match self.follow(principal, id, Sequence::START).await {
@@ -270,7 +270,7 @@ impl Generations {
     /// Stops a generation; one that has already ended is unchanged. Returns its state after that.
     pub async fn stop(&self, principal: &Principal, id: GenerationId) -> Result<GenerationState, FollowError> {
         let log = self.open(principal, id).await?;
-        self.ask(id, Ending::Cancelled(CancelReason::ClientRequest));
+        self.request_end(id, Ending::Cancelled(CancelReason::ClientRequest));
         closed(&log).await;
         Ok(GenerationState::now(log))
     }
@@ -278,15 +278,15 @@ impl Generations {
     /// Stops a generation and removes its log, which also happens if this future is dropped while it waits for the end.
     pub async fn erase(&self, principal: &Principal, id: GenerationId) -> Result<(), FollowError> {
         let log = self.open(principal, id).await?;
-        self.ask(id, Ending::Cancelled(CancelReason::ClientRequest));
+        self.request_end(id, Ending::Cancelled(CancelReason::ClientRequest));
         self.0.log.remove(id).await;
         closed(&log).await;
         Ok(())
     }
 
-    fn ask(&self, id: GenerationId, ending: Ending) {
+    fn request_end(&self, id: GenerationId, ending: Ending) {
         if let Some(running) = self.0.registry.get(id) {
-            running.ask(ending);
+            running.request_end(ending);
         }
     }
 
@@ -315,7 +315,7 @@ impl Generations {
 
     /// Asks all running generations to end, because the service is shutting down.
     pub fn end_all(&self) {
-        self.0.registry.ask_all(&Ending::failed(FailureCode::ShuttingDown));
+        self.0.registry.request_end_of_all(&Ending::failed(FailureCode::ShuttingDown));
     }
 
     /// Aborts the tasks of all running generations.
@@ -371,7 +371,7 @@ impl Inner {
     }
 
     /// Spawns the task that writes the answer into the log.
-    fn carry(&self, registration: Registration, record: Option<Arc<Record>>, log: Arc<dyn Log>, work: Work) {
+    fn spawn_task(&self, registration: Registration, record: Option<Arc<Record>>, log: Arc<dyn Log>, work: Work) {
         let id = registration.running().id;
         let logs = Arc::clone(&self.log);
         // Boxed, because spawning the future itself copies it five times.
@@ -382,9 +382,9 @@ impl Inner {
             }
             drop((registration, record));
             if let Some(rest) = rest {
-                task::tidy_up(rest).await;
+                task::drain_answer(rest).await;
             }
         }));
-        self.registry.note_task(id, task.abort_handle());
+        self.registry.record_task(id, task.abort_handle());
     }
 }

@@ -16,7 +16,7 @@ use crate::upstream::{Delivery, UnknownModel};
 pub struct NewGeneration {
     pub owner: Principal,
     pub spender: Spender,
-    /// One request of the caller's rate, which was taken before the body was read.
+    /// One request of the caller's rate, taken before the body was read.
     pub request: RequestPermit,
     /// Whether it waits in the queue if no slot is free.
     pub patience: Patience,

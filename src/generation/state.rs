@@ -65,7 +65,7 @@ pub struct TextSpan {
     last: Sequence,
 }
 
-/// Which text of an answer.
+/// Identifies a text of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextKind {
     Text { choice: u32 },

@@ -17,7 +17,7 @@ use crate::limits::{Place, Waited};
 use crate::upstream::{Answer, Signal, Signals};
 
 /// How long an upstream may take to end its response after the answer is whole, so that its connection can be reused.
-const TIDY_UP: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The parameters of a generation's task.
 pub struct Work {
@@ -29,11 +29,11 @@ pub struct Work {
 }
 
 /// Runs the generation to its end and closes its log exactly once, also after a panic. Returns the answer to pass to
-/// [`tidy_up`] once the generation no longer counts as running.
+/// [`drain_answer`] once the generation no longer counts as running.
 pub async fn run(running: &Running, log: Arc<dyn Log>, mut work: Work) -> Option<Answer> {
-    let carried = AssertUnwindSafe(carry(running, &log, &mut work)).catch_unwind().await;
-    let ending = carried.unwrap_or_else(|_| {
-        running.note_panic();
+    let result = AssertUnwindSafe(append_answer(running, &log, &mut work)).catch_unwind().await;
+    let ending = result.unwrap_or_else(|_| {
+        running.record_panic();
         Some(Ending::failed(FailureCode::Internal))
     });
     let whole = matches!(ending, Some(Ending::Done { .. }));
@@ -50,14 +50,14 @@ pub async fn run(running: &Running, log: Arc<dyn Log>, mut work: Work) -> Option
 }
 
 /// Lets the upstream end its response, so that its connection can be reused.
-pub async fn tidy_up(mut answer: Answer) {
+pub async fn drain_answer(mut answer: Answer) {
     let tidied = async { while let Some(Ok(_)) = answer.next().await {} };
-    _ = timeout(TIDY_UP, tidied).await;
+    _ = timeout(DRAIN_TIMEOUT, tidied).await;
 }
 
 /// Appends the upstream's signals until there is a reason to end. Returns `None` if the log was closed by another
 /// writer.
-async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option<Ending> {
+async fn append_answer(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option<Ending> {
     let mut tail = log.tail().get().sequence;
     // One future with one timer for the whole generation. `FuturesUnordered` polls it only when it is woken, not with
     // each token.
@@ -73,15 +73,15 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
             () = sleep(work.wait) => return Some(Ending::failed(FailureCode::TooManyGenerations)),
         }
     }
-    running.note_slot();
+    running.record_slot();
     loop {
-        let said = tokio::select! {
+        let read = tokio::select! {
             // A requested ending is polled before the answer: later signals are no longer wanted.
             biased;
             Some(ending) = ended.next() => return Some(ending),
-            said = work.answer.next() => said,
+            read = work.answer.next() => read,
         };
-        let signals = match said {
+        let signals = match read {
             Some(Ok(signals)) => signals,
             Some(Err(error)) => {
                 let ending = Ending::of_attempt(&error);
@@ -90,9 +90,9 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
             }
             None => return Some(Ending::failed(FailureCode::UpstreamDisconnected)),
         };
-        match note(running, log, &mut tail, signals).await {
-            Ok(More::Expected) => {}
-            Ok(More::None { trailer }) => return Some(Ending::Done { trailer }),
+        match append_signals(running, log, &mut tail, signals).await {
+            Ok(AnswerProgress::Continues) => {}
+            Ok(AnswerProgress::Ended { trailer }) => return Some(Ending::Done { trailer }),
             Err(AppendError::Full(Limit::Own)) => return Some(Ending::failed(FailureCode::TooLarge)),
             Err(AppendError::Full(Limit::Total)) => return Some(Ending::failed(FailureCode::Overloaded)),
             Err(AppendError::Closed) => return None,
@@ -107,41 +107,41 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
 async fn ended_from_elsewhere(running: &Running, deadline: Instant) -> Ending {
     tokio::select! {
         biased;
-        ending = running.asked() => ending,
+        ending = running.end_requested() => ending,
         () = running.audience.abandoned() => Ending::Cancelled(CancelReason::Abandoned),
         () = sleep_until(deadline) => Ending::failed(FailureCode::DeadlineExceeded),
     }
 }
 
-enum More {
+enum AnswerProgress {
     Expected,
     None { trailer: Trailer },
 }
 
 /// Appends all signals of one read in one append.
-async fn note(
+async fn append_signals(
     running: &Running,
     log: &Arc<dyn Log>,
     tail: &mut Sequence,
     signals: Signals,
-) -> Result<More, AppendError> {
+) -> Result<AnswerProgress, AppendError> {
     let mut events = Events::with_capacity(signals.len());
-    let mut more = More::Expected;
+    let mut progress = AnswerProgress::Continues;
     for signal in signals {
         match signal {
             Signal::Chunk(chunk) => {
-                running.note_chunk(&chunk);
+                running.record_chunk(&chunk);
                 events.push(Event::Chunk(chunk));
             }
-            Signal::Finish { choice, reason } => running.note_finish(choice, reason),
-            Signal::Usage(usage) => running.note_usage(usage),
-            Signal::End { trailer } => more = More::None { trailer },
+            Signal::Finish { choice, reason } => running.record_finish(choice, reason),
+            Signal::Usage(usage) => running.record_usage(usage),
+            Signal::End { trailer } => progress = AnswerProgress::Ended { trailer },
         }
     }
     if !events.is_empty() {
         *tail = log.append(*tail, events).await?;
     }
-    Ok(more)
+    Ok(progress)
 }
 
 #[cfg(test)]
@@ -205,7 +205,7 @@ mod tests {
             upstream: UpstreamIdentity::new("test", ""),
             output_limit: None,
             choices: 1,
-            repeats: Repeats::StartAnew,
+            repeats: Repeats::StartNew,
             source: PromptSource::Caller,
             messages: UpstreamMessages::Log,
         };
@@ -214,7 +214,7 @@ mod tests {
         let work = Work { answer, place, wait: Duration::ZERO, deadline: Instant::now() + deadline };
         let rest = run(&running, Arc::clone(&log), work).await;
         if let Some(rest) = rest {
-            tidy_up(rest).await;
+            drain_answer(rest).await;
         }
         let pages: Vec<_> = follow(log, Sequence::START).collect().await;
         pages.into_iter().flat_map(|page| page.expect("the log is there")).collect()
@@ -282,6 +282,6 @@ mod tests {
         let began = Instant::now();
         let entries = entries(Box::pin(never_closes), Duration::from_mins(1)).await;
         assert!(matches!(entries.last().map(|entry| &entry.event), Some(Event::Done(_))));
-        assert_eq!(began.elapsed(), TIDY_UP);
+        assert_eq!(began.elapsed(), DRAIN_TIMEOUT);
     }
 }

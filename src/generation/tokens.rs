@@ -30,7 +30,7 @@ pub struct TokenCounter {
 /// Number of answers that are counted at the same time.
 const SLOTS: usize = 2;
 /// The longest time that an ending waits for its count; after that it is sent with a guess.
-const PATIENCE: Duration = Duration::from_millis(250);
+const COUNT_TIMEOUT: Duration = Duration::from_millis(250);
 
 impl TokenCounter {
     pub fn new(tasks: TaskTracker) -> Self {
@@ -52,7 +52,7 @@ impl TokenCounter {
             });
             counting.await.ok()
         };
-        timeout(PATIENCE, counted).await.ok().flatten().unwrap_or(guess)
+        timeout(COUNT_TIMEOUT, counted).await.ok().flatten().unwrap_or(guess)
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
         let distinct = counts.iter().collect::<std::collections::BTreeSet<_>>();
         assert!(distinct.len() >= 4, "{counts:?}");
         assert!(counts.iter().all(|count| (10..60).contains(count)), "{counts:?}");
-        assert_eq!(count("nobody-knows", &Prompt::default(), &answer(text)).output_tokens, Some(counts[0]));
+        assert_eq!(count("unknown-model", &Prompt::default(), &answer(text)).output_tokens, Some(counts[0]));
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// RFC 8259, section 6.
+/// Returns whether the text is a number (RFC 8259, section 6).
 fn is_number(text: &str) -> bool {
     let after_digits = |text: &'_ str| {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_members_with_one_name_the_last_counts() {
+    fn the_last_of_two_members_with_the_same_name_counts() {
         let tree = parse(r#"{"a":1,"b":2,"\u0061":3}"#).expect("JSON");
         assert_eq!(tree.to_json(), r#"{"a":3,"b":2}"#);
     }

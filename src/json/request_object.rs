@@ -315,7 +315,7 @@ impl<'de> Visitor<'de> for NameSeed<'_> {
     }
 }
 
-/// Checks what `serde_json` does not check in a value that it keeps as text.
+/// Checks nesting, surrogates and numbers, which `serde_json` does not check in a value that it keeps as text.
 fn check(name: &str, value: &str) -> Result<(), InvalidObject> {
     let mut tokens = Tokens::new(value);
     while let Some(token) = tokens.next() {
