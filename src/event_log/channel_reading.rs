@@ -10,7 +10,7 @@ use super::channel_state::ChannelState;
 use super::{History, Page, ReadError};
 use crate::domain::{ChannelEvent, Entry, Sequence};
 
-/// Bytes: a page ends at the first entry that exceeds this.
+/// A page ends at the first entry with which it exceeds this many bytes.
 const PAGE_BYTES: usize = 16 * 1024;
 
 impl ChannelState {

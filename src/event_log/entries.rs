@@ -25,7 +25,7 @@ struct Slot {
     text_end: u32,
 }
 
-/// Bytes: a page ends at the first entry that exceeds this.
+/// A page ends at the first entry with which it exceeds this many bytes.
 const PAGE_BYTES: usize = 16 * 1024;
 /// Initial capacity of a page, in entries: usually a page holds no more.
 const PAGE_ENTRIES: usize = 64;
