@@ -9,19 +9,19 @@ use super::service::Channels;
 use crate::domain::{Account, ChannelName, Keeping, Published, Recipient, Timestamp};
 use crate::telemetry::{Figures, Metrics, resident_memory};
 
-/// How often each is written.
-const EACH: Duration = Duration::from_secs(1);
-/// Each so many times what is no longer kept is let go, also of channels that nobody writes to.
+/// The time between two events of each channel.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Ticks between two sweeps, which remove expired events, also from channels without publishers.
 const SWEEP: u32 = 10;
 
 impl Channels {
-    /// Writes `system.time` and `system.metrics` until it is dropped. `logged` tells the bytes of all logs.
+    /// Writes `system.time` and `system.metrics` until it is dropped. `logged` returns the bytes of all logs.
     ///
-    /// A server that was asleep goes on with the second that it is, and makes up for none.
+    /// After the process was suspended, missed ticks are skipped.
     pub async fn run(&self, metrics: &Metrics, logged: impl Fn() -> usize) {
         let (time, figures) = (ChannelName::system_time(), ChannelName::system_metrics());
         let mut rate = Rate { pieces: metrics.figures().pieces, at: Instant::now() };
-        let mut ticks = interval(EACH);
+        let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         for count in (0..SWEEP).cycle() {
             ticks.tick().await;
@@ -39,14 +39,14 @@ impl Channels {
                     to: Recipient::Everybody,
                     keeping: Keeping::Kept,
                 };
-                // Where there is no room this second is missing.
+                // If the log has no room, the event of this second is dropped.
                 _ = self.publish(channel, &Account::Service, published).await;
             }
         }
     }
 }
 
-/// Pieces for each second since the last look.
+/// The rate of chunks per second since the last call.
 struct Rate {
     pieces: u64,
     at: Instant,

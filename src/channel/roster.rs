@@ -1,4 +1,4 @@
-//! Who subscribes to which channel.
+//! The subscribers of each channel.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,45 +16,45 @@ pub struct Rosters(Mutex<HashMap<ChannelName, Roster>>);
 #[derive(Default)]
 struct Roster {
     last: u64,
-    /// In the order in which they came.
+    /// In the order in which they joined.
     present: BTreeMap<u64, Subscriber>,
-    /// How many of them are told who comes and goes.
-    told: usize,
-    /// Those who are there for one answer.
+    /// The number of them that receive presence events.
+    with_presence: usize,
+    /// The number of subscribers that are there for one response only.
     passing: usize,
 }
 
-/// A subscriber's place; dropping it is leaving.
+/// A subscriber's seat. Dropping it removes the subscriber.
 pub struct Seat {
     rosters: Arc<Rosters>,
     channel: ChannelName,
     log: Arc<dyn ChannelLog>,
-    /// Absent from one that only passes.
+    /// `None` for [`Attendance::Passing`].
     number: Option<u64>,
     pub who: Subscriber,
     pub attendance: Attendance,
 }
 
-/// What one finds who comes.
+/// The result of joining.
 pub struct Seated {
     pub seat: Seat,
-    /// Who is there, itself included; nobody for one who is not told.
+    /// The subscribers, including this one; empty if this one does not receive presence events.
     pub present: Vec<Subscriber>,
     pub subscribers: usize,
-    /// The tail at that moment: whoever comes or goes later is told of after it.
+    /// The tail at that moment. Later joins and departures are appended after it.
     pub tail: Sequence,
 }
 
-/// There are as many subscribers as may be.
+/// The number of subscribers is at its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there are as many subscribers as may be")]
+#[error("the number of subscribers is at its limit")]
 pub struct RosterFull;
 
-/// Of a larger audience so many are listed.
+/// The maximum number of subscribers that are listed.
 const MOST_LISTED: usize = 1000;
 
 impl Rosters {
-    /// Takes a seat and tells those who are to be told, in one step: what is told and what is found agree.
+    /// Takes a seat and appends the presence event under one lock, so that the events and the returned list agree.
     pub fn join(
         self: &Arc<Self>,
         channel: &ChannelName,
@@ -72,12 +72,12 @@ impl Rosters {
         let number = (attendance != Attendance::Passing).then(|| {
             roster.last += 1;
             roster.present.insert(roster.last, who.clone());
-            roster.tell(log.as_ref(), &who, ChannelEvent::Joined);
+            roster.append_presence(log.as_ref(), &who, ChannelEvent::Joined);
             roster.last
         });
         let present = match attendance {
             Attendance::PresentAndTold => {
-                roster.told += 1;
+                roster.with_presence += 1;
                 roster.list()
             }
             Attendance::Present => Vec::new(),
@@ -95,7 +95,7 @@ impl Rosters {
         self.lock().get(channel).is_none_or(|roster| roster.size() < most)
     }
 
-    /// How many subscribe, and the first of them.
+    /// Returns the number of subscribers, and the first of them.
     pub fn present(&self, channel: &ChannelName) -> (usize, Vec<Subscriber>) {
         let all = self.lock();
         all.get(channel).map_or((0, Vec::new()), |roster| (roster.present.len(), roster.list()))
@@ -120,10 +120,11 @@ impl Roster {
         self.present.values().take(MOST_LISTED).cloned().collect()
     }
 
-    /// A log in memory has it when the call returns, and so in the order of the roster. A log that has no room for
-    /// it tells nothing: whoever comes finds who is there.
-    fn tell(&self, log: &dyn ChannelLog, who: &Subscriber, event: fn(Arc<Presence>) -> ChannelEvent) {
-        if self.told > 0 {
+    /// Appends a presence event, if a subscriber receives them. A log in memory has it when the call returns, so the
+    /// events are in the order of the roster. If the log has no room the event is dropped: later subscribers still get
+    /// the list.
+    fn append_presence(&self, log: &dyn ChannelLog, who: &Subscriber, event: fn(Arc<Presence>) -> ChannelEvent) {
+        if self.with_presence > 0 {
             let presence = Presence { who: who.clone(), subscribers: self.present.len() };
             _ = log.append(vec![event(Arc::new(presence))]).now_or_never();
         }
@@ -134,11 +135,11 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut all = self.rosters.lock();
         let Some(roster) = all.get_mut(&self.channel) else { return };
-        roster.told -= usize::from(self.attendance == Attendance::PresentAndTold);
+        roster.with_presence -= usize::from(self.attendance == Attendance::PresentAndTold);
         match self.number {
             Some(number) => {
                 roster.present.remove(&number);
-                roster.tell(self.log.as_ref(), &self.who, ChannelEvent::Left);
+                roster.append_presence(self.log.as_ref(), &self.who, ChannelEvent::Left);
             }
             None => roster.passing -= 1,
         }

@@ -1,4 +1,4 @@
-//! The use cases: publish, subscribe, inspect, and carry a generation's answer.
+//! The use cases: publish, subscribe, inspect, and copy a generation's answer into a channel.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,24 +21,24 @@ pub struct Channels(pub(super) Arc<Inner>);
 pub struct Inner {
     pub(super) logs: Arc<dyn ChannelLogs>,
     rosters: Arc<Rosters>,
-    /// Of one channel (`channels.max_subscribers`).
+    /// The maximum for one channel (`channels.max_subscribers`).
     most_subscribers: usize,
     metrics: Arc<Metrics>,
-    /// The tasks that carry answers.
+    /// The tasks that copy answers into channels.
     carriers: TaskTracker,
     closing: CancellationToken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// The connection that it is for does not subscribe.
+    /// The connection that the event is for does not subscribe.
     #[error("no such connection")]
     NobodyThere,
     #[error("the event is larger than a channel may be")]
     TooLarge,
     #[error("the event log is full")]
     Full,
-    #[error("the service stops")]
+    #[error("the service is shutting down")]
     Closing,
 }
 
@@ -48,36 +48,37 @@ pub enum SubscribeError {
     RosterFull(#[from] RosterFull),
     #[error(transparent)]
     ChannelsFull(#[from] ChannelsFull),
-    #[error("the service stops")]
+    #[error("the service is shutting down")]
     Closing,
 }
 
-/// What is to be told of a channel.
+/// The public state of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     pub subscribers: usize,
-    /// The first of them.
+    /// The first subscribers.
     pub present: Vec<Subscriber>,
     pub tail: Sequence,
     pub history: History,
 }
 
-/// A tenth more may subscribe than may at first: for who comes back while its old stream still holds its place.
+/// Whether a subscriber may use the reserve: a tenth more than the maximum, for clients that reconnect while their old
+/// stream still holds a seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reserve {
     Kept,
     Open,
 }
 
-/// A subscription, and what a subscriber is told first.
+/// A subscription, and the data that a subscriber is sent first.
 pub struct Subscribed {
     pub subscription: Subscription,
     pub present: Vec<Subscriber>,
     pub subscribers: usize,
 }
 
-/// What is still to be told when the service stops is told within this.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the service waits at shutdown for answers to be copied into channels.
+const CARRIERS_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Channels {
     pub fn new(logs: Arc<dyn ChannelLogs>, most_subscribers: usize, metrics: Arc<Metrics>) -> Self {
@@ -85,7 +86,7 @@ impl Channels {
         Self(Arc::new(Inner { logs, rosters, most_subscribers, metrics, carriers, closing }))
     }
 
-    /// Publishes an event, which counts against the account; returns its position.
+    /// Publishes an event, which is counted against the account; returns its position.
     pub async fn publish(
         &self,
         channel: &ChannelName,
@@ -109,7 +110,7 @@ impl Channels {
         })
     }
 
-    /// Whether another could subscribe: asked before anybody makes room for one.
+    /// Checks that another subscriber fits, before a connection is closed to make room for it.
     pub fn has_room(&self, channel: &ChannelName, reserve: Reserve) -> Result<(), SubscribeError> {
         let inner = &self.0;
         if inner.rosters.has_room(channel, inner.most_subscribers(reserve)) {
@@ -119,14 +120,14 @@ impl Channels {
         Err(RosterFull.into())
     }
 
-    /// Whether a position is one of a log that is there, and what follows it is kept.
+    /// Returns whether the channel has a log that reaches this position and still has the events after it.
     pub async fn knows(&self, channel: &ChannelName, position: Sequence) -> bool {
         let Some(log) = self.0.logs.find(channel).await else { return false };
         log.read(position).await.is_ok()
     }
 
-    /// Every event from a beginning on, as far as it is kept, then each new one. A channel that is made for it, and the
-    /// news of its coming and going, count against the account.
+    /// Subscribes to every kept event from a beginning on, then to each new one. A channel that is created for it, and
+    /// its presence events, count against the account.
     pub async fn subscribe(
         &self,
         channel: &ChannelName,
@@ -149,7 +150,7 @@ impl Channels {
                 let history = log.history(most).await;
                 (history.after, history.gap_from)
             }
-            // Of a log that is gone: nothing of this one is known to who asks.
+            // The position is of an earlier log, so the subscriber has no event of this one.
             Beginning::After(position) if position > log.tail().get().sequence => (Sequence::START, None),
             Beginning::After(position) => (position, None),
         };
@@ -159,7 +160,7 @@ impl Channels {
         Ok(Subscribed { subscription, present, subscribers })
     }
 
-    /// What there is of a channel; `None` where nobody subscribes and nothing is kept.
+    /// Returns the state of a channel; `None` if it has no subscriber and keeps no event.
     pub async fn inspect(&self, channel: &ChannelName) -> Option<Inspection> {
         let log = self.0.logs.find(channel).await?;
         let history = log.history(usize::MAX).await;
@@ -173,8 +174,8 @@ impl Channels {
         })
     }
 
-    /// Copies all that a generation says into the channel, in a task of its own; it counts against the account, which is
-    /// that of the generation's caller. The task is no viewer: subscribers do not keep a generation running.
+    /// Spawns a task that copies all events of a generation into the channel. They count against `account`, that of the
+    /// generation's caller. The task is not a viewer: subscribers do not keep a generation running.
     pub async fn carry<E: Send + 'static>(
         &self,
         channel: &ChannelName,
@@ -182,7 +183,7 @@ impl Channels {
         generation: GenerationId,
         pages: impl Stream<Item = Result<Page, E>> + Send + 'static,
     ) {
-        // A channel that cannot be made has no subscriber that could miss the answer.
+        // A channel that cannot be created has no subscriber that could miss the answer.
         let Ok(log) = self.0.logs.open(channel, account).await else { return };
         self.0.carriers.spawn(async move {
             let mut pages = std::pin::pin!(pages);
@@ -193,17 +194,17 @@ impl Channels {
         });
     }
 
-    /// Lets go of what is no longer kept.
+    /// Removes expired events and unused channels.
     pub async fn sweep(&self) {
         self.0.logs.sweep().await;
     }
 
-    /// From now on nothing is published, and nobody waits any longer. Comes back when the answers that have ended are
-    /// all told.
+    /// Refuses new events and subscribers, and ends all waits. Returns when the tasks that copy answers have finished,
+    /// or after one second.
     pub async fn close(&self) {
         self.0.closing.cancel();
         self.0.carriers.close();
-        _ = timeout(LAST_WORDS, self.0.carriers.wait()).await;
+        _ = timeout(CARRIERS_TIMEOUT, self.0.carriers.wait()).await;
     }
 
     pub async fn closed(&self) {
@@ -220,8 +221,8 @@ impl Inner {
     }
 }
 
-/// Appends a page. Where the channel cannot hold all of it, each event is appended by itself, and one that is too large
-/// leaves a gap.
+/// Appends a page. If the channel cannot hold all of it, each event is appended by itself; one that is too large leaves
+/// a gap.
 async fn carry_page(log: &dyn ChannelLog, said: Vec<ChannelEvent>) {
     if log.append(said.clone()).await.is_ok() {
         return;

@@ -1,4 +1,4 @@
-//! One subscriber's reading of a channel.
+//! One subscriber's stream of a channel.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -11,46 +11,46 @@ use crate::domain::{ChannelEvent, ChannelName, Entry, Keeping, Principal, Recipi
 use crate::event_log::{ChannelLog, Follow, Page, ReadError, follow};
 use crate::telemetry::LiveSubscriber;
 
-/// Where a reading begins.
+/// Where a subscription begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
-    /// After an event that the subscriber has, or had.
+    /// After this event, the last that the subscriber received.
     After(Sequence),
-    /// With the last so many that are kept.
+    /// With at most this many of the last kept events.
     History(usize),
 }
 
-/// How a subscriber is there.
+/// How a subscriber takes part in presence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attendance {
-    /// By a stream: others are told.
+    /// With a stream: others receive its presence events.
     Present,
-    /// By a stream, and told itself who comes and goes.
+    /// With a stream, and it receives the presence events of others.
     PresentAndTold,
-    /// For one answer: nobody is told.
+    /// For one response: without presence events.
     Passing,
 }
 
-/// A subscriber who reads a channel's log; dropping it is leaving.
+/// A subscriber that reads a channel's log. Dropping it ends the subscription.
 pub struct Subscription {
     pub channel: ChannelName,
     log: Arc<dyn ChannelLog>,
     pages: Follow<dyn ChannelLog>,
     position: Sequence,
-    /// Where a gap before the history begins, until the subscriber was sent it.
+    /// Where a gap before the history begins; `None` once the subscriber was sent it.
     gap_from: Option<Sequence>,
-    /// What is told to those who are there begins after it.
-    came: Sequence,
+    /// The tail when it joined: ephemeral events up to it are not for this subscriber.
+    joined_at: Sequence,
     seat: Seat,
     live: LiveSubscriber,
 }
 
-/// What a subscriber hears.
+/// An item of a subscriber's stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
-    /// Some of it was for this subscriber, in order; perhaps none.
+    /// The events of a page that are for this subscriber, in order; may be empty.
     Events(Page<ChannelEvent>),
-    /// What stood from here to there is no longer kept.
+    /// The events of these positions, both inclusive, are no longer kept.
     Gap { from: Sequence, to: Sequence },
 }
 
@@ -58,25 +58,25 @@ impl Subscription {
     pub(super) fn new(
         channel: ChannelName,
         log: Arc<dyn ChannelLog>,
-        (position, came): (Sequence, Sequence),
+        (position, joined_at): (Sequence, Sequence),
         seat: Seat,
         live: LiveSubscriber,
     ) -> Self {
         let pages = follow(Arc::clone(&log), position);
-        Self { channel, log, pages, position, gap_from: None, came, seat, live }
+        Self { channel, log, pages, position, gap_from: None, joined_at, seat, live }
     }
 
-    /// Sends a gap first, from this position to that after which the reading begins.
+    /// Makes the first item a gap, from `gap_from` to the position after which the subscription begins.
     pub(super) fn with_gap_from(self, gap_from: Option<Sequence>) -> Self {
         Self { gap_from, ..self }
     }
 
-    /// The position after which what is heard next stands.
+    /// Returns the position after which the next item begins.
     pub const fn position(&self) -> Sequence {
         self.position
     }
 
-    /// What comes next. `None` if the log is lost.
+    /// Returns the next item. `None` if the log is lost.
     pub fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard>> {
         if let Some(from) = self.gap_from.take() {
             self.live.count_gap();
@@ -111,7 +111,7 @@ impl Subscription {
     }
 
     fn is_for_us(&self, entry: &Entry<ChannelEvent>) -> bool {
-        if entry.event.keeping() == Keeping::Ephemeral && entry.sequence <= self.came {
+        if entry.event.keeping() == Keeping::Ephemeral && entry.sequence <= self.joined_at {
             return false;
         }
         let who = &self.seat.who;
@@ -119,7 +119,7 @@ impl Subscription {
             ChannelEvent::Published(published) => match &published.to {
                 Recipient::Everybody => true,
                 Recipient::Connection(connection) => *connection == who.connection,
-                // Nobody in particular is everybody who is not known.
+                // `Anonymous` is every unauthenticated caller, not one recipient.
                 Recipient::Principal(principal) => *principal == who.principal && *principal != Principal::Anonymous,
             },
             ChannelEvent::Said(..) => true,

@@ -1,15 +1,15 @@
-//! On whose account a request goes.
+//! The account that a request is charged to.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::Principal;
 
-/// Whose limits a request spends.
+/// The holder of the limits that a request uses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Account {
     Principal(Principal),
-    /// Of nobody who is known: an IPv4 address, or the first 64 bits of an IPv6 address, which one household or
-    /// machine has for itself (RFC 6177).
+    /// An unauthenticated client: an IPv4 address, or the first 64 bits of an IPv6 address, which belong to one
+    /// household or machine (RFC 6177).
     Address(IpAddr),
     /// The service itself, which writes the built-in channels.
     Service,
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv6_network_is_one_caller_and_an_ipv4_address_is_one_however_it_is_written() {
+    fn addresses_of_an_ipv6_64_and_forms_of_an_ipv4_address_are_one_account() {
         let of = |text: &str| Account::of_address(text.parse().expect("an address"));
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));

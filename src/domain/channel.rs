@@ -1,4 +1,4 @@
-//! What a channel is called.
+//! The names of channels and the ids of their events.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::{InvalidId, Sequence};
 
-/// The name of a channel: 1 to 100 characters out of `[A-Za-z0-9._~-]`, no dot first, which need no escape in a path
-/// (RFC 3986, section 2.3) and none in a header. A name has one text form.
+/// The name of a channel: 1 to 100 characters out of `[A-Za-z0-9._~-]`, the first not a dot. They need no escape in a
+/// path (RFC 3986, section 2.3) or in a header. A name has one text form.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelName(Arc<str>);
 
-/// The text is no name.
+/// The text is not a valid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a name")]
 pub struct InvalidName;
@@ -19,14 +19,14 @@ pub struct InvalidName;
 const LONGEST: usize = 100;
 
 impl ChannelName {
-    /// What begins so is the service's own.
+    /// The prefix of the channels that the service itself writes.
     pub const BUILT_IN: &'static str = "system.";
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the service itself writes this channel, and nobody else.
+    /// Returns whether only the service itself writes this channel.
     pub fn is_built_in(&self) -> bool {
         self.0.starts_with(Self::BUILT_IN)
     }
@@ -47,7 +47,7 @@ impl FromStr for ChannelName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-');
-        // A path's segments `.` and `..` are taken away by whoever reads it (RFC 3986, section 5.2.4).
+        // Path normalization removes the segments `.` and `..` (RFC 3986, section 5.2.4).
         let is_a_segment = !text.starts_with('.');
         let valid = (1..=LONGEST).contains(&text.len()) && text.bytes().all(unreserved) && is_a_segment;
         if valid { Ok(Self(text.into())) } else { Err(InvalidName) }
@@ -66,7 +66,8 @@ impl fmt::Debug for ChannelName {
     }
 }
 
-/// `<channel>.<sequence>`: the `id` of a channel's event. The name may hold dots, the last one ends it.
+/// `<channel>.<sequence>`: the `id` of a channel's event. The name may contain dots; the last dot separates the
+/// sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelEventId {
     pub channel: ChannelName,
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_needs_no_escape_anywhere() {
+    fn a_name_with_characters_that_need_an_escape_is_refused() {
         for good in ["a", "room-1", "system.time", "a.b_c~d", &"x".repeat(100)] {
             assert!(good.parse::<ChannelName>().is_ok(), "{good}");
         }

@@ -1,4 +1,4 @@
-//! What a channel tells its subscribers.
+//! The events of a channel.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,42 +6,42 @@ use std::sync::Arc;
 
 use super::{ConnectionId, Event, GenerationId, InvalidName, Principal, Timestamp};
 
-/// One thing that subscribers are told. Cheap to clone: each of them gets one.
+/// One event of a channel. Cheap to clone: each subscriber gets a clone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChannelEvent {
-    /// What a caller sent.
+    /// An event that a caller published.
     Published(Arc<Published>),
-    /// What a generation said that answers in this channel.
+    /// An event of a generation whose answer is copied into this channel.
     Said(GenerationId, Event),
-    /// Somebody subscribed; for those who asked to be told.
+    /// A subscriber joined; sent to subscribers that requested presence.
     Joined(Arc<Presence>),
-    /// Somebody went.
+    /// A subscriber left; sent to the same subscribers.
     Left(Arc<Presence>),
 }
 
-/// An event of an application's own.
+/// An application's own event.
 #[derive(Clone, PartialEq)]
 pub struct Published {
-    /// Absent: it reaches a browser's `onmessage`.
+    /// `None`: a browser delivers it to `onmessage`.
     pub name: Option<EventName>,
-    /// JSON on one line, fit for every client.
+    /// JSON on one line, safe for every client.
     pub data_json: Box<str>,
     pub to: Recipient,
     pub keeping: Keeping,
 }
 
-/// For whom an event is.
+/// The recipients of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recipient {
     Everybody,
-    /// One stream, as long as it is there.
+    /// One event stream, as long as it is open.
     Connection(ConnectionId),
-    /// Whoever this is, on all of its streams.
+    /// One caller, on all of its streams.
     Principal(Principal),
 }
 
 impl Recipient {
-    /// The bytes of its name.
+    /// Returns the bytes of the recipient's name.
     pub fn size(&self) -> usize {
         match self {
             Self::Principal(Principal::Named(name)) => name.len(),
@@ -50,16 +50,16 @@ impl Recipient {
     }
 }
 
-/// What becomes of an event once it has been delivered.
+/// Whether an event is kept after its delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeping {
-    /// It is part of the history, for those who come later.
+    /// It is part of the history, for later subscribers.
     Kept,
-    /// Who is not there when it comes does not get it.
+    /// Only the subscribers at the time of its append get it.
     Ephemeral,
 }
 
-/// Who subscribes, by one stream.
+/// One subscriber, with one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscriber {
     pub connection: ConnectionId,
@@ -67,22 +67,22 @@ pub struct Subscriber {
     pub since: Timestamp,
 }
 
-/// Somebody who came or went.
+/// A subscriber that joined or left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
     pub who: Subscriber,
-    /// How many there were after it came, or went.
+    /// The number of subscribers after it joined or left.
     pub subscribers: usize,
 }
 
-/// What an application calls its events: 1 to 64 characters out of `[A-Za-z0-9._:-]`, and none of the names in
+/// The name of an application's event: 1 to 64 characters out of `[A-Za-z0-9._:-]`, and none of the names in
 /// [`EventName::TAKEN`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventName(Box<str>);
 
 impl EventName {
-    /// Names that are the service's, so that nobody can speak for it or for a model, and those that a browser's
-    /// `EventSource` mixes up with its own.
+    /// Reserved names: those of the service, so that a publisher cannot impersonate it or a model, and those that a
+    /// browser's `EventSource` confuses with its own events.
     pub const TAKEN: [&str; 19] = [
         "cancelled",
         "connected",
@@ -130,13 +130,13 @@ impl ChannelEvent {
         }
     }
 
-    /// Whether it counts where a history is so many events long: a whole answer counts once.
+    /// Returns whether the event counts towards the length of a history. A whole answer counts once.
     pub const fn counts(&self) -> bool {
         !matches!(self, Self::Said(_, event) if !matches!(event, Event::Start(_)))
     }
 }
 
-/// Prints lengths.
+/// Prints lengths: content is never logged.
 impl fmt::Debug for Published {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Published({} bytes)", self.data_json.len())
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_can_speak_for_the_service() {
+    fn reserved_and_malformed_names_are_refused() {
         for good in ["said", "server-time", "a.b:c_1", &"x".repeat(64)] {
             assert!(good.parse::<EventName>().is_ok(), "{good}");
         }

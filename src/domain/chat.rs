@@ -1,4 +1,4 @@
-//! What a caller asks of a model.
+//! A caller's request to a model.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,32 +6,32 @@ use std::num::NonZeroU32;
 use super::output_limits::{OutputLimits, TooMuch};
 use crate::json::{JsonObject, Token, Tokens, unescape};
 
-/// One question to one model, its fields as the caller wrote them.
+/// One request to one model, its fields as the caller wrote them.
 ///
-/// `fields` is the body of an OpenAI chat completion without the fields that are ours alone. The upstream adapter sets
+/// `fields` is the body of an OpenAI chat completion without the service's own fields. The upstream adapter sets
 /// `model`, `stream`, `stream_options.include_usage` and the limit of the answer when it writes the body.
 #[derive(Clone)]
 pub struct ChatRequest {
     pub model: String,
     pub fields: JsonObject,
-    /// The most tokens of each choice, where the caller's limits name a maximum and the request names none.
+    /// The maximum tokens of each choice, if the caller's limits have one and the request has none.
     pub added_limit: Option<NonZeroU32>,
 }
 
-/// What of a request's prompt is kept to count its tokens by, where the provider does not.
+/// The part of a request's prompt that is kept to count its tokens if the provider does not.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Prompt {
-    /// The texts of the messages and tools, each on lines of its own, together at most [`Prompt::KEPT`] bytes.
+    /// The texts of the messages and tools, each on its own lines, together at most [`Prompt::KEPT`] bytes.
     pub text: String,
-    /// How many texts these are.
+    /// The number of these texts.
     pub texts: usize,
-    /// The bytes of all texts, those that are not kept as well.
+    /// The bytes of all texts, including those that are not kept.
     pub bytes: usize,
     pub messages: usize,
 }
 
 impl Prompt {
-    /// Bytes that are kept; of a longer prompt the beginning.
+    /// Bytes that are kept: the beginning of a longer prompt.
     pub const KEPT: usize = 16 * 1024;
 
     fn add(&mut self, text: &str) {
@@ -46,8 +46,8 @@ impl Prompt {
         }
     }
 
-    /// Adds every text below `json` and returns how many values stand right below it. What is not text, such as an image,
-    /// has no length that could be counted.
+    /// Adds every text below `json` and returns the number of values directly below it. Other content, such as an
+    /// image, has no length that could be counted.
     fn add_texts(&mut self, json: &str) -> usize {
         let (mut tokens, mut items) = (Tokens::new(json), 0);
         while let Some(token) = tokens.next() {
@@ -68,7 +68,7 @@ impl Prompt {
     }
 }
 
-/// Members that hold no text of the prompt: names of kinds, and what is encoded and counted in other ways.
+/// Members that are not text of the prompt: type names, and encoded content that is counted in other ways.
 const NOT_TEXT: [&str; 4] = ["file", "image_url", "input_audio", "type"];
 
 impl ChatRequest {
@@ -76,7 +76,7 @@ impl ChatRequest {
         Self { model, fields, added_limit: None }
     }
 
-    /// What an estimate of the input tokens counts.
+    /// Returns the texts that an estimate of the input tokens counts.
     pub fn prompt(&self) -> Prompt {
         let mut prompt = Prompt::default();
         if let Some(messages) = self.fields.get("messages") {
@@ -88,23 +88,25 @@ impl ChatRequest {
         prompt
     }
 
-    /// How many tokens each choice of the answer may have at most.
+    /// Returns the maximum tokens of each choice of the answer.
     pub fn output_limit(&self) -> Option<u64> {
         let stated = OUTPUT_LIMITS.iter().find_map(|name| number(&self.fields, name));
         stated.or_else(|| self.added_limit.map(|limit| limit.get().into()))
     }
 
-    /// How many choices the request asks for, inside `extra_body` too.
+    /// Returns how many choices the request asks for, also inside `extra_body`.
     pub fn choices(&self) -> u64 {
         let inner = self.extra_body().and_then(|inner| number(&inner, CHOICES)).unwrap_or_default();
         number(&self.fields, CHOICES).unwrap_or(1).max(inner)
     }
 
-    /// Applies the caller's limits for each choice and for the number of choices, under every name by which a known server
-    /// reads them. `-1` as OpenAI's limit, which some servers read as "without a limit", becomes the limit; a request that
-    /// names no limit under OpenAI's names is given this one.
+    /// Applies the caller's limits of tokens of each choice and of choices, under every name that a known server reads.
+    /// A negative value under OpenAI's names, which some servers read as "no limit", is replaced by the limit. A
+    /// request without a limit under OpenAI's names gets this one.
     ///
-    /// Errors: the request, or an object in it that servers read, asks for more or for an amount that is no whole number.
+    /// # Errors
+    ///
+    /// The request, or an object in it that servers read, asks for more, or for an amount that is not a whole number.
     pub fn apply_limits(&mut self, tokens: Option<NonZeroU32>, choices: Option<NonZeroU32>) -> Result<(), TooMuch> {
         let limits = OutputLimits { tokens, choices };
         if limits.is_none() {
@@ -124,13 +126,14 @@ impl ChatRequest {
         Ok(())
     }
 
-    /// A member that some servers read as if its members stood beside it.
+    /// Returns `extra_body`, which some servers read as if its members were members of the request.
     fn extra_body(&self) -> Option<JsonObject> {
         JsonObject::parse(self.fields.get("extra_body")?.as_bytes()).ok()
     }
 }
 
-/// Reads a whole number, however it is written: `1e3` is one. Negative ones are no numbers of anything.
+/// Reads a number of things in any JSON form, such as `1e3`; a fraction is cut off. Returns `None` for a negative
+/// number.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -144,7 +147,7 @@ fn is_unlimited(fields: &JsonObject, name: &str) -> bool {
     fields.get(name).and_then(|json| json.parse::<f64>().ok()).is_some_and(|number| number < 0.0)
 }
 
-/// OpenAI's name for it, and the one before that, which many servers know.
+/// OpenAI's name for the limit of output tokens, and its older name, which many servers know.
 pub const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 const CHOICES: &str = "n";
 
@@ -158,7 +161,7 @@ impl fmt::Debug for ChatRequest {
     }
 }
 
-/// As above.
+/// Prints lengths, as for `ChatRequest`.
 impl fmt::Debug for Prompt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Prompt").field("bytes", &self.bytes).field("messages", &self.messages).finish_non_exhaustive()
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_is_its_texts() {
+    fn a_prompt_has_the_texts_of_messages_and_tools() {
         let prompt = request(json!({
             "messages": [
                 {"role": "system", "content": "Be brief."},
@@ -206,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_prompt_the_beginning_is_kept() {
+    fn a_long_prompt_is_kept_up_to_its_limit() {
         let long = "é".repeat(Prompt::KEPT);
         let prompt = request(json!({"messages": [{"content": long}, {"content": "more"}]})).prompt();
         assert!((Prompt::KEPT - 1..=Prompt::KEPT).contains(&prompt.text.len()), "{prompt:?}");
@@ -214,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newer_name_of_a_limit_counts_first() {
+    fn the_newer_name_of_a_limit_takes_precedence() {
         assert_eq!(request(json!({"max_tokens": 5, "max_completion_tokens": 7})).output_limit(), Some(7));
         assert_eq!(request(json!({"max_tokens": 5})).output_limit(), Some(5));
         assert_eq!(request(json!({})).output_limit(), None);

@@ -1,4 +1,4 @@
-//! A provider's chunk, kept as the bytes that came beside the little we need of it.
+//! A provider's chunk: its original bytes, and the few members that the service reads.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,23 +9,22 @@ use memchr::{memchr, memchr2};
 
 /// One chunk of a provider's stream, or the part of one that a single event carries.
 ///
-/// A model's chunks differ, token by token, only in a few characters. What they share is their
-/// [`Shape`]; what differs is the text, which stays escaped as it came. Put together again they are
-/// the provider's bytes, so a field that nobody knows yet survives.
+/// The chunks of a stream differ only in a few characters. Their common part is their [`Shape`]; the rest is the text,
+/// which stays escaped as received. Joined again they are the provider's bytes, so an unknown field is preserved.
 #[derive(Clone, PartialEq)]
 pub struct Chunk {
     shape: Arc<Shape>,
     text: Escaped,
 }
 
-/// What many chunks of one stream have in common.
+/// The common part of many chunks of one stream.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shape {
-    /// The chunks that came since the last entry and said nothing to the native wire, each with a line feed; empty
-    /// where there is no frame.
+    /// The chunks since the last entry that the native wire does not show, each with a line feed; empty if `frame` is
+    /// `None`.
     pub silent: Box<str>,
-    /// `None` where the chunk said several things: its JSON then belongs to the last of them, so that it is kept and
-    /// sent once.
+    /// `None` if the provider's chunk has several parts and this is not the last one. The last part holds the JSON, so
+    /// that it is kept and sent once.
     pub frame: Option<Arc<Frame>>,
     pub part: Part,
 }
@@ -43,25 +42,25 @@ impl Frame {
     }
 }
 
-/// What a chunk tells a reader who follows the native wire. Members named `json` hold JSON as it came.
+/// The part of a chunk that the native wire shows. Members named `json` hold JSON as received.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Part {
-    /// `text` is the answer's.
+    /// `text` is part of the answer.
     Text { choice: u32, logprobs_json: Option<Box<str>> },
-    /// `text` is the model's reasoning.
+    /// `text` is part of the model's reasoning.
     Reasoning { choice: u32 },
-    /// `text` is a refusal.
+    /// `text` is part of a refusal.
     Refusal { choice: u32 },
-    /// `text` is a fragment of the arguments, itself JSON text.
+    /// `text` is a fragment of the arguments, which are JSON text.
     ToolCall { choice: u32, index: u32, id: Option<Escaped>, name: Option<Escaped> },
-    /// Whatever else the delta held: a JSON object of the members we do not know.
+    /// The rest of the delta: a JSON object of the members that the service does not know.
     Other { choice: u32, delta_json: Box<str> },
-    /// Nothing that the native wire shows: more chunks without a word than are kept for the next.
+    /// Chunks that the native wire does not show, once there are more of them than are held for the next entry.
     Silent,
 }
 
 impl Part {
-    /// The choice that says this; `None` where nobody says anything.
+    /// Returns the choice that this part belongs to; `None` for [`Part::Silent`].
     pub const fn choice(&self) -> Option<u32> {
         match self {
             Self::Text { choice, .. }
@@ -91,7 +90,8 @@ impl Chunk {
         &self.text
     }
 
-    /// The provider's JSON, put together again, a line for each chunk; `None` where another entry of the same chunk holds it.
+    /// Returns the pieces of the provider's JSON, one line for each chunk; `None` if another entry of the same chunk
+    /// holds it.
     pub fn json(&self) -> Option<[&str; 4]> {
         let Frame { before, after } = &**self.shape.frame.as_ref()?;
         Some([&self.shape.silent, before, self.text.as_str(), after])
@@ -99,12 +99,12 @@ impl Chunk {
 }
 
 impl Shape {
-    /// Without chunks before it that say nothing.
+    /// Creates a shape without silent chunks before it.
     pub fn new(frame: Option<Frame>, part: Part) -> Self {
         Self { silent: Box::default(), frame: frame.map(Arc::new), part }
     }
 
-    /// Bytes of memory that keeping this shape costs, without its text.
+    /// Returns the bytes of memory that this shape takes, without a text.
     pub fn size(&self) -> usize {
         let frame = self.frame.as_ref().map_or(0, |frame| size_of::<Frame>() + frame.before.len() + frame.after.len());
         let part = match &self.part {
@@ -148,14 +148,14 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// Text as it stands between the quotes of a JSON string, escapes and all.
+/// The content of a JSON string between its quotes, with its escapes.
 ///
-/// Always the content of a valid JSON string, and always fit for one line of an event stream: U+2028,
-/// U+2029 and U+0085, at which some clients end a line, are escaped too.
+/// Always the content of a valid JSON string, and always safe in one line of an event stream: U+2028, U+2029 and
+/// U+0085, at which some clients end a line, are escaped too.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Escaped(CompactString);
 
-/// Not the content of a JSON string.
+/// The bytes are not the content of a JSON string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the content of a JSON string")]
 pub struct InvalidText;
@@ -168,17 +168,16 @@ impl Escaped {
         Self(safe_text(content))
     }
 
-    /// Takes over the content of a JSON string, which a JSON parser has found valid.
+    /// Accepts the content of a JSON string that a JSON parser has accepted.
     ///
-    /// A parser that only skips strings accepts a lone surrogate (`"\ud800"`); nobody could read it
-    /// as text, so it is refused here.
+    /// A parser that only skips strings accepts a lone surrogate (`"\ud800"`), which is not text. It is an error here.
     pub fn from_json_content(content: &str) -> Result<Self, InvalidText> {
         Self::accept(safe_text(content))
     }
 
-    /// As [`Escaped::from_json_content`], for bytes that nobody has parsed yet.
+    /// As [`Escaped::from_json_content`], for bytes that have not been parsed.
     pub fn from_unparsed(content: &[u8]) -> Result<Self, InvalidText> {
-        // What most tokens are: nothing in it means anything, to JSON or to an event stream.
+        // Fast path for most tokens: no byte has a meaning in JSON or in an event stream.
         if content.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
             return CompactString::from_utf8(content).map(Self).map_err(|_| InvalidText);
         }
@@ -190,7 +189,7 @@ impl Escaped {
         std::str::from_utf8(content).map(|content| Self(safe_text(content))).map_err(|_| InvalidText)
     }
 
-    /// Takes over what once was an `Escaped`, and a log stored.
+    /// Accepts the content of an `Escaped` that a log stored, without validation.
     pub fn from_stored(content: &str) -> Self {
         Self(content.into())
     }
@@ -205,7 +204,7 @@ impl Escaped {
         self.0.as_str()
     }
 
-    /// The text that a reader sees.
+    /// Returns the unescaped text.
     pub fn unescape(&self) -> Cow<'_, str> {
         self.try_unescape().unwrap_or_default()
     }
@@ -226,7 +225,7 @@ impl fmt::Debug for Escaped {
     }
 }
 
-/// As [`wire_safe`], which leaves text what it is.
+/// As [`wire_safe`], for text, which stays valid UTF-8.
 fn safe_text(content: &str) -> CompactString {
     match wire_safe(content.as_bytes()) {
         Cow::Borrowed(_) => content.into(),
@@ -241,11 +240,10 @@ pub fn decode_utf8(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
-/// JSON that is fit for one line of an event stream: U+2028, U+2029 and U+0085 become escapes, line
-/// feeds and carriage returns become spaces.
+/// Makes JSON safe in one line of an event stream: U+2028, U+2029 and U+0085 become escapes, line feeds and carriage
+/// returns become spaces.
 ///
-/// In valid JSON the former stand in strings only and the latter between tokens only, so the value
-/// stays the same.
+/// In valid JSON the former occur only in strings and the latter only between tokens, so the value does not change.
 pub fn wire_safe(json: &[u8]) -> Cow<'_, [u8]> {
     let unsafe_at = |at: usize| match json.get(at..).unwrap_or_default() {
         [0xE2, 0x80, 0xA8, ..] => Some((&b"\\u2028"[..], 3)),
@@ -287,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn unparsed_content_is_taken_only_where_it_is_the_content_of_a_string() {
+    fn unparsed_content_is_accepted_only_if_it_is_the_content_of_a_string() {
         for good in ["", "Hel", r"a\nb", "\\ud83d\\ude00", "Zürich", r#"{\"ci"#] {
             let text = Escaped::from_unparsed(good.as_bytes()).expect(good);
             assert_eq!(Escaped::from_json_content(good).as_ref(), Ok(&text));
@@ -298,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_safe_and_says_the_same() {
+    fn wire_safe_json_is_one_line_with_the_same_value() {
         let json = "{\r\n \"a\":\n\"x\u{2028}y\u{85}z\u{2029}é…\"}";
         let safe = wire_safe(json.as_bytes()).into_owned();
         assert!(!safe.contains(&b'\n'));

@@ -1,28 +1,28 @@
-//! How a request is known again when it is repeated.
+//! Idempotency: how a repeated request is recognized.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// What a caller says of a request so that a repeat starts nothing: a key, and what the request was.
+/// An idempotency key and the fingerprint of its request: a repeat does not start a second generation.
 ///
-/// A claim belongs to its caller: the same key of two callers is two keys.
+/// A claim belongs to its caller: the same key of two callers is two claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     pub key: IdempotencyKey,
     pub request: Fingerprint,
 }
 
-/// `Idempotency-Key`, as the caller chose it: 1 to 255 visible ASCII characters
-/// (draft-ietf-httpapi-idempotency-key-header, section 2.1, asks for a string and leaves its form to the service).
+/// `Idempotency-Key`, chosen by the caller: 1 to 255 visible ASCII characters
+/// (draft-ietf-httpapi-idempotency-key-header, section 2.1, requires a string and leaves its form to the service).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Arc<str>);
 
-/// SHA-256 of a request's path and body as they came. Two requests with one fingerprint are one request.
+/// SHA-256 of a request's path and body as received. Two requests with the same fingerprint are the same request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
-/// The text is no key.
+/// The text is not a valid key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an idempotency key")]
 pub struct InvalidKey;
@@ -44,7 +44,7 @@ impl Fingerprint {
     }
 }
 
-/// Prints a length: callers put what they like into a key.
+/// Prints a length: a key may contain private data of the caller.
 impl fmt::Debug for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IdempotencyKey({} bytes)", self.0.len())

@@ -1,18 +1,18 @@
-//! What a generation says, entry by entry.
+//! The events of a generation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Chunk, Failure, GenerationId, Principal, PromptReference, Sequence, Timestamp, Timings, Usage};
 
-/// One event at its position in the log: of a generation, or of a channel.
+/// One event at its position in the log of a generation or a channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry<E = Event> {
     pub sequence: Sequence,
     pub event: E,
 }
 
-/// One thing a generation said. Cheap to clone: every viewer's page holds clones.
+/// One event of a generation. Cheap to clone: every viewer's page holds clones.
 ///
 /// Entry 1 is always `Start`; exactly one of `Done`, `Cancelled` and `Failed` is always last.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +25,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether this event ends its generation.
+    /// Returns whether this event ends its generation.
     pub const fn is_terminal(&self) -> bool {
         matches!(self, Self::Done(_) | Self::Cancelled(_) | Self::Failed(_))
     }
@@ -41,13 +41,13 @@ impl Event {
     }
 }
 
-/// Up to 16 pairs that the caller attached; shown in the snapshot, never sent upstream.
+/// Up to 16 pairs that the caller attached. Shown in the snapshot, never sent upstream.
 pub type Metadata = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
     pub generation: GenerationId,
-    /// Who started it; on no wire.
+    /// The caller that started it; never sent to a client.
     pub owner: Principal,
     pub model: String,
     pub created_at: Timestamp,
@@ -56,7 +56,7 @@ pub struct Start {
     pub usage: UsageWish,
 }
 
-/// The model came to its end.
+/// The model completed its answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
     /// One for each choice that finished, in the order of the choices; never empty.
@@ -75,12 +75,12 @@ pub struct Finish {
 }
 
 impl Finish {
-    /// An end with the reason that the upstream stated.
+    /// Returns an end with the reason that the upstream stated.
     pub fn stated(choice: u32, reason: impl Into<FinishReason>) -> Self {
         Self { choice, reason: reason.into(), stated: Stated::Yes }
     }
 
-    /// An end for which the upstream stated no reason.
+    /// Returns an end for which the upstream stated no reason.
     pub fn unstated(choice: u32) -> Self {
         Self { choice, reason: "stop".into(), stated: Stated::No }
     }
@@ -90,20 +90,20 @@ impl Finish {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stated {
     Yes,
-    /// The upstream ended the answer without one: `stop` stands in for it and is marked (`finish_reason_missing`).
+    /// The upstream ended the answer without one: `stop` is used instead and marked (`finish_reason_missing`).
     No,
 }
 
-/// What a stream of chunks ends with, for those who read it as chunks.
+/// The end of a stream of chunks, for clients of the OpenAI wire.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trailer {
-    /// The chunks after the last that said something, a line for each: finish reasons, as a rule.
+    /// The chunks after the last one with content, a line for each: usually finish reasons.
     pub chunks_json: Box<str>,
-    /// What stands between the brace and the choices of the chunk that holds the usage.
+    /// The JSON between the brace and the choices of the chunk that holds the usage.
     pub head_json: Box<str>,
-    /// The provider's usage, with every field it has.
+    /// The provider's usage with all of its fields.
     pub usage_json: Option<Box<str>>,
-    /// The chat completion as it came, where the upstream was asked for a whole answer or gave one.
+    /// The chat completion as received, if a whole answer was requested or sent.
     pub completion_json: Option<Arc<str>>,
 }
 
@@ -115,11 +115,11 @@ pub enum UsageWish {
     NotAsked,
 }
 
-/// Why a choice ended, in the provider's word: `stop`, `length`, `tool_calls`, `content_filter`, or
-/// one that only this provider knows.
+/// Why a choice ended, as the provider states it: `stop`, `length`, `tool_calls`, `content_filter`, or a value of its
+/// own.
 pub type FinishReason = Box<str>;
 
-/// Somebody ended the generation.
+/// The generation was cancelled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cancelled {
     pub reason: CancelReason,
@@ -129,17 +129,17 @@ pub struct Cancelled {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelReason {
-    /// A call of `cancel` or `DELETE`.
+    /// A client called `cancel` or `DELETE`.
     ClientRequest,
-    /// The last viewer has gone.
+    /// The last viewer disconnected and the grace passed.
     Abandoned,
 }
 
-/// The generation could not be brought to its end.
+/// The generation failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failed {
     pub failure: Failure,
-    /// Absent where the upstream refused the request: it used nothing.
+    /// `None` if the request was not sent, or the upstream refused it: nothing was used.
     pub usage: Option<Usage>,
     pub timings: Timings,
 }

@@ -8,15 +8,15 @@ use super::RequestId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub code: FailureCode,
-    /// One sentence of ours that says what to do.
+    /// The service's own text: what happened, then what to do.
     pub detail: String,
-    /// Whether the same request may succeed later, where that differs from what is usual for the code.
+    /// Whether the same request may succeed later; `None` for the code's default.
     pub remedy: Option<Remedy>,
-    /// When a retry may help, where the upstream or a limit said so.
+    /// The time after which a retry may succeed, if the upstream or a limit states one.
     pub retry_after: Option<Duration>,
-    /// The request that started the generation, so that a replay has the same bytes.
+    /// The request that started the generation. Stored, so that a replay has the same bytes.
     pub request_id: RequestId,
-    /// What the upstream said, where the caller can act on it.
+    /// The upstream's own error, if the caller can act on it.
     pub upstream: Option<Box<UpstreamWords>>,
 }
 
@@ -25,52 +25,52 @@ pub struct Failure {
 pub enum Remedy {
     /// Only if it is changed.
     Change,
-    /// As it is, after a while.
+    /// Unchanged, after a while.
     Wait,
 }
 
-/// The part of an upstream's error that passes to the caller, secrets and addresses masked.
+/// The part of an upstream's error that the caller receives, with secrets and addresses masked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UpstreamWords {
-    /// The HTTP status, where the error was a refusal of the request.
+    /// The HTTP status, if the upstream refused the request.
     pub status: Option<u16>,
-    /// The provider's own kind, such as `invalid_request_error`.
+    /// The provider's own error type, such as `invalid_request_error`.
     pub kind: Option<String>,
-    /// The provider's own code, such as `context_length_exceeded`.
+    /// The provider's own error code, such as `context_length_exceeded`.
     pub code: Option<String>,
     /// The field of the request that is wrong.
     pub param: Option<String>,
     pub message: Option<String>,
 }
 
-/// The closed list of ways in which a running generation can fail.
+/// Every way in which a running generation can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureCode {
-    /// No connection to the upstream.
+    /// The upstream could not be connected to.
     UpstreamUnreachable,
-    /// The upstream refused our credentials.
+    /// The upstream refused the service's credentials.
     UpstreamAuth,
-    /// The upstream is limiting us.
+    /// The upstream is rate limiting the service.
     UpstreamRateLimited,
-    /// The upstream has too much to do.
+    /// The upstream is overloaded.
     UpstreamOverloaded,
     /// The upstream does not have the model.
     ModelNotFound,
     /// The upstream refused the request as invalid.
     UpstreamRejected,
-    /// There is no model API at the upstream's address, or the upstream refuses what the settings demand.
+    /// The upstream has no chat API at its configured address, or rejects the configured limits.
     UpstreamMisconfigured,
-    /// The upstream reported an error of its own.
+    /// The upstream reported another error.
     UpstreamError,
-    /// The answer ended as if it were whole, and holds nothing.
+    /// The answer ended normally but has no content.
     UpstreamEmpty,
     /// No progress within the upstream's time limits.
     UpstreamTimeout,
     /// The answer broke off before its end.
     UpstreamDisconnected,
-    /// The upstream sent what is not a chat completion.
+    /// The upstream sent something that is not a chat completion.
     UpstreamMalformed,
-    /// No slot to run became free in time.
+    /// No slot became free in time.
     TooManyGenerations,
     /// `generation.max_duration` passed.
     DeadlineExceeded,
@@ -78,14 +78,14 @@ pub enum FailureCode {
     TooLarge,
     /// The event log is full.
     Overloaded,
-    /// The service is stopping.
+    /// The service is shutting down.
     ShuttingDown,
-    /// A defect of ours.
+    /// A defect of the service.
     Internal,
 }
 
 impl FailureCode {
-    /// The code as it is in JSON, logs and metrics.
+    /// Returns the code as written in JSON, logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::UpstreamUnreachable => "upstream_unreachable",

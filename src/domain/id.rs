@@ -1,4 +1,4 @@
-//! Names that cannot be guessed.
+//! Ids that cannot be guessed.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 const RANDOM_BYTES: usize = 16;
 const TEXT_BYTES: usize = 22;
 
-/// A kind of id: random bits behind a prefix, with one text form.
+/// Defines a kind of id: a prefix and random bits, with one text form.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
@@ -46,21 +46,21 @@ macro_rules! id {
 }
 
 id! {
-    /// Names one generation for ever: `gen_` and 128 random bits in base64url without padding
-    /// (RFC 4648, section 5), 26 characters out of `[A-Za-z0-9_-]`.
+    /// Identifies one generation: `gen_` and 128 random bits in base64url without padding (RFC 4648, section 5), 26
+    /// characters out of `[A-Za-z0-9_-]`. Never reused.
     ///
-    /// Unguessable, so that without authentication the id is the capability. An id has exactly one
-    /// text form: a text whose unused last bits are set is refused.
+    /// It cannot be guessed: without authentication the id is the capability. An id has exactly one text form: a text
+    /// whose unused last bits are set is refused.
     GenerationId, "gen_"
 }
 
 id! {
-    /// Names one HTTP request in answers and logs: `req_` and 128 random bits, as [`GenerationId`].
+    /// Identifies one HTTP request in responses and logs: `req_` and 128 random bits, as [`GenerationId`].
     RequestId, "req_"
 }
 
 id! {
-    /// Names one open event stream: `conn_` and 128 random bits, as [`GenerationId`].
+    /// Identifies one open event stream: `conn_` and 128 random bits, as [`GenerationId`].
     ConnectionId, "conn_"
 }
 
@@ -69,11 +69,11 @@ id! {
 #[error("not an id of this service")]
 pub struct InvalidId;
 
-/// As many are drawn at a time: each request takes three, which would be a system call each.
+/// Ids generated at a time: each request takes three, and each would be a system call.
 const DRAWN: usize = 32;
 
 thread_local! {
-    /// Drawn, and nobody's yet.
+    /// Random bits that are not used yet.
     static DRAWS: RefCell<Vec<[u8; RANDOM_BYTES]>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn a_text_that_is_not_an_id_of_this_kind_is_refused() {
         for text in [
             "",
             "gen_",

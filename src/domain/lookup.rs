@@ -1,8 +1,8 @@
-//! A table that is asked with each request.
+//! A hash table for lookups with each request.
 
 use std::collections::HashMap;
 
-/// A hash table of what no stranger can add to at will: ids that were drawn, settings, those who are here now, the names
-/// within one answer. Its hash is a fraction of the standard library's and seeded for each table, and would not hold
-/// against one who adds keys of their own for long and measures.
+/// A `HashMap` with foldhash, seeded for each table, which costs a fraction of the standard library's hash. Not
+/// HashDoS-resistant against a client that adds chosen keys for long and measures. Use it only for keys that clients
+/// cannot add at will: random ids, settings, connected clients, the names within one answer.
 pub type Lookup<K, V> = HashMap<K, V, foldhash::fast::RandomState>;

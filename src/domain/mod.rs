@@ -1,6 +1,6 @@
-//! The vocabulary of Tokenrill: what a generation is called, what it can say and where.
+//! The vocabulary of Tokenrill: ids, positions, events, requests, usage and failures.
 //!
-//! No I/O, no async, no HTTP. Every other room may name this one; this one names `json` alone.
+//! No I/O, no async, no HTTP. Every other module may use this one; this one uses only `json`.
 
 mod account;
 mod channel;

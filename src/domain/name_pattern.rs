@@ -1,4 +1,4 @@
-//! Names by pattern: models, channels.
+//! Patterns of names of models and channels.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ impl NamePattern {
         &self.0
     }
 
-    /// The one name that this means, where it is no pattern of several.
+    /// Returns the name, if this is not a pattern.
     pub fn name(&self) -> Option<&str> {
         Some(self.0.as_str()).filter(|name| !name.contains('*'))
     }
@@ -35,10 +35,10 @@ impl NamePattern {
     }
 }
 
-/// Names and patterns, of which one must match. A lookup, and one comparison for each pattern that means several names.
+/// Names and patterns, of which one must match. Costs one lookup, and one comparison for each pattern with `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NamePatterns {
-    /// In the order in which they were given, each once.
+    /// In the order of their definition, each once.
     names: Vec<Arc<str>>,
     known: HashSet<Arc<str>>,
     several: Vec<NamePattern>,
@@ -49,7 +49,7 @@ impl NamePatterns {
         self.known.contains(name) || self.several.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// Those that mean one name.
+    /// Returns the names that are not patterns.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)
     }
@@ -73,7 +73,7 @@ impl FromIterator<NamePattern> for NamePatterns {
     }
 }
 
-/// The models that a caller may ask.
+/// The models that a caller may use.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum AllowedModels {
     #[default]

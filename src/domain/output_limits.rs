@@ -1,11 +1,11 @@
-//! How much of an answer a request may ask for, under every name by which a known server reads that.
+//! Limits of the answer that a request may ask for, under every name that a known server reads.
 
 use std::fmt;
 use std::num::NonZeroU32;
 
 use crate::json::JsonObject;
 
-/// The most that one request may ask for. What is absent is not limited.
+/// The maximum that one request may ask for. `None` is not limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputLimits {
     /// Tokens of each choice.
@@ -13,7 +13,7 @@ pub struct OutputLimits {
     pub choices: Option<NonZeroU32>,
 }
 
-/// A request asks for more than its caller may have, or for an amount that cannot be compared.
+/// A request asks for more than its caller's limit, or for an amount that cannot be compared with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {demand}")]
 pub struct TooMuch {
@@ -22,7 +22,7 @@ pub struct TooMuch {
     pub demand: LimitDemand,
 }
 
-/// What a field must be.
+/// The value that a field must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitDemand {
     AtMost(NonZeroU32),
@@ -30,21 +30,21 @@ pub enum LimitDemand {
         least: u64,
         most: NonZeroU32,
     },
-    /// An object whose members cannot be told apart, or which is nested too deeply.
+    /// The field is an object with repeated or too deeply nested members.
     Readable,
 }
 
 impl fmt::Display for LimitDemand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AtMost(most) => write!(f, "must be at most {most} for you"),
-            Self::Whole { least, most } => write!(f, "must be a whole number from {least} to {most} for you"),
+            Self::AtMost(most) => write!(f, "must be at most {most} for this caller"),
+            Self::Whole { least, most } => write!(f, "must be a whole number from {least} to {most} for this caller"),
             Self::Readable => f.write_str("must be an object without repeated or deeply nested members"),
         }
     }
 }
 
-/// What a field says.
+/// The meaning of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Amount {
     MostTokens,
@@ -52,7 +52,8 @@ enum Amount {
     Choices,
 }
 
-/// Names in lower case and without `_`: servers that map from protobuf read both `max_output_tokens` and `maxOutputTokens`.
+/// Names in lower case and without `_`: servers that map JSON to protobuf read both `max_output_tokens` and
+/// `maxOutputTokens`.
 const FIELDS: &[(&str, Amount)] = &[
     // OpenAI's chat completions; `maxTokens`: AI21, Bedrock's Converse, LM Studio, Mistral's SDK.
     ("maxcompletiontokens", Amount::MostTokens),
@@ -61,7 +62,7 @@ const FIELDS: &[(&str, Amount)] = &[
     ("maxoutputtokens", Amount::MostTokens),
     // Hugging Face: Text Generation Inference, SGLang, LMDeploy, text-generation-webui.
     ("maxnewtokens", Amount::MostTokens),
-    // Hugging Face, where the prompt counts too; KoboldCpp.
+    // Hugging Face, where the limit includes the prompt; KoboldCpp.
     ("maxlength", Amount::MostTokens),
     // Anthropic's text completions; Bedrock's Llama and Titan.
     ("maxtokenstosample", Amount::MostTokens),
@@ -72,7 +73,7 @@ const FIELDS: &[(&str, Amount)] = &[
     ("numpredict", Amount::MostTokens),
     ("tokenstogenerate", Amount::MostTokens),
     ("requestoutputlen", Amount::MostTokens),
-    // vLLM, SGLang, Hugging Face: a server may end no answer before that.
+    // vLLM, SGLang, Hugging Face: the server must not end an answer before that.
     ("mintokens", Amount::FewestTokens),
     ("minnewtokens", Amount::FewestTokens),
     ("minlength", Amount::FewestTokens),
@@ -84,7 +85,7 @@ const FIELDS: &[(&str, Amount)] = &[
     ("numreturnsequences", Amount::Choices),
     ("numgenerations", Amount::Choices),
     ("numresults", Amount::Choices),
-    // Hugging Face, TensorRT-LLM: each beam is computed as a choice is.
+    // Hugging Face, TensorRT-LLM: each beam costs as much as a choice.
     ("numbeams", Amount::Choices),
     ("beamwidth", Amount::Choices),
 ];
@@ -103,7 +104,7 @@ const OBJECTS: &[&str] = &[
     "modelkwargs",
 ];
 
-/// Such objects within one another. Each level is parsed again.
+/// The maximum nesting of such objects. Each level is parsed again.
 const DEEPEST: usize = 4;
 
 impl OutputLimits {
@@ -113,7 +114,9 @@ impl OutputLimits {
 
     /// Checks each field of a request, and of the objects in it that servers read.
     ///
-    /// Errors: a field asks for more, or is not a whole number and not `null`.
+    /// # Errors
+    ///
+    /// A field asks for more, or is neither a whole number nor `null`.
     pub fn check(self, fields: &JsonObject) -> Result<(), TooMuch> {
         self.check_at("", fields, DEEPEST)
     }
@@ -143,14 +146,14 @@ impl OutputLimits {
         let whole = json.parse::<f64>().ok().filter(|number| number.fract() == 0.0);
         match whole {
             Some(number) if number > f64::from(most.get()) => Err(LimitDemand::AtMost(most)),
-            // Some servers read 0 or a negative number as "without a limit", and a string as the number in it.
+            // Some servers read 0 or a negative number as "no limit", and a string as the number in it.
             Some(number) if number >= f64::from(least) => Ok(()),
             _ => Err(LimitDemand::Whole { least: least.into(), most }),
         }
     }
 }
 
-/// A name in lower case and without `_`. `None`: it is longer than any that is known.
+/// Returns a name in lower case and without `_`; `None` if it is longer than any known name.
 fn plain(name: &str) -> Option<String> {
     const LONGEST: usize = 40;
     let plain = || name.chars().filter(|character| *character != '_').map(|character| character.to_ascii_lowercase());
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn each_spelling_of_a_limit_is_held_to_it_in_each_object_that_servers_read() {
+    fn each_name_of_a_limit_is_checked_in_each_object_that_servers_read() {
         for (name, amount) in FIELDS {
             let most = if *amount == Amount::Choices { 2 } else { 100 };
             let too_much = LimitDemand::AtMost(NonZeroU32::new(most).expect("not 0"));

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use super::{GenerationId, InvalidId, Start, Timestamp};
 
-/// A position in one log, counted in entries from 1. [`Sequence::START`] stands before the first
-/// entry, so "after `START`" is the whole log.
+/// A position in one log, counted in entries from 1. [`Sequence::START`] is before the first entry, so "after `START`"
+/// is the whole log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Sequence(u64);
 
@@ -21,13 +21,13 @@ impl Sequence {
         self.0
     }
 
-    /// The position of the entry before; [`Sequence::START`] stays itself.
+    /// Returns the position of the entry before; [`Sequence::START`] for itself.
     #[must_use]
     pub const fn before(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 
-    /// The position `entries` further on.
+    /// Returns the position after `entries` more entries.
     #[must_use]
     pub const fn plus(self, entries: u64) -> Self {
         Self(self.0.saturating_add(entries))
@@ -43,7 +43,7 @@ impl fmt::Display for Sequence {
 impl FromStr for Sequence {
     type Err = InvalidId;
 
-    /// Decimal digits without a sign and without leading zeros, so that a position has one text form.
+    /// Accepts decimal digits without a sign or leading zeros, so that a position has one text form.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
         if !canonical {
@@ -53,8 +53,8 @@ impl FromStr for Sequence {
     }
 }
 
-/// `<generation>.<sequence>`: the `id` of an event and what a client sends back as `Last-Event-ID`
-/// (WHATWG HTML, section 9.2.4).
+/// `<generation>.<sequence>`: the `id` of an event, which a client sends as `Last-Event-ID` to resume (WHATWG HTML,
+/// section 9.2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventId {
     pub generation: GenerationId,
@@ -76,8 +76,8 @@ impl FromStr for EventId {
     }
 }
 
-/// A place in a list of generations, which are in the order of their creation; as text it is the
-/// cursor that leads to the next page.
+/// A position in a list of generations, which is in the order of their creation. Its text is the cursor of the next
+/// page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
     pub created_at: Timestamp,
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_in_a_list_reads_back_as_itself() {
+    fn a_list_cursor_reads_back_as_itself() {
         let listed =
             Listed { created_at: Timestamp::from_millis(1_795_245_962_001), generation: GenerationId::random() };
         assert_eq!(listed.to_string().parse(), Ok(listed));

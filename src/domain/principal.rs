@@ -1,17 +1,17 @@
-//! Who calls.
+//! The caller of a request.
 
 use std::sync::Arc;
 
 /// The caller of a request: the owner of the generations it starts.
 ///
-/// Somebody else's generation and one that was never there are the same to a principal.
+/// A principal cannot distinguish another caller's generation from one that never existed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Principal {
-    /// Everybody, where nobody is authenticated: an id that cannot be guessed is the capability then,
-    /// and nothing is listed.
+    /// Every caller, if the service does not authenticate. The unguessable id of a generation is then the capability,
+    /// and generations are not listed.
     #[default]
     Anonymous,
-    /// An authenticated caller, by the name of its key or its token's issuer and subject.
+    /// An authenticated caller: the name of its key, or its token's issuer and subject.
     Named(Arc<str>),
 }
 

@@ -1,25 +1,25 @@
-//! Prompts by name.
+//! References to stored prompts.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Names a prompt: 1 to 64 characters out of `[a-z0-9_-]`, the first of them a letter or a digit. It is also the
+/// The id of a stored prompt: 1 to 64 characters out of `[a-z0-9_-]`, the first a letter or a digit. It is also the
 /// name of the prompt's file without `.md`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PromptId(Box<str>);
 
-/// Says which text of a prompt is meant: the first 12 hexadecimal digits of a hash over it.
+/// The version of a prompt's text: the first 12 hexadecimal digits of its SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PromptVersion([u8; PromptVersion::BYTES]);
 
-/// A prompt as it is now, `id`, or only as long as it is of one version, `id@version`.
+/// A reference to the current version of a prompt, `id`, or to one version only, `id@version`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PromptReference {
     pub id: PromptId,
     pub version: Option<PromptVersion>,
 }
 
-/// The text names no prompt.
+/// The text is not a valid prompt reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the id of a prompt, nor id@version")]
 pub struct InvalidReference;
@@ -35,7 +35,7 @@ impl PromptId {
 impl PromptVersion {
     const BYTES: usize = 6;
 
-    /// The version of a text with this SHA-256.
+    /// Returns the version of a text with this SHA-256.
     pub fn of_digest(digest: [u8; 32]) -> Self {
         Self(digest.first_chunk().copied().unwrap_or_default())
     }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn a_malformed_reference_is_refused() {
         for text in [
             "",
             "_data",

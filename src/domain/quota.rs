@@ -1,26 +1,26 @@
-//! How much a caller may take.
+//! The limits of one caller.
 
 use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
-/// What one caller may take. What is absent has no limit of its own. Unknown members are ignored, so that an identity
+/// The limits of one caller. `None` means no limit of its own. Unknown members are ignored, so that an identity
 /// provider can add a limit before this service knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct Quota {
     pub requests_per_minute: Option<NonZeroU32>,
-    /// Of prompts and answers together.
+    /// Tokens of prompts and answers together.
     pub tokens_per_minute: Option<NonZeroU32>,
-    /// That run at the same time.
+    /// Generations that run at the same time.
     pub concurrent_generations: Option<NonZeroU32>,
-    /// Requests in flight at the same time: event streams, waits for JSON, unfinished bodies.
+    /// Requests in flight at the same time: event streams, waits for JSON, incomplete bodies.
     pub connections: Option<NonZeroU32>,
-    /// Events that it may publish into channels in a minute.
+    /// Events published into channels.
     pub publishes_per_minute: Option<NonZeroU32>,
-    /// That one request may ask for in each choice; one that names no limit is given this one.
+    /// Output tokens that one request may ask for in each choice. A request without a limit gets this one.
     pub max_output_tokens: Option<NonZeroU32>,
-    /// That one request may ask for.
+    /// Choices that one request may ask for.
     pub max_choices: Option<NonZeroU32>,
 }
 
@@ -35,7 +35,7 @@ impl Quota {
         max_choices: None,
     };
 
-    /// This one's limits, and `others` where it has none.
+    /// Returns these limits, with those of `others` for each that is `None`.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self {

@@ -1,15 +1,15 @@
-//! Moments as a caller reads them.
+//! Wall-clock times.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A moment of wall-clock time in whole milliseconds, written as RFC 3339 in UTC.
+/// A wall-clock time in whole milliseconds, written as RFC 3339 in UTC.
 ///
-/// For showing to people, and for the order of what they are shown. Every deadline uses the monotonic
-/// clock, so that a step of the wall clock ends nothing early.
+/// Only for display, and for the order of displayed items. Every deadline uses the monotonic clock, so that a step of
+/// the wall clock does not end anything early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp {
-    /// Since 1970.
+    /// Since 1970-01-01T00:00:00Z.
     millis: u64,
 }
 
@@ -42,7 +42,7 @@ impl From<SystemTime> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A year that RFC 3339 can write.
+        // The end of the year 9999, the last that RFC 3339 can write.
         const LAST: u64 = 253_402_300_799_999;
         let time = UNIX_EPOCH + Duration::from_millis(self.millis.min(LAST));
         humantime::format_rfc3339_millis(time).fmt(f)

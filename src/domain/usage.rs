@@ -1,4 +1,4 @@
-//! What a generation used: tokens and time.
+//! The usage of a generation: tokens and time.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct Usage {
     pub cache_write_tokens: Option<u64>,
     /// The part of `input_tokens` that was audio.
     pub input_audio_tokens: Option<u64>,
-    /// Tokens of the answer. `None` where nothing is known of it: an answer asked for as a whole ended before it arrived.
+    /// Tokens of the answer. `None` if they are unknown, because a whole answer was requested and did not arrive.
     pub output_tokens: Option<u64>,
     /// The part of `output_tokens` that was reasoning.
     pub reasoning_tokens: Option<u64>,
@@ -29,18 +29,18 @@ impl Usage {
     }
 }
 
-/// Whose figures these are.
+/// The origin of the figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TokenSource {
-    /// The provider's own.
+    /// All figures are the provider's.
     Provider,
-    /// At least one figure is ours, because the provider gave none: counted with the vocabulary of the model's family, or
-    /// the nearest there is.
+    /// At least one figure is the service's own, because the provider reported none: counted with the vocabulary of the
+    /// model's family, or the nearest that is available.
     #[default]
     Estimated,
 }
 
-/// The counts that a provider reported, each where it did. Later reports of one answer are cumulative.
+/// The counts that a provider reported; `None` for each that it did not. Later reports of one answer are cumulative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UsageReport {
     pub input_tokens: Option<u64>,
@@ -53,7 +53,8 @@ pub struct UsageReport {
 }
 
 impl UsageReport {
-    /// Takes over what a later report of the same answer says; what that leaves out stays.
+    /// Returns this report with the counts of a later report of the same answer. Counts that the later one lacks are
+    /// kept.
     #[must_use]
     pub fn updated_by(self, later: Self) -> Self {
         Self {
@@ -75,7 +76,7 @@ impl UsageReport {
             .map(|usage| Usage { source: TokenSource::Provider, ..usage })
     }
 
-    /// Returns the usage with what was reported, and a missing total taken from `estimate`.
+    /// Returns the usage with the reported counts, and a missing total taken from `estimate`.
     #[must_use]
     pub fn completed_by(self, estimate: Usage) -> Usage {
         Usage {
@@ -94,7 +95,7 @@ impl UsageReport {
 /// How long a generation took, on the monotonic clock from the moment it was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timings {
-    /// Until the first text, reasoning or tool call; absent where none came.
+    /// Until the first text, reasoning or tool call; `None` if none came.
     pub first_token: Option<Duration>,
     pub total: Duration,
 }

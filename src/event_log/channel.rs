@@ -1,4 +1,4 @@
-//! The logs of channels, in this process's memory.
+//! The logs of channels in this process's memory.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,23 +17,23 @@ use super::{
 };
 use crate::domain::{Account, ChannelEvent, ChannelName, Sequence};
 
-/// What the logs of channels may hold.
+/// The limits of the logs of channels.
 #[derive(Debug, Clone, Copy)]
 pub struct ChannelLimits {
-    /// Events that one keeps (`channels.history`); a generation's answer counts as one.
+    /// Events that one log keeps (`channels.history`); a generation's answer counts as one.
     pub history: usize,
-    /// How long one keeps an event (`channels.retention`).
+    /// How long a log keeps an event (`channels.retention`).
     pub retention: Duration,
     /// Bytes of one log (`channels.max_bytes`).
     pub bytes: usize,
-    /// Bytes of all of them together (`channels.max_bytes_total`). Apart from those of generations, so that a publisher
-    /// takes no room from answers.
+    /// Bytes of all logs of channels together (`channels.max_bytes_total`). Separate from the bytes of generations, so
+    /// that a publisher takes no room from answers.
     pub total: usize,
-    /// How many there may be (`channels.max_channels`).
+    /// Number of channels (`channels.max_channels`).
     pub channels: usize,
 }
 
-/// Logs that live as long as there is a handle of them or they hold anything.
+/// The logs of all channels. A log lives as long as it has a handle or holds anything.
 pub struct MemoryChannels(Arc<SharedChannels>);
 
 struct SharedChannels {
@@ -58,17 +58,17 @@ impl MemoryChannels {
         Self(Arc::new(SharedChannels { limits, all, directory }))
     }
 
-    /// Bytes that all of them hold.
+    /// Returns the bytes that all channels hold.
     pub fn bytes(&self) -> usize {
         self.0.all.used()
     }
 
-    /// Channels that are there.
+    /// Returns the number of channels.
     pub fn count(&self) -> usize {
         self.0.lock().channels.len()
     }
 
-    /// Events that were evicted so far, to make room for others.
+    /// Returns how many events have been evicted to make room for others.
     pub fn evicted(&self) -> u64 {
         self.0.all.evicted()
     }
@@ -93,7 +93,7 @@ impl ChannelLogs for MemoryChannels {
             },
         };
         drop(directory);
-        // Up to `channels.max_bytes` of events: freed outside the lock, which every caller takes.
+        // Up to `channels.max_bytes` of events: dropped outside the lock, which every caller takes.
         drop(removed);
         ready(Ok(Arc::new(self.handle(name, channel, account)) as Arc<dyn ChannelLog>))
     }
@@ -111,7 +111,7 @@ impl ChannelLogs for MemoryChannels {
         let now = Instant::now();
         let listed = |(name, listed): (&ChannelName, &ListedChannel)| (name.clone(), Arc::clone(&listed.channel));
         let channels: Vec<_> = self.0.lock().channels.iter().map(listed).collect();
-        // One at a time: callers go on in between.
+        // Locks one channel at a time, so that callers are not blocked for the whole sweep.
         for (name, channel) in channels {
             let mut state = channel.lock();
             state.trim(&self.0.limits, now);
@@ -131,15 +131,15 @@ impl SharedChannels {
         unpoisoned(self.directory.lock())
     }
 
-    /// Evicts the oldest events of the account that holds most, so that so many bytes more have room, or a part of them.
-    /// Returns whether anything went.
+    /// Evicts the oldest events, or a tombstone, of the account that holds most, to make room for `bytes` or a part of
+    /// them. Returns whether anything was evicted.
     fn make_room(&self, bytes: usize) -> bool {
         let next = self.lock().next_evictable();
         match next {
             None => false,
             Some(Evictable::Tombstone) => true,
             Some(Evictable::Events { account, channel, key }) => {
-                // Outside the directory's lock: an event in the middle of a log is slow to remove.
+                // Outside the directory's lock, because removing an event from the middle of a log is slow.
                 channel.lock().evict_of(account, self.all.lacking(bytes).max(1));
                 self.lock().list_again(account, &channel, key);
                 true
@@ -152,9 +152,9 @@ impl ChannelHandle {
     fn append_now(&self, events: Vec<ChannelEvent>) -> Result<Sequence, AppendError> {
         let SharedChannels { limits, all, .. } = &*self.channels;
         let must_fit = matches!(events.as_slice(), [ChannelEvent::Said(_, event)] if event.is_terminal());
-        // As if nothing were kept: room that is made for it may evict a shape that it shares.
+        // Assumes that no shape is shared: making room may evict the event that bears a shared shape.
         let cost = total(&costs(&events, None));
-        // Before anything goes for it: an append that is refused changes nothing.
+        // Checked before any eviction: an append that is refused changes nothing.
         if !must_fit && cost > limits.bytes {
             return Err(AppendError::Full(Limit::Own));
         }
@@ -183,7 +183,7 @@ impl ChannelHandle {
                 }
                 continue;
             }
-            // After the bytes are taken: an eviction would remove the account's empty entry again.
+            // Checked after the bytes are taken, because an eviction would remove the account's empty holding again.
             if !state.has_holding(self.account.id) {
                 drop(state);
                 self.channels.lock().list(&self.channel, &self.account);
@@ -192,7 +192,7 @@ impl ChannelHandle {
             let was_keeping = state.keeps_events();
             state.append(self.account.id, events, cost, now);
             state.trim(limits, now);
-            // Under the log's lock, lest two tails overtake one another.
+            // Under the log's lock: outside it, an older tail could overwrite a newer one.
             self.channel.tail.move_to(state.tail());
             break (state.tail().sequence, !was_keeping && state.keeps_events());
         };

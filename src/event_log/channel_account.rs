@@ -1,12 +1,12 @@
-//! The bytes that all channels hold, in all and by account.
+//! The bytes of all channels, in total and by account.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// The bytes that all channels may hold together, and hold.
+/// The bytes that all channels together may hold, and do hold.
 pub struct ChannelBudget {
     limit: usize,
     used: AtomicUsize,
-    /// Events that were evicted so far.
+    /// Events evicted so far.
     evicted: AtomicU64,
 }
 
@@ -18,11 +18,12 @@ pub struct ChannelAccountId(pub u64);
 pub struct ChannelAccount {
     pub id: ChannelAccountId,
     bytes: AtomicUsize,
-    /// The bytes with which it stands in the ranking of accounts. Written only under the lock of the ranking.
+    /// Its bytes in the ranking of accounts. Written only under the directory's lock.
     ranked: AtomicUsize,
 }
 
-/// An account is ranked again when it has grown by one part of so many. Smaller means fewer locks and a coarser ranking.
+/// An account is ranked again when its bytes have grown by one part in this many. Smaller means fewer locks and a
+/// coarser ranking.
 const RANKED_PARTS: usize = 8;
 
 impl ChannelBudget {
@@ -39,16 +40,16 @@ impl ChannelBudget {
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 
-    /// Takes the bytes also where they go beyond the limit.
+    /// Takes the bytes even if they exceed the limit.
     pub fn force(&self, bytes: usize) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub fn give(&self, bytes: usize) {
+    pub fn refund(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Returns how many bytes must go so that so many more fit.
+    /// Returns how many bytes must be freed so that `bytes` more fit.
     pub fn lacking(&self, bytes: usize) -> usize {
         self.used().saturating_add(bytes).saturating_sub(self.limit)
     }
@@ -87,9 +88,9 @@ impl ChannelAccount {
         self.ranked.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether the account holds so much more than its rank says that it must be ranked again. Growth is checked here, on
-    /// each append, so that an append rarely takes the lock of the ranking; a rank that is too high is corrected when it
-    /// is read.
+    /// Returns whether the account has grown so far beyond its rank that it must be ranked again. Growth is checked on
+    /// each append without a lock, so that an append rarely takes the directory's lock. A rank that is too high is
+    /// corrected when it is read.
     pub fn has_outgrown_rank(&self) -> bool {
         let ranked = self.ranked();
         self.bytes() > ranked + ranked / RANKED_PARTS

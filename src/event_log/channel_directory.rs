@@ -1,4 +1,4 @@
-//! The channels by name and by account, and which of them is evicted next.
+//! The channels by name and by account, and the order in which they are evicted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,53 +12,52 @@ use super::channel_account::{ChannelAccount, ChannelAccountId, ChannelBudget};
 use super::channel_state::{ChannelLoss, ChannelNumber, MemoryChannel, RemovedEvents};
 use crate::domain::{Account, ChannelName, Lookup, Sequence, Timestamp};
 
-/// All channels and the accounts that hold them. It is locked before the log of a channel, never after one.
+/// All channels and the accounts that hold them. Lock order: the directory before the log of a channel, never after.
 pub struct ChannelDirectory {
     pub channels: HashMap<ChannelName, ListedChannel>,
     accounts: HashMap<Account, ChannelAccountId>,
     ledgers: Lookup<ChannelAccountId, AccountLedger>,
-    /// The accounts by the bytes that they hold, as far as known ([`ChannelAccount::has_outgrown_rank`]).
+    /// The accounts by their bytes when they were last ranked ([`ChannelAccount::has_outgrown_rank`]).
     by_bytes: BTreeSet<(usize, ChannelAccountId)>,
-    /// The accounts that have a channel that may be evicted, by the number of all channels that they hold.
+    /// The accounts that have an idle channel, by the number of all channels that they hold.
     by_channels: BTreeSet<(usize, ChannelAccountId)>,
     tombstones: HashMap<ChannelName, ChannelTombstone>,
     all: Arc<ChannelBudget>,
     retention: Duration,
     most: usize,
-    /// The last number that was given to an account, a channel, an idle channel or a tombstone.
+    /// The last number assigned to an account, a channel, an idle channel or a tombstone.
     last: u64,
-    /// The greatest position of the logs that are gone: the clock may be set back.
+    /// The greatest position of all removed logs. New logs begin above it even if the clock is set back.
     spent: Sequence,
 }
 
 /// A channel in the directory.
 ///
-/// It is held by the account that opened it, until another account appends while it keeps no event: from then on by
-/// that account. So an account that only subscribes does not hold the channel that others publish into.
+/// It is held by the account that opened it. If another account appends while the channel keeps no event, that account
+/// holds it from then on. An account that only subscribes therefore does not hold a channel that others publish into.
 pub struct ListedChannel {
     pub channel: Arc<MemoryChannel>,
     owner: ChannelAccountId,
-    /// How many handles there are.
+    /// The number of its handles.
     handles: usize,
-    /// Its place in the order of eviction, while there is no handle.
+    /// Its place in the order of eviction, while it has no handle.
     idle: Option<IdleKey>,
 }
 
-/// What one account holds.
+/// The channels and tombstones of one account.
 struct AccountLedger {
     name: Account,
     account: Arc<ChannelAccount>,
     handles: usize,
-    /// The number of channels that it holds, and with which it stands in `by_channels`.
+    /// The number of channels that it holds, and that number in its entry in `by_channels`.
     channels: usize,
     ranked_channels: Option<usize>,
-    /// Of its channels those without a handle, in the order of eviction: the one that has been idle for longest first, but
-    /// before all the empty ones.
+    /// Its channels without a handle, in the order of eviction: empty ones first, then by how long they have been idle.
     idle: BTreeMap<IdleKey, ChannelName>,
-    /// The channels that have events of this account, by the age of the oldest one. A time may be too early: it is
+    /// The channels that have events of this account, by the time of the oldest one. A time may be too early; it is
     /// corrected when it comes first.
     listed: BTreeMap<ListedKey, Arc<MemoryChannel>>,
-    /// Its tombstones, the one that expires first first.
+    /// Its tombstones, in the order of their expiry.
     tombstones: BTreeMap<(Instant, u64), ChannelName>,
 }
 
@@ -73,7 +72,7 @@ enum Occupancy {
 
 type ListedKey = (Instant, ChannelNumber);
 
-/// What is remembered of a log that was evicted whole, so that a later log of the name can report the gap. Counted
+/// Records the loss of a log that was evicted whole, so that a later log of the name can report the gap. Counted
 /// against the account that held the channel.
 struct ChannelTombstone {
     loss: ChannelLoss,
@@ -81,17 +80,17 @@ struct ChannelTombstone {
     account: ChannelAccountId,
 }
 
-/// What goes next to make room.
+/// What is evicted next to make room.
 pub enum Evictable {
     /// The account's oldest events in this channel.
     Events { account: ChannelAccountId, channel: Arc<MemoryChannel>, key: ListedKey },
-    /// A tombstone, which is gone already.
+    /// A tombstone, which has already been removed.
     Tombstone,
 }
 
-/// Numbers that a log may use for each millisecond before those of a later log could meet them.
+/// Positions that a log may use for each millisecond without reaching those of a later log.
 const NUMBERS_PER_MILLI: u64 = 1000;
-/// What is counted for a tombstone beside the channel's name.
+/// Bytes counted for a tombstone beside the channel's name.
 const TOMBSTONE_BYTES: usize = 256;
 
 impl ChannelDirectory {
@@ -111,7 +110,7 @@ impl ChannelDirectory {
         }
     }
 
-    /// Counts a handle of the account; [`Self::release`] is its counterpart.
+    /// Adds a handle of the account; [`Self::leave`] or [`Self::release`] removes it.
     pub fn enter(&mut self, name: &Account) -> Arc<ChannelAccount> {
         let next = ChannelAccountId(self.last + 1);
         let id = self.accounts.get(name).copied().unwrap_or(next);
@@ -124,7 +123,7 @@ impl ChannelDirectory {
         Arc::clone(&ledger.account)
     }
 
-    /// Counts a handle of the channel, if there is one.
+    /// Adds a handle of the channel, if the channel exists.
     pub fn hold(&mut self, name: &ChannelName) -> Option<Arc<MemoryChannel>> {
         let listed = self.channels.get_mut(name)?;
         listed.handles += 1;
@@ -136,13 +135,13 @@ impl ChannelDirectory {
         Some(channel)
     }
 
-    /// The account that holds the channel.
+    /// Returns the account that holds the channel.
     pub fn owner(&self, name: &ChannelName) -> Option<&Account> {
         let owner = self.channels.get(name)?.owner;
         self.ledgers.get(&owner).map(|ledger| &ledger.name)
     }
 
-    /// Makes a channel that an account holds, with one handle.
+    /// Adds a channel that the account holds, with one handle.
     pub fn add(&mut self, name: &ChannelName, owner: ChannelAccountId) -> Arc<MemoryChannel> {
         let by_clock = Sequence::new(Timestamp::now().millis().saturating_mul(NUMBERS_PER_MILLI));
         let before = by_clock.max(self.spent);
@@ -156,9 +155,9 @@ impl ChannelDirectory {
         channel
     }
 
-    /// Makes room for another channel of the account, where there are as many as may be. Evicts the channel that has
-    /// been idle for longest, of the account that holds most of those that have an idle one. An account that itself
-    /// holds as many is refused.
+    /// Makes room for another channel of the account if the number of channels is at its limit. Of the accounts that
+    /// have an idle channel, the one that holds most loses the first in its order of eviction. An account that itself
+    /// holds as many evicts its own; it is refused if none of its channels is idle.
     pub fn make_room(&mut self, account: ChannelAccountId) -> Result<Option<RemovedEvents>, ChannelsFull> {
         if self.channels.len() < self.most {
             return Ok(None);
@@ -174,7 +173,7 @@ impl ChannelDirectory {
         self.remove(&name).map(Some).ok_or(ChannelsFull)
     }
 
-    /// Gives a handle back.
+    /// Removes a handle of the channel and of the account.
     pub fn release(&mut self, name: &ChannelName, account: ChannelAccountId) {
         if let Some(listed) = self.channels.get_mut(name) {
             listed.handles = listed.handles.saturating_sub(1);
@@ -193,7 +192,7 @@ impl ChannelDirectory {
         self.leave(account);
     }
 
-    /// Counts a handle of the account less.
+    /// Removes a handle of the account.
     pub fn leave(&mut self, account: ChannelAccountId) {
         if let Some(ledger) = self.ledgers.get_mut(&account) {
             ledger.handles = ledger.handles.saturating_sub(1);
@@ -201,7 +200,7 @@ impl ChannelDirectory {
         self.close_unused(account);
     }
 
-    /// Makes the account the channel's holder. There is a handle of the channel.
+    /// Makes the account the holder of the channel, which must have a handle.
     pub fn hand_over(&mut self, name: &ChannelName, to: ChannelAccountId) {
         let Some(listed) = self.channels.get_mut(name) else { return };
         let from = std::mem::replace(&mut listed.owner, to);
@@ -213,7 +212,7 @@ impl ChannelDirectory {
         }
     }
 
-    /// Lists the channel among those that have events of the account, before it has the first.
+    /// Lists the channel for the account, before the account's first event is appended to it.
     pub fn list(&mut self, channel: &Arc<MemoryChannel>, account: &Arc<ChannelAccount>) {
         let mut state = channel.lock();
         let Some(ledger) = self.ledgers.get_mut(&account.id).filter(|_| !state.has_holding(account.id)) else { return };
@@ -222,10 +221,10 @@ impl ChannelDirectory {
         ledger.listed.insert((now, channel.number), Arc::clone(channel));
     }
 
-    /// Lists the channel under the oldest event that the account has in it now, or no longer.
+    /// Lists the channel under the account's oldest event in it, or removes it from the list if it has none.
     pub fn list_again(&mut self, account: ChannelAccountId, channel: &Arc<MemoryChannel>, key: ListedKey) {
         let Some(ledger) = self.ledgers.get_mut(&account) else { return };
-        // Another eviction may have done so.
+        // A concurrent eviction may have done this already.
         if ledger.listed.remove(&key).is_none() {
             return;
         }
@@ -235,7 +234,7 @@ impl ChannelDirectory {
         self.close_unused(account);
     }
 
-    /// Brings the account's rank up to date.
+    /// Updates the account's rank.
     pub fn rank_bytes(&mut self, account: ChannelAccountId) {
         let Some(ledger) = self.ledgers.get(&account) else { return };
         let (ranked, bytes) = (ledger.account.ranked(), ledger.account.bytes());
@@ -246,7 +245,7 @@ impl ChannelDirectory {
         ledger.account.set_ranked(bytes);
     }
 
-    /// What goes next: of the account that holds most bytes.
+    /// Returns what to evict next: events or a tombstone of the account that holds most bytes.
     pub fn next_evictable(&mut self) -> Option<Evictable> {
         loop {
             let (ranked, account) = *self.by_bytes.last()?;
@@ -263,7 +262,7 @@ impl ChannelDirectory {
         }
     }
 
-    /// Removes the channel if it is idle and empty, and what is listed of it for accounts without events in it.
+    /// Removes the channel if it is idle and empty; else unlists it for accounts without events in it.
     pub fn clean(&mut self, name: &ChannelName) {
         let Some(listed) = self.channels.get(name) else { return };
         let (channel, is_idle) = (Arc::clone(&listed.channel), listed.handles == 0);
@@ -280,7 +279,7 @@ impl ChannelDirectory {
         }
     }
 
-    /// Removes the tombstones that have expired.
+    /// Removes expired tombstones.
     pub fn expire_tombstones(&mut self, now: Instant) {
         let is_over = |ledger: &AccountLedger| ledger.tombstones.keys().next().is_some_and(|(until, _)| *until < now);
         let over: Vec<_> = self.ledgers.iter().filter(|(_, ledger)| is_over(ledger)).map(|(id, _)| *id).collect();
@@ -292,7 +291,7 @@ impl ChannelDirectory {
         }
     }
 
-    /// Removes a channel that has no handle; returns what it held.
+    /// Removes a channel, which must have no handle; returns its events.
     fn remove(&mut self, name: &ChannelName) -> Option<RemovedEvents> {
         let ListedChannel { channel, owner, idle, .. } = self.channels.remove(name)?;
         if let (Some(order), Some(ledger)) = (idle, self.ledgers.get_mut(&owner)) {
@@ -321,7 +320,8 @@ impl ChannelDirectory {
         self.close_unused(account);
     }
 
-    /// At most as many tombstones of an account as there may be channels; of more, the one that expires first goes.
+    /// Adds a tombstone. If the account then has more of them than the limit of channels, the first to expire is
+    /// removed.
     fn add_tombstone(&mut self, name: &ChannelName, account: ChannelAccountId, loss: ChannelLoss) {
         self.last += 1;
         let key = (loss.at + self.retention, self.last);
@@ -330,7 +330,7 @@ impl ChannelDirectory {
         ledger.tombstones.insert(key, name.clone());
         let bytes = tombstone_bytes(name);
         ledger.account.add(bytes);
-        // An evicted log has given back about as much.
+        // Not checked against the limit: the removed log has freed about as many bytes.
         self.all.force(bytes);
         self.tombstones.insert(name.clone(), ChannelTombstone { loss, key, account });
         self.rank_bytes(account);
@@ -342,7 +342,7 @@ impl ChannelDirectory {
     fn take_tombstone(&mut self, name: &ChannelName) -> Option<ChannelLoss> {
         let ChannelTombstone { loss, key, account } = self.tombstones.remove(name)?;
         let bytes = tombstone_bytes(name);
-        self.all.give(bytes);
+        self.all.refund(bytes);
         if let Some(ledger) = self.ledgers.get_mut(&account) {
             ledger.tombstones.remove(&key);
             ledger.account.subtract(bytes);
@@ -367,7 +367,7 @@ impl ChannelDirectory {
         self.by_channels.extend(rank.map(|channels| (channels, owner)));
     }
 
-    /// Forgets an account that holds nothing.
+    /// Removes an account that holds nothing.
     fn close_unused(&mut self, account: ChannelAccountId) {
         let Some(ledger) = self.ledgers.get(&account).filter(|ledger| ledger.is_unused()) else { return };
         self.by_bytes.remove(&(ledger.account.ranked(), account));

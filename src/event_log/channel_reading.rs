@@ -1,4 +1,4 @@
-//! What readers of one channel's log get: pages, and where a history begins.
+//! Reads of one channel's log: pages, and the beginning of a history.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -10,7 +10,7 @@ use super::channel_state::ChannelState;
 use super::{History, Page, ReadError};
 use crate::domain::{ChannelEvent, Entry, Sequence};
 
-/// A page ends at the first entry that takes it past this.
+/// A page ends at the first entry with which it exceeds this many bytes.
 const PAGE_BYTES: usize = 16 * 1024;
 
 impl ChannelState {
@@ -28,11 +28,11 @@ impl ChannelState {
         let from = self.kept.partition_point(|slot| slot.sequence < first.sequence);
         let go_on: HashSet<_> = self.kept.range(from..).filter_map(Slot::generation).collect();
         let is_of_one = |slot: &&Slot| slot.generation().is_some_and(|generation| go_on.contains(&generation));
-        // A reader needs an answer's first event, so replay an unfinished answer from there.
+        // A reader needs an answer's first event, so replay an answer that continues here from its first kept event.
         let first = self.kept.range(..from).find(is_of_one).unwrap_or(first);
         let after = first.sequence.before();
         let mut begun = HashSet::new();
-        // Of each answer the first event that is kept.
+        // The first kept event of each answer.
         let mut beginnings = self.kept.iter().filter(is_of_one).filter(|slot| begun.insert(slot.generation()));
         let cut = beginnings.any(|slot| !slot.event.counts()).then(|| self.lost_counted.min(after));
         History { after, gap_from: cut.into_iter().chain(evicted).min(), events, bytes: self.bytes }
@@ -48,7 +48,7 @@ impl ChannelState {
         let from = |slots: &VecDeque<Slot>| slots.partition_point(|slot| slot.sequence <= after);
         let mut kept = self.kept.range(from(&self.kept)..).peekable();
         let mut ephemeral = self.ephemeral.range(from(&self.ephemeral)..).peekable();
-        // A page ends before the next hole, so the next read begins with it.
+        // A page ends before the next hole, so that the next read begins there and reports it.
         let hole = self.holes.range(after.plus(1)..).next().map(|(hole, _)| *hole);
         let (mut page, mut bytes) = (Page::new(), 0);
         while bytes <= PAGE_BYTES {

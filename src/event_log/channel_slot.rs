@@ -1,4 +1,4 @@
-//! One event in a channel's log, and the bytes that it is counted with.
+//! One event in a channel's log, and the bytes counted for it.
 
 use std::sync::Arc;
 
@@ -8,26 +8,26 @@ use super::channel_account::ChannelAccountId;
 use super::entries::event_size;
 use crate::domain::{ChannelEvent, Event, GenerationId, Keeping, Sequence, Shape};
 
-/// An event that a channel's log holds.
+/// An event in a channel's log.
 pub struct Slot {
     pub sequence: Sequence,
     pub at: Instant,
     pub bytes: usize,
-    /// The part of the bytes that is the chunk's shape. Only the first of neighbours with one shape bears it.
+    /// The part of `bytes` for the chunk's shape. Of neighbours with the same shape only the first bears it.
     pub shape_bytes: usize,
     /// The account that these bytes are counted against.
     pub account: ChannelAccountId,
     pub event: ChannelEvent,
 }
 
-/// What an event takes.
+/// The bytes counted for an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     pub bytes: usize,
     pub shape_bytes: usize,
 }
 
-/// What is counted for an event beside its text: its slot, its position in the list of its account, and a share of the
+/// Bytes counted for an event beside its text: its slot, its position in the list of its account, and a share of the
 /// indexes.
 const EVENT_BYTES: usize = size_of::<Slot>() + size_of::<Sequence>() + 64;
 
@@ -52,8 +52,8 @@ pub fn shape(event: &ChannelEvent) -> Option<&Arc<Shape>> {
     }
 }
 
-/// What each event will take. A shape is counted once for neighbours that share it, `last` among them: how the events
-/// are divided into appends does not matter.
+/// Returns the cost of each event. A shape is counted once for neighbours that share it, including `last`, the shape of
+/// the log's last event. How the events are divided into appends therefore does not matter.
 pub fn costs(events: &[ChannelEvent], last: Option<&Arc<Shape>>) -> Vec<Cost> {
     let mut last = last;
     let cost = |event| {

@@ -1,4 +1,4 @@
-//! The log of one channel, in this process's memory.
+//! The log of one channel in this process's memory.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,44 +15,46 @@ use super::tail::TailWriter;
 use super::{Tail, TailState};
 use crate::domain::{ChannelEvent, Keeping, Lookup, Sequence};
 
-/// Identifies a log among all that the process has made, also after another log of the same name.
+/// Identifies a log among all that the process has made, including other logs of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChannelNumber(pub u64);
 
 pub struct MemoryChannel {
     pub number: ChannelNumber,
     pub tail: TailWriter,
-    /// The id of the account that holds the channel; a copy of what the directory says.
+    /// The id of the account that holds the channel: a copy of the owner in the directory.
     pub owner: AtomicU64,
     state: Mutex<ChannelState>,
 }
 
 pub struct ChannelState {
     all: Arc<ChannelBudget>,
-    /// Both in the order of their positions.
+    /// `kept` and `ephemeral` are in the order of their positions.
     pub(super) kept: VecDeque<Slot>,
     pub(super) ephemeral: VecDeque<Slot>,
     pub(super) tail: Sequence,
-    /// The last event to keep that stood before the first that is kept and is gone, and the last that counted.
+    /// Of the events that are not ephemeral: the last one removed before the first kept one, and the last removed one
+    /// that counted.
     pub(super) lost: Sequence,
     pub(super) lost_counted: Sequence,
-    /// The last event that expired by age or count. What was lost after it was evicted.
+    /// The last event that expired by age or count. Events lost after it were evicted.
     pub(super) expired: Sequence,
-    /// When the last event that was evicted from the front was appended.
+    /// When the last event evicted from the front was appended.
     pub(super) lost_at: Instant,
-    /// Where events were evicted between kept ones or after the last: the last position of each hole, and when its event
-    /// was appended. At most one hole stands before each kept event and one after the last.
+    /// Holes, where events were evicted between kept ones or after the last: the last position of each, and when its
+    /// event was appended. There is at most one hole before each kept event and one after the last.
     pub(super) holes: BTreeMap<Sequence, Instant>,
-    /// Of those that are kept, those that count.
+    /// The number of kept events that count towards the history.
     pub(super) counted: usize,
     pub(super) bytes: usize,
     holdings: Lookup<ChannelAccountId, Holding>,
 }
 
-/// What one account holds in one channel.
+/// The events of one account in one channel.
 pub struct Holding {
     account: Arc<ChannelAccount>,
-    /// The time under which the directory lists the channel for the account: none of its events here is older.
+    /// The time under which the directory lists the channel for the account. None of the account's events here is
+    /// older.
     pub listed_at: Instant,
     /// The positions of its events, in order.
     kept: VecDeque<Sequence>,
@@ -60,7 +62,7 @@ pub struct Holding {
     bytes: usize,
 }
 
-/// The events that a channel has lost to eviction and that would not have expired yet.
+/// The events that a channel lost to eviction before they expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelLoss {
     /// The first position that may be missing.
@@ -69,24 +71,25 @@ pub struct ChannelLoss {
     pub at: Instant,
 }
 
-/// Why an event leaves the log.
+/// Why an event is removed from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Departure {
     Expired,
     Evicted,
 }
 
-/// The events of a log that was removed whole, to be dropped outside of every lock.
+/// The events of a log that was removed whole. Must be dropped outside every lock.
 pub struct RemovedEvents {
     _kept: VecDeque<Slot>,
     _ephemeral: VecDeque<Slot>,
 }
 
-/// So long every event stays, for subscribers that are slow: one that reads nothing for longer is cut off.
+/// The minimum time that every event is kept, for slow subscribers. A subscriber that reads nothing for longer is
+/// disconnected.
 const LIVE: Duration = Duration::from_secs(30);
 
 impl MemoryChannel {
-    /// `loss` is what an earlier log of this name has lost.
+    /// `loss` is the loss of an earlier log of this name.
     pub fn new(
         number: ChannelNumber,
         owner: ChannelAccountId,
@@ -134,7 +137,7 @@ impl ChannelState {
         self.bytes
     }
 
-    /// Whether the account may append: the directory lists the channel for it.
+    /// Returns whether the account may append, that is, whether the directory lists the channel for it.
     pub fn has_holding(&self, account: ChannelAccountId) -> bool {
         self.holdings.contains_key(&account)
     }
@@ -159,7 +162,7 @@ impl ChannelState {
         Some(at)
     }
 
-    /// Removes the holdings without events and returns under which times they were listed.
+    /// Removes the holdings without events; returns the accounts and the times under which they were listed.
     pub fn remove_empty_holdings(&mut self) -> Vec<(ChannelAccountId, Instant)> {
         let is_empty = |holding: &mut Holding| holding.kept.is_empty() && holding.ephemeral.is_empty();
         let removed = self.holdings.extract_if(|_, holding| is_empty(holding));
@@ -170,10 +173,10 @@ impl ChannelState {
         self.holdings.values().any(|holding| holding.kept.is_empty() && holding.ephemeral.is_empty())
     }
 
-    /// Appends events that together take at most `taken` bytes of the budget; gives back the rest.
+    /// Appends events that take at most `taken` bytes of the budget together; refunds the rest.
     pub fn append(&mut self, account: ChannelAccountId, events: Vec<ChannelEvent>, taken: usize, at: Instant) {
         let costs = costs(&events, self.kept.back().and_then(|slot| shape(&slot.event)));
-        self.all.give(taken - total(&costs));
+        self.all.refund(taken - total(&costs));
         for (event, cost) in events.into_iter().zip(costs) {
             self.push(account, event, cost, at);
         }
@@ -195,7 +198,8 @@ impl ChannelState {
         self.slots_mut(keeping).push_back(slot);
     }
 
-    /// Removes what is too old, and what is beyond the history and no slow subscriber can lack.
+    /// Removes events older than the retention, events beyond the history that are older than `LIVE`, and ephemeral
+    /// events older than `LIVE`.
     pub fn trim(&mut self, limits: &ChannelLimits, now: Instant) {
         let age = |slot: &Slot| now.saturating_duration_since(slot.at);
         while self.ephemeral.front().is_some_and(|slot| age(slot) > LIVE) {
@@ -220,7 +224,7 @@ impl ChannelState {
         self.remove(keeping, 0, Departure::Evicted).is_some()
     }
 
-    /// Evicts the oldest events of an account, until so many bytes are free or none is left.
+    /// Evicts the oldest events of an account until `wanted` bytes are freed or the account has none.
     pub fn evict_of(&mut self, account: ChannelAccountId, wanted: usize) {
         let mut freed = 0;
         while freed < wanted
@@ -233,7 +237,7 @@ impl ChannelState {
         shrink(&mut self.ephemeral);
     }
 
-    /// Where the account's oldest event stands.
+    /// Returns the list and the index of the account's oldest event.
     fn oldest_of(&self, account: ChannelAccountId) -> Option<(Keeping, usize)> {
         let holding = self.holdings.get(&account)?;
         let first = |keeping, positions: &VecDeque<Sequence>| positions.front().map(|position| (*position, keeping));
@@ -245,7 +249,7 @@ impl ChannelState {
         Some((keeping, self.slots(keeping).partition_point(|slot| slot.sequence < position)))
     }
 
-    /// Removes an event that is the first of its account here; returns its bytes.
+    /// Removes an event, which must be the first of its account in its list; returns the freed bytes.
     fn remove(&mut self, keeping: Keeping, index: usize, departure: Departure) -> Option<usize> {
         let slots = self.slots_mut(keeping);
         let slot = slots.remove(index)?;
@@ -266,7 +270,7 @@ impl ChannelState {
             holding.add(slot.shape_bytes);
         }
         self.bytes -= freed;
-        self.all.give(freed);
+        self.all.refund(freed);
         if departure == Departure::Evicted {
             self.all.count_evicted(1);
         }
@@ -284,7 +288,7 @@ impl ChannelState {
         Some(freed)
     }
 
-    /// `index` is where the evicted event stood.
+    /// Records an evicted event, which stood at `index`, as a hole or as lost at the front.
     fn note_evicted(&mut self, position: Sequence, at: Instant, index: usize) {
         let Some(before) = index.checked_sub(1).and_then(|before| self.kept.get(before)) else {
             (self.lost, self.lost_at) = (position, at);
@@ -302,7 +306,7 @@ impl ChannelState {
         self.holes.insert(last, last_at);
     }
 
-    /// A hole that no kept event stands before is part of what was lost at the front.
+    /// Merges each hole without a kept event before it into the loss at the front.
     fn merge_holes_at_front(&mut self) {
         let first = self.kept.front().map(|slot| slot.sequence);
         while let Some(hole) = self.holes.first_entry()
@@ -312,20 +316,21 @@ impl ChannelState {
         }
     }
 
-    /// Leaves a position empty.
+    /// Leaves the next position empty, as a hole.
     pub fn skip(&mut self, at: Instant) {
         self.tail = self.tail.plus(1);
         self.note_evicted(self.tail, at, self.kept.len());
     }
 
-    /// Empties the log, which is to be removed; returns the accounts with the times under which they were listed.
+    /// Empties the log before its removal; returns its events, and the accounts with the times under which they were
+    /// listed.
     pub fn remove_all(&mut self) -> (RemovedEvents, Vec<(ChannelAccountId, Instant)>) {
         let listed = self.holdings.drain().map(|(account, holding)| {
             holding.account.subtract(holding.bytes);
             (account, holding.listed_at)
         });
         let listed = listed.collect();
-        self.all.give(std::mem::take(&mut self.bytes));
+        self.all.refund(std::mem::take(&mut self.bytes));
         self.all.count_evicted(self.kept.len() + self.ephemeral.len());
         self.counted = 0;
         let removed =
@@ -333,7 +338,7 @@ impl ChannelState {
         (removed, listed)
     }
 
-    /// What will be lost if the log is removed now.
+    /// Returns the loss if the log is removed now.
     pub fn loss(&self, retention: Duration, now: Instant) -> Option<ChannelLoss> {
         let evicted_at = (self.lost > self.expired).then_some(self.lost_at);
         let at = self.kept.back().map(|slot| slot.at).or(evicted_at)?;

@@ -1,4 +1,4 @@
-//! The entries of one log, as memory holds them.
+//! The entries of one log in memory.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use super::arena::Arena;
 use super::{Page, ReadError, Tail, TailState};
 use crate::domain::{Chunk, Entry, Escaped, Event, Sequence, Shape, Start, Trailer};
 
-/// The start, the chunks and, once it is there, the terminal event. The texts of the chunks stand end to end in an
-/// [`Arena`], and what they share is there once.
+/// The start, the chunks and, once the log is closed, the terminal event. The texts of the chunks are stored end to end
+/// in an [`Arena`], and each shape that they share is stored once.
 pub struct Entries {
     start: Arc<Start>,
-    /// Chunks before those of `slots` that are no longer kept.
+    /// The number of chunks before `slots` that are no longer kept.
     lost: usize,
     slots: Vec<Slot>,
     arena: Arena,
@@ -18,24 +18,24 @@ pub struct Entries {
     terminal: Option<Event>,
 }
 
-/// A chunk.
+/// A chunk: its shape, and where its text ends.
 #[derive(Clone, Copy)]
 struct Slot {
     shape: u32,
     text_end: u32,
 }
 
-/// A page ends at the first entry that takes it past this.
+/// A page ends at the first entry with which it exceeds this many bytes.
 const PAGE_BYTES: usize = 16 * 1024;
-/// As many as fit a page, as a rule.
+/// Initial capacity of a page, in entries: usually a page holds no more.
 const PAGE_ENTRIES: usize = 64;
-/// So many shapes back a chunk's shape is looked for. Streams alternate between a few.
+/// A chunk's shape is searched among this many of the latest shapes. Streams alternate between a few.
 const SHAPES_LOOKED_AT: usize = 8;
-/// Chunks of a short answer.
-const USUAL: usize = 16;
-/// To copy the places of so many chunks costs next to nothing.
-const FEW: usize = 2 * 1024;
-/// What a start or a terminal event is counted as, beside the texts that callers and providers choose.
+/// Initial capacity in chunks: the length of a short answer.
+const INITIAL_SLOTS: usize = 16;
+/// Number of slots up to which a copy costs next to nothing.
+const COPIED_SLOTS: usize = 2 * 1024;
+/// Bytes counted for a start or a terminal event, beside the texts that callers and providers choose.
 const EVENT_BYTES: usize = 512;
 
 impl Entries {
@@ -56,7 +56,7 @@ impl Entries {
         1 + self.lost + self.slots.len() + usize::from(self.terminal.is_some())
     }
 
-    /// The bytes that adding these will take.
+    /// Returns the bytes that these events will take.
     pub fn cost(&self, events: &[Event]) -> usize {
         let mut unknown: Vec<&Arc<Shape>> = Vec::new();
         let mut cost = 0;
@@ -75,12 +75,12 @@ impl Entries {
         cost
     }
 
-    /// Adds one entry; nothing follows a terminal event.
+    /// Appends one entry. Must not be called after a terminal event.
     pub fn push(&mut self, event: Event) {
         match event {
             Event::Chunk(chunk) => {
                 if self.slots.is_empty() {
-                    self.slots.reserve(USUAL);
+                    self.slots.reserve(INITIAL_SLOTS);
                 }
                 self.arena.push(chunk.text().as_str());
                 let shape = self.shape(chunk.shape()).unwrap_or_else(|| {
@@ -89,7 +89,7 @@ impl Entries {
                 });
                 self.slots.push(Slot { shape: index(shape), text_end: index(self.arena.len()) });
             }
-            // There is one.
+            // The log already has its start.
             Event::Start(_) => {}
             Event::Done(_) | Event::Cancelled(_) | Event::Failed(_) => {
                 self.terminal = Some(event);
@@ -97,19 +97,19 @@ impl Entries {
         }
     }
 
-    /// Gives back what was for more, when nothing more comes: closed logs are many, and kept for long. A short one is
-    /// copied, since an allocator leaves where it is what becomes a little shorter.
+    /// Frees spare capacity once the log is closed: closed logs are many and kept for long. Short lists are copied,
+    /// because an allocator does not move an allocation that shrinks only a little.
     pub fn fit(&mut self) {
         self.arena.fit();
-        if self.slots.len() <= FEW {
+        if self.slots.len() <= COPIED_SLOTS {
             self.slots = self.slots.as_slice().to_vec();
         }
         self.slots.shrink_to_fit();
         self.shapes.shrink_to_fit();
     }
 
-    /// Drops all but the start and the last entries, at most a page of them: readers that have come so far read to the
-    /// end, and to others the log is lost.
+    /// Drops all but the start and the last entries, at most a page of them. Readers at these entries can read to the
+    /// end; for all others the log is lost.
     pub fn keep_end(&mut self) {
         let (mut kept, mut size) = (self.slots.len(), 0);
         while let Some(before) = kept.checked_sub(1)
@@ -137,7 +137,7 @@ impl Entries {
         recent.into_iter().find(|(_, known)| Arc::ptr_eq(known, shape)).map(|(at, _)| at)
     }
 
-    /// The entries after a position, at most a page.
+    /// Returns the entries after a position, at most a page.
     pub fn page(&self, after: Sequence) -> Result<Page, ReadError> {
         let after = usize::try_from(after.get()).ok().filter(|after| *after <= self.len());
         let places = after.ok_or(ReadError::BeyondTail)?..self.len();
@@ -153,7 +153,7 @@ impl Entries {
         Ok(page)
     }
 
-    /// What stands at a place, and what it will take on a wire, about.
+    /// Returns the event at an index, and about how many bytes it takes on the wire.
     fn event(&self, place: usize) -> Option<(Event, usize)> {
         let Some(at) = place.checked_sub(1) else {
             return Some((Event::Start(Arc::clone(&self.start)), EVENT_BYTES));
@@ -167,7 +167,7 @@ impl Entries {
         Some((Event::Chunk(Chunk::new(Arc::clone(shape), Escaped::from_stored(text))), size))
     }
 
-    /// The shape and the text of a slot.
+    /// Returns the shape and the text of a slot.
     fn slot(&self, at: usize) -> Option<(&Arc<Shape>, &str)> {
         let slot = self.slots.get(at)?;
         let text_start = at.checked_sub(1).and_then(|last| self.slots.get(last)).map_or(0, |last| last.text_end);
@@ -181,7 +181,7 @@ impl Entries {
     }
 }
 
-/// What an event takes that is no chunk, with the texts that callers and providers choose.
+/// Returns the bytes of an event that is not a chunk, with the texts that callers and providers choose.
 pub(super) fn event_size(event: &Event) -> usize {
     let texts = match event {
         Event::Start(start) => {
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::domain::{CancelReason, Cancelled, GenerationId, Part, Principal, Timestamp, Timings, Usage, UsageWish};
 
-    /// A closed log with so many chunks of one shape.
+    /// Returns a closed log with this many chunks of one shape.
     fn closed(chunks: u64) -> (Entries, Arc<Shape>) {
         let mut entries = Entries::new(Arc::new(Start {
             generation: GenerationId::random(),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_closed_takes_no_more_than_it_holds_and_says_the_same() {
+    fn fit_frees_spare_capacity_and_keeps_the_entries() {
         for chunks in [0, 1, 20, 10_000] {
             let (mut entries, _) = closed(chunks);
             let last = entries.page(Sequence::new(chunks)).expect("two entries at most");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn log_that_keeps_its_end_is_read_to_the_end_from_its_last_page_and_is_lost_before() {
+    fn after_keep_end_the_last_page_is_readable_and_earlier_positions_are_lost() {
         for (chunks, kept) in [(0, 0), (3, 3), (10_000, PAGE_ENTRIES as u64)] {
             let (mut entries, _) = closed(chunks);
             let positions = [chunks - kept + 1, chunks, chunks + 1, chunks + 2].map(Sequence::new);

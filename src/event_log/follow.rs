@@ -1,4 +1,4 @@
-//! Replay, then live: one code path for every viewer of a generation and every subscriber of a channel.
+//! Replay, then live events: one code path for every viewer of a generation and every subscriber of a channel.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use super::tail::TailReader;
 use super::{Ends, Page, ReadError, Readable, Tail, TailState};
 use crate::domain::Sequence;
 
-/// Every entry after a position, page by page, then each new one; ends after the terminal entry.
+/// Returns a stream of every entry after a position, page by page, then of each new one. It ends after the terminal
+/// entry.
 ///
-/// Wake, then read: the wake says only that the tail has moved, and entries are always read from the
-/// log. So there is no queue of a viewer's own that could overflow, and a slow viewer reads a longer
-/// page next time.
+/// Wake, then read: a wake signals only that the tail has moved, and entries are always read from the log. A viewer
+/// therefore has no queue that could overflow, and a slow viewer reads a longer page next time.
 pub fn follow<L: Readable + ?Sized>(log: Arc<L>, after: Sequence) -> Follow<L> {
     Follow { tail: log.tail(), log, after, step: Step::Look }
 }
 
-/// One reader's way through a log. Written by hand: a generator would cost as much as the read that it wraps.
+/// One reader's stream over a log. Written by hand: a generator would cost as much as the read that it wraps.
 pub struct Follow<L: Readable + ?Sized> {
     log: Arc<L>,
     tail: TailReader,
@@ -30,7 +30,7 @@ pub struct Follow<L: Readable + ?Sized> {
 
 enum Step<E> {
     Look,
-    /// Of a log behind a network; one in memory answers at once.
+    /// A read of a log behind a network; a log in memory returns at once.
     Read(Tail, BoxFuture<'static, Result<Page<E>, ReadError>>),
     Wait,
     Over,
@@ -44,7 +44,7 @@ impl<L: Readable + ?Sized> Stream for Follow<L> {
         loop {
             let (seen, page) = match &mut this.step {
                 Step::Look => {
-                    // Seen before the read: a move that comes after it wakes us (contract 4).
+                    // Look at the tail before the read: a later move then wakes this reader (contract 4).
                     let seen = this.tail.look();
                     match this.log.read(this.after) {
                         Either::Left(page) => (seen, page.into_inner()),

@@ -1,4 +1,4 @@
-//! What each account holds in the log in memory, and which account's log is evicted for another.
+//! The bytes, logs and tombstones of each account in the log in memory, and the choice of the log to evict.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 use crate::domain::{Account, GenerationId, Lookup};
 
-/// An account, for as long as it holds anything. Drawn here, so that the append of a token hashes no name that a client
-/// chose.
+/// Identifies an account as long as it holds anything. Assigned here, so that the append of a token does not hash a
+/// client-supplied name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountNumber(u64);
 
-/// A position in the order in which logs closed.
+/// A position in the order in which logs were closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClosingNumber(u64);
 
@@ -31,19 +31,20 @@ pub struct Holdings {
 struct Holding {
     account: Account,
     bytes: usize,
-    /// The bytes of its entry in `ranks`.
+    /// The bytes in its entry in `ranks`.
     ranked: Option<usize>,
     closed: BTreeMap<ClosingNumber, GenerationId>,
-    /// When each expires.
+    /// The expiry of each tombstone.
     tombstones: BTreeMap<ClosingNumber, Instant>,
 }
 
-/// Tombstones of one account from which on it gets no new key.
+/// The number of tombstones from which on an account gets no new key.
 pub const MOST_TOMBSTONES: usize = 10_000;
-/// Counted for a tombstone: its key, which is there once, and its entries in five tables. Less than any closed log with a
-/// claim, so that each eviction frees bytes.
+/// Bytes counted for a tombstone: its key, which is stored once, and its entries in five tables. Less than any closed
+/// log with a claim, so that each eviction frees bytes.
 pub const TOMBSTONE_BYTES: usize = 1024;
-/// An account is ranked again when it has changed by so many bytes: at every hundredth token or so, instead of at each.
+/// An account is ranked again when its bytes have changed by this many: at about every hundredth token instead of at
+/// each.
 const RANK_STEP: usize = 4 * 1024;
 
 impl Holdings {
@@ -68,7 +69,7 @@ impl Holdings {
         self.tombstones
     }
 
-    /// Returns the account's number, a new one where it holds nothing.
+    /// Returns the account's number, a new one if it holds nothing.
     pub fn enter(&mut self, account: &Account) -> AccountNumber {
         if let Some(number) = self.numbers.get(account) {
             return *number;
@@ -81,7 +82,7 @@ impl Holdings {
         number
     }
 
-    /// Forgets the account if it holds nothing.
+    /// Removes the account if it holds nothing.
     pub fn leave(&mut self, number: AccountNumber) {
         let Some(holding) = self.by_number.get(&number) else { return };
         if holding.bytes > 0 || !holding.closed.is_empty() || !holding.tombstones.is_empty() {
@@ -116,7 +117,7 @@ impl Holdings {
         self.leave(number);
     }
 
-    /// From here on the account's log may be evicted, after those that closed before it.
+    /// Makes the account's log evictable, after the logs that closed before it.
     pub fn close(&mut self, number: AccountNumber, generation: GenerationId) -> ClosingNumber {
         self.last_closing += 1;
         let closing = ClosingNumber(self.last_closing);
@@ -127,7 +128,7 @@ impl Holdings {
         closing
     }
 
-    /// The closed log is gone; its bytes are refunded apart from this.
+    /// Removes a closed log from its account. The caller refunds its bytes.
     pub fn uncount_closed(&mut self, number: AccountNumber, closing: ClosingNumber) {
         if let Some(holding) = self.by_number.get_mut(&number) {
             holding.closed.remove(&closing);
@@ -135,8 +136,8 @@ impl Holdings {
         self.rank(number);
     }
 
-    /// Counts and charges a tombstone in place of the closed log of this number.
-    pub fn bury(&mut self, number: AccountNumber, closing: ClosingNumber, expiry: Instant) {
+    /// Counts and charges a tombstone for the closed log of this number.
+    pub fn add_tombstone(&mut self, number: AccountNumber, closing: ClosingNumber, expiry: Instant) {
         if let Some(holding) = self.by_number.get_mut(&number)
             && holding.tombstones.insert(closing, expiry).is_none()
         {
@@ -145,8 +146,8 @@ impl Holdings {
         }
     }
 
-    /// The tombstone is gone, with its bytes.
-    pub fn unbury(&mut self, number: AccountNumber, closing: ClosingNumber) {
+    /// Removes a tombstone and refunds its bytes.
+    pub fn remove_tombstone(&mut self, number: AccountNumber, closing: ClosingNumber) {
         if let Some(holding) = self.by_number.get_mut(&number)
             && holding.tombstones.remove(&closing).is_some()
         {
@@ -155,10 +156,11 @@ impl Holdings {
         }
     }
 
-    /// Returns when the oldest tombstone of the account expires, if until then it gets no new key: it has
-    /// [`MOST_TOMBSTONES`], or many accounts together have so many that answers would lose their room, since a tombstone is
-    /// never evicted. All tombstones are meant to hold half of the limit. Once they hold a quarter, an account gets a new
-    /// key while it has fewer than an equal part of what is left of that half, or of an eighth of it.
+    /// Returns when the oldest tombstone of the account expires, if the account gets no new key until then. That is so
+    /// if it has [`MOST_TOMBSTONES`], or if all accounts together have so many that too little room would remain for
+    /// answers, since a tombstone is never evicted. All tombstones are meant to hold at most half of the limit. Once
+    /// they hold a quarter, an account gets a new key only while it has fewer tombstones than an equal part of the rest
+    /// of that half, or of an eighth of the half if that is more.
     pub fn refuses_key(&self, account: &Account) -> Option<Instant> {
         let holding = self.numbers.get(account).and_then(|number| self.by_number.get(number))?;
         let own = holding.tombstones.len();
@@ -175,7 +177,7 @@ impl Holdings {
         let (_, largest) = *self.ranks.last()?;
         let share = self.limit / self.by_number.len().max(1);
         let is_above_share = |number, more| self.bytes_of(number).saturating_add(more) > share;
-        // The requester is above its share, and everyone that could give way is not: only its own logs do.
+        // The requester would be above its share and no other account is: evict only the requester's own logs.
         let own_only = is_above_share(number, wanted) && !is_above_share(largest, 0);
         let giving = if own_only { number } else { largest };
         self.by_number.get(&giving)?.closed.first_key_value().map(|(_, generation)| *generation)
@@ -185,7 +187,7 @@ impl Holdings {
         self.by_number.get(&number).map_or(0, |holding| holding.bytes)
     }
 
-    /// Puts the account where its bytes belong.
+    /// Updates the account's entry in `ranks`.
     fn rank(&mut self, number: AccountNumber) {
         let Some(holding) = self.by_number.get_mut(&number) else { return };
         let rank = (!holding.closed.is_empty()).then_some(holding.bytes);

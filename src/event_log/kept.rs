@@ -1,4 +1,4 @@
-//! The logs that are kept in memory, the claims on them, and what is left of the claims on evicted ones.
+//! The logs that are kept in memory, the claims on them, and the tombstones of evicted ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
 use std::sync::{Arc, Weak};
@@ -10,22 +10,22 @@ use super::memory::MemoryLog;
 use super::{ClaimError, Conflict, CreateError, Log, LostAnswer};
 use crate::domain::{Account, Claim, Fingerprint, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Usage};
 
-/// All logs and tombstones of one backend; every operation is O(log n) for each log that it evicts or forgets.
+/// All logs and tombstones of one backend. Every operation is O(log n) for each log that it evicts or removes.
 pub struct KeptLogs {
     by_id: Lookup<GenerationId, KeptLog>,
-    /// By the generations that they are of.
+    /// By generation.
     tombstones: Lookup<GenerationId, Tombstone>,
-    /// What each caller's keys name (contract 8): a log or a tombstone.
+    /// The log or tombstone that each caller's key names (contract 8).
     claims: HashMap<(Principal, IdempotencyKey), (GenerationId, Fingerprint)>,
     /// Each named caller's logs, oldest first (contract 9).
     by_owner: Lookup<Principal, BTreeSet<Listed>>,
-    /// Closed logs and tombstones by the moment they expire.
+    /// Closed logs and tombstones by expiry.
     expiries: BTreeMap<(Instant, ClosingNumber), GenerationId>,
     holdings: Holdings,
-    /// Counted for an open log, beside its entries.
+    /// Bytes counted for an open log beside its entries.
     running: usize,
     evicted: u64,
-    /// Logs that are no longer kept and that others still hold.
+    /// Logs that are no longer kept but still have other holders.
     released: Vec<Weak<MemoryLog>>,
 }
 
@@ -34,12 +34,12 @@ struct KeptLog {
     account: AccountNumber,
     key: Option<IdempotencyKey>,
     bytes: usize,
-    /// Once it is closed.
+    /// Set when the log closes.
     ended: Option<LogEnd>,
     at_end: AtEnd,
 }
 
-/// What is left of a claim whose log was evicted.
+/// A claim whose log was evicted or discarded.
 struct Tombstone {
     owner: Principal,
     key: IdempotencyKey,
@@ -54,16 +54,16 @@ struct LogEnd {
     usage: Option<Usage>,
 }
 
-/// What becomes of a log when it closes.
+/// What happens to a log when it closes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AtEnd {
     Keep,
     Discard,
 }
 
-/// Counted for a claim, beside its log: the longest key, which is there once, and its entry in the index.
+/// Bytes counted for a claim beside its log: the longest key, which is stored once, and its index entry.
 const CLAIM_BYTES: usize = 512;
-/// Terminal events may stand above the limit by so many bytes together.
+/// Bytes by which all terminal events together may exceed the limit.
 const MOST_ABOVE: usize = 64 * 1024;
 
 impl KeptLogs {
@@ -97,12 +97,12 @@ impl KeptLogs {
         self.evicted
     }
 
-    /// Returns whether [`take_released`](Self::take_released) has something to return.
+    /// Returns whether [`take_released`](Self::take_released) would return any log.
     pub const fn has_released(&self) -> bool {
         !self.released.is_empty()
     }
 
-    /// Returns the logs that are no longer kept, as far as they had readers then. Their bytes are not counted any more.
+    /// Returns the logs that still had other holders when they were removed. Their bytes are no longer counted.
     pub fn take_released(&mut self) -> Vec<Weak<MemoryLog>> {
         std::mem::take(&mut self.released)
     }
@@ -136,7 +136,7 @@ impl KeptLogs {
         }
     }
 
-    /// Keeps a new log that holds `bytes`, whose claim names nothing yet.
+    /// Adds a new log that holds `bytes`. Its claim must not be in use.
     pub fn keep(
         &mut self,
         log: Arc<MemoryLog>,
@@ -168,7 +168,7 @@ impl KeptLogs {
         Ok(())
     }
 
-    /// Takes `bytes` more for a log, if they fit. A log that is no longer kept takes no room.
+    /// Charges `bytes` more for a log, if they fit. A log that is no longer kept is not charged.
     pub fn charge(&mut self, id: GenerationId, bytes: usize) -> bool {
         let Some(kept) = self.by_id.get_mut(&id) else { return true };
         let account = kept.account;
@@ -178,7 +178,7 @@ impl KeptLogs {
             return true;
         }
         let fits = self.make_room(account, bytes);
-        // Open, and so not among those that were evicted.
+        // The log is open, so `make_room` has not evicted it.
         if fits && let Some(kept) = self.by_id.get_mut(&id) {
             kept.bytes += bytes;
             self.holdings.charge(account, bytes);
@@ -186,9 +186,9 @@ impl KeptLogs {
         fits
     }
 
-    /// Takes `bytes` for the terminal event, which always fits. Where nothing can be evicted for it, all logs may hold
-    /// [`MOST_ABOVE`] more than their limit, so that an answer that filled the log can still be read; beyond that the log
-    /// itself may be evicted.
+    /// Charges `bytes` for the terminal event, which always fits. If no log can be evicted for it, all logs together
+    /// may exceed their limit by [`MOST_ABOVE`], so that an answer that filled the log can still be read. Beyond that
+    /// the log itself may be evicted.
     pub fn close(&mut self, id: GenerationId, bytes: usize, expiry: Instant, usage: Option<Usage>) {
         let Some(kept) = self.by_id.get_mut(&id) else { return };
         let (account, at_end) = (kept.account, kept.at_end);
@@ -201,29 +201,29 @@ impl KeptLogs {
         kept.ended = Some(LogEnd { number, expiry, usage });
         self.expiries.insert((expiry, number), id);
         if at_end == AtEnd::Discard {
-            self.bury(id);
+            self.replace_with_tombstone(id);
         }
         while self.holdings.bytes_above_limit() > MOST_ABOVE && self.evict_one(account, 0) {}
     }
 
-    /// When the next log or tombstone expires.
+    /// Returns when the next log or tombstone expires.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.expiries.first_key_value().map(|((expiry, _), _)| *expiry)
     }
 
-    pub fn forget_expired(&mut self, now: Instant) {
+    pub fn remove_expired(&mut self, now: Instant) {
         while let Some(entry) = self.expiries.first_entry()
             && entry.key().0 <= now
         {
             let id = entry.remove();
-            self.exhume(id);
-            self.forget(id);
+            self.remove_tombstone(id);
+            self.remove(id);
         }
     }
 
-    /// Frees the claim on a log, or what is left of it.
+    /// Frees the claim on a log, or removes its tombstone.
     pub fn release(&mut self, id: GenerationId) {
-        self.exhume(id);
+        self.remove_tombstone(id);
         let Some(kept) = self.by_id.get_mut(&id) else { return };
         let Some(key) = kept.key.take() else { return };
         self.claims.remove(&(kept.log.start().owner.clone(), key));
@@ -231,21 +231,21 @@ impl KeptLogs {
         self.holdings.refund(kept.account, CLAIM_BYTES);
     }
 
-    /// Forgets a log with its claim; a tombstone stays.
-    pub fn forget(&mut self, id: GenerationId) {
+    /// Removes a log with its claim. A tombstone is not removed.
+    pub fn remove(&mut self, id: GenerationId) {
         let Some(mut kept) = self.by_id.remove(&id) else { return };
         if let Some(key) = kept.key.take() {
             self.claims.remove(&(kept.log.start().owner.clone(), key));
         }
-        self.forget_expiry(&kept);
+        self.remove_expiry(&kept);
         self.uncount(&kept);
     }
 
-    /// Forgets a log once it is closed, now or when it closes. Its claim stays as a tombstone.
+    /// Removes a log now if it is closed, else when it closes. Its claim stays as a tombstone.
     pub fn discard(&mut self, id: GenerationId) {
         match self.by_id.get_mut(&id) {
             Some(kept) if kept.ended.is_none() => kept.at_end = AtEnd::Discard,
-            Some(_) => self.bury(id),
+            Some(_) => self.replace_with_tombstone(id),
             None => {}
         }
     }
@@ -262,46 +262,46 @@ impl KeptLogs {
 
     fn evict_one(&mut self, account: AccountNumber, wanted: usize) -> bool {
         let Some(id) = self.holdings.next_to_evict(account, wanted) else { return false };
-        self.bury(id);
+        self.replace_with_tombstone(id);
         self.evicted += 1;
         true
     }
 
-    /// Forgets a closed log; its claim stays as a tombstone.
-    fn bury(&mut self, id: GenerationId) {
+    /// Removes a closed log. Its claim stays as a tombstone.
+    fn replace_with_tombstone(&mut self, id: GenerationId) {
         let Some(mut kept) = self.by_id.remove(&id) else { return };
         match (kept.key.take(), kept.ended) {
             (Some(key), Some(ended)) => {
                 let (owner, account) = (kept.log.start().owner.clone(), kept.account);
-                self.holdings.bury(account, ended.number, ended.expiry);
+                self.holdings.add_tombstone(account, ended.number, ended.expiry);
                 self.tombstones.insert(id, Tombstone { owner, key, account, ended });
             }
-            _ => self.forget_expiry(&kept),
+            _ => self.remove_expiry(&kept),
         }
         self.uncount(&kept);
     }
 
-    /// Forgets a tombstone and frees its key.
-    fn exhume(&mut self, id: GenerationId) {
+    /// Removes a tombstone and frees its key.
+    fn remove_tombstone(&mut self, id: GenerationId) {
         let Some(Tombstone { owner, key, account, ended }) = self.tombstones.remove(&id) else { return };
         self.claims.remove(&(owner, key));
         self.expiries.remove(&(ended.expiry, ended.number));
-        self.holdings.unbury(account, ended.number);
+        self.holdings.remove_tombstone(account, ended.number);
     }
 
-    fn forget_expiry(&mut self, kept: &KeptLog) {
+    fn remove_expiry(&mut self, kept: &KeptLog) {
         if let Some(ended) = kept.ended {
             self.expiries.remove(&(ended.expiry, ended.number));
         }
     }
 
-    /// Takes a log that is no longer kept out of its account and out of its owner's list.
+    /// Refunds a removed log to its account and removes it from its owner's list.
     fn uncount(&mut self, kept: &KeptLog) {
         if let Some(ended) = kept.ended {
             self.holdings.uncount_closed(kept.account, ended.number);
         }
         self.holdings.refund(kept.account, kept.bytes);
-        // Exact: another holder can only be made of one that exists, or under the lock of all logs.
+        // This count is exact: a new holder is cloned from an existing one, or under the lock of all logs.
         if Arc::strong_count(&kept.log) > 1 {
             self.released.push(Arc::downgrade(&kept.log));
         }

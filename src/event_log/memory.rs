@@ -16,14 +16,14 @@ use super::{
 };
 use crate::domain::{Account, Claim, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start};
 
-/// What the logs may hold, and for how long.
+/// The limits of the logs in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct MemoryLimits {
     /// Bytes of all logs together (`event_log.memory.max_bytes`).
     pub total: usize,
-    /// Bytes of one generation's log (`generation.max_bytes`), its terminal event apart.
+    /// Bytes of one generation's log (`generation.max_bytes`), without its terminal event.
     pub generation: usize,
-    /// Bytes that an open log counts beside its entries: what the generation that writes it holds elsewhere.
+    /// Bytes that an open log counts beside its entries: the memory that its generation holds elsewhere.
     pub running: usize,
     /// How long a closed log stays readable (`generation.retention`).
     pub retention: Duration,
@@ -31,10 +31,10 @@ pub struct MemoryLimits {
 
 /// Logs that live as long as the process.
 ///
-/// Bytes are counted by what is stored: 8 for each chunk beside its text, shapes and rare events by
-/// their size. The memory behind a growing log can be twice that.
+/// The counted bytes are those of the stored data: 8 for each chunk beside its text; shapes and rare events by their
+/// size. The memory allocated for a growing log can be twice that.
 ///
-/// Locks are taken in one order: a log's, then that of all logs.
+/// Lock order: a log's lock first, then the lock of all logs.
 #[derive(Clone)]
 pub struct Memory(Arc<Shared>);
 
@@ -45,7 +45,7 @@ struct Shared {
     released: Notify,
 }
 
-/// One log. After it is no longer kept, readers at its end read on.
+/// One log. After it is removed, readers at its end can still read to the end.
 pub struct MemoryLog {
     start: Arc<Start>,
     all: Weak<Shared>,
@@ -65,8 +65,8 @@ impl Memory {
         Self(Arc::new(Shared { limits, logs, expiry_set, released }))
     }
 
-    /// Forgets each closed log, or what is left of its claim, when its retention ends, and shortens logs that are no
-    /// longer kept and still read. Runs until dropped.
+    /// Removes each closed log or tombstone when its retention ends, and shortens removed logs that are still read.
+    /// Runs until dropped.
     pub async fn expire(&self) {
         loop {
             let set = self.0.expiry_set.notified();
@@ -81,13 +81,13 @@ impl Memory {
                 () = expired => {}
                 () = self.0.released.notified() => {}
             }
-            self.0.change(|logs| logs.forget_expired(Instant::now()));
+            self.0.change(|logs| logs.remove_expired(Instant::now()));
             self.0.shorten_released();
         }
     }
 
-    /// Returns the bytes of all kept logs and tombstones. A log that a viewer still reads after it was forgotten is not
-    /// counted: it holds a page at most.
+    /// Returns the bytes of all kept logs and tombstones. A removed log that a viewer still reads is not counted: it
+    /// holds a page at most.
     pub fn bytes(&self) -> usize {
         self.0.lock().bytes()
     }
@@ -141,7 +141,7 @@ impl EventLog for Memory {
     }
 
     fn remove(&self, generation: GenerationId) -> Reply<'_, ()> {
-        self.0.change(|logs| logs.forget(generation));
+        self.0.change(|logs| logs.remove(generation));
         ready(())
     }
 
@@ -220,8 +220,8 @@ impl MemoryLog {
         Closing::Won
     }
 
-    /// Under the log's lock: announced after it, two tails could overtake one another, and readers
-    /// would sleep beside a closed log that says it is open.
+    /// Must run under the log's lock: outside it, an older tail could overwrite a newer one, and readers of a closed
+    /// log would wait forever.
     fn announce(&self, state: &State) -> Sequence {
         let tail = state.entries.tail();
         self.tail.move_to(tail);
@@ -234,7 +234,7 @@ impl MemoryLog {
 }
 
 impl Shared {
-    /// One critical section from the look at the claim to the log that it then names.
+    /// Creates a log. The lookup of the claim and the insertion of the log are one critical section.
     fn create(
         self: &Arc<Self>,
         start: Arc<Start>,
@@ -260,8 +260,8 @@ impl Shared {
         })
     }
 
-    /// Changes what is kept. Logs that this releases are shortened by [`Memory::expire`]: their locks are not taken after
-    /// that of all logs.
+    /// Changes the kept logs under their lock. Logs that this releases are shortened by [`Memory::expire`], because a
+    /// log's lock must not be taken after the lock of all logs.
     fn change<T>(&self, change: impl FnOnce(&mut KeptLogs) -> T) -> T {
         let mut logs = self.lock();
         let changed = change(&mut logs);
@@ -275,7 +275,7 @@ impl Shared {
         let released = self.lock().take_released();
         for log in released.iter().filter_map(Weak::upgrade) {
             let mut state = log.lock();
-            // One that is open ends within the time of its task, and holds what one generation may.
+            // An open log is left alone: it ends with its task and is bounded by the limit of one generation.
             if state.entries.terminal().is_some() {
                 state.entries.keep_end();
             }

@@ -1,5 +1,5 @@
-//! The lock of the log in memory. With the feature `shuttle`, which only tests set, it is one whose every
-//! taking is a point at which another thread may go on (`tests/schedules.rs`).
+//! The mutex of the log in memory. With the feature `shuttle`, which only tests set, it is shuttle's: each lock is a
+//! point at which the scheduler may switch threads (`tests/schedules.rs`).
 
 #[cfg(not(feature = "shuttle"))]
 pub use std::sync::{Mutex, MutexGuard};
@@ -9,7 +9,7 @@ pub use shuttle::sync::{Mutex, MutexGuard};
 
 use std::sync::{LockResult, PoisonError};
 
-/// Goes on after a panic elsewhere: what a lock guards here is whole between any two statements.
+/// Ignores poisoning: the data behind these locks is consistent between any two statements.
 pub fn unpoisoned<T>(locked: LockResult<T>) -> T {
     locked.unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Where a log ends, and who waits for that to move.
+//! A log's tail, and the readers that wait for it to move.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use smallvec::SmallVec;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::{Tail, TailState};
 
-/// The writer's end: tells where the log ends now.
+/// The writer's end: sets the tail and wakes the readers.
 ///
-/// Not tokio's `watch`: that serves any number of threads with eight lists of waiters, which takes ten times as many
-/// instructions for the one reader that a generation has as a rule.
+/// Not tokio's `watch`: that has eight lists of waiters, for many threads, which takes ten times as many instructions
+/// for the one reader that a generation usually has.
 pub struct TailWriter(Arc<Mutex<Shared>>);
 
-/// One reader's view of a log's tail; it has seen the tail as it was when this was made.
+/// One reader's view of a log's tail. The tail at its creation counts as seen.
 pub struct TailReader {
     shared: Arc<Mutex<Shared>>,
     seen: Tail,
@@ -24,11 +24,11 @@ pub struct TailReader {
 
 struct Shared {
     tail: Tail,
-    /// Those that wait for the next move. A place is left empty by who goes before that.
+    /// The readers that wait for the next move. A reader that is dropped before it leaves its place empty.
     waiters: Waiters,
-    /// How many places are empty.
+    /// The number of empty places.
     empty: usize,
-    /// Moves so far: who waits since an earlier one has been woken.
+    /// Moves so far. A reader whose place is of an earlier move has been woken.
     moves: u64,
 }
 
@@ -45,7 +45,7 @@ impl TailWriter {
         Self(Arc::new(Mutex::new(Shared { tail, waiters: Waiters::new(), empty: 0, moves: 0 })))
     }
 
-    /// Wakes all who wait (contract 4: what is behind this tail can be read).
+    /// Sets the tail and wakes all waiting readers. The entries up to it must already be readable (contract 4).
     pub fn move_to(&self, tail: Tail) {
         let waiters = {
             let mut shared = lock(&self.0);
@@ -65,23 +65,23 @@ impl TailWriter {
 }
 
 impl TailReader {
-    /// Where the log ends now; it has been seen from here on.
+    /// Returns the tail and marks it as seen.
     pub fn look(&mut self) -> Tail {
         self.seen = lock(&self.shared).tail;
         self.seen
     }
 
-    /// Where the log ends now, for one who does not wait.
+    /// Returns the tail without marking it as seen.
     pub fn get(&self) -> Tail {
         lock(&self.shared).tail
     }
 
-    /// Waits until the tail is another than the one that was seen, and sees that.
+    /// Waits until the tail differs from the one that was seen, and marks it as seen.
     pub async fn changed(&mut self) -> Tail {
         poll_fn(|context| self.poll_changed(context)).await
     }
 
-    /// Waits for a tail that is as wished.
+    /// Waits for a tail that satisfies the predicate.
     pub async fn until(&mut self, wished: impl Fn(&Tail) -> bool) {
         let mut tail = self.look();
         while !wished(&tail) {
@@ -89,7 +89,7 @@ impl TailReader {
         }
     }
 
-    /// Waits for the end.
+    /// Waits until the log is closed.
     pub async fn closed(&mut self) {
         self.until(|tail| tail.state == TailState::Closed).await;
     }
@@ -109,14 +109,14 @@ impl TailReader {
             }
         };
         drop(shared);
-        // Outside the lock: it may be the last hold on a task, whose end may look here.
+        // Dropped outside the lock: a waker may own the last reference to a task, whose drop may take this lock.
         drop(replaced);
         Poll::Pending
     }
 }
 
 impl Shared {
-    /// Takes an empty place before a new one: who comes and goes while nothing moves takes no room.
+    /// Reuses an empty place before it adds one. Readers that come and go between two moves then take no more memory.
     fn wait(&mut self, waker: Waker) -> Place {
         let empty = if self.empty == 0 { None } else { self.waiters.iter().position(Option::is_none) };
         let index = empty.unwrap_or(self.waiters.len());
@@ -144,7 +144,7 @@ impl Shared {
 impl Drop for TailReader {
     fn drop(&mut self) {
         let waker = self.waiting.and_then(|place| lock(&self.shared).leave(place));
-        // Outside the lock, as above.
+        // Dropped outside the lock, as in `poll_changed`.
         drop(waker);
     }
 }
@@ -176,11 +176,11 @@ mod tests {
         assert_eq!(reader.changed().now_or_never(), None);
         writer.move_to(at(4));
         assert_eq!(reader.look(), at(4));
-        assert_eq!(reader.changed().now_or_never(), None, "it was seen");
+        assert_eq!(reader.changed().now_or_never(), None, "the tail was seen");
     }
 
     #[test]
-    fn who_waits_has_one_place_and_who_goes_leaves_none() {
+    fn a_waiting_reader_has_one_place_and_a_dropped_reader_has_none() {
         let writer = TailWriter::new(at(1));
         let waker = noop_waker();
         let context = Context::from_waker(&waker);
@@ -195,12 +195,12 @@ mod tests {
         for _ in 0..3 {
             assert!(writer.reader().poll_changed(&context).is_pending());
         }
-        assert_eq!(lock(&writer.0).waiters.len(), 2, "who comes and goes takes no room");
+        assert_eq!(lock(&writer.0).waiters.len(), 2, "empty places are reused");
         writer.move_to(at(2));
         assert_eq!(waiting(), 0);
         let mut late = writer.reader();
         assert!(late.poll_changed(&context).is_pending());
-        // Its place is of an earlier move: the other's is not its to leave.
+        // Its place is of an earlier move, so its drop must not free the place of the late reader.
         drop(other);
         assert_eq!(waiting(), 1);
     }

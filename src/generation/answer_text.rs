@@ -1,4 +1,4 @@
-//! The texts of an answer, put together to be counted.
+//! The texts of an answer, collected for counting tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,25 +6,25 @@ use std::fmt;
 use crate::domain::{Chunk, Event, Part, Sequence};
 use crate::event_log::Log;
 
-/// What each choice of an answer says. Choice 0 is always there.
+/// The texts of all choices of an answer. Choice 0 is always there.
 #[derive(Debug)]
 pub struct AnswerText {
     pub choices: BTreeMap<u32, ChoiceText>,
 }
 
-/// The beginning of all that one choice says: its text, reasoning, refusal and tool calls, as they came. Never printed:
+/// The beginning of one choice's text, reasoning, refusal and tool calls, in the order of their arrival. Never printed:
 /// `Debug` shows lengths.
 #[derive(Default)]
 pub struct ChoiceText {
     pub beginning: String,
-    /// Of all of it, in UTF-8.
+    /// UTF-8 bytes of the whole choice.
     pub bytes: usize,
-    /// Its tool calls. Some servers repeat the name in each chunk: that of the first is counted.
+    /// Its tool calls. Some servers repeat the name in each chunk; only the first is counted.
     calls: BTreeSet<u32>,
 }
 
 impl AnswerText {
-    /// Reads a log to its tail, and keeps at most `kept` bytes of it. `None` if the log is lost.
+    /// Reads a log to its tail and keeps at most `kept` bytes of text. Returns `None` if the log is lost.
     pub async fn read(log: &dyn Log, mut kept: usize) -> Option<Self> {
         let tail = log.tail().get().sequence;
         let (mut answer, mut at) = (Self::default(), Sequence::START);
@@ -40,7 +40,7 @@ impl AnswerText {
         Some(answer)
     }
 
-    /// Of all choices, in UTF-8.
+    /// Returns the UTF-8 bytes of all choices.
     pub fn bytes(&self) -> usize {
         self.choices.values().map(|choice| choice.bytes).sum()
     }
@@ -78,7 +78,7 @@ impl ChoiceText {
         kept.len()
     }
 
-    /// Whether nothing has come of this choice.
+    /// Returns whether the choice has no content.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0 && self.calls.is_empty()
     }

@@ -1,11 +1,11 @@
-//! What a failed attempt means for its generation, and what operators and callers read of it.
+//! Classifies a failed attempt, and selects what operators and callers see of it.
 
 use std::time::Duration;
 
 use crate::domain::{FailureCode, Remedy, RequestId, UpstreamWords};
 use crate::upstream::{ErrorReport, Malformed, Phase, UpstreamError, UpstreamIdentity, without_echo};
 
-/// Whether operators read an upstream's own messages in the log (`telemetry.upstream_messages`).
+/// Whether an upstream's own error messages are logged (`telemetry.upstream_messages`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UpstreamMessages {
     #[default]
@@ -13,13 +13,13 @@ pub enum UpstreamMessages {
     Off,
 }
 
-/// An upstream's error, sorted.
+/// The classification of an upstream's error.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptFailure {
     pub code: FailureCode,
     pub remedy: Option<Remedy>,
     pub retry_after: Option<Duration>,
-    /// What passes to the caller.
+    /// The part of the upstream's error that the caller receives.
     pub words: Option<Box<UpstreamWords>>,
     pub billed: Billed,
 }
@@ -27,12 +27,12 @@ pub struct AttemptFailure {
 /// Whether the attempt may cost something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Billed {
-    /// Not sent, or refused with a status.
+    /// The request was not sent, or was refused with a status.
     No,
     Maybe,
 }
 
-/// The codes of providers that clients act on: they pass also where messages do not.
+/// The codes of providers that clients act on. They are passed on even if the message is not.
 const ACTIONABLE: [&str; 7] = [
     "context_length_exceeded",
     "content_filter",
@@ -42,10 +42,11 @@ const ACTIONABLE: [&str; 7] = [
     "insufficient_quota",
     "rate_limit_exceeded",
 ];
-/// Of these, those that say that the request is at fault, whatever the status.
+/// The first of these codes mean that the request is at fault, whatever the status.
 const REQUEST_FAULTS: usize = 5;
-/// What a server says at an address where it has nothing: FastAPI, Go, and gateways.
-const NOTHING_THERE: [&str; 4] = ["not found", "404 page not found", "no route matched with those values", "not_found"];
+/// The messages of servers at an address without a route: FastAPI, Go, and gateways.
+const NO_ROUTE_MESSAGES: [&str; 4] =
+    ["not found", "404 page not found", "no route matched with those values", "not_found"];
 
 impl AttemptFailure {
     pub fn of(error: &UpstreamError) -> Self {
@@ -66,13 +67,13 @@ impl AttemptFailure {
             UpstreamError::Malformed(_) => (FailureCode::UpstreamMalformed, None),
             UpstreamError::Empty => (FailureCode::UpstreamEmpty, None),
         };
-        let is_money = report.is_some_and(|report| {
+        let is_quota_error = report.is_some_and(|report| {
             [&report.code, &report.kind].into_iter().flatten().any(|word| word == "insufficient_quota")
         });
         Self {
             code,
-            // Waiting does not fill an account.
-            remedy: (is_money && code == FailureCode::UpstreamRateLimited).then_some(Remedy::Change),
+            // Waiting does not help if the account's quota is used up.
+            remedy: (is_quota_error && code == FailureCode::UpstreamRateLimited).then_some(Remedy::Change),
             retry_after,
             words: match report {
                 Some(report) => words(error, code, report).map(Box::new),
@@ -99,21 +100,22 @@ const fn status(error: &UpstreamError) -> Option<u16> {
 fn refused(status: u16, report: Option<&ErrorReport>) -> FailureCode {
     match status {
         401 | 403 => FailureCode::UpstreamAuth,
-        404 if report.is_none_or(is_nothing_there) => FailureCode::UpstreamMisconfigured,
+        404 if report.is_none_or(is_missing_route) => FailureCode::UpstreamMisconfigured,
         404 => FailureCode::ModelNotFound,
         408 | 504 => FailureCode::UpstreamTimeout,
         429 => FailureCode::UpstreamRateLimited,
         503 | 529 => FailureCode::UpstreamOverloaded,
-        // A redirect that is not followed, since it leads to another host.
+        // A redirect to another host, which is not followed.
         300..=399 => FailureCode::UpstreamMisconfigured,
         400..=499 => FailureCode::UpstreamRejected,
         _ => FailureCode::UpstreamError,
     }
 }
 
-fn is_nothing_there(report: &ErrorReport) -> bool {
+fn is_missing_route(report: &ErrorReport) -> bool {
     let message = report.message.as_deref().unwrap_or_default().to_ascii_lowercase();
-    report.code.as_deref().is_none_or(|code| code == "404") && NOTHING_THERE.contains(&message.trim_end_matches('.'))
+    report.code.as_deref().is_none_or(|code| code == "404")
+        && NO_ROUTE_MESSAGES.contains(&message.trim_end_matches('.'))
 }
 
 /// Classifies an error that the upstream sent with a success status. It is `upstream_rejected` only if its code names a
@@ -124,10 +126,11 @@ fn reported(report: &ErrorReport) -> FailureCode {
     if is_request_fault { FailureCode::UpstreamRejected } else { FailureCode::UpstreamError }
 }
 
-/// What the caller can act on: of an error in its request all words, of others the codes that clients act on.
+/// Returns what the caller can act on: the whole report of an error in its request, else only a code that clients act
+/// on.
 fn words(error: &UpstreamError, code: FailureCode, report: &ErrorReport) -> Option<UpstreamWords> {
-    let is_ours_to_fix = matches!(error, UpstreamError::LimitRefused { .. });
-    if matches!(code, FailureCode::UpstreamRejected | FailureCode::ModelNotFound) && !is_ours_to_fix {
+    let is_operator_fault = matches!(error, UpstreamError::LimitRefused { .. });
+    if matches!(code, FailureCode::UpstreamRejected | FailureCode::ModelNotFound) && !is_operator_fault {
         return Some(UpstreamWords {
             status: status(error),
             kind: report.kind.clone(),
@@ -141,23 +144,23 @@ fn words(error: &UpstreamError, code: FailureCode, report: &ErrorReport) -> Opti
     Some(UpstreamWords { status: status(error), code: Some(code), ..UpstreamWords::default() })
 }
 
-/// Of a refusal without words: its status, which says what is wrong with the request.
+/// Returns the status of a refusal without a report, which tells the caller what is wrong with the request.
 fn status_alone(error: &UpstreamError, code: FailureCode) -> Option<UpstreamWords> {
     let status = status(error).filter(|_| code == FailureCode::UpstreamRejected)?;
     Some(UpstreamWords { status: Some(status), ..UpstreamWords::default() })
 }
 
-/// Which attempt it was.
+/// Identifies an attempt in the log.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptPlace<'a> {
     pub request_id: RequestId,
     pub upstream: &'a UpstreamIdentity,
     pub model: &'a str,
-    /// What the model was asked, as far as it is kept: what repeats it is not logged.
+    /// The kept part of the prompt. Text that repeats it is not logged.
     pub prompt: &'a str,
 }
 
-/// Writes the one line from which an operator can tell which upstream failed, and why.
+/// Writes the log line from which an operator can see which upstream failed, and why.
 pub fn log_failure(place: AttemptPlace<'_>, error: &UpstreamError, code: FailureCode, messages: UpstreamMessages) {
     let report = match error {
         UpstreamError::Refused { report, .. } | UpstreamError::LimitRefused { report, .. } => report.as_deref(),
@@ -208,12 +211,12 @@ mod tests {
         }))
     }
 
-    fn sorted(status: u16, report: Option<Box<ErrorReport>>) -> AttemptFailure {
+    fn classified(status: u16, report: Option<Box<ErrorReport>>) -> AttemptFailure {
         AttemptFailure::of(&UpstreamError::Refused { status, retry_after: None, report })
     }
 
     #[test]
-    fn a_refusal_is_sorted_by_its_status_and_what_it_says() {
+    fn a_refusal_is_classified_by_its_status_and_report() {
         for (status, report, code) in [
             (400, report("", "context_length_exceeded", "too long"), FailureCode::UpstreamRejected),
             (401, report("", "invalid_api_key", "no"), FailureCode::UpstreamAuth),
@@ -229,27 +232,27 @@ mod tests {
             (503, None, FailureCode::UpstreamOverloaded),
             (504, None, FailureCode::UpstreamTimeout),
         ] {
-            let failure = sorted(status, report);
+            let failure = classified(status, report);
             assert_eq!((failure.code, failure.billed), (code, Billed::No), "{status}");
         }
     }
 
     #[test]
-    fn words_pass_where_the_caller_can_act_on_them_and_codes_always() {
+    fn the_report_is_passed_on_for_request_errors_and_known_codes_always() {
         let message = |failure: AttemptFailure| failure.words.and_then(|words| words.message);
-        assert_eq!(message(sorted(400, report("t", "c", "words"))).as_deref(), Some("words"));
-        assert_eq!(message(sorted(404, report("t", "c", "words"))).as_deref(), Some("words"));
+        assert_eq!(message(classified(400, report("t", "c", "words"))).as_deref(), Some("words"));
+        assert_eq!(message(classified(404, report("t", "c", "words"))).as_deref(), Some("words"));
         for status in [401, 403, 429, 500, 503] {
-            assert_eq!(sorted(status, report("t", "c", "words")).words, None, "{status}");
+            assert_eq!(classified(status, report("t", "c", "words")).words, None, "{status}");
         }
-        let quota = sorted(429, report("insufficient_quota", "insufficient_quota", "words"));
+        let quota = classified(429, report("insufficient_quota", "insufficient_quota", "words"));
         assert_eq!(quota.remedy, Some(Remedy::Change));
         let words = quota.words.expect("a code");
         assert_eq!((words.code.as_deref(), words.message), (Some("insufficient_quota"), None));
     }
 
     #[test]
-    fn an_error_in_place_of_an_answer_is_sorted_by_its_code() {
+    fn an_error_in_place_of_an_answer_is_classified_by_its_code() {
         for (code, expected) in [
             ("429", FailureCode::UpstreamError),
             ("400", FailureCode::UpstreamError),

@@ -1,4 +1,4 @@
-//! Who is listening to a generation.
+//! The viewers of a generation, and the grace after the last one disconnects.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// Counts the viewers of one generation, from the acceptance of their requests on.
+/// Counts the viewers of one generation, each from the acceptance of its request on.
 ///
 /// ```text
 ///            the last leaves              the grace passes
-///   followed ───────────────▶ unfollowed ─────────────────▶ closed: nobody joins any more
+///   followed ───────────────▶ unfollowed ─────────────────▶ closed: no viewer can join
 ///       ▲                         │
 ///       └──────── one joins ──────┘
 /// ```
 ///
-/// Joining and closing are decided under one lock: who comes back as the grace ends is a viewer, or
-/// finds the ending in the log.
+/// Joining and closing are decided under one lock: a client that reconnects as the grace ends either becomes a viewer
+/// or finds the terminal event in the log.
 #[derive(Debug)]
 pub struct Audience {
     on_disconnect: OnDisconnect,
@@ -25,7 +25,7 @@ pub struct Audience {
     last_left: Notify,
 }
 
-/// What becomes of a generation when its last viewer has been gone for the grace.
+/// What happens to a generation when it has had no viewer for the grace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDisconnect {
     /// It ends as `cancelled`, and the upstream connection is closed.
@@ -35,16 +35,16 @@ pub enum OnDisconnect {
     Continue,
 }
 
-/// One viewer's seat; dropping it is leaving.
+/// One viewer's seat. Dropping it removes the viewer.
 #[derive(Debug)]
 pub struct Viewer(Arc<Audience>);
 
 #[derive(Debug)]
 struct Seats {
     taken: usize,
-    /// When the last viewer left, while none is there.
+    /// When the last viewer left; meaningful only while there is none.
     empty_since: Instant,
-    /// Nobody can join any more: the generation is being ended because nobody was there.
+    /// No viewer can join any more: the generation is being ended because it had none.
     closed: bool,
 }
 
@@ -55,13 +55,13 @@ enum Attendance {
 }
 
 impl Audience {
-    /// Without a viewer at first; the grace counts from here.
+    /// Creates an audience without viewers. The grace runs from now.
     pub fn new(on_disconnect: OnDisconnect, grace: Duration) -> Arc<Self> {
         let seats = Mutex::new(Seats { taken: 0, empty_since: Instant::now(), closed: false });
         Arc::new(Self { on_disconnect, grace, seats, last_left: Notify::new() })
     }
 
-    /// Takes a seat. `None` after [`Audience::abandoned`]: the joiner then finds the ending in the log.
+    /// Adds a viewer. Returns `None` once the generation is abandoned: its terminal event is or will be in the log.
     pub fn join(self: &Arc<Self>) -> Option<Viewer> {
         let mut seats = self.lock();
         if seats.closed {
@@ -71,17 +71,18 @@ impl Audience {
         Some(Viewer(Arc::clone(self)))
     }
 
-    /// Resolves when nobody has been there for the grace and the generation is to end with that.
+    /// Resolves when there has been no viewer for the grace and the generation must end. Never resolves with
+    /// [`OnDisconnect::Continue`].
     pub async fn abandoned(&self) {
         if self.on_disconnect == OnDisconnect::Continue {
             return std::future::pending().await;
         }
         loop {
-            // Armed before the look: a leaver who comes after it wakes us.
+            // Armed before the check, so that a viewer that leaves after it wakes this task.
             let left = self.last_left.notified();
             match self.attendance() {
                 Attendance::Followed => left.await,
-                // Who joins meanwhile is seen at the next look.
+                // A viewer that joins meanwhile is seen at the next check.
                 Attendance::Unfollowed { closes_at } => sleep_until(closes_at).await,
                 Attendance::Closed => return,
             }
@@ -127,7 +128,7 @@ mod tests {
     const MOMENT: Duration = Duration::from_millis(1);
 
     #[tokio::test]
-    async fn without_grace_the_last_to_leave_ends_it_and_nobody_joins_after() {
+    async fn without_grace_the_last_departure_abandons_and_no_viewer_can_join() {
         let audience = Audience::new(OnDisconnect::Cancel, Duration::ZERO);
         let (first, second) = (audience.join(), audience.join());
         let mut abandoned = Box::pin(audience.abandoned());
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_who_comes_back_before_the_look_is_in_time() {
+    async fn a_viewer_that_reconnects_before_the_check_is_in_time() {
         let audience = Audience::new(OnDisconnect::Cancel, Duration::ZERO);
         drop(audience.join());
         let back = audience.join();
@@ -150,18 +151,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_abandoned_when_the_grace_has_passed_and_not_before() {
+    async fn a_generation_is_abandoned_when_the_grace_has_passed_and_not_before() {
         let audience = Audience::new(OnDisconnect::Cancel, GRACE);
         let viewer = audience.join();
         advance(GRACE * 3).await;
         drop(viewer);
         assert!(timeout(NEARLY, audience.abandoned()).await.is_err());
-        timeout(MOMENT, audience.abandoned()).await.expect("it is over");
+        timeout(MOMENT, audience.abandoned()).await.expect("the grace has passed");
         assert!(audience.join().is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_return_gives_the_whole_grace_again() {
+    async fn each_reconnect_restarts_the_grace() {
         let audience = Audience::new(OnDisconnect::Cancel, GRACE);
         let mut abandoned = Box::pin(audience.abandoned());
         for _ in 0..5 {
@@ -172,16 +173,16 @@ mod tests {
         assert!(timeout(GRACE * 2, &mut abandoned).await.is_err(), "one is there");
         drop(back);
         assert!(timeout(NEARLY, &mut abandoned).await.is_err());
-        timeout(MOMENT * 2, abandoned).await.expect("it is over");
+        timeout(MOMENT * 2, abandoned).await.expect("the grace has passed");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_as_the_grace_ends_is_in_time_until_the_look() {
+    async fn a_viewer_that_joins_after_the_grace_is_in_time_until_the_check() {
         let audience = Audience::new(OnDisconnect::Cancel, GRACE);
         drop(audience.join());
         advance(GRACE).await;
         let late = audience.join();
-        assert!(late.is_some(), "nobody has looked yet");
+        assert!(late.is_some(), "the audience has not been checked yet");
         assert_eq!(audience.abandoned().now_or_never(), None);
     }
 

@@ -1,4 +1,4 @@
-//! The reasons for which a generation ends, and the advice in the error that its caller receives.
+//! The reasons why a generation ends, and the advice in the error that its caller receives.
 
 use std::time::Duration;
 
@@ -22,18 +22,18 @@ pub struct FailedEnding {
     pub remedy: Option<Remedy>,
     pub retry_after: Option<Duration>,
     pub upstream: Option<Box<UpstreamWords>>,
-    /// Whether the last attempt may cost something, where an attempt is the reason.
+    /// Whether the last attempt may cost something; `None` if the reason is not an attempt.
     pub billed: Option<Billed>,
 }
 
 impl Ending {
-    /// An ending that is not an upstream's fault.
+    /// Returns an ending that is not an upstream's fault.
     pub fn failed(code: FailureCode) -> Self {
         let retry_after = (code == FailureCode::TooManyGenerations).then_some(Duration::from_secs(5));
         Self::Failed(Box::new(FailedEnding { code, remedy: None, retry_after, upstream: None, billed: None }))
     }
 
-    /// The ending after an attempt that failed.
+    /// Returns the ending after a failed attempt.
     pub fn of_attempt(error: &UpstreamError) -> Self {
         let AttemptFailure { code, remedy, retry_after, words, billed } = AttemptFailure::of(error);
         Self::Failed(Box::new(FailedEnding { code, remedy, retry_after, upstream: words, billed: Some(billed) }))
@@ -56,7 +56,7 @@ impl Ending {
 }
 
 impl FailedEnding {
-    /// Returns one sentence for the caller: what happened, then what to do.
+    /// Returns the text for the caller: what happened, then what to do.
     pub const fn detail(&self) -> &'static str {
         match self.code {
             FailureCode::UpstreamUnreachable => "The model's server could not be reached. Try again later.",
@@ -72,7 +72,7 @@ impl FailedEnding {
                 "The model's server does not have this model. Choose one that GET /v1/models lists."
             }
             FailureCode::UpstreamRejected => {
-                "The model's server rejected the request. Change it as the error in `upstream` says."
+                "The model's server rejected the request. Change it as the error in `upstream` describes."
             }
             FailureCode::UpstreamMisconfigured => {
                 "The model's server has no chat API at its configured address, or rejects the configured limits. The \

@@ -1,4 +1,4 @@
-//! One viewer's reading of a generation.
+//! One viewer's stream of a generation.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -20,27 +20,27 @@ use crate::event_log::{Follow, Log, Page, ReadError, Tail, TailState, follow};
 use crate::limits::{Ahead, Turn};
 use crate::telemetry::Gauge;
 
-/// A viewer who reads a log from a position on; dropping it is leaving.
+/// A viewer that reads a log from a position on. Dropping it ends the viewing.
 pub struct Following {
     log: Arc<dyn Log>,
     pages: Follow<dyn Log>,
     seat: Seat,
 }
 
-/// What a viewer holds while it is there.
+/// The resources that a viewer holds while it is connected.
 pub struct Seat {
-    /// Absent where the generation has ended, or is being ended for want of viewers: its ending is in the
+    /// `None` if the generation has ended, or is being cancelled because it has no viewer: its terminal event is in the
     /// log, or will be.
     _viewer: Option<Viewer>,
-    /// Of a generation whose record goes with its last holder.
+    /// Only for a generation whose record is removed with its last holder.
     _record: Option<Arc<Record>>,
     _live: Gauge,
-    /// While the generation waits for its place.
+    /// The queue positions, while the generation waits for its slot.
     ahead: Option<BoxStream<'static, Ahead>>,
 }
 
-/// As often as a viewer is told how the line moves, at most.
-const MOVES: Duration = Duration::from_millis(250);
+/// The shortest time between two queue positions that a viewer is sent.
+const AHEAD_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Seat {
     pub fn new(
@@ -54,13 +54,13 @@ impl Seat {
     }
 }
 
-/// Where the generation stands in the line, now and whenever that changes, until it is its turn.
+/// Returns the generation's queue position now and whenever it changes, until the generation has its slot.
 fn ahead(mut turn: watch::Receiver<Turn>) -> impl Stream<Item = Ahead> {
     stream! {
         loop {
             let Turn::Waiting(ahead) = *turn.borrow_and_update() else { break };
             yield ahead;
-            sleep(MOVES).await;
+            sleep(AHEAD_INTERVAL).await;
             if turn.changed().await.is_err() {
                 break;
             }
@@ -68,7 +68,7 @@ fn ahead(mut turn: watch::Receiver<Turn>) -> impl Stream<Item = Ahead> {
     }
 }
 
-/// The log broke off under a reader.
+/// The log was lost while a viewer read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the log is lost")]
 pub struct LogLost;
@@ -79,22 +79,23 @@ impl Following {
         Self { log, pages, seat }
     }
 
-    /// How the generation began, wherever this reading begins.
+    /// Returns the generation's start, whatever position this viewer began at.
     pub fn start(&self) -> &Arc<Start> {
         self.log.start()
     }
 
-    /// The whole log from its beginning, for one who is no viewer: whether it is read is nothing to the generation.
+    /// Returns the whole log from its beginning, for a reader that does not count as a viewer and does not keep the
+    /// generation running.
     pub fn beside(&self) -> impl Stream<Item = Result<Page, ReadError>> + Send + use<> {
         follow(Arc::clone(&self.log), Sequence::START)
     }
 
-    /// The next entries: at least one, in order. `None` after the terminal one.
+    /// Returns the next entries: at least one, in order. `None` after the terminal one.
     pub fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Page, LogLost>>> {
         Pin::new(&mut self.pages).poll_next(context).map_err(|_| LogLost)
     }
 
-    /// Where the generation stands in the line, where it stands in one; each time once.
+    /// Returns the generation's queue position, each one once; pending if it is not queued.
     pub fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<Ahead> {
         let Some(ahead) = &mut self.seat.ahead else { return Poll::Pending };
         match ahead.poll_next_unpin(context) {
@@ -111,8 +112,8 @@ impl Following {
         poll_fn(|context| self.poll_page(context)).await
     }
 
-    /// Waits until the model says something, at most `patience`. An error is a failure that came before
-    /// the first word. Nothing is taken out of the reading, which may begin meanwhile.
+    /// Waits until the first chunk is in the log, at most `patience`. An error is a failure before the first chunk.
+    /// Consumes no entries, so the viewer may read meanwhile.
     pub fn begun(&self, patience: Duration) -> impl Future<Output = Result<(), Arc<Failed>>> + Send + use<> {
         let log = Arc::clone(&self.log);
         async move {
@@ -125,7 +126,7 @@ impl Following {
             if sequence > first.plus(1) || state == TailState::Open {
                 return Ok(());
             }
-            // Its end came first.
+            // The terminal event came before any chunk.
             match log.read(first).await.ok().and_then(|mut page| page.pop()).map(|entry| entry.event) {
                 Some(Event::Failed(failed)) => Err(failed),
                 _ => Ok(()),
@@ -138,7 +139,7 @@ impl Following {
         self.log.tail().closed().await;
     }
 
-    /// The state of the generation now.
+    /// Returns the current state of the generation.
     pub fn state(&self) -> GenerationState {
         GenerationState::now(Arc::clone(&self.log))
     }

@@ -11,11 +11,11 @@ use crate::event_log::TailState;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     pub generations: Vec<Summary>,
-    /// After which the next page begins; absent where nothing can follow.
+    /// The cursor after which the next page begins; `None` if no page can follow.
     pub next: Option<Listed>,
 }
 
-/// A generation without what it said.
+/// A generation without its answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     pub start: Arc<Start>,
@@ -23,12 +23,12 @@ pub struct Summary {
     pub last_sequence: Sequence,
 }
 
-/// Generations looked at for one page, so that a rare status costs no more than a common one: a page
-/// may then be short, or empty, and still have a next.
+/// Generations that are inspected for one page, so that a rare status costs no more than a common one. A page may
+/// therefore be short, or empty, and still have a next one.
 const MOST_LOOKED_AT: usize = 500;
 
 impl Generations {
-    /// The caller's own, newest first, of those that `wanted` picks: `most` at most, after `before`.
+    /// Returns the caller's own generations that `wanted` accepts, newest first, after `before`, at most `most`.
     pub async fn list(
         &self,
         principal: &Principal,

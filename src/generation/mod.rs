@@ -1,17 +1,17 @@
-//! A generation: one answer of one model, which outlives the connection that asked for it.
+//! A generation: one answer of one model, which outlives the connection that requested it.
 //!
 //! ```text
-//!             start                    the model's end
+//!             start                    answer complete
 //!   (nothing) ─────▶ running ───────────────────────────────▶ done
-//!                       ├── cancel, DELETE, nobody there
+//!                       ├── cancel, DELETE, no viewer
 //!                       │   for the grace ─────────────────▶ cancelled
 //!                       └── upstream fault, deadline, limit,
-//!                           shutdown, defect of ours ────────▶ failed
+//!                           shutdown, internal error ────────▶ failed
 //! ```
 //!
-//! Every ending is one terminal entry in the log, and whoever appends it first has ended the generation.
-//! In this process that is the task that carries the model's answer: whoever wants the end asks it, it
-//! drops the upstream connection and then appends. A task that is itself dropped appends at last.
+//! Every ending is one terminal entry in the log; the first one that is appended ends the generation. In this process
+//! only the generation's task appends it: others ask the task, which drops the upstream connection and then appends. A
+//! task that is dropped appends in its destructor.
 
 mod answer_text;
 mod attempt_failure;

@@ -10,7 +10,7 @@ use crate::domain::{FailureCode, GenerationId, Lookup};
 use crate::event_log::{Log, TailState};
 use crate::telemetry::Gauge;
 
-/// Every generation from before its log is made until its task has ended.
+/// Every generation, from before its log is made until its task has ended.
 #[derive(Clone, Default)]
 pub struct Registry(Arc<Mutex<Lookup<GenerationId, Live>>>);
 
@@ -20,7 +20,7 @@ struct Live {
 }
 
 impl Registry {
-    /// Before the log is made: whoever finds the log finds its audience too.
+    /// Must be called before the log is made, so that a request that finds the log also finds its audience.
     pub fn register(&self, running: Arc<Running>) -> Registration {
         self.lock().insert(running.id, Live { running: Arc::clone(&running), task: None });
         Registration { registry: self.clone(), running, begun: None }
@@ -34,21 +34,21 @@ impl Registry {
         self.lock().len()
     }
 
-    /// Asks all tasks to end their generations.
-    pub fn ask_all(&self, ending: &Ending) {
+    /// Asks all tasks to end their generations with `ending`.
+    pub fn request_end_of_all(&self, ending: &Ending) {
         for live in self.lock().values() {
-            live.running.ask(ending.clone());
+            live.running.request_end(ending.clone());
         }
     }
 
-    /// Lets the task be dropped by [`Registry::abort_all`]. One that has ended already is not there.
-    pub fn note_task(&self, id: GenerationId, task: AbortHandle) {
+    /// Makes [`Registry::abort_all`] abort this task. A generation that has already ended is not in the registry.
+    pub fn record_task(&self, id: GenerationId, task: AbortHandle) {
         if let Some(live) = self.lock().get_mut(&id) {
             live.task = Some(task);
         }
     }
 
-    /// Drops all tasks where they are. Their generations end with that.
+    /// Aborts all tasks, which ends their generations.
     pub fn abort_all(&self) {
         for task in self.lock().values().filter_map(|live| live.task.as_ref()) {
             task.abort();
@@ -60,8 +60,8 @@ impl Registry {
     }
 }
 
-/// A generation's place among those that run, held by whoever carries it: at last by its task. Dropped
-/// before the generation has ended, it ends it.
+/// A generation's entry in the registry, held first by the call that starts it, then by its task. If it is dropped
+/// before the generation has ended, it ends the generation.
 pub struct Registration {
     registry: Registry,
     running: Arc<Running>,
@@ -69,7 +69,7 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// From here on the generation is there, and must end.
+    /// Records that the generation's log exists: from now on dropping this must close it.
     pub fn begin(&mut self, log: Arc<dyn Log>, live: Gauge) {
         self.begun = Some((log, live));
     }

@@ -1,4 +1,4 @@
-//! A generation while it runs: what has been learnt of it, and how it ends.
+//! The state of a running generation, and its ending.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -22,10 +22,10 @@ use crate::limits::{OutputEstimate, Spent, Turn};
 use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics};
 use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError, UpstreamIdentity};
 
-/// A generation while it runs: what its task, its viewers and whoever wants it ended share.
+/// The state of a running generation that its task, its viewers and requests to end it share.
 ///
-/// In this process its task alone ends it: others ask the task, which first of all lets go of the
-/// upstream. So a stop stops the cost before anything is counted or written.
+/// In this process only its task ends it: others ask the task, which first drops the upstream connection. A stop
+/// therefore stops the cost before anything is counted or written.
 #[derive(Debug)]
 pub struct Running {
     pub id: GenerationId,
@@ -36,20 +36,20 @@ pub struct Running {
     spent: Mutex<Spent>,
     estimate: OutputEstimate,
     turn: Option<watch::Receiver<Turn>>,
-    /// Whether the request may have reached its upstream, and how it was asked.
+    /// Whether the request may have reached its upstream, and which delivery was requested.
     pub terms: AttemptTerms,
-    /// Set where the ending is known to have cost nothing: a repeat of the request may then start anew.
+    /// Set if the generation is known to have cost nothing. A repeat of the request may then start a new one.
     unbilled: OnceLock<()>,
-    /// When the upstream was asked.
+    /// When the generation got its slot, just before its upstream request.
     attempted: OnceLock<Instant>,
     first_token: OnceLock<Instant>,
     tally: Mutex<Tally>,
-    wish: SetOnce<Ending>,
+    requested_end: SetOnce<Ending>,
     metrics: Arc<Metrics>,
     counter: TokenCounter,
 }
 
-/// What a generation is about.
+/// What a generation was started for.
 #[derive(Debug)]
 pub struct Subject {
     pub request_id: RequestId,
@@ -57,43 +57,43 @@ pub struct Subject {
     pub model: String,
     pub upstream: Arc<UpstreamIdentity>,
     pub output_limit: Option<u64>,
-    /// How many the request asked for.
+    /// The number of choices that the request asked for.
     pub choices: usize,
     pub repeats: Repeats,
     pub source: PromptSource,
     pub messages: UpstreamMessages,
 }
 
-/// Whether a repeat of the request finds this generation.
+/// Whether a repeat of the request attaches to this generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeats {
     /// By its `Idempotency-Key`.
     Attach,
-    StartAnew,
+    StartNew,
 }
 
-/// Whose text was sent to the model.
+/// Where the text that was sent to the model comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromptSource {
     Caller,
-    /// A prompt of the service, which the upstream's messages may repeat.
+    /// A stored prompt of the service, which messages of the upstream may quote.
     Service,
 }
 
-/// What has been learnt of the answer so far.
+/// The usage and the finish reasons that the upstream has reported so far.
 #[derive(Debug, Default)]
 struct Tally {
     reported: UsageReport,
     finish: BTreeMap<u32, FinishReason>,
 }
 
-/// With what a generation was admitted.
+/// The reservations with which a generation was admitted.
 #[derive(Debug)]
 pub struct Admitted {
     pub prompt: Arc<Prompt>,
     pub spent: Spent,
     pub turn: Option<watch::Receiver<Turn>>,
-    /// Learns the length of the answer.
+    /// Updated with the length of the answer.
     pub estimate: OutputEstimate,
 }
 
@@ -121,24 +121,24 @@ impl Running {
             attempted: OnceLock::new(),
             first_token: OnceLock::new(),
             tally: Mutex::default(),
-            wish: SetOnce::new(),
+            requested_end: SetOnce::new(),
             metrics,
             counter,
         }
     }
 
-    /// Where the generation stands in the line, if it has ever stood in one.
+    /// Returns the generation's queue position, if it has ever been queued.
     pub fn turn(&self) -> Option<watch::Receiver<Turn>> {
         self.turn.clone()
     }
 
-    /// The generation has its slot: it waited until now.
-    pub fn note_slot(&self) {
+    /// Records that the generation has its slot, and how long it waited.
+    pub fn record_slot(&self) {
         self.metrics.waited(self.accepted.elapsed());
         _ = self.attempted.set(Instant::now());
     }
 
-    /// Whether the generation, ended in this way, may cost something.
+    /// Returns whether the generation may cost something if it ends in this way.
     fn billed(&self, ending: &Ending) -> Billed {
         match ending {
             Ending::Failed(failed) if failed.billed == Some(Billed::No) => Billed::No,
@@ -147,7 +147,8 @@ impl Running {
         }
     }
 
-    /// Whether a repeat of the request may start anew: it ended before anything could be billed.
+    /// Returns whether a repeat of the request may start a new generation, because this one ended before anything could
+    /// be billed.
     pub fn was_unbilled(&self) -> bool {
         self.unbilled.get().is_some()
     }
@@ -158,13 +159,13 @@ impl Running {
         attempt_failure::log_failure(place, error, ending.code().unwrap_or(FailureCode::Internal), *messages);
     }
 
-    /// Counts it among those that wait for their place, until this is dropped.
+    /// Counts the generation as waiting for its slot until the gauge is dropped.
     pub fn waiting(&self) -> Gauge {
         self.metrics.waiting()
     }
 
-    /// Takes note of a chunk that says something, and of when the first came.
-    pub fn note_chunk(&self, chunk: &Chunk) {
+    /// Counts a chunk with content, and records the time of the first.
+    pub fn record_chunk(&self, chunk: &Chunk) {
         if chunk.part().choice().is_none() {
             return;
         }
@@ -178,32 +179,33 @@ impl Running {
         }
     }
 
-    /// Some servers state a reason more than once, and not always the same: as with the official SDKs, the last counts.
-    pub fn note_finish(&self, choice: u32, reason: FinishReason) {
+    /// Records a finish reason. Some servers send several, not always the same; as in the official SDKs, the last one
+    /// counts.
+    pub fn record_finish(&self, choice: u32, reason: FinishReason) {
         self.lock().finish.insert(choice, reason);
     }
 
-    pub fn note_usage(&self, report: UsageReport) {
+    pub fn record_usage(&self, report: UsageReport) {
         let mut tally = self.lock();
         tally.reported = tally.reported.updated_by(report);
     }
 
-    pub fn note_panic(&self) {
+    pub fn record_panic(&self) {
         self.metrics.panicked();
     }
 
-    /// Asks the task to end the generation. The first wish counts.
-    pub fn ask(&self, ending: Ending) {
-        _ = self.wish.set(ending);
+    /// Asks the task to end the generation. Only the first request counts.
+    pub fn request_end(&self, ending: Ending) {
+        _ = self.requested_end.set(ending);
     }
 
-    /// Resolves when somebody wants the generation ended.
-    pub async fn asked(&self) -> Ending {
-        self.wish.wait().await.clone()
+    /// Resolves when the task has been asked to end the generation.
+    pub async fn end_requested(&self) -> Ending {
+        self.requested_end.wait().await.clone()
     }
 
-    /// Ends the generation, unless that has been done from elsewhere. The upstream has been closed, or has come to its
-    /// end: counting may take its time.
+    /// Ends the generation, unless it has already ended. The upstream connection is closed or its answer complete by
+    /// now, so counting tokens may take time.
     pub async fn end(&self, log: &Arc<dyn Log>, ending: Ending) {
         let timings = self.timings();
         let answer =
@@ -214,7 +216,7 @@ impl Running {
             (Some(usage), _, _) => usage,
             (None, Billed::No, _) => NOTHING_USED,
             (None, _, None) => Usage::default(),
-            // Every viewer must receive the terminal event before the process ends.
+            // A guess, not a count: every viewer must receive the terminal event before the process ends.
             (None, _, Some(answer)) if ending.code() == Some(FailureCode::ShuttingDown) => {
                 reported.completed_by(tokens::guess(&self.prompt, &answer))
             }
@@ -225,10 +227,10 @@ impl Running {
         self.close(log, &ending, finish, self.known(usage, &ending), timings).await;
     }
 
-    /// As [`Running::end`], for a task that is dropped and can wait for nothing: as was asked for, or else as `ending`. A
-    /// backend that cannot close at once is left to its lease.
+    /// Like [`Running::end`], for a task that is dropped and cannot wait. A requested ending takes precedence over
+    /// `ending`. A backend that cannot close at once is left to its lease.
     pub fn end_at_once(&self, log: &Arc<dyn Log>, ending: Ending) {
-        let ending = self.wish.get().cloned().unwrap_or(ending);
+        let ending = self.requested_end.get().cloned().unwrap_or(ending);
         let reported = self.lock().reported;
         let usage = reported.complete().unwrap_or_else(|| {
             if self.billed(&ending) == Billed::No {
@@ -241,7 +243,8 @@ impl Running {
         _ = self.close(log, &ending, finish, self.known(usage, &ending), self.timings()).now_or_never();
     }
 
-    /// Whether the answer must be looked at: for tokens that the provider did not count, or choices that it did not finish.
+    /// Returns whether the answer must be read from the log: for tokens that the provider did not count, or choices
+    /// without a finish reason.
     fn needs_answer(&self, ending: &Ending) -> bool {
         let tally = self.lock();
         let is_counted = tally.reported.complete().is_some() || self.billed(ending) == Billed::No;
@@ -249,7 +252,7 @@ impl Running {
         !(is_counted && is_finished)
     }
 
-    /// How each choice ended, `stop` standing in where a choice spoke and its reason was not stated.
+    /// Returns how each choice ended, with `stop` for a choice that has content but no stated reason.
     fn finish(&self, answer: Option<&AnswerText>) -> Box<[Finish]> {
         let stated = self.lock().finish.clone();
         let spoken = answer.into_iter().flat_map(|answer| &answer.choices).filter(|(_, said)| !said.is_empty());
@@ -264,7 +267,7 @@ impl Running {
         finish.into()
     }
 
-    /// Of an answer that was asked for as a whole nothing is known before it arrives.
+    /// Removes the output tokens if a whole answer was requested and did not arrive: its length is then unknown.
     fn known(&self, usage: Usage, ending: &Ending) -> Usage {
         if self.is_cut_off_whole(ending) { Usage { output_tokens: None, ..usage } } else { usage }
     }
@@ -280,10 +283,11 @@ impl Running {
         Timings { first_token, total: self.accepted.elapsed() }
     }
 
-    /// Appends the terminal event, unless there is one; the winner is counted, once.
+    /// Settles the reservations and appends the terminal event, unless there is one. Only the append that wins is
+    /// counted and logged.
     async fn close(&self, log: &Arc<dyn Log>, ending: &Ending, finish: Box<[Finish]>, usage: Usage, timings: Timings) {
-        // Before the terminal event can be read: the reader may start the next at once. An answer that was cut off does
-        // not show how long answers are.
+        // Before the terminal event is readable, because its reader may start the next generation at once. An answer
+        // that was cut off must not lower the estimate.
         if let (Ending::Done { .. }, Some(tokens)) = (ending, usage.output_tokens) {
             self.estimate.learn(tokens / u64::try_from(self.subject.choices).unwrap_or(1).max(1));
         }
@@ -307,7 +311,7 @@ impl Running {
         self.report(ending, usage, timings);
     }
 
-    /// One log line, and the metrics.
+    /// Writes one log line and updates the metrics.
     fn report(&self, ending: &Ending, usage: Usage, timings: Timings) {
         let outcome = ending.outcome();
         let Subject { request_id, principal, model, upstream, output_limit, .. } = &self.subject;
@@ -318,7 +322,7 @@ impl Running {
         if let Some(attempted) = self.attempted.get() {
             self.metrics.attempt_ended(self.labels(), outcome, error_type, attempted.elapsed());
         }
-        // The request's id and not the generation's: without authentication that one is a capability.
+        // The request's id and not the generation's: without authentication the latter is a capability.
         tracing::info!(
             request_id = %request_id,
             principal = principal.name(),
@@ -374,7 +378,7 @@ impl Running {
     }
 }
 
-/// What a generation used that never reached its upstream.
+/// The usage of a generation that never reached its upstream.
 const NOTHING_USED: Usage = Usage {
     input_tokens: 0,
     cache_read_tokens: None,
@@ -386,8 +390,9 @@ const NOTHING_USED: Usage = Usage {
     source: TokenSource::Estimated,
 };
 
-/// A repeat with the same key attaches to what may have been billed.
-const KEY_IS_KEPT: &str = "A repeat with this Idempotency-Key returns this failure: send a new key to start anew.";
+/// Advice for a failure that may have been billed: a repeat with the same key attaches to it.
+const KEY_IS_KEPT: &str =
+    "A repeat with this Idempotency-Key returns this failure. Send a new key to start a new generation.";
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)

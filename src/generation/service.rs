@@ -49,21 +49,21 @@ pub struct Inner {
 pub struct Terms {
     /// From its acceptance to its end (`generation.max_duration`).
     pub max_duration: Duration,
-    /// Where the request does not say (`generation.on_disconnect`).
+    /// Default of requests that do not set it (`generation.on_disconnect`).
     pub on_disconnect: OnDisconnect,
-    /// How long it waits for a viewer to come back; a request may ask for less (`generation.grace`).
+    /// How long it waits for a viewer to reconnect; a request may ask for less (`generation.grace`).
     pub grace: Duration,
-    /// Whether the log repeats what upstreams say in errors (`telemetry.upstream_messages`).
+    /// Whether error messages of upstreams are logged (`telemetry.upstream_messages`).
     pub upstream_messages: UpstreamMessages,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FollowError {
-    /// It never existed, has expired, or belongs to another caller. The error does not say which, so that it does not
-    /// reveal other callers' generations.
+    /// It never existed, has expired, or belongs to another caller. The error does not distinguish these, so that it
+    /// does not reveal other callers' generations.
     #[error("no such generation")]
     NotFound,
-    /// The position is the terminal event's: nothing will ever follow.
+    /// The position is that of the terminal event, so no event will follow.
     #[error("nothing follows the terminal event")]
     AtEnd,
     #[error("the log does not reach this position")]
@@ -84,8 +84,8 @@ impl Generations {
         Self(Arc::new(Inner { log, router, terms, limits, metrics, tasks, registry, unkept, counter, draining }))
     }
 
-    /// Starts a generation, or joins the one that its claim names. Its log is there before the upstream
-    /// is asked, and its first viewer counts from here on.
+    /// Starts a generation, or joins the one that its claim names. Its log is created before the upstream request is
+    /// sent, and its first viewer counts from here on.
     pub async fn start(&self, new: NewGeneration) -> Result<Started, StartError> {
         let inner = &self.0;
         if self.is_draining() {
@@ -125,7 +125,7 @@ impl Generations {
             upstream: Arc::clone(provider.identity()),
             output_limit: request.output_limit(),
             choices: usize::try_from(request.choices()).unwrap_or(usize::MAX),
-            repeats: if new.claim.is_some() { Repeats::Attach } else { Repeats::StartAnew },
+            repeats: if new.claim.is_some() { Repeats::Attach } else { Repeats::StartNew },
             source: if start.prompt.is_some() { PromptSource::Service } else { PromptSource::Caller },
             messages: inner.terms.upstream_messages,
         };
@@ -150,9 +150,9 @@ impl Generations {
             }
         };
         registration.begin(Arc::clone(&log), inner.metrics.generation());
-        // Again, now that a drain that comes later finds it: one that came in between did not.
+        // Check again, now that the generation is registered: a drain that began in between did not see it.
         if self.is_draining() {
-            registration.running().ask(Ending::failed(FailureCode::ShuttingDown));
+            registration.running().request_end(Ending::failed(FailureCode::ShuttingDown));
             inner.log.remove(id).await;
             return Err(StartError::Draining);
         }
@@ -161,22 +161,22 @@ impl Generations {
         let deadline = Instant::now() + inner.terms.max_duration;
         let work =
             Work { answer: provider.attempt(request, terms), place, wait: new.spender.wait(new.patience), deadline };
-        inner.carry(registration, record, log, work);
+        inner.spawn_task(registration, record, log, work);
         Ok(Started { following, origin: Origin::New })
     }
 
-    /// Returns whether a key of the caller's names a generation, whatever was asked for.
+    /// Returns whether a key of the caller's names a generation, for any request.
     pub async fn knows(&self, principal: &Principal, key: &IdempotencyKey) -> bool {
         self.0.log.knows(principal, key).await
     }
 
-    /// Takes one request of the caller's rate, before its body is read.
+    /// Takes one request from the caller's rate, before its body is read.
     pub fn take_request(&self, spender: &Spender) -> Result<RequestPermit, StartError> {
         let taken = self.0.limits.take_request(spender);
         taken.map_err(|exceeded| self.0.exceeded(exceeded, spender, ""))
     }
 
-    /// Counts a request that was refused for its body, if its caller has one left.
+    /// Counts a request that was refused for its body, if the caller's rate has one left.
     pub fn charge_request(&self, spender: &Spender) {
         _ = self.0.limits.take_request(spender).map(RequestPermit::spend);
     }
@@ -186,12 +186,12 @@ impl Generations {
     ///
     /// # Errors
     ///
-    /// [`StartError::Conflict`], and [`StartError::Lost`] where the answer was evicted or discarded.
+    /// [`StartError::Conflict`], and [`StartError::Lost`] if the answer was evicted or discarded.
     pub async fn claimed(&self, principal: &Principal, claim: &Claim) -> Result<Option<Following>, StartError> {
         let Some(id) = self.0.log.claimed(principal, claim).await? else { return Ok(None) };
         match self.follow(principal, id, Sequence::START).await {
             Ok(following) => Ok(Some(following)),
-            // Removed or expired since the look: the key is free. Evicted since the look: it is not.
+            // If the log was removed or has expired since the lookup, the key is free; if it was evicted, it is not.
             Err(_) => self.lost(principal, Some(claim)).await.map_or(Ok(None), Err),
         }
     }
@@ -202,7 +202,7 @@ impl Generations {
         claimed.err().map(StartError::from)
     }
 
-    /// Every event after a position, then each new one.
+    /// Follows a generation: every event after a position, then each new one.
     pub async fn follow(
         &self,
         principal: &Principal,
@@ -220,8 +220,8 @@ impl Generations {
         Ok(Following::new(log, after, self.seat(id)))
     }
 
-    /// The state of a generation now, in place of its events so far, and every event after that; the
-    /// terminal one always comes as an event.
+    /// Returns the current state of a generation, in place of its events so far, and every event after that. The
+    /// terminal event is always delivered as an event.
     pub async fn follow_from_snapshot(
         &self,
         principal: &Principal,
@@ -238,17 +238,17 @@ impl Generations {
         Ok((state, Following::new(log, position, seat)))
     }
 
-    /// Whether the caller may see a generation, without reading its log.
+    /// Checks that the caller may see a generation, without reading its log.
     pub async fn exists(&self, principal: &Principal, id: GenerationId) -> Result<(), FollowError> {
         self.open(principal, id).await.map(drop)
     }
 
-    /// The state of a generation now.
+    /// Returns the current state of a generation.
     pub async fn inspect(&self, principal: &Principal, id: GenerationId) -> Result<GenerationState, FollowError> {
         self.open(principal, id).await.map(GenerationState::now)
     }
 
-    /// Waits until a generation has come further than a position or has ended, at most `patience`, as a viewer.
+    /// Waits, as a viewer, until a generation has events after a position or has ended, at most `patience`.
     pub async fn wait_for_more(
         &self,
         principal: &Principal,
@@ -267,30 +267,30 @@ impl Generations {
         Ok(())
     }
 
-    /// Stops a generation; one that has ended stays as it ended. Returns its state after that.
+    /// Stops a generation; one that has already ended is unchanged. Returns its state after that.
     pub async fn stop(&self, principal: &Principal, id: GenerationId) -> Result<GenerationState, FollowError> {
         let log = self.open(principal, id).await?;
-        self.ask(id, Ending::Cancelled(CancelReason::ClientRequest));
+        self.request_end(id, Ending::Cancelled(CancelReason::ClientRequest));
         closed(&log).await;
         Ok(GenerationState::now(log))
     }
 
-    /// Stops a generation and forgets it, also if nobody waits for the end of this.
+    /// Stops a generation and removes its log, which also happens if this future is dropped while it waits for the end.
     pub async fn erase(&self, principal: &Principal, id: GenerationId) -> Result<(), FollowError> {
         let log = self.open(principal, id).await?;
-        self.ask(id, Ending::Cancelled(CancelReason::ClientRequest));
+        self.request_end(id, Ending::Cancelled(CancelReason::ClientRequest));
         self.0.log.remove(id).await;
         closed(&log).await;
         Ok(())
     }
 
-    fn ask(&self, id: GenerationId, ending: Ending) {
+    fn request_end(&self, id: GenerationId, ending: Ending) {
         if let Some(running) = self.0.registry.get(id) {
-            running.ask(ending);
+            running.request_end(ending);
         }
     }
 
-    /// What is left of a caller's limits, with the model that it is about.
+    /// Returns the rest of a caller's limits, including those of the model.
     pub fn left(&self, spender: &Spender, model: Option<&str>) -> Allowance {
         self.0.limits.left(spender, model.unwrap_or_default())
     }
@@ -299,7 +299,7 @@ impl Generations {
         self.0.router.models().await
     }
 
-    /// From now on nothing new is started.
+    /// Refuses new generations from now on.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
     }
@@ -308,17 +308,17 @@ impl Generations {
         self.0.draining.load(Ordering::Acquire)
     }
 
-    /// Generations that run now.
+    /// Returns the number of running generations.
     pub fn count(&self) -> usize {
         self.0.registry.count()
     }
 
-    /// Asks for the end of what still runs, because the service stops.
+    /// Asks all running generations to end, because the service is shutting down.
     pub fn end_all(&self) {
-        self.0.registry.ask_all(&Ending::failed(FailureCode::ShuttingDown));
+        self.0.registry.request_end_of_all(&Ending::failed(FailureCode::ShuttingDown));
     }
 
-    /// Ends what still runs where it is.
+    /// Aborts the tasks of all running generations.
     pub fn abort_all(&self) {
         self.0.registry.abort_all();
     }
@@ -328,8 +328,8 @@ impl Generations {
         if log.start().owner == *principal { Ok(log) } else { Err(FollowError::NotFound) }
     }
 
-    /// A seat before a generation that the caller may see. Taken only by who stays: each leaving begins the
-    /// grace anew.
+    /// Returns a viewer's seat for a generation that the caller may see. Take one only for a caller that stays: each
+    /// departure restarts the grace.
     fn seat(&self, id: GenerationId) -> Seat {
         let running = self.0.registry.get(id);
         let viewer = running.as_ref().and_then(|running| running.audience.join());
@@ -338,14 +338,14 @@ impl Generations {
     }
 }
 
-/// Waits for the end that a task has been asked for: it comes within moments, also where the task is dropped.
+/// Waits for the end that a task has been asked for. It comes within moments, even if the task is dropped.
 async fn closed(log: &Arc<dyn Log>) {
     log.tail().closed().await;
 }
 
 impl Inner {
-    /// Reserves what the generation may use of its caller's limits, all of it or nothing. For the answer that is the
-    /// request's own limit, or else the mean of the account's answers of this model, up to the limit that applies.
+    /// Reserves what the generation may use of its caller's limits, all or nothing. The answer is estimated as the
+    /// request's own limit, or else as the mean of the account's answers of this model, up to the limit that applies.
     fn admit(
         &self,
         spender: &Spender,
@@ -370,11 +370,11 @@ impl Inner {
         StartError::Exceeded(exceeded, self.limits.left(spender, model))
     }
 
-    /// Carries the answer into the log, as a task of its own.
-    fn carry(&self, registration: Registration, record: Option<Arc<Record>>, log: Arc<dyn Log>, work: Work) {
+    /// Spawns the task that writes the answer into the log.
+    fn spawn_task(&self, registration: Registration, record: Option<Arc<Record>>, log: Arc<dyn Log>, work: Work) {
         let id = registration.running().id;
         let logs = Arc::clone(&self.log);
-        // Made where it stays: to spawn it as it is copies it five times.
+        // Boxed, because spawning the future itself copies it five times.
         let task = self.tasks.spawn(Box::pin(async move {
             let rest = task::run(registration.running(), Arc::clone(&log), work).await;
             if registration.running().was_unbilled() {
@@ -382,9 +382,9 @@ impl Inner {
             }
             drop((registration, record));
             if let Some(rest) = rest {
-                task::tidy_up(rest).await;
+                task::drain_answer(rest).await;
             }
         }));
-        self.registry.note_task(id, task.abort_handle());
+        self.registry.record_task(id, task.abort_handle());
     }
 }

@@ -1,4 +1,4 @@
-//! What a generation is started with, and why it is not.
+//! The parameters of a new generation, and the reasons why it is refused.
 
 use std::time::Duration;
 
@@ -12,37 +12,37 @@ use crate::json::JsonObject;
 use crate::limits::{Allowance, Exceeded, Patience, RequestPermit, Spender};
 use crate::upstream::{Delivery, UnknownModel};
 
-/// A generation to be started.
+/// The parameters of a new generation.
 pub struct NewGeneration {
     pub owner: Principal,
     pub spender: Spender,
-    /// One request of the caller's rate, which was taken before the body was read.
+    /// One request of the caller's rate, taken before the body was read.
     pub request: RequestPermit,
-    /// Whether it waits where there is no place for it to run.
+    /// Whether it waits in the queue if no slot is free.
     pub patience: Patience,
-    /// By which a repeat of the request is known.
+    /// The idempotency claim, by which a repeat of the request is recognized.
     pub claim: Option<Claim>,
-    /// Absent: the default model.
+    /// `None`: the default model.
     pub model: Option<String>,
-    /// Those that the caller may ask.
+    /// The models that the caller may use.
     pub allowed: AllowedModels,
     /// The fields for the provider, as in [`ChatRequest::fields`](crate::domain::ChatRequest::fields).
     pub fields: JsonObject,
-    /// How the caller wants the answer; a generation that outlives its connection streams all the same.
+    /// How the caller wants the answer. A generation that may outlive its connection always streams.
     pub delivery: Delivery,
-    /// The prompt that it was made of, with its version.
+    /// The stored prompt that the request was made from, with its version.
     pub prompt: Option<PromptReference>,
     pub metadata: Metadata,
     pub usage: UsageWish,
     pub storage: Storage,
-    /// Absent: as the settings say.
+    /// `None`: the default of the settings.
     pub on_disconnect: Option<OnDisconnect>,
-    /// Absent: as the settings say, which is also the most.
+    /// `None`: the default of the settings, which is also the maximum.
     pub grace: Option<Duration>,
     pub request_id: RequestId,
 }
 
-/// A generation, and the viewer whose request it answers.
+/// A started generation, followed by the viewer that requested it.
 pub struct Started {
     pub following: Following,
     pub origin: Origin,
@@ -52,7 +52,7 @@ pub struct Started {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     New,
-    /// The request is a repeat: it joined what it had started before.
+    /// The request is a repeat: it joined the generation that it had started before.
     Existing,
 }
 
@@ -64,11 +64,11 @@ pub enum StartError {
     ModelRequired,
     #[error("no upstream serves this model")]
     ModelNotFound,
-    #[error("the model is not for this caller")]
+    #[error("the caller may not use this model")]
     ModelForbidden,
     #[error(transparent)]
     TooMuch(#[from] TooMuch),
-    /// A limit of the caller's, with what is left of all.
+    /// A limit of the caller's is exceeded; with the rest of all its limits.
     #[error("a limit is reached")]
     Exceeded(Exceeded, Allowance),
     #[error("the event log is full")]
@@ -77,10 +77,10 @@ pub enum StartError {
     Conflict(#[from] Conflict),
     #[error(transparent)]
     Lost(#[from] LostAnswer),
-    /// The account has too many keys whose answers are lost; the oldest is free after this time.
+    /// The account has too many keys whose answers are lost. The oldest key is free after this time.
     #[error("the account has too many idempotency keys whose answers are lost")]
     TooManyTombstones(Duration),
-    /// The claim named a generation that has gone meanwhile.
+    /// The claim named a generation that has been removed since.
     #[error(transparent)]
     Gone(#[from] FollowError),
 }

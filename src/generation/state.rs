@@ -13,14 +13,14 @@ use crate::event_log::{Log, Page};
 
 /// The state of a generation at one position of its log.
 ///
-/// Holds no text: the response reads the log page by page as its client takes it, so that a slow client costs a page.
+/// Holds no text: the response reads the log page by page as its client reads, so that a slow client costs one page.
 #[derive(Clone)]
 pub struct GenerationState {
     log: Arc<dyn Log>,
     position: Sequence,
 }
 
-/// What a state has beside its texts.
+/// A state without its texts.
 pub struct Outline {
     pub start: Arc<Start>,
     pub position: Sequence,
@@ -37,7 +37,7 @@ pub enum Status {
     Failed(Arc<Failed>),
 }
 
-/// One choice of the answer. A text that is empty is absent.
+/// One choice of the answer. An empty text is `None`.
 #[derive(Default)]
 pub struct ChoiceOutline {
     pub text: Option<TextSpan>,
@@ -45,7 +45,7 @@ pub struct ChoiceOutline {
     pub refusal: Option<TextSpan>,
     /// In the order in which they began.
     pub tool_calls: Vec<ToolCallOutline>,
-    /// The greatest index of them.
+    /// The greatest index of `tool_calls`.
     greatest_call: Option<u32>,
 }
 
@@ -57,7 +57,7 @@ pub struct ToolCallOutline {
     pub arguments: Option<TextSpan>,
 }
 
-/// Where the fragments of one text stand in the log.
+/// The range of the log that holds the fragments of one text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextSpan {
     pub kind: TextKind,
@@ -65,7 +65,7 @@ pub struct TextSpan {
     last: Sequence,
 }
 
-/// Which text of an answer.
+/// Identifies a text of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextKind {
     Text { choice: u32 },
@@ -75,18 +75,18 @@ pub enum TextKind {
 }
 
 impl GenerationState {
-    /// The state after the entry at `position`, which is in the log.
+    /// Returns the state after the entry at `position`, which must be in the log.
     pub(super) fn at(log: Arc<dyn Log>, position: Sequence) -> Self {
         Self { log, position }
     }
 
-    /// The state at the log's tail.
+    /// Returns the state at the log's tail.
     pub(super) fn now(log: Arc<dyn Log>) -> Self {
         let position = log.tail().get().sequence;
         Self { log, position }
     }
 
-    /// Reads the log once, and keeps no text of it.
+    /// Reads the log once, without keeping its text.
     pub async fn outline(&self) -> Result<Outline, LogLost> {
         let choices = BTreeMap::from([(0, ChoiceOutline::default())]);
         let start = Arc::clone(self.log.start());
@@ -101,8 +101,8 @@ impl GenerationState {
         Ok(outline)
     }
 
-    /// One text, escaped, in pieces of at most 64 KiB. Between two pieces nothing of it is held: of a longer fragment the
-    /// log is read again.
+    /// Returns one text, escaped, in pieces of at most 64 KiB. No text is held between two pieces: for a longer
+    /// fragment the log is read again.
     pub fn pieces(&self, span: TextSpan) -> impl Stream<Item = Result<String, LogLost>> + Send + use<> {
         let state = self.clone();
         let cursor = Cursor { after: span.first.before(), offset: 0 };
@@ -121,7 +121,7 @@ impl GenerationState {
         })
     }
 
-    /// The entries after a position up to another; `None` where there are none.
+    /// Returns the entries after a position up to another; `None` if there are none.
     async fn page(&self, after: Sequence, to: Sequence) -> Result<Option<Page>, LogLost> {
         if after >= to {
             return Ok(None);
@@ -132,7 +132,7 @@ impl GenerationState {
     }
 }
 
-/// How far a text was read: the last entry that was read whole, and the bytes of the next.
+/// How far a text was read: the last entry that was read whole, and the bytes read of the next.
 struct Cursor {
     after: Sequence,
     offset: usize,
@@ -142,7 +142,7 @@ struct Cursor {
 const LARGEST_PIECE: usize = 64 << 10;
 
 impl Cursor {
-    /// Appends what fits of an entry's text; `false` where some of it is left.
+    /// Appends as much of an entry's text as fits; returns `false` if some of it remains.
     fn take(&mut self, entry: &Entry, kind: TextKind, piece: &mut String) -> bool {
         let text = match &entry.event {
             Event::Chunk(chunk) if TextKind::of(chunk.part()) == Some(kind) => chunk.text().as_str(),
@@ -161,7 +161,7 @@ impl Cursor {
 }
 
 impl Outline {
-    /// Returns how a choice ended, once the model has come to its end.
+    /// Returns how a choice ended, once the generation is done.
     pub fn finish(&self, choice: u32) -> Option<&Finish> {
         let Status::Done(done) = &self.status else { return None };
         done.finish.iter().find(|finish| finish.choice == choice)
@@ -213,10 +213,10 @@ impl Status {
 }
 
 impl ChoiceOutline {
-    /// The call with this index, with what the part says of it.
+    /// Returns the call with this index, updated with the id and the name of the part.
     #[expect(clippy::indexing_slicing, reason = "a call stands at `at`: it was found or pushed there")]
     fn call(&mut self, index: u32, part: &Part) -> &mut ToolCallOutline {
-        // Fragments are mostly of the last call, and the indexes of new calls count up: neither searches them all.
+        // Most fragments belong to the last call, and new calls have a greater index: neither case searches all calls.
         let known = || self.tool_calls.iter().rposition(|call| call.index == index);
         let is_known = self.greatest_call.is_some_and(|greatest| index <= greatest);
         let at = is_known.then(known).flatten().unwrap_or(self.tool_calls.len());

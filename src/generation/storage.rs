@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::{GenerationId, Lookup};
 use crate::event_log::EventLog;
 
-/// What becomes of the record of an ended generation.
+/// What happens to the record of an ended generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Storage {
     /// It is kept for the retention.
@@ -18,7 +18,7 @@ pub enum Storage {
     UntilRead,
 }
 
-/// The records that are dropped when nobody holds them any more.
+/// The records that are dropped with their last holder.
 #[derive(Clone)]
 pub struct Unkept(Arc<Shared>);
 
@@ -28,7 +28,7 @@ struct Shared {
     records: Mutex<Lookup<GenerationId, Weak<Record>>>,
 }
 
-/// Held by a generation's task and by each of its viewers; with the last of them goes the record.
+/// Held by a generation's task and by each of its viewers. The record is removed with the last of them.
 pub struct Record {
     generation: GenerationId,
     shared: Arc<Shared>,
@@ -39,14 +39,15 @@ impl Unkept {
         Self(Arc::new(Shared { log, tasks, records: Mutex::default() }))
     }
 
-    /// From here on the record goes with its last holder.
+    /// Makes the record one that is removed with its last holder.
     pub fn hold(&self, generation: GenerationId) -> Arc<Record> {
         let record = Arc::new(Record { generation, shared: Arc::clone(&self.0) });
         self.0.lock().insert(generation, Arc::downgrade(&record));
         record
     }
 
-    /// For one who comes later, also after the end. `None` for a record that is kept anyway, or is going.
+    /// Returns the record for a viewer that joins later, also after the end. `None` if the record is kept for the
+    /// retention, or is being removed.
     pub fn held(&self, generation: GenerationId) -> Option<Arc<Record>> {
         self.0.lock().get(&generation).and_then(Weak::upgrade)
     }

@@ -1,4 +1,4 @@
-//! Carries one provider's answer into one log.
+//! The task of one generation: reads the provider's answer and appends it to the log.
 
 use std::iter;
 use std::panic::AssertUnwindSafe;
@@ -16,32 +16,32 @@ use crate::event_log::{AppendError, Events, Limit, Log};
 use crate::limits::{Place, Waited};
 use crate::upstream::{Answer, Signal, Signals};
 
-/// After the answer is whole the upstream gets this long to end its response, so that the connection
-/// can be used again.
-const TIDY_UP: Duration = Duration::from_secs(1);
+/// How long an upstream may take to end its response after the answer is whole, so that its connection can be reused.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a generation is to carry.
+/// The parameters of a generation's task.
 pub struct Work {
     pub answer: Answer,
     pub place: Place,
-    /// How long it may wait for its place.
+    /// How long it may wait for its slot.
     pub wait: Duration,
     pub deadline: Instant,
 }
 
-/// Runs the generation to its end, whoever listens; ends its log exactly once, also after a panic.
-/// Answers what is left to do once the generation no longer counts as running: [`tidy_up`].
+/// Runs the generation to its end and closes its log exactly once, also after a panic. Returns the answer to pass to
+/// [`drain_answer`] once the generation no longer counts as running.
 pub async fn run(running: &Running, log: Arc<dyn Log>, mut work: Work) -> Option<Answer> {
-    let carried = AssertUnwindSafe(carry(running, &log, &mut work)).catch_unwind().await;
-    let ending = carried.unwrap_or_else(|_| {
-        running.note_panic();
+    let result = AssertUnwindSafe(append_answer(running, &log, &mut work)).catch_unwind().await;
+    let ending = result.unwrap_or_else(|_| {
+        running.record_panic();
         Some(Ending::failed(FailureCode::Internal))
     });
     let whole = matches!(ending, Some(Ending::Done { .. }));
-    // First of all, where the answer is not whole, the upstream stops costing money: it is dropped here.
+    // An incomplete answer is dropped first, so that the upstream stops costing money.
     let Work { answer, place, .. } = work;
     let rest = whole.then_some(answer);
-    // Before anybody can know that it has ended, and start the next.
+    // Frees the slot before the terminal event is readable: a client that reads it may start the next generation at
+    // once.
     drop(place);
     if let Some(ending) = ending {
         running.end(&log, ending).await;
@@ -49,17 +49,18 @@ pub async fn run(running: &Running, log: Arc<dyn Log>, mut work: Work) -> Option
     rest
 }
 
-/// Lets the upstream end its response, so that the connection can be used again.
-pub async fn tidy_up(mut answer: Answer) {
+/// Lets the upstream end its response, so that its connection can be reused.
+pub async fn drain_answer(mut answer: Answer) {
     let tidied = async { while let Some(Ok(_)) = answer.next().await {} };
-    _ = timeout(TIDY_UP, tidied).await;
+    _ = timeout(DRAIN_TIMEOUT, tidied).await;
 }
 
-/// Appends what the upstream says until there is a reason to end; `None` where somebody else has ended
-/// the generation.
-async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option<Ending> {
+/// Appends the upstream's signals until there is a reason to end. Returns `None` if the log was closed by another
+/// writer.
+async fn append_answer(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option<Ending> {
     let mut tail = log.tail().get().sequence;
-    // Once for the generation, with its one timer; asked when it has been woken, and not with each token.
+    // One future with one timer for the whole generation. `FuturesUnordered` polls it only when it is woken, not with
+    // each token.
     let mut ended: FuturesUnordered<_> = iter::once(ended_from_elsewhere(running, work.deadline).boxed()).collect();
     if !work.place.is_granted() {
         let _waiting = running.waiting();
@@ -72,15 +73,15 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
             () = sleep(work.wait) => return Some(Ending::failed(FailureCode::TooManyGenerations)),
         }
     }
-    running.note_slot();
+    running.record_slot();
     loop {
-        let said = tokio::select! {
-            // An ending before an answer: what comes after it is not wanted any more.
+        let read = tokio::select! {
+            // A requested ending is polled before the answer: later signals are no longer wanted.
             biased;
             Some(ending) = ended.next() => return Some(ending),
-            said = work.answer.next() => said,
+            read = work.answer.next() => read,
         };
-        let signals = match said {
+        let signals = match read {
             Some(Ok(signals)) => signals,
             Some(Err(error)) => {
                 let ending = Ending::of_attempt(&error);
@@ -89,58 +90,58 @@ async fn carry(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option
             }
             None => return Some(Ending::failed(FailureCode::UpstreamDisconnected)),
         };
-        match note(running, log, &mut tail, signals).await {
-            Ok(More::Expected) => {}
-            Ok(More::None { trailer }) => return Some(Ending::Done { trailer }),
+        match append_signals(running, log, &mut tail, signals).await {
+            Ok(AnswerProgress::Continues) => {}
+            Ok(AnswerProgress::Ended { trailer }) => return Some(Ending::Done { trailer }),
             Err(AppendError::Full(Limit::Own)) => return Some(Ending::failed(FailureCode::TooLarge)),
             Err(AppendError::Full(Limit::Total)) => return Some(Ending::failed(FailureCode::Overloaded)),
             Err(AppendError::Closed) => return None,
-            // Nobody else appends to this log: a moved tail is a defect, and its text would be torn.
+            // Only this task appends to this log. A moved tail is a defect, and the text would be corrupt.
             Err(AppendError::Moved) => return Some(Ending::failed(FailureCode::Internal)),
         }
     }
 }
 
-/// Resolves when the generation is to end whatever the upstream says. The log is not watched: its every token would
-/// wake the task that has just appended it, and who else had ended it is told by the next append.
+/// Resolves when the generation must end for a reason other than the upstream's answer. The log is not watched: each
+/// append would wake the task that made it, and the next append reports that another writer has closed the log.
 async fn ended_from_elsewhere(running: &Running, deadline: Instant) -> Ending {
     tokio::select! {
         biased;
-        ending = running.asked() => ending,
+        ending = running.end_requested() => ending,
         () = running.audience.abandoned() => Ending::Cancelled(CancelReason::Abandoned),
         () = sleep_until(deadline) => Ending::failed(FailureCode::DeadlineExceeded),
     }
 }
 
-enum More {
+enum AnswerProgress {
     Expected,
     None { trailer: Trailer },
 }
 
-/// One append for all that one read brought.
-async fn note(
+/// Appends all signals of one read in one append.
+async fn append_signals(
     running: &Running,
     log: &Arc<dyn Log>,
     tail: &mut Sequence,
     signals: Signals,
-) -> Result<More, AppendError> {
+) -> Result<AnswerProgress, AppendError> {
     let mut events = Events::with_capacity(signals.len());
-    let mut more = More::Expected;
+    let mut progress = AnswerProgress::Continues;
     for signal in signals {
         match signal {
             Signal::Chunk(chunk) => {
-                running.note_chunk(&chunk);
+                running.record_chunk(&chunk);
                 events.push(Event::Chunk(chunk));
             }
-            Signal::Finish { choice, reason } => running.note_finish(choice, reason),
-            Signal::Usage(usage) => running.note_usage(usage),
-            Signal::End { trailer } => more = More::None { trailer },
+            Signal::Finish { choice, reason } => running.record_finish(choice, reason),
+            Signal::Usage(usage) => running.record_usage(usage),
+            Signal::End { trailer } => progress = AnswerProgress::Ended { trailer },
         }
     }
     if !events.is_empty() {
         *tail = log.append(*tail, events).await?;
     }
-    Ok(more)
+    Ok(progress)
 }
 
 #[cfg(test)]
@@ -168,7 +169,7 @@ mod tests {
     const LIMITS: MemoryLimits =
         MemoryLimits { total: 1 << 20, generation: 4096, running: 0, retention: Duration::from_mins(1) };
 
-    /// Runs a generation whose answer is `answer`, until `deadline`; all its entries.
+    /// Runs a generation whose answer is `answer`, until `deadline`; returns all its entries.
     async fn entries(answer: Answer, deadline: Duration) -> Vec<Entry> {
         let id = GenerationId::random();
         let start = Start {
@@ -204,7 +205,7 @@ mod tests {
             upstream: UpstreamIdentity::new("test", ""),
             output_limit: None,
             choices: 1,
-            repeats: Repeats::StartAnew,
+            repeats: Repeats::StartNew,
             source: PromptSource::Caller,
             messages: UpstreamMessages::Log,
         };
@@ -213,13 +214,13 @@ mod tests {
         let work = Work { answer, place, wait: Duration::ZERO, deadline: Instant::now() + deadline };
         let rest = run(&running, Arc::clone(&log), work).await;
         if let Some(rest) = rest {
-            tidy_up(rest).await;
+            drain_answer(rest).await;
         }
         let pages: Vec<_> = follow(log, Sequence::START).collect().await;
         pages.into_iter().flat_map(|page| page.expect("the log is there")).collect()
     }
 
-    /// The code of the failure that is the last entry, and how many entries came before it.
+    /// Returns the code of the failure that is the last entry, and the number of entries before it.
     async fn failure(answer: Answer) -> (FailureCode, usize) {
         let entries = entries(answer, Duration::from_mins(1)).await;
         let terminals = entries.iter().filter(|entry| entry.event.is_terminal()).count();
@@ -236,14 +237,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_ends_the_generation_and_nothing_else() {
+    async fn a_panic_fails_the_generation_with_internal() {
         let said = stream::iter([Ok(smallvec![text("a")])]);
         let panics = stream::once(async { panic!("a defect") });
         assert_eq!(failure(Box::pin(said.chain(panics))).await, (FailureCode::Internal, 2));
     }
 
     #[tokio::test]
-    async fn an_answer_that_ends_without_its_end_is_not_done() {
+    async fn an_answer_without_an_end_signal_fails_as_disconnected() {
         assert_eq!(
             failure(Box::pin(stream::iter([Ok(smallvec![text("a")])]))).await,
             (FailureCode::UpstreamDisconnected, 2)
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_without_measure_ends_at_the_limit() {
+    async fn an_endless_answer_fails_at_the_size_limit() {
         let endless = stream::repeat_with(|| Ok(smallvec![text("0123456789")]));
         let (code, entries) = failure(Box::pin(endless)).await;
         assert_eq!(code, FailureCode::TooLarge);
@@ -260,13 +261,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_ends_the_silent_and_the_talkative() {
+    async fn a_deadline_ends_a_silent_and_an_active_upstream() {
         let silent: Answer = Box::pin(stream::once(pending()));
-        let talkative: Answer = Box::pin(stream::unfold((), |()| async {
+        let active: Answer = Box::pin(stream::unfold((), |()| async {
             sleep(Duration::from_secs(1)).await;
             Some((Ok(smallvec![text("a")]), ()))
         }));
-        for answer in [silent, talkative] {
+        for answer in [silent, active] {
             let entries = entries(answer, Duration::from_secs(5)).await;
             let Some(Event::Failed(failed)) = entries.last().map(|entry| &entry.event) else { panic!("{entries:?}") };
             assert_eq!(failed.failure.code, FailureCode::DeadlineExceeded);
@@ -275,12 +276,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_its_end_an_upstream_has_a_second_to_tidy_up() {
+    async fn after_its_end_an_upstream_has_one_second_to_end_its_response() {
         let end = Signal::End { trailer: Trailer::default() };
         let never_closes = stream::iter([Ok(smallvec![text("a"), end])]).chain(stream::once(pending()));
         let began = Instant::now();
         let entries = entries(Box::pin(never_closes), Duration::from_mins(1)).await;
         assert!(matches!(entries.last().map(|entry| &entry.event), Some(Event::Done(_))));
-        assert_eq!(began.elapsed(), TIDY_UP);
+        assert_eq!(began.elapsed(), DRAIN_TIMEOUT);
     }
 }

@@ -1,4 +1,4 @@
-//! Counts tokens where the provider does not: for an answer that was stopped or cut, as a rule.
+//! Counts tokens if the provider does not, usually for an answer that was stopped or cut off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,33 +11,33 @@ use tokio_util::task::TaskTracker;
 use super::answer_text::AnswerText;
 use crate::domain::{Prompt, Usage};
 
-/// Of a longer prompt or answer the beginning is counted, and the rest taken to be like it.
+/// Of a longer prompt or answer only this many bytes are counted; the count is scaled for the rest.
 pub const COUNTED_BYTES: usize = 64 * 1024;
-/// What OpenAI's chat format adds to each message, and for the beginning of the answer.
+/// Tokens that OpenAI's chat format adds to each message, and for the beginning of the answer.
 const TOKENS_PER_MESSAGE: u64 = 3;
 const TOKENS_BEFORE_ANSWER: u64 = 3;
-/// Without a vocabulary: about four bytes make a token.
+/// Used without a vocabulary: a token has about four bytes.
 const BYTES_PER_TOKEN: usize = 4;
 
-/// Counts beside the runtime's threads, a few answers at a time: a crowd that leaves at once must not take
-/// the machine from those who stay.
+/// Counts on blocking threads, a few answers at a time: many clients that disconnect at once must not take the CPU from
+/// the remaining ones.
 #[derive(Debug, Clone)]
 pub struct TokenCounter {
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
-/// Answers that are counted at the same time.
+/// Number of answers that are counted at the same time.
 const SLOTS: usize = 2;
-/// An ending waits for no longer than this to be counted; it is then told with a guess.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// The longest time that an ending waits for its count; after that it is sent with a guess.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(250);
 
 impl TokenCounter {
     pub fn new(tasks: TaskTracker) -> Self {
         Self { slots: Arc::new(Semaphore::new(SLOTS)), tasks }
     }
 
-    /// What `model` read and wrote.
+    /// Returns the tokens that `model` read and wrote.
     pub async fn count(&self, model: &str, prompt: &Arc<Prompt>, answer: AnswerText) -> Usage {
         let guess = guess(prompt, &answer);
         if guess.total() == 0 {
@@ -52,19 +52,19 @@ impl TokenCounter {
             });
             counting.await.ok()
         };
-        timeout(PATIENCE, counted).await.ok().flatten().unwrap_or(guess)
+        timeout(COUNT_TIMEOUT, counted).await.ok().flatten().unwrap_or(guess)
     }
 }
 
-/// By the vocabulary of the model's family or the nearest there is.
+/// Counts with the vocabulary of the model's family, or the nearest that is available.
 ///
-/// Takes about 10 ms for each long text, and once 100 ms for each vocabulary: not for a runtime's thread.
+/// Takes about 10 ms for each long text, and once 100 ms for each vocabulary: must not run on a runtime thread.
 fn count(model: &str, prompt: &Prompt, answer: &AnswerText) -> Usage {
     let vocabulary = vocabulary(model);
     let tokens = |text: &str| {
         vocabulary.map_or(text.len().div_ceil(BYTES_PER_TOKEN), |vocabulary| vocabulary.count(text)) as u64
     };
-    // The line ends between the texts are a token each, and none of the prompt's.
+    // The line ends between the texts count as a token each but are not part of the prompt.
     let line_ends = prompt.texts.saturating_sub(1);
     let text = prompt.text.get(..prompt.text.floor_char_boundary(COUNTED_BYTES)).unwrap_or_default();
     let kept = scaled(tokens(text), prompt.text.len(), text.len()).saturating_sub(line_ends as u64);
@@ -79,12 +79,12 @@ fn count(model: &str, prompt: &Prompt, answer: &AnswerText) -> Usage {
     }
 }
 
-/// Of a prompt, at once and without a vocabulary.
+/// Estimates a prompt's tokens from its bytes, without a vocabulary.
 pub const fn guess_prompt(prompt: &Prompt) -> u64 {
     prompt.bytes.div_ceil(BYTES_PER_TOKEN) as u64
 }
 
-/// At once and without a vocabulary.
+/// Estimates the usage from the bytes, without a vocabulary.
 pub fn guess(prompt: &Prompt, answer: &AnswerText) -> Usage {
     let output_tokens = Some(answer.bytes().div_ceil(BYTES_PER_TOKEN) as u64);
     Usage { input_tokens: guess_prompt(prompt), output_tokens, ..Usage::default() }
@@ -94,8 +94,9 @@ fn scaled(tokens: u64, bytes: usize, counted: usize) -> u64 {
     if counted == bytes { tokens } else { (tokens * bytes as u64).div_ceil(counted.max(1) as u64) }
 }
 
-/// By the words in a model's name, without the vendor before a slash: the families whose vocabularies
-/// the library holds. All others are counted as OpenAI's newest, whose vocabulary is as large as theirs.
+/// Returns the vocabulary of the family that the model's name contains, without the vendor before a slash. The table
+/// has the families whose vocabularies the library holds. All other models are counted with OpenAI's newest vocabulary,
+/// which is as large as theirs.
 fn vocabulary(model: &str) -> Option<&'static CoreBpe> {
     const FAMILIES: [(&str, &str); 12] = [
         ("gpt-3.5", "cl100k_base"),
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_is_what_openai_says_it_is() {
+    fn a_greeting_has_the_token_counts_that_openai_reports() {
         let usage = count("gpt-4o", &prompt(&["user", "Hello"]), &answer("Hello! How can I assist you today?"));
         assert_eq!((usage.input_tokens, usage.output_tokens), (8, Some(9)));
         assert_eq!(usage.source, TokenSource::Estimated);
@@ -159,11 +160,11 @@ mod tests {
         let distinct = counts.iter().collect::<std::collections::BTreeSet<_>>();
         assert!(distinct.len() >= 4, "{counts:?}");
         assert!(counts.iter().all(|count| (10..60).contains(count)), "{counts:?}");
-        assert_eq!(count("nobody-knows", &Prompt::default(), &answer(text)).output_tokens, Some(counts[0]));
+        assert_eq!(count("unknown-model", &Prompt::default(), &answer(text)).output_tokens, Some(counts[0]));
     }
 
     #[test]
-    fn a_long_text_is_as_its_beginning() {
+    fn a_long_text_is_counted_by_its_beginning() {
         const SENTENCE: &str = "The quick brown fox jumps over the lazy dog. ";
         let mut answered = answer(&SENTENCE.repeat(1_000));
         answered.choices.entry(0).or_default().bytes *= 10;
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_is_of_the_same_order() {
+    fn a_guess_is_within_a_factor_of_two_of_the_count() {
         let text = "The quick brown fox jumps over the lazy dog. ";
         let (guessed, counted) = (guess(&prompt(&[text]), &answer(text)), count("m", &prompt(&[text]), &answer(text)));
         assert!(guessed.total() <= counted.total() * 2 && counted.total() <= guessed.total() * 2);

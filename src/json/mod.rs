@@ -1,7 +1,8 @@
-//! JSON text without meaning.
+//! JSON text, without its meaning.
 //!
-//! What upstreams write is read leniently into a [`Tree`], kept as it came and written for every reader. What callers write
-//! is read strictly into a [`JsonObject`], whose members go on byte for byte. No I/O, no HTTP, no other room.
+//! JSON of upstreams is parsed leniently into a [`Tree`], kept as received, and written as JSON that every parser
+//! accepts. JSON of callers is parsed strictly into a [`JsonObject`], whose members are forwarded byte for byte. No
+//! I/O, no HTTP, no other module.
 
 mod object;
 mod parse;

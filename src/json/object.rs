@@ -8,17 +8,17 @@ use compact_str::CompactString;
 use super::tree::Writer;
 use super::{RawText, Tree};
 
-/// An object, its members in the order in which they came. No two have the same name.
+/// An object, its members in the order received. No two have the same name.
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::box_collection, reason = "few objects have it, and each value of a tree has its size")]
 pub struct Object {
     members: Vec<(CompactString, Tree)>,
-    /// Where each member stands, once they are more than [`FEW`]: an upstream that sends 100,000 must not have each name
-    /// compared with each. Boxed to keep the tree's values small.
+    /// The index of each member, once there are more than [`FEW`]: with 100,000 members from an upstream, comparing all
+    /// names would be quadratic. Boxed to keep the tree's values small.
     places: Option<Box<HashMap<CompactString, usize>>>,
 }
 
-/// So many names are found faster by comparing them.
+/// Up to this many members are found faster by comparing their names.
 const FEW: usize = 32;
 
 impl PartialEq for Object {
@@ -37,17 +37,17 @@ impl Object {
         self.members.get_mut(place).map(|(_, value)| value)
     }
 
-    /// As [`Object::get`], with `null` taken for an absent member.
+    /// As [`Object::get`], with `null` treated as an absent member.
     pub fn present(&self, name: &str) -> Option<&Tree> {
         self.get(name).filter(|value| !value.is_null())
     }
 
-    /// Returns a member that is a text and not empty.
+    /// Returns a member that is a non-empty text.
     pub fn text(&self, name: &str) -> Option<&RawText> {
         self.get(name)?.as_text().filter(|text| !text.is_empty())
     }
 
-    /// Sets a member: where it stands, or last.
+    /// Replaces a member in its position, or adds it as the last one.
     pub fn set(&mut self, name: impl Into<CompactString>, value: Tree) {
         let name = name.into();
         if let Some(known) = self.get_mut(&name) {
@@ -78,7 +78,8 @@ impl Object {
         self.to_json_around(None).0
     }
 
-    /// Writes the object, and returns where `text`, one of its texts, stands in it; without one, the end.
+    /// Writes the object; returns it with the byte range of `text`, one of its texts. Without `text` the range is the
+    /// empty one at the end.
     pub fn to_json_around(&self, text: Option<&RawText>) -> (String, Range<usize>) {
         let mut writer = Writer::new(text);
         writer.object(self);
@@ -94,7 +95,7 @@ impl Object {
         }
     }
 
-    /// Notes the places of the members that have none yet.
+    /// Indexes the members that are not in `places` yet.
     fn note_places(&mut self) {
         if self.members.len() > FEW {
             let places = self.places.get_or_insert_default();
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_members_are_found_as_few_are() {
+    fn members_are_found_with_and_without_an_index() {
         for count in [3, FEW, FEW + 1, 5 * FEW] {
             let mut object: Object = (0..2 * count).map(|at| ((at % count).to_string(), Tree::text("a"))).collect();
             assert_eq!(object.iter().count(), count);

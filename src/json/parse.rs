@@ -5,12 +5,13 @@ use compact_str::CompactString;
 use super::surrogates::well_formed;
 use super::{Object, Tree};
 
-/// Not JSON, also to a lenient reader.
+/// The text is not JSON, even for a lenient parser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not JSON")]
 pub struct Unreadable;
 
-/// Reads a whole JSON text (RFC 8259), and what Python's and JavaScript's parsers read beside that (`Tree::parse`).
+/// Parses a whole JSON text (RFC 8259), and the extensions that Python's and JavaScript's parsers accept
+/// (`Tree::parse`).
 pub fn parse(json: &str) -> Result<Tree, Unreadable> {
     let mut scanner = Scanner { json, at: 0, depth: 0 };
     let value = scanner.value()?;
@@ -26,7 +27,7 @@ struct Scanner<'a> {
     depth: u32,
 }
 
-/// Deeper nesting is refused, as `serde_json` does: the parser recurses.
+/// Maximum nesting, as in `serde_json`: the parser is recursive.
 const DEEPEST: u32 = 127;
 
 impl<'a> Scanner<'a> {
@@ -147,7 +148,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// RFC 8259, section 6.
+/// Returns whether the text is a number (RFC 8259, section 6).
 fn is_number(text: &str) -> bool {
     let after_digits = |text: &'_ str| {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -169,12 +170,12 @@ fn is_number(text: &str) -> bool {
     rest.is_empty()
 }
 
-/// How many bytes mean themselves, up to the first that ends a string, escapes something or may not stand in one.
+/// Returns the number of bytes before the first that ends a string, begins an escape or is not allowed in a string.
 ///
-/// Eight at a time: most strings are short, and a search that is made for long ones begins too slowly.
+/// Checks eight at a time: most strings are short, and a search that is made for long ones starts too slowly.
 fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
-    // The top bit of each byte that is less than `least`; of those above the first such byte it may be wrong.
+    // Sets the top bit of each byte that is less than `least`. Bits above the lowest such byte may be wrong.
     let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word & (ONES << 7);
     let (words, rest) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_read_and_nothing_else() {
+    fn json_and_its_known_extensions_are_parsed_and_nothing_else() {
         let deep = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         for good in [
             r#" {"a":[1,-1,0.5e3, true,null,"\ud83d\ude00",[ ]],"\u2028":{ }} "#,
@@ -259,12 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn of_two_members_with_one_name_the_last_counts() {
+    fn the_last_of_two_members_with_the_same_name_counts() {
         let tree = parse(r#"{"a":1,"b":2,"\u0061":3}"#).expect("JSON");
         assert_eq!(tree.to_json(), r#"{"a":3,"b":2}"#);
     }
 
-    /// Pieces of JSON in any order: most are none, and many are.
+    /// Pieces of JSON in random order: most results are not JSON, many are.
     fn nearly_json() -> impl Strategy<Value = String> {
         let piece = prop::sample::select(vec![
             r#"{"a":"#,
@@ -291,7 +292,7 @@ mod tests {
         prop::collection::vec(piece, 1..12).prop_map(|pieces| pieces.concat())
     }
 
-    /// Values as they are written, so that the accepted are not rare.
+    /// Valid JSON values, so that accepted texts are not rare.
     fn json() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![
             any::<bool>().prop_map(Value::from),
@@ -311,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_parser_reads_the_same(text in prop_oneof![nearly_json(), json()]) {
+        fn serde_json_parses_the_same_values(text in prop_oneof![nearly_json(), json()]) {
             let read = parse(&text).map(|tree| serde_json::from_str::<Value>(&tree.to_json()).expect("JSON"));
             prop_assert_eq!(read.ok(), serde_json::from_str::<Value>(&text).ok());
         }

@@ -1,4 +1,4 @@
-//! An object that keeps its members as they were written.
+//! A JSON object that keeps its members as written.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,20 +11,21 @@ use serde_json::value::RawValue;
 
 use super::tokens::{Token, Tokens};
 
-/// A JSON object whose members are in their order, each value the text that it was parsed from: numbers of any size and
-/// form, nested content and escapes are written as they were read.
+/// A JSON object that keeps the order of its members and the text of each value: numbers of any size and form, nested
+/// content and escapes are written as they were read.
 ///
-/// No two members have the same name after unescaping. Every nested string is text and no value is nested deeper than
-/// `serde_json` reads. The text is kept once, whatever it holds: no value is a tree, and a member costs 32 bytes.
+/// No two members have the same name after unescaping. Every nested string is valid text, and no value is nested deeper
+/// than `serde_json` accepts. The text is stored once; no value is a tree, and a member costs 32 bytes.
 #[derive(Clone)]
 pub struct JsonObject {
     text: Arc<JsonText>,
-    /// Names and values that do not stand in `text`.
+    /// Names and values that are not in `text`.
     written: String,
     members: Vec<Member>,
 }
 
-/// The text that an object is parsed from. Its owner may count its bytes for as long as a clone of the object lives.
+/// The text that an object is parsed from. The type that owns it may account for its bytes as long as a clone of the
+/// object lives.
 pub type JsonText = dyn AsRef<str> + Send + Sync;
 
 #[derive(Clone)]
@@ -34,7 +35,7 @@ struct Member {
     value: Place,
 }
 
-/// Where something stands: in the text, or beyond its end, in what was written.
+/// The range of a name or value: in `text`, or, beyond the end of `text`, in `written`.
 #[derive(Clone, Copy)]
 struct Place {
     start: usize,
@@ -51,14 +52,14 @@ impl Place {
     }
 }
 
-/// Why a text is not such an object.
+/// Why a text is not a valid [`JsonObject`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidObject {
     #[error("not JSON: line {line}, column {column}")]
     Syntax { line: usize, column: usize },
     #[error("not an object")]
     NotAnObject,
-    #[error("two members have one name")]
+    #[error("two members have the same name")]
     Duplicate(Box<str>),
     #[error("half of a surrogate pair in a member")]
     Surrogate(Box<str>),
@@ -70,10 +71,11 @@ pub enum InvalidObject {
     TooMany,
 }
 
-/// Open objects and arrays below the object itself, as many as `serde_json` reads.
+/// Maximum nesting below the object itself, as in `serde_json`.
 const DEEPEST: usize = 126;
 
-/// A short member costs several times the bytes of its text: without a limit an object could cost many times its size.
+/// Maximum number of members. A short member costs several times the bytes of its text, so without a limit an object
+/// could cost many times its size.
 pub const MOST_MEMBERS: usize = 1 << 17;
 
 impl JsonObject {
@@ -85,7 +87,7 @@ impl JsonObject {
         }
     }
 
-    /// Parses a whole text, which is kept as long as the object.
+    /// Parses a whole text, which lives as long as the object.
     pub fn from_text(text: Arc<JsonText>) -> Result<Self, InvalidObject> {
         let json = (*text).as_ref();
         let Members { list, written, count } =
@@ -122,12 +124,12 @@ impl JsonObject {
         self.get(name).filter(|json| *json != "null")
     }
 
-    /// Deserializes a member; `None` where it is absent, or of another type.
+    /// Deserializes a member; `None` if it is absent or of another type.
     pub fn read<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
         serde_json::from_str(self.get(name)?).ok()
     }
 
-    /// Replaces a member where it stands, or adds it as the last one.
+    /// Replaces a member in its position, or adds it as the last one.
     pub fn insert(&mut self, name: &str, value: &RawValue) {
         let value = self.write(value.get());
         if let Some(known) = self.position(name).and_then(|at| self.members.get_mut(at)) {
@@ -157,12 +159,12 @@ impl JsonObject {
         self.members.iter().map(|member| (self.at(member.name), self.at(member.value)))
     }
 
-    /// Bytes of the text that the object was parsed from.
+    /// Returns the bytes of the text that the object was parsed from.
     pub fn text_len(&self) -> usize {
         (*self.text).as_ref().len()
     }
 
-    /// Bytes that the object holds beside its text.
+    /// Returns the bytes that the object holds beside its text.
     pub fn index_bytes(&self) -> usize {
         self.members.capacity() * size_of::<Member>() + self.written.capacity()
     }
@@ -200,7 +202,7 @@ impl JsonObject {
         self.members.iter().position(has_name)
     }
 
-    /// The first name that another member has too.
+    /// Returns a name that two members have.
     fn duplicate(&self) -> Option<&str> {
         let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
@@ -217,7 +219,7 @@ impl Default for JsonObject {
     }
 }
 
-/// Why a text could not be parsed.
+/// Returns why a text could not be parsed.
 fn not_an_object(json: &[u8]) -> InvalidObject {
     match serde_json::from_slice::<IgnoredAny>(json) {
         Ok(_) if std::str::from_utf8(json).is_ok() => InvalidObject::NotAnObject,
@@ -240,20 +242,20 @@ pub fn write_members<'a>(json: &mut String, members: impl Iterator<Item = (&'a s
     json.push('}');
 }
 
-/// What stands in an object, not yet compared.
+/// The members of an object, not checked for duplicates yet.
 #[derive(Default)]
 struct Members<'a> {
     list: Vec<(Name<'a>, &'a str)>,
-    /// Names that are written with escapes, without them.
+    /// The unescaped forms of names that are written with escapes.
     written: String,
-    /// How many members there are, those that are not kept included.
+    /// The number of members, including those that are not kept.
     count: usize,
 }
 
 /// A member's name.
 enum Name<'a> {
     Plain(&'a str),
-    /// Where it stands in what was written.
+    /// Its range in `written`.
     Unescaped(Place),
 }
 
@@ -284,7 +286,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// Reads a name; one with escapes is unescaped into the text.
+/// Reads a name; one with escapes is unescaped into the string.
 struct NameSeed<'a>(&'a mut String);
 
 impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
@@ -313,7 +315,7 @@ impl<'de> Visitor<'de> for NameSeed<'_> {
     }
 }
 
-/// Checks what `serde_json` does not check in a value that it keeps as text.
+/// Checks nesting, surrogates and numbers, which `serde_json` does not check in a value that it keeps as text.
 fn check(name: &str, value: &str) -> Result<(), InvalidObject> {
     let mut tokens = Tokens::new(value);
     while let Some(token) = tokens.next() {
@@ -324,7 +326,7 @@ fn check(name: &str, value: &str) -> Result<(), InvalidObject> {
             Token::Name(string) | Token::Text(string) if !is_text(string) => {
                 return Err(InvalidObject::Surrogate(name.into()));
             }
-            // Digits alone are an integer of any size.
+            // Without an exponent the number is accepted at any size: an integer may have any number of digits.
             Token::Scalar(scalar)
                 if scalar.contains(['e', 'E']) && scalar.parse::<f64>().is_ok_and(f64::is_infinite) =>
             {
@@ -336,7 +338,7 @@ fn check(name: &str, value: &str) -> Result<(), InvalidObject> {
     Ok(())
 }
 
-/// Whether each escape of a surrogate is one of a pair (RFC 8259, section 8.2).
+/// Returns whether each surrogate escape is part of a pair (RFC 8259, section 8.2).
 fn is_text(string: &str) -> bool {
     let mut rest = string;
     while let Some(at) = memchr(b'\\', rest.as_bytes()) {
@@ -380,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_twice_after_unescaping_is_refused() {
+    fn a_duplicate_name_after_unescaping_is_refused() {
         for json in [r#"{"model":1,"x":2,"model":3}"#, r#"{"model":1,"mode\u006c":1}"#] {
             assert_eq!(parse(json), Err(InvalidObject::Duplicate("model".into())), "{json}");
         }
@@ -389,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_object_or_not_json_is_refused() {
+    fn a_text_that_is_not_an_object_or_not_json_is_refused() {
         let deep = "[".repeat(1_000) + &"]".repeat(1_000);
         for json in ["[]", "null", "5", "\"x\"", &deep] {
             assert_eq!(parse(json), Err(InvalidObject::NotAnObject), "{json}");
@@ -421,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends_where_a_parser_gives_up() {
+    fn the_maximum_nesting_is_that_of_serde_json() {
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         for depth in [1, DEEPEST, DEEPEST + 1, 100_000] {
             let parsed = serde_json::from_str::<Value>(&nested(depth)).is_ok();
@@ -430,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn more_members_than_a_request_has_are_refused() {
+    fn more_members_than_the_maximum_are_refused() {
         let members = |count: usize| {
             let members: Vec<_> = (0..count).map(|number| format!("\"{number}\":0")).collect();
             format!("{{{}}}", members.join(","))
@@ -440,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_replaced_where_it_stands_and_a_new_one_is_last() {
+    fn a_member_is_replaced_in_its_position_and_a_new_one_is_last() {
         let mut object = JsonObject::parse(br#"{"a":1,"b":2,"c":3}"#).expect("an object");
         object.set("b", &"x");
         object.set("d", &true);

@@ -10,9 +10,9 @@ pub const REPLACEMENT: &str = "\\ufffd";
 /// The length in bytes of an escape such as `\u00e9`.
 const ESCAPE: usize = 6;
 
-/// Replaces each half without its other half by U+FFFD, as a JavaScript string is when it is written as UTF-8.
+/// Replaces each surrogate half without its other half by U+FFFD, as JavaScript does when it encodes a string as UTF-8.
 ///
-/// `content` is the content of a JSON string whose escapes are valid otherwise.
+/// `content` is the content of a JSON string whose escapes are otherwise valid.
 pub fn well_formed(content: &str) -> Cow<'_, str> {
     let mut halves = lone_halves(content).peekable();
     if halves.peek().is_none() {
@@ -28,7 +28,7 @@ pub fn well_formed(content: &str) -> Cow<'_, str> {
     Cow::Owned(fixed)
 }
 
-/// Returns where a high half begins with which `content` ends: its other half may begin the next fragment.
+/// Returns the start of a lone high half at the end of `content`: its other half may begin the next fragment.
 pub fn trailing_high_half(content: &str) -> Option<usize> {
     let at = lone_halves(content).last()?;
     let is_high = unit_at(content, at).is_some_and(|unit| (0xD800..0xDC00).contains(&unit));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_high_half_at_the_end_waits_for_its_other_half() {
+    fn only_a_lone_high_half_at_the_end_is_trailing() {
         for (content, expected) in [
             (r"a\ud83d", Some(1)),
             (r"\ud83d", Some(0)),

@@ -1,4 +1,4 @@
-//! The tokens of a JSON text, without a tree.
+//! The tokens of a JSON text, without building a tree.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ pub struct Tokens<'a> {
     depth: usize,
 }
 
-/// One token; strings with their quotes, as they were written.
+/// One token. Strings include their quotes and are as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token<'a> {
     /// `{`
@@ -38,14 +38,14 @@ impl<'a> Tokens<'a> {
         self.depth
     }
 
-    /// Skips the value that comes next.
+    /// Skips the next value.
     pub fn skip_value(&mut self) {
         if matches!(self.next(), Some(Token::Object | Token::Array)) {
             self.leave();
         }
     }
 
-    /// Skips what is left of the innermost object or array that is open.
+    /// Skips the rest of the innermost open object or array.
     pub fn leave(&mut self) {
         let depth = self.depth;
         while self.depth >= depth && self.next().is_some() {}
@@ -57,7 +57,7 @@ impl<'a> Tokens<'a> {
         self.json.as_bytes().get(self.at).copied()
     }
 
-    /// The string that begins here.
+    /// Returns the string that begins here.
     fn string(&mut self) -> &'a str {
         let start = self.at;
         self.at += 1;
@@ -112,7 +112,8 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// Returns the text of a JSON string with its quotes; empty where it has no text, such as half of a surrogate pair.
+/// Returns the text of a JSON string, given with its quotes; empty if the string is not text, such as half of a
+/// surrogate pair.
 pub fn unescape(string: &str) -> Cow<'_, str> {
     let content = string.get(1..string.len().saturating_sub(1)).unwrap_or_default();
     if memchr::memchr(b'\\', content.as_bytes()).is_none() {
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skipped_value_leaves_what_follows_it() {
+    fn the_token_after_a_skipped_value_is_next() {
         for (json, next) in [
             (r#"{"a":{"b":[1]},"c":2}"#, Some(Token::Name("\"c\""))),
             (r#"{"a":1,"c":2}"#, Some(Token::Name("\"c\""))),

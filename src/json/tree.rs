@@ -9,13 +9,13 @@ use super::Object;
 use super::parse::{self, Unreadable};
 use super::surrogates::well_formed;
 
-/// The content of a JSON string between its quotes, escapes as they came.
+/// The content of a JSON string between its quotes, with its escapes as received.
 pub type RawText = CompactString;
 
-/// A value whose texts stay escaped as they came and whose numbers keep their digits.
+/// A value whose texts stay escaped as received and whose numbers keep their digits.
 ///
-/// Two escaped texts one behind the other are the escaped text of both. What is written is JSON to every reader: halves of
-/// surrogate pairs that came alone are written as U+FFFD.
+/// The concatenation of two escaped texts is the escaped text of both. The written form is valid for every parser: lone
+/// surrogate halves are written as U+FFFD.
 #[derive(Clone, PartialEq)]
 pub enum Tree {
     Text(RawText),
@@ -28,13 +28,13 @@ pub enum Tree {
 impl Tree {
     pub const NULL: Self = Self::Literal(CompactString::const_new("null"));
 
-    /// Reads a whole JSON text. Of members with one name the last counts; `NaN`, infinities and numbers beyond the range
-    /// of a double become `null`.
+    /// Parses a whole JSON text. Of members with the same name the last one counts. `NaN`, infinities and numbers
+    /// beyond the range of a double become `null`.
     pub fn parse(json: &str) -> Result<Self, Unreadable> {
         parse::parse(json)
     }
 
-    /// Makes a text of a string's content, which is valid between quotes.
+    /// Makes a text of a string's content, which must be valid between quotes.
     pub fn text(content: &str) -> Self {
         Self::Text(content.into())
     }
@@ -86,10 +86,10 @@ impl fmt::Debug for Tree {
     }
 }
 
-/// Enough for the JSON of most chunks, in bytes, so that it is not reallocated.
+/// Initial bytes of the output: enough for most chunks, so that it is not reallocated.
 const INITIAL_CAPACITY: usize = 512;
 
-/// Writes JSON on one line, and notes where one text stands in it.
+/// Writes JSON on one line and records the range of one text in it.
 pub(super) struct Writer<'t> {
     pub json: String,
     marked: Option<&'t RawText>,
@@ -142,7 +142,7 @@ impl<'t> Writer<'t> {
             self.json.extend(["\"", name, "\":"]);
             return;
         }
-        // Some clients end a line at these (`domain::wire_safe`).
+        // Some clients end a line at these characters (`domain::wire_safe`).
         for char in serde_json::Value::from(name).to_string().chars() {
             match char {
                 '\u{85}' => self.json.push_str("\\u0085"),
@@ -164,20 +164,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_what_was_read() {
+    fn valid_json_is_written_as_read() {
         let json = r#"{"a":[1.50,-0,1e9,true,null,"\ud83d\ude00\n",[],{}],"b c\"":{"d":"Zürich"},"n":123456789012345678901234567890}"#;
         assert_eq!(rewritten(json), json);
     }
 
     #[test]
-    fn what_only_some_readers_read_is_written_for_all() {
+    fn extensions_and_lone_surrogates_are_written_as_valid_json() {
         assert_eq!(rewritten("[NaN,Infinity,-Infinity,1e999,-1e999]"), "[null,null,null,null,null]");
         assert_eq!(rewritten(r#"["\ud83d","a\ude00"]"#), r#"["\ufffd","a\ufffd"]"#);
         assert_eq!(rewritten("{\"\\u2028\\ud83d\":1}"), "{\"\\u2028\u{fffd}\":1}");
     }
 
     #[test]
-    fn the_range_of_a_text_is_noted() {
+    fn the_range_of_a_text_is_recorded() {
         let tree = Tree::parse(r#"{"a":"x","b":["x","y"]}"#).expect("JSON");
         let object = tree.as_object().expect("an object");
         let text = object.get("b").and_then(Tree::as_array).and_then(|items| items[0].as_text());
