@@ -10,9 +10,9 @@ use super::mask::Masker;
 
 /// The fields of an upstream's error that operators and callers can use.
 ///
-/// Reads the shapes of OpenAI (`error`), FastAPI (`detail`), DashScope (`code` and `message`), MiniMax (`base_resp`), vLLM
-/// (`object: "error"`), Anthropic (`type: "error"`), Google (a list with one error) and servers that prefix the names
-/// (`error_type`, `error_message`).
+/// Reads the shapes of OpenAI (`error`), FastAPI (`detail`), DashScope (`code` and `message`), MiniMax (`base_resp`),
+/// vLLM (`object: "error"`), Anthropic (`type: "error"`), Google (a list with one error) and servers that prefix the
+/// names (`error_type`, `error_message`).
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct ErrorReport {
     /// The provider's kind of error (`type` on the wire).

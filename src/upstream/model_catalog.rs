@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_is_merged_with_one_lookup_for_each_name_and_is_bounded() {
+    fn long_list_is_merged_with_one_lookup_for_each_name_and_truncated() {
         const MANY: usize = 60_000;
         let model = |number| Model { id: format!("model-{number}"), owned_by: "test".to_owned(), created: 0 };
         let listed: Vec<_> = (0..MANY).map(model).collect();

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_request_gets_the_same_answer() {
+    fn same_request_yields_the_same_answer() {
         assert_eq!(answer_tokens("demo", "Why?"), answer_tokens("demo", "Why?"));
         assert_ne!(answer_tokens("demo", "Why?"), answer_tokens("demo", "How?"));
     }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_comes_first() {
+    fn reasoning_precedes_the_text() {
         let tokens = answer_tokens("demo?reasoning=30&tokens=5", "Hi");
         let (reasoning, rest) = tokens.split_at(30);
         assert!(reasoning.iter().all(|token| matches!(token, Token::Reasoning(_))));

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_an_error_in_openais_shape() {
+    fn fault_is_written_as_an_error_in_openais_shape() {
         let error = chunks(r#","stream":true"#).write(Event::Fault(Fault::Fail));
         let error: Value = serde_json::from_slice(error.strip_prefix(b"data: ").unwrap()).unwrap();
         assert_eq!(error["error"]["type"], "server_error");

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_has_a_role_its_tokens_one_finish_reason_and_done() {
+    async fn stream_has_a_role_its_tokens_one_finish_reason_and_done() {
         let server = RunningDemo::new().await;
         let answer = server.stream_answer("demo?tokens=5&rate=max").await;
         assert_eq!((answer.status, answer.complete), (200, true));
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_whole_answer_equals_the_streamed_one() {
+    async fn whole_answer_equals_the_streamed_answer() {
         let server = RunningDemo::new().await;
         let streamed = server.stream_answer("demo?rate=max").await;
         let whole = server.answer(&server.ask("demo?rate=max", &json!({"stream": false}))).await.json();
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tool_is_called_in_fragments() {
+    async fn tool_option_streams_a_call_in_fragments() {
         let server = RunningDemo::new().await;
         let chunks = server.stream_answer("demo?tool=weather&rate=max").await.chunks();
         let calls: Vec<_> = chunks.iter().map(|chunk| &chunk["choices"][0]["delta"]["tool_calls"][0]).collect();
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_serves_several_requests() {
+    async fn connection_serves_several_requests() {
         let server = RunningDemo::new().await;
         let mut socket = server.connect(&server.get("/v1/models")).await;
         for _ in 0..2 {

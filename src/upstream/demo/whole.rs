@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_completion_has_all_its_text_and_its_usage() {
+    async fn completion_has_all_its_text_and_its_usage() {
         let complete = complete("demo?rate=max&tokens=9&reasoning=4", r#","n":2"#).await.unwrap();
         assert_eq!(complete["object"], "chat.completion");
         assert_eq!(complete["choices"].as_array().unwrap().len(), 2);

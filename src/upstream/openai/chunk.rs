@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn tool_call_comes_in_fragments() {
+    fn tool_call_fragments_become_parts_of_their_call() {
         let parts = parts(&[
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"weather","arguments":""}}]}}]}"#,
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"ci"}}]}}]}"#,
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn message_or_text_in_place_of_a_delta_is_read() {
+    fn message_or_text_instead_of_a_delta_is_read() {
         for json in [
             r#"{"choices":[{"message":{"role":"assistant","content":"a"}}]}"#,
             r#"{"choices":[{"delta":{},"message":{"content":"a"}}]}"#,
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn head_comes_from_the_first_chunk_that_has_it() {
+    fn head_members_are_taken_from_the_first_chunk_that_has_them() {
         let (lines, _) = wire(&[
             r#"{"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":[1]}"#,
             r#"{"choices":[{"delta":{"content":"","role":"assistant"}}],"created":5.5,"id":"a","model":"m1"}"#,

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_is_sent_and_never_printed() {
+    fn key_is_sent_and_not_printed() {
         let endpoint =
             Endpoint::new("http://127.0.0.1/v1/", Some("sk-secret".into()), HeaderMap::new()).expect("valid");
         assert_eq!(endpoint.url("/models"), "http://127.0.0.1/v1/models");

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_bounded() {
+    fn list_above_the_limits_is_truncated() {
         let entries: Vec<_> = (0..2 * MAX_LISTED).map(|number| format!("\"m{number}\"")).collect();
         assert_eq!(ids(&format!("[{}]", entries.join(","))).map(|ids| ids.len()), Ok(MAX_LISTED));
         assert_eq!(ids(&format!("[\"{}\"]", "x".repeat(MAX_ID_BYTES + 1))), Ok(Vec::new()));

@@ -50,7 +50,7 @@ pub enum WholeAnswers {
 /// A refusal is not billed, so the request is retried without some of the added fields, at most once in each form.
 #[derive(Debug)]
 pub struct RequestForms {
-    /// In the order in which they are tried.
+    /// In the order in which they are sent.
     forms: Vec<RequestForm>,
     refused: Vec<RequestForm>,
     first: Option<RequestForm>,
@@ -135,7 +135,7 @@ impl RequestForms {
         })
     }
 
-    /// Returns the form to try after `form` was refused.
+    /// Returns the form to send after `form` was refused.
     ///
     /// Errors: the refusal, if no form remains or the upstream names another cause.
     pub fn next(&mut self, form: RequestForm, error: UpstreamError) -> Result<RequestForm, UpstreamError> {

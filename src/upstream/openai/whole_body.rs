@@ -17,8 +17,8 @@ pub enum WholeBody {
 impl WholeBody {
     /// Reads a JSON text to its end, or the first bytes of any other body.
     ///
-    /// A JSON text that is complete when the connection breaks is an answer. Errors: the connection broke earlier, or the
-    /// text is larger than `max_bytes`.
+    /// A JSON text that is complete when the connection fails is an answer. Errors: the connection failed earlier, or
+    /// the text is larger than `max_bytes`.
     pub async fn read(response: &mut Response, max_bytes: usize) -> Result<Self, UpstreamError> {
         let mut body = Vec::new();
         loop {
