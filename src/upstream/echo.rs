@@ -1,15 +1,15 @@
-//! Takes out of an upstream's message what repeats the request: prompts are never logged.
+//! Removes parts of the request from an upstream's message, because prompts are never logged.
 
 use std::collections::HashSet;
 
-/// What stands in place of what was taken out.
+/// Placeholder for the removed text.
 const ECHO: &str = "[request]";
-/// Bytes in a row that are the same in a message and in the request are no coincidence.
+/// Shortest run of bytes, present in both the message and the request, that is not taken for a coincidence.
 const ECHO_LENGTH: usize = 24;
-/// Of a longer request the beginning and the end are looked at.
+/// Bytes that are searched at each end of a request; the middle of a longer request is not searched.
 const ECHO_SEARCHED: usize = 128 * 1024;
 
-/// Takes out what repeats the request.
+/// Replaces each part of `text` that repeats the request with `[request]`.
 pub fn without_echo(text: &str, request: &[u8]) -> String {
     let bytes = text.as_bytes();
     let windows: HashSet<&[u8]> = bytes.windows(ECHO_LENGTH).collect();
@@ -39,7 +39,7 @@ pub fn without_echo(text: &str, request: &[u8]) -> String {
     kept
 }
 
-/// The end of a request that is too long to be looked at as a whole.
+/// Returns the end of a request that is longer than `ECHO_SEARCHED`, without the beginning that is searched already.
 fn tail(request: &[u8]) -> &[u8] {
     let start = request.len().saturating_sub(ECHO_SEARCHED).max(ECHO_SEARCHED.min(request.len()));
     request.get(start..).unwrap_or_default()
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_repeats_the_request_is_taken_out() {
+    fn repeated_request_text_is_replaced() {
         let request = br#"{"messages":[{"role":"user","content":"The patient in room four is called Smith"}]}"#;
         let message = "Invalid content: 'The patient in room four is called Smith' is not allowed";
         assert_eq!(without_echo(message, request), "Invalid content: '[request]' is not allowed");

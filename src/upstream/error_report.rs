@@ -1,4 +1,4 @@
-//! What an upstream says in an error, in whatever shape it says it.
+//! Reads the error report of an upstream in any of the known shapes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,22 +8,22 @@ use serde_json::{Map, Value};
 use super::echo::without_echo;
 use super::mask::Masker;
 
-/// An upstream's error, as far as operators and callers can use it.
+/// The fields of an upstream's error that operators and callers can use.
 ///
-/// Reads the shapes of OpenAI (`error`), FastAPI (`detail`), DashScope (`code` and `message`), MiniMax (`base_resp`), vLLM
-/// (`object: "error"`), Anthropic (`type: "error"`), Google (a list with one error) and servers that prefix the names
-/// (`error_type`, `error_message`).
+/// Reads the shapes of OpenAI (`error`), FastAPI (`detail`), DashScope (`code` and `message`), MiniMax (`base_resp`),
+/// vLLM (`object: "error"`), Anthropic (`type: "error"`), Google (a list with one error) and servers that prefix the
+/// names (`error_type`, `error_message`).
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct ErrorReport {
     /// The provider's kind of error (`type` on the wire).
     pub kind: Option<String>,
     pub code: Option<String>,
     pub param: Option<String>,
-    /// For operators, once [`ErrorReport::masked`].
+    /// For operators; unmasked until [`ErrorReport::masked`].
     pub message: Option<String>,
-    /// For callers; absent until [`ErrorReport::masked`], and where the settings hide it.
+    /// For callers; absent until [`ErrorReport::masked`], and if the settings hide it.
     pub public_message: Option<String>,
-    /// The upstream's own id of the request, from its response's head.
+    /// The upstream's request id, from the response headers.
     pub request_id: Option<String>,
 }
 
@@ -35,14 +35,14 @@ pub enum ErrorMessages {
     Hide,
 }
 
-/// Longer names and codes are cut: they go into headers of logs and fields that clients compare.
+/// Longer names and codes are truncated: they go into log fields and into fields that clients compare.
 const LONGEST_WORD: usize = 128;
 const LONGEST_MESSAGE: usize = 500;
 /// Validation errors taken from one `detail` list.
 const MOST_DETAILS: usize = 4;
 
 impl ErrorReport {
-    /// Reads the body of a refusal, or the data of an event. `None` where it is none of the known shapes.
+    /// Reads the body of a refusal, or the data of an event. Returns `None` for an unknown shape.
     pub fn read(json: &[u8]) -> Option<Self> {
         match parse(json)? {
             Value::Object(body) => Self::of_object(&body),
@@ -76,7 +76,7 @@ impl ErrorReport {
             || ["error_type", "error_message", "error_code", "error_msg"]
                 .iter()
                 .any(|name| present(body, name).is_some());
-        // Code 0 is how iFlytek says that nothing failed.
+        // iFlytek sends code 0 for success.
         let code = word(body.get("code")).filter(|code| code != "0");
         let has_code = code.is_some() && ["message", "msg"].iter().any(|name| present(body, name).is_some());
         (is_error || has_code).then(|| Self::of_members(body))
@@ -87,7 +87,7 @@ impl ErrorReport {
         let message =
             ["message", "msg", "error_message", "error_msg", "detail"].iter().find_map(|name| text(members.get(*name)));
         Self {
-            // An envelope's own `type` says no more than that it is an error.
+            // The `type` of an envelope is `error`, which names no kind.
             kind: first(&["type", "error_type", "status"]).filter(|kind| kind != "error"),
             code: first(&["code", "error_code"]),
             param: first(&["param"]),
@@ -96,7 +96,8 @@ impl ErrorReport {
         }
     }
 
-    /// FastAPI's. Of a list only `loc`, `msg` and `type` count: `input` and `ctx` repeat what was asked.
+    /// Reads FastAPI's `detail`. Of a list item only `loc`, `msg` and `type` are used: `input` and `ctx` repeat the
+    /// request.
     fn of_detail(detail: &Value) -> Self {
         match detail {
             Value::String(message) => Self { message: non_empty(message), ..Self::default() },
@@ -124,7 +125,7 @@ impl ErrorReport {
         }
     }
 
-    /// Fills what this lacks from `other`.
+    /// Fills missing fields from `other`.
     fn or(self, other: Self) -> Self {
         Self {
             kind: self.kind.or(other.kind),
@@ -135,13 +136,15 @@ impl ErrorReport {
         }
     }
 
-    /// Masks secrets in what operators read, and addresses too in what callers read. `request` is the request's body: what
-    /// repeats it is taken out.
+    /// Masks secrets in the texts for operators, and addresses too in those for callers. Removes text that repeats
+    /// `request`, the body of the request.
     #[must_use]
     pub fn masked(self, masker: &Masker, request: &[u8], messages: ErrorMessages) -> Self {
         let message = self.message.as_deref().map(|message| without_echo(message, request));
         let public_message = match messages {
-            ErrorMessages::Pass => message.as_deref().map(|message| cut(&masker.for_callers(message), LONGEST_MESSAGE)),
+            ErrorMessages::Pass => {
+                message.as_deref().map(|message| truncate(&masker.for_callers(message), LONGEST_MESSAGE))
+            }
             ErrorMessages::Hide => None,
         };
         let mask = |word: Option<String>| word.map(|word| masker.for_callers(&without_echo(&word, request)));
@@ -149,14 +152,15 @@ impl ErrorReport {
             kind: mask(self.kind),
             code: mask(self.code),
             param: mask(self.param),
-            message: message.map(|message| cut(&masker.for_operators(&message), LONGEST_MESSAGE)),
+            message: message.map(|message| truncate(&masker.for_operators(&message), LONGEST_MESSAGE)),
             public_message,
-            request_id: self.request_id.map(|id| cut(&masker.for_operators(&id), LONGEST_WORD)),
+            request_id: self.request_id.map(|id| truncate(&masker.for_operators(&id), LONGEST_WORD)),
         }
     }
 }
 
-/// A message may have been cut in the middle of a character by who wrote it; then its escapes are no text.
+/// Parses the JSON, and retries without surrogate escapes: a server may have truncated a message in the middle of a
+/// surrogate pair.
 fn parse(json: &[u8]) -> Option<Value> {
     let json = String::from_utf8_lossy(json);
     serde_json::from_str(&json).ok().or_else(|| serde_json::from_str(&without_surrogates(&json)).ok())
@@ -182,16 +186,16 @@ fn present<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a Value>
 fn text(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(text) => non_empty(text),
-        // Some servers put a message into an object of its own.
+        // Some servers nest the message in an object.
         Value::Object(members) => text(members.get("message").or_else(|| members.get("msg"))),
         _ => None,
     }
 }
 
-/// A name or a code, also where it is a number.
+/// Returns a name or a code; a number is converted to text.
 fn word(value: Option<&Value>) -> Option<String> {
     match value? {
-        Value::String(word) => non_empty(word).map(|word| cut(&word, LONGEST_WORD)),
+        Value::String(word) => non_empty(word).map(|word| truncate(&word, LONGEST_WORD)),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
@@ -201,8 +205,8 @@ fn non_empty(text: &str) -> Option<String> {
     Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// At most so many bytes, and no control character, which could forge a line of a log.
-fn cut(text: &str, most: usize) -> String {
+/// Escapes control characters, which could forge a log line, and truncates the text to `most` bytes.
+fn truncate(text: &str, most: usize) -> String {
     let escaped: String = text
         .chars()
         .flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] })
@@ -213,7 +217,7 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// Prints what is masked and nothing else.
+/// Prints only the length of the message, because the texts may be unmasked.
 impl fmt::Debug for ErrorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ErrorReport")
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn each_known_shape_of_an_error_is_read() {
+    fn every_known_error_shape_is_read() {
         for (json, expected) in [
             (r#"{"error":{"message":"m","type":"t","param":"p","code":"c"}}"#, ["t", "c", "p", "m"]),
             (r#"{"error":{"message":"m","code":400}}"#, ["", "400", "", "m"]),
@@ -265,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_error_is_none() {
+    fn json_without_an_error_is_no_report() {
         for json in [
             "",
             "<html>404</html>",
@@ -281,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_escaped_and_a_long_message_is_cut() {
+    fn control_characters_are_escaped_and_a_long_message_is_truncated() {
         let message = format!("a\nb{}", "x".repeat(2_000));
         let report = ErrorReport { message: Some(message), ..ErrorReport::default() };
         let masked = report.masked(&Masker::default(), b"", ErrorMessages::Pass);

@@ -1,10 +1,10 @@
-//! Why an upstream's list of models could not be had, in an operator's words.
+//! The error of listing an upstream's models, as a phrase for operators.
 
 use std::fmt;
 
 use super::{ErrorReport, Malformed, Phase, UpstreamError, UpstreamIdentity};
 
-/// What failed, and what an operator can check. Prints as one phrase.
+/// A failed request for an upstream's list of models. Displays what failed and what to check, as one phrase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListFailure {
     url: String,
@@ -16,13 +16,13 @@ impl ListFailure {
         Self { url: list_url(upstream), error }
     }
 
-    /// The address of the list, without its query.
+    /// Returns the URL of the list, without its query.
     pub fn url(&self) -> &str {
         &self.url
     }
 }
 
-/// Returns the address of an upstream's list of models, without its query.
+/// Returns the URL of an upstream's list of models, without its query.
 pub fn list_url(upstream: &UpstreamIdentity) -> String {
     format!("{}/models", upstream.url.trim_end_matches("/chat/completions"))
 }
@@ -32,7 +32,7 @@ impl fmt::Display for ListFailure {
         match &self.error {
             UpstreamError::Unreachable { cause } => write!(f, "no connection: {cause}"),
             UpstreamError::Timeout(Phase::Connect) => {
-                f.write_str("no connection in time: are the host and port of base_url right?")
+                f.write_str("no connection in time: check the host and port of base_url")
             }
             UpstreamError::Timeout(_) => f.write_str("no response in time"),
             UpstreamError::Refused { status, report, .. } | UpstreamError::LimitRefused { status, report } => {
@@ -42,29 +42,29 @@ impl fmt::Display for ListFailure {
                     404 | 405 => {
                         write!(f, ", there is no model list at {}: does base_url end in /v1?", self.url)?;
                     }
-                    300..=399 => f.write_str(", a redirect: write its target as base_url")?,
+                    300..=399 => f.write_str(", a redirect: set base_url to its target")?,
                     429 => f.write_str(", the upstream is limiting this service")?,
                     _ => {}
                 }
-                write_said(f, report.as_deref())
+                write_upstream_message(f, report.as_deref())
             }
             UpstreamError::Reported(report) => {
-                f.write_str("an error in place of a list")?;
-                write_said(f, Some(report))
+                f.write_str("an error instead of a list")?;
+                write_upstream_message(f, Some(report))
             }
             UpstreamError::Disconnected { cause } => write!(f, "the connection ended: {cause}"),
             UpstreamError::Malformed(Malformed::EventTooLarge) => f.write_str("the list is too large"),
             UpstreamError::Malformed(_) | UpstreamError::Empty => {
-                write!(f, "what {} responds with is no list of models: does base_url end in /v1?", self.url)
+                write!(f, "the response of {} is not a list of models: does base_url end in /v1?", self.url)
             }
         }
     }
 }
 
-/// The upstream's message, which has been masked and cut where it was read.
-fn write_said(f: &mut fmt::Formatter<'_>, report: Option<&ErrorReport>) -> fmt::Result {
+/// Appends the upstream's message, which was masked and truncated when it was read.
+fn write_upstream_message(f: &mut fmt::Formatter<'_>, report: Option<&ErrorReport>) -> fmt::Result {
     match report.and_then(|report| report.message.as_deref()) {
-        Some(message) => write!(f, " (it says: {message})"),
+        Some(message) => write!(f, " (upstream message: {message})"),
         None => Ok(()),
     }
 }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_says_what_to_check() {
+    fn display_names_each_failure_and_what_to_check() {
         let upstream = UpstreamIdentity::new("local", "http://localhost:1/chat/completions?key=hunter2");
         let refused = |status| UpstreamError::Refused { status, retry_after: None, report: None };
         for (error, expected) in [
@@ -87,7 +87,7 @@ mod tests {
             (refused(500), "status 500"),
             (
                 UpstreamError::Malformed(Malformed::Models),
-                "what http://localhost:1/models responds with is no list of models: does base_url end in /v1?",
+                "the response of http://localhost:1/models is not a list of models: does base_url end in /v1?",
             ),
         ] {
             assert_eq!(ListFailure::new(&upstream, error).to_string(), expected);

@@ -1,11 +1,11 @@
-//! Takes out of an upstream's words what must not be read on.
+//! Masks secrets and addresses in the texts of upstreams.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Masks secrets for operators, and addresses too for callers.
+/// Masks secrets in texts for operators, and addresses too in texts for callers.
 #[derive(Clone, Default)]
 pub struct Masker {
     secrets: Vec<SecretString>,
@@ -13,12 +13,12 @@ pub struct Masker {
     hosts: Vec<String>,
 }
 
-/// What stands in place of what was taken out.
+/// Placeholder for the masked text.
 const MASK: &str = "[masked]";
 
-/// A shorter secret would mask ordinary words.
+/// Shorter secrets are not masked: they would match ordinary words.
 const SHORTEST_SECRET: usize = 6;
-/// The beginnings of keys of well-known providers, and of credentials that appear in headers.
+/// Prefixes of keys of well-known providers, and of credentials that appear in headers.
 const KEY_PREFIXES: [&str; 16] = [
     "sk-",
     "sk_",
@@ -38,22 +38,22 @@ const KEY_PREFIXES: [&str; 16] = [
     "pplx-",
 ];
 const SHORTEST_KEY: usize = 12;
-/// Letters and digits with nothing between them are a key or a hash from this length on.
+/// Shortest run of letters and digits that is taken for a key or a hash.
 const SHORTEST_RANDOM: usize = 24;
-/// Ids that help an operator and open nothing.
+/// Prefixes of ids that help an operator and grant no access.
 const REQUEST_ID_PREFIXES: [&str; 5] = ["req_", "req-", "chatcmpl-", "resp_", "msg_"];
-/// Ids of a provider's customers.
+/// Prefixes of ids of a provider's customers.
 const ACCOUNT_PREFIXES: [&str; 5] = ["org-", "org_", "proj_", "proj-", "user-"];
 const DOMAINS: [&str; 14] =
     ["com", "net", "org", "io", "ai", "dev", "cloud", "app", "local", "internal", "svc", "lan", "corp", "intra"];
 impl Masker {
-    /// `secrets` are the keys and header values of all upstreams; `hosts` their names.
+    /// `secrets` are the keys and header values of all upstreams; `hosts` are their host names.
     pub fn new(secrets: impl IntoIterator<Item = SecretString>, hosts: impl IntoIterator<Item = String>) -> Self {
         let long = |secret: &SecretString| secret.expose_secret().len() >= SHORTEST_SECRET;
         Self { secrets: secrets.into_iter().filter(long).collect(), hosts: hosts.into_iter().collect() }
     }
 
-    /// Masks every configured secret and whatever is shaped like a key.
+    /// Masks every configured secret and every word that looks like a key.
     pub fn for_operators(&self, text: &str) -> String {
         let mut masked = text.to_owned();
         for secret in &self.secrets {
@@ -64,7 +64,7 @@ impl Masker {
         map_words(&masked, |word| is_key(word).then_some(MASK))
     }
 
-    /// Masks account ids, URLs, hosts and addresses too.
+    /// Masks what [`Masker::for_operators`] masks, and account ids, URLs, hosts and addresses.
     pub fn for_callers(&self, text: &str) -> String {
         map_words(&self.for_operators(text), |word| (is_account(word) || self.is_address(word)).then_some(MASK))
     }
@@ -84,7 +84,7 @@ impl Masker {
     }
 }
 
-/// Replaces words, which are separated by blanks, quotes, commas and brackets, where `masked` says so.
+/// Replaces the words for which `masked` returns a text. Blanks, quotes, commas and brackets separate words.
 fn map_words(text: &str, masked: impl Fn(&str) -> Option<&'static str>) -> String {
     let is_separator = |char: char| {
         char.is_whitespace()
@@ -112,7 +112,7 @@ fn is_key(word: &str) -> bool {
     is_prefixed(word) || is_prefixed(tail) || (is_random && !has_prefix(&REQUEST_ID_PREFIXES))
 }
 
-/// Whether letters and digits are too many for a name.
+/// Returns whether a run of letters and digits is more likely a key or a hash than a name.
 fn is_random(run: &str) -> bool {
     run.len() >= SHORTEST_RANDOM
         && run.bytes().any(|byte| byte.is_ascii_digit())
@@ -127,7 +127,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Prints how many secrets there are.
+/// Prints only the number of secrets.
 impl fmt::Debug for Masker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Masker").field("secrets", &self.secrets.len()).finish_non_exhaustive()
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn configured_secrets_and_whatever_is_shaped_like_a_key_are_masked_for_operators() {
+    fn secrets_and_key_like_words_are_masked_for_operators() {
         for (text, expected) in [
             ("The key hunter2-is-it is wrong", "The key [masked] is wrong"),
             ("x=hunter2-is-it.", "x=[masked]."),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_and_addresses_are_masked_for_callers_too() {
+    fn accounts_and_addresses_are_masked_for_callers() {
         for (text, expected) in [
             ("organization org-0123456789 has no access", "organization [masked] has no access"),
             ("see https://platform.example/keys.", "see [masked]"),

@@ -1,7 +1,6 @@
-//! Models that answer: the provider port and its adapters.
+//! The provider port and its adapters, which request answers from models.
 //!
-//! A new provider dialect is one new adapter beside `openai` and one line where `app` builds the
-//! [`Router`].
+//! A new provider takes one adapter beside `openai` and one line in `app`, which builds the [`Router`].
 
 pub mod demo;
 mod echo;
@@ -41,54 +40,55 @@ pub use transport::{Framing, InvalidFraming, RepeatReason, Repeats, ResponseHead
 
 /// An adapter for one kind of upstream.
 pub trait Provider: Send + Sync + 'static {
-    /// Returns which upstream this is, for operators.
+    /// Returns the identity of the upstream, for logs and metrics.
     fn identity(&self) -> &Arc<UpstreamIdentity>;
 
-    /// Makes one attempt at an answer. Nothing is sent before the stream is polled; dropping the stream at any moment,
-    /// also before its first item, ends the work upstream. After an error nothing follows.
+    /// Makes one attempt at an answer. Sends nothing before the stream is polled. Dropping the stream at any moment,
+    /// also before its first item, cancels the request to the upstream. An error is the last item.
     fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> Answer;
 
-    /// Returns the models it serves, as it lists them.
+    /// Returns the models that the upstream lists.
     fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>>;
 }
 
-/// Which upstream an operator reads of in logs and metrics.
+/// Identifies an upstream in logs and metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamIdentity {
-    /// As the settings name it.
+    /// The name of the upstream in the settings.
     pub name: Box<str>,
-    /// The address that chats are sent to, without its query.
+    /// The URL that chat requests are sent to, without its query.
     pub url: Box<str>,
 }
 
 impl UpstreamIdentity {
-    /// `url` loses its query, which may hold a key.
+    /// Creates an identity. Removes the query of `url`, which may hold a key.
     pub fn new(name: &str, url: &str) -> Arc<Self> {
         let url = url.split('?').next().unwrap_or_default();
         Arc::new(Self { name: name.into(), url: url.into() })
     }
 }
 
-/// How one attempt is made.
+/// Parameters of one attempt.
 #[derive(Debug, Clone, Default)]
 pub struct AttemptTerms {
     pub delivery: Delivery,
-    /// Set by the provider to how the upstream was asked in fact: its settings and its refusals may decide otherwise.
+    /// Set by the provider to the delivery that it requested. This can differ from `delivery` because of the settings
+    /// or the refusals of the upstream.
     pub asked: DeliveryMark,
     /// Set by the provider as soon as the first byte of the request may have been written.
     pub sent: SentMark,
 }
 
-/// How the upstream is asked to deliver its answer.
+/// How the upstream is requested to deliver its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Delivery {
     #[default]
     Stream,
-    /// As one JSON object, at its end.
+    /// As one JSON object, when the answer is complete.
     Whole,
 }
 
-/// How an upstream was asked last. Outlives the attempt's future; clones share it.
+/// The delivery of the last request to the upstream. Outlives the future of the attempt; clones share the value.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryMark(Arc<AtomicBool>);
 
@@ -97,20 +97,20 @@ impl DeliveryMark {
         self.0.store(delivery == Delivery::Whole, Ordering::Release);
     }
 
-    /// `Stream` as long as nothing was asked.
+    /// Returns the delivery; `Stream` before the first request.
     pub fn get(&self) -> Delivery {
         if self.0.load(Ordering::Acquire) { Delivery::Whole } else { Delivery::Stream }
     }
 }
 
-/// Whether an upstream may have seen a request, and so may bill it.
+/// Whether an upstream may have received a request, and so may bill it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
     No,
     Maybe,
 }
 
-/// A flag that outlives the attempt's future: whether its request may have been sent. Clones share it.
+/// Whether the request of an attempt may have been sent. Outlives the future of the attempt; clones share the flag.
 #[derive(Debug, Clone, Default)]
 pub struct SentMark(Arc<AtomicBool>);
 
@@ -124,13 +124,13 @@ impl SentMark {
     }
 }
 
-/// What one read from an upstream brought, in order.
+/// The stream of one attempt. Each item holds the signals of one read from the upstream, in order.
 pub type Answer = BoxStream<'static, Result<Signals, UpstreamError>>;
 
-/// Without an allocation for the one token that a read brings, as a rule.
+/// A read usually brings one token: its signals fit into the inline capacity, without an allocation.
 pub type Signals = SmallVec<[Signal; 2]>;
 
-/// One thing an upstream said.
+/// One part of an upstream's answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Signal {
     Chunk(Chunk),
@@ -139,7 +139,7 @@ pub enum Signal {
         reason: FinishReason,
     },
     Usage(UsageReport),
-    /// The answer is whole. What the stream does after this only tidies up its connection.
+    /// The answer is complete. Polling the stream further only drains the connection for reuse.
     End {
         trailer: Trailer,
     },
@@ -150,43 +150,43 @@ pub enum Signal {
 pub struct Model {
     pub id: String,
     pub owned_by: String,
-    /// Seconds since 1970, as OpenAI's list has it.
+    /// Seconds since 1970, as in OpenAI's list.
     pub created: u64,
 }
 
-/// How an attempt failed. What the upstream said is masked where it is read (`mask.rs`).
+/// Why an attempt failed. The adapter masks all texts of the upstream (`mask.rs`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
-    /// `cause` is a phrase for operators: "connection refused", "no such host".
+    /// `cause` is a phrase for operators, such as "connection refused" or "no such host".
     #[error("no connection to the upstream: {cause}")]
     Unreachable { cause: Cow<'static, str> },
-    /// `report` is absent where the body is not an error in JSON.
+    /// `report` is absent if the body is not an error in JSON.
     #[error("the upstream refused the request with status {status}")]
     Refused { status: u16, retry_after: Option<Duration>, report: Option<Box<ErrorReport>> },
     #[error("the upstream reported an error in its answer")]
     Reported(Box<ErrorReport>),
-    #[error("the upstream was silent for too long: {0}")]
+    #[error("the upstream timed out while {0}")]
     Timeout(Phase),
-    /// `cause` is a phrase for operators: "connection reset", "closed before a response".
-    #[error("the upstream's answer broke off: {cause}")]
+    /// `cause` is a phrase for operators, such as "connection reset" or "closed before a response".
+    #[error("the upstream's answer was interrupted: {cause}")]
     Disconnected { cause: Cow<'static, str> },
     #[error("the upstream's answer is malformed: {0}")]
     Malformed(Malformed),
-    /// The answer ended as if it were whole, and holds nothing.
+    /// The answer ended normally without content or finish reason.
     #[error("the upstream's answer is empty")]
     Empty,
-    /// The upstream refuses a limit under each name that there is for it.
-    #[error("the upstream refuses every name of the output limit")]
+    /// The upstream refused the output limit under each of its names.
+    #[error("the upstream refused every name of the output limit")]
     LimitRefused { status: u16, report: Option<Box<ErrorReport>> },
 }
 
-/// What was being waited for.
+/// The step that timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Connect,
-    /// The head of the response.
+    /// The response headers.
     Head,
-    /// The first text, reasoning or tool call. A byte is not progress.
+    /// The first text, reasoning or tool call. Other bytes do not count as progress.
     FirstToken,
     NextToken,
 }
@@ -195,14 +195,14 @@ impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Connect => "connecting",
-            Self::Head => "waiting for the response's head",
+            Self::Head => "waiting for the response headers",
             Self::FirstToken => "waiting for the first token",
             Self::NextToken => "waiting for the next token",
         })
     }
 }
 
-/// What is wrong with an upstream's bytes.
+/// Why the bytes of an upstream cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     #[error("not an event stream")]

@@ -1,4 +1,4 @@
-//! All models of all providers, asked for rarely.
+//! Lists all models of all providers, from a cache.
 
 use std::collections::HashSet;
 use std::ops::Deref;
@@ -17,7 +17,7 @@ use super::list_failure::ListFailure;
 use super::routing::Route;
 use super::{Model, Phase, UpstreamError};
 
-/// The models that the providers list. Clients that ask at the same time share one request to each provider.
+/// The models that the providers list. Concurrent calls share one request to each provider.
 pub struct ModelCatalog {
     lists: Arc<Lists>,
     tasks: TaskTracker,
@@ -32,7 +32,7 @@ struct Lists {
 #[derive(Clone)]
 struct Listed {
     at: Instant,
-    /// What each provider listed last.
+    /// The last list of each provider, in the order of the routes.
     by_route: Arc<[Vec<Model>]>,
     merged: Arc<ListedModels>,
 }
@@ -41,7 +41,7 @@ struct Listed {
 #[derive(Debug, Default)]
 pub struct ListedModels {
     models: Vec<Model>,
-    /// Their positions, by id.
+    /// Indexes into `models`, sorted by id.
     by_id: Vec<usize>,
 }
 
@@ -55,7 +55,7 @@ impl FromIterator<Model> for ListedModels {
 }
 
 impl ListedModels {
-    /// The model of this id.
+    /// Returns the model with this id.
     pub fn find(&self, id: &str) -> Option<&Model> {
         let at = self.by_id.binary_search_by_key(&Some(id), |at| self.models.get(*at).map(|model| model.id.as_str()));
         self.models.get(*self.by_id.get(at.ok()?)?)
@@ -70,11 +70,11 @@ impl Deref for ListedModels {
     }
 }
 
-/// A list is asked for again when it is older than this.
+/// Age at which the lists are refreshed.
 const FRESH: Duration = Duration::from_secs(30);
-/// A provider that has not listed its models by then keeps its last list.
+/// Time for a provider to list its models. After a timeout its last list is kept.
 const LIST_TIMEOUT: Duration = Duration::from_secs(3);
-/// Models of all providers together; further ones are left out, but can be used.
+/// Most models in the merged list; models beyond it are not listed but can be used.
 const MAX_MODELS: usize = 10_000;
 
 impl ModelCatalog {
@@ -83,9 +83,9 @@ impl ModelCatalog {
         Self { lists: Arc::new(lists), tasks }
     }
 
-    /// Returns what the providers listed last, and where that is older than 30 s has them asked again in the background. The
-    /// first call waits, at most 3 s. A provider that fails keeps its last list, and always the names that its settings spell
-    /// out.
+    /// Returns the last lists of the providers, and starts a refresh in the background if they are older than 30 s. The
+    /// first call waits for the refresh, at most 3 s. A provider that fails keeps its last list, and always the names
+    /// in its settings.
     pub async fn models(&self) -> Arc<ListedModels> {
         let mut listed = self.lists.listed.subscribe();
         let known = listed.borrow_and_update().clone();
@@ -95,14 +95,15 @@ impl ModelCatalog {
         if let Some(known) = known {
             return known.merged;
         }
-        // Longer than the refresh takes: this ends first only where a defect ended the refresh.
+        // Longer than the refresh can take: this timeout fires only if a bug ended the refresh.
         match timeout(LIST_TIMEOUT * 2, listed.wait_for(Option::is_some)).await {
             Ok(Ok(listed)) => listed.as_ref().map(|listed| Arc::clone(&listed.merged)).unwrap_or_default(),
             Ok(Err(_)) | Err(_) => Arc::default(),
         }
     }
 
-    /// Asks every provider, unless they are being asked. A task, so that a client that leaves does not end it for others.
+    /// Starts a refresh unless one is running. It runs in its own task, so a client that disconnects does not cancel it
+    /// for other clients.
     fn refresh(&self) {
         if self.lists.refreshing.swap(true, Ordering::AcqRel) {
             return;
@@ -112,7 +113,7 @@ impl ModelCatalog {
     }
 }
 
-/// The one refresh there is; another may begin when it is dropped.
+/// The running refresh. Its drop, also after a panic, allows the next one.
 struct Refresh(Arc<Lists>);
 
 impl Refresh {
@@ -135,7 +136,7 @@ impl Drop for Refresh {
     }
 }
 
-/// Each name once, by the first route that serves it, as [`super::Router::route`] decides.
+/// Merges the lists: each name once, from the first route that serves it, as in [`super::Router::route`].
 fn merge(routes: &[Route], by_route: &[Vec<Model>]) -> Arc<ListedModels> {
     let mut ids = HashSet::new();
     let all = routes.iter().zip(by_route).flat_map(|(route, models)| {
@@ -151,10 +152,10 @@ fn merge(routes: &[Route], by_route: &[Vec<Model>]) -> Arc<ListedModels> {
 }
 
 impl Route {
-    /// `None` where the provider failed, which is logged.
+    /// Requests the list of one provider. Returns `None` if the provider failed, and logs the error.
     async fn list(&self) -> Option<Vec<Model>> {
         let identity = self.provider.identity();
-        // A defect in one adapter costs its own list alone.
+        // A panic in one adapter must not affect the lists of the others.
         let asking = AssertUnwindSafe(async { self.provider.models().await }).catch_unwind();
         let error = match timeout(LIST_TIMEOUT, asking).await {
             Ok(Ok(Ok(models))) => return Some(models),
@@ -179,7 +180,7 @@ mod tests {
     use crate::domain::{COMPARISONS, ChatRequest, NamePattern};
     use crate::upstream::{Answer, AttemptTerms, Provider, Router, UpstreamIdentity};
 
-    /// Each list waits for a permit, and is one model named by how often lists were asked for.
+    /// Each request for a list waits for a permit and returns one model, twice, named by the number of the request.
     struct Scripted {
         identity: Arc<UpstreamIdentity>,
         asked: AtomicUsize,
@@ -207,7 +208,7 @@ mod tests {
         fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>> {
             async {
                 let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-                self.gate.acquire().await.expect("it stays open").forget();
+                self.gate.acquire().await.expect("the semaphore stays open").forget();
                 if self.failing.load(Ordering::SeqCst) {
                     return Err(UpstreamError::Unreachable { cause: "connection refused".into() });
                 }
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_is_merged_with_one_lookup_for_each_name_and_is_bounded() {
+    fn long_list_is_merged_with_one_lookup_for_each_name_and_truncated() {
         const MANY: usize = 60_000;
         let model = |number| Model { id: format!("model-{number}"), owned_by: "test".to_owned(), created: 0 };
         let listed: Vec<_> = (0..MANY).map(model).collect();
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn concurrent_calls_ask_an_upstream_once() {
+    async fn concurrent_calls_share_one_request_to_each_upstream() {
         let scripted = Scripted::new();
         let router = router(&scripted);
         let calls = join_all((0..20).map(|_| router.models()));
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_old_list_is_served_while_one_refresh_runs() {
+    async fn stale_list_is_served_during_one_refresh() {
         let scripted = Scripted::new();
         let router = router(&scripted);
         scripted.gate.add_permits(1);
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_upstream_that_fails_keeps_its_last_list() {
+    async fn failed_refresh_keeps_the_last_list() {
         let scripted = Scripted::new();
         let router = router(&scripted);
         scripted.gate.add_permits(2);
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_upstream_costs_the_first_call_three_seconds() {
+    async fn first_call_waits_three_seconds_for_a_silent_upstream() {
         let router = router(&Scripted::new());
         let began = Instant::now();
         assert_eq!(names(&router.models().await), ["demo", "named"]);

@@ -7,21 +7,21 @@ use hyper::header::{HeaderName, RETRY_AFTER};
 
 use super::{ErrorMessages, ErrorReport, Masker, UpstreamError};
 
-/// How an upstream's words are passed on.
+/// How the error reports of an upstream are masked and passed on.
 #[derive(Debug, Clone, Default)]
 pub struct ReportTerms {
     pub masker: Masker,
-    /// Whether callers may read them (`upstreams.errors`).
+    /// Whether callers may read the upstream's messages (`upstreams.errors`).
     pub messages: ErrorMessages,
 }
 
-/// A longer body of a refusal is no error that could be read.
+/// Largest body of a refusal, in bytes, that is read to its end. A longer body yields no report.
 pub const LONGEST_REFUSAL: usize = 64 * 1024;
 
-/// Waits beyond this are as good as never.
+/// Longer waits are clamped to this.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
-/// The names under which servers tell their own id of a request.
+/// Response headers in which servers send their own request id.
 const REQUEST_IDS: [HeaderName; 4] = [
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("request-id"),
@@ -30,16 +30,17 @@ const REQUEST_IDS: [HeaderName; 4] = [
 ];
 
 impl ReportTerms {
-    /// Reads a refusal. `body` is what came of it, `request` the body of the request.
+    /// Reads a refusal. `body` is the received part of its body, `request` the body of the request.
     #[expect(clippy::disallowed_methods, reason = "Retry-After may be a date")]
     pub fn refused(&self, status: u16, headers: &HeaderMap, body: &[u8], request: &[u8]) -> UpstreamError {
         let report = ErrorReport::read(body).map(|report| Box::new(self.report(report, headers, request)));
         UpstreamError::Refused { status, retry_after: retry_after(headers, SystemTime::now()), report }
     }
 
-    /// Masks the report inside an error that was read from an answer.
+    /// Masks the report of an error that was read from an answer.
     ///
-    /// The request is not kept for as long as its answer: what repeats it is taken out where the prompt is known.
+    /// Does not remove text that repeats the request: the adapter drops the request before it reads the answer. The
+    /// generation, which keeps the prompt, removes it.
     pub fn reported(&self, error: UpstreamError, headers: &HeaderMap) -> UpstreamError {
         match error {
             UpstreamError::Reported(report) => UpstreamError::Reported(Box::new(self.report(*report, headers, b""))),
@@ -56,8 +57,8 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
     REQUEST_IDS.iter().find_map(|name| headers.get(name)?.to_str().ok()).map(str::to_owned)
 }
 
-/// Returns how long the upstream wants to be left alone: `retry-after-ms`, which Azure and OpenAI send, else
-/// `Retry-After` in seconds, also as a fraction, or as a date (RFC 9110, section 10.2.3).
+/// Returns how long to wait before a retry: `retry-after-ms`, which Azure and OpenAI send, else `Retry-After` in
+/// seconds, also as a fraction, or as a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let millis = ["retry-after-ms", "x-ms-retry-after-ms"].into_iter().find_map(|name| number(text(name)?));
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_wait_is_read() {
+    fn retry_after_is_read_in_every_form() {
         assert_eq!(wait(&[("retry-after", "30")]), Some(Duration::from_secs(30)));
         assert_eq!(wait(&[("retry-after", "0.25")]), Some(Duration::from_millis(250)));
         assert_eq!(wait(&[("retry-after", "Wed, 21 Oct 2026 07:28:05 GMT")]), Some(Duration::from_secs(5)));
@@ -100,11 +101,11 @@ mod tests {
         for none in ["", "-1", "NaN", "inf", "soon"] {
             assert_eq!(wait(&[("retry-after", none)]), None, "{none}");
         }
-        assert_eq!(wait(&[]), None, "none is invented");
+        assert_eq!(wait(&[]), None, "no header, no wait");
     }
 
     #[test]
-    fn a_refusal_carries_its_report_and_the_upstream_s_request_id() {
+    fn refusal_has_the_report_and_the_upstream_request_id() {
         let headers = HeaderMap::from_iter([(REQUEST_IDS[0].clone(), HeaderValue::from_static("req_7"))]);
         let body = br#"{"error":{"message":"no","code":"context_length_exceeded"}}"#;
         let terms = ReportTerms { messages: ErrorMessages::Hide, ..ReportTerms::default() };

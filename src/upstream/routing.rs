@@ -1,4 +1,4 @@
-//! Which provider serves which model.
+//! Selects the provider that serves a model.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::Provider;
 use super::model_catalog::{ListedModels, ModelCatalog};
 use crate::domain::{NamePattern, NamePatterns};
 
-/// The providers in the order in which they are asked whether a model is theirs.
+/// The providers in match order: the first that has a matching pattern serves the model.
 pub struct Router {
     routes: Arc<[Route]>,
     default: Option<String>,
@@ -21,7 +21,7 @@ pub struct Route {
     pub provider: Arc<dyn Provider>,
 }
 
-/// Nobody serves the model that the request names, or it names none and there is no default.
+/// No provider serves the requested model, or the request names no model and there is no default.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownModel {
     #[error("the request names no model and there is no default")]
@@ -34,12 +34,13 @@ pub enum UnknownModel {
 const DEMO: &str = "demo";
 
 impl Router {
-    /// `demo` serves the names `demo` and `demo?...`, before every other provider.
+    /// `demo` serves the names `demo` and `demo?...` and takes precedence over every other provider.
     ///
-    /// `default` is the model of a request that names none. Without it, that is the only model there
-    /// is: `demo` while no other provider is there, else the one name that the others' patterns hold.
+    /// `default` is the model of a request that names none. If it is `None`, the default is the only model: `demo` if
+    /// there is no other provider, or the only name that the only other provider is configured with. Otherwise there is
+    /// no default.
     ///
-    /// `tasks` holds the task that asks the providers for their models.
+    /// `tasks` tracks the task that requests the lists of models from the providers.
     pub fn new(
         demo: Arc<dyn Provider>,
         others: Vec<(Vec<NamePattern>, Arc<dyn Provider>)>,
@@ -62,14 +63,14 @@ impl Router {
         Self { catalog: ModelCatalog::new(Arc::clone(&routes), tasks), routes, default: default.or(only) }
     }
 
-    /// The model that a request means, and who serves it.
+    /// Returns the requested model, or the default, and the provider that serves it.
     pub fn route(&self, model: Option<&str>) -> Result<(String, &dyn Provider), UnknownModel> {
         let model = model.or(self.default.as_deref()).ok_or(UnknownModel::Unnamed)?;
         let route = self.routes.iter().find(|route| route.serves(model)).ok_or(UnknownModel::Unserved)?;
         Ok((model.to_owned(), route.provider.as_ref()))
     }
 
-    /// Returns all models, each once, by the provider that would serve it.
+    /// Returns all models, each once, with the entry of the provider that would serve it.
     pub async fn models(&self) -> Arc<ListedModels> {
         self.catalog.models().await
     }
@@ -80,7 +81,7 @@ impl Route {
         self.models.match_any(model)
     }
 
-    /// The names that the settings spell out.
+    /// Returns the model names, without the patterns, in the settings.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.models.names()
     }

@@ -1,23 +1,22 @@
-//! Reads an event stream as it comes in (WHATWG HTML, section 9.2.6).
+//! Parses event streams incrementally (WHATWG HTML, section 9.2.6).
 
 use memchr::memchr2;
 
-/// An incremental parser of event streams. Feed it whatever a read brought: the events do not depend
-/// on where the reads were cut.
+/// An incremental parser of event streams. The events do not depend on how the bytes are split into reads.
 ///
-/// Takes LF, CR and CRLF, also split over reads, a leading byte order mark, comments and several
-/// `data:` lines. `id` and `retry` are passed over: nobody reconnects to an upstream.
-/// An event that the end of the stream cuts off is dropped, as the standard says.
+/// Accepts LF, CR and CRLF, also split over reads, a leading byte order mark, comments and several `data:` lines.
+/// Ignores `id` and `retry`, because the service never reconnects to a stream of an upstream. Drops an event that the
+/// end of the stream cuts off, as the standard requires.
 ///
-/// Each byte is looked at once, and no more is kept than one line and one event within the limit.
+/// Reads each byte once, and buffers no more than one line and one event within the limit.
 #[derive(Debug)]
 pub struct Parser {
     limit: usize,
-    /// The line under way, where it came in more than one read.
+    /// The current line, if it spans several reads.
     line: Vec<u8>,
-    /// The name of the event under way; empty where it has none.
+    /// The name of the current event; empty if it has none.
     name: Vec<u8>,
-    /// The data lines of the event under way, joined by line feeds.
+    /// The data lines of the current event, joined by line feeds.
     data: Vec<u8>,
     has_data: HasData,
     skip_lf: SkipLf,
@@ -30,7 +29,7 @@ enum HasData {
     Yes,
 }
 
-/// Whether the last line ended with a CR, so that an LF would belong to it.
+/// Whether the last line ended with CR: a following LF is then part of the same line end.
 #[derive(Debug, PartialEq)]
 enum SkipLf {
     No,
@@ -51,7 +50,7 @@ pub struct TooLarge;
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamEvent<'a> {
-    /// Empty where the event has no name.
+    /// Empty if the event has no name.
     pub name: &'a [u8],
     pub data: &'a [u8],
 }
@@ -59,8 +58,8 @@ pub struct StreamEvent<'a> {
 pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 impl Parser {
-    /// A parser that refuses lines of more than `limit` bytes, without their ends, and events of more
-    /// than `limit` bytes of data.
+    /// Creates a parser that rejects lines of more than `limit` bytes, without their line ends, and events of more than
+    /// `limit` bytes of data.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -73,7 +72,7 @@ impl Parser {
         }
     }
 
-    /// Reads on; calls `event` with each event that `bytes` completes. After an error there is nothing more to be read.
+    /// Reads the next bytes and calls `event` with each event that they complete. An error is final.
     pub fn feed<E>(
         &mut self,
         mut bytes: &[u8],
@@ -88,7 +87,7 @@ impl Parser {
                 bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
             }
             let Some(end) = memchr2(b'\n', b'\r', bytes) else {
-                return Ok(self.keep(bytes)?);
+                return Ok(self.buffer_line(bytes)?);
             };
             let (rest, after) = bytes.split_at(end);
             if after.first() == Some(&b'\r') {
@@ -96,25 +95,25 @@ impl Parser {
             }
             bytes = after.get(1..).unwrap_or_default();
             if self.line.is_empty() {
-                // The usual event, one line and an empty one, is read where it stands.
-                if let (Some(data), Some(after)) = (self.sole(rest), bytes.strip_prefix(b"\n")) {
+                // Fast path: an event of one data line is passed on without copying it.
+                if let (Some(data), Some(after)) = (self.first_data_value(rest), bytes.strip_prefix(b"\n")) {
                     bytes = after;
                     event(StreamEvent { name: b"", data })?;
                     continue;
                 }
-                self.line(rest, &mut event)?;
+                self.process_line(rest, &mut event)?;
             } else {
-                self.keep(rest)?;
+                self.buffer_line(rest)?;
                 let line = std::mem::take(&mut self.line);
-                self.line(&line, &mut event)?;
+                self.process_line(&line, &mut event)?;
                 self.line = line;
                 self.line.clear();
             }
         }
     }
 
-    /// The value of a line of data that is the first of its event.
-    fn sole<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+    /// Returns the value of a data line that is the first line of its event.
+    fn first_data_value<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
         let is_first = self.has_data == HasData::No
             && self.name.is_empty()
             && self.at_start == AtStart::No
@@ -122,7 +121,7 @@ impl Parser {
         line.strip_prefix(b"data: ").filter(|_| is_first && line.len() <= self.limit)
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
+    fn buffer_line(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
         if bytes.len() > self.limit.saturating_sub(self.line.len()) {
             return Err(TooLarge);
         }
@@ -130,11 +129,15 @@ impl Parser {
         Ok(())
     }
 
-    fn line<E>(&mut self, line: &[u8], event: &mut impl FnMut(StreamEvent<'_>) -> Result<(), E>) -> Result<(), E>
+    fn process_line<E>(
+        &mut self,
+        line: &[u8],
+        event: &mut impl FnMut(StreamEvent<'_>) -> Result<(), E>,
+    ) -> Result<(), E>
     where
         E: From<TooLarge>,
     {
-        // Here as well: a line that came in one read has not been kept.
+        // Checked here too: a line that is complete within one read is not buffered.
         if line.len() > self.limit {
             return Err(TooLarge.into());
         }
@@ -195,19 +198,19 @@ mod tests {
     const DIALECTS: &str = "\u{FEFF}: a comment\r\ndata: one\r\n\r\nevent: x\rdata:two\rdata:  lines\r\rid: 7\ndata\ndata: é…\n\n\n\n: only\n\ndata: cut off";
 
     #[test]
-    fn every_line_end_and_every_legal_form_is_read() {
+    fn every_line_end_and_field_form_is_parsed() {
         assert_eq!(parse(&[DIALECTS.as_bytes()]), Ok(vec!["one".into(), "x: two\n lines".into(), "\né…".into()]));
     }
 
     #[test]
-    fn name_belongs_to_its_event_alone() {
+    fn event_name_applies_to_its_own_event_only() {
         let stream = "event: error\ndata: a\n\ndata: b\n\nevent: x\n\ndata: c\n\nevent: x\nevent\ndata: d\n\n";
         let expected = ["error: a", "b", "c", "d"].map(str::to_owned);
         assert_eq!(parse(&[stream.as_bytes()]), Ok(expected.to_vec()));
     }
 
     #[test]
-    fn where_the_reads_are_cut_does_not_matter() {
+    fn events_do_not_depend_on_read_boundaries() {
         let bytes = DIALECTS.as_bytes();
         let whole = parse(&[bytes]);
         for first in 0..=bytes.len() {
@@ -219,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_and_an_event_have_a_limit() {
+    fn line_or_event_above_the_limit_is_too_large() {
         let long = [b"data: ".as_slice(), &[b'x'; 80]].concat();
         assert_eq!(parse(&[&long[..40], &long[40..]]), Err(TooLarge));
         assert_eq!(parse(&[b"data: 0123456789012345678901234567890123456789\n".as_slice(); 2]), Err(TooLarge));

@@ -2,7 +2,7 @@ use std::iter;
 
 use super::request::Request;
 
-/// One token of an answer. `Call` opens a tool call, whose arguments follow.
+/// One token of an answer. `Call` begins a tool call, whose arguments follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {
     Reasoning(String),
@@ -19,14 +19,14 @@ const LONGEST_PIECE: usize = 7;
 /// The most characters of the user's message that are quoted.
 const LONGEST_QUOTE: usize = 80;
 
-/// The same for every tool, since the demo model does not read schemas.
+/// The same arguments for every tool, because the demo model does not read schemas.
 const ARGUMENTS: &str = r#"{"city":"Zürich","unit":"celsius"}"#;
 
-/// Holds what a client has to get right: Markdown in pieces, code, a table, several scripts, and emoji of several code
-/// points, which the tokens split.
+/// Contains content that clients must handle correctly: Markdown in pieces, code, a table, several scripts, and emoji
+/// of several code points, which the tokens split.
 const BODY: &str = r#"## What just happened
 
-Tokenrill gave this answer an id, keeps each piece of it in a log and sends it to whoever listens:
+Tokenrill gave this answer an id, keeps each piece of it in a log and sends it to all its viewers:
 
 | Event | Meaning |
 | --- | --- |
@@ -50,19 +50,19 @@ Set `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for any compatible server, and start 
 Grüße aus Köln, こんにちは世界, مرحبا بالعالم, नमस्ते दुनिया 👩‍👩‍👧‍👦
 "#;
 
-/// What one choice says, in order: reasoning where it is asked for, the text, the tool call. The same request gets the
-/// same answer. Tokens are made as they are taken, so a long answer costs no more memory than a short one.
+/// Returns the tokens of one choice in order: reasoning if requested, the text, the tool call. The same request yields
+/// the same tokens. Tokens are generated when they are taken, so a long answer needs no more memory than a short one.
 pub(super) fn tokens(request: &Request, choice: u8) -> Tokens {
     let options = &request.options;
     let reasoning = (1..).flat_map(|step| owned(&thought(step))).take(length(options.reasoning)).map(Token::Reasoning);
     let call = request.tool().map(str::to_owned);
-    let told = format!("{}{BODY}", greeting(request, choice));
+    let first_part = format!("{}{BODY}", greeting(request, choice));
     let text: Box<dyn Iterator<Item = String> + Send> = match (options.tokens, &call) {
         (Some(tokens), _) => {
-            let parts = iter::once(told).chain((2..).map(part));
+            let parts = iter::once(first_part).chain((2..).map(part));
             Box::new(parts.flat_map(|part| owned(&part)).take(length(tokens)))
         }
-        (None, None) => Box::new(owned(&told)),
+        (None, None) => Box::new(owned(&first_part)),
         (None, Some(_)) => Box::new(iter::empty()),
     };
     let call = call.into_iter().flat_map(|name| {
@@ -82,7 +82,7 @@ pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The bytes of a text's first piece.
+/// Returns the length of the first piece of a text, in bytes.
 fn first_piece(text: &str) -> usize {
     let mut in_word = false;
     for (count, (at, character)) in text.char_indices().enumerate() {
@@ -104,7 +104,7 @@ fn length(tokens: u32) -> usize {
 
 fn greeting(request: &Request, choice: u8) -> String {
     let quote = request.last_user_text().map_or_else(
-        || "Your request has no message of a user.".to_owned(),
+        || "Your request has no user message.".to_owned(),
         |text| format!("You wrote:\n\n> {}", quote(&text)),
     );
     let which = match request.choices {
@@ -115,13 +115,13 @@ fn greeting(request: &Request, choice: u8) -> String {
     let plural = if messages == 1 { "" } else { "s" };
     format!(
         "# Hello from Tokenrill 👋\n\n{quote}\n\nI am `demo`, the model built into Tokenrill: not a language model, but \
-         a fixed text, told token by token, so that you can build and test without a key or a network. Your request \
+         a fixed text, sent token by token, so that you can build and test without a key or a network. Your request \
          holds {messages} message{plural} and {prompt} tokens, by my count.{which}\n\n",
         prompt = request.prompt_tokens(),
     )
 }
 
-/// One line, so that the Markdown around it stays what it is.
+/// Returns the text on one line, because line breaks would end the quote in the surrounding Markdown.
 fn quote(text: &str) -> String {
     let words = text.split_whitespace().flat_map(|word| [" ", word]).skip(1);
     let mut characters = words.flat_map(str::chars);
@@ -137,7 +137,7 @@ fn part(number: u32) -> String {
 }
 
 fn thought(step: u32) -> String {
-    format!("Step {step}: this is what reasoning looks like, though nobody is thinking here. ")
+    format!("Step {step}: this is what reasoning looks like, though no model is thinking. ")
 }
 
 #[cfg(test)]
@@ -153,7 +153,7 @@ mod tests {
         Request::parse(body.to_string().as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 
-    fn told(model: &str, content: &str) -> Vec<Token> {
+    fn answer_tokens(model: &str, content: &str) -> Vec<Token> {
         tokens(&request(model, content, 1), 0).collect()
     }
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_short_and_make_up_the_text() {
+    fn pieces_are_short_and_concatenate_to_the_text() {
         for text in [BODY, ARGUMENTS, "", " ", "   \n\n  x", "Donaudampfschifffahrtsgesellschaft", "a b", "नमस्ते"]
         {
             let pieces: Vec<_> = pieces(text).collect();
@@ -177,18 +177,18 @@ mod tests {
     fn an_emoji_is_split_between_its_code_points() {
         let family = "👩‍👩‍👧‍👦";
         assert!(BODY.contains(family));
-        assert!(!pieces(BODY).any(|piece| piece.contains(family)), "no piece holds it whole");
+        assert!(!pieces(BODY).any(|piece| piece.contains(family)), "no piece contains the whole emoji");
     }
 
     #[test]
-    fn the_same_request_gets_the_same_answer() {
-        assert_eq!(told("demo", "Why?"), told("demo", "Why?"));
-        assert_ne!(told("demo", "Why?"), told("demo", "How?"));
+    fn same_request_yields_the_same_answer() {
+        assert_eq!(answer_tokens("demo", "Why?"), answer_tokens("demo", "Why?"));
+        assert_ne!(answer_tokens("demo", "Why?"), answer_tokens("demo", "How?"));
     }
 
     #[test]
-    fn by_default_the_answer_is_some_two_hundred_tokens_about_the_request() {
-        let tokens = told("demo", "Tell me,\nplease: why?");
+    fn default_answer_has_about_200_tokens_and_quotes_the_request() {
+        let tokens = answer_tokens("demo", "Tell me,\nplease: why?");
         assert!((150..=250).contains(&tokens.len()), "{}", tokens.len());
         let text = text(&tokens);
         assert!(text.contains("\n> Tell me, please: why?\n"), "{text}");
@@ -198,23 +198,23 @@ mod tests {
     }
 
     #[test]
-    fn a_long_message_is_quoted_in_part() {
-        let text = text(&told("demo", &"ü ".repeat(50_000)));
+    fn long_message_is_truncated_in_the_quote() {
+        let text = text(&answer_tokens("demo", &"ü ".repeat(50_000)));
         assert!(text.contains(&format!("\n> {}…\n", "ü ".repeat(40))), "{text}");
     }
 
     #[test]
-    fn as_many_tokens_as_asked_in_numbered_parts() {
+    fn tokens_option_sets_the_length_in_numbered_parts() {
         for asked in [1, 7, 400, 100_000] {
-            assert_eq!(told(&format!("demo?tokens={asked}"), "Hi").len(), asked);
+            assert_eq!(answer_tokens(&format!("demo?tokens={asked}"), "Hi").len(), asked);
         }
-        let long = text(&told("demo?tokens=600", "Hi"));
+        let long = text(&answer_tokens("demo?tokens=600", "Hi"));
         assert!(long.contains("# Part 2") && long.contains("# Part 3"), "{long}");
     }
 
     #[test]
-    fn reasoning_comes_first() {
-        let tokens = told("demo?reasoning=30&tokens=5", "Hi");
+    fn reasoning_precedes_the_text() {
+        let tokens = answer_tokens("demo?reasoning=30&tokens=5", "Hi");
         let (reasoning, rest) = tokens.split_at(30);
         assert!(reasoning.iter().all(|token| matches!(token, Token::Reasoning(_))));
         assert_eq!(rest.len(), 5);
@@ -222,8 +222,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_call_comes_in_fragments_in_place_of_the_text_or_after_it() {
-        let tokens = told("demo?tool=weather", "Hi");
+    fn tool_call_is_fragmented_and_replaces_or_follows_the_text() {
+        let tokens = answer_tokens("demo?tool=weather", "Hi");
         assert_eq!(tokens.first(), Some(&Token::Call("weather".to_owned())));
         let fragments: Vec<_> = tokens
             .iter()
@@ -233,13 +233,13 @@ mod tests {
         assert!(fragments.len() > 3, "{fragments:?}");
         assert_eq!(fragments.concat(), ARGUMENTS);
 
-        let both = told("demo?tool=weather&tokens=4", "Hi");
+        let both = answer_tokens("demo?tool=weather&tokens=4", "Hi");
         assert_eq!(both.len(), 4 + tokens.len());
         assert!(both.ends_with(&tokens));
     }
 
     #[test]
-    fn each_choice_says_which_it_is() {
+    fn each_choice_states_its_number() {
         let request = request("demo", "Hi", 3);
         let second = text(&tokens(&request, 1).collect::<Vec<_>>());
         assert!(second.contains("This is choice 2 of 3."), "{second}");

@@ -10,7 +10,7 @@ use super::{
     request::{Delivery, Request},
 };
 
-/// What names one answer: constant over all its chunks.
+/// The identity of one answer, constant over all its chunks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AnswerId {
     /// The number in `chatcmpl-demo-...` and in the ids of its tool calls.
@@ -32,7 +32,7 @@ impl AnswerId {
 /// Writes events as `chat.completion.chunk`s, each a `data:` line and a blank line.
 pub(super) struct Chunks {
     id: AnswerId,
-    /// What all chunks begin with, up to their choices.
+    /// The common beginning of all chunks, up to their choices.
     head: String,
     delivery: Delivery,
     logprobs: Option<u8>,
@@ -84,7 +84,7 @@ impl Chunks {
     fn choice(&self, index: u8, delta: &Value, logprobs: Option<&Value>, finish: Option<Finish>) -> String {
         let logprobs = logprobs.map_or_else(String::new, |entry| format!(r#","logprobs":{{"content":[{entry}]}}"#));
         let finish = Value::from(finish.map(Finish::as_str));
-        // As OpenAI does: null until it is known, and absent where nobody asked.
+        // As OpenAI does: null until it is known, and absent if the request does not ask for it.
         let usage = if self.delivery == Delivery::StreamWithUsage { r#","usage":null"# } else { "" };
         let choice = format!(r#"{{"index":{index},"delta":{delta}{logprobs},"finish_reason":{finish}}}"#);
         format!("{},\"choices\":[{choice}]{usage}}}\n\n", self.head)
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_each_event() {
+    fn each_event_is_written_as_its_chunk() {
         let chunks = chunks(r#","stream":true"#);
         for (event, choice) in [
             (
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_comes_last_where_asked_and_is_null_before() {
+    fn requested_usage_is_sent_last_and_is_null_before() {
         let chunks = chunks(r#","stream":true,"stream_options":{"include_usage":true}"#);
         let finish = chunks.write(Event::Finish { choice: 0, reason: Finish::Stop });
         assert!(finish.ends_with(b"}],\"usage\":null}\n\n"), "{finish:?}");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn log_probabilities_come_with_text_where_asked() {
+    fn requested_log_probabilities_are_sent_with_text() {
         let chunks = chunks(r#","stream":true,"logprobs":true,"top_logprobs":2"#);
         let chunk = chunks.write(token(Token::Text("Hi".to_owned())));
         let chunk: Value = serde_json::from_slice(chunk.strip_prefix(b"data: ").unwrap()).unwrap();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_an_error_in_openais_shape() {
+    fn fault_is_written_as_an_error_in_openais_shape() {
         let error = chunks(r#","stream":true"#).write(Event::Fault(Fault::Fail));
         let error: Value = serde_json::from_slice(error.strip_prefix(b"data: ").unwrap()).unwrap();
         assert_eq!(error["error"]["type"], "server_error");

@@ -8,21 +8,21 @@ use super::{
     request::Request,
 };
 
-/// What happens in a completion, in order, each event with the step in which it is due: step 0 is the first token's.
-/// In each step every choice says one token. It ends after `End`, or after a `Fault`.
+/// The events of a completion in order, each with the step in which it is due; step 0 is the step of the first token.
+/// In each step every open choice emits one token. The iterator ends after `End`, or after a `Fault`.
 pub(super) struct Completion {
-    /// Those that still talk.
+    /// The choices that have not ended.
     choices: Vec<Choice>,
     fault: Option<(u32, Fault)>,
     usage: Usage,
-    /// Steps taken, which is the tokens that each choice has said.
+    /// Steps taken, which is the number of tokens that each open choice has emitted.
     steps: u32,
     ready: VecDeque<(u32, Event)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A choice opens, with its first token.
+    /// A choice begins, in the step of its first token.
     Role {
         choice: u8,
     },
@@ -30,12 +30,12 @@ pub(super) enum Event {
         choice: u8,
         token: Token,
     },
-    /// A choice ends, with its last token.
+    /// A choice ends, in the step of its last token.
     Finish {
         choice: u8,
         reason: Finish,
     },
-    /// The completion breaks off.
+    /// The completion is interrupted.
     Fault(Fault),
     /// All choices have ended.
     End(Usage),
@@ -50,7 +50,7 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// The `usage` of a chat completion; reasoning is told where there was some.
+    /// Returns the `usage` of a chat completion, with the reasoning tokens if there are any.
     pub(super) fn json(self) -> Value {
         let counts = [
             ("prompt_tokens", json!(self.prompt)),
@@ -65,8 +65,8 @@ impl Usage {
 struct Choice {
     index: u8,
     tokens: Peekable<Tokens>,
-    /// The tokens that it may still say.
-    allowance: u32,
+    /// The remaining tokens of its limit.
+    remaining_tokens: u32,
     finish: Finish,
 }
 
@@ -75,7 +75,7 @@ impl Completion {
         let choice = |index| Choice {
             index,
             tokens: answer::tokens(request, index).peekable(),
-            allowance: request.max_tokens,
+            remaining_tokens: request.max_tokens,
             finish: request.finish(),
         };
         Self {
@@ -90,21 +90,21 @@ impl Completion {
     fn step(&mut self) {
         let step = self.steps;
         if step == 0 {
-            if self.break_off(step) {
+            if self.emit_due_fault(step) {
                 return;
             }
             self.ready.extend(self.choices.iter().map(|choice| (step, Event::Role { choice: choice.index })));
         }
         for choice in &mut self.choices {
-            if let Some(token) = choice.say() {
+            if let Some(token) = choice.next_token() {
                 self.usage.completion += 1;
                 self.usage.reasoning += usize::from(matches!(token, Token::Reasoning(_)));
                 self.ready.push_back((step, Event::Token { choice: choice.index, token }));
             }
         }
         self.steps += 1;
-        // Before the ends: a fault after the last token leaves no finish reason behind.
-        if self.break_off(step) {
+        // Checked before the choices end: a fault after the last token suppresses the finish reason.
+        if self.emit_due_fault(step) {
             return;
         }
         self.choices.retain_mut(|choice| {
@@ -119,8 +119,8 @@ impl Completion {
         }
     }
 
-    /// Whether it has.
-    fn break_off(&mut self, step: u32) -> bool {
+    /// Emits the fault if it is due, and returns whether it was.
+    fn emit_due_fault(&mut self, step: u32) -> bool {
         let fault = self.fault.filter(|(at, _)| *at == self.steps);
         if let Some((_, fault)) = fault {
             self.ready.push_back((step, Event::Fault(fault)));
@@ -142,17 +142,17 @@ impl Iterator for Completion {
 }
 
 impl Choice {
-    fn say(&mut self) -> Option<Token> {
-        self.allowance = self.allowance.saturating_sub(1);
+    fn next_token(&mut self) -> Option<Token> {
+        self.remaining_tokens = self.remaining_tokens.saturating_sub(1);
         self.tokens.next()
     }
 
-    /// Why it ends here, or nothing if it goes on.
+    /// Returns the finish reason if the choice ends here.
     fn end(&mut self) -> Option<Finish> {
         if self.tokens.peek().is_none() {
             return Some(self.finish);
         }
-        (self.allowance == 0).then_some(Finish::Length)
+        (self.remaining_tokens == 0).then_some(Finish::Length)
     }
 }
 
@@ -160,8 +160,8 @@ impl Choice {
 mod tests {
     use super::*;
 
-    /// One letter for each event: Role, token, Finish (with its reason), Stall, fail (X), Close, End.
-    fn score(model: &str, fields: &str) -> String {
+    /// Writes one letter for each event: Role, token, Finish (with its reason), Stall, fail (X), Close, End.
+    fn trace(model: &str, fields: &str) -> String {
         let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"Hi"}}]{fields}}}"#);
         let request = Request::parse(body.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
         let letter = |event| match event {
@@ -177,45 +177,49 @@ mod tests {
     }
 
     #[test]
-    fn the_role_comes_with_the_first_token_and_the_end_with_the_last() {
-        assert_eq!(score("demo?tokens=2", ""), "0R0 0t0 1t0 1F0:stop 1E2");
+    fn role_is_in_the_first_step_and_end_in_the_last() {
+        assert_eq!(trace("demo?tokens=2", ""), "0R0 0t0 1t0 1F0:stop 1E2");
     }
 
     #[test]
     fn choices_are_interleaved() {
-        assert_eq!(score("demo?tokens=2", r#","n":2"#), "0R0 0R1 0t0 0t1 1t0 1t1 1F0:stop 1F1:stop 1E4");
+        assert_eq!(trace("demo?tokens=2", r#","n":2"#), "0R0 0R1 0t0 0t1 1t0 1t1 1F0:stop 1F1:stop 1E4");
     }
 
     #[test]
-    fn a_limit_below_the_length_cuts() {
-        assert_eq!(score("demo", r#","max_tokens":1"#), "0R0 0t0 0F0:length 0E1");
-        assert_eq!(score("demo?tokens=2", r#","max_completion_tokens":2"#), "0R0 0t0 1t0 1F0:stop 1E2");
-        assert_eq!(score("demo?tokens=9&finish=content_filter", r#","max_tokens":1"#), "0R0 0t0 0F0:length 0E1");
+    fn limit_below_the_length_truncates_the_answer() {
+        assert_eq!(trace("demo", r#","max_tokens":1"#), "0R0 0t0 0F0:length 0E1");
+        assert_eq!(trace("demo?tokens=2", r#","max_completion_tokens":2"#), "0R0 0t0 1t0 1F0:stop 1E2");
+        assert_eq!(trace("demo?tokens=9&finish=content_filter", r#","max_tokens":1"#), "0R0 0t0 0F0:length 0E1");
     }
 
     #[test]
-    fn the_finish_reason_is_as_asked() {
-        assert_eq!(score("demo?tokens=1&finish=content_filter", ""), "0R0 0t0 0F0:content_filter 0E1");
-        assert!(score("demo?tool=weather", "").contains("F0:tool_calls"));
-        assert!(score("demo?tool=weather&finish=stop", "").contains("F0:stop"));
+    fn finish_option_sets_the_finish_reason() {
+        assert_eq!(trace("demo?tokens=1&finish=content_filter", ""), "0R0 0t0 0F0:content_filter 0E1");
+        assert!(trace("demo?tool=weather", "").contains("F0:tool_calls"));
+        assert!(trace("demo?tool=weather&finish=stop", "").contains("F0:stop"));
     }
 
     #[test]
-    fn a_fault_comes_after_its_token_and_nothing_comes_after_it() {
+    fn fault_follows_its_token_and_is_the_last_event() {
         for (name, letter) in [("stall_at", "S"), ("fail_at", "X"), ("close_at", "C")] {
-            assert_eq!(score(&format!("demo?tokens=9&{name}=2"), ""), format!("0R0 0t0 1t0 1{letter}"));
+            assert_eq!(trace(&format!("demo?tokens=9&{name}=2"), ""), format!("0R0 0t0 1t0 1{letter}"));
         }
     }
 
     #[test]
-    fn a_fault_may_come_before_everything_or_in_place_of_the_end() {
-        assert_eq!(score("demo?tokens=9&fail_at=0", ""), "0X");
-        assert_eq!(score("demo?tokens=1&fail_at=1", ""), "0R0 0t0 0X");
-        assert_eq!(score("demo?tokens=1&fail_at=2", ""), "0R0 0t0 0F0:stop 0E1", "beyond the end it has no effect");
+    fn fault_can_be_the_first_event_or_replace_the_end() {
+        assert_eq!(trace("demo?tokens=9&fail_at=0", ""), "0X");
+        assert_eq!(trace("demo?tokens=1&fail_at=1", ""), "0R0 0t0 0X");
+        assert_eq!(
+            trace("demo?tokens=1&fail_at=2", ""),
+            "0R0 0t0 0F0:stop 0E1",
+            "a fault beyond the end has no effect"
+        );
     }
 
     #[test]
     fn reasoning_counts_as_tokens() {
-        assert_eq!(score("demo?reasoning=9&tokens=9&close_at=2", ""), "0R0 0t0 1t0 1C");
+        assert_eq!(trace("demo?reasoning=9&tokens=9&close_at=2", ""), "0R0 0t0 1t0 1C");
     }
 }

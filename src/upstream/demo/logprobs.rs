@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 use super::answer::Token;
 
-/// The alternatives to a token, which may itself be among them.
+/// Candidates for the alternatives to a token, which may itself be among them.
 const ALTERNATIVES: [&str; 20] = [
     " the", " a", " of", " to", " and", " in", " is", " it", " that", " for", ".", ",", " on", " with", " as", " this",
     " an", " or", " not", " so",
 ];
 
-/// A token's entry in `logprobs.content`, which only text has. It is made up from the text, so the same token always
-/// has the same; the probabilities fall, and their sum stays below 1. `top` counts `top_logprobs`, of which the token
-/// itself is the first.
+/// Returns a token's entry in `logprobs.content`; only text tokens have one. It is derived from the text, so the same
+/// token always has the same entry. The probabilities decrease, and their sum stays below 1. `top` is the number of
+/// `top_logprobs`, of which the token itself is the first.
 pub(super) fn entry(token: &Token, top: u8) -> Option<Value> {
     let Token::Text(text) = token else { return None };
     let probability = 0.5 + f64::from(hash(text) % 490) / 1000.0;
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_comes_first_and_as_many_as_asked() {
+    fn entry_has_the_token_first_and_the_requested_number_of_alternatives() {
         for text in ["Hello", " the", "👩", "ü"] {
             for top in [1, 5, 20] {
                 let entry = of(text, top);
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn the_probabilities_fall_and_stay_below_one_in_all() {
+    fn probabilities_decrease_and_sum_to_less_than_one() {
         for text in ["Hello", " the", "ü"] {
             let entry = of(text, 20);
             let top = entry["top_logprobs"].as_array().unwrap();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn only_text_has_them() {
+    fn only_text_tokens_have_an_entry() {
         assert_eq!(entry(&Token::Reasoning("Hello".to_owned()), 5), None);
     }
 }

@@ -1,13 +1,13 @@
-//! The embedded model `demo`: an OpenAI-compatible model server on a loopback socket, without a key to buy and
-//! without a network. The rest of the program reaches it through the same HTTP client as any other upstream, so what
-//! is rehearsed against it is the real path.
+//! The embedded model `demo`: an OpenAI-compatible model server on a loopback socket, which needs no purchased key and
+//! no network. The rest of the program reaches it through the same HTTP client as any other upstream, so tests against
+//! it use the real path.
 //!
 //! ```text
-//! routes ── request ── options        what was asked, of the API and in the model's name
-//!    ├───── refusal                   every answer that is not 200, in OpenAI's shape
-//!    └───── completion ── answer      what happens, in order; what is said
-//!              ├──── stream ── chunk ── logprobs    told token by token
-//!              └──── whole                          told at once
+//! routes ── request ── options        the request's body, and the options in the model's name
+//!    ├───── refusal                   every response other than 200, in OpenAI's shape
+//!    └───── completion ── answer      the events in order; the texts
+//!              ├──── stream ── chunk ── logprobs    streamed token by token
+//!              └──── whole                          sent as one object
 //! ```
 
 mod answer;
@@ -38,23 +38,23 @@ use tracing::{debug, warn};
 
 use routes::Routes;
 
-/// Longer than the transport keeps a connection to this server, so that the server never closes one on which the next
-/// request is just leaving.
+/// Longer than the transport keeps an idle connection to this server. Otherwise the server could close a connection on
+/// which the next request has just been sent.
 const IDLE: Duration = Duration::from_mins(5);
 
-/// What `accept` waits after a failure, which is most often a lack of file descriptors.
+/// Pause after a failed `accept`, which usually lacks file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The running model server. Its `Debug` hides the key.
 pub struct Demo {
-    /// Where it listens: `127.0.0.1` and a port that the system chose.
+    /// The listening address: `127.0.0.1` and a port that the system chose.
     pub address: SocketAddr,
-    /// The API key, made anew in each process, so that the loopback port is no open door to other local users.
+    /// The API key, generated at each start. It keeps other local users from using the loopback port.
     pub key: String,
 }
 
 impl Demo {
-    /// What a client is configured with, for example `http://127.0.0.1:40123/v1`.
+    /// Returns the base URL for a client, for example `http://127.0.0.1:40123/v1`.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
@@ -67,12 +67,12 @@ impl fmt::Debug for Demo {
 }
 
 /// Starts the model server. It serves `POST /v1/chat/completions` and `GET /v1/models` over HTTP/1.1 until `stop` is
-/// cancelled, which cuts the answers that are still under way. All its tasks are on `tasks`: one that accepts, and one
-/// for each connection. An answer lives inside its connection's task and ends with the connection.
+/// cancelled, which aborts the running answers. `tasks` tracks all its tasks: one that accepts, and one for each
+/// connection. An answer runs inside the task of its connection and ends with the connection.
 ///
 /// # Errors
 ///
-/// If no loopback port can be bound or the system has no random bytes.
+/// Returns an error if no loopback port can be bound or the system has no random bytes.
 pub async fn start(tasks: &TaskTracker, stop: CancellationToken) -> io::Result<Demo> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let demo = Demo { address: listener.local_addr()?, key: format!("demo-{:032x}", u128::from_ne_bytes(random()?)) };
@@ -91,8 +91,8 @@ async fn accept(listener: TcpListener, routes: Arc<Routes>, tasks: TaskTracker, 
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((socket, _)) => {
-                let conversation = converse(socket, Arc::clone(&routes));
-                tasks.spawn(stop.clone().run_until_cancelled_owned(conversation));
+                let serving = serve_socket(socket, Arc::clone(&routes));
+                tasks.spawn(stop.clone().run_until_cancelled_owned(serving));
             }
             Err(error) => {
                 warn!(%error, "the demo model could not accept a connection");
@@ -102,9 +102,9 @@ async fn accept(listener: TcpListener, routes: Arc<Routes>, tasks: TaskTracker, 
     }
 }
 
-async fn converse(socket: TcpStream, routes: Arc<Routes>) {
+async fn serve_socket(socket: TcpStream, routes: Arc<Routes>) {
     if let Err(error) = socket.set_nodelay(true) {
-        debug!(%error, "a connection to the demo model keeps Nagle's delay");
+        debug!(%error, "could not set TCP_NODELAY on a connection to the demo model");
     }
     let service = service_fn(|request| async { Ok::<_, Infallible>(routes.answer(request).await) });
     let served = http1::Builder::new()
@@ -125,14 +125,14 @@ mod tests {
 
     use super::*;
 
-    /// A running demo model, and what its tasks are on.
-    struct Rehearsal {
+    /// A running demo model and its tasks.
+    struct RunningDemo {
         demo: Demo,
         tasks: TaskTracker,
         stop: CancellationToken,
     }
 
-    /// What came back on a connection, as far as it was read.
+    /// The response on a connection, as far as it was read.
     struct Answer {
         status: u16,
         head: String,
@@ -141,7 +141,7 @@ mod tests {
         complete: bool,
     }
 
-    impl Rehearsal {
+    impl RunningDemo {
         async fn new() -> Self {
             let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
             let demo = start(&tasks, stop.clone()).await.unwrap();
@@ -178,18 +178,18 @@ mod tests {
             Answer::parse(&String::from_utf8(bytes).unwrap())
         }
 
-        async fn told(&self, model: &str) -> Answer {
+        async fn stream_answer(&self, model: &str) -> Answer {
             self.answer(&self.ask(model, &json!({}))).await
         }
 
-        /// Waits until no connection is left, which leaves the task that accepts.
-        async fn all_connections_ended(&self) {
+        /// Waits until all connections have ended and only the accepting task remains.
+        async fn wait_for_connections_to_end(&self) {
             let ended = async {
                 while self.tasks.len() > 1 {
                     tokio::task::yield_now().await;
                 }
             };
-            tokio::time::timeout(Duration::from_secs(10), ended).await.expect("a connection's task is left");
+            tokio::time::timeout(Duration::from_secs(10), ended).await.expect("a connection's task still runs");
         }
     }
 
@@ -216,7 +216,7 @@ mod tests {
             events.map(|event| event.strip_prefix("data: ").expect("nothing but data lines")).collect()
         }
 
-        /// The chunks, without what ends the stream.
+        /// Returns the chunks, without `[DONE]`.
         fn chunks(&self) -> Vec<Value> {
             let events = self.events().into_iter().filter(|event| *event != "[DONE]");
             events.map(|event| serde_json::from_str(event).unwrap()).collect()
@@ -227,27 +227,27 @@ mod tests {
         }
     }
 
-    /// The values of one field of the delta, over all chunks.
+    /// Returns the values of one field of the delta, over all chunks.
     fn deltas<'a>(chunks: &'a [Value], field: &str) -> Vec<&'a str> {
         chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"][field].as_str()).collect()
     }
 
     #[tokio::test]
-    async fn the_models() {
-        let rehearsal = Rehearsal::new().await;
-        let request = rehearsal.get("/v1/models").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
-        let answer = rehearsal.answer(&request).await;
+    async fn models_list_contains_the_demo_model() {
+        let server = RunningDemo::new().await;
+        let request = server.get("/v1/models").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        let answer = server.answer(&request).await;
         assert_eq!(answer.status, 200);
         let models = answer.json();
         assert_eq!((&models["object"], &models["data"][0]["id"]), (&json!("list"), &json!("demo")));
         assert_eq!(models["data"][0]["owned_by"], "tokenrill");
-        assert_eq!(rehearsal.demo.base_url(), format!("http://{}/v1", rehearsal.demo.address));
+        assert_eq!(server.demo.base_url(), format!("http://{}/v1", server.demo.address));
     }
 
     #[tokio::test]
-    async fn a_stream_has_a_role_its_tokens_one_finish_reason_and_done() {
-        let rehearsal = Rehearsal::new().await;
-        let answer = rehearsal.told("demo?tokens=5&rate=max").await;
+    async fn stream_has_a_role_its_tokens_one_finish_reason_and_done() {
+        let server = RunningDemo::new().await;
+        let answer = server.stream_answer("demo?tokens=5&rate=max").await;
         assert_eq!((answer.status, answer.complete), (200, true));
         assert!(answer.head.contains("content-type: text/event-stream"), "{}", answer.head);
         assert_eq!(answer.events().last(), Some(&"[DONE]"));
@@ -257,23 +257,23 @@ mod tests {
         assert_eq!(chunks[6]["choices"][0]["finish_reason"], "stop");
         for chunk in &chunks {
             assert_eq!((&chunk["id"], &chunk["created"]), (&chunks[0]["id"], &chunks[0]["created"]));
-            assert_eq!(chunk["model"], "demo?tokens=5&rate=max", "the name as asked");
+            assert_eq!(chunk["model"], "demo?tokens=5&rate=max", "the requested name");
         }
     }
 
     #[tokio::test]
-    async fn the_whole_answer_equals_the_streamed_one() {
-        let rehearsal = Rehearsal::new().await;
-        let streamed = rehearsal.told("demo?rate=max").await;
-        let whole = rehearsal.answer(&rehearsal.ask("demo?rate=max", &json!({"stream": false}))).await.json();
+    async fn whole_answer_equals_the_streamed_answer() {
+        let server = RunningDemo::new().await;
+        let streamed = server.stream_answer("demo?rate=max").await;
+        let whole = server.answer(&server.ask("demo?rate=max", &json!({"stream": false}))).await.json();
         assert_eq!(whole["choices"][0]["message"]["content"], deltas(&streamed.chunks(), "content").concat());
     }
 
     #[tokio::test]
-    async fn usage_comes_where_asked() {
-        let rehearsal = Rehearsal::new().await;
+    async fn requested_usage_is_sent() {
+        let server = RunningDemo::new().await;
         let fields = json!({"stream_options": {"include_usage": true}});
-        let answer = rehearsal.answer(&rehearsal.ask("demo?tokens=4&reasoning=2&rate=max", &fields)).await;
+        let answer = server.answer(&server.ask("demo?tokens=4&reasoning=2&rate=max", &fields)).await;
         let chunks = answer.chunks();
         let usage = chunks.last().unwrap();
         assert_eq!(usage["choices"], json!([]));
@@ -283,9 +283,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tool_is_called_in_fragments() {
-        let rehearsal = Rehearsal::new().await;
-        let chunks = rehearsal.told("demo?tool=weather&rate=max").await.chunks();
+    async fn tool_option_streams_a_call_in_fragments() {
+        let server = RunningDemo::new().await;
+        let chunks = server.stream_answer("demo?tool=weather&rate=max").await.chunks();
         let calls: Vec<_> = chunks.iter().map(|chunk| &chunk["choices"][0]["delta"]["tool_calls"][0]).collect();
         assert_eq!(calls[1]["function"]["name"], "weather");
         assert!(calls[1]["id"].as_str().unwrap().starts_with("call_demo_"));
@@ -296,34 +296,34 @@ mod tests {
 
     #[tokio::test]
     async fn fail_at_ends_with_an_error_and_close_at_without_an_end() {
-        let rehearsal = Rehearsal::new().await;
-        let failed = rehearsal.told("demo?fail_at=3&rate=max").await;
+        let server = RunningDemo::new().await;
+        let failed = server.stream_answer("demo?fail_at=3&rate=max").await;
         assert!(failed.complete);
         let events = failed.events();
         assert_eq!(events.len(), 1 + 3 + 1);
         assert!(events[4].starts_with(r#"{"error":{"message":"#), "{}", events[4]);
 
-        let closed = rehearsal.told("demo?close_at=3&rate=max").await;
+        let closed = server.stream_answer("demo?close_at=3&rate=max").await;
         assert!(!closed.complete);
         assert_eq!(closed.events().len(), 1 + 3);
     }
 
     #[tokio::test]
-    async fn a_whole_answer_fails_with_a_status_or_without_any() {
-        let rehearsal = Rehearsal::new().await;
+    async fn whole_answer_fails_with_500_or_a_closed_connection() {
+        let server = RunningDemo::new().await;
         let whole = json!({"stream": false});
-        let failed = rehearsal.answer(&rehearsal.ask("demo?fail_at=3&rate=max", &whole)).await;
+        let failed = server.answer(&server.ask("demo?fail_at=3&rate=max", &whole)).await;
         assert_eq!((failed.status, &failed.json()["error"]["code"]), (500, &json!("demo_failure")));
 
         let mut bytes = Vec::new();
-        let mut socket = rehearsal.connect(&rehearsal.ask("demo?close_at=3&rate=max", &whole)).await;
+        let mut socket = server.connect(&server.ask("demo?close_at=3&rate=max", &whole)).await;
         socket.read_to_end(&mut bytes).await.unwrap();
         assert!(bytes.is_empty(), "{bytes:?}");
     }
 
     #[tokio::test]
-    async fn a_client_that_closes_ends_its_answer_wherever_it_is() {
-        let rehearsal = Rehearsal::new().await;
+    async fn client_disconnect_ends_its_answer_in_every_phase() {
+        let server = RunningDemo::new().await;
         for (model, fields, until) in [
             ("demo?stall_at=3&rate=max", json!({}), Some(1 + 3)),
             ("demo?rate=1000&tokens=100000", json!({}), Some(1 + 3)),
@@ -331,7 +331,7 @@ mod tests {
             ("demo?headers=1h", json!({}), None),
             ("demo?stall_at=3&rate=max", json!({"stream": false}), None),
         ] {
-            let mut socket = rehearsal.connect(&rehearsal.ask(model, &fields)).await;
+            let mut socket = server.connect(&server.ask(model, &fields)).await;
             if let Some(events) = until {
                 let mut seen = String::new();
                 while !seen.contains("\r\n\r\n") || seen.matches("data: ").count() < events {
@@ -341,29 +341,29 @@ mod tests {
                     seen += &String::from_utf8_lossy(&bytes[..read]);
                 }
             }
-            while rehearsal.tasks.len() < 2 {
+            while server.tasks.len() < 2 {
                 tokio::task::yield_now().await;
             }
             drop(socket);
-            rehearsal.all_connections_ended().await;
+            server.wait_for_connections_to_end().await;
         }
     }
 
     #[tokio::test]
-    async fn a_status_refuses() {
-        let rehearsal = Rehearsal::new().await;
-        let answer = rehearsal.told("demo?status=429&retry_after=3").await;
+    async fn status_option_refuses_the_request() {
+        let server = RunningDemo::new().await;
+        let answer = server.stream_answer("demo?status=429&retry_after=3").await;
         assert_eq!((answer.status, &answer.json()["error"]["type"]), (429, &json!("rate_limit_error")));
         assert!(answer.head.contains("retry-after: 3"), "{}", answer.head);
 
-        let answer = rehearsal.told("demo?status=503").await;
+        let answer = server.stream_answer("demo?status=503").await;
         assert_eq!((answer.status, &answer.json()["error"]["type"]), (503, &json!("server_error")));
     }
 
     #[tokio::test]
-    async fn a_bad_option_is_named_with_the_known_ones() {
-        let rehearsal = Rehearsal::new().await;
-        let answer = rehearsal.told("demo?speed=9").await;
+    async fn unknown_option_returns_400_with_the_known_options() {
+        let server = RunningDemo::new().await;
+        let answer = server.stream_answer("demo?speed=9").await;
         assert_eq!(answer.status, 400);
         let error = &answer.json()["error"];
         assert_eq!((&error["code"], &error["param"]), (&json!("invalid_demo_option"), &json!("model")));
@@ -372,21 +372,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_served_has_its_status() {
-        let rehearsal = Rehearsal::new().await;
+    async fn invalid_request_returns_its_status() {
+        let server = RunningDemo::new().await;
         let close = |request: String| request.replace("host: demo", "host: demo\r\nconnection: close");
-        let ours = rehearsal.get("/v1/models");
+        let ours = server.get("/v1/models");
         for (request, status) in [
             (close(ours.replace("Bearer demo-", "Bearer Demo-")), 401),
             (close(ours.replace("authorization", "x-authorization")), 401),
-            (close(rehearsal.get("/v1/embeddings")), 404),
+            (close(server.get("/v1/embeddings")), 404),
             (close(ours.replace("GET", "DELETE")), 405),
-            (close(rehearsal.get("/v1/chat/completions")), 405),
-            (rehearsal.post("{"), 400),
-            (rehearsal.post(r#"{"model":"demo","messages":[null]}"#), 400),
-            (rehearsal.post(r#"{"model":"gpt","messages":[]}"#), 404),
+            (close(server.get("/v1/chat/completions")), 405),
+            (server.post("{"), 400),
+            (server.post(r#"{"model":"demo","messages":[null]}"#), 400),
+            (server.post(r#"{"model":"gpt","messages":[]}"#), 404),
         ] {
-            let answer = rehearsal.answer(&request).await;
+            let answer = server.answer(&request).await;
             assert_eq!(answer.status, status, "{request}");
             let error = &answer.json()["error"];
             assert!(error["message"].is_string() && error["type"].is_string(), "{error}");
@@ -395,18 +395,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_above_the_limit_is_too_large() {
-        let rehearsal = Rehearsal::new().await;
-        let request = rehearsal.post(&" ".repeat(16 * 1024 * 1024 + 1));
-        assert_eq!(rehearsal.answer(&request).await.status, 413);
-        let request = rehearsal.post(&" ".repeat(16 * 1024 * 1024));
-        assert_eq!(rehearsal.answer(&request).await.status, 400, "just as large as allowed, but no JSON");
+    async fn body_above_the_limit_returns_413() {
+        let server = RunningDemo::new().await;
+        let request = server.post(&" ".repeat(16 * 1024 * 1024 + 1));
+        assert_eq!(server.answer(&request).await.status, 413);
+        let request = server.post(&" ".repeat(16 * 1024 * 1024));
+        assert_eq!(server.answer(&request).await.status, 400, "as large as the limit, but not JSON");
     }
 
     #[tokio::test]
-    async fn a_connection_serves_several_requests() {
-        let rehearsal = Rehearsal::new().await;
-        let mut socket = rehearsal.connect(&rehearsal.get("/v1/models")).await;
+    async fn connection_serves_several_requests() {
+        let server = RunningDemo::new().await;
+        let mut socket = server.connect(&server.get("/v1/models")).await;
         for _ in 0..2 {
             let mut seen = String::new();
             while !seen.ends_with("]}") {
@@ -415,23 +415,23 @@ mod tests {
                 assert_ne!(read, 0, "closed: {seen}");
                 seen += &String::from_utf8_lossy(&bytes[..read]);
             }
-            socket.write_all(rehearsal.get("/v1/models").as_bytes()).await.unwrap();
+            socket.write_all(server.get("/v1/models").as_bytes()).await.unwrap();
         }
     }
 
     #[tokio::test]
     async fn stopping_ends_every_task() {
-        let rehearsal = Rehearsal::new().await;
-        let mut socket = rehearsal.connect(&rehearsal.ask("demo?stall_at=1&rate=max", &json!({}))).await;
+        let server = RunningDemo::new().await;
+        let mut socket = server.connect(&server.ask("demo?stall_at=1&rate=max", &json!({}))).await;
         socket.read_u8().await.unwrap();
-        rehearsal.stop.cancel();
-        rehearsal.tasks.close();
-        tokio::time::timeout(Duration::from_secs(10), rehearsal.tasks.wait()).await.expect("a task is left");
+        server.stop.cancel();
+        server.tasks.close();
+        tokio::time::timeout(Duration::from_secs(10), server.tasks.wait()).await.expect("a task still runs");
     }
 
     #[tokio::test]
-    async fn the_key_is_new_each_time_and_not_shown() {
-        let (one, other) = (Rehearsal::new().await, Rehearsal::new().await);
+    async fn key_differs_between_starts_and_is_not_printed() {
+        let (one, other) = (RunningDemo::new().await, RunningDemo::new().await);
         assert_ne!(one.demo.key, other.demo.key);
         assert!(!format!("{:?}", one.demo).contains(&one.demo.key));
     }

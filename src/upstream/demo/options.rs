@@ -3,33 +3,33 @@ use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 use hyper::StatusCode;
 use thiserror::Error;
 
-/// What the model's name asks of the answer, as in `demo?tokens=400&rate=20`: `name=value` pairs after `?`, joined by
-/// `&`, taken literally (nothing is percent-decoded), each at most once.
+/// The options in the model's name, as in `demo?tokens=400&rate=20`: `name=value` pairs after `?`, joined by `&`, taken
+/// literally (nothing is percent-decoded), each at most once.
 ///
-/// Where a position counts tokens, it counts those of one choice, reasoning included. A position that the answer does
-/// not reach has no effect.
+/// A position is a number of tokens of one choice, reasoning included. A position that the answer does not reach has no
+/// effect.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Options {
-    /// `tokens`: the answer's length without reasoning. Default: one telling of the text, about 200.
+    /// `tokens`: the length of the answer without reasoning. Default: the text once, about 200.
     pub tokens: Option<u32>,
     /// `rate`: 50 tokens a second by default.
     pub rate: Rate,
-    /// `first_token`: from the response's head to the first chunk. Default: none.
+    /// `first_token`: delay from the response headers to the first chunk. Default: none.
     pub first_token: Duration,
-    /// `headers`: from the request to the response's head. Default: none.
+    /// `headers`: delay from the request to the response headers. Default: none.
     pub headers: Duration,
-    /// `stall_at`, `fail_at`, `close_at`: what breaks the answer off, each after so many tokens; 0 is before anything.
-    /// The earliest counts.
+    /// `stall_at`, `fail_at`, `close_at`: faults that interrupt the answer, each after this number of tokens; 0 is
+    /// before the first event. Only the earliest accepts effect.
     pub faults: Vec<(u32, Fault)>,
-    /// `finish`: the finish reason of an answer that runs to its end.
+    /// `finish`: the finish reason of an answer that is complete.
     pub finish: Option<Finish>,
-    /// `tool`: calls the tool of this name, after the text only where `tokens` asks for text.
+    /// `tool`: calls the tool of this name, after the text if `tokens` is set, else instead of the text.
     pub tool: Option<String>,
-    /// `reasoning`: so many tokens of reasoning come first.
+    /// `reasoning`: the number of reasoning tokens before the text.
     pub reasoning: u32,
     /// `status`: refuses the request with this status, after `headers`.
     pub status: Option<StatusCode>,
-    /// `retry_after`: goes with `status` as `Retry-After`, in seconds.
+    /// `retry_after`: sent with `status` as `Retry-After`, in seconds.
     pub retry_after: Option<Duration>,
 }
 
@@ -41,11 +41,11 @@ pub(super) enum Rate {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Nothing more comes, and the connection stays open.
+    /// No more bytes are sent, and the connection stays open.
     Stall,
-    /// An error inside the stream, then its end; a `500` where the answer is not streamed.
+    /// An error inside the stream, then its end; a `500` if the answer is not streamed.
     Fail,
-    /// The connection is cut.
+    /// The connection is closed in the middle of the response.
     Close,
 }
 
@@ -73,13 +73,13 @@ impl Finish {
 /// Why the options were refused.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum InvalidOption {
-    #[error("There is no option `{0}`.")]
+    #[error("Unknown option `{0}`.")]
     Unknown(String),
     #[error("The option `{0}` is given twice.")]
     Repeated(&'static str),
-    #[error("The option `{name}` takes {takes}, not `{value}`.")]
-    BadValue { name: &'static str, takes: &'static str, value: String },
-    #[error("The option `retry_after` goes with `status`.")]
+    #[error("The option `{name}` accepts {accepts}, not `{value}`.")]
+    BadValue { name: &'static str, accepts: &'static str, value: String },
+    #[error("The option `retry_after` requires `status`.")]
     RetryAfterAlone,
 }
 
@@ -98,7 +98,7 @@ const KNOWN: [(&str, &str); 12] = [
     ("retry_after", "a number of seconds"),
 ];
 
-/// The names of all options, for an error's message.
+/// Returns the names of all options, for an error message.
 pub(super) fn known() -> String {
     KNOWN.map(|(name, _)| name).join(", ")
 }
@@ -123,20 +123,24 @@ impl Default for Options {
 impl FromStr for Options {
     type Err = InvalidOption;
 
-    /// Reads what follows the `?`. Nothing there means nothing asked.
+    /// Parses the text after the `?`. An empty text yields the defaults.
     fn from_str(text: &str) -> Result<Self, InvalidOption> {
         let mut options = Self::default();
         let mut given = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let Some(&(name, takes)) = KNOWN.iter().find(|(known, _)| *known == name) else {
+            let Some(&(name, accepts)) = KNOWN.iter().find(|(known, _)| *known == name) else {
                 return Err(InvalidOption::Unknown(name.to_owned()));
             };
             if given.contains(&name) {
                 return Err(InvalidOption::Repeated(name));
             }
             given.push(name);
-            options.set(name, value).ok_or_else(|| InvalidOption::BadValue { name, takes, value: value.to_owned() })?;
+            options.set(name, value).ok_or_else(|| InvalidOption::BadValue {
+                name,
+                accepts,
+                value: value.to_owned(),
+            })?;
         }
         if options.retry_after.is_some() && options.status.is_none() {
             return Err(InvalidOption::RetryAfterAlone);
@@ -146,7 +150,7 @@ impl FromStr for Options {
 }
 
 impl Options {
-    /// What ends the answer early, and after how many tokens.
+    /// Returns the earliest fault, and after how many tokens it happens.
     pub(super) fn fault(&self) -> Option<(u32, Fault)> {
         self.faults.iter().copied().min_by_key(|(at, _)| *at)
     }
@@ -196,7 +200,7 @@ mod tests {
                             &tool=weather&reasoning=30&status=429&retry_after=3";
 
     #[test]
-    fn the_contracts_example_sets_every_field() {
+    fn example_of_the_contract_is_parsed() {
         let options: Options = CONTRACT.parse().unwrap();
         assert_eq!(
             options,
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn good_values() {
+    fn valid_values_are_accepted() {
         for good in [
             "tokens=1",
             "tokens=100000",
@@ -249,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_names_its_option_and_what_it_takes() {
+    fn invalid_value_error_names_the_option_and_its_values() {
         let long = format!("tool={}", "x".repeat(65));
         for bad in [
             "tokens=0",
@@ -283,7 +287,7 @@ mod tests {
             let name = pair.split('=').next().unwrap();
             let error = bad.parse::<Options>().unwrap_err();
             assert!(matches!(error, InvalidOption::BadValue { name: named, .. } if named == name), "{bad}: {error}");
-            assert!(error.to_string().contains(&format!("option `{name}` takes ")), "{error}");
+            assert!(error.to_string().contains(&format!("option `{name}` accepts ")), "{error}");
         }
     }
 
@@ -296,12 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn an_option_counts_once() {
+    fn repeated_option_is_refused() {
         assert_eq!("rate=1&tokens=2&rate=1".parse::<Options>(), Err(InvalidOption::Repeated("rate")));
     }
 
     #[test]
-    fn retry_after_needs_a_status() {
+    fn retry_after_without_status_is_refused() {
         assert_eq!("retry_after=3".parse::<Options>(), Err(InvalidOption::RetryAfterAlone));
     }
 }

@@ -4,7 +4,8 @@ use tokio::time::Instant;
 
 use super::options::{Options, Rate};
 
-/// When each token is due, counted from the response's head. Deadlines are absolute, so a late token delays no other.
+/// The deadline of each token, counted from the response headers. Deadlines are absolute, so a late token does not
+/// delay later ones.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     start: Instant,
@@ -18,8 +19,8 @@ impl Pace {
         Self { start: Instant::now(), first_token: options.first_token, rate: options.rate }
     }
 
-    /// Waits until the token of this step, counted from 0, is due. It gives way in any case: hyper writes out what it
-    /// has when a body is not ready, so that each token is a write of its own.
+    /// Waits until the token of this step, counted from 0, is due. Always yields at least once: hyper flushes when the
+    /// body is pending, so each token is a write of its own.
     pub(super) async fn wait(self, step: u32) {
         match self.due(step) {
             Some(due) if due <= Instant::now() => tokio::task::yield_now().await,
@@ -28,7 +29,7 @@ impl Pace {
         }
     }
 
-    /// Nothing if no clock reaches that far.
+    /// Returns `None` if the deadline is beyond the range of the clock.
     fn due(self, step: u32) -> Option<Instant> {
         let since_first = match self.rate {
             Rate::TokensPerSecond(rate) => Duration::try_from_secs_f64(f64::from(step) / rate).ok()?,
@@ -56,12 +57,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn by_default_the_first_token_comes_at_once_and_then_fifty_a_second() {
+    async fn default_is_50_tokens_per_second_without_initial_delay() {
         assert_eq!(waited(pace(""), 0..4).await, [0, 20, 40, 60]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_token_delays_no_other() {
+    async fn late_token_does_not_delay_later_ones() {
         let pace = pace("rate=10");
         pace.wait(0).await;
         tokio::time::advance(Duration::from_millis(250)).await;
@@ -69,13 +70,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_token_and_the_rate_are_as_asked() {
+    async fn first_token_and_rate_options_set_the_deadlines() {
         assert_eq!(waited(pace("first_token=40s&rate=4"), 0..3).await, [40_000, 40_250, 40_500]);
         assert_eq!(waited(pace("first_token=2s&rate=max"), 0..3).await, [2000, 2000, 2000]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_no_clock_reaches_is_never_due() {
+    async fn deadline_beyond_the_clock_is_never_due() {
         let slowest = format!("rate={:e}", f64::MIN_POSITIVE);
         for options in [slowest.as_str(), "first_token=1000000000years&rate=1"] {
             let pace = pace(options);

@@ -13,38 +13,37 @@ use super::{
     stream::Body,
 };
 
-/// Parsers quote what they stumble over; this is how much of it is repeated.
+/// Most characters of a parser's message, which quotes parts of the request.
 const LONGEST_DETAIL: usize = 200;
 
-/// Every answer that is not a completion, in the shape that the SDKs read:
-/// `{"error":{"message","type","param","code"}}`.
+/// Every error response, in the shape that the SDKs read: `{"error":{"message","type","param","code"}}`.
 #[derive(Debug, Error)]
 pub(super) enum Refusal {
-    #[error("The demo model wants this process's own key as `Authorization: Bearer`.")]
+    #[error("The demo model requires the key of this process as `Authorization: Bearer`.")]
     Unauthenticated,
     #[error("The demo model serves POST /v1/chat/completions and GET /v1/models.")]
     NotFound,
-    #[error("This path takes {0} only.")]
+    #[error("This path accepts only {0}.")]
     WrongMethod(&'static str),
-    #[error("The request's body is above 16 MiB.")]
+    #[error("The request body is larger than 16 MiB.")]
     TooLarge,
-    #[error("The request's body did not arrive in time.")]
+    #[error("Request body timeout.")]
     TooSlow,
-    #[error("The request's body broke off.")]
+    #[error("The request body was cut off.")]
     BrokenBody,
-    #[error("This is not a chat completion request: {0}")]
+    #[error("The body is not a chat completion request: {0}")]
     Malformed(String),
-    #[error("`{param}` takes {takes}.")]
-    OutOfRange { param: &'static str, takes: &'static str },
-    #[error("There is no model `{0}` here; the only one is `demo`.")]
+    #[error("`{param}` accepts {accepts}.")]
+    OutOfRange { param: &'static str, accepts: &'static str },
+    #[error("The demo server has no model `{0}`, only `demo`.")]
     UnknownModel(String),
     #[error("{0} The options of the demo model are {known}.", known = options::known())]
     Option(#[from] InvalidOption),
     /// The `status` option.
-    #[error("The demo model refuses with {status}, as the model's name asks.")]
-    AsAsked { status: StatusCode, retry_after: Option<Duration> },
+    #[error("The demo model refused the request with {status}, as the option `status` requests.")]
+    RequestedStatus { status: StatusCode, retry_after: Option<Duration> },
     /// The `fail_at` option.
-    #[error("The demo model fails here, as the model's name asks.")]
+    #[error("The demo model failed here, as the option `fail_at` requests.")]
     Failed,
 }
 
@@ -60,7 +59,7 @@ impl Refusal {
             Self::WrongMethod(method) => {
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
             }
-            Self::AsAsked { retry_after: Some(wait), .. } => {
+            Self::RequestedStatus { retry_after: Some(wait), .. } => {
                 response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
             }
             _ => {}
@@ -87,7 +86,7 @@ impl Refusal {
             Self::BrokenBody | Self::Malformed(_) | Self::OutOfRange { .. } | Self::Option(_) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::AsAsked { status, .. } => *status,
+            Self::RequestedStatus { status, .. } => *status,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -113,7 +112,7 @@ impl Refusal {
             Self::Unauthenticated => Some("invalid_api_key"),
             Self::UnknownModel(_) => Some("model_not_found"),
             Self::Option(_) => Some("invalid_demo_option"),
-            Self::AsAsked { .. } => Some("demo_status"),
+            Self::RequestedStatus { .. } => Some("demo_status"),
             Self::Failed => Some("demo_failure"),
             _ => None,
         }

@@ -9,22 +9,22 @@ use super::{
 /// The demo model's name without options.
 pub(super) const MODEL: &str = "demo";
 
-/// A model's name is repeated in each chunk, so its length is bounded.
+/// The length is bounded because each chunk repeats the model's name.
 const LONGEST_MODEL_NAME: usize = 512;
 
-/// What a chat completion request asks, as far as the demo model heeds it. Other fields, such as `temperature`, `stop`
-/// and `tools`, are accepted and have no effect. There is no `Debug`: it holds a prompt.
+/// The fields of a chat completion request that the demo model uses. Other fields, such as `temperature`, `stop` and
+/// `tools`, are accepted and have no effect. Does not implement `Debug`, because it holds a prompt.
 pub(super) struct Request {
-    /// The model's name as it was asked, options included.
+    /// The requested name of the model, including its options.
     pub model: String,
     pub options: Options,
     pub messages: Vec<Message>,
     pub delivery: Delivery,
-    /// How many answers, from 1 to 8.
+    /// Number of choices, from 1 to 8.
     pub choices: u8,
-    /// The most tokens that a choice may have, reasoning included.
+    /// Most tokens of a choice, reasoning included.
     pub max_tokens: u32,
-    /// How many alternatives are told for each token, from 0 to 20; nothing if log probabilities are not asked for.
+    /// Number of alternatives for each token, from 0 to 20; `None` if log probabilities are not requested.
     pub logprobs: Option<u8>,
 }
 
@@ -53,7 +53,7 @@ struct Part {
     text: Option<String>,
 }
 
-/// The body as it is on the wire.
+/// The request body on the wire.
 #[derive(Deserialize)]
 struct Wire {
     model: String,
@@ -73,15 +73,15 @@ struct StreamOptions {
 }
 
 impl Request {
-    /// Reads a request's body.
+    /// Parses the body of a request.
     ///
     /// # Errors
     ///
-    /// What is not JSON of this shape, not the demo model, or out of range.
+    /// Returns an error if the body is not JSON of this shape, names another model, or has a value out of range.
     pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let wire: Wire = serde_json::from_slice(body).map_err(|error| Refusal::malformed(&error))?;
         if wire.model.len() > LONGEST_MODEL_NAME {
-            return Err(Refusal::OutOfRange { param: "model", takes: "at most 512 bytes" });
+            return Err(Refusal::OutOfRange { param: "model", accepts: "at most 512 bytes" });
         }
         let (name, options) = wire.model.split_once('?').unwrap_or((&wire.model, ""));
         if name != MODEL {
@@ -89,19 +89,19 @@ impl Request {
         }
         let options = options.parse()?;
         if wire.messages.is_empty() {
-            return Err(Refusal::OutOfRange { param: "messages", takes: "at least one message" });
+            return Err(Refusal::OutOfRange { param: "messages", accepts: "at least one message" });
         }
         let choices = wire.n.unwrap_or(1);
         if !(1..=8).contains(&choices) {
-            return Err(Refusal::OutOfRange { param: "n", takes: "a number from 1 to 8" });
+            return Err(Refusal::OutOfRange { param: "n", accepts: "a number from 1 to 8" });
         }
         let max_tokens = wire.max_completion_tokens.or(wire.max_tokens).unwrap_or(u32::MAX);
         if max_tokens == 0 {
-            return Err(Refusal::OutOfRange { param: "max_completion_tokens", takes: "at least 1" });
+            return Err(Refusal::OutOfRange { param: "max_completion_tokens", accepts: "at least 1" });
         }
         let top_logprobs = wire.top_logprobs.unwrap_or(0);
         if top_logprobs > 20 {
-            return Err(Refusal::OutOfRange { param: "top_logprobs", takes: "a number from 0 to 20" });
+            return Err(Refusal::OutOfRange { param: "top_logprobs", accepts: "a number from 0 to 20" });
         }
         let include_usage = wire.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
         Ok(Self {
@@ -119,13 +119,13 @@ impl Request {
         })
     }
 
-    /// The tool that the answer calls. Once a tool's result is in, the answer is text, so that an agent's loop ends.
+    /// Returns the tool that the answer calls. After a tool's result the answer is text, so the loop of an agent ends.
     pub(super) fn tool(&self) -> Option<&str> {
         let answered = self.messages.last().is_some_and(|message| message.role == "tool");
         self.options.tool.as_deref().filter(|_| !answered)
     }
 
-    /// Why an answer ends that is neither cut nor broken off.
+    /// Returns the finish reason of an answer that is neither truncated nor interrupted.
     pub(super) fn finish(&self) -> Finish {
         let natural = if self.tool().is_some() { Finish::ToolCalls } else { Finish::Stop };
         self.options.finish.unwrap_or(natural)
@@ -135,12 +135,12 @@ impl Request {
         self.options.fault()
     }
 
-    /// The prompt's length, counted as the answer's is.
+    /// Returns the number of prompt tokens, counted as those of the answer.
     pub(super) fn prompt_tokens(&self) -> usize {
         self.messages.iter().flat_map(Message::texts).map(|text| answer::pieces(text).count()).sum()
     }
 
-    /// The text of the user's last message, whose parts are joined by blanks.
+    /// Returns the text of the last user message, with its parts joined by blanks.
     pub(super) fn last_user_text(&self) -> Option<String> {
         let message = self.messages.iter().rfind(|message| message.role == "user")?;
         Some(message.texts().collect::<Vec<_>>().join(" "))
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_and_a_message_are_enough() {
+    fn model_and_messages_are_the_only_required_fields() {
         let request = parse(r#"{"model":"demo","messages":[{"role":"user","content":"Hi"}]}"#);
         assert_eq!(request.options, Options::default());
         assert_eq!(request.delivery, Delivery::Whole);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_absent_and_unknown_fields_do_no_harm() {
+    fn null_counts_as_absent_and_unknown_fields_are_ignored() {
         let request = parse(
             r#"{"model":"demo?rate=max","messages":[{"role":"assistant","content":null,"tool_calls":[]}],"n":null,
                 "stream":true,"stream_options":null,"max_tokens":null,"temperature":2,"tools":[{}],"x":{"y":[1]}}"#,
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_user_message_counts_and_its_text_parts_are_read() {
+    fn text_parts_of_the_last_user_message_are_read() {
         let request = parse(
             r#"{"model":"demo","messages":[{"role":"user","content":"old"},{"role":"user","content":[
                 {"type":"text","text":"new"},{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"er"}]},
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_is_named() {
+    fn error_names_the_field_that_is_out_of_range() {
         for (field, param) in [
             (r#""n":0"#, "`n`"),
             (r#""n":9"#, "`n`"),

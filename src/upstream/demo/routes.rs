@@ -26,17 +26,17 @@ use super::{
 const LARGEST_BODY: usize = 16 * 1024 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
-/// When the demo model was made, for the list of models: 2026-11-21.
+/// Creation time of the demo model in the list of models: 2026-11-21.
 const MODEL_CREATED: u64 = 1_795_219_200;
 
-/// The API: who may call it, what each path does.
+/// The API: authentication and the paths.
 pub(super) struct Routes {
     authorization: String,
     next_answer: AtomicU64,
 }
 
 impl Routes {
-    /// Serves callers that bring `key`. Answers are numbered from `first_answer` on.
+    /// Creates the routes, which require `key`. Answers are numbered from `first_answer` on.
     pub(super) fn new(key: &str, first_answer: u64) -> Self {
         Self { authorization: format!("Bearer {key}"), next_answer: AtomicU64::new(first_answer) }
     }
@@ -46,7 +46,7 @@ impl Routes {
     }
 
     async fn route(&self, request: hyper::Request<Incoming>) -> Result<Response<Body>, Refusal> {
-        if !self.admits(request.headers()) {
+        if !self.is_authorized(request.headers()) {
             return Err(Refusal::Unauthenticated);
         }
         match (request.uri().path(), request.method()) {
@@ -58,8 +58,8 @@ impl Routes {
         }
     }
 
-    /// Compares all bytes, so that the time taken tells nothing about the key.
-    fn admits(&self, headers: &HeaderMap) -> bool {
+    /// Compares all bytes: the duration must not depend on the key.
+    fn is_authorized(&self, headers: &HeaderMap) -> bool {
         let expected = self.authorization.as_bytes();
         let given = headers.get(AUTHORIZATION).map_or(&[][..], HeaderValue::as_bytes);
         given.len() == expected.len() && expected.iter().zip(given).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
@@ -70,7 +70,7 @@ impl Routes {
         let options = &request.options;
         tokio::time::sleep(options.headers).await;
         if let Some(status) = options.status {
-            return Err(Refusal::AsAsked { status, retry_after: options.retry_after });
+            return Err(Refusal::RequestedStatus { status, retry_after: options.retry_after });
         }
         let id = self.next_id();
         let pace = Pace::start(options);
@@ -97,7 +97,7 @@ impl Routes {
     }
 }
 
-/// A `200` with this JSON.
+/// Returns a `200` response with this JSON.
 pub(super) fn json(value: &Value) -> Response<Body> {
     let body = Full::new(Bytes::from(value.to_string()));
     let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());

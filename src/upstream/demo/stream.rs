@@ -11,22 +11,22 @@ use super::{
     pace::Pace,
 };
 
-pub(super) type Body = UnsyncBoxBody<Bytes, Cut>;
+pub(super) type Body = UnsyncBoxBody<Bytes, CutError>;
 
 /// Makes hyper close the connection without a last chunk: the `close_at` option.
 #[derive(Debug, Error)]
-#[error("the answer breaks off here, as the model's name asks")]
-pub(super) struct Cut;
+#[error("the answer is cut off here, as the option `close_at` requests")]
+pub(super) struct CutError;
 
-/// Tells a completion token by token. Nothing runs ahead: each token is made when it is due and the body is polled, so
-/// dropping the body ends the answer.
+/// Streams a completion token by token. Each token is generated when it is due and the body is polled, so dropping the
+/// body ends the answer.
 pub(super) fn body(completion: Completion, chunks: Chunks, pace: Pace) -> Body {
     let frames = stream::unfold((completion, chunks), move |(mut completion, chunks)| async move {
         let (step, event) = completion.next()?;
         pace.wait(step).await;
         let frame = match event {
             Event::Fault(Fault::Stall) => std::future::pending().await,
-            Event::Fault(Fault::Close) => Err(Cut),
+            Event::Fault(Fault::Close) => Err(CutError),
             event => Ok(Frame::data(chunks.write(event))),
         };
         Some((frame, (completion, chunks)))
@@ -34,9 +34,9 @@ pub(super) fn body(completion: Completion, chunks: Chunks, pace: Pace) -> Body {
     StreamBody::new(frames).boxed_unsync()
 }
 
-/// A body that only breaks off.
+/// Returns a body that is cut off before its first byte.
 pub(super) fn cut() -> Body {
-    StreamBody::new(stream::iter([Err(Cut)])).boxed_unsync()
+    StreamBody::new(stream::iter([Err(CutError)])).boxed_unsync()
 }
 
 #[cfg(test)]
@@ -49,7 +49,7 @@ mod tests {
         *,
     };
 
-    fn told(model: &str) -> Body {
+    fn answer_body(model: &str) -> Body {
         let body = json!({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": true});
         let request = Request::parse(body.to_string().as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
         let chunks = Chunks::new(AnswerId { number: 1, created: 1 }, &request);
@@ -57,10 +57,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_token_is_a_write_of_its_own() {
-        let mut body = told("demo?tokens=3&rate=max");
+    async fn each_token_is_a_frame_of_its_own() {
+        let mut body = answer_body("demo?tokens=3&rate=max");
         let mut frames = 0;
-        // Hyper writes out what it has when a body is not ready, so each frame must keep it waiting once.
+        // Hyper flushes when the body is pending, so the body must be pending once before each frame.
         while body.frame().now_or_never().is_none() {
             let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
             assert_eq!(frame.windows(6).filter(|window| window == b"data: ").count(), 1);

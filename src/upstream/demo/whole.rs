@@ -10,11 +10,11 @@ use super::{
     request::Request,
 };
 
-/// Tells a completion at once: a `chat.completion`, when its last token is due. Dropping the future ends the answer.
+/// Returns a completion as one `chat.completion`, when its last token is due. Dropping the future ends the answer.
 ///
 /// # Errors
 ///
-/// The fault that breaks the answer off; a stall never returns.
+/// Returns the fault that interrupts the answer; a stall never returns.
 pub(super) async fn completion(request: &Request, id: AnswerId, pace: Pace) -> Result<Value, Fault> {
     let mut choices: Vec<_> = (0..request.choices).map(|_| Choice::default()).collect();
     let mut used = Value::Null;
@@ -49,7 +49,7 @@ pub(super) async fn completion(request: &Request, id: AnswerId, pace: Pace) -> R
     }))
 }
 
-/// What a choice has said so far.
+/// The content of a choice so far.
 #[derive(Default)]
 struct Choice {
     reasoning: String,
@@ -93,32 +93,32 @@ impl Choice {
 mod tests {
     use super::*;
 
-    async fn told(model: &str, fields: &str) -> Result<Value, Fault> {
+    async fn complete(model: &str, fields: &str) -> Result<Value, Fault> {
         let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"Hi"}}]{fields}}}"#);
         let request = Request::parse(body.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
         completion(&request, AnswerId { number: 10, created: 7 }, Pace::start(&request.options)).await
     }
 
     #[tokio::test]
-    async fn a_completion_has_all_its_text_and_its_usage() {
-        let told = told("demo?rate=max&tokens=9&reasoning=4", r#","n":2"#).await.unwrap();
-        assert_eq!(told["object"], "chat.completion");
-        assert_eq!(told["choices"].as_array().unwrap().len(), 2);
-        let choice = &told["choices"][1];
+    async fn completion_has_all_its_text_and_its_usage() {
+        let complete = complete("demo?rate=max&tokens=9&reasoning=4", r#","n":2"#).await.unwrap();
+        assert_eq!(complete["object"], "chat.completion");
+        assert_eq!(complete["choices"].as_array().unwrap().len(), 2);
+        let choice = &complete["choices"][1];
         assert_eq!((&choice["index"], &choice["finish_reason"]), (&json!(1), &json!("stop")));
         assert!(choice["message"]["content"].as_str().unwrap().starts_with("# Hello from Tokenrill"));
         assert!(choice["message"]["reasoning_content"].as_str().unwrap().starts_with("Step 1"));
         assert_eq!(
-            told["usage"],
+            complete["usage"],
             json!({"prompt_tokens": 1, "completion_tokens": 26, "total_tokens": 27,
                    "completion_tokens_details": {"reasoning_tokens": 8}})
         );
     }
 
     #[tokio::test]
-    async fn a_tool_call_has_whole_arguments_and_no_content() {
-        let told = told("demo?rate=max&tool=weather", "").await.unwrap();
-        let message = &told["choices"][0]["message"];
+    async fn tool_call_has_complete_arguments_and_no_content() {
+        let complete = complete("demo?rate=max&tool=weather", "").await.unwrap();
+        let message = &complete["choices"][0]["message"];
         assert_eq!(message["content"], Value::Null);
         assert_eq!(message["tool_calls"][0]["function"]["name"], "weather");
         let arguments = message["tool_calls"][0]["function"]["arguments"].as_str().unwrap();
@@ -127,22 +127,22 @@ mod tests {
 
     #[tokio::test]
     async fn log_probabilities_cover_each_token_of_the_text() {
-        let told = told("demo?rate=max&tokens=9&reasoning=4", r#","logprobs":true"#).await.unwrap();
-        assert_eq!(told["choices"][0]["logprobs"]["content"].as_array().unwrap().len(), 9);
+        let complete = complete("demo?rate=max&tokens=9&reasoning=4", r#","logprobs":true"#).await.unwrap();
+        assert_eq!(complete["choices"][0]["logprobs"]["content"].as_array().unwrap().len(), 9);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_comes_when_the_last_token_is_due() {
+    async fn completion_is_returned_when_the_last_token_is_due() {
         let start = tokio::time::Instant::now();
-        told("demo?rate=10&tokens=31&first_token=2s", "").await.unwrap();
+        complete("demo?rate=10&tokens=31&first_token=2s", "").await.unwrap();
         assert_eq!(start.elapsed().as_millis(), 5000);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn faults() {
-        assert_eq!(told("demo?fail_at=5", "").await, Err(Fault::Fail));
-        assert_eq!(told("demo?close_at=5", "").await, Err(Fault::Close));
+    async fn fault_is_returned_or_stalls() {
+        assert_eq!(complete("demo?fail_at=5", "").await, Err(Fault::Fail));
+        assert_eq!(complete("demo?close_at=5", "").await, Err(Fault::Close));
         let hour = std::time::Duration::from_hours(1);
-        assert!(tokio::time::timeout(hour, told("demo?stall_at=5", "")).await.is_err());
+        assert!(tokio::time::timeout(hour, complete("demo?stall_at=5", "")).await.is_err());
     }
 }

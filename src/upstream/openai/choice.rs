@@ -1,4 +1,4 @@
-//! Normalizes one choice of a chunk and reads what it says.
+//! Normalizes one choice of a chunk and reads its content.
 
 use super::super::UpstreamError;
 use super::message::{CONTENT_PARTS, normalize_message};
@@ -7,40 +7,40 @@ use super::tool_calls::{Begins, Fragment, ToolCalls, integer};
 use crate::domain::Part;
 use crate::json::{Object, RawText, Tree, trailing_high_half, well_formed};
 
-/// What one choice has sent so far.
+/// The state of one choice of a stream.
 #[derive(Debug, Default)]
 pub struct ChoiceState {
     pub has_role: bool,
-    pub has_spoken: bool,
+    pub has_content: bool,
     /// The last finish reason that the upstream stated.
     pub finish: Option<RawText>,
     calls: ToolCalls,
     /// High surrogate halves at the end of a text, until the next fragment of that text brings the low half.
-    halves: Vec<(Voice, RawText)>,
+    halves: Vec<(DeltaText, RawText)>,
 }
 
-/// One of the texts of a choice.
+/// A text of a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Voice {
+pub enum DeltaText {
     Text,
     Reasoning,
     Refusal,
     Arguments(u32),
 }
 
-/// Whether the next chunk that differs from this one in its text alone is normalized in the same way.
+/// Whether a chunk that differs from this one only in its text is normalized in the same way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeats {
+pub enum TemplateReuse {
     Yes,
     No,
 }
 
-/// A choice with a higher index is refused, so that it sizes nothing.
+/// A choice with a higher index is malformed, because the index must not determine the size of an allocation.
 const HIGHEST_INDEX: u32 = 1023;
-/// Tool calls in one chunk.
+/// Most tool calls in one chunk; more are malformed.
 const MOST_CALLS: usize = 1024;
 
-/// Returns the index of a choice; one that is absent or no index is its position.
+/// Returns the index of a choice, or its position if the index is absent or invalid.
 pub fn index(choice: &Object, position: usize) -> Result<u32, UpstreamError> {
     let index = integer(choice.get("index")).filter(|index| *index >= 0);
     let index = index.map_or_else(|| u32::try_from(position), u32::try_from).map_err(|_| MALFORMED)?;
@@ -48,17 +48,17 @@ pub fn index(choice: &Object, position: usize) -> Result<u32, UpstreamError> {
 }
 
 impl ChoiceState {
-    /// Normalizes `choice`, which stands at `position` of its chunk and has this `index`.
+    /// Normalizes `choice`, which is at `position` in its chunk and has this `index`.
     pub fn read(
         &mut self,
         choice: &mut Object,
         (position, index): (usize, u32),
         pieces: &mut Vec<Piece>,
-    ) -> Result<Repeats, UpstreamError> {
-        let (mut repeats, before) = (Repeats::Yes, pieces.len());
+    ) -> Result<TemplateReuse, UpstreamError> {
+        let (mut reuse, before) = (TemplateReuse::Yes, pieces.len());
         choice.set("index", Tree::number(index));
         set_delta(choice)?;
-        repeats &= self.finish(choice)?;
+        reuse &= self.finish(choice)?;
         let logprobs = choice.present("logprobs").map(|logprobs| logprobs.to_json().into());
         let delta = choice.get_mut("delta").and_then(Tree::as_object_mut).ok_or(MALFORMED)?;
         normalize_message(delta);
@@ -66,63 +66,63 @@ impl ChoiceState {
             delta.remove("role");
         } else {
             delta.set("role", Tree::text("assistant"));
-            repeats = Repeats::No;
+            reuse = TemplateReuse::No;
         }
-        let mut reader = DeltaReader { state: self, choice: index, position, pieces, repeats };
+        let mut reader = DeltaReader { state: self, choice: index, position, pieces, reuse };
         reader.reasoning(delta)?;
-        reader.member(delta, "content", Voice::Text, Part::Text { choice: index, logprobs_json: logprobs })?;
-        reader.member(delta, "refusal", Voice::Refusal, Part::Refusal { choice: index })?;
+        reader.member(delta, "content", DeltaText::Text, Part::Text { choice: index, logprobs_json: logprobs })?;
+        reader.member(delta, "refusal", DeltaText::Refusal, Part::Refusal { choice: index })?;
         reader.tool_calls(delta)?;
         reader.others(delta);
-        repeats = reader.repeats;
-        self.has_spoken |= pieces.len() > before || !self.halves.is_empty();
-        Ok(repeats)
+        reuse = reader.reuse;
+        self.has_content |= pieces.len() > before || !self.halves.is_empty();
+        Ok(reuse)
     }
 
-    /// Whether a text waits for the other half of its last character.
+    /// Returns whether a text ends with a high surrogate half whose low half has not arrived.
     pub fn holds_half(&self) -> bool {
         !self.halves.is_empty()
     }
 
-    /// The texts whose last character never became whole; each ends with U+FFFD.
-    pub fn take_halves(&mut self) -> impl Iterator<Item = Voice> {
-        std::mem::take(&mut self.halves).into_iter().map(|(voice, _)| voice)
+    /// Takes the texts whose last surrogate pair stayed incomplete; each ends with U+FFFD.
+    pub fn take_halves(&mut self) -> impl Iterator<Item = DeltaText> {
+        std::mem::take(&mut self.halves).into_iter().map(|(kind, _)| kind)
     }
 
-    fn finish(&mut self, choice: &mut Object) -> Result<Repeats, UpstreamError> {
+    fn finish(&mut self, choice: &mut Object) -> Result<TemplateReuse, UpstreamError> {
         match choice.get("finish_reason") {
             Some(Tree::Text(reason)) if !reason.is_empty() => {
                 self.finish = Some(reason.clone());
-                return Ok(Repeats::No);
+                return Ok(TemplateReuse::No);
             }
             Some(other) if other.as_text().is_none() && !other.is_null() => return Err(MALFORMED),
             _ => choice.set("finish_reason", Tree::NULL),
         }
-        Ok(Repeats::Yes)
+        Ok(TemplateReuse::Yes)
     }
 
-    /// Puts a held half before `text`, and holds the half that it now ends with.
-    fn join(&mut self, voice: Voice, text: &mut RawText) -> Repeats {
-        let held = self.halves.iter().position(|(of, _)| *of == voice).map(|at| self.halves.swap_remove(at).1);
+    /// Prepends a held half to `text`, and holds a high half at its end.
+    fn join(&mut self, kind: DeltaText, text: &mut RawText) -> TemplateReuse {
+        let held = self.halves.iter().position(|(of, _)| *of == kind).map(|at| self.halves.swap_remove(at).1);
         if held.is_none() && !text.contains('\\') {
-            return Repeats::Yes;
+            return TemplateReuse::Yes;
         }
         let mut joined = held.unwrap_or_default();
         joined.push_str(text);
         if let Some(at) = trailing_high_half(&joined) {
-            self.halves.push((voice, joined.get(at..).unwrap_or_default().into()));
+            self.halves.push((kind, joined.get(at..).unwrap_or_default().into()));
             joined.truncate(at);
         }
         let joined: RawText = well_formed(&joined).into();
         if joined == *text {
-            return Repeats::Yes;
+            return TemplateReuse::Yes;
         }
         *text = joined;
-        Repeats::No
+        TemplateReuse::No
     }
 }
 
-impl std::ops::BitAndAssign for Repeats {
+impl std::ops::BitAndAssign for TemplateReuse {
     fn bitand_assign(&mut self, other: Self) {
         if other == Self::No {
             *self = Self::No;
@@ -130,7 +130,7 @@ impl std::ops::BitAndAssign for Repeats {
     }
 }
 
-/// Some servers put a `message`, or the `text` of the older completions, in place of the delta.
+/// Sets the delta. Some servers send a `message`, or the `text` of the older completions, instead.
 fn set_delta(choice: &mut Object) -> Result<(), UpstreamError> {
     match choice.get("delta") {
         Some(Tree::Object(delta)) if !delta.is_empty() => {}
@@ -158,7 +158,7 @@ fn set_delta(choice: &mut Object) -> Result<(), UpstreamError> {
     Ok(())
 }
 
-/// In a whole message each item of the list is a call of its own.
+/// Numbers the tool calls: in a whole message each item of the list is a separate call.
 fn number_calls(message: &mut Tree) {
     let calls = message.as_object_mut().and_then(|message| message.get_mut("tool_calls")).and_then(Tree::as_array_mut);
     for (call, number) in calls.into_iter().flatten().filter_map(Tree::as_object_mut).zip(0..) {
@@ -174,21 +174,21 @@ struct DeltaReader<'a> {
     choice: u32,
     position: usize,
     pieces: &'a mut Vec<Piece>,
-    repeats: Repeats,
+    reuse: TemplateReuse,
 }
 
 impl DeltaReader<'_> {
-    /// Some servers send the same under both names: it then counts once.
+    /// Some servers send the same reasoning under both names; it then counts once.
     fn reasoning(&mut self, delta: &mut Object) -> Result<(), UpstreamError> {
         let [first, second] = REASONING;
         let is_same = delta.text(first).is_some() && delta.text(first) == delta.text(second);
         let part = || Part::Reasoning { choice: self.choice };
         let (part_of_first, part_of_second) = (part(), part());
-        self.member(delta, first, Voice::Reasoning, part_of_first)?;
+        self.member(delta, first, DeltaText::Reasoning, part_of_first)?;
         if !is_same {
-            return self.member(delta, second, Voice::Reasoning, part_of_second);
+            return self.member(delta, second, DeltaText::Reasoning, part_of_second);
         }
-        self.repeats = Repeats::No;
+        self.reuse = TemplateReuse::No;
         if let Some(same) = delta.get(first).cloned() {
             delta.set(second, same);
         }
@@ -199,11 +199,11 @@ impl DeltaReader<'_> {
         &mut self,
         delta: &mut Object,
         name: &'static str,
-        voice: Voice,
+        kind: DeltaText,
         part: Part,
     ) -> Result<(), UpstreamError> {
         let Some(Tree::Text(text)) = delta.get_mut(name) else { return Ok(()) };
-        self.repeats &= self.state.join(voice, text);
+        self.reuse &= self.state.join(kind, text);
         if !text.is_empty() {
             let place = Place { choice: self.position, at: At::Member(name) };
             self.pieces.push(Piece::new(part, text, place)?);
@@ -231,12 +231,12 @@ impl DeltaReader<'_> {
         }
         let Fragment { number, begins, id, name } = self.state.calls.fragment(call, position, siblings)?;
         if begins == Begins::Call || id.is_some() || name.is_some() {
-            self.repeats = Repeats::No;
+            self.reuse = TemplateReuse::No;
         }
         if let Some(Tree::Object(function)) = call.get_mut("function")
             && let Some(Tree::Text(arguments)) = function.get_mut("arguments")
         {
-            self.repeats &= self.state.join(Voice::Arguments(number), arguments);
+            self.reuse &= self.state.join(DeltaText::Arguments(number), arguments);
             let says_nothing = arguments.is_empty() && begins == Begins::Nothing && id.is_none() && name.is_none();
             if !says_nothing {
                 let escaped = |text: RawText| crate::domain::Escaped::from_json_content(&well_formed(&text)).ok();
@@ -253,7 +253,7 @@ impl DeltaReader<'_> {
         Ok(())
     }
 
-    /// Whatever else the delta holds.
+    /// Appends the remaining members of the delta.
     fn others(&mut self, delta: &Object) {
         let is_read = |name: &str, value: &Tree| match name {
             "role" | "tool_calls" => true,
@@ -261,7 +261,7 @@ impl DeltaReader<'_> {
             name => REASONING.contains(&name) && value.as_text().is_some(),
         };
         let others = delta.iter().filter(|(name, value)| !value.is_null() && !is_read(name, value));
-        // The native wire has parts as they came.
+        // The native wire has the parts under their original name.
         let others: Object =
             others.map(|(name, value)| (if name == CONTENT_PARTS { "content" } else { name }, value.clone())).collect();
         if !others.is_empty() {
@@ -275,7 +275,7 @@ impl DeltaReader<'_> {
     }
 }
 
-/// What a fragment of a call holds beside what a piece of it says.
+/// Returns the members of a call's fragment that its piece does not contain.
 fn beside_function(call: &Object) -> Option<Object> {
     let mut rest = call.clone();
     if let Some(Tree::Object(mut function)) = rest.remove("function") {

@@ -1,11 +1,11 @@
-//! Turns the events of one stream into signals.
+//! Decodes the events of one stream into signals.
 
 use std::sync::Arc;
 
 use memchr::memmem;
 
 use super::super::{Signal, Signals, UpstreamError};
-use super::choice::Repeats;
+use super::choice::TemplateReuse;
 use super::event::{EventData, Named};
 use super::normalizer::{Normalized, Normalizer, hold_finish};
 use super::pieces::{MALFORMED, Piece};
@@ -14,21 +14,21 @@ use crate::json::Object;
 
 /// Decodes the events of one stream.
 ///
-/// A chunk that differs from a recent one in its text alone is recognised by the bytes around the text; every other is
-/// parsed, normalized and written once.
+/// A chunk that differs from a recent one only in its text is recognized by the bytes around the text. Every other
+/// chunk is parsed, normalized and written once.
 #[derive(Debug)]
 pub struct Decoder {
     normalizer: Normalizer,
     templates: Vec<ChunkTemplate>,
-    /// Chunks that say nothing on the native wire (a role, a finish reason). They are kept with the next chunk that says
-    /// something, so that no entry is a silent one.
+    /// Chunks without content on the native wire (a role, a finish reason). They are stored with the next chunk that
+    /// has content, so no entry is without an event.
     silent: Silent,
 }
 
-/// The shape that a recent chunk is kept in, and the bytes around its text as it came.
+/// The shape of a recent chunk, and the received bytes around its text.
 #[derive(Debug)]
 struct ChunkTemplate {
-    /// Absent where the next chunk with these bytes may mean something else.
+    /// Absent if the next chunk with these bytes may have another meaning.
     around: Option<Frame>,
     shape: Arc<Shape>,
 }
@@ -36,29 +36,30 @@ struct ChunkTemplate {
 #[derive(Debug, Default)]
 struct Silent {
     chunks: Vec<Object>,
-    /// Of their JSON as it came.
+    /// Total size of their received JSON.
     bytes: usize,
 }
 
-/// Templates remembered: a stream alternates between a few (two choices, reasoning and text).
+/// Number of templates: a stream alternates between a few (two choices, reasoning and text).
 const TEMPLATES: usize = 4;
-/// Silent chunks kept back at most; more become an entry of their own, so that the log's limit holds for them too.
+/// Most bytes of silent chunks that are held back. More become an entry of their own, so the size limit of the log
+/// applies to them too.
 const MOST_SILENT: usize = 16 * 1024;
 
 impl Decoder {
-    /// `model` is what the request named, for a server that does not name its model.
+    /// `model` is the requested model, for a server that does not send its model.
     pub fn new(model: &str) -> Self {
         Self { normalizer: Normalizer::new(model), templates: Vec::new(), silent: Silent::default() }
     }
 
-    /// Reads one event; appends what it says also where it fails.
+    /// Decodes one event. Appends its signals also if it fails.
     pub fn decode(&mut self, name: &[u8], data: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
         let named = Named::of(name);
         if named == Named::Other {
             if data.trim_ascii_start().starts_with(b"[DONE]") {
                 return self.end(signals);
             }
-            if let Some(chunk) = self.recognise(data) {
+            if let Some(chunk) = self.match_template(data) {
                 signals.push(Signal::Chunk(chunk));
                 return Ok(());
             }
@@ -68,26 +69,26 @@ impl Decoder {
         let json = std::str::from_utf8(&safe).map_err(|_| MALFORMED)?;
         let EventData { chunk, failure } = EventData::read(named, json)?;
         if let Some(chunk) = chunk {
-            let as_it_came = Some(json).filter(|json| json.as_bytes() == data);
-            self.chunk(chunk, json.len(), as_it_came, signals)?;
+            let unchanged_json = Some(json).filter(|json| json.as_bytes() == data);
+            self.chunk(chunk, json.len(), unchanged_json, signals)?;
         }
         failure.map_or(Ok(()), |report| Err(UpstreamError::Reported(report)))
     }
 
-    /// The end of the answer, with what no chunk has carried.
+    /// Appends the end of the answer and the data that no chunk has carried.
     pub fn end(&mut self, signals: &mut Signals) -> Result<(), UpstreamError> {
         if self.normalizer.is_empty() {
             return Err(UpstreamError::Empty);
         }
         for (chunk, piece) in self.normalizer.take_halves() {
-            self.say(chunk, vec![piece], signals)?;
+            self.push_entries(chunk, vec![piece], signals)?;
         }
         let silent = std::mem::take(&mut self.silent).chunks;
         self.normalizer.close(silent, signals);
         Ok(())
     }
 
-    /// Whether so many choices, and all that have spoken, have their finish reasons.
+    /// Returns whether at least `asked` choices, and all that have content, have their finish reasons.
     pub fn has_finished(&self, asked: usize) -> bool {
         self.normalizer.has_finished(asked)
     }
@@ -96,47 +97,48 @@ impl Decoder {
         self.normalizer.has_usage()
     }
 
-    fn recognise(&mut self, data: &[u8]) -> Option<Chunk> {
+    fn match_template(&mut self, data: &[u8]) -> Option<Chunk> {
         let (template, text) = self.templates.iter().find_map(|template| {
             let Frame { before, after } = template.around.as_ref()?;
             let text = data.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
             let text = Some(text).filter(|text| !text.is_empty())?;
-            // A text that holds an unescaped quote is no text: the bytes mean something else.
+            // Bytes with an unescaped quote are not one text: the chunk has another structure.
             Some((template, Escaped::from_unparsed(text).ok()?))
         })?;
         let shape = Arc::clone(&template.shape);
-        Some(Chunk::new(self.behind_silent(shape), text))
+        Some(Chunk::new(self.with_silent(shape), text))
     }
 
-    /// `size` is that of its JSON, which is there where it is as it came.
+    /// Appends the signals of a parsed chunk. `size` is the size of its JSON; `unchanged_json` is the JSON if it equals
+    /// the received bytes.
     pub fn chunk(
         &mut self,
         mut chunk: Object,
         size: usize,
-        as_it_came: Option<&str>,
+        unchanged_json: Option<&str>,
         signals: &mut Signals,
     ) -> Result<(), UpstreamError> {
-        let Some(Normalized { pieces, repeats }) = self.normalizer.chunk(&mut chunk, signals)? else { return Ok(()) };
-        if repeats == Repeats::No {
-            // What was learnt may not hold any more: a new tool call takes over the fragments of its index.
+        let Some(Normalized { pieces, reuse }) = self.normalizer.chunk(&mut chunk, signals)? else { return Ok(()) };
+        if reuse == TemplateReuse::No {
+            // The templates may be invalid now: a new tool call takes over the fragments of its index.
             self.templates.iter_mut().for_each(|template| template.around = None);
         }
         if pieces.is_empty() {
             self.keep_silent(chunk, size, signals);
             return Ok(());
         }
-        let Some((shape, text)) = self.say(chunk, pieces, signals)? else { return Ok(()) };
-        let is_steady = repeats == Repeats::Yes && !self.normalizer.holds_half();
-        let around = as_it_came.filter(|_| is_steady).and_then(|json| around(json, &text));
+        let Some((shape, text)) = self.push_entries(chunk, pieces, signals)? else { return Ok(()) };
+        let is_steady = reuse == TemplateReuse::Yes && !self.normalizer.holds_half();
+        let around = unchanged_json.filter(|_| is_steady).and_then(|json| around(json, &text));
         self.templates.retain(|known| !Arc::ptr_eq(&known.shape, &shape));
         self.templates.insert(0, ChunkTemplate { around, shape });
         self.templates.truncate(TEMPLATES);
         Ok(())
     }
 
-    /// One entry for each piece; the last holds the JSON. Returns the shape and the text of a chunk that says nothing but
-    /// a text.
-    fn say(
+    /// Appends one entry for each piece; the last holds the JSON. Returns the shape and the text of a chunk that holds
+    /// only one text.
+    fn push_entries(
         &mut self,
         mut chunk: Object,
         mut pieces: Vec<Piece>,
@@ -144,25 +146,25 @@ impl Decoder {
     ) -> Result<Option<(Arc<Shape>, Escaped)>, UpstreamError> {
         let Some(Piece { part, text, place }) = pieces.pop() else { return Ok(None) };
         let is_alone = pieces.is_empty() && place.is_some();
-        signals.extend(pieces.into_iter().map(Piece::alone));
+        signals.extend(pieces.into_iter().map(Piece::into_signal));
         hold_finish(&mut chunk);
         self.normalizer.write_head(&mut chunk);
         let (json, range) = chunk.to_json_around(place.and_then(|place| place.text_in(&chunk)));
         let (before, after) = json.get(..range.start).zip(json.get(range.end..)).ok_or(MALFORMED)?;
-        let shape = self.shared(Shape::new(Some(Frame::new(before, after)), part));
-        let kept = self.behind_silent(Arc::clone(&shape));
+        let shape = self.intern(Shape::new(Some(Frame::new(before, after)), part));
+        let kept = self.with_silent(Arc::clone(&shape));
         signals.push(Signal::Chunk(Chunk::new(kept, text.clone())));
         Ok(is_alone.then_some((shape, text)))
     }
 
-    /// The same shape once: servers that vary a chunk in what is normalized differ in nothing that is kept.
-    fn shared(&self, shape: Shape) -> Arc<Shape> {
+    /// Returns the stored shape if there is an equal one: chunks that differ only in normalized members share it.
+    fn intern(&self, shape: Shape) -> Arc<Shape> {
         let known = self.templates.iter().find(|template| *template.shape == shape);
         known.map_or_else(|| Arc::new(shape), |template| Arc::clone(&template.shape))
     }
 
-    /// The shape with the silent chunks before it.
-    fn behind_silent(&mut self, shape: Arc<Shape>) -> Arc<Shape> {
+    /// Returns the shape with the silent chunks before it.
+    fn with_silent(&mut self, shape: Arc<Shape>) -> Arc<Shape> {
         if self.silent.chunks.is_empty() {
             return shape;
         }
@@ -170,7 +172,7 @@ impl Decoder {
         Arc::new(Shape { silent, ..Shape::clone(&shape) })
     }
 
-    /// The JSON of the silent chunks, a line for each.
+    /// Returns the JSON of the silent chunks, a line for each, and removes them.
     fn write_silent(&mut self) -> String {
         let mut lines = String::new();
         for mut chunk in std::mem::take(&mut self.silent).chunks {
@@ -196,7 +198,7 @@ impl Decoder {
     }
 }
 
-/// The bytes around a text that stands in `json` once.
+/// Returns the bytes around a text that occurs in `json` exactly once.
 fn around(json: &str, text: &Escaped) -> Option<Frame> {
     let quoted = ["\"", text.as_str(), "\""].concat();
     let mut found = memmem::find_iter(json.as_bytes(), quoted.as_bytes());
@@ -214,7 +216,7 @@ mod tests {
     use crate::domain::UsageReport;
     use crate::upstream::ErrorReport;
 
-    /// What chunks say, without an end.
+    /// Decodes chunks, without the end of an answer.
     fn decode(chunks: &[&str]) -> Result<Signals, UpstreamError> {
         let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
         for chunk in chunks {
@@ -232,7 +234,7 @@ mod tests {
         chunks(&signals).iter().map(|chunk| (chunk.part().clone(), chunk.text().unescape().into_owned())).collect()
     }
 
-    /// The lines that the chat wire has of a whole stream, and the rest of what it said.
+    /// Returns the lines of a complete stream on the chat wire, and all its signals.
     fn wire(chunks_json: &[&str]) -> (Vec<String>, Signals) {
         let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
         for chunk in chunks_json {
@@ -253,7 +255,7 @@ mod tests {
     const TEXT: Part = Part::Text { choice: 0, logprobs_json: None };
 
     #[test]
-    fn normal_chunks_put_together_again_are_the_chunks_that_came() {
+    fn normal_chunks_are_reassembled_unchanged() {
         let sent = [
             r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"x":{"y":[1]}}"#,
             r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"Zür"},"finish_reason":null}],"x":{"y":[1]}}"#,
@@ -262,7 +264,7 @@ mod tests {
         ];
         let (lines, signals) = wire(&sent);
         assert_eq!(lines, sent);
-        assert_eq!(chunks(&signals).len(), 2, "no entry for a chunk that says nothing");
+        assert_eq!(chunks(&signals).len(), 2, "no entry for a chunk without content");
     }
 
     #[test]
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn chunk_of_a_known_form_is_recognised() {
+    fn chunk_that_matches_a_template_is_recognized() {
         for form in [
             r#" {"id":"c","choices":[{"delta":{"content":"TEXT"}}]} "#,
             r#"{"choices":[{"delta":{"content":[{"type":"text","text":"TEXT"}]}}],"usage":null}"#,
@@ -288,14 +290,14 @@ mod tests {
             for text in ["abc", "def"] {
                 decoder.decode(b"", said(text).as_bytes(), &mut signals).expect("well formed");
             }
-            let recognised = decoder.recognise(said("\\n\u{e9}").as_bytes()).expect(form);
+            let recognised = decoder.match_template(said("\\n\u{e9}").as_bytes()).expect(form);
             let parsed = parts(&[&said("abc"), &said("\\n\u{e9}")]).pop().expect("a part");
             assert_eq!((recognised.part().clone(), recognised.text().unescape().into_owned()), parsed);
         }
     }
 
     #[test]
-    fn chunk_that_changes_what_the_next_mean_is_never_recognised() {
+    fn chunk_that_changes_the_state_leaves_no_template() {
         for form in [
             r#"{"choices":[{"delta":{"content":"TEXT"},"finish_reason":"stop"}]}"#,
             r#"{"choices":[{"delta":{"content":"TEXT"}}],"usage":{"prompt_tokens":1}}"#,
@@ -306,10 +308,10 @@ mod tests {
             for text in ["abc", "def", "ghi"] {
                 decoder.decode(b"", said(text).as_bytes(), &mut signals).expect("well formed");
             }
-            assert!(decoder.recognise(said("jkl").as_bytes()).is_none(), "{form}");
+            assert!(decoder.match_template(said("jkl").as_bytes()).is_none(), "{form}");
             let shapes: Vec<_> = chunks(&signals)[1..].iter().map(|chunk| chunk.shape()).collect();
             let is_one = form.contains("reasoning") || Arc::ptr_eq(shapes[0], shapes[1]);
-            assert!(is_one, "but what is kept of it is kept once");
+            assert!(is_one, "equal shapes are stored once");
         }
     }
 
@@ -335,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn obfuscation_makes_no_shape() {
+    fn obfuscation_does_not_change_the_shape() {
         let said: Vec<_> = (0..100)
             .map(|at| format!(r#"{{"id":"c","choices":[{{"delta":{{"content":"a"}}}}],"obfuscation":"{at}"}}"#))
             .collect();
@@ -346,14 +348,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_only_look_like_a_known_form_are_parsed() {
+    fn chunk_with_more_members_than_the_template_is_parsed() {
         let trick = r#"{"choices":[{"delta":{"content":"b","refusal":"c"}}]}"#;
         let said = parts(&[r#"{"choices":[{"delta":{"content":"a"}}]}"#, trick]);
         assert_eq!(said[1..], [(TEXT, "b".to_owned()), (Part::Refusal { choice: 0 }, "c".to_owned())]);
     }
 
     #[test]
-    fn chunk_that_says_several_things_is_several_entries_and_is_kept_once() {
+    fn chunk_with_several_pieces_has_several_entries_and_one_json() {
         let json = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":null},{"index":1,"delta":{"role":"assistant","content":"b"},"finish_reason":null}]}"#;
         let signals = decode(&[json]).expect("well formed");
         let frames: Vec<_> = chunks(&signals).iter().map(|chunk| chunk.json().map(|json| json.concat())).collect();
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn tool_call_comes_in_fragments() {
+    fn tool_call_fragments_become_parts_of_their_call() {
         let parts = parts(&[
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"weather","arguments":""}}]}}]}"#,
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"ci"}}]}}]}"#,
@@ -407,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn message_or_text_in_place_of_a_delta_is_read() {
+    fn message_or_text_instead_of_a_delta_is_read() {
         for json in [
             r#"{"choices":[{"message":{"role":"assistant","content":"a"}}]}"#,
             r#"{"choices":[{"delta":{},"message":{"content":"a"}}]}"#,
@@ -420,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn surrogate_halves_meet_and_lone_ones_are_replaced() {
+    fn surrogate_halves_are_joined_and_lone_ones_are_replaced() {
         let delta = |delta: &str| format!(r#"{{"choices":[{{"index":0,"delta":{delta}}}]}}"#);
         let call = |arguments: &str| {
             delta(&format!(r#"{{"tool_calls":[{{"index":0,"function":{{"arguments":"{arguments}"}}}}]}}"#))
@@ -447,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn head_comes_from_the_first_chunk_that_has_it() {
+    fn head_members_are_taken_from_the_first_chunk_that_has_them() {
         let (lines, _) = wire(&[
             r#"{"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":[1]}"#,
             r#"{"choices":[{"delta":{"content":"","role":"assistant"}}],"created":5.5,"id":"a","model":"m1"}"#,
@@ -512,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn done_after_nothing_is_empty() {
+    fn done_without_content_is_an_empty_answer() {
         for sent in
             [vec![], vec![r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#], vec![r#"{"choices":[]}"#]]
         {
@@ -525,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_waits_for_the_end() {
+    fn usage_is_sent_at_the_end() {
         let usage = r#"{"id":"a","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,"x":2},"x\u2028":[1]}"#;
         let placeholder = r#"{"choices":[],"usage":{}}"#;
         let (lines, signals) = wire(&[r#"{"choices":[{"delta":{"content":"x"}}]}"#, placeholder, usage]);
@@ -539,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn silent_chunks_without_end_do_not_gather_here() {
+    fn silent_chunks_above_the_limit_become_entries() {
         let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
         for number in 0..10_000 {
             let chunk = format!(r#"{{"choices":[],"x":{number}}}"#);
@@ -556,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn failure_ends_a_stream_after_what_its_chunk_says() {
+    fn failure_ends_a_stream_after_the_content_of_its_chunk() {
         let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
         let json = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"error"}],"error":{"message":"m"}}"#;
         let report = ErrorReport::read(json.as_bytes()).expect("an error");
@@ -567,7 +569,7 @@ mod tests {
     }
 
     #[test]
-    fn event_that_is_no_chunk_is_malformed() {
+    fn event_that_is_not_a_chunk_is_malformed() {
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
         let many = |list: &str, of: &str| format!(r#"{{"{list}":[{}]}}"#, vec![of; 1025].join(","));
         let calls = format!(r#"{{"choices":[{{"delta":{}}}]}}"#, many("tool_calls", r#"{"index":0}"#));
@@ -593,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_utf_8_are_replaced() {
+    fn invalid_utf_8_is_replaced() {
         let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
         for bytes in [
             &b"{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}"[..],

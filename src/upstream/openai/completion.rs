@@ -1,4 +1,4 @@
-//! Reads a whole answer.
+//! Reads an answer that is not streamed.
 
 use std::borrow::Cow;
 
@@ -9,16 +9,16 @@ use super::chunk::Decoder;
 use super::event::{EventData, Named};
 use super::message::normalize_message;
 use super::pieces::MALFORMED;
-use super::tool_calls::made_id;
+use super::tool_calls::generate_id;
 use crate::domain::{decode_utf8, wire_safe};
 use crate::json::{Object, Tree, well_formed};
 
-/// Reads a chat completion, or an error, and appends its entries. Each choice gives at most one
-/// entry of reasoning, of text and of refusal, one for each tool call, and its other parts. The finish reasons, the usage
-/// and the end follow. An error follows the entries of the content that came before it.
+/// Reads a chat completion, or an error, and appends its entries. Each choice yields at most one entry of reasoning, of
+/// text and of refusal, one for each tool call, and its other parts. The finish reasons, the usage and the end follow.
+/// Before an error, the entries of the received content are appended.
 ///
-/// The completion itself is in the trailer, byte for byte but for what had to be normalized. `model` is what the request
-/// named, for a server that does not name its model.
+/// The trailer holds the completion: the received bytes, or rewritten JSON if something had to be normalized. `model`
+/// is the requested model, for a server that does not send its model.
 pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Result<(), UpstreamError> {
     let text = decode_utf8(json);
     let safe = wire_safe(text.as_bytes());
@@ -28,7 +28,7 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
     }
     let read = EventData::read(Named::Other, &safe);
     let EventData { chunk, failure } = read.map_err(|error| if is_cut_short(&safe) { cut_short() } else { error })?;
-    // One line of a stream that is no event stream.
+    // A chunk instead of a completion: one line of a stream that is not an event stream.
     if chunk.as_ref().is_some_and(|chunk| chunk.text("object").is_some_and(|object| object == "chat.completion.chunk"))
     {
         return Err(MALFORMED);
@@ -38,8 +38,8 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
     if let Some(mut chunk) = chunk {
         let lacks_ids = tool_calls(&mut chunk).any(|call| lacks_id(call));
         let sent = lacks_ids.then(|| chunk.clone());
-        // The same ids in the events and in the completion.
-        tool_calls(&mut chunk).for_each(give_id);
+        // Ids are generated before the events: the events and the completion must have the same ids.
+        tool_calls(&mut chunk).for_each(ensure_id);
         completion = Some(normalized(&chunk, sent.as_ref().unwrap_or(&chunk), &text));
         decoder.chunk(chunk, safe.len(), None, signals)?;
     }
@@ -53,7 +53,7 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
     Ok(())
 }
 
-/// Whether the text ends in the middle of a JSON value.
+/// Returns whether the text ends in the middle of a JSON value.
 fn is_cut_short(json: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(json).is_err_and(|error| error.is_eof())
 }
@@ -62,7 +62,7 @@ fn cut_short() -> UpstreamError {
     UpstreamError::Disconnected { cause: "the body ended before its JSON did".into() }
 }
 
-/// The completion as OpenAI's clients read it; `text` itself where that is one.
+/// Returns the completion as OpenAI's clients read it; `text` itself if nothing had to be normalized.
 fn normalized<'a>(completion: &Object, sent: &Object, text: &'a str) -> Cow<'a, str> {
     let mut normalized = completion.clone();
     let choices = normalized.get_mut("choices").and_then(Tree::as_array_mut);
@@ -85,9 +85,9 @@ fn lacks_id(call: &Object) -> bool {
     call.text("id").is_none() && call.present("function").is_some()
 }
 
-fn give_id(call: &mut Object) {
+fn ensure_id(call: &mut Object) {
     if lacks_id(call) {
-        call.set("id", Tree::Text(made_id()));
+        call.set("id", Tree::Text(generate_id()));
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
         (signals, ending)
     }
 
-    /// The completion that a caller gets.
+    /// Returns the completion that a caller receives.
     fn kept(json: &str) -> String {
         let (signals, ending) = read(json);
         assert_eq!(ending, Ok(()), "{json}");
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn completion_is_said_in_few_entries_and_kept_as_it_came() {
+    fn completion_has_few_entries_and_is_kept_unchanged() {
         let json = r#"{"id": "c", "object": "chat.completion", "created": 1, "model": "x", "choices": [{"index": 0,
             "message": {"role": "assistant", "content": "Hi", "reasoning_content": "hm", "tool_calls": [
                 {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_must_be_normalized_changes() {
+    fn only_members_that_need_it_are_normalized() {
         let completion = |choice: &str| format!(r#"{{"id":"c","choices":[{choice}],"x": 1}}"#);
         for (sent, expected) in [
             (
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn call_without_an_id_has_the_same_in_the_events_and_in_the_completion() {
+    fn generated_call_id_is_the_same_in_events_and_completion() {
         let json = r#"{"choices":[{"index":0,"message":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"finish_reason":"stop"}]}"#;
         let (signals, ending) = read(json);
         assert_eq!(ending, Ok(()));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn failure_keeps_what_was_said_before_it() {
+    fn failure_keeps_the_content_before_it() {
         let (signals, ending) = read(r#"{"choices":[{"message":{"content":"partial"},"finish_reason":"error"}]}"#);
         assert!(matches!(ending, Err(UpstreamError::Reported(_))));
         assert!(matches!(signals.as_slice(), [Signal::Chunk(chunk)] if chunk.text().as_str() == "partial"));

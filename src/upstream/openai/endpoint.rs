@@ -1,4 +1,4 @@
-//! Where an upstream is and how we show who we are.
+//! The URL of an upstream and the credentials for it.
 
 use std::time::Duration;
 
@@ -11,37 +11,38 @@ use super::super::transport::InvalidUrl;
 
 /// One OpenAI-compatible endpoint.
 ///
-/// async-openai's own configuration reads the process's environment, panics on a key that is no
-/// header value and does not mark the key as sensitive; this one is built once and checked then.
+/// The configuration type of async-openai reads the environment of the process, panics on a key that is not a header
+/// value and does not mark the key as sensitive. This one is built and checked once.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     base_url: String,
-    /// With its `?`; empty where the base URL has none.
+    /// With its `?`; empty if the base URL has none.
     query: String,
     key: SecretString,
     headers: HeaderMap,
 }
 
-/// The key is not a header value (RFC 9110, section 5.5). Does not say which characters it holds.
+/// The key is not a header value (RFC 9110, section 5.5). The text does not contain its characters.
 #[derive(Debug, thiserror::Error)]
 #[error("the upstream's key holds characters that cannot be sent in a header")]
 pub struct InvalidEndpoint(#[from] InvalidHeaderValue);
 
-/// How long an upstream may take for each step; a generation as a whole has a limit of its own.
+/// Timeouts of the steps of an answer; a whole generation has a limit of its own.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// Until the connection stands, TLS included.
+    /// Until the connection is established, including TLS.
     pub connect: Duration,
-    /// From the request to the head of the response.
+    /// From the request to the response headers.
     pub head: Duration,
     /// From the request to the first text, reasoning or tool call.
     pub first_token: Duration,
-    /// From one of those to the next.
+    /// From one of those to the next one.
     pub idle: Duration,
 }
 
 impl Endpoint {
-    /// `base_url` is what stands before `/chat/completions`, such as `https://api.openai.com/v1`; a query of it goes behind the path; `headers` go with each request beside `Authorization: Bearer <key>`.
+    /// `base_url` is the URL before `/chat/completions`, such as `https://api.openai.com/v1`; its query is appended to
+    /// the path. `headers` are sent with each request beside `Authorization: Bearer <key>`.
     pub fn new(base_url: &str, key: Option<SecretString>, mut headers: HeaderMap) -> Result<Self, InvalidEndpoint> {
         let key = key.unwrap_or_default();
         if !key.expose_secret().is_empty() {
@@ -57,7 +58,7 @@ impl Endpoint {
         Ok(Self { base_url: base_url.trim_end_matches('/').to_owned(), query, key, headers })
     }
 
-    /// A request to this path, without a body.
+    /// Creates a request to this path, without a body.
     pub fn request(&self, method: Method, path: &str) -> Result<Request, InvalidUrl> {
         let mut request = Request::new(method, self.url(path).parse().map_err(|_| InvalidUrl)?);
         *request.headers_mut() = self.headers();
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_is_sent_and_never_printed() {
+    fn key_is_sent_and_not_printed() {
         let endpoint =
             Endpoint::new("http://127.0.0.1/v1/", Some("sk-secret".into()), HeaderMap::new()).expect("valid");
         assert_eq!(endpoint.url("/models"), "http://127.0.0.1/v1/models");
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_of_the_base_url_goes_behind_the_path() {
+    fn base_url_query_is_appended_to_the_path() {
         let endpoint = Endpoint::new("http://a/v1/?api-version=2", None, HeaderMap::new()).expect("valid");
         assert_eq!(endpoint.url("/models"), "http://a/v1/models?api-version=2");
         let request = endpoint.request(Method::GET, "/models").expect("a URL");
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_no_header_value_is_refused_without_showing_it() {
+    fn invalid_key_is_refused_without_being_printed() {
         let refused =
             Endpoint::new("http://127.0.0.1", Some("sk-secret\n".into()), HeaderMap::new()).expect_err("line feed");
         assert!(!format!("{refused} {refused:?}").contains("secret"));

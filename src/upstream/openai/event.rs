@@ -1,4 +1,4 @@
-//! What the data of an upstream's event is: an answer, a failure, or nothing.
+//! Classifies the data of an upstream's event: an answer, a failure, or nothing.
 
 use super::super::{ErrorReport, UpstreamError};
 use super::pieces::MALFORMED;
@@ -8,21 +8,21 @@ use crate::json::{Object, Tree};
 /// The data of one event, or a whole JSON body.
 #[derive(Debug, Default)]
 pub struct EventData {
-    /// Absent where the event says nothing, or only that the answer failed.
+    /// Absent if the event is empty or only reports a failure.
     pub chunk: Option<Object>,
-    /// What the chunk says still counts.
+    /// The content of `chunk` is valid even if the answer has failed.
     pub failure: Option<Box<ErrorReport>>,
 }
 
-/// What the name of an event says.
+/// The meaning of the name of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
     Error,
-    /// No name, or one that says nothing.
+    /// No name, or one without a meaning.
     Other,
 }
 
-/// The members by which an answer is known where it says nothing.
+/// The members that identify an answer without content.
 const ANSWER: [&str; 6] = ["choices", "usage", "id", "object", "created", "model"];
 
 impl Named {
@@ -32,7 +32,7 @@ impl Named {
 }
 
 impl EventData {
-    /// Fails where the data is neither an answer nor a known shape of an error.
+    /// Returns an error if the data is neither an answer nor a known error shape.
     pub fn read(named: Named, text: &str) -> Result<Self, UpstreamError> {
         let text = text.trim();
         if named == Named::Error {
@@ -44,7 +44,7 @@ impl EventData {
         }
         match Tree::parse(text).map_err(|_| MALFORMED)? {
             Tree::Object(chunk) => Self::of_object(chunk, text),
-            // Google's: a list with one error.
+            // Google sends a list with one error.
             Tree::Array(_) => ErrorReport::read(text.as_bytes()).map(Self::failure).ok_or(MALFORMED),
             other if other.is_null() => Ok(Self::default()),
             _ => Err(MALFORMED),
@@ -58,7 +58,7 @@ impl EventData {
     fn of_object(chunk: Object, text: &str) -> Result<Self, UpstreamError> {
         let choices = chunk.get("choices").and_then(Tree::as_array);
         if choices.is_some_and(|choices| !choices.is_empty()) || usage::find(&chunk).is_some() {
-            let failure = failure_beside(&chunk, text).map(Box::new);
+            let failure = find_failure(&chunk, text).map(Box::new);
             return Ok(Self { chunk: Some(chunk), failure });
         }
         let words = || {
@@ -78,18 +78,18 @@ impl EventData {
     }
 }
 
-/// An error that an answer holds.
-fn failure_beside(chunk: &Object, text: &str) -> Option<ErrorReport> {
+/// Returns the error that an answer contains.
+fn find_failure(chunk: &Object, text: &str) -> Option<ErrorReport> {
     let choices = chunk.get("choices").and_then(Tree::as_array);
     let failed = choices.into_iter().flatten().filter_map(Tree::as_object).find(|choice| {
-        choice.text("finish_reason").is_some_and(|reason| reason == "error") || is_true(choice.get("error"))
+        choice.text("finish_reason").is_some_and(|reason| reason == "error") || is_truthy(choice.get("error"))
     });
     let response = chunk.get("base_resp").and_then(Tree::as_object);
     let status = response.and_then(|response| response.get("status_code"));
     let has_failed = failed.is_some()
-        || is_true(chunk.get("error"))
+        || is_truthy(chunk.get("error"))
         || chunk.text("object").is_some_and(|object| object == "error")
-        || is_true(status);
+        || is_truthy(status);
     has_failed.then(|| {
         let of_choice = || ErrorReport::read(failed?.to_json().as_bytes());
         let unnamed = || ErrorReport { message: Some("finish_reason: error".to_owned()), ..ErrorReport::default() };
@@ -97,8 +97,8 @@ fn failure_beside(chunk: &Object, text: &str) -> Option<ErrorReport> {
     })
 }
 
-/// As the SDKs look at `error`.
-fn is_true(value: Option<&Tree>) -> bool {
+/// Returns whether a value is truthy, as the SDKs evaluate `error`.
+fn is_truthy(value: Option<&Tree>) -> bool {
     match value {
         None => false,
         Some(Tree::Text(text)) => !text.is_empty(),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn failure_keeps_what_the_upstream_said() {
+    fn failure_keeps_the_message_of_the_upstream() {
         let message = |text: &str| EventData::read(Named::Other, text).ok()?.failure?.message;
         assert_eq!(message(r#"{"message":"a \"b\""}"#).as_deref(), Some("a \"b\""));
         assert_eq!(message(r#"{"choices":[{"error":{"message":"m"},"finish_reason":"error"}]}"#).as_deref(), Some("m"));

@@ -1,4 +1,4 @@
-//! One exchange with an upstream: a request out, a successful response in.
+//! One exchange with an upstream: sends a request and returns a successful response.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -17,18 +17,18 @@ use super::super::transport::{
 };
 use super::super::{Phase, ReportTerms, Sent, SentMark, UpstreamError};
 
-/// Sends requests over the transport and sorts the failures.
+/// Sends requests over the transport and classifies the failures.
 ///
-/// Takes the place of async-openai's default executor, which repeats a refused request up to three
-/// times, sleeps as long as the upstream's `Retry-After` says, and loses status and headers of a
-/// refusal whose body it does not know. A retry is the generation's to decide, which knows what may have been billed.
+/// Replaces the default executor of async-openai, which retries a refused request up to three times, sleeps for the
+/// `Retry-After` of the upstream, and loses status and headers of a refusal with an unknown body. The generation
+/// decides about retries, because it knows what may have been billed.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     pub transport: Transport,
     pub reports: ReportTerms,
 }
 
-/// A refusal whose body takes longer is a refusal without a body.
+/// Time for the body of a refusal; only the bytes that arrive within it are read.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
 impl Service<HttpRequestFactory> for Exchange {
@@ -53,7 +53,7 @@ impl Service<HttpRequestFactory> for Exchange {
 }
 
 impl Exchange {
-    /// Sends a request whose parts but the body were made before. Returns successful responses alone.
+    /// Sends a prepared request with `body`. A response without a success status is an error.
     pub async fn send(
         &self,
         request: &UpstreamRequest,
@@ -64,7 +64,7 @@ impl Exchange {
         if response.status.is_success() { Ok(response) } else { Err(self.refusal(response, &body).await) }
     }
 
-    /// Reads what the upstream says of the request that it refused.
+    /// Reads the error in the response to a refused request.
     async fn refusal(&self, mut response: Response, request: &[u8]) -> UpstreamError {
         let mut body = Vec::new();
         let reading = async {
@@ -81,12 +81,12 @@ impl Exchange {
     }
 }
 
-/// The same request for the transport, without its body.
+/// Converts a request for the transport, without its body.
 pub fn upstream_request(request: &Request) -> Result<UpstreamRequest, InvalidUrl> {
     UpstreamRequest::new(request.method().clone(), request.url().clone(), request.headers().clone())
 }
 
-/// Gives `sink` what comes next of the body, as soon as there is any.
+/// Waits for the next bytes of the body and passes them to `sink`.
 pub async fn read(response: &mut Response, sink: &mut (impl FnMut(&[u8]) + Send)) -> Result<More, UpstreamError> {
     Ok(poll_fn(|cx| response.poll_read(cx, sink)).await?)
 }
@@ -95,7 +95,7 @@ impl From<TransportError> for UpstreamError {
     fn from(TransportError { kind, cause, sent }: TransportError) -> Self {
         match (kind, sent) {
             (TransportErrorKind::ConnectTimeout, _) => Self::Timeout(Phase::Connect),
-            // Not processed: a repeat cannot be billed twice.
+            // The upstream has not processed the request, so a retry cannot be billed twice.
             (TransportErrorKind::Unreachable, _) | (_, Sent::No) => Self::Unreachable { cause },
             (TransportErrorKind::Disconnected | TransportErrorKind::Protocol, Sent::Maybe) => {
                 Self::Disconnected { cause }

@@ -1,4 +1,4 @@
-//! What an upstream is known to refuse of what we add.
+//! The fields added by the service that an upstream is known to refuse.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,28 +8,28 @@ use tokio::time::Instant;
 
 use super::request_form::{Concession, Verdict};
 
-/// What one upstream refuses, by model. Each lesson lasts for an hour; of the models [`Lessons::MOST`] are kept.
+/// The known refusals of one upstream, by model. Each expires after an hour; at most [`Lessons::MOST`] models are kept.
 #[derive(Debug, Default)]
 pub struct Lessons(Mutex<Models>);
 
-/// Of each model, what its upstream refused, and when that was learned.
+/// For each model, the refused defaults and the time of each refusal.
 type Models = BTreeMap<Box<str>, Vec<(Concession, Instant)>>;
 
-/// An upstream may be updated; then what we add works again.
+/// Refusals expire because an upstream may be updated and then accept the fields.
 const LASTS: Duration = Duration::from_hours(1);
 
 impl Lessons {
-    /// Callers choose the names of models.
+    /// Bounded because callers choose the names of models.
     pub const MOST: usize = 256;
 
-    /// Whether this model's upstream refused it within the last hour.
+    /// Returns whether the upstream refused this default for the model within the last hour.
     pub fn refuses(&self, model: &str, concession: Concession) -> bool {
         let models = self.lock();
         let lessons = models.get(model).into_iter().flatten();
         lessons.into_iter().any(|(known, since)| *known == concession && since.elapsed() < LASTS)
     }
 
-    /// Notes what a successful request has shown.
+    /// Records the verdicts of a successful request.
     pub fn note(&self, model: &str, verdicts: &[(Concession, Verdict)]) {
         if verdicts.is_empty() {
             return;
@@ -67,7 +67,7 @@ mod tests {
     const REFUSED: [(Concession, Verdict); 1] = [(Concession::StreamOptions, Verdict::Refused)];
 
     #[tokio::test(start_paused = true)]
-    async fn a_lesson_is_of_one_model_and_lasts_for_an_hour() {
+    async fn refusal_applies_to_one_model_and_expires_after_an_hour() {
         let lessons = Lessons::default();
         lessons.note("m", &REFUSED);
         assert!(!lessons.refuses("other", Concession::StreamOptions) && !lessons.refuses("m", Concession::Stream));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_accepted_again_is_forgotten() {
+    async fn accepted_field_is_no_longer_refused() {
         let lessons = Lessons::default();
         lessons.note("m", &REFUSED);
         lessons.note("m", &[(Concession::StreamOptions, Verdict::Accepted)]);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_lessons_make_room() {
+    async fn oldest_refusals_are_evicted() {
         let lessons = Lessons::default();
         for model in 0..=Lessons::MOST {
             lessons.note(&model.to_string(), &REFUSED);

@@ -1,13 +1,14 @@
-//! Rewrites a message, or its delta, to the forms that OpenAI's clients read.
+//! Normalizes a message, or its delta, to the form that OpenAI's clients read.
 
 use super::pieces::REASONING;
 use crate::json::{Object, RawText, Tree};
 
-/// Where the parts of a content list stand on the chat wire that are neither text nor reasoning: the content itself
-/// becomes a string.
+/// The member of a message on the chat wire for those parts of a content list that are neither text nor reasoning. The
+/// content itself becomes a string.
 pub const CONTENT_PARTS: &str = "content_parts";
 
-/// Makes the content a string or null, the reasoning in it a member of its own, and the arguments of tool calls strings.
+/// Converts the content to a string or null, moves reasoning in it to a separate member, and converts the arguments of
+/// tool calls to strings.
 pub fn normalize_message(message: &mut Object) {
     match message.get("content") {
         Some(Tree::Array(_) | Tree::Object(_)) => flatten_content(message),
@@ -26,7 +27,7 @@ pub fn normalize_message(message: &mut Object) {
     }
 }
 
-/// Some servers send the arguments as an object: its JSON is what all others send.
+/// Returns the arguments as a string. Some servers send an object instead of its JSON.
 fn arguments(sent: Option<&Tree>) -> RawText {
     match sent {
         Some(Tree::Text(text)) => text.clone(),
@@ -54,8 +55,8 @@ fn flatten_content(message: &mut Object) {
         }
     }
     message.set("content", Tree::Text(text));
-    let is_told = REASONING.iter().any(|name| message.text(name).is_some());
-    if !reasoning.is_empty() && !is_told {
+    let has_reasoning = REASONING.iter().any(|name| message.text(name).is_some());
+    if !reasoning.is_empty() && !has_reasoning {
         message.set("reasoning_content", Tree::Text(reasoning));
     }
     if !others.is_empty() {
@@ -80,7 +81,7 @@ impl<'a> Part<'a> {
         let text = |name| part.get(name).and_then(Tree::as_text);
         match text("type").map(RawText::as_str) {
             Some("text" | "output_text") | None => text("text").map_or(Self::Other, Self::Text),
-            // Mistral's: a list of texts, or one.
+            // Mistral sends a list of texts, or one text.
             Some("thinking") => match part.get("thinking") {
                 Some(Tree::Text(text)) => Self::Reasoning(vec![text]),
                 Some(Tree::Array(items)) => {

@@ -1,8 +1,8 @@
-//! Any OpenAI-compatible endpoint: async-openai's configuration and request machinery, our own reading
-//! of what comes back.
+//! The adapter for OpenAI-compatible endpoints. It uses the configuration and request types of async-openai, and reads
+//! the responses itself.
 //!
-//! async-openai's own streams are not used: they run through an unbounded channel, take an answer that
-//! breaks off for a complete one, and drop every field they do not know.
+//! The streams of async-openai are not used: they run through an unbounded channel, take an interrupted answer for a
+//! complete one, and drop unknown fields.
 
 mod choice;
 mod chunk;
@@ -56,7 +56,7 @@ use progress::Progress;
 use request_form::{RequestForm, RequestForms};
 use whole_body::WholeBody;
 
-/// One upstream that speaks OpenAI's chat completions.
+/// An upstream with the chat completions API of OpenAI.
 #[derive(Debug, Clone)]
 pub struct OpenAi(Arc<Inner>);
 
@@ -64,9 +64,9 @@ pub struct OpenAi(Arc<Inner>);
 struct Inner {
     identity: Arc<UpstreamIdentity>,
     exchange: Exchange,
-    /// A request for a chat that is streamed, without its body.
+    /// The request for a streamed answer, without its body.
     chat: UpstreamRequest,
-    /// As `chat`, for a whole answer.
+    /// Like `chat`, for a whole answer.
     whole_chat: UpstreamRequest,
     whole: WholeAnswers,
     lessons: Lessons,
@@ -84,11 +84,12 @@ pub struct AnswerSizes {
     pub whole: WholeAnswers,
 }
 
-/// The largest list of models.
+/// Largest list of models, in bytes.
 const LARGEST_LIST: usize = 4 << 20;
 
 impl OpenAi {
-    /// `name` is what operators call the upstream; `keepalive` is how long its connections wait for the next request.
+    /// `name` is the name of the upstream in the settings; `keepalive` is how long an idle connection waits for the
+    /// next request.
     pub fn new(
         name: &str,
         endpoint: Endpoint,
@@ -123,7 +124,12 @@ impl OpenAi {
 }
 
 impl Inner {
-    async fn ask(&self, request: &ChatRequest, form: RequestForm, sent: &SentMark) -> Result<Response, UpstreamError> {
+    async fn send_chat(
+        &self,
+        request: &ChatRequest,
+        form: RequestForm,
+        sent: &SentMark,
+    ) -> Result<Response, UpstreamError> {
         let chat = if form.delivery == Delivery::Whole { &self.whole_chat } else { &self.chat };
         self.exchange.send(chat, request_body::body(request, form), sent).await
     }
@@ -143,11 +149,11 @@ impl Provider for OpenAi {
             let mut form = forms.first(|concession| this.lessons.refuses(&request.model, concession));
             let mut response = loop {
                 terms.asked.set(form.delivery);
-                let asking = this.ask(&request, form, &terms.sent);
+                let sending = this.send_chat(&request, form, &terms.sent);
                 let asked = match form.delivery {
-                    Delivery::Stream => progress.in_time(asking).await?,
-                    // Thinks for as long as the whole answer takes.
-                    Delivery::Whole => asking.await,
+                    Delivery::Stream => progress.await_step(sending).await?,
+                    // No timeout: the head arrives only when the whole answer is complete.
+                    Delivery::Whole => sending.await,
                 };
                 match asked {
                     Ok(response) => break response,
@@ -156,7 +162,7 @@ impl Provider for OpenAi {
             };
             let (model, choices) = (request.model.clone(), choices(&request));
             drop(request);
-            let mut lessons = Some(forms.learnt(form)).filter(|lessons| !lessons.is_empty());
+            let mut lessons = Some(forms.collect_verdicts(form)).filter(|lessons| !lessons.is_empty());
             let mut first = Vec::new();
             let whole = (form.delivery == Delivery::Whole).then_some(this.whole);
             if let Some(WholeAnswers::Allowed { max_bytes }) = whole {
@@ -176,20 +182,20 @@ impl Provider for OpenAi {
                         return;
                     }
                     WholeBody::Other(bytes) => {
-                        // Streamed all the same: from here on it is due as a stream is.
+                        // The upstream streams nevertheless: from here on the timeouts of a stream apply.
                         progress = Progress::new(this.timeouts, timer.as_mut());
                         first = bytes;
                     }
                 }
             }
-            progress.head();
+            progress.record_head();
             let mut reader = AnswerReader::new(model.clone(), choices, this.max_event);
             loop {
                 let mut signals = Signals::new();
-                let mut said = Ok(());
+                let mut fed = Ok(());
                 let mut sink = |bytes: &[u8]| {
-                    if said.is_ok() {
-                        said = reader.feed(bytes, &mut signals);
+                    if fed.is_ok() {
+                        fed = reader.feed(bytes, &mut signals);
                     }
                 };
                 let first = std::mem::take(&mut first);
@@ -200,17 +206,17 @@ impl Provider for OpenAi {
                     sink(&first);
                     Ok(More::Maybe)
                 };
-                let read = match progress.in_time(reading).await {
-                    Ok(Ok(More::Maybe)) => said,
-                    // What was said before it broke off counts first.
-                    _ if said.is_err() || reader.has_ended() => said,
+                let read = match progress.await_step(reading).await {
+                    Ok(Ok(More::Maybe)) => fed,
+                    // The result of the bytes before the failure takes precedence.
+                    _ if fed.is_err() || reader.has_ended() => fed,
                     Ok(Ok(More::None)) => {
                         let cause = "the response ended before the answer did".into();
                         reader.cut_off(UpstreamError::Disconnected { cause }, &mut signals)
                     }
                     Ok(Err(error)) | Err(error) => reader.cut_off(error, &mut signals),
                 };
-                progress.note(&signals, &reader);
+                progress.record(&signals, &reader);
                 if !signals.is_empty() {
                     if let Some(lessons) = lessons.take() {
                         this.lessons.note(&model, &lessons);
@@ -222,7 +228,8 @@ impl Provider for OpenAi {
                     break;
                 }
             }
-            // Only a connection whose response was read to its end can be reused. These bytes follow the answer's own end.
+            // Reads the bytes after the end of the answer: only a connection whose response was read to its end can be
+            // reused.
             while let Ok(More::Maybe) = read(&mut response, &mut |_: &[u8]| {}).await {}
             response.recycle();
         })
@@ -250,7 +257,7 @@ impl Provider for OpenAi {
     }
 }
 
-/// How many choices a request asks for.
+/// Returns the number of choices that a request asks for.
 fn choices(request: &ChatRequest) -> usize {
     usize::try_from(request.choices()).unwrap_or(usize::MAX)
 }

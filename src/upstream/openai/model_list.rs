@@ -1,4 +1,4 @@
-//! An upstream's list of models, in whatever shape it is listed.
+//! Reads the list of models of an upstream in any of the known shapes.
 
 use std::collections::HashSet;
 
@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use super::super::{Malformed, Model};
 use crate::json::{Token, Tokens, unescape};
 
-/// Models of one upstream; further ones are left out.
+/// Most models of one upstream; further ones are left out.
 const MAX_LISTED: usize = 5_000;
-/// A longer id is no name that a request could use.
+/// Entries with a longer id are left out: no request could use it.
 const MAX_ID_BYTES: usize = 256;
 
 /// A member that may hold the list.
@@ -19,11 +19,12 @@ enum ListMember {
     Other,
 }
 
-/// Reads a list of models: `{"data": [...]}`, `{"models": [...]}` (Ollama, TGI) or the bare array. Not async-openai's type:
-/// that refuses the whole list for one member that a server leaves out. Not a tree of values: that takes many times the list.
+/// Reads a list of models: `{"data": [...]}`, `{"models": [...]}` (Ollama, TGI) or the bare array. Does not use the
+/// type of async-openai, which rejects the whole list if a server omits one member, nor a tree of values, which takes
+/// many times the memory of the list.
 ///
-/// An entry is an object with `id`, `name` or `model`, or that name alone; any other entry is left out, as is a repeated
-/// one. Fails where there is no array.
+/// An entry is an object with `id`, `name` or `model`, or only the name as a string. Other entries and repeated ones
+/// are left out. Returns an error if there is neither an array nor null.
 pub fn read(json: &[u8]) -> Result<Vec<Model>, Malformed> {
     let json: &RawValue = serde_json::from_slice(json).map_err(|_| Malformed::Models)?;
     let mut tokens = Tokens::new(json.get());
@@ -54,7 +55,7 @@ pub fn read(json: &[u8]) -> Result<Vec<Model>, Malformed> {
     }
     match [data, models] {
         [Some(ListMember::List(models)), _] | [_, Some(ListMember::List(models))] => Ok(models),
-        // llama.cpp and others without a model.
+        // llama.cpp and other servers without a model send null.
         [Some(ListMember::Null), _] | [_, Some(ListMember::Null)] => Ok(Vec::new()),
         _ => Err(Malformed::Models),
     }
@@ -82,7 +83,7 @@ fn entries(tokens: &mut Tokens<'_>) -> Vec<Model> {
     models
 }
 
-/// The members of an entry that are read, as they were written.
+/// The members of an entry that are read, as they are written in the JSON.
 #[derive(Default)]
 struct ListEntry<'a> {
     id: Option<&'a str>,
@@ -126,7 +127,7 @@ impl<'a> ListEntry<'a> {
     }
 }
 
-/// Some servers write a float.
+/// Returns whole seconds. Some servers send a float.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range, and its fraction is dropped")]
 fn whole_seconds(created: &str) -> Option<u64> {
     let in_range = |seconds: &f64| (0.0..=9e15).contains(seconds);
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn each_known_shape_of_a_list_is_read() {
+    fn every_known_list_shape_is_read() {
         for json in [
             r#"{"object":"list","data":[{"id":"a","created":1,"owned_by":"x"},{"id":"b"}]}"#,
             r#"[{"id":"a"},{"id":"b"}]"#,
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_entry_costs_itself_alone_and_a_repeated_one_is_left_out() {
+    fn invalid_and_repeated_entries_are_left_out() {
         let odd = r#"{"data":[null,7,{"id":null},{"id":""},{"id":"a\nb"},{"no":"id"},[],{"id":"a","created":"today","owned_by":7},{"id":"a"},{"id":"b","created":1.5}]}"#;
         let models = read(odd.as_bytes()).expect("a list");
         let model = |id: &str, created| Model { id: id.to_owned(), owned_by: "unknown".to_owned(), created };
@@ -164,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_bounded() {
+    fn list_above_the_limits_is_truncated() {
         let entries: Vec<_> = (0..2 * MAX_LISTED).map(|number| format!("\"m{number}\"")).collect();
         assert_eq!(ids(&format!("[{}]", entries.join(","))).map(|ids| ids.len()), Ok(MAX_LISTED));
         assert_eq!(ids(&format!("[\"{}\"]", "x".repeat(MAX_ID_BYTES + 1))), Ok(Vec::new()));
     }
 
     #[test]
-    fn what_holds_no_array_is_no_list() {
+    fn json_without_an_array_is_malformed() {
         for json in ["", "<html>", "{}", "7", r#"{"data":{}}"#, r#"{"error":{"message":"no"}}"#] {
             assert_eq!(ids(json), Err(Malformed::Models), "{json}");
         }

@@ -1,53 +1,54 @@
-//! Makes constant what must be constant in a stream of chunks, and present what must be present.
+//! Normalizes the chunks of a stream: sets required members and keeps constant members constant.
 //!
-//! OpenAI's clients rely on more than many servers send: one `id`, `created` and `model` for the whole stream, the role in
-//! a choice's first chunk and in no other, `finish_reason` in every choice and set once, usage in a chunk of its own. Each
-//! chunk is normalized on arrival, once for each shape of chunk, so that a viewer's frame is a copy.
+//! OpenAI's clients rely on more than many servers send: one `id`, `created` and `model` for the whole stream, the role
+//! in a choice's first chunk and in no other, `finish_reason` in every choice and set once, usage in a chunk of its
+//! own. Chunks are normalized on arrival, once for each shape, so a viewer's frame is a copy.
 //!
-//! A finish reason is sent with the end of the answer only: some servers state one in each chunk, or speak on after it, and
-//! clients such as the AI SDK stop reading a choice at the first.
+//! A finish reason is sent only with the end of the answer: some servers send one in each chunk, or more content after
+//! it, and clients such as the AI SDK stop reading a choice at the first.
 
 use std::collections::BTreeMap;
 
 use super::super::{Signal, Signals, UpstreamError};
-use super::choice::{self, ChoiceState, Repeats, Voice};
+use super::choice::{self, ChoiceState, DeltaText, TemplateReuse};
 use super::pieces::{At, MALFORMED, Piece, Place};
 use super::usage;
 use crate::domain::{Escaped, Part, RequestId, Trailer};
 use crate::json::{Object, REPLACEMENT, RawText, Tree, well_formed};
 
-/// What one stream has shown so far.
+/// The state of one stream.
 #[derive(Debug)]
 pub struct Normalizer {
     head: Head,
     choices: BTreeMap<u32, ChoiceState>,
     usage_json: Option<Box<str>>,
-    /// What the chunk of the usage has beside what every chunk has.
+    /// The members of the usage chunk that other chunks do not have.
     beside_usage: Object,
 }
 
-/// The members that are the same in every chunk: each from the first chunk that has it, until one is written.
+/// The members that are the same in every chunk. Each is taken from the first chunk that has it, until the first chunk
+/// is written.
 #[derive(Debug)]
 struct Head {
     id: Option<RawText>,
     created: Option<RawText>,
     model: Option<RawText>,
-    /// What the request named, for a server that does not say.
+    /// The requested model, for a server that does not send its model.
     requested_model: RawText,
 }
 
-/// A normalized chunk's content.
+/// The content of a normalized chunk.
 #[derive(Debug)]
 pub struct Normalized {
     pub pieces: Vec<Piece>,
-    pub repeats: Repeats,
+    pub reuse: TemplateReuse,
 }
 
-/// A longer id or model is not taken over: it would be in every chunk.
+/// A longer id or model is ignored: it would be in every chunk.
 const LONGEST_NAME: usize = 256;
-/// Choices in one chunk.
+/// Most choices in one chunk; more are malformed.
 const MOST_CHOICES: usize = 1024;
-/// Random characters with which OpenAI hides the length of its chunks from observers of the connection. They would make
+/// Random characters with which OpenAI hides the length of its chunks from observers of the connection. They would give
 /// each chunk a shape of its own.
 const OBFUSCATION: &str = "obfuscation";
 const OBJECT: &str = "chat.completion.chunk";
@@ -63,12 +64,12 @@ impl Normalizer {
         }
     }
 
-    /// Normalizes a chunk but for its head ([`Normalizer::write_head`]). `None` where it only carries usage: that is sent
-    /// at the end, to callers that asked for it.
+    /// Normalizes a chunk except for its head ([`Normalizer::write_head`]). Returns `None` if it carries only usage,
+    /// which is sent at the end to callers that asked for it.
     pub fn chunk(&mut self, chunk: &mut Object, signals: &mut Signals) -> Result<Option<Normalized>, UpstreamError> {
         self.head.learn(chunk);
         let usage = usage::find(chunk).map(|(report, usage)| (report, usage.to_json()));
-        let mut repeats = if usage.is_none() { Repeats::Yes } else { Repeats::No };
+        let mut reuse = if usage.is_none() { TemplateReuse::Yes } else { TemplateReuse::No };
         if let Some((report, json)) = usage {
             self.usage_json = Some(json.into());
             signals.push(Signal::Usage(report));
@@ -90,51 +91,51 @@ impl Normalizer {
         for (position, choice) in choices.iter_mut().enumerate() {
             let choice = choice.as_object_mut().ok_or(MALFORMED)?;
             let index = choice::index(choice, position)?;
-            repeats &= self.choices.entry(index).or_default().read(choice, (position, index), &mut pieces)?;
+            reuse &= self.choices.entry(index).or_default().read(choice, (position, index), &mut pieces)?;
         }
-        Ok(Some(Normalized { pieces, repeats }))
+        Ok(Some(Normalized { pieces, reuse }))
     }
 
-    /// Sets what is the same in every chunk; from then on it does not change.
+    /// Sets the members that are the same in every chunk. They no longer change afterwards.
     pub fn write_head(&mut self, chunk: &mut Object) {
         for (name, value) in self.head.members() {
             chunk.set(name, value);
         }
     }
 
-    /// Whether a text waits for the other half of its last character.
+    /// Returns whether a text ends with a high surrogate half whose low half has not arrived.
     pub fn holds_half(&self) -> bool {
         self.choices.values().any(ChoiceState::holds_half)
     }
 
-    /// Chunks that end the texts whose last character never became whole.
+    /// Returns chunks that end the texts whose last surrogate pair stayed incomplete.
     pub fn take_halves(&mut self) -> Vec<(Object, Piece)> {
         let halves = |(index, state): (&u32, &mut ChoiceState)| {
             let index = *index;
-            state.take_halves().map(move |voice| half_chunk(index, voice)).collect::<Vec<_>>()
+            state.take_halves().map(move |kind| half_chunk(index, kind)).collect::<Vec<_>>()
         };
         self.choices.iter_mut().flat_map(halves).collect()
     }
 
-    /// Whether nothing was said and no reason was stated.
+    /// Returns whether no choice has content or a finish reason.
     pub fn is_empty(&self) -> bool {
-        !self.choices.values().any(|choice| choice.has_spoken || choice.finish.is_some())
+        !self.choices.values().any(|choice| choice.has_content || choice.finish.is_some())
     }
 
-    /// Whether so many choices, and all that have spoken, have their finish reasons.
+    /// Returns whether at least `asked` choices, and all that have content, have their finish reasons.
     pub fn has_finished(&self, asked: usize) -> bool {
         let finished = self.choices.values().filter(|choice| choice.finish.is_some()).count();
-        finished >= asked && self.choices.values().all(|choice| choice.finish.is_some() || !choice.has_spoken)
+        finished >= asked && self.choices.values().all(|choice| choice.finish.is_some() || !choice.has_content)
     }
 
     pub const fn has_usage(&self) -> bool {
         self.usage_json.is_some()
     }
 
-    /// The end of the answer: `silent` are the chunks since the last that said something.
+    /// Appends the end of the answer. `silent` are the chunks since the last one with content.
     pub fn close(&mut self, mut silent: Vec<Object>, signals: &mut Signals) {
         let mut open: BTreeMap<u32, &ChoiceState> = self.choices.iter().map(|(index, state)| (*index, state)).collect();
-        // The last chunk with a reason states it; that is the upstream's own last chunk, as a rule.
+        // The last chunk with a finish reason gets the final one; it is usually the last chunk of the upstream.
         for chunk in silent.iter_mut().rev() {
             for choice in choices_of(chunk) {
                 if choice.text("finish_reason").is_none() {
@@ -173,7 +174,7 @@ impl Normalizer {
     }
 }
 
-/// Takes the finish reasons out of a chunk that is not the last; they are remembered.
+/// Sets the finish reasons of a chunk that is not the last to null; the state of each choice keeps them.
 pub fn hold_finish(chunk: &mut Object) {
     for choice in choices_of(chunk) {
         choice.set("finish_reason", Tree::NULL);
@@ -195,7 +196,7 @@ fn chunk_of(choice: Object) -> Object {
     [("choices", Tree::Array(vec![Tree::Object(choice)]))].into_iter().collect()
 }
 
-/// Ends a choice whose end no chunk states.
+/// Returns a chunk that ends a choice whose finish reason is in no other chunk.
 fn finish_chunk(index: u32, state: &ChoiceState) -> Object {
     let delta: &[(&str, &str)] = if state.has_role { &[] } else { &[("role", "assistant"), ("content", "")] };
     let delta = delta.iter().map(|(name, text)| (*name, Tree::text(text))).collect();
@@ -210,17 +211,17 @@ fn finish_chunk(index: u32, state: &ChoiceState) -> Object {
     chunk_of(choice)
 }
 
-fn half_chunk(choice: u32, voice: Voice) -> (Object, Piece) {
+fn half_chunk(choice: u32, kind: DeltaText) -> (Object, Piece) {
     let text = || Tree::text(REPLACEMENT);
-    let (part, at) = match voice {
-        Voice::Text => (Part::Text { choice, logprobs_json: None }, At::Member("content")),
-        Voice::Reasoning => (Part::Reasoning { choice }, At::Member("reasoning_content")),
-        Voice::Refusal => (Part::Refusal { choice }, At::Member("refusal")),
-        Voice::Arguments(index) => (Part::ToolCall { choice, index, id: None, name: None }, At::Arguments(0)),
+    let (part, at) = match kind {
+        DeltaText::Text => (Part::Text { choice, logprobs_json: None }, At::Member("content")),
+        DeltaText::Reasoning => (Part::Reasoning { choice }, At::Member("reasoning_content")),
+        DeltaText::Refusal => (Part::Refusal { choice }, At::Member("refusal")),
+        DeltaText::Arguments(index) => (Part::ToolCall { choice, index, id: None, name: None }, At::Arguments(0)),
     };
-    let delta: Object = match (voice, at) {
+    let delta: Object = match (kind, at) {
         (_, At::Member(name)) => [(name, text())].into_iter().collect(),
-        (Voice::Arguments(index), _) => {
+        (DeltaText::Arguments(index), _) => {
             let function: Object = [("arguments", text())].into_iter().collect();
             let call: Object =
                 [("index", Tree::number(index)), ("function", Tree::Object(function))].into_iter().collect();
@@ -241,7 +242,7 @@ impl Head {
         self.created = self.created.take().or_else(|| seconds(chunk.get("created")?));
     }
 
-    /// What no chunk has said by now is ours.
+    /// Returns the members. Sets those that no chunk has sent to values of the service.
     fn members(&mut self) -> [(&'static str, Tree); 4] {
         let id = self.id.get_or_insert_with(|| format!("chatcmpl-{}", RequestId::random()).into());
         let created = self.created.get_or_insert_with(|| "0".into());
@@ -255,7 +256,7 @@ impl Head {
     }
 }
 
-/// Seconds since 1970, also where they are sent as a float or a string; 0 is a placeholder.
+/// Returns seconds since 1970, also from a float or a string. 0 is a placeholder and yields `None`.
 fn seconds(created: &Tree) -> Option<RawText> {
     let (Tree::Literal(number) | Tree::Text(number)) = created else { return None };
     let seconds: u64 = number.split('.').next()?.parse().ok()?;

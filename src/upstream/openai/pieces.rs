@@ -1,4 +1,4 @@
-//! What a chunk says, piece by piece, and where in the chunk.
+//! The pieces of a chunk and their places in it.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ pub const MALFORMED: UpstreamError = UpstreamError::Malformed(Malformed::Chunk);
 /// The names under which servers send reasoning.
 pub const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
 
-/// One thing that a chunk says.
+/// One piece of the content of a chunk.
 #[derive(Debug)]
 pub struct Piece {
     pub part: Part,
     pub text: Escaped,
-    /// Where the text stands in the chunk; absent where there is none.
+    /// The place of the text in the chunk; absent if there is no text.
     pub place: Option<Place>,
 }
 
@@ -26,13 +26,13 @@ impl Piece {
         Ok(Self { part, text, place: Some(place) })
     }
 
-    /// An entry of its own, beside the one that holds the JSON.
-    pub fn alone(self) -> Signal {
+    /// Returns an entry without JSON: the last piece of the chunk gets the JSON.
+    pub fn into_signal(self) -> Signal {
         Signal::Chunk(Chunk::new(Arc::new(Shape::new(None, self.part)), self.text))
     }
 }
 
-/// Where a text stands in a normalized chunk.
+/// The place of a text in a normalized chunk.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     /// The position of the choice among the chunk's choices.

@@ -5,27 +5,27 @@ use super::super::{Malformed, Signal, Signals, UpstreamError};
 use super::chunk::Decoder;
 use super::completion::read_completion;
 
-/// Bytes in, signals out, and exactly one ending: a [`Signal::End`] or an error.
+/// Converts the bytes of one answer to signals, with exactly one ending: a [`Signal::End`] or an error.
 ///
-/// The bytes decide what the body is, not its content type: an event stream, or one JSON document. Knows nothing of time and
-/// of connections: that no more will come is for the caller to say.
+/// The bytes of the body, not its content type, decide between an event stream and one JSON document. The reader knows
+/// neither time nor connections: the caller reports the end of the bytes with [`AnswerReader::cut_off`].
 #[derive(Debug)]
 pub struct AnswerReader {
     body: Body,
     decoder: Decoder,
     state: State,
     model: String,
-    /// How many choices were asked for.
+    /// The number of requested choices.
     choices: usize,
     max_event: usize,
 }
 
 #[derive(Debug)]
 enum Body {
-    /// Blanks, or the beginning of a byte order mark.
+    /// Only blanks so far, or the beginning of a byte order mark.
     Unknown(Vec<u8>),
     Events(Parser),
-    /// A completion in place of a stream, or an error. Read at its end.
+    /// A completion instead of a stream, or an error. Parsed when it has ended.
     Document(Vec<u8>),
 }
 
@@ -36,14 +36,15 @@ enum State {
 }
 
 impl AnswerReader {
-    /// `model` is what the request named, for a server that does not name its model; `choices` is how many it asked for;
-    /// `max_event` is the largest event, or JSON document, in bytes.
+    /// `model` is the requested model, for a server that does not send its model; `choices` is the number of requested
+    /// choices; `max_event` is the largest event, or JSON document, in bytes.
     pub fn new(model: String, choices: usize, max_event: usize) -> Self {
         let (body, decoder) = (Body::Unknown(Vec::new()), Decoder::new(&model));
         Self { body, decoder, state: State::Reading, model, choices, max_event }
     }
 
-    /// Reads on, and appends what was said: with an error, what was said before it. What follows the end is ignored.
+    /// Reads the next bytes and appends their signals, also those before an error. Ignores bytes after the end of the
+    /// answer.
     pub fn feed(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
         let read = match &mut self.body {
             Body::Events(_) => self.events(bytes, signals),
@@ -56,7 +57,7 @@ impl AnswerReader {
             }
         };
         match read {
-            // Whatever comes after the finish reasons, unless it says that the answer has failed.
+            // Malformed data after the finish reasons ends the answer normally. A reported error still fails it.
             Err(UpstreamError::Malformed(_)) if !self.has_ended() && self.is_whole() => {
                 self.state = State::Ended;
                 self.decoder.end(signals)
@@ -65,11 +66,11 @@ impl AnswerReader {
         }
     }
 
-    /// Nothing more will come, because of `error`: the end of an answer that is whole all the same.
+    /// Ends the answer because no more bytes will come. Returns `error` unless the answer is complete.
     pub fn cut_off(&mut self, error: UpstreamError, signals: &mut Signals) -> Result<(), UpstreamError> {
         let ended = match &self.body {
             Body::Document(json) => match read_completion(json, &self.model, signals) {
-                // It may be that it was cut.
+                // The document may have been cut off.
                 Err(UpstreamError::Malformed(_) | UpstreamError::Disconnected { .. }) => Err(error),
                 read => read,
             },
@@ -82,13 +83,13 @@ impl AnswerReader {
         ended
     }
 
-    /// Whether the end has been said.
+    /// Returns whether the end of the answer was read.
     pub fn has_ended(&self) -> bool {
         self.state == State::Ended
     }
 
-    /// Whether every choice has its finish reason, those that were asked for and those that came: then the answer is whole,
-    /// whatever becomes of its connection.
+    /// Returns whether every choice, requested or received, has its finish reason. The answer is then complete,
+    /// whatever happens to its connection.
     pub fn is_whole(&self) -> bool {
         self.decoder.has_finished(self.choices)
     }
@@ -97,7 +98,7 @@ impl AnswerReader {
         self.decoder.has_usage()
     }
 
-    /// Decides what the body is, once its first byte has come that is no blank.
+    /// Decides the kind of the body once its first byte that is not blank has arrived.
     fn begin(&mut self, signals: &mut Signals) -> Result<(), UpstreamError> {
         let Body::Unknown(begun) = &mut self.body else { return Ok(()) };
         if begun.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(begun) {
@@ -143,7 +144,7 @@ mod tests {
     const TEXT: &str = r#"{"choices":[{"delta":{"content":"Hello"}}]}"#;
     const FINISH: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
 
-    /// What a body says and how it ends, in reads of `size` bytes.
+    /// Returns the text and the ending of a body that arrives in reads of `size` bytes.
     fn read(body: &[u8], size: usize) -> (String, Result<(), UpstreamError>) {
         let (mut reader, mut signals) = (AnswerReader::new("m".to_owned(), 1, 300), Signals::new());
         let fed = body.chunks(size).try_for_each(|bytes| reader.feed(bytes, &mut signals));
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn body_has_one_ending_wherever_it_is_cut() {
+    fn body_has_one_ending_for_every_read_size() {
         let reported = |json: &str| {
             let report = super::super::super::ErrorReport::read(json.as_bytes()).expect("an error");
             Err(UpstreamError::Reported(Box::new(report)))
@@ -210,9 +211,9 @@ mod tests {
             reader.feed(event.as_bytes(), &mut Signals::new()).expect("a chunk");
             reader.is_whole()
         };
-        assert!(!is_whole(event(0, r#""stop""#)), "two were asked for");
+        assert!(!is_whole(event(0, r#""stop""#)), "two were requested");
         assert!(!is_whole(event(1, "null")));
         assert!(is_whole(event(1, r#""stop""#)));
-        assert!(!is_whole(event(2, "null")), "and a third has begun");
+        assert!(!is_whole(event(2, "null")), "a third choice has begun");
     }
 }

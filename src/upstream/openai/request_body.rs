@@ -1,4 +1,4 @@
-//! The body of a chat request, as the upstream gets it.
+//! The body of a chat request to the upstream.
 
 use bytes::Bytes;
 
@@ -7,14 +7,14 @@ use super::request_form::{RequestForm, StreamOptions};
 use crate::domain::ChatRequest;
 use crate::json::{JsonObject, write_members};
 
-/// Writes the caller's fields as they came, with what the form adds: `model`, `stream`, `stream_options.include_usage` and
-/// the caller's limit. A field that the caller sent too is replaced where it stands.
+/// Writes the caller's fields unchanged, and the fields that the form adds: `model`, `stream`,
+/// `stream_options.include_usage` and the caller's output limit. A field that the caller sent too is replaced in place.
 pub fn body(request: &ChatRequest, form: RequestForm) -> Bytes {
     let model = serde_json::Value::from(request.model.as_str()).to_string();
     let stream = if form.delivery == Delivery::Stream { "true" } else { "false" };
     let options = request.fields.get("stream_options");
     let options = match (form.delivery, form.stream_options) {
-        // Providers refuse it where the answer is not streamed.
+        // Providers refuse `stream_options` if the answer is not streamed.
         (Delivery::Whole, _) | (_, StreamOptions::Omitted) => None,
         (Delivery::Stream, StreamOptions::Sent) => Some(with_usage(options)),
     };
@@ -35,7 +35,7 @@ pub fn body(request: &ChatRequest, form: RequestForm) -> Bytes {
     body.into()
 }
 
-/// The caller's options, and the usage at the end of the stream.
+/// Returns the caller's options with the usage at the end of the stream.
 fn with_usage(options: Option<&str>) -> String {
     let mut options = options.and_then(|json| JsonObject::parse(json.as_bytes()).ok()).unwrap_or_default();
     options.set("include_usage", &true);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_set_stands_where_the_caller_put_it_and_else_at_the_end() {
+    fn added_fields_replace_those_of_the_caller_or_are_appended() {
         let whole = RequestForm { delivery: Delivery::Whole, stream_options: StreamOptions::Omitted, ..STREAMED };
         let omitted = RequestForm { stream_options: StreamOptions::Omitted, ..STREAMED };
         let renamed = RequestForm { limit_name: LimitName::MaxTokens, ..STREAMED };

@@ -1,9 +1,9 @@
-//! What we add to a request, and what is left of it once an upstream has refused it.
+//! The fields that the service adds to a request, and the forms that remain after a refusal.
 
 use super::super::{Delivery, ErrorReport, UpstreamError};
 use crate::domain::{ChatRequest, OUTPUT_LIMITS};
 
-/// What we add to a request, and under which names.
+/// The fields that the service adds to a request, and their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestForm {
     pub delivery: Delivery,
@@ -17,7 +17,7 @@ pub enum StreamOptions {
     Omitted,
 }
 
-/// The name under which a limit of the caller's is sent.
+/// The name under which the output limit of the caller is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitName {
     MaxCompletionTokens,
@@ -34,45 +34,45 @@ impl LimitName {
     }
 }
 
-/// Whether an upstream may be asked for a whole answer.
+/// Whether an upstream may be requested to return a whole answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WholeAnswers {
     Allowed {
-        /// The largest body that is read.
+        /// Largest body that is read, in bytes.
         max_bytes: usize,
     },
     /// `upstreams.always_stream`
     Never,
 }
 
-/// The forms in which one request may be sent, and those that were refused.
+/// The forms of one request that may be sent, and those that the upstream refused.
 ///
-/// A refusal is not billed, so the request is sent again without what we added: at most once in each form.
+/// A refusal is not billed, so the request is retried without some of the added fields, at most once in each form.
 #[derive(Debug)]
 pub struct RequestForms {
-    /// In the order in which they are tried.
+    /// In the order in which they are sent.
     forms: Vec<RequestForm>,
     refused: Vec<RequestForm>,
     first: Option<RequestForm>,
-    /// Whether the caller itself asked for a stream.
-    stream: StreamWish,
+    /// Whether the caller or the service asks for a stream.
+    stream: StreamOrigin,
     limit: Limited,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum StreamWish {
-    Callers,
-    Ours,
+enum StreamOrigin {
+    Caller,
+    Service,
 }
 
-/// Whether a limit of the caller's was added to the request.
+/// Whether an output limit was added to the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Limited {
     Yes,
     No,
 }
 
-/// What a form gives up of what is sent by default.
+/// A default that a form gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concession {
     StreamOptions,
@@ -82,12 +82,13 @@ pub enum Concession {
 
 impl RequestForms {
     pub fn new(request: &ChatRequest, delivery: Delivery, whole: WholeAnswers) -> Self {
-        let stream = if request.fields.get("stream") == Some("true") { StreamWish::Callers } else { StreamWish::Ours };
+        let stream =
+            if request.fields.get("stream") == Some("true") { StreamOrigin::Caller } else { StreamOrigin::Service };
         let own_options = request.fields.get("stream_options").is_some();
         let deliveries = match (delivery, whole) {
             (_, WholeAnswers::Never) => &[Delivery::Stream][..],
-            // Nothing about the stream is ours: its refusal is the caller's.
-            (Delivery::Stream, _) if stream == StreamWish::Callers && own_options => &[Delivery::Stream],
+            // The service adds nothing about the stream: a refusal of it concerns fields of the caller.
+            (Delivery::Stream, _) if stream == StreamOrigin::Caller && own_options => &[Delivery::Stream],
             (Delivery::Stream, _) => &[Delivery::Stream, Delivery::Whole],
             (Delivery::Whole, _) => &[Delivery::Whole],
         };
@@ -114,12 +115,12 @@ impl RequestForms {
         Self { forms, refused: Vec::new(), first: None, stream, limit }
     }
 
-    /// Returns the form to begin with, where this upstream is known to refuse some of what we add.
+    /// Returns the first form to send: the one without the fields that this upstream is known to refuse.
     pub fn first(&mut self, refuses: impl Fn(Concession) -> bool) -> RequestForm {
         let is_known = |form: &&RequestForm| {
             let keeps =
                 |concession| self.concedes(**form).any(|conceded| conceded == concession) == refuses(concession);
-            // What is not ours in this request cannot be conceded.
+            // A field that the caller sent cannot be given up.
             let can =
                 |concession| self.forms.iter().any(|form| self.concedes(*form).any(|conceded| conceded == concession));
             let implied = |concession| form.delivery == Delivery::Whole && concession == Concession::StreamOptions;
@@ -134,17 +135,17 @@ impl RequestForms {
         })
     }
 
-    /// Returns the form to try after `form` was refused.
+    /// Returns the form to send after `form` was refused.
     ///
-    /// Errors: the refusal, where no form is left or the upstream says that it refuses something else.
+    /// Errors: the refusal, if no form remains or the upstream names another cause.
     pub fn next(&mut self, form: RequestForm, error: UpstreamError) -> Result<RequestForm, UpstreamError> {
         let UpstreamError::Refused { status: 400 | 422, report, .. } = &error else { return Err(error) };
         let reason = Reason::of(report.as_deref());
         self.refused.push(form);
-        let answers_it = |next: &&RequestForm| match reason {
+        let is_candidate = |next: &&RequestForm| match reason {
             Reason::Unknown => true,
             Reason::Other => false,
-            // That one thing is changed and nothing else.
+            // Only the field that the upstream names is changed.
             Reason::Named(Concession::StreamOptions) => {
                 **next == RequestForm { stream_options: StreamOptions::Omitted, ..form }
                     && form.delivery == Delivery::Stream
@@ -152,7 +153,7 @@ impl RequestForms {
             Reason::Named(Concession::LimitName) => **next == RequestForm { limit_name: next.limit_name, ..form },
             Reason::Named(Concession::Stream) => next.delivery == Delivery::Whole && next.limit_name == form.limit_name,
         };
-        let next = self.forms.iter().filter(|next| !self.refused.contains(next)).find(answers_it);
+        let next = self.forms.iter().filter(|next| !self.refused.contains(next)).find(is_candidate);
         next.copied().ok_or_else(|| match error {
             UpstreamError::Refused { status, report, .. } if self.limit_is_refused(reason) => {
                 UpstreamError::LimitRefused { status, report }
@@ -161,7 +162,7 @@ impl RequestForms {
         })
     }
 
-    /// Whether the limit was refused under both names, as far as the upstream says.
+    /// Returns whether the limit was refused under both names, as far as the upstream reports it.
     fn limit_is_refused(&self, reason: Reason) -> bool {
         let was_refused = |name| self.refused.iter().any(|form| form.limit_name == name);
         self.limit == Limited::Yes
@@ -169,8 +170,8 @@ impl RequestForms {
             && [LimitName::MaxCompletionTokens, LimitName::MaxTokens].into_iter().all(was_refused)
     }
 
-    /// Returns what was learnt once `form` has succeeded: nothing where it was the first that was tried.
-    pub fn learnt(&self, form: RequestForm) -> Vec<(Concession, Verdict)> {
+    /// Returns the verdicts of a successful `form`; empty if it was the first form that was sent.
+    pub fn collect_verdicts(&self, form: RequestForm) -> Vec<(Concession, Verdict)> {
         if self.first == Some(form) {
             return Vec::new();
         }
@@ -178,8 +179,8 @@ impl RequestForms {
         let known = self.forms.iter().flat_map(|form| self.concedes(*form));
         let mut verdicts: Vec<_> =
             CONCESSIONS.into_iter().filter(|concession| known.clone().any(|it| it == *concession)).collect();
-        verdicts.retain(|concession| *concession != Concession::Stream || self.stream == StreamWish::Ours);
-        // A whole answer has no stream options: it shows nothing about them.
+        verdicts.retain(|concession| *concession != Concession::Stream || self.stream == StreamOrigin::Service);
+        // A whole answer has no stream options, so it shows nothing about them.
         verdicts.retain(|concession| form.delivery == Delivery::Stream || *concession != Concession::StreamOptions);
         let verdict = |concession| if conceded.contains(&concession) { Verdict::Refused } else { Verdict::Accepted };
         verdicts.into_iter().map(|concession| (concession, verdict(concession))).collect()
@@ -199,24 +200,24 @@ impl RequestForms {
 
 const CONCESSIONS: [Concession; 3] = [Concession::StreamOptions, Concession::LimitName, Concession::Stream];
 
-/// What a successful request shows of something that we add.
+/// Whether a successful request shows that an added field is accepted or refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Accepted,
     Refused,
 }
 
-/// Why an upstream refused a request, as far as it says.
+/// Why an upstream refused a request, as far as it reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
     Named(Concession),
-    /// Something that is the caller's.
+    /// A cause other than an added field.
     Other,
     Unknown,
 }
 
-/// Codes of refusals that nothing which we add can cause.
-const CODES_OF_OTHERS: [&str; 6] = [
+/// Codes of refusals that no added field can cause.
+const UNRELATED_CODES: [&str; 6] = [
     "content_filter",
     "context_length_exceeded",
     "insufficient_quota",
@@ -228,10 +229,10 @@ const CODES_OF_OTHERS: [&str; 6] = [
 impl Reason {
     fn of(report: Option<&ErrorReport>) -> Self {
         let Some(report) = report else { return Self::Unknown };
-        if report.code.as_deref().is_some_and(|code| CODES_OF_OTHERS.contains(&code)) {
+        if report.code.as_deref().is_some_and(|code| UNRELATED_CODES.contains(&code)) {
             return Self::Other;
         }
-        // A validator names the place, such as `body.stream_options`.
+        // Validators send the path of the field, such as `body.stream_options`.
         if let Some(param) = &report.param {
             return Self::named(param).unwrap_or(Self::Other);
         }
@@ -277,7 +278,7 @@ mod tests {
         Some(ErrorReport { param: Some(param.into()), ..ErrorReport::default() })
     }
 
-    /// A form in short: `s`tream or `w`hole, `o`ptions, `n`ewer or `-`older name of the limit.
+    /// Abbreviates a form: `s`tream or `w`hole, `o`ptions, `-` for the older name of the limit.
     fn short(form: RequestForm) -> String {
         let delivery = if form.delivery == Delivery::Stream { "s" } else { "w" };
         let options = if form.stream_options == StreamOptions::Sent { "o" } else { "" };
@@ -285,7 +286,7 @@ mod tests {
         [delivery, options, limit].concat()
     }
 
-    /// The forms in which a request is sent to an upstream that refuses each, and the last error.
+    /// Returns the forms that are sent to an upstream that refuses each, and the last error.
     fn tried(
         fields: &str,
         limit: Option<u32>,
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_is_tried_once_where_the_upstream_does_not_say_what_it_refuses() {
+    fn refusal_without_a_reason_tries_each_form_once() {
         let own_options = r#"{"stream_options":{}}"#;
         for (fields, limit, delivery, expected) in [
             ("{}", None, Delivery::Whole, "w"),
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_upstream_names_is_given_up_and_nothing_else() {
+    fn refusal_that_names_a_field_changes_only_that_field() {
         let message = |message: &str| Some(ErrorReport { message: Some(message.into()), ..ErrorReport::default() });
         let code =
             Some(ErrorReport { code: Some("context_length_exceeded".into()), ..message("max_tokens").expect("one") });
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_is_no_refusal_of_the_request_is_final() {
+    fn other_errors_are_not_retried() {
         let mut forms = RequestForms::new(&request("{}", None), Delivery::Stream, ALLOWED);
         let form = forms.first(|_| false);
         for status in [401, 404, 413, 429, 500] {
@@ -351,28 +352,28 @@ mod tests {
     }
 
     #[test]
-    fn a_lesson_is_learned_where_the_caller_did_not_send_the_field() {
-        let learnt = |fields: &str, refused: usize| {
+    fn verdicts_exclude_fields_that_the_caller_sent() {
+        let refusals = |fields: &str, refused: usize| {
             let mut forms = RequestForms::new(&request(fields, None), Delivery::Stream, ALLOWED);
             let mut form = forms.first(|_| false);
             for _ in 0..refused {
                 form = forms.next(form, refusal(None)).expect("another form");
             }
-            let learnt = forms.learnt(form).into_iter();
-            learnt
+            let refusals = forms.collect_verdicts(form).into_iter();
+            refusals
                 .filter(|(_, verdict)| *verdict == Verdict::Refused)
                 .map(|(concession, _)| concession)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(learnt("{}", 0), []);
-        assert_eq!(learnt("{}", 1), [Concession::StreamOptions]);
-        assert_eq!(learnt("{}", 2), [Concession::Stream]);
-        assert_eq!(learnt(r#"{"stream":true}"#, 2), []);
-        assert_eq!(learnt(r#"{"stream_options":{}}"#, 1), [Concession::Stream]);
+        assert_eq!(refusals("{}", 0), []);
+        assert_eq!(refusals("{}", 1), [Concession::StreamOptions]);
+        assert_eq!(refusals("{}", 2), [Concession::Stream]);
+        assert_eq!(refusals(r#"{"stream":true}"#, 2), []);
+        assert_eq!(refusals(r#"{"stream_options":{}}"#, 1), [Concession::Stream]);
     }
 
     #[test]
-    fn a_lesson_decides_the_first_form_and_a_refusal_of_it_tries_the_others() {
+    fn known_refusal_selects_the_first_form_and_its_refusal_tries_the_others() {
         for (fields, limit, known, expected) in [
             ("{}", None, &[Concession::StreamOptions][..], "s"),
             ("{}", Some(1), &[Concession::LimitName, Concession::StreamOptions], "s-"),
@@ -384,13 +385,13 @@ mod tests {
             let mut forms = RequestForms::new(&request(fields, limit), Delivery::Stream, ALLOWED);
             let first = forms.first(|concession| known.contains(&concession));
             assert_eq!(short(first), expected, "{fields} {known:?}");
-            assert!(forms.learnt(first).is_empty());
+            assert!(forms.collect_verdicts(first).is_empty());
             assert!(forms.next(first, refusal(None)).is_ok());
         }
     }
 
     #[test]
-    fn an_upstream_that_always_streams_is_never_asked_whole() {
+    fn always_streaming_upstream_gets_no_request_for_a_whole_answer() {
         let mut forms = RequestForms::new(&request("{}", None), Delivery::Whole, WholeAnswers::Never);
         assert_eq!(short(forms.first(|_| false)), "so");
         assert!(forms.forms.iter().all(|form| form.delivery == Delivery::Stream));

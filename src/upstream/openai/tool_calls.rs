@@ -1,4 +1,4 @@
-//! Tells the tool calls of a choice apart and numbers them.
+//! Distinguishes the tool calls of a choice and numbers them.
 
 use super::pieces::MALFORMED;
 use crate::domain::RequestId;
@@ -13,20 +13,21 @@ pub struct ToolCalls {
 
 #[derive(Debug)]
 struct BegunCall {
-    /// As the upstream numbers it; absent, or the same for several calls, at some.
+    /// The index that the upstream sends. Some upstreams send none, or the same for several calls.
     index: Option<i64>,
     id: Option<RawText>,
     name: Option<RawText>,
-    /// Set where the call began without an id, and clients got one of ours: an id that comes later must not be another.
-    has_made_id: bool,
+    /// Set if the call began without an id and got a generated one. An id that the upstream sends later is then
+    /// ignored.
+    has_generated_id: bool,
 }
 
-/// A fragment of a call, once it is normalized.
+/// A normalized fragment of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fragment {
     pub number: u32,
     pub begins: Begins,
-    /// Where the call did not have it before.
+    /// Set if it is new to the call, like `name`.
     pub id: Option<RawText>,
     pub name: Option<RawText>,
 }
@@ -38,15 +39,16 @@ pub enum Begins {
     Nothing,
 }
 
-/// More calls in one choice are refused.
+/// Most calls in one choice; more are malformed.
 const MOST_CALLS: usize = 1024;
 
 impl ToolCalls {
-    /// Finds the call that a fragment belongs to, gives it the call's number, and removes an id, name or type that is empty
-    /// or was sent before. `position` is where the fragment stands among `siblings`, those of the same chunk.
+    /// Finds the call that a fragment belongs to, sets the number of the call, and removes an id, name or type that is
+    /// empty or was sent before. `position` is the position of the fragment among its `siblings`, the fragments of the
+    /// same chunk.
     ///
-    /// Another id is another call, also at the same index. A fragment without an id belongs to the call that began last
-    /// at its index; one without either to the call that began last.
+    /// A different id is a different call, also at the same index. A fragment without an id belongs to the last call at
+    /// its index; one without id and index belongs to the last call.
     pub fn fragment(&mut self, call: &mut Object, position: usize, siblings: usize) -> Result<Fragment, UpstreamError> {
         let id = text_of(call.get("id"));
         let name = call.get("function").and_then(Tree::as_object).and_then(|function| text_of(function.get("name")));
@@ -55,7 +57,7 @@ impl ToolCalls {
             (Some(index), Some(id)) => self.at_index_with_id(index, id),
             (Some(index), None) => self.last(|call| call.index == Some(index)),
             (None, Some(id)) => self.last(|call| call.id.as_ref() == Some(id)),
-            // Only their positions tell these apart.
+            // Only their positions distinguish these fragments.
             (None, None) if siblings > 1 => {
                 let position = i64::try_from(position).unwrap_or(i64::MAX);
                 self.last(|call| call.index == Some(position))
@@ -69,14 +71,14 @@ impl ToolCalls {
                 return Err(MALFORMED);
             }
             let position = (siblings > 1 && id.is_none()).then(|| i64::try_from(position).unwrap_or(i64::MAX));
-            self.begun.push(BegunCall { index: index.or(position), id: None, name: None, has_made_id: false });
+            self.begun.push(BegunCall { index: index.or(position), id: None, name: None, has_generated_id: false });
         }
         let number = u32::try_from(at).map_err(|_| MALFORMED)?;
         let begun = self.begun.get_mut(at).ok_or(MALFORMED)?;
-        let mut id = replace(&mut begun.id, id).filter(|_| !begun.has_made_id);
+        let mut id = replace(&mut begun.id, id).filter(|_| !begun.has_generated_id);
         if begins == Begins::Call && id.is_none() && call.present("function").is_some() {
-            begun.has_made_id = true;
-            id = Some(made_id());
+            begun.has_generated_id = true;
+            id = Some(generate_id());
         }
         let name = replace(&mut begun.name, name);
         write(call, number, begins, id.as_ref(), name.as_ref());
@@ -93,19 +95,19 @@ impl ToolCalls {
         if has_none { Some(last) } else { self.last(|call| call.index == Some(index) && call.id.as_ref() == Some(id)) }
     }
 
-    /// Whether a fragment with this name can belong to a call.
+    /// Returns whether a fragment with this name can belong to a call.
     fn has_name(&self, at: usize, name: Option<&RawText>) -> bool {
         let known = self.begun.get(at).and_then(|call| call.name.as_ref());
         name.is_none() || known.is_none() || known == name
     }
 }
 
-/// An id for a call whose upstream gives none: clients name it in the tool's result.
-pub fn made_id() -> RawText {
+/// Generates an id for a call without one: clients send it with the result of the tool.
+pub fn generate_id() -> RawText {
     format!("call_{}", RequestId::random()).into()
 }
 
-/// Returns what is new to the call.
+/// Stores a value; returns it if it is new to the call.
 fn replace(known: &mut Option<RawText>, sent: Option<RawText>) -> Option<RawText> {
     let new = sent.filter(|sent| known.as_ref() != Some(sent))?;
     Some(known.insert(new).clone())
@@ -131,7 +133,7 @@ fn set_or_remove(object: &mut Object, name: &'static str, value: Option<Tree>) {
     }
 }
 
-/// A text that is not empty; a number is one too.
+/// Returns a text that is not empty, or a number as a text.
 fn text_of(value: Option<&Tree>) -> Option<RawText> {
     match value? {
         Tree::Text(text) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -142,7 +144,7 @@ fn text_of(value: Option<&Tree>) -> Option<RawText> {
     }
 }
 
-/// An integer, also one that is sent as a float or a string.
+/// Returns an integer, also from a float or a string.
 pub fn integer(value: Option<&Tree>) -> Option<i64> {
     let (Tree::Literal(digits) | Tree::Text(digits)) = value? else { return None };
     let digits = digits.strip_suffix(".0").unwrap_or(digits);
@@ -153,7 +155,7 @@ pub fn integer(value: Option<&Tree>) -> Option<i64> {
 mod tests {
     use super::*;
 
-    /// Each fragment's number and what is left of it. `#` separates chunks.
+    /// Returns the normalized fragments of `chunks`, each of which is a list of fragments.
     fn read(chunks: &[&str]) -> Vec<String> {
         let mut calls = ToolCalls::default();
         let mut read = Vec::new();
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_numbered_from_zero_however_the_upstream_tells_them_apart() {
+    fn calls_are_numbered_from_zero_for_every_numbering_of_the_upstream() {
         for (what, chunks, expected) in [
             ("index", vec![r#"[{"index":0,"id":"a"}]"#, r#"[{"index":1,"id":"b"},{"index":0}]"#], vec![0, 1, 0]),
             ("index from 1", vec![r#"[{"index":1,"id":"a"}]"#, r#"[{"index":2,"id":"b"},{"index":1}]"#], vec![0, 1, 0]),
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_or_repeated_is_left_out() {
+    fn empty_and_repeated_members_are_removed() {
         let read = read(&[
             r#"[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"x"}}]"#,
             r#"[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"y"}}]"#,
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn call_without_an_id_gets_one_that_stays() {
+    fn call_without_an_id_keeps_its_generated_id() {
         let read = read(&[
             r#"[{"index":0,"function":{"name":"f","arguments":""}}]"#,
             r#"[{"index":0,"id":"late","function":{"arguments":"x"}}]"#,
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn more_calls_than_1024_are_refused() {
+    fn call_number_1025_is_malformed() {
         let mut calls = ToolCalls::default();
         let mut begin = |at: usize| {
             let mut call: Object = [("id", Tree::text(&at.to_string()))].into_iter().collect();

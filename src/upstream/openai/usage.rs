@@ -1,12 +1,12 @@
-//! Reads an upstream's usage, under whatever name and in whatever place.
+//! Reads the usage that an upstream reports, under all known names and in all known places.
 
 use crate::domain::UsageReport;
 use crate::json::{Object, Tree};
 
-/// The usage that a chunk or a completion reports, with the object that it stands in.
+/// Returns the usage that a chunk or a completion reports, and its JSON object.
 ///
-/// Looks at `usage` of the object itself, of a choice (Moonshot), of `x_groq` (Groq) and of `message` (Anthropic). An
-/// object without figures, or with zeros alone, is a placeholder and no usage.
+/// Reads `usage` of the object itself, of a choice (Moonshot), of `x_groq` (Groq) and of `message` (Anthropic). An
+/// object without figures, or with zeros only, is a placeholder and is ignored.
 pub fn find(chunk: &Object) -> Option<(UsageReport, &Object)> {
     fn of(usage: Option<&Tree>) -> Option<(UsageReport, &Object)> {
         let usage = usage?.as_object()?;
@@ -25,7 +25,8 @@ pub fn find(chunk: &Object) -> Option<(UsageReport, &Object)> {
 const INPUT_DETAILS: [&str; 2] = ["prompt_tokens_details", "input_tokens_details"];
 const OUTPUT_DETAILS: [&str; 2] = ["completion_tokens_details", "output_tokens_details"];
 
-/// Totals are inclusive: Anthropic's `input_tokens` leave out what came from or went to the cache, so that is added.
+/// Reads the figures. Totals are inclusive: Anthropic's `input_tokens` exclude cache reads and writes, so these are
+/// added.
 pub fn read(usage: &Object) -> Option<UsageReport> {
     let figure = |object: &Object, names: &[&str]| names.iter().find_map(|name| tokens(object.get(name)));
     let total = |names: &[&str]| figure(usage, names);
@@ -52,7 +53,7 @@ pub fn read(usage: &Object) -> Option<UsageReport> {
     (counts(report.input_tokens) || counts(report.output_tokens)).then_some(report)
 }
 
-/// A number of tokens, also one that is sent as a float or a string. Nothing is negative.
+/// Returns a number of tokens, also from a float or a string. A negative number yields `None`.
 fn tokens(value: Option<&Tree>) -> Option<u64> {
     let (Tree::Literal(number) | Tree::Text(number)) = value? else { return None };
     if let Ok(number) = number.parse() {
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_read_wherever_it_stands() {
+    fn usage_is_read_in_every_known_place() {
         let usage = r#""usage":{"prompt_tokens":5,"completion_tokens":2}"#;
         for chunk in [
             format!("{{{usage}}}"),

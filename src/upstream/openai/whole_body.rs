@@ -10,15 +10,15 @@ use super::exchange::read;
 pub enum WholeBody {
     /// A complete JSON text.
     Json(Vec<u8>),
-    /// The beginning of something else, such as an event stream from a server that streams all the same.
+    /// The beginning of another body, such as an event stream from a server that streams nevertheless.
     Other(Vec<u8>),
 }
 
 impl WholeBody {
-    /// Reads a JSON text to its end; of any other body the first bytes.
+    /// Reads a JSON text to its end, or the first bytes of any other body.
     ///
-    /// A JSON text that is complete when the connection breaks is an answer. Errors: the connection broke earlier, or the
-    /// text is larger than `max_bytes`.
+    /// A JSON text that is complete when the connection fails is an answer. Errors: the connection failed earlier, or
+    /// the text is larger than `max_bytes`.
     pub async fn read(response: &mut Response, max_bytes: usize) -> Result<Self, UpstreamError> {
         let mut body = Vec::new();
         loop {
@@ -39,7 +39,7 @@ impl WholeBody {
     }
 }
 
-/// The first byte that is neither of a byte order mark nor a space.
+/// Returns the first byte after a byte order mark and blanks; `None` if it has not arrived.
 fn first_byte(body: &[u8]) -> Option<u8> {
     let mark = "\u{feff}".as_bytes();
     if mark.starts_with(body) {
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_byte_is_found_behind_a_mark_and_spaces_however_they_are_cut() {
+    fn first_byte_is_found_after_a_byte_order_mark_and_blanks() {
         for (body, first) in [
             ("", None),
             ("\u{feff}", None),
