@@ -18,26 +18,32 @@ fn table(header: &str) -> Vec<Vec<Vec<String>>> {
         .collect()
 }
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Every Rust file of the program, with its text.
 fn files() -> Vec<(PathBuf, String)> {
-    fn walk(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
+    let files = files_below("src", "rs");
+    assert!(files.len() > 30, "the walk found the code");
+    files
+}
+
+/// Every file below this folder of the repository whose name has this extension, with its text.
+pub fn files_below(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, wanted: &str, files: &mut Vec<(PathBuf, String)>) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                walk(&path, files);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                walk(&path, wanted, files);
+            } else if path.extension().is_some_and(|extension| extension == wanted) {
                 let text = fs::read_to_string(&path).expect("a file");
                 files.push((path.strip_prefix(root()).expect("below the root").to_owned(), text));
             }
         }
     }
     let mut files = Vec::new();
-    walk(&root().join("src"), &mut files);
-    assert!(files.len() > 30, "the walk found the code");
+    walk(&root().join(folder), extension, &mut files);
     files
 }
 

@@ -59,7 +59,7 @@ fn memory() -> usize {
     kib * 1024
 }
 
-/// What a viewer that stops reading may cost, as the README says: the kernel's buffers of both ends are
+/// What a viewer that stops reading may cost, as `docs/resuming.md` states: the kernel's buffers of both ends are
 /// outside of it, hyper's buffers and one page are in.
 const VIEWER_BYTES: usize = 192 * 1024;
 

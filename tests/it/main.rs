@@ -38,6 +38,7 @@ mod model_lists;
 mod openapi;
 mod operators;
 mod ownership;
+mod plain_language;
 mod program;
 mod prompts;
 mod queue;
