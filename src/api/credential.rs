@@ -116,7 +116,7 @@ pub fn is_from_a_page_of_ours(head: &Parts, origins: &Origins) -> bool {
 }
 
 /// Returns the header's only value. Two values are an error, because taking either would be a guess.
-fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Fault> {
+fn only_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Fault> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

@@ -114,8 +114,8 @@ async fn ended_from_elsewhere(running: &Running, deadline: Instant) -> Ending {
 }
 
 enum AnswerProgress {
-    Expected,
-    None { trailer: Trailer },
+    Continues,
+    Ended { trailer: Trailer },
 }
 
 /// Appends all signals of one read in one append.
