@@ -93,7 +93,7 @@ fn issuer(
         return Ok(Some(Issuer::Fetched(kept)));
     }
     let (Some(issuer), Some(audience)) = (&jwt.issuer, &jwt.audience) else { return Ok(None) };
-    let mut trust = Trust { limits_claim: jwt.limits_claim.clone(), ..Trust::of(issuer, audience) };
+    let mut trust = Trust { limits_claim: jwt.limits_claim.clone(), ..Trust::new(issuer, audience) };
     if let Some(claim) = &jwt.scope_claim {
         trust.scope_claim.clone_from(claim);
     }
