@@ -47,7 +47,7 @@ pub enum AppError {
     Settings(#[from] SettingsError),
     #[error("upstream {name}: {reason}")]
     Upstream { name: String, reason: String },
-    #[error("the embedded model needs a loopback port: {0}")]
+    #[error("the embedded model could not start: {0}")]
     Demo(#[from] std::io::Error),
     #[error(
         "auth.mode is \"required\" and there is no key, so every request would be refused: run `tokenrill key new` \

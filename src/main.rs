@@ -39,13 +39,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves; the default command.
+    /// Starts the service; the default command.
     Serve(ServeFlags),
     /// Checks the settings and prints those in effect, secrets masked. Exits with 0, or with 2 and an error message.
     Check(CheckFlags),
     /// Prints the OpenAPI document.
     Openapi,
-    /// Makes API keys.
+    /// Creates API keys.
     #[command(subcommand)]
     Key(KeyCommand),
 }
@@ -247,7 +247,7 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
             let kept = {
                 let in_use = admissions.borrow();
                 let prompts = in_use.prompts.directory().map(Path::to_owned);
-                Kept { tickets: tickets.clone(), issuer: in_use.gate.fetching(), prompts }
+                Kept { tickets: tickets.clone(), issuer: in_use.gate.fetched_issuer(), prompts }
             };
             match reload(flags, &in_effect, kept).await {
                 Ok((admission, read)) => {
@@ -306,7 +306,7 @@ async fn reload(flags: &ServeFlags, in_effect: &Settings, kept: Kept) -> Result<
     });
     let (admission, read) = read.await??;
     if read.auth.jwt != in_effect.auth.jwt {
-        admission.gate.fetched().await.map_err(AppError::JwksUrl)?;
+        admission.gate.wait_for_keys().await.map_err(AppError::JwksUrl)?;
     }
     Ok((admission, read))
 }
@@ -317,7 +317,7 @@ fn raise_descriptor_limit(settings: &Settings) {
     let wanted = u64::from(settings.server.max_connections.get()) * 2;
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(allowed) if allowed < wanted => {
-            tracing::warn!(allowed, wanted, "fewer open files are allowed than server.max_connections may take");
+            tracing::warn!(allowed, wanted, "fewer open files are allowed than server.max_connections may need");
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "could not raise the limit of open files"),

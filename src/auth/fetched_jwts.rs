@@ -79,7 +79,7 @@ impl FetchedJwts {
     }
 
     /// Waits for the first fetch and returns its error.
-    pub async fn first(&self) -> Result<(), FetchError> {
+    pub async fn wait_for_first_fetch(&self) -> Result<(), FetchError> {
         let mut latest = self.latest.clone();
         match latest.wait_for(|latest| latest.tried.is_some()).await {
             Ok(latest) => latest.error.clone().map_or(Ok(()), Err),
@@ -242,7 +242,7 @@ mod tests {
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid), "the key is known");
-        assert_eq!((jwts.first().await, issuer.times_asked()), (Ok(()), 1));
+        assert_eq!((jwts.wait_for_first_fetch().await, issuer.times_asked()), (Ok(()), 1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -250,7 +250,7 @@ mod tests {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
+        jwts.wait_for_first_fetch().await.expect("keys");
         issuer.publish(Some("new"));
         assert_eq!(jwts.identify(&token("new")).await, Err(Refusal::UnknownKey), "too soon");
         advance(MIN_FETCH_INTERVAL).await;
@@ -266,7 +266,7 @@ mod tests {
         let issuer = Issuer::default();
         issuer.publish(Some("alone"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
+        jwts.wait_for_first_fetch().await.expect("keys");
         advance(MIN_FETCH_INTERVAL).await;
         assert_eq!(jwts.identify(&token("alone")).await, Err(Refusal::Invalid));
         assert_eq!(issuer.times_asked(), 2, "the key may have been rotated");
@@ -280,7 +280,7 @@ mod tests {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
+        jwts.wait_for_first_fetch().await.expect("keys");
         for at in 0..600 {
             assert_eq!(jwts.identify(&token(&at.to_string())).await, Err(Refusal::UnknownKey));
             advance(Duration::from_millis(100)).await;
@@ -293,7 +293,7 @@ mod tests {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
+        jwts.wait_for_first_fetch().await.expect("keys");
         issuer.publish(Some("new"));
         sleep(REFRESH_INTERVAL + MIN_FETCH_INTERVAL).await;
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::UnknownKey));
@@ -304,7 +304,7 @@ mod tests {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
+        jwts.wait_for_first_fetch().await.expect("keys");
         issuer.publish(None);
         sleep(MAX_KEY_AGE.saturating_sub(REFRESH_INTERVAL)).await;
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid));
@@ -320,7 +320,7 @@ mod tests {
     async fn failed_first_fetch_returns_its_error_and_no_keys() {
         let issuer = Issuer::default();
         let jwts = issuer.fetched();
-        assert_eq!(jwts.first().await, Err(FetchError::Status(500)));
+        assert_eq!(jwts.wait_for_first_fetch().await, Err(FetchError::Status(500)));
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::NoKeys));
     }
 
@@ -329,7 +329,7 @@ mod tests {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
+        jwts.wait_for_first_fetch().await.expect("keys");
         issuer.publish(Some("new"));
         jwts.refresh();
         sleep(Duration::from_millis(2)).await;
@@ -340,7 +340,7 @@ mod tests {
     async fn dropping_the_owner_ends_the_task() {
         let issuer = Issuer::default();
         let jwts = issuer.fetched();
-        _ = jwts.first().await;
+        _ = jwts.wait_for_first_fetch().await;
         let (asked, mut latest) = (issuer.times_asked(), jwts.latest.clone());
         drop(jwts);
         latest.borrow_and_update();

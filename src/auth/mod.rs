@@ -116,9 +116,9 @@ impl Gate {
     }
 
     /// Waits for the first fetch of the issuer's keys. Returns at once if no keys are fetched.
-    pub async fn fetched(&self) -> Result<(), FetchError> {
+    pub async fn wait_for_keys(&self) -> Result<(), FetchError> {
         match self {
-            Self::Required { issuer: Some(Issuer::Fetched(jwts)), .. } => jwts.first().await,
+            Self::Required { issuer: Some(Issuer::Fetched(jwts)), .. } => jwts.wait_for_first_fetch().await,
             Self::Open { .. } | Self::Required { .. } => Ok(()),
         }
     }
@@ -135,7 +135,7 @@ impl Gate {
     }
 
     /// Returns the issuer whose keys are fetched, so that a reload can keep it.
-    pub fn fetching(&self) -> Option<Arc<FetchedJwts>> {
+    pub fn fetched_issuer(&self) -> Option<Arc<FetchedJwts>> {
         match self {
             Self::Required { issuer: Some(Issuer::Fetched(jwts)), .. } => Some(Arc::clone(jwts)),
             Self::Open { .. } | Self::Required { .. } => None,

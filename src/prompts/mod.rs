@@ -228,10 +228,10 @@ mod tests {
         let text = prompt("# user\n{{ list | length }}").replace("list.type", &format!("{item}\nlist.type"));
         let catalog = catalog(&[("a.md", &text)]).expect("a catalog");
         let list = |items: usize| json!({ "list": vec![json!({}); items] });
-        for (items, told) in [(3, 6), (100, 16), (500_000, 1)] {
+        for (items, count) in [(3, 6), (100, 16), (500_000, 1)] {
             let refused = render_in(&catalog, "a", list(items)).await;
             let Err(RenderError::Variables(errors)) = refused else { panic!("{refused:?}") };
-            assert_eq!(errors.len(), told, "{items}");
+            assert_eq!(errors.len(), count, "{items}");
             assert_eq!(errors[0].pointer, "/list/0/a");
         }
     }
@@ -398,13 +398,13 @@ mod tests {
     #[test]
     fn errors_in_partials_have_their_own_file_and_line() {
         let prompt = prompt("# user\n{% include \"_b.md\" %}");
-        for (partial, told) in [
+        for (partial, expected) in [
             ("x\n{% if %}", "_b.md:2: the template is not valid ("),
             ("\n{% include \"_c.md\" %}", "_b.md:2: there is no partial `_c.md`"),
             ("x\ny\n{{ text }}{{ other }}", "_b.md:3: `other` is not a variable of a.md"),
         ] {
-            let error = catalog(&[("a.md", &prompt), ("_b.md", partial)]).expect_err(told);
-            assert!(error.starts_with(told), "{error}");
+            let error = catalog(&[("a.md", &prompt), ("_b.md", partial)]).expect_err(expected);
+            assert!(error.starts_with(expected), "{error}");
         }
     }
 

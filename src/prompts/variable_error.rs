@@ -147,8 +147,8 @@ mod tests {
             (json!(false), json!("secret"), "is not allowed here"),
             (json!({ "not": {} }), json!("secret"), "is not valid for this prompt"),
         ] {
-            let told = errors(json!({ "properties": { "it": property } }), json!({ "it": value }));
-            assert_eq!(told, [("/it".into(), detail.into())]);
+            let actual = errors(json!({ "properties": { "it": property } }), json!({ "it": value }));
+            assert_eq!(actual, [("/it".into(), detail.into())]);
         }
     }
 
@@ -164,14 +164,14 @@ mod tests {
                 "none": { "additionalProperties": false },
             },
         });
-        let told = errors(
+        let actual = errors(
             schema,
             json!({ "terms": [{ "secret": "secret" }], "nonsense": "secret", "more": 1, "none": { "secret": 1 } }),
         );
-        let mut told: Vec<_> = told.iter().map(|(pointer, detail)| (pointer.as_str(), detail.as_str())).collect();
-        told.sort_unstable();
+        let mut actual: Vec<_> = actual.iter().map(|(pointer, detail)| (pointer.as_str(), detail.as_str())).collect();
+        actual.sort_unstable();
         assert_eq!(
-            told,
+            actual,
             [
                 ("/more", "is not a variable of this prompt"),
                 ("/none", "has a field that is not allowed here"),
@@ -188,14 +188,14 @@ mod tests {
         let many: Value =
             (0..100).map(|n| (format!("{n:0300}"), json!("secret"))).collect::<serde_json::Map<_, _>>().into();
         for schema in [json!({}), json!({ "properties": { "text": { "type": "string" } } })] {
-            let told = errors(schema, many.clone());
-            assert_eq!(told.len(), 16);
-            assert!(told.iter().all(|(pointer, _)| pointer.len() < 300 && pointer.ends_with('…')));
+            let actual = errors(schema, many.clone());
+            assert_eq!(actual.len(), 16);
+            assert!(actual.iter().all(|(pointer, _)| pointer.len() < 300 && pointer.ends_with('…')));
         }
         // A large value has one error, since the library would collect all errors first.
-        for (items, told) in [(1_000, 16), (10_000, 1)] {
+        for (items, count) in [(1_000, 16), (10_000, 1)] {
             let schema = json!({ "properties": { "n": { "items": { "type": "integer" } } } });
-            assert_eq!(errors(schema, json!({ "n": vec![json!("secret"); items] })).len(), told, "{items}");
+            assert_eq!(errors(schema, json!({ "n": vec![json!("secret"); items] })).len(), count, "{items}");
         }
     }
 }
