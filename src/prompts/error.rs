@@ -111,7 +111,7 @@ pub(super) enum Problem {
     TextBeforeSections,
     #[error("there is no section: write # system, # user or # assistant alone on a line, and the text below")]
     NoSection,
-    #[error("a section must begin with exactly `# {0}`: write it so, or change the words")]
+    #[error("the heading of a section must be exactly `# {0}`: write it so, or change the words")]
     NearlyASection(&'static str),
     #[error("there are more than 100 sections: remove some")]
     Sections,
@@ -120,7 +120,7 @@ pub(super) enum Problem {
     Template(String),
     #[error("the name of a partial must be a string literal: write {{% include \"_name.md\" %}}")]
     ComputedName,
-    #[error("there is no partial `{0}`: name a file _name.md of this directory, or add the file")]
+    #[error("there is no partial `{0}`: use the name of an existing file _name.md, or add the file")]
     NoPartial(String),
     #[error("there is no {kind} `{name}`: use one of MiniJinja's built-in ones")]
     Unknown { kind: &'static str, name: String },

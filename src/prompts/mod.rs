@@ -322,7 +322,7 @@ mod tests {
         (
             "a.md",
             "~+++\n# user\nx\n## System\n",
-            "a.md:6: a section must begin with exactly `# system`: write it so, or change the words",
+            "a.md:6: the heading of a section must be exactly `# system`: write it so, or change the words",
         ),
         (
             "a.md",
@@ -332,12 +332,12 @@ mod tests {
         (
             "a.md",
             "~+++\n# user\n{% include \"_b.md\" %}",
-            "a.md:5: there is no partial `_b.md`: name a file _name.md of this directory, or add the file",
+            "a.md:5: there is no partial `_b.md`: use the name of an existing file _name.md, or add the file",
         ),
         (
             "a.md",
             "~+++\n# user\n{% extends \"/etc/passwd\" %}",
-            "a.md:5: there is no partial `/etc/passwd`: name a file _name.md of this directory, or add the file",
+            "a.md:5: there is no partial `/etc/passwd`: use the name of an existing file _name.md, or add the file",
         ),
         (
             "a.md",

@@ -81,7 +81,7 @@ mod tests {
     fn almost_a_heading_is_refused() {
         for line in ["# System", "#user", "## assistant", "# user ", " # user", "#  user"] {
             let refusal = split(&format!("# user\n{line}\n")).expect_err(line);
-            assert!(refusal.starts_with("6: a section must begin with exactly `# "), "{refusal}");
+            assert!(refusal.starts_with("6: the heading of a section must be exactly `# "), "{refusal}");
         }
     }
 
