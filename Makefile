@@ -2,7 +2,7 @@
 .PHONY: help run test quick soak check openapi bench release playground
 .DEFAULT_GOAL := help
 
-# What needs neither a browser nor Node nor Python: the tests of modules named `clients` do.
+# Tests that need neither a browser nor Node nor Python. The tests in modules named `clients` need them.
 without_clients := cargo test --locked --lib --bins --test it -- --skip clients::
 
 help: ## Shows this list
@@ -11,14 +11,14 @@ help: ## Shows this list
 run: playground ## Builds and serves on http://127.0.0.1:8080: no key, no settings, no other server
 	cargo run --locked --bin tokenrill
 
-quick: ## Runs the tests that need no browser, no Node and no Python: under two minutes after a build
+quick: ## Runs the tests that need no browser, Node or Python: under two minutes after a build
 	$(without_clients) --test-threads 4 # most tests are idle most of the time
 
-test: ## Installs what the tests need and runs all of them
+test: ## Installs the tests' dependencies and runs all tests
 	./tests/install
 	$(MAKE) playground
 	cargo test --locked -- --skip clients::
-	# Serially: two browsers at a time miss their deadlines on two cores.
+	# One test at a time, because two browsers in parallel miss their deadlines on two cores.
 	cargo test --locked --test it clients:: -- --test-threads 1
 	cargo test --locked --features shuttle --test schedules
 
@@ -31,17 +31,17 @@ check: ## Runs the linters: format, clippy, documentation
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
-openapi: ## Writes openapi/openapi.json from the code, and the TypeScript types from that
+openapi: ## Writes openapi/openapi.json from the code, and the TypeScript types from that file
 	cargo run --locked --quiet --bin tokenrill -- openapi > openapi/openapi.json.new
 	mv openapi/openapi.json.new openapi/openapi.json
 	./tests/install
 	cd tests/clients && node_modules/.bin/node types.mjs
 
-bench: ## Measures, also with valgrind; benches/RESULTS.md holds figures
+bench: ## Runs the benchmarks, some with valgrind; benches/RESULTS.md has results
 	cargo bench --locked
 	./benches/instructions
 
-release: playground ## Builds the fastest program: run under load once, and compiled for what it did
+release: playground ## Builds the fastest binary, with profile-guided optimization
 	./benches/release
 
 playground: ## Bundles the pages at / and /playground/; without Node the program serves everything else
@@ -49,4 +49,4 @@ playground: ## Bundles the pages at / and /playground/; without Node the program
 	  cd playground && { cmp -s package-lock.json node_modules/installed.json || \
 	    { npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/installed.json; }; } && \
 	  npm run --silent build >/dev/null; \
-	else echo "npm is missing: the page at / will say how to build it; everything else works"; fi
+	else echo "npm is missing: the page at / will show how to build it; everything else works"; fi

@@ -1,15 +1,15 @@
-//! Puts the pages of the playground into the binary: those that `make playground` wrote, or else a page that
-//! says how to build them, so that `cargo run` needs no Node.
+//! Embeds the pages of the playground in the binary: those that `make playground` wrote, or else a page with build
+//! instructions, so that `cargo run` does not need Node.
 
 use std::path::Path;
 use std::{env, fs, io};
 
 const FALLBACK: &str = "<!doctype html><meta charset=utf-8><title>Tokenrill</title>\
     <p>The playground is not built. Run <code>make run</code>, which needs Node 20, and load this page again.\
-    <p>Everything else is here: <a href=/docs>the API's documentation</a>, <a href=/openapi.json>its OpenAPI document</a>.";
+    <p>Everything else works: <a href=/docs>the API's documentation</a>, <a href=/openapi.json>its OpenAPI document</a>.";
 const FALLBACK_POLICY: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Each page and its policy as they are bundled, and their name in the binary.
+/// Each page and its Content-Security-Policy in the bundle, and their name in the binary.
 const PAGES: [(&str, &str, &str); 5] = [
     ("index.html", "csp.txt", "playground"),
     ("feed.html", "feed.csp.txt", "playground-feed"),

@@ -1,10 +1,10 @@
-//! How long a model works on for a client that has gone or has had enough: from the client's close, from
-//! the end of its grace, or from its stop, to the end of the upstream connection, in each phase of an answer.
+//! Latency of cancellation, in each phase of an answer: from the client's disconnect, the end of its grace, or a call
+//! of `cancel`, to the end of the upstream connection.
 //!
-//! `cargo bench --bench cancel`. The service runs on a runtime of its own; the client and the upstream
-//! are plain sockets of the main thread, so one clock measures both ends. The figures hold the wake-up
-//! of that thread. Exits with 1 if an upstream connection outlived its client by [`NEVER`], or if the
-//! service's figures do not say that each generation was cancelled once.
+//! `cargo bench --bench cancel`. The service has its own runtime. The client and the upstream are plain sockets of the
+//! main thread, so that one clock measures both ends; the figures include the wake-up of that thread. Exits with 1 if
+//! an upstream connection is still open [`NEVER`] after the client's end, or if the service's metrics do not count each
+//! generation as cancelled once.
 #![expect(clippy::print_stdout, reason = "the table is what this is for")]
 
 use std::collections::BTreeMap;
@@ -22,13 +22,13 @@ use tokenrill::shutdown::Shutdown;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// Endings per row. Without `--bench`, as in `cargo test --benches`, a few show that it works.
+/// Endings per row. Without `--bench`, as in `cargo test --benches`, [`FEW`] are enough to test the benchmark.
 const ENDINGS: usize = 200;
-/// Of those that wait for a grace, which takes its time.
+/// Endings per row that waits for the grace, which is slow.
 const AFTER_GRACE: usize = 20;
 const GRACE: Duration = Duration::from_secs(1);
 const FEW: usize = 2;
-/// An upstream connection that is open for so long after the close counts as never closed.
+/// An upstream connection that is still open this long after the client's end counts as never closed.
 const NEVER: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, PartialEq)]
@@ -36,7 +36,7 @@ enum Phase {
     BeforeHeaders,
     BeforeFirstToken,
     MidStream,
-    /// Of a request that accepts JSON alone, and so has been sent nothing: the model speaks.
+    /// The request accepts only JSON, so the client has received nothing yet, while the model is sending tokens.
     WaitingJson,
 }
 
@@ -48,7 +48,7 @@ enum Way {
     Rst,
     /// The client closes; the clock runs from the end of the grace.
     Grace,
-    /// Somebody calls `cancel`; the clock runs from the request.
+    /// Another client calls `cancel`; the clock runs from that request.
     Stop,
 }
 
@@ -65,7 +65,7 @@ const ROWS: [(Phase, &str); 4] = [
 fn main() -> io::Result<ExitCode> {
     let whole = std::env::args().any(|argument| argument == "--bench");
     let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    // A request that never comes, because the service refused it, is an error and not a wait.
+    // If the service refuses a request, none arrives here: that must be an error, not a hang.
     SockRef::from(&upstream).set_read_timeout(Some(NEVER))?;
     let runtime = Runtime::new()?;
     let service = serve(&runtime, upstream.local_addr()?)?;
@@ -79,7 +79,7 @@ fn main() -> io::Result<ExitCode> {
     let (mut never, mut ended) = (0, 0);
     for (phase, phase_name) in ROWS {
         for (way, way_name) in WAYS {
-            // Nobody knows the id of a generation that a waiting request has been told nothing of.
+            // The client of a pending JSON request has not received the id that `cancel` needs.
             if (phase, way) == (Phase::WaitingJson, Way::Stop) {
                 continue;
             }
@@ -104,7 +104,7 @@ fn main() -> io::Result<ExitCode> {
     Ok(if never == 0 && recorded == ended { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Starts the service as the program does, in front of `upstream`.
+/// Starts the service as the binary does, with `upstream` as its only upstream.
 fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
     let mut settings = Settings::default();
     let base_url = format!("http://{upstream}/v1").parse().map_err(io::Error::other)?;
@@ -128,13 +128,13 @@ fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
 struct Bench {
     service: SocketAddr,
     upstream: TcpListener,
-    /// A client beside the one that leaves.
+    /// A second client, which stays connected.
     observer: Peer,
 }
 
 impl Bench {
-    /// Brings one generation to `phase`, ends it, and waits for its upstream connection to end. `None` if
-    /// that does not come.
+    /// Brings one generation to `phase`, ends it, and waits for the end of its upstream connection. `None` if that does
+    /// not happen in time.
     fn end(&mut self, phase: Phase, way: Way) -> io::Result<Option<Duration>> {
         let mut client = Peer::connect(self.service)?;
         client.send(&request(phase, way))?;
@@ -171,13 +171,13 @@ impl Bench {
         }
     }
 
-    /// The generations that the service counts as cancelled, once all have ended.
+    /// Returns the number of generations that the service counts as cancelled, once all have ended.
     fn recorded(&mut self, expected: usize) -> io::Result<usize> {
         let mut recorded = 0;
         for _ in 0..100 {
             self.observer.send("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
             self.observer.read_until(|answer| answer.ends_with("# EOF\n"))?;
-            // Summed over the upstreams and models that have a series each.
+            // Sums the series of all upstreams and models.
             let figure = |start: &str| {
                 let lines = self.observer.received.lines().filter(|line| line.starts_with(start));
                 let figures = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
@@ -192,7 +192,7 @@ impl Bench {
     }
 
     fn reach(&mut self, phase: Phase, client: &mut Peer, model: &mut Peer) -> io::Result<()> {
-        // To the end of the chunk: a socket that is closed with bytes unread sends a reset.
+        // Reads to the end of the chunk, because closing a socket with unread bytes sends a reset.
         let mut read = |text: &str| client.read_until(|read| read.contains(text) && read.ends_with("\r\n"));
         if phase != Phase::WaitingJson {
             read("event: start\n")?;
@@ -207,13 +207,13 @@ impl Bench {
         if phase == Phase::MidStream {
             read("event: delta\n")?;
         }
-        // A round trip, in which what the upstream has said is taken in where no client can see it.
+        // A round trip gives the service time to process the upstream's bytes even if the client receives nothing.
         self.observer.send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
         self.observer.read_until(|answer| answer.ends_with('}'))
     }
 }
 
-/// The generation that a client's `start` names.
+/// Returns the generation id of a `start` event.
 fn generation(received: &str) -> &str {
     received.split("\"generation\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default()
 }
@@ -259,7 +259,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Whether nothing has come that is unread, not even the end.
+    /// Returns whether there is nothing to read, not even the end of the connection.
     fn is_quiet(&self) -> io::Result<bool> {
         self.socket.set_nonblocking(true)?;
         let peeked = self.socket.peek(&mut [0]);
@@ -275,7 +275,7 @@ impl Peer {
     }
 }
 
-/// By nearest rank, in milliseconds; of nothing a dash.
+/// Returns the percentile by nearest rank, in milliseconds, or a dash if there are no values.
 fn percentile(sorted: &[Duration], percent: usize) -> String {
     let rank = (sorted.len() * percent).div_ceil(100);
     let at = rank.checked_sub(1).and_then(|at| sorted.get(at));

@@ -1,9 +1,10 @@
-//! What a channel costs with a large audience: events published at a steady rate, every one of them to each subscriber,
-//! in order. Beside it a server that a team would write by hand in Node, `benches/peers/channel.mjs`, in turn.
+//! Cost of a channel with many subscribers: events are published at a steady rate, and each subscriber must receive all
+//! of them in order. For comparison, the same load runs against a handwritten Node server, `benches/peers/channel.mjs`.
 //!
-//! `cargo bench --bench channel`. The service is the program in its default settings, as a process of its own; the
-//! subscribers are plain sockets of this one, on the same cores. An event carries the moment at which it was sent, by
-//! the clock that its readers read. Exits with 1 if an event of ours is missing, doubled or out of order.
+//! `cargo bench --bench channel`. The service is the binary with its default settings, in its own process. The
+//! subscribers are plain sockets of this process, on the same cores. An event carries the time at which it was sent,
+//! from the clock that the subscribers read. Exits with 1 if an event of Tokenrill is missing, duplicated or out of
+//! order.
 #![expect(clippy::print_stdout, reason = "the table is what this is for")]
 #![expect(clippy::cast_precision_loss, reason = "figures of three digits")]
 #![expect(clippy::indexing_slicing, reason = "as much as was read")]
@@ -25,9 +26,9 @@ use tokio_util::task::TaskTracker;
 type Load = (usize, u64, u64);
 
 const LOADS: [Load; 3] = [(1, 100, 5), (1_000, 100, 10), (5_000, 100, 10)];
-/// Without `--bench`, as in `cargo test --benches`, a few show that it works.
+/// Used without `--bench`, as in `cargo test --benches`: enough to test the benchmark.
 const FEW: [Load; 1] = [(20, 50, 1)];
-/// What has not come by then is missing.
+/// A subscriber that receives nothing for this long counts the remaining events as missing.
 const LATE: Duration = Duration::from_secs(30);
 
 fn main() -> io::Result<ExitCode> {
@@ -47,14 +48,14 @@ fn main() -> io::Result<ExitCode> {
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Who tells the events.
+/// The server that distributes the events.
 #[derive(Clone, Copy)]
 enum Peer {
     Tokenrill,
     Node,
 }
 
-/// One row; how many deliveries were missing or out of order.
+/// Prints one row. Returns the number of deliveries that were missing or out of order.
 fn run(peer: Peer, (subscribers, rate, seconds): Load) -> io::Result<u64> {
     let service = Service::start(peer)?;
     let name = match peer {
@@ -98,9 +99,9 @@ fn run(peer: Peer, (subscribers, rate, seconds): Load) -> io::Result<u64> {
     Ok(expected - in_order)
 }
 
-/// What one subscriber has seen.
+/// The events that one subscriber received.
 struct Seen {
-    /// Events that came as the next of those that were sent.
+    /// The number of events received in the order of sending, without gaps.
     in_order: u64,
     micros: Vec<u32>,
 }
@@ -138,14 +139,14 @@ async fn subscribe(address: String, all_there: Arc<Barrier>, began: Instant, eve
     Ok(seen)
 }
 
-/// The number of an event and when it was sent, from its line `data: [number,nanoseconds]`.
+/// Returns the number of an event and the time of sending, from its line `data: [number,nanoseconds]`.
 fn event(line: &[u8]) -> Option<(u64, u64)> {
     let data = std::str::from_utf8(line.strip_prefix(b"data: [")?).ok()?;
     let (number, at) = data.trim_end().strip_suffix(']')?.split_once(',')?;
     Some((number.parse().ok()?, at.parse().ok()?))
 }
 
-/// On one connection, each event as soon as it is due and the one before has been taken.
+/// Publishes on one connection, each event when it is due and the response to the previous one has arrived.
 async fn publish(address: &str, began: Instant, rate: u64, events: u64) -> io::Result<()> {
     let mut socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;
@@ -212,7 +213,8 @@ impl Service {
         self.status("VmHWM:")
     }
 
-    /// Of all its threads, in user and system mode (proc(5), 14 and 15, in hundredths of a second).
+    /// Returns the CPU time of all threads in user and system mode (proc(5), fields 14 and 15, in hundredths of a
+    /// second).
     fn cpu(&self) -> io::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         let fields = stat.rsplit(") ").next().unwrap_or_default();

@@ -1,8 +1,8 @@
-//! What it costs to find out who calls, for a key, for a ticket, and for what is neither; and how much is left for it.
+//! Cost of authentication with a valid and an invalid key and ticket, and of the rate limits.
 //!
-//! `cargo bench --bench gate`. Beside them stands one SHA-256 of a key, which nothing that compares keyed hashes
-//! can do without. A request is admitted once, before its head: nothing of this is paid for a token. Exits with 1
-//! if one of them takes longer than [`BOUND`].
+//! `cargo bench --bench gate`. For comparison, the table has the time of one SHA-256 of a key, the minimum for
+//! comparing hashed keys. A request is admitted once, before its response head, so none of this is a cost per token.
+//! Exits with 1 if one of the steps takes longer than [`BOUND`].
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a table or nothing is what this is for")]
 
 use std::hint::black_box;
@@ -18,7 +18,7 @@ use tokenrill::domain::{Account, GenerationId, Principal, Quota, Timestamp};
 use tokenrill::limits::{Limits, Patience, Policy, Spender};
 
 const BOUND: Duration = Duration::from_micros(20);
-/// As many as a large team might have.
+/// The number of keys of a large team.
 const KEYS: usize = 10_000;
 
 fn main() -> ExitCode {
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let known = made.last().expect("keys").key.as_str();
     let unknown = NewKey::random().expect("random bytes").key;
 
-    // The median of the rounds, so that one disturbance is not the figure.
+    // The median of the rounds, so that an outlier does not change the result.
     let median = |of: &dyn Fn()| {
         let mut times: Vec<_> = (0..rounds)
             .map(|_| {
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         ("a ticket", Credential::Ticket(&ticket), true),
         ("a forged ticket", Credential::Ticket(&forged), false),
     ] {
-        // Nothing is waited for but keys that have to be fetched.
+        // `identify` is pending only while it waits for an issuer's keys, and there is no issuer.
         let look = |credential| gate.identify(Some(credential)).now_or_never().expect("at once");
         assert_eq!(look(credential).is_ok(), good, "{what}");
         let time = median(&|| drop(black_box(look(black_box(credential)))));

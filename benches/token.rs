@@ -1,9 +1,9 @@
-//! What one token costs on its way, step by step: decoded as it comes from the upstream, appended to the log, read by
-//! who waits for it, and encoded for its client.
+//! Cost of one token in each step: decoding the upstream's bytes, appending to the log, waking and reading, and
+//! encoding for the client.
 //!
-//! `cargo bench --bench token`. No socket and no runtime is in it; what a request costs before its first token is in
-//! `benches/gate.rs`. With `--count N WHAT` it does one of these N times and nothing else, and with `--names` it says
-//! what there is: `benches/instructions` counts their instructions so.
+//! `cargo bench --bench token`. Uses no sockets and no runtime. `benches/gate.rs` measures the cost of a request before
+//! its first token. `--count N STEP` runs only this step, N times, and `--names` lists the steps:
+//! `benches/instructions` uses both to count instructions.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a table or nothing is what this is for")]
 #![expect(clippy::cast_precision_loss, reason = "figures of three digits")]
 
@@ -24,10 +24,10 @@ use tokenrill::domain::{Account, Chunk, Entry, Event, GenerationId, Principal, S
 use tokenrill::event_log::{Created, EventLog, Log, Memory, MemoryLimits, Page, ReadError, follow};
 use tokenrill::upstream::{AnswerReader, Signal, Signals};
 
-/// What is done again and again; with what it needs, made anew for each round.
+/// The measured operation, with its state, which each round creates anew.
 type Operation = Box<dyn FnMut()>;
 
-/// A step, and of how many tokens each time.
+/// A step, and the number of tokens that it processes each time.
 struct Step {
     name: &'static str,
     what: &'static str,
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The median of the rounds, so that one disturbance is not the figure.
+/// Prints the medians of the rounds, so that an outlier does not change the result.
 fn table(measuring: bool) {
     let (rounds, each) = if measuring { (50, 10_000) } else { (2, 10) };
     let size = chunk(WORDS[0]).len();
@@ -94,7 +94,7 @@ fn table(measuring: bool) {
 
 const WORDS: [&str; 8] = [" the", " model", "'s", " answer", ",", " token", " by", " token"];
 
-/// As OpenAI sends it.
+/// Returns a chunk as OpenAI sends it.
 fn chunk(text: &str) -> String {
     let id = "chatcmpl-CAbCdEfGhIjKlMnOpQrSt0";
     format!(
@@ -102,7 +102,7 @@ fn chunk(text: &str) -> String {
     ) + "\n\n"
 }
 
-/// Decodes an answer without end, in reads of so many chunks.
+/// Decodes an endless answer, in reads of this many chunks.
 fn decode(chunks: usize) -> Operation {
     let words = |at| WORDS.iter().cycle().skip(at).take(chunks);
     let reads: Vec<String> = (0..WORDS.len()).map(|at| words(at).map(|word| chunk(word)).collect()).collect();
@@ -117,7 +117,7 @@ fn decode(chunks: usize) -> Operation {
     })
 }
 
-/// Reads the first chunk of an answer each time: none like it is known.
+/// Decodes the first chunk of an answer each time, which matches no chunk template yet.
 fn parse() -> Operation {
     let read = chunk("Here");
     Box::new(move || {
@@ -127,14 +127,14 @@ fn parse() -> Operation {
     })
 }
 
-/// The first chunk is parsed; those that differ from it in their text alone are then recognised.
+/// Returns a reader that has parsed a first chunk, so that it recognises chunks that differ only in their text.
 fn reader() -> AnswerReader {
     let mut reader = AnswerReader::new("m".to_owned(), 1, 1 << 20);
     reader.feed(chunk("Here").as_bytes(), &mut Signals::new()).expect("a chunk");
     reader
 }
 
-/// A chunk as the decoder makes it.
+/// Returns a decoded chunk.
 fn token() -> Chunk {
     let mut signals = Signals::new();
     reader().feed(chunk(" token").as_bytes(), &mut signals).expect("a chunk");
@@ -142,7 +142,7 @@ fn token() -> Chunk {
     chunk
 }
 
-/// A log that is never full, and what it is kept in.
+/// Returns a log that is never full, and its store.
 fn log() -> (Memory, Arc<dyn Log>) {
     let memory = Memory::new(MemoryLimits {
         total: 1 << 40,
@@ -203,7 +203,7 @@ fn next_page(pages: Pin<&mut impl Stream<Item = Read>>, waker: &Waker) -> Poll<O
     pages.poll_next(&mut Context::from_waker(waker))
 }
 
-/// How often somebody was woken.
+/// Counts wake-ups.
 struct Wakes(AtomicU64);
 
 impl Wake for Wakes {

@@ -1,5 +1,5 @@
-//! The composition root: builds everything out of the settings and serves it until a shutdown. The
-//! only room that names concrete adapters.
+//! The composition root: builds the service from the settings and serves until a shutdown. The only module that names
+//! concrete adapters.
 
 mod admission;
 mod measures;
@@ -40,21 +40,21 @@ pub use upstream_check::{UpstreamCheck, check_upstreams};
 
 use measures::{capacities, evictions, repeat_counts};
 
-/// Why the service could not begin.
+/// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error("upstream {name}: {reason}")]
     Upstream { name: String, reason: String },
-    #[error("the embedded model needs a loopback port: {0}")]
+    #[error("the embedded model could not start: {0}")]
     Demo(#[from] std::io::Error),
     #[error(
-        "auth.mode is \"required\" and there is no key, so nobody could call: run `tokenrill key new` and write \
-         what it prints to the settings file"
+        "auth.mode is \"required\" and there is no key, so every request would be refused: run `tokenrill key new` \
+         and add its output to the settings file"
     )]
     NoApiKeys,
-    #[error("the key `{name}` of auth.api_keys is not good, for its {what}")]
+    #[error("the key `{name}` of auth.api_keys is not valid: {what}")]
     ApiKey { name: String, what: String },
     #[error(
         "auth.ticket_secret_env names no environment variable of at least 32 bytes: set that variable, or remove the setting"
@@ -66,30 +66,30 @@ pub enum AppError {
     JwtSecret,
     #[error("the file that auth.jwt.jwks_file names cannot be used: {0}")]
     Jwks(String),
-    #[error("the keys that auth.jwt.jwks_url names cannot be used: {0}")]
+    #[error("the key set at auth.jwt.jwks_url cannot be used: {0}")]
     JwksUrl(#[from] FetchError),
     #[error(transparent)]
     Prompts(#[from] CatalogError),
-    #[error("the system has no random bytes: {0}")]
+    #[error("the operating system returned no random bytes: {0}")]
     Random(String),
 }
 
-/// The demo's events are of a few hundred bytes.
+/// Bytes. The demo's events have a few hundred.
 const DEMO_MAX_EVENT: usize = 1 << 20;
 
-/// What a running generation holds beside its log: its task and its connection to the upstream.
+/// Bytes that a running generation holds in addition to its log: its task and its upstream connection.
 const RUNNING: usize = 16 * 1024;
-/// Connections of operators, who must not take the descriptors of everybody.
+/// Limit of the operators' listener, so that its connections cannot use up the descriptors of the public listener.
 const ADMIN_CONNECTIONS: usize = 100;
-/// How long the embedded model may take for each step: it may be asked to be slow, and
-/// `generation.max_duration` ends it all the same.
-const DEMO_PATIENCE: Duration = Duration::from_hours(1);
-/// How long a connection to the embedded model waits for the next request.
+/// Timeout of each step of the embedded model. Generous, because a request may ask the model to be slow;
+/// `generation.max_duration` still limits the generation.
+const DEMO_TIMEOUT: Duration = Duration::from_hours(1);
+/// How long an idle connection to the embedded model stays in the pool.
 const DEMO_KEEPALIVE: Duration = Duration::from_secs(90);
-/// How long ended generations get to close their upstream connections, once the service stops.
-const TASKS_END: Duration = Duration::from_secs(2);
+/// How long the tasks of ended generations may take to close their upstream connections when the service stops.
+const TASK_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the settings say of the listener.
+/// Returns the limits of the listener that the settings define.
 pub fn limits(settings: &Settings) -> server::Limits {
     let settings::Server { max_connections, head_timeout, ping_interval, ping_timeout, max_streams, max_head, .. } =
         &settings.server;
@@ -107,17 +107,17 @@ pub fn limits(settings: &Settings) -> server::Limits {
     }
 }
 
-/// Where the service listens.
+/// The sockets that the service accepts connections on.
 pub struct Listeners {
     pub public: TcpListener,
-    /// For operators alone (`server.admin_listen`).
+    /// For operators only (`server.admin_listen`).
     pub admin: Option<TcpListener>,
 }
 
-/// Serves on `listeners` until `shutdown` has come to its end.
+/// Serves on `listeners` until `shutdown` has closed.
 ///
-/// Draining: new generations are refused, live ones end within `server.shutdown_grace`. Then, or when
-/// `shutdown` is closed, what is left ends as `failed`, and connections close.
+/// While draining, new generations are refused, and live ones may run on for `server.shutdown_grace`. After that, or
+/// when `shutdown` is closed, the remaining generations end as `failed`, and connections close.
 pub async fn serve(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
@@ -189,7 +189,8 @@ pub async fn serve(
         metrics,
         admission,
         connections: connections.clone(),
-        // Without a word on authentication the listener is on loopback, and loopback is all it trusts.
+        // Without `auth.mode` the service listens on loopback only. It then accepts only loopback names in `Host`, as a
+        // protection against DNS rebinding.
         hosts: if settings.auth.mode.is_none() { Hosts::Loopback } else { Hosts::Any },
         ends_told: Arc::new(EndsTold::default()),
         heartbeat: settings.generation.heartbeat,
@@ -208,7 +209,7 @@ pub async fn serve(
     let serving = server::serve(public, service, bounds.clone(), threads, shutdown.closing_token());
     let serving_operators = async {
         let Some(listener) = admin else { return };
-        // Who may call without a key is asked for a name of this machine by the gate.
+        // `gate` itself checks the `Host` of operators that call without a key.
         let api = api::router(Api { hosts: Hosts::Any, ..api }, Door::Admin);
         let open = OpenConnections::default();
         let bounds = server::Limits { connections: ADMIN_CONNECTIONS, open, ..bounds };
@@ -247,8 +248,8 @@ async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration
         () = shutdown.closing() => {}
     }
     generations.end_all();
-    if timeout(TASKS_END, running.wait()).await.is_err() {
-        tracing::warn!(live = generations.count(), "generations did not end in time: they are cut off");
+    if timeout(TASK_SHUTDOWN_TIMEOUT, running.wait()).await.is_err() {
+        tracing::warn!(live = generations.count(), "generations did not end in time: aborting their tasks");
         generations.abort_all();
     }
 }
@@ -271,7 +272,7 @@ fn router(
     let endpoint = Endpoint::new(&demo.base_url(), Some(demo.key.as_str().into()), HeaderMap::new());
     let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
     let timeouts =
-        Timeouts { connect: DEMO_PATIENCE, head: DEMO_PATIENCE, first_token: DEMO_PATIENCE, idle: DEMO_PATIENCE };
+        Timeouts { connect: DEMO_TIMEOUT, head: DEMO_TIMEOUT, first_token: DEMO_TIMEOUT, idle: DEMO_TIMEOUT };
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
     let whole = WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() };
     let reports = ReportTerms { masker, messages: ErrorMessages::Pass };
@@ -314,7 +315,7 @@ fn provider(
         .map_err(|error| failed(error.to_string()))
 }
 
-/// Knows every secret that the upstreams' words could repeat.
+/// Masks every secret that an upstream's error message could repeat.
 fn masker(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
@@ -354,6 +355,6 @@ fn headers(upstream: &Upstream) -> Result<HeaderMap, AppError> {
     });
     pairs.collect::<Option<HeaderMap>>().ok_or_else(|| AppError::Upstream {
         name: upstream.name.clone(),
-        reason: "its headers hold characters that cannot be sent".to_owned(),
+        reason: "its headers contain characters that are not valid in HTTP headers".to_owned(),
     })
 }

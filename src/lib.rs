@@ -1,9 +1,9 @@
-//! Tokenrill stands between web front ends and a language model: chat requests in, tokens out as
+//! Tokenrill relays a language model's answers to web front ends: it takes chat requests and streams the tokens as
 //! Server-Sent Events.
 //!
-//! **A generation is an append-only log, and everything else reads or writes a log.** The model's answer
-//! is written into it by one task; viewers read it, from the start, from where they were cut off, or
-//! from the tail. `ARCHITECTURE.md` has the picture, the rooms and what each may name.
+//! **A generation is an append-only log, and everything else reads or writes a log.** One task writes the model's
+//! answer into the log. Viewers read it from the start, after a given event, or from the tail. `ARCHITECTURE.md`
+//! describes the modules and which of them may depend on which.
 
 pub mod api;
 pub mod app;

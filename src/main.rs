@@ -1,4 +1,4 @@
-//! The program: reads what it is told, serves until it is asked to end.
+//! The `tokenrill` binary: parses the command line, loads the settings, and serves until a signal ends it.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -39,29 +39,29 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves; the default command.
+    /// Starts the service; the default command.
     Serve(ServeFlags),
-    /// Checks the settings and prints those in effect, secrets masked. Exits with 0, or with 2 and what is wrong.
+    /// Checks the settings and prints those in effect, secrets masked. Exits with 0, or with 2 and an error message.
     Check(CheckFlags),
     /// Prints the OpenAPI document.
     Openapi,
-    /// Makes API keys.
+    /// Creates API keys.
     #[command(subcommand)]
     Key(KeyCommand),
 }
 
 #[derive(Subcommand)]
 enum KeyCommand {
-    /// Prints a new key, which is kept nowhere, and what the settings know it by.
+    /// Prints a new key, which is not stored, and its entry for the settings file.
     New(NewKeyFlags),
 }
 
 #[derive(Args)]
 struct NewKeyFlags {
-    /// Whose it is; a key of the same name is of the same caller.
+    /// Owner of the key. Keys with the same name belong to the same caller.
     #[arg(long, default_value = "default")]
     name: String,
-    /// What it may do; may be repeated. Without this: generate, follow and stop.
+    /// A scope of the key; may be repeated. Default: generate, follow and stop.
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
 }
@@ -70,7 +70,7 @@ struct NewKeyFlags {
 struct ServeFlags {
     #[command(flatten)]
     config: ConfigFlag,
-    /// The address to listen on, over what the settings say.
+    /// The address to listen on; overrides the settings.
     #[arg(long, value_name = "ADDR", value_parser = settings::listen_address)]
     listen: Option<SocketAddr>,
 }
@@ -79,14 +79,14 @@ struct ServeFlags {
 struct CheckFlags {
     #[command(flatten)]
     config: ConfigFlag,
-    /// Also asks each upstream for its models and prints one line for each. Exits with 2 where one fails.
+    /// Also requests the models of each upstream and prints one line for each. Exits with 2 if one fails.
     #[arg(long)]
     upstreams: bool,
 }
 
 #[derive(Args, Clone, Default)]
 struct ConfigFlag {
-    /// The settings file; without this ./tokenrill.toml, if it is there.
+    /// The settings file. Default: ./tokenrill.toml, if it exists.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -106,13 +106,13 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refusal(reason)) => {
-            say(&mut std::io::stderr(), &format!("tokenrill: {reason}"));
+            write_line(&mut std::io::stderr(), &format!("tokenrill: {reason}"));
             ExitCode::from(2)
         }
     }
 }
 
-/// Why the program does not begin, in one sentence.
+/// Why the command failed, in one sentence.
 struct Refusal(String);
 
 impl<E: std::error::Error> From<E> for Refusal {
@@ -121,8 +121,8 @@ impl<E: std::error::Error> From<E> for Refusal {
     }
 }
 
-/// After a second signal, until the process ends whatever still runs.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// From the second signal to the end of the process, even if tasks still run.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 type Environment = BTreeMap<String, String>;
 
@@ -138,20 +138,20 @@ fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Envir
     Ok((settings::load(Sources { file: flag.source(), environment: environment.clone(), listen })?, environment))
 }
 
-/// Does not wait for an identity provider. Asks upstreams only where the flag says so.
+/// Does not wait for an identity provider's keys. Contacts upstreams only with `--upstreams`.
 #[tokio::main(flavor = "current_thread")]
 async fn check(flags: CheckFlags) -> Result<(), Refusal> {
     let (settings, environment) = load(flags.config, None)?;
     admission(&settings, &environment)?;
     print(&settings.effective());
     for (upstream, warning) in warnings(&settings) {
-        say(&mut std::io::stderr(), &format!("tokenrill: warning: upstream {upstream}: {warning}"));
+        write_line(&mut std::io::stderr(), &format!("tokenrill: warning: upstream {upstream}: {warning}"));
     }
     if !flags.upstreams {
         return Ok(());
     }
     let checks = app::check_upstreams(&settings, &environment).await?;
-    print(if checks.is_empty() { "\nno upstreams: the embedded model demo alone" } else { "" });
+    print(if checks.is_empty() { "\nno upstreams: only the embedded model demo" } else { "" });
     for check in &checks {
         print(&check.to_string());
     }
@@ -161,13 +161,14 @@ async fn check(flags: CheckFlags) -> Result<(), Refusal> {
     }
 }
 
-/// Upstreams whose settings are probably wrong, by name.
+/// Returns the names of the upstreams whose settings are probably wrong, each with a warning.
 fn warnings(settings: &Settings) -> impl Iterator<Item = (&str, &'static str)> {
     let warning = |upstream: &settings::Upstream| upstream.base_url.warning();
     settings.upstreams.iter().filter_map(move |upstream| Some((upstream.name.as_str(), warning(upstream)?)))
 }
 
-/// Who may call from the start on. Later the last key may be withdrawn; to begin without one would be a mistake.
+/// Returns the admission rules at the start. With `auth.mode = "required"` at least one credential must be configured.
+/// A reload does not check this, so that an operator can remove the last key.
 fn admission(settings: &Settings, environment: &Environment) -> Result<(Admission, Tickets), Refusal> {
     let tickets = app::tickets(settings, environment)?;
     if settings.auth.mode == Some(AuthMode::Required) && settings.auth.admits_nobody() {
@@ -182,36 +183,36 @@ fn new_key(flags: &NewKeyFlags) -> Result<(), Refusal> {
         return Err(Refusal(format!("there is no scope {unknown}: {SCOPES}")));
     }
     if flags.name.is_empty() || flags.name.chars().any(char::is_control) {
-        return Err(Refusal("a name has at least one character, and none that controls a terminal".to_owned()));
+        return Err(Refusal("a name has at least one character, and no control characters".to_owned()));
     }
     let NewKey { key, hash } = NewKey::random()?;
     let (name, scopes) = (toml(&flags.name), flags.scopes.iter().map(|scope| toml(scope)).collect::<Vec<_>>());
     let scopes = if scopes.is_empty() { String::new() } else { format!("\nscopes = [{}]", scopes.join(", ")) };
     print(&format!(
-        "The key, to be kept by its owner. It is told this once:\n\n  {key}\n\n\
-         For the settings file, beside auth.mode = \"required\":\n\n\
+        "The key, for its owner. It is shown only once:\n\n  {key}\n\n\
+         For the settings file, next to auth.mode = \"required\":\n\n\
          [[auth.api_keys]]\nname = {name}\nhash = \"{hash}\"{scopes}"
     ));
     Ok(())
 }
 
-/// A text without control characters as a basic string of TOML.
+/// Returns `text`, which has no control characters, as a basic string of TOML.
 fn toml(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// One thread for each core.
+/// Serves with one thread for each core.
 fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
     let others = StartedThreads::beside(available_parallelism().unwrap_or(NonZeroUsize::MIN))?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async { serve_on(flags, others.and_current()).await });
-    // Nobody waits for what still runs beside it.
+    // Does not wait for blocking tasks that still run.
     runtime.shutdown_background();
     served
 }
 
 async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
-    // First of all: unhandled, SIGHUP ends the process.
+    // Must come first: until a handler is installed, SIGHUP terminates the process.
     let mut hangups = signal(SignalKind::hangup())?;
     let (settings, environment) = load(flags.config.clone(), flags.listen)?;
     telemetry::init(match settings.telemetry.log_format {
@@ -221,24 +222,24 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
     telemetry::log_panics();
     let (admission, tickets) = admission(&settings, &environment)?;
     let (admissions, admission) = watch::channel(admission);
-    take_descriptors(&settings);
+    raise_descriptor_limit(&settings);
     let limits = app::limits(&settings);
     let public = listen(settings.server.listen, "--listen", &limits)?;
     let admin = settings.server.admin_listen.map(|address| listen(address, "server.admin_listen", &limits));
     let listeners = Listeners { public, admin: admin.transpose()? };
     let mut signals = Signals::listen()?;
     log_start(flags, &settings);
-    greet(&listeners, &settings)?;
+    print_addresses(&listeners, &settings)?;
 
     let shutdown = Shutdown::new();
     let serving = app::serve(&settings, &environment, admission, listeners, limits, threads, shutdown.clone());
-    let asked = async {
-        signals.asked().await;
+    let signalled = async {
+        signals.recv().await;
         shutdown.begin_drain();
-        signals.asked().await;
+        signals.recv().await;
         shutdown.close();
-        // Long enough to tell every reader, and no longer.
-        tokio::time::sleep(LAST_WORDS).await;
+        // Leaves time to send the terminal events.
+        tokio::time::sleep(CLOSE_TIMEOUT).await;
     };
     let reloading = async {
         let mut in_effect = settings.clone();
@@ -246,7 +247,7 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
             let kept = {
                 let in_use = admissions.borrow();
                 let prompts = in_use.prompts.directory().map(Path::to_owned);
-                Kept { tickets: tickets.clone(), issuer: in_use.gate.fetching(), prompts }
+                Kept { tickets: tickets.clone(), issuer: in_use.gate.fetched_issuer(), prompts }
             };
             match reload(flags, &in_effect, kept).await {
                 Ok((admission, read)) => {
@@ -262,16 +263,16 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
     };
     tokio::select! {
         served = serving => Ok(served?),
-        () = asked => Ok(()),
+        () = signalled => Ok(()),
         () = reloading => Ok(()),
     }
 }
 
-/// Logs what a reload changed, and what waits for a restart, by the names of the settings. `reads_files`: prompts or an
-/// issuer's keys were read again too.
+/// Logs the names of the settings that a reload changed and of those that need a restart. `reads_files`: the reload
+/// also read prompts or an issuer's keys again.
 fn log_reload(started: &Settings, before: &Settings, read: &Settings, reads_files: bool) {
     let reloaded = Changes::between(before, read).reloaded.join(", ");
-    // Against those at the start: what waits goes on waiting.
+    // Compared with the settings at the start, since a changed setting needs a restart until the restart.
     let waiting = Changes::between(started, read).waiting.join(", ");
     if !reloaded.is_empty() {
         tracing::info!(changed = reloaded, "SIGHUP: the settings were read again");
@@ -279,8 +280,8 @@ fn log_reload(started: &Settings, before: &Settings, read: &Settings, reads_file
         tracing::info!("SIGHUP: the settings are unchanged; prompts and the issuer's keys were read again");
     } else {
         tracing::info!(
-            "SIGHUP: nothing to reload, since the settings are unchanged: keys, limits, prompts, cors.origins and \
-             server.trusted_proxies are what is reloaded"
+            "SIGHUP: nothing to reload, since the settings are unchanged; a reload applies keys, limits, prompts, \
+             cors.origins and server.trusted_proxies"
         );
     }
     if !waiting.is_empty() {
@@ -288,15 +289,16 @@ fn log_reload(started: &Settings, before: &Settings, read: &Settings, reads_file
     }
 }
 
-/// Who may call, as the settings say it now. All of them must be good, also those that wait for a start.
+/// Reads the settings again and returns the admission rules that they define. Fails if any setting is invalid, even one
+/// that needs a restart.
 async fn reload(flags: &ServeFlags, in_effect: &Settings, kept: Kept) -> Result<(Admission, Settings), Refusal> {
     let (config, listen, before) = (flags.config.clone(), flags.listen, in_effect.auth.clone());
-    // Nobody waits for a file that is slow to come.
+    // Reading files blocks, so it must not run on a runtime thread.
     let read = spawn_blocking(move || {
         let (read, environment) = load(config, listen)?;
         if read.auth.mode != before.mode {
-            // What the listener trusts goes with it.
-            return Err(Refusal("auth.mode takes effect at a start alone".to_owned()));
+            // The `Host` names that the listener accepts depend on it.
+            return Err(Refusal("auth.mode cannot be changed by a reload: restart to apply it".to_owned()));
         }
         app::tickets(&read, &environment)?;
         let issuer = kept.issuer.filter(|_| read.auth.jwt == before.jwt);
@@ -304,30 +306,31 @@ async fn reload(flags: &ServeFlags, in_effect: &Settings, kept: Kept) -> Result<
     });
     let (admission, read) = read.await??;
     if read.auth.jwt != in_effect.auth.jwt {
-        admission.gate.fetched().await.map_err(AppError::JwksUrl)?;
+        admission.gate.wait_for_keys().await.map_err(AppError::JwksUrl)?;
     }
     Ok((admission, read))
 }
 
-/// As many descriptors as the system allows: a connection takes one, and its generation another.
-fn take_descriptors(settings: &Settings) {
+/// Raises the limit of open files as far as the system allows. A connection needs one descriptor, and its generation
+/// another.
+fn raise_descriptor_limit(settings: &Settings) {
     let wanted = u64::from(settings.server.max_connections.get()) * 2;
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(allowed) if allowed < wanted => {
-            tracing::warn!(allowed, wanted, "fewer open files are allowed than server.max_connections may take");
+            tracing::warn!(allowed, wanted, "fewer open files are allowed than server.max_connections may need");
         }
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+        Err(error) => tracing::warn!(%error, "could not raise the limit of open files"),
     }
 }
 
-/// `choice` is how another address is chosen.
-fn listen(address: SocketAddr, choice: &str, limits: &server::Limits) -> Result<TcpListener, Refusal> {
-    let cannot = |error| Refusal(format!("cannot listen on {address} ({error}): choose another with {choice}"));
+/// Binds `address`. `option` is the flag or setting with which an operator chooses another address.
+fn listen(address: SocketAddr, option: &str, limits: &server::Limits) -> Result<TcpListener, Refusal> {
+    let cannot = |error| Refusal(format!("cannot listen on {address} ({error}): choose another with {option}"));
     server::bind(address, limits).map_err(cannot)
 }
 
-/// Logs what an operator asks first: the version, the file, who may call and which upstreams there are.
+/// Logs the version, the settings file, the authentication mode and the upstreams.
 fn log_start(flags: &ServeFlags, settings: &Settings) {
     let source = flags.config.clone().source();
     let file = source.path().map_or_else(|| "none".to_owned(), |path| path.display().to_string());
@@ -347,8 +350,8 @@ fn log_start(flags: &ServeFlags, settings: &Settings) {
     }
 }
 
-/// What a newcomer needs: the address, the pages and one line that works. In JSON it is a log line.
-fn greet(listeners: &Listeners, settings: &Settings) -> Result<(), Refusal> {
+/// Logs the addresses. Unless logs are JSON, also prints the addresses of the pages and a command to try.
+fn print_addresses(listeners: &Listeners, settings: &Settings) -> Result<(), Refusal> {
     let address = listeners.public.local_addr()?;
     let admin = listeners.admin.as_ref().map(TcpListener::local_addr).transpose()?;
     tracing::info!(%address, admin_address = admin.map(tracing::field::display), "listening");
@@ -356,7 +359,7 @@ fn greet(listeners: &Listeners, settings: &Settings) -> Result<(), Refusal> {
         return Ok(());
     }
     let admin = admin.map(|address| format!("\n  operators   http://{address}/metrics")).unwrap_or_default();
-    // Beside real models `demo` is not the default, and what the default costs is not ours to spend.
+    // With upstreams configured, `demo` is not the default model, and the example must not spend money on a real one.
     let model = if settings.upstreams.is_empty() { "" } else { "\"model\":\"demo\"," };
     let key = match settings.auth.mode {
         Some(AuthMode::Required) => " -H \"authorization: Bearer $KEY\"",
@@ -372,10 +375,10 @@ fn greet(listeners: &Listeners, settings: &Settings) -> Result<(), Refusal> {
 }
 
 fn print(text: &str) {
-    say(&mut std::io::stdout(), text);
+    write_line(&mut std::io::stdout(), text);
 }
 
-/// A reader who has gone is no reason to fail.
-fn say(out: &mut impl std::io::Write, text: &str) {
+/// Writes `text` and a newline. Ignores errors: a closed pipe must not fail the command.
+fn write_line(out: &mut impl std::io::Write, text: &str) {
     _ = writeln!(out, "{}", text.trim_end());
 }

@@ -1,4 +1,4 @@
-//! The two phases in which the process ends, and the signals that ask for them.
+//! The two phases of a shutdown, and the signals that start them.
 
 use std::future::pending;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Where the process is on its way to the end. Clones share one state.
+/// The phase of the shutdown. Clones share one state.
 ///
 /// ```text
 ///            begin_drain             close
@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 ///      └───────────────── close ────────────────┘
 /// ```
 ///
-/// While *draining*, readiness fails and new generations are refused, but the listener still serves, so that
-/// viewers can read live generations to their end and re-attach to them. When *closing*, logs are closed and the
-/// listener stops. There is no way back; both calls may be repeated.
+/// While *draining*, readiness fails and new generations are refused, but the listener still serves, so that viewers
+/// can read live generations to their end and reconnect to them. When *closing*, logs are closed and the listener
+/// stops. A shutdown cannot be undone. Both calls are idempotent.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     draining: CancellationToken,
@@ -26,44 +26,46 @@ pub struct Shutdown {
 impl Default for Shutdown {
     fn default() -> Self {
         let closing = CancellationToken::new();
-        // The child, so that whoever closes has also begun to drain.
+        // A child token, so that closing also begins the drain.
         Self { draining: closing.child_token(), closing }
     }
 }
 
 impl Shutdown {
-    /// The process serves.
+    /// Returns the state in which the process serves.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// No new work from now on.
+    /// Begins to drain: no new work is accepted.
     pub fn begin_drain(&self) {
         self.draining.cancel();
     }
 
-    /// Resolves when draining begins, at once if it has.
+    /// Resolves when draining begins, or immediately if it has begun.
     pub async fn draining(&self) {
         self.draining.cancelled().await;
     }
 
-    /// No work at all from now on, new or old.
+    /// Ends all work, including live generations.
     pub fn close(&self) {
         self.closing.cancel();
     }
 
-    /// Resolves when closing begins, at once if it has.
+    /// Resolves when closing begins, or immediately if it has begun.
     pub async fn closing(&self) {
         self.closing.cancelled().await;
     }
 
-    /// Cancelled when closing begins: what the listener takes as its `stop`. Cancelling it does not close.
+    /// Returns a token that is cancelled when closing begins: the `stop` of a listener. Cancelling it does not close
+    /// anything else.
     pub fn closing_token(&self) -> CancellationToken {
         self.closing.child_token()
     }
 }
 
-/// `SIGTERM` and `SIGINT` (Ctrl-C). While this is there, neither ends the process by itself, and none is missed.
+/// A handler of `SIGTERM` and `SIGINT` (Ctrl-C). Once it is installed, neither terminates the process by itself, and no
+/// signal is lost between two calls of [`Signals::recv`].
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -71,20 +73,20 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on. Called before anybody can know that the process serves: a signal that comes earlier
-    /// ends it without a drain.
+    /// Installs the handlers. Must be called before the process announces that it serves: an earlier signal terminates
+    /// it without a drain.
     pub fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Resolves when the process is asked to end. The first time it drains, the second time it ends at once.
-    pub async fn asked(&mut self) {
+    /// Waits for the next signal. The caller drains at the first one and closes at the second.
+    pub async fn recv(&mut self) {
         let signal = tokio::select! {
             Some(()) = self.terminate.recv() => "SIGTERM",
             Some(()) = self.interrupt.recv() => "SIGINT",
             else => return pending().await,
         };
-        tracing::info!(signal, "asked to end");
+        tracing::info!(signal, "received a signal to shut down");
     }
 }
 
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_is_draining_too() {
+    async fn close_also_begins_to_drain() {
         let shutdown = Shutdown::new();
         shutdown.close();
         shutdown.draining().await;
@@ -124,20 +126,20 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_is_stopped_alone_closes_nothing_else() {
+    fn cancelling_a_closing_token_does_not_close() {
         let shutdown = Shutdown::new();
         shutdown.closing_token().cancel();
         assert!(!shutdown.closing_token().is_cancelled());
     }
 
     #[tokio::test]
-    async fn either_signal_asks_to_end_each_time_and_also_before_anybody_waits() {
+    async fn each_signal_is_received_once_even_if_sent_before_recv() {
         let mut signals = Signals::listen().unwrap();
         for signal in ["TERM", "INT", "TERM"] {
-            assert_eq!(signals.asked().now_or_never(), None, "no signal was sent yet");
+            assert_eq!(signals.recv().now_or_never(), None, "no signal was sent yet");
             let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", id())]).status();
             assert!(sent.unwrap().success());
-            timeout(Duration::from_secs(5), signals.asked()).await.unwrap();
+            timeout(Duration::from_secs(5), signals.recv()).await.unwrap();
         }
     }
 }

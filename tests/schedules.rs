@@ -1,8 +1,8 @@
-//! The event log's hand-over from replay to live in every order in which its threads can take turns.
+//! Tests the event log's switch from replay to live reading under many thread schedules.
 //!
-//! `cargo test --features shuttle --test schedules`: with the feature the log's locks are shuttle's, and
-//! each taking of one is a point at which another thread may go on; so is the end of each call of a log
-//! ([`Turns`]). Tokio's watch channel is taken as it is, one step without a turn: its own project tests it so.
+//! `cargo test --features shuttle --test schedules`: with the feature, the log uses shuttle's locks. Shuttle can switch
+//! threads at each acquisition of a lock, and after each call of a log ([`Turns`]). It cannot switch within Tokio's
+//! watch channel, which tokio's own project tests in this way.
 #![expect(clippy::expect_used, reason = "what is not there when a test looks for it has failed the test")]
 
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use tokenrill::event_log::{
     TailReader, TailState, follow,
 };
 
-/// Schedules for each test: by chance, by chance with few turns (PCT), and one after the other. `make soak`, which sets
-/// `TOKENRILL_SOAK=1`, runs ten times as many.
+/// The numbers of schedules for each test: random, random with few switches (PCT), and enumerated in order. `make
+/// soak`, which sets `TOKENRILL_SOAK=1`, runs ten times as many.
 const RANDOM: usize = 10_000;
 const FEW_TURNS: usize = 5_000;
 const IN_ORDER: usize = 20_000;
@@ -70,7 +70,7 @@ fn ended(by: u64) -> Event {
     Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings: Timings::default() }))
 }
 
-/// A log after whose every call another thread may go on, as it may wherever a lock is let go of.
+/// A log that lets shuttle switch threads after each call.
 struct Turns(Arc<dyn Log>);
 
 fn turn<T>(value: T) -> T {
@@ -104,7 +104,7 @@ impl Readable for Turns {
     }
 }
 
-/// Appends until the log is closed or all is said.
+/// Appends until the log is closed, at most `appends` times.
 fn write(log: &Arc<dyn Log>, appends: usize) {
     let mut tail = Sequence::new(1);
     for _ in 0..appends {
@@ -120,15 +120,15 @@ fn read(log: Arc<dyn Log>, after: Sequence) -> Vec<Entry> {
     pages.into_iter().flat_map(|page| page.expect("the log is there")).collect()
 }
 
-/// `after + 1` to the terminal event, each once; it ends there and in no other case.
+/// Asserts that the entries are those from `after + 1` to the terminal event, each once and in order.
 fn assert_whole(entries: &[Entry], after: u64) {
     assert!(entries.iter().zip(after + 1..).all(|(entry, sequence)| entry.sequence.get() == sequence), "{entries:?}");
     let terminals = entries.iter().filter(|entry| entry.event.is_terminal()).count();
     assert_eq!((terminals, entries.last().map(|entry| entry.event.is_terminal())), (1, Some(true)), "{entries:?}");
 }
 
-/// One reader in each: async-stream keeps a pointer for its thread while a stream is polled, and shuttle's
-/// threads are one.
+/// Runs one writer and one reader. There is only one reader, because async-stream keeps a thread-local pointer while a
+/// stream is polled, and shuttle runs all its threads on one OS thread.
 fn hand_over(reader: fn(Arc<dyn Log>)) {
     let log = create(&memory());
     let writer = thread::spawn({
@@ -144,12 +144,12 @@ fn hand_over(reader: fn(Arc<dyn Log>)) {
 }
 
 #[test]
-fn who_follows_from_the_start_sees_each_entry_once_and_then_the_end() {
+fn reader_from_the_start_reads_each_entry_once_and_then_ends() {
     check(|| hand_over(|log| assert_whole(&read(log, Sequence::START), 0)));
 }
 
 #[test]
-fn who_follows_from_where_the_log_ends_just_then_sees_the_rest() {
+fn reader_from_the_tail_reads_the_remaining_entries() {
     check(|| {
         hand_over(|log| {
             let tail = log.tail().get();
@@ -162,7 +162,7 @@ fn who_follows_from_where_the_log_ends_just_then_sees_the_rest() {
 }
 
 #[test]
-fn one_of_several_endings_wins_and_every_reader_sees_that_one() {
+fn concurrent_closes_have_one_winner_that_every_reader_reads() {
     check(|| {
         let log = create(&memory());
         let reader = thread::spawn({
@@ -196,7 +196,7 @@ fn one_of_several_endings_wins_and_every_reader_sees_that_one() {
 }
 
 #[test]
-fn twins_make_one_log_whoever_is_first() {
+fn concurrent_creates_with_the_same_key_make_one_log() {
     check(|| {
         let memory = memory();
         let twins: Vec<_> = (0..3)
@@ -208,7 +208,7 @@ fn twins_make_one_log_whoever_is_first() {
                     match block_on(memory.create(start(), &account(), Some(claim))).expect("room") {
                         Created::New(log) => log.start().generation,
                         Created::Known(id) => {
-                            assert!(block_on(memory.open(id)).is_some(), "who is told of a log can open it");
+                            assert!(block_on(memory.open(id)).is_some(), "a known log can be opened");
                             id
                         }
                     }

@@ -1,16 +1,16 @@
-//! An HTTP/1.1 response as it comes, in pieces cut anywhere.
+//! An incremental parser of HTTP/1.1 responses, whose input may be split anywhere.
 
 use std::io::{self, Error};
 
-/// The state of one response; what has been read of its body is not kept.
+/// The state of one response. Does not store the body.
 #[derive(Default)]
 pub struct Answer {
     state: State,
     head: Vec<u8>,
     pub status: u16,
-    /// Whether the connection ends with it.
+    /// Whether the connection closes after this response.
     pub closes: bool,
-    /// Of Tokenrill's.
+    /// The generation id in a response of Tokenrill.
     pub generation: Option<String>,
 }
 
@@ -18,14 +18,14 @@ pub struct Answer {
 enum State {
     #[default]
     Head,
-    /// Bytes that are still to come.
+    /// The remaining bytes of the body.
     Length(u64),
-    /// The size so far, and whether its digits are over.
+    /// The chunk size so far, and whether its digits have ended.
     Size(u64, bool),
-    /// Bytes of this chunk that are still to come.
+    /// The remaining bytes of this chunk.
     Data(u64),
     DataEnd,
-    /// The length of this line.
+    /// The length of the current line.
     Trailer(usize),
     Whole,
 }
@@ -35,7 +35,7 @@ impl Answer {
         self.state == State::Whole
     }
 
-    /// `body` is given the pieces of the body, without their framing.
+    /// Parses `bytes` and calls `body` with each piece of the body, without the framing.
     pub fn feed(&mut self, mut bytes: &[u8], mut body: impl FnMut(&[u8])) -> io::Result<()> {
         while let Some((first, rest)) = bytes.split_first() {
             match self.state {

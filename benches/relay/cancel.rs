@@ -1,4 +1,4 @@
-//! How long the model works on for a client that has gone.
+//! Latency of cancellation: from the client's disconnect to the end of the upstream connection.
 
 use std::io::{self, Error};
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::workload::{Bench, Outcome, compared, figure, percentile};
 
 /// Endings of each phase.
 const ENDINGS: u32 = 100;
-/// A connection that is open for so long after the close counts as never closed.
+/// An upstream connection that is still open this long after the client's close counts as never closed.
 const NEVER: Duration = Duration::from_secs(5);
-/// In which all that was said has passed.
+/// Long enough for all sent bytes to arrive.
 const QUIET: Duration = Duration::from_millis(5);
-/// Between two tokens; who notices a close only when it writes needs most of it.
+/// Between two tokens. A peer that detects a close only on a write takes most of this time.
 const PAUSE: Duration = Duration::from_millis(20);
 
 const PHASES: [(Hold, [&str; 2]); 3] = [
@@ -44,7 +44,7 @@ pub async fn run(bench: &mut Bench, peer: &Peer, wire: Wire) -> io::Result<Outco
     Ok(Outcome { figures, faults })
 }
 
-/// Nanoseconds from just before the close to its end at the model; `None` if that does not come.
+/// Returns the nanoseconds from just before the client's close to the close at the model; `None` if that never happens.
 async fn end(bench: &mut Bench, peer: &Peer, wire: Wire, hold: Hold) -> io::Result<Option<u64>> {
     bench.watched += 1;
     let watched = bench.watched;
@@ -68,7 +68,7 @@ async fn end(bench: &mut Bench, peer: &Peer, wire: Wire, hold: Hold) -> io::Resu
     Ok(closed.await.map(|at| at.saturating_sub(began)))
 }
 
-/// The first that is looked for, in time.
+/// Returns the first matching event, or `None` after a timeout.
 async fn until<T>(said: &mut mpsc::Receiver<Said>, find: impl Fn(Said) -> Option<T>) -> Option<T> {
     let search = async {
         loop {

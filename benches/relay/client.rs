@@ -1,4 +1,4 @@
-//! Those who ask: plain sockets of one thread, which note when each token came.
+//! The clients: plain sockets of one thread, which record the arrival time of each token.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -18,34 +18,34 @@ use crate::answer::Answer;
 use crate::marker::{self, Scanner};
 use crate::script::Script;
 
-/// An answer that is silent for so long has broken off.
+/// An answer without new bytes for this long counts as broken.
 const LATE: Duration = Duration::from_secs(30);
 
 thread_local! {
-    /// What any of the sockets reads; nothing of it is kept.
+    /// The read buffer that all sockets share. Its content is not used after a read is processed.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
 }
 
 const STREAM: &str = "text/event-stream";
 
-/// How a model is asked, and in which form it answers.
+/// The API of a request and its response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     OpenAi,
     Native,
 }
 
-/// The server that is asked, and with what.
+/// The server, its credential and its API, with counters that all clients share.
 #[derive(Clone)]
 pub struct Target {
     pub address: SocketAddr,
     pub key: String,
     pub clock: Instant,
-    /// Tokens that have come, of all that is asked here.
+    /// Tokens received by all clients of this target.
     pub came: Arc<AtomicU64>,
-    /// Answers whose first token has come.
+    /// Answers whose first token was received.
     pub began: Arc<AtomicU64>,
-    /// Whether enough has been seen: readers then leave at their next token.
+    /// Whether the measurement is over: clients then disconnect at their next token.
     pub is_over: Arc<AtomicBool>,
 }
 
@@ -70,7 +70,7 @@ impl Target {
         self.post(path, if is_stream { STREAM } else { "application/json" }, "", &body)
     }
 
-    /// A generation that runs to its end, whoever reads it; Tokenrill alone has it.
+    /// A request for a generation that continues without viewers. Only Tokenrill has such requests.
     pub fn begin(&self, script: &Script) -> Vec<u8> {
         let body = format!(r#"{{"model":"{script}","input":"Hello","on_disconnect":"continue"}}"#);
         self.post("/v1/generations", "application/json", "prefer: respond-async\r\n", &body)
@@ -91,15 +91,15 @@ impl Target {
     }
 }
 
-/// What must be none, of all answers.
+/// The counts of faults in all answers, which must be 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Faults {
     pub missing: u64,
     pub doubled: u64,
     pub disordered: u64,
-    /// Answers that were refused, or without their end.
+    /// Answers that were refused or incomplete.
     pub broken: u64,
-    /// Closes that the model was not told of.
+    /// Client closes that did not close the upstream connection.
     pub never: u64,
 }
 
@@ -113,7 +113,7 @@ impl Faults {
     }
 }
 
-/// What one client has seen; times in tenths of a microsecond.
+/// The measurements of one client; times in tenths of a microsecond.
 #[derive(Default)]
 pub struct Seen {
     pub relay: Vec<u32>,
@@ -121,9 +121,9 @@ pub struct Seen {
     pub answers: u64,
     pub tokens: u64,
     pub faults: Faults,
-    /// Of the last answer, where Tokenrill named it.
+    /// The generation id of the last answer, if it came from Tokenrill.
     pub generation: Option<String>,
-    /// The last answer's body, where it is kept.
+    /// The body of the last answer, if it is recorded.
     pub kept: Option<Vec<u8>>,
 }
 
@@ -141,7 +141,7 @@ pub fn tenths(nanos: u64) -> u32 {
     u32::try_from(nanos / 100).unwrap_or(u32::MAX)
 }
 
-/// One connection, made again where the server has closed it.
+/// One connection, which reconnects if the server has closed it.
 pub struct Client {
     pub target: Target,
     socket: Option<TcpStream>,
@@ -161,7 +161,7 @@ impl Client {
         Ok(())
     }
 
-    /// Asks, and reads the answer of `tokens` tokens; what was wrong with it is among the faults.
+    /// Sends a request and reads the answer of `tokens` tokens. Counts its faults in `seen`.
     pub async fn exchange(&mut self, request: &[u8], tokens: u32, seen: &mut Seen) {
         let mut reading = Reading::new(&self.target, tokens);
         let read = self.try_exchange(request, &mut reading, seen).await;
@@ -196,7 +196,7 @@ impl Client {
         Ok(())
     }
 
-    /// Reads up to the first token of what was sent for; the connection is then the caller's to drop.
+    /// Reads up to the first token of the response. The caller then drops the connection.
     pub async fn first_token(&mut self) -> io::Result<()> {
         let (mut reading, mut seen) = (Reading::new(&self.target, u32::MAX), Seen::default());
         let Some(socket) = &mut self.socket else { return Err(ErrorKind::NotConnected.into()) };
@@ -209,7 +209,7 @@ impl Client {
         Ok(())
     }
 
-    /// Reads whatever comes in this time: a socket that is closed with bytes unread sends a reset.
+    /// Reads all bytes that arrive within `time`, because closing a socket with unread bytes sends a reset.
     pub async fn drain(&mut self, time: Duration) {
         let Some(socket) = &mut self.socket else { return };
         let mut bytes = [0; 4096];
@@ -222,18 +222,18 @@ impl Client {
     }
 }
 
-/// One answer on its way.
+/// The state of reading one answer.
 struct Reading {
     answer: Answer,
     scanner: Scanner,
     target: Target,
     asked: u64,
     expected: u32,
-    /// The number after the highest so far.
+    /// One more than the highest token number so far.
     next: u32,
-    /// Numbers below it that have not come.
+    /// Lower numbers that have not arrived.
     gaps: Vec<u32>,
-    /// What came with the last token and behind it.
+    /// The bytes from the last token on.
     end: Vec<u8>,
 }
 
@@ -243,7 +243,7 @@ impl Reading {
         Self { answer, scanner, target, asked: 0, expected, next: 0, gaps: Vec::new(), end: Vec::new() }
     }
 
-    /// Of a stream its last event; of JSON, that it is whole says it all.
+    /// Returns whether the last event of a stream, or the `usage` of a JSON body, was received.
     fn has_ended(&self) -> bool {
         let ends: [&[u8]; 3] = [b"data: [DONE]", b"event: done", b"\"usage\""];
         ends.iter().any(|end| memchr::memmem::find(&self.end, end).is_some())

@@ -1,4 +1,4 @@
-//! What streams cost that are open and say little.
+//! Cost of open streams with few tokens.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use crate::peer::Peer;
 use crate::script::{ENDLESS, Script};
 use crate::workload::{Outcome, Scale, compared, figure, micros_each};
 
-/// Streams that have not begun by then are not waited for.
+/// Streams that have not begun by then are ignored.
 const OPENING: Duration = Duration::from_mins(1);
 
 pub async fn run(peer: &Peer, wire: Wire, streams: u32, scale: Scale) -> io::Result<Outcome> {
@@ -32,7 +32,7 @@ pub async fn run(peer: &Peer, wire: Wire, streams: u32, scale: Scale) -> io::Res
             Ok::<_, io::Error>(seen)
         }));
     }
-    // Until each has had its first token, and what that took is over.
+    // Waits until each stream has had its first token, so that the cost of opening them is not measured.
     let open = || peer.target.began.load(Ordering::Relaxed);
     while open() < streams.into() && began.elapsed() < OPENING {
         sleep(Duration::from_millis(10)).await;

@@ -1,12 +1,12 @@
-//! What relaying costs: Tokenrill, with keys and limits, beside nginx and `HAProxy`, which only copy bytes, and nobody at
-//! all, in front of one model.
+//! Cost of relaying: Tokenrill, with keys and limits, compared with nginx and `HAProxy`, which only copy bytes, and
+//! with a direct connection, in front of the same model.
 //!
 //! `cargo bench --bench relay -- [--only NAME,...] [--peers NAME,...] [--rounds N] [--quick] [--litellm] [--plot]
-//! [--program PATH]`; the program is this build's, where none is named. Model and clients are two threads of this
-//! process, on the same cores as the peer, and read the same clock. Each run has a peer of its own, freshly started; the
-//! peers take turns, and another begins in each round. Figures are medians of the rounds, ratios those of the rounds' own
-//! ratios. Exits with 1 if a token of ours is missing, doubled or out of order, an answer is not whole, or a close does
-//! not reach the model.
+//! [--program PATH]`; the default program is this build's. The model and the clients are two threads of this process,
+//! on the same cores as the peer, and read the same clock. Each run starts a new peer process. The peers take turns,
+//! and each round begins with another one. Figures are medians over the rounds; ratios are medians of the ratios of
+//! each round. Exits with 1 if a token of Tokenrill is missing, duplicated or out of order, an answer is incomplete, or
+//! a close does not reach the model.
 #![expect(clippy::print_stdout, reason = "the tables are what this is for")]
 #![expect(clippy::print_stderr, reason = "how far it is")]
 #![expect(clippy::cast_precision_loss, reason = "figures of three digits")]
@@ -67,7 +67,7 @@ impl Options {
             program: PathBuf::from(env!("CARGO_BIN_EXE_tokenrill")),
         };
         let mut arguments = std::env::args().skip(1);
-        // Cargo says it, and `cargo test --benches` does not.
+        // `cargo bench` passes `--bench`, and `cargo test --benches` does not.
         if std::env::args().any(|argument| argument == "--bench") {
             options = Self { peers: Vec::new(), rounds: 3, scale: Scale::Full, ..options };
         }
@@ -150,7 +150,7 @@ fn measure(bench: &mut Bench, workload: &Workload, rows: &[Row], rounds: usize) 
         for turn in 0..rows.len() {
             let at = (round + turn) % rows.len();
             let row = rows[at];
-            // It takes minutes.
+            // LiteLLM takes minutes, so it runs in one round only.
             if row.kind == Kind::LiteLlm && round > 0 {
                 continue;
             }

@@ -1,11 +1,11 @@
-//! What a token's text holds: its number and the moment of its write, ` ~000017:0000123456789~`. Its characters are the
-//! same in JSON, and a tilde stands nowhere else on any wire.
+//! The text of a token: its number and the time of its write, ` ~000017:0000123456789~`. JSON does not escape any of
+//! its characters, and no peer sends a tilde elsewhere.
 
 use std::time::Instant;
 
 pub const WIDTH: usize = 23;
 
-/// `into` is as wide as a marker.
+/// Writes a marker. `into` must have exactly its length.
 pub fn write(into: &mut [u8], number: u32, nanos: u64) {
     into.copy_from_slice(b" ~000000:0000000000000~");
     digits(&mut into[2..8], number.into());
@@ -23,7 +23,7 @@ pub fn nanos(clock: Instant) -> u64 {
     u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Finds markers in a text that comes in pieces, cut anywhere.
+/// Finds markers in a text whose pieces may be split anywhere.
 #[derive(Default)]
 pub struct Scanner {
     is_inside: bool,
@@ -32,7 +32,7 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// `found` is told the number and the moment of each.
+    /// Calls `found` with the number and the time of each marker.
     pub fn feed(&mut self, mut bytes: &[u8], mut found: impl FnMut(u32, u64)) {
         while !bytes.is_empty() {
             if !self.is_inside {

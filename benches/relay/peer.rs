@@ -1,4 +1,4 @@
-//! Who stands between the client and the model: a server of another make, ours, or nobody.
+//! The peer between the client and the model: another server, Tokenrill, or none.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -28,7 +28,7 @@ pub enum Kind {
     LiteLlm,
 }
 
-/// A running peer; dropping it ends it.
+/// A running peer. Dropping it ends its process.
 pub struct Peer {
     pub target: Target,
     process: Option<Child>,
@@ -37,7 +37,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Freshly started, in front of the model.
+    /// Starts a peer in front of the model.
     pub async fn start(kind: Kind, bench: &Bench, scheme: Scheme) -> io::Result<Self> {
         let model = bench.upstream.origin(scheme);
         let directory = directory()?;
@@ -86,7 +86,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Serves `body` as a file, at `/file`.
+    /// Starts a server of `body` as a file, at `/file`.
     pub async fn file_server(body: &[u8], clock: Instant) -> io::Result<Self> {
         let directory = directory()?;
         fs::write(directory.join("file"), body)?;
@@ -113,7 +113,7 @@ impl Peer {
         Ok(path.to_string_lossy().into_owned())
     }
 
-    /// Waits until it takes connections.
+    /// Waits until the peer accepts connections.
     async fn ready(&mut self, program: &str) -> io::Result<()> {
         let Some(process) = &mut self.process else { return Ok(()) };
         let began = Instant::now();
@@ -126,7 +126,7 @@ impl Peer {
             }
             sleep(Duration::from_millis(20)).await;
         }
-        // Its workers are there a moment later.
+        // The workers start shortly after the listener.
         sleep(Duration::from_millis(200)).await;
         self.family = process::family(process.id());
         Ok(())
@@ -137,9 +137,10 @@ impl Drop for Peer {
     #[expect(clippy::disallowed_methods, reason = "nothing else runs while a peer goes")]
     fn drop(&mut self) {
         if let Some(process) = &mut self.process {
-            // The master first: it would start another worker.
+            // Ends the master first, since it would restart a worker that ends.
             let family = process::family(process.id());
-            // Asked, since a program that counts what it runs writes that down as it goes.
+            // SIGTERM before SIGKILL, because a program built with `-Cprofile-generate` writes its counts when it
+            // exits.
             end("-TERM", process.id());
             let asked = Instant::now();
             while matches!(process.try_wait(), Ok(None)) && asked.elapsed() < Duration::from_secs(10) {
@@ -157,14 +158,14 @@ impl Drop for Peer {
     }
 }
 
-/// There may be no such process any more.
+/// Sends a signal. Ignores errors, since the process may have ended.
 fn end(how: &str, id: u32) {
     _ = Command::new("/bin/kill").arg(how).arg(id.to_string()).stderr(Stdio::null()).status();
 }
 
 fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
-    // No peer logs what goes well.
+    // No peer logs successful requests.
     command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").env("RUST_LOG", "warn");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
@@ -182,7 +183,7 @@ fn free_address() -> io::Result<SocketAddr> {
     std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// A key, and the hash that the settings know it by.
+/// Returns a new key and its hash for the settings.
 fn new_key(program: &Path) -> io::Result<(String, String)> {
     let said = Command::new(program).args(["key", "new", "--name", "bench"]).output()?;
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
@@ -259,7 +260,7 @@ fn is_root() -> bool {
 fn haproxy(address: SocketAddr, model: Origin, trusted: &str) -> String {
     let (server, tls) = (model.address, format!("ssl verify required ca-file {trusted} verifyhost {TLS_NAME}"));
     let tls = if model.scheme == Scheme::Http { "" } else { &tls };
-    // Two descriptors for each connection, of those that there are.
+    // Each connection needs two descriptors.
     let most = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024).saturating_sub(200) / 2;
     format!(
         "global

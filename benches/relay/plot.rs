@@ -1,4 +1,4 @@
-//! The ratios to nginx as a picture: bars, readable on light and on dark.
+//! Draws the ratios to nginx as a bar chart in SVG, readable on light and dark backgrounds.
 
 use std::fmt::Write;
 use std::fs;
@@ -9,11 +9,11 @@ use crate::peer::Kind;
 use crate::report::{Table, shown};
 
 const WIDTH: f64 = 860.0;
-/// Where the bars begin.
+/// The x coordinate at which the bars begin.
 const LEFT: f64 = 150.0;
-/// Of a bar that is as long as nginx's.
+/// The length of a bar with the ratio 1.
 const UNIT: f64 = 150.0;
-/// Longer ones are cut off, and say how long they are.
+/// Bars of a larger ratio are cut off, and labelled with it.
 const MOST: f64 = 4.0;
 const LINE: f64 = 18.0;
 

@@ -1,17 +1,17 @@
-//! What other processes take, as Linux tells it under /proc.
+//! CPU time and memory of other processes, from /proc.
 
 use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// In bytes; shared pages count whole in the first, in parts in the second.
+/// In bytes. The first counts shared pages fully, the second proportionally.
 #[derive(Clone, Copy, Default)]
 pub struct Memory {
     pub resident: u64,
     pub proportional: u64,
 }
 
-/// A process and all its children.
+/// Returns the ids of a process and all its descendants.
 pub fn family(id: u32) -> Vec<u32> {
     let mut all = vec![id];
     let mut at = 0;
@@ -23,12 +23,12 @@ pub fn family(id: u32) -> Vec<u32> {
     all
 }
 
-/// Of all threads, to the nanosecond.
+/// Returns the CPU time of all threads, in nanosecond resolution.
 pub fn cpu(family: &[u32]) -> io::Result<Duration> {
     let mut nanos = 0;
     for id in family {
         for thread in fs::read_dir(format!("/proc/{id}/task"))? {
-            // A thread may have ended meanwhile.
+            // The thread may have ended since the directory was read.
             let Ok(line) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
             nanos += line.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or_default();
         }

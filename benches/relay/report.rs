@@ -1,4 +1,4 @@
-//! Tables, for people and for programs.
+//! Tables of results, in Markdown and in a machine-readable form.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::client::Faults;
 use crate::peer::Kind;
 use crate::workload::{Figure, Outcome, Row, Workload};
 
-/// What one workload has come to.
+/// The results of one workload.
 pub struct Table {
     pub name: &'static str,
     says: &'static str,
@@ -38,7 +38,7 @@ impl Table {
         faults
     }
 
-    /// The columns; each row has the same.
+    /// Returns the columns, which are the same in each row.
     pub fn columns(&self) -> Vec<Figure> {
         self.rows.iter().find_map(|(_, outcomes)| outcomes.first()).map_or_else(Vec::new, |first| first.figures.clone())
     }
@@ -57,7 +57,7 @@ impl Table {
         median(self.values(row, column).into_iter().flatten().collect())
     }
 
-    /// To nginx in the same round.
+    /// Returns the median of the ratios to nginx in the same round.
     pub fn ratio(&self, row: Row, column: usize) -> Option<f64> {
         let nginx = self.rows().find(|row| row.kind == Kind::Nginx)?;
         let pairs = self.values(row, column).into_iter().zip(self.values(nginx, column));
@@ -139,7 +139,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     Some(if values.len() % 2 == 1 { upper } else { f64::midpoint(values[middle - 1], upper) })
 }
 
-/// With three digits that count, thousands apart.
+/// Formats with three significant digits and separated thousands.
 pub fn shown(value: Option<f64>) -> String {
     let Some(value) = value else { return "–".to_owned() };
     match value.abs() {

@@ -1,13 +1,13 @@
-//! What the model is to do, written into its name: every peer hands that on as it is.
+//! The script of an answer, encoded in the model's name, which every peer forwards unchanged.
 
 use std::fmt;
 use std::time::Duration;
 
-/// As many tokens as nobody waits for.
+/// More tokens than any client reads.
 pub const ENDLESS: u32 = 999_999;
 const PREFIX: &str = "bench";
 
-/// Where the model stops saying anything.
+/// The point at which the model stops sending.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub enum Hold {
     #[default]
@@ -19,24 +19,24 @@ pub enum Hold {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Script {
     pub tokens: u32,
-    /// Between two writes; zero: as fast as they are taken.
+    /// Between two writes; zero: as fast as the peer reads.
     pub pause: Duration,
-    /// Tokens of one write.
+    /// Tokens per write.
     pub batch: u32,
     /// Between the head and the first token.
     pub lead: Duration,
     pub hold: Hold,
-    /// By which number the end of the connection is told; zero: it is not watched.
+    /// The number under which the end of the connection is reported; zero: it is not watched.
     pub watched: u32,
 }
 
 impl Script {
-    /// One token for each write.
+    /// A script with one token per write.
     pub fn new(tokens: u32, pause: Duration) -> Self {
         Self { tokens, pause, batch: 1, lead: Duration::ZERO, hold: Hold::Nowhere, watched: 0 }
     }
 
-    /// The one whose name stands somewhere in `body`.
+    /// Finds the script whose name is in `body`.
     pub fn find(body: &[u8]) -> Option<Self> {
         let at = memchr::memmem::find(body, PREFIX.as_bytes())?;
         let name = body.get(at..)?.split(|byte| *byte == b'"').next()?;
@@ -58,7 +58,7 @@ impl Script {
         Some(script)
     }
 
-    /// Whether all of it is one write.
+    /// Returns whether the whole answer is one write.
     pub fn is_one_write(&self) -> bool {
         self.pause.is_zero() && self.lead.is_zero() && self.batch >= self.tokens && self.hold == Hold::Nowhere
     }

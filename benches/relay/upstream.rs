@@ -1,4 +1,4 @@
-//! The model: a server of OpenAI's chat completions that costs as little as it can. Its answer is a [`Script`].
+//! The model: a minimal server of OpenAI's chat completions, with little CPU cost. Its answers follow a [`Script`].
 
 use std::fmt;
 use std::io::{self, Error, Write};
@@ -20,16 +20,16 @@ use tokio_util::task::TaskTracker;
 use crate::marker;
 use crate::script::{Hold, Script};
 
-/// What has become of a watched request.
+/// An event of a watched request.
 #[derive(Clone, Copy)]
 pub enum Said {
-    /// All of it is here, and as much of the head was sent as will be.
+    /// The request is complete, and the response is sent as far as its `Hold` allows.
     Arrived(u32),
-    /// Its connection has ended, by the clock.
+    /// The connection has ended, at this time of the clock.
     Closed(u32, u64),
 }
 
-/// By which the model is known behind TLS, beside its address.
+/// A name of the model's TLS certificate, in addition to the address.
 pub const TLS_NAME: &str = "localhost";
 
 /// How peers reach the model.
@@ -39,12 +39,12 @@ pub enum Scheme {
     Https,
 }
 
-/// The model on a thread of its own, as long as the process.
+/// The model, which runs on its own thread until the process ends.
 pub struct Upstream {
     pub address: SocketAddr,
     /// The same model behind TLS.
     pub tls_address: SocketAddr,
-    /// What it shows there, in PEM.
+    /// The certificate of the TLS address, in PEM.
     pub certificate: String,
     pub said: mpsc::Receiver<Said>,
 }
@@ -74,7 +74,7 @@ impl Upstream {
     }
 }
 
-/// Where the model is.
+/// The scheme and the address of the model.
 #[derive(Clone, Copy)]
 pub struct Origin {
     pub scheme: Scheme,
@@ -88,7 +88,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What takes TLS under a certificate for this address, and the certificate.
+/// Returns a TLS acceptor with a certificate for this address, and the certificate.
 fn tls(address: SocketAddr) -> io::Result<(TlsAcceptor, String)> {
     let made =
         rcgen::generate_simple_self_signed([address.ip().to_string(), TLS_NAME.to_owned()]).map_err(Error::other)?;
@@ -109,7 +109,7 @@ async fn accept(
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
         let (tls, tell) = (tls.clone(), tell.clone());
-        // A peer may close whenever it likes.
+        // Ignores the error, since a peer may close at any time.
         tasks.spawn(async move {
             _ = match tls {
                 None => Connection::new(socket, clock, tell, number).serve().await,
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self { socket, clock, tell, number, unread: Vec::new() }
     }
 
-    /// In the clear each of it is one write; TLS keeps what is not asked for.
+    /// Writes `bytes`: without TLS in one write, with TLS also flushed, since TLS buffers.
     async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.socket.write_all(bytes).await?;
         self.socket.flush().await
@@ -154,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Whether the next request is for a completion, and its body; `None` at the end of the connection.
+    /// Returns whether the next request is for a completion, and its body; `None` at the end of the connection.
     async fn request(&mut self) -> io::Result<Option<(bool, Vec<u8>)>> {
         loop {
             if let Some(at) = memchr::memmem::find(&self.unread, b"\r\n\r\n") {
@@ -198,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut next = 0;
         while next < script.tokens {
             let to = (next + script.batch).min(script.tokens);
-            // The first at once: a timer would add its millisecond.
+            // The first write does not wait for the timer, which would add up to a millisecond.
             if let (Some(ticks), 1..) = (&mut ticks, next) {
                 ticks.tick().await;
             }
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.say(&bytes).await
     }
 
-    /// Until the other side closes, which is told.
+    /// Serves a watched request until the peer closes the connection, and reports that.
     async fn watched(&mut self, script: Script) -> io::Result<()> {
         let chunks = Chunks::new(self.number, &script);
         if script.hold != Hold::BeforeHead {
@@ -257,7 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Whether a member of this name is true.
+/// Returns whether the body has a member of this name with the value `true`.
 fn asks(body: &[u8], member: &str) -> bool {
     let needles = [format!(r#""{member}":true"#), format!(r#""{member}": true"#)];
     needles.iter().any(|needle| memchr::memmem::find(body, needle.as_bytes()).is_some())
@@ -283,7 +283,7 @@ fn usage(tokens: u32) -> String {
 struct Chunks {
     start: String,
     token: Vec<u8>,
-    /// Where its marker is.
+    /// The position of the marker in `token`.
     at: usize,
 }
 
@@ -310,7 +310,7 @@ impl Chunks {
         bytes
     }
 
-    /// As one chunk of HTTP.
+    /// Appends tokens as one HTTP chunk.
     fn tokens(&self, bytes: &mut Vec<u8>, numbers: std::ops::Range<u32>, clock: Instant) {
         size(bytes, self.token.len() * numbers.len());
         let nanos = marker::nanos(clock);
@@ -340,6 +340,6 @@ fn framed(bytes: &mut Vec<u8>, text: &[u8]) {
 }
 
 fn size(bytes: &mut Vec<u8>, size: usize) {
-    // A vector takes everything.
+    // Writing to a vector cannot fail.
     _ = write!(bytes, "{size:x}\r\n");
 }

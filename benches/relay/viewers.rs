@@ -1,4 +1,4 @@
-//! What further viewers of one answer cost: those of a finished one, and those of one that runs.
+//! Cost of additional viewers of one answer, finished or running.
 
 use std::io::{self, Error};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::script::Script;
 use crate::upstream::Scheme;
 use crate::workload::{Bench, Outcome, Scale, compared, figure, micros_each, pause_of_connects, percentile};
 
-/// Tokens of the finished answer, and who reads it.
+/// Tokens of the finished answer, and the number of its viewers.
 const REPLAYED: u32 = 1000;
 const READERS: u32 = 100;
 
@@ -61,17 +61,17 @@ pub async fn replay(bench: &mut Bench, kind: Kind) -> io::Result<Outcome> {
     Ok(Outcome { figures, faults: seen.faults })
 }
 
-/// A Tokenrill with an answer that has ended, and where that is.
+/// Starts a Tokenrill with a finished answer, and returns it with the path of the events.
 async fn finished(bench: &Bench) -> io::Result<(Peer, String)> {
     let peer = Peer::start(Kind::Tokenrill, bench, Scheme::Http).await?;
     let path = begin(&peer, &Script { batch: 8, ..Script::new(REPLAYED, Duration::ZERO) }).await?;
-    // Whoever reads it to its end knows that it has ended.
+    // Reads the answer to its end, to be sure that it has ended.
     let mut seen = Seen::default();
     Client::connect(&peer.target).await?.exchange(&peer.target.get(&path), REPLAYED, &mut seen).await;
     Ok((peer, path))
 }
 
-/// Where the events are of an answer that begins now.
+/// Starts an answer and returns the path of its events.
 async fn begin(peer: &Peer, script: &Script) -> io::Result<String> {
     let mut seen = Seen::default();
     Client::connect(&peer.target).await?.exchange(&peer.target.begin(script), 0, &mut seen).await;
@@ -107,7 +107,7 @@ pub async fn second_viewer(peer: &Peer, scale: Scale) -> io::Result<Outcome> {
     Ok(Outcome { figures, faults })
 }
 
-/// So many answers with so many viewers each, who are all there before the first token.
+/// Runs this many answers with this many viewers each. All viewers connect before the first token.
 async fn follow(
     peer: &Peer,
     answers: u32,

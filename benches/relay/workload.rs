@@ -1,4 +1,4 @@
-//! What is asked of a peer, and the figures that come of it.
+//! The workloads of a peer, and their results.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,13 +17,13 @@ use crate::script::Script;
 use crate::upstream::{Scheme, Upstream};
 use crate::viewers;
 
-/// How much of everything.
+/// The size of a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
     Full,
-    /// A third of the time.
+    /// One third of the duration.
     Quick,
-    /// Only that it works.
+    /// Only tests the benchmark.
     Smoke,
 }
 
@@ -41,16 +41,16 @@ impl Scale {
     }
 }
 
-/// What all runs share.
+/// The state that all runs share.
 pub struct Bench {
-    /// Ours.
+    /// The path of the Tokenrill binary.
     pub program: PathBuf,
     pub clock: Instant,
     pub upstream: Upstream,
     pub scale: Scale,
     /// The number of the last watched request.
     pub watched: u32,
-    /// A generation's events, as Tokenrill tells them.
+    /// The events of a generation as Tokenrill sent them.
     pub recording: Option<Vec<u8>>,
 }
 
@@ -74,12 +74,12 @@ impl Row {
     }
 }
 
-/// One column, and what one run has put there; `None` where there is no such thing.
+/// One column, and the value of one run; `None` if the run has no such value.
 #[derive(Clone, Copy)]
 pub struct Figure {
     pub name: &'static str,
     pub value: Option<f64>,
-    /// Whether it is held against nginx's.
+    /// Whether the value is compared with nginx's.
     pub is_compared: bool,
 }
 
@@ -91,7 +91,7 @@ pub fn compared(name: &'static str, value: f64) -> Figure {
     Figure { is_compared: true, ..figure(name, value) }
 }
 
-/// One run.
+/// The result of one run.
 pub struct Outcome {
     pub figures: Vec<Figure>,
     pub faults: Faults,
@@ -100,7 +100,7 @@ pub struct Outcome {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     Load(Load),
-    /// So many streams, at a token a second.
+    /// This many streams, each with one token per second.
     Held(u32),
     Cancel,
     Replay,
@@ -108,14 +108,14 @@ pub enum Shape {
     SecondViewer,
 }
 
-/// Clients that ask at the same time.
+/// Concurrent clients.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     pub slots: u32,
     pub script: Script,
-    /// For how long each asks again and again; zero: once.
+    /// How long each client repeats its request; zero: it sends one.
     pub lasting: Duration,
-    /// Over which time they begin.
+    /// The time over which the clients start.
     pub spread: Duration,
     pub is_stream: bool,
 }
@@ -129,7 +129,7 @@ pub struct Workload {
     pub has_litellm: bool,
 }
 
-/// All of them, in order.
+/// Returns all workloads, in order.
 pub fn all() -> Vec<Workload> {
     let (second, none) = (Duration::from_secs(1), Duration::ZERO);
     let paced = |slots, tokens, pause, lasting, spread| {
@@ -180,12 +180,12 @@ pub fn all() -> Vec<Workload> {
 }
 
 impl Workload {
-    /// Who takes part.
+    /// Returns the peers of this workload, each with its API.
     pub fn rows(&self) -> Vec<Row> {
         let kinds: &[Kind] = match self.shape {
             Shape::Replay => &[Kind::Nginx, Kind::Tokenrill],
             Shape::Audience | Shape::SecondViewer => &[Kind::Tokenrill],
-            // The client speaks no TLS.
+            // There is no direct row, since the client does not support TLS.
             _ if self.scheme == Scheme::Https => &[Kind::Nginx, Kind::Haproxy, Kind::Tokenrill],
             _ => &[Kind::Direct, Kind::Nginx, Kind::Haproxy, Kind::Tokenrill],
         };
@@ -199,7 +199,7 @@ impl Workload {
         rows
     }
 
-    /// One run of one peer, freshly started.
+    /// Runs the workload once, with a new process of the peer.
     pub async fn run(&self, bench: &mut Bench, row: Row) -> io::Result<Outcome> {
         if self.shape == Shape::Replay {
             return viewers::replay(bench, row.kind).await;
@@ -260,14 +260,14 @@ async fn load(peer: &Peer, wire: Wire, load: Load, scale: Scale) -> io::Result<O
     Ok(if load.is_stream { of_streams(seen, took, cpu, !script.pause.is_zero()) } else { of_whole(seen, took, cpu) })
 }
 
-/// So that no backlog of connections overflows.
+/// Pauses after every 32nd connect, so that the listen backlog does not overflow.
 pub async fn pause_of_connects(number: u32) {
     if number % 32 == 31 {
         sleep(Duration::from_millis(3)).await;
     }
 }
 
-/// Where tokens come as fast as they are taken, they wait for one another, and their times say little.
+/// The times of unpaced tokens are not compared, since they mostly measure queueing behind other tokens.
 fn of_streams(mut seen: Seen, took: f64, cpu: Duration, is_paced: bool) -> Outcome {
     let time = if is_paced { compared } else { figure };
     let rate = if is_paced { figure } else { compared };
@@ -297,14 +297,14 @@ fn of_whole(mut seen: Seen, took: f64, cpu: Duration) -> Outcome {
     Outcome { figures, faults: seen.faults }
 }
 
-/// By nearest rank, of tenths of a microsecond in milliseconds.
+/// Returns the percentile by nearest rank, in milliseconds, of times in tenths of a microsecond.
 pub fn percentile(tenths: &mut [u32], part: f64) -> f64 {
     tenths.sort_unstable();
     let rank = ((tenths.len() as f64 * part).ceil() as usize).max(1);
     tenths.get(rank - 1).map_or(f64::NAN, |tenths| f64::from(*tenths) / 1e4)
 }
 
-/// Nobody's CPU is no figure.
+/// Returns NaN if no CPU time was measured: a direct connection has no peer process.
 pub fn micros_each(cpu: Duration, count: u64) -> f64 {
     if cpu.is_zero() { f64::NAN } else { cpu.as_secs_f64() * 1e6 / count as f64 }
 }

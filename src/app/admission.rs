@@ -1,5 +1,5 @@
-//! Who is let in, from where, how much each may take, and with which prompts: all that the settings say of it, as one
-//! value.
+//! Builds the reloadable part of the configuration from the settings, as one value: authentication, origins, trusted
+//! proxies, limits and prompts.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,23 +17,24 @@ use crate::limits::{Policy, WhenFull};
 use crate::prompts::{Catalog, CatalogError};
 use crate::settings::{self, Settings};
 
-/// The shortest secret that tickets are signed under, in bytes.
-const LEAST_SECRET: usize = 32;
-/// The longest name of a key, in bytes: it is part of each ticket that is made with the key.
-const LONGEST_NAME: usize = 256;
-/// What goes on when the settings are read again.
+/// The shortest secret for tickets and for JWTs, in bytes.
+const MIN_SECRET_BYTES: usize = 32;
+/// The longest name of a key, in bytes. Each ticket that is issued with the key contains its name.
+const MAX_NAME_BYTES: usize = 256;
+
+/// State that survives a reload of the settings.
 #[derive(Clone)]
 pub struct Kept {
-    /// Of the process: what they have signed stays good.
+    /// The signer of the process. Keeping it keeps the tickets valid that it has issued.
     pub tickets: Tickets,
-    /// The issuer's keys, where the settings trust the same issuer as before: its being out of reach must not keep
-    /// other changes out.
+    /// The issuer's fetched keys, if the reloaded settings trust the same issuer. Keeping them lets a reload succeed
+    /// while the issuer is unreachable.
     pub issuer: Option<Arc<FetchedJwts>>,
-    /// Where the prompts in use come from.
+    /// The directory of the prompts in use.
     pub prompts: Option<PathBuf>,
 }
 
-/// Who is let in, by the settings.
+/// Returns the admission rules that the settings define.
 pub fn admission(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
@@ -59,28 +60,29 @@ pub fn admission(
     })
 }
 
-/// The prompts of the directory that the settings name, or else of `prompts`, or else those of the program. A directory
-/// that was in use and has gone is a mistake, and no reason for others.
+/// Returns the prompts of the directory that the settings name, else those of `./prompts` if it exists, else the
+/// starter set of the binary. If `./prompts` was in use and no longer exists, this is an error, not a fallback to the
+/// starter set.
 fn prompts(settings: &settings::Prompts, in_use: Option<&Path>) -> Result<Catalog, CatalogError> {
-    let usual = || Some(PathBuf::from("prompts")).filter(|usual| in_use == Some(usual.as_path()) || usual.is_dir());
-    match settings.directory.clone().or_else(usual) {
+    let default = || Some(PathBuf::from("prompts")).filter(|path| in_use == Some(path.as_path()) || path.is_dir());
+    match settings.directory.clone().or_else(default) {
         Some(directory) => Catalog::load(&directory),
         None => Catalog::shipped(),
     }
 }
 
-/// What tickets are signed with.
+/// Returns the signer of tickets, with the secret of `auth.ticket_secret_env` or a random one.
 pub fn tickets(settings: &Settings, environment: &BTreeMap<String, String>) -> Result<Tickets, AppError> {
     let Some(variable) = &settings.auth.ticket_secret_env else {
         return Tickets::random().map_err(|error| AppError::Random(error.to_string()));
     };
     match environment.get(variable).map(|secret| secret.trim()) {
-        Some(secret) if secret.len() >= LEAST_SECRET => Ok(Tickets::new(secret.as_bytes())),
+        Some(secret) if secret.len() >= MIN_SECRET_BYTES => Ok(Tickets::new(secret.as_bytes())),
         _ => Err(AppError::TicketSecret),
     }
 }
 
-/// Whose tokens the settings trust. A file is read now, an address from now on.
+/// Returns the issuer that the settings trust. Reads a JWKS file once; for a URL, starts the task that fetches it.
 fn issuer(
     jwt: &settings::Jwt,
     environment: &BTreeMap<String, String>,
@@ -91,7 +93,7 @@ fn issuer(
         return Ok(Some(Issuer::Fetched(kept)));
     }
     let (Some(issuer), Some(audience)) = (&jwt.issuer, &jwt.audience) else { return Ok(None) };
-    let mut trust = Trust { limits_claim: jwt.limits_claim.clone(), ..Trust::of(issuer, audience) };
+    let mut trust = Trust { limits_claim: jwt.limits_claim.clone(), ..Trust::new(issuer, audience) };
     if let Some(claim) = &jwt.scope_claim {
         trust.scope_claim.clone_from(claim);
     }
@@ -100,7 +102,7 @@ fn issuer(
     }
     if let Some(variable) = &jwt.secret_env {
         return match environment.get(variable).map(|secret| secret.trim()) {
-            Some(secret) if secret.len() >= LEAST_SECRET => {
+            Some(secret) if secret.len() >= MIN_SECRET_BYTES => {
                 Ok(Some(Issuer::Fixed(Jwts::of_secret(secret.as_bytes(), trust))))
             }
             _ => Err(AppError::JwtSecret),
@@ -121,14 +123,16 @@ fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
     let wrong = |what: String| AppError::ApiKey { name: key.name.clone(), what };
     let scopes = key.scopes.as_ref().map(|scopes| Scopes::read(scopes.iter().map(String::as_str)));
     let models = key.models.as_ref().map(|models| Arc::new(models.iter().map(NamePattern::new).collect()));
-    if !(1..=LONGEST_NAME).contains(&key.name.len()) || key.name.chars().any(char::is_control) {
-        return Err(wrong("name: from 1 to 256 bytes, without control characters".to_owned()));
+    if !(1..=MAX_NAME_BYTES).contains(&key.name.len()) || key.name.chars().any(char::is_control) {
+        return Err(wrong("its name must have 1 to 256 bytes and no control characters".to_owned()));
     }
     Ok(ApiKey {
-        hash: key.hash.parse().map_err(|_| wrong("hash: write it as `tokenrill key new` printed it".to_owned()))?,
+        hash: key.hash.parse().map_err(|_| wrong("copy its hash as `tokenrill key new` printed it".to_owned()))?,
         identity: Identity {
             principal: Principal::Named(key.name.as_str().into()),
-            scopes: scopes.unwrap_or_else(|| Ok(Scopes::usual())).map_err(|_| wrong(format!("scopes: {SCOPES}")))?,
+            scopes: scopes
+                .unwrap_or_else(|| Ok(Scopes::usual()))
+                .map_err(|_| wrong(format!("it has an unknown scope; {SCOPES}")))?,
             models: models.map_or(AllowedModels::All, AllowedModels::These),
             quota: key.limits.as_ref().map_or(Quota::NONE, quota),
             ..Identity::anonymous()

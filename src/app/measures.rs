@@ -1,4 +1,4 @@
-//! The figures of other rooms that `/metrics` reads.
+//! Connects the counters of other modules to `/metrics`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::telemetry::{Capacity, RepeatCount, Total};
 use crate::upstream::{RepeatReason, Repeats};
 
-/// Requests that were sent to an upstream a second time, for `/metrics`.
+/// Returns the counters of requests that were sent to an upstream a second time.
 pub fn repeat_counts(repeats: &Arc<Repeats>) -> Vec<RepeatCount> {
     let count = |reason: RepeatReason| {
         let repeats = Arc::clone(repeats);
@@ -18,7 +18,7 @@ pub fn repeat_counts(repeats: &Arc<Repeats>) -> Vec<RepeatCount> {
     RepeatReason::ALL.map(count).into()
 }
 
-/// What was evicted to make room, for `/metrics`.
+/// Returns the counters of evicted logs and channel events.
 pub fn evictions(log: Memory, channel_logs: Arc<MemoryChannels>) -> Vec<Total> {
     vec![
         Total {
@@ -28,13 +28,13 @@ pub fn evictions(log: Memory, channel_logs: Arc<MemoryChannels>) -> Vec<Total> {
         },
         Total {
             name: "tokenrill_channel_evicted_events",
-            help: "Events that channels evicted to make room for others, before they expired",
+            help: "Channel events that were evicted before they expired, to make room for others",
             count: Box::new(move || channel_logs.evicted()),
         },
     ]
 }
 
-/// What is limited, for `/metrics`.
+/// Returns the gauges of limited resources.
 pub fn capacities(
     settings: &Settings,
     bounds: &server::Limits,
@@ -58,13 +58,13 @@ pub fn capacities(
         ),
         Capacity::count(
             "tokenrill_requests_in_flight",
-            "Event streams, waits for JSON and unfinished request bodies",
+            "Event streams, pending JSON responses and unfinished request bodies",
             bounds.connections,
             move || in_flight.count(),
         ),
         Capacity::bytes(
             "tokenrill_body",
-            "Memory of request bodies, and of responses that are held whole",
+            "Memory of request bodies, and of responses that are buffered whole",
             settings.server.max_body_memory.bytes(),
             move || bodies.bytes(),
         ),

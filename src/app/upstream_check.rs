@@ -1,4 +1,4 @@
-//! Whether each upstream of the settings lists its models.
+//! Checks that each configured upstream lists its models.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::domain::{NamePattern, NamePatterns};
 use crate::settings::{Settings, Upstream};
 use crate::upstream::{ListFailure, Phase, Provider, TransportBuilder, UpstreamError, list_url};
 
-/// One upstream and what it responded. Prints as one line.
+/// The result for one upstream. Its `Display` is one line.
 #[derive(Debug)]
 pub struct UpstreamCheck {
     name: String,
@@ -25,11 +25,11 @@ pub struct UpstreamCheck {
 #[derive(Debug)]
 struct Listed {
     models: usize,
-    /// Those that the `models` of the upstream let callers ask for.
+    /// The number of models that match a pattern of the upstream's `models`.
     served: usize,
 }
 
-/// How long an upstream may take.
+/// For each upstream.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl UpstreamCheck {
@@ -38,7 +38,7 @@ impl UpstreamCheck {
     }
 }
 
-/// Asks each upstream of the settings for its models, all at the same time, each for at most 10 s.
+/// Requests the list of models from all upstreams concurrently, with a timeout of 10 s for each.
 pub async fn check_upstreams(
     settings: &Settings,
     environment: &BTreeMap<String, String>,

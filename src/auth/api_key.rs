@@ -1,4 +1,4 @@
-//! API keys: random, told once, and known by their keyed hashes afterwards.
+//! API keys: random, shown once, and then verified by their keyed hashes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,16 +15,16 @@ const PREFIX: &str = "trk_";
 const ID_BYTES: usize = 8;
 const SECRET_BYTES: usize = 32;
 
-/// A new key: `trk_`, 16 hexadecimal digits that name it, `_`, and 256 random bits in base64url.
+/// A new key: `trk_`, the key's id in 16 hexadecimal digits, `_`, and 256 random bits in base64url.
 pub struct NewKey {
-    /// To be told to its owner once, and kept nowhere.
+    /// Shown to its owner once, and stored nowhere.
     pub key: String,
     /// For the settings.
     pub hash: KeyHash,
 }
 
-/// What a key is known by: its name, and HMAC-SHA-256 of the key under that name. Nobody can go back from
-/// this to the key: it is 256 random bits.
+/// The id of a key, and HMAC-SHA-256 of the key under that id. The key cannot be found from it by guessing, since it
+/// has 256 random bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyHash {
     id: [u8; ID_BYTES],
@@ -38,19 +38,19 @@ pub struct ApiKey {
     pub identity: Identity,
 }
 
-/// All keys, found by their names. Two may have one owner: the old and the new one while a key is changed.
+/// All keys by id. Two keys may have the same owner: the old and the new one during a rotation.
 #[derive(Debug, Default)]
 pub struct ApiKeys(Lookup<[u8; ID_BYTES], ApiKey>);
 
-/// Not the hash of a key.
+/// The text is not the hash of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a key's hash")]
+#[error("not the hash of a key")]
 pub struct InvalidHash;
 
 impl NewKey {
     /// # Errors
     ///
-    /// If the system has no random bytes.
+    /// If the operating system returns no random bytes.
     pub fn random() -> Result<Self, getrandom::Error> {
         let (mut id, mut secret) = ([0; ID_BYTES], [0; SECRET_BYTES]);
         getrandom::fill(&mut id)?;
@@ -62,7 +62,7 @@ impl NewKey {
 }
 
 impl ApiKeys {
-    /// Whether it is of their form, and so nothing else.
+    /// Returns whether `text` has the prefix of an API key, which no other credential has.
     pub fn could_be(text: &str) -> bool {
         text.starts_with(PREFIX)
     }
@@ -72,7 +72,7 @@ impl ApiKeys {
     }
 
     pub fn identify(&self, key: &str) -> Result<Identity, Refusal> {
-        let id = key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).and_then(|(id, _)| unhex(id));
+        let id = key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).and_then(|(id, _)| parse_id(id));
         let id = id.filter(|_| key.len() == PREFIX.len() + 2 * ID_BYTES + 1 + 43).ok_or(Refusal::Malformed)?;
         let known = self.0.get(&id).ok_or(Refusal::UnknownKey)?;
         // Compares in constant time.
@@ -100,8 +100,8 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// Lower case alone, so that a key has one text form.
-fn unhex(text: &str) -> Option<[u8; ID_BYTES]> {
+/// Accepts lower case only, so that a key has exactly one text form.
+fn parse_id(text: &str) -> Option<[u8; ID_BYTES]> {
     let valid = text.len() == 2 * ID_BYTES && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     valid.then(|| u64::from_str_radix(text, 16).ok()).flatten().map(u64::to_be_bytes)
 }
@@ -118,11 +118,11 @@ impl FromStr for KeyHash {
     fn from_str(text: &str) -> Result<Self, InvalidHash> {
         let (id, digest) = text.split_once(':').ok_or(InvalidHash)?;
         let digest = URL_SAFE_NO_PAD.decode(digest).ok().and_then(|digest| digest.try_into().ok());
-        Ok(Self { id: unhex(id).ok_or(InvalidHash)?, digest: digest.ok_or(InvalidHash)? })
+        Ok(Self { id: parse_id(id).ok_or(InvalidHash)?, digest: digest.ok_or(InvalidHash)? })
     }
 }
 
-/// Shows the name alone.
+/// Prints only the id.
 impl fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyHash({})", Hex(&self.id))
@@ -141,15 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_known_by_its_hash_and_no_other_is() {
-        let [web, other, nobody] = [(); 3].map(|()| NewKey::random().expect("random bytes"));
+    fn identify_accepts_only_configured_keys() {
+        let [web, other, unknown] = [(); 3].map(|()| NewKey::random().expect("random bytes"));
         let keys: ApiKeys = [(&web, "web"), (&other, "other")]
             .into_iter()
             .map(|(key, name)| ApiKey { hash: key.hash, identity: identity(name) })
             .collect();
         assert_eq!(keys.identify(&web.key), Ok(identity("web")));
         assert_eq!(keys.identify(&other.key), Ok(identity("other")));
-        assert_eq!(keys.identify(&nobody.key), Err(Refusal::UnknownKey));
+        assert_eq!(keys.identify(&unknown.key), Err(Refusal::UnknownKey));
         let (head, tail) = web.key.split_at(21);
         let mixed = format!("{head}{}", other.key.split_at(21).1);
         for wrong in
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_reads_back_as_itself_and_shows_no_digest() {
+    fn hash_round_trips_and_debug_omits_the_digest() {
         let NewKey { key, hash } = NewKey::random().expect("random bytes");
         assert_eq!(hash.to_string().parse(), Ok(hash));
         assert_eq!(key.len(), 64);

@@ -1,14 +1,14 @@
-//! Gets an issuer's keys over HTTP.
+//! Fetches an issuer's keys over HTTP.
 
 use std::time::Duration;
 
 use super::fetched_jwts::{Fetch, FetchError};
 
-/// The longest set of keys that is read, in bytes.
+/// The longest key set that is accepted, in bytes.
 pub const LONGEST_JWKS: usize = 256 << 10;
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Gets `url`, and only that: no redirect is followed, and no proxy asked.
+/// Returns a function that fetches `url`. It follows no redirects and uses no proxy.
 pub fn fetch_from(url: &str) -> Result<Fetch, FetchError> {
     let http = reqwest::Client::builder()
         .connect_timeout(CONNECT)

@@ -1,4 +1,4 @@
-//! The tokens of an issuer whose keys are fetched, and kept fresh.
+//! Verification of tokens with keys that are fetched from the issuer and refreshed.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,46 +12,46 @@ use tokio_util::task::TaskTracker;
 
 use super::{Identity, InvalidJwks, Jwts, Refusal, Trust};
 
-/// The keys of an issuer, from where it publishes them; fetched by one task, which ends with this.
+/// The published keys of an issuer. One task fetches them; it ends when this is dropped.
 ///
-/// They are fetched anew every ten minutes, and when a token is of a key that is not among them: an issuer that
-/// changes its keys is followed at once, and one who makes up names causes one fetch in ten seconds. While the
-/// issuer is out of reach its last keys are good, for a day.
+/// The task fetches the keys every ten minutes, and when a token names an unknown key, so that a key rotation takes
+/// effect at once. Tokens cause at most one fetch in ten seconds, so that a caller that invents key ids cannot flood
+/// the issuer. While the issuer is unreachable, its last keys stay valid for a day.
 pub struct FetchedJwts {
     latest: watch::Receiver<Latest>,
     wanted: Arc<Wanted>,
     _task: DropGuard,
 }
 
-/// Why keys are fetched before they are ten minutes old.
+/// Requests to fetch the keys before they are ten minutes old.
 #[derive(Default)]
 struct Wanted {
-    /// A caller's token is of another key.
+    /// A token may be signed with a key that is not among the fetched ones.
     by_caller: Notify,
     by_operator: Notify,
 }
 
-/// Gets the text of the key set.
+/// Fetches the text of the key set.
 pub type Fetch = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, FetchError>> + Send>> + Send + Sync>;
 
-/// Why the keys could not be had: for the operator's log.
+/// Why the keys could not be fetched, for the operator's log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
-    #[error("it is out of reach")]
+    #[error("the server cannot be reached")]
     Unreachable,
-    #[error("it answers with status {0}")]
+    #[error("the server responds with status {0}")]
     Status(u16),
-    #[error("its answer breaks off")]
+    #[error("the response is incomplete or not UTF-8")]
     Broken,
-    #[error("its answer is longer than 256 KiB")]
+    #[error("the response is longer than 256 KiB")]
     TooLong,
-    #[error("it takes longer than 10 s")]
+    #[error("the response takes longer than 10 s")]
     TooSlow,
     #[error(transparent)]
     Invalid(#[from] InvalidJwks),
 }
 
-/// What the last fetch has brought, or one before it.
+/// The keys of the last successful fetch, and the result of the last fetch.
 #[derive(Clone, Default)]
 struct Latest {
     jwts: Option<Arc<Jwts>>,
@@ -60,26 +60,26 @@ struct Latest {
     error: Option<FetchError>,
 }
 
-const FRESH: Duration = Duration::from_mins(10);
-/// Between one fetch and the next, at least.
-const FLOOR: Duration = Duration::from_secs(10);
-const KEPT: Duration = Duration::from_hours(24);
-/// How long a caller waits for a fetch.
-const PATIENCE: Duration = Duration::from_secs(5);
-const DEADLINE: Duration = Duration::from_secs(10);
+const REFRESH_INTERVAL: Duration = Duration::from_mins(10);
+/// The minimum time between two fetches that callers cause, and the delay before a retry.
+const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(10);
+const MAX_KEY_AGE: Duration = Duration::from_hours(24);
+/// How long a request waits for a fetch.
+const CALLER_TIMEOUT: Duration = Duration::from_secs(5);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl FetchedJwts {
     pub fn start(fetch: Fetch, trust: Trust) -> Self {
         let (publish, latest) = watch::channel(Latest::default());
         let (wanted, stop) = (Arc::<Wanted>::default(), CancellationToken::new());
         let keep_fresh = keep_fresh(fetch, trust, publish, Arc::clone(&wanted));
-        // The guard ends it, and nobody has to wait for that: it holds a request at most.
+        // The drop guard ends the task. A shutdown need not wait for it: it holds one HTTP request at most.
         TaskTracker::new().spawn(stop.clone().run_until_cancelled_owned(keep_fresh));
         Self { latest, wanted, _task: stop.drop_guard() }
     }
 
-    /// Waits for the first fetch, which must bring keys.
-    pub async fn first(&self) -> Result<(), FetchError> {
+    /// Waits for the first fetch and returns its error.
+    pub async fn wait_for_first_fetch(&self) -> Result<(), FetchError> {
         let mut latest = self.latest.clone();
         match latest.wait_for(|latest| latest.tried.is_some()).await {
             Ok(latest) => latest.error.clone().map_or(Ok(()), Err),
@@ -87,43 +87,44 @@ impl FetchedJwts {
         }
     }
 
-    /// Whether there were keys at any time.
+    /// Returns whether a fetch has ever succeeded.
     pub fn has_been_fetched(&self) -> bool {
         self.latest.borrow().fetched.is_some()
     }
 
-    /// Fetches them again, at once.
+    /// Starts a fetch now, for an operator's reload.
     pub fn refresh(&self) {
         self.wanted.by_operator.notify_one();
     }
 
     pub async fn identify(&self, token: &str) -> Result<Identity, Refusal> {
         let mut latest = self.latest.clone();
-        // What is published from here on is seen as a change.
+        // Marks the current value as seen, so that `changed` below resolves for a fetch that ends from now on.
         let before = latest.borrow_and_update().clone();
-        let looked = before.identify(token);
-        if !before.may_lack_its_key(&looked) {
-            return looked;
+        let result = before.identify(token);
+        if !before.may_lack_key(&result) {
+            return result;
         }
-        if before.tried.is_none_or(|tried| tried.elapsed() >= FLOOR) {
+        if before.tried.is_none_or(|tried| tried.elapsed() >= MIN_FETCH_INTERVAL) {
             self.wanted.by_caller.notify_one();
-            if timeout(PATIENCE, latest.changed()).await.is_err() {
+            if timeout(CALLER_TIMEOUT, latest.changed()).await.is_err() {
                 return Err(Refusal::NoKeys);
             }
         }
         let after = latest.borrow().clone();
-        let looked = after.identify(token);
-        // Nothing is known against it where the keys of today could not be had.
-        if after.error.is_some() && after.may_lack_its_key(&looked) { Err(Refusal::NoKeys) } else { looked }
+        let result = after.identify(token);
+        // If the last fetch failed, the token may be signed with a key that the service does not have yet.
+        if after.error.is_some() && after.may_lack_key(&result) { Err(Refusal::NoKeys) } else { result }
     }
 }
 
 impl Latest {
-    /// Whether a token may be of a key that is not among these.
-    fn may_lack_its_key(&self, looked: &Result<Identity, Refusal>) -> bool {
-        match looked {
+    /// Returns whether the token may be signed with a key that is not among these. `result` is the token's
+    /// verification.
+    fn may_lack_key(&self, result: &Result<Identity, Refusal>) -> bool {
+        match result {
             Err(Refusal::UnknownKey | Refusal::NoKeys) => true,
-            Err(Refusal::Invalid) => self.jwts.as_ref().is_some_and(|jwts| jwts.is_sole()),
+            Err(Refusal::Invalid) => self.jwts.as_ref().is_some_and(|jwts| jwts.has_single_key()),
             _ => false,
         }
     }
@@ -135,29 +136,29 @@ impl Latest {
 
 async fn keep_fresh(fetch: Fetch, trust: Trust, publish: watch::Sender<Latest>, wanted: Arc<Wanted>) {
     loop {
-        let fetched = timeout(DEADLINE, fetch()).await.unwrap_or(Err(FetchError::TooSlow));
+        let fetched = timeout(FETCH_TIMEOUT, fetch()).await.unwrap_or(Err(FetchError::TooSlow));
         let read = fetched.and_then(|text| Ok(Jwts::published(&text, trust.clone())?));
         let now = Instant::now();
         let next = match read {
             Ok(jwts) => {
                 let (jwts, now) = (Some(Arc::new(jwts)), Some(now));
                 publish.send_replace(Latest { jwts, fetched: now, tried: now, error: None });
-                FRESH
+                REFRESH_INTERVAL
             }
             Err(error) => {
-                tracing::error!(%error, "the keys that auth.jwt.jwks_url names cannot be used, will try again");
+                tracing::error!(%error, "the key set at auth.jwt.jwks_url cannot be used, will retry");
                 publish.send_modify(|latest| {
                     latest.tried = Some(now);
                     latest.error = Some(error);
-                    if latest.fetched.is_some_and(|fetched| now - fetched > KEPT) {
+                    if latest.fetched.is_some_and(|fetched| now - fetched > MAX_KEY_AGE) {
                         latest.jwts = None;
                     }
                 });
-                FLOOR
+                MIN_FETCH_INTERVAL
             }
         };
         let by_caller = async {
-            sleep(FLOOR).await;
+            sleep(MIN_FETCH_INTERVAL).await;
             wanted.by_caller.notified().await;
         };
         tokio::select! {
@@ -187,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// An issuer that publishes a key of this name and another, or nothing.
+    /// An issuer that publishes a key with this `kid` and one named `other`, or responds with status 500.
     #[derive(Clone, Default)]
     struct Issuer {
         publishes: Arc<Mutex<Option<&'static str>>>,
@@ -211,7 +212,7 @@ mod tests {
                 let text = kid.map(|kid| {
                     let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": base64([9; 32])});
                     let other = json!({"kty": "OKP", "crv": "Ed25519", "kid": "other", "x": base64([9; 32])});
-                    // One that is alone is every token's that names none.
+                    // Tokens without a `kid` are verified with a sole key.
                     let keys = if kid == "alone" { vec![key] } else { vec![key, other] };
                     json!({"keys": keys}).to_string()
                 });
@@ -221,11 +222,11 @@ mod tests {
                     fetched
                 }) as Pin<Box<dyn Future<Output = _> + Send>>
             };
-            FetchedJwts::start(Box::new(fetch), Trust::of("i", "a"))
+            FetchedJwts::start(Box::new(fetch), Trust::new("i", "a"))
         }
     }
 
-    /// A token of that key: nobody has signed it, so that where the key is known the refusal says so.
+    /// A token with this `kid` and an invalid signature: if the key is known, the refusal is `Invalid`.
     fn token(kid: &str) -> String {
         let header = json!({"alg": "EdDSA", "kid": kid}).to_string();
         format!("{}.{}.{}", base64(header), base64("{}"), base64([9; 64]))
@@ -236,23 +237,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_token_waits_for_the_first_keys() {
+    async fn identify_waits_for_the_first_fetch() {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid), "it is known");
-        assert_eq!((jwts.first().await, issuer.times_asked()), (Ok(()), 1));
+        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid), "the key is known");
+        assert_eq!((jwts.wait_for_first_fetch().await, issuer.times_asked()), (Ok(()), 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_key_that_is_new_is_fetched_for_the_first_who_shows_it() {
+    async fn unknown_key_triggers_one_fetch_for_concurrent_callers() {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
+        jwts.wait_for_first_fetch().await.expect("keys");
         issuer.publish(Some("new"));
         assert_eq!(jwts.identify(&token("new")).await, Err(Refusal::UnknownKey), "too soon");
-        advance(FLOOR).await;
+        advance(MIN_FETCH_INTERVAL).await;
         let (new, old) = (token("new"), token("old"));
         let all = join_all((0..100).map(|_| jwts.identify(&new))).await;
         assert!(all.iter().all(|known| *known == Err(Refusal::Invalid)));
@@ -261,25 +262,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_key_that_is_alone_may_have_been_replaced() {
+    async fn invalid_signature_with_a_sole_key_triggers_a_fetch() {
         let issuer = Issuer::default();
         issuer.publish(Some("alone"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
-        advance(FLOOR).await;
+        jwts.wait_for_first_fetch().await.expect("keys");
+        advance(MIN_FETCH_INTERVAL).await;
         assert_eq!(jwts.identify(&token("alone")).await, Err(Refusal::Invalid));
-        assert_eq!(issuer.times_asked(), 2, "it might have been of the next");
+        assert_eq!(issuer.times_asked(), 2, "the key may have been rotated");
         issuer.publish(None);
-        advance(FLOOR).await;
+        advance(MIN_FETCH_INTERVAL).await;
         assert_eq!(jwts.identify(&token("alone")).await, Err(Refusal::NoKeys));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_makes_up_names_causes_one_fetch_in_ten_seconds() {
+    async fn invented_key_ids_cause_at_most_one_fetch_in_ten_seconds() {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
+        jwts.wait_for_first_fetch().await.expect("keys");
         for at in 0..600 {
             assert_eq!(jwts.identify(&token(&at.to_string())).await, Err(Refusal::UnknownKey));
             advance(Duration::from_millis(100)).await;
@@ -288,47 +289,47 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn keys_are_fetched_anew_by_themselves() {
+    async fn keys_are_refreshed_periodically() {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
+        jwts.wait_for_first_fetch().await.expect("keys");
         issuer.publish(Some("new"));
-        sleep(FRESH + FLOOR).await;
+        sleep(REFRESH_INTERVAL + MIN_FETCH_INTERVAL).await;
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::UnknownKey));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_keys_are_good_for_a_day_while_the_issuer_is_out_of_reach() {
+    async fn last_keys_stay_valid_for_a_day_while_the_issuer_is_unreachable() {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
+        jwts.wait_for_first_fetch().await.expect("keys");
         issuer.publish(None);
-        sleep(KEPT.saturating_sub(FRESH)).await;
+        sleep(MAX_KEY_AGE.saturating_sub(REFRESH_INTERVAL)).await;
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid));
-        assert_eq!(jwts.identify(&token("new")).await, Err(Refusal::NoKeys), "nobody knows whether it is one");
-        sleep(FRESH + FLOOR * 2).await;
+        assert_eq!(jwts.identify(&token("new")).await, Err(Refusal::NoKeys), "the key may be a new one");
+        sleep(REFRESH_INTERVAL + MIN_FETCH_INTERVAL * 2).await;
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::NoKeys));
         issuer.publish(Some("old"));
-        sleep(FLOOR * 2).await;
+        sleep(MIN_FETCH_INTERVAL * 2).await;
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_issuer_that_was_never_reached_is_said_to_be() {
+    async fn failed_first_fetch_returns_its_error_and_no_keys() {
         let issuer = Issuer::default();
         let jwts = issuer.fetched();
-        assert_eq!(jwts.first().await, Err(FetchError::Status(500)));
+        assert_eq!(jwts.wait_for_first_fetch().await, Err(FetchError::Status(500)));
         assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::NoKeys));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_operator_does_not_wait() {
+    async fn refresh_fetches_without_delay() {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        jwts.first().await.expect("keys");
+        jwts.wait_for_first_fetch().await.expect("keys");
         issuer.publish(Some("new"));
         jwts.refresh();
         sleep(Duration::from_millis(2)).await;
@@ -336,14 +337,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_task_ends_with_its_owner() {
+    async fn dropping_the_owner_ends_the_task() {
         let issuer = Issuer::default();
         let jwts = issuer.fetched();
-        _ = jwts.first().await;
+        _ = jwts.wait_for_first_fetch().await;
         let (asked, mut latest) = (issuer.times_asked(), jwts.latest.clone());
         drop(jwts);
         latest.borrow_and_update();
-        assert!(latest.changed().await.is_err(), "nobody is left to publish");
+        assert!(latest.changed().await.is_err(), "the task has ended");
         assert_eq!(issuer.times_asked(), asked);
     }
 }

@@ -1,4 +1,4 @@
-//! JSON Web Tokens (RFC 7519) that one issuer has made for this service.
+//! Verification of JSON Web Tokens (RFC 7519) that one issuer has signed for this service.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::{Identity, Refusal, Scopes};
 use crate::domain::{AllowedModels, Principal, Quota, Timestamp};
 
-/// The tokens of one issuer. Each key verifies by one algorithm, which is the key's and never the token's
-/// (RFC 8725, section 3.1); nothing that a token names is fetched.
+/// Verifies the tokens of one issuer. Each key has one algorithm, which is never taken from the token (RFC 8725,
+/// section 3.1). No URL that a token contains is fetched.
 pub struct Jwts {
     trust: Trust,
     keys: Vec<Key>,
@@ -26,19 +26,19 @@ struct Key {
     validation: Validation,
 }
 
-/// Whose tokens, and for whom.
+/// The issuer and the audience that a token must have, and the claims to read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trust {
     pub issuer: String,
     pub audience: String,
     /// The claim that holds the scopes.
     pub scope_claim: String,
-    /// The claim that says how much its subject may take, where one does.
+    /// The claim that holds the subject's quota, if configured.
     pub limits_claim: Option<String>,
 }
 
 impl Trust {
-    pub fn of(issuer: &str, audience: &str) -> Self {
+    pub fn new(issuer: &str, audience: &str) -> Self {
         Self {
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
@@ -48,71 +48,71 @@ impl Trust {
     }
 }
 
-/// Why a set of keys is of no use.
+/// Why a key set cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJwks {
-    #[error("it is no JWK set (RFC 7517)")]
+    #[error("it is not a JWK set (RFC 7517)")]
     Syntax,
-    #[error("one of its keys is shorter or longer than such a key can be")]
+    #[error("one of its keys has an invalid length")]
     Length,
     #[error("none of its keys is for RS256, ES256 or EdDSA")]
     NoKey,
-    #[error("two of its keys have one kid, or one has none beside others")]
+    #[error("two of its keys have the same kid, or one of several has none")]
     Ambiguous,
 }
 
-/// What is read of a token beside `iss`, `aud`, `exp` and `nbf`.
+/// The claims that are read after `jsonwebtoken` has checked `iss`, `aud`, `exp` and `nbf`.
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
-    /// Seconds since 1970, perhaps with a fraction (RFC 7519, section 2).
+    /// Seconds since 1970, possibly with a fraction (RFC 7519, section 2).
     exp: f64,
-    /// One, though [`jsonwebtoken`] would take several.
+    /// Deserialized to require a single issuer: [`jsonwebtoken`] would accept an array.
     #[serde(rename = "iss")]
     _issuer: String,
-    /// Among them the scopes and perhaps the quota.
+    /// Includes the scopes and the quota.
     #[serde(flatten)]
     others: HashMap<String, Value>,
 }
 
 /// The claim of RFC 8693, section 4.2.
 const SCOPE: &str = "scope";
-/// The longest that is looked at.
-const LONGEST: usize = 8 << 10;
-/// The longest subject, in bytes: it is part of each ticket that is made with the token.
-const LONGEST_SUBJECT: usize = 256;
-/// How far the clocks may differ, in seconds.
+/// The longest accepted token, in bytes.
+const MAX_TOKEN_BYTES: usize = 8 << 10;
+/// The longest subject, in bytes. Each ticket that is issued with the token contains it.
+const MAX_SUBJECT_BYTES: usize = 256;
+/// The accepted clock skew, in seconds.
 const LEEWAY: u64 = 30;
 
 impl Jwts {
-    /// Signed with a secret that the issuer shares: HS256.
+    /// Verifies with a secret that the issuer shares: HS256.
     pub fn of_secret(secret: &[u8], trust: Trust) -> Self {
         let key = DecodingKey::from_secret(secret);
         let keys = vec![Key { id: None, verifies: key, validation: validation(Algorithm::HS256, &trust) }];
         Self { trust, keys }
     }
 
-    /// Signed with a key of this set (RFC 7517, section 5): RS256, ES256 or `EdDSA`. Keys for something else are
-    /// passed over, among them secrets, which are nothing to publish.
+    /// Verifies with the keys of this set (RFC 7517, section 5): RS256, ES256 or `EdDSA`. Ignores keys of other types
+    /// or uses, and symmetric keys, which must not be published.
     pub fn of_jwks(text: &str, trust: Trust) -> Result<Self, InvalidJwks> {
-        let set = read(text)?;
+        let set = parse_jwks(text)?;
         let ours: Vec<&Jwk> = set.keys.iter().filter(|jwk| algorithm(jwk).is_some()).collect();
         if !ours.iter().all(|jwk| is_usable(jwk)) {
             return Err(InvalidJwks::Length);
         }
-        if !ours.iter().all(|jwk| is_clear(jwk, &ours)) {
+        if !ours.iter().all(|jwk| is_unambiguous(jwk, &ours)) {
             return Err(InvalidJwks::Ambiguous);
         }
         Self::of_keys(&ours, trust)
     }
 
-    /// The same of a set that somebody else publishes: what is of no use in it is passed over (RFC 7517, section 5), and
-    /// is no reason to go without the rest.
+    /// Like [`Jwts::of_jwks`], for a set that the issuer publishes. Ignores keys that cannot be used (RFC 7517, section
+    /// 5), so that they do not disable the others.
     pub fn published(text: &str, trust: Trust) -> Result<Self, InvalidJwks> {
-        let set = read(text)?;
+        let set = parse_jwks(text)?;
         let usable: Vec<&Jwk> = set.keys.iter().filter(|jwk| algorithm(jwk).is_some() && is_usable(jwk)).collect();
-        let clear: Vec<&Jwk> = usable.iter().filter(|jwk| is_clear(jwk, &usable)).copied().collect();
-        Self::of_keys(&clear, trust)
+        let unambiguous: Vec<&Jwk> = usable.iter().filter(|jwk| is_unambiguous(jwk, &usable)).copied().collect();
+        Self::of_keys(&unambiguous, trust)
     }
 
     fn of_keys(keys: &[&Jwk], trust: Trust) -> Result<Self, InvalidJwks> {
@@ -128,27 +128,28 @@ impl Jwts {
         Ok(Self { trust, keys })
     }
 
-    /// Whether there is one key alone, which is that of tokens that name none: of a new one in its place they say nothing.
-    pub const fn is_sole(&self) -> bool {
+    /// Returns whether there is only one key. Tokens without a `kid` are then verified with it, so that an invalid
+    /// signature can mean that the issuer has rotated its key.
+    pub const fn has_single_key(&self) -> bool {
         self.keys.len() == 1
     }
 
     pub fn identify(&self, token: &str) -> Result<Identity, Refusal> {
-        if token.len() > LONGEST {
+        if token.len() > MAX_TOKEN_BYTES {
             return Err(Refusal::Malformed);
         }
         let header = decode_header(token).map_err(|_| Refusal::Malformed)?;
-        // RFC 7515, section 4.1.11: no extension is understood here.
+        // RFC 7515, section 4.1.11: a token with critical extensions must be refused, as none is supported.
         if header.crit.is_some() {
             return Err(Refusal::Malformed);
         }
         let key = self.key(header.kid.as_deref()).ok_or(Refusal::UnknownKey)?;
         let Claims { sub, exp, mut others, .. } =
             decode(token, &key.verifies, &key.validation).map_err(|error| refusal(&error))?.claims;
-        if !(1..=LONGEST_SUBJECT).contains(&sub.len()) || sub.chars().any(char::is_control) {
+        if !(1..=MAX_SUBJECT_BYTES).contains(&sub.len()) || sub.chars().any(char::is_control) {
             return Err(Refusal::Malformed);
         }
-        // No key's name holds a line's end, so none is somebody's from another house.
+        // The name of an API key cannot contain a newline, so it never equals a token's principal.
         let principal = Principal::Named(format!("{}\n{sub}", self.trust.issuer).into());
         #[expect(
             clippy::cast_possible_truncation,
@@ -156,7 +157,7 @@ impl Jwts {
             reason = "`as` saturates; it is not negative"
         )]
         let until = Some(Timestamp::from_millis((exp * 1000.0) as u64));
-        // A limit that cannot be read is no reason to go without.
+        // An unreadable limit must not lift the limit: the token is refused.
         let claimed = self.trust.limits_claim.as_ref().and_then(|claim| others.remove(claim));
         let quota = match claimed {
             None | Some(Value::Null) => Quota::NONE,
@@ -167,10 +168,10 @@ impl Jwts {
         Ok(Identity { principal, scopes, models: AllowedModels::All, only: None, until, quota })
     }
 
-    /// The scopes that the token grants; without such a claim it grants none.
+    /// Returns the scopes that the token grants. Without a scope claim it grants none.
     fn scopes(&self, claims: &HashMap<String, Value>) -> Result<Scopes, Refusal> {
         let named = |name: &str| claims.get(name).filter(|value| !value.is_null());
-        // Okta and Entra ID write `scp`.
+        // Okta and Entra ID use `scp`.
         let other = || if self.trust.scope_claim == SCOPE { named("scp") } else { None };
         match named(&self.trust.scope_claim).or_else(other) {
             None => Ok(Scopes::default()),
@@ -181,7 +182,8 @@ impl Jwts {
         }
     }
 
-    /// By its id. One that is alone and has none is every token's.
+    /// Finds the key of a token by its `kid`. A sole key also verifies tokens without a `kid`, and a sole key without
+    /// an id verifies all tokens.
     fn key(&self, id: Option<&str>) -> Option<&Key> {
         match (self.keys.as_slice(), id) {
             ([only], None) => Some(only),
@@ -192,12 +194,12 @@ impl Jwts {
     }
 }
 
-fn read(text: &str) -> Result<JwkSet, InvalidJwks> {
+fn parse_jwks(text: &str) -> Result<JwkSet, InvalidJwks> {
     serde_json::from_str(text).map_err(|_| InvalidJwks::Syntax)
 }
 
-/// Whether a token can mean this key and no other of these.
-fn is_clear(jwk: &Jwk, among: &[&Jwk]) -> bool {
+/// Returns whether the key is the only one, or has a `kid` that no other key of `among` has.
+fn is_unambiguous(jwk: &Jwk, among: &[&Jwk]) -> bool {
     let id = &jwk.common.key_id;
     among.len() == 1 || (id.is_some() && among.iter().filter(|other| other.common.key_id == *id).count() == 1)
 }
@@ -212,7 +214,7 @@ fn validation(algorithm: Algorithm, trust: &Trust) -> Validation {
     validation
 }
 
-/// The one algorithm that a key is for, where it is one of ours.
+/// Returns the algorithm of a key, or `None` if it is not for verifying with a supported algorithm.
 fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     if jwk.common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
         return None;
@@ -234,8 +236,8 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     jwk.common.key_algorithm.is_none_or(|named| named == name).then_some(algorithm)
 }
 
-/// Whether its numbers have the lengths that they must have (RFC 7518, section 6; RFC 8037, section 2). A key that has
-/// not would refuse every token, and say nothing of why.
+/// Returns whether the key's parameters have valid lengths (RFC 7518, section 6; RFC 8037, section 2). A key with wrong
+/// lengths would refuse every token, without a hint at the reason.
 fn is_usable(jwk: &Jwk) -> bool {
     let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
     let number = |text: &str| Some(bytes(text)).filter(|bytes| bytes.first().is_some_and(|first| *first != 0));
@@ -260,7 +262,7 @@ fn refusal(error: &jsonwebtoken::errors::Error) -> Refusal {
     }
 }
 
-/// Shows the issuer alone.
+/// Prints only the issuer.
 impl fmt::Debug for Jwts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Jwts({})", self.trust.issuer)
@@ -274,12 +276,12 @@ mod tests {
     use super::*;
 
     fn read(key: &Value) -> Result<(), InvalidJwks> {
-        let trust = Trust::of("i", "a");
+        let trust = Trust::new("i", "a");
         Jwts::of_jwks(&json!({"keys": [key]}).to_string(), trust).map(drop)
     }
 
     #[test]
-    fn a_key_that_could_verify_nothing_is_refused_when_it_is_read() {
+    fn of_jwks_refuses_keys_of_invalid_length_or_use() {
         let of = |bytes: usize, first: u8| {
             let mut number = vec![1; bytes];
             number[0] = first;
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn which_key_a_token_means_is_never_in_doubt() {
+    fn ambiguous_key_ids_are_refused() {
         let key = |id: Option<&str>| {
             let mut key = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode([1; 32])});
             if let Some(id) = id {
@@ -317,7 +319,7 @@ mod tests {
             key
         };
         let read = |keys: &[Value]| {
-            let trust = Trust::of("i", "a");
+            let trust = Trust::new("i", "a");
             Jwts::of_jwks(&json!({"keys": keys}).to_string(), trust).map(|jwts| jwts.keys.len())
         };
         assert_eq!(read(&[key(None)]), Ok(1));
@@ -326,9 +328,9 @@ mod tests {
         assert_eq!(read(&[key(Some("a")), key(None)]), Err(InvalidJwks::Ambiguous));
         assert_eq!(read(&[]), Err(InvalidJwks::NoKey));
 
-        // Of a set that is published the rest is good.
+        // `published` ignores unusable keys and keeps the others.
         let published = |keys: &[Value]| {
-            Jwts::published(&json!({"keys": keys}).to_string(), Trust::of("i", "a")).map(|jwts| jwts.keys.len())
+            Jwts::published(&json!({"keys": keys}).to_string(), Trust::new("i", "a")).map(|jwts| jwts.keys.len())
         };
         let short = json!({"kty": "RSA", "kid": "short", "n": URL_SAFE_NO_PAD.encode([1; 128]), "e": "AQAB"});
         assert_eq!(published(&[key(Some("a")), short.clone(), key(Some("b"))]), Ok(2));

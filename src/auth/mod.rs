@@ -1,16 +1,16 @@
-//! Who calls: from a credential to a principal, and to what it may do.
+//! Authentication: resolves a credential to a principal and its permissions.
 //!
 //! ```text
-//! mod            Gate: which credentials there are, and what becomes of one
-//! api_key        random keys, known by their keyed hashes
+//! mod            Gate: the accepted credentials, and how each is verified
+//! api_key        random keys, verified by their keyed hashes
 //! jwt            tokens of an issuer
-//! fetched_jwts   tokens of an issuer whose keys change
-//! fetch          gets those keys
-//! ticket         signed addresses for clients that can set no header
-//! scope          what a caller may do
+//! fetched_jwts   tokens of an issuer whose keys are fetched and refreshed
+//! fetch          fetches those keys
+//! ticket         signed tokens in URLs, for clients that cannot set headers
+//! scope          the permissions of a caller
 //! ```
 //!
-//! Does not know where credentials stand in a request.
+//! This module does not know where a request carries its credential.
 
 mod api_key;
 mod fetch;
@@ -30,44 +30,44 @@ pub use jwt::{InvalidJwks, Jwts, Trust};
 pub use scope::{ChannelScope, SCOPES, Scope, Scopes, UnknownScope};
 pub use ticket::{Grant, Resource, Tickets};
 
-/// Who is let in, and how.
+/// The accepted credentials.
 pub enum Gate {
-    /// Everybody, as nobody in particular.
+    /// Accepts every request as [`Principal::Anonymous`].
     Open { tickets: Tickets },
-    /// Who has one of these.
+    /// Accepts requests with one of these credentials.
     Required { keys: ApiKeys, issuer: Option<Issuer>, tickets: Tickets },
 }
 
-/// Whose tokens are good.
+/// The trusted issuer of JWTs.
 #[derive(Debug)]
 pub enum Issuer {
-    /// One whose keys are in the settings.
+    /// The keys come from the settings.
     Fixed(Jwts),
-    /// One that publishes its keys.
+    /// The keys are fetched from the issuer.
     Fetched(Arc<FetchedJwts>),
 }
 
-/// A caller, and what it may do.
+/// An authenticated caller and its permissions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Identity {
     pub principal: Principal,
     pub scopes: Scopes,
     pub models: AllowedModels,
-    /// The one thing that a ticket is for.
+    /// Restricts a ticket to one resource.
     pub only: Option<Resource>,
-    /// Until when it is known, where that has an end.
+    /// When the credential expires; `None` if it does not.
     pub until: Option<Timestamp>,
-    /// How much it may take, where that is not what everybody may.
+    /// The caller's own limits; an unset limit is the general one.
     pub quota: Quota,
 }
 
-/// What a request shows.
+/// The credential of a request.
 #[derive(Clone, Copy)]
 pub enum Credential<'a> {
     /// An API key, or a JWT.
     Bearer(&'a str),
     ApiKey(&'a str),
-    /// A JWT in a cookie, which a browser sends whatever page asks it to.
+    /// A JWT in a cookie. A browser also sends it with requests of foreign pages (CSRF).
     Session(&'a str),
     Ticket(&'a str),
 }
@@ -75,27 +75,27 @@ pub enum Credential<'a> {
 /// Why a credential is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("there is no credential")]
+    #[error("the credential is missing")]
     Missing,
-    #[error("it is of no form that is known here")]
+    #[error("the credential is malformed")]
     Malformed,
-    #[error("nobody has this key")]
+    #[error("the key is unknown")]
     UnknownKey,
-    #[error("its signature is not ours")]
+    #[error("the signature is invalid")]
     Invalid,
-    #[error("its time is over")]
+    #[error("the credential has expired")]
     Expired,
-    #[error("its time has not come")]
+    #[error("the credential is not valid yet")]
     TooEarly,
-    #[error("it is of another issuer, or for another service")]
+    #[error("the credential is from another issuer or for another audience")]
     NotForUs,
-    /// Nothing is said of the credential.
-    #[error("the issuer's keys could not be had")]
+    /// The credential could not be verified; it may be valid.
+    #[error("the issuer's keys could not be fetched")]
     NoKeys,
 }
 
 impl Gate {
-    /// Where nobody has to show anything, nothing that is shown is looked at.
+    /// Verifies a credential. [`Gate::Open`] ignores it.
     pub async fn identify(&self, credential: Option<Credential<'_>>) -> Result<Identity, Refusal> {
         let (keys, issuer, tickets) = match self {
             Self::Open { .. } => return Ok(Identity::anonymous()),
@@ -115,16 +115,16 @@ impl Gate {
         matches!(self, Self::Required { issuer: Some(_), .. })
     }
 
-    /// Waits until the issuer's keys are there, where they have to be fetched.
-    pub async fn fetched(&self) -> Result<(), FetchError> {
+    /// Waits for the first fetch of the issuer's keys. Returns at once if no keys are fetched.
+    pub async fn wait_for_keys(&self) -> Result<(), FetchError> {
         match self {
-            Self::Required { issuer: Some(Issuer::Fetched(jwts)), .. } => jwts.first().await,
+            Self::Required { issuer: Some(Issuer::Fetched(jwts)), .. } => jwts.wait_for_first_fetch().await,
             Self::Open { .. } | Self::Required { .. } => Ok(()),
         }
     }
 
-    /// Whether anybody can be known: not before the issuer's keys were there for the first time, where there are no
-    /// other credentials.
+    /// Returns whether any caller can be authenticated. If the fetched keys of an issuer are the only credentials, none
+    /// can before the first successful fetch.
     pub fn is_ready(&self) -> bool {
         match self {
             Self::Required { issuer: Some(Issuer::Fetched(jwts)), keys, .. } => {
@@ -134,8 +134,8 @@ impl Gate {
         }
     }
 
-    /// The issuer whose keys are fetched, to be kept where the settings are read again.
-    pub fn fetching(&self) -> Option<Arc<FetchedJwts>> {
+    /// Returns the issuer whose keys are fetched, so that a reload can keep it.
+    pub fn fetched_issuer(&self) -> Option<Arc<FetchedJwts>> {
         match self {
             Self::Required { issuer: Some(Issuer::Fetched(jwts)), .. } => Some(Arc::clone(jwts)),
             Self::Open { .. } | Self::Required { .. } => None,
@@ -163,7 +163,7 @@ impl Issuer {
 }
 
 impl Identity {
-    /// Everybody, where nobody has to show anything.
+    /// The identity of every caller if authentication is off.
     pub const fn anonymous() -> Self {
         Self {
             principal: Principal::Anonymous,

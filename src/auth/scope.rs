@@ -1,33 +1,33 @@
-//! What a caller may do.
+//! The scopes that a credential grants.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::{ChannelName, NamePattern};
 
-/// One kind of thing that a caller may do.
+/// A permission that is not for a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Start generations, and come back to them.
+    /// Start generations, and reconnect to them.
     Generate,
     /// Read its own generations.
     Follow,
     /// Stop and erase its own generations.
     Stop,
-    /// See the service's figures.
+    /// Read the metrics of the service.
     Admin,
 }
 
-/// What may be done with a channel.
+/// A permission for channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChannelScope {
-    /// Write events into it.
+    /// Publish events.
     Publish,
-    /// Read it.
+    /// Read events.
     Subscribe,
 }
 
-/// A set of both. Cheap to clone.
+/// A set of scopes and channel scopes. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Scopes {
     bits: u8,
@@ -40,14 +40,14 @@ enum Channels {
     These(Arc<[(ChannelScope, NamePattern)]>),
 }
 
-/// No scope of this service.
+/// The text is not a scope of this service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no such scope")]
+#[error("unknown scope")]
 pub struct UnknownScope;
 
-/// What a mistaken scope is told.
-pub const SCOPES: &str = "there are generate, follow, stop, admin, publish:<channel> and subscribe:<channel>, where \
-                          * stands for any characters";
+/// The scopes, for the error message of an unknown one.
+pub const SCOPES: &str = "the scopes are generate, follow, stop, admin, publish:<channel> and subscribe:<channel>; \
+                          * matches any characters";
 
 impl Scope {
     pub const EACH: [Self; 4] = [Self::Generate, Self::Follow, Self::Stop, Self::Admin];
@@ -76,7 +76,7 @@ impl ChannelScope {
         }
     }
 
-    /// The scope for this channel alone.
+    /// Returns the text of the scope for this channel.
     pub fn for_channel(self, channel: &ChannelName) -> String {
         format!("{}:{channel}", self.name())
     }
@@ -85,18 +85,18 @@ impl ChannelScope {
 impl Scopes {
     pub const ALL: Self = Self { bits: u8::MAX, channels: Channels::All };
 
-    /// What a key may do that says nothing of it: everything with its generations, and nothing else.
+    /// Returns the default scopes of a key: all operations on its generations, and nothing else.
     pub fn usual() -> Self {
         [Scope::Generate, Scope::Follow, Scope::Stop].into_iter().collect()
     }
 
-    /// For one channel alone.
+    /// Returns these scopes for one channel.
     pub fn of_channel(scopes: impl IntoIterator<Item = ChannelScope>, channel: &ChannelName) -> Self {
         let these = scopes.into_iter().map(|scope| (scope, NamePattern::new(channel.as_str()))).collect();
         Self { bits: 0, channels: Channels::These(these) }
     }
 
-    /// Each text is one scope.
+    /// Parses scopes, one from each text.
     pub fn read<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownScope> {
         let (mut bits, mut channels) = (0, Vec::new());
         for text in texts {
@@ -113,7 +113,7 @@ impl Scopes {
         Ok(Self { bits, channels: Channels::These(channels.into()) })
     }
 
-    /// Returns the scopes that a claim grants. A word that is no scope of this service is for another one.
+    /// Returns the scopes that a claim grants. Ignores unknown words, which are scopes of other services.
     pub fn of_claim<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
         let known = words.into_iter().filter(|word| Self::read([*word]).is_ok());
         Self::read(known).unwrap_or_default()
@@ -123,8 +123,8 @@ impl Scopes {
         self.bits & scope.bit() != 0
     }
 
-    /// Whether they allow this with that channel. The service's own channels are in no pattern that does not begin
-    /// with their name: who may read every room may not read every figure.
+    /// Returns whether the set allows this operation on that channel. A pattern matches built-in channels only if it
+    /// begins with [`ChannelName::BUILT_IN`]: `subscribe:*` must not grant access to the service's metrics.
     pub fn allow(&self, scope: ChannelScope, channel: &ChannelName) -> bool {
         match &self.channels {
             Channels::All => true,
@@ -135,13 +135,13 @@ impl Scopes {
         }
     }
 
-    /// Whether there is nothing that they allow.
+    /// Returns whether the set allows nothing.
     pub fn is_empty(&self) -> bool {
         self.bits == 0 && matches!(&self.channels, Channels::These(these) if these.is_empty())
     }
 }
 
-/// What names of channels are made of, and stars.
+/// Returns whether `text` has only the characters of a channel name, and `*`.
 fn is_pattern(text: &str) -> bool {
     text.replace('*', "x").parse::<ChannelName>().is_ok()
 }
@@ -158,7 +158,7 @@ impl FromIterator<Scope> for Scopes {
     }
 }
 
-/// As in a claim: words with spaces in between. All channels are not told one by one.
+/// Writes the scopes as in a claim, separated by spaces. Omits the channel scopes if the set allows all channels.
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = Scope::EACH.into_iter().filter(|scope| self.contains(*scope)).map(|scope| scope.name().to_owned());
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_gives_the_scopes_it_names_and_no_other() {
+    fn of_claim_ignores_unknown_words() {
         let claim = "openid follow Follow follow* stop subscribe:room-* write:room publish: publish:a/b";
         let scopes = Scopes::of_claim(claim.split(' '));
         assert_eq!(scopes.to_string(), "follow stop subscribe:room-*");
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_allows_what_it_matches_and_nothing_of_the_service() {
+    fn pattern_allows_matching_channels_but_not_built_in_ones() {
         let scopes = Scopes::read(["subscribe:room-*", "publish:room-1", "subscribe:system.t*"]).expect("scopes");
         for (scope, channel, allowed) in [
             (ChannelScope::Subscribe, "room-1", true),

@@ -1,4 +1,4 @@
-//! Tickets: signed addresses for clients that can set no header, such as `EventSource`.
+//! Tickets: signed tokens in URLs, for clients that cannot set headers, such as `EventSource`.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -13,39 +13,38 @@ use sha2::Sha256;
 use super::{Identity, Refusal, Scopes};
 use crate::domain::{AllowedModels, ChannelName, GenerationId, Principal, Quota, Timestamp};
 
-/// What a ticket is for.
+/// The resource that a ticket grants access to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
     Generation(GenerationId),
     Channel(ChannelName),
 }
 
-/// What a ticket allows: some things, with one generation of its owner's or one channel, for a while.
+/// The permissions of a ticket: scopes for one generation of its owner or for one channel, until it expires.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grant {
     pub resource: Resource,
     pub owner: Principal,
     pub scopes: Scopes,
-    /// How many event streams its owner may have open, where there is a limit.
+    /// The owner's limit of open event streams, if any.
     pub connections: Option<NonZeroU32>,
-    /// How many events its owner may publish in a minute, where there is a limit.
+    /// The owner's limit of published events per minute, if any.
     pub publishes_per_minute: Option<NonZeroU32>,
     pub expires_at: Timestamp,
 }
 
-/// Signs tickets and knows its own again: HMAC-SHA-256 over the grant as it is written, so that a ticket has
-/// one text form.
+/// Signs and verifies tickets: HMAC-SHA-256 over the encoded grant, so that a ticket has exactly one text form.
 #[derive(Clone)]
 pub struct Tickets {
     secret: [u8; 32],
 }
 
-/// The longest that could be ours.
-const LONGEST: usize = 2048;
+/// No issued ticket is longer, in bytes.
+const MAX_TICKET_BYTES: usize = 2048;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct Payload {
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,16 +58,16 @@ struct Written {
 }
 
 impl Tickets {
-    /// Tickets under a secret that several processes share.
+    /// Signs with a secret that several processes share.
     pub fn new(secret: &[u8]) -> Self {
         Self { secret: mac(b"tokenrill tickets").chain_update(secret).finalize().into_bytes().into() }
     }
 
-    /// Tickets of this process alone.
+    /// Signs with a random secret: only this process accepts its tickets.
     ///
     /// # Errors
     ///
-    /// If the system has no random bytes.
+    /// If the operating system returns no random bytes.
     pub fn random() -> Result<Self, getrandom::Error> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
@@ -80,7 +79,7 @@ impl Tickets {
             Resource::Generation(id) => (Some(id.to_string()), None),
             Resource::Channel(name) => (None, Some(name.to_string())),
         };
-        let written = Written {
+        let payload = Payload {
             generation,
             channel,
             owner: match &grant.owner {
@@ -92,39 +91,39 @@ impl Tickets {
             publishes_per_minute: grant.publishes_per_minute,
             expires_ms: grant.expires_at.millis(),
         };
-        let written = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&written).unwrap_or_default());
-        let signature = URL_SAFE_NO_PAD.encode(self.mac(&written).finalize().into_bytes());
-        format!("{written}.{signature}")
+        let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&payload).unwrap_or_default());
+        let signature = URL_SAFE_NO_PAD.encode(self.mac(&payload).finalize().into_bytes());
+        format!("{payload}.{signature}")
     }
 
     pub fn verify(&self, ticket: &str, now: Timestamp) -> Result<Grant, Refusal> {
-        let (written, signature) =
-            ticket.split_once('.').filter(|_| ticket.len() <= LONGEST).ok_or(Refusal::Malformed)?;
+        let (payload, signature) =
+            ticket.split_once('.').filter(|_| ticket.len() <= MAX_TICKET_BYTES).ok_or(Refusal::Malformed)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refusal::Malformed)?;
-        self.mac(written).verify_slice(&signature).map_err(|_| Refusal::Invalid)?;
-        let written = URL_SAFE_NO_PAD.decode(written).map_err(|_| Refusal::Malformed)?;
-        let written: Written = serde_json::from_slice(&written).map_err(|_| Refusal::Malformed)?;
-        let expires_at = Timestamp::from_millis(written.expires_ms);
+        self.mac(payload).verify_slice(&signature).map_err(|_| Refusal::Invalid)?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Refusal::Malformed)?;
+        let payload: Payload = serde_json::from_slice(&payload).map_err(|_| Refusal::Malformed)?;
+        let expires_at = Timestamp::from_millis(payload.expires_ms);
         if expires_at <= now {
             return Err(Refusal::Expired);
         }
-        let resource = match (written.generation, written.channel) {
+        let resource = match (payload.generation, payload.channel) {
             (Some(id), None) => Resource::Generation(id.parse().map_err(|_| Refusal::Malformed)?),
             (None, Some(name)) => Resource::Channel(name.parse().map_err(|_| Refusal::Malformed)?),
             _ => return Err(Refusal::Malformed),
         };
         Ok(Grant {
             resource,
-            owner: written.owner.map_or(Principal::Anonymous, |name| Principal::Named(name.into())),
-            scopes: Scopes::of_claim(written.scopes.split(' ')),
-            connections: written.connections,
-            publishes_per_minute: written.publishes_per_minute,
+            owner: payload.owner.map_or(Principal::Anonymous, |name| Principal::Named(name.into())),
+            scopes: Scopes::of_claim(payload.scopes.split(' ')),
+            connections: payload.connections,
+            publishes_per_minute: payload.publishes_per_minute,
             expires_at,
         })
     }
 
-    fn mac(&self, written: &str) -> Hmac<Sha256> {
-        mac(&self.secret).chain_update(written)
+    fn mac(&self, payload: &str) -> Hmac<Sha256> {
+        mac(&self.secret).chain_update(payload)
     }
 }
 
@@ -141,7 +140,7 @@ impl From<Grant> for Identity {
             models: AllowedModels::These(Arc::default()),
             only: Some(grant.resource),
             until: Some(grant.expires_at),
-            // A ticket starts no generation.
+            // The other limits are for starting generations, which a ticket does not allow.
             quota: Quota {
                 connections: grant.connections,
                 publishes_per_minute: grant.publishes_per_minute,
@@ -179,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_ticket_says_what_was_granted_until_it_expires(name in ".{0,100}", expires in 1..u64::from(u32::MAX)) {
+        fn ticket_round_trips_until_it_expires(name in ".{0,100}", expires in 1..u64::from(u32::MAX)) {
             let tickets = Tickets::new(b"a secret");
             let grant = grant(Principal::Named(name.into()), expires);
             let ticket = tickets.issue(&grant);
@@ -189,7 +188,7 @@ mod tests {
         }
 
         #[test]
-        fn a_channels_ticket_is_for_it_alone(name in "[a-z0-9~_-][a-z0-9.~_-]{0,99}") {
+        fn channel_ticket_round_trips(name in "[a-z0-9~_-][a-z0-9.~_-]{0,99}") {
             let tickets = Tickets::new(b"a secret");
             let channel: ChannelName = name.parse().expect("a name");
             let scopes = Scopes::of_channel([ChannelScope::Subscribe], &channel);
@@ -199,7 +198,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_bit_is_turned_it_is_refused(at in any::<proptest::sample::Index>(), bit in 0..7u8) {
+        fn ticket_with_a_flipped_bit_is_refused(at in any::<proptest::sample::Index>(), bit in 0..7u8) {
             let tickets = Tickets::random().expect("random bytes");
             let mut bytes = tickets.issue(&grant(Principal::Anonymous, 1000)).into_bytes();
             let at = at.index(bytes.len());

@@ -1,4 +1,4 @@
-//! The files that hold prompts.
+//! Reads the files of a directory of prompts.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -8,11 +8,11 @@ use std::path::Path;
 
 use super::error::{CatalogError, Problem};
 
-const MOST_FILES: usize = 1_000;
-const MOST_BYTES: usize = 256 * 1024;
+const MAX_FILES: usize = 1_000;
+const MAX_BYTES: usize = 256 * 1024;
 
-/// The texts of a directory's files by name: `*.md` but for `README.md`. Hidden files, folders below and all others
-/// are no business of ours.
+/// Returns the texts of a directory's files `*.md` by name, except `README.md`. Ignores hidden files, subdirectories
+/// and all other files.
 pub(super) fn read(directory: &Path) -> Result<BTreeMap<String, String>, CatalogError> {
     let whole = |problem| CatalogError::whole(directory.display().to_string(), problem);
     let unreadable = |source| whole(Problem::Unreadable(source));
@@ -26,7 +26,7 @@ pub(super) fn read(directory: &Path) -> Result<BTreeMap<String, String>, Catalog
             continue;
         }
         files.insert(name, String::new());
-        if files.len() > MOST_FILES {
+        if files.len() > MAX_FILES {
             return Err(whole(Problem::Files));
         }
     }
@@ -37,20 +37,20 @@ pub(super) fn read(directory: &Path) -> Result<BTreeMap<String, String>, Catalog
     Ok(files)
 }
 
-/// A link may lead to another place of the directory, as those of a mounted `ConfigMap` do.
+/// Reads one file. A symbolic link may point to another place in the directory, as in a mounted `ConfigMap`.
 fn file(root: &Path, name: &str) -> Result<String, Problem> {
     let path = fs::canonicalize(root.join(name)).map_err(Problem::Unreadable)?;
     if !path.starts_with(root) {
         return Err(Problem::Elsewhere);
     }
-    // Before it is opened, which could wait for ever where it is a pipe.
+    // Must come before `open`, which would block for ever on a named pipe.
     if !fs::metadata(&path).map_err(Problem::Unreadable)?.is_file() {
         return Err(Problem::NoFile);
     }
     let mut bytes = Vec::new();
-    let read = |file: File| file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes);
+    let read = |file: File| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
     File::open(&path).and_then(read).map_err(|error: io::Error| Problem::Unreadable(error))?;
-    if bytes.len() > MOST_BYTES {
+    if bytes.len() > MAX_BYTES {
         return Err(Problem::Size);
     }
     String::from_utf8(bytes).map_err(|_| Problem::Encoding)
@@ -66,7 +66,7 @@ mod tests {
 
     const PROMPT: &str = "+++\ndescription = \"d\"\n+++\n# user\nx";
 
-    /// A directory that goes with the test.
+    /// A directory that is removed at the end of the test.
     struct Directory(PathBuf);
 
     impl Directory {
@@ -81,7 +81,7 @@ mod tests {
             self
         }
 
-        /// What is told of it, from the file's name on.
+        /// The error message without the path of the directory.
         fn refusal(&self) -> String {
             let error = Catalog::load(&self.0).expect_err("a refusal").to_string();
             let shown = self.0.display().to_string();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_prompt_is_passed_over() {
+    fn other_files_are_ignored() {
         let directory = Directory::new("passed").with("b.md", PROMPT).with("a-1_x.md", PROMPT);
         let directory =
             directory.with("README.md", "# Prompts").with(".hidden.md", "").with("a.md~", "").with("a.txt", "");
@@ -109,32 +109,29 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_file_gives_no_catalog() {
+    fn one_invalid_file_fails_the_load() {
         let directory = Directory::new("bad").with("a.md", PROMPT).with("b.md", "x");
-        assert_eq!(
-            directory.refusal(),
-            "/b.md:1: a prompt begins with its front matter: write +++ alone on the first line"
-        );
+        assert_eq!(directory.refusal(), "/b.md:1: the front matter is missing: write +++ alone on the first line");
     }
 
     #[test]
-    fn files_are_utf_8_of_256_kib_and_no_folders() {
+    fn files_that_are_not_utf_8_too_large_or_directories_are_refused() {
         let directory = Directory::new("latin").with("a.md", b"\xff");
         assert_eq!(directory.refusal(), "/a.md: is not UTF-8: save it as UTF-8");
-        let longest = PROMPT.to_owned() + &" ".repeat(MOST_BYTES - PROMPT.len());
+        let longest = PROMPT.to_owned() + &" ".repeat(MAX_BYTES - PROMPT.len());
         let directory = Directory::new("size").with("a.md", &longest);
         assert_eq!(directory.ids(), ["a"]);
         let directory = directory.with("a.md", longest + "x");
         assert_eq!(directory.refusal(), "/a.md: is larger than 256 KiB: shorten it");
         let directory = Directory::new("folder");
         fs::create_dir(directory.0.join("a.md")).expect("a folder");
-        assert_eq!(directory.refusal(), "/a.md: is no file: remove or rename it");
+        assert_eq!(directory.refusal(), "/a.md: is not a file: remove or rename it");
         let refusal = Directory::new("name").with("Bad Name.md", PROMPT).refusal();
-        assert!(refusal.starts_with("/Bad Name.md: its name is no prompt's"), "{refusal}");
+        assert!(refusal.starts_with("/Bad Name.md: its name is not valid for a prompt"), "{refusal}");
     }
 
     #[test]
-    fn there_are_a_thousand_at_most() {
+    fn more_than_a_thousand_files_are_refused() {
         let mut directory = Directory::new("many");
         for number in 0..1_000 {
             directory = directory.with(&format!("{number}.md"), PROMPT);
@@ -147,15 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_told() {
+    fn missing_directory_is_an_error() {
         let error = Catalog::load(Path::new("no-such-folder")).expect_err("a refusal").to_string();
         assert!(error.starts_with("no-such-folder: cannot be read ("), "{error}");
-        assert!(error.ends_with("): mend its path or its permissions"), "{error}");
+        assert!(error.ends_with("): fix its path or its permissions"), "{error}");
     }
 
     #[test]
-    fn a_link_may_lead_within_the_directory_and_not_out_of_it() {
-        // As Kubernetes mounts a ConfigMap.
+    fn links_within_the_directory_are_followed_and_others_refused() {
+        // The layout in which Kubernetes mounts a ConfigMap.
         let directory = Directory::new("links");
         fs::create_dir(directory.0.join("..2026_11_26")).expect("a folder");
         let directory = directory.with("..2026_11_26/a.md", PROMPT);
@@ -163,7 +160,7 @@ mod tests {
         symlink("..data/a.md", directory.0.join("a.md")).expect("a link");
         assert_eq!(directory.ids(), ["a"]);
         symlink("/etc/hostname", directory.0.join("b.md")).expect("a link");
-        assert_eq!(directory.refusal(), "/b.md: leads out of the directory: put the file itself there");
+        assert_eq!(directory.refusal(), "/b.md: is a link out of the directory: replace it with the file itself");
         fs::remove_file(directory.0.join("b.md")).expect("removed");
         symlink("nowhere.md", directory.0.join("b.md")).expect("a link");
         assert!(directory.refusal().starts_with("/b.md: cannot be read ("));

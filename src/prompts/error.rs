@@ -1,10 +1,10 @@
-//! Why prompts are refused when they are read.
+//! Errors of reading prompts.
 
 use std::fmt;
 use std::io;
 
-/// One sentence that begins with the file and the line, as in `prompts/translate.md:12: `, and says what is wrong and
-/// what is expected. It quotes names, never a line: a prompt may be a secret.
+/// One sentence that begins with the file and the line, as in `prompts/translate.md:12: `, and states the error and
+/// what is expected. It quotes names, never a line, since a prompt may be secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct CatalogError {
@@ -13,13 +13,13 @@ pub struct CatalogError {
 }
 
 impl CatalogError {
-    /// A problem with a file, or with the directory, as a whole.
+    /// An error of a whole file or of the directory.
     pub(super) fn whole(file: impl Into<String>, problem: Problem) -> Self {
         Self { place: Place { file: file.into(), line: None }, problem }
     }
 }
 
-/// A file, and mostly a line.
+/// A file, and a line if the error has one.
 #[derive(Debug)]
 struct Place {
     file: String,
@@ -33,7 +33,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A problem in a line, found where the file's name is not known.
+/// An error in a line, without the name of the file.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) line: usize,
@@ -52,74 +52,78 @@ impl Fault {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("cannot be read ({0}): mend its path or its permissions")]
+    #[error("cannot be read ({0}): fix its path or its permissions")]
     Unreadable(io::Error),
     #[error("has more than 1000 files with prompts: remove some")]
     Files,
-    #[error("its name is no prompt's: write 1 to 64 of a-z, 0-9, _ and -, not _ or - first, and .md")]
+    #[error("its name is not valid for a prompt: use 1 to 64 of a-z, 0-9, _ and -, not _ or - first, and .md")]
     Name,
-    #[error("is no file: remove or rename it")]
+    #[error("is not a file: remove or rename it")]
     NoFile,
-    #[error("leads out of the directory: put the file itself there")]
+    #[error("is a link out of the directory: replace it with the file itself")]
     Elsewhere,
     #[error("is larger than 256 KiB: shorten it")]
     Size,
     #[error("is not UTF-8: save it as UTF-8")]
     Encoding,
 
-    #[error("a prompt begins with its front matter: write +++ alone on the first line")]
+    #[error("the front matter is missing: write +++ alone on the first line")]
     NoFrontMatter,
     #[error("the front matter has no end: write +++ alone on a line after it")]
     OpenFrontMatter,
-    #[error("the front matter is not valid TOML ({0}): mend it")]
+    #[error("the front matter is not valid TOML ({0}): fix it")]
     Syntax(String),
-    #[error("`{0}` is unknown here: write description, model, [parameters] or [variables]")]
+    #[error("`{0}` is unknown here: use description, model, [parameters] or [variables]")]
     UnknownKey(String),
-    #[error("`description` is missing: say in a sentence what the prompt is for")]
+    #[error("`description` is missing: describe the prompt in one sentence")]
     NoDescription,
     #[error("`{key}` must be {expected}")]
     Wrong { key: String, expected: &'static str },
-    #[error("`{key}` is no parameter that a prompt sets: write one of {known}")]
+    #[error("`{key}` is not a parameter that a prompt can set: use one of {known}")]
     UnknownParameter { key: String, known: String },
-    #[error("JSON has no such value: write dates in quotes and numbers that are finite")]
+    #[error("the value cannot be represented in JSON: write dates in quotes, and finite numbers")]
     NotJson,
 
-    #[error("the schema is not valid at `{pointer}` ({detail}): mend it")]
+    #[error("the schema is not valid at `{pointer}` ({detail}): fix it")]
     Schema { pointer: String, detail: String },
-    #[error("variables are always an object: leave `type` out")]
+    #[error("the schema of variables is always of the type object: remove `type`")]
     NotAnObject,
-    #[error("this `{0}` is not taken: write the whole schema here, and refer to its parts with $ref = \"#/$defs/...\"")]
+    #[error(
+        "this `{0}` is not supported: write the whole schema here, and refer to its parts with $ref = \"#/$defs/...\""
+    )]
     Reference(&'static str),
-    #[error("the schema refers to itself without an end: let what refers back stand below properties or items")]
+    #[error("the schema has an endless reference loop: move the reference below properties or items")]
     EndlessSchema,
-    #[error("schemas are of the draft 2020-12: leave `$schema` out")]
+    #[error("schemas use the draft 2020-12: remove `$schema`")]
     Draft,
     #[error(
-        "the variable `{0}` cannot be named in a template: write letters, digits and _, no digit first, 64 at most"
+        "the variable `{0}` cannot be named in a template: use at most 64 letters, digits and _, without a digit first"
     )]
     VariableName(String),
-    #[error("`{0}` is required and not declared, so nobody could give it: declare it under [variables.properties]")]
+    #[error(
+        "`{0}` is required but not declared, so that no request could set it: declare it under [variables.properties]"
+    )]
     Required(String),
-    #[error("the default of `{variable}` is not what its schema takes: it {detail}")]
+    #[error("the default of `{variable}` does not match its schema: it {detail}")]
     Default { variable: String, detail: String },
 
     #[error("a section must begin before this text: write # system, # user or # assistant alone on a line")]
     TextBeforeSections,
     #[error("there is no section: write # system, # user or # assistant alone on a line, and the text below")]
     NoSection,
-    #[error("sections begin with `# {0}`, just so: write it so, or other words")]
+    #[error("the heading of a section must be exactly `# {0}`: write it so, or change the words")]
     NearlyASection(&'static str),
     #[error("there are more than 100 sections: remove some")]
     Sections,
 
-    #[error("the template is not valid ({0}): mend it")]
+    #[error("the template is not valid ({0}): fix it")]
     Template(String),
-    #[error("the name of a partial is written out in quotes: write {{% include \"_name.md\" %}}")]
+    #[error("the name of a partial must be a string literal: write {{% include \"_name.md\" %}}")]
     ComputedName,
-    #[error("there is no partial `{0}`: write the name of a file as _name.md, or add the file")]
+    #[error("there is no partial `{0}`: use the name of an existing file _name.md, or add the file")]
     NoPartial(String),
-    #[error("there is no {kind} `{name}`: write one of MiniJinja's own")]
+    #[error("there is no {kind} `{name}`: use one of MiniJinja's built-in ones")]
     Unknown { kind: &'static str, name: String },
-    #[error("`{name}` is no variable of {prompt}: declare it under [variables.properties], or set it here first")]
+    #[error("`{name}` is not a variable of {prompt}: declare it under [variables.properties], or set it here first")]
     Undeclared { name: String, prompt: String },
 }

@@ -1,4 +1,4 @@
-//! What stands above a prompt's sections, between two lines `+++`.
+//! The front matter of a prompt: TOML between two lines `+++`, before the sections.
 
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
@@ -9,7 +9,7 @@ use super::parameters;
 use super::tags::line_at;
 use super::variables::Variables;
 
-/// TOML, read and checked.
+/// The front matter, parsed and validated.
 #[derive(Debug)]
 pub(super) struct FrontMatter {
     pub(super) description: String,
@@ -18,13 +18,13 @@ pub(super) struct FrontMatter {
     pub(super) variables: Variables,
 }
 
-/// Where what stands below the front matter begins.
+/// The text after the front matter, and the number of its first line in the file.
 pub(super) struct Body<'t> {
     pub(super) text: &'t str,
     pub(super) first_line: usize,
 }
 
-/// The line of the file in which its TOML begins.
+/// The line of the file in which the TOML begins.
 const FIRST_LINE: usize = 2;
 
 impl FrontMatter {
@@ -86,7 +86,7 @@ fn split(file: &str) -> Result<(&str, Body<'_>), Fault> {
     Err(Fault::new(1, Problem::OpenFrontMatter))
 }
 
-/// In the order in which they are written.
+/// Returns the entries in the order of the file.
 fn entries<'a, 't>(table: &'a DeTable<'t>) -> Vec<(&'a Spanned<std::borrow::Cow<'t, str>>, &'a Spanned<DeValue<'t>>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
@@ -96,7 +96,7 @@ fn entries<'a, 't>(table: &'a DeTable<'t>) -> Vec<(&'a Spanned<std::borrow::Cow<
 fn text(key: &str, value: &Spanned<DeValue<'_>>) -> Result<String, Problem> {
     match value.get_ref() {
         DeValue::String(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-        _ => Err(Problem::Wrong { key: key.into(), expected: "a text that is not empty" }),
+        _ => Err(Problem::Wrong { key: key.into(), expected: "a non-empty string" }),
     }
 }
 
@@ -124,7 +124,7 @@ fn json(value: &Spanned<DeValue<'_>>, line: &impl Fn(usize) -> usize) -> Result<
     number.map(Value::Number).ok_or_else(|| Fault::new(line(value.span().start), Problem::NotJson))
 }
 
-/// Where the deepest key stands that a path leads to.
+/// Returns the position of the deepest key on `path` that exists.
 fn find(value: &Spanned<DeValue<'_>>, mut path: impl Iterator<Item = String>) -> Option<usize> {
     let part = path.next()?;
     match value.get_ref() {
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_is_read_in_its_order() {
+    fn front_matter_is_read_in_file_order() {
         let file = "+++\r\ndescription = \" Does it. \"\r\nmodel = \"m\"\n[parameters]\nseed = 0x10\ntop_p = 1e-1\n\
                     [variables]\nrequired = [\"z\"]\n[variables.properties]\nz.type = \"string\"\na.type = \"string\"\n\
                     +++\n\n# user\n";

@@ -1,4 +1,4 @@
-//! What a prompt becomes.
+//! The messages that a prompt renders to.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub struct Message {
     pub content: String,
 }
 
-/// Who speaks.
+/// The role of a message's author.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     System,
@@ -20,7 +20,7 @@ pub enum Role {
 impl Role {
     pub(super) const ALL: [Self; 3] = [Self::System, Self::User, Self::Assistant];
 
-    /// As it is written in a request and above a section.
+    /// Returns the name in requests and in section headings.
     pub const fn name(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -30,7 +30,7 @@ impl Role {
     }
 }
 
-/// Prints a length: a message may hold anything.
+/// Prints the length only, since a message may contain secrets.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Message({}, {} bytes)", self.role.name(), self.content.len())

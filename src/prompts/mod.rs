@@ -1,17 +1,17 @@
-//! Prompts that are kept in files, with what may be put into them.
+//! Prompts: templates of messages that are stored in files and rendered with the variables of a request.
 //!
 //! ```text
-//! mod              Catalog: all prompts of a directory, checked, and one rendered
-//! directory        which files these are; shipped: those that are part of the program
-//! stored_prompt    one of them: read, named by its version, rendered
-//! front_matter     what stands above its text; parameters, variables: what that says
-//! sections         its messages
-//! templates        what MiniJinja makes of them, within bounds; output: one of the bounds
-//! tags             what a template names, and in which lines
+//! mod              Catalog: all prompts of a directory, validated; renders one
+//! directory        reads the files of a directory; shipped: the starter set in the binary
+//! stored_prompt    one prompt: parsing, version, rendering
+//! front_matter     the TOML before the sections; parameters, variables: its tables
+//! sections         the templates of the messages
+//! templates        rendering with MiniJinja, within limits; output: the limits of size and time
+//! tags             the names in a template, and their lines
 //! ```
 //!
-//! All mistakes that can be found without the variables are found when a directory is read, with file and line, and a
-//! directory with a mistake gives no catalog: the one before stays in use.
+//! Every error that does not depend on the variables is found when the directory is read, with file and line. If one
+//! file is invalid, loading the directory fails, and the previous catalog stays in use.
 
 mod directory;
 mod error;
@@ -50,7 +50,8 @@ use error::Problem;
 use output::Output;
 use templates::Templates;
 
-/// The prompts of one directory, checked. It never changes: it is replaced as a whole. Clones are cheap, and the same.
+/// The validated prompts of one directory. Immutable: a reload replaces it as a whole. Clones are cheap and share its
+/// state.
 #[derive(Clone)]
 pub struct Catalog(Arc<Prompts>);
 
@@ -61,55 +62,55 @@ struct Prompts {
     directory: Option<PathBuf>,
 }
 
-/// Why there are no messages.
+/// Why a prompt could not be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
-    #[error("there is no such prompt, or it is of another version")]
+    #[error("the prompt does not exist, or has another version")]
     NotFound,
-    /// At least one, at most 16.
-    #[error("the variables are not those that the prompt takes")]
+    /// 1 to 16 errors.
+    #[error("the variables do not match the prompt's schema")]
     Variables(Vec<VariableError>),
-    #[error("the prompt came to too much, in steps, text or time")]
+    #[error("the prompt exceeded a limit of steps, text or time")]
     TooMuch,
-    /// With these variables the template does what cannot be done, such as adding a number to a list. The place is
-    /// for whoever wrote the prompt, as in `translate.md:12 (invalid operation)`.
-    #[error("the prompt does not work with these variables: {place}")]
+    /// An operation of the template failed with these variables, such as adding a number to a list. The place is for
+    /// the author of the prompt, as in `translate.md:12 (invalid operation)`.
+    #[error("the prompt cannot be rendered with these variables: {place}")]
     Failed { place: String },
     #[error("with these variables the prompt is empty")]
     Nothing,
-    #[error("too many prompts are rendered at the moment")]
+    #[error("too many prompts are being rendered")]
     Busy,
-    #[error("a panic: a defect")]
+    #[error("rendering panicked")]
     Defect,
 }
 
-/// Prompts that are rendered at the same time.
+/// The number of prompts that are rendered concurrently.
 const SLOTS: usize = 2;
-/// A rendering waits for its place no longer than this, and then takes no longer than this.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { SLOW_MACHINE } else { 1 });
-/// Seconds in tests, which are not optimized and share a machine: what ends a runaway there must be its fuel, not the clock.
+/// The limit of the wait for a slot, and then again of the rendering.
+const TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { SLOW_MACHINE } else { 1 });
+/// Seconds in tests, which are not optimized and run in parallel: the fuel must end a runaway there, not the clock.
 const SLOW_MACHINE: u64 = 6;
-/// All messages of a prompt together.
-const MOST_BYTES: usize = 1024 * 1024;
+/// The limit of all messages of a prompt together.
+const MAX_BYTES: usize = 1024 * 1024;
 
 impl Catalog {
-    /// Reads and checks all prompts of a directory. Waits for its files: not for a runtime's thread.
+    /// Reads and validates all prompts of a directory. Blocks, so it must not be called on a runtime thread.
     pub fn load(directory: &Path) -> Result<Self, CatalogError> {
         let files = directory::read(directory)?;
         Self::of(files, Some(directory), |name| directory.join(name).display().to_string())
     }
 
-    /// Where they were read, where that was a directory.
+    /// Returns the directory of the prompts; `None` for the starter set.
     pub fn directory(&self) -> Option<&Path> {
         self.0.directory.as_deref()
     }
 
-    /// The starter set.
+    /// Returns the starter set, which is embedded in the binary.
     pub fn shipped() -> Result<Self, CatalogError> {
         Self::of(shipped::files(), None, |name| format!("prompts/{name}"))
     }
 
-    /// No prompts.
+    /// Returns a catalog without prompts.
     pub fn empty() -> Self {
         Self::new(BTreeMap::new(), Templates::default(), None)
     }
@@ -141,41 +142,41 @@ impl Catalog {
         Ok(Self::new(by_id, templates, directory))
     }
 
-    /// By id.
+    /// Returns all prompts, ordered by id.
     pub fn list(&self) -> impl Iterator<Item = &StoredPrompt> {
         self.0.by_id.values()
     }
 
-    /// None also where the prompt is of another version than the reference.
+    /// Returns a prompt. `None` also if the reference names another version.
     pub fn get(&self, reference: &PromptReference) -> Option<&StoredPrompt> {
         let prompt = self.0.by_id.get(&reference.id)?;
         Some(prompt).filter(|prompt| reference.version.is_none_or(|version| version == prompt.version))
     }
 
-    /// The messages that a prompt comes to. What is put into it is data: it is text in a message, whatever it says,
-    /// and makes neither a message nor a template. `variables` is the JSON of an object: its tree is built here, so that
-    /// there are never more trees than slots.
+    /// Renders a prompt. Values of variables are data: they become text of a message, and never a message or a
+    /// template. `variables` is the JSON of an object. It is parsed only after a slot is acquired, so that there are
+    /// never more parsed trees than slots.
     pub async fn render(
         &self,
         reference: &PromptReference,
         variables: Option<Box<RawValue>>,
     ) -> Result<Vec<Message>, RenderError> {
         let id = self.get(reference).ok_or(RenderError::NotFound)?.id.clone();
-        let waiting = timeout(PATIENCE, Arc::clone(&self.0.slots).acquire_owned());
+        let waiting = timeout(TIMEOUT, Arc::clone(&self.0.slots).acquire_owned());
         let Ok(Ok(slot)) = waiting.await else { return Err(RenderError::Busy) };
         let prompts = Arc::clone(&self.0);
         let rendering = spawn_blocking(move || {
-            // Given back when this ends, and not when nobody waits for it any more.
+            // Moved in, so that the slot is released when the blocking task ends, not when the caller is cancelled.
             let _slot = slot;
             let prompt = prompts.by_id.get(&id).ok_or(RenderError::NotFound)?;
             let variables = variables.map(|json| serde_json::from_str(json.get())).transpose();
             let variables: Map<String, Value> = variables.map_err(|_| RenderError::Defect)?.unwrap_or_default();
-            prompt.render(variables, &prompts.templates, Output::new(MOST_BYTES, PATIENCE))
+            prompt.render(variables, &prompts.templates, Output::new(MAX_BYTES, TIMEOUT))
         });
-        match timeout(PATIENCE, rendering).await {
+        match timeout(TIMEOUT, rendering).await {
             Ok(Ok(rendered)) => rendered,
             Ok(Err(_)) => Err(RenderError::Defect),
-            // What a prompt itself may take ends it from within; this is a machine without time.
+            // `Output` enforces the prompt's own limit. If this timeout expires first, the machine is overloaded.
             Err(_) => Err(RenderError::Busy),
         }
     }
@@ -198,7 +199,7 @@ mod tests {
         Catalog::of(files, None, str::to_owned).map_err(|error| error.to_string())
     }
 
-    /// Takes a `text` and any `n`.
+    /// A prompt with the variables `text`, `n` and `list`.
     fn prompt(body: &str) -> String {
         format!(
             "+++\ndescription = \"d\"\n[variables.properties]\ntext.type = \"string\"\nn.type = \"integer\"\n\
@@ -210,7 +211,7 @@ mod tests {
         text.parse().expect("a reference")
     }
 
-    /// Each message as `role: content`.
+    /// Returns each message as `role: content`.
     async fn render_in(catalog: &Catalog, id: &str, variables: Value) -> Result<Vec<String>, RenderError> {
         let messages = catalog.render(&reference(id), RawValue::from_string(variables.to_string()).ok()).await?;
         Ok(messages.into_iter().map(|message| format!("{}: {}", message.role.name(), message.content)).collect())
@@ -222,45 +223,45 @@ mod tests {
 
     /// All errors of a large value would take far more than the value.
     #[tokio::test]
-    async fn a_million_mistakes_are_told_by_one() {
+    async fn large_value_with_many_errors_reports_one() {
         let item = "list.items.required = [\"a\", \"b\"]";
         let text = prompt("# user\n{{ list | length }}").replace("list.type", &format!("{item}\nlist.type"));
         let catalog = catalog(&[("a.md", &text)]).expect("a catalog");
         let list = |items: usize| json!({ "list": vec![json!({}); items] });
-        for (items, told) in [(3, 6), (100, 16), (500_000, 1)] {
+        for (items, count) in [(3, 6), (100, 16), (500_000, 1)] {
             let refused = render_in(&catalog, "a", list(items)).await;
             let Err(RenderError::Variables(errors)) = refused else { panic!("{refused:?}") };
-            assert_eq!(errors.len(), told, "{items}");
+            assert_eq!(errors.len(), count, "{items}");
             assert_eq!(errors[0].pointer, "/list/0/a");
         }
     }
 
-    /// File, text, and all that is told of it. `~` stands for a front matter as far as its end.
-    const MISTAKES: &[(&str, &str, &str)] = &[
-        ("A.md", "", "A.md: its name is no prompt's: write 1 to 64 of a-z, 0-9, _ and -, not _ or - first, and .md"),
+    /// File, text, and the whole error message. `~` stands for the beginning of a front matter.
+    const ERRORS: &[(&str, &str, &str)] = &[
+        (
+            "A.md",
+            "",
+            "A.md: its name is not valid for a prompt: use 1 to 64 of a-z, 0-9, _ and -, not _ or - first, and .md",
+        ),
         (
             "__a.md",
             "",
-            "__a.md: its name is no prompt's: write 1 to 64 of a-z, 0-9, _ and -, not _ or - first, and .md",
+            "__a.md: its name is not valid for a prompt: use 1 to 64 of a-z, 0-9, _ and -, not _ or - first, and .md",
         ),
-        ("a.md", "", "a.md:1: a prompt begins with its front matter: write +++ alone on the first line"),
-        ("a.md", "\n+++\n+++\n", "a.md:1: a prompt begins with its front matter: write +++ alone on the first line"),
+        ("a.md", "", "a.md:1: the front matter is missing: write +++ alone on the first line"),
+        ("a.md", "\n+++\n+++\n", "a.md:1: the front matter is missing: write +++ alone on the first line"),
         ("a.md", "~", "a.md:1: the front matter has no end: write +++ alone on a line after it"),
         (
             "a.md",
             "+++\nmodel = \"m\"\n+++\n# user\nx",
-            "a.md:1: `description` is missing: say in a sentence what the prompt is for",
+            "a.md:1: `description` is missing: describe the prompt in one sentence",
         ),
-        (
-            "a.md",
-            "+++\n\ndescription = \" \"\n+++\n# user\nx",
-            "a.md:3: `description` must be a text that is not empty",
-        ),
-        ("a.md", "~model = 1\n+++\n# user\nx", "a.md:3: `model` must be a text that is not empty"),
+        ("a.md", "+++\n\ndescription = \" \"\n+++\n# user\nx", "a.md:3: `description` must be a non-empty string"),
+        ("a.md", "~model = 1\n+++\n# user\nx", "a.md:3: `model` must be a non-empty string"),
         (
             "a.md",
             "~version = 1\n+++\n# user\nx",
-            "a.md:3: `version` is unknown here: write description, model, [parameters] or [variables]",
+            "a.md:3: `version` is unknown here: use description, model, [parameters] or [variables]",
         ),
         ("a.md", "~parameters = 1\n+++\n# user\nx", "a.md:3: `parameters` must be a table"),
         (
@@ -271,42 +272,42 @@ mod tests {
         (
             "a.md",
             "~[parameters]\nlogit_bias.a = 1979-05-27\n+++\n# user\nx",
-            "a.md:4: JSON has no such value: write dates in quotes and numbers that are finite",
+            "a.md:4: the value cannot be represented in JSON: write dates in quotes, and finite numbers",
         ),
         (
             "a.md",
             "~[variables]\ntype = \"array\"\n+++\n# user\nx",
-            "a.md:4: variables are always an object: leave `type` out",
+            "a.md:4: the schema of variables is always of the type object: remove `type`",
         ),
         (
             "a.md",
             "~[variables]\n\"$schema\" = \"http://json-schema.org/draft-07/schema#\"\n+++\n# user\nx",
-            "a.md:4: schemas are of the draft 2020-12: leave `$schema` out",
+            "a.md:4: schemas use the draft 2020-12: remove `$schema`",
         ),
         (
             "a.md",
             "~[variables.properties]\na.\"$ref\" = \"https://example.com/a.json\"\n+++\n# user\nx",
-            "a.md:4: this `$ref` is not taken: write the whole schema here, and refer to its parts with $ref = \"#/$defs/...\"",
+            "a.md:4: this `$ref` is not supported: write the whole schema here, and refer to its parts with $ref = \"#/$defs/...\"",
         ),
         (
             "a.md",
             "~[variables]\nallOf = [{ \"$ref\" = \"#\" }]\n+++\n# user\nx",
-            "a.md:4: the schema refers to itself without an end: let what refers back stand below properties or items",
+            "a.md:4: the schema has an endless reference loop: move the reference below properties or items",
         ),
         (
             "a.md",
             "~[variables.properties]\nno-name = true\n+++\n# user\nx",
-            "a.md:4: the variable `no-name` cannot be named in a template: write letters, digits and _, no digit first, 64 at most",
+            "a.md:4: the variable `no-name` cannot be named in a template: use at most 64 letters, digits and _, without a digit first",
         ),
         (
             "a.md",
             "~[variables]\nrequired = [\"a\"]\n+++\n# user\nx",
-            "a.md:4: `a` is required and not declared, so nobody could give it: declare it under [variables.properties]",
+            "a.md:4: `a` is required but not declared, so that no request could set it: declare it under [variables.properties]",
         ),
         (
             "a.md",
             "~[variables.properties.a]\ntype = \"string\"\ndefault = 1\n+++\n# user\nx",
-            "a.md:5: the default of `a` is not what its schema takes: it must be a string",
+            "a.md:5: the default of `a` does not match its schema: it must be a string",
         ),
         (
             "a.md",
@@ -321,52 +322,52 @@ mod tests {
         (
             "a.md",
             "~+++\n# user\nx\n## System\n",
-            "a.md:6: sections begin with `# system`, just so: write it so, or other words",
+            "a.md:6: the heading of a section must be exactly `# system`: write it so, or change the words",
         ),
         (
             "a.md",
             "~+++\n# user\n\n{% include name %}",
-            "a.md:6: the name of a partial is written out in quotes: write {% include \"_name.md\" %}",
+            "a.md:6: the name of a partial must be a string literal: write {% include \"_name.md\" %}",
         ),
         (
             "a.md",
             "~+++\n# user\n{% include \"_b.md\" %}",
-            "a.md:5: there is no partial `_b.md`: write the name of a file as _name.md, or add the file",
+            "a.md:5: there is no partial `_b.md`: use the name of an existing file _name.md, or add the file",
         ),
         (
             "a.md",
             "~+++\n# user\n{% extends \"/etc/passwd\" %}",
-            "a.md:5: there is no partial `/etc/passwd`: write the name of a file as _name.md, or add the file",
+            "a.md:5: there is no partial `/etc/passwd`: use the name of an existing file _name.md, or add the file",
         ),
         (
             "a.md",
             "~+++\n# user\n\n{{ \"a\" | upcase }}",
-            "a.md:6: there is no filter `upcase`: write one of MiniJinja's own",
+            "a.md:6: there is no filter `upcase`: use one of MiniJinja's built-in ones",
         ),
         (
             "a.md",
             "~+++\n# user\n{% if 1 is not real %}{% endif %}",
-            "a.md:5: there is no test `real`: write one of MiniJinja's own",
+            "a.md:5: there is no test `real`: use one of MiniJinja's built-in ones",
         ),
         (
             "a.md",
             "~+++\n# system\nx\n# user\ny\nthe name {{ name }}",
-            "a.md:8: `name` is no variable of a.md: declare it under [variables.properties], or set it here first",
+            "a.md:8: `name` is not a variable of a.md: declare it under [variables.properties], or set it here first",
         ),
         (
             "a.md",
             "~+++\n# user\n{{ debug() }}",
-            "a.md:5: `debug` is no variable of a.md: declare it under [variables.properties], or set it here first",
+            "a.md:5: `debug` is not a variable of a.md: declare it under [variables.properties], or set it here first",
         ),
     ];
 
-    /// Text of a.md, and how what is told of it begins; the rest is a library's.
-    const MISTAKES_OF_SYNTAX: &[(&str, &str)] = &[
+    /// Text of a.md, and the beginning of the error message; the rest comes from a library.
+    const SYNTAX_ERRORS: &[(&str, &str)] = &[
         ("~model = \n+++\n# user\nx", "a.md:3: the front matter is not valid TOML ("),
         ("~description = \"d\"\n+++\n# user\nx", "a.md:3: the front matter is not valid TOML ("),
         (
             "~[parameters]\napi_base = \"http://a\"\n+++\n# user\nx",
-            "a.md:4: `api_base` is no parameter that a prompt sets: write one of temperature, ",
+            "a.md:4: `api_base` is not a parameter that a prompt can set: use one of temperature, ",
         ),
         (
             "~[variables.properties.a]\n\ntype = \"text\"\n+++\n# user\nx",
@@ -381,34 +382,34 @@ mod tests {
     ];
 
     #[test]
-    fn a_mistake_is_told_with_file_line_and_what_is_expected() {
+    fn error_has_file_line_and_expectation() {
         let written = |text: &str| text.replace('~', "+++\ndescription = \"d\"\n");
-        for (name, text, told) in MISTAKES {
-            assert_eq!(catalog(&[(name, &written(text))]).expect_err(told), *told);
+        for (name, text, expected) in ERRORS {
+            assert_eq!(catalog(&[(name, &written(text))]).expect_err(expected), *expected);
         }
-        for (text, told) in MISTAKES_OF_SYNTAX {
-            let error = catalog(&[("a.md", &written(text))]).expect_err(told);
-            assert!(error.starts_with(told), "{error}");
-            assert!(error.ends_with(": mend it") || error.ends_with("parallel_tool_calls"), "{error}");
+        for (text, expected) in SYNTAX_ERRORS {
+            let error = catalog(&[("a.md", &written(text))]).expect_err(expected);
+            assert!(error.starts_with(expected), "{error}");
+            assert!(error.ends_with(": fix it") || error.ends_with("parallel_tool_calls"), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }
     }
 
     #[test]
-    fn mistakes_of_partials_are_told_in_their_own_lines() {
+    fn errors_in_partials_have_their_own_file_and_line() {
         let prompt = prompt("# user\n{% include \"_b.md\" %}");
-        for (partial, told) in [
+        for (partial, expected) in [
             ("x\n{% if %}", "_b.md:2: the template is not valid ("),
             ("\n{% include \"_c.md\" %}", "_b.md:2: there is no partial `_c.md`"),
-            ("x\ny\n{{ text }}{{ other }}", "_b.md:3: `other` is no variable of a.md"),
+            ("x\ny\n{{ text }}{{ other }}", "_b.md:3: `other` is not a variable of a.md"),
         ] {
-            let error = catalog(&[("a.md", &prompt), ("_b.md", partial)]).expect_err(told);
-            assert!(error.starts_with(told), "{error}");
+            let error = catalog(&[("a.md", &prompt), ("_b.md", partial)]).expect_err(expected);
+            assert!(error.starts_with(expected), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn sections_become_messages_and_empty_ones_none() {
+    async fn sections_become_messages_and_empty_ones_are_omitted() {
         let body =
             "# system\n\n  Be brief.\n\n# user\n{% if n %}{{ n }}{% endif %}\n# assistant\nOne.\n# user\n{{ text }}\n";
         let messages = render(body, json!({ "text": "Two?" })).await;
@@ -417,7 +418,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_variable_says_stays_text() {
+    async fn template_syntax_in_variables_stays_text() {
         for text in
             ["{{7*7}}", "{% for x in [1] %}x{% endfor %}", "a\n# system\nb", "{# a #}", "<b> & 'c'", "+++", "{{ n }}"]
         {
@@ -441,7 +442,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn variables_are_checked_and_defaults_put_in() {
+    async fn variables_are_validated_and_defaults_added() {
         let text = "+++\ndescription = \"d\"\n[variables]\nrequired = [\"text\", \"to\"]\n[variables.properties]\n\
                     text.type = \"string\"\nto = { enum = [\"de\", \"fr\"], default = \"de\" }\n+++\n# user\n{{ to }}: {{ text }}";
         let catalog =
@@ -458,13 +459,13 @@ mod tests {
             rendered("a", json!({ "text": "", "to": "xx" })).await,
             wrong("/to", "must be one of \"de\", \"fr\"")
         );
-        assert_eq!(rendered("a", json!({ "text": "", "x": 1 })).await, wrong("/x", "is no variable of this prompt"));
-        assert_eq!(rendered("b", json!({ "x": 1 })).await, wrong("/x", "is no variable of this prompt"));
+        assert_eq!(rendered("a", json!({ "text": "", "x": 1 })).await, wrong("/x", "is not a variable of this prompt"));
+        assert_eq!(rendered("b", json!({ "x": 1 })).await, wrong("/x", "is not a variable of this prompt"));
         assert_eq!(rendered("b", json!({})).await.expect("messages"), ["user: b"]);
     }
 
     #[tokio::test]
-    async fn what_cannot_be_done_is_told_with_its_line_and_no_value() {
+    async fn failed_operation_reports_its_line_and_no_value() {
         for body in [
             "# system\nx\n# user\n{{ text }}\n{{ n }}",
             "# user\n\n\n\n{{ text + list }}",
@@ -477,7 +478,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_runs_away_ends_at_a_bound() {
+    async fn runaway_templates_end_at_a_limit() {
         let text = "x".repeat(1_000);
         let long = "x".repeat(1024 * 1024);
         for (body, variables) in [
@@ -509,7 +510,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn long_texts_are_no_runaways() {
+    async fn long_texts_are_rendered() {
         let text = "x".repeat(1_000_000);
         let messages = render("# user\n{{ text | trim }}", json!({ "text": text })).await.expect("messages");
         assert_eq!(messages[0].len(), 1_000_006);
@@ -518,16 +519,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_finds_no_place_waits_a_second() {
+    async fn render_without_a_free_slot_returns_busy_after_the_timeout() {
         let catalog = catalog(&[("a.md", &prompt("# user\na"))]).expect("a catalog");
-        let held = catalog.0.slots.acquire_many(2).await.expect("places");
+        let held = catalog.0.slots.acquire_many(2).await.expect("slots");
         assert_eq!(render_in(&catalog, "a", json!({})).await, Err(RenderError::Busy));
         drop(held);
         assert!(render_in(&catalog, "a", json!({})).await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_version_changes_with_the_file_and_its_partials_and_with_nothing_else() {
+    async fn version_changes_only_with_the_file_and_its_partials() {
         let files = [("a.md", prompt("# user\n{% include \"_b.md\" %}")), ("_b.md", "{% include \"_c.md\" %}".into())];
         let files = [files, [("_c.md", "c".into()), ("_d.md", "d".into())]].concat();
         let version = |changed: &str| {

@@ -1,13 +1,13 @@
-//! What all sections of a prompt come to, which is not without a bound.
+//! The rendered text of all sections of a prompt, limited in size and time.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-/// Takes text until there is too much of it or too late, and then no more.
+/// A writer that fails once the text is too long or the deadline has passed.
 #[derive(Debug)]
 pub(super) struct Output {
     text: Vec<u8>,
-    /// Bytes that may still come.
+    /// Bytes that may still be written.
     left: usize,
     deadline: Instant,
     is_over: bool,
@@ -18,13 +18,13 @@ impl Output {
         Self { text: Vec::new(), left: bytes, deadline: Instant::now() + time, is_over: false }
     }
 
-    /// Whether a bound was reached. It stays so.
+    /// Returns whether a limit was exceeded. Once it is, every later write fails.
     pub(super) fn is_over(&mut self) -> bool {
         self.is_over |= Instant::now() >= self.deadline;
         self.is_over
     }
 
-    /// What was written since the last time, without white space around it.
+    /// Returns the text since the last call, without surrounding white space.
     pub(super) fn take(&mut self) -> String {
         let text = String::from_utf8_lossy(&self.text).trim().to_owned();
         self.text.clear();
@@ -34,7 +34,7 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // White space before the text is not part of it: lines above a section are no output.
+        // Leading white space does not count: a section's source is padded with newlines to keep its line numbers.
         let bytes_taken = if self.text.is_empty() { bytes.trim_ascii_start() } else { bytes };
         match self.left.checked_sub(bytes_taken.len()) {
             Some(left) if !self.is_over() => self.left = left,
@@ -59,7 +59,7 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
 
     #[test]
-    fn the_bound_holds_over_all_texts_together() {
+    fn limit_applies_to_all_texts_together() {
         let mut output = Output::new(8, LONG);
         assert!(output.write_all(b"\n\n \n").is_ok());
         assert!(output.write_all(b" one \n").is_ok());
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_nothing_when_it_is_late() {
+    fn write_after_the_deadline_fails() {
         let mut output = Output::new(8, Duration::ZERO);
         assert!(output.write_all(b"one").is_err());
         assert_eq!(output.take(), "");

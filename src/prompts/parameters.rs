@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::error::Problem;
 
-/// OpenAI's for a chat, those that say how to answer. None that says whom to ask, with what key, or what is sent
-/// besides: a prompt is text, and whoever may write one may not steer the service.
+/// OpenAI's chat parameters that shape the answer. Parameters that choose the server, the key or extra headers and
+/// fields are not included: permission to write a prompt must not give control over the service.
 const KNOWN: [(&str, Takes); 18] = [
     ("temperature", Takes::Number),
     ("top_p", Takes::Number),
@@ -40,7 +40,7 @@ enum Takes {
     TextOrTable,
 }
 
-/// Whether a prompt may set it, and to something of this kind. Whether the model takes it is for the provider to say.
+/// Checks that a prompt may set this parameter, and the type of the value. The provider validates the rest.
 pub(super) fn check(key: &str, value: &Value) -> Result<(), Problem> {
     let Some((_, takes)) = KNOWN.iter().find(|(known, _)| *known == key) else {
         let known = KNOWN.map(|(known, _)| known).join(", ");
@@ -52,11 +52,11 @@ pub(super) fn check(key: &str, value: &Value) -> Result<(), Problem> {
         Takes::Integer => (value.is_i64(), "a whole number"),
         Takes::Count => (value.as_i64().is_some_and(|count| count > 0), "a whole number above 0"),
         Takes::Truth => (value.is_boolean(), "true or false"),
-        Takes::Text => (value.is_string(), "a text"),
-        Takes::Texts => (value.is_string() || all(Value::is_string), "a text or an array of texts"),
+        Takes::Text => (value.is_string(), "a string"),
+        Takes::Texts => (value.is_string() || all(Value::is_string), "a string or an array of strings"),
         Takes::Table => (value.is_object(), "a table"),
         Takes::Tables => (all(Value::is_object), "an array of tables"),
-        Takes::TextOrTable => (value.is_string() || value.is_object(), "a text or a table"),
+        Takes::TextOrTable => (value.is_string() || value.is_object(), "a string or a table"),
     };
     if right { Ok(()) } else { Err(Problem::Wrong { key: key.into(), expected }) }
 }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_says_how_to_answer_may_be_set() {
+    fn parameters_that_shape_the_answer_are_accepted() {
         for (key, value) in [
             ("temperature", json!(0)),
             ("temperature", json!(0.5)),
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_the_service_may_not() {
+    fn parameters_that_control_the_service_are_refused() {
         for key in ["model", "messages", "stream", "stream_options", "api_base", "base_url", "api_key", "extra_headers"]
             .into_iter()
             .chain(["extra_body", "user", "metadata", "store", "service_tier", "Temperature", ""])
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn another_kind_of_value_is_refused() {
+    fn values_of_the_wrong_type_are_refused() {
         for (key, value) in [
             ("temperature", json!("0.5")),
             ("max_tokens", json!(0)),

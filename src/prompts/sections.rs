@@ -1,4 +1,4 @@
-//! The messages of a prompt, before anything is put into them.
+//! The sections of a prompt: the templates of its messages.
 
 use super::Role;
 use super::error::{Fault, Problem};
@@ -7,20 +7,20 @@ use super::error::{Fault, Problem};
 #[derive(Debug)]
 pub(super) struct Section {
     pub(super) role: Role,
-    /// Stands as many lines below the top as in its file, so that a line found in it is the file's.
+    /// Padded with leading newlines, so that line numbers in errors are those of the file.
     pub(super) source: String,
 }
 
-const MOST: usize = 100;
+const MAX_SECTIONS: usize = 100;
 
 impl Section {
-    /// Splits what stands below the front matter at the lines that are a heading. A variable cannot make one: they
-    /// are looked for before anything is rendered.
+    /// Splits the text after the front matter at the headings. This happens before rendering, so that the value of a
+    /// variable cannot add a section.
     pub(super) fn split(body: &str, first_line: usize) -> Result<Vec<Self>, Fault> {
         let mut sections: Vec<Self> = Vec::new();
         for (text, line) in body.split_inclusive('\n').zip(first_line..) {
             match heading(text).map_err(|problem| Fault::new(line, problem))? {
-                Some(_) if sections.len() == MOST => return Err(Fault::new(line, Problem::Sections)),
+                Some(_) if sections.len() == MAX_SECTIONS => return Err(Fault::new(line, Problem::Sections)),
                 Some(role) => sections.push(Self { role, source: "\n".repeat(line) }),
                 None => match sections.last_mut() {
                     Some(section) => section.source.push_str(text),
@@ -33,7 +33,8 @@ impl Section {
     }
 }
 
-/// What is nearly a heading is refused: it would be text that nobody meant to send.
+/// Returns the role if `line` is a heading. Refuses a line that is almost a heading: it is probably a mistake, and
+/// would be sent to the model as text.
 fn heading(line: &str) -> Result<Option<Role>, Problem> {
     let line = line.trim_end_matches(['\n', '\r']);
     let word = line.trim().trim_start_matches('#').trim_start();
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_reaches_to_the_next_and_keeps_its_lines() {
+    fn section_ends_at_the_next_and_keeps_its_line_numbers() {
         let sections = split("\n# system\nBe brief.\n\n# user\r\n{{ text }}\n# user\n# assistant").expect("sections");
         let lines = |above: usize, text: &str| "\n".repeat(above) + text;
         assert_eq!(
@@ -77,15 +78,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nearly_a_heading_is_refused() {
+    fn almost_a_heading_is_refused() {
         for line in ["# System", "#user", "## assistant", "# user ", " # user", "#  user"] {
             let refusal = split(&format!("# user\n{line}\n")).expect_err(line);
-            assert!(refusal.starts_with("6: sections begin with `# "), "{refusal}");
+            assert!(refusal.starts_with("6: the heading of a section must be exactly `# "), "{refusal}");
         }
     }
 
     #[test]
-    fn there_are_one_to_a_hundred() {
+    fn number_of_sections_is_1_to_100() {
         assert!(split("\n\n").is_err());
         assert_eq!(split(&"# user\n".repeat(100)).map(|sections| sections.len()), Ok(100));
         assert!(split(&"# user\n".repeat(101)).expect_err("too many").starts_with("105: "));

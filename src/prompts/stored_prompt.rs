@@ -10,29 +10,29 @@ use super::error::{CatalogError, Fault, Problem};
 use super::front_matter::FrontMatter;
 use super::output::Output;
 use super::sections::Section;
-use super::templates::{Templates, Trouble, values};
+use super::templates::{TemplateError, Templates, values};
 use super::variables::Variables;
 use super::{Message, RenderError, Role};
 use crate::domain::{PromptId, PromptReference, PromptVersion};
 
-/// What is known of a prompt, apart from its text.
+/// A prompt: its front matter, and the names of its section templates.
 pub struct StoredPrompt {
     pub id: PromptId,
-    /// Changes with the prompt's file and the partials that it reaches, and with nothing else.
+    /// Changes if and only if the prompt's file or a partial that it includes, directly or indirectly, changes.
     pub version: PromptVersion,
     pub description: String,
-    /// The model that it was written for.
+    /// The default model of the prompt.
     pub model: Option<String>,
-    /// Parameters of OpenAI's chat completions, for a request that does not set them itself.
+    /// Defaults for parameters of OpenAI's chat completions that a request does not set.
     pub parameters: Map<String, Value>,
     variables: Variables,
-    /// The name of each section's template.
+    /// The role of each section and the name of its template.
     sections: Vec<(Role, String)>,
 }
 
 impl StoredPrompt {
-    /// Reads a prompt and puts its sections to the templates, where the partials are already. `shown` makes the path
-    /// that an error names.
+    /// Parses a prompt and adds its sections to `templates`, which must already contain the partials. `shown` returns
+    /// the path of a file for error messages.
     pub(super) fn read(
         id: PromptId,
         text: &str,
@@ -69,17 +69,17 @@ impl StoredPrompt {
         Ok(Self { id, version, description, model, parameters, variables, sections })
     }
 
-    /// The prompt of this version.
+    /// Returns a reference to this version of the prompt.
     pub fn reference(&self) -> PromptReference {
         PromptReference { id: self.id.clone(), version: Some(self.version) }
     }
 
-    /// A JSON Schema (2020-12) of an object: the variables that it takes, as they are checked.
+    /// Returns the JSON Schema (2020-12) that validates the variables of the prompt, a schema of an object.
     pub const fn variables(&self) -> &Value {
         self.variables.schema()
     }
 
-    /// Takes as long as `output` allows: not for a runtime's thread.
+    /// Blocks for as long as `output` allows, so it must not be called on a runtime thread.
     pub(super) fn render(
         &self,
         variables: Map<String, Value>,
@@ -89,9 +89,9 @@ impl StoredPrompt {
         let variables = values(self.variables.complete(variables).map_err(RenderError::Variables)?);
         let mut messages = Vec::new();
         for (role, template) in &self.sections {
-            templates.render(template, &variables, &mut output).map_err(|trouble| match trouble {
-                Trouble::TooMuch => RenderError::TooMuch,
-                Trouble::Failed(place) => RenderError::Failed { place },
+            templates.render(template, &variables, &mut output).map_err(|error| match error {
+                TemplateError::TooMuch => RenderError::TooMuch,
+                TemplateError::Failed(place) => RenderError::Failed { place },
             })?;
             let content = output.take();
             if !content.is_empty() {
@@ -102,7 +102,7 @@ impl StoredPrompt {
     }
 }
 
-/// That of the names which stands in the first line.
+/// Returns an error for the name that occurs first in the source.
 fn first_of(names: impl IntoIterator<Item = String>, source: &str, file: &str) -> Option<Fault> {
     let tags = super::tags::Tags::of(source);
     let found = names.into_iter().map(|name| {
@@ -112,7 +112,7 @@ fn first_of(names: impl IntoIterator<Item = String>, source: &str, file: &str) -
     found.min_by_key(|fault| fault.line)
 }
 
-/// Each text with its length before it, so that no two lists of texts come to the same bytes.
+/// Hashes each text with its length as a prefix, so that different lists of texts never hash the same bytes.
 fn version<'a>(text: &'a str, partials: impl IntoIterator<Item = &'a String>) -> PromptVersion {
     let mut hash = Sha256::new();
     for text in std::iter::once(text).chain(partials.into_iter().map(String::as_str)) {
@@ -122,7 +122,7 @@ fn version<'a>(text: &'a str, partials: impl IntoIterator<Item = &'a String>) ->
     PromptVersion::of_digest(hash.finalize().into())
 }
 
-/// `id@version`.
+/// Writes `id@version`.
 impl fmt::Display for StoredPrompt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.id, self.version)

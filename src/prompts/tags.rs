@@ -1,7 +1,7 @@
-//! What a template names in its tags, and in which lines.
+//! Finds the names in the tags of a template, and their lines.
 //!
-//! MiniJinja tells which variables a template uses, but neither where, nor which partials and filters. This reads
-//! as much of the syntax as it takes to find these names; whether a template is valid is for MiniJinja to say first.
+//! MiniJinja reports the variables that a template uses, but not their lines, and not the partials and filters. This
+//! module parses just enough of the syntax to find these names. It expects a template that MiniJinja has accepted.
 
 /// The tags of one template.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token<'s> {
     Word(&'s str),
-    /// What stands between quotes.
+    /// The text between quotes.
     Text(&'s str),
     Sign(char),
 }
@@ -62,7 +62,7 @@ impl<'s> Tags<'s> {
         Self { source, tags }
     }
 
-    /// The templates that it includes, imports or extends. `None` where the name is not written out.
+    /// Returns the templates that are included, imported or extended. `None` if the name is not a string literal.
     pub(super) fn templates(&self) -> impl Iterator<Item = (usize, Option<&'s str>)> {
         const TAGS: [&str; 4] = ["include", "import", "from", "extends"];
         const AFTER: [&str; 5] = ["ignore", "as", "import", "with", "without"];
@@ -78,7 +78,7 @@ impl<'s> Tags<'s> {
         })
     }
 
-    /// `text | name` and `{% filter name %}`.
+    /// Returns the filters in `text | name` and `{% filter name %}`.
     pub(super) fn filters(&self) -> impl Iterator<Item = Named<'s>> {
         let piped = self.words().filter(|(before, _, _)| *before == Some(Token::Sign('|')));
         let blocks = self.tags.iter().filter(|tag| tag.word() == Some("filter"));
@@ -86,7 +86,7 @@ impl<'s> Tags<'s> {
         piped.map(|(_, at, word)| (at, word)).chain(blocks).map(|(at, word)| (self.line(at), word))
     }
 
-    /// `value is name` and `value is not name`.
+    /// Returns the tests in `value is name` and `value is not name`.
     pub(super) fn tests(&self) -> impl Iterator<Item = Named<'s>> {
         self.tags.iter().flat_map(|tag| {
             let tokens = tag.tokens.iter().enumerate();
@@ -101,14 +101,14 @@ impl<'s> Tags<'s> {
         })
     }
 
-    /// The line in which a variable is first named.
+    /// Returns the line of the first use of a variable.
     pub(super) fn line_of(&self, variable: &str) -> Option<usize> {
         let own = |before: &Option<Token>| !matches!(before, Some(Token::Sign('.' | '|')));
         let found = self.words().find(|(before, _, word)| *word == variable && own(before));
         found.map(|(_, at, _)| self.line(at))
     }
 
-    /// Every word, with what stands before it in its tag.
+    /// Returns every word, with the token before it in its tag.
     fn words(&self) -> impl Iterator<Item = (Option<Token<'s>>, usize, &'s str)> {
         self.tags.iter().flat_map(|tag| {
             let before = std::iter::once(None).chain(tag.tokens.iter().map(|(_, token)| Some(*token)));
@@ -125,7 +125,7 @@ impl<'s> Tags<'s> {
 }
 
 impl<'s> Tag<'s> {
-    /// What kind of a statement it is.
+    /// Returns the keyword of a statement.
     fn word(&self) -> Option<&'s str> {
         self.words().next().filter(|_| self.form == Form::Statement).map(|(_, word)| word)
     }
@@ -138,7 +138,7 @@ impl<'s> Tag<'s> {
     }
 }
 
-/// The line, counted from 1, of a byte.
+/// Returns the line, counted from 1, of a byte.
 pub(super) fn line_at(source: &str, at: usize) -> usize {
     source.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
 }
@@ -157,7 +157,7 @@ impl<'s> Cursor<'s> {
         self.at = self.rest().find(end).map_or(self.source.len(), |ahead| self.at + ahead + end.len());
     }
 
-    /// To the tag that ends a raw block.
+    /// Skips to the tag that ends a raw block.
     fn skip_raw(&mut self) {
         while let Some(ahead) = self.rest().find("{%") {
             self.at += ahead;
@@ -170,7 +170,7 @@ impl<'s> Cursor<'s> {
         self.at = self.source.len();
     }
 
-    /// Up to the end of the tag, which is passed.
+    /// Reads the tokens of a tag, and skips its end.
     fn tokens(&mut self, form: Form) -> Vec<(usize, Token<'s>)> {
         let end = match form {
             Form::Expression => "}}",
@@ -205,7 +205,7 @@ impl<'s> Cursor<'s> {
         tokens
     }
 
-    /// Up to the quote, which is passed.
+    /// Reads up to the closing quote, and skips it.
     fn text(&mut self, quote: char) -> &'s str {
         let rest = self.rest();
         let mut escaped = false;
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partials_are_found_and_computed_names_are_told() {
+    fn partials_are_found_and_computed_names_are_none() {
         let source = r#"
 {% include "_a.md" %}{%- include '_b.md' ignore missing -%}
 {% import "_c.md" as c %}
@@ -264,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_is_found_in_tags_alone() {
+    fn variable_is_found_only_as_a_variable_in_a_tag() {
         let tags = Tags::of("text\n{{ a.text }}{{ 'text' }}\n{{ texts | text }}\n{{ 'it\\'s' ~ text }}");
         assert_eq!((tags.line_of("text"), tags.line_of("none")), (Some(4), None));
     }
 
     #[test]
-    fn what_has_no_end_ends_with_the_source() {
+    fn unterminated_tags_end_with_the_source() {
         for source in ["{", "{{", "{{ a", "{% include \"_a", "{# a", "{% raw %}{% a", "{{ '\\", "{{ ü|ü"] {
             Tags::of(source);
         }

@@ -12,29 +12,29 @@ use super::error::{CatalogError, Fault, Problem};
 use super::output::Output;
 use super::tags::Tags;
 
-/// Templates by name. Nothing can be added once a prompt is rendered, and nothing is read from anywhere else.
+/// Templates by name. Rendering cannot add templates, and never loads them from another source.
 #[derive(Debug)]
 pub(super) struct Templates {
     environment: Environment<'static>,
-    /// The text of each, by the name of its file.
+    /// The text of each partial by file name.
     partials: BTreeMap<String, String>,
 }
 
-/// Why a template came to no text.
+/// Why a template could not be rendered.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum TemplateError {
     TooMuch,
-    /// Where, and what kind of trouble; no value.
+    /// The file, the line and the kind of error, without values of variables.
     Failed(String),
 }
 
-/// What one section may use: a step, or 64 bytes that are made or looked at, cost one each.
+/// The fuel of one section. A step costs one, and so do 64 bytes that are created or read.
 const FUEL: u64 = 200_000;
-/// How deep macros and partials may stand in one another: 50 and 20.
+/// The recursion limit. It allows nesting macros 50 deep and partials 20 deep.
 const DEPTH: usize = 200;
 
 impl Templates {
-    /// With these partials, which may name one another. `shown` makes the path that an error names.
+    /// Adds the partials, which may include one another. `shown` returns the path of a file for error messages.
     pub(super) fn new(
         partials: BTreeMap<String, String>,
         shown: impl Fn(&str) -> String,
@@ -46,7 +46,7 @@ impl Templates {
         Ok(templates)
     }
 
-    /// Takes a template that is valid and names only what is there.
+    /// Adds a template. Refuses invalid ones, and those that name a partial, filter or test that does not exist.
     pub(super) fn add(&mut self, name: &str, source: &str) -> Result<(), Fault> {
         self.environment.add_template_owned(name.to_owned(), source.to_owned()).map_err(|error| {
             let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
@@ -68,13 +68,13 @@ impl Templates {
         Ok(())
     }
 
-    /// Whether there is such a filter, or test: MiniJinja has a test for that.
+    /// Returns whether a filter or test exists, with MiniJinja's tests `filter` and `test`.
     fn knows(&self, kind: &str, name: &str) -> bool {
         let asked = self.environment.compile_expression_owned(format!("'{name}' is {kind}"));
         asked.and_then(|asked| asked.eval(())).is_ok_and(|known| known.is_true())
     }
 
-    /// The partials that a template reaches, itself or through others, by name, with their texts.
+    /// Returns the partials that a template includes, directly or indirectly, with their texts.
     pub(super) fn reached<'a>(&'a self, source: &str) -> BTreeMap<&'a str, &'a str> {
         let (mut reached, mut ahead) = (BTreeMap::new(), self.named(source));
         while let Some((name, text)) = ahead.pop() {
@@ -91,7 +91,7 @@ impl Templates {
         found.map(|(name, text)| (name.as_str(), text.as_str())).collect()
     }
 
-    /// The names that a template uses without setting them, in order.
+    /// Returns the names that a template uses without setting them, in order.
     pub(super) fn undeclared(&self, name: &str) -> BTreeSet<String> {
         let template = self.environment.get_template(name);
         let mut names: BTreeSet<_> =
@@ -102,12 +102,12 @@ impl Templates {
         names
     }
 
-    /// Writes what a template comes to with these variables. They are values: nothing in them is ever compiled.
-    pub(super) fn render(&self, name: &str, variables: &Value, output: &mut Output) -> Result<(), Trouble> {
-        let template = self.environment.get_template(name).map_err(|error| trouble(&error))?;
+    /// Renders a template into `output`. Variables are data: their values are never compiled as templates.
+    pub(super) fn render(&self, name: &str, variables: &Value, output: &mut Output) -> Result<(), TemplateError> {
+        let template = self.environment.get_template(name).map_err(|error| template_error(&error))?;
         match template.render_captured_to(variables.clone(), &mut *output) {
-            _ if output.is_over() => Err(Trouble::TooMuch),
-            rendered => rendered.map(drop).map_err(|error| trouble(&error)),
+            _ if output.is_over() => Err(TemplateError::TooMuch),
+            rendered => rendered.map(drop).map_err(|error| template_error(&error)),
         }
     }
 }
@@ -122,32 +122,32 @@ impl Default for Templates {
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(DEPTH);
         environment.set_debug(false);
-        // It prints all variables.
+        // `debug()` would print all variables.
         environment.remove_global("debug");
         Self { environment, partials: BTreeMap::new() }
     }
 }
 
-/// Variables as templates take them.
+/// Converts variables to MiniJinja's values.
 pub(super) fn values(variables: Map<String, serde_json::Value>) -> Value {
     Value::from(Serde(variables))
 }
 
-/// A tag that is alone on its line leaves no line behind.
+/// Removes the line of a tag that is alone on it.
 fn syntax() -> SyntaxConfig {
     SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().unwrap_or_default()
 }
 
-fn trouble(error: &Error) -> Trouble {
+fn template_error(error: &Error) -> TemplateError {
     let (mut innermost, mut next) = (error, Some(error));
     while let Some(error) = next {
         let deep = error.detail().is_some_and(|detail| detail.starts_with("recursion limit"));
         if error.kind() == ErrorKind::OutOfFuel || deep {
-            return Trouble::TooMuch;
+            return TemplateError::TooMuch;
         }
         innermost = error;
         next = error.source().and_then(|source| source.downcast_ref());
     }
     let file = innermost.name().unwrap_or_default().split('#').next().unwrap_or_default();
-    Trouble::Failed(format!("{file}:{} ({})", innermost.line().unwrap_or_default(), innermost.kind()))
+    TemplateError::Failed(format!("{file}:{} ({})", innermost.line().unwrap_or_default(), innermost.kind()))
 }

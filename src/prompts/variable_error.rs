@@ -1,4 +1,4 @@
-//! What is wrong with a variable, told to whoever gave it.
+//! Validation errors of variables, as they are sent to the client.
 
 use jsonschema::error::TypeKind;
 use jsonschema::{ValidationError, error::ValidationErrorKind as Kind};
@@ -6,37 +6,37 @@ use serde_json::Value;
 
 use super::variables::escaped;
 
-/// A place in the variables and what is wrong there. It says what the prompt expects and never what it was given,
-/// which may be a secret and may be long.
+/// A validation error and its place in the variables. It states what the prompt expects and never quotes the value,
+/// which may be secret or long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VariableError {
     /// A JSON pointer (RFC 6901), such as `/text`; empty for all variables together.
     pub pointer: String,
-    /// Goes on where the name ends, as in `must be a string`.
+    /// Continues a sentence that begins with the name of the variable, as in `must be a string`.
     pub detail: String,
 }
 
-const LONGEST_POINTER: usize = 256;
-const LONGEST_LIST: usize = 300;
+const MAX_POINTER_BYTES: usize = 256;
+const MAX_LIST_BYTES: usize = 300;
 
 impl VariableError {
-    /// That the prompt takes no such variable.
+    /// The error for a variable that the prompt does not declare.
     pub(super) fn unknown(name: &str) -> Self {
-        Self::at("", Some(name), "is no variable of this prompt".into())
+        Self::at("", Some(name), "is not a variable of this prompt".into())
     }
 
-    /// One for each name that the error names.
+    /// Converts an error of the library, to one error for each name that it contains.
     pub(super) fn all_of(error: &ValidationError<'_>) -> Vec<Self> {
         let place = error.instance_path().as_str();
         match error.kind() {
             Kind::Required { property } => vec![Self::at(place, property.as_str(), "is missing".into())],
             Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-                let detail = if place.is_empty() { "is no variable of this prompt" } else { "is not taken here" };
+                let detail = if place.is_empty() { "is not a variable of this prompt" } else { "is not allowed here" };
                 unexpected.iter().map(|name| Self::at(place, Some(name), detail.into())).collect()
             }
-            // Where the schema names no field at all, the library does not say which one it met.
+            // If the schema allows no field at all, the library does not report the name of the unexpected one.
             Kind::FalseSchema if error.schema_path().as_str().ends_with("/additionalProperties") => {
-                vec![Self::at(place, None, "has a field that is not taken here".into())]
+                vec![Self::at(place, None, "has a field that is not allowed here".into())]
             }
             kind => vec![Self::at(place, None, detail(kind))],
         }
@@ -48,15 +48,15 @@ impl VariableError {
             pointer.push('/');
             pointer.push_str(&escaped(name));
         }
-        if pointer.len() > LONGEST_POINTER {
-            pointer.truncate(pointer.floor_char_boundary(LONGEST_POINTER));
+        if pointer.len() > MAX_POINTER_BYTES {
+            pointer.truncate(pointer.floor_char_boundary(MAX_POINTER_BYTES));
             pointer.push('…');
         }
         Self { pointer, detail }
     }
 }
 
-/// Written from what the schema says: the library's own sentences hold the value.
+/// Builds the message from the schema, since the messages of the library contain the value.
 fn detail(kind: &Kind) -> String {
     match kind {
         Kind::Type { kind } => must_be(kind),
@@ -78,14 +78,14 @@ fn detail(kind: &Kind) -> String {
         Kind::ExclusiveMaximum { limit } => format!("must be less than {limit}"),
         Kind::MultipleOf { multiple_of } => format!("must be a multiple of {multiple_of}"),
         Kind::Pattern { pattern } => listed("must match the pattern", pattern),
-        Kind::Format { format } => format!("must be of the format {format}"),
-        Kind::UniqueItems => "must have no item twice".into(),
+        Kind::Format { format } => format!("must have the format {format}"),
+        Kind::UniqueItems => "must not have duplicate items".into(),
         Kind::Contains => "must have an item that the prompt expects".into(),
-        Kind::PropertyNames { .. } => "has a field whose name the prompt does not take".into(),
-        Kind::OneOfMultipleValid { .. } => "fits more than one of the forms that the prompt takes".into(),
-        Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } => "fits none of the forms that the prompt takes".into(),
-        Kind::FalseSchema => "is not taken here".into(),
-        _ => "is not what the prompt takes".into(),
+        Kind::PropertyNames { .. } => "has a field whose name is not allowed".into(),
+        Kind::OneOfMultipleValid { .. } => "matches more than one of the allowed alternatives".into(),
+        Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } => "matches none of the allowed alternatives".into(),
+        Kind::FalseSchema => "is not allowed here".into(),
+        _ => "is not valid for this prompt".into(),
     }
 }
 
@@ -106,9 +106,9 @@ fn counted(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// What is too long to be read is left out.
-fn listed(beginning: &str, what: &str) -> String {
-    if what.len() <= LONGEST_LIST { format!("{beginning} {what}") } else { "is not what the prompt takes".into() }
+/// Appends `list`, unless it is too long to be useful.
+fn listed(beginning: &str, list: &str) -> String {
+    if list.len() <= MAX_LIST_BYTES { format!("{beginning} {list}") } else { "is not valid for this prompt".into() }
 }
 
 #[cfg(test)]
@@ -125,35 +125,35 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_variable_and_what_is_expected() {
+    fn error_has_the_pointer_and_the_expectation() {
         for (property, value, detail) in [
             (json!({ "type": "string" }), json!(1), "must be a string"),
             (json!({ "type": ["array", "null"] }), json!(1), "must be null or an array"),
             (json!({ "type": "integer" }), json!(1.5), "must be an integer"),
             (json!({ "enum": ["de", "fr"] }), json!("secret"), r#"must be one of "de", "fr""#),
-            (json!({ "enum": ["x".repeat(400)] }), json!("secret"), "is not what the prompt takes"),
+            (json!({ "enum": ["x".repeat(400)] }), json!("secret"), "is not valid for this prompt"),
             (json!({ "const": "de" }), json!("secret"), r#"must be "de""#),
             (json!({ "minLength": 1 }), json!(""), "must have at least 1 character"),
             (json!({ "maxLength": 3 }), json!("secret"), "must have at most 3 characters"),
             (json!({ "minItems": 2 }), json!(["secret"]), "must have at least 2 items"),
             (json!({ "maxItems": 0 }), json!(["secret"]), "must have at most 0 items"),
-            (json!({ "uniqueItems": true }), json!(["secret", "secret"]), "must have no item twice"),
+            (json!({ "uniqueItems": true }), json!(["secret", "secret"]), "must not have duplicate items"),
             (json!({ "minimum": 2 }), json!(1), "must be at least 2"),
             (json!({ "exclusiveMaximum": 2 }), json!(7777), "must be less than 2"),
             (json!({ "multipleOf": 2 }), json!(7777), "must be a multiple of 2"),
             (json!({ "pattern": "^[a-z]{2}$" }), json!("secret"), "must match the pattern ^[a-z]{2}$"),
-            (json!({ "format": "date" }), json!("secret"), "must be of the format date"),
-            (json!({ "anyOf": [{ "type": "null" }] }), json!("secret"), "fits none of the forms that the prompt takes"),
-            (json!(false), json!("secret"), "is not taken here"),
-            (json!({ "not": {} }), json!("secret"), "is not what the prompt takes"),
+            (json!({ "format": "date" }), json!("secret"), "must have the format date"),
+            (json!({ "anyOf": [{ "type": "null" }] }), json!("secret"), "matches none of the allowed alternatives"),
+            (json!(false), json!("secret"), "is not allowed here"),
+            (json!({ "not": {} }), json!("secret"), "is not valid for this prompt"),
         ] {
-            let told = errors(json!({ "properties": { "it": property } }), json!({ "it": value }));
-            assert_eq!(told, [("/it".into(), detail.into())]);
+            let actual = errors(json!({ "properties": { "it": property } }), json!({ "it": value }));
+            assert_eq!(actual, [("/it".into(), detail.into())]);
         }
     }
 
     #[test]
-    fn missing_and_unknown_names_are_told_where_they_belong() {
+    fn missing_and_unknown_names_have_their_own_pointers() {
         let schema = json!({
             "required": ["text", "terms"],
             "properties": {
@@ -164,38 +164,38 @@ mod tests {
                 "none": { "additionalProperties": false },
             },
         });
-        let told = errors(
+        let actual = errors(
             schema,
             json!({ "terms": [{ "secret": "secret" }], "nonsense": "secret", "more": 1, "none": { "secret": 1 } }),
         );
-        let mut told: Vec<_> = told.iter().map(|(pointer, detail)| (pointer.as_str(), detail.as_str())).collect();
-        told.sort_unstable();
+        let mut actual: Vec<_> = actual.iter().map(|(pointer, detail)| (pointer.as_str(), detail.as_str())).collect();
+        actual.sort_unstable();
         assert_eq!(
-            told,
+            actual,
             [
-                ("/more", "is no variable of this prompt"),
-                ("/none", "has a field that is not taken here"),
-                ("/nonsense", "is no variable of this prompt"),
+                ("/more", "is not a variable of this prompt"),
+                ("/none", "has a field that is not allowed here"),
+                ("/nonsense", "is not a variable of this prompt"),
                 ("/terms/0/a~1b", "is missing"),
-                ("/terms/0/secret", "is not taken here"),
+                ("/terms/0/secret", "is not allowed here"),
                 ("/text", "is missing"),
             ]
         );
     }
 
     #[test]
-    fn no_more_than_sixteen_are_told_and_none_at_length() {
+    fn errors_are_limited_to_16_and_short_pointers() {
         let many: Value =
             (0..100).map(|n| (format!("{n:0300}"), json!("secret"))).collect::<serde_json::Map<_, _>>().into();
         for schema in [json!({}), json!({ "properties": { "text": { "type": "string" } } })] {
-            let told = errors(schema, many.clone());
-            assert_eq!(told.len(), 16);
-            assert!(told.iter().all(|(pointer, _)| pointer.len() < 300 && pointer.ends_with('…')));
+            let actual = errors(schema, many.clone());
+            assert_eq!(actual.len(), 16);
+            assert!(actual.iter().all(|(pointer, _)| pointer.len() < 300 && pointer.ends_with('…')));
         }
-        // Of a large value one: the library would make all of them first.
-        for (items, told) in [(1_000, 16), (10_000, 1)] {
+        // A large value has one error, since the library would collect all errors first.
+        for (items, count) in [(1_000, 16), (10_000, 1)] {
             let schema = json!({ "properties": { "n": { "items": { "type": "integer" } } } });
-            assert_eq!(errors(schema, json!({ "n": vec![json!("secret"); items] })).len(), told, "{items}");
+            assert_eq!(errors(schema, json!({ "n": vec![json!("secret"); items] })).len(), count, "{items}");
         }
     }
 }

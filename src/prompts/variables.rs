@@ -1,4 +1,4 @@
-//! What is put into a prompt.
+//! The variables of a prompt.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,15 +9,15 @@ use serde_json::{Map, Value, json};
 use super::VariableError;
 use super::error::Problem;
 
-/// Says which variables a prompt takes, as a JSON Schema of the draft 2020-12, and checks those that it is given.
+/// The JSON Schema (2020-12) of a prompt's variables, which validates those of a request.
 pub(super) struct Variables {
     schema: Value,
     defaults: Map<String, Value>,
-    /// None takes no variables.
+    /// `None` if the prompt has no variables.
     validator: Option<Validator>,
 }
 
-/// A problem at a place of the schema.
+/// An error at a place in the schema.
 #[derive(Debug)]
 pub(super) struct SchemaFault {
     /// A JSON pointer.
@@ -26,11 +26,11 @@ pub(super) struct SchemaFault {
 }
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
-/// Errors that are told.
-const TOLD: usize = 16;
-const LONGEST_NAME: usize = 64;
-/// Of a value with no more values in it than this each error is looked for.
-const MOST_LOOKED_THROUGH: usize = 4096;
+/// The number of errors that are reported.
+const MAX_ERRORS: usize = 16;
+const MAX_NAME_BYTES: usize = 64;
+/// The number of nested values from which on only the first error is collected.
+const MAX_FULLY_VALIDATED: usize = 4096;
 
 impl Variables {
     pub(super) fn none() -> Self {
@@ -38,8 +38,7 @@ impl Variables {
         Self { schema, defaults: Map::new(), validator: None }
     }
 
-    /// Takes the schema of an object, of which the type need not be written. What it does not name it does not take,
-    /// unless it says so.
+    /// Compiles the schema of an object. `type` defaults to `object`, and `additionalProperties` to `false`.
     pub(super) fn compile(mut schema: Map<String, Value>) -> Result<Self, SchemaFault> {
         let fault = |pointer: &str, problem| SchemaFault { pointer: pointer.into(), problem };
         if schema.get("type").is_some_and(|written| written != "object") {
@@ -80,7 +79,7 @@ impl Variables {
             let pointer = || format!("/properties/{}", escaped(name));
             let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
             let plain = name.chars().all(|c| letter(c) || c.is_ascii_digit()) && name.starts_with(letter);
-            if !plain || name.len() > LONGEST_NAME {
+            if !plain || name.len() > MAX_NAME_BYTES {
                 return Err(SchemaFault { pointer: pointer(), problem: Problem::VariableName(name.clone()) });
             }
             let Some(default) = property.get("default") else { continue };
@@ -96,37 +95,38 @@ impl Variables {
         Ok(defaults)
     }
 
-    /// As it is enforced.
+    /// Returns the schema with its defaults filled in.
     pub(super) const fn schema(&self) -> &Value {
         &self.schema
     }
 
-    /// The variables that are declared.
+    /// Returns the names of the declared variables.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.schema.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.as_str())
     }
 
-    /// Puts defaults where a variable is absent, and checks all.
+    /// Adds the defaults of absent variables, and validates all.
     pub(super) fn complete(&self, mut variables: Map<String, Value>) -> Result<Map<String, Value>, Vec<VariableError>> {
         for (name, default) in &self.defaults {
             variables.entry(name.as_str()).or_insert_with(|| default.clone());
         }
         let Some(validator) = &self.validator else {
-            let unknown = variables.keys().take(TOLD).map(|name| VariableError::unknown(name));
+            let unknown = variables.keys().take(MAX_ERRORS).map(|name| VariableError::unknown(name));
             let unknown: Vec<_> = unknown.collect();
             return if unknown.is_empty() { Ok(variables) } else { Err(unknown) };
         };
         let variables = Value::Object(variables);
         if let Err(first) = validator.validate(&variables) {
-            // The library makes all errors before the first is told: of a large value one must do.
-            let is_small = size(&variables, MOST_LOOKED_THROUGH) < MOST_LOOKED_THROUGH;
-            let told: Vec<_> = if is_small {
+            // The library collects all errors before it returns the first, and those of a large value would take far
+            // more memory than the value.
+            let is_small = size(&variables, MAX_FULLY_VALIDATED) < MAX_FULLY_VALIDATED;
+            let errors: Vec<_> = if is_small {
                 let errors = validator.iter_errors(&variables);
-                errors.flat_map(|error| VariableError::all_of(&error)).take(TOLD).collect()
+                errors.flat_map(|error| VariableError::all_of(&error)).take(MAX_ERRORS).collect()
             } else {
-                VariableError::all_of(&first).into_iter().take(TOLD).collect()
+                VariableError::all_of(&first).into_iter().take(MAX_ERRORS).collect()
             };
-            return Err(told);
+            return Err(errors);
         }
         match variables {
             Value::Object(variables) => Ok(variables),
@@ -135,7 +135,7 @@ impl Variables {
     }
 }
 
-/// How many values there are in a value, counted no further than `most`.
+/// Returns the number of values in a value, itself included, capped at `most`.
 fn size(value: &Value, most: usize) -> usize {
     let (mut ahead, mut seen) = (vec![value], 0);
     while let Some(value) = ahead.pop() {
@@ -152,9 +152,9 @@ fn size(value: &Value, most: usize) -> usize {
     seen
 }
 
-/// Refuses what would be fetched, and what would be followed for ever.
+/// Refuses references to other documents, and endless loops of references.
 fn references(root: &Value, pointer: &str) -> Result<(), SchemaFault> {
-    /// These name parts in other ways than by their place, and change what a place means.
+    /// These identify parts other than by JSON pointer, or change the base of references.
     const NAMES: [&str; 4] = ["$id", "$anchor", "$dynamicAnchor", "$dynamicRef"];
     let schema = root.pointer(pointer).unwrap_or(&Value::Null);
     let fault = |key: &str, problem| SchemaFault { pointer: format!("{pointer}/{key}"), problem };
@@ -181,7 +181,7 @@ fn references(root: &Value, pointer: &str) -> Result<(), SchemaFault> {
     parts(schema).iter().try_for_each(|part| references(root, &format!("{pointer}/{part}")))
 }
 
-/// The schemas that are held against the same value as this one.
+/// Returns the schemas that are applied to the same value as this one.
 fn in_place(root: &Value, pointer: &str) -> Vec<String> {
     let Some(schema) = root.pointer(pointer) else { return Vec::new() };
     let several = ["allOf", "anyOf", "oneOf", "dependentSchemas"].into_iter().flat_map(|key| {
@@ -201,7 +201,7 @@ fn parts(value: &Value) -> Vec<String> {
     }
 }
 
-/// A part of a JSON pointer (RFC 6901).
+/// Escapes a part of a JSON pointer (RFC 6901).
 pub(super) fn escaped(part: &str) -> String {
     part.replace('~', "~0").replace('/', "~1")
 }

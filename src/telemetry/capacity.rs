@@ -1,4 +1,4 @@
-//! How much of what is limited is in use.
+//! Gauges of limited resources: the usage and the limit of each.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-/// Something that has a limit. Asked at each scrape: `used` must not block.
+/// A limited resource. Each scrape calls `used`, which must not block.
 pub struct Capacity {
     /// The metric's name, without unit. The limit's name begins with it.
     pub name: &'static str,
@@ -20,7 +20,7 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// `name` is the metric's, without its unit.
+    /// `name` is the metric's name, without the unit.
     pub fn bytes(
         name: &'static str,
         help: &'static str,
@@ -40,7 +40,7 @@ impl Capacity {
     }
 }
 
-/// Capacities, once the service has told them.
+/// The capacities, once [`Metrics::set_capacities`](super::Metrics::set_capacities) was called.
 #[derive(Clone, Default)]
 pub(super) struct Capacities(pub Arc<OnceLock<Vec<Capacity>>>);
 

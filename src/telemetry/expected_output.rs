@@ -1,12 +1,13 @@
-//! How long answers are, per upstream and model.
+//! The mean length of answers, per upstream and model.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::labels::Series;
 
-/// The mean number of output tokens of recent answers of each series, over all callers. Decays: the newest answer counts a
-/// tenth. For a metric alone: what a caller's limits reserve depends on no other caller (`limits::OutputEstimate`).
+/// The mean number of output tokens of recent answers of each series, over all callers. Decays: the newest answer has a
+/// weight of one tenth. Used only for a metric: a caller's reservation must not depend on other callers
+/// (`limits::OutputEstimate`).
 #[derive(Debug, Default)]
 pub(super) struct ExpectedOutput(Mutex<HashMap<Series, Mean>>);
 
@@ -16,11 +17,11 @@ struct Mean {
     tokens: f64,
 }
 
-/// From this number of answers on, an answer counts as one of so many.
+/// From this number of answers on, the newest one has a weight of one in this number.
 const REMEMBERED: u32 = 10;
 
 impl ExpectedOutput {
-    /// Adds a whole answer.
+    /// Adds a complete answer.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub fn add(&self, series: Series, tokens: u64) {
         let mut means = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn each_model_has_a_mean_of_its_own_and_old_answers_fade() {
+    fn each_model_has_its_own_decaying_mean() {
         let expected = ExpectedOutput::default();
         assert_eq!(expected.mean(&series("short")), None);
         for tokens in [80, 120] {

@@ -1,4 +1,4 @@
-//! The figures that a page shows.
+//! The figures that the metrics page of the playground shows.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -10,21 +10,21 @@ use prometheus_client::metrics::gauge;
 use super::generation_metrics::{INPUT, OUTPUT};
 use super::metrics::Metrics;
 
-/// What the channel `system.metrics` publishes. Totals are since the start.
+/// The content of an event of the channel `system.metrics`. Totals are since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Figures {
     pub viewers: u64,
     pub subscribers: u64,
     pub running: u64,
     pub waiting: u64,
-    /// Done, cancelled, failed.
+    /// Done, cancelled and failed.
     pub ended: [u64; 3],
     pub input_tokens: u64,
     pub output_tokens: u64,
     pub tokens_saved: u64,
     /// Pieces of answers that providers sent.
     pub pieces: u64,
-    /// The median and the 95th percentile of the last generations, once there was one.
+    /// The median and the 95th percentile of the last generations; `None` before the first.
     pub first_token: Option<[Duration; 2]>,
     pub refusals: u64,
 }
@@ -50,7 +50,7 @@ impl Metrics {
     }
 }
 
-/// How long the last generations took to their first token.
+/// The times to the first token of the last generations.
 #[derive(Debug, Default)]
 pub(super) struct RecentFirstTokens(Mutex<VecDeque<Duration>>);
 

@@ -21,19 +21,19 @@ use crate::domain::{Timings, Usage};
 #[derive(Debug, Clone, Copy)]
 pub struct GenerationEnd {
     pub outcome: Outcome,
-    /// The API's code of the failure.
+    /// The API's error code of the failure.
     pub error_type: Option<&'static str>,
-    /// `None` where the upstream refused the request.
+    /// `None` if the upstream refused the request.
     pub usage: Option<Usage>,
     pub timings: Timings,
-    /// What the request allows the answer to have, in tokens.
+    /// The request's limit of output tokens.
     pub output_limit: Option<u64>,
 }
 
 #[derive(Debug)]
 pub(super) struct GenerationMetrics {
     ended: Family<EndedLabels, Counter>,
-    /// Of `ended`, in the order of [`Outcome::ALL`].
+    /// The sums of `ended` by outcome, in the order of [`Outcome::ALL`].
     pub totals: [AtomicU64; 3],
     pub live: gauge::Gauge,
     pub waiting: gauge::Gauge,
@@ -64,7 +64,7 @@ pub(super) struct TokenLabels {
 pub(super) const INPUT: TokenLabels = TokenLabels { r#type: "input" };
 pub(super) const OUTPUT: TokenLabels = TokenLabels { r#type: "output" };
 
-/// The attributes that OpenTelemetry's conventions for generative AI require. An upstream is the provider.
+/// The attributes that OpenTelemetry's conventions for generative AI require. The provider is the upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct GenAiLabels {
     gen_ai_operation_name: &'static str,
@@ -107,7 +107,7 @@ impl TokenUsageLabels {
     }
 }
 
-/// The buckets that OpenTelemetry's conventions for generative AI advise, in seconds, and for usage in tokens.
+/// The buckets that OpenTelemetry's conventions for generative AI recommend, in seconds; those of usage are in tokens.
 const FIRST_TOKEN_BUCKETS: [f64; 16] =
     [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 const DURATION_BUCKETS: [f64; 14] =
@@ -159,36 +159,40 @@ impl GenerationMetrics {
             "Generations that ended, by outcome, upstream, model and the API's code of the failure",
             metrics.ended.clone(),
         );
-        registry.register("tokenrill_generations_live", "Generations that run or wait now", metrics.live.clone());
+        registry.register(
+            "tokenrill_generations_live",
+            "Generations that are running or waiting",
+            metrics.live.clone(),
+        );
         registry.register(
             "tokenrill_generations_waiting",
-            "Generations that wait for a slot now",
+            "Generations that are waiting for a slot",
             metrics.waiting.clone(),
         );
         registry.register_with_unit(
             "tokenrill_queue_time",
-            "From the acceptance of a generation to its request to the upstream",
+            "Time from accepting a generation to sending its upstream request",
             Unit::Seconds,
             metrics.queue_time.clone(),
         );
         registry.register("tokenrill_tokens", "Tokens of ended generations, by type", metrics.tokens.clone());
         registry.register(
             "tokenrill_tokens_saved",
-            "Output tokens that cancelled generations did not reach, estimated: the recent mean of all callers' answers of the model, or the request's limit where that is less, minus the tokens written",
+            "Estimate of the output tokens that cancellations saved: the recent mean over all callers' answers of the model, or the request's limit if that is less, minus the tokens written",
             metrics.tokens_saved.clone(),
         );
         for (name, help, family) in [
             (
                 "gen_ai_server_time_to_first_token",
-                "From the acceptance of a generation to its first text, reasoning or tool call",
+                "Time from accepting a generation to its first text, reasoning or tool call",
                 &metrics.first_token,
             ),
             (
                 "gen_ai_server_time_per_output_token",
-                "Mean time of an output token after the first, of whole answers",
+                "Mean time per output token after the first, of complete answers",
                 &metrics.time_per_token,
             ),
-            ("gen_ai_server_request_duration", "From the acceptance of a generation to its end", &metrics.duration),
+            ("gen_ai_server_request_duration", "Time from accepting a generation to its end", &metrics.duration),
         ] {
             registry.register_with_unit(name, help, Unit::Seconds, family.clone());
         }
@@ -200,7 +204,7 @@ impl GenerationMetrics {
         metrics
     }
 
-    /// Creates the series of a model, so that a rate over them has a beginning.
+    /// Creates the series of a model. Starting them at 0 lets a rate include their first increment.
     pub fn create(&self, series: &Series) {
         for outcome in Outcome::ALL {
             drop(self.ended.get_or_create(&EndedLabels::new(series, outcome, None)));
@@ -236,7 +240,7 @@ impl Metrics {
         self.generations.queue_time.observe(time.as_secs_f64());
     }
 
-    /// A generation received its first text, reasoning or tool call, so long after it was accepted.
+    /// Records the first text, reasoning or tool call of a generation, `after` its acceptance.
     pub fn first_token(&self, labels: GenerationLabels<'_>, after: Duration) {
         let series = self.models.learn(labels);
         let histogram = self.generations.first_token.get_or_create(&GenAiLabels::new(&series, None));
@@ -245,7 +249,7 @@ impl Metrics {
         self.generations.recent_first_tokens.add(after);
     }
 
-    /// Counts a generation that has ended, its tokens and times, and, where it was cancelled, the tokens saved.
+    /// Counts a generation that has ended, with its tokens and times, and the tokens saved if it was cancelled.
     pub fn generation_ended(&self, labels: GenerationLabels<'_>, end: &GenerationEnd) {
         let GenerationEnd { outcome, error_type, usage, timings, output_limit } = *end;
         let series = if outcome == Outcome::Done { self.models.learn(labels) } else { self.models.find(labels) };
@@ -301,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_saved_are_what_a_cancelled_answer_lacks_to_the_mean_or_the_limit() {
+    fn cancellation_saves_tokens_up_to_the_mean_or_the_limit() {
         let metrics = Metrics::new();
         let saved = || metrics.generations.tokens_saved.get();
         metrics.generation_ended(LABELS, &end(Outcome::Cancelled, 5, Some(4096)));

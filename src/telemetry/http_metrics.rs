@@ -7,12 +7,12 @@ use prometheus_client::registry::Registry;
 
 use super::metrics::Metrics;
 
-/// One request, as OpenTelemetry's conventions for HTTP name it.
+/// The labels of a request, as OpenTelemetry's conventions for HTTP name them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HttpRequestLabels {
     /// A method of RFC 9110, or `_OTHER`.
     pub http_request_method: &'static str,
-    /// The template of the path, or `unmatched`.
+    /// The path template of the route, or `unmatched`.
     pub http_route: &'static str,
     pub http_response_status_code: u16,
 }
@@ -50,11 +50,15 @@ impl HttpMetrics {
         }
         registry.register(
             "tokenrill_http_requests",
-            "Requests by method, route and status, counted when the head of the response is there",
+            "Requests by method, route and status, counted when the response head is ready",
             metrics.requests.clone(),
         );
-        registry.register("tokenrill_refusals", "Requests beyond a limit, by the limit", metrics.refusals.clone());
-        registry.register("tokenrill_panics", "Defects that ended one request or generation", metrics.panics.clone());
+        registry.register("tokenrill_refusals", "Requests refused by a limit, by limit", metrics.refusals.clone());
+        registry.register(
+            "tokenrill_panics",
+            "Panics, each of which ended one request or generation",
+            metrics.panics.clone(),
+        );
         metrics
     }
 
@@ -64,12 +68,12 @@ impl HttpMetrics {
 }
 
 impl Metrics {
-    /// A request has its response.
+    /// Counts a request whose response head is ready.
     pub fn http_request(&self, labels: &HttpRequestLabels) {
         self.http.requests.get_or_create(labels).inc();
     }
 
-    /// A request was refused; `limit` is one of those that are registered.
+    /// Counts a request that `limit` refused, which must be one of `LIMITS`.
     pub fn refused(&self, limit: &'static str) {
         self.http.refusals.get_or_create(&LimitLabels { limit }).inc();
     }

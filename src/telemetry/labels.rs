@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Models that have series of their own, over all upstreams. Where an upstream takes any name, a client chooses the name:
-/// further models share the label `other`.
+/// The number of models that have their own series, over all upstreams. If an upstream accepts any model name, clients
+/// choose the names, so further models share the label `other`.
 pub const MAX_MODEL_LABELS: usize = 100;
 
-/// The label of a model that has neither answered nor is named in the settings, or that came after
+/// The label of a model that has not answered and is not named in the settings, or that was seen after
 /// [`MAX_MODEL_LABELS`] others.
 const OTHER_MODEL: &str = "other";
 
@@ -31,12 +31,12 @@ impl Outcome {
     }
 }
 
-/// Which upstream and model a generation or an attempt belongs to.
+/// The upstream and the model of a generation or an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GenerationLabels<'a> {
     /// The upstream's name in the settings, or `demo`.
     pub upstream: &'a str,
-    /// As the request names it. What follows a `?` are options of the embedded model, and is left out.
+    /// The name in the request. The label omits a `?` and the text after it: options of the embedded model.
     pub model: &'a str,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Series {
     pub model: Arc<str>,
 }
 
-/// The models that have labels of their own.
+/// The models that have their own labels.
 #[derive(Debug)]
 pub(super) struct ModelNames {
     other: Arc<str>,
@@ -67,7 +67,7 @@ impl Default for ModelNames {
 }
 
 impl ModelNames {
-    /// Returns the labels of a model that may not exist.
+    /// Returns the labels of a model that may not exist; an unknown one is `other`.
     pub fn find(&self, labels: GenerationLabels<'_>) -> Series {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let upstream = known.by_upstream.get_key_value(labels.upstream);
@@ -78,7 +78,7 @@ impl ModelNames {
         }
     }
 
-    /// Returns the labels of a model that exists: it has answered, or the settings name it.
+    /// Returns the labels of a model that exists, since it has answered or the settings name it. Adds it if it is new.
     pub fn learn(&self, labels: GenerationLabels<'_>) -> Series {
         let series = self.find(labels);
         if series.model != self.other {

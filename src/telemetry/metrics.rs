@@ -19,7 +19,7 @@ use super::upstream_metrics::UpstreamMetrics;
 
 /// The metrics of one service. There is no global recorder, so that each service in the tests has its own.
 ///
-/// The methods that count are beside the metrics of each topic.
+/// The methods that count are defined in the module of each group of metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -56,8 +56,8 @@ impl Metrics {
         })
     }
 
-    /// Creates the series of an upstream of the settings and of the models that the settings name, so that a rate over them
-    /// has a beginning. `models` are names without wildcards.
+    /// Creates the series of an upstream and of the models that the settings name. Starting them at 0 lets a rate
+    /// include their first increment. `models` are names without wildcards.
     pub fn add_upstream<'a>(&self, upstream: &str, models: impl IntoIterator<Item = &'a str>) {
         let other = self.models.find(GenerationLabels { upstream, model: "" });
         self.generations.create(&other);
@@ -66,12 +66,12 @@ impl Metrics {
         }
     }
 
-    /// Adds what is limited. Called once; later calls change nothing.
+    /// Adds the gauges of limited resources. Only the first call has an effect.
     pub fn set_capacities(&self, capacities: Vec<Capacity>) {
         _ = self.capacities.0.set(capacities);
     }
 
-    /// Returns all metrics in OpenMetrics text, with the content type that belongs to it.
+    /// Returns the content type and all metrics in the OpenMetrics text format.
     pub fn render(&self) -> (&'static str, String) {
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
@@ -81,7 +81,7 @@ impl Metrics {
     }
 }
 
-/// Counts one thing on a gauge until it is dropped.
+/// Adds one to a gauge until it is dropped.
 #[derive(Debug)]
 pub struct Gauge(gauge::Gauge<i64, AtomicI64>);
 
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_names_the_version_and_what_is_limited() {
+    fn text_has_the_version_and_the_capacities() {
         let metrics = Metrics::new();
         metrics.set_capacities(vec![Capacity::bytes("tokenrill_event_log", "Memory of logs", 100, || 7)]);
         let (_, text) = metrics.render();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_has_its_series_before_its_first_generation() {
+    fn upstream_has_its_series_before_its_first_generation() {
         let metrics = Metrics::new();
         metrics.add_upstream("local", ["qwen"]);
         let (_, text) = metrics.render();

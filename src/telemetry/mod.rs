@@ -1,8 +1,8 @@
-//! What an operator sees: logs and metrics. Every metric is named in this room and nowhere else.
+//! Logs and metrics. Only this module defines the metrics, except the gauges and counters that `app` registers.
 //!
-//! Names follow OpenTelemetry's semantic conventions for generative AI and for HTTP where there is one, in Prometheus's
-//! spelling. The values of each label are bounded ([`MAX_MODEL_LABELS`]): a client cannot multiply the series, and no label
-//! names a principal.
+//! Names follow OpenTelemetry's semantic conventions for generative AI and for HTTP if there is one, in Prometheus's
+//! spelling. The number of values of each label is bounded ([`MAX_MODEL_LABELS`]), so that a client cannot multiply the
+//! series. No label names a principal.
 
 mod capacity;
 mod expected_output;

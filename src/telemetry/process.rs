@@ -1,4 +1,4 @@
-//! What the operating system says of this process (proc(5)). On a system without `/proc` the metrics are absent.
+//! Metrics of the process, from proc(5). On a system without `/proc` they are absent.
 
 use std::fmt;
 use std::fs;
@@ -16,14 +16,14 @@ pub(super) struct Process;
 /// Clock ticks per second of `/proc/self/stat` (`USER_HZ`): 100 on every architecture that Linux supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Returns the resident memory in bytes (`VmRSS`), where the system tells it.
+/// Returns the resident memory in bytes (`VmRSS`), or `None` without `/proc`.
 pub fn resident_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// Descriptors open now, without the one that this takes.
+/// Returns the number of open descriptors, without the one that reading the directory needs.
 fn open_descriptors() -> Option<u64> {
     let count = fs::read_dir("/proc/self/fd").ok()?.count();
     u64::try_from(count).ok()?.checked_sub(1)
@@ -34,7 +34,7 @@ fn descriptor_limit() -> Option<u64> {
     limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?.parse().ok()
 }
 
-/// Seconds of CPU time, and the start in seconds since 1970.
+/// The CPU time in seconds, and the start in seconds since 1970.
 struct Times {
     cpu: f64,
     started: f64,
@@ -42,7 +42,8 @@ struct Times {
 
 fn times() -> Option<Times> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the program's name in parentheses, and may hold spaces; the next is the third.
+    // The second field is the name of the program in parentheses, which may contain spaces. `fields` begins with the
+    // third.
     let (_, fields) = stat.rsplit_once(") ")?;
     let fields: Vec<_> = fields.split(' ').collect();
     let ticks = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
@@ -66,10 +67,10 @@ impl Collector for Process {
         }
         if let Some(Times { cpu, started }) = times() {
             let counter = ConstCounter::<f64>::new(cpu);
-            let help = "CPU time of user and system";
+            let help = "CPU time in user and system mode";
             counter.encode(encoder.encode_descriptor("process_cpu", help, seconds, counter.metric_type())?)?;
             let gauge = ConstGauge::<f64>::new(started);
-            let help = "When the process started, since 1970";
+            let help = "Start of the process since 1970";
             gauge.encode(encoder.encode_descriptor("process_start_time", help, seconds, gauge.metric_type())?)?;
         }
         Ok(())
@@ -82,7 +83,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn the_metrics_of_the_process_are_in_the_text() {
+    fn text_has_the_metrics_of_the_process() {
         let (_, text) = Metrics::new().render();
         for name in [
             "process_resident_memory_bytes",

@@ -1,4 +1,4 @@
-//! Metrics of what clients read: viewers, subscribers, resumes and what was lost to them.
+//! Metrics of event streams: viewers, subscribers, resumes, lost histories and gaps.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 
 use super::metrics::{Gauge, Metrics};
 
-/// What let a client go on with a generation that had begun before.
+/// How a client resumed a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResumedBy {
     /// The header `Last-Event-ID`.
@@ -34,7 +34,7 @@ impl ResumedBy {
     }
 }
 
-/// Counts one subscriber of a channel until it is dropped, and its gaps.
+/// Counts a subscriber of a channel until it is dropped, and its gaps.
 #[derive(Debug)]
 pub struct LiveSubscriber {
     _live: Gauge,
@@ -78,10 +78,10 @@ impl StreamMetrics {
         for by in ResumedBy::ALL {
             drop(metrics.resumes.get_or_create(&ResumeLabels { by: by.name() }));
         }
-        registry.register("tokenrill_viewers_live", "Viewers that follow a generation now", metrics.viewers.clone());
+        registry.register("tokenrill_viewers_live", "Viewers that are reading a generation", metrics.viewers.clone());
         registry.register(
             "tokenrill_subscribers_live",
-            "Subscribers that follow a channel now",
+            "Subscribers that are reading a channel",
             metrics.subscribers.clone(),
         );
         registry.register("tokenrill_channel_events", "Events that callers published", metrics.published.clone());
@@ -92,7 +92,7 @@ impl StreamMetrics {
         );
         registry.register(
             "tokenrill_resumes",
-            "Clients that went on with a generation that had begun before, by what resumed it",
+            "Generations that clients resumed, by mechanism",
             metrics.resumes.clone(),
         );
         registry.register(
@@ -102,7 +102,7 @@ impl StreamMetrics {
         );
         registry.register(
             "tokenrill_channel_gaps",
-            "Gaps that subscribers of channels were sent: events that they asked for are no longer kept",
+            "Gaps sent to subscribers of channels: events that they requested are no longer stored",
             metrics.gaps.clone(),
         );
         metrics
@@ -115,7 +115,7 @@ impl Metrics {
         Gauge::new(&self.streams.viewers)
     }
 
-    /// Counts a subscriber until what this returns is dropped.
+    /// Counts a subscriber until the return value is dropped.
     pub fn subscriber(&self) -> LiveSubscriber {
         LiveSubscriber { _live: Gauge::new(&self.streams.subscribers), gaps: self.streams.gaps.clone() }
     }
@@ -124,7 +124,7 @@ impl Metrics {
         self.streams.published.inc();
     }
 
-    /// An upstream sent a piece of an answer.
+    /// Counts a piece of an answer that an upstream sent.
     pub fn piece(&self) {
         self.streams.pieces.inc();
     }
@@ -133,7 +133,7 @@ impl Metrics {
         self.streams.resumes.get_or_create(&ResumeLabels { by: by.name() }).inc();
     }
 
-    /// A resume or a repeat was refused with `history_lost`.
+    /// Counts a resume or a repeat that was refused with `history_lost`.
     pub fn history_lost(&self) {
         self.streams.history_lost.inc();
     }

@@ -1,4 +1,4 @@
-//! What other rooms count since the start.
+//! Counters that other modules maintain.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 
 use super::metrics::Metrics;
 
-/// A counter that another room keeps. Asked at each scrape: `count` must not block.
+/// A counter of another module. Each scrape calls `count`, which must not block.
 pub struct Total {
     /// The metric's name, without `_total`.
     pub name: &'static str,
@@ -17,7 +17,7 @@ pub struct Total {
     pub count: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-/// Totals, once the service has told them.
+/// The totals, once [`Metrics::set_totals`] was called.
 #[derive(Clone, Default)]
 pub(super) struct Totals(pub Arc<OnceLock<Vec<Total>>>);
 
@@ -38,7 +38,7 @@ impl fmt::Debug for Totals {
 }
 
 impl Metrics {
-    /// Adds what other rooms count. Called once; later calls change nothing.
+    /// Adds the counters of other modules. Only the first call has an effect.
     pub fn set_totals(&self, totals: Vec<Total>) {
         _ = self.totals.0.set(totals);
     }

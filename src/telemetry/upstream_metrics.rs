@@ -1,4 +1,4 @@
-//! Metrics of attempts.
+//! Metrics of attempts at an upstream.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -16,13 +16,14 @@ use super::generation_metrics::{GenAiLabels, duration_histogram};
 use super::labels::{GenerationLabels, Outcome, Series};
 use super::metrics::Metrics;
 
-/// How many requests were sent to an upstream a second time for one reason. Asked at each scrape.
+/// A counter of requests that were sent to an upstream a second time for one reason. Each scrape calls `count`, which
+/// must not block.
 pub struct RepeatCount {
     pub reason: &'static str,
     pub count: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-/// Counts of repeats, once the service has told them.
+/// The counters of repeats, once [`Metrics::set_repeat_counts`] was called.
 #[derive(Clone, Default)]
 struct RepeatCounts(Arc<OnceLock<Vec<RepeatCount>>>);
 
@@ -73,7 +74,7 @@ impl UpstreamMetrics {
         );
         registry.register_with_unit(
             "gen_ai_client_operation_duration",
-            "From the request to an upstream to the end of its answer",
+            "Time from the request to an upstream to the end of its answer",
             Unit::Seconds,
             metrics.duration.clone(),
         );
@@ -83,7 +84,7 @@ impl UpstreamMetrics {
 }
 
 impl Metrics {
-    /// Counts an attempt that has ended after `took`; `error_type` is the API's code of its failure.
+    /// Counts an attempt that ended after `took`. `error_type` is the API's error code of its failure.
     pub fn attempt_ended(
         &self,
         labels: GenerationLabels<'_>,
@@ -98,7 +99,7 @@ impl Metrics {
         self.upstreams.attempts.get_or_create(&labels).inc();
     }
 
-    /// Adds the counts of repeated requests. Called once; later calls change nothing.
+    /// Adds the counters of repeated requests. Only the first call has an effect.
     pub fn set_repeat_counts(&self, counts: Vec<RepeatCount>) {
         _ = self.upstreams.repeats.0.set(counts);
     }

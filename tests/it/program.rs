@@ -545,7 +545,7 @@ async fn a_hangup_changes_keys_and_origins_together_or_nothing() {
     program.said("were read again", 3).await;
     place.settings("[auth]\nmode = \"none\"\n");
     program.signal("HUP").await;
-    program.said("auth.mode takes effect at a start alone", 1).await;
+    program.said("auth.mode cannot be changed by a reload", 1).await;
     assert_eq!(status(&program, &keys[2].0).await.0, 401);
 
     // What was running goes on, and is its owner's under the new key.

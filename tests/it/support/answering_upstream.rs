@@ -1,4 +1,4 @@
-//! A model's server that answers by itself, for tests with many requests at once.
+//! An upstream that answers without steps of the test, for tests with many concurrent requests.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,23 +18,23 @@ use tokenrill::server::{self, Limits, Threads};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// What an answer of [`WORDS`] says.
+/// The text of an answer of [`WORDS`].
 pub const WORDS_TEXT: &str = "one two three four five six seven eight nine ten eleven twelve";
-/// Answers with [`WORDS_TEXT`], a word in each chunk.
+/// The model that answers with [`WORDS_TEXT`], one word per chunk.
 pub const WORDS: &str = "words";
-/// Answers with one word, and ends when the test says so.
+/// The model that answers with one word, and ends at [`AnsweringUpstream::release`].
 pub const HELD: &str = "held";
-/// Answers with [`LARGE_PIECES`] pieces of [`LARGE_PIECE`] bytes.
+/// The model that answers with [`LARGE_PIECES`] pieces of [`LARGE_PIECE`] bytes.
 pub const LARGE: &str = "large";
 pub const LARGE_PIECES: usize = 300;
 pub const LARGE_PIECE: usize = 10_000;
-/// Answers with a tenth of [`LARGE`].
+/// The model that answers with a tenth of [`LARGE`].
 pub const MEDIUM: &str = "medium";
 
-/// Longer requests than the service sends.
+/// The limit of request bodies, in bytes. The service sends no longer ones.
 const MOST: usize = 64 << 20;
 
-/// Answers each request at once, by the name of its model.
+/// An upstream that answers each request immediately, by the name of its model.
 pub struct AnsweringUpstream {
     address: SocketAddr,
     answering: Answering,
@@ -43,7 +43,7 @@ pub struct AnsweringUpstream {
 
 #[derive(Clone)]
 struct Answering {
-    /// The calls by the end of their last message.
+    /// The number of calls by the end of their last message.
     calls: Arc<Mutex<BTreeMap<String, usize>>>,
     released: CancellationToken,
 }
@@ -78,13 +78,13 @@ impl AnsweringUpstream {
         format!("http://{}/v1", self.address)
     }
 
-    /// How often a request came whose last message ends like this.
+    /// Returns the number of requests whose last message ends with this text.
     pub fn calls(&self, text: &str) -> usize {
         let calls = self.answering.calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.get(text).copied().unwrap_or_default()
     }
 
-    /// Ends the answers of [`HELD`], those of now and those to come.
+    /// Ends all current and future answers of [`HELD`].
     pub fn release(&self) {
         self.answering.released.cancel();
     }
@@ -130,7 +130,7 @@ async fn answer(State(answering): State<Answering>, request: Request) -> Respons
     response
 }
 
-/// Written once: a test measures others while they are sent.
+/// Formatted only once, since a test measures other requests while these pieces are sent.
 static PIECES: LazyLock<Vec<Bytes>> =
     LazyLock::new(|| (0..LARGE_PIECES).map(|number| chunk(&format!("{number:<LARGE_PIECE$}"))).collect());
 

@@ -1,4 +1,4 @@
-//! A client that reads event streams as the HTML Standard says (section 9.2.6).
+//! A client that parses event streams by the rules of the HTML Standard (section 9.2.6).
 
 use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::soon;
 
-/// An answer of the service, read as far as the test has asked.
+/// A response of the service, read as far as the test requested.
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
@@ -21,7 +21,7 @@ pub struct Event {
     pub data: Value,
     pub id: Option<String>,
     pub retry: Option<u64>,
-    /// The lines of its block as they came, comments included.
+    /// The lines of its block as received, including comments.
     pub block: String,
 }
 
@@ -35,7 +35,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().expect("a header in ASCII"))
     }
 
-    /// The rest of the body, which must come to a clean end.
+    /// Returns the rest of the body, which must end cleanly.
     pub async fn text(self) -> String {
         let rest = soon(self.response.text()).await.expect("a clean end");
         String::from_utf8(self.unread).expect("UTF-8") + &rest
@@ -46,12 +46,12 @@ impl Answer {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
-    /// What comes of the body, for the test to read.
+    /// Returns the response, for the test to read its body.
     pub fn into_body(self) -> Response {
         self.response
     }
 
-    /// Waits until the body begins like this; it stays unread.
+    /// Waits until the unread body begins with `text`, and leaves it unread.
     pub async fn starts_with(&mut self, text: &str) {
         while self.unread.len() < text.len() {
             self.unread.extend_from_slice(&soon(self.response.chunk()).await.expect("no cut").expect("more"));
@@ -59,7 +59,7 @@ impl Answer {
         assert!(self.unread.starts_with(text.as_bytes()), "{:?}", String::from_utf8_lossy(&self.unread));
     }
 
-    /// The next event; `None` at the clean end.
+    /// Returns the next event; `None` at the clean end.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.unread.windows(2).position(|two| two == b"\n\n") {
@@ -74,14 +74,14 @@ impl Answer {
         }
     }
 
-    /// The next event, which must be this one.
+    /// Returns the next event, which must have this name.
     pub async fn expect(&mut self, name: &str) -> Event {
         let event = self.next().await.unwrap_or_else(|| panic!("the stream ended before {name}"));
         assert_eq!(event.name, name, "{event:?}");
         event
     }
 
-    /// All events to the clean end.
+    /// Returns all events to the clean end.
     pub async fn events(mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
@@ -92,7 +92,7 @@ impl Answer {
 }
 
 impl Event {
-    /// The events of a whole stream.
+    /// Parses the events of a complete stream.
     pub fn all(stream: &str) -> Vec<Self> {
         assert!(stream.ends_with("\n\n"), "cut off: {stream:?}");
         stream.split_inclusive("\n\n").map(Self::read).collect()
@@ -100,7 +100,7 @@ impl Event {
 
     fn read(block: &str) -> Self {
         assert!(!block.contains('\r'), "LF only: {block:?}");
-        // What is told between two blocks, while a service drains.
+        // A draining service sends `retry` between two blocks.
         let own = block.strip_prefix("retry: ").and_then(|rest| rest.split_once('\n')).map_or(block, |(_, rest)| rest);
         let field = |name: &str| {
             let mut values = own.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
@@ -110,7 +110,7 @@ impl Event {
         };
         let data = field("data").unwrap_or_else(|| panic!("no block without data: {block:?}"));
         Self {
-            // As a browser names what has no name (WHATWG HTML, section 9.2.6).
+            // The default name of an event (WHATWG HTML, section 9.2.6).
             name: field("event").unwrap_or("message").to_owned(),
             data: serde_json::from_str(data).expect("JSON in data"),
             id: field("id").map(str::to_owned),
@@ -119,7 +119,7 @@ impl Event {
         }
     }
 
-    /// The position in its log: what stands behind the dot of its id.
+    /// Returns the position in the log: the part of the id after the dot.
     pub fn sequence(&self) -> u64 {
         let id = self.id.as_deref().expect("an id");
         id.rsplit_once('.').and_then(|(_, sequence)| sequence.parse().ok()).expect("a sequence")
@@ -130,7 +130,7 @@ impl Event {
     }
 }
 
-/// The answer's text, put together from its deltas.
+/// Returns the text of the answer, the concatenation of its deltas.
 pub fn text(events: &[Event]) -> String {
     events
         .iter()

@@ -1,4 +1,4 @@
-//! The service without a listener, so that time can stand still.
+//! The service without a listener, so that tests can pause tokio's clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use tokenrill::{api, auth, generation, limits, prompts, telemetry};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-/// Its routes, and what stands behind them.
+/// The routes, and the state behind them.
 pub struct Parts {
     pub api: axum::Router,
     pub log: Memory,
@@ -21,7 +21,7 @@ pub struct Parts {
     pub channels: Channels,
 }
 
-/// A model whose every answer is a defect, and which panics in the handler of the first request too.
+/// A provider that panics in each answer, and also in the handler of the first request.
 #[derive(Default)]
 struct Defect {
     named: AtomicBool,
@@ -40,7 +40,7 @@ impl Provider for Defect {
     }
 }
 
-/// Everything that has a time takes `time`, but for what channels have by default. Its model is a defect.
+/// Builds the service. Every duration is `time`, except those of channels. The provider is a [`Defect`].
 pub fn parts(time: Duration) -> Parts {
     let (metrics, tasks) = (telemetry::Metrics::new(), TaskTracker::new());
     let log = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, running: 0, retention: time });

@@ -1,4 +1,4 @@
-//! An identity provider: its keys, and the tokens that it makes.
+//! An identity provider: its keys, and the tokens that it signs.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
@@ -44,7 +44,7 @@ impl Issuer {
         self.rsa.public_key().modulus().big_endian_without_leading_zero().to_vec()
     }
 
-    /// As an identity provider publishes them, with keys for other things among them.
+    /// Returns the key set as an identity provider publishes it, including keys for other uses.
     pub fn jwks(&self) -> String {
         let exponent = self.rsa.public_key().exponent().big_endian_without_leading_zero().to_vec();
         let point = self.ec.public_key().as_ref();
@@ -91,7 +91,7 @@ pub fn hs256(secret: &[u8], header: &Value, claims: &Value) -> String {
     token(header, claims, |signed| hmac::sign(&key, signed.as_bytes()).as_ref().to_vec())
 }
 
-/// Claims that are good, but for these.
+/// Returns valid claims, overridden by those of `but`; null removes a claim.
 pub fn claims(but: &Value) -> Value {
     let mut claims = json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": now() + 60, "scope": "openid generate follow stop",
@@ -109,7 +109,7 @@ pub fn header(algorithm: &str, key: &str) -> Value {
     json!({"alg": algorithm, "typ": "JWT", "kid": key})
 }
 
-/// Settings that trust this issuer, whose keys are as `jwt` says.
+/// Returns settings that trust this issuer, with the source of its keys in `jwt`.
 pub fn trusting(jwt: Jwt) -> Settings {
     let mut settings = Settings::default();
     settings.auth.mode = Some(AuthMode::Required);

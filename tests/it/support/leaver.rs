@@ -1,4 +1,4 @@
-//! A client that leaves when the test says, in the way that the test says.
+//! A client that disconnects when and how the test requests.
 
 use std::mem::replace;
 use std::net::SocketAddr;
@@ -18,28 +18,28 @@ use super::soon;
 /// One request for a generation, on a connection of its own.
 pub struct Leaver {
     connection: Connection,
-    /// All that has come: with HTTP/1.1 the bytes on the wire, with HTTP/2 those of the body.
+    /// All received bytes: with HTTP/1.1 those on the wire, with HTTP/2 those of the body.
     pub received: String,
 }
 
-/// What a client does to its connection, or to its part of it.
+/// How a client disconnects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// HTTP/1.1: closes the connection.
     Fin,
     /// HTTP/1.1: resets it.
     Rst,
-    /// HTTP/1.1: closes its sending half, and reads on.
+    /// HTTP/1.1: closes its sending half, and continues to read.
     HalfClose,
     /// HTTP/2: resets its stream; the connection stays.
     StreamReset,
-    /// HTTP/2: its process is gone, and the connection with it.
+    /// HTTP/2: its process ends, and with it the connection.
     ConnectionClose,
 }
 
 enum Connection {
     Http1(TcpStream),
-    /// The client keeps the connection open when the stream has gone.
+    /// The client keeps the connection open after the stream has ended.
     Http2 {
         client: reqwest::Client,
         reading: JoinHandle<()>,
@@ -49,11 +49,11 @@ enum Connection {
     Gone,
 }
 
-/// A runtime of the client's own. With it go its sockets, without a frame to say so.
+/// The client's own runtime. Dropping it closes its sockets without an HTTP/2 frame.
 struct Process(Option<Runtime>);
 
 impl Leaver {
-    /// Asks for a generation in the protocol of `way`.
+    /// Requests a generation in the protocol of `way`.
     pub async fn ask(way: Way, address: SocketAddr, accept: &str, body: &str) -> Self {
         match way {
             Way::Fin | Way::Rst | Way::HalfClose => Self::http1(address, accept, body, "").await,
@@ -61,7 +61,7 @@ impl Leaver {
         }
     }
 
-    /// Asks with HTTP/1.1, and sends `stray` behind the body's end.
+    /// Requests a generation with HTTP/1.1, and sends `stray` after the end of the body.
     pub async fn http1(address: SocketAddr, accept: &str, body: &str, stray: &str) -> Self {
         let mut socket = soon(TcpStream::connect(address)).await.expect("a connection");
         let length = body.len();
@@ -91,7 +91,7 @@ impl Leaver {
         Self { connection: Connection::Http2 { client, reading, chunks, process }, received: String::new() }
     }
 
-    /// Leaves. What `way` keeps open stays open until this is dropped.
+    /// Disconnects. If `way` keeps the connection open, it stays open until this is dropped.
     pub async fn leave(&mut self, way: Way) {
         let connection = replace(&mut self.connection, Connection::Gone);
         self.connection = match (way, connection) {
@@ -112,8 +112,8 @@ impl Leaver {
         };
     }
 
-    /// Waits for `text`; with HTTP/1.1 also for the end of its chunk, since a socket that is closed with
-    /// bytes unread sends a reset.
+    /// Waits for `text`; with HTTP/1.1 also for the end of its chunk, since closing a socket with unread bytes sends a
+    /// reset.
     pub async fn read_until(&mut self, text: &str) {
         let end = if matches!(self.connection, Connection::Http1(_)) { "\r\n" } else { "" };
         soon(async {
@@ -143,7 +143,7 @@ impl Leaver {
         !bytes.is_empty()
     }
 
-    /// The generation that its first event names.
+    /// Returns the generation id of the first event.
     pub fn generation(&self) -> String {
         let (_, id) = self.received.split_once("\"generation\":\"").expect("a start");
         id.split('"').next().expect("an id").to_owned()

@@ -8,7 +8,7 @@ use tokio::process::{Child, Command};
 
 use super::{Output, Service, free_port, installed, root, within};
 
-/// LiteLLM imports for a quarter of a minute on an idle machine.
+/// LiteLLM spends a quarter of a minute on imports on an idle machine.
 const START: Duration = Duration::from_mins(4);
 
 /// A running LiteLLM. Dropping it ends the process; a test that panics shows its last output.
@@ -20,12 +20,12 @@ pub struct LiteLlm {
 }
 
 impl LiteLlm {
-    /// With its canned answers.
+    /// Starts LiteLLM with its canned answers.
     pub async fn start() -> Self {
         Self::before("http://127.0.0.1:9/v1").await
     }
 
-    /// In front of `base_url`, whose model `demo` it serves as `litellm/demo`.
+    /// Starts LiteLLM in front of `base_url`, whose model `demo` it serves as `litellm/demo`.
     pub async fn before(base_url: &str) -> Self {
         let program = installed(".venv/bin/litellm");
         let port = free_port();
@@ -65,7 +65,7 @@ impl LiteLlm {
         }
     }
 
-    /// A service with this upstream.
+    /// Starts a service with this upstream.
     pub async fn behind_tokenrill(&self, settings: Settings) -> Service {
         let mut upstream = Upstream::new("litellm", format!("{}/v1", self.base_url).parse().expect("a base URL"));
         upstream.api_key_env = Some("LITELLM_KEY".to_owned());

@@ -1,11 +1,11 @@
-//! What `/metrics` says.
+//! Reads `/metrics`.
 
-/// Returns a metric of the text, such as `tokenrill_viewers_live`. Where the name has labels, as in `name{by="x"}`, or
-/// none at all, the sum of all series that have these labels.
+/// Returns a metric of the text, such as `tokenrill_viewers_live`: the sum of all series that have the given labels, as
+/// in `name{by="x"}`; without labels, of all series of the name.
 ///
 /// # Panics
 ///
-/// Where there is no such series.
+/// If there is no such series.
 pub fn sum_of_series(text: &str, name: &str) -> f64 {
     let (name, wanted) = name.split_once('{').unwrap_or((name, "}"));
     let wanted: Vec<_> = wanted.trim_end_matches('}').split(',').filter(|label| !label.is_empty()).collect();

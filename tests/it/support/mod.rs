@@ -1,4 +1,4 @@
-//! What the tests speak with: the service, a scripted upstream, a client.
+//! Fixtures of the tests: the service, scripted upstreams, and clients.
 
 pub mod answering_upstream;
 mod client;
@@ -38,14 +38,14 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokenrill::upstream::UpstreamIdentity;
 
-/// The identity of providers that are part of a test.
+/// The identity of the providers that tests implement.
 pub fn test_identity() -> &'static Arc<UpstreamIdentity> {
     static IDENTITY: LazyLock<Arc<UpstreamIdentity>> = LazyLock::new(|| UpstreamIdentity::new("test", "test:"));
     &IDENTITY
 }
 
-/// Deadline of everything a test waits for. Only a test that fails waits this long, so it is generous: a machine under
-/// load is several times slower than an idle one.
+/// The deadline of every wait in a test. Only a failing test waits this long, so it is generous: a machine under load
+/// is several times slower than an idle one.
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// Awaits `future` for at most [`SOON`].
@@ -72,7 +72,7 @@ pub fn within<T>(limit: Duration, future: impl Future<Output = T>) -> impl Futur
     }
 }
 
-/// One case of a table: a failure names it.
+/// Runs one case of a table. A failure names the case.
 pub async fn case(what: &str, test: impl Future<Output = ()>) {
     let passed = AssertUnwindSafe(test).catch_unwind().await.is_ok();
     assert!(passed, "in this case: {what}");

@@ -1,11 +1,11 @@
-//! What a child process wrote, shown where the test that started it fails.
+//! The output of a child process, printed if the test that started it fails.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// As much of an output as a failure shows.
+/// The number of lines that a failure prints.
 const LINES: usize = 60;
 
 /// A file that holds the output of one process. It is removed when this is dropped; a test that panics prints the
@@ -16,7 +16,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// An empty file; `name` says whose output it is.
+    /// Creates an empty file for the output of the process `name`.
     pub fn of(name: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let file = format!("output-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -29,12 +29,12 @@ impl Output {
         &self.path
     }
 
-    /// A standard stream of the process. Several may write here: each write is appended.
+    /// Returns a standard stream for the process. Several streams may share the file, since each write appends.
     pub fn stream(&self) -> Stdio {
         File::options().append(true).open(&self.path).expect("a file").into()
     }
 
-    /// All that was written so far.
+    /// Returns the output so far.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.path).expect("a file")).into_owned()
     }

@@ -1,4 +1,4 @@
-//! The program in a process of its own, whose memory can be read.
+//! The binary in its own process, whose memory and CPU time can be measured.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ use tokio::time::sleep;
 use super::metrics::sum_of_series;
 use super::{Answer, Output, soon};
 
-/// Between two reads of a process that is waited for: it needs the cores more than the test does.
+/// The polling interval while a test waits for the process. It leaves the cores to the process.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A service in its own process, of the program `TOKENRILL_PROGRAM` where that is set, for figures of a release build.
-/// It is killed with the test; a test that panics shows its last log lines.
+/// A service in its own process. `TOKENRILL_PROGRAM` chooses another binary, for figures of a release build. The
+/// process is killed at the end of the test. A test that panics prints its last log lines.
 pub struct ServiceProcess {
     pub address: SocketAddr,
     http: reqwest::Client,
@@ -30,7 +30,7 @@ pub struct ServiceProcess {
 }
 
 impl ServiceProcess {
-    /// Starts it with these settings, on a port of its own.
+    /// Starts the service with these settings, on its own port.
     pub async fn start(settings: &Settings) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         super::service::raise_descriptor_limit();
@@ -64,12 +64,12 @@ impl ServiceProcess {
         sum_of_series(&self.metrics().await, name)
     }
 
-    /// Waits until a figure has a value.
+    /// Waits until a metric has a value.
     pub async fn metric_becomes(&self, name: &str, value: f64) {
         self.metric_is(name, |current| current.to_bits() == value.to_bits()).await;
     }
 
-    /// Waits until a figure is as it should be.
+    /// Waits until `is_so` returns true for a metric.
     pub async fn metric_is(&self, name: &str, is_so: impl Fn(f64) -> bool) {
         soon(async {
             while !is_so(self.metric(name).await) {
@@ -79,22 +79,22 @@ impl ServiceProcess {
         .await;
     }
 
-    /// Bytes that are resident now.
+    /// Returns the resident bytes.
     pub fn resident(&self) -> usize {
         self.status("VmRSS:")
     }
 
-    /// The most bytes that were resident since the start, or since [`forget_peak`](Self::forget_peak).
+    /// Returns the peak of resident bytes since the start, or since [`forget_peak`](Self::forget_peak).
     pub fn peak(&self) -> usize {
         self.status("VmHWM:")
     }
 
-    /// Sets the peak to what is resident now (proc(5), `clear_refs`).
+    /// Resets the peak to the resident bytes (proc(5), `clear_refs`).
     pub fn forget_peak(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("a process of this user");
     }
 
-    /// What its threads have used until now. A thread that has ended does not count.
+    /// Returns the CPU time of the live threads. A thread that has ended does not count.
     pub fn cpu(&self) -> Duration {
         let threads = fs::read_dir(format!("/proc/{}/task", self.id())).expect("Linux");
         let nanos = threads.flatten().map(|thread| {

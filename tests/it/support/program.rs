@@ -1,4 +1,4 @@
-//! Programs of others' making, which `make test` installs.
+//! Third-party programs, which `make test` installs.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,22 +9,22 @@ use tokio::process::Command;
 
 use super::{Output, within};
 
-/// A script runs two browsers, or every promise of an SDK; on a machine under load that takes minutes.
+/// The timeout of a script. One that runs two browsers or all tests of an SDK takes minutes on a machine under load.
 const SCRIPT: Duration = Duration::from_mins(10);
 
-/// The repository.
+/// Returns the root of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What `make test` has installed at this path in the repository.
+/// Returns the absolute path of a file that `make test` has installed in the repository.
 pub fn installed(path: &str) -> PathBuf {
     let path = root().join(path);
     assert!(path.exists(), "{} is missing: run `make test`, which installs it", path.display());
     path
 }
 
-/// Runs a program that must succeed; returns what it wrote to standard output and standard error.
+/// Runs a program that must succeed. Returns its standard output and standard error.
 pub async fn succeeds(command: &mut Command) -> String {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let output = Output::of(&program);
@@ -35,8 +35,8 @@ pub async fn succeeds(command: &mut Command) -> String {
     output.text()
 }
 
-/// A port for a server that cannot be given a listening socket. It is below the range from which the kernel takes the
-/// ports of connections, so that no test running in parallel takes it before the server does.
+/// Returns a port for a server that does not accept a listening socket. The port is below the kernel's ephemeral range,
+/// so that no connection of a parallel test takes it before the server does.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 10_000).expect("four digits");

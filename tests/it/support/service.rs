@@ -1,4 +1,4 @@
-//! A running Tokenrill.
+//! A running Tokenrill in the process of the test.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,13 +19,13 @@ use super::client::Answer;
 use super::metrics::sum_of_series;
 use super::soon;
 
-/// Under which a guarded service signs its tickets.
+/// The ticket secret of a guarded service.
 pub const TICKET_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// A service of the test's own, on a port of its own; dropping it ends it.
+/// A service on its own port. Dropping it ends it.
 pub struct Service {
     pub address: SocketAddr,
-    /// That of the operators' listener, where the settings name one; the port is the test's own.
+    /// The address of the operators' listener, if the settings have one; its port is replaced by a free one.
     pub admin: Option<SocketAddr>,
     pub shutdown: Shutdown,
     http: reqwest::Client,
@@ -33,12 +33,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// With the embedded model alone.
+    /// Starts a service with only the embedded model.
     pub async fn start() -> Self {
         Self::with(Settings::default()).await
     }
 
-    /// In front of `base_url`, which serves every model, `m` by default.
+    /// Starts a service in front of `base_url`, which serves every model. The default model is `m`.
     pub async fn before(base_url: &str) -> Self {
         Self::with(Self::settings(base_url)).await
     }
@@ -78,7 +78,7 @@ impl Service {
         Self { address, admin, shutdown, http: plain_client(), serving }
     }
 
-    /// With authentication, and a key for each of these names with these scopes; the keys by name.
+    /// Starts a service with authentication, and a key for each name with its scopes. Returns the keys by name.
     pub async fn guarded(mut settings: Settings, keys: &[(&str, &[&str])]) -> (Self, BTreeMap<String, String>) {
         let mut told = BTreeMap::new();
         settings.auth.mode = Some(AuthMode::Required);
@@ -106,22 +106,22 @@ impl Service {
         Answer::to(self.request(Method::GET, path)).await
     }
 
-    /// Starts a generation and follows its events.
+    /// Starts a generation and reads its events.
     pub async fn generate(&self, body: &Value) -> Answer {
         Answer::to(self.generation(body).header(ACCEPT, "text/event-stream")).await
     }
 
-    /// A request for a generation, for the test to complete.
+    /// Returns a request for a generation, which the test completes and sends.
     pub fn generation(&self, body: &Value) -> RequestBuilder {
         self.request(Method::POST, "/v1/generations").header(CONTENT_TYPE, "application/json").body(body.to_string())
     }
 
-    /// A metric of `/metrics`, as [`sum_of_series`] finds it.
+    /// Returns a metric of `/metrics`, as [`sum_of_series`] does.
     pub async fn metric(&self, name: &str) -> f64 {
         sum_of_series(&self.get("/metrics").await.text().await, name)
     }
 
-    /// Waits until a figure has a value.
+    /// Waits until a metric has a value.
     pub async fn metric_becomes(&self, name: &str, value: f64) {
         soon(async {
             while self.metric(name).await.to_bits() != value.to_bits() {
@@ -132,13 +132,14 @@ impl Service {
     }
 }
 
-/// The attacks hold thousands of sockets at both ends; many systems allow 1,024 descriptors unless a process asks for more.
+/// The tests of attacks open thousands of sockets at both ends. Many systems allow 1,024 descriptors unless a process
+/// raises its limit.
 pub(super) fn raise_descriptor_limit() {
     static RAISED: Once = Once::new();
     RAISED.call_once(|| _ = rlimit::increase_nofile_limit(u64::MAX));
 }
 
-/// Without root certificates, whose reading takes longer than a short test.
+/// Returns a client without root certificates, since loading them takes longer than a short test.
 fn plain_client() -> reqwest::Client {
     reqwest::Client::builder().tls_certs_only([]).build().expect("a client")
 }

@@ -1,4 +1,4 @@
-//! Clients that take next to nothing of a response.
+//! Clients that read almost nothing of a response.
 
 use std::io;
 use std::net::IpAddr;
@@ -7,22 +7,22 @@ use reqwest::{RequestBuilder, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Bytes that the kernel keeps for a client over HTTP/1.1, and the window of a stream of HTTP/2.
+/// The receive buffer of an HTTP/1.1 client, and the window of an HTTP/2 stream, in bytes.
 const WINDOW: u32 = 4096;
 
-/// A response of which the head and the first bytes were taken, and nothing more is. Dropping it closes it.
+/// A response of which only the head and the first bytes are read. Dropping it closes it.
 pub struct SlowReader {
     pub status: u16,
     _unread: Unread,
 }
 
-/// Held, never read.
+/// Held open, and never read.
 enum Unread {
     Http1 { _socket: TcpStream },
     Http2 { _response: Response },
 }
 
-/// A client for HTTP/2 whose streams have small windows, and whose connection has room for all of them.
+/// Returns an HTTP/2 client whose streams have small windows, and whose connection window has room for all of them.
 pub fn slow_http2_client() -> reqwest::Client {
     let builder = reqwest::Client::builder().no_proxy().http2_prior_knowledge();
     let builder = builder.http2_initial_stream_window_size(WINDOW).http2_initial_connection_window_size(64 << 20);
@@ -30,7 +30,7 @@ pub fn slow_http2_client() -> reqwest::Client {
 }
 
 impl SlowReader {
-    /// Sends the request over HTTP/1.1, on a connection of its own. Its body is in memory.
+    /// Sends the request over HTTP/1.1, on its own connection. The body of the request must be in memory.
     pub async fn http1(request: RequestBuilder) -> io::Result<Self> {
         let request = request.build().expect("a request");
         let url = request.url();
@@ -52,7 +52,7 @@ impl SlowReader {
         Ok(Self { status: status.expect("a status"), _unread: Unread::Http1 { _socket: socket } })
     }
 
-    /// Sends the request, of [`slow_http2_client`], as a stream of its connection.
+    /// Sends a request of [`slow_http2_client`], as a stream of its connection.
     pub async fn http2(request: RequestBuilder) -> reqwest::Result<Self> {
         let mut response = request.send().await?;
         let status = response.status().as_u16();

@@ -1,8 +1,8 @@
-//! What the operating system says of connections.
+//! The connections that the operating system reports.
 
 use std::fs;
 
-/// The connections that the service on this port holds open: not those that wait out their last packets.
+/// Returns the number of sockets on this local port, without those in `TIME_WAIT` or `CLOSE`.
 pub fn sockets(port: u16) -> usize {
     const GONE: [&str; 2] = ["06", "07"];
     let table = fs::read_to_string("/proc/net/tcp").expect("Linux");

@@ -1,4 +1,4 @@
-//! TLS before a model's server, under a certificate that nobody knows yet.
+//! A TLS proxy in front of an upstream, with a new self-signed certificate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// Takes TLS on a port of its own and hands it on in the clear, close for close; it ends with the test.
+/// Terminates TLS on its own port and forwards the bytes in plain TCP, including closes. It ends with the test.
 pub struct Tls {
     pub address: SocketAddr,
-    /// In PEM, for who is to trust it.
+    /// The certificate in PEM, for clients that are to trust it.
     pub certificate: String,
 }
 
@@ -29,7 +29,7 @@ impl Tls {
             while let Ok((socket, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // Who does not trust the certificate says so and goes.
+                    // A client that does not trust the certificate sends an alert and closes.
                     let Ok(mut outside) = acceptor.accept(socket).await else { return };
                     let mut inside = TcpStream::connect(upstream).await.expect("the model listens");
                     inside.set_nodelay(true).expect("no delay");

@@ -1,4 +1,4 @@
-//! A model's server that says exactly what the test says, when the test says it.
+//! An upstream that sends exactly the bytes that the test requests, at the time of the request.
 
 use std::net::SocketAddr;
 
@@ -8,19 +8,18 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::soon;
 
-/// Listens on a port of its own. Every step of every answer is a call of the test: no step happens by
-/// itself, so there is nothing to wait out.
+/// Listens on its own port. Each step of each answer is a call of the test, so that tests need no delays.
 pub struct Upstream {
     listener: TcpListener,
     pub address: SocketAddr,
 }
 
-/// One request that has arrived, to be answered step by step. Dropping it closes the connection.
+/// A received request, which the test answers step by step. Dropping it closes the connection.
 pub struct Call {
     socket: TcpStream,
     pub head: String,
     pub body: Value,
-    /// The body as it came.
+    /// The body as received.
     pub raw_body: String,
 }
 
@@ -35,14 +34,14 @@ impl Upstream {
         format!("http://{}/v1", self.address)
     }
 
-    /// The next request, on a new connection.
+    /// Accepts a new connection and returns its first request.
     pub async fn call(&self) -> Call {
         let (socket, _) = soon(self.listener.accept()).await.expect("a connection");
         socket.set_nodelay(true).expect("no delay");
         soon(Call::read(socket)).await.expect("a request")
     }
 
-    /// Responds in plain HTTP to whatever comes on the next connection, such as the beginning of TLS.
+    /// Responds in plain HTTP to any bytes on the next connection, such as a TLS handshake.
     pub async fn respond_in_the_clear(&self) {
         let Ok((mut socket, _)) = self.listener.accept().await else { return };
         let mut bytes = [0; 1024];
@@ -50,7 +49,7 @@ impl Upstream {
         _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
     }
 
-    /// As [`Upstream::call`], for as long as the test runs. Connections that bring no request are passed over.
+    /// Like [`Upstream::call`], without a deadline. Ignores connections that send no request.
     pub async fn next_call(&self) -> Option<Call> {
         loop {
             let (socket, _) = self.listener.accept().await.ok()?;
@@ -61,15 +60,15 @@ impl Upstream {
         }
     }
 
-    /// Whether a connection is waiting that nobody has taken.
+    /// Returns whether a connection is waiting to be accepted.
     pub fn was_called(&self) -> bool {
-        // A connection that was begun before the answer we have seen is in the backlog by now.
+        // A connection that was opened before the response that the test has read is already in the backlog.
         futures_util::future::FutureExt::now_or_never(self.listener.accept()).is_some()
     }
 }
 
 impl Call {
-    /// `None` if the connection ends without a request.
+    /// Reads a request; `None` if the connection ends without one.
     async fn read(mut socket: TcpStream) -> Option<Self> {
         let mut bytes = Vec::new();
         let head_end = loop {
@@ -93,12 +92,12 @@ impl Call {
         Some(Self { socket, head, body, raw_body })
     }
 
-    /// The next request on the same connection; `None` if it was closed instead.
+    /// Returns the next request on the same connection; `None` if the service closes it instead.
     pub async fn next(self) -> Option<Self> {
         soon(Self::read(self.socket)).await
     }
 
-    /// Waits for bytes on the same connection and returns them. Pending for ever where it is closed instead.
+    /// Waits for bytes on the same connection and returns them. Stays pending if the service closes it instead.
     pub async fn arrived(&mut self) -> String {
         let mut bytes = [0; 1024];
         match self.socket.read(&mut bytes).await {
@@ -107,22 +106,22 @@ impl Call {
         }
     }
 
-    /// Bytes as they are.
+    /// Sends bytes unchanged.
     pub async fn raw(&mut self, bytes: impl AsRef<[u8]>) {
         soon(self.socket.write_all(bytes.as_ref())).await.expect("the connection stands");
     }
 
-    /// Bytes as they are, as far as the service takes them before it closes the connection.
+    /// Sends bytes unchanged. Ignores the error if the service closes the connection before it has read all of them.
     pub async fn blurt(&mut self, bytes: impl AsRef<[u8]>) {
         _ = soon(self.socket.write_all(bytes.as_ref())).await;
     }
 
-    /// The same bytes again and again, until the service has closed the connection.
+    /// Sends the same bytes repeatedly, until the service has closed the connection.
     pub async fn repeat(&mut self, bytes: impl AsRef<[u8]>) {
         soon(async { while self.socket.write_all(bytes.as_ref()).await.is_ok() {} }).await;
     }
 
-    /// Says nothing more, by FIN; the service can still be heard.
+    /// Closes the sending half with a FIN; the test can still read from the connection.
     pub async fn fin(&mut self) {
         _ = self.socket.shutdown().await;
     }
@@ -132,7 +131,7 @@ impl Call {
         self.socket.set_zero_linger().expect("a socket");
     }
 
-    /// The head of a good answer; the body comes in chunks.
+    /// Sends the head of a successful, chunked response.
     pub async fn ok(&mut self) {
         self.raw(
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -140,39 +139,39 @@ impl Call {
         .await;
     }
 
-    /// A part of the body.
+    /// Sends a chunk of the body.
     pub async fn body(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
         self.raw([format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()).await;
     }
 
-    /// One event with this data.
+    /// Sends an event with this data.
     pub async fn data(&mut self, data: impl std::fmt::Display) {
         self.body(format!("data: {data}\n\n")).await;
     }
 
-    /// A chunk with this delta.
+    /// Sends a completion chunk with this delta.
     pub async fn delta(&mut self, delta: Value) {
         self.data(json!({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})).await;
     }
 
-    /// A chunk with this text.
+    /// Sends a completion chunk with this text.
     pub async fn text(&mut self, text: &str) {
         self.delta(json!({"content": text})).await;
     }
 
-    /// The chunk that ends choice 0.
+    /// Sends the completion chunk that ends choice 0.
     pub async fn finish(&mut self, reason: &str) {
         self.data(json!({"id": "c1", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})).await;
     }
 
-    /// `[DONE]`, and the end of the body.
+    /// Sends `[DONE]`, and the end of the body.
     pub async fn done(&mut self) {
         self.data("[DONE]").await;
         self.raw("0\r\n\r\n").await;
     }
 
-    /// A whole answer.
+    /// Sends a complete answer.
     pub async fn answer(&mut self, texts: &[&str]) {
         self.ok().await;
         for text in texts {
@@ -182,14 +181,14 @@ impl Call {
         self.done().await;
     }
 
-    /// A JSON text as the whole body.
+    /// Sends a response whose body is this JSON text.
     pub async fn json(&mut self, json: &str) {
         let head =
             format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", json.len());
         self.raw(head + json).await;
     }
 
-    /// A refusal.
+    /// Sends an error response.
     pub async fn refuse(&mut self, status: u16, headers: &str, body: &str) {
         let length = body.len();
         self.raw(format!("HTTP/1.1 {status} No\r\n{headers}content-length: {length}\r\n\r\n{body}")).await;
