@@ -8,7 +8,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the process lives. */
+        /** Check that the process is alive. */
         get: operations["healthz"];
         put?: never;
         post?: never;
@@ -26,8 +26,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The figures.
-         * @description In OpenMetrics text, as Prometheus scrapes it.
+         * Show the metrics.
+         * @description OpenMetrics text, for Prometheus.
          */
         get: operations["metrics"];
         put?: never;
@@ -46,10 +46,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Whether new generations are taken.
-         * @description `503` with the reason otherwise: while the service is draining, when live generations can still be followed, and
-         *     while the keys of the identity provider could never be fetched. Upstreams are not asked: one that fails would take the
-         *     others' callers with it.
+         * Check that new generations are accepted.
+         * @description Responds with `503` and the reason while the service is draining (live generations can still be followed), and until
+         *     the keys of the identity provider have been fetched for the first time. Upstreams are not checked, because one that
+         *     fails would make the service unavailable to callers of the others.
          */
         get: operations["readyz"];
         put?: never;
@@ -69,7 +69,7 @@ export interface paths {
         };
         /**
          * Inspect a channel.
-         * @description Who subscribes, where its log ends and what of it is kept. One that nobody has named yet is empty.
+         * @description Its subscribers, the end of its log and the kept history. A channel that was never used is empty.
          */
         get: operations["inspect_channel"];
         put?: never;
@@ -89,21 +89,21 @@ export interface paths {
         };
         /**
          * Subscribe to a channel.
-         * @description The first event is `connected`. Then come those after `Last-Event-ID` (or `after`), or the last so many
-         *     (`history`), then each new one, for ever: a stream without an event for `channels.idle_timeout` is broken off,
-         *     and its client comes back by itself. Events have the names that their publishers gave them; what generations say
-         *     that answer in the channel comes as on their own wire, with `generation` in the data. Where events of the history were
-         *     evicted to make room for others, or the first events of an answer are no longer kept, there is a `gap` in their place.
+         * @description The first event is `connected`. It is followed by the events after `Last-Event-ID` (or `after`), or the last
+         *     `history` events, and then by every new event. The stream has no end: after `channels.idle_timeout` without an event
+         *     the service closes it, and browsers reconnect by themselves. Events have the names that their publishers gave them.
+         *     The events of a generation that is published to the channel have their usual form, with `generation` in the data. A
+         *     `gap` replaces history events that were evicted, and the first events of an answer if they are no longer kept.
          *
-         *     Where `Accept` names `application/json` and not `text/event-stream`, the answer is one page of events as JSON, as
-         *     soon as there is one, at most `wait` from now: for clients without event streams.
+         *     If `Accept` names `application/json` and not `text/event-stream`, the response is one page of events as JSON, sent
+         *     as soon as there is an event, after at most `wait`: for clients without event streams.
          */
         get: operations["subscribe"];
         put?: never;
         /**
          * Publish an event.
-         * @description Every subscriber gets it, or only those that `to` names. It is kept for those who come later, unless it is
-         *     `ephemeral`: then only who is there gets it.
+         * @description The event is sent to every subscriber, or only to the recipient in `to`. It is kept for later subscribers, unless it
+         *     is `ephemeral`: then only current subscribers receive it.
          */
         post: operations["publish_event"];
         delete?: never;
@@ -123,15 +123,15 @@ export interface paths {
         put?: never;
         /**
          * Complete a chat, as OpenAI's API does.
-         * @description Any OpenAI SDK works with `/v1` here as its base URL. With `"stream": true` the answer is chunks,
-         *     `[DONE]` last. The head is held back for the first token, at most `generation.head_wait`: until then
-         *     a failure is a status, after that an `error` in the stream, without `[DONE]`. The header
-         *     `Tokenrill-Generation` names the generation: the same chunks, with ids, are at
+         * @description Any OpenAI SDK works with `/v1` of this service as its base URL. With `"stream": true` the response is a stream of
+         *     chunks that ends with `[DONE]`. The service sends the response head with the first token, or after
+         *     `generation.head_wait`. A failure before the head is a status; a later one is an `error` in the stream, without
+         *     `[DONE]`. The header `Tokenrill-Generation` contains the generation's id: the same chunks, with ids, are at
          *     `GET /v1/generations/{id}/events?format=openai`.
          *
-         *     Closing the connection stops the model, streaming or not, unless a grace is asked for: by the field
-         *     `grace_ms` or the header. A request with an `Idempotency-Key` that has been used is answered by the
-         *     generation that it started, from the beginning, as long as that is kept.
+         *     Closing the connection stops the model, streaming or not, unless the request sets a grace by the field `grace_ms` or
+         *     the header. A request with a used `Idempotency-Key` receives the answer of the generation that the key started, from
+         *     the beginning, as long as that is kept.
          */
         post: operations["create_chat_completion"];
         delete?: never;
@@ -172,8 +172,8 @@ export interface paths {
         post?: never;
         /**
          * Close a connection.
-         * @description An event stream breaks off without an ending, so its client connects again by itself, unless it is refused then. A
-         *     wait is answered with the state so far; a request whose body is not complete is refused.
+         * @description An event stream is closed without its end, so a browser reconnects by itself unless it is then refused. A request
+         *     that waits for JSON receives the state so far; a request whose body is not complete is refused.
          */
         delete: operations["close_connection"];
         options?: never;
@@ -190,24 +190,24 @@ export interface paths {
         };
         /**
          * List your generations.
-         * @description Those that run and those that are kept, newest first. Without authentication everybody is the same
-         *     caller, ids are what lets one see a generation, and the list is empty.
+         * @description Running and kept generations, newest first. Without authentication the list is empty: all clients are the same
+         *     caller, and only the id gives access to a generation.
          */
         get: operations["list_generations"];
         put?: never;
         /**
          * Start a generation.
-         * @description The answer is an event stream where `Accept` names `text/event-stream`; else the snapshot at the end where it names
-         *     `application/json`; else the snapshot where `stream` is `false`; else an event stream. With `Prefer: respond-async`
-         *     (RFC 7240) it is `202` with the snapshot at once, and the generation runs on without a viewer.
+         * @description The response is an event stream if `Accept` names `text/event-stream`; else the snapshot at the end if it names
+         *     `application/json`; else the snapshot if `stream` is `false`; else an event stream. With `Prefer: respond-async`
+         *     (RFC 7240) it is `202` with the current snapshot, and the generation continues without a viewer.
          *
-         *     When the last viewer has been gone for the grace, the generation ends as `cancelled` and the model
-         *     stops, unless `on_disconnect` is `continue`.
+         *     When the generation has had no viewer for the grace, it ends as `cancelled` and the model stops, unless
+         *     `on_disconnect` is `continue`.
          *
-         *     A request with `Last-Event-ID` starts nothing: it follows the generation that the id names, after
-         *     that event, and its body is ignored. One with an `Idempotency-Key` that has been used follows the
-         *     generation that it started, from the beginning; with another body it is refused. Both answers say
-         *     `Tokenrill-Attached: existing`. A key is known as long as its generation is kept.
+         *     A request with `Last-Event-ID` does not start a generation: it resumes the generation of that event after the event,
+         *     and its body is ignored. A request with a used `Idempotency-Key` follows the generation that the key started, from
+         *     the beginning; with another body it is refused. Both responses have the header `Tokenrill-Attached: existing`. A key
+         *     is kept as long as its generation.
          */
         post: operations["create_generation"];
         delete?: never;
@@ -225,16 +225,16 @@ export interface paths {
         };
         /**
          * Inspect a generation.
-         * @description Its status and what has come of the answer so far. With `after` and `wait` the answer comes when
-         *     there is more than that, when the generation has ended, or when the wait is over: for clients that
-         *     cannot read event streams. Who waits counts as a viewer.
+         * @description Returns its status and its answer so far. With `after` and `wait` the response is sent when there are events after
+         *     that position, when the generation has ended, or when the wait expires: for clients that cannot read event streams.
+         *     A client that waits counts as a viewer.
          */
         get: operations["inspect_generation"];
         put?: never;
         post?: never;
         /**
          * Stop and erase a generation.
-         * @description As `cancel`; its record is then gone, and every later request for it is `404`.
+         * @description Stops it like `cancel` and erases its record. Every later request for it is `404`.
          */
         delete: operations["erase_generation"];
         options?: never;
@@ -253,8 +253,8 @@ export interface paths {
         put?: never;
         /**
          * Stop a generation.
-         * @description Every viewer receives `cancelled`, and the model stops. One that has ended stays as it ended. The
-         *     body, if any, is not read, so that `fetch(..., {keepalive: true})` can send this while a page unloads.
+         * @description Every viewer receives `cancelled`, and the model stops. A generation that has ended does not change. The request's
+         *     body is not read, so that `fetch(..., {keepalive: true})` can send this while a page unloads.
          */
         post: operations["cancel_generation"];
         delete?: never;
@@ -272,8 +272,8 @@ export interface paths {
         };
         /**
          * Follow a generation.
-         * @description Every event after a position, then each new one, until the terminal event. The position is
-         *     `Last-Event-ID`, else `after`, else the beginning. Any number of viewers may follow at once.
+         * @description Sends every event after a position, then each new one, until the terminal event. The position is `Last-Event-ID`,
+         *     else `after`, else the beginning. Any number of viewers may follow at the same time.
          */
         get: operations["follow_generation"];
         put?: never;
@@ -293,8 +293,8 @@ export interface paths {
         };
         /**
          * List the models.
-         * @description Those of every upstream, and `demo`, that the caller may ask. Upstreams are asked again in the background when the list
-         *     is older than 30 s; one that fails keeps its last list.
+         * @description Lists the models of every upstream, and `demo`, as far as the caller may use them. A list that is older than 30 s is
+         *     refreshed in the background; if an upstream fails, its last list is kept.
          */
         get: operations["list_models"];
         put?: never;
@@ -314,7 +314,7 @@ export interface paths {
         };
         /**
          * Show a model.
-         * @description One of the list. A model that no upstream lists may answer all the same.
+         * @description Shows one model of the list. A model that no upstream lists may be usable nevertheless.
          */
         get: operations["show_model"];
         put?: never;
@@ -334,7 +334,7 @@ export interface paths {
         };
         /**
          * List the prompts.
-         * @description How each is used; their texts stay here.
+         * @description Lists how to use each prompt, without the texts.
          */
         get: operations["list_prompts"];
         put?: never;
@@ -354,7 +354,7 @@ export interface paths {
         };
         /**
          * Show a prompt.
-         * @description With `id@version` only as long as it is of that version.
+         * @description With `id@version`, responds with 404 if the prompt has another version now.
          */
         get: operations["show_prompt"];
         put?: never;
@@ -376,8 +376,8 @@ export interface paths {
         put?: never;
         /**
          * Render a prompt.
-         * @description The messages that it comes to, without a call of a model. For those who write prompts: it tells their texts, and so
-         *     is the operator's.
+         * @description Returns the rendered messages without calling a model. For authors of prompts. Only operators may call it, because
+         *     it reveals the texts.
          */
         post: operations["render_prompt"];
         delete?: never;
@@ -396,11 +396,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Make a ticket.
-         * @description For `EventSource`, which can set no header: a short-lived address for one of the caller's generations, or for a
-         *     channel.
-         *     An `EventSource` comes back with the address that it was given, so let the ticket be good for as long as
-         *     it may have to.
+         * Create a ticket.
+         * @description For `EventSource`, which cannot set headers: a short-lived URL for one of the caller's generations, or for a
+         *     channel. An `EventSource` reconnects with the same URL, so choose a lifetime that covers its reconnects.
          */
         post: operations["create_ticket"];
         delete?: never;
@@ -413,14 +411,14 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description Somebody ended the generation; what came of the answer stands. */
+        /** @description The generation was cancelled. The events before this one are the incomplete answer. */
         CancelledData: {
             reason: components["schemas"]["CancelledReason"];
             timings: components["schemas"]["Timings"];
             usage: components["schemas"]["Usage"];
         };
         /**
-         * @description Who ended it.
+         * @description Why the generation was cancelled.
          * @enum {string}
          */
         CancelledReason: "client_request" | "abandoned";
@@ -429,65 +427,65 @@ export interface components {
             history: components["schemas"]["ChannelHistory"];
             /**
              * Format: int64
-             * @description Where its log ends; absent where there is none.
+             * @description The sequence number of the last event in the channel's log; absent if the channel has no log.
              */
             last_sequence?: number | null;
             name: string;
-            /** @description The first thousand of them. */
+            /** @description At most 1000 of the subscribers. */
             present: components["schemas"]["Subscriber"][];
             /** Format: int64 */
             subscribers: number;
         };
-        /** @description One event, as an event stream would have it. */
+        /** @description One event, with the fields that it has in an event stream. */
         ChannelEvent: {
             data: unknown;
-            /** @description Absent where it has no name. */
+            /** @description Absent if the event has no name. */
             event?: string | null;
-            /** @description Absent from what is not kept. */
+            /** @description Absent if the event is ephemeral. */
             id?: string | null;
         };
-        /** @description What is kept for who comes later. */
+        /** @description The events that are kept for later subscribers. */
         ChannelHistory: {
             /**
              * Format: int64
-             * @description The number before the first of them.
+             * @description The sequence number before the first of them.
              */
             after: number;
             /** Format: int64 */
             bytes: number;
             /**
              * Format: int64
-             * @description A generation's answer counts as one.
+             * @description The number of events; a generation's answer counts as one.
              */
             events: number;
         };
         /** @description One choice of the answer. */
         Choice: {
-            /** @description Why the choice ended, once the model has come to its end. */
+            /** @description Why the choice ended; present after the model has finished it. */
             finish_reason?: string | null;
-            /** @description Present and true where the provider gave no reason: `stop` then stands in for it. */
+            /** @description Present and true if the provider gave no reason; `finish_reason` then is `stop`. */
             finish_reason_missing?: boolean | null;
             reasoning?: string;
             refusal?: string;
             text: string;
             tool_calls?: components["schemas"]["ToolCall"][];
         };
-        /** @description The subscription has begun; always the first event. */
+        /** @description The subscription has started. Always the first event. */
         ConnectedData: {
             channel: string;
-            /** @description This stream, by which an event can be sent to it alone. */
+            /** @description The id of this stream. An event can be sent to this stream only. */
             connection: string;
-            /** @description Who subscribes, with `presence=true`: the first thousand, this one included. */
+            /** @description The first thousand subscribers, including this one; only with `presence=true`. */
             present?: components["schemas"]["Subscriber"][] | null;
             /**
              * Format: int64
-             * @description How many subscribe, this one included.
+             * @description The number of subscribers, including this one.
              */
             subscribers: number;
         };
         /** @description One request in flight. */
         Connection: {
-            /** @description From where it comes, where nobody is authenticated: of an IPv6 address the first 64 bits. */
+            /** @description The client's address, if the caller is not authenticated; of an IPv6 address the first 64 bits. */
             address?: string | null;
             /**
              * Format: int64
@@ -496,20 +494,20 @@ export interface components {
             bytes: number;
             /**
              * Format: int64
-             * @description Events of the log that were sent, and what was told of the line.
+             * @description The number of events that were sent, `queued` events included.
              */
             events: number;
             /** @example conn_AAAAAAAAAAAAAAAAAAAAAA */
             id: string;
             /**
              * Format: int64
-             * @description How long nothing has been written to it, in milliseconds; heartbeats are written too.
+             * @description Milliseconds since the last write; heartbeats count as writes.
              */
             idle_ms: number;
-            /** @description Whose subject that is, where it is one. */
+            /** @description The token's issuer, if `principal` is a token's subject. */
             issuer?: string | null;
             kind: components["schemas"]["ConnectionKind"];
-            /** @description Whose it is: the name of a key, or a token's subject. Absent where nobody is authenticated. */
+            /** @description The caller: the name of a key, or a token's subject. Absent if the caller is not authenticated. */
             principal?: string | null;
             /**
              * Format: date-time
@@ -518,17 +516,17 @@ export interface components {
             since: string;
         };
         /**
-         * @description What a connection does, in the list of connections.
+         * @description The activity of a connection, in the list of connections.
          * @enum {string}
          */
         ConnectionKind: "request_body" | "wait" | "event_stream";
         /** @description The requests in flight. */
         ConnectionList: {
-            /** @description The latest first. */
+            /** @description The connections, newest first. */
             data: components["schemas"]["Connection"][];
             /**
              * Format: int64
-             * @description How many there are.
+             * @description The number of all connections.
              */
             total: number;
         };
@@ -540,64 +538,61 @@ export interface components {
         DeltaData: {
             /**
              * Format: int32
-             * @description The choice it belongs to; absent for the first, which is 0.
+             * @description The choice that this belongs to; absent for the first, which is 0.
              */
             choice?: number | null;
-            /** @description Log probabilities as the provider gave them, where the request asked for them. */
+            /** @description Log probabilities as the provider returned them, if the request asked for them. */
             logprobs?: unknown;
             text: string;
         };
-        /** @description The model came to its end; the answer is complete. */
+        /** @description The answer is complete. */
         DoneData: {
-            /** @description Why each choice ended, where there are several. */
+            /** @description Why each choice ended, if there are several. */
             choices?: components["schemas"]["FinishedChoice"][] | null;
             /**
-             * @description Why the first choice ended: `stop`, `length`, `tool_calls`, `content_filter`, or another word of the provider's.
+             * @description Why the first choice ended: `stop`, `length`, `tool_calls`, `content_filter`, or another value of the provider.
              * @example stop
              */
             finish_reason: string;
-            /** @description Present and true where the provider gave no reason: `stop` then stands in for it. */
+            /** @description Present and true if the provider gave no reason; `finish_reason` then is `stop`. */
             finish_reason_missing?: boolean;
             timings: components["schemas"]["Timings"];
             usage: components["schemas"]["Usage"];
         };
         /**
-         * @description The closed list of codes. A new one must answer every question below.
+         * @description The closed list of error codes. A new code needs an entry in every `match` below.
          * @enum {string}
          */
         ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_misconfigured" | "upstream_error" | "upstream_empty" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "shutting_down" | "history_lost" | "internal";
         /**
-         * @description How `data` is written.
+         * @description The encoding of `data`.
          * @enum {string}
          */
         EventEncoding: "base64";
         /** @description Some events of a channel, in order. */
         EventPage: {
-            /** @description Empty where the wait was over before there was one. */
+            /** @description Empty if the wait ended before an event arrived. */
             events: components["schemas"]["ChannelEvent"][];
             gap?: components["schemas"]["GapData"] | null;
             /**
              * Format: int64
-             * @description What the next request gives as `after`.
+             * @description The value of `after` for the next request.
              */
             last_sequence: number;
         };
-        /** @description One stream, or one caller on all of its streams. */
+        /** @description One stream, or all streams of one caller. */
         EventRecipient: components["schemas"]["ConnectionRecipient"] | components["schemas"]["PrincipalRecipient"];
-        /**
-         * @description The generation could not be brought to its end, or the request was refused before it began; in the
-         *     latter case there is only the error.
-         */
+        /** @description The generation failed, or the request was refused before the generation started. A refusal contains only the error. */
         FailedData: {
             error: components["schemas"]["Problem"];
             timings?: components["schemas"]["Timings"] | null;
             usage?: components["schemas"]["Usage"] | null;
         };
-        /** @description What is wrong with one field of the body. */
+        /** @description An invalid field of the body. */
         FieldError: {
             detail: string;
             /**
-             * @description Where it is (JSON Pointer, RFC 6901).
+             * @description The path of the field (JSON Pointer, RFC 6901).
              * @example /messages/0/role
              */
             pointer: string;
@@ -607,10 +602,10 @@ export interface components {
             /** Format: int32 */
             choice: number;
             finish_reason: string;
-            /** @description Present and true where the provider gave no reason: `stop` then stands in for it. */
+            /** @description Present and true if the provider gave no reason; `finish_reason` then is `stop`. */
             finish_reason_missing?: boolean;
         };
-        /** @description Of the last hundred generations; null before the first. */
+        /** @description Percentiles over the last hundred generations; null before the first. */
         FirstTokenFigures: {
             /** Format: double */
             p50: number | null;
@@ -618,13 +613,13 @@ export interface components {
             p95: number | null;
         };
         /**
-         * @description The wires in which a generation can be followed.
+         * @description The wire formats in which a generation can be followed.
          * @enum {string}
          */
         Format: "native" | "openai";
         /**
-         * @description Events from here to there, both included, are no longer kept: what the client shows may lack something. In
-         *     between may be numbers that no event ever had.
+         * @description The events from `from` to `to`, both included, are no longer kept, so the client's view may be incomplete. The range
+         *     may include numbers that no event ever had.
          */
         GapData: {
             /** Format: int64 */
@@ -632,31 +627,31 @@ export interface components {
             /** Format: int64 */
             to: number;
         };
-        /** @description What a generation has come to so far. `state_json.rs` writes it, and holds no text. */
+        /** @description The state of a generation so far. */
         Generation: components["schemas"]["Choice"] & {
-            /** @description All choices, where there are several. */
+            /** @description All choices, if there are several. */
             choices?: components["schemas"]["NumberedChoice"][];
             /**
              * Format: date-time
-             * @description When it was accepted (RFC 3339, UTC).
+             * @description When the request was accepted (RFC 3339, UTC).
              */
             created_at: string;
             error?: components["schemas"]["Problem"] | null;
             id: string;
             /**
              * Format: int64
-             * @description The position of the last event that this includes: the events after it are at
+             * @description The position of the last event that this state includes. The events after it are at
              *     `GET /v1/generations/{id}/events?after=` and this number.
              */
             last_sequence: number;
-            /** @description As the request gave it. */
+            /** @description The metadata of the request. */
             metadata?: {
                 [key: string]: string;
             };
             /** @description The model that answers. */
             model: string;
             /**
-             * @description The prompt that it was made of, `id@version`, where it was made of one.
+             * @description The prompt that the request referred to, as `id@version`; absent if it referred to none.
              * @example summarise@0123456789ab
              */
             prompt?: string | null;
@@ -665,7 +660,7 @@ export interface components {
             timings?: components["schemas"]["Timings"] | null;
             usage?: components["schemas"]["Usage"] | null;
         };
-        /** @description Generations: those that run or wait, and those that ended. */
+        /** @description Numbers of generations, by status. */
         GenerationFigures: {
             /** Format: int64 */
             cancelled: number;
@@ -681,10 +676,13 @@ export interface components {
         /** @description A page of the caller's generations, newest first. */
         GenerationList: {
             data: components["schemas"]["GenerationSummary"][];
-            /** @description The `cursor` of the next page, where there may be one. A page may be short and still have a next. */
+            /**
+             * @description The `cursor` of the next page, if there may be one. A page may have fewer entries than `limit` and still have a
+             *     next one.
+             */
             next?: string | null;
         };
-        /** @description A generation without what it said. */
+        /** @description A generation without its answer. */
         GenerationSummary: {
             /**
              * Format: date-time
@@ -697,7 +695,7 @@ export interface components {
              * @description The position of its last event.
              */
             last_sequence: number;
-            /** @description As the request gave it. */
+            /** @description The metadata of the request. */
             metadata?: {
                 [key: string]: string;
             };
@@ -707,43 +705,47 @@ export interface components {
             timings?: components["schemas"]["Timings"] | null;
             usage?: components["schemas"]["Usage"] | null;
         };
-        /** @description That the service is there. */
+        /** @description The status of the service. */
         Health: {
             /** @example ok */
             status: string;
         };
-        /** @description One message. What else it has goes to the model's server as it is. */
+        /** @description One message. Other members are forwarded to the model's server unchanged. */
         Message: {
-            /** @description A string, an array of parts, or whatever else the model's server reads. */
+            /** @description A string, an array of parts, or any other content that the model's server accepts. */
             content?: unknown;
             /**
-             * @description Such as `system`, `developer`, `user`, `assistant` or `tool`; which there are is for the model's server to say.
+             * @description The role, such as `system`, `developer`, `user`, `assistant` or `tool`; the model's server defines the valid
+             *     ones.
              * @example user
              */
             role: string;
         };
-        /** @description `metrics` of `system.metrics`, each second. What is no rate is as of now, or since the start. */
+        /**
+         * @description The event `metrics` of the channel `system.metrics`, sent every second. Values other than rates are current, or
+         *     counted since the start.
+         */
         MetricsData: {
             /**
              * Format: int64
-             * @description What the logs of generations and channels hold.
+             * @description Memory of the logs of generations and channels.
              */
             event_log_bytes: number;
             first_token_ms: components["schemas"]["FirstTokenFigures"];
             generations: components["schemas"]["GenerationFigures"];
             /**
              * Format: int64
-             * @description What the process holds of the machine's memory; null where the system does not say.
+             * @description Memory of the process; null if the system does not report it.
              */
             memory_bytes: number | null;
             /**
              * Format: int64
-             * @description Requests beyond a limit.
+             * @description Requests that were refused because of a limit.
              */
             refusals: number;
             /**
              * Format: int64
-             * @description Viewers and subscribers that are there.
+             * @description Current viewers and subscribers.
              */
             streams: number;
             /** Format: int64 */
@@ -756,7 +758,7 @@ export interface components {
             tokens: components["schemas"]["TokenFigures"];
             /**
              * Format: double
-             * @description Pieces of answers in the last second, which are tokens as a rule.
+             * @description Pieces of answers in the last second; usually, a piece is a token.
              */
             tokens_per_second: number;
         };
@@ -764,7 +766,7 @@ export interface components {
         Model: {
             /**
              * Format: int64
-             * @description Seconds since 1970; 0 where the upstream does not say.
+             * @description Unix time in seconds; 0 if the upstream does not report it.
              */
             created: number;
             /** @example demo */
@@ -781,22 +783,22 @@ export interface components {
             object: string;
         };
         /**
-         * @description A chat to be completed: everything that `NewGeneration` has, but for `input`. Fields that are not listed here go to the
-         *     model's server as they are.
+         * @description A request for a chat completion: all fields of `NewGeneration` except `input`. Fields that are not listed here are
+         *     forwarded to the model's server unchanged.
          */
         NewChatCompletion: {
             /**
-             * @description A channel in which the answer is told too, each event with `generation` in its data: demands `publish` for it.
-             *     Its subscribers are no viewers, and what it has been told it keeps by its own rules, also where the generation is
-             *     erased.
+             * @description A channel to which the answer is also published, each event with `generation` in its data; requires the scope
+             *     `publish` for the channel. Its subscribers do not count as viewers. The channel keeps the events by its own
+             *     rules, even if the generation is erased.
              */
             channel?: string | null;
             /** Format: double */
             frequency_penalty?: number | null;
             /**
              * Format: int64
-             * @description How long to wait for a viewer to come back before `cancel`, in milliseconds, at most `generation.grace`.
-             *     Absent: that setting; for chat completions 0.
+             * @description The grace: how long to wait for a viewer to reconnect before `cancel`, in milliseconds, at most
+             *     `generation.grace`. Default: that setting; for chat completions 0.
              */
             grace_ms?: number | null;
             logit_bias?: {
@@ -806,19 +808,20 @@ export interface components {
             max_completion_tokens?: number | -1 | null;
             /**
              * Format: int64
-             * @description How long to wait for a place to run where as many generations run as may, in milliseconds, at most
-             *     `limits.queue.max_wait`; 0: not at all. Absent: that setting; for chat completions 0.
+             * @description How long to wait in the queue if all slots are in use, in milliseconds, at most `limits.queue.max_wait`; 0
+             *     refuses the request instead. Default: that setting; for chat completions 0.
              */
             max_queue_ms?: number | null;
             max_tokens?: number | -1 | null;
             /**
-             * @description The model. Absent: the prompt's, else `models.default`, else the only one there is. `prompt/<id>` is a prompt:
-             *     its messages go before those of the request, `variables` are put into them, and its own model answers.
+             * @description The model. Default: the prompt's model, else `models.default`, else the only available model. `prompt/<id>`
+             *     selects a prompt: its messages, rendered with `variables`, precede those of the request, and its own model
+             *     answers.
              */
             model?: string | null;
             /**
              * Format: int64
-             * @description How many choices.
+             * @description The number of choices.
              */
             n?: number | null;
             on_disconnect?: components["schemas"]["OnDisconnect"] | null;
@@ -833,7 +836,7 @@ export interface components {
             /** Format: int64 */
             seed?: number | null;
             stop?: components["schemas"]["Stop"] | null;
-            /** @description `false`: the record is dropped when the generation has ended and its last viewer has left. */
+            /** @description `false`: the record is removed when the generation has ended and its last viewer has disconnected. */
             store?: boolean | null;
             stream_options?: {
                 [key: string]: unknown;
@@ -851,32 +854,35 @@ export interface components {
             top_p?: number | null;
             user?: string | null;
         } & {
-            /** @description Sent on as it is. What could not stand beside it is refused in it too, and limits count in it. */
+            /**
+             * @description Forwarded unchanged. Members that would be refused at the top level are refused here too, and limits apply to
+             *     them.
+             */
             extra_body?: {
                 [key: string]: unknown;
             } | null;
             /** @description OpenAI chat messages: text, image, audio and tool parts. */
             messages: components["schemas"]["Message"][];
-            /** @description OpenAI's: sent on, and shown in the snapshot where it is up to 16 pairs of strings. */
+            /** @description OpenAI's `metadata`: forwarded, and shown in the snapshot if it is up to 16 pairs of strings. */
             metadata?: {
                 [key: string]: unknown;
             } | null;
-            /** @description Whether the answer is chunks as they come, or the whole at the end. */
+            /** @description `true`: the response is a stream of chunks; else it is the whole completion at the end. */
             stream?: boolean | null;
-            /** @description What is put into the prompt, where `model` is `prompt/<id>`. */
+            /** @description The variables of the prompt, if `model` is `prompt/<id>`. */
             variables?: {
                 [key: string]: unknown;
             } | null;
         };
-        /** @description An event to be published. */
+        /** @description An event to publish. */
         NewEvent: {
-            /** @description Any JSON, told as it is; with `encoding` a text in base64 (RFC 4648, section 4). */
+            /** @description Any JSON, sent unchanged; with `encoding`, a string in base64 (RFC 4648, section 4). */
             data: unknown;
             encoding?: components["schemas"]["EventEncoding"] | null;
-            /** @description Told to those who are there, and not kept. */
+            /** @description `true`: the event is sent to the current subscribers only and not kept. */
             ephemeral?: boolean | null;
             /**
-             * @description Its name; without one it reaches a browser's `onmessage`. None of the service's own names.
+             * @description Its name. Without one, browsers deliver the event to `onmessage`. The service's own names are refused.
              * @example said
              */
             event?: string | null;
@@ -889,24 +895,24 @@ export interface components {
             data?: string;
         });
         /**
-         * @description What a generation is asked for. Fields that are not listed here go to the model's server as they are.
+         * @description A request for a generation. Fields that are not listed here are forwarded to the model's server unchanged.
          * @example {
          *       "input": "Hello"
          *     }
          */
         NewGeneration: ({
             /**
-             * @description A channel in which the answer is told too, each event with `generation` in its data: demands `publish` for it.
-             *     Its subscribers are no viewers, and what it has been told it keeps by its own rules, also where the generation is
-             *     erased.
+             * @description A channel to which the answer is also published, each event with `generation` in its data; requires the scope
+             *     `publish` for the channel. Its subscribers do not count as viewers. The channel keeps the events by its own
+             *     rules, even if the generation is erased.
              */
             channel?: string | null;
             /** Format: double */
             frequency_penalty?: number | null;
             /**
              * Format: int64
-             * @description How long to wait for a viewer to come back before `cancel`, in milliseconds, at most `generation.grace`.
-             *     Absent: that setting; for chat completions 0.
+             * @description The grace: how long to wait for a viewer to reconnect before `cancel`, in milliseconds, at most
+             *     `generation.grace`. Default: that setting; for chat completions 0.
              */
             grace_ms?: number | null;
             logit_bias?: {
@@ -916,19 +922,20 @@ export interface components {
             max_completion_tokens?: number | -1 | null;
             /**
              * Format: int64
-             * @description How long to wait for a place to run where as many generations run as may, in milliseconds, at most
-             *     `limits.queue.max_wait`; 0: not at all. Absent: that setting; for chat completions 0.
+             * @description How long to wait in the queue if all slots are in use, in milliseconds, at most `limits.queue.max_wait`; 0
+             *     refuses the request instead. Default: that setting; for chat completions 0.
              */
             max_queue_ms?: number | null;
             max_tokens?: number | -1 | null;
             /**
-             * @description The model. Absent: the prompt's, else `models.default`, else the only one there is. `prompt/<id>` is a prompt:
-             *     its messages go before those of the request, `variables` are put into them, and its own model answers.
+             * @description The model. Default: the prompt's model, else `models.default`, else the only available model. `prompt/<id>`
+             *     selects a prompt: its messages, rendered with `variables`, precede those of the request, and its own model
+             *     answers.
              */
             model?: string | null;
             /**
              * Format: int64
-             * @description How many choices.
+             * @description The number of choices.
              */
             n?: number | null;
             on_disconnect?: components["schemas"]["OnDisconnect"] | null;
@@ -943,7 +950,7 @@ export interface components {
             /** Format: int64 */
             seed?: number | null;
             stop?: components["schemas"]["Stop"] | null;
-            /** @description `false`: the record is dropped when the generation has ended and its last viewer has left. */
+            /** @description `false`: the record is removed when the generation has ended and its last viewer has disconnected. */
             store?: boolean | null;
             stream_options?: {
                 [key: string]: unknown;
@@ -961,15 +968,18 @@ export interface components {
             top_p?: number | null;
             user?: string | null;
         } & {
-            /** @description The user's message; short for `messages` with one. One of both is required. */
+            /** @description The user's message: short for `messages` with one message. Without a prompt, exactly one of both is required. */
             input?: string | null;
             /** @description OpenAI chat messages: text, image, audio and tool parts. */
             messages?: components["schemas"]["Message"][] | null;
-            /** @description Up to 16 pairs of strings; shown in the snapshot, never sent on. */
+            /** @description Up to 16 pairs of strings, shown in the snapshot and never forwarded. */
             metadata?: {
                 [key: string]: string;
             } | null;
-            /** @description Where `Accept` names neither `text/event-stream` nor `application/json`: `false` asks for the snapshot at the end. */
+            /**
+             * @description `false`: the response is the snapshot at the end. Used only if `Accept` names neither `text/event-stream` nor
+             *     `application/json`.
+             */
             stream?: boolean | null;
         }) & ({
             prompt: {
@@ -984,7 +994,7 @@ export interface components {
             messages: unknown[];
             input?: null;
         });
-        /** @description What a ticket is asked for. */
+        /** @description A request for a ticket. */
         NewTicket: {
             /**
              * @description The generation's id, or the channel's name.
@@ -993,13 +1003,13 @@ export interface components {
             id: string;
             resource: components["schemas"]["TicketResource"];
             /**
-             * @description What it is for: `follow` and `stop` of a generation, `follow` if absent; `subscribe` and `publish` of a
-             *     channel, `subscribe` if absent. Nothing that the caller may not do itself.
+             * @description What the ticket permits: `follow` and `stop` for a generation (default `follow`); `subscribe` and `publish` for
+             *     a channel (default `subscribe`). The caller must have each of these permissions itself.
              */
             scopes?: components["schemas"]["TicketScope"][] | null;
             /**
              * Format: int64
-             * @description How long it is good, in seconds; 60 if absent. Never longer than the token that it is made with.
+             * @description The lifetime in seconds; 60 if absent. A ticket never outlives the token with which it is created.
              */
             ttl_s?: number | null;
         } & ({
@@ -1018,50 +1028,50 @@ export interface components {
             choice: number;
         };
         /**
-         * @description What becomes of a generation when its last viewer has gone.
+         * @description The action when a generation has had no viewer for its grace.
          * @enum {string}
          */
         OnDisconnect: "cancel" | "continue";
-        /** @description `{"error": {...}}`, as OpenAI's API answers and as an event of its streams. */
+        /** @description `{"error": {...}}`: the body of an error response of OpenAI's API, or an event of its streams. */
         OpenAiError: {
             error: components["schemas"]["OpenAiErrorBody"];
         };
-        /** @description What went wrong. */
+        /** @description The error. */
         OpenAiErrorBody: {
-            /** @description The code, from the same list as that of the problems; of an unauthenticated request its `reason`. */
+            /** @description The code, from the same list as that of the problems; for an unauthenticated request, its `reason`. */
             code?: string | null;
             /** @description What happened and what to do. */
             message: string;
-            /** @description The field that is wrong, where it is one. */
+            /** @description The invalid field, if the error is about one. */
             param?: string | null;
             /**
-             * @description The kind of error, by its status.
+             * @description The kind of error, derived from the status.
              * @example invalid_request_error
              */
             type: string;
             usage?: components["schemas"]["Usage"] | null;
         };
-        /** @description Whatever else the model's delta held, as it came. */
+        /** @description Other members of the model's delta, unchanged. */
         PartData: {
             /**
              * Format: int32
-             * @description The choice it belongs to; absent for the first, which is 0.
+             * @description The choice that this belongs to; absent for the first, which is 0.
              */
             choice?: number | null;
             delta: {
                 [key: string]: unknown;
             };
         };
-        /** @description Somebody subscribed, or went; with `presence=true`. */
+        /** @description A subscriber joined or left; only with `presence=true`. */
         PresenceData: components["schemas"]["Subscriber"] & {
             /**
              * Format: int64
-             * @description How many subscribe now.
+             * @description The current number of subscribers.
              */
             subscribers: number;
         };
         PrincipalRecipient: {
-            /** @description Absent: that of the caller, where it has one; else the name is a key's. */
+            /** @description Absent: the issuer of the publisher's own token, if it has one; else `principal` is the name of a key. */
             issuer?: string | null;
             principal: string;
         };
@@ -1071,24 +1081,24 @@ export interface components {
             /** @description What happened and what to do. */
             detail: string;
             error?: components["schemas"]["OpenAiErrorBody"] | null;
-            /** @description What is wrong with which field. */
+            /** @description The invalid fields. */
             errors?: components["schemas"]["FieldError"][];
             reason?: components["schemas"]["UnauthenticatedReason"] | null;
-            /** @description What to tell the operator. */
+            /** @description The id of the request. Include it in a report to the operator. */
             request_id: string;
             /**
              * Format: int64
-             * @description How long to wait before that, where it is known.
+             * @description How long to wait before a retry, in milliseconds, if known.
              */
             retry_after_ms?: number | null;
             /** @description Whether the same request may succeed later. */
             retryable: boolean;
             /**
              * Format: int32
-             * @description The HTTP status, also where the problem comes in an event of a stream that began well.
+             * @description The HTTP status, also if the problem is an event of a stream that began with status 200.
              */
             status: number;
-            /** @description What kind of problem it is; the same for each of its code. */
+            /** @description The kind of problem; the same for every problem with this code. */
             title: string;
             /**
              * @description `urn:tokenrill:error:` and the code.
@@ -1098,70 +1108,70 @@ export interface components {
             upstream?: components["schemas"]["UpstreamErrorBody"] | null;
             usage?: components["schemas"]["Usage"] | null;
         };
-        /** @description What callers know of a prompt: how it is used, and not its text. */
+        /** @description A prompt as callers see it: how to use it, without its text. */
         Prompt: {
             description: string;
             /** @example summarise */
             id: string;
-            /** @description The model it was written for, for requests that name none. */
+            /** @description The model that the prompt was written for; used for requests that name none. */
             model?: string | null;
-            /** @description Chat parameters, for requests that do not set them. */
+            /** @description Chat parameters for requests that do not set them. */
             parameters?: {
                 [key: string]: unknown;
             };
-            /** @description A JSON Schema (2020-12) of an object: what can be put into it. */
+            /** @description The JSON Schema (2020-12) of the variables, which are an object. */
             variables: {
                 [key: string]: unknown;
             };
             /**
-             * @description Changes with the prompt's text: `id@version` names one text.
+             * @description Changes with the prompt's text: `id@version` refers to exactly one text.
              * @example 0123456789ab
              */
             version: string;
         };
-        /** @description Which prompt, and what is put into it. */
+        /** @description A prompt with its variables. */
         PromptCall: {
             /**
-             * @description Its id, or `id@version`.
+             * @description The prompt's id, or `id@version`.
              * @example summarise
              */
             id: string;
-            /** @description What the prompt's schema describes. */
+            /** @description The prompt's variables, as its schema describes them. */
             variables?: {
                 [key: string]: unknown;
             } | null;
-            /** @description The request is refused where the prompt is of another version. */
+            /** @description The expected version: the request is refused if the prompt has another one. */
             version?: string | null;
         };
         /** @description The prompts, by id. */
         PromptList: {
             data: components["schemas"]["Prompt"][];
         };
-        /** @description What is put into a prompt. */
+        /** @description The variables of a prompt. */
         PromptVariables: {
-            /** @description By name; none if absent. */
+            /** @description Values by name; empty if absent. */
             variables?: {
                 [key: string]: unknown;
             };
         };
-        /** @description An event was published. */
+        /** @description The result of publishing an event. */
         PublishedEvent: {
             /**
-             * @description Its id; absent from what is not kept.
+             * @description The event's id; absent if the event is ephemeral.
              * @example room-1.1795690000000001
              */
             id?: string | null;
         };
-        /** @description The generation waits for a place to run. Comes again as the line moves; not kept, so it has no id. */
+        /** @description The generation waits for a slot. Sent again when its queue position changes. Not kept, so it has no id. */
         QueuedData: {
             /**
              * Format: int64
-             * @description How long it may take, in milliseconds, as far as can be told from how long others took.
+             * @description The estimated wait in milliseconds, derived from the durations of other generations. Absent if unknown.
              */
             eta_ms?: number | null;
             /**
              * Format: int32
-             * @description 1: the next.
+             * @description The queue position; 1 is the next.
              */
             position: number;
         };
@@ -1171,7 +1181,7 @@ export interface components {
             /** @example system */
             role: string;
         };
-        /** @description A prompt as a model would get it. */
+        /** @description A prompt as it would be sent to a model. */
         RenderedPrompt: {
             messages: components["schemas"]["RenderedMessage"][];
             model?: string | null;
@@ -1185,11 +1195,11 @@ export interface components {
             prompt: string;
         };
         /**
-         * @description How a reading from the beginning is told what has been said already.
+         * @description How past events are sent to a viewer that starts at the beginning.
          * @enum {string}
          */
         Replay: "events" | "snapshot";
-        /** @description `server-time` of `system.time`, each second. */
+        /** @description The event `server-time` of the channel `system.time`, sent every second. */
         ServerTimeData: {
             /**
              * Format: date-time
@@ -1198,45 +1208,45 @@ export interface components {
             time: string;
             /**
              * Format: int64
-             * @description Milliseconds since 1970.
+             * @description Unix time in milliseconds.
              */
             unix_ms: number;
         };
-        /** @description The generation has begun; always the first event, before the model answers. */
+        /** @description The generation has started. Always the first event, before the model answers. */
         StartData: {
             /**
              * Format: date-time
-             * @description When it was accepted (RFC 3339, UTC).
+             * @description When the request was accepted (RFC 3339, UTC).
              */
             created_at: string;
-            /** @description The generation's id, for following it again, for stopping it and for inspecting it. */
+            /** @description The id of the generation, to follow, cancel or inspect it. */
             generation: string;
             /** @description The model that answers. */
             model: string;
             /**
-             * @description The prompt that it was made of, `id@version`, where it was made of one.
+             * @description The prompt that the request referred to, as `id@version`; absent if it referred to none.
              * @example summarise@0123456789ab
              */
             prompt?: string | null;
         };
         /**
-         * @description Where a generation stands.
+         * @description The status of a generation.
          * @enum {string}
          */
         Status: "running" | "done" | "cancelled" | "failed";
-        /** @description Where the model stops. */
+        /** @description The sequences at which the model stops. */
         Stop: string | string[];
         /** @description One stream of one subscriber. */
         Subscriber: {
             /** @example conn_AAAAAAAAAAAAAAAAAAAAAA */
             connection: string;
-            /** @description Whose subject that is, where it is one. */
+            /** @description The issuer of the token, if the principal is a subject. */
             issuer?: string | null;
-            /** @description Whose it is: the name of a key, or a token's subject. Absent where nobody is authenticated. */
+            /** @description The principal: the name of a key, or the subject of a token. Absent without authentication. */
             principal?: string | null;
             /**
              * Format: date-time
-             * @description Since when (RFC 3339, UTC).
+             * @description The time of the subscription (RFC 3339, UTC).
              */
             since: string;
         };
@@ -1244,7 +1254,7 @@ export interface components {
         TextData: {
             /**
              * Format: int32
-             * @description The choice it belongs to; absent for the first, which is 0.
+             * @description The choice that this belongs to; absent for the first, which is 0.
              */
             choice?: number | null;
             text: string;
@@ -1253,29 +1263,29 @@ export interface components {
         Ticket: {
             /**
              * Format: date-time
-             * @description Until when a connection may be made with it (RFC 3339, UTC). One that stands goes on.
+             * @description The end of its validity (RFC 3339, UTC). A connection that was opened before continues.
              */
             expires_at: string;
-            /** @description Goes into the query as `ticket`. */
+            /** @description The value of the query parameter `ticket`. */
             ticket: string;
-            /** @description The path with the ticket: of the events or, where it may not follow a generation, of `cancel`. */
+            /** @description The path with the ticket: that of the events, or that of `cancel` if the ticket does not permit `follow`. */
             url: string;
         };
         /**
-         * @description What kind of thing a ticket is for.
+         * @description The kind of resource that a ticket is for.
          * @enum {string}
          */
         TicketResource: "generation" | "channel";
         /**
-         * @description What a ticket may be for.
+         * @description A permission of a ticket.
          * @enum {string}
          */
         TicketScope: "follow" | "stop" | "subscribe" | "publish";
-        /** @description How long it took, from the acceptance of the request. */
+        /** @description Durations since the request was accepted. */
         Timings: {
             /**
              * Format: int64
-             * @description Milliseconds to the first text, reasoning or tool call; absent where none came.
+             * @description Milliseconds to the first text, reasoning or tool call; absent if there was none.
              */
             first_token_ms?: number | null;
             /**
@@ -1292,79 +1302,79 @@ export interface components {
             output: number;
             /**
              * Format: int64
-             * @description What cancelled generations did not come to, an estimate.
+             * @description An estimate of the tokens that were not generated because of cancellation.
              */
             saved: number;
         };
-        /** @description A call of a tool, its fragments put together. */
+        /** @description A tool call, with its fragments joined. */
         ToolCall: {
-            /** @description JSON, once the generation is done. */
+            /** @description JSON; incomplete until the generation is done. */
             arguments: string;
             id: string;
             name: string;
         };
-        /** @description A fragment of a call of a tool, as it comes. */
+        /** @description A fragment of a tool call. */
         ToolCallData: {
-            /** @description The next characters of the arguments, which together are JSON. */
+            /** @description The next characters of the arguments. All fragments together are JSON. */
             arguments: string;
             /**
              * Format: int32
-             * @description The choice it belongs to; absent for the first, which is 0.
+             * @description The choice that this belongs to; absent for the first, which is 0.
              */
             choice?: number | null;
-            /** @description The call's id; in its first fragment. */
+            /** @description The id of the call; only in its first fragment. */
             id?: string | null;
             /**
              * Format: int32
-             * @description Which of the choice's calls this belongs to, from 0.
+             * @description The index of the call in its choice, from 0.
              */
             index: number;
-            /** @description The tool's name; in its first fragment. */
+            /** @description The name of the tool; only in the call's first fragment. */
             name?: string | null;
         };
         /**
-         * @description Why a request is unauthenticated. On SDK-shaped endpoints this is `error.code`.
+         * @description The reason for which a request is unauthenticated. On OpenAI-compatible endpoints this is `error.code`.
          * @enum {string}
          */
         UnauthenticatedReason: "credential_missing" | "credential_invalid" | "token_expired" | "issuer_unknown";
-        /** @description The words of the model's server about the request that it refused. Keys, account ids and addresses are masked. */
+        /** @description The error that the upstream returned for the request. Keys, account ids and addresses are masked. */
         UpstreamErrorBody: {
             /** @example context_length_exceeded */
             code?: string | null;
             message?: string | null;
             /**
-             * @description The field of the request that is wrong.
+             * @description The invalid field of the request.
              * @example messages
              */
             param?: string | null;
             /**
              * Format: int32
-             * @description Its HTTP status, where it refused the request.
+             * @description The upstream's HTTP status, if it refused the request.
              */
             status?: number | null;
             /**
-             * @description Its kind of error.
+             * @description The upstream's type of error.
              * @example invalid_request_error
              */
             type?: string | null;
         };
-        /** @description Tokens read and written by the model. */
+        /** @description The tokens that the model read and wrote. */
         Usage: {
             /**
              * Format: int64
-             * @description Those of the prompt that were read from the provider's cache, where it says.
+             * @description Prompt tokens that were read from the provider's cache, if the provider reports them.
              */
             cache_read_tokens?: number | null;
             /**
              * Format: int64
-             * @description Those of the prompt that were written to the provider's cache, where it says.
+             * @description Prompt tokens that were written to the provider's cache, if the provider reports them.
              */
             cache_write_tokens?: number | null;
-            /** @description Whether at least one total is our estimate, because the provider gave none. */
+            /** @description Whether at least one total is an estimate of this service, because the provider reported none. */
             estimated: boolean;
             /**
              * Format: int64
-             * @description Those of the prompt that were audio, where the provider says.
+             * @description Audio tokens of the prompt, if the provider reports them.
              */
             input_audio_tokens?: number | null;
             /**
@@ -1374,109 +1384,109 @@ export interface components {
             input_tokens: number;
             /**
              * Format: int64
-             * @description Those of the answer that were audio, where the provider says.
+             * @description Audio tokens of the answer, if the provider reports them.
              */
             output_audio_tokens?: number | null;
             /**
              * Format: int64
-             * @description Tokens of the answer, all parts included. Absent where an answer that was asked for as a whole ended before it
-             *     arrived: nothing is known of it then.
+             * @description Tokens of the answer, all parts included. Absent if the answer was requested as a whole and the generation ended
+             *     before it arrived, because the number is unknown then.
              */
             output_tokens?: number | null;
             /**
              * Format: int64
-             * @description Those of the answer that were reasoning, where the provider says.
+             * @description Reasoning tokens of the answer, if the provider reports them.
              */
             reasoning_tokens?: number | null;
         };
-        /** @description One event. `data` is one line of JSON. Exactly one of `done`, `cancelled` and `failed` comes, last; then the response ends. Clients ignore events they do not know. */
+        /** @description One event. `data` is one line of JSON. The last event is exactly one of `done`, `cancelled` and `failed`; then the response ends. Clients must ignore unknown events. */
         GenerationEvent: {
             /** @constant */
             event: "start";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
-            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
             retry?: number;
         } | {
             /** @constant */
             event: "queued";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
-            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
             retry?: number;
         } | {
             /** @constant */
             event: "delta";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
-            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
             retry?: number;
         } | {
             /** @constant */
             event: "reasoning";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
-            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
             retry?: number;
         } | {
             /** @constant */
             event: "tool_call";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
-            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
             retry?: number;
         } | {
             /** @constant */
             event: "refusal";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
-            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
             retry?: number;
         } | {
             /** @constant */
             event: "part";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
-            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
             retry?: number;
         } | {
             /** @constant */
             event: "snapshot";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
-            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
             retry?: number;
         } | {
             /** @constant */
             event: "done";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
-            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
             retry?: number;
         } | {
             /** @constant */
             event: "cancelled";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
-            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
             retry?: number;
         } | {
             /** @constant */
             event: "failed";
             data: string;
-            /** @description `<generation>.<sequence>`; what `Last-Event-ID` names. Absent from a refusal and from `queued`. */
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
-            /** @description Milliseconds to wait before connecting again; in the first and in the last block. */
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
             retry?: number;
         };
         ChatCompletion: {
@@ -1517,35 +1527,35 @@ export interface components {
         ChatCompletionEvent: {
             data: "[DONE]" | string;
         };
-        /** @description One event. Clients ignore events they do not know. */
+        /** @description One event. Clients must ignore unknown events. */
         ChannelStreamEvent: {
             /** @constant */
             event: "connected";
             data: string;
-            /** @description `<channel>.<sequence>`; what `Last-Event-ID` names. Absent from what is not kept. */
+            /** @description `<channel>.<sequence>`, the value for `Last-Event-ID`. Absent if the event is ephemeral. */
             id?: string;
         } | {
             /** @constant */
             event: "joined";
             data: string;
-            /** @description `<channel>.<sequence>`; what `Last-Event-ID` names. Absent from what is not kept. */
+            /** @description `<channel>.<sequence>`, the value for `Last-Event-ID`. Absent if the event is ephemeral. */
             id?: string;
         } | {
             /** @constant */
             event: "left";
             data: string;
-            /** @description `<channel>.<sequence>`; what `Last-Event-ID` names. Absent from what is not kept. */
+            /** @description `<channel>.<sequence>`, the value for `Last-Event-ID`. Absent if the event is ephemeral. */
             id?: string;
         } | {
             /** @constant */
             event: "gap";
             data: string;
-            /** @description `<channel>.<sequence>`; what `Last-Event-ID` names. Absent from what is not kept. */
+            /** @description `<channel>.<sequence>`, the value for `Last-Event-ID`. Absent if the event is ephemeral. */
             id?: string;
         } | components["schemas"]["GenerationEvent"] | {
             event?: string;
             data: string;
-            /** @description `<channel>.<sequence>`; what `Last-Event-ID` names. Absent from what is not kept. */
+            /** @description `<channel>.<sequence>`, the value for `Last-Event-ID`. Absent if the event is ephemeral. */
             id?: string;
         };
     };
@@ -1553,21 +1563,21 @@ export interface components {
     parameters: never;
     requestBodies: never;
     headers: {
-        /** @description What is left of each limit, and in how many seconds all of it is there again (draft-ietf-httpapi-ratelimit-headers-10). Absent where nothing is limited. */
+        /** @description The remaining quota of each limit, and the seconds until it is full again (draft-ietf-httpapi-ratelimit-headers-10). Absent if the caller has no limits. */
         RateLimit: string;
-        /** @description The limits for each minute (the same draft). */
+        /** @description The limits per minute (the same draft). */
         "RateLimit-Policy": string;
-        /** @description As OpenAI's API says it. */
+        /** @description As in OpenAI's API. */
         "x-ratelimit-limit-requests": string;
-        /** @description As OpenAI's API says it. */
+        /** @description As in OpenAI's API. */
         "x-ratelimit-remaining-requests": string;
-        /** @description As OpenAI's API says it. */
+        /** @description As in OpenAI's API. */
         "x-ratelimit-reset-requests": string;
-        /** @description As OpenAI's API says it. */
+        /** @description As in OpenAI's API. */
         "x-ratelimit-limit-tokens": string;
-        /** @description As OpenAI's API says it. */
+        /** @description As in OpenAI's API. */
         "x-ratelimit-remaining-tokens": string;
-        /** @description As OpenAI's API says it. */
+        /** @description As in OpenAI's API. */
         "x-ratelimit-reset-tokens": string;
     };
     pathItems: never;
@@ -1583,7 +1593,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It does */
+            /** @description The process is alive */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1633,7 +1643,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The figures */
+            /** @description The metrics */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1713,7 +1723,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description They are */
+            /** @description New generations are accepted */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1853,20 +1863,20 @@ export interface operations {
     subscribe: {
         parameters: {
             query?: {
-                /** @description How many of the last kept events come first, at most `channels.history`; 0 if absent. Where a position is given it counts for nothing */
+                /** @description The number of kept events to send first, at most `channels.history`; default 0. Ignored if a position is given */
                 history?: number;
-                /** @description `true`: also who comes and who goes */
+                /** @description `true`: also send `joined` and `left` events */
                 presence?: boolean;
-                /** @description The number after which to begin: what stands behind the last dot of an event's id, or `last_sequence` */
+                /** @description The sequence number after which to start: the digits after the last dot of an event's id, or `last_sequence` */
                 after?: number;
                 /**
-                 * @description How long a page may be waited for, with its unit, such as `20s`; at most `60s`. Absent: not at all
+                 * @description The longest time to wait for the page, with its unit, such as `20s`; at most `60s`. Default: no wait
                  * @example 2s
                  */
                 wait?: string;
             };
             header?: {
-                /** @description The id of the last event that the client has; wins over `after` */
+                /** @description The id of the last event that the client received; takes precedence over `after` */
                 "Last-Event-ID"?: string;
             };
             path: {
@@ -1978,7 +1988,7 @@ export interface operations {
             header?: never;
             path: {
                 /**
-                 * @description The channel's name; it is there as soon as it is named
+                 * @description The channel's name; the channel is created on first use
                  * @example room-1
                  */
                 name: string;
@@ -1991,7 +2001,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description It has been told */
+            /** @description The event was published */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2116,9 +2126,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description A name of the caller's choice for this request, so that a repeat starts nothing: 1 to 255 visible ASCII characters */
+                /** @description A unique key for this request, so that a retry starts no second generation: 1 to 255 visible ASCII characters */
                 "Idempotency-Key"?: string;
-                /** @description As the field `grace_ms`, which wins over it */
+                /** @description Same as the field `grace_ms`, which takes precedence */
                 "Tokenrill-Grace-Ms"?: string;
             };
             path?: never;
@@ -2443,7 +2453,7 @@ export interface operations {
     list_connections: {
         parameters: {
             query?: {
-                /** @description How many at most; 100 if absent */
+                /** @description The maximum number of connections; default 100 */
                 limit?: number;
             };
             header?: never;
@@ -2538,7 +2548,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is being closed */
+            /** @description The connection is being closed */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2630,11 +2640,11 @@ export interface operations {
     list_generations: {
         parameters: {
             query?: {
-                /** @description Only those that stand so */
+                /** @description Only generations with this status */
                 status?: components["schemas"]["Status"];
-                /** @description How many at most; 20 if absent */
+                /** @description The maximum number of generations; default 20 */
                 limit?: number;
-                /** @description `next` of the page before */
+                /** @description `next` of the previous page */
                 cursor?: string;
             };
             header?: never;
@@ -2718,11 +2728,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description `respond-async`: answer at once, run without a viewer */
+                /** @description `respond-async`: respond at once and run without a viewer */
                 Prefer?: string;
-                /** @description The id of the last event that the client has; what follows it is sent */
+                /** @description The id of the last event that the client received; the events after it are sent */
                 "Last-Event-ID"?: string;
-                /** @description A name of the caller's choice for this request, so that a repeat starts nothing: 1 to 255 visible ASCII characters */
+                /** @description A unique key for this request, so that a retry starts no second generation: 1 to 255 visible ASCII characters */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -2737,7 +2747,7 @@ export interface operations {
             /** @description The events, or the snapshot at the end */
             200: {
                 headers: {
-                    /** @description `existing` where the request started nothing */
+                    /** @description `existing` if the request joined a generation and started none */
                     "Tokenrill-Attached"?: string;
                     /** @description The generation's id */
                     "Tokenrill-Generation"?: string;
@@ -2750,7 +2760,7 @@ export interface operations {
                     "application/json": components["schemas"]["Generation"];
                 };
             };
-            /** @description Started; `Location` is where it is inspected */
+            /** @description Started; `Location` is the path to inspect it */
             202: {
                 headers: {
                     /** @description Path of the generation */
@@ -2765,7 +2775,7 @@ export interface operations {
                     "application/json": components["schemas"]["Generation"];
                 };
             };
-            /** @description `Last-Event-ID` is that of the terminal event, and that nothing follows has been told before */
+            /** @description `Last-Event-ID` is that of the terminal event, and an earlier request has received the end of the stream */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -2947,10 +2957,10 @@ export interface operations {
     inspect_generation: {
         parameters: {
             query?: {
-                /** @description The `last_sequence` that the caller has; 0 if absent */
+                /** @description The `last_sequence` that the caller received; default 0 */
                 after?: number;
                 /**
-                 * @description How long to wait for more than `after`, with its unit, such as `20s`; at most `60s`. Absent: not at all
+                 * @description The longest time to wait for events after `after`, with its unit, such as `20s`; at most `60s`. Default: no wait
                  * @example 2s
                  */
                 wait?: string;
@@ -3271,15 +3281,15 @@ export interface operations {
     follow_generation: {
         parameters: {
             query?: {
-                /** @description The sequence number after which to begin: what stands behind the dot of an event's id */
+                /** @description The sequence number after which to start: the digits after the dot of an event's id */
                 after?: number;
-                /** @description The wire: `native`, or `openai` for OpenAI's chunks */
+                /** @description The wire format: `native`, or `openai` for OpenAI's chunks */
                 format?: components["schemas"]["Format"];
-                /** @description `snapshot`: a reading from the beginning has one event `snapshot` in place of those so far; native wire only */
+                /** @description `snapshot`: a stream from the beginning has one event `snapshot` in place of the past events; native format only */
                 replay?: components["schemas"]["Replay"];
             };
             header?: {
-                /** @description The id of the last event that the client has; wins over `after` */
+                /** @description The id of the last event that the client received; takes precedence over `after` */
                 "Last-Event-ID"?: string;
             };
             path: {
@@ -3304,7 +3314,7 @@ export interface operations {
                     "text/event-stream": components["schemas"]["GenerationEvent"] | components["schemas"]["ChatCompletionEvent"];
                 };
             };
-            /** @description The position is the terminal event's: nothing will follow. Stops an `EventSource` for good */
+            /** @description The position is that of the terminal event: no event will follow. Stops an `EventSource` from reconnecting */
             204: {
                 headers: {
                     [name: string]: unknown;
