@@ -1,4 +1,4 @@
-//! How long the answers of an account are, per model.
+//! Expected output tokens per account and model.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -6,19 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::Account;
 
-/// The mean output of each account's recent answers of each model. Decays: from [`REMEMBERED`] answers on, the newest
-/// counts a tenth.
+/// The mean output tokens of each account's recent answers of each model. A decaying mean: from [`REMEMBERED`] answers
+/// on, the newest answer has a weight of one tenth.
 ///
-/// An account's reservations depend on its own answers alone. A mean over several accounts would let one of them raise
-/// the reservations of the others, until those get 429 for requests that fit their limits.
+/// An account's reservations depend only on its own answers. With a mean over several accounts, one account could raise
+/// the reservations of the others until they get 429 for requests that fit their limits.
 #[derive(Debug, Default)]
 pub struct Estimates {
     known: Mutex<KnownAccounts>,
-    /// Of models' names, which clients choose: fixed size, and no client finds a collision.
+    /// Hashes model names, which clients choose: the result has a fixed size, and the random key prevents chosen
+    /// collisions.
     hasher: RandomState,
 }
 
-/// One account with one model.
+/// The estimate of one account for one model.
 #[derive(Debug)]
 pub struct OutputEstimate {
     estimates: Arc<Estimates>,
@@ -50,19 +51,19 @@ struct MeanOutput {
     tokens: f64,
 }
 
-/// Tokens of an answer where the account has none yet of the model: fixed, so that no other account changes it. The
-/// reservation is settled with the real figure, so a longer answer is still counted in full.
+/// Estimate for an account without an answer of the model. It is fixed, so no other account changes it. The reservation
+/// is settled with the actual usage, so a longer answer is still counted in full.
 const UNKNOWN: u64 = 256;
-/// From this number of answers on, an answer counts as one of so many.
+/// From this number of answers on, the newest answer has a weight of `1 / REMEMBERED`.
 const REMEMBERED: u32 = 10;
-/// Accounts that are remembered, and models of each: about 6 MB. Of more, those used least recently are forgotten; so an
-/// account that uses many models forgets its own.
+/// Maximum accounts, and models of each account: about 6 MB in total. Above them, the least recently used are evicted.
+/// An account with many models evicts only its own.
 const MOST_ACCOUNTS: usize = 10_000;
 const MOST_MODELS: usize = 16;
 
 impl OutputEstimate {
     pub(super) fn new(estimates: Arc<Estimates>, account: Account, model: &str) -> Self {
-        // What follows are options of the embedded model.
+        // The part after `?` holds options of the embedded model.
         let name = model.split_once('?').map_or(model, |(name, _)| name);
         let model = ModelHash(estimates.hasher.hash_one(name));
         Self { estimates, account, model }
@@ -76,7 +77,7 @@ impl OutputEstimate {
         mean.map_or(UNKNOWN, |mean| mean.tokens.round() as u64)
     }
 
-    /// Adds a whole answer, with its tokens for one choice.
+    /// Records a complete answer with `tokens` for one choice.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub fn learn(&self, tokens: u64) {
         let mut known = self.estimates.lock();
@@ -98,7 +99,7 @@ impl Estimates {
 }
 
 impl KnownAccounts {
-    /// Returns the answers of an account, which is now the most recently used.
+    /// Returns the answers of an account and marks the account as most recently used.
     fn answers(&mut self, account: &Account) -> Option<&mut AccountAnswers> {
         let answers = self.accounts.get_mut(account)?;
         self.last_use += 1;
@@ -122,7 +123,7 @@ impl KnownAccounts {
 }
 
 impl AccountAnswers {
-    /// Returns the mean of a model, which is now the most recently used.
+    /// Returns the mean of a model and marks the model as most recently used.
     fn mean(&mut self, model: ModelHash) -> Option<&mut MeanOutput> {
         let at = self.models.iter().position(|(known, _)| *known == model)?;
         let used = self.models.remove(at);
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_accounts_are_forgotten() {
+    fn least_recently_used_account_is_evicted() {
         let estimates = Arc::default();
         let accounts = u32::try_from(MOST_ACCOUNTS).expect("small");
         for number in 0..accounts {
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_with_many_models_forgets_its_own_least_recently_used() {
+    fn account_with_many_models_evicts_its_own_least_recently_used() {
         let estimates = Arc::default();
         of(&estimates, 2, "m0").learn(7);
         for number in 0..MOST_MODELS {
