@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::Account;
 
-/// The mean output tokens of each account's recent answers of each model. A decaying mean: from [`REMEMBERED`] answers
+/// The mean output tokens of each account's recent answers of each model. A decaying mean: from `MEAN_WINDOW` answers
 /// on, the newest answer has a weight of one tenth.
 ///
 /// An account's reservations depend only on its own answers. With a mean over several accounts, one account could raise
@@ -53,13 +53,13 @@ struct MeanOutput {
 
 /// Estimate for an account without an answer of the model. It is fixed, so no other account changes it. The reservation
 /// is settled with the actual usage, so a longer answer is still counted in full.
-const UNKNOWN: u64 = 256;
-/// From this number of answers on, the newest answer has a weight of `1 / REMEMBERED`.
-const REMEMBERED: u32 = 10;
+const DEFAULT_ESTIMATE: u64 = 256;
+/// From this number of answers on, the newest answer has a weight of `1 / MEAN_WINDOW`.
+const MEAN_WINDOW: u32 = 10;
 /// Maximum accounts, and models of each account: about 6 MB in total. Above them, the least recently used are evicted.
 /// An account with many models evicts only its own.
-const MOST_ACCOUNTS: usize = 10_000;
-const MOST_MODELS: usize = 16;
+const MAX_ACCOUNTS: usize = 10_000;
+const MAX_MODELS: usize = 16;
 
 impl OutputEstimate {
     pub(super) fn new(estimates: Arc<Estimates>, account: Account, model: &str) -> Self {
@@ -74,7 +74,7 @@ impl OutputEstimate {
     pub fn tokens(&self) -> u64 {
         let mut known = self.estimates.lock();
         let mean = known.answers(&self.account).and_then(|answers| answers.mean(self.model));
-        mean.map_or(UNKNOWN, |mean| mean.tokens.round() as u64)
+        mean.map_or(DEFAULT_ESTIMATE, |mean| mean.tokens.round() as u64)
     }
 
     /// Records a complete answer with `tokens` for one choice.
@@ -86,7 +86,7 @@ impl OutputEstimate {
         }
         let Some(answers) = known.answers(&self.account) else { return };
         let mut mean = answers.mean(self.model).copied().unwrap_or_default();
-        mean.answers = (mean.answers + 1).min(REMEMBERED);
+        mean.answers = (mean.answers + 1).min(MEAN_WINDOW);
         mean.tokens += (tokens as f64 - mean.tokens) / f64::from(mean.answers);
         answers.set(self.model, mean);
     }
@@ -111,7 +111,7 @@ impl KnownAccounts {
     }
 
     fn add(&mut self, account: Account) {
-        if self.accounts.len() >= MOST_ACCOUNTS
+        if self.accounts.len() >= MAX_ACCOUNTS
             && let Some((_, least)) = self.by_use.pop_first()
         {
             self.accounts.remove(&least);
@@ -133,7 +133,7 @@ impl AccountAnswers {
 
     fn set(&mut self, model: ModelHash, mean: MeanOutput) {
         self.models.retain(|(known, _)| *known != model);
-        if self.models.len() >= MOST_MODELS {
+        if self.models.len() >= MAX_MODELS {
             self.models.remove(0);
         }
         self.models.push((model, mean));
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn the_estimate_follows_the_recent_answers_of_the_model() {
         let estimates = Arc::default();
-        assert_eq!(of(&estimates, 1, "short").tokens(), UNKNOWN);
+        assert_eq!(of(&estimates, 1, "short").tokens(), DEFAULT_ESTIMATE);
         for tokens in [80, 120] {
             of(&estimates, 1, "short").learn(tokens);
         }
@@ -174,7 +174,7 @@ mod tests {
         for _ in 0..50 {
             of(&estimates, 1, "m").learn(100_000);
         }
-        assert_eq!(of(&estimates, 2, "m").tokens(), UNKNOWN);
+        assert_eq!(of(&estimates, 2, "m").tokens(), DEFAULT_ESTIMATE);
         of(&estimates, 2, "m").learn(5);
         assert_eq!(of(&estimates, 2, "m").tokens(), 5);
     }
@@ -182,27 +182,27 @@ mod tests {
     #[test]
     fn least_recently_used_account_is_evicted() {
         let estimates = Arc::default();
-        let accounts = u32::try_from(MOST_ACCOUNTS).expect("small");
+        let accounts = u32::try_from(MAX_ACCOUNTS).expect("small");
         for number in 0..accounts {
             of(&estimates, number, "m").learn(7);
         }
         assert_eq!(of(&estimates, 0, "m").tokens(), 7, "used again");
         of(&estimates, accounts, "m").learn(7);
-        assert_eq!([0, 1, 2, accounts].map(|number| of(&estimates, number, "m").tokens()), [7, UNKNOWN, 7, 7]);
+        assert_eq!([0, 1, 2, accounts].map(|number| of(&estimates, number, "m").tokens()), [7, DEFAULT_ESTIMATE, 7, 7]);
         let known = estimates.lock();
-        assert_eq!((known.accounts.len(), known.by_use.len()), (MOST_ACCOUNTS, MOST_ACCOUNTS));
+        assert_eq!((known.accounts.len(), known.by_use.len()), (MAX_ACCOUNTS, MAX_ACCOUNTS));
     }
 
     #[test]
     fn account_with_many_models_evicts_its_own_least_recently_used() {
         let estimates = Arc::default();
         of(&estimates, 2, "m0").learn(7);
-        for number in 0..MOST_MODELS {
+        for number in 0..MAX_MODELS {
             of(&estimates, 1, &format!("m{number}")).learn(7);
         }
         assert_eq!(of(&estimates, 1, "m0").tokens(), 7, "used again");
         of(&estimates, 1, "new").learn(7);
-        assert_eq!(["m0", "m1", "new"].map(|model| of(&estimates, 1, model).tokens()), [7, UNKNOWN, 7]);
+        assert_eq!(["m0", "m1", "new"].map(|model| of(&estimates, 1, model).tokens()), [7, DEFAULT_ESTIMATE, 7]);
         assert_eq!(of(&estimates, 2, "m0").tokens(), 7, "of another account");
     }
 }

@@ -67,7 +67,7 @@ pub struct Left {
 }
 
 /// Maximum number of accounts. Above it, the half with the least usage is removed.
-const MOST_ACCOUNTS: usize = 100_000;
+const MAX_ACCOUNTS: usize = 100_000;
 
 impl Default for Rates {
     fn default() -> Self {
@@ -148,7 +148,7 @@ impl Rates {
         if let Some(meters) = accounts.get(&key) {
             return Arc::clone(meters);
         }
-        if accounts.len() >= MOST_ACCOUNTS {
+        if accounts.len() >= MAX_ACCOUNTS {
             // Remove half of the accounts at once, so that this is rare.
             let mut used: Vec<_> = accounts.values().map(|meters| meters.full_in(now)).collect();
             let middle = used.len() / 2;
@@ -305,7 +305,7 @@ mod tests {
         for number in 0..1_000_000 {
             rates.take(key(number), quota, 0).expect("one").expect("a limit").settle(0);
         }
-        assert!(rates.lock().len() <= MOST_ACCOUNTS);
+        assert!(rates.lock().len() <= MAX_ACCOUNTS);
         assert!(rates.take(key(u32::MAX), quota, 0).is_err());
     }
 }

@@ -118,7 +118,7 @@ where
 }
 
 /// A connection that has been idle for less than this is not evicted.
-const LEAST_IDLE: Duration = Duration::from_secs(1);
+const MIN_IDLE: Duration = Duration::from_secs(1);
 
 /// One open connection, counted against the connection limit until dropped.
 pub(super) struct ConnectionSlot {
@@ -140,10 +140,10 @@ impl ConnectionSlot {
     /// Resolves when this connection must be evicted: it is idle, and more connections are open than the limit allows.
     pub async fn evicted(&self, in_flight: &InFlight, backlog: &WriteBacklog) {
         loop {
-            // `LEAST_IDLE` protects new connections, which are idle until their request arrives, and responses that
+            // `MIN_IDLE` protects new connections, which are idle until their request arrives, and responses that
             // HTTP/2's flow control still holds.
             let idle_since = in_flight.idle().await;
-            sleep(LEAST_IDLE).await;
+            sleep(MIN_IDLE).await;
             self.over_limit.notified().await;
             if self.other_connections() < self.limit {
                 continue;

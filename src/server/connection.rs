@@ -50,14 +50,14 @@ pub(super) struct Protocol {
 impl Protocol {
     pub fn new(limits: &Limits, tasks: TaskTracker) -> Self {
         /// hyper panics below this value.
-        const LEAST_BUFFER: usize = 8 * 1024;
+        const MIN_BUFFER: usize = 8 * 1024;
 
         let mut http = auto::Builder::new(Streams { tasks, write_timeout: limits.write_timeout });
         // `max_headers` is not set: its default is 100, and setting it costs an allocation per request.
         http.http1()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header)
-            .max_buf_size(limits.buffer.max(LEAST_BUFFER));
+            .max_buf_size(limits.buffer.max(MIN_BUFFER));
         http.http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(limits.ping_interval)
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_open_response_outlives_every_deadline() {
+    async fn open_response_is_not_ended_by_request_deadlines() {
         let mut server = Server::start(Limits { first_request: SHORT, header: SHORT, ..patient() });
         let (mut http1, events1) = server.reading_client(GET).await;
         let (mut http2, events2) = server.reading_client(GET_HTTP2).await;
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_http2_stream_that_is_reset_ends_alone() {
+    async fn http2_stream_reset_ends_only_that_stream() {
         let mut server = Server::start(patient());
         let (mut client, events) = server.reading_client(GET_HTTP2).await;
         client.send(RESET_HTTP2).await;

@@ -59,7 +59,7 @@ impl Server {
             let called = called.clone();
             async move {
                 let (answer, answered) = oneshot::channel();
-                called.send(Call { request, answer }).await.expect("a test that takes calls");
+                called.send(Call { request, answer }).await.expect("the test receives calls");
                 match answered.await {
                     Ok(response) => Ok::<_, Infallible>(response),
                     Err(_) => pending().await,

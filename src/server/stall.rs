@@ -73,7 +73,8 @@ pin_project! {
 const SLICE: usize = 16 * 1024;
 
 impl<B: Body> Watched<B> {
-    /// Must be called within the task of the stream ([`bounded`]). `exchange` is held until the body is dropped.
+    /// Records progress only if it is called while a [`bounded`] stream is polled; HTTP/1.1 has none. Holds `exchange`
+    /// until the body is dropped.
     pub fn new(body: B, exchange: Option<Arc<ServedExchange>>) -> Self {
         Self { body, rest: None, progress: PROGRESS.try_with(Arc::clone).ok(), exchange }
     }

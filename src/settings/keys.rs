@@ -28,7 +28,7 @@ pub(super) const KEYS: &[Key] = &[
     key("auth.jwt.limits_claim", "the name of a claim, as text in quotes"),
     key(
         "auth.api_keys",
-        "written as tables, each under its own [[auth.api_keys]], with name, hash and optionally scopes, models and limits",
+        "written as tables, each under its own [[auth.api_keys]], with name, hash, optional scopes, models and limits",
     ),
     key("limits.requests_per_minute", COUNT),
     key("limits.tokens_per_minute", COUNT),
@@ -126,7 +126,10 @@ impl Key {
 
     fn nearest_of<'a>(keys: impl Iterator<Item = &'a Self>, unknown: &str) -> Option<&'a Self> {
         let distances = keys.map(|key| (key.distance(unknown), key));
-        distances.min_by_key(|(distance, _)| *distance).filter(|(distance, _)| *distance <= NEAR).map(|(_, key)| key)
+        distances
+            .min_by_key(|(distance, _)| *distance)
+            .filter(|(distance, _)| *distance <= MAX_DISTANCE)
+            .map(|(_, key)| key)
     }
 
     /// Returns the sum of two distances: of each word of `unknown` to the closest word of this name, and twice that of
@@ -140,8 +143,9 @@ impl Key {
     }
 }
 
-/// The largest [`Key::distance`] of a suggestion. Omitting the section, as in `listen`, gives 14; unrelated names start at 15.
-const NEAR: usize = 14;
+/// The largest [`Key::distance`] of a suggestion. Omitting the section, as in `listen`, gives 14; unrelated names start
+/// at 15.
+const MAX_DISTANCE: usize = 14;
 
 /// Returns whether this name is a section with settings.
 pub(super) fn is_section(name: &str) -> bool {

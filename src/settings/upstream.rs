@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_is_normalised_and_loses_its_trailing_slash() {
+    fn a_base_url_is_normalized_without_its_trailing_slash() {
         for (text, url) in [
             ("https://api.openai.com/v1", "https://api.openai.com/v1"),
             ("https://api.openai.com/v1/", "https://api.openai.com/v1"),

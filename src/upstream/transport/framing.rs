@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     Length(u64),
-    Chunked(ChunkedPlace),
+    Chunked(ChunkedState),
     UntilClose,
     Ended,
 }
@@ -15,7 +15,7 @@ pub struct InvalidFraming;
 
 /// The parser's state in the chunked coding (RFC 9112, section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChunkedPlace {
+pub enum ChunkedState {
     Size {
         size: u64,
         digits: u8,
@@ -45,11 +45,11 @@ pub enum ChunkedPlace {
 }
 
 /// Maximum digits of a chunk's size: more than any chunk has, and few enough for a `u64`.
-const MOST_DIGITS: u8 = 15;
+const MAX_DIGITS: u8 = 15;
 /// Maximum bytes of one chunk's extensions, and of all trailers.
-const MOST_ASIDE: u16 = 16 * 1024;
+const MAX_IGNORED: u16 = 16 * 1024;
 
-const NEXT_CHUNK: ChunkedPlace = ChunkedPlace::Size { size: 0, digits: 0 };
+const NEXT_CHUNK: ChunkedState = ChunkedState::Size { size: 0, digits: 0 };
 
 impl Framing {
     pub const fn of_length(length: u64) -> Self {
@@ -75,11 +75,11 @@ impl Framing {
                     sink(data);
                     *self = Self::of_length(*left - data.len() as u64);
                 }
-                Self::Chunked(ChunkedPlace::Data { left }) => {
+                Self::Chunked(ChunkedState::Data { left }) => {
                     let data = split_at_most(&mut bytes, *left);
                     sink(data);
                     let left = *left - data.len() as u64;
-                    *self = Self::Chunked(if left == 0 { ChunkedPlace::DataCr } else { ChunkedPlace::Data { left } });
+                    *self = Self::Chunked(if left == 0 { ChunkedState::DataCr } else { ChunkedState::Data { left } });
                 }
                 Self::Chunked(place) => {
                     let Some((byte, rest)) = bytes.split_first() else { break };
@@ -92,7 +92,7 @@ impl Framing {
     }
 }
 
-impl ChunkedPlace {
+impl ChunkedState {
     /// Returns the state after a byte that is not content. `None`: the byte is not allowed here.
     fn after(self, byte: u8) -> Option<Framing> {
         let place = match (self, byte) {
@@ -115,8 +115,10 @@ impl ChunkedPlace {
             _ => return None,
         };
         match place {
-            Self::Size { digits, .. } if digits > MOST_DIGITS => None,
-            Self::Extension { length: aside, .. } | Self::Trailer { all: aside, .. } if aside > MOST_ASIDE => None,
+            Self::Size { digits, .. } if digits > MAX_DIGITS => None,
+            Self::Extension { length: ignored, .. } | Self::Trailer { all: ignored, .. } if ignored > MAX_IGNORED => {
+                None
+            }
             place => Some(Framing::Chunked(place)),
         }
     }

@@ -27,21 +27,21 @@ pub enum Persistence {
     Closes,
 }
 
-const MOST_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 100;
 /// Maximum size of a head in bytes.
-const LONGEST: usize = 32 * 1024;
+const MAX_HEAD: usize = 32 * 1024;
 
 impl ResponseHead {
     /// Removes the head from `read` and returns it. `None`: the head is incomplete. Skips interim responses (RFC 9110,
     /// section 15.2).
     pub fn take(read: &mut Vec<u8>) -> Result<Option<Self>, TransportError> {
         loop {
-            let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+            let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
             let mut response = httparse::Response::new(&mut []);
             let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, read, &mut headers);
             let length = match parsed {
                 Ok(httparse::Status::Complete(length)) => length,
-                Ok(httparse::Status::Partial) if read.len() < LONGEST => return Ok(None),
+                Ok(httparse::Status::Partial) if read.len() < MAX_HEAD => return Ok(None),
                 Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
                     return Err(TransportError::protocol("the response's head is too large"));
                 }
@@ -130,7 +130,7 @@ mod tests {
 
     fn head(lines: &str) -> Option<(Framing, Persistence)> {
         let mut read = format!("HTTP/1.1 200 OK\r\n{lines}\r\n").into_bytes();
-        let head = ResponseHead::take(&mut read).ok()?.expect("whole");
+        let head = ResponseHead::take(&mut read).ok()?.expect("a complete head");
         Some((head.framing, head.persistence))
     }
 
@@ -168,11 +168,11 @@ mod tests {
         for byte in whole {
             read.push(*byte);
             if taken == 0 {
-                taken += usize::from(ResponseHead::take(&mut read).expect("good").is_some());
+                taken += usize::from(ResponseHead::take(&mut read).expect("a valid head").is_some());
             }
         }
         assert_eq!((taken, read.as_slice()), (1, &b"rest"[..]));
-        let mut endless = [&b"HTTP/1.1 200 OK\r\na: "[..], &vec![b'x'; LONGEST]].concat();
+        let mut endless = [&b"HTTP/1.1 200 OK\r\na: "[..], &vec![b'x'; MAX_HEAD]].concat();
         assert!(ResponseHead::take(&mut endless).is_err());
     }
 

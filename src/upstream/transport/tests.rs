@@ -25,8 +25,8 @@ use super::super::{Sent, SentMark};
 use super::*;
 
 /// Timeout of each step of a test.
-const PATIENCE: Duration = Duration::from_secs(20);
-const TERMS: ConnectionTerms = ConnectionTerms { connect_timeout: PATIENCE, keepalive: PATIENCE };
+const STEP_TIMEOUT: Duration = Duration::from_secs(20);
+const TERMS: ConnectionTerms = ConnectionTerms { connect_timeout: STEP_TIMEOUT, keepalive: STEP_TIMEOUT };
 
 fn builder() -> TransportBuilder {
     TransportBuilder::new(TaskTracker::new(), CancellationToken::new())
@@ -73,7 +73,7 @@ fn request(url: &str) -> UpstreamRequest {
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("in time")
+    timeout(STEP_TIMEOUT, future).await.expect("in time")
 }
 
 /// Reads to the end of a head. Returns an empty string if the connection ends before it.

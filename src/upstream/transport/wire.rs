@@ -103,7 +103,7 @@ enum Writing {
 }
 
 /// Maximum bytes of one read.
-const READ: usize = 16 * 1024;
+const MAX_READ: usize = 16 * 1024;
 
 thread_local! {
     /// The buffer of every read on this thread. An open connection therefore holds none.
@@ -166,7 +166,7 @@ impl Wire {
     /// Reads once and passes the bytes to `take`. An empty slice means that the server closed the connection.
     pub fn poll_read<T>(&mut self, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>> {
         let mut scratch = SCRATCH.take();
-        scratch.resize(READ, 0);
+        scratch.resize(MAX_READ, 0);
         let mut buffer = ReadBuf::new(&mut scratch);
         let polled = Pin::new(&mut self.stream).poll_read(cx, &mut buffer).map_ok(|()| {
             if !buffer.filled().is_empty() {
