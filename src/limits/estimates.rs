@@ -1,4 +1,4 @@
-//! How long the answers of an account are, per model.
+//! Expected output tokens per account and model.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -6,19 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::Account;
 
-/// The mean output of each account's recent answers of each model. Decays: from [`REMEMBERED`] answers on, the newest
-/// counts a tenth.
+/// The mean output tokens of each account's recent answers of each model. A decaying mean: from `MEAN_WINDOW` answers
+/// on, the newest answer has a weight of one tenth.
 ///
-/// An account's reservations depend on its own answers alone. A mean over several accounts would let one of them raise
-/// the reservations of the others, until those get 429 for requests that fit their limits.
+/// An account's reservations depend only on its own answers. With a mean over several accounts, one account could raise
+/// the reservations of the others until they get 429 for requests that fit their limits.
 #[derive(Debug, Default)]
 pub struct Estimates {
     known: Mutex<KnownAccounts>,
-    /// Of models' names, which clients choose: fixed size, and no client finds a collision.
+    /// Hashes model names, which clients choose: the result has a fixed size, and the random key prevents chosen
+    /// collisions.
     hasher: RandomState,
 }
 
-/// One account with one model.
+/// The estimate of one account for one model.
 #[derive(Debug)]
 pub struct OutputEstimate {
     estimates: Arc<Estimates>,
@@ -50,19 +51,19 @@ struct MeanOutput {
     tokens: f64,
 }
 
-/// Tokens of an answer where the account has none yet of the model: fixed, so that no other account changes it. The
-/// reservation is settled with the real figure, so a longer answer is still counted in full.
-const UNKNOWN: u64 = 256;
-/// From this number of answers on, an answer counts as one of so many.
-const REMEMBERED: u32 = 10;
-/// Accounts that are remembered, and models of each: about 6 MB. Of more, those used least recently are forgotten; so an
-/// account that uses many models forgets its own.
-const MOST_ACCOUNTS: usize = 10_000;
-const MOST_MODELS: usize = 16;
+/// Estimate for an account without an answer of the model. It is fixed, so no other account changes it. The reservation
+/// is settled with the actual usage, so a longer answer is still counted in full.
+const DEFAULT_ESTIMATE: u64 = 256;
+/// From this number of answers on, the newest answer has a weight of `1 / MEAN_WINDOW`.
+const MEAN_WINDOW: u32 = 10;
+/// Maximum accounts, and models of each account: about 6 MB in total. Above them, the least recently used are evicted.
+/// An account with many models evicts only its own.
+const MAX_ACCOUNTS: usize = 10_000;
+const MAX_MODELS: usize = 16;
 
 impl OutputEstimate {
     pub(super) fn new(estimates: Arc<Estimates>, account: Account, model: &str) -> Self {
-        // What follows are options of the embedded model.
+        // The part after `?` holds options of the embedded model.
         let name = model.split_once('?').map_or(model, |(name, _)| name);
         let model = ModelHash(estimates.hasher.hash_one(name));
         Self { estimates, account, model }
@@ -73,10 +74,10 @@ impl OutputEstimate {
     pub fn tokens(&self) -> u64 {
         let mut known = self.estimates.lock();
         let mean = known.answers(&self.account).and_then(|answers| answers.mean(self.model));
-        mean.map_or(UNKNOWN, |mean| mean.tokens.round() as u64)
+        mean.map_or(DEFAULT_ESTIMATE, |mean| mean.tokens.round() as u64)
     }
 
-    /// Adds a whole answer, with its tokens for one choice.
+    /// Records a complete answer with `tokens` for one choice.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub fn learn(&self, tokens: u64) {
         let mut known = self.estimates.lock();
@@ -85,7 +86,7 @@ impl OutputEstimate {
         }
         let Some(answers) = known.answers(&self.account) else { return };
         let mut mean = answers.mean(self.model).copied().unwrap_or_default();
-        mean.answers = (mean.answers + 1).min(REMEMBERED);
+        mean.answers = (mean.answers + 1).min(MEAN_WINDOW);
         mean.tokens += (tokens as f64 - mean.tokens) / f64::from(mean.answers);
         answers.set(self.model, mean);
     }
@@ -98,7 +99,7 @@ impl Estimates {
 }
 
 impl KnownAccounts {
-    /// Returns the answers of an account, which is now the most recently used.
+    /// Returns the answers of an account and marks the account as most recently used.
     fn answers(&mut self, account: &Account) -> Option<&mut AccountAnswers> {
         let answers = self.accounts.get_mut(account)?;
         self.last_use += 1;
@@ -110,7 +111,7 @@ impl KnownAccounts {
     }
 
     fn add(&mut self, account: Account) {
-        if self.accounts.len() >= MOST_ACCOUNTS
+        if self.accounts.len() >= MAX_ACCOUNTS
             && let Some((_, least)) = self.by_use.pop_first()
         {
             self.accounts.remove(&least);
@@ -122,7 +123,7 @@ impl KnownAccounts {
 }
 
 impl AccountAnswers {
-    /// Returns the mean of a model, which is now the most recently used.
+    /// Returns the mean of a model and marks the model as most recently used.
     fn mean(&mut self, model: ModelHash) -> Option<&mut MeanOutput> {
         let at = self.models.iter().position(|(known, _)| *known == model)?;
         let used = self.models.remove(at);
@@ -132,7 +133,7 @@ impl AccountAnswers {
 
     fn set(&mut self, model: ModelHash, mean: MeanOutput) {
         self.models.retain(|(known, _)| *known != model);
-        if self.models.len() >= MOST_MODELS {
+        if self.models.len() >= MAX_MODELS {
             self.models.remove(0);
         }
         self.models.push((model, mean));
@@ -155,7 +156,7 @@ mod tests {
     #[test]
     fn the_estimate_follows_the_recent_answers_of_the_model() {
         let estimates = Arc::default();
-        assert_eq!(of(&estimates, 1, "short").tokens(), UNKNOWN);
+        assert_eq!(of(&estimates, 1, "short").tokens(), DEFAULT_ESTIMATE);
         for tokens in [80, 120] {
             of(&estimates, 1, "short").learn(tokens);
         }
@@ -173,35 +174,35 @@ mod tests {
         for _ in 0..50 {
             of(&estimates, 1, "m").learn(100_000);
         }
-        assert_eq!(of(&estimates, 2, "m").tokens(), UNKNOWN);
+        assert_eq!(of(&estimates, 2, "m").tokens(), DEFAULT_ESTIMATE);
         of(&estimates, 2, "m").learn(5);
         assert_eq!(of(&estimates, 2, "m").tokens(), 5);
     }
 
     #[test]
-    fn the_least_recently_used_accounts_are_forgotten() {
+    fn least_recently_used_account_is_evicted() {
         let estimates = Arc::default();
-        let accounts = u32::try_from(MOST_ACCOUNTS).expect("small");
+        let accounts = u32::try_from(MAX_ACCOUNTS).expect("small");
         for number in 0..accounts {
             of(&estimates, number, "m").learn(7);
         }
         assert_eq!(of(&estimates, 0, "m").tokens(), 7, "used again");
         of(&estimates, accounts, "m").learn(7);
-        assert_eq!([0, 1, 2, accounts].map(|number| of(&estimates, number, "m").tokens()), [7, UNKNOWN, 7, 7]);
+        assert_eq!([0, 1, 2, accounts].map(|number| of(&estimates, number, "m").tokens()), [7, DEFAULT_ESTIMATE, 7, 7]);
         let known = estimates.lock();
-        assert_eq!((known.accounts.len(), known.by_use.len()), (MOST_ACCOUNTS, MOST_ACCOUNTS));
+        assert_eq!((known.accounts.len(), known.by_use.len()), (MAX_ACCOUNTS, MAX_ACCOUNTS));
     }
 
     #[test]
-    fn an_account_with_many_models_forgets_its_own_least_recently_used() {
+    fn account_with_many_models_evicts_its_own_least_recently_used() {
         let estimates = Arc::default();
         of(&estimates, 2, "m0").learn(7);
-        for number in 0..MOST_MODELS {
+        for number in 0..MAX_MODELS {
             of(&estimates, 1, &format!("m{number}")).learn(7);
         }
         assert_eq!(of(&estimates, 1, "m0").tokens(), 7, "used again");
         of(&estimates, 1, "new").learn(7);
-        assert_eq!(["m0", "m1", "new"].map(|model| of(&estimates, 1, model).tokens()), [7, UNKNOWN, 7]);
+        assert_eq!(["m0", "m1", "new"].map(|model| of(&estimates, 1, model).tokens()), [7, DEFAULT_ESTIMATE, 7]);
         assert_eq!(of(&estimates, 2, "m0").tokens(), 7, "of another account");
     }
 }

@@ -1,4 +1,4 @@
-//! What is left of one rate.
+//! One rate of one account.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,57 +10,57 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 
-/// One caller's use of a rate of so much in a minute: all of it at once, and then again as it comes back, evenly.
+/// One caller's use of a rate per minute. The whole limit may be used at once; it is refilled evenly.
 ///
-/// [`governor`] decides. Its state is one number, the moment at which all is there again (the theoretical arrival
-/// time of the generic cell rate algorithm); here it stands apart from the rate, which may change meanwhile.
+/// [`governor`] decides. Its state is one number, the moment at which the limit is full again (the theoretical arrival
+/// time of the generic cell rate algorithm). The state is stored apart from the rate, because the rate may change.
 #[derive(Debug, Default)]
 pub struct Meter(AtomicU64);
 
-/// A moment, counted from an origin that all meters share.
+/// Time since an origin that all meters share.
 pub type Moment = Duration;
 
-/// What can be owed at most: an answer may take more than was left, and a server may claim anything.
-const MOST_OWED: Duration = Duration::from_hours(1);
+/// Maximum debt. An answer may use more than remains, and an upstream may report any usage.
+const MAX_DEBT: Duration = Duration::from_hours(1);
 
 impl Meter {
-    /// Takes so many at once, at most all there can be, or none; the error is how long to wait until there are so many.
+    /// Takes `wanted` cells, but at most `limit`, or none. Errors: the time until that many cells are available.
     pub fn take(&self, limit: NonZeroU32, wanted: NonZeroU32, now: Moment) -> Result<(), Duration> {
         let at = At { meter: self, now: nanos(now) };
-        let limiter = RateLimiter::<_, _, _, NoOpMiddleware<Nanos>>::new(Quota::per_minute(limit), at, Standstill);
+        let limiter = RateLimiter::<_, _, _, NoOpMiddleware<Nanos>>::new(Quota::per_minute(limit), at, FixedClock);
         match limiter.check_n(wanted.min(limit)) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(not_until)) => Err(not_until.wait_time_from(Nanos::default())),
-            // It was cut to what there can be.
+            // Not reached: `wanted` is capped at the limit.
             Err(_) => Err(Duration::MAX),
         }
     }
 
-    /// Takes what has been used already.
-    pub fn owe(&self, limit: NonZeroU32, cells: u64, now: Moment) {
-        let (now, most) = (nanos(now), nanos(now + MOST_OWED));
+    /// Takes cells that were used already, up to a debt of `MAX_DEBT`.
+    pub fn charge(&self, limit: NonZeroU32, cells: u64, now: Moment) {
+        let (now, most) = (nanos(now), nanos(now + MAX_DEBT));
         self.move_by(|full| full.max(now).saturating_add(cells.saturating_mul(interval(limit))).min(full.max(most)));
     }
 
-    pub fn give_back(&self, limit: NonZeroU32, cells: u64, now: Moment) {
+    pub fn refund(&self, limit: NonZeroU32, cells: u64, now: Moment) {
         let now = nanos(now);
         self.move_by(|full| full.saturating_sub(cells.saturating_mul(interval(limit))).max(full.min(now)));
     }
 
-    /// How long it takes until so many could be taken.
+    /// Returns the time until `wanted` cells are available.
     pub fn wait(&self, limit: NonZeroU32, wanted: NonZeroU32, now: Moment) -> Duration {
         let beyond = u64::from(limit.get() - wanted.min(limit).get()).saturating_mul(interval(limit));
         self.full_in(now).saturating_sub(Duration::from_nanos(beyond))
     }
 
-    /// How many could be taken now.
+    /// Returns how many cells are available now.
     pub fn left(&self, limit: NonZeroU32, now: Moment) -> u32 {
         let owed = nanos(self.full_in(now));
         let all = interval(limit).saturating_mul(limit.get().into());
         u32::try_from(all.saturating_sub(owed) / interval(limit)).unwrap_or(u32::MAX)
     }
 
-    /// Until all is there again.
+    /// Returns the time until the limit is full again.
     pub fn full_in(&self, now: Moment) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed)).saturating_sub(now)
     }
@@ -70,7 +70,7 @@ impl Meter {
     }
 }
 
-/// One of them comes back in so many nanoseconds.
+/// Returns the nanoseconds in which one cell is refilled.
 fn interval(limit: NonZeroU32) -> u64 {
     nanos(Quota::per_minute(limit).replenish_interval()).max(1)
 }
@@ -79,7 +79,7 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A meter as it is seen from one moment, which is the origin: what was full before that is full now.
+/// A meter relative to `now`, which is governor's origin here. A state before `now` counts as `now`: the limit is full.
 struct At<'a> {
     meter: &'a Meter,
     now: u64,
@@ -104,11 +104,11 @@ impl StateStore for At<'_> {
     }
 }
 
-/// The clock of one decision.
+/// A clock that stands at the origin during one decision.
 #[derive(Clone)]
-struct Standstill;
+struct FixedClock;
 
-impl Clock for Standstill {
+impl Clock for FixedClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
@@ -128,7 +128,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_mins(1);
 
-    /// A bucket that is filled evenly, in exact arithmetic: so many nanoseconds of filling.
+    /// The reference model: a bucket that fills evenly, in exact arithmetic. Its level is in nanoseconds of filling.
     struct Bucket {
         limit: NonZeroU32,
         level: u64,
@@ -161,14 +161,14 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Take(u32),
-        GiveBack(u64),
+        Refund(u64),
         Wait(Duration),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             4 => (1..20_u32).prop_map(Step::Take),
-            1 => (0..20_u64).prop_map(Step::GiveBack),
+            1 => (0..20_u64).prop_map(Step::Refund),
             3 => (0..2_000_u64).prop_map(|millis| Step::Wait(Duration::from_millis(millis))),
             1 => (0..90_u64).prop_map(|seconds| Step::Wait(Duration::from_secs(seconds))),
         ];
@@ -176,9 +176,9 @@ mod tests {
     }
 
     proptest! {
-        /// Each decision, each wait and what is left are those of the model, whatever happens before.
+        /// After any steps, each decision, each wait and the available cells equal those of the reference model.
         #[test]
-        fn a_meter_is_a_bucket_that_fills_evenly(limit in 20..2_000_u32, steps in steps()) {
+        fn meter_equals_a_bucket_that_fills_evenly(limit in 20..2_000_u32, steps in steps()) {
             let (limit, meter) = (some(limit), Meter::default());
             let mut now = Duration::from_secs(1);
             let mut bucket = Bucket { limit, level: u64::MAX / 2, at: now };
@@ -188,8 +188,8 @@ mod tests {
                     Step::Take(wanted) => {
                         prop_assert_eq!(meter.take(limit, some(wanted), now), bucket.take(wanted, now));
                     }
-                    Step::GiveBack(cells) => {
-                        meter.give_back(limit, cells, now);
+                    Step::Refund(cells) => {
+                        meter.refund(limit, cells, now);
                         bucket.fill(now);
                         bucket.level = (bucket.level + cells * interval(limit)).min(bucket.all());
                     }
@@ -201,9 +201,9 @@ mod tests {
             }
         }
 
-        /// Who waits as told is admitted; who waits 10 % less is not.
+        /// A request after the reported wait is admitted; a request after 90 % of it is not.
         #[test]
-        fn a_wait_is_what_it_takes(limit in 1..100_000_u32, used in 1..100_u32, wanted in 1..100_u32) {
+        fn reported_wait_is_sufficient_and_necessary(limit in 1..100_000_u32, used in 1..100_u32, wanted in 1..100_u32) {
             let (limit, meter, now) = (some(limit), Meter::default(), Duration::from_secs(5));
             while meter.take(limit, some(used), now).is_ok() {}
             let Err(wait) = meter.take(limit, some(wanted), now) else { return Ok(()) };
@@ -212,9 +212,9 @@ mod tests {
             prop_assert!(meter.take(limit, some(wanted), now + wait).is_ok());
         }
 
-        /// Over any window no more is admitted than all there can be and what comes back meanwhile.
+        /// In any window, at most the limit plus the cells refilled within the window are admitted.
         #[test]
-        fn no_window_admits_more(limit in 1..500_u32, waits in proptest::collection::vec(0..3_000_u64, 1..300)) {
+        fn any_window_admits_at_most_limit_plus_refill(limit in 1..500_u32, waits in proptest::collection::vec(0..3_000_u64, 1..300)) {
             let (limit, meter) = (some(limit), Meter::default());
             let (mut now, mut admitted) = (Duration::ZERO, Vec::new());
             for wait in waits {
@@ -225,36 +225,36 @@ mod tests {
             }
             for (at, begin) in admitted.iter().enumerate() {
                 for (until, end) in admitted.iter().enumerate().skip(at) {
-                    let came_back = nanos(end.saturating_sub(*begin)) / interval(limit);
-                    prop_assert!((until - at + 1) as u64 <= u64::from(limit.get()) + came_back);
+                    let refilled = nanos(end.saturating_sub(*begin)) / interval(limit);
+                    prop_assert!((until - at + 1) as u64 <= u64::from(limit.get()) + refilled);
                 }
             }
         }
     }
 
     #[test]
-    fn a_rate_that_changes_keeps_what_was_used() {
+    fn usage_is_kept_when_the_rate_changes() {
         let (meter, now) = (Meter::default(), Duration::from_secs(1));
         meter.take(some(60), some(60), now).expect("all of it");
-        assert_eq!(meter.left(some(120), now), 0, "a minute is owed, by whatever rate");
+        assert_eq!(meter.left(some(120), now), 0, "the debt is one minute at any rate");
         assert_eq!(meter.left(some(120), now + MINUTE / 2), 60);
     }
 
     #[test]
-    fn what_an_answer_takes_beyond_its_limit_is_owed_and_no_more_than_an_hour_of_it() {
+    fn usage_beyond_the_limit_is_a_debt_of_at_most_an_hour() {
         let (meter, now) = (Meter::default(), Duration::from_secs(1));
-        meter.take(some(60), some(90), now).expect("more than there can be is let in when all is there");
+        meter.take(some(60), some(90), now).expect("a request above the limit is admitted when the limit is full");
         assert_eq!(meter.take(some(60), some(1), now), Err(Duration::from_secs(1)));
-        meter.owe(some(60), 30, now);
+        meter.charge(some(60), 30, now);
         assert_eq!(meter.take(some(60), some(1), now), Err(Duration::from_secs(31)));
-        meter.owe(some(60), u64::MAX, now);
-        assert_eq!(meter.full_in(now), MOST_OWED);
-        meter.give_back(some(60), u64::MAX, now);
+        meter.charge(some(60), u64::MAX, now);
+        assert_eq!(meter.full_in(now), MAX_DEBT);
+        meter.refund(some(60), u64::MAX, now);
         assert_eq!((meter.full_in(now), meter.left(some(60), now)), (Duration::ZERO, 60));
     }
 
     #[test]
-    fn many_threads_take_no_more_than_there_is() {
+    fn concurrent_takes_do_not_exceed_the_limit() {
         let (meter, now) = (Meter::default(), Duration::from_secs(1));
         let taken: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)

@@ -1,11 +1,11 @@
-//! How much is how much: what each caller may take, and whose turn it is.
+//! Rate limits, concurrency limits and the queue of generations.
 //!
 //! ```text
-//! mod        Limits: what a request takes before it may begin, all of it or nothing
-//! estimates  the output tokens that an account's answers of a model have
-//! meter      what is left of one rate
+//! mod        Limits: reserves everything that a request needs, or nothing
+//! estimates  expected output tokens per account and model
+//! meter      one rate of one account
 //! rates      requests, tokens and published events per minute, for each account
-//! places     generations that run at the same time, and the line for them
+//! places     slots for concurrent generations, and the queue for them
 //! ```
 
 mod estimates;
@@ -29,7 +29,7 @@ use estimates::Estimates;
 use places::{Full, Places, Room};
 use rates::{Key, Rate, Rates, UsedUp};
 
-/// What all callers have taken. Clones share it.
+/// The current usage of all callers. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
     rates: Arc<Rates>,
@@ -37,35 +37,35 @@ pub struct Limits {
     estimates: Arc<Estimates>,
 }
 
-/// What callers may take; replaced as a whole when the settings are read again.
+/// The limits of all callers. Replaced as a whole when the settings are reloaded.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Policy {
-    /// Each of whom nothing else is said.
+    /// Default quota of each caller. Replaced field by field by the caller's own quota.
     pub each: Quota,
-    /// Each with the models of a pattern, besides. The first pattern that matches counts.
+    /// Additional quota of each caller for the models of a pattern. The first matching pattern applies.
     pub models: Vec<(NamePattern, Quota)>,
-    /// Generations that run at the same time, of all callers together.
+    /// Concurrent generations of all callers together.
     pub generations: Option<NonZeroU32>,
-    /// Requests in flight at the same time, of all callers together.
+    /// Concurrent requests in flight of all callers together.
     pub connections: Option<NonZeroU32>,
     pub when_full: WhenFull,
-    /// Generations that wait for a place at most.
+    /// Maximum number of generations that wait for a slot.
     pub waiting: usize,
-    /// How long one waits at most.
+    /// Maximum wait of one generation.
     pub wait: Duration,
 }
 
-/// What becomes of an event stream that would be one too many.
+/// How an event stream above the connection limit is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {
-    /// It is refused.
+    /// The new stream is refused.
     #[default]
     Refuse,
-    /// It takes the place of the oldest, which is broken off.
+    /// The oldest stream is closed, and the new one takes its slot.
     CloseOldest,
 }
 
-/// How many requests may be in flight.
+/// Limits on requests in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
     pub for_account: Option<NonZeroU32>,
@@ -73,7 +73,7 @@ pub struct ConnectionLimits {
     pub when_full: WhenFull,
 }
 
-/// Who takes it, and how much that may be.
+/// An account with its quota and the policy for all callers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spender {
     pub account: Account,
@@ -81,37 +81,37 @@ pub struct Spender {
     policy: Arc<Policy>,
 }
 
-/// What one generation has taken. The place goes back when it ends, the rest is settled with what was used; what is
-/// dropped before goes back whole.
+/// The slot and the reservations of one generation. When the generation ends, the slot is released and the reservations
+/// are settled with the actual usage. Dropping an unsettled permit refunds everything.
 #[derive(Debug)]
 pub struct Permit {
     pub place: Place,
     pub spent: Spent,
 }
 
-/// Of the rates.
+/// The reservations of one generation in each rate. Dropping them unsettled refunds them.
 #[derive(Debug, Default)]
 pub struct Spent(Vec<Taken>);
 
-/// One request of its account's rate, taken before its body is read. Dropping it gives the request back.
+/// The reservation of one request in its account's rate, made before the body is read. Dropping it refunds the request.
 #[derive(Debug, Default)]
 pub struct RequestPermit(Option<Taken>);
 
-/// Whether a request waits for its place.
+/// Whether a request waits for a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// As long as the settings allow, or less.
+    /// Waits as long as the settings allow, or at most `at_most`.
     Waits {
         at_most: Option<Duration>,
     },
     Refuses,
 }
 
-/// What there is not enough of.
+/// A request exceeds a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
     pub limit: Limit,
-    /// When there will be enough, if nobody else takes it.
+    /// Time until the limit allows the request, if no other request takes the capacity.
     pub wait: Option<Duration>,
 }
 
@@ -134,28 +134,28 @@ impl Limit {
     }
 }
 
-/// What is left for a caller, of the limit that is reached first.
+/// Remaining quota of a caller, of the limit that is reached first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Allowance {
     pub requests: Option<Left>,
     pub tokens: Option<Left>,
-    /// Only of a request that publishes.
+    /// Set only for a request that publishes.
     pub publishes: Option<Left>,
 }
 
-/// How often accounts that have everything back are forgotten.
+/// Interval at which accounts with full rates are removed.
 const SWEEP: Duration = Duration::from_mins(1);
 
 impl Limits {
-    /// Takes one request of the account's rate: what can be refused without knowing the model is refused here.
+    /// Reserves one request in the account's rate. Needs no model, so it can refuse a request before its body is read.
     pub fn take_request(&self, spender: &Spender) -> Result<RequestPermit, Exceeded> {
         let key = Key { account: spender.account.clone(), models: None };
         let quota = Quota { tokens_per_minute: None, ..spender.quota };
         Ok(RequestPermit(self.rates.take(key, quota, 0)?))
     }
 
-    /// Takes what else a generation takes, all of it or nothing: a request of the model's rate, `tokens` that it may come
-    /// to, and a place or one in the line. `request` is given back with the rest.
+    /// Reserves everything else that a generation needs, or nothing: a request in the model's rate, `tokens`, and a
+    /// slot or a queue position. Adds `request` to the permit. An error drops `request`, which refunds it.
     pub fn admit(
         &self,
         spender: &Spender,
@@ -165,7 +165,7 @@ impl Limits {
         request: RequestPermit,
     ) -> Result<Permit, Exceeded> {
         let mut spent = self.spend(spender, model, tokens).map_err(|used_up| {
-            // Who comes back when one of them has enough would be refused by another.
+            // Report the longest wait of all rates: after a shorter one, another rate would refuse the retry.
             let rates = spender.rates_beside_request(model);
             let waits = rates.flat_map(|(key, quota)| self.rates.waits(&key, quota, tokens));
             waits.max_by_key(|wait| wait.wait).unwrap_or(used_up)
@@ -194,7 +194,7 @@ impl Limits {
         OutputEstimate::new(Arc::clone(&self.estimates), account.clone(), model)
     }
 
-    /// Takes one event that the caller publishes into a channel.
+    /// Takes one published event from the caller's rate.
     pub fn publish(&self, spender: &Spender) -> Result<Allowance, (Exceeded, Allowance)> {
         let Some(limit) = spender.quota.publishes_per_minute else { return Ok(Allowance::default()) };
         let key = Key { account: spender.account.clone(), models: None };
@@ -206,7 +206,7 @@ impl Limits {
         }
     }
 
-    /// What is left for a caller, with a model.
+    /// Returns the remaining quota of a caller for a model.
     pub fn left(&self, spender: &Spender, model: &str) -> Allowance {
         let lesser = |one: Option<Left>, other: Option<Left>| match (one, other) {
             (Some(one), Some(other)) => Some(if other.left < one.left { other } else { one }),
@@ -222,12 +222,12 @@ impl Limits {
         })
     }
 
-    /// Generations that run, and that wait for a place.
+    /// Returns the numbers of running and of queued generations.
     pub fn count(&self) -> (usize, usize) {
         self.places.count()
     }
 
-    /// Forgets who has everything back, again and again.
+    /// Periodically removes accounts whose rates are full. Never returns.
     pub async fn sweep(self) {
         loop {
             sleep(SWEEP).await;
@@ -237,12 +237,12 @@ impl Limits {
 }
 
 impl Spender {
-    /// `quota` is the caller's own, before that of everybody.
+    /// `quota` is the caller's own. Fields that it does not set are taken from `policy.each`.
     pub fn new(account: Account, quota: Quota, policy: Arc<Policy>) -> Self {
         Self { account, quota: quota.or(policy.each), policy }
     }
 
-    /// The most of what a request for this model may ask for: output tokens of each choice, and choices.
+    /// Returns the maximum output tokens of each choice and the maximum number of choices for this model.
     pub fn most(&self, model: &str) -> (Option<NonZeroU32>, Option<NonZeroU32>) {
         let of_model = self.with_model(model).map_or(Quota::NONE, |(_, quota)| *quota);
         let lesser = |one: Option<NonZeroU32>, other: Option<NonZeroU32>| one.into_iter().chain(other).min();
@@ -252,7 +252,7 @@ impl Spender {
         )
     }
 
-    /// Events that this caller may publish in a minute.
+    /// Returns how many events this caller may publish per minute.
     pub const fn publishes_per_minute(&self) -> Option<NonZeroU32> {
         self.quota.publishes_per_minute
     }
@@ -262,7 +262,7 @@ impl Spender {
         ConnectionLimits { for_account: self.quota.connections, in_all: connections, when_full }
     }
 
-    /// How long a generation of this caller waits for its place at most.
+    /// Returns how long a generation of this caller waits for a slot at most.
     pub fn wait(&self, patience: Patience) -> Duration {
         match patience {
             Patience::Waits { at_most } => at_most.unwrap_or(Duration::MAX).min(self.policy.wait),
@@ -274,7 +274,7 @@ impl Spender {
         self.policy.models.iter().find(|(pattern, _)| pattern.matches(model))
     }
 
-    /// The rates that are taken when the model is known: all but the account's of requests.
+    /// Returns the rates that are reserved once the model is known: all except the account's request rate.
     fn rates_beside_request(&self, model: &str) -> impl Iterator<Item = (Key, Quota)> {
         let account = |(key, quota): (Key, Quota)| {
             let requests_per_minute = key.models.as_ref().and(quota.requests_per_minute);
@@ -293,7 +293,7 @@ impl Spender {
 }
 
 impl RequestPermit {
-    /// Keeps the request as used.
+    /// Counts the request as used.
     pub fn spend(self) {
         if let Some(taken) = self.0 {
             taken.settle_as_reserved();
@@ -309,7 +309,7 @@ impl Spent {
         }
     }
 
-    /// The generation has ended, and used so many tokens.
+    /// Settles the reservations for a generation that has ended and used `tokens`.
     pub fn settle(self, tokens: u64) {
         for taken in self.0 {
             taken.settle(tokens);
@@ -330,7 +330,7 @@ impl From<UsedUp> for Exceeded {
 
 impl From<Full> for Exceeded {
     fn from(full: Full) -> Self {
-        // As far as that can be told: who comes back is not the only one.
+        // Only an estimate, so it is clamped: other clients retry too.
         let wait = full.eta.map(|eta| eta.clamp(Duration::from_secs(1), Duration::from_mins(1)));
         Self { limit: Limit::Generations, wait }
     }
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_refused_by_one_limit_takes_nothing_of_another() {
+    async fn request_refused_by_one_limit_takes_nothing_of_another() {
         let policy = Arc::new(Policy {
             each: Quota { concurrent_generations: NonZeroU32::new(1), ..per_minute(10, 1_000) },
             models: vec![(NamePattern::new("big*"), per_minute(1, 500))],
@@ -379,11 +379,11 @@ mod tests {
         assert_eq!((left("small"), left("big-1")), ((9, 960), (0, 460)));
         drop(first.place);
         assert!(admit("small", 100).is_ok());
-        assert_eq!((left("small"), limits.count()), ((9, 960), (0, 0)), "dropped: all given back");
+        assert_eq!((left("small"), limits.count()), ((9, 960), (0, 0)), "dropped: all refunded");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_as_told_meets_no_other_limit() {
+    async fn retry_after_the_reported_wait_is_admitted_by_all_limits() {
         let each = per_minute(60, 1_000);
         let (limits, policy) = (Limits::default(), Arc::new(Policy { each, ..Policy::default() }));
         let spender = spender(Quota::NONE, &policy);
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callers_own_quota_stands_in_place_of_everybodys() {
+    fn own_quota_of_a_caller_replaces_the_default_quota() {
         let policy = Arc::new(Policy {
             each: Quota { max_output_tokens: NonZeroU32::new(100), max_choices: NonZeroU32::new(2), ..Quota::NONE },
             models: vec![(NamePattern::new("big*"), Quota { max_output_tokens: NonZeroU32::new(50), ..Quota::NONE })],
@@ -417,6 +417,6 @@ mod tests {
         assert_eq!(most(Quota::NONE, "small"), (Some(100), Some(2)));
         let own = Quota { max_output_tokens: NonZeroU32::new(1_000), ..Quota::NONE };
         assert_eq!(most(own, "small"), (Some(1_000), Some(2)));
-        assert_eq!(most(own, "big"), (Some(50), Some(2)), "the model's holds for everybody");
+        assert_eq!(most(own, "big"), (Some(50), Some(2)), "the model's quota applies to all callers");
     }
 }

@@ -1,4 +1,4 @@
-//! Who may run a generation now, and who waits for whom.
+//! Slots for concurrent generations, and the queue for them.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -10,63 +10,63 @@ use tokio::time::Instant;
 
 use crate::domain::{Account, Lookup};
 
-/// The places at which generations run: so many for each account, and so many in all.
+/// The slots of running generations, limited per account and in total.
 ///
-/// Accounts that wait take turns, one generation each; within an account who came first is first. An account that
-/// has all its places is passed over, and keeps its turn. Where nobody else may wait, one of an account that has fewer in
-/// the line displaces the last of that which has most: nobody can fill the line for all.
+/// Waiting accounts are served round-robin, one generation each; within an account, first come, first served. An
+/// account at its limit is skipped and keeps its turn. If the queue is full, a generation of an account with fewer
+/// queued generations displaces the last one of the account with the most. One account therefore cannot fill the queue.
 #[derive(Debug, Clone, Default)]
 pub struct Places(Arc<Mutex<State>>);
 
-/// A generation's place, or its place in the line for one. Dropping it gives it to the next.
+/// A generation's slot, or its position in the queue for one. Dropping it grants a free slot to the next generation.
 #[derive(Debug)]
 pub struct Place {
     places: Places,
     account: Account,
     number: u64,
-    /// Absent where it was a place at once.
+    /// `None` if a slot was granted without queueing.
     turn: Option<watch::Receiver<Turn>>,
     granted: Option<Instant>,
 }
 
-/// Where a generation stands.
+/// The state of a queued generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     Waiting(Ahead),
     Granted,
-    /// Another account, which had fewer in the line, has taken its place there.
+    /// A generation of an account with fewer queued generations has taken its queue position.
     Displaced,
 }
 
-/// Whether a wait has come to its end well.
+/// The result of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waited {
     Granted,
     Displaced,
 }
 
-/// How long a generation may still wait.
+/// The queue position of a generation and its estimated wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ahead {
-    /// 1: the next.
+    /// 1 is next.
     pub position: u32,
-    /// As long as places are held as long as they were lately; unknown before one was given back.
+    /// Estimated from the mean time for which recent slots were held. `None` until a slot has been released.
     pub eta: Option<Duration>,
 }
 
-/// How many there are, for whom.
+/// The limits that apply to one generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Room {
     pub for_account: Option<NonZeroU32>,
     pub in_all: Option<NonZeroU32>,
-    /// Who may wait, all accounts together; 0 for who does not want to.
+    /// Maximum queued generations of all accounts together; 0 if this generation does not wait.
     pub waiting: usize,
 }
 
-/// There is no place, and none to wait either.
+/// All slots and queue positions are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full {
-    /// When there may be one, where that is known.
+    /// Estimated time until a slot is free, if known.
     pub eta: Option<Duration>,
 }
 
@@ -75,15 +75,15 @@ struct State {
     in_all: Option<NonZeroU32>,
     running: usize,
     waiting: usize,
-    lines: Lookup<Account, Line>,
-    /// The accounts that wait, the next first.
-    turns: VecDeque<Account>,
-    held: Option<Duration>,
+    queues: Lookup<Account, AccountQueue>,
+    /// Accounts with queued generations in round-robin order, the next first.
+    round_robin: VecDeque<Account>,
+    mean_held: Option<Duration>,
     last_number: u64,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct AccountQueue {
     running: usize,
     waiting: VecDeque<Waiting>,
 }
@@ -95,11 +95,11 @@ struct Waiting {
     turn: watch::Sender<Turn>,
 }
 
-/// The weight of the latest in the mean time for which a place is held: one of so many.
+/// The latest slot has a weight of `1 / MEMORY` in the mean time for which a slot is held.
 const MEMORY: u32 = 8;
 
 impl Places {
-    /// A place, or one in the line.
+    /// Takes a slot or a queue position.
     pub fn enter(&self, account: Account, room: Room) -> Result<Place, Full> {
         let mut state = self.lock();
         state.in_all = room.in_all;
@@ -110,11 +110,11 @@ impl Places {
             return Ok(Place { places: self.clone(), account, number, turn: None, granted: Some(Instant::now()) });
         }
         let (sender, turn) = watch::channel(Turn::Waiting(Ahead::default()));
-        let line = state.lines.entry(account.clone()).or_default();
-        line.waiting.push_back(Waiting { number, for_account: room.for_account, turn: sender });
-        let is_first = line.waiting.len() == 1;
+        let queue = state.queues.entry(account.clone()).or_default();
+        queue.waiting.push_back(Waiting { number, for_account: room.for_account, turn: sender });
+        let is_first = queue.waiting.len() == 1;
         if is_first {
-            state.turns.push_back(account.clone());
+            state.round_robin.push_back(account.clone());
         }
         state.waiting += 1;
         state.grant();
@@ -124,12 +124,12 @@ impl Places {
             state.withdraw(&account, number);
             return Err(Full { eta: ahead.and_then(|ahead| ahead.eta) });
         }
-        state.tell();
+        state.notify_queued();
         drop(state);
         Ok(Place { places: self.clone(), account, number, turn: Some(turn), granted: granted.then(Instant::now) })
     }
 
-    /// Those that run, and those that wait.
+    /// Returns the numbers of running and of queued generations.
     pub fn count(&self) -> (usize, usize) {
         let state = self.lock();
         (state.running, state.waiting)
@@ -145,10 +145,10 @@ impl Place {
         self.granted.is_some()
     }
 
-    /// Resolves when it is a place to run, or none in the line any more.
+    /// Resolves when a slot is granted or the queue position is lost.
     pub async fn granted(&mut self) -> Waited {
         let Some(turn) = &mut self.turn else { return Waited::Granted };
-        // The sender says it before it goes.
+        // The sender sends `Granted` or `Displaced` before it is dropped.
         let turn = turn.wait_for(|turn| !matches!(turn, Turn::Waiting(_))).await;
         if turn.is_ok_and(|turn| *turn == Turn::Granted) {
             self.granted.get_or_insert_with(Instant::now);
@@ -158,12 +158,12 @@ impl Place {
         }
     }
 
-    /// Where it stands, now and whenever that changes, if it has ever stood in the line.
+    /// Returns a receiver of the queue state and its changes. `None` if the generation never queued.
     pub fn turn(&self) -> Option<watch::Receiver<Turn>> {
         self.turn.clone()
     }
 
-    fn stands(&self) -> Turn {
+    fn current_turn(&self) -> Turn {
         self.turn.as_ref().map_or(Turn::Granted, |turn| *turn.borrow())
     }
 }
@@ -171,97 +171,100 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.places.lock();
-        let stands = self.stands();
-        let waited = matches!(stands, Turn::Waiting(_)) && state.withdraw(&self.account, self.number);
-        if stands != Turn::Displaced && !waited {
-            state.leave(&self.account, self.granted.map(|granted| granted.elapsed()));
+        let turn = self.current_turn();
+        let waited = matches!(turn, Turn::Waiting(_)) && state.withdraw(&self.account, self.number);
+        if turn != Turn::Displaced && !waited {
+            state.release(&self.account, self.granted.map(|granted| granted.elapsed()));
         }
         state.grant();
-        state.tell();
+        state.notify_queued();
     }
 }
 
 impl State {
-    /// Takes a place for who comes where nobody waits; whether there was one.
+    /// Takes a slot if no generation waits and the limits allow it. Returns whether it took one.
     fn take(&mut self, account: &Account, room: Room) -> bool {
-        let is_free = self.turns.is_empty() && has_room(self.running, room.in_all);
-        let running = self.lines.get(account).map_or(0, |line| line.running);
+        let is_free = self.round_robin.is_empty() && has_room(self.running, room.in_all);
+        let running = self.queues.get(account).map_or(0, |queue| queue.running);
         if !is_free || !has_room(running, room.for_account) {
             return false;
         }
-        self.lines.entry(account.clone()).or_default().running += 1;
+        self.queues.entry(account.clone()).or_default().running += 1;
         self.running += 1;
         true
     }
 
-    /// Gives every free place to whose turn it is.
+    /// Grants every free slot to the next account in turn that is below its limit.
     fn grant(&mut self) {
         while has_room(self.running, self.in_all) {
-            let Some(at) = self.turns.iter().position(|account| self.has_room(account)) else { return };
-            let Some(account) = self.turns.remove(at) else { return };
-            let Some(line) = self.lines.get_mut(&account) else { continue };
-            let Some(next) = line.waiting.pop_front() else { continue };
-            line.running += 1;
+            let Some(at) = self.round_robin.iter().position(|account| self.has_room(account)) else { return };
+            let Some(account) = self.round_robin.remove(at) else { return };
+            let Some(queue) = self.queues.get_mut(&account) else { continue };
+            let Some(next) = queue.waiting.pop_front() else { continue };
+            queue.running += 1;
             self.running += 1;
             self.waiting -= 1;
-            if !line.waiting.is_empty() {
-                self.turns.push_back(account);
+            if !queue.waiting.is_empty() {
+                self.round_robin.push_back(account);
             }
             next.turn.send_replace(Turn::Granted);
         }
     }
 
-    /// Whether the first of this account's line would be within its limit.
+    /// Returns whether the account's limit allows its first queued generation to run.
     fn has_room(&self, account: &Account) -> bool {
-        self.lines.get(account).is_some_and(Line::has_room)
+        self.queues.get(account).is_some_and(AccountQueue::has_room)
     }
 
-    /// Takes one out of the line; whether it stood there.
+    /// Removes a generation from the queue. Returns whether it was queued.
     fn withdraw(&mut self, account: &Account, number: u64) -> bool {
-        let Some(line) = self.lines.get_mut(account) else { return false };
-        let Some(at) = line.waiting.iter().position(|waiting| waiting.number == number) else { return false };
-        line.waiting.remove(at);
+        let Some(queue) = self.queues.get_mut(account) else { return false };
+        let Some(at) = queue.waiting.iter().position(|waiting| waiting.number == number) else { return false };
+        queue.waiting.remove(at);
         self.waiting -= 1;
-        if line.waiting.is_empty() {
-            self.turns.retain(|turn| turn != account);
+        if queue.waiting.is_empty() {
+            self.round_robin.retain(|turn| turn != account);
         }
-        self.tidy(account);
+        self.remove_if_unused(account);
         true
     }
 
-    /// Makes room in the line for this account's latest; whether another has more in it.
+    /// Displaces the last queued generation of the account with the most, if that has more than `account`. Returns
+    /// whether one was displaced.
     fn displace(&mut self, account: &Account) -> bool {
-        let own = self.lines.get(account).map_or(0, |line| line.waiting.len());
-        let longest =
-            self.turns.iter().max_by_key(|account| self.lines.get(account).map_or(0, |line| line.waiting.len()));
+        let own = self.queues.get(account).map_or(0, |queue| queue.waiting.len());
+        let longest = self
+            .round_robin
+            .iter()
+            .max_by_key(|account| self.queues.get(account).map_or(0, |queue| queue.waiting.len()));
         let Some(longest) = longest.cloned() else { return false };
-        let Some(line) = self.lines.get_mut(&longest).filter(|line| line.waiting.len() > own) else { return false };
-        let Some(last) = line.waiting.pop_back() else { return false };
+        let Some(queue) = self.queues.get_mut(&longest).filter(|queue| queue.waiting.len() > own) else { return false };
+        let Some(last) = queue.waiting.pop_back() else { return false };
         self.waiting -= 1;
         last.turn.send_replace(Turn::Displaced);
         true
     }
 
-    /// Takes back a place that was granted.
-    fn leave(&mut self, account: &Account, held: Option<Duration>) {
-        if let Some(line) = self.lines.get_mut(account) {
-            line.running -= 1;
+    /// Releases a granted slot.
+    fn release(&mut self, account: &Account, held: Option<Duration>) {
+        if let Some(queue) = self.queues.get_mut(account) {
+            queue.running -= 1;
             self.running -= 1;
         }
         if let Some(held) = held {
-            self.held = Some(self.held.map_or(held, |mean| (mean * (MEMORY - 1) + held) / MEMORY));
+            self.mean_held = Some(self.mean_held.map_or(held, |mean| (mean * (MEMORY - 1) + held) / MEMORY));
         }
-        self.tidy(account);
+        self.remove_if_unused(account);
     }
 
-    fn tidy(&mut self, account: &Account) {
-        if self.lines.get(account).is_some_and(|line| line.running == 0 && line.waiting.is_empty()) {
-            self.lines.remove(account);
+    fn remove_if_unused(&mut self, account: &Account) {
+        if self.queues.get(account).is_some_and(|queue| queue.running == 0 && queue.waiting.is_empty()) {
+            self.queues.remove(account);
         }
     }
 
-    /// Tells everybody who waits where they stand.
-    fn tell(&self) {
+    /// Sends each queued generation its current position.
+    fn notify_queued(&self) {
         self.each_waiting(|_, waiting, ahead| {
             waiting.turn.send_if_modified(|turn| std::mem::replace(turn, Turn::Waiting(ahead)) != Turn::Waiting(ahead));
         });
@@ -277,17 +280,17 @@ impl State {
         found
     }
 
-    /// In the order in which they would be served. Who waits for a place of its own account alone waits for no
-    /// other.
+    /// Visits the queued generations in the order of service. A generation that waits only for its own account's limit
+    /// has its position within that account.
     fn each_waiting<'a>(&'a self, mut each: impl FnMut(&'a Account, &'a Waiting, Ahead)) {
         let mut shared = 0;
-        let lines = self.turns.iter().filter_map(|account| self.lines.get(account));
-        let longest = lines.map(|line| line.waiting.len()).max().unwrap_or_default();
+        let queues = self.round_robin.iter().filter_map(|account| self.queues.get(account));
+        let longest = queues.map(|queue| queue.waiting.len()).max().unwrap_or_default();
         for round in 0..longest {
-            for account in &self.turns {
-                let Some(line) = self.lines.get(account) else { continue };
-                let Some(waiting) = line.waiting.get(round) else { continue };
-                let own = waiting.for_account.filter(|_| !line.has_room());
+            for account in &self.round_robin {
+                let Some(queue) = self.queues.get(account) else { continue };
+                let Some(waiting) = queue.waiting.get(round) else { continue };
+                let own = waiting.for_account.filter(|_| !queue.has_room());
                 let (position, of) = if let Some(own) = own {
                     (round + 1, Some(own))
                 } else {
@@ -295,14 +298,14 @@ impl State {
                     (shared, self.in_all)
                 };
                 let position = u32::try_from(position).unwrap_or(u32::MAX);
-                let eta = self.held.zip(of).map(|(held, of)| held.saturating_mul(position) / of.get());
+                let eta = self.mean_held.zip(of).map(|(held, of)| held.saturating_mul(position) / of.get());
                 each(account, waiting, Ahead { position, eta });
             }
         }
     }
 }
 
-impl Line {
+impl AccountQueue {
     fn has_room(&self) -> bool {
         let limit = self.waiting.front().and_then(|first| first.for_account);
         has_room(self.running, limit)
@@ -330,7 +333,7 @@ mod tests {
     }
 
     fn position(place: &Place) -> u32 {
-        match place.stands() {
+        match place.current_turn() {
             Turn::Waiting(ahead) => ahead.position,
             Turn::Granted => 0,
             Turn::Displaced => u32::MAX,
@@ -339,7 +342,7 @@ mod tests {
 
     fn is_clear(places: &Places) -> bool {
         let state = places.lock();
-        state.lines.is_empty() && state.turns.is_empty()
+        state.queues.is_empty() && state.round_robin.is_empty()
     }
 
     fn positions<'a>(places: impl IntoIterator<Item = &'a Place>) -> Vec<u32> {
@@ -347,16 +350,16 @@ mod tests {
     }
 
     #[test]
-    fn two_accounts_take_turns_and_each_serves_its_first_first() {
+    fn accounts_are_served_round_robin_and_fifo_within_each() {
         let places = Places::default();
         let enter = |number| places.enter(account(number), room(0, 1)).expect("room to wait");
         let running = enter(9);
-        let mut crowd: Vec<_> = [1, 1, 1, 1, 2, 2].map(enter).into();
-        assert_eq!(positions(&crowd), [1, 3, 5, 6, 2, 4], "the late one does not wait for all of the early one's");
+        let mut queued: Vec<_> = [1, 1, 1, 1, 2, 2].map(enter).into();
+        assert_eq!(positions(&queued), [1, 3, 5, 6, 2, 4], "account 2 does not wait for all generations of account 1");
         drop(running);
         let mut served = Vec::new();
-        while let Some(next) = crowd.iter().position(|place| position(place) == 0) {
-            served.push(crowd.remove(next).account.clone());
+        while let Some(next) = queued.iter().position(|place| position(place) == 0) {
+            served.push(queued.remove(next).account.clone());
         }
         assert_eq!(served, [1, 2, 1, 2, 1, 1].map(account));
         assert_eq!(places.count(), (0, 0));
@@ -364,15 +367,15 @@ mod tests {
     }
 
     #[test]
-    fn an_account_at_its_limit_is_passed_over_and_keeps_its_turn() {
+    fn account_at_its_limit_is_skipped_and_keeps_its_turn() {
         let places = Places::default();
         let enter = |number| places.enter(account(number), room(1, 2)).expect("room to wait");
         let (one, waits) = (enter(1), enter(1));
         assert_eq!(positions([&one, &waits]), [0, 1]);
         let two = enter(2);
-        assert_eq!(position(&two), 0, "there is a place for another");
+        assert_eq!(position(&two), 0, "a slot is free for another account");
         let three = enter(3);
-        assert_eq!(positions([&waits, &three]), [1, 1], "each waits for another place");
+        assert_eq!(positions([&waits, &three]), [1, 1], "each waits for a different limit");
         drop(two);
         assert_eq!(positions([&waits, &three]), [1, 0]);
         drop(one);
@@ -380,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_want_to_wait_or_finds_no_room_takes_nothing() {
+    fn refused_generation_takes_no_slot_and_no_queue_position() {
         let places = Places::default();
         let enter = |waiting| places.enter(account(1), Room { waiting, ..room(1, 0) });
         let running = enter(0).expect("a place");
@@ -393,16 +396,16 @@ mod tests {
     }
 
     #[test]
-    fn nobody_fills_the_line_for_all() {
+    fn one_account_cannot_fill_the_queue() {
         let places = Places::default();
         let enter = |number| places.enter(account(number), Room { waiting: 4, ..room(0, 1) });
         let running = enter(1).expect("a place");
         let many: Vec<_> = (0..4).map(|_| enter(1).expect("room to wait")).collect();
-        assert!(enter(1).is_err(), "not even for itself");
-        let other = [enter(2).expect("one that has more makes room"), enter(2).expect("and again")];
-        assert_eq!(positions(&many), [1, 3, u32::MAX, u32::MAX], "the last of the longest line have gone");
+        assert!(enter(1).is_err(), "the queue is full for its own generations too");
+        let other = [enter(2).expect("displaces one of the account with more"), enter(2).expect("and again")];
+        assert_eq!(positions(&many), [1, 3, u32::MAX, u32::MAX], "the last two of account 1 are displaced");
         assert_eq!(positions(&other), [2, 4]);
-        assert!(enter(2).is_err(), "as many as the other has");
+        assert!(enter(2).is_err(), "both accounts have the same number");
         assert_eq!(places.count(), (1, 4));
         drop((running, many, other));
         assert_eq!(places.count(), (0, 0));
@@ -410,15 +413,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_said_of_the_wait_is_what_places_were_held_for_lately() {
+    async fn eta_is_estimated_from_recent_hold_times() {
         let places = Places::default();
         let enter = || places.enter(account(1), room(0, 2)).expect("room to wait");
-        let eta = |place: &Place| match place.stands() {
+        let eta = |place: &Place| match place.current_turn() {
             Turn::Waiting(ahead) => ahead.eta,
             Turn::Granted | Turn::Displaced => None,
         };
         let (first, second, waits) = (enter(), enter(), enter());
-        assert_eq!(eta(&waits), None, "nobody knows yet");
+        assert_eq!(eta(&waits), None, "unknown until a slot is released");
         advance(Duration::from_secs(10)).await;
         let last = enter();
         drop(first);
@@ -427,7 +430,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_that_is_granted_says_so_whoever_waits_for_it() {
+    async fn granted_resolves_when_a_slot_is_released() {
         let places = Places::default();
         let running = places.enter(account(1), room(1, 0)).expect("a place");
         let mut waits = places.enter(account(1), room(1, 0)).expect("room to wait");
@@ -445,7 +448,7 @@ mod tests {
             for_account: u32,
             waiting: usize,
         },
-        /// One of those there, running or waiting.
+        /// Drops one place, running or queued.
         Leave(proptest::sample::Index),
     }
 
@@ -462,9 +465,9 @@ mod tests {
     }
 
     proptest! {
-        /// Never more than there are places; none is free that somebody could have; nothing is left behind.
+        /// The limits are never exceeded, no slot stays free that a queued generation may take, and no state remains.
         #[test]
-        fn places_are_never_overdrawn_left_free_or_lost(in_all in 0..4_u32, steps in steps()) {
+        fn slots_are_never_overcommitted_idle_or_leaked(in_all in 0..4_u32, steps in steps()) {
             let (places, mut there) = (Places::default(), Vec::new());
             for step in steps {
                 match step {
@@ -485,8 +488,8 @@ mod tests {
                 prop_assert!(in_all == 0 || running(None) <= in_all as usize);
                 let all_taken = in_all != 0 && running(None) == in_all as usize;
                 for (place, limit) in &there {
-                    // The first of its line, if it waits, waits for a reason.
-                    let first = places.lock().lines.get(&place.account).and_then(|line| line.waiting.front().map(|first| first.number));
+                    // The first queued generation of an account waits only if a limit is reached.
+                    let first = places.lock().queues.get(&place.account).and_then(|queue| queue.waiting.front().map(|first| first.number));
                     if first == Some(place.number) {
                         let own_taken = *limit != 0 && running(Some(&place.account)) >= *limit as usize;
                         prop_assert!(all_taken || own_taken);
@@ -494,7 +497,7 @@ mod tests {
                 }
                 let mut waiting: Vec<_> = there.iter().map(|(place, _)| position(place)).filter(|position| (1..u32::MAX).contains(position)).collect();
                 waiting.sort_unstable();
-                prop_assert!(waiting.first().is_none_or(|first| *first == 1), "somebody is the next");
+                prop_assert!(waiting.first().is_none_or(|first| *first == 1), "some generation is next");
             }
             drop(there);
             prop_assert_eq!(places.count(), (0, 0));

@@ -10,18 +10,18 @@ use tokio::time::Instant;
 use super::meter::{Meter, Moment};
 use crate::domain::{Account, Quota};
 
-/// What all accounts have used. One that has used nothing for a minute, or has got all of it back, is not there.
+/// The usage of all accounts. Accounts whose limits are full again are removed.
 #[derive(Debug)]
 pub struct Rates {
     origin: Instant,
     accounts: Mutex<HashMap<Key, Arc<Meters>>>,
 }
 
-/// An account, as a whole or with some models alone.
+/// An account, for all models or for the models of one pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     pub account: Account,
-    /// The pattern of those models.
+    /// The pattern of the models. `None`: all models.
     pub models: Option<Arc<str>>,
 }
 
@@ -32,7 +32,7 @@ struct Meters {
     publishes: Meter,
 }
 
-/// What has been taken for one request, and is given back when this is dropped unsettled.
+/// The reservation of one request. Dropping it unsettled refunds it.
 #[derive(Debug)]
 pub struct Taken {
     origin: Instant,
@@ -42,7 +42,7 @@ pub struct Taken {
     settled: bool,
 }
 
-/// A rate that has been used up, and how long it takes until there is enough.
+/// An exhausted rate, and the time until it allows the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsedUp {
     pub rate: Rate,
@@ -57,17 +57,17 @@ pub enum Rate {
     Publishes,
 }
 
-/// What is left of a rate.
+/// The remaining quota of a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
     pub limit: NonZeroU32,
     pub left: u32,
-    /// Until all of it is there again.
+    /// Time until the limit is full again.
     pub full_in: Duration,
 }
 
-/// Accounts that are kept at most: of more, those are forgotten that have used least.
-const MOST_ACCOUNTS: usize = 100_000;
+/// Maximum number of accounts. Above it, the half with the least usage is removed.
+const MAX_ACCOUNTS: usize = 100_000;
 
 impl Default for Rates {
     fn default() -> Self {
@@ -76,7 +76,7 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// Takes one request and so many tokens, or nothing.
+    /// Reserves one request and `tokens`, or nothing.
     pub fn take(&self, key: Key, quota: Quota, tokens: u64) -> Result<Option<Taken>, UsedUp> {
         if quota.requests_per_minute.is_none() && quota.tokens_per_minute.is_none() {
             return Ok(None);
@@ -87,21 +87,21 @@ impl Rates {
             let taken = meters.requests.take(limit, NonZeroU32::MIN, now);
             taken.map_err(|wait| UsedUp { rate: Rate::Requests, limit, wait })?;
         }
-        // No more than there can ever be: what is not taken is not given back either.
+        // Cap at the limit, as `Meter::take` does: a refund must not exceed the reserved tokens.
         let most = quota.tokens_per_minute.map_or(0, NonZeroU32::get);
         let tokens = u32::try_from(tokens).unwrap_or(u32::MAX).min(most);
         if let (Some(limit), Some(wanted)) = (quota.tokens_per_minute, NonZeroU32::new(tokens))
             && let Err(wait) = meters.tokens.take(limit, wanted, now)
         {
             if let Some(requests) = quota.requests_per_minute {
-                meters.requests.give_back(requests, 1, now);
+                meters.requests.refund(requests, 1, now);
             }
             return Err(UsedUp { rate: Rate::Tokens, limit, wait });
         }
         Ok(Some(Taken { origin: self.origin, meters, quota, tokens: tokens.into(), settled: false }))
     }
 
-    /// Takes one published event, and says what is left. Nothing gives it back.
+    /// Takes one published event and returns the remaining quota. The event is never refunded.
     pub fn take_publish(&self, key: Key, limit: NonZeroU32) -> (Result<(), UsedUp>, Left) {
         let now = self.now();
         let meter = &self.meters(key, now).publishes;
@@ -110,7 +110,7 @@ impl Rates {
         (taken, Left { limit, left: meter.left(limit, now), full_in: meter.full_in(now) })
     }
 
-    /// How long each rate takes to have enough again.
+    /// Returns for each limited rate the time until it allows one request and `tokens`.
     pub fn waits(&self, key: &Key, quota: Quota, tokens: u64) -> impl Iterator<Item = UsedUp> + use<> {
         let now = self.now();
         let meters = self.lock().get(key).cloned().unwrap_or_default();
@@ -125,7 +125,7 @@ impl Rates {
         })
     }
 
-    /// What is left of the requests and of the tokens of an account.
+    /// Returns the remaining requests and tokens of an account.
     pub fn left(&self, key: &Key, quota: Quota) -> (Option<Left>, Option<Left>) {
         let now = self.now();
         let meters = self.lock().get(key).cloned().unwrap_or_default();
@@ -135,7 +135,7 @@ impl Rates {
         (of(&meters.requests, quota.requests_per_minute), of(&meters.tokens, quota.tokens_per_minute))
     }
 
-    /// Forgets those that have got all of it back.
+    /// Removes accounts whose limits are full again.
     pub fn sweep(&self) {
         let now = self.now();
         let mut accounts = self.lock();
@@ -148,8 +148,8 @@ impl Rates {
         if let Some(meters) = accounts.get(&key) {
             return Arc::clone(meters);
         }
-        if accounts.len() >= MOST_ACCOUNTS {
-            // The lesser half, so that this is rare.
+        if accounts.len() >= MAX_ACCOUNTS {
+            // Remove half of the accounts at once, so that this is rare.
             let mut used: Vec<_> = accounts.values().map(|meters| meters.full_in(now)).collect();
             let middle = used.len() / 2;
             let (_, median, _) = used.select_nth_unstable(middle);
@@ -183,19 +183,19 @@ impl Meters {
 }
 
 impl Taken {
-    /// Keeps the whole reservation as used.
+    /// Counts the whole reservation as used.
     pub fn settle_as_reserved(mut self) {
         self.settled = true;
     }
 
-    /// The request has come to its end, and this is what it used.
+    /// Replaces the reserved tokens by the tokens that the request used.
     pub fn settle(mut self, tokens: u64) {
         self.settled = true;
         let now = self.origin.elapsed();
         let Some(limit) = self.quota.tokens_per_minute else { return };
         match tokens.checked_sub(self.tokens) {
-            Some(more) => self.meters.tokens.owe(limit, more, now),
-            None => self.meters.tokens.give_back(limit, self.tokens - tokens, now),
+            Some(more) => self.meters.tokens.charge(limit, more, now),
+            None => self.meters.tokens.refund(limit, self.tokens - tokens, now),
         }
     }
 }
@@ -207,10 +207,10 @@ impl Drop for Taken {
         }
         let now = self.origin.elapsed();
         if let Some(limit) = self.quota.requests_per_minute {
-            self.meters.requests.give_back(limit, 1, now);
+            self.meters.requests.refund(limit, 1, now);
         }
         if let Some(limit) = self.quota.tokens_per_minute {
-            self.meters.tokens.give_back(limit, self.tokens, now);
+            self.meters.tokens.refund(limit, self.tokens, now);
         }
     }
 }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_reserved_is_settled_with_what_was_used_or_given_back() {
+    async fn reservation_is_settled_with_actual_usage_or_refunded() {
         let (rates, quota) = (Rates::default(), quota(10, 1_000));
         let take = |tokens| rates.take(key(1), quota, tokens).map(|taken| taken.expect("there are limits"));
         let [less, more, none, unsettled] = [100, 100, 100, 100].map(|tokens| take(tokens).expect("enough"));
@@ -255,15 +255,15 @@ mod tests {
         assert_eq!(left(&rates, 1, quota), (6, 720));
         drop(unsettled);
         assert_eq!(left(&rates, 1, quota), (7, 820), "the request too");
-        assert_eq!(left(&rates, 2, quota), (10, 1_000), "of nobody else's");
+        assert_eq!(left(&rates, 2, quota), (10, 1_000), "another account is unchanged");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_asks_for_more_than_there_can_be_is_not_forgiven_what_it_used() {
+    async fn reservation_above_the_limit_keeps_actual_usage() {
         let (rates, quota) = (Rates::default(), quota(100, 1_000));
         rates.take(key(1), quota, 1_000).expect("enough").expect("a limit").settle(3_000);
         advance(Duration::from_mins(3)).await;
-        let taken = rates.take(key(1), quota, u64::MAX).expect("all is there again").expect("a limit");
+        let taken = rates.take(key(1), quota, u64::MAX).expect("the limit is full again").expect("a limit");
         assert_eq!(left(&rates, 1, quota).1, 0);
         taken.settle(900);
         assert_eq!(left(&rates, 1, quota).1, 100);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_refused_takes_nothing() {
+    async fn refused_request_takes_nothing() {
         let (rates, quota) = (Rates::default(), quota(2, 1_000));
         let first = rates.take(key(1), quota, 900).expect("enough");
         let refused = rates.take(key(1), quota, 160).expect_err("too much");
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_account_is_forgotten_when_all_has_come_back() {
+    async fn account_is_removed_when_its_limits_are_full() {
         let (rates, quota) = (Rates::default(), quota(60, 0));
         for number in 0..1_000 {
             rates.take(key(number), quota, 0).expect("one").expect("a limit").settle(0);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_million_addresses_do_not_grow_memory_and_who_has_used_most_is_not_forgotten() {
+    async fn million_accounts_do_not_grow_memory_and_the_heaviest_user_is_kept() {
         let (rates, quota) = (Rates::default(), quota(10, 0));
         for _ in 0..10 {
             rates.take(key(u32::MAX), quota, 0).expect("all of them").expect("a limit").settle(0);
@@ -305,7 +305,7 @@ mod tests {
         for number in 0..1_000_000 {
             rates.take(key(number), quota, 0).expect("one").expect("a limit").settle(0);
         }
-        assert!(rates.lock().len() <= MOST_ACCOUNTS);
+        assert!(rates.lock().len() <= MAX_ACCOUNTS);
         assert!(rates.take(key(u32::MAX), quota, 0).is_err());
     }
 }

@@ -22,14 +22,14 @@ use super::exchange::InFlight;
 use super::socket::WriteBacklog;
 use super::{IncomingBody, Limits, Load, Threads};
 
-/// Listens on `address`. Clients that connect from now on wait in the backlog until [`serve`] runs.
+/// Listens on `address`. Connections wait in the backlog until [`serve`] runs.
 ///
-/// `limits.send_buffer`, `limits.write_timeout` and `TCP_NODELAY` (a token never waits for another) are set on the
-/// listener, from which accepted sockets inherit them.
+/// Sets `limits.send_buffer`, `limits.write_timeout` and `TCP_NODELAY` (a token never waits for another) on the
+/// listener; accepted sockets inherit them.
 ///
 /// # Errors
 ///
-/// The operating system's, such as an address in use.
+/// An error of the operating system, such as an address in use.
 pub fn bind(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -41,18 +41,18 @@ pub fn bind(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     #[cfg(target_os = "linux")]
     socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(limits.write_timeout))?;
     socket.bind(address)?;
-    // Not `TcpListener::bind`: its backlog is 128.
+    // `TcpListener::bind` is not used: its backlog is 128.
     socket.listen(limits.backlog)
 }
 
 /// Serves HTTP/1.1 and cleartext HTTP/2 (prior knowledge, RFC 9113 section 3.3) on `listener`, from [`bind`], until
-/// `stop` is cancelled, each connection on that of the `threads` which has the fewest.
+/// `stop` is cancelled. Each connection runs on the thread with the fewest connections.
 ///
-/// An axum `Router` is such a service as it is. Each request carries its [`Peer`] as an extension.
+/// `service` may be an axum `Router`. Each request carries its [`Peer`] as an extension.
 ///
-/// On `stop` the listener closes, connections without a whole request end at once, and responses that run have
-/// `limits.close` to finish; what is left then is cut. When this returns, no connection and no handler is left. Dropping it stops
-/// in the same way, unobserved.
+/// When `stop` is cancelled, the listener closes, connections without a complete request end at once, and running
+/// responses may take `limits.close` to finish. Remaining responses are then cut. When this function returns, no
+/// connection and no handler remains. Dropping the future stops in the same way, but in the background.
 pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, threads: Threads, stop: CancellationToken)
 where
     S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -66,110 +66,117 @@ where
     let stop = stop.child_token();
     let _stop_on_drop = stop.clone().drop_guard();
 
-    // Each connection holds one; one is ours.
+    // Counts open connections: each holds one reference, and this function holds one.
     let open = Arc::new(());
-    let crowd = Arc::new(Notify::new());
-    let mut clients = Clients { listener, exhausted: None, spare: spare() };
-    while let Some((stream, address)) = stop.run_until_cancelled(clients.next()).await {
+    let over_limit = Arc::new(Notify::new());
+    let mut acceptor = Acceptor { listener, exhausted: None, spare: spare() };
+    while let Some((stream, address)) = stop.run_until_cancelled(acceptor.next()).await {
         let before = Arc::strong_count(&open) - 1;
         if before >= limits.connections + limits.reserve() {
-            clients.refuse(&stream);
+            acceptor.refuse(&stream);
             continue;
         }
         let counted = limits.open.add();
-        let place = Place { open: Arc::clone(&open), crowd: Arc::clone(&crowd), before, limit: limits.connections };
+        let slot = ConnectionSlot {
+            open: Arc::clone(&open),
+            over_limit: Arc::clone(&over_limit),
+            before,
+            limit: limits.connections,
+        };
         if before >= limits.connections {
-            // After it is counted: the connection that gives way looks whether there are still too many.
-            crowd.notify_one();
+            // Must come after this connection is counted: the connection to be evicted checks the count again.
+            over_limit.notify_one();
         }
         let protocol = Arc::clone(&protocol);
         let service = service.clone();
-        // Its own token: polled at each wake-up, one that is shared would be contended.
+        // A child token: each connection polls it at each wake-up, and a shared token would be contended.
         let stop = stop.child_token();
-        let on_thread = threads.place();
-        let Some(elsewhere) = on_thread.elsewhere() else {
+        let on_thread = threads.assign();
+        let Some(runtime) = on_thread.other_runtime() else {
             tasks.spawn(async move {
-                protocol.serve(stream, Peer::from(address), place, service, stop).await;
+                protocol.serve(stream, Peer::from(address), slot, service, stop).await;
                 drop((on_thread, counted));
             });
             continue;
         };
-        // Its events shall come there.
+        // Register the socket with the other runtime, so that its I/O events arrive there.
         let Ok(stream) = stream.into_std() else { continue };
         let serving = async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => protocol.serve(stream, Peer::from(address), place, service, stop).await,
-                Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
+                Ok(stream) => protocol.serve(stream, Peer::from(address), slot, service, stop).await,
+                Err(error) => tracing::warn!(%error, "cannot move a connection to another thread"),
             }
             drop((on_thread, counted));
         };
-        tasks.spawn_on(serving, &elsewhere);
+        tasks.spawn_on(serving, &runtime);
     }
-    drop(clients);
+    drop(acceptor);
 
-    // Bounded, since each connection ends itself within `limits.close`, and its handlers end with it.
+    // This wait is bounded: each connection ends within `limits.close`, and its handlers end with it.
     tasks.close();
     tasks.wait().await;
 }
 
-/// A connection that has been idle for less than this does not give way.
-const LEAST_IDLE: Duration = Duration::from_secs(1);
+/// A connection that has been idle for less than this is not evicted.
+const MIN_IDLE: Duration = Duration::from_secs(1);
 
-/// One connection among those that are open.
-pub(super) struct Place {
+/// One open connection, counted against the connection limit until dropped.
+pub(super) struct ConnectionSlot {
     open: Arc<()>,
-    /// Notified for each connection that is one too many: idle connections wait for it, the oldest first.
-    crowd: Arc<Notify>,
-    /// How many there were when it came.
+    /// Notified once for each connection above the limit. Idle connections wait for it in the order in which they
+    /// became idle.
+    over_limit: Arc<Notify>,
+    /// Number of open connections when this one was accepted.
     before: usize,
     limit: usize,
 }
 
-impl Place {
-    /// One that came in a crowd is part of it as long as there is one.
+impl ConnectionSlot {
+    /// Returns `Crowded` if the limit was reached when this connection was accepted and still is.
     pub fn load(&self) -> Load {
-        if self.before >= self.limit && self.others() >= self.limit { Load::Crowded } else { Load::Normal }
+        if self.before >= self.limit && self.other_connections() >= self.limit { Load::Crowded } else { Load::Normal }
     }
 
-    /// Resolves when this connection gives way to another: it is idle, and there are more than may be.
-    pub async fn gives_way(&self, in_flight: &InFlight, backlog: &WriteBacklog) {
+    /// Resolves when this connection must be evicted: it is idle, and more connections are open than the limit allows.
+    pub async fn evicted(&self, in_flight: &InFlight, backlog: &WriteBacklog) {
         loop {
-            // A new connection is idle until its request arrives; a response may still be in HTTP/2's windows.
+            // `MIN_IDLE` protects new connections, which are idle until their request arrives, and responses that
+            // HTTP/2's flow control still holds.
             let idle_since = in_flight.idle().await;
-            sleep(LEAST_IDLE).await;
-            self.crowd.notified().await;
-            if self.others() < self.limit {
+            sleep(MIN_IDLE).await;
+            self.over_limit.notified().await;
+            if self.other_connections() < self.limit {
                 continue;
             }
             if in_flight.is_idle_since(idle_since) && !backlog.exists() {
                 return;
             }
-            // A request has come since: the next idle connection gives way.
-            self.crowd.notify_one();
+            // A request arrived in the meantime, or a response is still being written: evict the next idle connection.
+            self.over_limit.notify_one();
         }
     }
 
-    /// This one is not among them, and neither is that of the loop, while there is one.
-    fn others(&self) -> usize {
+    /// Returns the number of other connections: excludes this connection's reference and the accept loop's.
+    fn other_connections(&self) -> usize {
         Arc::strong_count(&self.open).saturating_sub(2)
     }
 }
 
-/// How long accepting pauses when the system has nothing to give: the connection that could not be accepted
-/// keeps the listener readable, so without a pause the loop would spin.
+/// How long the loop pauses when the system has no resources for a connection. That connection keeps the listener
+/// readable, so the loop would spin without a pause.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Failures that come closer together than this are one episode, which is logged once.
+/// Failures with less than this time between them are one episode, which is logged once.
 const EPISODE: Duration = Duration::from_secs(10);
 
-struct Clients {
+struct Acceptor {
     listener: TcpListener,
     exhausted: Option<Instant>,
-    /// Held for the moment at which there is no descriptor left, so that one client can be told.
+    /// A reserved descriptor. If none is free, it is closed to accept one connection and refuse it with a response.
     spare: Option<File>,
 }
 
-/// What a client is told for whom there is nothing else: no request of it is read.
+/// The response to a refused connection. It is sent without reading a request.
 const REFUSAL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -177,17 +184,17 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-impl Clients {
-    /// The next connection. No error ends the wait for it.
+impl Acceptor {
+    /// Waits for the next connection. Errors are logged and retried.
     async fn next(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok(accepted) => return accepted,
-                Err(error) if is_of_one_connection(&error) => {
+                Err(error) if removed_one_connection(&error) => {
                     tracing::debug!(%error, "a connection failed before it was accepted");
                 }
                 Err(error) => {
-                    self.note("cannot accept connections, will keep trying", &error);
+                    self.warn_once_per_episode("cannot accept connections; retrying", &error);
                     if self.spare.take().is_some()
                         && let Some(Ok((stream, _))) = self.listener.accept().now_or_never()
                     {
@@ -200,24 +207,23 @@ impl Clients {
         }
     }
 
-    /// Tells a client, if it can be told without waiting for it.
+    /// Sends the refusal if the socket accepts it without waiting.
     fn refuse(&mut self, stream: &TcpStream) {
         _ = stream.try_write(REFUSAL);
-        self.note("refusing connections", "as many are open as may be");
+        self.warn_once_per_episode("refusing connections", "the connection limit is reached");
     }
 
-    /// Once for each episode.
-    fn note(&mut self, what: &'static str, why: impl Display) {
+    fn warn_once_per_episode(&mut self, message: &'static str, reason: impl Display) {
         if self.exhausted.is_none_or(|last| last.elapsed() > EPISODE) {
-            tracing::warn!(%why, "{what}");
+            tracing::warn!(%reason, "{message}");
         }
         self.exhausted = Some(Instant::now());
     }
 }
 
-/// Whether `error` took its connection off the queue, so that the next one can be tried at once. All others,
-/// above all the lack of descriptors or memory, are met again by whoever retries at once.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Returns whether `error` removed its connection from the backlog, so that the next one can be accepted at once. Other
+/// errors, above all the lack of descriptors or memory, would recur at once.
+fn removed_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
@@ -234,7 +240,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn accepted_sockets_send_at_once_buffer_little_and_give_up_on_vanished_peers() {
+    async fn accepted_sockets_inherit_nodelay_send_buffer_and_user_timeout() {
         let limits = patient();
         let listener = listen(&limits);
         let _client = soon(TcpStream::connect(listener.local_addr().unwrap())).await.unwrap();
@@ -247,29 +253,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_crowd_of_300_waits_in_the_backlog_and_all_are_answered() {
+    async fn backlog_holds_300_connections_until_they_are_served() {
         let limits = patient();
         let listener = listen(&limits);
         let address = listener.local_addr().unwrap();
-        let mut crowd = Vec::new();
+        let mut waiting = Vec::new();
         for _ in 0..300 {
-            crowd.push(Client(soon(TcpStream::connect(address)).await.unwrap()));
+            waiting.push(Client(soon(TcpStream::connect(address)).await.unwrap()));
         }
 
         let mut server = Server::serve(listener, limits);
-        for client in &mut crowd {
+        for client in &mut waiting {
             client.send(GET).await;
         }
-        for _ in &crowd {
+        for _ in &waiting {
             server.call().await.answer("hello");
         }
-        for client in &mut crowd {
+        for client in &mut waiting {
             client.read_until("hello").await;
         }
     }
 
     #[tokio::test]
-    async fn the_connection_that_has_been_idle_for_longest_gives_way_when_there_are_too_many() {
+    async fn longest_idle_connection_is_evicted_above_the_limit() {
         let mut server = Server::start(Limits { connections: 2, ..patient() });
         let mut without_request = server.connect().await;
         let mut after_a_request = server.connect().await;
@@ -289,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_its_limit_it_has_room_for_who_comes_back_and_tells_all_others() {
+    async fn connections_in_the_reserve_are_crowded_and_further_ones_get_503() {
         let limits = Limits { connections: 2, ..patient() };
         assert_eq!(limits.reserve(), 1);
         let mut server = Server::start(limits);
@@ -302,14 +308,14 @@ mod tests {
             open.push((client, call));
         }
         let mut refused = server.connect().await;
-        let said = refused.closed().await.unwrap();
-        assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("retry-after: 5"), "{said}");
+        let response = refused.closed().await.unwrap();
+        assert!(response.starts_with("HTTP/1.1 503 ") && response.contains("retry-after: 5"), "{response}");
 
-        // Those that were there go on, and one that leaves makes room.
+        // Open connections continue, and a disconnect makes room.
         let (mut client, call) = open.remove(0);
         call.answer("hello");
         client.read_until("hello").await;
-        client.leave(Way::Close).await;
+        client.disconnect(Way::Close).await;
         loop {
             let mut next = server.connect().await;
             next.send(GET).await;
@@ -320,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stop_refuses_newcomers_and_ends_idle_and_silent_connections_at_once() {
+    async fn stop_refuses_new_connections_and_ends_idle_ones_at_once() {
         let mut server = Server::start(patient());
         let mut silent = server.connect().await;
         let mut idle = server.idle_client().await;
@@ -333,9 +339,9 @@ mod tests {
         assert!(soon(TcpStream::connect(address)).await.is_err());
     }
 
-    /// What outlives its deadline would be cut after a minute.
+    /// `limits.close` is a minute here: a connection that waits for it fails the test.
     #[tokio::test]
-    async fn stop_does_not_wait_for_requests_that_are_not_complete() {
+    async fn stop_does_not_wait_for_incomplete_requests() {
         for begun in [
             b"G",
             &b"GET / HTTP/1.1\r\nHo"[..],
@@ -367,7 +373,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stop_does_not_wait_for_an_idle_http2_client_that_confirms_nothing() {
+    async fn stop_does_not_wait_for_an_idle_http2_client_that_ignores_goaway() {
         let mut server = Server::start(patient());
         let mut client = server.connect().await;
         client.send(GET_HTTP2).await;
@@ -379,7 +385,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stop_lets_a_response_finish_that_began_before_the_end_of_its_request() {
+    async fn stop_waits_for_a_response_that_began_before_the_end_of_its_request() {
         for begun in [HALF_POST.as_bytes(), HALF_POST_HTTP2] {
             let mut server = Server::start(patient());
             let (mut client, events) = server.reading_client(begun).await;
@@ -394,7 +400,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stop_lets_a_response_finish_beside_an_http2_request_that_is_not_complete() {
+    async fn stop_waits_for_a_response_beside_an_incomplete_http2_request() {
         let mut server = Server::start(patient());
         let mut client = server.connect().await;
         client.send(HALF_POST_HTTP2).await;
@@ -406,7 +412,7 @@ mod tests {
 
         server.stop.cancel();
         while soon(TcpStream::connect(server.address)).await.is_ok() {}
-        // Longer than a connection without a response has.
+        // Longer than a connection without a response stays open.
         sleep(HTTP2_END * 3 / 2).await;
         events.send("last").await;
         client.read_until("last").await;
@@ -417,12 +423,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stop_lets_a_running_response_finish() {
+    async fn stop_waits_for_a_running_response() {
         let mut server = Server::start(patient());
         let (mut client, events) = server.reading_client(GET).await;
 
         server.stop.cancel();
-        // Until it has heard of it.
+        // Wait until the server has processed the stop.
         while soon(TcpStream::connect(server.address)).await.is_ok() {}
         events.send("last").await;
         drop(events);
@@ -431,7 +437,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stop_cuts_what_outlives_its_deadline() {
+    async fn stop_cuts_responses_at_the_close_deadline() {
         let mut server = Server::start(Limits { close: SHORT, ..patient() });
         let (mut http1, events1) = server.reading_client(GET).await;
         let (mut http2, events2) = server.reading_client(GET_HTTP2).await;
@@ -456,7 +462,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_is_dropped_leaves_no_connection() {
+    async fn dropping_the_server_ends_its_connections() {
         let mut server = Server::start(Limits { close: SHORT, ..patient() });
         let mut idle = server.idle_client().await;
         let (_client, events) = server.reading_client(GET).await;
@@ -467,13 +473,13 @@ mod tests {
     }
 
     #[test]
-    fn accepting_pauses_unless_the_failure_was_of_one_connection() {
+    fn accept_errors_of_one_connection_are_distinguished_from_exhaustion() {
         let error = io::Error::from_raw_os_error;
         let [econnaborted, econnreset] = [103, 104].map(error);
-        assert!(is_of_one_connection(&econnaborted) && is_of_one_connection(&econnreset));
+        assert!(removed_one_connection(&econnaborted) && removed_one_connection(&econnreset));
         // ENFILE, EMFILE, ENOBUFS, ENOMEM
         for exhausted in [23, 24, 105, 12].map(error) {
-            assert!(!is_of_one_connection(&exhausted), "{exhausted}");
+            assert!(!removed_one_connection(&exhausted), "{exhausted}");
         }
     }
 }

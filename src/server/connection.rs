@@ -22,15 +22,15 @@ use tokio_util::task::TaskTracker;
 use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
-use super::accept::Place;
+use super::accept::ConnectionSlot;
 use super::exchange::{InFlight, IncomingBody, Responding, ServedExchange};
 use super::socket::WriteBacklog;
 use super::stall::{self, Watched};
 use super::{Limits, socket};
 
-/// Who sent a request: the other end of the TCP connection, which may be a proxy. In the request's extensions.
+/// The TCP peer that sent a request; it may be a proxy. Set in the request's extensions.
 ///
-/// An IPv4 client of an IPv6 listener has its IPv4 address here (not `::ffff:192.0.2.1`).
+/// For an IPv4 client of an IPv6 listener this is the IPv4 address (not `::ffff:192.0.2.1`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
@@ -40,7 +40,7 @@ impl From<SocketAddr> for Peer {
     }
 }
 
-/// How every connection is spoken to, and how long it is waited for.
+/// The HTTP settings and deadlines of all connections.
 pub(super) struct Protocol {
     http: auto::Builder<Streams>,
     first_request: Duration,
@@ -49,15 +49,15 @@ pub(super) struct Protocol {
 
 impl Protocol {
     pub fn new(limits: &Limits, tasks: TaskTracker) -> Self {
-        /// Below this, hyper panics.
-        const LEAST_BUFFER: usize = 8 * 1024;
+        /// hyper panics below this value.
+        const MIN_BUFFER: usize = 8 * 1024;
 
         let mut http = auto::Builder::new(Streams { tasks, write_timeout: limits.write_timeout });
-        // Not set: `max_headers`. Its default is 100, and setting it costs an allocation per request.
+        // `max_headers` is not set: its default is 100, and setting it costs an allocation per request.
         http.http1()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header)
-            .max_buf_size(limits.buffer.max(LEAST_BUFFER));
+            .max_buf_size(limits.buffer.max(MIN_BUFFER));
         http.http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(limits.ping_interval)
@@ -68,64 +68,70 @@ impl Protocol {
         Self { http, first_request: limits.first_request, close: limits.close }
     }
 
-    /// Serves one connection to its end, which comes at most `limits.close` after `stop`.
-    pub async fn serve<S, B>(&self, stream: TcpStream, peer: Peer, place: Place, service: S, stop: CancellationToken)
-    where
+    /// Serves one connection until it ends, at most `limits.close` after `stop` is cancelled.
+    pub async fn serve<S, B>(
+        &self,
+        stream: TcpStream,
+        peer: Peer,
+        slot: ConnectionSlot,
+        service: S,
+        stop: CancellationToken,
+    ) where
         S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
         B: Body + Send + 'static,
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let (seen, place) = (Arc::new(Seen::default()), Arc::new(place));
+        let (seen, slot) = (Arc::new(Seen::default()), Arc::new(slot));
         let backlog = Arc::new(WriteBacklog::default());
         let (socket, client) = socket::split(stream, Arc::clone(&backlog));
-        let requests = Requests { service, peer, place: Arc::clone(&place), seen: Arc::clone(&seen) };
+        let requests = Requests { service, peer, slot: Arc::clone(&slot), seen: Arc::clone(&seen) };
         let mut http = pin!(self.http.serve_connection(TokioIo::new(socket), requests));
 
-        let silence = async {
+        let no_request = async {
             sleep(self.first_request).await;
             if seen.request() {
                 pending::<()>().await;
             }
         };
-        let aside = async {
+        let event = async {
             tokio::select! {
-                // First whether anyone is left, then the deadlines.
+                // Check for a disconnect before the deadlines.
                 biased;
-                () = client.left() => Aside::Left,
-                () = stop.cancelled() => Aside::Stop,
-                () = silence => Aside::Silent,
-                () = place.gives_way(&seen.in_flight, &backlog) => Aside::GivesWay,
+                () = client.disconnected() => EndEvent::Disconnected,
+                () = stop.cancelled() => EndEvent::Stop,
+                () = no_request => EndEvent::NoRequest,
+                () = slot.evicted(&seen.in_flight, &backlog) => EndEvent::Evicted,
             }
         };
-        // It is asked when it has been woken, and not with each token that the connection writes.
-        let mut aside: FuturesUnordered<_> = iter::once(aside.boxed()).collect();
+        // `FuturesUnordered` polls the future only when it was woken, not with each token that the connection writes.
+        let mut event: FuturesUnordered<_> = iter::once(event.boxed()).collect();
         let ended = tokio::select! {
-            // First what was said; and no random number for each wake-up.
+            // Poll HTTP before the events. `biased` also saves a random number at each wake-up.
             biased;
             ended = http.as_mut() => ended.map_err(Ended::Failed),
-            Some(aside) = aside.next() => match aside {
-                Aside::Left => Err(Ended::Left),
-                Aside::Silent => Err(Ended::Silent),
-                Aside::GivesWay => Err(Ended::GaveWay),
-                Aside::Stop => {
+            Some(event) = event.next() => match event {
+                EndEvent::Disconnected => Err(Ended::Disconnected),
+                EndEvent::NoRequest => Err(Ended::NoRequest),
+                EndEvent::Evicted => Err(Ended::Evicted),
+                EndEvent::Stop => {
                     http.as_mut().graceful_shutdown();
                     tokio::select! {
                         biased;
                         ended = http.as_mut() => ended.map_err(Ended::Failed),
-                        () = client.left() => Err(Ended::Left),
+                        () = client.disconnected() => Err(Ended::Disconnected),
                         () = sleep(self.close) => Err(Ended::Cut),
                         () = without_response(&seen, &backlog) => Err(Ended::Incomplete),
                     }
                 }
             },
         };
-        drop(aside);
+        drop(event);
 
         if let Err(ended) = ended {
             tracing::debug!(peer = %peer.0, error = &ended as &dyn Error, "a connection ended early");
-            if seen.http10() && ended.broke_a_response_off() {
+            if seen.http10() && ended.cut_a_response() {
                 return client.reset();
             }
         }
@@ -133,19 +139,19 @@ impl Protocol {
     }
 }
 
-/// What HTTP/2 may take after its last response: for the end of that, which waits for its stream's window, and for the client to
-/// confirm that the connection ends (RFC 9113, section 6.8).
+/// How long an HTTP/2 connection may take after its last response: to send the end of the response, which waits for its
+/// stream's window, and for the client to confirm the end of the connection (RFC 9113, section 6.8).
 pub(super) const HTTP2_END: Duration = Duration::from_secs(1);
 
-/// Resolves when the connection carries no response: it is idle, or its client has not sent the whole request. What HTTP holds
-/// of a response that has ended is waited for.
+/// Resolves when the connection carries no response: it is idle, or its client has not sent the whole request. Waits
+/// for bytes of an ended response that HTTP still holds.
 async fn without_response(seen: &Seen, backlog: &WriteBacklog) {
     loop {
         seen.in_flight.none().await;
         if seen.http2() {
             sleep(HTTP2_END).await;
         } else if backlog.exists() {
-            // HTTP/1.1 ends its connection when the response has been written.
+            // HTTP/1.1 ends the connection itself when the response has been written.
             pending::<()>().await;
         }
         if seen.in_flight.is_none() {
@@ -154,23 +160,23 @@ async fn without_response(seen: &Seen, backlog: &WriteBacklog) {
     }
 }
 
-/// What may come to pass beside what is said on a connection.
-enum Aside {
-    Left,
+/// Events that end a connection other than the end of HTTP.
+enum EndEvent {
+    Disconnected,
     Stop,
-    Silent,
-    GivesWay,
+    NoRequest,
+    Evicted,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Ended {
-    #[error("the client left")]
-    Left,
-    #[error("no request came in time")]
-    Silent,
-    #[error("it was idle, and there were more connections than may be")]
-    GaveWay,
-    #[error("a response outlived the server")]
+    #[error("the client disconnected")]
+    Disconnected,
+    #[error("no request arrived in time")]
+    NoRequest,
+    #[error("the connection was idle, and the connection limit was exceeded")]
+    Evicted,
+    #[error("a response did not finish in time after the server stopped")]
     Cut,
     #[error("the server stopped before the request was complete")]
     Incomplete,
@@ -179,17 +185,17 @@ enum Ended {
 }
 
 impl Ended {
-    fn broke_a_response_off(&self) -> bool {
+    fn cut_a_response(&self) -> bool {
         match self {
-            Self::Left | Self::Silent | Self::GaveWay | Self::Incomplete => false,
+            Self::Disconnected | Self::NoRequest | Self::Evicted | Self::Incomplete => false,
             Self::Cut => true,
-            // A user error is the service's: its body ended with one. All others come from the client.
+            // A user error comes from the service: its response body failed. All others come from the client.
             Self::Failed(error) => error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user),
         }
     }
 }
 
-/// What has come over one connection so far.
+/// Whether a connection has had a request, its HTTP version, and its requests in flight.
 #[derive(Default)]
 struct Seen {
     request: AtomicBool,
@@ -199,7 +205,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn note(&self, request: &Request<Incoming>) {
+    fn record(&self, request: &Request<Incoming>) {
         self.request.store(true, Ordering::Relaxed);
         self.http10.store(request.version() == Version::HTTP_10, Ordering::Relaxed);
         self.http2.store(request.version() == Version::HTTP_2, Ordering::Relaxed);
@@ -218,11 +224,11 @@ impl Seen {
     }
 }
 
-/// The service as one connection sees it: each request is noted and carries its peer.
+/// Wraps the service for one connection: records each request and adds its peer and load as extensions.
 struct Requests<S> {
     service: S,
     peer: Peer,
-    place: Arc<Place>,
+    slot: Arc<ConnectionSlot>,
     seen: Arc<Seen>,
 }
 
@@ -236,16 +242,16 @@ where
     type Future = Responding<Oneshot<S, Request<IncomingBody>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.seen.note(&request);
+        self.seen.record(&request);
         request.extensions_mut().insert(self.peer);
-        request.extensions_mut().insert(self.place.load());
+        request.extensions_mut().insert(self.slot.load());
         let exchange = ServedExchange::begin(&self.seen.in_flight);
         let request = IncomingBody::of(request, &exchange);
         Responding::new(self.service.clone().oneshot(request), exchange)
     }
 }
 
-/// Runs the streams of HTTP/2 connections as tasks that the server waits for.
+/// Runs the streams of HTTP/2 connections as tracked tasks, for which the server waits.
 #[derive(Clone)]
 struct Streams {
     tasks: TaskTracker,
@@ -271,14 +277,14 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_connection_on_which_no_request_begins_is_closed() {
+    async fn connection_without_a_request_is_closed() {
         let server = Server::start(Limits { first_request: SHORT, ..patient() });
-        for said in ["", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTT"] {
+        for sent in ["", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTT"] {
             let connected = Instant::now();
             let mut client = server.connect().await;
-            client.send(said).await;
+            client.send(sent).await;
             client.closed().await.unwrap();
-            assert!(connected.elapsed() >= SHORT, "{said:?}");
+            assert!(connected.elapsed() >= SHORT, "{sent:?}");
         }
     }
 
@@ -298,12 +304,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_open_response_outlives_every_deadline() {
+    async fn open_response_is_not_ended_by_request_deadlines() {
         let mut server = Server::start(Limits { first_request: SHORT, header: SHORT, ..patient() });
         let (mut http1, events1) = server.reading_client(GET).await;
         let (mut http2, events2) = server.reading_client(GET_HTTP2).await;
 
-        // Both came later and had the same deadlines, so those of the open responses have passed too.
+        // These connections are newer and have the same deadlines. If theirs have passed, so have the others'.
         let mut silent = server.connect().await;
         silent.closed().await.unwrap();
         let mut idle = server.idle_client().await;
@@ -316,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn http1_requests_follow_one_another_and_carry_their_peer() {
+    async fn consecutive_http1_requests_carry_their_peer() {
         let mut server = Server::start(patient());
         let mut client = server.connect().await;
         for text in ["one", "two"] {
@@ -331,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn http2_is_spoken_to_those_who_begin_with_it() {
+    async fn http2_preface_selects_http2() {
         let mut server = Server::start(patient());
         let mut client = server.connect().await;
         client.send(GET_HTTP2).await;
@@ -343,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_leaves_takes_its_waiting_handler_along() {
+    async fn disconnect_drops_the_waiting_handler() {
         let mut server = Server::start(patient());
         for request in [GET.as_bytes(), GET_HTTP10.as_bytes(), GET_HTTP2] {
             let mut client = server.connect().await;
@@ -355,7 +361,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_leaves_takes_its_response_along() {
+    async fn disconnect_drops_the_response_body() {
         let mut server = Server::start(patient());
         for request in [GET.as_bytes(), GET_HTTP10.as_bytes(), GET_HTTP2] {
             let (client, events) = server.reading_client(request).await;
@@ -365,46 +371,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_closes_its_sending_half_has_left() {
+    async fn half_close_counts_as_a_disconnect() {
         let mut server = Server::start(patient());
         let (client, events) = server.reading_client(GET).await;
-        let _reading_on = client.leave(Way::HalfClose).await;
+        let _reading_on = client.disconnect(Way::HalfClose).await;
         events.dropped().await;
     }
 
     #[tokio::test]
-    async fn bytes_that_nobody_reads_hide_no_client_that_leaves() {
+    async fn disconnect_behind_unread_bytes_is_detected() {
         let mut server = Server::start(patient());
         for unread in ["\r\n", "x", "GET / HTT", GET] {
             for way in [Way::Close, Way::Reset, Way::HalfClose] {
                 let mut waiting = server.connect().await;
                 waiting.send([GET, unread].concat()).await;
                 let mut call = server.call().await;
-                let _reading_on = waiting.leave(way).await;
+                let _reading_on = waiting.disconnect(way).await;
                 call.dropped().await;
 
                 let (reading, events) = server.reading_client([GET, unread].concat()).await;
-                let _reading_on = reading.leave(way).await;
+                let _reading_on = reading.disconnect(way).await;
                 events.dropped().await;
             }
         }
     }
 
     #[tokio::test]
-    async fn a_client_that_leaves_is_not_waited_for_at_the_end() {
+    async fn stop_does_not_wait_for_a_disconnected_client() {
         let mut server = Server::start(patient());
         let (client, events) = server.reading_client([GET, "x"].concat()).await;
         server.stop.cancel();
-        // Until it has heard of it.
+        // Wait until the server has processed the stop.
         while soon(TcpStream::connect(server.address)).await.is_ok() {}
 
-        client.leave(Way::Close).await;
+        client.disconnect(Way::Close).await;
         events.dropped().await;
         server.ended().await;
     }
 
     #[tokio::test]
-    async fn urgent_data_is_not_the_end() {
+    async fn urgent_data_is_not_a_disconnect() {
         let mut server = Server::start(patient());
         let (mut client, events) = server.reading_client(GET).await;
         socket2::SockRef::from(&client.0).send_out_of_band(b"!").unwrap();
@@ -413,7 +419,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_that_come_at_once_are_all_answered() {
+    async fn pipelined_requests_are_all_answered() {
         let mut server = Server::start(patient());
         let mut client = server.connect().await;
         client.send([GET, "\r\n", GET, GET].concat()).await;
@@ -424,7 +430,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_behind_a_request_stays_in_the_network_until_the_response_has_ended() {
+    async fn bytes_behind_a_request_are_not_read_until_its_response_has_ended() {
         let mut server = Server::start(patient());
         let (mut client, events) = server.reading_client(GET).await;
         soon(async { while timeout(SHORT, client.send(vec![b'x'; 64 * 1024])).await.is_ok() {} }).await;
@@ -435,7 +441,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_http2_stream_that_is_reset_ends_alone() {
+    async fn http2_stream_reset_ends_only_that_stream() {
         let mut server = Server::start(patient());
         let (mut client, events) = server.reading_client(GET_HTTP2).await;
         client.send(RESET_HTTP2).await;
@@ -447,7 +453,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_response_that_breaks_off_never_looks_complete() {
+    async fn aborted_response_never_looks_complete() {
         let mut server = Server::start(patient());
 
         let (mut http1, events) = server.reading_client(GET).await;

@@ -1,4 +1,4 @@
-//! The requests and responses of one connection: whether one is in flight, which a stop waits for.
+//! Counts the requests of one connection that are in flight. A stop waits for them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use tokio::sync::Notify;
 
 use super::stall::Watched;
 
-/// Counts the exchanges of one connection that are in flight: the whole request has arrived, or its response has begun.
+/// Counts the exchanges of one connection that are in flight: the whole request has arrived, or the response has begun.
 #[derive(Default)]
 pub(super) struct InFlight {
     count: AtomicUsize,
     none_left: Notify,
-    /// Exchanges that have begun: the request's head has arrived.
+    /// Exchanges that have begun and not ended: the request's head has arrived.
     begun: AtomicUsize,
     none_begun: Notify,
-    /// All exchanges that have ever begun.
+    /// All exchanges since the connection was accepted.
     total: AtomicUsize,
 }
 
-/// One request and its response. Held by both; it is over when both are dropped.
+/// One request and its response. Both hold a reference; the exchange ends when both are dropped.
 pub(super) struct ServedExchange {
     connection: Arc<InFlight>,
     is_counted: AtomicBool,
 }
 
 impl InFlight {
-    /// Resolves when no exchange is in flight: at once if none is.
+    /// Resolves when no exchange is in flight, at once if none is.
     pub async fn none(&self) {
         loop {
             let none_left = self.none_left.notified();
@@ -46,8 +46,8 @@ impl InFlight {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Resolves when the connection is idle: no request has begun that is not over. At once if it is. Returns how many
-    /// requests it has had.
+    /// Resolves when the connection is idle (every exchange that began has ended), at once if it is. Returns the number
+    /// of exchanges since the connection was accepted.
     pub async fn idle(&self) -> usize {
         loop {
             let none_begun = self.none_begun.notified();
@@ -59,7 +59,7 @@ impl InFlight {
         }
     }
 
-    /// Whether it is idle, and has had no more requests than so many.
+    /// Returns whether the connection is idle and no exchange has begun since [`InFlight::idle`] returned `total`.
     pub fn is_idle_since(&self, total: usize) -> bool {
         self.total.load(Ordering::Acquire) == total && self.begun.load(Ordering::Acquire) == 0
     }
@@ -72,7 +72,7 @@ impl ServedExchange {
         Arc::new(Self { connection: Arc::clone(connection), is_counted: AtomicBool::new(false) })
     }
 
-    /// The client has done its part, or the response has begun.
+    /// Counts the exchange as in flight. Called when the whole request has arrived or the response has begun.
     fn count(&self) {
         if !self.is_counted.swap(true, Ordering::AcqRel) {
             self.connection.count.fetch_add(1, Ordering::AcqRel);
@@ -83,7 +83,7 @@ impl ServedExchange {
 impl Drop for ServedExchange {
     fn drop(&mut self) {
         if self.is_counted.load(Ordering::Acquire) && self.connection.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // One that waits, or the next that will.
+            // `notify_one` stores a permit, so that a wait that begins later also sees it.
             self.connection.none_left.notify_one();
         }
         if self.connection.begun.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -95,7 +95,7 @@ impl Drop for ServedExchange {
 /// A request's body as it arrives.
 pub struct IncomingBody {
     incoming: Incoming,
-    /// `None` once no more of it is expected.
+    /// `None` once the body has ended.
     exchange: Option<Arc<ServedExchange>>,
 }
 
@@ -138,7 +138,7 @@ impl Body for IncomingBody {
     }
 }
 
-/// The service reads no more of the body: from then on it waits for no client.
+/// The service reads no more of the body, so the response no longer depends on the client.
 impl Drop for IncomingBody {
     fn drop(&mut self) {
         self.end();

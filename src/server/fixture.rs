@@ -1,4 +1,4 @@
-//! A server whose every request the test answers by hand, and a client that speaks raw bytes.
+//! A server whose requests the test answers one by one, and a client that sends raw bytes.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -21,12 +21,12 @@ use tokio_util::task::TaskTracker;
 
 use super::{IncomingBody, Limits, Threads, bind, serve};
 
-/// A deadline that a test sets and waits for.
+/// A deadline that a test waits for.
 pub const SHORT: Duration = Duration::from_millis(60);
-/// A deadline that must not be what ends a test.
+/// A deadline that must not expire during a test.
 pub const LONG: Duration = Duration::from_mins(1);
 
-/// No deadline ends a connection, unless the test sets one.
+/// Returns limits under which no deadline ends a connection, unless the test sets one.
 pub fn patient() -> Limits {
     Limits { first_request: LONG, header: LONG, close: LONG, ..Limits::default() }
 }
@@ -59,7 +59,7 @@ impl Server {
             let called = called.clone();
             async move {
                 let (answer, answered) = oneshot::channel();
-                called.send(Call { request, answer }).await.expect("a test that takes calls");
+                called.send(Call { request, answer }).await.expect("the test receives calls");
                 match answered.await {
                     Ok(response) => Ok::<_, Infallible>(response),
                     Err(_) => pending().await,
@@ -78,7 +78,7 @@ impl Server {
         soon(self.calls.recv()).await.unwrap()
     }
 
-    /// A client that was answered once and whose connection is kept alive.
+    /// Returns a client that received one response and whose connection is kept alive.
     pub async fn idle_client(&mut self) -> Client {
         let mut client = self.connect().await;
         client.send(GET).await;
@@ -87,7 +87,7 @@ impl Server {
         client
     }
 
-    /// A client that reads a response which has not ended.
+    /// Returns a client that reads an unfinished response.
     pub async fn reading_client(&mut self, request: impl AsRef<[u8]>) -> (Client, Events) {
         let mut client = self.connect().await;
         client.send(request).await;
@@ -102,7 +102,7 @@ impl Server {
     }
 }
 
-/// A request that waits for its answer.
+/// A request that waits for its response.
 pub struct Call {
     pub request: Request<IncomingBody>,
     answer: oneshot::Sender<Response<Chunks>>,
@@ -127,7 +127,7 @@ impl Call {
     }
 }
 
-/// The test's end of a response body; dropping it ends the body well.
+/// The test's end of a response body. Dropping it ends the body without an error.
 pub struct Events(mpsc::Sender<io::Result<Bytes>>);
 
 impl Events {
@@ -159,15 +159,15 @@ impl Body for Chunks {
 pub const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 pub const GET_HTTP10: &str = "GET / HTTP/1.0\r\n\r\n";
 
-/// The same over HTTP/2: preface, empty SETTINGS, and HEADERS that end stream 1 (RFC 9113 sections 3.4, 6.2).
+/// The same request in HTTP/2: preface, empty SETTINGS, and HEADERS that end stream 1 (RFC 9113 sections 3.4, 6.2).
 pub const GET_HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
     \0\0\0\x04\0\0\0\0\0\
     \0\0\x0e\x01\x05\0\0\0\x01\x82\x86\x84\x41\x09localhost";
 
-/// A request over HTTP/1.1 whose body lacks its last byte.
+/// An HTTP/1.1 request whose body lacks its last byte.
 pub const HALF_POST: &str = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nab";
 
-/// The same over HTTP/2, on stream 1: a DATA frame that does not end it.
+/// The same request in HTTP/2, on stream 1: a DATA frame that does not end the stream.
 pub const HALF_POST_HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
     \0\0\0\x04\0\0\0\0\0\
     \0\0\x0e\x01\x04\0\0\0\x01\x83\x86\x84\x41\x09localhost\
@@ -192,8 +192,8 @@ pub enum Way {
 }
 
 impl Client {
-    /// Leaves; what is left open is returned.
-    pub async fn leave(mut self, way: Way) -> Option<Self> {
+    /// Disconnects. Returns the client if its receiving half stays open.
+    pub async fn disconnect(mut self, way: Way) -> Option<Self> {
         match way {
             Way::Close => None,
             Way::Reset => {
@@ -211,7 +211,7 @@ impl Client {
         soon(self.0.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    /// Everything up to and including `end`, and what came in the same packet.
+    /// Returns everything up to and including `end`, and the bytes of the same packet after it.
     pub async fn read_until(&mut self, end: impl AsRef<[u8]>) -> Vec<u8> {
         let mut read = Vec::new();
         while !contains(&read, end.as_ref()) {
@@ -221,7 +221,7 @@ impl Client {
         read
     }
 
-    /// The rest, once the server has closed the connection, or the error by which it was reset.
+    /// Waits until the server closes the connection. Returns the remaining bytes, or the error of a reset.
     pub async fn closed(&mut self) -> io::Result<String> {
         let mut rest = Vec::new();
         soon(self.0.read_to_end(&mut rest)).await?;

@@ -1,20 +1,20 @@
 //! The listener: accepts connections and speaks HTTP on them.
 //!
-//! It serves any tower service, such as an axum `Router`, and knows no route. It exists because the stock
-//! accept loop leaves open whoever connects and says nothing, sends half a header or stops reading:
+//! Serves any tower service, such as an axum `Router`, and knows no route. It exists because the stock accept loop
+//! never closes a connection whose client sends nothing, sends half a header or stops reading:
 //!
 //! ```text
-//! accept.rs       bind, serve: the loop, what it does when descriptors run out, how it stops
-//! connection.rs   one connection: HTTP/1.1 or cleartext HTTP/2, its deadlines, its end
-//! exchange.rs     its requests and responses: which are in flight
-//! limits.rs       what one client may take: time, memory, streams
-//! socket.rs       an accepted socket, and past HTTP: whether its client has left, and how to reset it
-//! stall.rs        HTTP/2 streams whose clients take nothing
+//! accept.rs       bind, serve: the accept loop, descriptor exhaustion, shutdown
+//! connection.rs   one connection: HTTP/1.1 or cleartext HTTP/2, deadlines, end
+//! exchange.rs     counts the requests of a connection that are in flight
+//! limits.rs       limits on time, memory and streams of a client
+//! socket.rs       an accepted socket; detects a disconnect and resets a connection, independently of HTTP
+//! stall.rs        resets HTTP/2 streams whose clients read nothing
 //! threads.rs      the threads that connections are spread over
 //! ```
 //!
-//! Deliberately absent: a time limit on request bodies and on responses, which only the service can judge, and
-//! HTTP/1.1 upgrades. A client that closes its sending half is taken to have left, whatever it sent before.
+//! Deliberately absent: deadlines for request bodies and for responses, which only the service can judge, and HTTP/1.1
+//! upgrades. A client that closes its sending half counts as disconnected, even after a complete request.
 
 mod accept;
 mod connection;

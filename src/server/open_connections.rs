@@ -1,4 +1,4 @@
-//! How many connections are open.
+//! Counts open connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Clone, Debug, Default)]
 pub struct OpenConnections(Arc<AtomicUsize>);
 
-/// One of them, until it is dropped.
+/// One counted connection, until dropped.
 pub(super) struct OpenConnection(OpenConnections);
 
 impl OpenConnections {

@@ -11,13 +11,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Gives HTTP a connection to speak on, and keeps a hold on its other end.
+/// Splits a connection into a [`Socket`] for HTTP and a [`Client`] that detects a disconnect and chooses FIN or RST.
 pub(super) fn split(stream: TcpStream, backlog: Arc<WriteBacklog>) -> (Socket, Client) {
     let (reading, writing) = stream.into_split();
     (Socket { reading, backlog }, Client(writing))
 }
 
-/// Whether HTTP holds bytes that the connection has not taken yet.
+/// Whether HTTP holds bytes that the socket has not accepted yet.
 #[derive(Default)]
 pub(super) struct WriteBacklog(AtomicBool);
 
@@ -33,41 +33,41 @@ impl WriteBacklog {
 
 /// The connection that HTTP owns.
 ///
-/// It also writes: that needs no `&mut`, so the writing half is free to be the [`Client`].
+/// It writes through the reading half, because writing needs no `&mut`. The writing half becomes the [`Client`].
 pub(super) struct Socket {
     reading: OwnedReadHalf,
     backlog: Arc<WriteBacklog>,
 }
 
-/// The one at the other end, seen past HTTP.
+/// The client's end of a connection, observed independently of HTTP.
 pub(super) struct Client(OwnedWriteHalf);
 
 impl Client {
     /// Resolves when the client has closed the connection or its sending half (FIN), or reset it (RST).
     ///
-    /// HTTP/1.1 does not read while it has bytes that it has no use for yet, such as the next request, and so would
-    /// not see the end behind them. This reads nothing: the operating system tells.
-    pub async fn left(&self) {
-        // Every interest in reading hears of the end (`Ready::READ_CLOSED`). `READABLE` would also hear of each
-        // byte before it; `PRIORITY` hears of nothing else, since no socket is registered for urgent data.
+    /// HTTP/1.1 does not read while it holds bytes that it cannot process yet, such as the next request, so it would
+    /// not detect a disconnect behind them. This method reads nothing: the operating system reports the disconnect.
+    pub async fn disconnected(&self) {
+        // Every read interest is woken by a disconnect (`Ready::READ_CLOSED`). `READABLE` would also be woken by each
+        // byte before it. `PRIORITY` is woken by nothing else, since no socket is registered for urgent data.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = self.0.ready(tokio::io::Interest::PRIORITY).await;
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         std::future::pending::<()>().await;
     }
 
-    /// Lets the connection end with a close (FIN) once HTTP drops its [`Socket`].
+    /// Makes the connection end with a close (FIN) when HTTP drops its [`Socket`].
     pub fn close(self) {
-        // Its drop would send a FIN now.
+        // Dropping the writing half would send a FIN now.
         self.0.forget();
     }
 
-    /// Lets the connection end with a reset (RST) once HTTP drops its [`Socket`].
+    /// Makes the connection end with a reset (RST) when HTTP drops its [`Socket`].
     ///
-    /// To an HTTP/1.0 client the FIN is the end of the body, so a response that breaks off must not send one.
+    /// An HTTP/1.0 client takes a FIN for the end of the body, so a response that is cut short must not send one.
     pub fn reset(self) {
         if let Err(error) = SockRef::from(self.0.as_ref()).set_linger(Some(Duration::ZERO)) {
-            tracing::debug!(%error, "a connection is closed instead of reset");
+            tracing::debug!(%error, "cannot reset a connection; closing it");
         }
         self.close();
     }
@@ -122,7 +122,7 @@ impl AsyncWrite for Socket {
         true
     }
 
-    /// There is nothing to flush: the operating system has what was written.
+    /// Does nothing: written bytes are already in the kernel.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

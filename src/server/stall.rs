@@ -1,9 +1,8 @@
-//! HTTP/2 streams whose clients take nothing.
+//! Resets HTTP/2 streams whose clients read nothing.
 //!
-//! To the operating system a client is well that answers pings and keeps a stream's window shut (RFC 9113,
-//! section 5.2). Nor does the response's body see it: once it has given more than the window takes, it is not
-//! asked again. HTTP/1.1 needs none of this: there a shut window is the connection's, which the kernel ends
-//! (`TCP_USER_TIMEOUT`).
+//! The operating system does not detect a client that answers pings and keeps a stream's window closed (RFC 9113,
+//! section 5.2). The response body does not detect it either: HTTP/2 stops polling it once the window is full. HTTP/1.1
+//! does not need this module: a closed window there is the connection's, which the kernel ends (`TCP_USER_TIMEOUT`).
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,24 +19,24 @@ tokio::task_local! {
     static PROGRESS: Arc<Progress>;
 }
 
-/// Whether a stream's client takes what it is given.
+/// Records whether the client of a stream reads its data.
 #[derive(Default)]
 struct Progress {
-    /// When something was given that has not been taken.
-    given: Mutex<Option<Instant>>,
+    /// When the body last handed data to HTTP/2, if HTTP/2 has not asked for more since.
+    unsent_since: Mutex<Option<Instant>>,
 }
 
 impl Progress {
-    fn note(&self, given: Option<Instant>) {
-        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = given;
+    fn set(&self, unsent_since: Option<Instant>) {
+        *self.unsent_since.lock().unwrap_or_else(PoisonError::into_inner) = unsent_since;
     }
 
-    /// Resolves when nothing has been taken for `limit`. One timer, set anew only when it rings.
+    /// Resolves when the client has read nothing for `limit`. Uses one timer and resets it only when it fires.
     async fn stalled(&self, limit: Duration) {
         loop {
-            let given = *self.given.lock().unwrap_or_else(PoisonError::into_inner);
+            let unsent_since = *self.unsent_since.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
-            match given.map(|given| given + limit) {
+            match unsent_since.map(|since| since + limit) {
                 Some(due) if due <= now => return,
                 due => sleep_until(due.unwrap_or(now + limit)).await,
             }
@@ -45,22 +44,22 @@ impl Progress {
     }
 }
 
-/// Runs one stream, at most until its client has taken nothing for `limit`: then it is dropped, which resets it.
+/// Runs one stream until it ends. If its client reads nothing for `limit`, drops the stream, which resets it.
 pub(super) async fn bounded<F: Future>(limit: Duration, stream: F) {
     let progress = Arc::new(Progress::default());
     let watched = PROGRESS.scope(Arc::clone(&progress), stream);
     tokio::select! {
         biased;
         _ = watched => {}
-        () = progress.stalled(limit) => tracing::debug!("a stream was reset: its client takes nothing"),
+        () = progress.stalled(limit) => tracing::debug!("a stream was reset: its client reads nothing"),
     }
 }
 
 pin_project! {
-    /// A response's body that tells whether more of it is asked for: of a stream that is [`bounded`].
+    /// A response body that records whether HTTP/2 asks for more, if its stream is [`bounded`].
     ///
-    /// It gives slices of at most [`SLICE`]. HTTP/2 takes what it is given whole, however small the window: of a
-    /// large frame it could neither be told whether the client takes any, nor would it be let go of at its end.
+    /// It yields slices of at most [`SLICE`]. HTTP/2 accepts each frame whole, even if the window is smaller. With a
+    /// large frame, progress inside it would be invisible, and the frame would stay in memory until its end is sent.
     pub(super) struct Watched<B: Body> {
         #[pin]
         body: B,
@@ -70,11 +69,12 @@ pin_project! {
     }
 }
 
-/// So much of a stream may wait in HTTP/2's buffers beyond its window.
+/// Maximum bytes of a stream that may wait in HTTP/2's buffers beyond its window.
 const SLICE: usize = 16 * 1024;
 
 impl<B: Body> Watched<B> {
-    /// Called where the stream is polled. `exchange` is held until the body is dropped.
+    /// Records progress only if it is called while a [`bounded`] stream is polled; HTTP/1.1 has none. Holds `exchange`
+    /// until the body is dropped.
     pub fn new(body: B, exchange: Option<Arc<ServedExchange>>) -> Self {
         Self { body, rest: None, progress: PROGRESS.try_with(Arc::clone).ok(), exchange }
     }
@@ -97,12 +97,12 @@ impl<B: Body> Body for Watched<B> {
             Some(data) => Poll::Ready(Some(Ok(give(data)))),
             None => this.body.poll_frame(context).map_ok(|frame| match frame.into_data() {
                 Ok(data) => give(data),
-                // Without data there are only trailers.
+                // A frame without data holds trailers.
                 Err(frame) => frame.map_data(|_| Bytes::new()),
             }),
         };
         if let Some(progress) = this.progress {
-            progress.note(polled.is_ready().then(Instant::now));
+            progress.set(polled.is_ready().then(Instant::now));
         }
         polled
     }

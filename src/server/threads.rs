@@ -7,11 +7,12 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
-/// The threads that connections are spread over, each with a runtime of its own.
+/// The threads that connections are spread over, each with its own runtime.
 ///
-/// A connection stays on the thread that it is given to, and what its requests start stays there too: a token of an
-/// upstream in the clear comes in, is kept and leaves to its first viewer without waking another thread. One thread accepts and deals; with a listener for each
-/// (`SO_REUSEPORT`) the kernel would deal by a hash, and few streams would share one core while another idles.
+/// A connection and everything that its requests start stay on one thread. A token of an upstream without TLS is
+/// received, stored and sent to its first viewer without waking another thread. One thread accepts all connections and
+/// assigns them. With one listener per thread (`SO_REUSEPORT`) the kernel would assign them by a hash, and few streams
+/// would share one core while another is idle.
 #[derive(Clone)]
 pub struct Threads(Arc<[Thread]>);
 
@@ -21,7 +22,7 @@ struct Thread {
 }
 
 impl Threads {
-    /// The thread, or the threads, of the runtime that this is called in.
+    /// Returns the current runtime as one entry, even if it has several threads.
     pub fn current() -> Self {
         Self::of([Handle::current()])
     }
@@ -30,8 +31,8 @@ impl Threads {
         Self(runtimes.into_iter().map(|runtime| Thread { runtime, connections: AtomicUsize::new(0) }).collect())
     }
 
-    /// A place on the thread with the fewest connections.
-    pub(super) fn place(&self) -> OnThread {
+    /// Assigns a connection to the thread with the fewest.
+    pub(super) fn assign(&self) -> OnThread {
         let counts = self.0.iter().map(|thread| thread.connections.load(Ordering::Relaxed));
         let index = counts.enumerate().min_by_key(|(_, count)| *count).map_or(0, |(index, _)| index);
         if let Some(thread) = self.0.get(index) {
@@ -41,7 +42,7 @@ impl Threads {
     }
 }
 
-/// One connection among those of a thread, until this is dropped.
+/// The assignment of one connection to a thread, counted until dropped.
 pub(super) struct OnThread {
     threads: Threads,
     index: usize,
@@ -52,8 +53,8 @@ impl OnThread {
         self.threads.0.get(self.index)
     }
 
-    /// Where to go, if that is elsewhere.
-    pub fn elsewhere(&self) -> Option<Handle> {
+    /// Returns the assigned runtime, unless it is the current one.
+    pub fn other_runtime(&self) -> Option<Handle> {
         let thread = self.thread()?;
         (thread.runtime.id() != Handle::current().id()).then(|| thread.runtime.clone())
     }
@@ -67,7 +68,7 @@ impl Drop for OnThread {
     }
 }
 
-/// Threads of our own; dropping this ends them, and what still runs there.
+/// Threads that this process started. Dropping this ends them and the tasks that still run on them.
 pub struct Started {
     stop: CancellationToken,
     runtimes: Vec<Handle>,
@@ -75,7 +76,7 @@ pub struct Started {
 }
 
 impl Started {
-    /// Starts so many beside the one that calls this, which should drive a current-thread runtime.
+    /// Starts `count - 1` threads beside the calling one, which should drive a current-thread runtime.
     pub fn beside(count: NonZeroUsize) -> io::Result<Self> {
         let mut started = Self { stop: CancellationToken::new(), runtimes: Vec::new(), joins: Vec::new() };
         for number in 1..count.get() {
@@ -91,7 +92,7 @@ impl Started {
         Ok(started)
     }
 
-    /// These, and the one that calls this.
+    /// Returns these threads and the current runtime.
     pub fn and_current(&self) -> Threads {
         Threads::of([Handle::current()].into_iter().chain(self.runtimes.iter().cloned()))
     }

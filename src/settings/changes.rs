@@ -1,4 +1,4 @@
-//! What differs between two readings of the settings, by key.
+//! The names of the settings that differ between two loads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,13 +9,13 @@ use super::{Settings, Upstream};
 /// The names of the settings that differ, such as `limits.connections` or `upstreams[local].base_url`; never a value.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Those that take effect when the settings are read again.
+    /// Settings that take effect when the settings are reloaded.
     pub reloaded: Vec<String>,
-    /// Those that wait for a restart.
+    /// Settings that take effect only after a restart.
     pub waiting: Vec<String>,
 }
 
-/// What is read again: a setting, or all settings of a section.
+/// The reloadable settings: single settings, or all settings of a section.
 const RELOADED: [&str; 7] =
     ["auth.api_keys", "auth.cookie", "auth.jwt", "cors", "limits", "prompts", "server.trusted_proxies"];
 
@@ -33,7 +33,7 @@ fn is_reloaded(name: &str) -> bool {
     RELOADED.iter().any(|one| name.strip_prefix(one).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
-/// All but the upstreams, whose order counts for less than their names.
+/// Returns the settings without the upstreams, which are compared by name, not by position.
 fn table(settings: &Settings) -> Table {
     let others = Settings { upstreams: Vec::new(), ..settings.clone() };
     Table::try_from(others).unwrap_or_default()
@@ -61,7 +61,7 @@ fn of_upstreams(before: &[Upstream], after: &[Upstream]) -> Vec<String> {
             names.push(name(""));
             continue;
         };
-        // Secrets are masked where they are written.
+        // Compared separately: serialization masks the values, so a change of a value would be invisible.
         if old.headers != new.headers {
             names.push(name(".headers"));
         }
@@ -95,9 +95,9 @@ mod tests {
     }
 
     #[test]
-    fn changed_settings_are_named_and_those_that_wait_apart() {
+    fn changes_are_split_into_reloaded_and_waiting_for_a_restart() {
         let mut before = Settings::default();
-        for name in ["stub", "other", "gone"] {
+        for name in ["stub", "other", "removed"] {
             before.upstreams.push(Upstream::new(name, "http://localhost:1/v1".parse().unwrap()));
         }
         let mut after = before.clone();
@@ -117,9 +117,9 @@ mod tests {
             [
                 "auth.ticket_secret_env",
                 "server.max_connections",
-                "upstreams[gone]",
                 "upstreams[new]",
                 "upstreams[other].headers",
+                "upstreams[removed]",
                 "upstreams[stub].base_url"
             ]
         );

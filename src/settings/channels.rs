@@ -1,4 +1,4 @@
-//! What channels keep and admit, and where prompts are.
+//! The settings of channels and prompts.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -12,27 +12,30 @@ use super::{Size, units};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Channels {
-    /// How many of its last events a channel keeps for those who come later; a generation's answer counts as one.
+    /// How many of its last events a channel keeps for later subscribers; a generation's answer counts as one.
     /// Default: 100. Variable: `TOKENRILL_CHANNELS__HISTORY`.
     pub history: u32,
-    /// How long it keeps one. Default: 1 h. Variable: `TOKENRILL_CHANNELS__RETENTION`.
+    /// How long a channel keeps an event. Default: 1 h. Variable: `TOKENRILL_CHANNELS__RETENTION`.
     #[serde(with = "units::duration")]
     pub retention: Duration,
-    /// How much one channel keeps, in bytes. Default: 4 MiB. Variable: `TOKENRILL_CHANNELS__MAX_BYTES`.
+    /// The maximum size of the events of one channel, in bytes. Default: 4 MiB. Variable:
+    /// `TOKENRILL_CHANNELS__MAX_BYTES`.
     pub max_bytes: Size,
-    /// How much all channels together keep, in bytes, beside `event_log.memory.max_bytes`. Where they are full, the oldest
-    /// events of the caller that holds most are evicted. Default: 64 MiB. Variable:
+    /// The maximum size of the events of all channels together, in bytes, in addition to `event_log.memory.max_bytes`.
+    /// If it is reached, the oldest events of the caller that holds most are evicted. Default: 64 MiB. Variable:
     /// `TOKENRILL_CHANNELS__MAX_BYTES_TOTAL`.
     pub max_bytes_total: Size,
-    /// The longest data of one event, in bytes. Default: 64 KiB. Variable: `TOKENRILL_CHANNELS__MAX_EVENT`.
+    /// The maximum size of the data of one event, in bytes. Default: 64 KiB. Variable: `TOKENRILL_CHANNELS__MAX_EVENT`.
     pub max_event: Size,
-    /// How many may subscribe to one channel. Default: 10,000. Variable: `TOKENRILL_CHANNELS__MAX_SUBSCRIBERS`.
+    /// The maximum number of subscribers of one channel. Default: 10,000. Variable:
+    /// `TOKENRILL_CHANNELS__MAX_SUBSCRIBERS`.
     pub max_subscribers: NonZeroU32,
-    /// How many channels there may be. Of more, the caller that holds most loses the one that has been idle for longest.
-    /// A channel is held by the caller that opened it, until another publishes into it while it is empty. Default: 10,000. Variable: `TOKENRILL_CHANNELS__MAX_CHANNELS`.
+    /// The maximum number of channels. Above it, the longest idle channel of the caller that holds most is removed. A
+    /// channel is held by the caller that opened it, until another caller publishes into it while it is empty.
+    /// Default: 10,000. Variable: `TOKENRILL_CHANNELS__MAX_CHANNELS`.
     pub max_channels: NonZeroU32,
-    /// A subscriber's stream without an event for so long is broken off; its client comes back by itself. Looked at
-    /// with each heartbeat. Default: 10 min. Variable: `TOKENRILL_CHANNELS__IDLE_TIMEOUT`.
+    /// How long a subscriber's stream may be without an event. Then it is closed, and its client reconnects
+    /// automatically. Checked at each heartbeat. Default: 10 min. Variable: `TOKENRILL_CHANNELS__IDLE_TIMEOUT`.
     #[serde(with = "units::duration")]
     pub idle_timeout: Duration,
 }
@@ -41,8 +44,8 @@ pub struct Channels {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Prompts {
-    /// Where they are. Default: absent, which is `prompts` where that is a directory, and else the starter set of the
-    /// program. Variable: `TOKENRILL_PROMPTS__DIRECTORY`.
+    /// The directory of the prompts. Default: absent, which is `prompts` if that is a directory, and otherwise the
+    /// program's built-in starter set. Variable: `TOKENRILL_PROMPTS__DIRECTORY`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
 }

@@ -1,8 +1,8 @@
-//! Why settings are refused.
+//! Errors of the settings.
 
 use std::{io, net::SocketAddr};
 
-/// One sentence that says what is wrong and what to do. It never holds a value, for any value may be a secret.
+/// One sentence with the error and its fix. It never contains a value, because any value may be a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     #[error("cannot read the settings file {path} ({source}): create it, or name another one with --config")]
@@ -45,7 +45,8 @@ pub enum SettingsError {
 
     #[error(
         "refusing to listen on {listen} without authentication: listen on a loopback address such as \
-         127.0.0.1:8080, write auth.mode = \"required\" and a key, or auth.mode = \"none\" to let in everyone who can reach it"
+         127.0.0.1:8080, write auth.mode = \"required\" and a key, or auth.mode = \"none\" to admit every client that \
+         can reach it"
     )]
     Exposed { listen: SocketAddr },
 
@@ -56,22 +57,22 @@ pub enum SettingsError {
     Jwt,
 
     #[error(
-        "auth.cookie is the name of a cookie that holds a token of auth.jwt: write auth.jwt, and a name without \
-         spaces and separators (RFC 6265, section 4.1.1)"
+        "auth.cookie must be a cookie name and needs auth.jwt: write auth.jwt, and a name without spaces and \
+         separators (RFC 6265, section 4.1.1)"
     )]
     Cookie,
 
     #[error(
-        "there are auth.api_keys, or auth.jwt, that nobody has to show: write auth.mode = \"required\", or remove them"
+        "auth.api_keys or auth.jwt is set, but authentication is off: write auth.mode = \"required\", or remove them"
     )]
     UnusedApiKeys,
 
-    #[error("two auth.api_keys are for one key: make a key for each with `tokenrill key new`")]
+    #[error("two auth.api_keys have the same key: create a key for each with `tokenrill key new`")]
     DuplicateApiKey,
 
     #[error(
-        "number {number} of cors.origins is no origin: write it as browsers do, such as \"https://app.example\", or on \
-         loopback with any port, \"http://localhost:*\""
+        "number {number} of cors.origins is not an origin: write it as browsers do, such as \"https://app.example\", \
+         or on loopback with any port, \"http://localhost:*\""
     )]
     Origin { number: usize },
 
@@ -79,8 +80,8 @@ pub enum SettingsError {
     OriginSlash { number: usize },
 
     #[error(
-        "number {number} of cors.origins is `*`, which is not accepted: list the origins whose pages may call, such as \
-         \"https://app.example\""
+        "number {number} of cors.origins is `*`, which is not accepted: list the origins whose pages may send \
+         requests, such as \"https://app.example\""
     )]
     AnyOrigin { number: usize },
 
@@ -96,7 +97,7 @@ pub enum SettingsError {
     )]
     InvalidKey { upstream: String, variable: String },
 
-    #[error("upstream `{upstream}` has a header `{header}`, which is no name for an HTTP header: rename or remove it")]
+    #[error("upstream `{upstream}` has a header `{header}`, which is not a valid header name: rename or remove it")]
     HeaderName { upstream: String, header: String },
 
     #[error(

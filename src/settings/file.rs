@@ -9,20 +9,20 @@ use toml::Table;
 
 use super::SettingsError;
 
-/// Which file holds the settings.
+/// The source of the settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileSource {
-    /// This one, which must exist.
+    /// This file, which must exist.
     Explicit(PathBuf),
     /// `./tokenrill.toml`, if it exists.
     Default,
 }
 
-/// The file that is read where none is named.
+/// The file that is read if none is named.
 const DEFAULT_FILE: &str = "tokenrill.toml";
 
 impl FileSource {
-    /// Returns the path of the file; `None` where there is none.
+    /// Returns the path of the file. `None`: the default file does not exist.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Explicit(path) => Some(path),
@@ -38,7 +38,7 @@ impl FileSource {
     }
 }
 
-/// A file's text, with the path that errors name.
+/// A file's text, and its path for error messages.
 pub(super) struct SettingsFile {
     pub(super) path: String,
     pub(super) text: String,
@@ -62,7 +62,7 @@ impl SettingsFile {
 
     pub(super) fn parse(&self) -> Result<Table, SettingsError> {
         self.text.parse().map_err(|error: toml::de::Error| {
-            // Not the error's own text: it quotes the line, which may hold a secret.
+            // The error's full text is not used: it quotes the line, which may contain a secret.
             let before = error.span().and_then(|span| self.text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             SettingsError::Syntax { path: self.path.clone(), line, problem: error.message().into() }
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn the_default_file_may_be_missing_but_not_unreadable() {
         assert!(matches!(SettingsFile::read_if_present(Path::new("no-such-folder/tokenrill.toml")), Ok(None)));
-        // A folder in its place.
+        // A directory instead of a file.
         assert!(SettingsFile::read_if_present(&std::env::temp_dir()).is_err());
     }
 

@@ -1,4 +1,4 @@
-//! The tokens of an identity provider.
+//! The settings for tokens of an identity provider.
 
 use std::str::FromStr;
 
@@ -10,29 +10,29 @@ use url::{Host, Url};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Jwt {
-    /// What `iss` must be. Variable: `TOKENRILL_AUTH__JWT__ISSUER`.
+    /// The value that `iss` must have. Variable: `TOKENRILL_AUTH__JWT__ISSUER`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// What `aud` must hold. Variable: `TOKENRILL_AUTH__JWT__AUDIENCE`.
+    /// A value that `aud` must contain. Variable: `TOKENRILL_AUTH__JWT__AUDIENCE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// Where the issuer publishes its keys, for RS256, ES256 and `EdDSA`: a JWK set (RFC 7517). Variable:
+    /// The URL of the issuer's keys, for RS256, ES256 and `EdDSA`: a JWK set (RFC 7517). Variable:
     /// `TOKENRILL_AUTH__JWT__JWKS_URL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_url: Option<JwksUrl>,
-    /// A file with such a set. Variable: `TOKENRILL_AUTH__JWT__JWKS_FILE`.
+    /// A file with a JWK set. Variable: `TOKENRILL_AUTH__JWT__JWKS_FILE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_file: Option<String>,
-    /// The environment variable with the secret that the issuer shares, for HS256, of at least 32 bytes. Variable:
+    /// The environment variable with the secret shared with the issuer, for HS256, of at least 32 bytes. Variable:
     /// `TOKENRILL_AUTH__JWT__SECRET_ENV`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_env: Option<String>,
-    /// The claim with its scopes: words separated by spaces, or a list of texts. Default: `scope`, and `scp` of a token
-    /// without it. Variable: `TOKENRILL_AUTH__JWT__SCOPE_CLAIM`.
+    /// The claim with the scopes: words separated by spaces, or a list of texts. Default: `scope`, or `scp` if a token
+    /// has no `scope`. Variable: `TOKENRILL_AUTH__JWT__SCOPE_CLAIM`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope_claim: Option<String>,
-    /// The claim with what its subject may take in place of `limits`: an object with the same names. Default: absent.
-    /// Variable: `TOKENRILL_AUTH__JWT__LIMITS_CLAIM`.
+    /// The claim with the subject's own limits, which replace those of `limits`: an object with the same names.
+    /// Default: absent. Variable: `TOKENRILL_AUTH__JWT__LIMITS_CLAIM`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits_claim: Option<String>,
 }
@@ -42,7 +42,7 @@ impl Jwt {
         *self == Self::default()
     }
 
-    /// Whether there is all that is needed, and nothing that would make two of one.
+    /// Returns whether all required settings are present and valid, with exactly one source of keys.
     pub(super) fn is_whole(&self) -> bool {
         let given = |text: &Option<String>| text.as_ref().is_some_and(|text| (1..=512).contains(&text.len()));
         let keys = match (&self.jwks_url, &self.jwks_file, &self.secret_env) {
@@ -57,17 +57,17 @@ impl Jwt {
     }
 }
 
-/// A claim that is not a registered one (RFC 7519, section 4.1).
+/// Returns whether the claim may hold scopes: it must not be a registered claim (RFC 7519, section 4.1).
 fn may_hold_scopes(claim: &str) -> bool {
     (1..=512).contains(&claim.len()) && !["iss", "sub", "aud", "exp", "nbf"].contains(&claim)
 }
 
-/// A claim that is not one of those that mean something else here.
+/// Returns whether the claim may hold limits: it must not have another meaning here.
 fn may_hold_limits(claim: &str) -> bool {
     (1..=512).contains(&claim.len()) && !["iss", "sub", "aud", "exp", "nbf", "scope", "scp"].contains(&claim)
 }
 
-/// An https URL without credentials or fragment; http on loopback, where nobody is in between.
+/// An https URL without credentials or fragment. On loopback also http, because no network is in between.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JwksUrl(String);
@@ -82,7 +82,7 @@ impl JwksUrl {
 }
 
 impl FromStr for JwksUrl {
-    /// What was expected. Not what came, for that may hold a password.
+    /// Describes the expected value. It does not quote the given one, which may contain a password.
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -123,7 +123,7 @@ mod tests {
     const URL: Option<&str> = Some("https://id.example/jwks.json");
 
     #[test]
-    fn an_issuer_is_written_whole() {
+    fn issuer_needs_exactly_one_key_source() {
         let whole = |url: Option<&str>, file: Option<&str>, secret: Option<&str>| {
             let jwt = Jwt {
                 issuer: Some("https://id.example/".into()),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_come_from_where_nobody_can_put_others() {
+    fn jwks_url_must_be_https_or_loopback() {
         for url in
             ["https://id.example/jwks?appid=1", "http://127.0.0.1:8081/jwks", "http://[::1]/", "http://localhost/"]
         {

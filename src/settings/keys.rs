@@ -1,6 +1,6 @@
-//! The settings by name.
+//! The list of all settings by name.
 
-/// Every setting of this version. A test holds this list against [`super::Settings`].
+/// Every setting of this version. A test compares this list with [`super::Settings`].
 pub(super) const KEYS: &[Key] = &[
     key("server.listen", "an IP address and port such as \"127.0.0.1:8080\""),
     key("server.admin_listen", "an IP address and port such as \"127.0.0.1:9090\""),
@@ -28,7 +28,7 @@ pub(super) const KEYS: &[Key] = &[
     key("auth.jwt.limits_claim", "the name of a claim, as text in quotes"),
     key(
         "auth.api_keys",
-        "written as tables, each under its own [[auth.api_keys]], with name, hash and perhaps scopes, models and limits",
+        "written as tables, each under its own [[auth.api_keys]], with name, hash, optional scopes, models and limits",
     ),
     key("limits.requests_per_minute", COUNT),
     key("limits.tokens_per_minute", COUNT),
@@ -88,9 +88,9 @@ const TEXT: &str = "text in quotes";
 /// One setting.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// Its dotted name; `upstreams.` stands for any of them.
+    /// The dotted name; `upstreams.` stands for any upstream.
     pub(super) name: &'static str,
-    /// What it must be, to follow "must be".
+    /// The expected value, as a phrase that follows "must be".
     pub(super) expected: &'static str,
 }
 
@@ -99,17 +99,17 @@ const fn key(name: &'static str, expected: &'static str) -> Key {
 }
 
 impl Key {
-    /// The setting of this dotted name.
+    /// Returns the setting with this dotted name.
     pub(super) fn named(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
     }
 
-    /// Whether it is the list of upstreams or a field of one, and so not for the environment.
+    /// Returns whether this is the list of upstreams or a field of one. The environment cannot set these.
     pub(super) fn is_of_upstreams(&self) -> bool {
         self.name.starts_with("upstreams")
     }
 
-    /// The environment variable that sets it.
+    /// Returns the environment variable that sets it.
     pub(super) fn variable(&self) -> String {
         format!("TOKENRILL_{}", self.name.to_ascii_uppercase().replace('.', "__"))
     }
@@ -126,11 +126,14 @@ impl Key {
 
     fn nearest_of<'a>(keys: impl Iterator<Item = &'a Self>, unknown: &str) -> Option<&'a Self> {
         let distances = keys.map(|key| (key.distance(unknown), key));
-        distances.min_by_key(|(distance, _)| *distance).filter(|(distance, _)| *distance <= NEAR).map(|(_, key)| key)
+        distances
+            .min_by_key(|(distance, _)| *distance)
+            .filter(|(distance, _)| *distance <= MAX_DISTANCE)
+            .map(|(_, key)| key)
     }
 
-    /// How far each word of `unknown` is from the closest of this name's, and the whole from the whole:
-    /// the words alone forgive a section left out, the whole a word split or misspelt.
+    /// Returns the sum of two distances: of each word of `unknown` to the closest word of this name, and twice that of
+    /// the whole names. The first tolerates an omitted section, the second a split or misspelt word.
     fn distance(&self, unknown: &str) -> usize {
         const WORD_ENDS: [char; 2] = ['.', '_'];
         let distance = strsim::damerau_levenshtein;
@@ -140,10 +143,11 @@ impl Key {
     }
 }
 
-/// The largest [`Key::distance`] of a suggestion. Omitting the section, as in `listen`, gives 14; unrelated names start at 15.
-const NEAR: usize = 14;
+/// The largest [`Key::distance`] of a suggestion. Omitting the section, as in `listen`, gives 14; unrelated names start
+/// at 15.
+const MAX_DISTANCE: usize = 14;
 
-/// Whether settings live under this name.
+/// Returns whether this name is a section with settings.
 pub(super) fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
@@ -161,7 +165,7 @@ mod tests {
         Upstream,
     };
 
-    /// Every setting present, also those that are absent by default.
+    /// Returns settings in which each is present, including those that are absent by default.
     fn complete() -> Settings {
         let mut upstream = Upstream::new("local", "http://localhost".parse().unwrap());
         upstream.api_key_env = Some("LOCAL_KEY".into());
@@ -229,14 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn the_list_and_the_settings_are_the_same() {
+    fn list_of_keys_equals_the_fields_of_settings() {
         let mut names = BTreeSet::new();
         collect("", &Value::try_from(complete()).unwrap(), &mut names);
         assert_eq!(KEYS.iter().map(|key| key.name.to_owned()).collect::<BTreeSet<_>>(), names);
     }
 
     #[test]
-    fn the_nearest_setting_is_the_one_that_was_meant() {
+    fn nearest_setting_is_the_intended_one() {
         for (unknown, meant) in [
             ("server.lisen", "server.listen"),
             ("listen", "server.listen"),

@@ -1,4 +1,4 @@
-//! Where settings come from, the later over the earlier: defaults, file, environment, flags.
+//! Layers the sources of settings. Later sources override earlier ones: defaults, file, environment, flags.
 
 use std::{
     collections::BTreeMap,
@@ -13,12 +13,12 @@ use super::{
     keys::{KEYS, Key, is_section},
 };
 
-/// Everything [`load`] reads. The environment is handed in, so that loading depends on nothing else
-/// in the process. Without `Debug`: an environment is full of secrets.
+/// The input of [`load`]. The environment is a parameter, so that loading depends on no other state of the process. Not
+/// `Debug`: the environment contains secrets.
 pub struct Sources {
     pub file: FileSource,
-    /// All of it: the settings, and the keys that upstreams name. Collect it from `std::env::vars_os`
-    /// and leave out what is not Unicode: `std::env::vars` panics on that.
+    /// The whole environment: settings, and the keys that upstreams name. Collect it from `std::env::vars_os` and omit
+    /// variables that are not Unicode: `std::env::vars` panics on those.
     pub environment: BTreeMap<String, String>,
     /// The flag `--listen`.
     pub listen: Option<SocketAddr>,
@@ -26,13 +26,12 @@ pub struct Sources {
 
 /// Reads and checks the settings.
 ///
-/// The variable `TOKENRILL_SERVER__LISTEN` sets `server.listen`: two underscores between levels, in
-/// any case after the prefix. Its value is read as TOML or, where that gives no value of the wanted
-/// type, as plain text. `OPENAI_API_KEY` and `OPENAI_BASE_URL`, either or both, add an upstream
-/// `openai` unless the file has one.
+/// The variable `TOKENRILL_SERVER__LISTEN` sets `server.listen`: two underscores separate levels, and the part after
+/// the prefix is case-insensitive. The value is parsed as TOML or, if that fails or is not of the setting's type, used
+/// as plain text. `OPENAI_API_KEY` or `OPENAI_BASE_URL`, or both, add an upstream `openai` unless the file has one.
 ///
-/// Whatever is not known is refused, and so is every `TOKENRILL_` variable that is not a setting: a
-/// setting that is silently ignored is worse than none. Passed over is only what Kubernetes sets by itself.
+/// Errors: unknown settings, and `TOKENRILL_` variables that are not settings, because a silently ignored setting is
+/// worse than none. Only variables that Kubernetes sets by itself are ignored.
 pub fn load(sources: Sources) -> Result<Settings, SettingsError> {
     let Sources { file, environment, listen } = sources;
     layer(file.read()?.as_ref(), &environment, listen)
@@ -61,14 +60,14 @@ fn layer(
     Ok(settings)
 }
 
-/// The layers so far. They are read as settings after each addition, so an error knows which one it was.
+/// The layers so far. They are parsed as settings after each addition, so that an error can name the one that failed.
 #[derive(Default)]
 struct Layers {
     written: Table,
     settings: Settings,
 }
 
-/// The value is not of the setting's type. What serde says about it is dropped, for it quotes the value.
+/// The value is not of the setting's type. serde's error is dropped, because it quotes the value.
 struct NotAccepted;
 
 impl Layers {
@@ -76,7 +75,7 @@ impl Layers {
     fn add_table(&mut self, section: &str, table: Table, file: &str) -> Result<(), SettingsError> {
         for (name, value) in table {
             let name = if section.is_empty() { name } else { format!("{section}.{name}") };
-            // A field of an upstream is none at this level, however its name is quoted.
+            // A quoted name such as "upstreams.name" is not a setting at this level.
             let key = Key::named(&name).filter(|key| key.name == UPSTREAMS || !key.is_of_upstreams());
             match (key, value) {
                 (Some(key), value) => {
@@ -86,7 +85,7 @@ impl Layers {
                     let is_bare = is_number(&value);
                     self.set(key, value).map_err(|NotAccepted| refused(&name, file, key, is_bare))?;
                 }
-                // An unknown section is entered too: what it holds tells best what was meant.
+                // Enter unknown sections too: the settings in them allow the best suggestion.
                 (None, Value::Table(inner)) if is_section(&name) || !inner.is_empty() => {
                     self.add_table(&name, inner, file)?;
                 }
@@ -137,7 +136,7 @@ impl Layers {
     }
 }
 
-/// An address to listen on: an IP address and port, or `localhost` and port, which is 127.0.0.1.
+/// Parses an address to listen on: an IP address and port, or `localhost` (127.0.0.1) and port.
 pub fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
     let localhost = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
     let address = localhost.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
@@ -147,8 +146,8 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
 const LISTENERS: [&str; 2] = ["server.listen", "server.admin_listen"];
 const PREFIX: &str = "TOKENRILL_";
 
-/// Returns whether a variable without the prefix is a misspelt variable of a setting. A variable that only resembles the
-/// prefix belongs to another program.
+/// Returns whether a variable without the prefix is a misspelt variable of a setting. A variable that only resembles
+/// the prefix belongs to another program.
 fn is_near_miss(variable: &str) -> bool {
     const DISTANCE: usize = 2;
     let upper = variable.to_ascii_uppercase();
@@ -161,7 +160,7 @@ fn is_near_miss(variable: &str) -> bool {
     distance(prefix, PREFIX.trim_end_matches('_')) <= DISTANCE && section.is_some_and(|section| is_section(&section))
 }
 
-/// Whether Kubernetes put this variable there: it describes a Service named `tokenrill` to every pod beside it
+/// Returns whether Kubernetes set this variable: it describes a Service named `tokenrill` to every pod of the namespace
 /// (`TOKENRILL_SERVICE_HOST`, `TOKENRILL_PORT_8080_TCP_ADDR`, ...).
 fn is_service_link(name: &str) -> bool {
     !name.contains("__") && (name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_"))
@@ -178,7 +177,7 @@ fn insert(table: &mut Table, name: &str, value: Value) {
     }
 }
 
-/// Names the upstream and the field that is unknown, wrong or missing: reading the list as a whole cannot.
+/// Checks each upstream separately, so that an error can name the upstream and the unknown, wrong or missing field.
 fn check_upstreams(upstreams: &Value, file: &str) -> Result<(), SettingsError> {
     let tables = upstreams.as_array().into_iter().flatten().filter_map(Value::as_table);
     for (number, table) in (1..).zip(tables) {
@@ -197,7 +196,7 @@ fn check_upstreams(upstreams: &Value, file: &str) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// Whether this field can hold this value, in an upstream that has all it needs.
+/// Returns whether this field accepts this value in an otherwise valid upstream.
 fn upstream_accepts(field: &str, value: &Value) -> bool {
     let mut upstream = Table::new();
     insert(&mut upstream, "name", "any".into());
@@ -217,7 +216,7 @@ fn is_number(value: &Value) -> bool {
     }
 }
 
-/// Why a value was not accepted; of a bare number where a duration or a size is expected, that its unit is missing.
+/// Returns the error for a refused value. For a bare number instead of a duration or size: the unit is missing.
 fn refused(setting: &str, origin: &str, key: &Key, is_number: bool) -> SettingsError {
     if is_number && (key.expected.starts_with("a duration") || key.expected.starts_with("a size")) {
         SettingsError::NoUnit { setting: setting.into(), origin: origin.into(), expected: key.expected }
@@ -267,19 +266,19 @@ mod tests {
         layered("", &[(variable, value)], None)
     }
 
-    /// One upstream with this one line besides what is required.
+    /// Loads one upstream with its required fields and this line.
     fn with_upstream_line(line: &str) -> Result<Settings, String> {
         from_file(&format!("[[upstreams]]\nname = \"local\"\nbase_url = \"http://localhost:8000/v1\"\n{line}"))
     }
 
-    /// The example with its commented-out settings in force: a `#` without a space hides one, a `# ` begins prose.
+    /// Returns the example with its commented-out settings enabled: `#` without a space precedes a setting, `# ` prose.
     fn uncommented_example() -> String {
         let setting = |line: &'static str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line);
         EXAMPLE.lines().map(setting).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
-    fn what_kubernetes_says_of_a_service_of_our_name_is_no_setting() {
+    fn kubernetes_service_variables_are_ignored() {
         let links =
             ["TOKENRILL_PORT", "TOKENRILL_PORT_8080_TCP_ADDR", "TOKENRILL_SERVICE_HOST", "TOKENRILL_SERVICE_PORT_HTTP"];
         let environment = links.map(|name| (name.to_owned(), "tcp://10.0.0.1:8080".to_owned())).into();
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_source_the_defaults_hold() {
+    fn defaults_apply_without_any_source() {
         assert_eq!(layer(None, &BTreeMap::new(), None).unwrap(), Settings::default());
     }
 
@@ -302,7 +301,7 @@ mod tests {
         assert_eq!(port(layered(file, &variables, Some("127.0.0.1:3"))), 3);
 
         let settings = layered(file, &variables, Some("127.0.0.1:3")).unwrap();
-        assert_eq!(settings.server.max_body, Size::mib(1), "what a layer leaves out shows through");
+        assert_eq!(settings.server.max_body, Size::mib(1), "a setting that a layer omits keeps its value");
         assert_eq!(settings.server.shutdown_grace, Duration::from_secs(30));
     }
 
@@ -418,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_or_size_without_a_unit_is_refused_with_what_is_missing() {
+    fn duration_or_size_without_a_unit_is_refused_with_the_reason() {
         for (file, setting) in [
             ("[generation]\ngrace = 10", "generation.grace"),
             ("[generation]\nheartbeat = \"15\"", "generation.heartbeat"),
@@ -438,14 +437,14 @@ mod tests {
         let refusal = |origin: &str| from_file(&format!("[cors]\norigins = [\"{origin}\"]")).unwrap_err();
         assert!(refusal("https://app.example/").contains("ends with a slash"));
         assert!(refusal("*").starts_with("number 1 of cors.origins is `*`, which is not accepted"));
-        assert!(refusal("https://app.example/path/").starts_with("number 1 of cors.origins is no origin"));
+        assert!(refusal("https://app.example/path/").starts_with("number 1 of cors.origins is not an origin"));
     }
 
     #[test]
     fn upstreams_cannot_be_set_by_the_environment() {
-        let way_out = "write upstreams as [[upstreams]] in the settings file";
+        let fix = "write upstreams as [[upstreams]] in the settings file";
         for variable in ["TOKENRILL_UPSTREAMS", "TOKENRILL_UPSTREAMS__0__NAME", "TOKENRILL_UPSTREAMS__NAME"] {
-            let expected = format!("`{variable}` cannot be set in the environment: {way_out}");
+            let expected = format!("`{variable}` cannot be set in the environment: {fix}");
             assert_eq!(from_environment(variable, "[]").unwrap_err(), expected);
         }
     }
@@ -558,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_upstream_named_openai_stands() {
+    fn explicit_upstream_named_openai_takes_precedence() {
         let file = "[[upstreams]]\nname = \"openai\"\nbase_url = \"http://localhost:1/v1\"";
         let settings =
             layered(file, &[("OPENAI_API_KEY", "sk-hunter2"), ("OPENAI_BASE_URL", "nowhere")], None).unwrap();
@@ -577,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_in_a_refusal_or_in_what_is_printed() {
+    fn errors_and_printed_settings_contain_no_secret() {
         let key = [("LOCAL_KEY", "hunter2 with spaces")];
         for line in [
             "headers = \"hunter2\"",
@@ -600,12 +599,12 @@ mod tests {
     }
 
     #[test]
-    fn the_example_writes_out_the_defaults() {
+    fn example_sets_the_defaults_explicitly() {
         assert_eq!(from_file(EXAMPLE), Ok(Settings::default()));
     }
 
     #[test]
-    fn the_example_names_every_setting_and_its_variable() {
+    fn example_names_every_setting_and_its_variable() {
         for key in KEYS.iter().filter(|key| !["upstreams", "auth.api_keys"].contains(&key.name)) {
             let (_, name) = key.name.rsplit_once('.').unwrap();
             assert!(EXAMPLE.contains(&format!("{name} = ")), "{} is not written", key.name);
@@ -614,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    fn the_commented_examples_load_when_uncommented() {
+    fn example_loads_when_its_settings_are_uncommented() {
         let settings = layered(&uncommented_example(), &[("OPENAI_API_KEY", "sk-hunter2")], None).unwrap();
         let urls: Vec<_> =
             settings.upstreams.iter().map(|upstream| (upstream.name.as_str(), upstream.base_url.as_str())).collect();
@@ -626,7 +625,7 @@ mod tests {
                 ("vllm", "http://127.0.0.1:8000/v1"),
             ]
         );
-        // Nothing but these and those that are absent by default differs from the defaults.
+        // Only these, and settings that are absent by default, differ from the defaults.
         let Settings { server, cors, auth, limits, upstreams, models, prompts, .. } = settings.clone();
         let Server { admin_listen, trusted_proxies, .. } = server;
         let server = Server { admin_listen, trusted_proxies, ..Server::default() };

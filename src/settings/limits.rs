@@ -1,4 +1,4 @@
-//! How much callers may take.
+//! The settings of rate and concurrency limits.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -7,51 +7,51 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::units;
 
-/// What callers may take. A key of `auth.api_keys` or a token may say otherwise for its owner. Default: no limits but
-/// that of publishing.
+/// The limits of callers. A key of `auth.api_keys` or a token may have its own limits. Default: no limits except
+/// `publishes_per_minute`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Of each caller: of nobody who is known, for each address (of IPv6 for each /64).
+    /// The limits of each caller. Unauthenticated callers are limited for each address (IPv6: for each /64).
     #[serde(flatten, deserialize_with = "with_defaults")]
     pub each: Quota,
-    /// Generations that run at the same time, of all callers together. Default: absent. Variable:
+    /// Concurrent generations of all callers together. Default: absent. Variable:
     /// `TOKENRILL_LIMITS__CONCURRENT_GENERATIONS_TOTAL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_generations_total: Option<NonZeroU32>,
-    /// Requests in flight at the same time, of all callers together, where that is less than `server.max_connections`.
-    /// Default: absent. Variable: `TOKENRILL_LIMITS__CONNECTIONS_TOTAL`.
+    /// Requests in flight of all callers together. Only effective below `server.max_connections`. Default: absent.
+    /// Variable: `TOKENRILL_LIMITS__CONNECTIONS_TOTAL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections_total: Option<NonZeroU32>,
-    /// What becomes of a new request of a caller that is at `connections`, or at its share when there are as many as may
-    /// be; a client that resumes is never refused. Default: `refuse`. Variable: `TOKENRILL_LIMITS__CONNECTIONS_FULL`.
+    /// How a new request is handled if its caller is at `connections`, or at its share when the total limit is reached.
+    /// A resuming client is never refused. Default: `refuse`. Variable: `TOKENRILL_LIMITS__CONNECTIONS_FULL`.
     pub connections_full: ConnectionsFull,
     pub queue: Queue,
-    /// Limits of each caller with some models alone, besides. Default: none. Variable: `TOKENRILL_LIMITS__MODELS`, as
-    /// a TOML array of inline tables.
+    /// Additional limits of each caller for some models. Default: none. Variable: `TOKENRILL_LIMITS__MODELS`, as a TOML
+    /// array of inline tables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelLimits>,
 }
 
-/// What one caller may take. An absent limit is none.
+/// The limits of one caller. An absent limit means no limit.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quota {
-    /// Generations that it may start in a minute. Default: absent. Variable: `TOKENRILL_LIMITS__REQUESTS_PER_MINUTE`.
+    /// Generations that it may start per minute. Default: absent. Variable: `TOKENRILL_LIMITS__REQUESTS_PER_MINUTE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<NonZeroU32>,
-    /// Tokens of prompts and answers in a minute. Default: absent. Variable: `TOKENRILL_LIMITS__TOKENS_PER_MINUTE`.
+    /// Tokens of prompts and answers per minute. Default: absent. Variable: `TOKENRILL_LIMITS__TOKENS_PER_MINUTE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<NonZeroU32>,
-    /// Generations that run at the same time. Default: absent. Variable: `TOKENRILL_LIMITS__CONCURRENT_GENERATIONS`.
+    /// Concurrent generations. Default: absent. Variable: `TOKENRILL_LIMITS__CONCURRENT_GENERATIONS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_generations: Option<NonZeroU32>,
-    /// Requests in flight at the same time: event streams, waits for JSON, unfinished bodies. Default: absent. Variable:
-    /// `TOKENRILL_LIMITS__CONNECTIONS`.
+    /// Requests in flight at the same time: event streams, waits for JSON, unfinished bodies. Default: absent.
+    /// Variable: `TOKENRILL_LIMITS__CONNECTIONS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<NonZeroU32>,
-    /// Events that it may publish into channels in a minute. Default: 6,000; in a key's or a token's limits absent, which
-    /// is the limit of everybody. Variable: `TOKENRILL_LIMITS__PUBLISHES_PER_MINUTE`.
+    /// Events that it may publish into channels per minute. Default: 6,000. In the limits of a key or a token the
+    /// default is absent, and the limit of `limits` applies. Variable: `TOKENRILL_LIMITS__PUBLISHES_PER_MINUTE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publishes_per_minute: Option<NonZeroU32>,
     /// Output tokens of each choice that one request may ask for. Default: absent. Variable:
@@ -63,11 +63,11 @@ pub struct Quota {
     pub max_choices: Option<NonZeroU32>,
 }
 
-/// The limits of each caller with the models of a pattern.
+/// The limits of each caller for the models of a pattern.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelLimits {
-    /// The models, as a pattern in which `*` stands for any characters; the first that matches counts. Required.
+    /// The models, as a pattern in which `*` stands for any characters. The first matching pattern applies. Required.
     pub model: String,
     /// As in `limits`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,33 +83,34 @@ pub struct ModelLimits {
     pub max_choices: Option<NonZeroU32>,
 }
 
-/// What becomes of a new request that would be one too many.
+/// How a new request above a connection limit is handled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionsFull {
     /// It is refused.
     #[default]
     Refuse,
-    /// The caller's oldest event stream gives way to it.
+    /// The caller's oldest event stream is closed for it.
     CloseOldest,
 }
 
-/// Generations that wait because as many run as may.
+/// The queue of generations that wait for a slot.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Queue {
-    /// How many may wait, of all callers together; 0: none. Default: 100. Variable:
+    /// How many generations may wait, of all callers together; 0: none. Default: 100. Variable:
     /// `TOKENRILL_LIMITS__QUEUE__MAX_WAITING`.
     pub max_waiting: u32,
-    /// How long one may wait; a request may ask for less. Default: 30 s. Variable: `TOKENRILL_LIMITS__QUEUE__MAX_WAIT`.
+    /// How long a generation may wait; a request may ask for less. Default: 30 s. Variable:
+    /// `TOKENRILL_LIMITS__QUEUE__MAX_WAIT`.
     #[serde(with = "units::duration")]
     pub max_wait: Duration,
 }
 
-/// `limits.publishes_per_minute` where the settings do not say.
+/// The default of `limits.publishes_per_minute`.
 const PUBLISHES_PER_MINUTE: NonZeroU32 = super::some(6_000);
 
-/// A table that sets another limit keeps the default of this one.
+/// Parses the quota and sets the default of `publishes_per_minute`, also if the table sets only other limits.
 fn with_defaults<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quota, D::Error> {
     let quota = Quota::deserialize(deserializer)?;
     Ok(Quota { publishes_per_minute: quota.publishes_per_minute.or(Some(PUBLISHES_PER_MINUTE)), ..quota })
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_that_sets_another_limit_keeps_the_default_of_publishes_and_a_keys_limits_have_none() {
+    fn publishes_per_minute_has_a_default_in_limits_and_none_in_the_limits_of_a_key() {
         let read = |text: &str| toml::from_str::<Limits>(text).unwrap().each.publishes_per_minute.map(NonZeroU32::get);
         assert_eq!(read(""), Some(6_000));
         assert_eq!(read("requests_per_minute = 5"), Some(6_000));

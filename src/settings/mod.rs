@@ -1,8 +1,8 @@
-//! The settings: what an operator may decide, with defaults that serve on loopback at once.
+//! The operator's settings. The defaults serve on loopback without any setting.
 //!
-//! [`load`] layers them: defaults, then the settings file, then the environment, then flags. What
-//! is unknown, of the wrong type or unsafe is refused with one sentence that says what to do.
-//! Secrets do not live here: the file holds the names of the variables that hold them.
+//! [`load`] layers them: defaults, then the settings file, then the environment, then flags. Unknown, wrong or unsafe
+//! settings are refused with one sentence that describes the fix. The settings hold no keys, only the names of the
+//! environment variables with the keys.
 
 mod changes;
 mod channels;
@@ -41,7 +41,7 @@ pub use units::Size;
 use upstream::is_token;
 pub use upstream::{BaseUrl, ErrorMessages, Upstream};
 
-/// Everything an operator may decide. A settings file may leave out any of it.
+/// All settings. A settings file may omit any of them.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Settings {
@@ -49,8 +49,8 @@ pub struct Settings {
     pub cors: Cors,
     pub auth: Auth,
     pub limits: Limits,
-    /// The model servers, in the order of the file. Default: none. Not settable by environment,
-    /// apart from `OPENAI_API_KEY` and `OPENAI_BASE_URL` (see [`load`]).
+    /// The upstream servers, in the order of the file. Default: none. The environment cannot set them, except by
+    /// `OPENAI_API_KEY` and `OPENAI_BASE_URL` (see [`load`]).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<Upstream>,
     pub models: Models,
@@ -65,124 +65,123 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Server {
-    /// The address to listen on; beyond loopback only with authentication, or with `auth.mode`
-    /// written out. Default: `127.0.0.1:8080`. Variable: `TOKENRILL_SERVER__LISTEN`.
+    /// The address to listen on. An address other than loopback requires `auth.mode` to be set explicitly.
+    /// Default: `127.0.0.1:8080`. Variable: `TOKENRILL_SERVER__LISTEN`.
     pub listen: SocketAddr,
-    /// The address at which operators have a listener of their own, with `/metrics`, which the other one then has
-    /// not. Default: absent. Variable: `TOKENRILL_SERVER__ADMIN_LISTEN`.
+    /// The address of a separate listener for operators. It serves `/metrics`, which the other listener then does not.
+    /// Default: absent. Variable: `TOKENRILL_SERVER__ADMIN_LISTEN`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_listen: Option<SocketAddr>,
-    /// The proxies whose `X-Forwarded-For` is believed, as addresses or networks. Default: none. Variable:
+    /// The proxies whose `X-Forwarded-For` is trusted, as addresses or networks. Default: none. Variable:
     /// `TOKENRILL_SERVER__TRUSTED_PROXIES`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<Network>,
-    /// Connections that are open at the same time; a tenth more for who comes back. Default: 10,000. Variable:
-    /// `TOKENRILL_SERVER__MAX_CONNECTIONS`.
+    /// Connections that are open at the same time. A tenth more are accepted for reconnecting clients. Default: 10,000.
+    /// Variable: `TOKENRILL_SERVER__MAX_CONNECTIONS`.
     pub max_connections: NonZeroU32,
-    /// How long a request's head may take, the first after the connection was made, and how long a connection may be
-    /// kept between two. Default: 10 s. Variable: `TOKENRILL_SERVER__HEAD_TIMEOUT`.
+    /// How long a request's head may take (for the first request, from the start of the connection), and how long a
+    /// connection may be idle between two requests. Default: 10 s. Variable: `TOKENRILL_SERVER__HEAD_TIMEOUT`.
     #[serde(with = "units::duration")]
     pub head_timeout: Duration,
     /// How long a request's body may take, after its head. Default: 30 s. Variable: `TOKENRILL_SERVER__BODY_TIMEOUT`.
     #[serde(with = "units::duration")]
     pub body_timeout: Duration,
-    /// How often an HTTP/2 connection is pinged. Default: 20 s. Variable: `TOKENRILL_SERVER__PING_INTERVAL`.
+    /// The interval of pings on an HTTP/2 connection. Default: 20 s. Variable: `TOKENRILL_SERVER__PING_INTERVAL`.
     #[serde(with = "units::duration")]
     pub ping_interval: Duration,
-    /// How long such a ping may stay unanswered. Default: 10 s. Variable: `TOKENRILL_SERVER__PING_TIMEOUT`.
+    /// How long a ping may stay unanswered. Default: 10 s. Variable: `TOKENRILL_SERVER__PING_TIMEOUT`.
     #[serde(with = "units::duration")]
     pub ping_timeout: Duration,
-    /// Requests that are open at the same time on one HTTP/2 connection. Default: 100. Variable:
-    /// `TOKENRILL_SERVER__MAX_STREAMS`.
+    /// Concurrent requests on one HTTP/2 connection. Default: 100. Variable: `TOKENRILL_SERVER__MAX_STREAMS`.
     pub max_streams: NonZeroU32,
-    /// The longest request head, in bytes, at least 8 KiB and at most 1 MiB. Default: 32 KiB. Variable:
+    /// The maximum size of a request's head, in bytes, at least 8 KiB and at most 1 MiB. Default: 32 KiB. Variable:
     /// `TOKENRILL_SERVER__MAX_HEAD`.
     pub max_head: Size,
-    /// The longest request body, in bytes. Default: 16 MiB. Variable: `TOKENRILL_SERVER__MAX_BODY`.
+    /// The maximum size of a request's body, in bytes. Default: 16 MiB. Variable: `TOKENRILL_SERVER__MAX_BODY`.
     pub max_body: Size,
-    /// How much the bodies of all requests together may hold, in bytes, at least twice `max_body`: each from its
-    /// first byte until the upstream has answered. Callers share it. Default: 128 MiB. Variable:
+    /// The maximum memory of all request bodies together, in bytes, at least twice `max_body`. A body counts from its
+    /// first byte until the upstream has responded. Callers share it. Default: 128 MiB. Variable:
     /// `TOKENRILL_SERVER__MAX_BODY_MEMORY`.
     pub max_body_memory: Size,
-    /// How long live streams may go on after the signal to stop. Default: 30 s. Variable:
+    /// How long live streams may continue after the signal to stop. Default: 30 s. Variable:
     /// `TOKENRILL_SERVER__SHUTDOWN_GRACE`.
     #[serde(with = "units::duration")]
     pub shutdown_grace: Duration,
 }
 
-/// Which pages may call.
+/// Cross-origin requests from pages.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Cors {
-    /// The origins whose pages may call, to the letter; `http://localhost:*` is any port of loopback.
-    /// Default: absent, which is every origin on loopback without authentication, and none with it.
+    /// The origins whose pages may send requests, compared literally; `http://localhost:*` means any port on loopback.
+    /// Default: absent, which allows every origin on loopback without authentication, and none with it.
     /// Variable: `TOKENRILL_CORS__ORIGINS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origins: Option<Vec<String>>,
 }
 
-/// Who may call.
+/// Authentication.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Auth {
-    /// Absent: every caller is let in, and the listener stays on loopback. Default: absent.
-    /// Variable: `TOKENRILL_AUTH__MODE`.
+    /// Whether callers are authenticated. Default: absent, which admits every caller but allows only a loopback
+    /// listener. Variable: `TOKENRILL_AUTH__MODE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<AuthMode>,
-    /// The environment variable that holds the secret under which tickets are signed, of at least 32 bytes.
-    /// Default: absent, for a secret of this process alone. Variable: `TOKENRILL_AUTH__TICKET_SECRET_ENV`.
+    /// The environment variable with the secret that signs tickets, of at least 32 bytes.
+    /// Default: absent, for a secret of this process only. Variable: `TOKENRILL_AUTH__TICKET_SECRET_ENV`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket_secret_env: Option<String>,
-    /// The cookie in which a token of `auth.jwt` is good too. Default: absent. Variable: `TOKENRILL_AUTH__COOKIE`.
+    /// The cookie in which a token of `auth.jwt` is also accepted. Default: absent. Variable: `TOKENRILL_AUTH__COOKIE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
-    /// The tokens that are good beside keys.
+    /// Tokens of an identity provider, accepted besides the keys.
     #[serde(skip_serializing_if = "Jwt::is_absent")]
     pub jwt: Jwt,
-    /// The keys that are good, by their hashes: `tokenrill key new` makes one. Default: none.
+    /// The accepted keys, by their hashes; `tokenrill key new` creates one. Default: none.
     /// Variable: `TOKENRILL_AUTH__API_KEYS`, as a TOML array of inline tables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub api_keys: Vec<ApiKey>,
 }
 
 impl Auth {
-    /// Whether there is nothing that a caller could show.
+    /// Returns whether no credential is configured: neither a key nor `auth.jwt`.
     pub fn admits_nobody(&self) -> bool {
         self.api_keys.is_empty() && self.jwt.is_absent()
     }
 }
 
-/// An API key, as the settings know it.
+/// The settings of an API key.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKey {
-    /// Whose it is: the owner of what is started with it. Two keys of one name are one caller's, while a
-    /// key is changed. Required.
+    /// Owner of the key, and of everything that is started with it. Keys with the same name belong to the same caller,
+    /// which allows a key rotation. Required.
     pub name: String,
-    /// As `tokenrill key new` printed it. Required.
+    /// The hash that `tokenrill key new` printed. Required.
     pub hash: String,
-    /// What it may do: `generate`, `follow`, `stop`, `admin`. Default: the first three.
+    /// The permitted operations: `generate`, `follow`, `stop`, `admin`. Default: the first three.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
-    /// The models that it may ask, as patterns in which `*` stands for any characters. Default: all.
+    /// The permitted models, as patterns in which `*` stands for any characters. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
-    /// What its owner may take in place of `limits`, with the same names. Default: absent.
+    /// The owner's own limits, which replace those of `limits`, with the same names. Default: absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Quota>,
 }
 
-/// How callers are authenticated, where that is written out.
+/// How callers are authenticated, if set explicitly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthMode {
-    /// Not at all. Written out, it permits a listener beyond loopback.
+    /// Callers are not authenticated. Set explicitly, it permits a listener on any address.
     None,
-    /// By a key of `auth.api_keys`, a token of `auth.jwt`, or a ticket.
+    /// Callers must send a key of `auth.api_keys`, a token of `auth.jwt`, or a ticket.
     Required,
 }
 
-/// Which model answers.
+/// The choice of a model.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Models {
@@ -191,40 +190,41 @@ pub struct Models {
     pub default: Option<String>,
 }
 
-/// The life of one generation.
+/// The lifetime and size of a generation.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Generation {
-    /// What happens when the last viewer has gone, unless the request says otherwise. Default:
+    /// How a generation continues after its last viewer has disconnected, unless the request sets it. Default:
     /// `cancel`. Variable: `TOKENRILL_GENERATION__ON_DISCONNECT`.
     pub on_disconnect: OnDisconnect,
-    /// How long a generation waits for a viewer to come back before that happens; a request may ask for
-    /// less. `0s`: not at all. Default: 10 s. Variable: `TOKENRILL_GENERATION__GRACE`.
+    /// How long a generation waits for a viewer to reconnect before `on_disconnect` applies; a request may ask for
+    /// less. `0s`: no wait. Default: 10 s. Variable: `TOKENRILL_GENERATION__GRACE`.
     #[serde(with = "units::duration_or_none")]
     pub grace: Duration,
     /// How long a finished generation stays readable. Default: 10 min. Variable:
     /// `TOKENRILL_GENERATION__RETENTION`.
     #[serde(with = "units::duration")]
     pub retention: Duration,
-    /// How long one may run. Default: 10 min. Variable: `TOKENRILL_GENERATION__MAX_DURATION`.
+    /// How long a generation may run. Default: 10 min. Variable: `TOKENRILL_GENERATION__MAX_DURATION`.
     #[serde(with = "units::duration")]
     pub max_duration: Duration,
-    /// How much one may say, in bytes, at most 1 GiB. Default: 4 MiB. Variable: `TOKENRILL_GENERATION__MAX_BYTES`.
+    /// The maximum size of an answer, in bytes, at most 1 GiB. Default: 4 MiB. Variable:
+    /// `TOKENRILL_GENERATION__MAX_BYTES`.
     pub max_bytes: Size,
     /// The longest silence on a viewer's stream. Default: 15 s. Variable: `TOKENRILL_GENERATION__HEARTBEAT`.
     #[serde(with = "units::duration")]
     pub heartbeat: Duration,
-    /// How long `POST /v1/chat/completions` holds its head back for the first token, so that a refusal of
-    /// the model's server is still a status. Default: 10 s. Variable: `TOKENRILL_GENERATION__HEAD_WAIT`.
+    /// How long `POST /v1/chat/completions` delays its response head until the first token. Within this time, an error
+    /// of the upstream still becomes an HTTP status. Default: 10 s. Variable: `TOKENRILL_GENERATION__HEAD_WAIT`.
     #[serde(with = "units::duration")]
     pub head_wait: Duration,
-    /// How long a viewer's connection may take nothing of what is written to it; then it is closed, and
-    /// the viewer may come back. Default: 30 s. Variable: `TOKENRILL_GENERATION__WRITE_TIMEOUT`.
+    /// How long a viewer may read nothing of the data sent to it. Its connection is then closed, and the viewer may
+    /// reconnect. Default: 30 s. Variable: `TOKENRILL_GENERATION__WRITE_TIMEOUT`.
     #[serde(with = "units::duration")]
     pub write_timeout: Duration,
 }
 
-/// What becomes of a generation that nobody follows any more.
+/// How a generation continues without viewers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDisconnect {
@@ -235,7 +235,7 @@ pub enum OnDisconnect {
     Continue,
 }
 
-/// Where generations are kept.
+/// The storage of generations.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct EventLog {
@@ -246,8 +246,8 @@ pub struct EventLog {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct MemoryLog {
-    /// How much all generations together may hold, in bytes. Beyond it, ended answers are evicted before their retention
-    /// ends, those of the caller that holds most first. Default: 256 MiB. Variable:
+    /// The maximum memory of all stored generations together, in bytes. Above it, ended answers are evicted before
+    /// their retention ends, first those of the caller that holds most. Default: 256 MiB. Variable:
     /// `TOKENRILL_EVENT_LOG__MEMORY__MAX_BYTES`.
     pub max_bytes: Size,
 }
@@ -301,12 +301,12 @@ impl Default for MemoryLog {
 }
 
 impl Settings {
-    /// Refuses what no single key can be blamed for: a listener open to the network without
-    /// `auth.mode` written out, two upstreams of one name, an upstream that could never be used.
+    /// Checks everything that parsing a single setting cannot: for example a listener open to the network without an
+    /// explicit `auth.mode`, two upstreams with the same name, or an unusable upstream.
     ///
-    /// The range of each duration and size is checked where it is read, so not here.
+    /// The range of each duration and size is checked when it is parsed, not here.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        // Canonical, for `::ffff:127.0.0.1` is loopback too.
+        // Canonical, because `::ffff:127.0.0.1` is loopback too.
         let mut exposed = [Some(self.server.listen), self.server.admin_listen].into_iter().flatten();
         let exposed = exposed.find(|listen| !listen.ip().to_canonical().is_loopback());
         if let (Some(listen), None) = (exposed, self.auth.mode) {
@@ -322,7 +322,7 @@ impl Settings {
             return Err(SettingsError::UnusedApiKeys);
         }
         let mut hashes = BTreeSet::new();
-        // By the part that names the key.
+        // Compare only the part of the hash that identifies the key.
         if !self.auth.api_keys.iter().all(|key| hashes.insert(key.hash.split(':').next())) {
             return Err(SettingsError::DuplicateApiKey);
         }
@@ -345,7 +345,7 @@ impl Settings {
         if self.server.max_body.bytes().saturating_mul(2) > self.server.max_body_memory.bytes() {
             return Err(SettingsError::MaxBodyMemory);
         }
-        // Everybody in the line is told whenever it moves.
+        // Each change of the queue notifies every queued generation.
         if self.limits.queue.max_waiting > 10_000 {
             return Err(SettingsError::TooLarge { setting: "limits.queue.max_waiting", most: "10000" });
         }
@@ -363,21 +363,22 @@ impl Settings {
         Ok(())
     }
 
-    /// These settings as a settings file, with every default written out and secrets as `***`.
+    /// Returns these settings as the text of a settings file, with every default set explicitly and secrets as `***`.
     pub fn effective(&self) -> String {
-        // Cannot fail: every value here has a form in TOML. If that ever changes, say so in a comment line.
+        // Serialization cannot fail: TOML can represent every value here. An error would become a TOML comment.
         toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
     }
 }
 
-/// Whether a browser would write an origin like this (RFC 6454, section 6.2), or it is any port of one on loopback.
+/// Returns whether `text` is an origin as browsers serialize it (RFC 6454, section 6.2), or a loopback origin with the
+/// port `*`.
 fn is_origin(text: &str) -> bool {
     let (origin, any_port) = text.strip_suffix(":*").map_or((text, false), |origin| (origin, true));
     let Ok(url) = url::Url::parse(origin) else { return false };
     let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) && url.port().is_none();
     let written = match url.host_str() {
         Some(_) if url.origin().is_tuple() => url.origin().ascii_serialization(),
-        // Such as those of a browser's extensions.
+        // For example the origin of a browser extension.
         Some(host) => format!("{}://{host}", url.scheme()),
         None => return false,
     };
@@ -389,7 +390,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generation_keeps_at_most_a_gibibyte() {
+    fn max_bytes_above_one_gibibyte_is_refused() {
         let mut settings = Settings::default();
         settings.generation.max_bytes = Size::mib(1024);
         assert!(settings.validate().is_ok());
@@ -416,21 +417,21 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_nobody_has_to_show_are_refused() {
+    fn keys_without_required_authentication_are_refused() {
         let refusal = |mode, api_keys| {
             let auth = Auth { mode, api_keys, ..Auth::default() };
             Settings { auth, ..Settings::default() }.validate().err().map(|error| error.to_string())
         };
-        assert_eq!(refusal(Some(AuthMode::Required), vec![]), None, "the last one may be withdrawn");
+        assert_eq!(refusal(Some(AuthMode::Required), vec![]), None, "the last key may be revoked");
         for mode in [None, Some(AuthMode::None)] {
-            let said = refusal(mode, vec![key()]).expect("a refusal");
-            assert!(said.contains("auth.mode = \"required\""), "{said}");
+            let error = refusal(mode, vec![key()]).expect("a refusal");
+            assert!(error.contains("auth.mode = \"required\""), "{error}");
         }
         assert_eq!(refusal(Some(AuthMode::Required), vec![key()]), None);
     }
 
     #[test]
-    fn an_origin_is_written_as_browsers_write_it() {
+    fn only_origins_as_browsers_serialize_them_are_accepted() {
         let refusal = |origin: &str| {
             let cors = Cors { origins: Some(vec!["https://app.example".into(), origin.into()]) };
             Settings { cors, ..Settings::default() }.validate().err().map(|error| error.to_string())
@@ -453,13 +454,13 @@ mod tests {
             "http://localhost:80:*",
             "https://user@app.example",
         ] {
-            let said = refusal(origin).unwrap_or_else(|| panic!("{origin} is taken"));
-            assert!(said.starts_with("number 2 of cors.origins"), "{said}");
+            let error = refusal(origin).unwrap_or_else(|| panic!("{origin} is accepted"));
+            assert!(error.starts_with("number 2 of cors.origins"), "{error}");
         }
     }
 
     #[test]
-    fn a_key_is_written_once() {
+    fn duplicate_api_key_is_refused() {
         let api_keys = vec![key(), ApiKey { name: "other".into(), hash: "any:other".into(), ..key() }];
         let auth = Auth { mode: Some(AuthMode::Required), api_keys, ..Auth::default() };
         let refusal = Settings { auth, ..Settings::default() }.validate().expect_err("a refusal").to_string();
@@ -487,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_loopback_both_ways_out_are_told() {
+    fn refusal_of_an_exposed_listener_names_both_solutions() {
         for address in ["0.0.0.0:8080", "[::]:8080", "192.168.0.7:80", "[::ffff:10.0.0.1]:8080"] {
             let refusal = listening_on(address, None).unwrap_err();
             assert!(
@@ -501,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn two_upstreams_of_one_name_are_refused() {
+    fn duplicate_upstream_names_are_refused() {
         let refusal = with_upstreams(vec![local(), local()]).validate().unwrap_err().to_string();
         assert_eq!(refusal, "two upstreams are named `local`: rename one of them");
     }
@@ -513,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn the_effective_settings_speak_in_units() {
+    fn effective_settings_are_printed_with_units() {
         let effective = Settings::default().effective();
         for line in ["listen = \"127.0.0.1:8080\"", "heartbeat = \"15s\"", "max_body = \"16MiB\"", "[event_log.memory]"]
         {
@@ -522,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_header_is_masked_wherever_settings_are_printed() {
+    fn secret_header_is_masked_in_all_printed_settings() {
         let mut upstream = local();
         upstream.headers.insert("X-Api-Key".into(), Secret::from("hunter2"));
         let settings = with_upstreams(vec![upstream]);

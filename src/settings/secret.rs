@@ -1,16 +1,16 @@
-//! A value that must not be seen.
+//! A value that must not be printed.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A key, or a header value that may hold one. It prints and serialises as `***`.
+/// A key, or a header value that may contain one. It prints and serializes as `***`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The value itself: for the request that needs it, and for nothing that is printed or kept.
+    /// Returns the value. Use it only in the request that needs it; never print or store it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_expose_gives_it_away() {
+    fn only_expose_reveals_the_value() {
         let secret = Secret::from("hunter2");
         assert_eq!(format!("{secret:?} {secret:#?}"), "*** ***");
         assert_eq!(toml::Value::try_from(&secret).unwrap().as_str(), Some("***"));

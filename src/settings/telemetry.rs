@@ -1,19 +1,19 @@
-//! What an operator reads of the program.
+//! The settings of logs.
 
 use serde::{Deserialize, Serialize};
 
-/// Logs and metrics.
+/// The settings of logs.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Telemetry {
-    /// The shape of a log line. Default: `pretty`. Variable: `TOKENRILL_TELEMETRY__LOG_FORMAT`.
+    /// The format of log lines. Default: `pretty`. Variable: `TOKENRILL_TELEMETRY__LOG_FORMAT`.
     pub log_format: LogFormat,
-    /// Whether the line of a failed attempt repeats what the upstream said, masked and cut. Default: `log`. Variable:
-    /// `TOKENRILL_TELEMETRY__UPSTREAM_MESSAGES`.
+    /// Whether the log line of a failed attempt includes the upstream's error message, masked and cut. Default: `log`.
+    /// Variable: `TOKENRILL_TELEMETRY__UPSTREAM_MESSAGES`.
     pub upstream_messages: UpstreamMessages,
 }
 
-/// Whether the log repeats what upstreams say in errors.
+/// Whether the log includes the error messages of upstreams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UpstreamMessages {
@@ -22,13 +22,13 @@ pub enum UpstreamMessages {
     Off,
 }
 
-/// The shape of a log line.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     #[default]
     Pretty,
-    /// For collectors: one JSON object a line.
+    /// For log collectors: one JSON object per line.
     Json,
 }

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them.
+//! Durations and sizes with units.
 
 use std::{fmt, str::FromStr};
 
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 pub struct Size(usize);
 
 impl Size {
-    /// So many times 1,024 bytes.
+    /// Returns `count` times 1,024 bytes.
     pub const fn kib(count: usize) -> Self {
         Self(count.saturating_mul(1 << 10))
     }
 
-    /// So many times 1,048,576 bytes.
+    /// Returns `count` times 1,048,576 bytes.
     pub const fn mib(count: usize) -> Self {
         Self(count.saturating_mul(1 << 20))
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub const fn bytes(self) -> usize {
         self.0
     }
@@ -39,7 +39,7 @@ impl FromStr for Size {
     }
 }
 
-/// The largest unit that divides the size, so that what is printed is exactly what would be read.
+/// Uses the largest unit that divides the size, so that parsing the printed text returns the same size.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (shift, unit) = match self.0.trailing_zeros() {
@@ -66,7 +66,7 @@ impl From<Size> for String {
     }
 }
 
-/// As [`duration`], and also none: `"0s"`.
+/// Like [`duration`], but also accepts zero: `"0s"`.
 pub(super) mod duration_or_none {
     use std::time::Duration;
 
@@ -87,8 +87,8 @@ pub(super) mod duration {
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    /// From the timers' resolution, below which a period would be a busy loop, to what can be added
-    /// to any clock's now without overflow.
+    /// Minimum: the timers' resolution, below which a period would be a busy loop. Maximum: can be added to the current
+    /// time of any clock without overflow.
     pub(super) const RANGE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(365 * 24);
 
     pub(in crate::settings) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn invalid_sizes_are_refused() {
         for text in ["", "0", "0MiB", "-1MiB", "lots", "4 parsecs", "MiB"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
@@ -154,14 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn zero_negative_endless_and_bare_durations_are_refused() {
+    fn zero_negative_too_long_and_bare_durations_are_refused() {
         for text in ["0s", "0", "-1s", "15", "", "999us", "366d", "9999999999999999y", "soon"] {
             assert_eq!(duration_of(text), None, "{text}");
         }
     }
 
     #[test]
-    fn a_wait_may_also_be_none() {
+    fn duration_or_none_accepts_zero() {
         #[derive(Deserialize, Serialize)]
         struct Waits {
             #[serde(with = "duration_or_none")]

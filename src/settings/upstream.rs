@@ -1,4 +1,4 @@
-//! One model server, and where its key is found.
+//! The settings of one upstream server.
 
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
@@ -8,52 +8,52 @@ use url::Url;
 use super::units::Size;
 use super::{Secret, SettingsError, units};
 
-/// An OpenAI-compatible server, written `[[upstreams]]`. Only the settings file can hold one.
+/// An OpenAI-compatible server, written as `[[upstreams]]`. Only the settings file can contain one.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct Upstream {
-    /// What it is called in logs and settings; no two share a name. Required.
+    /// The unique name in logs and settings. Required.
     pub name: String,
-    /// Where its API begins. Required.
+    /// The URL to which API paths are appended. Required.
     pub base_url: BaseUrl,
-    /// The environment variable that holds its key. Default: absent, for a server without keys.
+    /// The environment variable that holds the API key. Default: absent, for a server without keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
     /// The models it serves, as patterns in which `*` stands for any characters. Default: `["*"]`.
     #[serde(default = "every_model")]
     pub models: Vec<String>,
-    /// Request headers to send besides our own. Their values may be secret. Default: none.
+    /// Additional request headers. Their values may be secret. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Secret>,
-    /// How long a connection may take to be made. Default: 5 s.
+    /// How long opening a connection may take. Default: 5 s.
     #[serde(default = "connect_timeout", with = "units::duration")]
     pub connect_timeout: Duration,
-    /// How long a connection waits for the next request, or a second less than the server's `Keep-Alive: timeout` where
-    /// that is shorter. Default: 4 s, below the 5 s after which uvicorn closes.
+    /// How long an idle connection stays open; at most a second less than the server's `Keep-Alive: timeout`. Default:
+    /// 4 s, below the 5 s after which uvicorn closes it.
     #[serde(default = "keepalive", with = "units::duration")]
     pub keepalive: Duration,
-    /// How long the head of its response may take. Default: 120 s.
+    /// How long the head of a response may take. Default: 120 s.
     #[serde(default = "head_timeout", with = "units::duration")]
     pub head_timeout: Duration,
-    /// How long the model may think before its first token. Default: 120 s.
+    /// How long the first token may take. Default: 120 s.
     #[serde(default = "first_token_timeout", with = "units::duration")]
     pub first_token_timeout: Duration,
-    /// How long it may be silent between two tokens. Default: 60 s.
+    /// How long the pause between two tokens may be. Default: 60 s.
     #[serde(default = "idle_timeout", with = "units::duration")]
     pub idle_timeout: Duration,
-    /// Whether callers read what it says of their own request's errors, masked. Its codes pass in any case. Default:
-    /// `pass`.
+    /// Whether its messages about errors in a caller's request are passed to the caller, masked. Its error codes are
+    /// always passed. Default: `pass`.
     #[serde(default)]
     pub errors: ErrorMessages,
-    /// Whether it is asked for a stream also where the caller wants the whole answer: for a server or a proxy that closes
-    /// a connection on which nothing is sent for long. Default: `false`.
+    /// Whether to request a stream even if the caller wants the whole answer: for a server or a proxy that closes a
+    /// connection after a long time without data. Default: `false`.
     #[serde(default)]
     pub always_stream: bool,
-    /// The largest event of its answers, in bytes; never more than `generation.max_bytes`. Default: 4 MiB.
+    /// The maximum size of an event of an answer, in bytes, limited by `generation.max_bytes`. Default: 4 MiB.
     #[serde(default = "max_event")]
     pub max_event: Size,
 }
 
-/// Whether an upstream's messages about a caller's request pass to the caller.
+/// Whether an upstream's messages about a caller's request are passed to the caller.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorMessages {
@@ -91,7 +91,7 @@ const fn max_event() -> Size {
 }
 
 impl Upstream {
-    /// A server without a key that serves every model, with the documented timeouts.
+    /// Creates a server without a key that serves every model, with the documented timeouts.
     pub fn new(name: &str, base_url: BaseUrl) -> Self {
         Self {
             name: name.into(),
@@ -110,7 +110,7 @@ impl Upstream {
         }
     }
 
-    /// The upstream `openai` that `OPENAI_API_KEY` or `OPENAI_BASE_URL` ask for; an empty variable asks for nothing.
+    /// Returns the upstream `openai` if `OPENAI_API_KEY` or `OPENAI_BASE_URL` is set. Empty variables count as unset.
     pub(super) fn openai(environment: &BTreeMap<String, String>) -> Result<Option<Self>, SettingsError> {
         let written =
             |variable: &str| environment.get(variable).map(|value| value.trim()).filter(|value| !value.is_empty());
@@ -124,10 +124,10 @@ impl Upstream {
         Ok(Some(Self { api_key_env: key.map(|_| "OPENAI_API_KEY".into()), ..Self::new("openai", base_url) }))
     }
 
-    /// Its key, trimmed, from the variable that `api_key_env` names; `None` where it names none.
+    /// Returns the key, trimmed, from the variable that `api_key_env` names. `None` if it names none.
     ///
-    /// Errors: the variable is unset, empty, or holds what cannot be an HTTP header's value
-    /// (RFC 9110, section 5.5; only visible ASCII is taken). They name the variable, never the value.
+    /// Errors: the variable is unset, empty, or not a valid HTTP header value (RFC 9110, section 5.5; only visible
+    /// ASCII is accepted). They name the variable, never the value.
     pub fn api_key(&self, environment: &BTreeMap<String, String>) -> Result<Option<Secret>, SettingsError> {
         let Some(variable) = &self.api_key_env else { return Ok(None) };
         let key = environment.get(variable).map_or("", |value| value.trim());
@@ -161,18 +161,19 @@ impl Upstream {
     }
 }
 
-/// Whether this is a token, as the names of fields and cookies are (RFC 9110, section 5.6.2).
+/// Returns whether this is a token (RFC 9110, section 5.6.2), the syntax of field names and cookie names.
 pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// An http or https URL into which a path such as `/chat/completions` can be inserted: with a host, without credentials,
-/// fragment or trailing slash. A query stays behind the path; what it holds may be secret, so it is printed masked.
+/// An http or https URL into which a path such as `/chat/completions` can be inserted: with a host, without
+/// credentials, fragment or trailing slash. A query stays after the path. It may contain secrets, so it is printed
+/// masked.
 #[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BaseUrl(String);
 
-/// Parameters of a query whose values are printed; all others may be keys or signatures.
+/// Query parameters whose values are printed. All others may be keys or signatures.
 const PRINTED: [&str; 3] = ["api-version", "api_version", "version"];
 
 impl BaseUrl {
@@ -184,7 +185,7 @@ impl BaseUrl {
         Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
     }
 
-    /// Returns the URL, normalized, with all of its query: for requests, and for nothing that is printed.
+    /// Returns the normalized URL with its whole query. Use it only for requests; never print it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -208,7 +209,7 @@ impl BaseUrl {
         written.map(str::to_owned).chain(decoded).collect()
     }
 
-    /// Returns what is probably wrong with the URL, though it can be used.
+    /// Returns a warning about a URL that is usable but probably wrong.
     pub fn warning(&self) -> Option<&'static str> {
         let (_, rest) = self.without_query().split_once("://")?;
         match rest.split_once('/').map_or("", |(_, path)| path.trim_end_matches('/')) {
@@ -232,7 +233,7 @@ impl BaseUrl {
 }
 
 impl FromStr for BaseUrl {
-    /// What was expected. Not what came, for that may hold a password.
+    /// Describes the expected value. It does not quote the given one, which may contain a password.
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -256,7 +257,7 @@ impl TryFrom<String> for BaseUrl {
     }
 }
 
-/// What `tokenrill check` prints.
+/// Masked, because `tokenrill check` prints it.
 impl From<BaseUrl> for String {
     fn from(base_url: BaseUrl) -> Self {
         base_url.masked()
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_is_normalised_and_loses_its_trailing_slash() {
+    fn a_base_url_is_normalized_without_its_trailing_slash() {
         for (text, url) in [
             ("https://api.openai.com/v1", "https://api.openai.com/v1"),
             ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
@@ -331,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_that_could_not_be_extended_or_hides_a_secret_is_refused() {
+    fn base_url_that_is_not_http_or_contains_credentials_is_refused() {
         for text in [
             "",
             "api.openai.com/v1",
@@ -375,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_key_is_refused_by_the_name_of_its_variable() {
+    fn empty_key_is_refused_with_the_name_of_its_variable() {
         let refusal =
             "upstream `local` has no key: set the environment variable `LOCAL_KEY`, or remove its api_key_env";
         for value in ["", "  \n"] {
@@ -384,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_a_header_is_refused_without_being_shown() {
+    fn key_that_is_no_header_value_is_refused_without_printing_it() {
         for value in ["hunter\n2", "hunter 2", "hünter2", "hunter\u{7f}2"] {
             let refusal = keyed(value).unwrap_err();
             assert!(refusal.contains("`LOCAL_KEY`") && !refusal.contains(value), "{refusal}");
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_refused_by_name_and_never_shown() {
+    fn invalid_headers_are_refused_by_name_without_printing_their_value() {
         assert_eq!(with_header("X-Team", "search and rescue"), Ok(()));
         for name in ["", "X Team", "X-Team:", "X-Tëam"] {
             let refusal = with_header(name, "hunter2").unwrap_err();

@@ -1,4 +1,4 @@
-//! Making a connection: name resolution, Happy Eyeballs (RFC 8305), TLS.
+//! Opens connections: name resolution, Happy Eyeballs (RFC 8305), TLS.
 
 use std::future::pending;
 use std::io;
@@ -20,13 +20,13 @@ use super::error::{TransportError, TransportErrorKind, connect_cause, resolve_ca
 use super::request::InvalidUrl;
 use super::wire::Stream;
 
-/// RFC 8305, section 8: how long one connection attempt has before the next address is tried as well.
+/// Delay before the next address is tried in parallel (RFC 8305, section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// As reqwest has it.
+/// The default of reqwest.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 const ALPN_HTTP2: &[u8] = b"h2";
 
-/// The one server that a transport talks to.
+/// Connects to the server of one transport.
 pub struct Connector {
     host: String,
     port: u16,
@@ -34,14 +34,14 @@ pub struct Connector {
     timeout: Duration,
 }
 
-/// A connection, and the protocol that its two ends agreed on.
+/// A connection and its negotiated protocol.
 pub enum Connected {
     Http1(Stream),
     Http2(Stream),
 }
 
 impl Connector {
-    /// `tls` is used where the URL's scheme is `https`.
+    /// `tls`: `None` connects without TLS.
     pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Result<Self, InvalidUrl> {
         let host = url.host_str().ok_or(InvalidUrl)?.trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().ok_or(InvalidUrl)?;
@@ -55,7 +55,7 @@ impl Connector {
         Ok(Self { host, port, tls, timeout })
     }
 
-    /// Cancel safe: dropping the future closes every attempt.
+    /// Cancel safe: dropping the future closes all attempts.
     pub async fn connect(&self) -> Result<Connected, TransportError> {
         timeout(self.timeout, self.connect_without_deadline()).await.unwrap_or_else(|_| {
             let cause = format!("no connection within {}", humantime::format_duration(self.timeout));
@@ -78,7 +78,7 @@ impl Connector {
     }
 }
 
-/// A client's TLS settings: HTTP/2 or HTTP/1.1 by ALPN, and the certificates that the system trusts, or those that
+/// Returns the TLS client configuration: HTTP/2 or HTTP/1.1 by ALPN. Trusts the system's certificates, or those that
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
 pub fn tls_config() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -92,7 +92,7 @@ pub fn tls_config() -> Result<ClientConfig, rustls::Error> {
     Ok(config)
 }
 
-/// The resolver's order, with the address families in turn (RFC 8305, section 4).
+/// Alternates the address families and otherwise keeps the resolver's order (RFC 8305, section 4).
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
@@ -108,11 +108,11 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// The first connection that is made to one of the addresses. Each failure, and each `ATTEMPT_DELAY` without a success,
-/// starts the next attempt; earlier attempts go on.
+/// Returns the first connection that succeeds. Each failure, and each `ATTEMPT_DELAY` without a success, starts the
+/// next attempt; earlier attempts continue.
 ///
-/// hyper-util's `HttpConnector` is not used: it waits out its delay also where the first family refused, which would cost
-/// each connection to a `localhost` that listens on IPv4 alone 250 ms.
+/// hyper-util's `HttpConnector` is not used: it waits out its delay even if the first address family refused. That
+/// would add 250 ms to each connection to a `localhost` that listens on IPv4 only.
 async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut addresses = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
@@ -132,7 +132,7 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             biased;
             attempt = attempts.next() => match attempt {
                 Some(Ok(stream)) => return Ok(stream),
-                // The first failure is of the address that the resolver prefers.
+                // Report the first failure: it belongs to the address that the resolver prefers.
                 Some(Err(error)) => _ = failure.get_or_insert(error),
                 None => return Err(failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into())),
             },
@@ -143,9 +143,9 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 
 fn configure(stream: &TcpStream) {
     let socket = SockRef::from(stream);
-    // Without it a request that is sent in two parts waits for the acknowledgement of the first.
+    // Without TCP_NODELAY the second part of a request waits for the acknowledgement of the first.
     _ = socket.set_tcp_nodelay(true);
-    // A server that vanishes is noticed, also between two requests.
+    // Detects a server that vanished without closing the connection, also while the connection is idle.
     let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE).with_retries(3);
     _ = socket.set_tcp_keepalive(&keepalive);
     #[cfg(target_os = "linux")]
@@ -183,7 +183,7 @@ mod tests {
         assert!(connect_any(Vec::new()).await.is_err());
     }
 
-    /// The kernel drops a SYN where the backlog is full, so that the attempt neither fails nor succeeds.
+    /// The kernel drops a SYN if the backlog is full. The attempt then neither fails nor succeeds.
     #[tokio::test]
     async fn an_address_that_does_not_respond_delays_the_next_by_one_attempt_delay() {
         let silent = tokio::net::TcpSocket::new_v4().unwrap();

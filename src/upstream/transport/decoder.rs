@@ -1,4 +1,4 @@
-//! Content codings of responses (RFC 9110, section 8.4.1), decoded as their bytes come.
+//! Streaming decoder for the content codings of responses (RFC 9110, section 8.4.1).
 
 use std::cell::RefCell;
 
@@ -11,20 +11,20 @@ use hyper::header::CONTENT_ENCODING;
 
 use super::error::{TransportError, TransportErrorKind};
 
-/// What a request's `Accept-Encoding` says.
+/// The `Accept-Encoding` of requests.
 pub const ACCEPT_ENCODING: &str = "gzip, deflate, br, zstd";
 
-/// Bytes that one step decodes at most, so that a small input that decodes to very much is decoded piece by piece.
+/// Maximum output of one step in bytes. Bounds memory if a small input decodes to a large output.
 const PIECE: usize = 16 * 1024;
-/// RFC 9659: a zstd response needs no larger window than 8 MiB.
+/// RFC 9659: a zstd response needs a window of at most 8 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
 thread_local! {
-    /// Where decoded bytes stand until the sink has them.
+    /// Holds decoded bytes until they are passed to the sink. Shared by all decoders of a thread.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Decodes one body.
+/// Decodes the body of one response.
 pub struct ContentDecoder {
     codec: Codec,
     input: PartialBuffer<Bytes>,
@@ -33,7 +33,7 @@ pub struct ContentDecoder {
 
 enum Codec {
     Gzip(GzipDecoder),
-    /// `deflate` is zlib's format, but some servers send raw DEFLATE: the first byte decides.
+    /// `deflate` means the zlib format, but some servers send raw DEFLATE. The first byte decides.
     UndecidedDeflate,
     Zlib(ZlibDecoder),
     Deflate(DeflateDecoder),
@@ -43,17 +43,17 @@ enum Codec {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DecoderState {
-    /// No byte has come. A body without any is empty, not truncated.
+    /// No byte has arrived. A body that ends here is empty, not truncated.
     Untouched,
     NeedsInput,
-    /// The last step filled its buffer: there may be more without any input.
+    /// The last step filled its buffer: another step may produce output without new input.
     HasMore,
-    /// The coded data has ended; gzip members and zstd frames may follow.
+    /// The coded data has ended. Further gzip members or zstd frames may follow.
     Ended,
 }
 
 impl ContentDecoder {
-    /// `None`: the body is not coded. Errors: a coding that is not known, or more than one.
+    /// Returns `None` if the body is not coded. Errors: an unsupported coding, or more than one.
     pub fn of(headers: &HeaderMap) -> Result<Option<Self>, TransportError> {
         let codings =
             headers.get_all(CONTENT_ENCODING).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
@@ -73,17 +73,17 @@ impl ContentDecoder {
         Ok(Some(Self { codec, input: PartialBuffer::new(Bytes::new()), state: DecoderState::Untouched }))
     }
 
-    /// Whether a step may bring something without new input.
+    /// Returns whether a step may produce output without new input.
     pub fn has_more(&self) -> bool {
         self.state == DecoderState::HasMore || !self.input.unwritten().is_empty()
     }
 
-    /// Gives it the next bytes of the body. The last ones must be used up.
+    /// Sets the next bytes of the body as input. The previous input must be fully consumed.
     pub fn feed(&mut self, bytes: Bytes) {
         self.input = PartialBuffer::new(bytes);
     }
 
-    /// Decodes at most one piece; returns its length.
+    /// Decodes at most `PIECE` bytes into `sink` and returns their number.
     pub fn step(&mut self, sink: &mut impl FnMut(&[u8])) -> Result<usize, TransportError> {
         let mut scratch = SCRATCH.take();
         scratch.resize(PIECE, 0);
@@ -97,7 +97,7 @@ impl ContentDecoder {
         decoded.map(|()| length)
     }
 
-    /// The body has ended. Errors: the coded data has not.
+    /// Must be called at the end of the body. Errors: the coded data is truncated.
     pub fn finish(&mut self) -> Result<(), TransportError> {
         match self.state {
             DecoderState::Untouched | DecoderState::Ended => Ok(()),
@@ -122,7 +122,7 @@ impl ContentDecoder {
             match &mut self.codec {
                 Codec::Gzip(gzip) => gzip.reinit()?,
                 Codec::Zstd(zstd) => zstd.reinit()?,
-                // What follows the end means nothing.
+                // Ignore bytes after the end of the coded data.
                 _ => {
                     self.input.advance(left);
                     return Ok(());
@@ -161,7 +161,7 @@ impl Codec {
         codec.decode(input, output)
     }
 
-    /// Whether the coded data has ended, where the last step could not tell.
+    /// Returns whether the coded data has ended. Needed if the last step could not detect it.
     fn has_ended(&mut self, output: &mut WriteBuffer<'_>) -> bool {
         let mut input = PartialBuffer::new(&[][..]);
         let ended = match self {
@@ -176,7 +176,7 @@ impl Codec {
     }
 }
 
-/// flate2 reports an error where it is asked for more and there is neither input nor output.
+/// Flushes if there is no input: flate2's `decode` returns an error if it has neither input nor output.
 fn inflate(
     codec: &mut dyn DecodeV2,
     input: &mut PartialBuffer<&[u8]>,

@@ -1,4 +1,4 @@
-//! Why a request got no response, or a response no end.
+//! Errors of the transport: a request without a response, or an incomplete response.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -8,14 +8,14 @@ use rustls::{CertificateError, Error as TlsError};
 
 use super::super::Sent;
 
-/// A request without a response, or a response without its end.
+/// A request failed without a response, or a response is incomplete.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
 pub struct TransportError {
     pub kind: TransportErrorKind,
     /// A phrase for operators, such as "connection refused". Holds no header, no body and no path.
     pub cause: Cow<'static, str>,
-    /// [`Sent::No`] also where the server said that it did not process the request.
+    /// [`Sent::No`] also if the server reported that it did not process the request.
     pub sent: Sent,
 }
 
@@ -27,11 +27,11 @@ pub enum TransportErrorKind {
     ConnectTimeout,
     /// The connection ended before the response did.
     Disconnected,
-    /// The server's bytes are not HTTP, or use what this client does not support.
+    /// The server's bytes are not HTTP, or use a feature that this client does not support.
     Protocol,
 }
 
-/// How far a request came before it failed.
+/// The progress of a request when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reached {
     /// Nothing was written.
@@ -64,7 +64,7 @@ impl TransportError {
         Self::new(TransportErrorKind::Unreachable, cause, Sent::No)
     }
 
-    /// The connection ended without an error.
+    /// The server closed the connection without an I/O error.
     pub fn closed(reached: Reached) -> Self {
         let cause = match reached {
             Reached::Nothing | Reached::Server => "closed before a response",
@@ -91,8 +91,8 @@ impl TransportError {
     }
 }
 
-/// Whether the server has said that it did not process the request: `REFUSED_STREAM`, or a GOAWAY below the stream
-/// (RFC 9113, sections 6.8 and 8.7). h2 reports a remote GOAWAY only to streams above its last stream.
+/// Returns whether the server reported that it did not process the request: `REFUSED_STREAM`, or a GOAWAY whose last
+/// stream is lower (RFC 9113, sections 6.8 and 8.7). h2 reports a remote GOAWAY only to streams above its last stream.
 pub fn is_not_processed(error: &hyper::Error) -> bool {
     source::<h2::Error>(error).is_some_and(|error| {
         let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
@@ -100,12 +100,12 @@ pub fn is_not_processed(error: &hyper::Error) -> bool {
     })
 }
 
-/// Whether an HTTP/2 request failed with its connection, and not alone.
+/// Returns whether an HTTP/2 request failed because its connection failed, not only its stream.
 pub fn is_connection_lost(error: &hyper::Error) -> bool {
     source::<h2::Error>(error).is_none_or(h2::Error::is_io)
 }
 
-/// The first error of this type among the causes of another.
+/// Returns the first error of type `E` in the chain of sources.
 fn source<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -117,7 +117,7 @@ fn source<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'
     None
 }
 
-/// Why a TCP connection was not made.
+/// Describes why a TCP connection failed.
 pub fn connect_cause(error: &io::Error) -> Cow<'static, str> {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".into(),
@@ -129,16 +129,16 @@ pub fn connect_cause(error: &io::Error) -> Cow<'static, str> {
     }
 }
 
-/// Why a host's name led to no address.
+/// Describes why a host name was not resolved.
 pub fn resolve_cause(error: &io::Error) -> Cow<'static, str> {
-    // std keeps the resolver's code (EAI_AGAIN) in the text alone.
+    // std exposes the resolver's code (EAI_AGAIN) only in the error's text.
     match error.to_string().contains("Temporary failure") {
         true => "no such host: temporary failure in name resolution".into(),
         false => "no such host".into(),
     }
 }
 
-/// Why a TLS handshake failed.
+/// Describes why a TLS handshake failed.
 pub fn tls_cause(error: &io::Error) -> Cow<'static, str> {
     let Some(tls) = error.get_ref().and_then(|error| error.downcast_ref::<TlsError>()) else {
         return match error.kind() {

@@ -1,21 +1,21 @@
-//! Message framing of HTTP/1.1 responses (RFC 9112, sections 6 and 7): the end of a body, and its content.
+//! Message framing of HTTP/1.1 responses (RFC 9112, sections 6 and 7): finds the content and the end of a body.
 
-/// The rest of a body.
+/// The framing of the rest of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     Length(u64),
-    Chunked(ChunkedPlace),
+    Chunked(ChunkedState),
     UntilClose,
     Ended,
 }
 
-/// The bytes violate the framing.
+/// The body violates its framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidFraming;
 
-/// A place in the chunked coding (RFC 9112, section 7.1).
+/// The parser's state in the chunked coding (RFC 9112, section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChunkedPlace {
+pub enum ChunkedState {
     Size {
         size: u64,
         digits: u8,
@@ -33,7 +33,7 @@ pub enum ChunkedPlace {
     },
     DataCr,
     DataLf,
-    /// After the last chunk: the bytes read so far of this line (`line`) and of all lines (`all`).
+    /// After the last chunk. Counts the bytes read of this line (`line`) and of all lines (`all`).
     Trailer {
         line: u16,
         all: u16,
@@ -44,12 +44,12 @@ pub enum ChunkedPlace {
     },
 }
 
-/// Digits of a chunk's size: more than any chunk has, and few enough for a `u64`.
-const MOST_DIGITS: u8 = 15;
-/// Bytes of one chunk's extensions, and of all trailers.
-const MOST_ASIDE: u16 = 16 * 1024;
+/// Maximum digits of a chunk's size: more than any chunk has, and few enough for a `u64`.
+const MAX_DIGITS: u8 = 15;
+/// Maximum bytes of one chunk's extensions, and of all trailers.
+const MAX_IGNORED: u16 = 16 * 1024;
 
-const NEXT_CHUNK: ChunkedPlace = ChunkedPlace::Size { size: 0, digits: 0 };
+const NEXT_CHUNK: ChunkedState = ChunkedState::Size { size: 0, digits: 0 };
 
 impl Framing {
     pub const fn of_length(length: u64) -> Self {
@@ -75,11 +75,11 @@ impl Framing {
                     sink(data);
                     *self = Self::of_length(*left - data.len() as u64);
                 }
-                Self::Chunked(ChunkedPlace::Data { left }) => {
+                Self::Chunked(ChunkedState::Data { left }) => {
                     let data = split_at_most(&mut bytes, *left);
                     sink(data);
                     let left = *left - data.len() as u64;
-                    *self = Self::Chunked(if left == 0 { ChunkedPlace::DataCr } else { ChunkedPlace::Data { left } });
+                    *self = Self::Chunked(if left == 0 { ChunkedState::DataCr } else { ChunkedState::Data { left } });
                 }
                 Self::Chunked(place) => {
                     let Some((byte, rest)) = bytes.split_first() else { break };
@@ -92,8 +92,8 @@ impl Framing {
     }
 }
 
-impl ChunkedPlace {
-    /// Returns the place after a byte that is not content. `None`: the byte is not allowed here.
+impl ChunkedState {
+    /// Returns the state after a byte that is not content. `None`: the byte is not allowed here.
     fn after(self, byte: u8) -> Option<Framing> {
         let place = match (self, byte) {
             (Self::Size { size, digits }, byte) if byte.is_ascii_hexdigit() => {
@@ -115,8 +115,10 @@ impl ChunkedPlace {
             _ => return None,
         };
         match place {
-            Self::Size { digits, .. } if digits > MOST_DIGITS => None,
-            Self::Extension { length: aside, .. } | Self::Trailer { all: aside, .. } if aside > MOST_ASIDE => None,
+            Self::Size { digits, .. } if digits > MAX_DIGITS => None,
+            Self::Extension { length: ignored, .. } | Self::Trailer { all: ignored, .. } if ignored > MAX_IGNORED => {
+                None
+            }
             place => Some(Framing::Chunked(place)),
         }
     }
@@ -135,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the content of a body in these reads, the bytes after it, and the rest of the framing.
+    /// Parses these reads. Returns the content, the bytes after the body, and the final framing.
     fn read(mut framing: Framing, reads: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, Framing), InvalidFraming> {
         let (mut content, mut behind) = (Vec::new(), Vec::new());
         for read in reads {
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_the_same_wherever_its_reads_are_cut() {
+    fn body_is_independent_of_read_boundaries() {
         let chunked = b"5\r\nhello\r\n0c ;a=\"b\"\r\n, you there \r\n0\r\nx: y\r\nz:\r\n\r\nHTTP";
         let whole = Ok((b"hello, you there ".to_vec(), b"HTTP".to_vec(), Framing::Ended));
         for at in 0..=chunked.len() {
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_coding_is_refused() {
+    fn invalid_chunked_coding_is_refused() {
         let long_extension = format!("5;{}\r\n", "x".repeat(20_000));
         let long_trailer = format!("0\r\n{}", "a: b\r\n".repeat(5_000));
         for bad in [
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_off_has_not_ended() {
+    fn truncated_chunked_body_has_not_ended() {
         for part in ["", "5", "5\r\nhell", "5\r\nhello\r\n", "0\r\n", "0\r\na: b\r\n"] {
             let (.., framing) = read(Framing::chunked(), &[part.as_bytes()]).unwrap();
             assert!(!framing.has_ended(), "{part}");
@@ -197,15 +199,15 @@ mod tests {
     }
 
     proptest! {
-        /// Draws from the characters of the coding, so that many inputs are nearly valid.
+        /// Uses only characters of the coding, which makes many inputs nearly valid.
         #[test]
-        fn any_bytes_are_read_alike_wherever_they_are_cut(bytes in "[0-9a-fA-F;:x \t\r\n]{0,64}", at in 0..64_usize) {
+        fn result_for_any_bytes_is_independent_of_read_boundaries(bytes in "[0-9a-fA-F;:x \t\r\n]{0,64}", at in 0..64_usize) {
             let bytes = bytes.as_bytes();
             prop_assert_eq!(read(Framing::chunked(), &[bytes]), read(Framing::chunked(), &cut(bytes, at)));
         }
 
         #[test]
-        fn any_content_in_any_chunks_comes_whole(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..8)) {
+        fn any_content_in_any_chunks_is_decoded_completely(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..8)) {
             let mut coded = Vec::new();
             for chunk in &chunks {
                 coded.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());

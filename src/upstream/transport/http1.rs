@@ -1,8 +1,8 @@
 //! HTTP/1.1 (RFC 9112), read by the generation's task.
 //!
-//! hyper's client is not used. Driven in the same task it needed 36 % more instructions for each token and twice the memory
-//! for each open stream (`benches/RESULTS.md`). This reader wakes the task once for each token, delivers all bytes of a
-//! read together, and holds no buffer between reads.
+//! hyper's client is not used. Driven in the same task, it needed 36 % more instructions for each token and twice the
+//! memory for each open stream (`benches/RESULTS.md`). This reader wakes the task once for each token, delivers all
+//! bytes of a read together, and holds no buffer between reads.
 
 use std::future::poll_fn;
 use std::io;
@@ -24,7 +24,7 @@ use super::response::More;
 use super::response_head::{Persistence, ResponseHead};
 use super::wire::{Stream, Wire};
 
-/// A response body and its connection. Dropping it closes the connection; [`Http1Body::recycle`] keeps it.
+/// A response body and its connection. Dropping it closes the connection; [`Http1Body::recycle`] keeps the connection.
 pub struct Http1Body {
     framing: Framing,
     /// Bytes of the body that arrived in the same read as the head.
@@ -33,13 +33,13 @@ pub struct Http1Body {
     wire: Option<Wire>,
     content: BodyContent,
     idle: Idle,
-    /// How long the connection may wait for the next request. Zero: it is not kept.
+    /// How long the connection may stay idle. Zero: it is not reused.
     keepalive: Duration,
     /// When the last byte of the body was read.
     ended: Option<Instant>,
 }
 
-/// Whether a body has had any content.
+/// Whether any content of a body has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BodyContent {
     None,
@@ -49,7 +49,7 @@ enum BodyContent {
 /// A request that received no response.
 pub struct FailedRequest {
     pub error: TransportError,
-    /// Set if the request may be repeated, provided that its connection was reused.
+    /// Set if the request may be retried, provided that its connection was reused.
     pub repeat: Option<RepeatReason>,
 }
 
@@ -73,7 +73,7 @@ pub async fn send(
     Ok((parts, body))
 }
 
-/// Writes and reads concurrently: a server may respond before it has read the whole request, and then stop reading.
+/// Writes and reads concurrently: a server may respond before it has read the whole request and then stop reading.
 fn poll_head(wire: &mut Wire, read: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, TransportError>> {
     wire.poll_request(cx);
     loop {
@@ -92,8 +92,9 @@ fn poll_head(wire: &mut Wire, read: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<
     }
 }
 
-/// Returns why a request on a reused connection may be repeated. No byte of a response arrived, and either the server cannot
-/// have read the whole request, or it closed the connection so soon that it must have decided to before the request arrived.
+/// Returns why a request on a reused connection may be retried. No byte of a response arrived, and either the server
+/// cannot have read the whole request, or it closed the connection so soon (`CLOSE_RACE`) that it must have decided to
+/// close before the request arrived.
 fn repeat_reason(wire: &Wire) -> Option<RepeatReason> {
     match wire.reached() {
         Reached::Response => None,
@@ -112,7 +113,7 @@ impl Http1Body {
         let mut more = More::None;
         while more == More::None && !self.framing.has_ended() {
             let Some(wire) = &mut self.wire else { return Poll::Ready(Ok(More::None)) };
-            // A server may begin to respond while it still reads the request.
+            // Keep writing: a server may begin to respond while it still reads the request.
             wire.poll_request(cx);
             let (framing, early) = (&mut self.framing, std::mem::take(&mut self.early));
             let mut delivering = |data: &[u8]| {
@@ -142,7 +143,7 @@ impl Http1Body {
         Poll::Ready(Ok(more))
     }
 
-    /// Returns why the body is incomplete. `None`: the end of the connection is the end of this body.
+    /// Returns why the body is incomplete. `None`: the body is complete, because it ends with its connection.
     fn end_with(&self, failed: io::Result<Option<Result<Bytes, InvalidFraming>>>) -> Option<TransportError> {
         match failed {
             Ok(Some(_)) => Some(TransportError::protocol("the response's body is not valid HTTP")),
@@ -152,16 +153,16 @@ impl Http1Body {
         }
     }
 
-    /// Returns the connection to the idle pool, unless the body has not ended, had no content, was followed by more bytes,
-    /// part of the request is unwritten, or either side closes the connection.
+    /// Returns the connection to the idle pool. Closes it instead if the body has not ended, had no content or was
+    /// followed by more bytes, if part of the request is unwritten, or if either side closes the connection.
     ///
-    /// A response without content closes its connection: a server that sends a body with a 204, or after the
-    /// `Content-Length: 0` of another response, would otherwise send it to the next request.
+    /// A response without content closes its connection. Otherwise, if a server wrongly sends a body with a 204 or
+    /// after `Content-Length: 0`, that body would be read as the response to the next request.
     pub fn recycle(self) {
         let Some(ended) = self.ended.filter(|_| self.content == BodyContent::Some && self.early.is_empty()) else {
             return;
         };
-        // The server's idle time began when it had sent the last byte.
+        // The server's idle timeout began when it sent the last byte.
         let left = self.keepalive.saturating_sub(ended.elapsed());
         let stream = self.wire.and_then(Wire::into_stream);
         if let Some(stream) = stream.filter(|_| !left.is_zero()) {
@@ -171,10 +172,11 @@ impl Http1Body {
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-/// How long before the server's own `Keep-Alive: timeout` a connection is given up.
+/// How long before the server's `Keep-Alive: timeout` a connection is closed.
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
-/// How long a connection may wait after this response: `limit`, or a second less than the server's `Keep-Alive: timeout`.
+/// Returns how long a connection may stay idle after this response: at most `limit`, and at most
+/// `KEEP_ALIVE_MARGIN` less than the server's `Keep-Alive: timeout`.
 fn keepalive_of(headers: &HeaderMap, limit: Duration) -> Duration {
     let values = headers.get_all(KEEP_ALIVE).into_iter().filter_map(|value| value.to_str().ok());
     let timeouts = values.flat_map(|value| value.split(',')).filter_map(|parameter| {
@@ -190,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_servers_keep_alive_timeout_is_kept_with_a_second_to_spare() {
+    fn server_keep_alive_timeout_is_reduced_by_one_second() {
         let limit = Duration::from_secs(4);
         for (value, seconds) in [
             ("timeout=5", 4),

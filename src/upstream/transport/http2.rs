@@ -1,4 +1,4 @@
-//! HTTP/2: a connection in a tracked task of its own, shared by the requests of one runtime.
+//! HTTP/2: each connection runs in its own tracked task and is shared by the requests of one runtime.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -31,12 +31,12 @@ use crate::domain::Lookup;
 
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
-/// What hyper allows to wait in memory for each stream.
+/// Maximum bytes that hyper buffers for each stream.
 const MAX_SEND_BUFFER: usize = 256 * 1024;
-/// Streams on one connection where its server allows more: a lost connection ends no more answers than that.
+/// Maximum streams on one connection, even if its server allows more. Limits how many answers one lost connection ends.
 const MAX_STREAMS: usize = 100;
 
-/// Spawns hyper's tasks where they can be waited for and stopped.
+/// Spawns hyper's tasks on a tracker and stops them with a token.
 #[derive(Debug, Clone)]
 pub struct Tasks {
     pub tracker: TaskTracker,
@@ -59,14 +59,14 @@ pub struct Multiplexed(Arc<Mutex<Lookup<Id, Vec<Shared>>>>);
 
 struct Shared {
     sender: SendRequest<Full<Bytes>>,
-    /// Held once here and once by each of its requests.
+    /// The strong count is one more than the number of streams: one reference is held here, one by each request.
     streams: Arc<Streams>,
     idle_since: Instant,
 }
 
-/// Counts, as an `Arc`, the streams of a connection.
+/// The strong count of the `Arc` around it counts the streams of a connection.
 struct Streams {
-    /// As many as the server allows at the same time, as far as it has said.
+    /// Concurrent streams that the server's latest SETTINGS allow, at most `MAX_STREAMS`.
     limit: AtomicUsize,
 }
 
@@ -77,7 +77,7 @@ pub struct Lease {
 }
 
 impl Multiplexed {
-    /// A stream on a connection that is open and has room.
+    /// Leases a stream on an open connection that has room.
     pub fn take(&self) -> Option<Lease> {
         let mut connections = self.lock();
         let connections = connections.get_mut(&Handle::current().id())?;
@@ -85,7 +85,7 @@ impl Multiplexed {
         connections.iter_mut().find(|connection| connection.has_room()).map(Shared::lease)
     }
 
-    /// Begins HTTP/2 on a fresh connection, for this request and later ones.
+    /// Starts HTTP/2 on a new connection, adds it to the pool and leases its first stream.
     pub async fn open(&self, stream: Stream, tasks: &Tasks) -> Result<Lease, TransportError> {
         let handshake = Builder::new(tasks.clone())
             .timer(TokioTimer::new())
@@ -110,7 +110,7 @@ impl Multiplexed {
         Ok(lease)
     }
 
-    /// Lets connections end that have had no request for as long as `keepalive`, and forgets those that have ended.
+    /// Removes connections that have been idle for `keepalive`, which closes them, and connections that have ended.
     pub fn expire(&self, keepalive: Duration) {
         self.lock().retain(|_, connections| {
             connections.retain_mut(|connection| {
@@ -127,7 +127,7 @@ impl Multiplexed {
         self.lock().values().map(Vec::len).sum()
     }
 
-    /// Gives no more requests to the connection of this stream: its server is going away.
+    /// Removes the connection of this stream from the pool: its server accepts no more streams.
     fn retire(&self, stream: &Arc<Streams>) {
         for connections in self.lock().values_mut() {
             connections.retain(|connection| !Arc::ptr_eq(&connection.streams, stream));
@@ -150,7 +150,7 @@ impl Shared {
     }
 }
 
-/// A body and the stream it comes on. Dropping it resets the stream, unless the body was read to its end.
+/// A body and its stream. Dropping it resets the stream, unless the body was read to its end.
 pub struct Http2Body {
     incoming: Incoming,
     _stream: Arc<Streams>,
@@ -178,7 +178,7 @@ pub async fn send(
             } else if is_not_processed(&error) {
                 Some(RepeatReason::RefusedStream)
             } else {
-                // When the last byte left is not known; it left after the request was handed over.
+                // hyper does not report when the last byte was written, so the time runs from handing over the request.
                 (is_connection_lost(&error) && begun.elapsed() <= CLOSE_RACE).then_some(RepeatReason::ClosedEarly)
             };
             let reached = match repeat {
@@ -194,11 +194,11 @@ pub async fn send(
 }
 
 impl Http2Body {
-    /// The next bytes of the body; `None` at its end.
+    /// Returns the next bytes of the body; `None` at its end.
     pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, TransportError>>> {
         loop {
             return Poll::Ready(match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
-                // Trailers mean nothing here.
+                // Trailers are ignored.
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => Some(Ok(data)),
                     Err(_) => continue,

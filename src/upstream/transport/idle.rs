@@ -1,4 +1,4 @@
-//! HTTP/1.1 connections between two requests.
+//! The pool of idle HTTP/1.1 connections.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -17,10 +17,11 @@ use tokio::time::Instant;
 use super::wire::Stream;
 use crate::domain::Lookup;
 
-/// Connections to one server that wait for a request. Clones share them.
+/// Idle connections to one server. Clones share them.
 ///
-/// Each stays on the runtime whose task used it: its events arrive there, and would have to wake another thread. One that
-/// its server closes, or that receives bytes, is removed at once.
+/// A connection is reused only on the runtime that used it: its I/O events arrive there, and a task on another runtime
+/// would have to be woken across threads. A connection that its server closes, or that receives bytes, is removed at
+/// once.
 #[derive(Clone, Default)]
 pub struct Idle(Arc<Mutex<IdleTable>>);
 
@@ -36,22 +37,22 @@ struct IdleConnection {
     until: Instant,
 }
 
-/// Woken when an idle connection becomes readable: by unsolicited bytes, or by its end.
+/// Removes an idle connection when it becomes readable: it received unsolicited bytes, or it ended.
 struct Watch {
     idle: Weak<Mutex<IdleTable>>,
     runtime: Id,
     number: u64,
 }
 
-/// For each runtime.
+/// Maximum idle connections for each runtime.
 const CAPACITY: usize = 1024;
 
 impl Idle {
-    /// The connection that was used last, if it is still open.
+    /// Returns the most recently used connection that is still open.
     pub fn take(&self) -> Option<Stream> {
         let runtime = Handle::current().id();
         loop {
-            // Examined, and closed, outside the lock.
+            // Check, and close, the connection outside the lock.
             let last = self.lock().waiting.get_mut(&runtime)?.pop_back()?;
             if Instant::now() < last.until && is_quiet(&last.stream) {
                 return Some(last.stream);
@@ -59,14 +60,15 @@ impl Idle {
         }
     }
 
-    /// Keeps a connection for at most this long.
+    /// Adds a connection for at most `keepalive`.
     pub fn put(&self, mut stream: Stream, keepalive: Duration) {
         let runtime = Handle::current().id();
         let mut table = self.lock();
         table.last += 1;
         let number = table.last;
         let waker = Waker::from(Arc::new(Watch { idle: Arc::downgrade(&self.0), runtime, number }));
-        // Under the lock, so that the watch finds the connection. Unconstrained: a spent budget would wake it at once.
+        // Poll under the lock: otherwise the watch could wake before the connection is in the table. Unconstrained: an
+        // exhausted coop budget would wake the watch at once.
         let is_readable = {
             let mut byte = [0];
             let read = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut byte)));
@@ -81,7 +83,7 @@ impl Idle {
         }
     }
 
-    /// Closes what has waited for too long.
+    /// Closes expired connections.
     pub fn expire(&self) {
         let now = Instant::now();
         let mut expired = Vec::new();
@@ -92,11 +94,11 @@ impl Idle {
             *waiting = young;
             !waiting.is_empty()
         });
-        // Closed outside the lock.
+        // Close the connections outside the lock.
         drop(expired);
     }
 
-    /// How many wait.
+    /// Returns the number of idle connections.
     pub fn count(&self) -> usize {
         self.lock().waiting.values().map(VecDeque::len).sum()
     }
@@ -113,7 +115,7 @@ fn lock(table: &Mutex<IdleTable>) -> MutexGuard<'_, IdleTable> {
 impl Wake for Watch {
     fn wake(self: Arc<Self>) {
         let Some(table) = self.idle.upgrade() else { return };
-        // A connection that was taken meanwhile is no longer here.
+        // The connection is not found if it was taken in the meantime.
         let closed = lock(&table).waiting.get_mut(&self.runtime).and_then(|waiting| {
             let at = waiting.iter().position(|waiting| waiting.number == self.number)?;
             waiting.remove(at)
@@ -122,8 +124,8 @@ impl Wake for Watch {
     }
 }
 
-/// Whether a connection has neither ended nor received anything. Asks the operating system: what the runtime knows is as
-/// old as its last poll.
+/// Returns whether a connection has neither ended nor received bytes. Asks the operating system, because the runtime's
+/// readiness is as old as its last poll.
 fn is_quiet(stream: &Stream) -> bool {
     let peeked = SockRef::from(stream.socket()).peek(&mut [MaybeUninit::uninit()]);
     peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_expires_after_its_own_keepalive_and_goes_at_once_when_it_ends() {
+    async fn connection_is_removed_after_its_own_keepalive_and_at_once_when_it_ends() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let idle = Idle::default();
         let ((long, _one), (short, _two), (new, three)) =
@@ -159,7 +161,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         tokio::time::advance(KEEPALIVE / 2).await;
-        assert!(idle.take().is_none(), "expired, though nothing has swept");
+        assert!(idle.take().is_none(), "expired, although no sweep has run");
     }
 
     #[tokio::test]
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_runtime_has_its_own() {
+    async fn connection_is_not_reused_on_another_runtime() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let idle = Idle::default();
         let (stream, _other) = pair(&listener).await;

@@ -1,18 +1,18 @@
 //! The one HTTP client for upstreams.
 //!
 //! ```text
-//! mod.rs       sends a request: pool, repeats, redirects
-//! request.rs   a request, apart from its body
+//! mod.rs       sends a request: pool, retries, redirects
+//! request.rs   a request without its body
 //! connect.rs   name resolution, Happy Eyeballs, TLS
-//! wire.rs      a connection's bytes, and a request that is written to it
+//! wire.rs      reads and writes a connection's bytes; writes an HTTP/1.1 request
 //! http1.rs     HTTP/1.1, read by the generation's task
 //! response_head.rs, framing.rs   the syntax of HTTP/1.1 responses
-//! http2.rs     HTTP/2, where ALPN chose it, in a task of its own
-//! idle.rs      HTTP/1.1 connections between two requests
-//! response.rs  a body, read as it comes
+//! http2.rs     HTTP/2, if ALPN negotiated it, in a separate task
+//! idle.rs      pool of idle HTTP/1.1 connections
+//! response.rs  a response whose body is streamed
 //! decoder.rs   content codings
-//! error.rs     why there is no response
-//! repeats.rs   requests that were sent once more, by reason
+//! error.rs     transport errors
+//! repeats.rs   counts retried requests by reason
 //! ```
 
 mod connect;
@@ -58,14 +58,14 @@ pub use request::{InvalidUrl, UpstreamRequest};
 pub use response::{More, Response};
 pub use response_head::ResponseHead;
 
-/// A reused connection that ends this soon after a request's last byte was closed by a server that had not read the
-/// request; one that ends later may have processed it.
+/// If a reused connection ends within this time after the request's last byte, the server closed it before it read the
+/// request (keep-alive race). If it ends later, the server may have processed the request.
 const CLOSE_RACE: Duration = Duration::from_secs(1);
 const MAX_REDIRECTS: usize = 5;
-/// How often idle connections are examined for their age, at most.
+/// Interval of the search for expired idle connections.
 const SWEEP: Duration = Duration::from_millis(500);
 
-/// Sends requests to one server, over connections that it keeps. Clones share them.
+/// Sends requests to one server over pooled connections. Clones share the pool.
 #[derive(Clone)]
 pub struct Transport(Arc<Inner>);
 
@@ -84,23 +84,23 @@ impl fmt::Debug for Transport {
     }
 }
 
-/// How a transport treats its connections.
+/// Timeouts of a transport's connections.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionTerms {
-    /// Until a connection is usable: name resolution, TCP and TLS.
+    /// Limit for name resolution, TCP and TLS together.
     pub connect_timeout: Duration,
-    /// How long a connection waits for the next request.
+    /// How long an idle connection stays open.
     pub keepalive: Duration,
 }
 
-/// Makes the transports of all upstreams, and holds what they share.
+/// Builds the transports of all upstreams and holds their shared state.
 pub struct TransportBuilder {
     tasks: Tasks,
     repeats: Arc<Repeats>,
     tls: OnceLock<Arc<ClientConfig>>,
 }
 
-/// Why there is no transport to a URL.
+/// Why a transport cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportBuildError {
     #[error(transparent)]
@@ -110,17 +110,17 @@ pub enum TransportBuildError {
 }
 
 impl TransportBuilder {
-    /// Tasks of connections are on `tracker` and end with `stop`.
+    /// Connection tasks are spawned on `tracker` and end when `stop` is cancelled.
     pub fn new(tracker: TaskTracker, stop: CancellationToken) -> Self {
         Self { tasks: Tasks { tracker, stop }, repeats: Arc::default(), tls: OnceLock::new() }
     }
 
-    /// Requests of all transports that were sent once more.
+    /// Returns the counters of retried requests, over all transports.
     pub fn repeats(&self) -> Arc<Repeats> {
         Arc::clone(&self.repeats)
     }
 
-    /// A transport to the server of this URL. Must be called within a runtime.
+    /// Builds a transport to the server of this URL. Must be called within a tokio runtime.
     pub fn build(&self, url: &Url, terms: ConnectionTerms) -> Result<Transport, TransportBuildError> {
         let tls = if url.scheme() == "https" { Some(self.tls()?) } else { None };
         Ok(self.build_with(url, terms, tls)?)
@@ -154,7 +154,7 @@ impl TransportBuilder {
     }
 }
 
-/// Closes connections that have waited for too long, as long as there is a transport.
+/// Closes expired idle connections until the transport is dropped.
 async fn sweep(transport: Weak<Inner>) {
     let mut due = interval(SWEEP);
     loop {
@@ -165,20 +165,20 @@ async fn sweep(transport: Weak<Inner>) {
     }
 }
 
-/// A connection for one request.
+/// A connection (HTTP/1.1) or a stream on one (HTTP/2) for one request.
 enum UpstreamConnection {
     Http1(Stream),
     Http2(Lease),
 }
 
 impl Transport {
-    /// Sends a request and returns its response, whatever its status, without its body.
+    /// Sends a request and returns its response with any status, before its body.
     ///
-    /// A request on a reused connection that ended before any byte of a response is sent once more, on a fresh connection,
-    /// where the server certainly did not process it ([`RepeatReason`]). Redirects with 307 and 308 to the same origin are
-    /// followed, at most five; any other would carry the key to another host.
+    /// If a reused connection ends before any byte of the response, the request is retried once on a new connection,
+    /// provided that the server did not process it ([`RepeatReason`]). At most five redirects with 307 or 308 to the
+    /// same origin are followed; a redirect to another origin would send the API key to another host.
     ///
-    /// Cancel safe: dropping the future, or the response, closes an HTTP/1.1 connection and resets an HTTP/2 stream.
+    /// Cancel safe: dropping the future or the response closes an HTTP/1.1 connection and resets an HTTP/2 stream.
     pub async fn send(
         &self,
         request: &UpstreamRequest,
@@ -196,7 +196,7 @@ impl Transport {
         Ok(response)
     }
 
-    /// Connections that wait for a request or carry HTTP/2.
+    /// Returns the number of idle HTTP/1.1 connections and of HTTP/2 connections.
     pub fn connections(&self) -> usize {
         self.0.idle.count() + self.0.multiplexed.count()
     }
@@ -256,7 +256,7 @@ impl Transport {
     }
 }
 
-/// The request that a response asks for, where it may be sent: with the same method and body, to the same origin.
+/// Returns the request for a redirect that keeps the method and body (307, 308) and stays on the same origin.
 fn redirect(request: &UpstreamRequest, response: &Response) -> Option<UpstreamRequest> {
     let is_repeatable = matches!(response.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
     let location = response.headers.get(LOCATION).filter(|_| is_repeatable)?;

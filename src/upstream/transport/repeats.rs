@@ -1,13 +1,13 @@
-//! Requests that were sent once more, by reason.
+//! Counts retried requests by reason.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Why a request was sent once more on a fresh connection.
+/// Why a request was retried on a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RepeatReason {
     /// The reused connection ended before all of the request was written.
     NotWritten,
-    /// HTTP/2: `REFUSED_STREAM`, or a GOAWAY below the stream.
+    /// HTTP/2: `REFUSED_STREAM`, or a GOAWAY whose last stream is lower.
     RefusedStream,
     /// The reused connection ended within a second after the request's last byte.
     ClosedEarly,
@@ -16,7 +16,7 @@ pub enum RepeatReason {
 impl RepeatReason {
     pub const ALL: [Self; 3] = [Self::NotWritten, Self::RefusedStream, Self::ClosedEarly];
 
-    /// The reason's name in metrics.
+    /// Returns the label value in metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NotWritten => "not_written",
@@ -26,7 +26,7 @@ impl RepeatReason {
     }
 }
 
-/// Counts repeated requests. The counters only grow.
+/// Counters of retried requests. They never decrease.
 #[derive(Debug, Default)]
 pub struct Repeats {
     not_written: AtomicU64,

@@ -1,4 +1,4 @@
-//! A request, apart from its body.
+//! A request without its body.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub struct UpstreamRequest {
     method: Method,
     url: Url,
     target: PathAndQuery,
-    /// What identifies the server: a configured `Host`, else the URL's host and port.
+    /// A configured `Host`, otherwise the URL's host and port.
     authority: Authority,
     headers: HeaderMap,
 }
@@ -29,18 +29,18 @@ pub struct UpstreamRequest {
 #[error("the URL has no host that can be connected to")]
 pub struct InvalidUrl;
 
-/// Prints no header and no query: one of them may be a key.
+/// Prints no header and no query: either may contain an API key.
 impl fmt::Debug for UpstreamRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UpstreamRequest").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
-/// The length of the body and the connection's fate are the transport's to state.
+/// Headers that only the transport sets: body length and connection persistence.
 const FRAMING: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
 
 impl UpstreamRequest {
-    /// `Host` and `Accept-Encoding` are added where they are absent.
+    /// Adds `Host` and `Accept-Encoding` if they are absent.
     pub fn new(method: Method, url: Url, headers: HeaderMap) -> Result<Self, InvalidUrl> {
         Self::with_headers(method, url, headers).ok_or(InvalidUrl)
     }
@@ -49,8 +49,8 @@ impl UpstreamRequest {
         for name in FRAMING {
             headers.remove(name);
         }
-        // An IPv6 address in brackets; the scheme's own port is not named (RFC 9110, section 4.2.3), since some servers
-        // know themselves by no other name.
+        // `host_str` has brackets around an IPv6 address. The scheme's default port is omitted (RFC 9110, section
+        // 4.2.3): some servers do not recognize their host name with a port.
         let host = match url.port() {
             Some(port) => format!("{}:{port}", url.host_str()?),
             None => url.host_str()?.to_owned(),
@@ -66,7 +66,7 @@ impl UpstreamRequest {
         &self.url
     }
 
-    /// The head of the request over HTTP/1.1 (RFC 9112, section 3), with a body of this length.
+    /// Returns the head of the request in HTTP/1.1 (RFC 9112, section 3) for a body of this length.
     pub fn http1_head(&self, body: usize) -> Bytes {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
         for (name, value) in &self.headers {
@@ -90,12 +90,12 @@ impl UpstreamRequest {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
         *request.headers_mut() = self.headers.clone();
-        // `:authority` takes its place (RFC 9113, section 8.3.1).
+        // `:authority` replaces it (RFC 9113, section 8.3.1).
         request.headers_mut().remove(HOST);
         request
     }
 
-    /// The same request to where `location` leads, if that is of the same origin.
+    /// Returns the same request to the target of `location`, if it has the same origin.
     pub fn redirected(&self, location: &str) -> Option<Self> {
         let url = self.url.join(location).ok().filter(|url| url.origin() == self.url.origin())?;
         let target = target(&url)?;
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn host_is_added_without_the_schemes_own_port_and_framing_is_removed() {
+    fn host_omits_the_default_port_and_framing_headers_are_removed() {
         for (url, host) in [
             ("http://[::1]:80/v1", "[::1]"),
             ("http://[::1]:8000/v1", "[::1]:8000"),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_is_followed_within_the_origin_alone() {
+    fn redirect_to_another_origin_is_not_followed() {
         let request = request("http://a:8000/v1/chat?q=1", &[]);
         for (location, target) in [
             ("/v2/chat", Some("/v2/chat")),

@@ -1,4 +1,4 @@
-//! A response whose body is read as it comes.
+//! A response whose body is streamed.
 
 use std::task::{Context, Poll, ready};
 
@@ -11,13 +11,13 @@ use super::error::TransportError;
 use super::http1::Http1Body;
 use super::http2::Http2Body;
 
-/// Not `Debug`: it holds what the model says. Dropping it closes an HTTP/1.1 connection, and resets an HTTP/2 stream that has
-/// not ended; [`Response::recycle`] keeps the connection.
+/// Not `Debug`: it holds the model's answer. Dropping it closes an HTTP/1.1 connection and resets an HTTP/2 stream that
+/// has not ended; [`Response::recycle`] keeps the connection.
 pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     body: ResponseBody,
-    /// Boxed, because it is rare and large.
+    /// Boxed, because it is large and rarely used.
     decoder: Option<Box<ContentDecoder>>,
 }
 
@@ -26,15 +26,15 @@ pub enum ResponseBody {
     Http2(Http2Body),
 }
 
-/// Whether there may be more of a body.
+/// Whether a body may have more bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum More {
     Maybe,
     None,
 }
 
-/// Bytes after which one poll returns, however many more there are. A task polls at most 64 times before it yields, so that
-/// a flood holds its deadlines up for 2 MiB.
+/// Bytes after which one poll returns, even if more are readable. A task polls at most 64 times before it yields, so a
+/// flood delays the task's deadlines by at most 2 MiB.
 const BATCH: usize = 16 * 1024;
 
 impl Response {
@@ -44,12 +44,12 @@ impl Response {
         Ok(Self { status: parts.status, headers: parts.headers, body, decoder })
     }
 
-    /// Allows the connection to carry another request. Called once the response was accepted: as an answer, or as an error that
-    /// the server reports with a status of its class (RFC 9110, section 15).
+    /// Allows the connection to carry another request. Must be called only after the caller accepted the response as
+    /// an answer, or as an error with a 4xx or 5xx status (RFC 9110, section 15).
     ///
-    /// A connection over HTTP/1.1 is closed all the same unless the response was read to its own end. A response that is neither
-    /// an answer nor an error comes from a server that is not understood, and whose late bytes would be read as the response to
-    /// the next request.
+    /// An HTTP/1.1 connection is closed nevertheless if the response was not read to its end, or if its status is not
+    /// 2xx, 4xx or 5xx: the server's behavior is then unknown, and late bytes would be read as the response to the next
+    /// request.
     pub fn recycle(self) {
         let status = self.status;
         let is_understood = status.is_success() || status.is_client_error() || status.is_server_error();
@@ -59,8 +59,8 @@ impl Response {
         }
     }
 
-    /// Gives `sink` everything of the body that is readable now, decoded, as soon as there is any; at most `BATCH` and one
-    /// read. Uses up the task's budget, so that a server that sends without a pause cannot outrun the task's deadlines.
+    /// Waits until the body is readable and passes the readable bytes, decoded, to `sink`: at most `BATCH` plus one
+    /// read. Consumes the task's coop budget: a server that sends without a pause cannot starve the task's deadlines.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,

@@ -13,7 +13,7 @@ use hyper::{Response, StatusCode};
 use super::error::TransportError;
 use super::framing::Framing;
 
-/// Status and headers, and how the body is framed.
+/// Status, headers and the framing of the body.
 pub struct ResponseHead {
     pub parts: Parts,
     pub framing: Framing,
@@ -27,21 +27,21 @@ pub enum Persistence {
     Closes,
 }
 
-const MOST_HEADERS: usize = 100;
-/// The longest head, in bytes.
-const LONGEST: usize = 32 * 1024;
+const MAX_HEADERS: usize = 100;
+/// Maximum size of a head in bytes.
+const MAX_HEAD: usize = 32 * 1024;
 
 impl ResponseHead {
-    /// Removes the head from `read` and returns it. `None`: the head is incomplete. Interim responses (RFC 9110, section
-    /// 15.2) are skipped.
+    /// Removes the head from `read` and returns it. `None`: the head is incomplete. Skips interim responses (RFC 9110,
+    /// section 15.2).
     pub fn take(read: &mut Vec<u8>) -> Result<Option<Self>, TransportError> {
         loop {
-            let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+            let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
             let mut response = httparse::Response::new(&mut []);
             let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, read, &mut headers);
             let length = match parsed {
                 Ok(httparse::Status::Complete(length)) => length,
-                Ok(httparse::Status::Partial) if read.len() < LONGEST => return Ok(None),
+                Ok(httparse::Status::Partial) if read.len() < MAX_HEAD => return Ok(None),
                 Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
                     return Err(TransportError::protocol("the response's head is too large"));
                 }
@@ -71,7 +71,7 @@ impl ResponseHead {
         let is_current = response.version == Some(1);
         let framing = framing(parts.status, &parts.headers, is_current)?;
         let closes = members(&parts.headers, &CONNECTION).any(|option| option.eq_ignore_ascii_case(b"close"));
-        // Both together are how one response is smuggled behind another (RFC 9112, section 6.3).
+        // Both headers together indicate response splitting (RFC 9112, section 6.3).
         let is_ambiguous = parts.headers.contains_key(TRANSFER_ENCODING) && parts.headers.contains_key(CONTENT_LENGTH);
         let persists = is_current && !closes && !is_ambiguous && framing != Framing::UntilClose;
         let persistence = if persists { Persistence::Persists } else { Persistence::Closes };
@@ -79,7 +79,8 @@ impl ResponseHead {
     }
 }
 
-/// RFC 9112, section 6.3. `chunked` is the only supported transfer coding. Some proxies send the field twice.
+/// Returns the framing of the body (RFC 9112, section 6.3). `chunked` is the only supported transfer coding. Some
+/// proxies send the field twice.
 fn framing(status: StatusCode, headers: &HeaderMap, is_current: bool) -> Result<Framing, TransportError> {
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(Framing::Ended);
@@ -99,7 +100,7 @@ fn framing(status: StatusCode, headers: &HeaderMap, is_current: bool) -> Result<
     length.filter(|_| is_one).map(Framing::of_length).ok_or_else(not_http)
 }
 
-/// Returns the members of a list field, over all of its lines.
+/// Returns the members of a list field from all of its lines.
 fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     let values = headers.get_all(name).into_iter();
     values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
@@ -129,12 +130,12 @@ mod tests {
 
     fn head(lines: &str) -> Option<(Framing, Persistence)> {
         let mut read = format!("HTTP/1.1 200 OK\r\n{lines}\r\n").into_bytes();
-        let head = ResponseHead::take(&mut read).ok()?.expect("whole");
+        let head = ResponseHead::take(&mut read).ok()?.expect("a complete head");
         Some((head.framing, head.persistence))
     }
 
     #[test]
-    fn the_end_of_a_body_is_found_as_the_standard_says_or_the_response_is_refused() {
+    fn framing_follows_rfc_9112_and_invalid_framing_is_refused() {
         use Persistence::{Closes, Persists};
         for (lines, expected) in [
             ("", (Framing::UntilClose, Closes)),
@@ -161,23 +162,23 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_taken_once_it_is_whole_and_what_follows_stays() {
+    fn complete_head_is_taken_and_the_bytes_after_it_remain() {
         let whole = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\na: b\r\n\r\nrest";
         let (mut read, mut taken) = (Vec::new(), 0);
         for byte in whole {
             read.push(*byte);
             if taken == 0 {
-                taken += usize::from(ResponseHead::take(&mut read).expect("good").is_some());
+                taken += usize::from(ResponseHead::take(&mut read).expect("a valid head").is_some());
             }
         }
         assert_eq!((taken, read.as_slice()), (1, &b"rest"[..]));
-        let mut endless = [&b"HTTP/1.1 200 OK\r\na: "[..], &vec![b'x'; LONGEST]].concat();
+        let mut endless = [&b"HTTP/1.1 200 OK\r\na: "[..], &vec![b'x'; MAX_HEAD]].concat();
         assert!(ResponseHead::take(&mut endless).is_err());
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_head_a_part_of_one_or_an_error(mut read in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_parsed_without_a_panic(mut read in prop::collection::vec(any::<u8>(), 0..200)) {
             _ = ResponseHead::take(&mut read);
             let mut read = [&b"HTTP/1.1 200 OK\r\n"[..], &read].concat();
             _ = ResponseHead::take(&mut read);

@@ -1,4 +1,4 @@
-//! The transport against servers that do exactly what a test says.
+//! Tests of the transport against scripted servers.
 
 mod decoding;
 mod http1;
@@ -24,9 +24,9 @@ use tokio_util::task::TaskTracker;
 use super::super::{Sent, SentMark};
 use super::*;
 
-/// Longer than anything here may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-const TERMS: ConnectionTerms = ConnectionTerms { connect_timeout: PATIENCE, keepalive: PATIENCE };
+/// Timeout of each step of a test.
+const STEP_TIMEOUT: Duration = Duration::from_secs(20);
+const TERMS: ConnectionTerms = ConnectionTerms { connect_timeout: STEP_TIMEOUT, keepalive: STEP_TIMEOUT };
 
 fn builder() -> TransportBuilder {
     TransportBuilder::new(TaskTracker::new(), CancellationToken::new())
@@ -56,7 +56,7 @@ impl Server {
         soon(self.transport.send(&self.request, body, &SentMark::default())).await
     }
 
-    /// The other end of a connection, once the head of its request has been read.
+    /// Accepts a connection, reads the head of its request and returns the server's end.
     async fn accept(&self) -> TcpStream {
         let mut stream = soon(self.listener.accept()).await.unwrap().0;
         read_head(&mut stream).await;
@@ -73,10 +73,10 @@ fn request(url: &str) -> UpstreamRequest {
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("in time")
+    timeout(STEP_TIMEOUT, future).await.expect("in time")
 }
 
-/// Reads to the end of a head; empty where the connection ends before it.
+/// Reads to the end of a head. Returns an empty string if the connection ends before it.
 async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -92,7 +92,7 @@ async fn read(response: &mut Response) -> Result<Vec<u8>, TransportError> {
     Ok(bytes)
 }
 
-/// Reads a response to its end and accepts it.
+/// Reads a response to its end and recycles it.
 async fn accepted(mut response: Response) -> Vec<u8> {
     let bytes = read(&mut response).await.unwrap();
     response.recycle();
@@ -104,7 +104,7 @@ async fn read_some(response: &mut Response, bytes: &mut Vec<u8>) -> Result<More,
     soon(poll_fn(|cx| response.poll_read(cx, &mut sink))).await
 }
 
-/// Waits until the connection is closed by the transport.
+/// Waits until the transport closes the connection.
 async fn closed(stream: &mut (impl AsyncRead + Unpin)) {
     let mut rest = [0; 1024];
     while soon(stream.read(&mut rest)).await.is_ok_and(|read| read > 0) {}

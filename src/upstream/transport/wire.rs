@@ -1,4 +1,4 @@
-//! A connection with or without TLS, and the HTTP/1.1 request that is written to it.
+//! A connection with or without TLS, and the HTTP/1.1 request written to it.
 
 use std::cell::RefCell;
 use std::io;
@@ -102,11 +102,11 @@ enum Writing {
     Failed,
 }
 
-/// Bytes that one read brings at most.
-const READ: usize = 16 * 1024;
+/// Maximum bytes of one read.
+const MAX_READ: usize = 16 * 1024;
 
 thread_local! {
-    /// The buffer of every read on this thread, so that an open connection holds none.
+    /// The buffer of every read on this thread. An open connection therefore holds none.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -159,14 +159,14 @@ impl Wire {
             Poll::Ready(Err(_)) => self.writing = Writing::Failed,
             Poll::Pending => return,
         }
-        // Frees the request: a response may take minutes.
+        // Free the request's memory: the response may take minutes.
         self.unwritten = Bytes::new().chain(Bytes::new());
     }
 
-    /// Reads once and passes the bytes to `take`; no bytes mean that the server closed the connection.
+    /// Reads once and passes the bytes to `take`. An empty slice means that the server closed the connection.
     pub fn poll_read<T>(&mut self, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>> {
         let mut scratch = SCRATCH.take();
-        scratch.resize(READ, 0);
+        scratch.resize(MAX_READ, 0);
         let mut buffer = ReadBuf::new(&mut scratch);
         let polled = Pin::new(&mut self.stream).poll_read(cx, &mut buffer).map_ok(|()| {
             if !buffer.filled().is_empty() {

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::*;
 
-/// A coding's name, and an encoder of it.
+/// Returns the name of each coding and an encoder for it.
 fn codings() -> [(&'static str, Box<dyn EncodeV2>); 6] {
     let level = || FlateEncoderParams::from(Level::Default);
     [
@@ -20,7 +20,7 @@ fn codings() -> [(&'static str, Box<dyn EncodeV2>); 6] {
     ]
 }
 
-/// Runs `step` until it is done; returns what it wrote.
+/// Runs `step` until it is done and returns its output.
 fn written(mut step: impl FnMut(&mut WriteBuffer<'_>) -> std::io::Result<bool>) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -50,7 +50,7 @@ fn head(coding: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ntransfer-encoding: chunked\r\n\r\n").into_bytes()
 }
 
-/// What the transport makes of these bytes.
+/// Returns the body or the error that the transport reads from these bytes.
 async fn receive(response: Vec<u8>) -> Result<Vec<u8>, TransportError> {
     let server = Server::start().await;
     let serving = async {
@@ -64,7 +64,7 @@ async fn receive(response: Vec<u8>) -> Result<Vec<u8>, TransportError> {
 }
 
 #[tokio::test]
-async fn each_flush_of_a_coding_is_delivered_before_the_next_bytes_come() {
+async fn each_flush_of_a_coding_is_delivered_before_the_next_bytes_arrive() {
     for (coding, mut encoder) in codings() {
         let server = Server::start().await;
         let serving = async {
@@ -92,7 +92,7 @@ async fn each_flush_of_a_coding_is_delivered_before_the_next_bytes_come() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_anywhere_is_truncated_and_a_corrupt_one_is_refused() {
+async fn cut_body_is_reported_as_truncated_and_corrupt_body_is_refused() {
     let text: Vec<u8> = (0..20_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
     for (coding, mut encoder) in codings() {
         let mut encoded = encode(&mut *encoder, &text);
@@ -114,7 +114,7 @@ async fn a_body_that_is_cut_anywhere_is_truncated_and_a_corrupt_one_is_refused()
 }
 
 #[tokio::test]
-async fn members_and_frames_that_follow_one_another_are_one_body() {
+async fn consecutive_gzip_members_and_zstd_frames_are_one_body() {
     for coding in [0, 5] {
         let mut body = Vec::new();
         for text in ["Zür", "ich"] {
@@ -128,7 +128,7 @@ async fn members_and_frames_that_follow_one_another_are_one_body() {
 }
 
 #[tokio::test]
-async fn a_small_body_that_decodes_to_very_much_is_handed_over_in_bounded_pieces() {
+async fn small_body_with_large_content_is_delivered_in_bounded_pieces() {
     const LENGTH: usize = 4 << 20;
     for (coding, mut encoder) in codings() {
         let mut encoded = Vec::new();
@@ -163,7 +163,7 @@ async fn a_small_body_that_decodes_to_very_much_is_handed_over_in_bounded_pieces
 }
 
 #[tokio::test]
-async fn a_coding_that_is_not_known_is_an_error() {
+async fn unsupported_content_coding_is_an_error() {
     for coding in ["compress", "gzip, br"] {
         let error = receive([head(coding), b"0\r\n\r\n".to_vec()].concat()).await.unwrap_err();
         assert_eq!(&*error.cause, "the response's Content-Encoding is not supported");

@@ -5,7 +5,7 @@ use super::*;
 const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
 #[tokio::test]
-async fn a_connection_is_reused_after_an_accepted_body_that_ended_and_after_no_other() {
+async fn connection_is_reused_only_after_an_accepted_and_complete_body() {
     for (response, connections) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", 1),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 1),
@@ -55,7 +55,7 @@ async fn a_connection_is_reused_after_an_accepted_body_that_ended_and_after_no_o
 }
 
 #[tokio::test]
-async fn a_response_that_breaks_off_or_is_not_http_is_an_error() {
+async fn truncated_or_non_http_response_is_an_error() {
     use TransportErrorKind::{Disconnected, Protocol};
     for (response, kind, cause) in [
         ("", Disconnected, "closed before a response"),
@@ -119,17 +119,17 @@ async fn a_response_before_the_end_of_the_request_is_returned() {
     let large = vec![b'x'; 64 << 20];
     let (sent, _unread) = tokio::join!(server.send(&large), serving);
     assert_eq!(sent.unwrap().status, 413);
-    assert_eq!(server.transport.connections(), 0, "the rest of the request would be taken for the next");
+    assert_eq!(server.transport.connections(), 0, "the rest of the request would be read as the next request");
 }
 
 #[tokio::test]
-async fn a_response_is_read_although_its_server_closed_before_it_read_the_request() {
+async fn response_is_read_if_the_server_closes_before_it_reads_the_request() {
     let server = Server::start().await;
     let serving = async {
         let mut stream = server.accept().await;
         stream.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 9\r\n\r\ntoo large").await.unwrap();
         stream.shutdown().await.unwrap();
-        // Closing with unread bytes resets the connection; the response is on its way by then.
+        // Closing with unread bytes resets the connection. Wait until the response has been sent.
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let large = vec![b'x'; 16 << 20];
@@ -167,7 +167,7 @@ async fn a_connection_that_the_server_closed_is_not_reused() {
 }
 
 #[tokio::test]
-async fn a_response_that_was_read_to_its_end_and_not_accepted_closes_its_connection() {
+async fn complete_response_that_is_not_accepted_closes_its_connection() {
     let server = Server::start().await;
     let serving = async {
         let mut stream = server.accept().await;
@@ -256,7 +256,7 @@ async fn a_closed_port_and_an_unknown_host_are_unreachable() {
 }
 
 #[tokio::test]
-async fn reading_yields_where_bytes_are_always_there() {
+async fn reading_yields_if_bytes_are_always_available() {
     let server = Server::start().await;
     let flood = async {
         let mut stream = server.accept().await;
@@ -266,13 +266,13 @@ async fn reading_yields_where_bytes_are_always_there() {
     };
     let reading = async {
         let mut response = server.send(b"").await.unwrap();
-        // Bytes never run out within one poll of this task, were it not for its budget.
+        // Without the coop budget this task would never yield: the next bytes are always readable.
         for _ in 0..5_000 {
             read_some(&mut response, &mut Vec::new()).await.unwrap();
         }
     };
     tokio::select! {
         () = reading => {}
-        () = flood => panic!("the reader went away"),
+        () = flood => panic!("the reader disconnected"),
     }
 }

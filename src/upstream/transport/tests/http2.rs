@@ -29,7 +29,7 @@ async fn two_streams_share_a_connection_and_dropping_one_leaves_the_other() {
             body.send_data(Bytes::from_static(b"one"), false).unwrap();
             bodies.push(body);
         }
-        // The connection is driven on, while the streams are written to.
+        // Drive the connection while the test writes to its streams.
         tasks.spawn(async move { while connection.accept().await.is_some() {} });
         bodies
     };
@@ -51,7 +51,7 @@ async fn two_streams_share_a_connection_and_dropping_one_leaves_the_other() {
 }
 
 #[tokio::test]
-async fn a_stream_whose_response_is_no_answer_is_reset_and_others_live_on() {
+async fn recycling_an_unfinished_stream_resets_it_and_leaves_other_streams_open() {
     for status in [204, 205, 304, 600, 999, 200] {
         let server = TlsServer::start(&["h2"]).await;
         let tasks = TaskTracker::new();
@@ -104,7 +104,7 @@ async fn dropping_a_request_before_its_response_resets_its_stream() {
 }
 
 #[tokio::test]
-async fn a_refused_stream_of_a_reused_connection_is_repeated_on_a_fresh_one() {
+async fn refused_stream_of_a_reused_connection_is_retried_on_a_new_connection() {
     let server = TlsServer::start(&["h2"]).await;
     let tasks = TaskTracker::new();
     let serving = async {
@@ -131,7 +131,7 @@ async fn a_refused_stream_of_a_reused_connection_is_repeated_on_a_fresh_one() {
     assert_eq!(repeats(&server), [0, 1, 0]);
 }
 
-/// One frame (RFC 9113, section 4.1).
+/// Writes one frame (RFC 9113, section 4.1).
 async fn write_frame(stream: &mut (impl AsyncWrite + Unpin), kind: u8, flags: u8, id: u32, payload: &[u8]) {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let frame = [&length[1..], &[kind, flags], &id.to_be_bytes(), payload].concat();
@@ -139,7 +139,7 @@ async fn write_frame(stream: &mut (impl AsyncWrite + Unpin), kind: u8, flags: u8
     stream.flush().await.unwrap();
 }
 
-/// Reads frames up to the head of a request; returns its stream.
+/// Reads frames up to a HEADERS frame and returns its stream id.
 async fn read_to_headers(stream: &mut (impl AsyncRead + Unpin)) -> u32 {
     loop {
         let mut head = [0; 9];
@@ -160,7 +160,7 @@ const END_STREAM_AND_HEADERS: u8 = 5;
 const STATUS_200: &[u8] = &[0x88];
 
 #[tokio::test]
-async fn a_goaway_below_the_stream_is_repeated_and_one_above_it_is_not() {
+async fn request_is_retried_only_if_goaway_excludes_its_stream() {
     for (last_stream, expected) in [(1, [0, 1, 0]), (3, [0, 0, 0])] {
         let server = TlsServer::start(&["h2"]).await;
         let serving = async {
@@ -180,7 +180,7 @@ async fn a_goaway_below_the_stream_is_repeated_and_one_above_it_is_not() {
                 respond.send_response(ok(), true).unwrap();
                 while connection.accept().await.is_some() {}
             } else {
-                // Past the time in which an end would be a race.
+                // Wait longer than a close counts as a keep-alive race.
                 tokio::time::sleep(CLOSE_RACE * 3 / 2).await;
             }
         };

@@ -3,7 +3,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::*;
 
-/// Serves one response for each request, each on a connection of its own; returns the requests.
+/// Serves one response for each request, each on its own connection, and returns the requests.
 async fn serve(server: &Server, responses: &[String]) -> Vec<String> {
     let mut requests = Vec::new();
     for response in responses {

@@ -10,7 +10,7 @@ fn repeats(server: &Server) -> [u64; 3] {
     RepeatReason::ALL.map(|reason| server.transport.0.repeats.count(reason))
 }
 
-/// A connection that has served one request and is idle.
+/// Returns the server's end of a connection that has served one request and is idle.
 async fn idle(server: &Server) -> TcpStream {
     let serving = async {
         let mut stream = server.accept().await;
@@ -24,7 +24,7 @@ async fn idle(server: &Server) -> TcpStream {
 }
 
 #[tokio::test]
-async fn a_reused_connection_that_closes_at_once_is_repeated_once_on_a_fresh_one() {
+async fn request_is_retried_once_on_a_new_connection_if_a_reused_one_closes_at_once() {
     let server = Server::start().await;
     let mut stream = idle(&server).await;
     let serving = async {
@@ -39,14 +39,14 @@ async fn a_reused_connection_that_closes_at_once_is_repeated_once_on_a_fresh_one
 }
 
 #[tokio::test]
-async fn a_fresh_connection_that_closes_is_not_repeated() {
+async fn request_is_not_retried_if_a_new_connection_closes() {
     let server = Server::start().await;
     let (sent, stream) = tokio::join!(server.send(b""), async { drop(server.accept().await) });
     let () = stream;
     assert_eq!(&*sent.err().unwrap().cause, "closed before a response");
     assert_eq!(repeats(&server), [0, 0, 0]);
 
-    // Nor the fresh connection of a repeat.
+    // The new connection of a retry is not retried either.
     let mut stream = idle(&server).await;
     let serving = async {
         read_head(&mut stream).await;
@@ -59,7 +59,7 @@ async fn a_fresh_connection_that_closes_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_reused_connection_that_closes_two_seconds_after_the_request_is_not_repeated() {
+async fn request_is_not_retried_if_a_reused_connection_closes_two_seconds_later() {
     let server = Server::start().await;
     let mut stream = idle(&server).await;
     let serving = async {
@@ -74,7 +74,7 @@ async fn a_reused_connection_that_closes_two_seconds_after_the_request_is_not_re
 }
 
 #[tokio::test]
-async fn a_request_that_was_not_fully_written_is_repeated_however_late() {
+async fn partly_written_request_is_retried_after_any_delay() {
     let server = Server::start().await;
     let mut stream = idle(&server).await;
     let large = vec![b'x'; 64 << 20];
@@ -93,7 +93,7 @@ async fn a_request_that_was_not_fully_written_is_repeated_however_late() {
 }
 
 #[tokio::test]
-async fn a_byte_of_a_response_forbids_the_repeat() {
+async fn request_is_not_retried_after_a_byte_of_the_response() {
     let server = Server::start().await;
     let mut stream = idle(&server).await;
     let serving = async {
@@ -106,8 +106,8 @@ async fn a_byte_of_a_response_forbids_the_repeat() {
     assert_eq!(repeats(&server), [0, 0, 0]);
 }
 
-/// Serves one request on each connection, then closes it at a random moment at which it has not read another. A request
-/// that waits in its buffer by then is not read.
+/// Serves requests on one connection. After each response, closes the connection at a random moment, or although the
+/// next request is already in its buffer. That request is then not read.
 async fn serve_and_close(mut stream: TcpStream, mut random: Random, read: Arc<AtomicUsize>) {
     loop {
         if read_head(&mut stream).await.is_empty() {
@@ -169,6 +169,6 @@ async fn two_thousand_requests_are_read_once_each_by_a_server_that_closes_idle_c
     }
     assert_eq!(read_requests.load(Ordering::Relaxed), REQUESTS, "none was read twice");
     let repeats = repeats(&server);
-    assert!(repeats.iter().sum::<u64>() > 0, "the race never happened");
+    assert!(repeats.iter().sum::<u64>() > 0, "the keep-alive race never occurred");
     println!("repeats for not_written, refused_stream, closed_early: {repeats:?}");
 }

@@ -7,7 +7,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::*;
 
-/// A server behind TLS, and a transport that trusts its issuer.
+/// A TLS server and a transport that trusts its issuer.
 pub struct TlsServer {
     pub listener: TcpListener,
     acceptor: TlsAcceptor,
@@ -20,7 +20,7 @@ impl TlsServer {
         Self::with(alpn, "127.0.0.1", |_| {}).await
     }
 
-    /// With a certificate for this name, after `change`.
+    /// Starts a server with a certificate for this name, modified by `change`.
     async fn with(alpn: &[&str], name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let ca_key = KeyPair::generate().unwrap();
         let mut ca = CertificateParams::new(Vec::new()).unwrap();
@@ -78,12 +78,12 @@ async fn cause(transport: &Transport, request: &UpstreamRequest) -> String {
 }
 
 #[tokio::test]
-async fn each_failure_of_tls_has_a_cause_of_its_own() {
+async fn each_tls_failure_has_its_own_cause() {
     let expired = |leaf: &mut CertificateParams| leaf.not_after = rcgen::date_time_ymd(2001, 1, 1);
-    let unborn = |leaf: &mut CertificateParams| leaf.not_before = rcgen::date_time_ymd(4000, 1, 1);
+    let not_yet_valid = |leaf: &mut CertificateParams| leaf.not_before = rcgen::date_time_ymd(4000, 1, 1);
     for (server, expected) in [
         (TlsServer::with(&[], "127.0.0.1", expired).await, "certificate expired"),
-        (TlsServer::with(&[], "127.0.0.1", unborn).await, "certificate not valid yet"),
+        (TlsServer::with(&[], "127.0.0.1", not_yet_valid).await, "certificate not valid yet"),
         (TlsServer::with(&[], "other.example", |_| {}).await, "certificate not valid for this name"),
         (TlsServer::with(&["other"], "127.0.0.1", |_| {}).await, "TLS refused by the server: NoApplicationProtocol"),
     ] {
@@ -94,7 +94,7 @@ async fn each_failure_of_tls_has_a_cause_of_its_own() {
     let server = TlsServer::start(&[]).await;
     let mut stranger = CertificateParams::new(Vec::new()).unwrap();
     for (name, expected) in [
-        // The one that is trusted has the issuer's name and another key.
+        // The trusted certificate has the issuer's name but another key.
         (None, "certificate signature not valid"),
         (Some("stranger"), "certificate from an unknown issuer"),
     ] {
@@ -117,14 +117,14 @@ async fn each_failure_of_tls_has_a_cause_of_its_own() {
 
     let (closed, ()) = tokio::join!(cause(&server.transport, &server.request), async {
         let mut stream = server.listener.accept().await.unwrap().0;
-        // The whole greeting is read, so that closing does not reset the connection.
+        // Read the whole ClientHello: closing with unread bytes would reset the connection.
         assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
     });
     assert!(closed.starts_with("closed during the TLS handshake"), "{closed}");
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_end_is_a_connect_timeout() {
+async fn stalled_tls_handshake_is_a_connect_timeout() {
     let server = TlsServer::start(&[]).await;
     let terms = ConnectionTerms { connect_timeout: Duration::from_millis(50), ..TERMS };
     let transport = builder().build(server.request.url(), terms).unwrap();
@@ -134,7 +134,7 @@ async fn a_handshake_that_does_not_end_is_a_connect_timeout() {
 }
 
 #[tokio::test]
-async fn http1_behind_tls_is_reused_and_closes_with_its_response() {
+async fn http1_over_tls_is_reused_and_closed_when_its_response_is_dropped() {
     let server = TlsServer::start(&["http/1.1"]).await;
     let serving = async {
         let mut stream = server.accept().await.unwrap();
