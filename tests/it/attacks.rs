@@ -67,7 +67,7 @@ async fn ends(mut socket: TcpStream) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_hostile_clients_are_gone_within_their_limits_and_fifty_others_lose_nothing() {
+async fn two_thousand_hostile_clients_are_disconnected_in_time_and_fifty_others_lose_nothing() {
     let service = Service::with(strict()).await;
     attack(async || two_thousand_hostile_clients(&service).await).await;
 }
@@ -164,7 +164,7 @@ fn post(stream: u32) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_http2_frames_end_their_own_connection_at_most() {
+async fn http2_frame_floods_end_at_most_their_own_connection() {
     let service = Service::with(strict()).await;
     attack(async || each_flood_of_http2_frames(&service).await).await;
 }
@@ -240,7 +240,7 @@ async fn each_flood_of_http2_frames(service: &Service) {
 }
 
 #[tokio::test]
-async fn above_its_connections_nothing_new_begins_and_who_comes_back_is_served() {
+async fn above_max_connections_new_requests_are_refused_and_resumes_are_served() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.server.max_connections = NonZeroU32::new(20).expect("not zero");

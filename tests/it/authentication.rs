@@ -68,7 +68,7 @@ async fn denial(request: RequestBuilder) -> (String, String, String) {
 }
 
 #[tokio::test]
-async fn a_refused_credential_gets_its_reason_and_what_to_do() {
+async fn refused_credential_gets_a_reason_and_instructions() {
     let mut settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
     settings.auth.cookie = Some("session".to_owned());
     let with_tokens = Service::in_environment(settings, [("SECRET".to_owned(), SECRET.to_owned())].into()).await;
@@ -145,7 +145,7 @@ async fn a_refused_credential_gets_its_reason_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_credential_without_the_scope_is_told_which() {
+async fn missing_scope_is_named_in_the_refusal() {
     let (service, keys) = guarded(&[("follower", &["follow", "subscribe:room-*"]), ("nothing", &[])]).await;
     for (key, method, path, scope) in [
         (&keys[0], Method::POST, "/v1/generations", "generate"),
@@ -251,7 +251,7 @@ async fn every_operation_that_is_not_public_demands_a_credential_and_its_scope()
 }
 
 #[tokio::test]
-async fn a_credential_is_good_in_its_own_form_alone() {
+async fn malformed_or_misplaced_credentials_are_unauthenticated() {
     let (service, keys) = guarded(&[("a", ALL), ("b", ALL)]).await;
     let (key, other) = (keys[0].as_str(), keys[1].as_str());
     let get = || service.request(Method::GET, "/v1/generations");
@@ -328,7 +328,7 @@ async fn a_credential_is_good_in_its_own_form_alone() {
 }
 
 #[tokio::test]
-async fn who_is_not_known_is_told_so_before_a_body_is_read() {
+async fn unauthenticated_request_is_refused_before_its_body_is_read() {
     let (service, _) = guarded(&[("a", ALL)]).await;
     for body in ["{", "{}", r#"{"input":"Hello"}"#] {
         for path in ["/v1/generations", "/v1/chat/completions", "/v1/tickets"] {
@@ -344,7 +344,7 @@ async fn who_is_not_known_is_told_so_before_a_body_is_read() {
 }
 
 #[tokio::test]
-async fn two_keys_of_one_name_are_one_caller_while_a_key_is_changed() {
+async fn two_keys_with_one_name_are_one_caller_during_rotation() {
     let new = NewKey::random().expect("random bytes");
     let mut settings = Settings::default();
     let hash = new.hash.to_string();
@@ -358,7 +358,7 @@ async fn two_keys_of_one_name_are_one_caller_while_a_key_is_changed() {
 }
 
 #[tokio::test]
-async fn a_key_reaches_its_own_models_alone() {
+async fn key_with_a_model_list_is_refused_other_models() {
     let few = NewKey::random().expect("random bytes");
     let mut settings = Settings::default();
     settings.auth.api_keys.push(ApiKey {
@@ -517,7 +517,7 @@ async fn a_ticket_follows_one_generation_and_does_nothing_else() {
 }
 
 #[tokio::test]
-async fn nothing_crosses_between_two_tenants() {
+async fn tenants_see_only_their_own_generations() {
     const EACH: usize = 200;
     let upstream = Upstream::start().await;
     let (service, keys) = Service::guarded(Service::settings(&upstream.base_url()), &[("a", ALL), ("b", ALL)]).await;
@@ -567,7 +567,7 @@ async fn nothing_crosses_between_two_tenants() {
 }
 
 #[tokio::test]
-async fn a_page_is_answered_by_the_list_of_origins() {
+async fn cors_headers_follow_the_configured_origins() {
     let mut settings = Settings::default();
     settings.cors.origins = Some(vec![PAGE.into(), "http://localhost:*".into()]);
     let (listed, keys) = Service::guarded(settings, &[("a", ALL)]).await;
@@ -604,7 +604,7 @@ async fn a_page_is_answered_by_the_list_of_origins() {
 }
 
 #[tokio::test]
-async fn every_answer_says_what_its_readers_may_make_of_it() {
+async fn every_response_has_its_security_headers() {
     let (service, _) = guarded(&[("a", ALL)]).await;
     for path in ["/", "/docs/", "/openapi.json", "/healthz", "/v1/models", "/nowhere"] {
         let answer = soon(service.get(path)).await;
@@ -623,7 +623,7 @@ async fn every_answer_says_what_its_readers_may_make_of_it() {
 }
 
 #[tokio::test]
-async fn operators_have_a_door_of_their_own_where_the_settings_say_so() {
+async fn admin_listener_serves_only_operator_routes_and_health() {
     let mut settings = Settings::default();
     settings.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
     settings.cors.origins = Some(vec![PAGE.to_owned()]);
@@ -671,7 +671,7 @@ async fn operators_have_a_door_of_their_own_where_the_settings_say_so() {
 }
 
 #[tokio::test]
-async fn a_request_that_a_proxy_passes_on_is_not_local_while_authentication_is_off() {
+async fn forwarded_request_for_metrics_is_not_treated_as_local() {
     let mut settings = Settings::default();
     settings.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
     let guarded = Service::guarded(settings, &[]).await.0;

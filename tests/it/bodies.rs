@@ -129,7 +129,7 @@ async fn unfinished_bodies_of_one_caller_give_way_to_a_body_of_another() {
 }
 
 #[tokio::test]
-async fn a_body_in_chunks_of_one_byte_holds_what_it_says() {
+async fn body_in_one_byte_chunks_counts_at_most_twice_its_bytes() {
     const SENT: usize = 256 << 10;
     let service = Service::start().await;
     let mut socket = soon(TcpStream::connect(service.address)).await.expect("a connection");
@@ -214,7 +214,7 @@ async fn above_the_rate_no_body_is_read() {
 }
 
 #[tokio::test]
-async fn a_repeat_of_a_known_key_is_read_above_the_rate() {
+async fn repeat_of_a_known_key_is_admitted_above_the_rate() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.limits.each.requests_per_minute = NonZeroU32::new(1);
@@ -231,7 +231,7 @@ async fn a_repeat_of_a_known_key_is_read_above_the_rate() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_freed_while_its_repeat_is_read_takes_a_request_of_the_rate() {
+async fn repeat_whose_key_is_released_meanwhile_counts_against_the_rate() {
     let upstream = Upstream::start().await;
     let mut settings = by_address(Service::settings(&upstream.base_url()));
     settings.limits.each.requests_per_minute = NonZeroU32::new(1);
@@ -269,7 +269,7 @@ async fn a_key_that_is_freed_while_its_repeat_is_read_takes_a_request_of_the_rat
 }
 
 #[tokio::test]
-async fn a_large_body_costs_its_request_whatever_it_comes_to() {
+async fn large_body_counts_against_the_request_rate_when_it_is_refused() {
     let upstream = Upstream::start().await;
     let mut settings = by_address(Service::settings(&upstream.base_url()));
     settings.limits.each.requests_per_minute = NonZeroU32::new(2);
@@ -288,7 +288,7 @@ async fn a_large_body_costs_its_request_whatever_it_comes_to() {
 }
 
 #[tokio::test]
-async fn bodies_of_small_requests_are_small() {
+async fn large_ticket_and_publish_bodies_return_413() {
     let service = Service::start().await;
     let ticket = service.request(Method::POST, "/v1/tickets").header(CONTENT_TYPE, "application/json");
     assert_eq!(Answer::to(ticket.body(padded(MIB))).await.status, 413);

@@ -51,7 +51,7 @@ async fn refused(request: RequestBuilder) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn what_is_published_comes_byte_for_byte_with_its_name_and_its_id() {
+async fn published_events_arrive_byte_for_byte_with_name_and_id() {
     let service = Service::start().await;
     let (mut stream, connected) = subscribe(subscription(&service, "room-1", "")).await;
     assert_eq!((stream.header("cache-control"), stream.header("x-accel-buffering")), ("no-cache, no-transform", "no"));
@@ -95,7 +95,7 @@ async fn what_is_published_comes_byte_for_byte_with_its_name_and_its_id() {
 }
 
 #[tokio::test]
-async fn who_comes_back_misses_nothing_and_who_comes_late_gets_the_history() {
+async fn resuming_subscriber_misses_nothing_and_a_new_one_gets_the_history() {
     let service = Service::start().await;
     let (stream, connected) = subscribe(subscription(&service, "a", "")).await;
     let mut ids = vec![connected.id.expect("an id")];
@@ -125,7 +125,7 @@ async fn who_comes_back_misses_nothing_and_who_comes_late_gets_the_history() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_kept_is_said() {
+async fn resume_before_the_kept_history_returns_a_gap() {
     let mut settings = Settings::default();
     settings.channels.max_bytes = Size::kib(4);
     let service = Service::with(settings).await;
@@ -186,7 +186,7 @@ async fn a_long_answer_is_history_and_a_subscriber_that_begins_in_its_middle_get
 }
 
 #[tokio::test]
-async fn an_event_for_one_reaches_no_other() {
+async fn addressed_event_reaches_only_its_recipient() {
     let (service, keys) = Service::guarded(
         Settings::default(),
         &[("ada", &["subscribe:*", "publish:*"]), ("bob", &["subscribe:*"]), ("eve", &["subscribe:*"])],
@@ -232,7 +232,7 @@ async fn an_event_for_one_reaches_no_other() {
 }
 
 #[tokio::test]
-async fn who_comes_and_who_goes_is_told_to_those_who_asked() {
+async fn presence_subscribers_receive_joined_and_left() {
     let service = Service::start().await;
     let (mut first, connected) = subscribe(subscription(&service, "a", "?presence=true")).await;
     let present = |event: &Event| -> Vec<Value> {
@@ -273,7 +273,7 @@ async fn who_comes_and_who_goes_is_told_to_those_who_asked() {
 }
 
 #[tokio::test]
-async fn a_client_without_event_streams_polls_and_misses_nothing() {
+async fn polling_client_misses_nothing() {
     let service = Service::start().await;
     let poll = async |query: &str| {
         let request = service.request(Method::GET, &events_path("a", query)).header(ACCEPT, "application/json");
@@ -304,7 +304,7 @@ async fn a_client_without_event_streams_polls_and_misses_nothing() {
 }
 
 #[tokio::test]
-async fn a_generation_answers_in_a_channel() {
+async fn generation_with_a_channel_reaches_the_subscribers() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (mut early, _) = subscribe(subscription(&service, "room-1", "")).await;
@@ -345,7 +345,7 @@ async fn a_generation_answers_in_a_channel() {
 }
 
 #[tokio::test]
-async fn a_subscriber_is_no_viewer_and_a_repeat_is_told_once() {
+async fn subscriber_is_no_viewer_and_a_repeat_is_delivered_once() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (mut room, _) = subscribe(subscription(&service, "a", "")).await;
@@ -363,7 +363,7 @@ async fn a_subscriber_is_no_viewer_and_a_repeat_is_told_once() {
 }
 
 #[tokio::test]
-async fn what_may_be_done_is_said_channel_by_channel() {
+async fn scopes_and_tickets_apply_to_each_channel() {
     let (service, keys) = Service::guarded(
         Settings::default(),
         &[
@@ -432,7 +432,7 @@ async fn what_may_be_done_is_said_channel_by_channel() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named_and_changes_nothing() {
+async fn invalid_channel_requests_are_refused_and_publish_nothing() {
     let mut settings = Settings::default();
     settings.channels.max_event = Size::kib(1);
     settings.channels.max_subscribers = 2.try_into().expect("two");
@@ -492,7 +492,7 @@ async fn what_is_wrong_is_named_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_poll_has_a_place_among_the_connections_and_can_be_ended() {
+async fn long_poll_counts_as_a_connection_and_can_be_closed() {
     let mut settings = Settings::default();
     settings.limits.each.connections = 1.try_into().ok();
     let service = Service::with(settings).await;
@@ -523,7 +523,7 @@ async fn next_data(body: &mut axum::body::BodyDataStream) -> Option<Result<Strin
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_has_heartbeats_and_ends_after_a_while() {
+async fn silent_subscription_gets_heartbeats_and_ends_after_ten_minutes() {
     let in_process::Parts { api, channels, .. } = in_process::parts(Duration::from_secs(15));
     let request = axum::extract::Request::get("/v1/channels/a/events").header("host", "localhost");
     let request = request.body(axum::body::Body::empty());
@@ -547,7 +547,7 @@ async fn silence_has_heartbeats_and_ends_after_a_while() {
 }
 
 #[tokio::test]
-async fn a_drain_tells_subscribers_to_come_back_and_ends_their_streams_last() {
+async fn drain_sends_retry_to_subscribers_and_ends_their_streams_last() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (mut stream, _) = subscribe(subscription(&service, "a", "")).await;
@@ -722,7 +722,7 @@ async fn an_account_over_its_publish_rate_is_refused_and_others_publish_on() {
 }
 
 #[tokio::test]
-async fn a_tokens_claim_and_a_ticket_have_the_publish_rate_of_their_caller() {
+async fn token_claim_and_ticket_share_the_publish_rate_of_their_caller() {
     let jwt = Jwt { secret_env: Some("SECRET".to_owned()), limits_claim: Some("limits".to_owned()), ..Jwt::default() };
     let service = Service::in_environment(trusting(jwt), [("SECRET".to_owned(), SECRET.to_owned())].into()).await;
     let claimed = json!({"scope": "publish:*", "limits": {"publishes_per_minute": 2}});

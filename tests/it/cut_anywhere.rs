@@ -137,7 +137,7 @@ const KEY: &str = "cut";
 const POST: &str = "POST /v1/generations HTTP/1.1\r\ncontent-type: application/json\r\nidempotency-key: cut\r\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_each_byte_of_a_stream_in_turn() {
+async fn stream_cut_after_any_byte_resumes_without_loss() {
     const WORKERS: usize = 4;
     let tokens = sized(40, 300);
     // Before and after the tokens: `start` and `done`.
@@ -189,7 +189,7 @@ async fn after_each_byte_of_a_stream_in_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn again_and_again_while_the_model_speaks() {
+async fn live_stream_cut_repeatedly_resumes_without_loss() {
     let mut settings = tokenrill::settings::Settings::default();
     settings.generation.grace = Duration::from_secs(30);
     let service = Service::with(settings).await;

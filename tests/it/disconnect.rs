@@ -133,7 +133,7 @@ async fn closing_an_http2_connection_stops_the_model() {
 }
 
 #[tokio::test]
-async fn bytes_that_nobody_reads_hide_no_disconnect() {
+async fn unread_bytes_hide_no_disconnect() {
     let next = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     for unread in ["\n", next] {
         for way in [Way::Fin, Way::Rst, Way::HalfClose] {
@@ -143,7 +143,7 @@ async fn bytes_that_nobody_reads_hide_no_disconnect() {
 }
 
 #[tokio::test]
-async fn a_generation_that_continues_does_not_mind() {
+async fn disconnect_with_continue_lets_the_generation_finish() {
     for accept in [EVENTS, SNAPSHOT] {
         for phase in PHASES {
             let upstream = Upstream::start().await;
@@ -172,7 +172,7 @@ async fn a_generation_that_continues_does_not_mind() {
 }
 
 #[tokio::test]
-async fn only_the_last_viewer_takes_the_model_along() {
+async fn only_the_last_disconnect_cancels_the_generation() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut first = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;
@@ -194,7 +194,7 @@ async fn only_the_last_viewer_takes_the_model_along() {
 }
 
 #[tokio::test]
-async fn one_who_comes_back_in_time_is_a_viewer_again() {
+async fn reconnected_client_counts_as_a_viewer_again() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut first = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;
@@ -221,7 +221,7 @@ async fn one_who_comes_back_in_time_is_a_viewer_again() {
 }
 
 #[tokio::test]
-async fn leaving_after_the_end_changes_nothing() {
+async fn disconnect_after_the_terminal_event_changes_nothing() {
     for way in [Way::Fin, Way::Rst, Way::StreamReset, Way::ConnectionClose] {
         let upstream = Upstream::start().await;
         let service = Service::before(&upstream.base_url()).await;
@@ -245,7 +245,7 @@ async fn leaving_after_the_end_changes_nothing() {
 }
 
 #[tokio::test]
-async fn silence_is_filled_with_heartbeats_that_no_client_takes_for_an_event() {
+async fn silent_stream_gets_heartbeats_that_are_no_events() {
     /// As a chunk of the response: one line, and no blank one, which would end a block.
     const PING: &str = "7\r\n: ping\n\r\n";
     let upstream = Upstream::start().await;
@@ -272,7 +272,7 @@ async fn silence_is_filled_with_heartbeats_that_no_client_takes_for_an_event() {
 }
 
 #[tokio::test]
-async fn tokens_that_flow_need_no_heartbeats() {
+async fn flowing_tokens_suppress_heartbeats() {
     let upstream = Upstream::start().await;
     let service = Service::with(beating_every(HEARTBEAT, &upstream)).await;
     let mut client = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;

@@ -33,7 +33,7 @@ macro_rules! contract {
         contract! { $backend, #[tokio::test]
             entries_are_numbered_from_one_without_a_gap
             an_append_after_another_tail_changes_nothing
-            events_are_added_whole_or_not_at_all
+            an_append_adds_all_its_events_or_none
             a_log_is_closed_once_and_nothing_follows
             a_move_between_a_read_and_the_wait_after_it_is_not_missed
             a_read_gives_the_suffix_after_every_position
@@ -41,32 +41,32 @@ macro_rules! contract {
             a_position_beyond_the_tail_is_an_error_at_once
             chunks_read_back_as_they_were_appended
             a_log_is_bounded_and_still_ends
-            all_logs_are_bounded_and_the_log_that_ended_first_goes_first
-            no_more_goes_than_has_to
-            a_removed_log_is_unknown_and_its_holders_read_on
-            what_is_removed_makes_room
+            all_logs_are_bounded_and_the_log_that_ended_first_is_evicted_first
+            no_more_logs_are_evicted_than_needed
+            a_removed_log_is_unknown_and_its_holders_can_still_read_it
+            a_removed_log_frees_its_bytes
             a_claim_names_one_log_as_long_as_it_is_kept
             a_claim_that_is_released_is_free_and_its_log_stays
             a_claim_belongs_to_its_owner
             a_claim_that_conflicts_or_finds_no_room_changes_nothing
             each_owner_lists_its_own_newest_first_each_once
             large_answers_evict_their_own_accounts_and_none_of_another
-            an_account_within_its_share_takes_from_the_one_that_holds_most
+            an_account_within_its_share_evicts_from_the_one_that_holds_most
             open_logs_above_their_share_evict_nothing_of_an_account_within_its_own
             open_logs_above_their_share_evict_of_an_account_above_its_own
             a_terminal_event_evicts_nothing_of_an_account_within_its_share
             a_release_frees_a_lost_claim_and_a_removal_leaves_none
             lost_claims_of_many_accounts_leave_room_for_answers_and_for_keys_of_others
             a_dropped_follower_leaves_nothing_behind
-            any_operations_do_what_they_do_to_a_list
-            with_little_room_open_logs_stay_and_closed_ones_go_in_order
+            random_operations_match_a_list
+            with_little_room_open_logs_stay_and_closed_ones_are_evicted_in_order
         }
         contract! { $backend, #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            writers_that_race_lose_nothing_and_tear_nothing
-            one_of_many_closers_wins_and_the_others_are_told_who
-            followers_that_come_at_any_moment_see_each_entry_once
-            who_is_woken_can_read
-            claims_that_race_make_one_log
+            racing_writers_lose_no_append_and_split_none
+            one_of_many_closers_wins_and_the_others_get_its_event
+            followers_that_start_at_any_moment_see_each_entry_once
+            a_woken_reader_can_read_the_new_tail
+            racing_claims_make_one_log
         }
         contract! { $backend, #[tokio::test(start_paused = true)]
             a_closed_log_is_kept_for_the_retention
@@ -95,7 +95,7 @@ use accounts::{
     a_release_frees_a_lost_claim_and_a_removal_leaves_none,
     a_terminal_event_evicts_nothing_of_an_account_within_its_share,
     an_account_with_too_many_lost_claims_gets_no_new_one_until_the_oldest_expires,
-    an_account_within_its_share_takes_from_the_one_that_holds_most,
+    an_account_within_its_share_evicts_from_the_one_that_holds_most,
     an_evicted_claim_is_lost_with_its_usage_until_its_retention_ends,
     large_answers_evict_their_own_accounts_and_none_of_another,
     lost_claims_of_many_accounts_leave_room_for_answers_and_for_keys_of_others,
@@ -105,12 +105,12 @@ use accounts::{
 use claims::{
     a_claim_belongs_to_its_owner, a_claim_names_one_log_as_long_as_it_is_kept,
     a_claim_that_conflicts_or_finds_no_room_changes_nothing, a_claim_that_is_released_is_free_and_its_log_stays,
-    claims_that_race_make_one_log, each_owner_lists_its_own_newest_first_each_once,
+    each_owner_lists_its_own_newest_first_each_once, racing_claims_make_one_log,
 };
 
 use random::{
-    Random, any_operations_do_what_they_do_to_a_list, shapes,
-    with_little_room_open_logs_stay_and_closed_ones_go_in_order,
+    Random, random_operations_match_a_list, shapes,
+    with_little_room_open_logs_stay_and_closed_ones_are_evicted_in_order,
 };
 
 const RETENTION: Duration = Duration::from_mins(10);
@@ -257,7 +257,7 @@ async fn an_append_after_another_tail_changes_nothing<B: Backend>() {
     assert_eq!(log.append(Sequence::new(3), smallvec![token("c")]).await, Ok(Sequence::new(4)));
 }
 
-async fn events_are_added_whole_or_not_at_all<B: Backend>() {
+async fn an_append_adds_all_its_events_or_none<B: Backend>() {
     let logs = B::start(MemoryLimits { generation: 4096, ..ROOMY });
     let (_, log) = create(&logs).await;
     let before = read_events(&log).await;
@@ -269,7 +269,7 @@ async fn events_are_added_whole_or_not_at_all<B: Backend>() {
     assert_eq!(append(&log, vec![token("fits"); 2]).await, Ok(Sequence::new(3)), "what fits does");
 }
 
-async fn writers_that_race_lose_nothing_and_tear_nothing<B: Backend>() {
+async fn racing_writers_lose_no_append_and_split_none<B: Backend>() {
     const WRITERS: u64 = 4;
     const BATCHES: u64 = 100;
     let logs = B::start(ROOMY);
@@ -327,7 +327,7 @@ async fn a_log_is_closed_once_and_nothing_follows<B: Backend>() {
     assert_eq!(read_events(&log).await, before);
 }
 
-async fn one_of_many_closers_wins_and_the_others_are_told_who<B: Backend>() {
+async fn one_of_many_closers_wins_and_the_others_get_its_event<B: Backend>() {
     const CLOSERS: usize = 8;
     const ROUNDS: usize = 5000;
     let logs = B::start(ROOMY);
@@ -382,7 +382,7 @@ async fn one_of_many_closers_wins_and_the_others_are_told_who<B: Backend>() {
 
 // 4. Tail before wake.
 
-async fn followers_that_come_at_any_moment_see_each_entry_once<B: Backend>() {
+async fn followers_that_start_at_any_moment_see_each_entry_once<B: Backend>() {
     const ROUNDS: u64 = 20;
     const APPENDS: u64 = 100;
     let logs = B::start(ROOMY);
@@ -480,7 +480,7 @@ async fn a_move_between_a_read_and_the_wait_after_it_is_not_missed<B: Backend>()
     }
 }
 
-async fn who_is_woken_can_read<B: Backend>() {
+async fn a_woken_reader_can_read_the_new_tail<B: Backend>() {
     let logs = B::start(ROOMY);
     let (_, log) = create(&logs).await;
     let tracker = TaskTracker::new();
@@ -613,7 +613,7 @@ async fn a_log_is_bounded_and_still_ends<B: Backend>() {
 
 const TIGHT: MemoryLimits = MemoryLimits { total: 32 << 10, generation: 32 << 10, running: 0, retention: RETENTION };
 
-async fn all_logs_are_bounded_and_the_log_that_ended_first_goes_first<B: Backend>() {
+async fn all_logs_are_bounded_and_the_log_that_ended_first_is_evicted_first<B: Backend>() {
     let logs = B::start(TIGHT);
     let (open, _open) = create(&logs).await;
     let mut closed = Vec::new();
@@ -661,7 +661,7 @@ async fn all_logs_are_bounded_and_the_log_that_ended_first_goes_first<B: Backend
     assert_eq!(read(&log, Sequence::START).await.len() as u64, tail(&log).get(), "whoever holds it reads on");
 }
 
-async fn no_more_goes_than_has_to<B: Backend>() {
+async fn no_more_logs_are_evicted_than_needed<B: Backend>() {
     let logs = B::start(TIGHT);
     let mut closed = Vec::new();
     while closed.len() < 100 {
@@ -712,7 +712,7 @@ async fn a_closed_log_is_kept_for_the_retention<B: Backend>() {
     assert!(!is_known(&logs, third).await, "also after a time with nothing to forget");
 }
 
-async fn a_removed_log_is_unknown_and_its_holders_read_on<B: Backend>() {
+async fn a_removed_log_is_unknown_and_its_holders_can_still_read_it<B: Backend>() {
     let logs = B::start(ROOMY);
     let (id, log) = create(&logs).await;
     append(&log, vec![token("a")]).await.expect("room");
@@ -728,7 +728,7 @@ async fn a_removed_log_is_unknown_and_its_holders_read_on<B: Backend>() {
     logs.remove(GenerationId::random()).await;
 }
 
-async fn what_is_removed_makes_room<B: Backend>() {
+async fn a_removed_log_frees_its_bytes<B: Backend>() {
     let logs = B::start(TIGHT);
     let (kept, kept_log) = create(&logs).await;
     append(&kept_log, vec![token(&"x".repeat(2048))]).await.expect("room");

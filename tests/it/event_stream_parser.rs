@@ -34,12 +34,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
     #[test]
-    fn every_stream_is_read_as_the_standard_says(stream in streams()) {
+    fn event_streams_parse_as_the_html_standard_defines(stream in streams()) {
         checks::event_stream(&stream);
     }
 
     #[test]
-    fn any_bytes_are_read_as_the_standard_says(stream in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_parse_as_the_html_standard_defines(stream in prop::collection::vec(any::<u8>(), 0..200)) {
         checks::event_stream(&stream);
     }
 
@@ -92,7 +92,7 @@ fn a_line_that_never_ends_is_refused_at_the_limit() {
 
 /// Were a line looked at again with each read, this would be 10^12 steps and never come to its end.
 #[test]
-fn a_megabyte_in_reads_of_one_byte_is_looked_at_once() {
+fn a_megabyte_in_one_byte_reads_is_scanned_once() {
     const LINE: usize = 1 << 20;
     let line = [b"data: ", "x".repeat(LINE - 6).as_bytes(), b"\n\n"].concat();
     let mut parser = Parser::new(LINE);

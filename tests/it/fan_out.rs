@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::support::{Answer, Event, Service, Upstream, sockets, soon, text, within};
 
 #[tokio::test]
-async fn early_and_late_viewers_in_any_wire_see_the_same_with_the_same_ids() {
+async fn early_and_late_viewers_on_both_wires_get_the_same_events_and_ids() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut first = service.generate(&json!({"input": "Hello"})).await;
@@ -64,7 +64,7 @@ fn memory() -> usize {
 const VIEWER_BYTES: usize = 192 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
+async fn hundred_stuck_viewers_cost_nine_hundred_others_nothing() {
     const READING: usize = 900;
     const STUCK: usize = 100;
     const TOKENS: usize = 600;
@@ -163,7 +163,7 @@ async fn digest(viewer: Answer) -> u64 {
 
 /// An HTTP/2 client that keeps the window of its stream shut, and is well otherwise.
 #[tokio::test]
-async fn a_viewer_that_keeps_its_http2_window_shut_is_reset_alone() {
+async fn viewer_with_a_closed_http2_window_is_reset_alone() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.generation.write_timeout = Duration::from_secs(3);
@@ -209,7 +209,7 @@ async fn a_viewer_that_keeps_its_http2_window_shut_is_reset_alone() {
 /// A state is one large frame of a body. It is taken in slices, so that a client which takes none of it is
 /// told from one that takes its time.
 #[tokio::test]
-async fn a_large_answer_over_http2_waits_for_who_reads_slowly_and_not_for_who_does_not() {
+async fn large_http2_response_waits_for_a_slow_reader_and_resets_a_stuck_one() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.generation.write_timeout = Duration::from_secs(3);

@@ -166,7 +166,7 @@ async fn a_caller_below_its_share_is_admitted_and_the_one_with_most_gives_way_in
 }
 
 #[tokio::test]
-async fn a_resuming_client_above_its_limit_takes_the_place_of_its_own_oldest_stream() {
+async fn a_resuming_client_above_its_limit_replaces_its_own_oldest_stream() {
     let upstream = Upstream::start().await;
     let mut settings = by_address(Service::settings(&upstream.base_url()));
     settings.limits.each.connections = NonZeroU32::new(2);

@@ -15,27 +15,27 @@ async fn suite(script: &str, arguments: &[&str]) {
 }
 
 #[tokio::test]
-async fn the_promise_holds_in_chromium() {
+async fn chromium_passes_the_browser_suite() {
     suite("suite.mjs", &["chromium"]).await;
 }
 
 #[tokio::test]
-async fn the_promise_holds_in_firefox() {
+async fn firefox_passes_the_browser_suite() {
     suite("suite.mjs", &["firefox"]).await;
 }
 
 #[tokio::test]
-async fn the_promise_holds_for_two_browsers_on_one_answer() {
+async fn two_browsers_on_one_answer_pass_their_suite() {
     suite("two.mjs", &[]).await;
 }
 
 #[tokio::test]
-async fn the_promise_holds_behind_nginx_and_haproxy() {
+async fn browsers_behind_nginx_and_haproxy_pass_their_suite() {
     suite("proxies.mjs", &[]).await;
 }
 
 #[tokio::test]
-async fn the_types_are_those_of_the_document_and_the_snippets_compile() {
+async fn generated_types_match_the_openapi_document_and_the_snippets_compile() {
     let clients = root().join("tests/clients");
     let mut types = Command::new(installed("tests/clients/node_modules/.bin/node"));
     succeeds(types.arg(clients.join("types.mjs")).arg("--check")).await;
@@ -45,7 +45,7 @@ async fn the_types_are_those_of_the_document_and_the_snippets_compile() {
 
 /// The guide shows the files that the suite runs, and nothing that it does not.
 #[test]
-fn the_guide_shows_the_snippets_as_they_are() {
+fn the_guide_contains_every_snippet_verbatim() {
     let guide = include_str!("../../../docs/front-ends.md");
     let mut shown: Vec<_> =
         guide.split("```ts\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();

@@ -41,17 +41,17 @@ async fn run(script: &mut Command, service: &Service, through: &[&str]) {
 }
 
 #[tokio::test]
-async fn the_sdk_for_javascript_works_by_its_base_url() {
+async fn the_sdk_for_javascript_needs_only_the_base_url() {
     javascript(&Service::with(settings()).await, &[]).await;
 }
 
 #[tokio::test]
-async fn the_sdk_for_python_works_by_its_base_url() {
+async fn the_sdk_for_python_needs_only_the_base_url() {
     python(&Service::with(settings()).await, &[]).await;
 }
 
 #[tokio::test]
-async fn the_sdk_waits_as_it_is_told_when_it_has_used_its_limit() {
+async fn rate_limited_sdk_waits_for_retry_after() {
     let mut settings = settings();
     settings.limits.each.requests_per_minute = NonZeroU32::new(60);
     let service = Service::with(settings).await;
@@ -60,7 +60,7 @@ async fn the_sdk_waits_as_it_is_told_when_it_has_used_its_limit() {
 }
 
 #[tokio::test]
-async fn both_work_through_another_gateway_in_front_of_the_model() {
+async fn both_sdks_work_through_litellm() {
     let far = Service::start().await;
     let litellm = LiteLlm::before(&format!("http://{}/v1", far.address)).await;
     let (one, other) = tokio::join!(litellm.behind_tokenrill(settings()), litellm.behind_tokenrill(settings()));
@@ -70,7 +70,7 @@ async fn both_work_through_another_gateway_in_front_of_the_model() {
 }
 
 #[tokio::test]
-async fn the_sdk_for_javascript_asks_a_prompt_as_a_model() {
+async fn the_sdk_for_javascript_uses_a_prompt_as_a_model() {
     let service = Service::start().await;
     let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
     run(node.arg(root().join("tests/clients/openai_prompts.mjs")), &service, &[]).await;

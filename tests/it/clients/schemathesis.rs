@@ -10,7 +10,7 @@ use tokio::process::Command;
 use crate::support::{Service, installed, root, succeeds};
 
 #[tokio::test]
-async fn the_service_does_what_its_document_says() {
+async fn schemathesis_finds_no_deviation_from_the_openapi_document() {
     let mut settings = Settings::default();
     // Answers end at once, so that all of them are read to the end.
     settings.models.default = Some("demo?tokens=5&rate=max".to_owned());

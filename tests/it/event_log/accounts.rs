@@ -78,7 +78,7 @@ pub async fn large_answers_evict_their_own_accounts_and_none_of_another<B: Backe
     assert!(!is_known(&logs, large[0]).await && is_known(&logs, large[49]).await, "the oldest goes first");
 }
 
-pub async fn an_account_within_its_share_takes_from_the_one_that_holds_most<B: Backend>() {
+pub async fn an_account_within_its_share_evicts_from_the_one_that_holds_most<B: Backend>() {
     let logs = B::start(TIGHT);
     let modest = closed(&logs, 1, 5 << 10).await;
     let most = closed(&logs, 2, 18 << 10).await;

@@ -87,7 +87,7 @@ async fn a_carried_answer_keeps_every_token_while_another_account_floods() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_terminal_event_fits_where_nothing_else_does() {
+async fn a_terminal_event_fits_when_nothing_else_does() {
     for limits in [ChannelLimits { total: 1, ..LIMITS }, ChannelLimits { bytes: 1, ..LIMITS }] {
         let logs = MemoryChannels::new(limits);
         let log = open_as(&logs, "a", "bob").await;
@@ -280,7 +280,7 @@ proptest! {
     /// Whatever is appended: the limits hold, no append is refused, every kept event is read or lies within a gap, and all
     /// bytes come back.
     #[test]
-    fn no_event_is_lost_in_silence_and_all_bytes_come_back(operations in operations()) {
+    fn every_kept_event_is_read_or_in_a_gap_and_all_bytes_are_freed(operations in operations()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         runtime.block_on(async {
             let limits = ChannelLimits { history: 50, bytes: 5_000, total: 9_000, channels: 4, ..LIMITS };

@@ -83,7 +83,7 @@ pub async fn read_on(log: &dyn ChannelLog, mut after: Sequence) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn numbers_rise_and_a_later_log_of_the_name_has_greater_ones() {
+async fn sequences_rise_and_a_recreated_channel_has_greater_ones() {
     let logs = MemoryChannels::new(LIMITS);
     let log = open(&logs, "a").await;
     let before = log.tail().get().sequence;
@@ -104,7 +104,7 @@ async fn numbers_rise_and_a_later_log_of_the_name_has_greater_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_events_are_kept_and_what_is_missing_is_said() {
+async fn the_last_events_are_kept_and_missing_ones_are_a_gap() {
     let logs = MemoryChannels::new(LIMITS);
     let log = open(&logs, "a").await;
     let before = log.tail().get().sequence;
@@ -181,7 +181,7 @@ async fn bytes_of_a_shared_shape_are_counted_as_long_as_a_chunk_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_whose_start_was_evicted_is_history_that_says_where_it_began() {
+async fn history_of_an_answer_without_its_start_states_where_the_gap_begins() {
     let logs = MemoryChannels::new(ChannelLimits { bytes: 4096, ..LIMITS });
     let log = open(&logs, "a").await;
     let (one, other) = (GenerationId::random(), GenerationId::random());
@@ -234,7 +234,7 @@ async fn an_answer_counts_as_one_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_longer_fits_makes_what_is_oldest_go() {
+async fn an_append_above_the_byte_limit_evicts_the_oldest_events() {
     let logs = MemoryChannels::new(ChannelLimits { bytes: 3000, total: 4000, history: 100, ..LIMITS });
     let (log, text) = (open(&logs, "a").await, "x".repeat(800));
     let before = log.tail().get().sequence;
@@ -260,7 +260,7 @@ async fn what_no_longer_fits_makes_what_is_oldest_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_are_only_so_many_and_they_go_when_nobody_needs_them() {
+async fn channel_count_is_bounded_and_unused_channels_are_removed() {
     let logs = MemoryChannels::new(LIMITS);
     let held = open(&logs, "held").await;
     open(&logs, "written").await.append(vec![kept("1")]).await.expect("room");
@@ -352,7 +352,7 @@ proptest! {
 
     /// Whatever is done, a reading holds every kept event of the history, in order, or says that there was a gap.
     #[test]
-    fn nothing_is_missing_in_silence(operations in operations()) {
+    fn every_missing_kept_event_is_reported_as_a_gap(operations in operations()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         runtime.block_on(async {
             let logs = MemoryChannels::new(LIMITS);

@@ -100,7 +100,7 @@ pub async fn a_claim_that_conflicts_or_finds_no_room_changes_nothing<B: Backend>
     assert_eq!(logs.claimed(&owner, &claim("l", 9)).await, Ok(None), "the key is still free");
 }
 
-pub async fn claims_that_race_make_one_log<B: Backend>() {
+pub async fn racing_claims_make_one_log<B: Backend>() {
     const TWINS: usize = 16;
     let logs = B::start(ROOMY);
     for round in 0..200 {

@@ -29,7 +29,7 @@ impl Backend for Memory {
 }
 
 #[tokio::test]
-async fn it_counts_back_to_nothing() {
+async fn removed_logs_leave_no_bytes_counted() {
     let memory = Memory::new(ROOMY);
     let mut logs = Vec::new();
     for _ in 0..10 {
@@ -51,7 +51,7 @@ async fn it_counts_back_to_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_counts_back_to_nothing_when_all_have_expired() {
+async fn expired_logs_leave_no_bytes_counted() {
     let memory = Memory::start(ROOMY);
     for _ in 0..10 {
         let (_, log) = create(&memory).await;
@@ -65,7 +65,7 @@ async fn it_counts_back_to_nothing_when_all_have_expired() {
 
 /// 8 bytes beside each token's text, and 1.2 MB in all: what a generation of the longest kind costs.
 #[tokio::test]
-async fn it_keeps_100_000_tokens_in_1_25_mb() {
+async fn hundred_thousand_tokens_take_at_most_1_25_mb() {
     let memory = Memory::new(ROOMY);
     let (_, log) = create(&memory).await;
     for _ in 0..1000 {
@@ -76,7 +76,7 @@ async fn it_keeps_100_000_tokens_in_1_25_mb() {
 }
 
 #[tokio::test]
-async fn it_keeps_what_chunks_share_once() {
+async fn a_shape_shared_by_chunks_is_stored_once() {
     let memory = Memory::new(ROOMY);
     let (_, log) = create(&memory).await;
     append(&log, vec![token("a")]).await.expect("room");
@@ -91,7 +91,7 @@ async fn it_keeps_what_chunks_share_once() {
 
 /// Closed logs are evicted for terminal events too, so that here all logs pass their limit by one such event at most.
 #[tokio::test]
-async fn it_makes_room_for_terminal_events() {
+async fn closing_open_logs_exceeds_the_limit_by_at_most_one_terminal_event() {
     let memory = Memory::new(TIGHT);
     let mut open = Vec::new();
     loop {

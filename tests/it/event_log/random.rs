@@ -281,10 +281,10 @@ async fn run_at_random<B: Backend>(limits: MemoryLimits) {
     }
 }
 
-pub async fn any_operations_do_what_they_do_to_a_list<B: Backend>() {
+pub async fn random_operations_match_a_list<B: Backend>() {
     run_at_random::<B>(ROOMY).await;
 }
 
-pub async fn with_little_room_open_logs_stay_and_closed_ones_go_in_order<B: Backend>() {
+pub async fn with_little_room_open_logs_stay_and_closed_ones_are_evicted_in_order<B: Backend>() {
     run_at_random::<B>(TIGHT).await;
 }

@@ -189,7 +189,7 @@ const VARIETY: [(Attack, usize); 16] = [
 const CROWD: [(Attack, usize); 2] = [(Attack::UnfinishedBody(2 << 20), 12), (Attack::LongPoll, 30)];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_that_one_account_tries_stays_within_the_memory_page_and_costs_another_nothing() {
+async fn all_attacks_of_one_account_stay_within_documented_memory_and_cost_another_nothing() {
     const QUIET: usize = 20;
     let upstream = AnsweringUpstream::start().await;
     let mut settings = by_address(&upstream);
@@ -253,7 +253,7 @@ async fn everything_that_one_account_tries_stays_within_the_memory_page_and_cost
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_accounts_that_take_all_they_can_get_cost_a_hundred_others_nothing() {
+async fn a_hundred_attacking_accounts_cost_a_hundred_others_nothing() {
     const EACH: u8 = 100;
     let upstream = AnsweringUpstream::start().await;
     let mut settings = by_address(&upstream);
