@@ -1,4 +1,4 @@
-//! A chat request in, a model's tokens out.
+//! Starting, following, resuming, cancelling and deleting generations.
 
 use reqwest::Method;
 use reqwest::header::ACCEPT;

@@ -1,4 +1,5 @@
-//! Who does not belong is let in nowhere, and who does gets no further than it may.
+//! Authentication and authorization: requests without a valid credential are refused. Scopes, tenants, tickets, CORS and
+//! the admin listener restrict the others.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ async fn guarded(keys: &[(&str, &[&str])]) -> (Service, Vec<String>) {
     (service, keys)
 }
 
-/// Refused for its credential, in the documented form.
+/// Asserts that the request is refused with 401 and a challenge, in the documented form.
 async fn expect_unauthenticated(request: RequestBuilder, what: &str) {
     let answer = Answer::to(request).await;
     assert_eq!(answer.status, 401, "{what}");
@@ -58,7 +59,7 @@ async fn expect_unauthenticated(request: RequestBuilder, what: &str) {
     }
 }
 
-/// What a refused credential is told: its reason, in which words, and the challenge.
+/// Returns the reason, the detail and the challenge of a refused credential.
 async fn denial(request: RequestBuilder) -> (String, String, String) {
     let answer = Answer::to(request).await;
     let challenge = answer.header(WWW_AUTHENTICATE.as_str()).to_owned();
@@ -130,13 +131,13 @@ async fn refused_credential_gets_a_reason_and_instructions() {
         let whole = format!("Bearer error=\"invalid_token\", error_description=\"{description}\"");
         assert!(bare || challenge == whole, "{what}: {challenge}");
     }
-    // A browser's EventSource.
+    // The form that a browser's EventSource receives.
     let event =
         Answer::to(get(&with_keys, events).header("accept", "text/event-stream")).await.events().await.remove(0);
     let error = &event.data["error"];
     assert_eq!(error["reason"], "credential_missing");
     assert!(error["detail"].as_str().is_some_and(|detail| detail.contains("POST /v1/tickets")), "{error}");
-    // As OpenAI's SDKs show it.
+    // The form that OpenAI's SDKs show.
     let expired = get(&with_tokens, "/v1/models").bearer_auth(token(SECRET, json!({"exp": now() - 60})));
     let said = Answer::to(expired).await.json().await;
     assert_eq!(said["error"]["code"], "token_expired");
@@ -164,7 +165,7 @@ async fn missing_scope_is_named_in_the_refusal() {
     assert_eq!(answer.header(WWW_AUTHENTICATE.as_str()), "Bearer error=\"insufficient_scope\"");
 }
 
-/// A browser reads an answer only when it has sent all of the body.
+/// A browser reads a response only after it has sent the whole body, so the service must read a refused body.
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_sends_a_large_body_first() {
     const BODY: usize = 3 << 20;
@@ -200,7 +201,7 @@ async fn a_refusal_reaches_a_client_that_sends_a_large_body_first() {
     }
 }
 
-/// The operations that anybody may call. Whatever else the document names must not be one.
+/// All operations that need no credential; every other operation of the OpenAPI document must require one.
 const PUBLIC: [&str; 2] = ["/healthz", "/readyz"];
 
 #[tokio::test]
@@ -242,7 +243,7 @@ async fn every_operation_that_is_not_public_demands_a_credential_and_its_scope()
                 Some(scope) => (scope.clone(), format!("all but {scope}")),
                 None => ("stop".to_owned(), "nothing".to_owned()),
             };
-            // Past the gate a body is missing, or a generation.
+            // An authorized request may still fail: it has no body, and its generation does not exist.
             assert!(![401, 403].contains(&status(&keys[&with]).await), "{what} as {with}");
             assert_eq!(status(&keys[&without]).await, 403, "{what} as {without}");
         }
@@ -323,7 +324,7 @@ async fn malformed_or_misplaced_credentials_are_unauthenticated() {
     ] {
         expect_unauthenticated(request, what).await;
     }
-    // The largest head that is read (RFC 6585, section 5).
+    // A request head above the limit is 431 (RFC 6585, section 5).
     assert_eq!(Answer::to(bearer(&"x".repeat(1 << 20))).await.status, 431);
 }
 
@@ -383,7 +384,7 @@ async fn key_with_a_model_list_is_refused_other_models() {
             answer.text().await;
         }
     }
-    // A router upstream may read these, and answer with another model than the one that was checked.
+    // A router as upstream may read these fields and answer with another model than the one that was checked.
     for (field, status) in [("models", 400), ("route", 400), ("preset", 400), ("x", 400), ("tool_choice", 200)] {
         let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max", field: "auto"});
         for (key, status) in [(&few.key, status), (&keys["all"], 200)] {
@@ -487,7 +488,7 @@ async fn a_ticket_follows_one_generation_and_does_nothing_else() {
         expect_unauthenticated(service.request(Method::GET, &format!("{path}?ticket={ticket}")), what).await;
     }
 
-    // Nobody makes a ticket for what it may not do itself, nor for what is another's.
+    // A caller cannot issue a ticket for a scope that it lacks, nor for another caller's generation.
     let stop = json!({"resource": "generation", "id": mine, "scopes": ["stop"], "ttl_s": 60});
     assert_eq!(ask("follower", stop.clone()).await.status, 403);
     for body in [json!({"resource": "generation", "id": mine}), stop.clone()] {
@@ -525,7 +526,7 @@ async fn tenants_see_only_their_own_generations() {
     let generations = join_all((0..2 * EACH).map(|number| {
         let (tenant, at) = (["a", "b"][number % 2], number / 2);
         let canary = canary(tenant, at);
-        // Both use the same keys for their requests.
+        // Both tenants use the same idempotency keys.
         let request = service.generation(&json!({"input": canary})).header("idempotency-key", at.to_string());
         let request = request.header("accept", "text/event-stream").bearer_auth(&keys[tenant]);
         async move {
@@ -587,7 +588,7 @@ async fn cors_headers_follow_the_configured_origins() {
             .request(Method::OPTIONS, "/v1/generations")
             .header(ACCESS_CONTROL_REQUEST_METHOD, "POST")
             .header(ACCESS_CONTROL_REQUEST_HEADERS, "authorization,content-type,last-event-id");
-        // A preflight brings no credential; the refusal for one that is missing must be readable.
+        // A preflight has no credential. The page must be able to read the 401 for a missing one.
         let refused = service.generation(&json!({"input": "Hello"}));
         let health = service.request(Method::GET, "/healthz");
         for (request, status) in [(preflight, 200), (refused, 401), (health, 200)] {
@@ -645,8 +646,8 @@ async fn admin_listener_serves_only_operator_routes_and_health() {
         let without = Answer::to(at(admin, path)).await.status;
         assert_eq!((with_key, without), (public, operators), "{path}");
     }
-    // Whoever else comes there shows a key: a proxy's client, also one that says it is here, and a page whose name was
-    // made to resolve to this machine (DNS rebinding).
+    // Every request that is not local needs a key: one that a proxy forwarded, even if its header states a local
+    // address, and one of a page whose host name resolves to this machine (DNS rebinding).
     for (header, value) in [
         ("x-forwarded-for", "198.51.100.1"),
         ("x-forwarded-for", "127.0.0.1"),

@@ -24,17 +24,17 @@ fn by_address(mut settings: Settings) -> Settings {
     settings
 }
 
-/// As a metric has it.
+/// Converts a byte count to a metric's value.
 fn amount(bytes: usize) -> f64 {
     u32::try_from(bytes).expect("a few MiB").into()
 }
 
-/// The callers' address.
+/// The address of a caller.
 fn caller(number: u8) -> String {
     format!("203.0.113.{number}")
 }
 
-/// A body of so many bytes that is a whole request.
+/// Returns a valid request body of exactly `bytes` bytes.
 fn padded(bytes: usize) -> String {
     let head = r#"{"input":"Hello","padding":""#;
     format!("{head}{}\"}}", "x".repeat(bytes - head.len() - 2))
@@ -202,7 +202,7 @@ async fn above_the_rate_no_body_is_read() {
         }
         String::from_utf8(said).expect("UTF-8")
     };
-    // What is refused for its body was read, and counts.
+    // A request that is refused for its body was read, and counts against the rate.
     for body in ["{", r#"{"messages":[]}"#] {
         let said = request(1, Some(body)).await;
         assert!(said.starts_with("HTTP/1.1 100 ") && said.contains("HTTP/1.1 400 "), "{said}");
@@ -279,7 +279,7 @@ async fn large_body_counts_against_the_request_rate_when_it_is_refused() {
         let request = service.request(Method::POST, "/v1/generations").header(CONTENT_TYPE, "application/json");
         Answer::to(request.header("x-forwarded-for", caller(1)).body(body))
     };
-    // One takes all tokens: the others are refused for those, after they were read.
+    // The first request takes all tokens of the rate. The others are refused for tokens, after their bodies were read.
     assert_eq!(ask(padded(1000)).await.status, 200);
     let refused = ask(padded(MIB)).await.json().await;
     assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("token")), "{refused}");

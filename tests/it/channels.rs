@@ -1,4 +1,4 @@
-//! Channels: what is published reaches every subscriber once and in order, or it is said what is missing.
+//! Channels: every subscriber receives each published event once and in order, or a `gap` that states what is missing.
 
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ fn publishing(service: &Service, channel: &str, event: &Value) -> RequestBuilder
         .body(event.to_string())
 }
 
-/// Publishes, and answers the id.
+/// Publishes an event and returns its id.
 pub async fn publish(service: &Service, channel: &str, event: &Value) -> Option<String> {
     let answer = Answer::to(publishing(service, channel, event)).await;
     assert_eq!(answer.status, 200, "{event}");
     answer.json().await["id"].as_str().map(str::to_owned)
 }
 
-/// A subscription, and its `connected`.
+/// Subscribes; returns the stream and its `connected` event.
 pub async fn subscribe(request: RequestBuilder) -> (Answer, Event) {
     let mut answer = Answer::to(request).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/event-stream"));
@@ -103,7 +103,7 @@ async fn resuming_subscriber_misses_nothing_and_a_new_one_gets_the_history() {
         ids.extend(publish(&service, "a", &json!({"data": at})).await);
         publish(&service, "a", &json!({"data": "typing", "ephemeral": true})).await;
     }
-    // Only after the first event: a channel without events and subscribers is removed at once, with its position.
+    // Not before the first event: a channel without events and subscribers is removed at once, with its position.
     drop(stream);
     for (at, id) in ids.iter().enumerate() {
         let request = subscription(&service, "a", "?history=1").header(LAST_EVENT_ID, id);
@@ -143,7 +143,7 @@ async fn resume_before_the_kept_history_returns_a_gap() {
         let next = stream.next().await.expect("the rest");
         assert_eq!(next.sequence(), gap.sequence() + 1);
     }
-    // An id that this log never had: of one that is gone, by a clock that went back.
+    // An id that this log never had: a removed log of the channel can have issued it, if the clock was set back since.
     let beyond = format!("a.{}", connected.sequence() + 1_000_000);
     let (mut stream, _) = subscribe(subscription(&service, "a", "").header(LAST_EVENT_ID, beyond)).await;
     stream.expect("gap").await;
@@ -162,7 +162,7 @@ async fn a_long_answer_is_history_and_a_subscriber_that_begins_in_its_middle_get
     soon(async { while look().await["last_sequence"].is_null() {} }).await;
     let history = || async { look().await["history"].clone() };
     soon(async {
-        // Until all of it was carried there.
+        // Wait until the whole answer is in the channel.
         let mut stream = subscribe(subscription(&service, "a", "?history=1")).await.0;
         while stream.next().await.expect("the answer").name != "done" {}
     })
@@ -180,7 +180,7 @@ async fn a_long_answer_is_history_and_a_subscriber_that_begins_in_its_middle_get
     assert_eq!(first.sequence(), gap.sequence() + 1);
     let page = service.request(Method::GET, &events_path("a", "?history=1")).header(ACCEPT, "application/json");
     assert_eq!(Answer::to(page).await.json().await["gap"], gap.data);
-    // After the gap's id nothing is missing.
+    // A resume after the gap's id has no gap.
     let (mut again, _) = subscribe(subscription(&service, "a", "").header(LAST_EVENT_ID, gap.id.expect("an id"))).await;
     assert_eq!(again.expect("delta").await.id, first.id);
 }
@@ -215,7 +215,7 @@ async fn addressed_event_reaches_only_its_recipient() {
             assert_eq!(streams[at].0.next().await.expect("it comes").data, *data, "stream {at}");
         }
     }
-    // Also of what was kept: what is for bob is replayed to bob alone.
+    // The history is filtered too: events for bob are replayed only to bob.
     let (mut bob, _) = subscribe(as_("bob", subscription(&service, "a", "?history=10"))).await;
     assert_eq!(bob.next().await.expect("it was kept").data, "for bob");
     let (mut eve, _) = subscribe(as_("eve", subscription(&service, "a", "?history=10"))).await;
@@ -253,7 +253,7 @@ async fn presence_subscribers_receive_joined_and_left() {
         assert_eq!(joined.id, None);
     }
     second.expect("joined").await;
-    // A long-poll is no presence.
+    // A long poll sends no `joined` and no `left`.
     let page = service.request(Method::GET, &events_path("a", "?wait=10ms")).header(ACCEPT, "application/json");
     assert_eq!(Answer::to(page).await.json().await["events"], json!([]));
     drop(third);
@@ -286,7 +286,7 @@ async fn polling_client_misses_nothing() {
     let page = poll(&format!("?after={last}&wait=10s")).await;
     assert_eq!(page["events"], json!([{"id": first, "event": "said", "data": {"text": "1"}}]));
     last = page["last_sequence"].as_u64().expect("a number");
-    // It waits for what comes; what is for others does not end the wait.
+    // The poll waits for the next event; an event for another principal does not end the wait.
     let query = format!("?after={last}&wait=10s");
     let (page, ()) = tokio::join!(poll(&query), async {
         service.metric_becomes("tokenrill_subscribers_live", 1.0).await;
@@ -330,11 +330,11 @@ async fn generation_with_a_channel_reaches_the_subscribers() {
             (&done.data["generation"], &done.data["finish_reason"], done.retry),
             (&json!(id), &json!("stop"), None)
         );
-        // The channel goes on.
+        // The channel stays open after the generation's terminal event.
         publish(&service, "room-1", &json!({"event": "said", "data": "thanks", "ephemeral": true})).await;
         stream.expect("said").await;
     }
-    // Each subscriber has had what a viewer had.
+    // A viewer receives the same text.
     assert_eq!(text(&viewer.events().await), "Hello");
     let (mut again, _) = subscribe(subscription(&service, "room-1", "?history=1")).await;
     let mut replayed = Vec::new();
@@ -407,7 +407,7 @@ async fn scopes_and_tickets_apply_to_each_channel() {
     }
     assert_eq!(Answer::to(subscription(&service, "room-1", "")).await.status, 401);
 
-    // A ticket is for one channel, and for what its maker may do.
+    // A ticket is for one channel, and its issuer must have each of its scopes.
     let ticket = async |who: &str, body: Value| {
         let post = service.request(Method::POST, "/v1/tickets").header(CONTENT_TYPE, "application/json");
         Answer::to(post.bearer_auth(&keys[who]).body(body.to_string())).await
@@ -486,7 +486,7 @@ async fn invalid_channel_requests_are_refused_and_publish_nothing() {
         assert!(answer.text().await.starts_with("event: failed\n"));
     }
     subscribe(subscription(&service, "b", "")).await;
-    // Who was here comes back, also while its old stream still has its place.
+    // A reconnecting subscriber is admitted above the limit, even while its old stream still counts.
     let id = two[0].1.id.as_deref().expect("an id");
     subscribe(subscription(&service, "a", "").header(LAST_EVENT_ID, id)).await;
 }
@@ -516,7 +516,7 @@ async fn long_poll_counts_as_a_connection_and_can_be_closed() {
     assert_eq!(page.json().await["events"], json!([]), "at once, and not after a minute");
 }
 
-/// The blocks of an event stream of the service without a listener, as they come.
+/// Returns the next data of an event stream of the in-process service.
 async fn next_data(body: &mut axum::body::BodyDataStream) -> Option<Result<String, axum::Error>> {
     let data = futures_util::StreamExt::next(body).await?;
     Some(data.map(|data| String::from_utf8(data.to_vec()).expect("UTF-8")))
@@ -538,7 +538,7 @@ async fn silent_subscription_gets_heartbeats_and_ends_after_ten_minutes() {
             Err(error) => break error.to_string(),
         }
     };
-    // Whoever lacks nothing comes back by itself, and not all at once.
+    // The stream breaks off, so that the client reconnects by itself. The `retry` is random: not all reconnect at once.
     assert_eq!((beats, began.elapsed().as_secs()), (39, 600));
     let retry: u64 = last.strip_prefix("retry: ").and_then(|rest| rest.trim().parse().ok()).expect("when to come back");
     assert!((1_000..5_000).contains(&retry) && broken.contains("closed"), "{last} {broken}");
@@ -568,7 +568,7 @@ async fn drain_sends_retry_to_subscribers_and_ends_their_streams_last() {
     call.done().await;
     stream.expect("delta").await;
     stream.expect("done").await;
-    // No clean end: the client is to come back, and is told when.
+    // The stream breaks off after `retry`, so that the client reconnects; a clean end would read as complete.
     stream.starts_with("retry: ").await;
     let mut body = stream.into_body();
     assert!(
@@ -581,7 +581,7 @@ async fn drain_sends_retry_to_subscribers_and_ends_their_streams_last() {
     );
 }
 
-/// A figure of `/metrics`, for a key with the scope `admin`.
+/// Returns a value of `/metrics`, read with a key that has the scope `admin`.
 async fn metric_as(service: &Service, key: &str, name: &str) -> f64 {
     let text = Answer::to(service.request(Method::GET, "/metrics").bearer_auth(key)).await.text().await;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
@@ -610,7 +610,7 @@ async fn a_publisher_that_fills_all_bytes_evicts_its_own_events_and_no_others() 
     for at in 0..40 {
         flood(&format!("flood-{}", at % 4)).await;
     }
-    // A new channel of another caller, and an answer that is carried there.
+    // A new channel of another caller, and a generation that is delivered to it.
     let mut published = Vec::new();
     for at in 0..20 {
         let event = json!({"event": "said", "data": at});
@@ -635,7 +635,7 @@ async fn a_publisher_that_fills_all_bytes_evicts_its_own_events_and_no_others() 
     assert!(events.iter().all(|event| event.name != "gap"));
     assert!(metric_as(&service, &keys["admin"], "tokenrill_channel_evicted_events_total").await >= 30.0);
     assert!(metric_as(&service, &keys["admin"], "tokenrill_channel_log_bytes").await <= 262_144.0);
-    // A client that asks for the history of the publisher that went over its share is sent the gap first.
+    // The history of a channel of the publisher above its share begins with a gap.
     let request = subscription(&service, "flood-3", "?history=100").bearer_auth(&keys["bob"]);
     let (mut stream, connected) = subscribe(request).await;
     let gap = stream.expect("gap").await;
@@ -673,7 +673,7 @@ async fn publishes_into_ten_thousand_new_channels_leave_the_history_of_other_cal
         let page = history(&format!("bob-{at}")).await;
         assert_eq!((page["events"].as_array().map(Vec::len), &page["gap"]), (Some(2), &Value::Null), "{page}");
     }
-    // Eve's own oldest were evicted, and their history says so.
+    // Eve's own oldest channels were evicted, and their history reports a gap.
     let page = history("eve-0").await;
     assert!(page["events"] == json!([]) && page["gap"]["from"].as_u64() <= page["gap"]["to"].as_u64(), "{page}");
     assert!(page["gap"].is_object(), "{page}");
@@ -706,7 +706,7 @@ async fn an_account_over_its_publish_rate_is_refused_and_others_publish_on() {
             assert_eq!(answer.header("ratelimit-policy"), format!("\"publishes\";q={most};w=60"));
             assert!(answer.header("ratelimit").starts_with(&format!("\"publishes\";r={left};t=")), "{who}");
         }
-        // Before the body is read.
+        // The rate is checked before the body is read.
         let refused = publish(who, "not JSON").await;
         assert_eq!(
             (refused.status, refused.header("ratelimit-policy")),

@@ -1,4 +1,4 @@
-//! The OpenAI wire: one log, two renderings.
+//! The OpenAI chat completions API, and its streams and objects beside the native ones of the same log.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn chat(model: &str) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": "Hello"}], "stream": true})
 }
 
-/// The data of each block; the blocks hold nothing else.
+/// Returns the data of each block. Panics if a block has another field.
 fn data(stream: &str) -> Vec<&str> {
     let blocks = stream.split_terminator("\n\n");
     blocks
@@ -88,7 +88,7 @@ async fn live_and_replayed_streams_match_on_both_wires() {
         .collect();
     assert_eq!(said, spoken);
 
-    // A stream of chunks is resumed at any of its ids.
+    // A stream of chunks can be resumed after any of its ids.
     let ids: Vec<_> = chunks.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
     for (at, id) in ids.iter().enumerate().take(ids.len() - 1) {
         let request = service.request(Method::GET, &format!("{events}?format=openai")).header("last-event-id", *id);

@@ -1,4 +1,4 @@
-//! Who is connected, and what an operator can do about it.
+//! Connections: operators list and close them, and each caller has a limit.
 
 use std::num::NonZeroU32;
 
@@ -41,7 +41,7 @@ async fn operator_lists_connections_and_a_closed_stream_can_be_resumed() {
     for (key, expected) in [(web, 403), (operator, 204), (operator, 204)] {
         let close = service.request(Method::DELETE, &format!("/v1/connections/{one}")).bearer_auth(key);
         let status = Answer::to(close).await.status;
-        // Once it is gone there is nothing to close.
+        // The second DELETE is 404 if the connection has already ended.
         assert!(status == expected || (status, expected) == (404, 204), "{status}");
     }
     let broken = viewer.into_body().bytes().await;
@@ -92,7 +92,7 @@ async fn stream_above_the_connection_limit_is_refused_unless_it_resumes() {
     assert!(broken.is_err(), "the oldest has made room");
 }
 
-/// What comes of a stream until it is broken off; `None` at a clean end.
+/// Returns the bytes of a stream until it breaks off; `None` if it ends cleanly.
 async fn broken_off(viewer: Answer) -> Option<String> {
     let (mut response, mut said) = (viewer.into_body(), Vec::new());
     loop {
@@ -107,7 +107,7 @@ async fn broken_off(viewer: Answer) -> Option<String> {
 #[tokio::test]
 async fn refused_request_closes_no_other_stream() {
     let mut settings = limited(ConnectionsFull::CloseOldest);
-    // The viewers take two, and what is refused for its body takes one each.
+    // The two viewers and the four requests that are refused for their bodies use up the rate.
     settings.limits.each.requests_per_minute = NonZeroU32::new(6);
     let service = Service::with(settings).await;
     let slow = json!({"input": "Hello", "model": "demo?tokens=3&rate=max&first_token=500ms"});
@@ -165,7 +165,7 @@ async fn close_oldest_admits_every_stream_and_breaks_off_the_oldest() {
         }
     }
     assert_eq!((broken.len(), whole.len()), (2, 2));
-    // What was broken off is there to be read.
+    // The generations whose streams were broken off can be resumed.
     for start in broken {
         let back = service.request(Method::GET, &format!("/v1/generations/{}/events", start.generation()));
         let answer = Answer::to(back.header("last-event-id", start.id.expect("an id"))).await;
