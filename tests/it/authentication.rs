@@ -1,5 +1,5 @@
-//! Authentication and authorization: requests without a valid credential are refused. Scopes, tenants, tickets, CORS and
-//! the admin listener restrict the others.
+//! Authentication and authorization: requests without a valid credential are refused. Scopes, tenants, tickets, CORS
+//! and the admin listener restrict the others.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
