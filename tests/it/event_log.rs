@@ -1,4 +1,4 @@
-//! The event log's numbered contract (`src/event_log/mod.rs`), each number against each backend.
+//! Tests each number of the event log's contract (`src/event_log/mod.rs`) against each backend.
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -20,11 +20,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::support::soon;
 
-/// A backend under test: it implements this and says `contract!(Backend)` in a module of its own.
+/// A backend under test. Its module implements this trait and invokes `contract!(Backend)`.
 trait Backend: EventLog + Clone {
     fn start(limits: MemoryLimits) -> Self;
 
-    /// What must hold between any two calls, as far as it can be seen.
+    /// Asserts the invariants that can be observed between any two calls.
     fn check(&self, limits: MemoryLimits);
 }
 
@@ -115,7 +115,7 @@ use random::{
 
 const RETENTION: Duration = Duration::from_mins(10);
 const ROOMY: MemoryLimits = MemoryLimits { total: 64 << 20, generation: 16 << 20, running: 0, retention: RETENTION };
-/// More than any backend counts for a start or terminal event of these tests.
+/// An upper bound of the bytes that any backend counts for a start or terminal event of these tests.
 const TERMINAL_BYTES: usize = 1024;
 
 static PLAIN: LazyLock<Arc<Shape>> = LazyLock::new(|| {
@@ -123,7 +123,7 @@ static PLAIN: LazyLock<Arc<Shape>> = LazyLock::new(|| {
     Arc::new(Shape::new(frame, Part::Text { choice: 0, logprobs_json: None }))
 });
 
-/// The beginning of a generation of `owner`, at the moment `at`.
+/// The start of a generation of `owner`, created at `at` milliseconds.
 fn begun_by(owner: Principal, id: GenerationId, at: u64) -> Arc<Start> {
     Arc::new(Start {
         generation: id,
@@ -144,12 +144,12 @@ fn start(id: GenerationId) -> Event {
     Event::Start(begun(id))
 }
 
-/// An account. Most tests use account 0 alone.
+/// Returns the account with this number. Most tests use only account 0.
 fn account(number: u8) -> Account {
     Account::of_address([192, 0, 2, number].into())
 }
 
-/// The log that was made; none, and why.
+/// Returns the new log, or the error.
 fn made(created: Result<Created, CreateError>) -> Result<Arc<dyn Log>, CreateError> {
     created.map(|created| match created {
         Created::New(log) => log,
@@ -161,7 +161,7 @@ fn token(text: &str) -> Event {
     Event::Chunk(Chunk::new(Arc::clone(&PLAIN), Escaped::from_text(text)))
 }
 
-/// A terminal event that can be told from those of others.
+/// A terminal event with `by` as its number of output tokens, to distinguish closers.
 fn ended(by: u64) -> Event {
     let usage = Usage { output_tokens: Some(by), ..Usage::default() };
     let (reason, timings) = (CancelReason::ClientRequest, Timings::default());
@@ -189,7 +189,7 @@ async fn append(log: &Arc<dyn Log>, events: Vec<Event>) -> Result<Sequence, Appe
     log.append(tail(log), events.into()).await
 }
 
-/// Page by page to the tail.
+/// Reads page by page up to the tail.
 async fn read(log: &Arc<dyn Log>, after: Sequence) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut at = after;
@@ -205,7 +205,7 @@ async fn read_events(log: &Arc<dyn Log>) -> Vec<Event> {
     read(log, Sequence::START).await.into_iter().map(|entry| entry.event).collect()
 }
 
-/// Follows to the end.
+/// Follows the log to its end.
 async fn follow_all(log: Arc<dyn Log>, after: Sequence) -> Vec<Entry> {
     let pages = follow(log, after).map(|page| page.expect("it is not lost"));
     soon(pages.fold(Vec::new(), async |mut entries, page| {
@@ -216,7 +216,7 @@ async fn follow_all(log: Arc<dyn Log>, after: Sequence) -> Vec<Entry> {
     .await
 }
 
-/// `k + 1` to `n`, each once, the terminal event last and nowhere else.
+/// Asserts that the entries are `k + 1` to `n`, each once, with the terminal event last and nowhere else.
 fn assert_complete(entries: &[Entry], k: u64, n: u64) {
     let sequences: Vec<_> = entries.iter().map(|entry| entry.sequence.get()).collect();
     assert_eq!(sequences, (k + 1..=n).collect::<Vec<_>>());
@@ -391,9 +391,9 @@ async fn followers_that_start_at_any_moment_see_each_entry_once<B: Backend>() {
         let mut random = Random(round + 1);
         let (_, log) = create(&logs).await;
         let follower = |after| (after, tracker.spawn(follow_all(Arc::clone(&log), Sequence::new(after))));
-        // Some come in step with the writer, from the start or from a place they know...
+        // Some followers start between appends, at the start or at an earlier position.
         let mut followers = vec![follower(0)];
-        // ... and some whenever their thread gets to it.
+        // Others start at the tail, whenever their thread runs.
         let crowd = tracker.spawn({
             let (log, tracker) = (Arc::clone(&log), tracker.clone());
             async move {
@@ -427,7 +427,7 @@ async fn followers_that_start_at_any_moment_see_each_entry_once<B: Backend>() {
     }
 }
 
-/// A log that moves just after a reader has found nothing new, and before it waits.
+/// A log whose tail moves after a read has found nothing new and before the reader waits.
 struct MovesAfterRead {
     log: Arc<dyn Log>,
     moves: Mutex<Vec<Event>>,
@@ -487,7 +487,7 @@ async fn a_woken_reader_can_read_the_new_tail<B: Backend>() {
     let readers: Vec<_> = (0..4)
         .map(|_| {
             let log = Arc::clone(&log);
-            // From before the first append: a reader that is late would wait for an end that it has seen.
+            // Taken before the first append: a later reader might start at the final tail and wait forever.
             let mut tails = log.tail();
             tracker.spawn(async move {
                 loop {
@@ -517,7 +517,7 @@ async fn a_woken_reader_can_read_the_new_tail<B: Backend>() {
 async fn a_read_gives_the_suffix_after_every_position<B: Backend>() {
     let logs = B::start(ROOMY);
     let (_, log) = create(&logs).await;
-    // Large enough for several pages.
+    // The texts fill several pages.
     let texts: Vec<_> = (0..60).map(|at| token(&format!("{at} {}", "x".repeat(at * 40)))).collect();
     append(&log, texts).await.expect("room");
     log.close(ended(0)).await;
@@ -622,7 +622,7 @@ async fn all_logs_are_bounded_and_the_log_that_ended_first_is_evicted_first<B: B
         append(&log, vec![token(&"x".repeat(1024))]).await.expect("room");
         closed.push((id, log));
     }
-    // They end in another order than they began.
+    // The logs close in another order than they were created.
     closed.swap(0, 2);
     closed.swap(1, 3);
     for (_, log) in &closed {
@@ -674,7 +674,7 @@ async fn no_more_logs_are_evicted_than_needed<B: Backend>() {
         for id in closed.iter().rev() {
             known += usize::from(is_known(&logs, *id).await);
         }
-        // 2 KiB of text each, and less than another 2 KiB for what stands around it.
+        // Each log has 2 KiB of text and less than 2 KiB beside it, so at least eight fit.
         assert!(known >= closed.len().min(8), "{known} of {} are kept", closed.len());
         assert!(is_known(&logs, id).await, "the last to end is the last to go");
     }

@@ -206,8 +206,8 @@ async fn viewer_with_a_closed_http2_window_is_reset_alone() {
     assert_eq!(service.metric("tokenrill_viewers_live").await.to_bits(), 2f64.to_bits());
 }
 
-/// A state is one large frame of a body. It is written in slices: the write timeout must distinguish a client that reads
-/// nothing from one that reads slowly.
+/// A state is one large frame of a body. It is written in slices: the write timeout must distinguish a client that
+/// reads nothing from one that reads slowly.
 #[tokio::test]
 async fn large_http2_response_waits_for_a_slow_reader_and_resets_a_stuck_one() {
     let upstream = Upstream::start().await;

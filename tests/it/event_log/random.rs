@@ -1,4 +1,4 @@
-//! Operations at random, on several logs and on a model of each.
+//! Random operations on several logs, compared with a model of each.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// One of each kind, and more than a stream uses in turn.
+/// Shapes of each kind, more than one stream uses alternately.
 pub fn shapes() -> Vec<Arc<Shape>> {
     let text = |choice| Part::Text { choice, logprobs_json: (choice == 1).then(|| "{\"content\":[]}".into()) };
     let call = Part::ToolCall { choice: 0, index: 1, id: Some(Escaped::from_text("call_1")), name: None };
@@ -55,7 +55,7 @@ pub fn shapes() -> Vec<Arc<Shape>> {
         .collect()
 }
 
-/// A log as a list.
+/// A log, and its expected events as a list.
 struct Model {
     id: GenerationId,
     log: Arc<dyn Log>,
@@ -66,7 +66,7 @@ struct Model {
 
 struct Follower {
     pages: BoxStream<'static, Result<Page, ReadError>>,
-    /// The last entry that it has read.
+    /// The number of the last entry that it has read.
     after: u64,
 }
 
@@ -79,7 +79,7 @@ impl Model {
         Sequence::new(self.events.len() as u64)
     }
 
-    /// What stands after a position, which the entries begin with.
+    /// Asserts that `entries` are the events directly after a position.
     fn assert_after(&self, after: u64, entries: &[Entry]) {
         let expected = (after + 1..).zip(self.events.iter().skip(usize::try_from(after).expect("small")));
         let expected =
@@ -87,7 +87,7 @@ impl Model {
         assert_eq!(entries, expected.take(entries.len()).collect::<Vec<_>>());
     }
 
-    /// Each follower takes a page if there is one.
+    /// Each follower reads a page if one is ready.
     fn advance(&mut self) {
         let mut followers = std::mem::take(&mut self.followers);
         for Follower { pages, after } in &mut followers {
@@ -101,14 +101,14 @@ impl Model {
     }
 }
 
-/// Does operations at random, on several logs and on a model of each, and compares.
+/// One run of random operations on several logs and their models.
 struct Run<B> {
     logs: B,
     limits: MemoryLimits,
     random: Random,
     shapes: Vec<Arc<Shape>>,
     models: Vec<Model>,
-    /// In the order in which they were closed; without those that were removed before.
+    /// The closed logs that are still known, in the order in which they closed.
     closed: Vec<GenerationId>,
 }
 
@@ -226,7 +226,7 @@ impl<B: Backend> Run<B> {
         model.followers.push(Follower { pages, after });
     }
 
-    /// All that are open and the last of the closed ones: which of these, only room can decide.
+    /// Asserts that all open logs are kept, and of the closed ones the last; how many of these depends on the room.
     async fn compare_what_is_known(&mut self) {
         let mut known = HashSet::new();
         for model in &self.models {
