@@ -1,10 +1,10 @@
-//! Real browsers and real proxies, against the program itself. What each must show stands in its script.
+//! Real browsers and real proxies against the built program. The scripts contain the scenarios and their assertions.
 
 use tokio::process::Command;
 
 use crate::support::{installed, root, succeeds};
 
-/// A script of the suite, in the Node that puppeteer wants.
+/// Runs a script of the suite with the Node version that puppeteer requires.
 #[expect(clippy::print_stdout, reason = "what it has seen, such as arrival times, is shown with --nocapture")]
 async fn suite(script: &str, arguments: &[&str]) {
     let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
@@ -43,7 +43,7 @@ async fn generated_types_match_the_openapi_document_and_the_snippets_compile() {
     succeeds(tsc.arg("-p").arg(&clients)).await;
 }
 
-/// The guide shows the files that the suite runs, and nothing that it does not.
+/// The code in the guide is exactly the files that the suite runs.
 #[test]
 fn the_guide_contains_every_snippet_verbatim() {
     let guide = include_str!("../../../docs/front-ends.md");

@@ -1,4 +1,4 @@
-//! Clients and upstreams of others' making. `make test` installs them; without them these tests fail.
+//! Third-party clients and upstreams. `make test` installs them; without them these tests fail.
 
 use reqwest::Method;
 use serde_json::json;

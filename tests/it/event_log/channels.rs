@@ -20,7 +20,7 @@ use crate::support::soon;
 
 pub const LIMITS: ChannelLimits =
     ChannelLimits { history: 5, retention: Duration::from_hours(1), bytes: 1 << 20, total: 1 << 20, channels: 3 };
-/// Just over the time for which events above the history's limit are kept for slow subscribers.
+/// Just over the time for which every event is kept for slow subscribers.
 const SLOW: Duration = Duration::from_secs(31);
 
 /// Returns the account of the caller with this name.
