@@ -18,7 +18,7 @@ use crate::support::{Answer, Service, Upstream, soon};
 const MIB: usize = 1 << 20;
 const BODY_BYTES: &str = "tokenrill_body_bytes";
 
-/// Callers are told apart by the address that a trusted proxy states.
+/// Identifies a caller by the address that a trusted proxy states.
 fn by_address(mut settings: Settings) -> Settings {
     settings.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
     settings
@@ -46,7 +46,7 @@ fn client(is_http2: bool) -> reqwest::Client {
     client.build().expect("a client")
 }
 
-/// A request whose last byte is withheld until the sender is used or dropped.
+/// Sends a request whose last byte is withheld until the returned sender is used or dropped.
 #[expect(clippy::disallowed_methods, reason = "the test waits for it or drops it")]
 fn withheld(
     client: &reqwest::Client,
@@ -151,7 +151,7 @@ async fn a_request_that_waits_for_a_slot_holds_its_bytes_until_the_upstream_has_
     let mut settings = Service::settings(&upstream.base_url());
     settings.limits.each.concurrent_generations = NonZeroU32::new(1);
     let service = Service::with(settings).await;
-    // A tree of these values would be thirty times as large.
+    // Parsed into a tree, this body would be thirty times as large.
     let body = format!(r#"{{"input":"Hello","vendor":[{}0]}}"#, "0,".repeat(MIB / 2));
     let request = || {
         let request = service.request(Method::POST, "/v1/generations").header(CONTENT_TYPE, "application/json");

@@ -103,7 +103,7 @@ async fn resuming_subscriber_misses_nothing_and_a_new_one_gets_the_history() {
         ids.extend(publish(&service, "a", &json!({"data": at})).await);
         publish(&service, "a", &json!({"data": "typing", "ephemeral": true})).await;
     }
-    // Not before the first event: a channel without events and subscribers is removed at once, with its position.
+    // Dropped only now: a channel without events and subscribers is removed at once, with its position.
     drop(stream);
     for (at, id) in ids.iter().enumerate() {
         let request = subscription(&service, "a", "?history=1").header(LAST_EVENT_ID, id);

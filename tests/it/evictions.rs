@@ -1,4 +1,4 @@
-//! Evictions: which answers are evicted, and what a repeat of their requests receives.
+//! Evictions: which answers are evicted, and the response to a repeat of their requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const SCOPES: &[&str] = &["generate", "follow", "stop"];
 const KEY: &str = "idempotency-key";
 const CHAT: &str = "/v1/chat/completions";
 const NATIVE: &str = "/v1/generations";
-/// The limit of the event log; a large answer is a sixteenth of it.
+/// The limit of the event log in MiB. A large answer is a sixteenth of it.
 const LOG_MIB: usize = 1;
 
 fn settings(upstream: &Upstream) -> Settings {

@@ -5,7 +5,7 @@ use tokio::process::Command;
 use crate::support::{installed, root, succeeds};
 
 /// Runs a script of the suite with the Node version that puppeteer requires.
-#[expect(clippy::print_stdout, reason = "what it has seen, such as arrival times, is shown with --nocapture")]
+#[expect(clippy::print_stdout, reason = "--nocapture shows its output, such as arrival times")]
 async fn suite(script: &str, arguments: &[&str]) {
     let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
     node.arg(root().join("tests/clients/browsers").join(script));

@@ -1,5 +1,5 @@
-//! All tests that need a browser, Node or Python, which `make test` installs. `make quick` skips every test whose path has
-//! a module named `clients`.
+//! All tests that need a browser, Node or Python, which `make test` installs. `make quick` skips every test whose path
+//! has a module named `clients`.
 
 mod browsers;
 mod field;

@@ -133,7 +133,7 @@ impl<B: Backend> Run<B> {
                 8 => self.close(at).await,
                 9..12 => self.read(at).await,
                 12 if self.random.below(4) == 0 => self.remove(at).await,
-                12 | 13 => self.come(at),
+                12 | 13 => self.add_follower(at),
                 _ => self.models[at].advance(),
             }
         }
@@ -219,7 +219,7 @@ impl<B: Backend> Run<B> {
         self.closed.retain(|id| *id != model.id);
     }
 
-    fn come(&mut self, at: usize) {
+    fn add_follower(&mut self, at: usize) {
         let model = &mut self.models[at];
         let after = self.random.up_to(model.tail().get());
         let pages = Box::pin(follow(Arc::clone(&model.log), Sequence::new(after)));

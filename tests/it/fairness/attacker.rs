@@ -171,7 +171,7 @@ impl Attacker {
             }
             Attack::WaitInLine => {
                 match self.post(protocol, GENERATIONS).header(ACCEPT, STREAM).body(SMALL_VALUES.clone()).send().await {
-                    Ok(response) => read_past_the_line(response).await,
+                    Ok(response) => read_until_first_token(response).await,
                     Err(_) => Outcome::Refused,
                 }
             }
@@ -307,7 +307,7 @@ fn unfinished(sent: impl futures_util::Stream<Item = Bytes> + Send + 'static) ->
 }
 
 /// Reads until the first token, which shows that the generation has its slot, then disconnects.
-async fn read_past_the_line(mut response: Response) -> Outcome {
+async fn read_until_first_token(mut response: Response) -> Outcome {
     let (outcome, mut read) = (Outcome::of(&response), Vec::new());
     while let Ok(Some(bytes)) = response.chunk().await {
         read.extend_from_slice(&bytes);

@@ -19,7 +19,7 @@ impl Background {
         builder.worker_threads(2).enable_all();
         // Not in the short form: other tests run at the same time, and would leave these threads no CPU.
         if sized(false, true) {
-            builder.on_thread_start(give_way);
+            builder.on_thread_start(lower_priority);
         }
         Self(Some(builder.build().expect("threads")))
     }
@@ -59,7 +59,7 @@ impl Drop for Background {
 }
 
 /// Sets the lowest priority for this thread. On Linux each thread has its own niceness.
-fn give_way() {
+fn lower_priority() {
     let thread = fs::read_link("/proc/thread-self").expect("Linux");
     let id = thread.file_name().expect("an id");
     let status = Command::new("renice").args(["-n", "19", "-p"]).arg(id).stdout(std::process::Stdio::null()).status();

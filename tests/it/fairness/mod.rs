@@ -27,7 +27,7 @@ pub enum Protocol {
 impl Protocol {
     pub const BOTH: [Self; 2] = [Self::Http1, Self::Http2];
 
-    /// Bytes of the smallest body chunks that do not end their connection: `h2` ends one that sends many smaller chunks.
+    /// Bytes of the smallest body chunks that do not end their connection: `h2` ends one that sends many smaller ones.
     pub const fn smallest_chunk(self) -> usize {
         match self {
             Self::Http1 => 1,
@@ -45,7 +45,7 @@ impl Protocol {
     }
 }
 
-/// Settings that identify a caller by the address that a trusted proxy states.
+/// Returns settings that identify a caller by the address that a trusted proxy states.
 pub fn by_address(upstream: &AnsweringUpstream) -> Settings {
     let mut settings = Service::settings(&upstream.base_url());
     settings.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
