@@ -137,7 +137,7 @@ impl<B: Backend> Run<B> {
                 _ => self.models[at].advance(),
             }
         }
-        self.compare_what_is_known().await;
+        self.compare_known_logs().await;
         self.logs.check(self.limits);
     }
 
@@ -227,7 +227,7 @@ impl<B: Backend> Run<B> {
     }
 
     /// Asserts that all open logs are kept, and of the closed ones the last; how many of these depends on the room.
-    async fn compare_what_is_known(&mut self) {
+    async fn compare_known_logs(&mut self) {
         let mut known = HashSet::new();
         for model in &self.models {
             if is_known(&self.logs, model.id).await {
@@ -248,7 +248,7 @@ impl<B: Backend> Run<B> {
 
     async fn assert_full(&mut self) {
         assert!(!self.is_roomy(), "there was room");
-        self.compare_what_is_known().await;
+        self.compare_known_logs().await;
         assert_eq!(self.closed, [], "nothing is full while a closed log could go");
     }
 
