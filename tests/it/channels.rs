@@ -568,7 +568,7 @@ async fn drain_sends_retry_to_subscribers_and_ends_their_streams_last() {
     call.done().await;
     stream.expect("delta").await;
     stream.expect("done").await;
-    // The stream breaks off after `retry`, so that the client reconnects; a clean end would read as complete.
+    // The stream breaks off, so that the client reconnects; the `retry` before it states when.
     stream.starts_with("retry: ").await;
     let mut body = stream.into_body();
     assert!(
