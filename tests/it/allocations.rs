@@ -1,4 +1,4 @@
-//! A token's way through a running service costs few allocations.
+//! Relaying a token through a running service costs few allocations.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -11,24 +11,24 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::support::{Call, Service, Upstream, case, soon};
 
-/// What a token may cost, each token read, appended and written by itself: from the read of the upstream's socket to
-/// the write of the client's. A debug build, where nothing is optimized away.
+/// Allocations per token, if each token is read, appended and written by itself: from the read of the upstream's socket
+/// to the write of the client's. Measured in a debug build, where nothing is optimized away.
 ///
-/// A text of up to 24 bytes stands in its value, and one or two signals, events and entries in theirs. What is longer,
-/// or comes together, takes an allocation each.
+/// A text of up to 24 bytes is stored inline in its value, as are one or two signals, events and entries. A longer text
+/// or a larger batch takes an allocation each.
 const BUDGET: u64 = 0;
-/// What a stretch may take beside its tokens: the log grows, by doubling.
+/// Allocations of a stretch beside its tokens: the log grows by doubling.
 const GROWTH: u64 = 10;
 
 const TOKEN: &str = " token";
-/// By then every buffer has its size, and the form of the chunks is known.
+/// Tokens after which every buffer has its final size and the chunk template is known.
 const WARM: usize = 64;
-/// The tokens of one stretch.
+/// Tokens of one stretch.
 const TOKENS: usize = 400;
-/// What the service does each second falls into one or the other; the least counts.
+/// A stretch may include the service's work of each second, so the one with the fewest allocations counts.
 const STRETCHES: usize = 3;
 
-/// A service whose every task runs on one thread, which counts what it allocates.
+/// A service that runs all its tasks on one thread, which counts its allocations.
 struct Counted {
     address: SocketAddr,
     marks: mpsc::Sender<oneshot::Sender<u64>>,
@@ -52,7 +52,7 @@ impl Counted {
         Self { address: address.await.expect("it starts"), marks }
     }
 
-    /// How often memory was allocated since this was last asked.
+    /// Returns the number of allocations since the last call.
     async fn allocations(&self) -> u64 {
         let (mark, counted) = oneshot::channel();
         self.marks.send(mark).await.expect("it runs");
@@ -60,13 +60,13 @@ impl Counted {
     }
 }
 
-/// Sends a token and waits for what the client gets of it, so that each is a read, an append and a write of its own.
+/// Sends each token and waits until the client has it: each is a read, an append and a write of its own.
 async fn relay(call: &mut Call, client: &mut TcpStream, tokens: usize) {
     let mut read = Vec::with_capacity(1024);
     for _ in 0..tokens {
         call.text(TOKEN).await;
         read.clear();
-        // Before the first token comes the head, and what the stream begins with.
+        // The response head and the first events precede the first token.
         while !read.ends_with(b"\n\n\r\n") || !read.windows(TOKEN.len()).any(|some| some == TOKEN.as_bytes()) {
             assert_ne!(soon(client.read_buf(&mut read)).await.expect("no cut"), 0, "the stream goes on");
         }

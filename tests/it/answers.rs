@@ -1,4 +1,4 @@
-//! A chat request in, a model's tokens out.
+//! Starting, following, resuming, cancelling and deleting generations.
 
 use reqwest::Method;
 use reqwest::header::ACCEPT;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Service, Upstream, text};
 
 #[tokio::test]
-async fn the_embedded_model_answers_with_nothing_set_up() {
+async fn embedded_model_answers_with_default_settings() {
     let service = Service::start().await;
     let answer = service.generate(&json!({"input": "Hello"})).await;
 
@@ -50,7 +50,7 @@ async fn the_id_is_the_last_line_of_each_block() {
 }
 
 #[tokio::test]
-async fn tokens_arrive_one_by_one_while_the_model_still_speaks() {
+async fn tokens_arrive_one_by_one_while_the_model_still_generates() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut answer = service.generate(&json!({"input": "Hello"})).await;
@@ -71,7 +71,7 @@ async fn tokens_arrive_one_by_one_while_the_model_still_speaks() {
 }
 
 #[tokio::test]
-async fn everything_a_model_says_has_an_event() {
+async fn every_kind_of_upstream_delta_becomes_an_event() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut answer = service.generate(&json!({"input": "Hello"})).await;
@@ -110,7 +110,7 @@ async fn everything_a_model_says_has_an_event() {
 }
 
 #[tokio::test]
-async fn a_field_that_nobody_here_knows_reaches_the_upstream_and_ours_do_not() {
+async fn unknown_fields_reach_the_upstream_and_own_fields_do_not() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let body = json!({
@@ -129,7 +129,7 @@ async fn a_field_that_nobody_here_knows_reaches_the_upstream_and_ours_do_not() {
 }
 
 #[tokio::test]
-async fn the_start_and_the_head_leave_in_one_write_before_the_upstream_answers() {
+async fn head_and_start_event_are_sent_in_one_write_before_the_upstream_answers() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
@@ -147,7 +147,7 @@ async fn the_start_and_the_head_leave_in_one_write_before_the_upstream_answers()
 }
 
 #[tokio::test]
-async fn a_snapshot_is_the_answer_to_who_accepts_json() {
+async fn accept_json_returns_a_snapshot() {
     let service = Service::start().await;
     let request = json!({"input": "Hello", "model": "demo?tokens=3&reasoning=2&rate=max", "metadata": {"a": "b"}});
     let answer = Answer::to(service.generation(&request).header(ACCEPT, "application/json")).await;
@@ -167,7 +167,7 @@ async fn a_snapshot_is_the_answer_to_who_accepts_json() {
 }
 
 #[tokio::test]
-async fn who_prefers_not_to_wait_is_answered_at_once_and_it_runs_on() {
+async fn respond_async_returns_202_and_the_generation_continues() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let answer =
@@ -204,7 +204,7 @@ async fn a_replay_is_the_live_stream_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn nothing_follows_the_terminal_event() {
+async fn resume_after_terminal_event_delivers_nothing() {
     let service = Service::start().await;
     let events = service.generate(&json!({"input": "Hello", "model": "demo?tokens=2&rate=max"})).await.events().await;
     let last = events.last().and_then(|event| event.id.clone()).expect("an id");
@@ -217,7 +217,7 @@ async fn nothing_follows_the_terminal_event() {
 }
 
 #[tokio::test]
-async fn a_post_that_comes_back_starts_nothing() {
+async fn post_with_last_event_id_resumes_and_starts_nothing() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut answer = service.generate(&json!({"input": "Hello", "on_disconnect": "continue"})).await;
@@ -232,7 +232,7 @@ async fn a_post_that_comes_back_starts_nothing() {
 }
 
 #[tokio::test]
-async fn what_nobody_has_is_not_found() {
+async fn unknown_generation_or_position_is_refused() {
     let service = Service::start().await;
     let running = service.generate(&json!({"input": "x", "model": "demo?stall_at=1"})).await;
     let id = running.header("tokenrill-generation").to_owned();
@@ -252,7 +252,7 @@ async fn what_nobody_has_is_not_found() {
 }
 
 #[tokio::test]
-async fn stopping_ends_it_for_every_viewer_and_upstream() {
+async fn cancel_ends_the_generation_for_every_viewer_and_the_upstream() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut first = service.generate(&json!({"input": "Hello"})).await;
@@ -281,7 +281,7 @@ async fn stopping_ends_it_for_every_viewer_and_upstream() {
 }
 
 #[tokio::test]
-async fn erasing_ends_it_and_forgets_it() {
+async fn delete_cancels_and_removes_the_generation() {
     let service = Service::start().await;
     let mut answer = service.generate(&json!({"input": "Hello", "model": "demo?stall_at=1"})).await;
     let id = answer.expect("start").await.generation().to_owned();
@@ -295,7 +295,7 @@ async fn erasing_ends_it_and_forgets_it() {
 }
 
 #[tokio::test]
-async fn the_models_are_those_of_every_upstream() {
+async fn model_list_contains_the_models_of_every_upstream() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (list, ()) = tokio::join!(service.get("/v1/models"), async {

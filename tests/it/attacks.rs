@@ -1,4 +1,4 @@
-//! Clients that are hostile or broken cost little, and others nothing.
+//! Hostile or broken clients cost the service little, and other clients nothing.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -42,7 +42,7 @@ async fn connect(address: SocketAddr) -> TcpStream {
     soon(TcpStream::connect(address)).await.expect("a connection")
 }
 
-/// Sends the beginning, and then a byte of the rest now and then, until the service has ended the connection.
+/// Sends `begins`, then `rest` byte by byte, again and again, until the service closes the connection.
 async fn drip(address: SocketAddr, begins: &str, rest: &str) {
     let mut socket = connect(address).await;
     soon(socket.write_all(begins.as_bytes())).await.expect("sent");
@@ -50,7 +50,7 @@ async fn drip(address: SocketAddr, begins: &str, rest: &str) {
         // The attacker's pace, against the service's real timeouts.
         sleep(Duration::from_millis(300)).await;
         let mut said = [0; 1024];
-        // Whatever it has said, it has ended when there is an end.
+        // Any bytes of a response are ignored: only EOF or an error ends the attack.
         if let Ok(Ok(0) | Err(_)) = timeout(Duration::from_millis(1), socket.read(&mut said)).await {
             return;
         }
@@ -60,14 +60,14 @@ async fn drip(address: SocketAddr, begins: &str, rest: &str) {
     }
 }
 
-/// Waits for the end without ever reading more than that.
+/// Discards all bytes until the service closes the connection.
 async fn ends(mut socket: TcpStream) {
     let mut said = vec![0; 64 * 1024];
     while socket.read(&mut said).await.is_ok_and(|read| read > 0) {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_hostile_clients_are_gone_within_their_limits_and_fifty_others_lose_nothing() {
+async fn two_thousand_hostile_clients_are_disconnected_in_time_and_fifty_others_lose_nothing() {
     let service = Service::with(strict()).await;
     attack(async || two_thousand_hostile_clients(&service).await).await;
 }
@@ -76,7 +76,7 @@ async fn two_thousand_hostile_clients(service: &Service) {
     const EACH: usize = 500;
     let (address, tasks) = (service.address, TaskTracker::new());
     let (mut hostile, mut stuck) = (Vec::new(), Vec::new());
-    // More than the buffers between here and there hold.
+    // Larger than all buffers between the service and the client.
     let long = json!({"input": "Hello", "model": "demo?tokens=20000&rate=max", "on_disconnect": "continue"});
     let mut writer = service.generate(&long).await;
     let long = writer.expect("start").await.generation().to_owned();
@@ -92,7 +92,7 @@ async fn two_thousand_hostile_clients(service: &Service) {
             let head = "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n";
             drip(address, head, " ").await;
         }));
-        // Whether they hear of their end is between two kernels.
+        // These are not awaited: whether a client that does not read learns of the close is up to the kernel.
         let request = format!("GET /v1/generations/{long}/events HTTP/1.1\r\nhost: localhost\r\n\r\n");
         stuck.push(async move {
             let socket = TcpSocket::new_v4().expect("a socket");
@@ -131,10 +131,10 @@ async fn two_thousand_hostile_clients(service: &Service) {
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
 }
 
-/// What a client sends before its first frame (RFC 9113, section 3.4), with settings of its own.
+/// The client connection preface (RFC 9113, section 3.4) with an empty SETTINGS frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// What is sent in each round.
+/// Returns the bytes to send in a round.
 type Flood<'a> = dyn Fn(u32) -> Vec<u8> + Sync + 'a;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -142,7 +142,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A request in HPACK without any table (RFC 7541): `GET /v1/models` of `localhost`.
+/// `GET /v1/models` of `localhost`, in HPACK without the dynamic table (RFC 7541).
 fn headers(stream: u32) -> Vec<u8> {
     let mut block = vec![0x82, 0x86, 0x04, 10];
     block.extend_from_slice(b"/v1/models");
@@ -151,7 +151,7 @@ fn headers(stream: u32) -> Vec<u8> {
     frame(1, 0x5, stream, &block)
 }
 
-/// `POST /v1/generations` with a body, of which nothing is wanted.
+/// `POST /v1/generations` with a body whose grace is zero.
 fn post(stream: u32) -> Vec<u8> {
     let mut block = vec![0x83, 0x86, 0x04, 15];
     block.extend_from_slice(b"/v1/generations");
@@ -164,7 +164,7 @@ fn post(stream: u32) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_http2_frames_end_their_own_connection_at_most() {
+async fn http2_frame_floods_end_at_most_their_own_connection() {
     let service = Service::with(strict()).await;
     attack(async || each_flood_of_http2_frames(&service).await).await;
 }
@@ -175,7 +175,7 @@ async fn each_flood_of_http2_frames(service: &Service) {
         let stream = round * 2 + 1;
         [headers(stream), frame(3, 0, stream, &8_u32.to_be_bytes())].concat()
     };
-    // One that would ask a model: what is reset is over before that, or with it.
+    // Requests that would start a generation: the reset ends each before the upstream request or cancels it.
     let rapid_reset_of_posts = |round: u32| {
         let stream = round * 2 + 1;
         [post(stream), frame(3, 0, stream, &8_u32.to_be_bytes())].concat()
@@ -240,7 +240,7 @@ async fn each_flood_of_http2_frames(service: &Service) {
 }
 
 #[tokio::test]
-async fn above_its_connections_nothing_new_begins_and_who_comes_back_is_served() {
+async fn above_max_connections_new_requests_are_refused_and_resumes_are_served() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.server.max_connections = NonZeroU32::new(20).expect("not zero");
@@ -260,7 +260,7 @@ async fn above_its_connections_nothing_new_begins_and_who_comes_back_is_served()
     }))
     .await;
 
-    // The one beyond is served, to a client that resumes.
+    // A resuming client gets a connection above the limit.
     let late = client();
     let refused = Answer::to(post(late.clone())).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, "5"));

@@ -1,4 +1,5 @@
-//! Who does not belong is let in nowhere, and who does gets no further than it may.
+//! Authentication and authorization: requests without a valid credential are refused. Scopes, tenants, tickets, CORS
+//! and the admin listener restrict the others.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ async fn guarded(keys: &[(&str, &[&str])]) -> (Service, Vec<String>) {
     (service, keys)
 }
 
-/// Refused for its credential, in the documented form.
+/// Asserts that the request is refused with 401 and a challenge, in the documented form.
 async fn expect_unauthenticated(request: RequestBuilder, what: &str) {
     let answer = Answer::to(request).await;
     assert_eq!(answer.status, 401, "{what}");
@@ -58,7 +59,7 @@ async fn expect_unauthenticated(request: RequestBuilder, what: &str) {
     }
 }
 
-/// What a refused credential is told: its reason, in which words, and the challenge.
+/// Returns the reason, the detail and the challenge of a refused credential.
 async fn denial(request: RequestBuilder) -> (String, String, String) {
     let answer = Answer::to(request).await;
     let challenge = answer.header(WWW_AUTHENTICATE.as_str()).to_owned();
@@ -68,7 +69,7 @@ async fn denial(request: RequestBuilder) -> (String, String, String) {
 }
 
 #[tokio::test]
-async fn a_refused_credential_gets_its_reason_and_what_to_do() {
+async fn refused_credential_gets_a_reason_and_instructions() {
     let mut settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
     settings.auth.cookie = Some("session".to_owned());
     let with_tokens = Service::in_environment(settings, [("SECRET".to_owned(), SECRET.to_owned())].into()).await;
@@ -130,13 +131,13 @@ async fn a_refused_credential_gets_its_reason_and_what_to_do() {
         let whole = format!("Bearer error=\"invalid_token\", error_description=\"{description}\"");
         assert!(bare || challenge == whole, "{what}: {challenge}");
     }
-    // A browser's EventSource.
+    // The form that a browser's EventSource receives.
     let event =
         Answer::to(get(&with_keys, events).header("accept", "text/event-stream")).await.events().await.remove(0);
     let error = &event.data["error"];
     assert_eq!(error["reason"], "credential_missing");
     assert!(error["detail"].as_str().is_some_and(|detail| detail.contains("POST /v1/tickets")), "{error}");
-    // As OpenAI's SDKs show it.
+    // The form that OpenAI's SDKs show.
     let expired = get(&with_tokens, "/v1/models").bearer_auth(token(SECRET, json!({"exp": now() - 60})));
     let said = Answer::to(expired).await.json().await;
     assert_eq!(said["error"]["code"], "token_expired");
@@ -145,7 +146,7 @@ async fn a_refused_credential_gets_its_reason_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_credential_without_the_scope_is_told_which() {
+async fn missing_scope_is_named_in_the_refusal() {
     let (service, keys) = guarded(&[("follower", &["follow", "subscribe:room-*"]), ("nothing", &[])]).await;
     for (key, method, path, scope) in [
         (&keys[0], Method::POST, "/v1/generations", "generate"),
@@ -164,7 +165,7 @@ async fn a_credential_without_the_scope_is_told_which() {
     assert_eq!(answer.header(WWW_AUTHENTICATE.as_str()), "Bearer error=\"insufficient_scope\"");
 }
 
-/// A browser reads an answer only when it has sent all of the body.
+/// A browser reads a response only after it has sent the whole body, so the service must read a refused body.
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_sends_a_large_body_first() {
     const BODY: usize = 3 << 20;
@@ -200,7 +201,7 @@ async fn a_refusal_reaches_a_client_that_sends_a_large_body_first() {
     }
 }
 
-/// The operations that anybody may call. Whatever else the document names must not be one.
+/// All operations that need no credential; every other operation of the OpenAPI document must require one.
 const PUBLIC: [&str; 2] = ["/healthz", "/readyz"];
 
 #[tokio::test]
@@ -242,7 +243,7 @@ async fn every_operation_that_is_not_public_demands_a_credential_and_its_scope()
                 Some(scope) => (scope.clone(), format!("all but {scope}")),
                 None => ("stop".to_owned(), "nothing".to_owned()),
             };
-            // Past the gate a body is missing, or a generation.
+            // An authorized request may still fail: it has no body, and its generation does not exist.
             assert!(![401, 403].contains(&status(&keys[&with]).await), "{what} as {with}");
             assert_eq!(status(&keys[&without]).await, 403, "{what} as {without}");
         }
@@ -251,7 +252,7 @@ async fn every_operation_that_is_not_public_demands_a_credential_and_its_scope()
 }
 
 #[tokio::test]
-async fn a_credential_is_good_in_its_own_form_alone() {
+async fn malformed_or_misplaced_credentials_are_unauthenticated() {
     let (service, keys) = guarded(&[("a", ALL), ("b", ALL)]).await;
     let (key, other) = (keys[0].as_str(), keys[1].as_str());
     let get = || service.request(Method::GET, "/v1/generations");
@@ -323,12 +324,12 @@ async fn a_credential_is_good_in_its_own_form_alone() {
     ] {
         expect_unauthenticated(request, what).await;
     }
-    // The largest head that is read (RFC 6585, section 5).
+    // A request head above the limit is 431 (RFC 6585, section 5).
     assert_eq!(Answer::to(bearer(&"x".repeat(1 << 20))).await.status, 431);
 }
 
 #[tokio::test]
-async fn who_is_not_known_is_told_so_before_a_body_is_read() {
+async fn unauthenticated_request_is_refused_before_its_body_is_read() {
     let (service, _) = guarded(&[("a", ALL)]).await;
     for body in ["{", "{}", r#"{"input":"Hello"}"#] {
         for path in ["/v1/generations", "/v1/chat/completions", "/v1/tickets"] {
@@ -344,7 +345,7 @@ async fn who_is_not_known_is_told_so_before_a_body_is_read() {
 }
 
 #[tokio::test]
-async fn two_keys_of_one_name_are_one_caller_while_a_key_is_changed() {
+async fn two_keys_with_one_name_are_one_caller_during_rotation() {
     let new = NewKey::random().expect("random bytes");
     let mut settings = Settings::default();
     let hash = new.hash.to_string();
@@ -358,7 +359,7 @@ async fn two_keys_of_one_name_are_one_caller_while_a_key_is_changed() {
 }
 
 #[tokio::test]
-async fn a_key_reaches_its_own_models_alone() {
+async fn key_with_a_model_list_is_refused_other_models() {
     let few = NewKey::random().expect("random bytes");
     let mut settings = Settings::default();
     settings.auth.api_keys.push(ApiKey {
@@ -383,7 +384,7 @@ async fn a_key_reaches_its_own_models_alone() {
             answer.text().await;
         }
     }
-    // A router upstream may read these, and answer with another model than the one that was checked.
+    // A router as upstream may read these fields and answer with another model than the one that was checked.
     for (field, status) in [("models", 400), ("route", 400), ("preset", 400), ("x", 400), ("tool_choice", 200)] {
         let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max", field: "auto"});
         for (key, status) in [(&few.key, status), (&keys["all"], 200)] {
@@ -487,7 +488,7 @@ async fn a_ticket_follows_one_generation_and_does_nothing_else() {
         expect_unauthenticated(service.request(Method::GET, &format!("{path}?ticket={ticket}")), what).await;
     }
 
-    // Nobody makes a ticket for what it may not do itself, nor for what is another's.
+    // A caller cannot issue a ticket for a scope that it lacks, nor for another caller's generation.
     let stop = json!({"resource": "generation", "id": mine, "scopes": ["stop"], "ttl_s": 60});
     assert_eq!(ask("follower", stop.clone()).await.status, 403);
     for body in [json!({"resource": "generation", "id": mine}), stop.clone()] {
@@ -517,7 +518,7 @@ async fn a_ticket_follows_one_generation_and_does_nothing_else() {
 }
 
 #[tokio::test]
-async fn nothing_crosses_between_two_tenants() {
+async fn tenants_see_only_their_own_generations() {
     const EACH: usize = 200;
     let upstream = Upstream::start().await;
     let (service, keys) = Service::guarded(Service::settings(&upstream.base_url()), &[("a", ALL), ("b", ALL)]).await;
@@ -525,7 +526,7 @@ async fn nothing_crosses_between_two_tenants() {
     let generations = join_all((0..2 * EACH).map(|number| {
         let (tenant, at) = (["a", "b"][number % 2], number / 2);
         let canary = canary(tenant, at);
-        // Both use the same keys for their requests.
+        // Both tenants use the same idempotency keys.
         let request = service.generation(&json!({"input": canary})).header("idempotency-key", at.to_string());
         let request = request.header("accept", "text/event-stream").bearer_auth(&keys[tenant]);
         async move {
@@ -567,7 +568,7 @@ async fn nothing_crosses_between_two_tenants() {
 }
 
 #[tokio::test]
-async fn a_page_is_answered_by_the_list_of_origins() {
+async fn cors_headers_follow_the_configured_origins() {
     let mut settings = Settings::default();
     settings.cors.origins = Some(vec![PAGE.into(), "http://localhost:*".into()]);
     let (listed, keys) = Service::guarded(settings, &[("a", ALL)]).await;
@@ -587,7 +588,7 @@ async fn a_page_is_answered_by_the_list_of_origins() {
             .request(Method::OPTIONS, "/v1/generations")
             .header(ACCESS_CONTROL_REQUEST_METHOD, "POST")
             .header(ACCESS_CONTROL_REQUEST_HEADERS, "authorization,content-type,last-event-id");
-        // A preflight brings no credential; the refusal for one that is missing must be readable.
+        // A preflight has no credential. The page must be able to read the 401 for a missing one.
         let refused = service.generation(&json!({"input": "Hello"}));
         let health = service.request(Method::GET, "/healthz");
         for (request, status) in [(preflight, 200), (refused, 401), (health, 200)] {
@@ -604,7 +605,7 @@ async fn a_page_is_answered_by_the_list_of_origins() {
 }
 
 #[tokio::test]
-async fn every_answer_says_what_its_readers_may_make_of_it() {
+async fn every_response_has_its_security_headers() {
     let (service, _) = guarded(&[("a", ALL)]).await;
     for path in ["/", "/docs/", "/openapi.json", "/healthz", "/v1/models", "/nowhere"] {
         let answer = soon(service.get(path)).await;
@@ -623,7 +624,7 @@ async fn every_answer_says_what_its_readers_may_make_of_it() {
 }
 
 #[tokio::test]
-async fn operators_have_a_door_of_their_own_where_the_settings_say_so() {
+async fn admin_listener_serves_only_operator_routes_and_health() {
     let mut settings = Settings::default();
     settings.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
     settings.cors.origins = Some(vec![PAGE.to_owned()]);
@@ -645,8 +646,8 @@ async fn operators_have_a_door_of_their_own_where_the_settings_say_so() {
         let without = Answer::to(at(admin, path)).await.status;
         assert_eq!((with_key, without), (public, operators), "{path}");
     }
-    // Whoever else comes there shows a key: a proxy's client, also one that says it is here, and a page whose name was
-    // made to resolve to this machine (DNS rebinding).
+    // Every request that is not local needs a key: one that a proxy forwarded, even if its header states a local
+    // address, and one of a page whose host name resolves to this machine (DNS rebinding).
     for (header, value) in [
         ("x-forwarded-for", "198.51.100.1"),
         ("x-forwarded-for", "127.0.0.1"),
@@ -671,7 +672,7 @@ async fn operators_have_a_door_of_their_own_where_the_settings_say_so() {
 }
 
 #[tokio::test]
-async fn a_request_that_a_proxy_passes_on_is_not_local_while_authentication_is_off() {
+async fn forwarded_request_for_metrics_is_not_treated_as_local() {
     let mut settings = Settings::default();
     settings.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
     let guarded = Service::guarded(settings, &[]).await.0;

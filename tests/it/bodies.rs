@@ -18,23 +18,23 @@ use crate::support::{Answer, Service, Upstream, soon};
 const MIB: usize = 1 << 20;
 const BODY_BYTES: &str = "tokenrill_body_bytes";
 
-/// Callers are told apart by the address that a trusted proxy states.
+/// Identifies a caller by the address that a trusted proxy states.
 fn by_address(mut settings: Settings) -> Settings {
     settings.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
     settings
 }
 
-/// As a metric has it.
+/// Converts a byte count to a metric's value.
 fn amount(bytes: usize) -> f64 {
     u32::try_from(bytes).expect("a few MiB").into()
 }
 
-/// The callers' address.
+/// The address of a caller.
 fn caller(number: u8) -> String {
     format!("203.0.113.{number}")
 }
 
-/// A body of so many bytes that is a whole request.
+/// Returns a valid request body of exactly `bytes` bytes.
 fn padded(bytes: usize) -> String {
     let head = r#"{"input":"Hello","padding":""#;
     format!("{head}{}\"}}", "x".repeat(bytes - head.len() - 2))
@@ -46,7 +46,7 @@ fn client(is_http2: bool) -> reqwest::Client {
     client.build().expect("a client")
 }
 
-/// A request whose last byte is withheld until the sender is used or dropped.
+/// Sends a request whose last byte is withheld until the returned sender is used or dropped.
 #[expect(clippy::disallowed_methods, reason = "the test waits for it or drops it")]
 fn withheld(
     client: &reqwest::Client,
@@ -129,7 +129,7 @@ async fn unfinished_bodies_of_one_caller_give_way_to_a_body_of_another() {
 }
 
 #[tokio::test]
-async fn a_body_in_chunks_of_one_byte_holds_what_it_says() {
+async fn body_in_one_byte_chunks_counts_at_most_twice_its_bytes() {
     const SENT: usize = 256 << 10;
     let service = Service::start().await;
     let mut socket = soon(TcpStream::connect(service.address)).await.expect("a connection");
@@ -151,7 +151,7 @@ async fn a_request_that_waits_for_a_slot_holds_its_bytes_until_the_upstream_has_
     let mut settings = Service::settings(&upstream.base_url());
     settings.limits.each.concurrent_generations = NonZeroU32::new(1);
     let service = Service::with(settings).await;
-    // A tree of these values would be thirty times as large.
+    // Parsed into a tree, this body would be thirty times as large.
     let body = format!(r#"{{"input":"Hello","vendor":[{}0]}}"#, "0,".repeat(MIB / 2));
     let request = || {
         let request = service.request(Method::POST, "/v1/generations").header(CONTENT_TYPE, "application/json");
@@ -202,7 +202,7 @@ async fn above_the_rate_no_body_is_read() {
         }
         String::from_utf8(said).expect("UTF-8")
     };
-    // What is refused for its body was read, and counts.
+    // A request that is refused for its body was read, and counts against the rate.
     for body in ["{", r#"{"messages":[]}"#] {
         let said = request(1, Some(body)).await;
         assert!(said.starts_with("HTTP/1.1 100 ") && said.contains("HTTP/1.1 400 "), "{said}");
@@ -214,7 +214,7 @@ async fn above_the_rate_no_body_is_read() {
 }
 
 #[tokio::test]
-async fn a_repeat_of_a_known_key_is_read_above_the_rate() {
+async fn repeat_of_a_known_key_is_admitted_above_the_rate() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.limits.each.requests_per_minute = NonZeroU32::new(1);
@@ -231,7 +231,7 @@ async fn a_repeat_of_a_known_key_is_read_above_the_rate() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_freed_while_its_repeat_is_read_takes_a_request_of_the_rate() {
+async fn repeat_whose_key_is_released_meanwhile_counts_against_the_rate() {
     let upstream = Upstream::start().await;
     let mut settings = by_address(Service::settings(&upstream.base_url()));
     settings.limits.each.requests_per_minute = NonZeroU32::new(1);
@@ -269,7 +269,7 @@ async fn a_key_that_is_freed_while_its_repeat_is_read_takes_a_request_of_the_rat
 }
 
 #[tokio::test]
-async fn a_large_body_costs_its_request_whatever_it_comes_to() {
+async fn large_body_counts_against_the_request_rate_when_it_is_refused() {
     let upstream = Upstream::start().await;
     let mut settings = by_address(Service::settings(&upstream.base_url()));
     settings.limits.each.requests_per_minute = NonZeroU32::new(2);
@@ -279,16 +279,16 @@ async fn a_large_body_costs_its_request_whatever_it_comes_to() {
         let request = service.request(Method::POST, "/v1/generations").header(CONTENT_TYPE, "application/json");
         Answer::to(request.header("x-forwarded-for", caller(1)).body(body))
     };
-    // One takes all tokens: the others are refused for those, after they were read.
+    // The first request takes all tokens of the rate. The others are refused for tokens, after their bodies were read.
     assert_eq!(ask(padded(1000)).await.status, 200);
     let refused = ask(padded(MIB)).await.json().await;
     assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("token")), "{refused}");
     let refused = ask(padded(MIB)).await.json().await;
-    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("generations a minute")), "{refused}");
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("generations per minute")), "{refused}");
 }
 
 #[tokio::test]
-async fn bodies_of_small_requests_are_small() {
+async fn large_ticket_and_publish_bodies_return_413() {
     let service = Service::start().await;
     let ticket = service.request(Method::POST, "/v1/tickets").header(CONTENT_TYPE, "application/json");
     assert_eq!(Answer::to(ticket.body(padded(MIB))).await.status, 413);

@@ -1,4 +1,4 @@
-//! Channels: what is published reaches every subscriber once and in order, or it is said what is missing.
+//! Channels: every subscriber receives each published event once and in order, or a `gap` that states what is missing.
 
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ fn publishing(service: &Service, channel: &str, event: &Value) -> RequestBuilder
         .body(event.to_string())
 }
 
-/// Publishes, and answers the id.
+/// Publishes an event and returns its id.
 pub async fn publish(service: &Service, channel: &str, event: &Value) -> Option<String> {
     let answer = Answer::to(publishing(service, channel, event)).await;
     assert_eq!(answer.status, 200, "{event}");
     answer.json().await["id"].as_str().map(str::to_owned)
 }
 
-/// A subscription, and its `connected`.
+/// Subscribes; returns the stream and its `connected` event.
 pub async fn subscribe(request: RequestBuilder) -> (Answer, Event) {
     let mut answer = Answer::to(request).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/event-stream"));
@@ -51,7 +51,7 @@ async fn refused(request: RequestBuilder) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn what_is_published_comes_byte_for_byte_with_its_name_and_its_id() {
+async fn published_events_arrive_byte_for_byte_with_name_and_id() {
     let service = Service::start().await;
     let (mut stream, connected) = subscribe(subscription(&service, "room-1", "")).await;
     assert_eq!((stream.header("cache-control"), stream.header("x-accel-buffering")), ("no-cache, no-transform", "no"));
@@ -95,7 +95,7 @@ async fn what_is_published_comes_byte_for_byte_with_its_name_and_its_id() {
 }
 
 #[tokio::test]
-async fn who_comes_back_misses_nothing_and_who_comes_late_gets_the_history() {
+async fn resuming_subscriber_misses_nothing_and_a_new_one_gets_the_history() {
     let service = Service::start().await;
     let (stream, connected) = subscribe(subscription(&service, "a", "")).await;
     let mut ids = vec![connected.id.expect("an id")];
@@ -103,7 +103,7 @@ async fn who_comes_back_misses_nothing_and_who_comes_late_gets_the_history() {
         ids.extend(publish(&service, "a", &json!({"data": at})).await);
         publish(&service, "a", &json!({"data": "typing", "ephemeral": true})).await;
     }
-    // Only after the first event: a channel without events and subscribers is removed at once, with its position.
+    // Dropped only now: a channel without events and subscribers is removed at once, with its position.
     drop(stream);
     for (at, id) in ids.iter().enumerate() {
         let request = subscription(&service, "a", "?history=1").header(LAST_EVENT_ID, id);
@@ -125,7 +125,7 @@ async fn who_comes_back_misses_nothing_and_who_comes_late_gets_the_history() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_kept_is_said() {
+async fn resume_before_the_kept_history_returns_a_gap() {
     let mut settings = Settings::default();
     settings.channels.max_bytes = Size::kib(4);
     let service = Service::with(settings).await;
@@ -143,7 +143,7 @@ async fn what_is_no_longer_kept_is_said() {
         let next = stream.next().await.expect("the rest");
         assert_eq!(next.sequence(), gap.sequence() + 1);
     }
-    // An id that this log never had: of one that is gone, by a clock that went back.
+    // An id that this log never had: a removed log of the channel can have issued it, if the clock was set back since.
     let beyond = format!("a.{}", connected.sequence() + 1_000_000);
     let (mut stream, _) = subscribe(subscription(&service, "a", "").header(LAST_EVENT_ID, beyond)).await;
     stream.expect("gap").await;
@@ -162,7 +162,7 @@ async fn a_long_answer_is_history_and_a_subscriber_that_begins_in_its_middle_get
     soon(async { while look().await["last_sequence"].is_null() {} }).await;
     let history = || async { look().await["history"].clone() };
     soon(async {
-        // Until all of it was carried there.
+        // Wait until the whole answer is in the channel.
         let mut stream = subscribe(subscription(&service, "a", "?history=1")).await.0;
         while stream.next().await.expect("the answer").name != "done" {}
     })
@@ -180,13 +180,13 @@ async fn a_long_answer_is_history_and_a_subscriber_that_begins_in_its_middle_get
     assert_eq!(first.sequence(), gap.sequence() + 1);
     let page = service.request(Method::GET, &events_path("a", "?history=1")).header(ACCEPT, "application/json");
     assert_eq!(Answer::to(page).await.json().await["gap"], gap.data);
-    // After the gap's id nothing is missing.
+    // A resume after the gap's id has no gap.
     let (mut again, _) = subscribe(subscription(&service, "a", "").header(LAST_EVENT_ID, gap.id.expect("an id"))).await;
     assert_eq!(again.expect("delta").await.id, first.id);
 }
 
 #[tokio::test]
-async fn an_event_for_one_reaches_no_other() {
+async fn addressed_event_reaches_only_its_recipient() {
     let (service, keys) = Service::guarded(
         Settings::default(),
         &[("ada", &["subscribe:*", "publish:*"]), ("bob", &["subscribe:*"]), ("eve", &["subscribe:*"])],
@@ -215,7 +215,7 @@ async fn an_event_for_one_reaches_no_other() {
             assert_eq!(streams[at].0.next().await.expect("it comes").data, *data, "stream {at}");
         }
     }
-    // Also of what was kept: what is for bob is replayed to bob alone.
+    // The history is filtered too: events for bob are replayed only to bob.
     let (mut bob, _) = subscribe(as_("bob", subscription(&service, "a", "?history=10"))).await;
     assert_eq!(bob.next().await.expect("it was kept").data, "for bob");
     let (mut eve, _) = subscribe(as_("eve", subscription(&service, "a", "?history=10"))).await;
@@ -232,7 +232,7 @@ async fn an_event_for_one_reaches_no_other() {
 }
 
 #[tokio::test]
-async fn who_comes_and_who_goes_is_told_to_those_who_asked() {
+async fn presence_subscribers_receive_joined_and_left() {
     let service = Service::start().await;
     let (mut first, connected) = subscribe(subscription(&service, "a", "?presence=true")).await;
     let present = |event: &Event| -> Vec<Value> {
@@ -253,7 +253,7 @@ async fn who_comes_and_who_goes_is_told_to_those_who_asked() {
         assert_eq!(joined.id, None);
     }
     second.expect("joined").await;
-    // A long-poll is no presence.
+    // A long poll sends no `joined` and no `left`.
     let page = service.request(Method::GET, &events_path("a", "?wait=10ms")).header(ACCEPT, "application/json");
     assert_eq!(Answer::to(page).await.json().await["events"], json!([]));
     drop(third);
@@ -273,7 +273,7 @@ async fn who_comes_and_who_goes_is_told_to_those_who_asked() {
 }
 
 #[tokio::test]
-async fn a_client_without_event_streams_polls_and_misses_nothing() {
+async fn polling_client_misses_nothing() {
     let service = Service::start().await;
     let poll = async |query: &str| {
         let request = service.request(Method::GET, &events_path("a", query)).header(ACCEPT, "application/json");
@@ -286,7 +286,7 @@ async fn a_client_without_event_streams_polls_and_misses_nothing() {
     let page = poll(&format!("?after={last}&wait=10s")).await;
     assert_eq!(page["events"], json!([{"id": first, "event": "said", "data": {"text": "1"}}]));
     last = page["last_sequence"].as_u64().expect("a number");
-    // It waits for what comes; what is for others does not end the wait.
+    // The poll waits for the next event; an event for another principal does not end the wait.
     let query = format!("?after={last}&wait=10s");
     let (page, ()) = tokio::join!(poll(&query), async {
         service.metric_becomes("tokenrill_subscribers_live", 1.0).await;
@@ -304,7 +304,7 @@ async fn a_client_without_event_streams_polls_and_misses_nothing() {
 }
 
 #[tokio::test]
-async fn a_generation_answers_in_a_channel() {
+async fn generation_with_a_channel_reaches_the_subscribers() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (mut early, _) = subscribe(subscription(&service, "room-1", "")).await;
@@ -330,11 +330,11 @@ async fn a_generation_answers_in_a_channel() {
             (&done.data["generation"], &done.data["finish_reason"], done.retry),
             (&json!(id), &json!("stop"), None)
         );
-        // The channel goes on.
+        // The channel stays open after the generation's terminal event.
         publish(&service, "room-1", &json!({"event": "said", "data": "thanks", "ephemeral": true})).await;
         stream.expect("said").await;
     }
-    // Each subscriber has had what a viewer had.
+    // A viewer receives the same text.
     assert_eq!(text(&viewer.events().await), "Hello");
     let (mut again, _) = subscribe(subscription(&service, "room-1", "?history=1")).await;
     let mut replayed = Vec::new();
@@ -345,7 +345,7 @@ async fn a_generation_answers_in_a_channel() {
 }
 
 #[tokio::test]
-async fn a_subscriber_is_no_viewer_and_a_repeat_is_told_once() {
+async fn subscriber_is_no_viewer_and_a_repeat_is_delivered_once() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (mut room, _) = subscribe(subscription(&service, "a", "")).await;
@@ -363,7 +363,7 @@ async fn a_subscriber_is_no_viewer_and_a_repeat_is_told_once() {
 }
 
 #[tokio::test]
-async fn what_may_be_done_is_said_channel_by_channel() {
+async fn scopes_and_tickets_apply_to_each_channel() {
     let (service, keys) = Service::guarded(
         Settings::default(),
         &[
@@ -407,7 +407,7 @@ async fn what_may_be_done_is_said_channel_by_channel() {
     }
     assert_eq!(Answer::to(subscription(&service, "room-1", "")).await.status, 401);
 
-    // A ticket is for one channel, and for what its maker may do.
+    // A ticket is for one channel, and its issuer must have each of its scopes.
     let ticket = async |who: &str, body: Value| {
         let post = service.request(Method::POST, "/v1/tickets").header(CONTENT_TYPE, "application/json");
         Answer::to(post.bearer_auth(&keys[who]).body(body.to_string())).await
@@ -432,7 +432,7 @@ async fn what_may_be_done_is_said_channel_by_channel() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named_and_changes_nothing() {
+async fn invalid_channel_requests_are_refused_and_publish_nothing() {
     let mut settings = Settings::default();
     settings.channels.max_event = Size::kib(1);
     settings.channels.max_subscribers = 2.try_into().expect("two");
@@ -486,13 +486,13 @@ async fn what_is_wrong_is_named_and_changes_nothing() {
         assert!(answer.text().await.starts_with("event: failed\n"));
     }
     subscribe(subscription(&service, "b", "")).await;
-    // Who was here comes back, also while its old stream still has its place.
+    // A reconnecting subscriber is admitted above the limit, even while its old stream still counts.
     let id = two[0].1.id.as_deref().expect("an id");
     subscribe(subscription(&service, "a", "").header(LAST_EVENT_ID, id)).await;
 }
 
 #[tokio::test]
-async fn a_poll_has_a_place_among_the_connections_and_can_be_ended() {
+async fn long_poll_counts_as_a_connection_and_can_be_closed() {
     let mut settings = Settings::default();
     settings.limits.each.connections = 1.try_into().ok();
     let service = Service::with(settings).await;
@@ -516,14 +516,14 @@ async fn a_poll_has_a_place_among_the_connections_and_can_be_ended() {
     assert_eq!(page.json().await["events"], json!([]), "at once, and not after a minute");
 }
 
-/// The blocks of an event stream of the service without a listener, as they come.
+/// Returns the next data of an event stream of the in-process service.
 async fn next_data(body: &mut axum::body::BodyDataStream) -> Option<Result<String, axum::Error>> {
     let data = futures_util::StreamExt::next(body).await?;
     Some(data.map(|data| String::from_utf8(data.to_vec()).expect("UTF-8")))
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_has_heartbeats_and_ends_after_a_while() {
+async fn silent_subscription_gets_heartbeats_and_ends_after_ten_minutes() {
     let in_process::Parts { api, channels, .. } = in_process::parts(Duration::from_secs(15));
     let request = axum::extract::Request::get("/v1/channels/a/events").header("host", "localhost");
     let request = request.body(axum::body::Body::empty());
@@ -538,7 +538,7 @@ async fn silence_has_heartbeats_and_ends_after_a_while() {
             Err(error) => break error.to_string(),
         }
     };
-    // Whoever lacks nothing comes back by itself, and not all at once.
+    // The stream breaks off, so that the client reconnects by itself. The `retry` is random: not all reconnect at once.
     assert_eq!((beats, began.elapsed().as_secs()), (39, 600));
     let retry: u64 = last.strip_prefix("retry: ").and_then(|rest| rest.trim().parse().ok()).expect("when to come back");
     assert!((1_000..5_000).contains(&retry) && broken.contains("closed"), "{last} {broken}");
@@ -547,7 +547,7 @@ async fn silence_has_heartbeats_and_ends_after_a_while() {
 }
 
 #[tokio::test]
-async fn a_drain_tells_subscribers_to_come_back_and_ends_their_streams_last() {
+async fn drain_sends_retry_to_subscribers_and_ends_their_streams_last() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (mut stream, _) = subscribe(subscription(&service, "a", "")).await;
@@ -568,7 +568,7 @@ async fn a_drain_tells_subscribers_to_come_back_and_ends_their_streams_last() {
     call.done().await;
     stream.expect("delta").await;
     stream.expect("done").await;
-    // No clean end: the client is to come back, and is told when.
+    // The stream breaks off, so that the client reconnects; the `retry` before it states when.
     stream.starts_with("retry: ").await;
     let mut body = stream.into_body();
     assert!(
@@ -581,7 +581,7 @@ async fn a_drain_tells_subscribers_to_come_back_and_ends_their_streams_last() {
     );
 }
 
-/// A figure of `/metrics`, for a key with the scope `admin`.
+/// Returns a value of `/metrics`, read with a key that has the scope `admin`.
 async fn metric_as(service: &Service, key: &str, name: &str) -> f64 {
     let text = Answer::to(service.request(Method::GET, "/metrics").bearer_auth(key)).await.text().await;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
@@ -610,7 +610,7 @@ async fn a_publisher_that_fills_all_bytes_evicts_its_own_events_and_no_others() 
     for at in 0..40 {
         flood(&format!("flood-{}", at % 4)).await;
     }
-    // A new channel of another caller, and an answer that is carried there.
+    // A new channel of another caller, and a generation that is delivered to it.
     let mut published = Vec::new();
     for at in 0..20 {
         let event = json!({"event": "said", "data": at});
@@ -635,7 +635,7 @@ async fn a_publisher_that_fills_all_bytes_evicts_its_own_events_and_no_others() 
     assert!(events.iter().all(|event| event.name != "gap"));
     assert!(metric_as(&service, &keys["admin"], "tokenrill_channel_evicted_events_total").await >= 30.0);
     assert!(metric_as(&service, &keys["admin"], "tokenrill_channel_log_bytes").await <= 262_144.0);
-    // A client that asks for the history of the publisher that went over its share is sent the gap first.
+    // The history of a channel of the publisher above its share begins with a gap.
     let request = subscription(&service, "flood-3", "?history=100").bearer_auth(&keys["bob"]);
     let (mut stream, connected) = subscribe(request).await;
     let gap = stream.expect("gap").await;
@@ -673,7 +673,7 @@ async fn publishes_into_ten_thousand_new_channels_leave_the_history_of_other_cal
         let page = history(&format!("bob-{at}")).await;
         assert_eq!((page["events"].as_array().map(Vec::len), &page["gap"]), (Some(2), &Value::Null), "{page}");
     }
-    // Eve's own oldest were evicted, and their history says so.
+    // Eve's own oldest channels were evicted, and their history reports a gap.
     let page = history("eve-0").await;
     assert!(page["events"] == json!([]) && page["gap"]["from"].as_u64() <= page["gap"]["to"].as_u64(), "{page}");
     assert!(page["gap"].is_object(), "{page}");
@@ -706,7 +706,7 @@ async fn an_account_over_its_publish_rate_is_refused_and_others_publish_on() {
             assert_eq!(answer.header("ratelimit-policy"), format!("\"publishes\";q={most};w=60"));
             assert!(answer.header("ratelimit").starts_with(&format!("\"publishes\";r={left};t=")), "{who}");
         }
-        // Before the body is read.
+        // The rate is checked before the body is read.
         let refused = publish(who, "not JSON").await;
         assert_eq!(
             (refused.status, refused.header("ratelimit-policy")),
@@ -722,7 +722,7 @@ async fn an_account_over_its_publish_rate_is_refused_and_others_publish_on() {
 }
 
 #[tokio::test]
-async fn a_tokens_claim_and_a_ticket_have_the_publish_rate_of_their_caller() {
+async fn token_claim_and_ticket_share_the_publish_rate_of_their_caller() {
     let jwt = Jwt { secret_env: Some("SECRET".to_owned()), limits_claim: Some("limits".to_owned()), ..Jwt::default() };
     let service = Service::in_environment(trusting(jwt), [("SECRET".to_owned(), SECRET.to_owned())].into()).await;
     let claimed = json!({"scope": "publish:*", "limits": {"publishes_per_minute": 2}});

@@ -1,4 +1,4 @@
-//! The OpenAI wire: one log, two renderings.
+//! The OpenAI chat completions API, and its streams and objects beside the native ones of the same log.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn chat(model: &str) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": "Hello"}], "stream": true})
 }
 
-/// The data of each block; the blocks hold nothing else.
+/// Returns the data of each block. Panics if a block has another field.
 fn data(stream: &str) -> Vec<&str> {
     let blocks = stream.split_terminator("\n\n");
     blocks
@@ -33,7 +33,7 @@ fn without(stream: &str, fields: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn a_stream_is_chunks_and_nothing_else() {
+async fn chat_stream_contains_only_chunks_and_done() {
     let service = Service::start().await;
     let answer = complete(&service, &chat("demo?tokens=30&rate=max")).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/event-stream"));
@@ -53,7 +53,7 @@ async fn a_stream_is_chunks_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn usage_comes_once_to_who_asks() {
+async fn include_usage_adds_one_usage_chunk() {
     let service = Service::start().await;
     let mut body = chat("demo?tokens=3&rate=max");
     body["stream_options"] = json!({"include_usage": true});
@@ -65,7 +65,7 @@ async fn usage_comes_once_to_who_asks() {
 }
 
 #[tokio::test]
-async fn one_log_is_told_on_both_wires_live_and_replayed_alike() {
+async fn live_and_replayed_streams_match_on_both_wires() {
     let service = Service::start().await;
     let answer = complete(&service, &chat("demo?tokens=40&reasoning=3&rate=max")).await;
     let events = format!("/v1/generations/{}/events", answer.header("tokenrill-generation"));
@@ -88,7 +88,7 @@ async fn one_log_is_told_on_both_wires_live_and_replayed_alike() {
         .collect();
     assert_eq!(said, spoken);
 
-    // A stream of chunks is resumed at any of its ids.
+    // A stream of chunks can be resumed after any of its ids.
     let ids: Vec<_> = chunks.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
     for (at, id) in ids.iter().enumerate().take(ids.len() - 1) {
         let request = service.request(Method::GET, &format!("{events}?format=openai")).header("last-event-id", *id);
@@ -103,7 +103,7 @@ async fn one_log_is_told_on_both_wires_live_and_replayed_alike() {
 }
 
 #[tokio::test]
-async fn a_native_generation_is_followed_as_chunks() {
+async fn native_generation_can_be_followed_as_chunks() {
     let service = Service::start().await;
     let answer = service.generate(&json!({"model": "demo?tool=weather&rate=max", "input": "Hello"})).await;
     let events = format!("/v1/generations/{}/events?format=openai", answer.header("tokenrill-generation"));
@@ -114,7 +114,7 @@ async fn a_native_generation_is_followed_as_chunks() {
 }
 
 #[tokio::test]
-async fn every_field_of_the_upstream_is_kept() {
+async fn unknown_fields_of_upstream_chunks_are_kept() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let body = chat("m");
@@ -133,7 +133,7 @@ async fn every_field_of_the_upstream_is_kept() {
 }
 
 #[tokio::test]
-async fn a_whole_completion_is_the_stream_put_together() {
+async fn whole_completion_equals_the_merged_stream() {
     let service = Service::start().await;
     let mut body = chat("demo?tokens=12&reasoning=4&rate=max");
     body["n"] = json!(2);
@@ -161,7 +161,7 @@ async fn a_whole_completion_is_the_stream_put_together() {
 }
 
 #[tokio::test]
-async fn leaving_stops_the_model_streaming_or_not() {
+async fn disconnect_cancels_streaming_and_whole_completions() {
     for streaming in [true, false] {
         let upstream = Upstream::start().await;
         let service = Service::before(&upstream.base_url()).await;
@@ -184,7 +184,7 @@ async fn leaving_stops_the_model_streaming_or_not() {
 }
 
 #[tokio::test]
-async fn the_head_leaves_after_a_while_and_a_later_failure_is_in_the_stream() {
+async fn head_is_sent_after_head_wait_and_a_later_failure_is_in_the_stream() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.generation.head_wait = Duration::from_millis(50);
@@ -202,7 +202,7 @@ async fn the_head_leaves_after_a_while_and_a_later_failure_is_in_the_stream() {
 }
 
 #[tokio::test]
-async fn what_is_not_to_be_stored_goes_with_its_last_viewer() {
+async fn unstored_generation_is_removed_with_its_last_viewer() {
     let service = Service::start().await;
     let mut body = chat("demo?tokens=2&rate=max");
     body["store"] = json!(false);
@@ -218,7 +218,7 @@ async fn what_is_not_to_be_stored_goes_with_its_last_viewer() {
 }
 
 #[tokio::test]
-async fn a_model_is_shown_as_it_is_listed() {
+async fn model_object_equals_its_list_entry() {
     let service = Service::start().await;
     let list = service.get("/v1/models").await.json().await;
     assert_eq!(service.get("/v1/models/demo").await.json().await, list["data"][0]);

@@ -1,4 +1,4 @@
-//! Who is connected, and what an operator can do about it.
+//! Connections: operators list and close them, and each caller has a limit.
 
 use std::num::NonZeroU32;
 
@@ -18,7 +18,7 @@ async fn connections(service: &Service, key: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_operator_sees_who_is_there_and_can_close_a_stream_which_then_comes_back() {
+async fn operator_lists_connections_and_a_closed_stream_can_be_resumed() {
     let upstream = Upstream::start().await;
     let settings = Service::settings(&upstream.base_url());
     let (service, keys) = Service::guarded(settings, &[("web", &["generate"]), ("operator", ALL)]).await;
@@ -41,7 +41,7 @@ async fn an_operator_sees_who_is_there_and_can_close_a_stream_which_then_comes_b
     for (key, expected) in [(web, 403), (operator, 204), (operator, 204)] {
         let close = service.request(Method::DELETE, &format!("/v1/connections/{one}")).bearer_auth(key);
         let status = Answer::to(close).await.status;
-        // Once it is gone there is nothing to close.
+        // The second DELETE is 404 if the connection has already ended.
         assert!(status == expected || (status, expected) == (404, 204), "{status}");
     }
     let broken = viewer.into_body().bytes().await;
@@ -70,7 +70,7 @@ fn limited(full: ConnectionsFull) -> Settings {
 }
 
 #[tokio::test]
-async fn a_stream_too_many_is_refused_but_not_one_that_comes_back() {
+async fn stream_above_the_connection_limit_is_refused_unless_it_resumes() {
     let service = Service::with(limited(ConnectionsFull::Refuse)).await;
     let endless = json!({"input": "Hello", "model": "demo?stall_at=2&rate=max"});
     let mut first = service.generate(&endless).await;
@@ -92,7 +92,7 @@ async fn a_stream_too_many_is_refused_but_not_one_that_comes_back() {
     assert!(broken.is_err(), "the oldest has made room");
 }
 
-/// What comes of a stream until it is broken off; `None` at a clean end.
+/// Returns the bytes of a stream until it breaks off; `None` if it ends cleanly.
 async fn broken_off(viewer: Answer) -> Option<String> {
     let (mut response, mut said) = (viewer.into_body(), Vec::new());
     loop {
@@ -105,9 +105,9 @@ async fn broken_off(viewer: Answer) -> Option<String> {
 }
 
 #[tokio::test]
-async fn nobody_is_cut_off_for_a_request_that_is_refused() {
+async fn refused_request_closes_no_other_stream() {
     let mut settings = limited(ConnectionsFull::CloseOldest);
-    // The viewers take two, and what is refused for its body takes one each.
+    // The two viewers and the four requests that are refused for their bodies use up the rate.
     settings.limits.each.requests_per_minute = NonZeroU32::new(6);
     let service = Service::with(settings).await;
     let slow = json!({"input": "Hello", "model": "demo?tokens=3&rate=max&first_token=500ms"});
@@ -126,7 +126,7 @@ async fn nobody_is_cut_off_for_a_request_that_is_refused() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_counted_as_its_owner_is() {
+async fn ticket_connection_counts_against_the_owner() {
     let new = NewKey::random().expect("random bytes");
     let mut settings = Settings::default();
     let limits = Some(Quota { connections: NonZeroU32::new(2), ..Quota::default() });
@@ -144,7 +144,7 @@ async fn a_ticket_is_counted_as_its_owner_is() {
 }
 
 #[tokio::test]
-async fn where_the_oldest_makes_room_nobody_is_refused() {
+async fn close_oldest_admits_every_stream_and_breaks_off_the_oldest() {
     let service = Service::with(limited(ConnectionsFull::CloseOldest)).await;
     let slow =
         json!({"input": "Hello", "model": "demo?tokens=5&rate=20&first_token=300ms", "on_disconnect": "continue"});
@@ -165,7 +165,7 @@ async fn where_the_oldest_makes_room_nobody_is_refused() {
         }
     }
     assert_eq!((broken.len(), whole.len()), (2, 2));
-    // What was broken off is there to be read.
+    // The generations whose streams were broken off can be resumed.
     for start in broken {
         let back = service.request(Method::GET, &format!("/v1/generations/{}/events", start.generation()));
         let answer = Answer::to(back.header("last-event-id", start.id.expect("an id"))).await;

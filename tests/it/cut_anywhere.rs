@@ -1,13 +1,12 @@
-//! Every token once and in order, wherever the connection is cut.
+//! Every token is delivered once and in order, wherever the connection is cut.
 //!
-//! The connection is cut after each byte of a stream in turn, and the client comes back with what it
-//! holds then: once as fetch-event-source understands a stream, once as the HTML Standard has it
-//! (WHATWG HTML, section 9.2.6).
+//! The connection is cut after each byte of a stream in turn, and the client resumes after the last id that it has:
+//! once with the parser of fetch-event-source, once with that of the HTML Standard (WHATWG HTML, section 9.2.6).
 //!
-//! One offset in each block no server can save, for a client that takes an id over when it reads the
-//! line and not when the event is dispatched: between the last two line feeds. The id is held then, and
-//! the event is not. A block is one write, so a cut there needs a packet that ends there; and ids rise
-//! by one, so the client can see the gap and ask for the state (`GET /v1/generations/{id}`).
+//! At one offset in each block no server can prevent a loss, for a client that stores the id when it reads the line and
+//! not when the event is dispatched: between the last two line feeds. The client then has the id and not the event. A
+//! block is one write, so a cut there needs a packet that ends there. Ids rise by one, so the client can detect the gap
+//! and request the state (`GET /v1/generations/{id}`).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,18 +19,18 @@ use tokio::net::TcpStream;
 
 use crate::support::{Answer, Service, Upstream, sized, soon};
 
-/// What a client makes of the bytes.
+/// When a client's parser stores an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Parser {
-    /// `@microsoft/fetch-event-source` 2.0.1, `parse.ts`: an id counts from its line on.
+    /// `@microsoft/fetch-event-source` 2.0.1, `parse.ts`: when it reads the id's line.
     FetchEventSource,
-    /// `EventSource`: an id counts from the dispatch of its event on.
+    /// `EventSource`: when it dispatches the event.
     HtmlStandard,
 }
 
 const PARSERS: [Parser; 2] = [Parser::FetchEventSource, Parser::HtmlStandard];
 
-/// A client, over all its connections.
+/// The state of a client over all its connections.
 struct Reader {
     parser: Parser,
     events: Vec<(String, Value)>,
@@ -43,7 +42,7 @@ impl Reader {
         Self { parser, events: Vec::new(), held: None }
     }
 
-    /// The bytes of one connection, to where it was cut: an unfinished line is nobody's.
+    /// Reads the bytes of one connection up to the cut; an unfinished line is discarded.
     fn connection(&mut self, bytes: &[u8]) {
         let (mut data, mut id) = (Vec::new(), self.held.clone());
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -77,14 +76,14 @@ impl Reader {
         }
     }
 
-    /// The numbers of the events that it was handed.
+    /// Returns the sequence numbers of the dispatched events.
     fn sequences(&self) -> Vec<u64> {
         let number = |id: &str| id.rsplit_once('.').and_then(|(_, number)| number.parse().ok()).expect("a number");
         self.events.iter().map(|(id, _)| number(id)).collect()
     }
 }
 
-/// The first `length` bytes of the answer's body; then the connection is reset.
+/// Returns the first `length` bytes of the response body; then the connection is reset.
 async fn cut(address: SocketAddr, head: &str, body: &str, length: usize) -> Vec<u8> {
     let mut socket = soon(TcpStream::connect(address)).await.expect("a connection");
     socket.set_zero_linger().expect("a socket");
@@ -100,7 +99,7 @@ async fn cut(address: SocketAddr, head: &str, body: &str, length: usize) -> Vec<
     }
 }
 
-/// What has come of the body, out of its chunks.
+/// Returns the received part of the body, without chunk framing.
 fn dechunked(wire: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     let Some(head) = wire.windows(4).position(|four| four == b"\r\n\r\n") else { return body };
@@ -118,11 +117,11 @@ fn dechunked(wire: &[u8]) -> Vec<u8> {
     body
 }
 
-/// Pieces of several bytes in a character, of several characters in what looks like one, and of those at
-/// which some clients end a line.
+/// Pieces with multi-byte characters, with several characters in one grapheme cluster, and with characters at which
+/// some clients end a line.
 const PIECES: [&str; 8] = ["a", "é", "東", "👩‍👩‍👧", "\u{2028}", "\"\\", "\n\n", "نص"];
 
-/// A finished answer of `count` pieces: its id, and its whole stream.
+/// Finishes an answer of `count` pieces; returns its id and its whole stream.
 async fn finished(service: &Service, upstream: &Upstream, count: usize) -> (String, String) {
     let body = json!({"input": "Hello"});
     let answer = Answer::to(service.generation(&body).header("idempotency-key", KEY)).await;
@@ -137,10 +136,10 @@ const KEY: &str = "cut";
 const POST: &str = "POST /v1/generations HTTP/1.1\r\ncontent-type: application/json\r\nidempotency-key: cut\r\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_each_byte_of_a_stream_in_turn() {
+async fn stream_cut_after_any_byte_resumes_without_loss() {
     const WORKERS: usize = 4;
     let tokens = sized(40, 300);
-    // Before and after the tokens: `start` and `done`.
+    // `start` and `done` surround the tokens.
     let last = tokens as u64 + 2;
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
@@ -154,7 +153,7 @@ async fn after_each_byte_of_a_stream_in_turn() {
     let check = async |offset: usize| {
         let received = cut(service.address, POST, &body.to_string(), offset).await;
         assert_eq!(received, stream.as_bytes()[..offset], "the same bytes on each connection");
-        // The one place: the id has been read, the blank line has not.
+        // The one lossy offset: the client has read the id, but not the blank line.
         let between = stream.as_bytes()[..offset].ends_with(b"\n") && stream.as_bytes().get(offset) == Some(&b'\n');
         for parser in PARSERS {
             let mut reader = Reader::new(parser);
@@ -181,7 +180,7 @@ async fn after_each_byte_of_a_stream_in_turn() {
         lost
     }));
     assert_eq!(lost.await.iter().sum::<usize>(), tokens + 2, "one such place in each block");
-    // What covers it: the state has everything.
+    // The state contains the lost event.
     assert_eq!(text, Value::from((0..tokens).map(|at| PIECES[at % PIECES.len()]).collect::<String>()));
     assert!(!upstream.was_called(), "one upstream call in all");
     service.metric_becomes("tokenrill_generations_total{outcome=\"done\"}", 1.0).await;
@@ -189,7 +188,7 @@ async fn after_each_byte_of_a_stream_in_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn again_and_again_while_the_model_speaks() {
+async fn live_stream_cut_repeatedly_resumes_without_loss() {
     let mut settings = tokenrill::settings::Settings::default();
     settings.generation.grace = Duration::from_secs(30);
     let service = Service::with(settings).await;
@@ -199,7 +198,7 @@ async fn again_and_again_while_the_model_speaks() {
         let head =
             format!("POST /v1/generations HTTP/1.1\r\ncontent-type: application/json\r\nidempotency-key: {key}\r\n");
         let mut reader = Reader::new(parser);
-        // Between blocks as well as inside them, and never at the one place.
+        // Cuts fall between blocks and inside them, and never at the lossy offset.
         let first = cut(service.address, &head, &body.to_string(), 150 + round).await;
         reader.connection(&first);
         let started = service.generation(&body).header("idempotency-key", &key);
@@ -227,8 +226,7 @@ async fn again_and_again_while_the_model_speaks() {
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
 }
 
-/// As [`cut`], but a body that ends before is taken whole; and where a cut would be in the one place, it
-/// is a byte later.
+/// Like [`cut`], but returns a shorter body whole, and cuts one byte later if the cut would be at the lossy offset.
 async fn cut_or_end(address: SocketAddr, head: &str, body: &str, length: usize) -> Vec<u8> {
     let mut socket = soon(TcpStream::connect(address)).await.expect("a connection");
     socket.set_zero_linger().expect("a socket");

@@ -1,4 +1,4 @@
-//! Nothing is paid for that nobody wants: when the last viewer has gone, the model stops.
+//! When the last viewer disconnects, the upstream request is cancelled, so that no further tokens are billed.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use tokenrill::settings::Settings;
 use crate::support::{Answer, Call, Leaver, Service, Upstream, Way};
 
 const EVENTS: &str = "text/event-stream";
-/// A request that waits for its answer as a whole.
+/// Accepted by a client that waits for the whole answer.
 const SNAPSHOT: &str = "application/json";
 
 const BODY: &str = r#"{"input":"Hello","grace_ms":0}"#;
 const CONTINUE: &str = r#"{"input":"Hello","on_disconnect":"continue"}"#;
 
-/// How far the upstream has come when the client leaves.
+/// The progress of the upstream when the client disconnects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     BeforeHeaders,
@@ -37,8 +37,8 @@ impl Phase {
         call.ok().await;
         if self == Self::BeforeFirstToken {
             call.delta(json!({"role": "assistant", "content": ""})).await;
-            // The service and the test share one thread, which reads in the order of arrival: what the
-            // upstream has sent is taken in before this is answered.
+            // The service and the test share one thread, which reads in the order of arrival: the service reads the
+            // upstream's bytes before it responds to this request.
             assert_eq!(service.get("/healthz").await.status, 200);
             return;
         }
@@ -54,7 +54,7 @@ impl Phase {
     }
 }
 
-/// Nothing runs, nobody follows, and this is how the only generation ended.
+/// Waits until no generation and no viewer is live, and the only generation has ended with `outcome`.
 async fn only_generation_ended(service: &Service, outcome: &str) {
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
     service.metric_becomes("tokenrill_viewers_live", 0.0).await;
@@ -74,12 +74,13 @@ async fn is_abandoned(service: &Service, id: &str, text: &str) {
     assert_eq!(ending, (&json!("cancelled"), &json!("abandoned"), &json!(text)));
 }
 
-/// In each phase and for each form of answer.
+/// Disconnects in each phase, as an event stream and as a JSON request.
 async fn leaving_stops_the_model(way: Way) {
     leaving_behind_bytes_stops_the_model(way, "").await;
 }
 
-/// The same, with `unread` sent behind the request's body. No heartbeat is due before [`soon`] has passed.
+/// Like [`leaving_stops_the_model`], with `unread` sent after the request's body. No heartbeat is due before [`soon`]
+/// times out.
 async fn leaving_behind_bytes_stops_the_model(way: Way, unread: &str) {
     for accept in [EVENTS, SNAPSHOT] {
         for phase in PHASES {
@@ -133,7 +134,7 @@ async fn closing_an_http2_connection_stops_the_model() {
 }
 
 #[tokio::test]
-async fn bytes_that_nobody_reads_hide_no_disconnect() {
+async fn unread_bytes_hide_no_disconnect() {
     let next = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     for unread in ["\n", next] {
         for way in [Way::Fin, Way::Rst, Way::HalfClose] {
@@ -143,7 +144,7 @@ async fn bytes_that_nobody_reads_hide_no_disconnect() {
 }
 
 #[tokio::test]
-async fn a_generation_that_continues_does_not_mind() {
+async fn disconnect_with_continue_lets_the_generation_finish() {
     for accept in [EVENTS, SNAPSHOT] {
         for phase in PHASES {
             let upstream = Upstream::start().await;
@@ -172,7 +173,7 @@ async fn a_generation_that_continues_does_not_mind() {
 }
 
 #[tokio::test]
-async fn only_the_last_viewer_takes_the_model_along() {
+async fn only_the_last_disconnect_cancels_the_generation() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut first = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;
@@ -194,7 +195,7 @@ async fn only_the_last_viewer_takes_the_model_along() {
 }
 
 #[tokio::test]
-async fn one_who_comes_back_in_time_is_a_viewer_again() {
+async fn reconnected_client_counts_as_a_viewer_again() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut first = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;
@@ -221,7 +222,7 @@ async fn one_who_comes_back_in_time_is_a_viewer_again() {
 }
 
 #[tokio::test]
-async fn leaving_after_the_end_changes_nothing() {
+async fn disconnect_after_the_terminal_event_changes_nothing() {
     for way in [Way::Fin, Way::Rst, Way::StreamReset, Way::ConnectionClose] {
         let upstream = Upstream::start().await;
         let service = Service::before(&upstream.base_url()).await;
@@ -230,7 +231,7 @@ async fn leaving_after_the_end_changes_nothing() {
         call.ok().await;
         call.text("Hello").await;
         call.finish("stop").await;
-        // The end of the answer, but not yet that of the response that carries it.
+        // The answer has ended, but the upstream's response has not.
         call.data("[DONE]").await;
         client.read_until("event: done\n").await;
         let before = snapshot(&service, &client.generation()).await;
@@ -245,8 +246,8 @@ async fn leaving_after_the_end_changes_nothing() {
 }
 
 #[tokio::test]
-async fn silence_is_filled_with_heartbeats_that_no_client_takes_for_an_event() {
-    /// As a chunk of the response: one line, and no blank one, which would end a block.
+async fn silent_stream_gets_heartbeats_that_are_no_events() {
+    /// A chunk of the response with one line. A blank line would end a block.
     const PING: &str = "7\r\n: ping\n\r\n";
     let upstream = Upstream::start().await;
     let service = Service::with(beating_every(HEARTBEAT, &upstream)).await;
@@ -272,7 +273,7 @@ async fn silence_is_filled_with_heartbeats_that_no_client_takes_for_an_event() {
 }
 
 #[tokio::test]
-async fn tokens_that_flow_need_no_heartbeats() {
+async fn flowing_tokens_suppress_heartbeats() {
     let upstream = Upstream::start().await;
     let service = Service::with(beating_every(HEARTBEAT, &upstream)).await;
     let mut client = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;
@@ -288,14 +289,14 @@ async fn tokens_that_flow_need_no_heartbeats() {
         spoken = Instant::now();
         call.text("x").await;
         let token = client.expect("delta").await;
-        // On a machine that stalls, the silence may have been long enough for one.
+        // If the machine stalls, the silence may be long enough for a heartbeat.
         if silent_since.elapsed() < HEARTBEAT {
             assert!(token.block.starts_with("event: delta\n"), "{}", token.block);
         }
     }
 }
 
-/// Short enough to wait for, and so long that a token in between finds it silent.
+/// Short enough to wait for, and long enough that a token arrives before a heartbeat is due.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
 fn beating_every(heartbeat: Duration, upstream: &Upstream) -> Settings {

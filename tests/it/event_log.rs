@@ -1,4 +1,4 @@
-//! The event log's numbered contract (`src/event_log/mod.rs`), each number against each backend.
+//! Tests each number of the event log's contract (`src/event_log/mod.rs`) against each backend.
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -20,11 +20,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::support::soon;
 
-/// A backend under test: it implements this and says `contract!(Backend)` in a module of its own.
+/// A backend under test. Its module implements this trait and invokes `contract!(Backend)`.
 trait Backend: EventLog + Clone {
     fn start(limits: MemoryLimits) -> Self;
 
-    /// What must hold between any two calls, as far as it can be seen.
+    /// Asserts the invariants that can be observed between any two calls.
     fn check(&self, limits: MemoryLimits);
 }
 
@@ -33,7 +33,7 @@ macro_rules! contract {
         contract! { $backend, #[tokio::test]
             entries_are_numbered_from_one_without_a_gap
             an_append_after_another_tail_changes_nothing
-            events_are_added_whole_or_not_at_all
+            an_append_adds_all_its_events_or_none
             a_log_is_closed_once_and_nothing_follows
             a_move_between_a_read_and_the_wait_after_it_is_not_missed
             a_read_gives_the_suffix_after_every_position
@@ -41,32 +41,32 @@ macro_rules! contract {
             a_position_beyond_the_tail_is_an_error_at_once
             chunks_read_back_as_they_were_appended
             a_log_is_bounded_and_still_ends
-            all_logs_are_bounded_and_the_log_that_ended_first_goes_first
-            no_more_goes_than_has_to
-            a_removed_log_is_unknown_and_its_holders_read_on
-            what_is_removed_makes_room
+            all_logs_are_bounded_and_the_log_that_ended_first_is_evicted_first
+            no_more_logs_are_evicted_than_needed
+            a_removed_log_is_unknown_and_its_holders_can_still_read_it
+            a_removed_log_frees_its_bytes
             a_claim_names_one_log_as_long_as_it_is_kept
             a_claim_that_is_released_is_free_and_its_log_stays
             a_claim_belongs_to_its_owner
             a_claim_that_conflicts_or_finds_no_room_changes_nothing
             each_owner_lists_its_own_newest_first_each_once
             large_answers_evict_their_own_accounts_and_none_of_another
-            an_account_within_its_share_takes_from_the_one_that_holds_most
+            an_account_within_its_share_evicts_from_the_one_that_holds_most
             open_logs_above_their_share_evict_nothing_of_an_account_within_its_own
             open_logs_above_their_share_evict_of_an_account_above_its_own
             a_terminal_event_evicts_nothing_of_an_account_within_its_share
             a_release_frees_a_lost_claim_and_a_removal_leaves_none
             lost_claims_of_many_accounts_leave_room_for_answers_and_for_keys_of_others
             a_dropped_follower_leaves_nothing_behind
-            any_operations_do_what_they_do_to_a_list
-            with_little_room_open_logs_stay_and_closed_ones_go_in_order
+            random_operations_match_a_list
+            with_little_room_open_logs_stay_and_closed_ones_are_evicted_in_order
         }
         contract! { $backend, #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            writers_that_race_lose_nothing_and_tear_nothing
-            one_of_many_closers_wins_and_the_others_are_told_who
-            followers_that_come_at_any_moment_see_each_entry_once
-            who_is_woken_can_read
-            claims_that_race_make_one_log
+            racing_writers_lose_no_append_and_split_none
+            one_of_many_closers_wins_and_the_others_get_its_event
+            followers_that_start_at_any_moment_see_each_entry_once
+            a_woken_reader_can_read_the_new_tail
+            racing_claims_make_one_log
         }
         contract! { $backend, #[tokio::test(start_paused = true)]
             a_closed_log_is_kept_for_the_retention
@@ -95,7 +95,7 @@ use accounts::{
     a_release_frees_a_lost_claim_and_a_removal_leaves_none,
     a_terminal_event_evicts_nothing_of_an_account_within_its_share,
     an_account_with_too_many_lost_claims_gets_no_new_one_until_the_oldest_expires,
-    an_account_within_its_share_takes_from_the_one_that_holds_most,
+    an_account_within_its_share_evicts_from_the_one_that_holds_most,
     an_evicted_claim_is_lost_with_its_usage_until_its_retention_ends,
     large_answers_evict_their_own_accounts_and_none_of_another,
     lost_claims_of_many_accounts_leave_room_for_answers_and_for_keys_of_others,
@@ -105,17 +105,17 @@ use accounts::{
 use claims::{
     a_claim_belongs_to_its_owner, a_claim_names_one_log_as_long_as_it_is_kept,
     a_claim_that_conflicts_or_finds_no_room_changes_nothing, a_claim_that_is_released_is_free_and_its_log_stays,
-    claims_that_race_make_one_log, each_owner_lists_its_own_newest_first_each_once,
+    each_owner_lists_its_own_newest_first_each_once, racing_claims_make_one_log,
 };
 
 use random::{
-    Random, any_operations_do_what_they_do_to_a_list, shapes,
-    with_little_room_open_logs_stay_and_closed_ones_go_in_order,
+    Random, random_operations_match_a_list, shapes,
+    with_little_room_open_logs_stay_and_closed_ones_are_evicted_in_order,
 };
 
 const RETENTION: Duration = Duration::from_mins(10);
 const ROOMY: MemoryLimits = MemoryLimits { total: 64 << 20, generation: 16 << 20, running: 0, retention: RETENTION };
-/// More than any backend counts for a start or terminal event of these tests.
+/// An upper bound of the bytes that any backend counts for a start or terminal event of these tests.
 const TERMINAL_BYTES: usize = 1024;
 
 static PLAIN: LazyLock<Arc<Shape>> = LazyLock::new(|| {
@@ -123,7 +123,7 @@ static PLAIN: LazyLock<Arc<Shape>> = LazyLock::new(|| {
     Arc::new(Shape::new(frame, Part::Text { choice: 0, logprobs_json: None }))
 });
 
-/// The beginning of a generation of `owner`, at the moment `at`.
+/// The start of a generation of `owner`, created at `at` milliseconds.
 fn begun_by(owner: Principal, id: GenerationId, at: u64) -> Arc<Start> {
     Arc::new(Start {
         generation: id,
@@ -144,12 +144,12 @@ fn start(id: GenerationId) -> Event {
     Event::Start(begun(id))
 }
 
-/// An account. Most tests use account 0 alone.
+/// Returns the account with this number. Most tests use only account 0.
 fn account(number: u8) -> Account {
     Account::of_address([192, 0, 2, number].into())
 }
 
-/// The log that was made; none, and why.
+/// Returns the new log, or the error.
 fn made(created: Result<Created, CreateError>) -> Result<Arc<dyn Log>, CreateError> {
     created.map(|created| match created {
         Created::New(log) => log,
@@ -161,7 +161,7 @@ fn token(text: &str) -> Event {
     Event::Chunk(Chunk::new(Arc::clone(&PLAIN), Escaped::from_text(text)))
 }
 
-/// A terminal event that can be told from those of others.
+/// A terminal event with `by` as its number of output tokens, to distinguish closers.
 fn ended(by: u64) -> Event {
     let usage = Usage { output_tokens: Some(by), ..Usage::default() };
     let (reason, timings) = (CancelReason::ClientRequest, Timings::default());
@@ -189,7 +189,7 @@ async fn append(log: &Arc<dyn Log>, events: Vec<Event>) -> Result<Sequence, Appe
     log.append(tail(log), events.into()).await
 }
 
-/// Page by page to the tail.
+/// Reads page by page up to the tail.
 async fn read(log: &Arc<dyn Log>, after: Sequence) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut at = after;
@@ -205,7 +205,7 @@ async fn read_events(log: &Arc<dyn Log>) -> Vec<Event> {
     read(log, Sequence::START).await.into_iter().map(|entry| entry.event).collect()
 }
 
-/// Follows to the end.
+/// Follows the log to its end.
 async fn follow_all(log: Arc<dyn Log>, after: Sequence) -> Vec<Entry> {
     let pages = follow(log, after).map(|page| page.expect("it is not lost"));
     soon(pages.fold(Vec::new(), async |mut entries, page| {
@@ -216,7 +216,7 @@ async fn follow_all(log: Arc<dyn Log>, after: Sequence) -> Vec<Entry> {
     .await
 }
 
-/// `k + 1` to `n`, each once, the terminal event last and nowhere else.
+/// Asserts that the entries are `k + 1` to `n`, each once, with the terminal event last and nowhere else.
 fn assert_complete(entries: &[Entry], k: u64, n: u64) {
     let sequences: Vec<_> = entries.iter().map(|entry| entry.sequence.get()).collect();
     assert_eq!(sequences, (k + 1..=n).collect::<Vec<_>>());
@@ -257,7 +257,7 @@ async fn an_append_after_another_tail_changes_nothing<B: Backend>() {
     assert_eq!(log.append(Sequence::new(3), smallvec![token("c")]).await, Ok(Sequence::new(4)));
 }
 
-async fn events_are_added_whole_or_not_at_all<B: Backend>() {
+async fn an_append_adds_all_its_events_or_none<B: Backend>() {
     let logs = B::start(MemoryLimits { generation: 4096, ..ROOMY });
     let (_, log) = create(&logs).await;
     let before = read_events(&log).await;
@@ -269,7 +269,7 @@ async fn events_are_added_whole_or_not_at_all<B: Backend>() {
     assert_eq!(append(&log, vec![token("fits"); 2]).await, Ok(Sequence::new(3)), "what fits does");
 }
 
-async fn writers_that_race_lose_nothing_and_tear_nothing<B: Backend>() {
+async fn racing_writers_lose_no_append_and_split_none<B: Backend>() {
     const WRITERS: u64 = 4;
     const BATCHES: u64 = 100;
     let logs = B::start(ROOMY);
@@ -327,7 +327,7 @@ async fn a_log_is_closed_once_and_nothing_follows<B: Backend>() {
     assert_eq!(read_events(&log).await, before);
 }
 
-async fn one_of_many_closers_wins_and_the_others_are_told_who<B: Backend>() {
+async fn one_of_many_closers_wins_and_the_others_get_its_event<B: Backend>() {
     const CLOSERS: usize = 8;
     const ROUNDS: usize = 5000;
     let logs = B::start(ROOMY);
@@ -382,7 +382,7 @@ async fn one_of_many_closers_wins_and_the_others_are_told_who<B: Backend>() {
 
 // 4. Tail before wake.
 
-async fn followers_that_come_at_any_moment_see_each_entry_once<B: Backend>() {
+async fn followers_that_start_at_any_moment_see_each_entry_once<B: Backend>() {
     const ROUNDS: u64 = 20;
     const APPENDS: u64 = 100;
     let logs = B::start(ROOMY);
@@ -391,9 +391,9 @@ async fn followers_that_come_at_any_moment_see_each_entry_once<B: Backend>() {
         let mut random = Random(round + 1);
         let (_, log) = create(&logs).await;
         let follower = |after| (after, tracker.spawn(follow_all(Arc::clone(&log), Sequence::new(after))));
-        // Some come in step with the writer, from the start or from a place they know...
+        // Some followers start between appends, at the start or at an earlier position.
         let mut followers = vec![follower(0)];
-        // ... and some whenever their thread gets to it.
+        // Others start at the tail, whenever their thread runs.
         let crowd = tracker.spawn({
             let (log, tracker) = (Arc::clone(&log), tracker.clone());
             async move {
@@ -427,7 +427,7 @@ async fn followers_that_come_at_any_moment_see_each_entry_once<B: Backend>() {
     }
 }
 
-/// A log that moves just after a reader has found nothing new, and before it waits.
+/// A log whose tail moves after a read has found nothing new and before the reader waits.
 struct MovesAfterRead {
     log: Arc<dyn Log>,
     moves: Mutex<Vec<Event>>,
@@ -480,14 +480,14 @@ async fn a_move_between_a_read_and_the_wait_after_it_is_not_missed<B: Backend>()
     }
 }
 
-async fn who_is_woken_can_read<B: Backend>() {
+async fn a_woken_reader_can_read_the_new_tail<B: Backend>() {
     let logs = B::start(ROOMY);
     let (_, log) = create(&logs).await;
     let tracker = TaskTracker::new();
     let readers: Vec<_> = (0..4)
         .map(|_| {
             let log = Arc::clone(&log);
-            // From before the first append: a reader that is late would wait for an end that it has seen.
+            // Taken before the first append: a later reader might start at the final tail and wait forever.
             let mut tails = log.tail();
             tracker.spawn(async move {
                 loop {
@@ -517,7 +517,7 @@ async fn who_is_woken_can_read<B: Backend>() {
 async fn a_read_gives_the_suffix_after_every_position<B: Backend>() {
     let logs = B::start(ROOMY);
     let (_, log) = create(&logs).await;
-    // Large enough for several pages.
+    // The texts fill several pages.
     let texts: Vec<_> = (0..60).map(|at| token(&format!("{at} {}", "x".repeat(at * 40)))).collect();
     append(&log, texts).await.expect("room");
     log.close(ended(0)).await;
@@ -613,7 +613,7 @@ async fn a_log_is_bounded_and_still_ends<B: Backend>() {
 
 const TIGHT: MemoryLimits = MemoryLimits { total: 32 << 10, generation: 32 << 10, running: 0, retention: RETENTION };
 
-async fn all_logs_are_bounded_and_the_log_that_ended_first_goes_first<B: Backend>() {
+async fn all_logs_are_bounded_and_the_log_that_ended_first_is_evicted_first<B: Backend>() {
     let logs = B::start(TIGHT);
     let (open, _open) = create(&logs).await;
     let mut closed = Vec::new();
@@ -622,7 +622,7 @@ async fn all_logs_are_bounded_and_the_log_that_ended_first_goes_first<B: Backend
         append(&log, vec![token(&"x".repeat(1024))]).await.expect("room");
         closed.push((id, log));
     }
-    // They end in another order than they began.
+    // The logs close in another order than they were created.
     closed.swap(0, 2);
     closed.swap(1, 3);
     for (_, log) in &closed {
@@ -661,7 +661,7 @@ async fn all_logs_are_bounded_and_the_log_that_ended_first_goes_first<B: Backend
     assert_eq!(read(&log, Sequence::START).await.len() as u64, tail(&log).get(), "whoever holds it reads on");
 }
 
-async fn no_more_goes_than_has_to<B: Backend>() {
+async fn no_more_logs_are_evicted_than_needed<B: Backend>() {
     let logs = B::start(TIGHT);
     let mut closed = Vec::new();
     while closed.len() < 100 {
@@ -674,7 +674,7 @@ async fn no_more_goes_than_has_to<B: Backend>() {
         for id in closed.iter().rev() {
             known += usize::from(is_known(&logs, *id).await);
         }
-        // 2 KiB of text each, and less than another 2 KiB for what stands around it.
+        // Each log has 2 KiB of text and less than 2 KiB beside it, so at least eight fit.
         assert!(known >= closed.len().min(8), "{known} of {} are kept", closed.len());
         assert!(is_known(&logs, id).await, "the last to end is the last to go");
     }
@@ -712,7 +712,7 @@ async fn a_closed_log_is_kept_for_the_retention<B: Backend>() {
     assert!(!is_known(&logs, third).await, "also after a time with nothing to forget");
 }
 
-async fn a_removed_log_is_unknown_and_its_holders_read_on<B: Backend>() {
+async fn a_removed_log_is_unknown_and_its_holders_can_still_read_it<B: Backend>() {
     let logs = B::start(ROOMY);
     let (id, log) = create(&logs).await;
     append(&log, vec![token("a")]).await.expect("room");
@@ -728,7 +728,7 @@ async fn a_removed_log_is_unknown_and_its_holders_read_on<B: Backend>() {
     logs.remove(GenerationId::random()).await;
 }
 
-async fn what_is_removed_makes_room<B: Backend>() {
+async fn a_removed_log_frees_its_bytes<B: Backend>() {
     let logs = B::start(TIGHT);
     let (kept, kept_log) = create(&logs).await;
     append(&kept_log, vec![token(&"x".repeat(2048))]).await.expect("room");

@@ -1,12 +1,12 @@
-//! The parser of upstream streams: what the HTML Standard says, wherever the reads are cut, and no
-//! more memory or time than the bytes are worth.
+//! The parser of upstream streams follows the HTML Standard wherever the reads are split, in bounded memory and linear
+//! time.
 
 use proptest::prelude::*;
 use tokenrill::upstream::sse::{Parser, TooLarge};
 
 use crate::upstream_streams::checks::{self, parse};
 
-/// Streams of the pieces that a parser can get wrong, and of anything else.
+/// Streams of pieces that a parser can get wrong, mixed with arbitrary bytes.
 fn streams() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         8 => prop::sample::select(vec![
@@ -18,7 +18,7 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
-/// Cuts `bytes` at these positions.
+/// Cuts `bytes` into reads of these lengths; the last read has the rest.
 fn cut(mut bytes: &[u8], lengths: &[usize]) -> Vec<Vec<u8>> {
     let mut reads = Vec::new();
     for &length in lengths {
@@ -34,12 +34,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
     #[test]
-    fn every_stream_is_read_as_the_standard_says(stream in streams()) {
+    fn event_streams_parse_as_the_html_standard_defines(stream in streams()) {
         checks::event_stream(&stream);
     }
 
     #[test]
-    fn any_bytes_are_read_as_the_standard_says(stream in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_parse_as_the_html_standard_defines(stream in prop::collection::vec(any::<u8>(), 0..200)) {
         checks::event_stream(&stream);
     }
 
@@ -52,7 +52,7 @@ proptest! {
     }
 }
 
-/// Every way to cut `bytes` in three, and byte by byte.
+/// Asserts that every split of `bytes` into three reads, and into single bytes, parses to `expected`.
 fn every_cut_gives(limit: usize, bytes: &[u8], expected: &(Vec<String>, Result<(), TooLarge>)) {
     for first in 0..=bytes.len() {
         for second in first..=bytes.len() {
@@ -76,7 +76,7 @@ fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
 
 #[test]
 fn an_event_may_be_as_large_as_the_limit_and_no_larger() {
-    // Three lines of data that are 16 bytes together with the line feeds between them.
+    // Three lines of data: 16 bytes, including the line feeds between them.
     let fits = "data:abcd\ndata:efghi\ndata:jklmn\n\n";
     every_cut_gives(16, fits.as_bytes(), &(vec!["abcd\nefghi\njklmn".to_owned()], Ok(())));
     let larger = "data:1\n\ndata:abcd\ndata:efghi\ndata:jklmn\ndata\n\ndata:2\n\n";
@@ -90,9 +90,9 @@ fn a_line_that_never_ends_is_refused_at_the_limit() {
     assert_eq!(fed, Some(1024), "the byte after the limit");
 }
 
-/// Were a line looked at again with each read, this would be 10^12 steps and never come to its end.
+/// If each read scanned the line again, this would take 10^12 steps and never finish.
 #[test]
-fn a_megabyte_in_reads_of_one_byte_is_looked_at_once() {
+fn a_megabyte_in_one_byte_reads_is_scanned_once() {
     const LINE: usize = 1 << 20;
     let line = [b"data: ", "x".repeat(LINE - 6).as_bytes(), b"\n\n"].concat();
     let mut parser = Parser::new(LINE);

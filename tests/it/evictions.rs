@@ -1,4 +1,4 @@
-//! Answers that are no longer kept: which are evicted for room, and what a repeat of their requests gets.
+//! Evictions: which answers are evicted, and the response to a repeat of their requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const SCOPES: &[&str] = &["generate", "follow", "stop"];
 const KEY: &str = "idempotency-key";
 const CHAT: &str = "/v1/chat/completions";
 const NATIVE: &str = "/v1/generations";
-/// A large answer is a sixteenth of the log.
+/// The limit of the event log in MiB. A large answer is a sixteenth of it.
 const LOG_MIB: usize = 1;
 
 fn settings(upstream: &Upstream) -> Settings {
@@ -42,7 +42,7 @@ fn post(service: &Service, path: &str, key: &str, body: &Value) -> RequestBuilde
     request.body(body.to_string())
 }
 
-/// Sends the request, answers it as the upstream with `text`, and reads the answer to its end.
+/// Sends the request, responds as the upstream with `text`, and reads the answer to its end; returns its id.
 async fn answered(upstream: &Upstream, request: RequestBuilder, text: &str) -> String {
     let answering = async {
         let mut call = upstream.call().await;
@@ -61,7 +61,7 @@ async fn answered(upstream: &Upstream, request: RequestBuilder, text: &str) -> S
     id
 }
 
-/// 40 answers of 64 KiB.
+/// Makes 40 answers of 64 KiB.
 async fn many_large_answers(upstream: &Upstream, service: &Service, key: &str) {
     let text = "x".repeat(64 << 10);
     for _ in 0..40 {
@@ -96,7 +96,7 @@ async fn evictions_are_counted_and_the_log_stays_within_its_limit() {
     );
 }
 
-/// Each form of a repeat: refused with the usage, and never sent to the upstream again.
+/// Asserts that a repeat is refused with the usage in each response format, and is not sent to the upstream again.
 async fn assert_lost(upstream: &Upstream, service: &Service, path: &str, key: &str, body: &Value) {
     let usage = json!({"input_tokens": 11, "output_tokens": 22, "estimated": false});
     for accept in ["application/json", "text/event-stream"] {
@@ -181,7 +181,7 @@ async fn a_deleted_answer_frees_its_key() {
     answered(&upstream, request(), "second").await;
 }
 
-/// Loses one answer with this key, as `store: false` does.
+/// Creates an ended answer with this key and discards it, as `store: false` does.
 async fn lose(log: &impl EventLog, key: &str) {
     let start = Start {
         generation: GenerationId::random(),
@@ -193,7 +193,7 @@ async fn lose(log: &impl EventLog, key: &str) {
         usage: UsageWish::NotAsked,
     };
     let claim = Claim { key: key.parse().expect("a key"), request: Fingerprint::new([1; 32]) };
-    // In this process a request comes from no address.
+    // An in-process request has no client address, so its account is the anonymous principal.
     let account = Account::Principal(Principal::Anonymous);
     let Ok(Created::New(log_of_one)) = log.create(Arc::new(start), &account, Some(claim)).await else {
         panic!("there is room")
@@ -224,7 +224,7 @@ async fn a_new_key_is_429_while_too_many_answers_are_lost_and_is_admitted_when_t
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
         (status, headers, String::from_utf8_lossy(&body).into_owned())
     };
-    // The first request meets a defect on purpose.
+    // The first request meets a deliberate defect.
     sent(NATIVE, None).await;
     lose(&log, "oldest").await;
     tokio::time::advance(Duration::from_mins(1)).await;

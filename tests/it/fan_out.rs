@@ -1,4 +1,4 @@
-//! One generation, any number of viewers: all see the same, and none can harm another.
+//! One generation, any number of viewers: all receive the same events, and none can harm another.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::support::{Answer, Event, Service, Upstream, sockets, soon, text, within};
 
 #[tokio::test]
-async fn early_and_late_viewers_in_any_wire_see_the_same_with_the_same_ids() {
+async fn early_and_late_viewers_on_both_wires_get_the_same_events_and_ids() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut first = service.generate(&json!({"input": "Hello"})).await;
@@ -46,12 +46,12 @@ async fn early_and_late_viewers_in_any_wire_see_the_same_with_the_same_ids() {
         let lines = stream.lines().filter_map(|line| line.strip_prefix("id: ").map(str::to_owned));
         lines.collect::<Vec<_>>()
     };
-    // `start` says nothing to a reader of chunks; all other ids are the same.
+    // `start` has no chunk; all other ids are the same.
     let (native, chunks) = (ids(&seen[0]), ids(&read[0]));
     assert_eq!(native[1..], chunks[..], "one log, one numbering");
 }
 
-/// The memory of this process, in bytes.
+/// Returns the resident memory of this process in bytes.
 fn memory() -> usize {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a figure");
@@ -59,18 +59,18 @@ fn memory() -> usize {
     kib * 1024
 }
 
-/// What a viewer that stops reading may cost, as `docs/resuming.md` states: the kernel's buffers of both ends are
-/// outside of it, hyper's buffers and one page are in.
+/// The memory of a viewer that stops reading, as in `docs/resuming.md`: hyper's buffers and one page, without the kernel's
+/// buffers of both ends.
 const VIEWER_BYTES: usize = 192 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
+async fn hundred_stuck_viewers_cost_nine_hundred_others_nothing() {
     const READING: usize = 900;
     const STUCK: usize = 100;
     const TOKENS: usize = 600;
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
-    // No reading viewer of a thousand is stalled this long, also on a machine under load.
+    // No reading viewer of a thousand stalls this long, even on a machine under load.
     settings.generation.write_timeout = Duration::from_secs(20);
     let service = Service::with(settings).await;
     let mut first = service.generate(&json!({"input": "Hello"})).await;
@@ -95,7 +95,7 @@ async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
     let reading = join_all((0..READING).map(|_| Answer::to(client.get(&url)))).await;
     service.metric_becomes("tokenrill_viewers_live", 1001.0).await;
 
-    // More than every buffer on the way to one who does not read.
+    // The answer is larger than all buffers on the way to a viewer that does not read.
     let word = "0123456789abcdef".repeat(20);
     let speaks = async {
         for _ in 0..TOKENS {
@@ -123,7 +123,7 @@ async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
     let replay = digest(service.get(&path).await).await;
     assert!(digests.iter().all(|seen| *seen == replay), "every reading viewer gets every event");
 
-    // Those who do not read are closed, and may come back for the rest.
+    // Viewers that do not read are disconnected, and may resume for the rest.
     within(Duration::from_mins(2), async {
         while service.metric("tokenrill_viewers_live").await > 0.0 {
             tokio::task::yield_now().await;
@@ -133,7 +133,7 @@ async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
     let mut received = Vec::new();
     _ = soon(stuck[0].read_to_end(&mut received)).await;
     let received = String::from_utf8_lossy(&received).into_owned();
-    // The last block that came whole.
+    // The id of the last complete block.
     let ids = received.split("\nid: ").skip(1).filter_map(|rest| Some(rest.split_once("\n\n")?.0));
     let last = ids.last().unwrap_or(start.id.as_deref().expect("an id"));
     assert!(!received.contains("event: done"), "it was closed before the end");
@@ -142,7 +142,7 @@ async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
     drop(stuck);
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
     service.metric_becomes("tokenrill_viewers_live", 0.0).await;
-    // What is left is the connection of whoever asks for these figures.
+    // The one remaining connection is that of the requests for `/metrics`.
     soon(async {
         while sockets(service.address.port()) > sockets_before {
             tokio::task::yield_now().await;
@@ -151,7 +151,7 @@ async fn a_thousand_viewers_and_a_hundred_of_them_do_not_read() {
     .await;
 }
 
-/// All that a viewer gets to its clean end, in a number.
+/// Returns a hash of all bytes that a viewer receives up to a clean end.
 async fn digest(viewer: Answer) -> u64 {
     let mut digest = DefaultHasher::new();
     let mut body = viewer.into_body();
@@ -161,9 +161,9 @@ async fn digest(viewer: Answer) -> u64 {
     digest.finish()
 }
 
-/// An HTTP/2 client that keeps the window of its stream shut, and is well otherwise.
+/// The client leaves the flow-control window of one stream closed, and reads its other streams.
 #[tokio::test]
-async fn a_viewer_that_keeps_its_http2_window_shut_is_reset_alone() {
+async fn viewer_with_a_closed_http2_window_is_reset_alone() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.generation.write_timeout = Duration::from_secs(3);
@@ -187,7 +187,7 @@ async fn a_viewer_that_keeps_its_http2_window_shut_is_reset_alone() {
         call.text(&word).await;
         first.expect("delta").await;
     }
-    // The one that reads on the same connection gets all.
+    // The reading viewer on the same connection receives all events.
     let mut received = String::new();
     while received.matches("event: delta").count() < 64 {
         received += &String::from_utf8_lossy(&soon(reading.chunk()).await.expect("no cut").expect("more"));
@@ -201,15 +201,15 @@ async fn a_viewer_that_keeps_its_http2_window_shut_is_reset_alone() {
     assert_eq!(first.expect("delta").await.data, json!({"text": "on"}));
     let on = soon(reading.chunk()).await.expect("no cut").expect("more");
     assert!(String::from_utf8_lossy(&on).contains("\"on\""));
-    // A silent stream is not a stalled one.
+    // A stream without events is not a stalled one, even after the write timeout.
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(service.metric("tokenrill_viewers_live").await.to_bits(), 2f64.to_bits());
 }
 
-/// A state is one large frame of a body. It is taken in slices, so that a client which takes none of it is
-/// told from one that takes its time.
+/// A state is one large frame of a body. It is written in slices: the write timeout must distinguish a client that
+/// reads nothing from one that reads slowly.
 #[tokio::test]
-async fn a_large_answer_over_http2_waits_for_who_reads_slowly_and_not_for_who_does_not() {
+async fn large_http2_response_waits_for_a_slow_reader_and_resets_a_stuck_one() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.generation.write_timeout = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! The last viewer has gone: how long the model is kept for one who comes back.
+//! The grace: how long a generation continues without a viewer, for a client that reconnects.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tokenrill::settings::{OnDisconnect, Settings};
 
 use crate::support::{Answer, Service, Upstream, soon};
 
-/// Long enough that nothing else takes so long, short enough to wait for.
+/// Longer than anything else that the tests wait for, and short enough to wait for.
 const GRACE: Duration = Duration::from_millis(700);
 
 fn with_grace(upstream: &Upstream, grace: Duration) -> Settings {
@@ -28,7 +28,7 @@ async fn snapshot(service: &Service, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn it_ends_when_the_grace_has_passed_and_not_before() {
+async fn abandoned_generation_is_cancelled_when_the_grace_ends_and_not_before() {
     let upstream = Upstream::start().await;
     let service = Service::with(with_grace(&upstream, GRACE)).await;
     let mut answer = service.generate(&json!({"input": "Hello"})).await;
@@ -41,7 +41,7 @@ async fn it_ends_when_the_grace_has_passed_and_not_before() {
     let left = Instant::now();
     drop(answer);
     service.metric_becomes("tokenrill_viewers_live", 0.0).await;
-    // The model goes on speaking, and is heard.
+    // The model continues, and its tokens are appended.
     call.text("lo").await;
     soon(async { while snapshot(&service, &id).await["text"] != "Hello" {} }).await;
     call.closed().await;
@@ -53,7 +53,7 @@ async fn it_ends_when_the_grace_has_passed_and_not_before() {
 }
 
 #[tokio::test]
-async fn who_comes_back_within_the_grace_has_lost_nothing() {
+async fn reconnect_within_the_grace_resumes_without_loss() {
     let upstream = Upstream::start().await;
     let service = Service::with(with_grace(&upstream, Duration::from_mins(1))).await;
     let mut answer = service.generate(&json!({"input": "Hello"})).await;
@@ -75,7 +75,7 @@ async fn who_comes_back_within_the_grace_has_lost_nothing() {
 }
 
 #[tokio::test]
-async fn who_comes_back_too_late_is_told_so() {
+async fn reconnect_after_the_grace_receives_cancelled() {
     let upstream = Upstream::start().await;
     let service = Service::with(with_grace(&upstream, Duration::ZERO)).await;
     let mut answer = service.generate(&json!({"input": "Hello"})).await;
@@ -91,10 +91,10 @@ async fn who_comes_back_too_late_is_told_so() {
     assert!(!upstream.was_called(), "and nothing is started in its place");
 }
 
-/// The grace ends in the very moments in which viewers come back. Each of them is in time, and then the
-/// model is there to the end; or is told that it was too late.
+/// The grace ends while viewers reconnect. Each is in time, and the generation continues to its end, or is too late and
+/// receives `cancelled`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_back_as_the_grace_ends_is_in_time_or_told_so() {
+async fn reconnect_as_the_grace_ends_receives_done_or_cancelled() {
     let service = {
         let mut settings = Settings::default();
         settings.generation.grace = Duration::from_millis(2);
@@ -126,9 +126,9 @@ async fn who_comes_back_as_the_grace_ends_is_in_time_or_told_so() {
     service.metric_becomes("tokenrill_generations_total{outcome=\"cancelled\"}", f64::from(told)).await;
 }
 
-/// What a request asks for, and whether the model is still there a moment after its viewer has gone.
+/// Each case: the settings, the fields of the request, and whether the generation continues without its viewer.
 #[tokio::test]
-async fn each_request_may_ask_for_less_and_none_for_more() {
+async fn request_can_shorten_the_grace_and_not_extend_it() {
     let minute = Duration::from_mins(1);
     for (what, setting, on_disconnect, fields, stays) in [
         ("the setting", minute, None, json!({}), true),
@@ -160,7 +160,7 @@ async fn each_request_may_ask_for_less_and_none_for_more() {
 }
 
 #[tokio::test]
-async fn closing_a_chat_completion_stops_the_model_unless_a_grace_is_asked_for() {
+async fn closing_a_chat_completion_stops_the_model_unless_it_requests_a_grace() {
     let messages = json!([{"role": "user", "content": "Hello"}]);
     for stream in [true, false] {
         for (what, field, header, stays) in [
@@ -189,7 +189,7 @@ async fn closing_a_chat_completion_stops_the_model_unless_a_grace_is_asked_for()
     }
 }
 
-/// The client has gone: the model is closed at once, or still there when all has come to rest.
+/// Asserts after the client's disconnect that the generation continues, or that the upstream request is cancelled.
 async fn outcome(service: &Service, call: &mut crate::support::Call, stays: bool, what: &str) {
     if stays {
         service.metric_becomes("tokenrill_viewers_live", 0.0).await;
@@ -209,7 +209,7 @@ async fn outcome(service: &Service, call: &mut crate::support::Call, stays: bool
 }
 
 #[tokio::test]
-async fn a_waiting_json_request_is_a_viewer() {
+async fn waiting_json_request_counts_as_a_viewer() {
     let upstream = Upstream::start().await;
     let service = Service::with(with_grace(&upstream, GRACE)).await;
     let body = json!({"input": "Hello"});

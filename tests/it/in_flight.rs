@@ -1,4 +1,4 @@
-//! Every request in flight is a connection of its caller.
+//! Every request in flight counts as a connection of its caller.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn by_address(mut settings: Settings) -> Settings {
     settings
 }
 
-/// A client with connections of its own.
+/// A caller, known by its address; each request opens a connection of its own.
 struct Client<'a> {
     service: &'a Service,
     address: String,
@@ -62,7 +62,7 @@ async fn in_flight(service: &Service, count: u32) {
     service.metric_becomes("tokenrill_requests_in_flight", count.into()).await;
 }
 
-/// Polls the state for a minute, beside the test.
+/// Polls the state for a minute, in a task of its own.
 #[expect(clippy::disallowed_methods, reason = "the test waits for it or aborts it")]
 fn poll_beside(client: &Client<'_>, id: &str) -> JoinHandle<reqwest::Result<reqwest::Response>> {
     tokio::spawn(client.request(Method::GET, &format!("/v1/generations/{id}?after=1&wait=60s")).send())
@@ -99,7 +99,7 @@ async fn streams_waits_and_unfinished_bodies_count_against_one_limit() {
     soon(body.read_exact(&mut said)).await.expect("an answer");
     assert_eq!(String::from_utf8_lossy(&said), "HTTP/1.1 429");
     assert_eq!(one.stream().await.status, 429);
-    // What is answered at once is no connection.
+    // A request with an immediate response does not count.
     assert_eq!(one.poll(&id, "0s").await.status, 200);
 
     assert_eq!(other.stream().await.status, 200, "another caller has its own limit");
@@ -129,7 +129,7 @@ async fn a_caller_below_its_share_is_admitted_and_the_one_with_most_gives_way_in
     in_flight(&service, 5).await;
     assert_eq!(one.stream().await.status, 503, "a caller above its share is refused");
 
-    // An unfinished body first.
+    // An unfinished body gives way first.
     let two = client(&service, "203.0.113.2");
     let mut second = two.stream().await;
     assert_eq!(second.status, 200);
@@ -138,7 +138,7 @@ async fn a_caller_below_its_share_is_admitted_and_the_one_with_most_gives_way_in
     soon(body.read_exact(&mut said)).await.expect("an answer");
     assert_eq!(String::from_utf8_lossy(&said), "HTTP/1.1 408");
 
-    // Then a wait, which has the state so far.
+    // Then a wait, which receives the state so far.
     let third = two.stream().await;
     assert_eq!(third.status, 200);
     let state: Value = soon(waiting).await.expect("no panic").expect("a response").json().await.expect("a state");
@@ -166,7 +166,7 @@ async fn a_caller_below_its_share_is_admitted_and_the_one_with_most_gives_way_in
 }
 
 #[tokio::test]
-async fn a_resuming_client_above_its_limit_takes_the_place_of_its_own_oldest_stream() {
+async fn a_resuming_client_above_its_limit_replaces_its_own_oldest_stream() {
     let upstream = Upstream::start().await;
     let mut settings = by_address(Service::settings(&upstream.base_url()));
     settings.limits.each.connections = NonZeroU32::new(2);

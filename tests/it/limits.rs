@@ -186,7 +186,7 @@ async fn tokens_are_reserved_at_the_start_and_settled_at_the_end() {
     assert_eq!(fourth.status, 429, "more than is left");
     let problem = fourth.events().await.remove(0);
     assert!(
-        problem.data["error"]["detail"].as_str().is_some_and(|detail| detail.contains("tokens a minute")),
+        problem.data["error"]["detail"].as_str().is_some_and(|detail| detail.contains("tokens per minute")),
         "{problem:?}"
     );
     let fifth = service.generate(&request).await;

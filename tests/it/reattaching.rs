@@ -253,7 +253,7 @@ async fn key_is_free_after_a_refusal_and_kept_once_the_upstream_may_have_billed(
         call.fin().await;
     });
     let problem = lost.text().await;
-    assert!(problem.contains("upstream_disconnected") && problem.contains("send a new key"), "{problem}");
+    assert!(problem.contains("upstream_disconnected") && problem.contains("Send a new key"), "{problem}");
     let repeat = Answer::to(chat(&service, "lost", &body)).await;
     assert_eq!((repeat.status, repeat.header("x-should-retry")), (502, "false"));
     assert!(!upstream.was_called());

@@ -1,11 +1,11 @@
-//! Real browsers and real proxies, against the program itself. What each must show stands in its script.
+//! Real browsers and real proxies against the built program. The scripts contain the scenarios and their assertions.
 
 use tokio::process::Command;
 
 use crate::support::{installed, root, succeeds};
 
-/// A script of the suite, in the Node that puppeteer wants.
-#[expect(clippy::print_stdout, reason = "what it has seen, such as arrival times, is shown with --nocapture")]
+/// Runs a script of the suite with the Node version that puppeteer requires.
+#[expect(clippy::print_stdout, reason = "--nocapture shows its output, such as arrival times")]
 async fn suite(script: &str, arguments: &[&str]) {
     let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
     node.arg(root().join("tests/clients/browsers").join(script));
@@ -15,27 +15,27 @@ async fn suite(script: &str, arguments: &[&str]) {
 }
 
 #[tokio::test]
-async fn the_promise_holds_in_chromium() {
+async fn chromium_passes_the_browser_suite() {
     suite("suite.mjs", &["chromium"]).await;
 }
 
 #[tokio::test]
-async fn the_promise_holds_in_firefox() {
+async fn firefox_passes_the_browser_suite() {
     suite("suite.mjs", &["firefox"]).await;
 }
 
 #[tokio::test]
-async fn the_promise_holds_for_two_browsers_on_one_answer() {
+async fn two_browsers_on_one_answer_pass_their_suite() {
     suite("two.mjs", &[]).await;
 }
 
 #[tokio::test]
-async fn the_promise_holds_behind_nginx_and_haproxy() {
+async fn browsers_behind_nginx_and_haproxy_pass_their_suite() {
     suite("proxies.mjs", &[]).await;
 }
 
 #[tokio::test]
-async fn the_types_are_those_of_the_document_and_the_snippets_compile() {
+async fn generated_types_match_the_openapi_document_and_the_snippets_compile() {
     let clients = root().join("tests/clients");
     let mut types = Command::new(installed("tests/clients/node_modules/.bin/node"));
     succeeds(types.arg(clients.join("types.mjs")).arg("--check")).await;
@@ -43,9 +43,9 @@ async fn the_types_are_those_of_the_document_and_the_snippets_compile() {
     succeeds(tsc.arg("-p").arg(&clients)).await;
 }
 
-/// The guide shows the files that the suite runs, and nothing that it does not.
+/// The code in the guide is exactly the files that the suite runs.
 #[test]
-fn the_guide_shows_the_snippets_as_they_are() {
+fn the_guide_contains_every_snippet_verbatim() {
     let guide = include_str!("../../../docs/front-ends.md");
     let mut shown: Vec<_> =
         guide.split("```ts\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();

@@ -1,5 +1,5 @@
-//! Inputs as real servers send them (`field/*.txt`): what the official SDKs read from the same bytes directly, beside what
-//! a client receives through the service in five views. `--nocapture` prints the table.
+//! Inputs as real servers send them (`field/*.txt`): the results of the official SDKs, which read the same bytes
+//! directly, beside those of a client of the service in five views. `--nocapture` prints the table.
 
 mod chat_wire;
 mod input;

@@ -1,4 +1,4 @@
-//! Everything that needs a browser, Node or Python, which `make test` installs. `make quick` skips every test whose path
+//! All tests that need a browser, Node or Python, which `make test` installs. `make quick` skips every test whose path
 //! has a module named `clients`.
 
 mod browsers;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::support::root;
 
 #[test]
-fn only_modules_named_clients_run_what_make_test_installs() {
+fn tests_of_installed_tools_are_in_modules_named_clients() {
     fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();

@@ -1,5 +1,5 @@
-//! OpenAI's own SDKs, which know nothing of this service but its base URL. What they must see stands in
-//! their scripts; here, that nothing is left running when they have gone.
+//! OpenAI's SDKs, configured with only the base URL. Their scripts contain the assertions; these tests also assert that
+//! no generation is live after they exit.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,22 +9,22 @@ use tokio::process::Command;
 
 use crate::support::{LiteLlm, Service, installed, root, succeeds};
 
-/// A silent model reaches its deadline while a test waits; an answer that is read on a machine under load does not.
+/// A deadline that a silent model reaches during a test, and that an answer on a machine under load does not reach.
 fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.generation.max_duration = Duration::from_secs(10);
-    // The deadline comes first, so that it is still a status.
+    // Longer than the deadline, so that the deadline is reported as a status and not in the stream.
     settings.generation.head_wait = Duration::from_mins(1);
     settings
 }
 
-/// The SDK for JavaScript, on the Node that it wants.
+/// Runs the SDK for JavaScript with the Node version that it requires.
 async fn javascript(service: &Service, through: &[&str]) {
     let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
     run(node.arg(root().join("tests/clients/openai_sdk.mjs")), service, through).await;
 }
 
-/// The SDK for Python, then httpx-sse for the streams that have ids.
+/// Runs the SDK for Python, then httpx-sse for the streams that have ids.
 async fn python(service: &Service, through: &[&str]) {
     for script in ["openai_sdk.py", "event_streams.py"] {
         let mut python = Command::new(installed(".venv-clients/bin/python"));
@@ -41,17 +41,17 @@ async fn run(script: &mut Command, service: &Service, through: &[&str]) {
 }
 
 #[tokio::test]
-async fn the_sdk_for_javascript_works_by_its_base_url() {
+async fn the_sdk_for_javascript_needs_only_the_base_url() {
     javascript(&Service::with(settings()).await, &[]).await;
 }
 
 #[tokio::test]
-async fn the_sdk_for_python_works_by_its_base_url() {
+async fn the_sdk_for_python_needs_only_the_base_url() {
     python(&Service::with(settings()).await, &[]).await;
 }
 
 #[tokio::test]
-async fn the_sdk_waits_as_it_is_told_when_it_has_used_its_limit() {
+async fn rate_limited_sdk_waits_for_retry_after() {
     let mut settings = settings();
     settings.limits.each.requests_per_minute = NonZeroU32::new(60);
     let service = Service::with(settings).await;
@@ -60,17 +60,17 @@ async fn the_sdk_waits_as_it_is_told_when_it_has_used_its_limit() {
 }
 
 #[tokio::test]
-async fn both_work_through_another_gateway_in_front_of_the_model() {
+async fn both_sdks_work_through_litellm() {
     let far = Service::start().await;
     let litellm = LiteLlm::before(&format!("http://{}/v1", far.address)).await;
     let (one, other) = tokio::join!(litellm.behind_tokenrill(settings()), litellm.behind_tokenrill(settings()));
     tokio::join!(javascript(&one, &["litellm"]), python(&other, &["litellm"]));
-    // Who leaves here is heard at the far end too.
+    // A disconnect from the service also ends the generation behind LiteLLM.
     far.metric_becomes("tokenrill_generations_live", 0.0).await;
 }
 
 #[tokio::test]
-async fn the_sdk_for_javascript_asks_a_prompt_as_a_model() {
+async fn the_sdk_for_javascript_uses_a_prompt_as_a_model() {
     let service = Service::start().await;
     let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
     run(node.arg(root().join("tests/clients/openai_prompts.mjs")), &service, &[]).await;

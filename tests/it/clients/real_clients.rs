@@ -1,4 +1,4 @@
-//! Clients and upstreams of others' making. `make test` installs them; without them these tests fail.
+//! Third-party clients and upstreams. `make test` installs them; without them these tests fail.
 
 use reqwest::Method;
 use serde_json::json;
@@ -22,7 +22,7 @@ async fn the_playground_works_in_chromium() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_not_ours_answers_through_the_service() {
+async fn litellm_as_upstream_answers_through_the_service() {
     let litellm = LiteLlm::start().await;
     let service = litellm.behind_tokenrill(Settings::default()).await;
 

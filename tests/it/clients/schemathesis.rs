@@ -1,6 +1,6 @@
-//! The service against its own OpenAPI document, by a tool that knows nothing else of it: it sends what
-//! the document allows and what it forbids, and reads the answers as the document describes them.
-//! `tests/clients/schemathesis.toml` says how, and what is left out; `schemathesis_hooks.py` knows the prompts.
+//! Schemathesis against the OpenAPI document of the service: it sends requests that the document allows or forbids, and
+//! checks the responses against it. `tests/clients/schemathesis.toml` configures it and its exclusions;
+//! `schemathesis_hooks.py` knows the prompts.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -10,13 +10,13 @@ use tokio::process::Command;
 use crate::support::{Service, installed, root, succeeds};
 
 #[tokio::test]
-async fn the_service_does_what_its_document_says() {
+async fn schemathesis_finds_no_deviation_from_the_openapi_document() {
     let mut settings = Settings::default();
-    // Answers end at once, so that all of them are read to the end.
+    // Answers are short, so that the tool reads each to its end.
     settings.models.default = Some("demo?tokens=5&rate=max".to_owned());
     let service = Service::with(settings).await;
 
-    // Some that can be closed.
+    // Open connections for the tool to close.
     let endless = json!({"input": "Hello", "model": "demo?stall_at=1", "grace_ms": 0});
     let mut viewer = service.generate(&endless).await;
     let path = format!("/v1/generations/{}/events", viewer.expect("start").await.generation());

@@ -1,5 +1,5 @@
-//! Each account's logs and tombstones count for it: which log is evicted (contract 6), and what is left of a claim
-//! (contract 8).
+//! Logs and tombstones count for the account that made them: which log is evicted (contract 6), and what remains of a
+//! claim (contract 8).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +23,12 @@ fn claim(key: &str, request: u8) -> Claim {
     Claim { key: key.parse().expect("a key"), request: Fingerprint::new([request; 32]) }
 }
 
-/// What a repeat learns of an answer that [`ended`] with this number and is lost.
+/// Returns the lost answer that a repeat receives, after a log that [`ended`] with this number.
 fn lost(by: u64) -> LostAnswer {
     LostAnswer { usage: Some(Usage { output_tokens: Some(by), ..Usage::default() }) }
 }
 
-/// A log of the account with a text of so many bytes.
+/// Creates a log of the account with a text of `bytes` bytes.
 async fn grown(logs: &impl EventLog, number: u8, bytes: usize) -> (GenerationId, Arc<dyn Log>) {
     let (id, log) = create_for(logs, number).await;
     append(&log, vec![token(&"x".repeat(bytes))]).await.expect("room");
@@ -41,7 +41,7 @@ async fn closed(logs: &impl EventLog, number: u8, bytes: usize) -> GenerationId 
     id
 }
 
-/// A claim of [`owner`] for a new log of the account.
+/// Creates a log of the account with a claim of [`owner`].
 async fn claim_new(
     logs: &impl EventLog,
     account: &Account,
@@ -54,7 +54,7 @@ async fn claim_new(
     }
 }
 
-/// Appends until the limit of all logs refuses it.
+/// Appends until the limit of all logs is reached.
 async fn fill(log: &Arc<dyn Log>) {
     let full = loop {
         if let Err(full) = append(log, vec![token(&"x".repeat(512))]).await {
@@ -78,7 +78,7 @@ pub async fn large_answers_evict_their_own_accounts_and_none_of_another<B: Backe
     assert!(!is_known(&logs, large[0]).await && is_known(&logs, large[49]).await, "the oldest goes first");
 }
 
-pub async fn an_account_within_its_share_takes_from_the_one_that_holds_most<B: Backend>() {
+pub async fn an_account_within_its_share_evicts_from_the_one_that_holds_most<B: Backend>() {
     let logs = B::start(TIGHT);
     let modest = closed(&logs, 1, 5 << 10).await;
     let most = closed(&logs, 2, 18 << 10).await;
@@ -125,7 +125,7 @@ pub async fn a_terminal_event_evicts_nothing_of_an_account_within_its_share<B: B
 
 // 8. Claimed once.
 
-/// Evicts the only closed log of account 1 and fills the log with account 1's open ones.
+/// Fills the store with an open log of account 1, which evicts account 1's only closed log.
 async fn evict_all(logs: &impl EventLog) {
     let (_, open) = create_for(logs, 1).await;
     fill(&open).await;
@@ -145,7 +145,7 @@ pub async fn an_evicted_claim_is_lost_with_its_usage_until_its_retention_ends<B:
         assert_eq!(repeated, Some(CreateError::Lost(lost(7))));
         pass_minutes(8).await;
     }
-    // Ten minutes from the end of the log, not from its eviction.
+    // The retention starts when the log closes, not when it is evicted.
     pass_minutes(2).await;
     assert_eq!(logs.claimed(&owner(), &claim("k", 1)).await, Ok(None));
 }
@@ -165,7 +165,7 @@ pub async fn a_discarded_claim_is_lost_with_its_usage_until_its_retention_ends<B
     for (key, by) in [("k", 7), ("l", 8)] {
         assert_eq!(logs.claimed(&owner(), &claim(key, 1)).await, Err(ClaimError::Lost(lost(by))));
     }
-    // Unknown by its id: only the retention frees the key.
+    // The id is unknown, so a remove does not free the key: only the retention does.
     logs.remove(second).await;
     assert_eq!(logs.claimed(&owner(), &claim("l", 1)).await, Err(ClaimError::Lost(lost(8))));
     pass_minutes(11).await;

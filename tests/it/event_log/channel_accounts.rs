@@ -1,4 +1,4 @@
-//! What one account appends to channels takes no room from another (contracts 11 and 12).
+//! Appends of one account to channels evict nothing of an account within its share (contracts 11 and 12).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use tokenrill::event_log::{AppendError, ChannelLimits, ChannelLogs, ChannelsFull
 use super::channels::{LIMITS, account, ephemeral, kept, name, open_as, read_on};
 use super::{start, token};
 
-/// A little over the retention.
+/// Just over the retention.
 const RETENTION: Duration = Duration::from_secs(3601);
 
 fn text() -> String {
     "x".repeat(800)
 }
 
-/// Many events, and room for about 16 of [`text`].
+/// Allows many events, and bytes for about 16 of [`text`].
 const SMALL: ChannelLimits = ChannelLimits { history: 1000, total: 16_000, channels: 100, ..LIMITS };
 
 fn cancelled() -> Event {
@@ -53,7 +53,7 @@ async fn eviction_in_a_shared_channel_takes_the_events_of_one_account_and_leaves
         eve.append(vec![kept(&text())]).await.expect("room");
     }
     eve.append(vec![ephemeral("eve is typing")]).await.expect("room");
-    // One after the other they go, the oldest first.
+    // Eve's appends elsewhere evict her events, the oldest first.
     let other = open_as(&logs, "other", "eve").await;
     for _ in 0..40 {
         other.append(vec![kept(&text())]).await.expect("room");
@@ -87,7 +87,7 @@ async fn a_carried_answer_keeps_every_token_while_another_account_floods() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_terminal_event_fits_where_nothing_else_does() {
+async fn a_terminal_event_fits_when_nothing_else_does() {
     for limits in [ChannelLimits { total: 1, ..LIMITS }, ChannelLimits { bytes: 1, ..LIMITS }] {
         let logs = MemoryChannels::new(limits);
         let log = open_as(&logs, "a", "bob").await;
@@ -121,7 +121,7 @@ async fn an_account_with_many_channels_loses_its_own_idle_ones() {
         assert_eq!((history.events, history.gap_from), (1, None));
     }
     assert!(logs.find(&name("eve-99")).await.is_some() && logs.find(&name("eve-92")).await.is_none());
-    // The account with most channels gives way to others too.
+    // A third account's channel also evicts one of the account with most channels.
     open_as(&logs, "carl", "carl").await;
     assert!(logs.find(&name("eve-93")).await.is_none());
 }
@@ -145,7 +145,7 @@ async fn an_account_whose_channels_are_all_in_use_is_refused_and_others_are_not(
 #[tokio::test(start_paused = true)]
 async fn a_channel_is_held_by_the_account_that_published_into_it_and_not_by_a_subscriber() {
     let logs = MemoryChannels::new(ChannelLimits { channels: 4, ..LIMITS });
-    // Eve subscribed first, and has gone.
+    // Eve opens the channel first, as a subscriber does, and publishes nothing into it.
     let subscribed = open_as(&logs, "news", "eve").await;
     open_as(&logs, "news", "bob").await.append(vec![kept("1")]).await.expect("room");
     drop(subscribed);
@@ -176,7 +176,7 @@ async fn history_of_a_channel_that_was_evicted_begins_with_a_gap_until_its_reten
     assert!(history.after >= before.plus(1));
     assert_eq!(again.history(1).await.gap_from, None, "all that was asked for is there");
 
-    // Evicted twice, it still begins where it first did.
+    // After a second eviction, the gap still begins at the first evicted event.
     drop(again);
     for channel in ["e", "f"] {
         open_as(&logs, channel, "bob").await.append(vec![kept("1")]).await.expect("room");
@@ -277,10 +277,10 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// Whatever is appended: the limits hold, no append is refused, every kept event is read or lies within a gap, and all
-    /// bytes come back.
+    /// After any appends, the limits hold, no append is refused, every kept event is read or lies within a gap, and all
+    /// bytes are freed.
     #[test]
-    fn no_event_is_lost_in_silence_and_all_bytes_come_back(operations in operations()) {
+    fn every_kept_event_is_read_or_in_a_gap_and_all_bytes_are_freed(operations in operations()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         runtime.block_on(async {
             let limits = ChannelLimits { history: 50, bytes: 5_000, total: 9_000, channels: 4, ..LIMITS };

@@ -1,4 +1,4 @@
-//! The logs of channels keep contracts 4 and 10 to 12.
+//! Tests contracts 4 and 10 to 12 for channel logs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::support::soon;
 
 pub const LIMITS: ChannelLimits =
     ChannelLimits { history: 5, retention: Duration::from_hours(1), bytes: 1 << 20, total: 1 << 20, channels: 3 };
-/// As long as who is there and slow is waited for, and a little more.
+/// Just over the time for which every event is kept for slow subscribers.
 const SLOW: Duration = Duration::from_secs(31);
 
-/// The account of the caller of this name.
+/// Returns the account of the caller with this name.
 pub fn account(name: &str) -> Account {
     Account::Principal(Principal::Named(name.into()))
 }
@@ -49,7 +49,7 @@ async fn open(logs: &MemoryChannels, channel: &str) -> Arc<dyn ChannelLog> {
     open_as(logs, channel, "ada").await
 }
 
-/// The channel's log, as an account uses it.
+/// Opens the channel's log for the account of `caller`.
 pub async fn open_as(logs: &MemoryChannels, channel: &str, caller: &str) -> Arc<dyn ChannelLog> {
     logs.open(&name(channel), &account(caller)).await.expect("room")
 }
@@ -62,7 +62,7 @@ fn data(entries: &[Entry<ChannelEvent>]) -> Vec<String> {
     entries.iter().map(text).collect()
 }
 
-/// What a reading after a position comes to, gaps included.
+/// Reads from a position to the tail; returns the data, with `gap` for each gap.
 pub async fn read_on(log: &dyn ChannelLog, mut after: Sequence) -> Vec<String> {
     let mut read = Vec::new();
     loop {
@@ -83,7 +83,7 @@ pub async fn read_on(log: &dyn ChannelLog, mut after: Sequence) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn numbers_rise_and_a_later_log_of_the_name_has_greater_ones() {
+async fn sequences_rise_and_a_recreated_channel_has_greater_ones() {
     let logs = MemoryChannels::new(LIMITS);
     let log = open(&logs, "a").await;
     let before = log.tail().get().sequence;
@@ -92,7 +92,7 @@ async fn numbers_rise_and_a_later_log_of_the_name_has_greater_ones() {
     assert_eq!(page.iter().map(|entry| entry.sequence.get() - before.get()).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(log.read(before.plus(4)).await, Err(ReadError::BeyondTail));
 
-    // Real time goes on where tokio's stands still.
+    // The first number comes from the wall clock, which tokio's paused time does not stop: wait for its next tick.
     drop(log);
     tokio::time::advance(LIMITS.retention * 2).await;
     logs.sweep().await;
@@ -104,7 +104,7 @@ async fn numbers_rise_and_a_later_log_of_the_name_has_greater_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_events_are_kept_and_what_is_missing_is_said() {
+async fn the_last_events_are_kept_and_missing_ones_are_a_gap() {
     let logs = MemoryChannels::new(LIMITS);
     let log = open(&logs, "a").await;
     let before = log.tail().get().sequence;
@@ -181,7 +181,7 @@ async fn bytes_of_a_shared_shape_are_counted_as_long_as_a_chunk_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_whose_start_was_evicted_is_history_that_says_where_it_began() {
+async fn history_of_an_answer_without_its_start_states_where_the_gap_begins() {
     let logs = MemoryChannels::new(ChannelLimits { bytes: 4096, ..LIMITS });
     let log = open(&logs, "a").await;
     let (one, other) = (GenerationId::random(), GenerationId::random());
@@ -196,7 +196,7 @@ async fn an_answer_whose_start_was_evicted_is_history_that_says_where_it_began()
     assert!(history.bytes > 0 && history.after > began);
     assert_eq!(log.history(0).await.gap_from, None, "nothing of it is asked for");
 
-    // Another that is whole, beside the one that goes on.
+    // A second, complete answer, while the first continues.
     log.append(vec![ChannelEvent::Said(other, start(other))]).await.expect("room");
     assert_eq!(log.history(1).await.gap_from, None, "the first has said no more");
     log.append(vec![ChannelEvent::Said(one, token("Hello"))]).await.expect("room");
@@ -222,7 +222,7 @@ async fn an_answer_counts_as_one_event() {
     }
     let history = log.history(usize::MAX).await;
     assert_eq!((history.after, history.events), (begins, 5));
-    // Whoever comes in the middle of it gets it from its start, however short the history that it asks for.
+    // A subscriber that joins during an answer gets it from its start, however short a history it requests.
     assert_eq!(log.history(4).await.after, log.history(1).await.after.before().before().before());
     log.append(vec![said(token("Still here"))]).await.expect("room");
     assert_eq!(log.history(1).await.after, begins);
@@ -234,7 +234,7 @@ async fn an_answer_counts_as_one_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_longer_fits_makes_what_is_oldest_go() {
+async fn an_append_above_the_byte_limit_evicts_the_oldest_events() {
     let logs = MemoryChannels::new(ChannelLimits { bytes: 3000, total: 4000, history: 100, ..LIMITS });
     let (log, text) = (open(&logs, "a").await, "x".repeat(800));
     let before = log.tail().get().sequence;
@@ -246,7 +246,7 @@ async fn what_no_longer_fits_makes_what_is_oldest_go() {
     assert_eq!((read[0].as_str(), read.len()), ("gap", 4), "three of a thousand bytes fit");
     assert_eq!(log.append(vec![kept(&text.repeat(4))]).await, Err(AppendError::Full(Limit::Own)));
 
-    // All together: the account that holds most makes room, with its oldest events.
+    // All channels together: the oldest events of the account that holds most are evicted.
     let other = open(&logs, "b").await;
     other.append(vec![kept(&text)]).await.expect("room");
     other.append(vec![kept(&text)]).await.expect("the oldest went");
@@ -260,12 +260,12 @@ async fn what_no_longer_fits_makes_what_is_oldest_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_are_only_so_many_and_they_go_when_nobody_needs_them() {
+async fn channel_count_is_bounded_and_unused_channels_are_removed() {
     let logs = MemoryChannels::new(LIMITS);
     let held = open(&logs, "held").await;
     open(&logs, "written").await.append(vec![kept("1")]).await.expect("room");
     open(&logs, "neither").await;
-    // Those that nobody holds make room, the one first that was written to least recently.
+    // Unused channels are evicted, the one first that has been idle for longest.
     let more = open(&logs, "more").await;
     assert!(logs.find(&name("neither")).await.is_none() && logs.find(&name("written")).await.is_some());
     let again = open(&logs, "again").await;
@@ -350,9 +350,9 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// Whatever is done, a reading holds every kept event of the history, in order, or says that there was a gap.
+    /// After any operations, a read returns every kept event of the history in order, or reports a gap.
     #[test]
-    fn nothing_is_missing_in_silence(operations in operations()) {
+    fn every_missing_kept_event_is_reported_as_a_gap(operations in operations()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         runtime.block_on(async {
             let logs = MemoryChannels::new(LIMITS);

@@ -1,4 +1,4 @@
-//! What a caller owns: the logs its keys name (contract 8), and the list of them (contract 9).
+//! The logs of a caller: those that its idempotency keys name (contract 8), and the list of all (contract 9).
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn named(name: &str) -> Principal {
     Principal::Named(name.into())
 }
 
-/// Claims it for a new generation of `owner`; what the claim names.
+/// Creates a generation of `owner` with this claim; returns the generation that the claim names.
 async fn claimed(
     logs: &impl EventLog,
     owner: Principal,
@@ -93,14 +93,14 @@ pub async fn a_claim_that_conflicts_or_finds_no_room_changes_nothing<B: Backend>
     assert!(is_known(&logs, first).await, "nothing goes to make room for what is refused");
     assert_eq!(read_events(&log).await, before);
 
-    // Full of logs that run.
+    // Fill the store with open logs, which are never evicted.
     while made(logs.create(begun(GenerationId::random()), &account(0), None).await).is_ok() {}
     let full = claimed(&logs, owner.clone(), claim("l", 1)).await;
     assert_eq!(full, Err(CreateError::Full));
     assert_eq!(logs.claimed(&owner, &claim("l", 9)).await, Ok(None), "the key is still free");
 }
 
-pub async fn claims_that_race_make_one_log<B: Backend>() {
+pub async fn racing_claims_make_one_log<B: Backend>() {
     const TWINS: usize = 16;
     let logs = B::start(ROOMY);
     for round in 0..200 {
@@ -137,7 +137,7 @@ pub async fn each_owner_lists_its_own_newest_first_each_once<B: Backend>() {
     let logs = B::start(ROOMY);
     let mut own: Vec<(u64, GenerationId)> = Vec::new();
     for at in 0..25 {
-        // Some in one millisecond.
+        // Some have the same millisecond.
         let (id, moment) = (GenerationId::random(), at / 3);
         made(logs.create(begun_by(named("a"), id, moment), &account(0), None).await).expect("room");
         own.push((moment, id));
@@ -163,7 +163,7 @@ pub async fn each_owner_lists_its_own_newest_first_each_once<B: Backend>() {
     assert!(logs.list(&Principal::Anonymous, None, 100).await.is_empty());
     assert!(logs.list(&named("nobody"), None, 100).await.is_empty());
 
-    // One that has gone leaves no gap, also where a page ended with it.
+    // A removed log does not disturb the pages, even if a page ended with it.
     let before = logs.list(&named("a"), None, 5).await.last().copied();
     let (_, gone) = own.remove(4);
     logs.remove(gone).await;

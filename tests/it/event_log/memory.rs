@@ -1,4 +1,4 @@
-//! The backend in memory keeps the contract, and promises this beside it.
+//! The in-memory backend: the contract, and further guarantees of its own.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl Backend for Memory {
 }
 
 #[tokio::test]
-async fn it_counts_back_to_nothing() {
+async fn removed_logs_leave_no_bytes_counted() {
     let memory = Memory::new(ROOMY);
     let mut logs = Vec::new();
     for _ in 0..10 {
@@ -51,7 +51,7 @@ async fn it_counts_back_to_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_counts_back_to_nothing_when_all_have_expired() {
+async fn expired_logs_leave_no_bytes_counted() {
     let memory = Memory::start(ROOMY);
     for _ in 0..10 {
         let (_, log) = create(&memory).await;
@@ -63,9 +63,9 @@ async fn it_counts_back_to_nothing_when_all_have_expired() {
     assert_eq!((memory.bytes(), memory.count()), (0, 0));
 }
 
-/// 8 bytes beside each token's text, and 1.2 MB in all: what a generation of the longest kind costs.
+/// Each token costs 8 bytes beside its text: 1.2 MB in all, for a generation of the longest kind.
 #[tokio::test]
-async fn it_keeps_100_000_tokens_in_1_25_mb() {
+async fn hundred_thousand_tokens_take_at_most_1_25_mb() {
     let memory = Memory::new(ROOMY);
     let (_, log) = create(&memory).await;
     for _ in 0..1000 {
@@ -76,7 +76,7 @@ async fn it_keeps_100_000_tokens_in_1_25_mb() {
 }
 
 #[tokio::test]
-async fn it_keeps_what_chunks_share_once() {
+async fn a_shape_shared_by_chunks_is_stored_once() {
     let memory = Memory::new(ROOMY);
     let (_, log) = create(&memory).await;
     append(&log, vec![token("a")]).await.expect("room");
@@ -89,9 +89,9 @@ async fn it_keeps_what_chunks_share_once() {
     }
 }
 
-/// Closed logs are evicted for terminal events too, so that here all logs pass their limit by one such event at most.
+/// A terminal event evicts closed logs too, so the sum of all logs exceeds its limit by at most one such event.
 #[tokio::test]
-async fn it_makes_room_for_terminal_events() {
+async fn closing_open_logs_exceeds_the_limit_by_at_most_one_terminal_event() {
     let memory = Memory::new(TIGHT);
     let mut open = Vec::new();
     loop {
@@ -107,7 +107,7 @@ async fn it_makes_room_for_terminal_events() {
     }
 }
 
-/// The terminal event of a whole answer holds the answer.
+/// The terminal event of an answer that the upstream sent as a whole contains the answer.
 #[tokio::test]
 async fn large_terminal_events_pass_the_limit_by_64_kib_in_all() {
     let memory = Memory::new(TIGHT);

@@ -1,4 +1,4 @@
-//! Operations at random, on several logs and on a model of each.
+//! Random operations on several logs, compared with a model of each.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// One of each kind, and more than a stream uses in turn.
+/// Shapes of each kind, more than one stream uses alternately.
 pub fn shapes() -> Vec<Arc<Shape>> {
     let text = |choice| Part::Text { choice, logprobs_json: (choice == 1).then(|| "{\"content\":[]}".into()) };
     let call = Part::ToolCall { choice: 0, index: 1, id: Some(Escaped::from_text("call_1")), name: None };
@@ -55,7 +55,7 @@ pub fn shapes() -> Vec<Arc<Shape>> {
         .collect()
 }
 
-/// A log as a list.
+/// A log, and its expected events as a list.
 struct Model {
     id: GenerationId,
     log: Arc<dyn Log>,
@@ -66,7 +66,7 @@ struct Model {
 
 struct Follower {
     pages: BoxStream<'static, Result<Page, ReadError>>,
-    /// The last entry that it has read.
+    /// The number of the last entry that it has read.
     after: u64,
 }
 
@@ -79,7 +79,7 @@ impl Model {
         Sequence::new(self.events.len() as u64)
     }
 
-    /// What stands after a position, which the entries begin with.
+    /// Asserts that `entries` are the events directly after a position.
     fn assert_after(&self, after: u64, entries: &[Entry]) {
         let expected = (after + 1..).zip(self.events.iter().skip(usize::try_from(after).expect("small")));
         let expected =
@@ -87,7 +87,7 @@ impl Model {
         assert_eq!(entries, expected.take(entries.len()).collect::<Vec<_>>());
     }
 
-    /// Each follower takes a page if there is one.
+    /// Each follower reads a page if one is ready.
     fn advance(&mut self) {
         let mut followers = std::mem::take(&mut self.followers);
         for Follower { pages, after } in &mut followers {
@@ -101,14 +101,14 @@ impl Model {
     }
 }
 
-/// Does operations at random, on several logs and on a model of each, and compares.
+/// One run of random operations on several logs and their models.
 struct Run<B> {
     logs: B,
     limits: MemoryLimits,
     random: Random,
     shapes: Vec<Arc<Shape>>,
     models: Vec<Model>,
-    /// In the order in which they were closed; without those that were removed before.
+    /// The closed logs that are still known, in the order in which they closed.
     closed: Vec<GenerationId>,
 }
 
@@ -133,11 +133,11 @@ impl<B: Backend> Run<B> {
                 8 => self.close(at).await,
                 9..12 => self.read(at).await,
                 12 if self.random.below(4) == 0 => self.remove(at).await,
-                12 | 13 => self.come(at),
+                12 | 13 => self.add_follower(at),
                 _ => self.models[at].advance(),
             }
         }
-        self.compare_what_is_known().await;
+        self.compare_known_logs().await;
         self.logs.check(self.limits);
     }
 
@@ -219,15 +219,15 @@ impl<B: Backend> Run<B> {
         self.closed.retain(|id| *id != model.id);
     }
 
-    fn come(&mut self, at: usize) {
+    fn add_follower(&mut self, at: usize) {
         let model = &mut self.models[at];
         let after = self.random.up_to(model.tail().get());
         let pages = Box::pin(follow(Arc::clone(&model.log), Sequence::new(after)));
         model.followers.push(Follower { pages, after });
     }
 
-    /// All that are open and the last of the closed ones: which of these, only room can decide.
-    async fn compare_what_is_known(&mut self) {
+    /// Asserts that all open logs are kept, and of the closed ones the last; how many of these depends on the room.
+    async fn compare_known_logs(&mut self) {
         let mut known = HashSet::new();
         for model in &self.models {
             if is_known(&self.logs, model.id).await {
@@ -248,7 +248,7 @@ impl<B: Backend> Run<B> {
 
     async fn assert_full(&mut self) {
         assert!(!self.is_roomy(), "there was room");
-        self.compare_what_is_known().await;
+        self.compare_known_logs().await;
         assert_eq!(self.closed, [], "nothing is full while a closed log could go");
     }
 
@@ -281,10 +281,10 @@ async fn run_at_random<B: Backend>(limits: MemoryLimits) {
     }
 }
 
-pub async fn any_operations_do_what_they_do_to_a_list<B: Backend>() {
+pub async fn random_operations_match_a_list<B: Backend>() {
     run_at_random::<B>(ROOMY).await;
 }
 
-pub async fn with_little_room_open_logs_stay_and_closed_ones_go_in_order<B: Backend>() {
+pub async fn with_little_room_open_logs_stay_and_closed_ones_are_evicted_in_order<B: Backend>() {
     run_at_random::<B>(TIGHT).await;
 }

@@ -1,4 +1,4 @@
-//! A caller that takes whatever it is given, and more.
+//! A caller that takes as much of each resource as the service gives it, and tries for more.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -23,12 +23,13 @@ use crate::support::{SlowReader, slow_http2_client};
 const GENERATIONS: &str = "/v1/generations";
 const STREAM: &str = "text/event-stream";
 const KIB: usize = 1 << 10;
-/// How long a task keeps what it holds, before it begins again.
+/// How long a task holds its resources before it begins again.
 const HOLD: Duration = Duration::from_secs(5);
 /// Generations of the attacker that no client follows.
 const UNFOLLOWED: usize = 3;
 
-/// What bodies are made of. Shared: other tests measure the memory of this process.
+// The bytes of request bodies are shared, because other tests measure the memory of this process.
+
 static BLANK: LazyLock<Bytes> = LazyLock::new(|| vec![b' '; 64 * KIB].into());
 static TOO_LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![b' '; 4096 * KIB].into());
 static SMALL_VALUES: LazyLock<Bytes> = LazyLock::new(|| {
@@ -36,16 +37,16 @@ static SMALL_VALUES: LazyLock<Bytes> = LazyLock::new(|| {
     format!(r#"{{"input":"x","model":"{HELD}","grace_ms":0,"vendor":[{values}0]}}"#).into()
 });
 
-/// What one task of an attacker does again and again.
+/// An attack, which one task of an attacker repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Attack {
-    /// Withholds the last byte of a body of so many bytes.
+    /// Withholds the last byte of a body of this many bytes.
     UnfinishedBody(usize),
-    /// Withholds the end of a body of so many bytes in the smallest chunks.
+    /// Withholds the end of a body of this many bytes, sent in the smallest chunks.
     SmallChunks(usize),
-    /// A request of a mebibyte of small values, which waits for a slot and leaves when it has one.
+    /// Sends a mebibyte of small values, waits for a slot and disconnects when it has one.
     WaitInLine,
-    /// A prompt with large variables.
+    /// Renders a prompt with large variables.
     Prompt,
     LongPoll,
     /// Waits for the JSON of an answer that does not end.
@@ -62,39 +63,39 @@ pub enum Attack {
     SlowSubscriber,
     PublishIntoNewChannels,
     PublishIntoOneChannel,
-    /// Large answers with new idempotency keys, each repeated once.
+    /// Requests large answers with new idempotency keys, each repeated once.
     LargeAnswers,
     MediumAnswers,
-    /// Generations with `respond-async`.
+    /// Starts generations with `respond-async`.
     UnfollowedGenerations,
-    /// Bodies above `server.max_body`.
+    /// Sends bodies above `server.max_body`.
     RefusedBodies,
 }
 
-/// Whether a request got as far as its attack needs.
+/// Whether a request had the effect that its attack needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Admitted,
     Refused,
 }
 
-/// One account, and its connections for both protocols.
+/// One account, with its clients for both protocols.
 pub struct Attacker {
     address: SocketAddr,
     account: String,
     clients: [reqwest::Client; 2],
     slow_client: reqwest::Client,
-    /// Between two requests of one task: other tests need the machine's cores too.
+    /// Pause between two requests of one task, because other tests need the machine's cores too.
     pace: Duration,
     stop: CancellationToken,
-    /// While it is, it goes on with nothing, and keeps what it holds.
+    /// While true, tasks start nothing new and hold their resources.
     is_paused: watch::Sender<bool>,
-    /// The newest of its large answers.
+    /// The generation of its newest large answer.
     large: Mutex<Option<String>>,
-    /// Its generations that run.
+    /// Its running generations, oldest first.
     running: Mutex<VecDeque<String>>,
     number: AtomicUsize,
-    /// What has had its effect.
+    /// Attacks that have had their effect at least once.
     admitted: Mutex<BTreeSet<Attack>>,
 }
 
@@ -130,7 +131,7 @@ impl Attacker {
         _ = self.stop.run_until_cancelled(waves).await;
     }
 
-    /// Goes on with nothing and keeps what it holds, until [`resume`](Self::resume).
+    /// Starts nothing new and holds its resources, until [`resume`](Self::resume).
     pub fn pause(&self) {
         self.is_paused.send_replace(true);
     }
@@ -148,7 +149,7 @@ impl Attacker {
         self.stop.cancel();
     }
 
-    /// The attacks of these that have not had their effect once.
+    /// Returns which of these attacks have not had their effect yet.
     pub fn lacks(&self, attacks: impl IntoIterator<Item = Attack>) -> Vec<Attack> {
         let admitted = lock(&self.admitted);
         attacks.into_iter().filter(|attack| !admitted.contains(attack)).collect()
@@ -170,7 +171,7 @@ impl Attacker {
             }
             Attack::WaitInLine => {
                 match self.post(protocol, GENERATIONS).header(ACCEPT, STREAM).body(SMALL_VALUES.clone()).send().await {
-                    Ok(response) => read_past_the_line(response).await,
+                    Ok(response) => read_until_first_token(response).await,
                     Err(_) => Outcome::Refused,
                 }
             }
@@ -210,7 +211,7 @@ impl Attacker {
             Attack::MediumAnswers => self.large_answer(protocol, MEDIUM, number).await,
             Attack::UnfollowedGenerations => self.unfollowed_generation(protocol).await,
             Attack::RefusedBodies => {
-                // Where it is refused before it is sent, the client may meet the end of the connection first.
+                // If the service refuses the body before it is sent, the client may see the connection close first.
                 _ = self.post(protocol, GENERATIONS).body(TOO_LARGE.clone()).send().await;
                 Outcome::Admitted
             }
@@ -240,7 +241,7 @@ impl Attacker {
         outcome
     }
 
-    /// Follows an answer to its end; its generation, if it was not refused.
+    /// Follows an answer to its end; returns its generation, if the request was admitted.
     async fn read_answer(&self, protocol: Protocol, body: Value, number: usize) -> Option<String> {
         let request = self.post(protocol, GENERATIONS).header(ACCEPT, STREAM).body(body.to_string());
         let mut response = request.header("idempotency-key", format!("answer-{number}")).send().await.ok()?;
@@ -275,7 +276,7 @@ impl Attacker {
         self.from(&self.clients[protocol as usize], method, path)
     }
 
-    /// Keeps a response unread for [`HOLD`].
+    /// Leaves a response unread for [`HOLD`].
     async fn held_unread(&self, protocol: Protocol, path: &str) -> Outcome {
         let request = self.from(&self.slow_client, Method::GET, path).header(ACCEPT, "*/*");
         let reader = match protocol {
@@ -300,13 +301,13 @@ impl Attacker {
     }
 }
 
-/// A body that sends this, and then neither more nor its end.
+/// A body that sends these bytes and then never ends.
 fn unfinished(sent: impl futures_util::Stream<Item = Bytes> + Send + 'static) -> reqwest::Body {
     reqwest::Body::wrap_stream(sent.chain(stream::pending()).map(Ok::<_, io::Error>))
 }
 
-/// Leaves when the generation has its slot.
-async fn read_past_the_line(mut response: Response) -> Outcome {
+/// Reads until the first token, which shows that the generation has its slot, then disconnects.
+async fn read_until_first_token(mut response: Response) -> Outcome {
     let (outcome, mut read) = (Outcome::of(&response), Vec::new());
     while let Ok(Some(bytes)) = response.chunk().await {
         read.extend_from_slice(&bytes);

@@ -1,4 +1,4 @@
-//! Threads for what loads the service: they give way to all others (nice(2)) where figures are taken.
+//! Threads for the attackers. When times are measured, they have the lowest priority (nice(2)).
 
 use std::fs;
 use std::process::Command;
@@ -17,14 +17,14 @@ impl Background {
     pub fn start() -> Self {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(2).enable_all();
-        // In the short form other tests run beside it, which would leave it nothing.
+        // Not in the short form: other tests run at the same time, and would leave these threads no CPU.
         if sized(false, true) {
-            builder.on_thread_start(give_way);
+            builder.on_thread_start(lower_priority);
         }
         Self(Some(builder.build().expect("threads")))
     }
 
-    /// Runs these attacks with so many tasks over each protocol.
+    /// Runs each attack with its number of tasks over each protocol.
     pub fn spawn_all(&self, attacker: &Arc<Attacker>, tasks: &TaskTracker, attacks: &[(Attack, usize)]) {
         for (attack, count) in attacks {
             for protocol in Protocol::BOTH {
@@ -33,7 +33,7 @@ impl Background {
         }
     }
 
-    /// Runs so many tasks of an attack, until [`Attacker::stop`].
+    /// Runs `count` tasks of an attack, until [`Attacker::stop`].
     pub fn spawn(
         &self,
         attacker: &Arc<Attacker>,
@@ -49,7 +49,7 @@ impl Background {
     }
 }
 
-/// A runtime that is dropped within another must not wait for its threads.
+/// A runtime that is dropped inside another must not block until its threads end.
 impl Drop for Background {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
@@ -58,8 +58,8 @@ impl Drop for Background {
     }
 }
 
-/// Linux knows a niceness of each thread.
-fn give_way() {
+/// Sets the lowest priority for this thread. On Linux each thread has its own niceness.
+fn lower_priority() {
     let thread = fs::read_link("/proc/thread-self").expect("Linux");
     let id = thread.file_name().expect("an id");
     let status = Command::new("renice").args(["-n", "19", "-p"]).arg(id).stdout(std::process::Stdio::null()).status();

@@ -1,4 +1,4 @@
-//! Callers that take all they are given: others lose nothing by them, and memory stays below its documented sum.
+//! Fairness: callers that take all they can get cost others nothing, and memory stays below its documented bound.
 
 mod attacker;
 mod background;
@@ -17,7 +17,7 @@ use attacker::{Attack, Attacker};
 use background::Background;
 pub use ordinary_caller::OrdinaryCaller;
 
-/// What the accounts of these tests speak.
+/// The protocols of the accounts of these tests.
 #[derive(Debug, Clone, Copy)]
 pub enum Protocol {
     Http1,
@@ -27,7 +27,7 @@ pub enum Protocol {
 impl Protocol {
     pub const BOTH: [Self; 2] = [Self::Http1, Self::Http2];
 
-    /// Bytes of the smallest chunks of a body that do not end their connection: over HTTP/2 (`h2`) many smaller ones do.
+    /// Bytes of the smallest body chunks that do not end their connection: `h2` ends one that sends many smaller ones.
     pub const fn smallest_chunk(self) -> usize {
         match self {
             Self::Http1 => 1,
@@ -45,7 +45,7 @@ impl Protocol {
     }
 }
 
-/// Callers are told apart by the address that a trusted proxy states.
+/// Returns settings that identify a caller by the address that a trusted proxy states.
 pub fn by_address(upstream: &AnsweringUpstream) -> Settings {
     let mut settings = Service::settings(&upstream.base_url());
     settings.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
@@ -56,7 +56,7 @@ fn number(value: u32) -> NonZeroU32 {
     NonZeroU32::new(value).expect("not zero")
 }
 
-/// The sum of the page on memory, for a debug build.
+/// Returns the upper bound of the page on memory (`docs/memory.md`), for a debug build.
 fn worst_case(settings: &Settings) -> usize {
     const PROGRAM: usize = 96 << 20;
     const TABLES: usize = 64 << 20;
@@ -70,7 +70,7 @@ fn worst_case(settings: &Settings) -> usize {
         + TABLES
 }
 
-/// What the attack has to reach, with its bound.
+/// Metrics that the attack must drive close to their bounds.
 fn bounds(settings: &Settings) -> [(&'static str, usize); 4] {
     [
         ("tokenrill_body_bytes", settings.server.max_body_memory.bytes()),
@@ -80,7 +80,7 @@ fn bounds(settings: &Settings) -> [(&'static str, usize); 4] {
     ]
 }
 
-/// The highest figures so far, as shares of their bounds.
+/// The highest values so far, as shares of their bounds.
 struct Driven {
     bounds: [(&'static str, usize); 4],
     shares: [f64; 4],
@@ -103,7 +103,7 @@ impl Driven {
     }
 }
 
-/// What is zero when no request is there.
+/// Metrics that are zero when no request is in flight.
 const GAUGES: [&str; 5] = [
     "tokenrill_body_bytes",
     "tokenrill_requests_in_flight",
@@ -118,13 +118,13 @@ fn percentile(times: &[Duration], percent: usize) -> Duration {
     times[(times.len() - 1) * percent / 100]
 }
 
-/// What rounds of an ordinary caller meet.
+/// Measurements of an ordinary caller's rounds.
 #[derive(Default)]
 struct Figures {
-    /// Beside an attack that goes on.
+    /// Times to the first token, while any attack is running.
     first_tokens: Vec<Duration>,
-    /// The seconds that a round costs the service, beside all that the attacker holds and without what that costs. The
-    /// cost of an attack that goes on could not be told from it.
+    /// CPU seconds of the service for each round, while the attacker holds its resources and starts nothing new, minus
+    /// the cost of these. The cost of a running attack could not be separated from that of a round.
     costs: Vec<f64>,
 }
 
@@ -138,7 +138,7 @@ impl Figures {
         }
         self.first_tokens.append(&mut ordinary.first_tokens);
         attacker.pause();
-        // Until what it has begun is done.
+        // Wait until the requests that the attacker has begun are done.
         tokio::time::sleep(Duration::from_millis(500)).await;
         let begun = Instant::now();
         let before = service.cpu();
@@ -146,16 +146,16 @@ impl Figures {
             ordinary.round().await;
         }
         let between = service.cpu();
-        // As long without rounds, for what is held.
+        // The same time without rounds measures the cost of the held resources.
         tokio::time::sleep(begun.elapsed()).await;
         let [before, between, after] = [before, between, service.cpu()].map(|cpu| cpu.as_secs_f64());
-        // It can be below zero, where a thread has ended.
+        // The difference can be negative if a thread has ended.
         self.costs.push((between - before - (after - between)) / f64::from(Self::ROUNDS));
         attacker.resume();
     }
 }
 
-/// The cost: the median, and the half around it.
+/// The median cost, and the quartiles around it.
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut sorted = self.costs.clone();
@@ -165,7 +165,7 @@ impl std::fmt::Display for Figures {
     }
 }
 
-/// Everything that one account tries, with the tasks of each protocol.
+/// All attacks of one account, with the number of tasks for each protocol.
 const VARIETY: [(Attack, usize); 16] = [
     (Attack::UnfinishedBody(2 << 20), 1),
     (Attack::SmallChunks(64 << 10), 2),
@@ -185,11 +185,11 @@ const VARIETY: [(Attack, usize); 16] = [
     (Attack::RefusedBodies, 1),
 ];
 
-/// What takes all connections and all memory of bodies.
+/// Attacks that take all connections and all body memory.
 const CROWD: [(Attack, usize); 2] = [(Attack::UnfinishedBody(2 << 20), 12), (Attack::LongPoll, 30)];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_that_one_account_tries_stays_within_the_memory_page_and_costs_another_nothing() {
+async fn all_attacks_of_one_account_stay_within_documented_memory_and_cost_another_nothing() {
     const QUIET: usize = 20;
     let upstream = AnsweringUpstream::start().await;
     let mut settings = by_address(&upstream);
@@ -201,7 +201,7 @@ async fn everything_that_one_account_tries_stays_within_the_memory_page_and_cost
     settings.limits.each.concurrent_generations = Some(number(8));
     let service = ServiceProcess::start(&settings).await;
     let mut ordinary = OrdinaryCaller::new(service.address, "203.0.113.2", &upstream);
-    // The first time, everything is slower.
+    // Warm-up: the first rounds are slower.
     for _ in 0..QUIET {
         ordinary.round().await;
     }
@@ -212,12 +212,12 @@ async fn everything_that_one_account_tries_stays_within_the_memory_page_and_cost
     }
     let quiet = std::mem::take(&mut figures);
 
-    // The variety first: a crowd leaves no room for it, of its own account.
+    // The variety runs first: the crowd of the same account would leave no room for it.
     let (background, tasks) = (Background::start(), TaskTracker::new());
     background.spawn_all(&attacker, &tasks, &VARIETY);
     let (begun, least) = (Instant::now(), sized(Duration::from_secs(20), Duration::from_mins(5)));
     let mut driven = Driven::new(&settings);
-    // An attack that does not get so far has failed, and ends all the same.
+    // Past this time the loops end even if the attack did not get that far; the assertions below then fail.
     let is_late = || begun.elapsed() > least * 3;
     let lacks = || attacker.lacks(VARIETY.map(|(attack, _)| attack));
     while begun.elapsed() < least / 2 || !(lacks().is_empty() || is_late()) {
@@ -253,7 +253,7 @@ async fn everything_that_one_account_tries_stays_within_the_memory_page_and_cost
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_accounts_that_take_all_they_can_get_cost_a_hundred_others_nothing() {
+async fn a_hundred_attacking_accounts_cost_a_hundred_others_nothing() {
     const EACH: u8 = 100;
     let upstream = AnsweringUpstream::start().await;
     let mut settings = by_address(&upstream);
@@ -278,7 +278,7 @@ async fn a_hundred_accounts_that_take_all_they_can_get_cost_a_hundred_others_not
         ] {
             background.spawn(attacker, &tasks, attack, protocol, 1);
         }
-        // The listener knows no accounts: over HTTP/2 these take one of its connections.
+        // The listener limits connections and not accounts: over HTTP/2 these polls share one connection.
         background.spawn(attacker, &tasks, Attack::LongPoll, Protocol::Http2, 10);
     }
     let mut driven = Driven::new(&settings);

@@ -1,4 +1,4 @@
-//! A caller that makes ordinary requests, one after another, and checks that it lacks nothing.
+//! A caller that makes ordinary requests, one after another, and checks that each response is complete.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,14 +17,14 @@ const STREAM: &str = "text/event-stream";
 /// Earlier answers that each round reads again.
 const READ_AGAIN: usize = 5;
 
-/// One caller with an address of its own, and connections of its own for both protocols.
+/// One caller, with its own address and its own clients for both protocols.
 pub struct OrdinaryCaller<'a> {
     address: SocketAddr,
     account: String,
     clients: [reqwest::Client; 2],
     upstream: &'a AnsweringUpstream,
     answers: Vec<FinishedAnswer>,
-    /// From the request to the first token, of each answer that was followed from its start.
+    /// Times from the request to the first token, of each answer that was followed from its start.
     pub first_tokens: Vec<Duration>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> OrdinaryCaller<'a> {
         Self { address, account: account.to_owned(), clients, upstream, answers: Vec::new(), first_tokens: Vec::new() }
     }
 
-    /// Everything that it does, once, over one protocol or the other in turn.
+    /// Makes each kind of request once. Rounds alternate between the protocols.
     pub async fn round(&mut self) {
         self.keyed_answer().await;
         self.whole_chat().await;
@@ -51,7 +51,7 @@ impl<'a> OrdinaryCaller<'a> {
         }
     }
 
-    /// Each answer is readable, and a repeat of its request attaches to it.
+    /// Asserts that each answer is readable and that a repeat of its request attaches to it.
     pub async fn check_all(&self) {
         for answer in &self.answers {
             self.check_state(answer).await;
@@ -108,7 +108,7 @@ impl<'a> OrdinaryCaller<'a> {
         assert_eq!(answer["choices"][0]["message"]["content"], WORDS_TEXT, "{answer}");
     }
 
-    /// Publishes into a channel of its own, and receives that as a subscriber and from the history.
+    /// Publishes into its own channel, and receives the event as a subscriber and from the history.
     async fn channel(&self) {
         let number = json!(self.answers.len());
         let path = format!("/v1/channels/room-{}/events", self.account);
@@ -122,7 +122,7 @@ impl<'a> OrdinaryCaller<'a> {
         assert_eq!(subscriber.expect("said").await.data, number);
         let mut late = subscribe("?history=3").await;
         late.expect("connected").await;
-        // Without a gap.
+        // `expect` fails on a `gap`.
         while late.expect("said").await.data != number {}
     }
 
@@ -137,7 +137,7 @@ impl<'a> OrdinaryCaller<'a> {
     }
 }
 
-/// The answer to a request that is not refused.
+/// Sends a request and returns its response; panics unless it is 200.
 async fn admitted(request: RequestBuilder) -> Answer {
     let answer = Answer::to(request).await;
     match answer.status {

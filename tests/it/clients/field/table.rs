@@ -35,7 +35,7 @@ impl Row<'_> {
         }
     }
 
-    /// Returns what both SDKs read and a view does not deliver, independent of the expected result.
+    /// Returns the texts and calls that both SDKs read and a view does not deliver, whatever the expected result.
     fn lost(&self) -> Vec<String> {
         let [python, javascript] = self.direct;
         let modes = [("stream", &python.stream, &javascript.stream), ("whole", &python.whole, &javascript.whole)];
