@@ -27,7 +27,7 @@ pub enum Operation {
         claim: Option<(u8, u8)>,
     },
     /// The upstream sends this many tokens in one read.
-    Say(usize, u8),
+    SendTokens(usize, u8),
     Finish(usize),
     Fail(usize),
     /// The upstream closes before the end.
@@ -81,7 +81,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         .prop_map(|(on_disconnect, grace, storage, claim)| Operation::Start { on_disconnect, grace, storage, claim });
     prop_oneof![
         6 => start,
-        8 => (at(), 1..4u8).prop_map(|(at, count)| Operation::Say(at, count)),
+        8 => (at(), 1..4u8).prop_map(|(at, count)| Operation::SendTokens(at, count)),
         3 => at().prop_map(Operation::Finish),
         1 => at().prop_map(Operation::Fail),
         1 => at().prop_map(Operation::Close),
@@ -112,7 +112,7 @@ proptest! {
     })]
 
     #[test]
-    fn operations_in_any_order_preserve_all_invariants(steps in proptest::collection::vec((operation(), pause()), 1..40)) {
+    fn operations_in_any_order_keep_all_invariants(steps in proptest::collection::vec((operation(), pause()), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
             let mut world = World::new();

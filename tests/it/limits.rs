@@ -363,8 +363,9 @@ async fn anonymous_callers_are_limited_by_address_and_only_trusted_proxies_may_f
     assert_eq!(sent(metrics).await.status(), 403);
 }
 
-/// 50 clients for ten seconds: they get the limit and what was refilled meanwhile. What is refilled after a client's last
-/// request, or while it waits for a response, may stay unused; no client gets more than there was at its last response.
+/// 50 clients send requests for ten seconds and are admitted for the limit plus the refill. Quota refilled after a
+/// client's last request, or while it waits for a response, may stay unused; the quota at the last response is the upper
+/// bound.
 #[tokio::test]
 async fn fifty_clients_that_ignore_retry_after_are_admitted_only_at_the_limit() {
     const LIMIT: u32 = 600;

@@ -228,8 +228,8 @@ async fn generation_that_outlives_the_shutdown_grace_fails_as_retryable() {
     assert_eq!(said.code, Some(0), "{}", said.stderr);
 }
 
-/// Half of the answers complete within the grace and the others fail with `shutting_down`. The `retry` times that viewers
-/// receive are spread.
+/// Half of the answers complete within the grace and the others fail with `shutting_down`. The `retry` times that
+/// viewers receive are spread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_drains_a_thousand_live_streams() {
     const EACH: usize = 500;
@@ -457,8 +457,8 @@ async fn new_key_works_once_in_the_settings_and_no_credential_is_logged() {
             assert_eq!(answer.status, 200);
             said.push(answer.text().await);
         }
-        // Refused: unknown, truncated or expired credentials, cookies without `Origin`, an invalid ticket, missing scopes, a
-        // key in place of a cursor.
+        // Refused: unknown, truncated or expired credentials, cookies without `Origin`, an invalid ticket, missing
+        // scopes, a key in place of a cursor.
         let wrong = key.replace("trk_", "trk_f");
         let cut = &key[..key.len() - 1];
         for request in [

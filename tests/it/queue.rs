@@ -212,9 +212,9 @@ struct Chaos {
     most: Arc<AtomicUsize>,
 }
 
-struct Asked(Arc<AtomicUsize>);
+struct OpenCall(Arc<AtomicUsize>);
 
-impl Drop for Asked {
+impl Drop for OpenCall {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -233,7 +233,7 @@ impl Provider for Chaos {
             terms.sent.set();
             let now = asked.fetch_add(1, Ordering::SeqCst) + 1;
             most.fetch_max(now, Ordering::SeqCst);
-            let asked = Asked(asked);
+            let asked = OpenCall(asked);
             tokio::time::sleep(Duration::from_millis(number % 7)).await;
             let shape = Shape::new(None, Part::Text { choice: 0, logprobs_json: None });
             let text = Signal::Chunk(Chunk::new(Arc::new(shape), Escaped::from_text("a")));
@@ -257,8 +257,8 @@ impl Provider for Chaos {
     }
 }
 
-/// 1,000 generations of three callers. A third of them are left or stopped at arbitrary moments, queued or running; some
-/// fail and some panic. No more run than there are slots, and no task, slot, viewer or reservation leaks.
+/// 1,000 generations of three callers. A third of them are left or stopped at arbitrary moments, queued or running;
+/// some fail and some panic. No more run than there are slots, and no task, slot, viewer or reservation leaks.
 #[tokio::test(start_paused = true)]
 async fn thousand_generations_that_end_in_any_way_leak_no_slot() {
     const PLACES: u32 = 8;

@@ -222,8 +222,8 @@ async fn refused_request_leaves_its_idempotency_key_free() {
     assert_eq!(Answer::to(keyed(&service, "k", &good)).await.status, 200);
 }
 
-/// A generation that the upstream refused frees its key, so that a client can retry. A key stays in use once the upstream
-/// may have billed the request.
+/// A generation that the upstream refused frees its key, so that a client can retry. A key stays in use once the
+/// upstream may have billed the request.
 #[tokio::test]
 async fn key_is_free_after_a_refusal_and_kept_once_the_upstream_may_have_billed() {
     let upstream = Upstream::start().await;
@@ -235,7 +235,8 @@ async fn key_is_free_after_a_refusal_and_kept_once_the_upstream_may_have_billed(
     assert_eq!((refused.status, refused.header("x-should-retry")), (429, "true"));
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
 
-    // The client disconnects before the first token. Chat completions have no grace, and the prompt may have been billed.
+    // The client disconnects before the first token. Chat completions have no grace, and the prompt may have been
+    // billed.
     let mut call = tokio::select! {
         _ = Answer::to(chat(&service, "abandoned", &body)) => panic!("it is answered before the model speaks"),
         call = upstream.call() => call,

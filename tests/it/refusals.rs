@@ -480,12 +480,12 @@ async fn too_large_body_returns_413_with_any_framing() {
         ("by its length, before its first byte", head("content-length: 1025\r\nexpect: 100-continue\r\n")),
         ("a terabyte", head("content-length: 1000000000000\r\nexpect: 100-continue\r\n")),
     ] {
-        let said = raw(service.address, &request).await;
+        let said = send_raw(service.address, &request).await;
         assert!(said.starts_with("HTTP/1.1 413 "), "{what}: {said}");
         assert!(said.contains(r#""code":"body_too_large""#) && said.contains("content-type: application/problem+json"));
         assert!(said.contains(&format!("access-control-allow-origin: {PAGE}\r\n")), "{what}: {said}");
         let events = request.replacen("host: localhost", "host: localhost\r\naccept: text/event-stream", 1);
-        let said = raw(service.address, &events).await;
+        let said = send_raw(service.address, &events).await;
         assert!(
             said.starts_with("HTTP/1.1 413 ") && said.contains("content-type: text/event-stream\r\n"),
             "{what}: {said}"
@@ -516,10 +516,11 @@ async fn expect_100_continue_gets_100_only_if_the_body_will_be_read() {
         (406, "content-type: application/json\r\naccept: text/html\r\n"),
         (404, "content-type: application/json\r\nlast-event-id: hunter2\r\n"),
     ] {
-        let said = raw(service.address, &head(headers)).await;
+        let said = send_raw(service.address, &head(headers)).await;
         assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
     }
-    let said = raw(service.address, &(head("content-type: application/json\r\nconnection: close\r\n") + "{}")).await;
+    let said =
+        send_raw(service.address, &(head("content-type: application/json\r\nconnection: close\r\n") + "{}")).await;
     assert!(said.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 "), "{said}");
 }
 
@@ -538,8 +539,8 @@ async fn foreign_host_name_returns_421_while_loopback_is_trusted() {
     assert_eq!(Answer::to(service.generation(&good).header("host", "my.example")).await.status, 200);
 }
 
-/// Browsers send the whole body over HTTP/1.1 before they read the response. Kernel buffers are smaller than these bodies,
-/// so the service must read them.
+/// Browsers send the whole body over HTTP/1.1 before they read the response. Kernel buffers are smaller than these
+/// bodies, so the service must read them.
 #[tokio::test]
 async fn client_that_sends_its_whole_body_before_reading_gets_the_response() {
     let service = Service::start().await;
@@ -588,7 +589,7 @@ async fn endless_body_is_cut_off() {
 async fn body_with_broken_framing_returns_400() {
     let service = Service::start().await;
     let head = "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
-    let said = raw(service.address, &format!("{head}2\r\n{{}}zz\r\n")).await;
+    let said = send_raw(service.address, &format!("{head}2\r\n{{}}zz\r\n")).await;
     assert!(said.starts_with("HTTP/1.1 400 ") && said.contains(r#""code":"invalid_json""#), "{said}");
     assert_nothing_is_running(&service, "framing").await;
 }
@@ -785,7 +786,7 @@ async fn assert_nothing_is_running(service: &Service, what: &str) {
 }
 
 /// Sends these bytes and returns the bytes that the service sends until it closes the connection.
-async fn raw(address: SocketAddr, bytes: &str) -> String {
+async fn send_raw(address: SocketAddr, bytes: &str) -> String {
     let mut socket = soon(TcpStream::connect(address)).await.expect("a connection");
     soon(socket.write_all(bytes.as_bytes())).await.expect("sent");
     let mut said = Vec::new();

@@ -378,19 +378,19 @@ async fn query_of_the_base_url_is_appended_to_the_request_path() {
 }
 
 /// An upstream that refuses some requests, with the requests that it received.
-struct Picky {
+struct RefusingUpstream {
     service: Service,
     asked: Arc<Mutex<Vec<Value>>>,
     serving: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Picky {
+impl Drop for RefusingUpstream {
     fn drop(&mut self) {
         self.serving.abort();
     }
 }
 
-impl Picky {
+impl RefusingUpstream {
     /// `status` is the status of the refusals.
     #[expect(clippy::disallowed_methods, reason = "aborted on drop")]
     async fn start(
@@ -425,8 +425,8 @@ impl Picky {
         (answer.status, answer.text().await)
     }
 
-    /// Takes the request bodies received since the last call.
-    fn asked(&self) -> Vec<Value> {
+    /// Removes and returns the request bodies received since the last call.
+    fn take_requests(&self) -> Vec<Value> {
         std::mem::take(&mut *self.asked.lock().expect("a lock"))
     }
 }
@@ -440,73 +440,75 @@ fn has(field: &'static str) -> impl Fn(&Value) -> bool {
 
 #[tokio::test]
 async fn refused_stream_options_are_dropped_and_remembered() {
-    let picky = Picky::start(|_| {}, 422, has("stream_options")).await;
+    let picky = RefusingUpstream::start(|_| {}, 422, has("stream_options")).await;
     let (status, text) = picky.ask(CHAT, STREAMED).await;
     assert!(status == 200 && text.ends_with("data: [DONE]\n\n"), "{text}");
-    let asked = picky.asked();
+    let asked = picky.take_requests();
     assert_eq!(asked.iter().map(has("stream_options")).collect::<Vec<_>>(), [true, false]);
     assert_eq!(asked[1]["stream"], true);
     assert_eq!(picky.ask(NATIVE, r#"{"input":"hi"}"#).await.0, 200);
-    assert_eq!(picky.asked().iter().map(has("stream_options")).collect::<Vec<_>>(), [false]);
+    assert_eq!(picky.take_requests().iter().map(has("stream_options")).collect::<Vec<_>>(), [false]);
     // The caller's own stream_options are sent, and their refusal is returned to the caller.
     let own =
         r#"{"model":"m","messages":[{"role":"user"}],"stream":true,"stream_options":{"include_usage":true},"n":1}"#;
     let status = picky.ask(CHAT, own).await.0;
     assert!(matches!(status, 400 | 422), "{status}");
-    assert_eq!(picky.asked().iter().map(has("stream_options")).collect::<Vec<_>>(), [true]);
+    assert_eq!(picky.take_requests().iter().map(has("stream_options")).collect::<Vec<_>>(), [true]);
 }
 
 #[tokio::test]
 async fn refused_stream_is_retried_without_streaming_and_remembered_unless_requested_by_the_caller() {
-    let picky = Picky::start(|_| {}, 400, |body| body["stream"] == true).await;
+    let picky = RefusingUpstream::start(|_| {}, 400, |body| body["stream"] == true).await;
     let streams = |asked: Vec<Value>| asked.iter().map(|body| body["stream"] == true).collect::<Vec<_>>();
     let (status, text) = picky.ask(CHAT, STREAMED).await;
     assert!(status == 200 && text.contains("Hello") && text.ends_with("data: [DONE]\n\n"), "{text}");
-    assert_eq!(streams(picky.asked()).last(), Some(&false));
+    assert_eq!(streams(picky.take_requests()).last(), Some(&false));
     // The caller had requested the stream: the service remembered nothing.
     let (status, text) = picky.ask(NATIVE, r#"{"input":"hi"}"#).await;
     assert!(status == 200 && text.contains("event: delta\ndata: {\"text\":\"Hello\"}"), "{text}");
-    let asked = streams(picky.asked());
+    let asked = streams(picky.take_requests());
     assert!(asked[0] && asked.last() == Some(&false), "{asked:?}");
     for body in [r#"{"input":"hi"}"#, r#"{"input":"ho"}"#] {
         assert_eq!(picky.ask(NATIVE, body).await.0, 200);
-        assert_eq!(streams(picky.asked()), [false], "learned");
+        assert_eq!(streams(picky.take_requests()), [false], "learned");
     }
 }
 
 #[tokio::test]
 async fn refused_max_completion_tokens_is_retried_as_max_tokens_and_never_dropped() {
-    let picky = Picky::start(limit, 422, has("max_completion_tokens")).await;
+    let picky = RefusingUpstream::start(limit, 422, has("max_completion_tokens")).await;
     let names = ["max_completion_tokens", "max_tokens"];
     let limits =
         |asked: Vec<Value>| asked.iter().map(|body| names.map(|name| body.get(name).cloned())).collect::<Vec<_>>();
     assert_eq!(picky.ask(CHAT, PLAIN).await.0, 200);
-    assert_eq!(limits(picky.asked()), [[Some(json!(100)), None], [None, Some(json!(100))]]);
+    assert_eq!(limits(picky.take_requests()), [[Some(json!(100)), None], [None, Some(json!(100))]]);
     assert_eq!(picky.ask(CHAT, PLAIN).await.0, 200);
-    assert_eq!(limits(picky.asked()), [[None, Some(json!(100))]], "learned");
+    assert_eq!(limits(picky.take_requests()), [[None, Some(json!(100))]], "learned");
 
-    let picky = Picky::start(limit, 400, |body| body.get("max_completion_tokens").or(body.get("max_tokens")).is_some());
+    let picky = RefusingUpstream::start(limit, 400, |body| {
+        body.get("max_completion_tokens").or(body.get("max_tokens")).is_some()
+    });
     let picky = picky.await;
     let (status, text) = picky.ask(CHAT, PLAIN).await;
     assert!(status == 502 && text.contains("upstream_misconfigured"), "{status} {text}");
-    assert_eq!(picky.asked().len(), 2);
+    assert_eq!(picky.take_requests().len(), 2);
 }
 
 #[tokio::test]
 async fn limit_sent_by_the_caller_is_not_renamed() {
-    let picky = Picky::start(limit, 422, has("max_completion_tokens")).await;
+    let picky = RefusingUpstream::start(limit, 422, has("max_completion_tokens")).await;
     let body = r#"{"model":"m","messages":[{"role":"user"}],"max_completion_tokens":5}"#;
     assert_eq!(picky.ask(CHAT, body).await.0, 422);
-    assert_eq!(picky.asked().len(), 1);
+    assert_eq!(picky.take_requests().len(), 1);
     assert_eq!(picky.ask(CHAT, PLAIN).await.0, 200);
-    assert_eq!(picky.asked().len(), 2, "nothing was learned");
+    assert_eq!(picky.take_requests().len(), 2, "nothing was learned");
 }
 
 #[tokio::test]
 async fn other_upstream_refusals_are_not_retried() {
     for status in [401, 404, 429, 500, 503] {
-        let picky = Picky::start(limit, status, |_| true).await;
+        let picky = RefusingUpstream::start(limit, status, |_| true).await;
         assert!(picky.ask(CHAT, STREAMED).await.0 >= 400);
-        assert_eq!(picky.asked().len(), 1, "{status}");
+        assert_eq!(picky.take_requests().len(), 1, "{status}");
     }
 }

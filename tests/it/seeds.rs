@@ -53,8 +53,8 @@ async fn time_events_are_named_server_time() {
     assert!(event.block.starts_with("event: server-time\ndata: {\"time\":\""), "{}", event.block);
 }
 
-/// Sends to one connection and to all. A new client can replay the last hundred events, a reconnecting client all events
-/// that it missed.
+/// Sends to one connection and to all. A new client can replay the last hundred events, a reconnecting client all
+/// events that it missed.
 #[tokio::test]
 async fn channel_sends_to_one_client_or_all_and_replays_the_last_hundred_events() {
     let service = Service::start().await;

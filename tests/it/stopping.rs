@@ -62,8 +62,8 @@ async fn stop_in_each_phase_closes_the_upstream_and_sends_cancelled_to_all_viewe
     }
 }
 
-/// Stop, completion, abandonment and the deadline race in all combinations. One of them wins, all responses agree on it,
-/// and it is counted once.
+/// Stop, completion, abandonment and the deadline race in all combinations. One of them wins, all responses agree on
+/// it, and it is counted once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn racing_endings_agree_on_one_outcome() {
     let mut settings = Settings::default();
@@ -73,7 +73,8 @@ async fn racing_endings_agree_on_one_outcome() {
     let mut outcomes = std::collections::BTreeMap::<String, u32>::new();
     let rounds = 120;
     for round in 0..rounds {
-        // The model finishes after about 12 ms and the deadline is at 14 ms. The stops are sent after a pause of 9 to 15 ms.
+        // The model finishes after about 12 ms and the deadline is at 14 ms. The stops are sent after a pause of 9 to
+        // 15 ms.
         let body = json!({"input": "Hello", "model": "demo?tokens=12&rate=1000"});
         let mut viewer = service.generate(&body).await;
         let id = viewer.expect("start").await.generation().to_owned();

@@ -1,5 +1,5 @@
-//! Upstream faults. For each: the error that the caller receives, one upstream call, a closed connection and no leak. And
-//! unusual but valid upstreams, whose answers arrive whole.
+//! Upstream faults. For each: the error that the caller receives, one upstream call, a closed connection and no leak.
+//! And unusual but valid upstreams, whose answers arrive whole.
 
 mod chat;
 
@@ -12,7 +12,7 @@ use tokenrill::settings::{Settings, Size};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use chat::{DELIVERIES, Delivery, Stage, ask, streamed};
+use chat::{DELIVERIES, Delivery, Stage, ask, read_stream};
 
 use crate::support::{Answer, Call, Event, SOON, Service, Upstream, case, text};
 
@@ -134,8 +134,8 @@ fn outcome_of(terminal: &Event) -> &str {
 /// A name, the events sent, the action after them, the text that the caller receives, and the outcome.
 type Fault = (&'static str, Vec<Vec<u8>>, Then, &'static str, &'static str);
 
-/// Plays each fault with its events in separate HTTP chunks and in one, to chat completions, streaming and not, and to a
-/// native stream.
+/// Plays each fault with its events in separate HTTP chunks and in one, to chat completions, streaming and not, and to
+/// a native stream.
 async fn assert_faults(faults: impl IntoIterator<Item = Fault>) {
     let stage = Stage::new().await;
     for (what, said, then, expected, ending) in faults {
@@ -907,7 +907,7 @@ async fn response_head_is_sent_after_head_wait_and_later_failures_are_events() {
         let mut answer = answer;
         answer.starts_with(": ping\n: ping\n").await;
         call.refuse(429, "retry-after: 7\r\n", WORDS).await;
-        streamed(answer, "upstream_rate_limited").await
+        read_stream(answer, "upstream_rate_limited").await
     };
     assert_eq!(stream.await, "");
 }
@@ -918,7 +918,7 @@ async fn response_head_before_the_first_token_is_followed_by_the_answer() {
     let service = chat::service(&upstream, |settings| settings.generation.head_wait = Duration::ZERO).await;
     let answer = ask(&service, Delivery::Stream).await;
     upstream.call().await.answer(&["Hel", "lo"]).await;
-    assert_eq!(streamed(answer, "done").await, "Hello");
+    assert_eq!(read_stream(answer, "done").await, "Hello");
 }
 
 #[tokio::test]
@@ -933,7 +933,7 @@ async fn response_head_is_sent_with_the_first_token_before_head_wait_ends() {
     };
     let (answer, mut call) = tokio::join!(ask(&service, Delivery::Stream), play);
     call.data(json!({"error": WORDS})).await;
-    assert_eq!(streamed(answer, "upstream_error").await, "Hel");
+    assert_eq!(read_stream(answer, "upstream_error").await, "Hel");
     call.closed().await;
 }
 

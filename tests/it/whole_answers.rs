@@ -30,7 +30,7 @@ async fn service(change: impl FnOnce(&mut Settings)) -> (Upstream, Service) {
 }
 
 /// The response to a request for a whole answer, which the upstream answers with `reply`.
-async fn answered(change: impl FnOnce(&mut Settings), reply: impl AsyncFnOnce(Call)) -> (Service, Answer) {
+async fn request_whole_answer(change: impl FnOnce(&mut Settings), reply: impl AsyncFnOnce(Call)) -> (Service, Answer) {
     let (upstream, service) = service(change).await;
     let (answer, ()) = tokio::join!(Answer::to(request(&service, &chat())), async {
         let call = upstream.call().await;
@@ -42,7 +42,7 @@ async fn answered(change: impl FnOnce(&mut Settings), reply: impl AsyncFnOnce(Ca
 
 #[tokio::test]
 async fn whole_answer_is_returned_byte_for_byte() {
-    let (service, answer) = answered(
+    let (service, answer) = request_whole_answer(
         |_| {},
         async |mut call| {
             assert!(call.head.contains("\r\naccept: application/json\r\n"), "{}", call.head);
@@ -144,7 +144,7 @@ async fn stream_timeouts_do_not_apply_to_whole_answers_but_the_deadline_does() {
         (upstream.head_timeout, upstream.first_token_timeout) = (Duration::from_millis(20), Duration::from_millis(20));
         upstream.idle_timeout = Duration::from_millis(20);
     };
-    let (_, answer) = answered(short, async |mut call| {
+    let (_, answer) = request_whole_answer(short, async |mut call| {
         // Longer than each of these timeouts, before the head and within the body.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let (one, other) = COMPLETION.split_at(20);
@@ -156,14 +156,14 @@ async fn stream_timeouts_do_not_apply_to_whole_answers_but_the_deadline_does() {
     assert_eq!((answer.status, answer.text().await.as_str()), (200, COMPLETION));
 
     let deadline = |settings: &mut Settings| settings.generation.max_duration = Duration::from_millis(100);
-    let (_, answer) = answered(deadline, async |mut call| call.closed().await).await;
+    let (_, answer) = request_whole_answer(deadline, async |mut call| call.closed().await).await;
     assert_eq!(answer.status, 504);
 }
 
 #[tokio::test]
 async fn whole_answer_above_the_size_limit_fails_and_closes_the_connection() {
     let small = |settings: &mut Settings| settings.generation.max_bytes = "64KiB".parse().expect("a size");
-    let (_, answer) = answered(small, async |mut call| {
+    let (_, answer) = request_whole_answer(small, async |mut call| {
         call.raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000000\r\n\r\n{").await;
         call.repeat([b' '; 4096]).await;
     })
@@ -178,7 +178,7 @@ async fn error_or_truncation_in_a_200_response_fails() {
         (r#"{"choices":[{"index":0,"message":{"content":"Hel"#, "upstream_disconnected"),
         ("", "upstream_disconnected"),
     ] {
-        let (_, answer) = answered(
+        let (_, answer) = request_whole_answer(
             |_| {},
             async |mut call| {
                 call.raw(format!(
@@ -196,7 +196,7 @@ async fn error_or_truncation_in_a_200_response_fails() {
 
 #[tokio::test]
 async fn stream_in_place_of_a_whole_answer_is_assembled() {
-    let (_, answer) = answered(|_| {}, async |mut call| call.answer(&["Hello", " world"]).await).await;
+    let (_, answer) = request_whole_answer(|_| {}, async |mut call| call.answer(&["Hello", " world"]).await).await;
     let completion = answer.json().await;
     assert_eq!(completion["object"], "chat.completion");
     assert_eq!(completion["choices"][0]["message"]["content"], "Hello world");
@@ -205,7 +205,7 @@ async fn stream_in_place_of_a_whole_answer_is_assembled() {
 #[tokio::test]
 async fn missing_usage_of_a_whole_answer_is_added() {
     let json = r#"{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"odd":1.0}"#;
-    let (_, answer) = answered(|_| {}, async |mut call| call.json(json).await).await;
+    let (_, answer) = request_whole_answer(|_| {}, async |mut call| call.json(json).await).await;
     let text = answer.text().await;
     let kept = json.strip_suffix('}').expect("an object");
     assert!(text.starts_with(kept), "{text}");

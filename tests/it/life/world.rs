@@ -35,7 +35,7 @@ pub const RETENTION: Duration = Duration::from_mins(5);
 
 /// The next action of an upstream.
 #[expect(clippy::large_enum_variant, reason = "a test has few")]
-enum Said {
+enum UpstreamStep {
     Signals(Signals),
     Error,
     Panic,
@@ -44,7 +44,7 @@ enum Said {
 /// The upstream calls of all generations, by the number in the request.
 #[derive(Default)]
 struct Upstreams {
-    calls: Mutex<HashMap<u64, mpsc::Receiver<Said>>>,
+    calls: Mutex<HashMap<u64, mpsc::Receiver<UpstreamStep>>>,
     open: Mutex<BTreeMap<u64, Arc<AtomicUsize>>>,
     /// The calls that reached the upstream, which may bill them.
     sent: Arc<Mutex<HashSet<u64>>>,
@@ -78,10 +78,10 @@ impl Provider for Upstreams {
         });
         let rest = stream::unfold((said, Open(open)), |(mut said, open)| async {
             match said.recv().await? {
-                Said::Signals(signals) => Some((Ok(signals), (said, open))),
-                Said::Error => Some((Err(UpstreamError::Reported(Box::default())), (said, open))),
+                UpstreamStep::Signals(signals) => Some((Ok(signals), (said, open))),
+                UpstreamStep::Error => Some((Err(UpstreamError::Reported(Box::default())), (said, open))),
                 // Unwinds like a panic, but bypasses the panic hook, which would write to standard error.
-                Said::Panic => std::panic::resume_unwind(Box::new("a defect, on purpose")),
+                UpstreamStep::Panic => std::panic::resume_unwind(Box::new("a defect, on purpose")),
             }
         });
         Box::pin(first.chain(rest))
@@ -97,7 +97,7 @@ struct Subject {
     id: GenerationId,
     number: u64,
     log: Arc<dyn Log>,
-    upstream: Option<mpsc::Sender<Said>>,
+    upstream: Option<mpsc::Sender<UpstreamStep>>,
     model: Model,
 }
 
@@ -116,7 +116,7 @@ pub struct World {
     upstreams: Arc<Upstreams>,
     tasks: TaskTracker,
     /// Stop and erase operations in progress.
-    wishes: TaskTracker,
+    stops_and_erasures: TaskTracker,
     expiring: TaskTracker,
     subjects: Vec<Subject>,
     viewers: Vec<Viewer>,
@@ -169,7 +169,7 @@ impl World {
             let memory = memory.clone();
             async move { memory.expire().await }
         });
-        let wishes = TaskTracker::new();
+        let stops_and_erasures = TaskTracker::new();
         let (subjects, viewers, keys) = (Vec::new(), Vec::new(), HashMap::new());
         let (rested, at_rest) = (Instant::now(), false);
         Self {
@@ -179,7 +179,7 @@ impl World {
             metrics,
             upstreams,
             tasks,
-            wishes,
+            stops_and_erasures,
             expiring,
             subjects,
             viewers,
@@ -196,20 +196,20 @@ impl World {
             Operation::Start { on_disconnect, grace, storage, claim } => {
                 self.start(on_disconnect, grace, storage, claim).await;
             }
-            Operation::Say(at, count) => self.say(at, count),
+            Operation::SendTokens(at, count) => self.send_tokens(at, count),
             Operation::Finish(at) => {
                 let (reason, trailer) = (FinishReason::from("stop"), Trailer::default());
                 let end = smallvec::smallvec![Signal::Finish { choice: 0, reason }, Signal::End { trailer }];
-                self.end_upstream(at, Some(Said::Signals(end)), Outcome::Done);
+                self.end_upstream(at, Some(UpstreamStep::Signals(end)), Outcome::Done);
             }
             Operation::Fail(at) => {
-                self.end_upstream(at, Some(Said::Error), Outcome::Failed(FailureCode::UpstreamError));
+                self.end_upstream(at, Some(UpstreamStep::Error), Outcome::Failed(FailureCode::UpstreamError));
             }
             Operation::Close(at) => {
                 self.end_upstream(at, None, Outcome::Failed(FailureCode::UpstreamDisconnected));
             }
             Operation::Panic(at) => {
-                self.end_upstream(at, Some(Said::Panic), Outcome::Failed(FailureCode::Internal));
+                self.end_upstream(at, Some(UpstreamStep::Panic), Outcome::Failed(FailureCode::Internal));
             }
             Operation::Follow(at) => self.follow(at).await,
             Operation::Read(at) => self.read(at),
@@ -218,10 +218,12 @@ impl World {
             Operation::FollowBeyond(at) => self.follow_beyond(at).await,
             Operation::Inspect(at) => self.inspect(at).await,
             Operation::Stop(at) => {
-                self.wish(at, |generations, id| async move { generations.stop(&CALLER, id).await.map(drop) }.boxed());
+                self.stop_or_erase(at, |generations, id| {
+                    async move { generations.stop(&CALLER, id).await.map(drop) }.boxed()
+                });
             }
             Operation::Erase(at) => {
-                self.wish(at, |generations, id| async move { generations.erase(&CALLER, id).await }.boxed());
+                self.stop_or_erase(at, |generations, id| async move { generations.erase(&CALLER, id).await }.boxed());
                 if let Some(subject) = pick(&mut self.subjects, at) {
                     subject.model.erased = true;
                 }
@@ -328,7 +330,7 @@ impl World {
         }
     }
 
-    fn say(&mut self, at: usize, count: u8) {
+    fn send_tokens(&mut self, at: usize, count: u8) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
         if subject.model.silent {
             return;
@@ -336,13 +338,13 @@ impl World {
         let signals = (0..usize::from(count)).map(|more| token(subject.number, subject.model.said + more)).collect();
         // After the generation has ended, the receiver is dropped and the send fails.
         if let Some(upstream) = &subject.upstream
-            && upstream.try_send(Said::Signals(signals)).is_ok()
+            && upstream.try_send(UpstreamStep::Signals(signals)).is_ok()
         {
             subject.model.said += usize::from(count);
         }
     }
 
-    fn end_upstream(&mut self, at: usize, said: Option<Said>, outcome: Outcome) {
+    fn end_upstream(&mut self, at: usize, said: Option<UpstreamStep>, outcome: Outcome) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
         if subject.model.silent {
             return;
@@ -443,14 +445,14 @@ impl World {
         assert_eq!(outline.position, subject.log.tail().get().sequence);
     }
 
-    fn wish(
+    fn stop_or_erase(
         &mut self,
         at: usize,
-        wish: impl FnOnce(Generations, GenerationId) -> BoxFuture<'static, Result<(), FollowError>>,
+        stop_or_erase: impl FnOnce(Generations, GenerationId) -> BoxFuture<'static, Result<(), FollowError>>,
     ) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
-        let wish = wish(self.generations.clone(), subject.id);
-        self.wishes.spawn(async move { _ = wish.await });
+        let stop_or_erase = stop_or_erase(self.generations.clone(), subject.id);
+        self.stops_and_erasures.spawn(async move { _ = stop_or_erase.await });
         // A running generation whose record was erased can no longer be stopped by its id.
         if subject.model.erased {
             subject.model.may_end(Outcome::Stopped);
@@ -487,7 +489,7 @@ impl World {
         }
         self.clock();
         let now = Instant::now();
-        assert!(self.wishes.is_empty(), "a stop and an erasure come to their end");
+        assert!(self.stops_and_erasures.is_empty(), "a stop and an erasure come to their end");
         let mut ended = 0;
         for subject in &mut self.subjects {
             let Subject { model, log, number, .. } = subject;
@@ -589,8 +591,8 @@ impl World {
         is_closed && !self.upstreams.sent.lock().expect("a lock").contains(number)
     }
 
-    /// Checks at any moment: the entries of each viewer are a prefix of the log without a gap (N1, N2), a terminal event
-    /// occurs at most once and last (N4), and the text is the text that the upstream sent.
+    /// Checks at any moment: the entries of each viewer are a prefix of the log without a gap (N1, N2), a terminal
+    /// event occurs at most once and last (N4), and the text is the text that the upstream sent.
     pub async fn check(&mut self) {
         for subject in &self.subjects {
             let (mut entries, mut after) = (Vec::new(), Sequence::START);

@@ -1,5 +1,5 @@
-//! Misconfigured upstreams. Each case checks the WARN line that shows the operator the cause, and the error that callers
-//! receive on both wires (the contract's "What an upstream says in an error").
+//! Misconfigured upstreams. Each case checks the WARN line that shows the operator the cause, and the error that
+//! callers receive on both wires (the contract's "What an upstream says in an error").
 
 use reqwest::RequestBuilder;
 use reqwest::header::CONTENT_TYPE;
@@ -55,24 +55,24 @@ impl Misconfigured<'_> {
         let body = json!({"model": "gpt-9", "input": TEXT});
         let asked = program.generate(&body);
         let (answer, ()) = tokio::join!(asked, self.refuse(upstream));
-        self.has_line(&program, &answer).await;
+        self.assert_logged(&program, &answer).await;
         let events = answer.events().await;
         let failed = events.last().expect("an event");
         assert_eq!(failed.name, "failed", "{failed:?}");
-        includes(&failed.data["error"], &self.native);
+        assert_includes(&failed.data["error"], &self.native);
         assert!(self.native.get("upstream").is_some() || failed.data["error"].get("upstream").is_none(), "{failed:?}");
         assert_eq!(failed.data.get("usage"), None, "a request that was refused has no usage");
-        self.hides(&failed.block);
+        self.assert_hidden(&failed.block);
 
         for stream in [false, true] {
             let body = json!({"model": "gpt-9", "stream": stream, "messages": [{"role": "user", "content": TEXT}]});
             let asked = chat(&program, &body);
             let (answer, ()) = tokio::join!(Answer::to(asked), self.refuse(upstream));
-            self.has_line(&program, &answer).await;
+            self.assert_logged(&program, &answer).await;
             assert_eq!(answer.status, self.chat.0, "stream: {stream}");
             let body = answer.json().await;
-            includes(&body["error"], &self.chat.1);
-            self.hides(&body.to_string());
+            assert_includes(&body["error"], &self.chat.1);
+            self.assert_hidden(&body.to_string());
         }
         program.signal("TERM").await;
         let log = program.wait_for_exit().await.stderr;
@@ -80,28 +80,28 @@ impl Misconfigured<'_> {
     }
 
     /// Checks the WARN line of the request that `answer` belongs to.
-    async fn has_line(&self, program: &Program, answer: &Answer) {
+    async fn assert_logged(&self, program: &Program, answer: &Answer) {
         let line = program.log_line("attempt failed", answer.header("x-request-id")).await;
         assert_eq!(line["level"], "WARN", "{line}");
         let url = format!("{}/chat/completions", self.base_url);
-        includes(&line["fields"], &json!({"upstream": "far", "url": url, "model": "gpt-9", "attempt": 1}));
-        includes(&line["fields"], &self.line);
+        assert_includes(&line["fields"], &json!({"upstream": "far", "url": url, "model": "gpt-9", "attempt": 1}));
+        assert_includes(&line["fields"], &self.line);
     }
 
     /// Checks that callers do not learn the upstream's address or key.
-    fn hides(&self, told: &str) {
+    fn assert_hidden(&self, actual: &str) {
         let host = self.base_url.split_once("://").expect("a URL").1.split('/').next().expect("a host");
-        assert!(!told.contains(host) && !told.contains("hunter2"), "{told}");
+        assert!(!actual.contains(host) && !actual.contains("hunter2"), "{actual}");
     }
 }
 
 /// Checks the expected members. `null` means that a member is absent or null; a text that ends in `…` is a prefix.
-fn includes(told: &Value, expected: &Value) {
+fn assert_includes(actual: &Value, expected: &Value) {
     for (name, value) in expected.as_object().expect("an object") {
         let begins = value.as_str().and_then(|text| text.strip_suffix('…'));
-        match (begins, told[name].as_str()) {
-            (Some(begin), Some(text)) => assert!(text.starts_with(begin), "{name}: {told}"),
-            _ => assert_eq!(told[name], *value, "{name}: {told}"),
+        match (begins, actual[name].as_str()) {
+            (Some(begin), Some(text)) => assert!(text.starts_with(begin), "{name}: {actual}"),
+            _ => assert_eq!(actual[name], *value, "{name}: {actual}"),
         }
     }
 }
@@ -235,14 +235,14 @@ async fn exhausted_upstream_quota_is_not_retryable() {
         let body = json!({"model": "gpt-9", "messages": [{"role": "user", "content": TEXT}]});
         let asked = chat(&program, &body);
         let (answer, ()) = tokio::join!(Answer::to(asked), misconfigured.refuse(&upstream));
-        misconfigured.has_line(&program, &answer).await;
+        misconfigured.assert_logged(&program, &answer).await;
         assert_eq!((answer.status, answer.header("x-should-retry")), (429, "false"));
 
         let body = json!({"model": "gpt-9", "input": TEXT});
         let asked = program.generate(&body);
         let (answer, ()) = tokio::join!(asked, misconfigured.refuse(&upstream));
         let events = answer.events().await;
-        includes(&events.last().expect("an event").data["error"], &misconfigured.native);
+        assert_includes(&events.last().expect("an event").data["error"], &misconfigured.native);
     })
     .await;
 }

@@ -67,13 +67,13 @@ impl Stage {
         let asked = async {
             let answer = ask(&self.service, delivery).await;
             match (delivery, ending) {
-                (Delivery::Whole, "done") => assert_eq!(completed(answer).await, expected),
+                (Delivery::Whole, "done") => assert_eq!(read_completion(answer).await, expected),
                 // A failure before the response head is a status. A whole answer sends its head last.
                 (Delivery::Whole, code) => assert_refused(answer, code, wait, b"").await,
                 (Delivery::Stream, code) if code != "done" && expected.is_empty() => {
                     assert_refused(answer, code, wait, b"").await;
                 }
-                (Delivery::Stream, _) => assert_eq!(streamed(answer, ending).await, expected),
+                (Delivery::Stream, _) => assert_eq!(read_stream(answer, ending).await, expected),
             }
         };
         let played = async { play(self.upstream.call().await, first_token).await };
@@ -113,7 +113,7 @@ pub async fn ask(service: &Service, delivery: Delivery) -> Answer {
 }
 
 /// The text of a whole completion, choice after choice.
-async fn completed(answer: Answer) -> String {
+async fn read_completion(answer: Answer) -> String {
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
     let completion = answer.json().await;
     assert_eq!(completion["object"], "chat.completion");
@@ -127,7 +127,7 @@ async fn completed(answer: Answer) -> String {
 }
 
 /// The text of a stream, which must end with this outcome.
-pub async fn streamed(answer: Answer, ending: &str) -> String {
+pub async fn read_stream(answer: Answer, ending: &str) -> String {
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/event-stream"));
     let stream = answer.text().await;
     assert!(!stream.contains(WORDS), "{stream}");
@@ -141,7 +141,7 @@ pub async fn streamed(answer: Answer, ending: &str) -> String {
     texts.into_values().collect()
 }
 
-/// `response` is what the upstream sent.
+/// Checks a refusal as a status. `response` holds the bytes that the upstream sent.
 async fn assert_refused(answer: Answer, code: &str, wait: Option<u64>, response: &[u8]) {
     let response = String::from_utf8_lossy(response);
     // For a rejected request the status and the texts of the upstream are passed on.
@@ -150,7 +150,8 @@ async fn assert_refused(answer: Answer, code: &str, wait: Option<u64>, response:
     let status = passed.filter(|status| [400, 404, 413, 422].contains(status)).unwrap_or_else(|| status(code));
     let is_theirs = matches!(code, "upstream_rejected" | "model_not_found") && response.contains("application/json");
     let words = if is_theirs { Words::Theirs } else { Words::Ours };
-    // A rate-limited upstream has not started the request, so a retry is safe; but SDKs do not wait longer than a minute.
+    // A rate-limited upstream has not started the request, so a retry is safe; but SDKs do not wait longer than a
+    // minute.
     let repeat =
         code == "upstream_unreachable" || code == "upstream_rate_limited" && wait.is_none_or(|wait| wait <= 60_000);
     assert_eq!((answer.status, answer.header("content-type")), (status, "application/json"), "{code}");

@@ -199,7 +199,7 @@ proptest! {
         checks::chunks(stream.as_bytes());
 
         let (signals, ending) = answer([stream.as_bytes()]);
-        let has_content = |choice: &Value| {
+        let is_output = |choice: &Value| {
             let is_text = |name: &str| choice["delta"][name].as_str().is_some_and(|text| !text.is_empty());
             let is_finish = choice["finish_reason"].as_str().is_some_and(|reason| !reason.is_empty());
             let others = ["x_delta", "tool_calls", "content"].iter().any(|name| {
@@ -208,7 +208,7 @@ proptest! {
             });
             is_finish || others || ["content", "reasoning", "reasoning_content", "refusal"].into_iter().any(is_text)
         };
-        if !sent.iter().any(|chunk| chunk["choices"].as_array().is_some_and(|choices| choices.iter().any(has_content))) {
+        if !sent.iter().any(|chunk| chunk["choices"].as_array().is_some_and(|choices| choices.iter().any(is_output))) {
             prop_assert_eq!(&ending, &Err(UpstreamError::Empty), "{}", stream);
             return Ok(());
         }

@@ -1,5 +1,5 @@
-//! Reference parser of an event stream: the HTML Standard (section 9.2.6), sentence by sentence, without regard to speed.
-//! It reads only the data of an event.
+//! Reference parser of an event stream: the HTML Standard (section 9.2.6), sentence by sentence, without regard to
+//! speed. It reads only the data of an event.
 
 /// The data of every event of a whole stream.
 pub fn events(stream: &[u8]) -> Vec<String> {
