@@ -33,14 +33,14 @@ fn every_operation_of_the_document_has_a_unique_id_a_summary_tags_and_its_path_p
         document["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]).map(word).collect();
 
     let mut ids = BTreeSet::new();
-    for Operation { path, method, says } in operations(&document) {
+    for Operation { path, method, definition } in operations(&document) {
         let what = format!("{method} {path}");
-        assert!(ids.insert(word(&says["operationId"])), "{what}: its operation id is another's");
-        assert!(!word(&says["summary"]).is_empty(), "{what}");
-        let own = says["tags"].as_array().expect("tags");
+        assert!(ids.insert(word(&definition["operationId"])), "{what}: its operation id is another's");
+        assert!(!word(&definition["summary"]).is_empty(), "{what}");
+        let own = definition["tags"].as_array().expect("tags");
         assert!(!own.is_empty() && own.iter().all(|tag| tags.contains(word(tag))), "{what}: {own:?}");
 
-        let parameters = says["parameters"].as_array().into_iter().flatten();
+        let parameters = definition["parameters"].as_array().into_iter().flatten();
         let in_path = parameters.filter(|parameter| parameter["in"] == "path");
         let declared: BTreeSet<_> =
             in_path.inspect(|it| assert_eq!(it["required"], true)).map(|it| word(&it["name"])).collect();
@@ -121,8 +121,8 @@ fn every_example_stream_of_a_channel_is_valid() {
 async fn every_example_problem_matches_a_refusal_of_the_service() {
     let scenes = Scenes::set().await;
     let document = document();
-    for Operation { path, method, says } in operations(&document) {
-        for (status, response) in says["responses"].as_object().expect("responses") {
+    for Operation { path, method, definition } in operations(&document) {
+        for (status, response) in definition["responses"].as_object().expect("responses") {
             let problems = response["content"]["application/problem+json"]["examples"].as_object();
             for (code, example) in problems.into_iter().flatten() {
                 let what = format!("{method} {path}: {code}");
@@ -220,14 +220,14 @@ async fn assert_same_origin_page(page: Answer) {
 struct Operation<'a> {
     path: &'a str,
     method: &'a str,
-    says: &'a Value,
+    definition: &'a Value,
 }
 
 fn operations(document: &Value) -> Vec<Operation<'_>> {
     let paths = document["paths"].as_object().expect("paths").iter();
     let operations = paths.flat_map(|(path, methods)| {
         let methods = methods.as_object().expect("methods").iter();
-        methods.map(move |(method, says)| Operation { path, method, says })
+        methods.map(move |(method, definition)| Operation { path, method, definition })
     });
     operations.collect()
 }

@@ -90,7 +90,7 @@ async fn unread_large_state_is_listed_as_a_connection_and_aborted_when_closed() 
 
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the test awaits it")]
-async fn closed_long_poll_returns_the_current_state() {
+async fn closed_long_poll_returns_the_current_state_of_any_size() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut viewer = service.generate(&json!({"input": "Hello"})).await;
