@@ -364,8 +364,8 @@ async fn anonymous_callers_are_limited_by_address_and_only_trusted_proxies_may_f
 }
 
 /// 50 clients send requests for ten seconds and are admitted for the limit plus the refill. Quota refilled after a
-/// client's last request, or while it waits for a response, may stay unused; the quota at the last response is the upper
-/// bound.
+/// client's last request, or while it waits for a response, may stay unused; the quota at the last response is the
+/// upper bound.
 #[tokio::test]
 async fn fifty_clients_that_ignore_retry_after_are_admitted_only_at_the_limit() {
     const LIMIT: u32 = 600;

@@ -1,5 +1,5 @@
 //! Misconfigured upstreams. Each case checks the WARN line that shows the operator the cause, and the error that
-//! callers receive on both wires (the contract's "What an upstream says in an error").
+//! callers receive on both wires (upstream errors in the contract of ARCHITECTURE.md).
 
 use reqwest::RequestBuilder;
 use reqwest::header::CONTENT_TYPE;
