@@ -1,7 +1,7 @@
-//! The life of generations against a simple model: operations in any order and at any distance, after
-//! each of which the promises hold (`world::World::check`).
+//! Property test of the generation lifecycle against a simple model: operations in any order and at any distance. The
+//! invariants are checked after each operation (`world::World::check`).
 //!
-//! 1,000 cases, 10,000 in `make soak`; `PROPTEST_CASES=1000000 cargo test --test it life` for more. A case that fails is
+//! 1,000 cases, 10,000 in `make soak`; `PROPTEST_CASES=1000000 cargo test --test it life` for more. A failing case is
 //! shrunk.
 
 mod model;
@@ -16,33 +16,33 @@ use tokenrill::generation::{OnDisconnect, Storage};
 use crate::support::sized;
 use world::World;
 
-/// What happens next. A number picks one of those there are.
+/// The next operation. A number picks one of the generations or viewers that exist, modulo their count.
 #[derive(Debug, Clone)]
 pub enum Operation {
     Start {
         on_disconnect: OnDisconnect,
         grace: Duration,
         storage: Storage,
-        /// A key, and which of two bodies comes with it.
+        /// An idempotency key, and which of two bodies the request has.
         claim: Option<(u8, u8)>,
     },
-    /// The upstream says so many tokens in one read.
-    Say(usize, u8),
+    /// The upstream sends this many tokens in one read.
+    SendTokens(usize, u8),
     Finish(usize),
     Fail(usize),
     /// The upstream closes before the end.
     Close(usize),
-    /// A defect of ours, in the task.
+    /// The generation task panics.
     Panic(usize),
-    /// A new viewer, from the beginning.
+    /// A new viewer connects and reads from the start.
     Follow(usize),
-    /// A viewer reads what is there.
+    /// A viewer reads the entries that are available.
     Read(usize),
     /// A viewer's connection is cut.
     Drop(usize),
-    /// A viewer comes back with the last id that it has.
+    /// A viewer reconnects with the last id that it received.
     Resume(usize),
-    /// Somebody asks for what is after the tail.
+    /// A client asks for events after the tail.
     FollowBeyond(usize),
     Inspect(usize),
     Stop(usize),
@@ -50,16 +50,16 @@ pub enum Operation {
     Advance(Duration),
     /// All tasks are asked to end.
     EndAll,
-    /// All tasks are dropped where they are.
+    /// All tasks are dropped at their current await.
     AbortAll,
 }
 
-/// How long things go on by themselves after an operation.
+/// How long the tasks run after an operation.
 #[derive(Debug, Clone, Copy)]
 pub enum Pause {
-    /// So many times everybody who was woken goes on to the next wait.
+    /// This many scheduler turns: in each, every woken task runs to its next await.
     Turns(u8),
-    /// Until all wait for something.
+    /// Until all tasks wait.
     Rest,
 }
 
@@ -81,7 +81,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         .prop_map(|(on_disconnect, grace, storage, claim)| Operation::Start { on_disconnect, grace, storage, claim });
     prop_oneof![
         6 => start,
-        8 => (at(), 1..4u8).prop_map(|(at, count)| Operation::Say(at, count)),
+        8 => (at(), 1..4u8).prop_map(|(at, count)| Operation::SendTokens(at, count)),
         3 => at().prop_map(Operation::Finish),
         1 => at().prop_map(Operation::Fail),
         1 => at().prop_map(Operation::Close),
@@ -112,7 +112,7 @@ proptest! {
     })]
 
     #[test]
-    fn operations_in_any_order_keep_every_promise(steps in proptest::collection::vec((operation(), pause()), 1..40)) {
+    fn operations_in_any_order_keep_all_invariants(steps in proptest::collection::vec((operation(), pause()), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
             let mut world = World::new();

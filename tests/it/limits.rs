@@ -1,4 +1,4 @@
-//! How much is how much: nobody gets more than its limits, and each is told when there is more.
+//! Limits: no caller exceeds its limits, and each refusal states when to retry.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ fn chat(service: &Service) -> RequestBuilder {
         .body(body.to_string())
 }
 
-/// The members of a list such as `"requests";r=4;t=12`, by name.
+/// A parameter of the member with this name in a list such as `"requests";r=4;t=12`.
 fn member(headers: &HeaderMap, header: &str, name: &str, parameter: &str) -> u64 {
     let list = headers[header].to_str().expect("ASCII");
     let member = list.split(", ").find_map(|member| member.strip_prefix(&format!("\"{name}\""))).expect("a member");
@@ -48,8 +48,8 @@ async fn sent(request: RequestBuilder) -> reqwest::Response {
 }
 
 #[tokio::test]
-async fn a_limit_is_told_before_it_is_reached_and_who_waits_as_told_is_let_in() {
-    // One in 200 ms, so that a test can wait for it.
+async fn rate_limit_headers_count_down_and_waiting_retry_after_admits_the_request() {
+    // One request in 200 ms: short enough for a test to wait.
     let service = Service::with(limited(Quota { requests_per_minute: some(300), ..Quota::default() })).await;
     let mut left = 300;
     let refused = loop {
@@ -61,7 +61,7 @@ async fn a_limit_is_told_before_it_is_reached_and_who_waits_as_told_is_let_in() 
             assert_eq!(now, 0);
             break answer;
         }
-        // Some come back meanwhile.
+        // The quota refills meanwhile.
         assert!(status == 200 && now < 300 && now + 1 >= left, "{now} of {left}");
         left = now;
         answer.bytes().await.expect("it ends");
@@ -76,7 +76,7 @@ async fn a_limit_is_told_before_it_is_reached_and_who_waits_as_told_is_let_in() 
 }
 
 #[tokio::test]
-async fn a_refusal_is_one_event_for_who_reads_events_and_openais_error_for_its_sdks() {
+async fn rate_limit_refusal_is_an_sse_event_or_an_openai_error_by_client() {
     let service = Service::with(limited(Quota { requests_per_minute: some(1), ..Quota::default() })).await;
     let first = sent(chat(&service)).await;
     assert_eq!(first.status(), 200);
@@ -104,7 +104,7 @@ async fn a_refusal_is_one_event_for_who_reads_events_and_openais_error_for_its_s
         (&json!("rate_limit_error"), &json!("rate_limited"))
     );
 
-    // Every answer of a limited operation says what is left; above the rate no body is read.
+    // Every response of a limited operation states the remaining quota. Above the rate the body is not read.
     let wrong =
         sent(service.request(Method::POST, "/v1/chat/completions").header(CONTENT_TYPE, "application/json").body("{"))
             .await;
@@ -115,7 +115,7 @@ async fn a_refusal_is_one_event_for_who_reads_events_and_openais_error_for_its_s
 }
 
 #[tokio::test]
-async fn coming_back_takes_nothing() {
+async fn reconnects_and_repeats_consume_no_quota() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.limits.each = Quota { requests_per_minute: some(1), concurrent_generations: some(1), ..Quota::default() };
@@ -170,7 +170,7 @@ async fn tokens_are_reserved_at_the_start_and_settled_at_the_end() {
     let mut second = service.generate(&request).await;
     close(left(&second), 10_000 - 150 - 1_004);
 
-    // One that fails before it says anything gives everything back; one that is stopped, what it did not use.
+    // A generation that fails before its first token is refunded completely, a stopped one its unused tokens.
     call.next().await.expect("the same connection").refuse(500, "", "").await;
     while second.next().await.is_some_and(|event| event.name != "failed") {}
     let mut third = service.generate(&request).await;
@@ -195,7 +195,7 @@ async fn tokens_are_reserved_at_the_start_and_settled_at_the_end() {
 }
 
 #[tokio::test]
-async fn long_answers_of_one_key_do_not_raise_what_another_reserves() {
+async fn long_answers_of_one_key_do_not_raise_the_reservations_of_another() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     let [long, short] = [(); 2].map(|()| NewKey::random().expect("random bytes"));
@@ -233,7 +233,7 @@ async fn long_answers_of_one_key_do_not_raise_what_another_reserves() {
 }
 
 #[tokio::test]
-async fn the_reservation_of_a_request_without_a_limit_follows_the_keys_own_answers() {
+async fn reservation_without_a_token_limit_is_estimated_from_the_keys_own_answers() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.limits.each = Quota { tokens_per_minute: some(100_000), ..Quota::default() };
@@ -260,7 +260,7 @@ async fn the_reservation_of_a_request_without_a_limit_follows_the_keys_own_answe
 }
 
 #[tokio::test]
-async fn a_key_a_token_and_a_model_have_limits_of_their_own() {
+async fn limits_of_keys_tokens_and_models_override_the_defaults() {
     let few = Quota { requests_per_minute: some(2), ..Quota::default() };
     let mut settings = trusting(Jwt {
         secret_env: Some("SECRET".to_owned()),
@@ -295,7 +295,7 @@ async fn a_key_a_token_and_a_model_have_limits_of_their_own() {
     assert_eq!(admitted(&token("carol", Value::Null), &one).await, 1, "of this model");
     assert_eq!(admitted(&token("carol", Value::Null), &body()).await, 4, "and the rest of the others");
     assert_eq!(admitted(&token("erin", json!({"requests_per_minute": 2, "budget": {"usd": 1}})), &body()).await, 2);
-    // A limit that cannot be read is no reason to go without.
+    // An invalid limits claim is refused. It does not mean "no limits".
     for limits in [json!("many"), json!({"requests_per_minute": 0}), json!({"requests_per_minute": -1}), json!([])] {
         assert_eq!(
             sent(service.generation(&body()).bearer_auth(token("dave", limits.clone()))).await.status(),
@@ -306,7 +306,7 @@ async fn a_key_a_token_and_a_model_have_limits_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_request_asks_for_no_more_than_its_caller_may_have() {
+async fn request_above_max_output_tokens_or_max_choices_is_refused() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.limits.each = Quota { max_output_tokens: some(100), max_choices: some(2), ..Quota::default() };
@@ -333,7 +333,7 @@ async fn a_request_asks_for_no_more_than_its_caller_may_have() {
 }
 
 #[tokio::test]
-async fn nobody_in_particular_is_limited_by_address_and_only_our_proxies_say_which() {
+async fn anonymous_callers_are_limited_by_address_and_only_trusted_proxies_may_forward_it() {
     let mut settings = limited(Quota { requests_per_minute: some(1), ..Quota::default() });
     let status = async |service: &Service, forwarded: &str| {
         sent(service.generation(&body()).header("x-forwarded-for", forwarded)).await.status().as_u16()
@@ -358,15 +358,16 @@ async fn nobody_in_particular_is_limited_by_address_and_only_our_proxies_say_whi
     ] {
         assert_eq!(status(&service, forwarded).await, expected, "{forwarded}");
     }
-    // What comes from afar is not on this machine.
+    // A forwarded address is not a loopback address.
     let metrics = service.request(Method::GET, "/metrics").header("x-forwarded-for", "198.51.100.1");
     assert_eq!(sent(metrics).await.status(), 403);
 }
 
-/// 50 clients for ten seconds: they get the limit and what was refilled meanwhile. What is refilled after a client's last
-/// request, or while it waits for a response, may stay unused; no client gets more than there was at its last response.
+/// 50 clients send requests for ten seconds and are admitted for the limit plus the refill. Quota refilled after a
+/// client's last request, or while it waits for a response, may stay unused; the quota at the last response is the
+/// upper bound.
 #[tokio::test]
-async fn a_crowd_that_hammers_gets_what_the_limit_says() {
+async fn fifty_clients_that_ignore_retry_after_are_admitted_only_at_the_limit() {
     const LIMIT: u32 = 600;
     let service = Service::with(limited(Quota { requests_per_minute: some(LIMIT), ..Quota::default() })).await;
     let began = Instant::now();
@@ -379,7 +380,7 @@ async fn a_crowd_that_hammers_gets_what_the_limit_says() {
             let refused = answer.status() == 429;
             admitted += u32::from(!refused);
             answer.bytes().await.expect("it ends");
-            // Far sooner than told, and not so often that this machine has nothing left for other tests.
+            // Far sooner than `Retry-After`, but rare enough to leave CPU time for other tests.
             last = Instant::now();
             tokio::time::sleep(Duration::from_millis(if refused { 100 } else { 0 })).await;
             slowest = slowest.max(asked.elapsed());

@@ -1,4 +1,4 @@
-//! What requests cost the process that serves them: its resident memory, with another caller beside them.
+//! Resident memory of the service process under expensive requests, while another caller uses it too.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -24,11 +24,11 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const BODY_BYTES: &str = "tokenrill_body_bytes";
 const IN_FLIGHT: &str = "tokenrill_requests_in_flight";
-/// The caller that takes much. The other is [`OTHER`].
+/// Address of the expensive caller. The ordinary caller is [`OTHER`].
 const ONE: &str = "203.0.113.1";
 const OTHER: &str = "203.0.113.2";
 
-/// The service in a process of its own, and two callers.
+/// The service in a process of its own, with two callers.
 struct Measured<'a> {
     service: ServiceProcess,
     other: OrdinaryCaller<'a>,
@@ -46,7 +46,7 @@ impl<'a> Measured<'a> {
         change(&mut settings);
         let service = ServiceProcess::start(&settings).await;
         let mut other = OrdinaryCaller::new(service.address, OTHER, upstream);
-        // Both protocols: what is needed once is there.
+        // One round for each protocol: one-time allocations are made before the measurement.
         other.round().await;
         other.round().await;
         let before = service.resident();
@@ -62,19 +62,19 @@ impl<'a> Measured<'a> {
         self.client.request(method, url).header("x-forwarded-for", ONE)
     }
 
-    /// From here on memory counts.
+    /// Starts the measurement.
     fn mark(&mut self) {
         self.before = self.service.resident();
         self.service.forget_peak();
     }
 
-    /// What has been added at most since the mark.
+    /// Peak growth in bytes since `mark`.
     fn growth(&self) -> usize {
         self.service.peak().saturating_sub(self.before)
     }
 }
 
-/// Reads an answer of [`LARGE`] to its end; its generation.
+/// Reads an answer of [`LARGE`] to its end and returns the id of its generation.
 async fn large_answer(measured: &Measured<'_>, key: &str) -> String {
     let body = json!({"input": "x", "model": LARGE}).to_string();
     let request = measured.post().header(ACCEPT, STREAM).header("idempotency-key", key).body(body);
@@ -89,8 +89,8 @@ async fn large_answer(measured: &Measured<'_>, key: &str) -> String {
     id
 }
 
-/// Has its head and its first bytes: the service writes until its client takes no more.
-async fn begun(request: RequestBuilder) -> Response {
+/// Sends the request and reads the head and the first bytes of the response, which has started then.
+async fn send_and_read_first_bytes(request: RequestBuilder) -> Response {
     let mut response = soon(request.send()).await.expect("a response");
     assert_eq!(response.status(), 200);
     soon(response.chunk()).await.expect("no cut").expect("the first bytes");
@@ -144,7 +144,7 @@ async fn a_slow_reader_of_a_large_answer_costs_less_than_128_kib() {
 }
 
 #[tokio::test]
-async fn slow_readers_of_answers_that_were_evicted_or_deleted_hold_no_more_than_the_log_may() {
+async fn slow_readers_of_evicted_or_deleted_answers_stay_within_the_event_log_memory_limit() {
     const ANSWERS: usize = 40;
     const LOG: usize = 16 * MIB;
     let tails = ["", "/events", "/events?replay=snapshot"];
@@ -176,13 +176,13 @@ async fn slow_readers_of_answers_that_were_evicted_or_deleted_hold_no_more_than_
     }
 }
 
-/// A body that sends this, and then neither more nor its end.
+/// A body that sends the chunks of `sent` and never ends.
 fn unfinished(sent: impl futures_util::Stream<Item = Bytes> + Send + 'static) -> reqwest::Body {
     reqwest::Body::wrap_stream(sent.chain(stream::pending()).map(Ok::<_, io::Error>))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unfinished_bodies_hold_what_they_have_sent_in_whatever_chunks() {
+async fn unfinished_bodies_hold_only_their_received_bytes_for_any_chunk_size() {
     for protocol in Protocol::BOTH {
         for (bodies, bytes, chunk) in [(60, MIB, MIB), (1, MIB / 2, protocol.smallest_chunk())] {
             let upstream = AnsweringUpstream::start().await;
@@ -190,7 +190,7 @@ async fn unfinished_bodies_hold_what_they_have_sent_in_whatever_chunks() {
             let mut measured = Measured::start(&upstream, protocol.client(), change).await;
             measured.mark();
             let tasks = TaskTracker::new();
-            // Shared: other tests measure the memory of this process.
+            // All bodies share these bytes, because other tests measure the memory of this process.
             let piece = Bytes::from(vec![b' '; chunk]);
             let sending: Vec<_> = (0..bodies)
                 .map(|_| {
@@ -201,7 +201,7 @@ async fn unfinished_bodies_hold_what_they_have_sent_in_whatever_chunks() {
             let sent = f64::from(u32::try_from(bodies * bytes).expect("a few MiB"));
             measured.service.metric_is(BODY_BYTES, |held| held >= sent).await;
             measured.other.round().await;
-            // A buffer that grows holds half of its bytes twice for a moment.
+            // A buffer that grows briefly holds half of its bytes twice.
             let (growth, most) = (measured.growth(), bodies * bytes * 3 / 2 + bodies * 128 * KIB + 8 * MIB);
             println!("{bodies} bodies of {bytes} bytes by {chunk}, {protocol:?}: {} KiB", growth / KIB);
             assert!(growth < most, "{} KiB of {} KiB, {protocol:?}, {chunk}", growth / KIB, most / KIB);
@@ -214,7 +214,7 @@ async fn unfinished_bodies_hold_what_they_have_sent_in_whatever_chunks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_of_small_values_that_wait_for_a_slot_hold_their_bytes_and_no_tree() {
+async fn queued_requests_of_many_small_json_values_hold_their_bytes_without_a_parsed_tree() {
     const WAITING: usize = 12;
     let values = "0,".repeat(MIB / 2);
     let body = Bytes::from(format!(r#"{{"input":"x","model":"{HELD}","vendor":[{values}0]}}"#));
@@ -225,9 +225,11 @@ async fn requests_of_small_values_that_wait_for_a_slot_hold_their_bytes_and_no_t
         })
         .await;
         let held = json!({"input": "x", "model": HELD}).to_string();
-        let running = begun(measured.post().header(ACCEPT, STREAM).body(held)).await;
+        let running = send_and_read_first_bytes(measured.post().header(ACCEPT, STREAM).body(held)).await;
         measured.mark();
-        let waiting = join_all((0..WAITING).map(|_| begun(measured.post().header(ACCEPT, STREAM).body(body.clone()))));
+        let waiting = join_all(
+            (0..WAITING).map(|_| send_and_read_first_bytes(measured.post().header(ACCEPT, STREAM).body(body.clone()))),
+        );
         let waiting = waiting.await;
         assert!(measured.service.metric(BODY_BYTES).await >= f64::from(u32::try_from(WAITING * MIB).expect("MiB")));
         measured.other.round().await;
@@ -240,12 +242,12 @@ async fn requests_of_small_values_that_wait_for_a_slot_hold_their_bytes_and_no_t
 }
 
 #[tokio::test]
-async fn of_40_prompt_requests_a_key_with_6_a_minute_has_34_refused_unread() {
+async fn prompt_requests_above_the_rate_are_refused_before_their_body_is_read() {
     const REQUESTS: usize = 40;
     const ADMITTED: usize = 6;
     let upstream = AnsweringUpstream::start().await;
     let mut measured = Measured::start(&upstream, Protocol::Http1.client(), |settings| {
-        // The other caller has made its requests within the minute, and makes one more.
+        // The limit is enough for the requests of the other caller: those made so far and one more.
         settings.limits.each.requests_per_minute = NonZeroU32::new(u32::try_from(ADMITTED).expect("six"));
     })
     .await;

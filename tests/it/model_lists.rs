@@ -1,4 +1,4 @@
-//! Lists of models that are long.
+//! Long lists of models.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -9,10 +9,10 @@ use crate::support::{Answer, Service, Upstream, text};
 const MANY: usize = 60_000;
 
 #[tokio::test]
-async fn a_list_of_60_000_models_is_asked_for_once_and_bounded_and_each_model_can_be_used() {
+async fn list_of_60_000_models_is_fetched_once_and_truncated_and_each_model_is_usable() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
-    // Those that the upstream lists, in another order, and as many that it does not.
+    // The models that the upstream lists, in another order, and as many that it does not list.
     settings.upstreams[0].models = (0..2 * MANY).rev().map(|number| format!("model-{number:06}")).collect();
     let (service, keys) = Service::guarded(settings, &[("all", &["generate"])]).await;
     let entries: Vec<_> = (0..MANY).map(|number| json!({"id": format!("model-{number:06}")})).collect();

@@ -1,4 +1,4 @@
-//! The OpenAPI document and the pages beside it: what they say is what the service does.
+//! The OpenAPI document and the HTML pages agree with the behaviour of the service.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -19,13 +19,13 @@ use crate::support::issuer::{SECRET, claims, hs256, trusting};
 use crate::support::{Answer, Event, SOON, Service, TICKET_SECRET, Upstream, case};
 
 #[test]
-fn the_committed_document_is_the_one_of_the_code() {
+fn committed_openapi_document_matches_the_code() {
     let committed = include_str!("../../openapi/openapi.json");
     assert!(committed == text(), "openapi/openapi.json is not what the code says: run `make openapi`");
 }
 
 #[test]
-fn it_is_openapi_3_1_and_says_of_each_operation_what_it_is() {
+fn every_operation_of_the_document_has_a_unique_id_a_summary_tags_and_its_path_parameters() {
     let document = document();
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1.")));
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
@@ -33,14 +33,14 @@ fn it_is_openapi_3_1_and_says_of_each_operation_what_it_is() {
         document["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]).map(word).collect();
 
     let mut ids = BTreeSet::new();
-    for Operation { path, method, says } in operations(&document) {
+    for Operation { path, method, definition } in operations(&document) {
         let what = format!("{method} {path}");
-        assert!(ids.insert(word(&says["operationId"])), "{what}: its operation id is another's");
-        assert!(!word(&says["summary"]).is_empty(), "{what}");
-        let own = says["tags"].as_array().expect("tags");
+        assert!(ids.insert(word(&definition["operationId"])), "{what}: its operation id is another's");
+        assert!(!word(&definition["summary"]).is_empty(), "{what}");
+        let own = definition["tags"].as_array().expect("tags");
         assert!(!own.is_empty() && own.iter().all(|tag| tags.contains(word(tag))), "{what}: {own:?}");
 
-        let parameters = says["parameters"].as_array().into_iter().flatten();
+        let parameters = definition["parameters"].as_array().into_iter().flatten();
         let in_path = parameters.filter(|parameter| parameter["in"] == "path");
         let declared: BTreeSet<_> =
             in_path.inspect(|it| assert_eq!(it["required"], true)).map(|it| word(&it["name"])).collect();
@@ -63,7 +63,7 @@ async fn every_example_request_is_answered_as_documented() {
         let events = answer.events().await;
         expect_stream(&events, name);
         let names: BTreeSet<_> = events.into_iter().map(|event| event.name).collect();
-        // The example shows what it is named for.
+        // An example that is named after an event contains that event.
         assert!(!["reasoning", "tool_call"].contains(&name.as_str()) || names.contains(name), "{name}: {names:?}");
         assert!(names.contains(if name == "failure" { "failed" } else { "done" }), "{name}: {names:?}");
     });
@@ -74,7 +74,7 @@ async fn every_example_request_is_answered_as_documented() {
 }
 
 #[test]
-fn every_example_stream_reads_as_a_stream_and_every_event_has_one() {
+fn every_example_stream_is_valid_and_every_event_has_an_example() {
     let document = document();
     let mut seen = BTreeSet::new();
     for (path, method) in [("/v1/generations", "post"), ("/v1/generations/{id}/events", "get")] {
@@ -97,7 +97,7 @@ fn every_example_stream_reads_as_a_stream_and_every_event_has_one() {
 }
 
 #[test]
-fn every_example_stream_of_a_channel_reads_as_one() {
+fn every_example_stream_of_a_channel_is_valid() {
     let document = document();
     let content = &document["paths"]["/v1/channels/{name}/events"]["get"]["responses"]["200"]["content"];
     let mut seen = BTreeSet::new();
@@ -115,14 +115,14 @@ fn every_example_stream_of_a_channel_reads_as_one() {
     }
 }
 
-/// Each example of a refusal has the members, and the words that are the same for all of its code, of a
-/// refusal that the service really sends to that operation.
+/// Each example of a refusal has the same members, and the same values where a code has fixed values, as a refusal that
+/// the service sends for that operation.
 #[tokio::test]
-async fn every_example_problem_is_one_that_the_service_sends() {
+async fn every_example_problem_matches_a_refusal_of_the_service() {
     let scenes = Scenes::set().await;
     let document = document();
-    for Operation { path, method, says } in operations(&document) {
-        for (status, response) in says["responses"].as_object().expect("responses") {
+    for Operation { path, method, definition } in operations(&document) {
+        for (status, response) in definition["responses"].as_object().expect("responses") {
             let problems = response["content"]["application/problem+json"]["examples"].as_object();
             for (code, example) in problems.into_iter().flatten() {
                 let what = format!("{method} {path}: {code}");
@@ -138,11 +138,11 @@ async fn every_example_problem_is_one_that_the_service_sends() {
                 assert_eq!((event.data, event.id), (json!({"error": example}), None), "{what}");
                 assert_eq!(event.retry, example["retry_after_ms"].as_u64().or(Some(86_400_000)), "{what}");
 
-                // `refusals.rs` has the slow body; a defect cannot be ordered.
+                // `refusals.rs` tests the slow body; an internal error cannot be provoked.
                 if ["request_timeout", "internal"].contains(&code.as_str()) {
                     continue;
                 }
-                // Nor can the last moment of a service, or that in which two prompts are slow.
+                // Nor can a shutdown during a subscription, or two slow prompts at the same time.
                 let moments =
                     [("/v1/channels/{name}/events", "shutting_down"), ("/v1/prompts/{id}/render", "overloaded")];
                 if moments.contains(&(path, code.as_str())) {
@@ -157,7 +157,7 @@ async fn every_example_problem_is_one_that_the_service_sends() {
 }
 
 #[tokio::test]
-async fn the_document_is_served() {
+async fn openapi_document_is_served() {
     let service = Service::start().await;
     let answer = service.get("/openapi.json").await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
@@ -165,7 +165,7 @@ async fn the_document_is_served() {
 }
 
 #[tokio::test]
-async fn swagger_ui_comes_out_of_the_binary() {
+async fn swagger_ui_is_served_without_external_assets() {
     let service = Service::start().await;
     for path in ["/docs", "/docs/"] {
         let page = service.get(path).await;
@@ -191,15 +191,15 @@ async fn swagger_ui_comes_out_of_the_binary() {
 }
 
 #[tokio::test]
-async fn the_playground_needs_no_other_host() {
+async fn playground_pages_load_nothing_from_other_hosts() {
     let service = Service::start().await;
     for path in ["/", "/playground/feed", "/playground/progress", "/playground/room", "/playground/metrics"] {
-        case(path, loads_from_here_alone(service.get(path).await)).await;
+        case(path, assert_same_origin_page(service.get(path).await)).await;
     }
     assert_eq!(service.get("/playground/nobodys").await.status, 404);
 }
 
-async fn loads_from_here_alone(page: Answer) {
+async fn assert_same_origin_page(page: Answer) {
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(page.header("x-content-type-options"), "nosniff");
@@ -220,30 +220,30 @@ async fn loads_from_here_alone(page: Answer) {
 struct Operation<'a> {
     path: &'a str,
     method: &'a str,
-    says: &'a Value,
+    definition: &'a Value,
 }
 
 fn operations(document: &Value) -> Vec<Operation<'_>> {
     let paths = document["paths"].as_object().expect("paths").iter();
     let operations = paths.flat_map(|(path, methods)| {
         let methods = methods.as_object().expect("methods").iter();
-        methods.map(move |(method, says)| Operation { path, method, says })
+        methods.map(move |(method, definition)| Operation { path, method, definition })
     });
     operations.collect()
 }
 
-/// A text of the document.
+/// The value as a string.
 fn word(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("not a text: {value}"))
 }
 
-/// What a page loads.
+/// The URLs in the `href` and `src` attributes of a page.
 fn links(html: &str) -> Vec<&str> {
     let after = |attribute| html.split(attribute).skip(1).filter_map(|rest| rest.split('"').next());
     after(" href=\"").chain(after(" src=\"")).collect()
 }
 
-/// A whole stream: ids that rise, data as documented, one terminal event, last.
+/// Checks a whole stream: ascending ids, data as documented, one terminal event at the end.
 fn expect_stream(events: &[Event], what: &str) {
     let [first, .., last] = events else { panic!("{what}: {events:?}") };
     assert!(["start", "snapshot"].contains(&first.name.as_str()), "{what}");
@@ -258,7 +258,8 @@ fn expect_stream(events: &[Event], what: &str) {
     }
 }
 
-/// Of a channel: its own events, what the service writes, and what generations say, which name themselves.
+/// Checks an event of a channel: its own events, those that the service writes, and those of generations, which name
+/// their generation.
 fn expect_channel_data(event: &Event, what: &str) {
     fn read<T: serde::de::DeserializeOwned>(data: &Value) -> Result<(), serde_json::Error> {
         serde_json::from_value::<T>(data.clone()).map(drop)
@@ -283,9 +284,9 @@ fn expect_channel_data(event: &Event, what: &str) {
     read.unwrap_or_else(|error| panic!("{what}: {error} in {event:?}"));
 }
 
-/// What the service really writes of itself is what the document says.
+/// The events that the service writes match the document.
 #[tokio::test]
-async fn the_services_own_channels_are_as_documented() {
+async fn built_in_channels_match_the_document() {
     let service = Service::start().await;
     for (name, written) in [("system.time", "server-time"), ("system.metrics", "metrics")] {
         let mut stream = service.get(&format!("/v1/channels/{name}/events?history=1")).await;
@@ -296,7 +297,7 @@ async fn the_services_own_channels_are_as_documented() {
     }
 }
 
-/// The documented types deny what they do not know.
+/// Checks that the data has the documented type. These types refuse unknown members.
 fn expect_data(name: &str, data: &Value, what: &str) {
     fn read<T: serde::de::DeserializeOwned>(data: &Value) -> Result<(), serde_json::Error> {
         serde_json::from_value::<T>(data.clone()).map(drop)
@@ -317,49 +318,49 @@ fn expect_data(name: &str, data: &Value, what: &str) {
     read.unwrap_or_else(|error| panic!("{what}: {error} in {name}: {data}"));
 }
 
-/// The members of a problem, with the values that are the same for all of its code.
+/// The members of a problem, with a placeholder for each value that a code does not fix.
 fn shape(problem: &Value) -> Value {
     let members = problem.as_object().expect("a problem").iter().map(|(name, value)| {
         let value = match name.as_str() {
             "detail" | "request_id" => json!("..."),
-            // As long as it takes.
+            // Depends on the time that has passed.
             "retry_after_ms" if problem["code"] == "rate_limited" => json!("..."),
             "errors" => value.as_array().expect("errors").iter().map(|_| json!("pointer and detail")).collect(),
             _ => value.clone(),
         };
         (name.clone(), value)
     });
-    // Sorted, since the order of members says nothing.
+    // Sorted, because the order of members has no meaning.
     Value::Object(members.collect::<std::collections::BTreeMap<_, _>>().into_iter().collect::<Map<_, _>>())
 }
 
-/// Where whoever is known may call.
+/// Operations that every authenticated caller may use.
 const KNOWN: [&str; 5] = ["/v1/models", "/v1/models/{id}", "/v1/tickets", "/v1/prompts", "/v1/prompts/{id}"];
 
-/// The key of the generation that runs.
+/// The idempotency key of the running generation.
 const USED_KEY: &str = "used";
 
-/// Services in each of the states in which one refuses.
+/// One service in each state that causes a refusal.
 struct Scenes {
     plain: Service,
     several_models: Service,
     full: Service,
     draining: Service,
     guarded: Service,
-    /// A key that may do nothing.
+    /// An API key without scopes.
     powerless: String,
     sessions: Service,
-    /// With one request for each caller, which has been made, and with one place, which is taken.
+    /// `limited` allows one request per caller, which is used up; `crowded` has one generation slot, which is taken.
     limited: Service,
     crowded: Service,
-    /// With one event stream for each caller and in all, which is open.
+    /// `watched` allows one event stream per caller, `watched_in_all` one in total; each is open.
     watched: Service,
     watched_in_all: Service,
     without_issuer: Service,
-    /// A generation of `plain`, which runs.
+    /// A running generation of `plain`.
     generation: String,
     viewers: [Answer; 5],
-    /// With one subscriber for each channel, who is there, and room for no event.
+    /// Allows one subscriber per channel, which is connected, and has no memory for an event.
     packed: Service,
     _subscriber: Answer,
     _upstream: Upstream,
@@ -446,7 +447,7 @@ impl Scenes {
         }
     }
 
-    /// A request to this operation that is refused with this code.
+    /// A request to this operation that the service refuses with this code.
     fn refused(&self, method: &str, path: &str, code: &str) -> RequestBuilder {
         let good = json!({"input": "Hello"});
         let text = |service: &Service, body: String| service.generation(&good).body(body);
@@ -499,7 +500,7 @@ impl Scenes {
                 let request = self.guarded.request(method, &path.replace("{id}", &self.generation));
                 match code {
                     "unauthenticated" => request,
-                    // Whoever is known may call these, but not by a ticket.
+                    // Every authenticated caller may use these operations, but not with a ticket.
                     _ if KNOWN.contains(&path.as_str()) => {
                         let generation = self.generation.parse().expect("an id");
                         let (owner, expires_at) = (Principal::Anonymous, Timestamp::now().after(SOON));

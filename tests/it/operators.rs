@@ -1,4 +1,4 @@
-//! What `/metrics` tells an operator.
+//! The metrics that `/metrics` reports.
 
 use std::num::NonZeroU32;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::{Answer, Service, Upstream, soon};
 
-/// Exactly this many.
+/// Asserts the exact value of a metric.
 async fn is(service: &Service, metric: &str, value: f64) {
     assert_eq!(service.metric(metric).await.to_bits(), value.to_bits(), "{metric}");
 }
@@ -31,7 +31,7 @@ async fn requests_are_counted_by_method_route_and_status() {
 }
 
 #[tokio::test]
-async fn resumes_are_counted_by_what_resumed_them() {
+async fn resumes_are_counted_by_mechanism() {
     let service = Service::start().await;
     let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max"});
     let start = || service.generation(&body).header(ACCEPT, "text/event-stream").header("idempotency-key", "key-1");
@@ -79,7 +79,7 @@ async fn a_channel_gap_is_counted() {
 }
 
 #[tokio::test]
-async fn memory_and_connections_are_told_with_their_limits() {
+async fn memory_and_connections_are_reported_with_their_limits() {
     let mut settings = Service::settings("http://127.0.0.1:1/v1");
     settings.server.max_connections = NonZeroU32::new(7).expect("not 0");
     let service = Service::with(settings).await;
@@ -107,7 +107,7 @@ async fn generations_are_counted_by_upstream_and_model_and_a_client_cannot_add_l
             "tokenrill_generations_total{{outcome=\"{outcome}\",upstream=\"scripted\",model=\"{model}\",error_type=\"{error}\"}}"
         )
     };
-    // Named in the settings, and so there before it answers.
+    // The model is named in the settings. Its series therefore exists before the first answer.
     is(&service, &count("failed", "named", ""), 0.0).await;
 
     let body = json!({"input": "Hello", "model": "answers"});

@@ -1,4 +1,4 @@
-//! Somebody else's generation and one that was never there are the same.
+//! Another caller's generation is indistinguishable from one that never existed.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn nobody_else_can_see_follow_or_stop_a_generation() {
+async fn another_caller_cannot_see_follow_or_stop_a_generation() {
     let tenants = Tenants::start().await;
     let (mut viewer, id, mut call) = tenants.running("a").await;
     let path = format!("/v1/generations/{id}");
@@ -87,7 +87,7 @@ async fn nobody_else_can_see_follow_or_stop_a_generation() {
 }
 
 #[tokio::test]
-async fn a_key_is_its_callers_own() {
+async fn idempotency_keys_are_scoped_to_their_caller() {
     let tenants = Tenants::start().await;
     let body = json!({"input": "Hello"});
     let ask = |tenant: &str| {
@@ -100,7 +100,7 @@ async fn a_key_is_its_callers_own() {
 }
 
 #[tokio::test]
-async fn each_caller_lists_its_own_newest_first() {
+async fn list_contains_only_the_callers_generations_newest_first() {
     let tenants = Tenants::start().await;
     let mut of_a = Vec::new();
     let mut kept = Vec::new();
@@ -109,7 +109,7 @@ async fn each_caller_lists_its_own_newest_first() {
         if at % 2 == 0 {
             call.answer(&["x"]).await;
             viewer.events().await;
-            // Else the next request would come on the same connection.
+            // Otherwise the next request would use the same connection.
             call.fin().await;
             assert!(call.next().await.is_none());
         } else {
@@ -118,7 +118,7 @@ async fn each_caller_lists_its_own_newest_first() {
         of_a.insert(0, (id, at % 2 == 0));
         let (viewer, _, call) = tenants.running("b").await;
         kept.push((viewer, call));
-        // In one millisecond the order is that of the ids.
+        // Generations of the same millisecond are ordered by id.
         let then = Timestamp::now();
         while Timestamp::now() == then {
             tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! The program as an operator meets it: a process with arguments, an environment, signals and exit codes.
+//! The binary as a process: arguments, environment, signals and exit codes.
 
 mod misconfigured_upstreams;
 mod operator_logs;
@@ -24,12 +24,12 @@ use tokio::time::sleep;
 use crate::support::issuer::{AUDIENCE, ISSUER, Issuer, claims, header, hs256, now};
 use crate::support::{Answer, Event, Output, Upstream, soon, text};
 
-/// Lower case, as the scripted upstream shows a request's head.
+/// Lower case, because the scripted upstream lower-cases the request head.
 const KEY: &str = "sk-hunter2-0123456789abcdef";
 
 #[tokio::test]
 async fn openapi_prints_the_document() {
-    let said = Place::new().run(&["openapi"]).await;
+    let said = WorkingDirectory::new().run(&["openapi"]).await;
     assert_eq!(
         (said.code, said.stdout.as_str(), said.stderr.as_str()),
         (Some(0), &*tokenrill::api::openapi::text(), "")
@@ -38,7 +38,7 @@ async fn openapi_prints_the_document() {
 
 #[tokio::test]
 async fn check_prints_the_effective_settings_with_secrets_masked() {
-    let place = Place::new();
+    let place = WorkingDirectory::new();
     place.settings(
         "[server]\nmax_body = \"1MiB\"\n\
          [[upstreams]]\nname = \"local\"\nbase_url = \"http://127.0.0.1:1/v1\"\napi_key_env = \"LOCAL_KEY\"\n\
@@ -50,7 +50,8 @@ async fn check_prints_the_effective_settings_with_secrets_masked() {
         ("TOKENRILL_GENERATION__HEARTBEAT", "7s"),
         ("RUST_LOG", "trace"),
     ];
-    let said = soon(place.tokenrill(&["check"]).envs(variables).output()).await.map(Said::from).expect("it runs");
+    let said =
+        soon(place.tokenrill(&["check"]).envs(variables).output()).await.map(ProcessOutput::from).expect("it runs");
     assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
     for line in [
         "listen = \"127.0.0.1:8080\"",
@@ -66,7 +67,7 @@ async fn check_prints_the_effective_settings_with_secrets_masked() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_settings_is_one_sentence_and_exit_2() {
+async fn invalid_settings_print_one_sentence_and_exit_with_2() {
     for (settings, arguments, expected) in [
         (
             "[server]\nlisen = \"127.0.0.1:1\"",
@@ -109,15 +110,15 @@ async fn what_is_wrong_with_the_settings_is_one_sentence_and_exit_2() {
             "upstream `local` has no key: set the environment variable `NO_KEY`",
         ),
     ] {
-        let place = Place::new();
+        let place = WorkingDirectory::new();
         place.settings(settings);
         place.run(arguments).await.expect_refusal(expected);
     }
 }
 
 #[tokio::test]
-async fn beyond_loopback_it_serves_once_that_is_written_out() {
-    let place = Place::new();
+async fn non_loopback_address_is_served_with_explicit_auth_mode_none() {
+    let place = WorkingDirectory::new();
     place.settings("[auth]\nmode = \"none\"\n");
     let program = Program::start(&mut place.tokenrill(&["serve", "--listen", "0.0.0.0:0"]), &place).await;
     assert!(program.address.ip().is_unspecified());
@@ -125,17 +126,17 @@ async fn beyond_loopback_it_serves_once_that_is_written_out() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_one_sentence_and_exit_2() {
+async fn address_in_use_prints_one_sentence_and_exits_with_2() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let said = Place::new().run(&["serve", "--listen", &address]).await;
+    let said = WorkingDirectory::new().run(&["serve", "--listen", &address]).await;
     said.expect_refusal(&format!("cannot listen on {address} ("));
     assert!(said.stderr.contains("--listen") && said.stdout.is_empty(), "{}", said.stderr);
 }
 
 #[tokio::test]
-async fn the_printed_curl_line_works_as_it_is() {
-    let place = Place::new();
+async fn printed_curl_command_works() {
+    let place = WorkingDirectory::new();
     let program = Program::start(&mut place.serve(), &place).await;
     let base = format!("http://{}", program.address);
     for page in [format!("{base}/"), format!("{base}/docs")] {
@@ -144,7 +145,8 @@ async fn the_printed_curl_line_works_as_it_is() {
     }
     let line =
         program.greeting.lines().find_map(|line| line.trim_start().strip_prefix("try it")).expect("a line to try");
-    let output = soon(place.command("sh").args(["-c", line.trim()]).output()).await.map(Said::from).expect("sh runs");
+    let output =
+        soon(place.command("sh").args(["-c", line.trim()]).output()).await.map(ProcessOutput::from).expect("sh runs");
     assert_eq!(output.code, Some(0), "{line}: {}", output.stderr);
     let events = Event::all(&output.stdout);
     let (first, last) = (&events[0], &events[events.len() - 1]);
@@ -153,30 +155,30 @@ async fn the_printed_curl_line_works_as_it_is() {
 }
 
 #[tokio::test]
-async fn it_ends_at_once_where_nothing_is_live() {
+async fn signal_without_live_generations_exits_immediately() {
     for signal in ["TERM", "INT"] {
-        let place = Place::new();
+        let place = WorkingDirectory::new();
         let program = Program::start(&mut place.serve(), &place).await;
-        // Its connection stays open, and is no reason to stay.
+        // The idle connection stays open and must not delay the exit.
         assert_eq!(program.get("/healthz").await.status, 200);
         program.signal(signal).await;
-        let said = program.ended().await;
+        let said = program.wait_for_exit().await;
         assert_eq!(said.code, Some(0), "{}", said.stderr);
     }
 }
 
 #[tokio::test]
-async fn a_signal_is_heard_from_the_greeting_on() {
-    let place = Place::new();
+async fn signal_right_after_the_greeting_is_handled() {
+    let place = WorkingDirectory::new();
     let program = Program::start(&mut place.serve(), &place).await;
     program.signal("TERM").await;
-    let said = program.ended().await;
+    let said = program.wait_for_exit().await;
     assert_eq!(said.code, Some(0), "{}", said.stderr);
 }
 
 #[tokio::test]
-async fn a_live_generation_finishes_before_it_ends() {
-    let (place, upstream) = (Place::new(), Upstream::start().await);
+async fn live_generation_completes_before_shutdown() {
+    let (place, upstream) = (WorkingDirectory::new(), Upstream::start().await);
     let program = Program::start(place.serve().env("OPENAI_BASE_URL", upstream.base_url()), &place).await;
     let mut answer = program.generate(&json!({"input": "Hello", "model": "m"})).await;
     let start = answer.expect("start").await;
@@ -197,7 +199,7 @@ async fn a_live_generation_finishes_before_it_ends() {
         };
         assert_eq!((&problem["code"], &problem["retryable"]), (&json!("shutting_down"), &json!(true)));
     }
-    // Who comes back is still served.
+    // A reconnecting viewer is still served.
     let path = format!("/v1/generations/{}/events", start.generation());
     let again =
         Answer::to(program.http.get(program.url(&path)).header("last-event-id", start.id.expect("an id"))).await;
@@ -211,26 +213,27 @@ async fn a_live_generation_finishes_before_it_ends() {
         assert_eq!(events.last().map(|event| event.name.as_str()), Some("done"));
     }
     assert!(!upstream.was_called(), "nothing new was started");
-    let said = program.ended().await;
+    let said = program.wait_for_exit().await;
     assert_eq!(said.code, Some(0), "{}", said.stderr);
 }
 
 #[tokio::test]
-async fn what_outlives_the_grace_fails_and_may_be_tried_again() {
-    let place = Place::new();
+async fn generation_that_outlives_the_shutdown_grace_fails_as_retryable() {
+    let place = WorkingDirectory::new();
     let program = Program::start(place.serve().env("TOKENRILL_SERVER__SHUTDOWN_GRACE", "1s"), &place).await;
     let mut answer = program.stalled().await;
     program.signal("TERM").await;
     expect_shutting_down(&mut answer).await;
-    let said = program.ended().await;
+    let said = program.wait_for_exit().await;
     assert_eq!(said.code, Some(0), "{}", said.stderr);
 }
 
-/// Half of a thousand answers end in time and are whole, the others end honestly; who has to come back does so spread out.
+/// Half of the answers complete within the grace and the others fail with `shutting_down`. The `retry` times that
+/// viewers receive are spread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_live_streams_are_drained() {
+async fn shutdown_drains_a_thousand_live_streams() {
     const EACH: usize = 500;
-    let (place, upstream) = (Place::new(), Upstream::start().await);
+    let (place, upstream) = (WorkingDirectory::new(), Upstream::start().await);
     place.settings("[server]\nshutdown_grace = \"20s\"\n");
     let program = Program::start(place.serve().env("OPENAI_BASE_URL", upstream.base_url()), &place).await;
     let begin = async |model: &str| {
@@ -288,7 +291,7 @@ async fn a_thousand_live_streams_are_drained() {
     }
     assert!(waits.len() > EACH, "spread out: {}", waits.len());
     drop(back);
-    let ended = program.ended().await;
+    let ended = program.wait_for_exit().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     for once in ["a stream began", "a stream ended"] {
         assert_eq!(ended.stderr.matches(once).count(), 2 * EACH + 1, "{once}");
@@ -297,20 +300,20 @@ async fn a_thousand_live_streams_are_drained() {
 
 #[tokio::test]
 async fn without_free_descriptors_running_streams_continue_and_new_connections_get_503() {
-    let place = Place::new();
+    let place = WorkingDirectory::new();
     let mut command = place.command("prlimit");
     command.args(["--nofile=80:80", env!("CARGO_BIN_EXE_tokenrill"), "serve", "--listen", "127.0.0.1:0"]);
     let program = Program::start(&mut command, &place).await;
-    program.said("fewer open files are allowed", 1).await;
+    program.wait_for_log("fewer open files are allowed", 1).await;
     let mut viewer = program.generate(&json!({"input": "Hello", "model": "demo?tokens=30&rate=20"})).await;
     viewer.expect("start").await;
-    // The stream runs once it has its connection to the model, which takes two descriptors after `start`.
+    // The first delta shows that the upstream connection is open, which takes two descriptors after `start`.
     viewer.expect("delta").await;
     let mut crowd = Vec::new();
     for _ in 0..150 {
         crowd.push(soon(TcpStream::connect(program.address)).await.expect("a connection"));
     }
-    program.said("cannot accept connections", 1).await;
+    program.wait_for_log("cannot accept connections", 1).await;
     let mut refused = 0;
     soon(async {
         while refused == 0 {
@@ -329,41 +332,41 @@ async fn without_free_descriptors_running_streams_continue_and_new_connections_g
     }
     assert_eq!(deltas, 30, "a running stream loses nothing");
     drop(crowd);
-    // Over a connection of its own: that of the viewer is still open.
+    // A new connection for each request, because the connection of the viewer is still open.
     let is_healthy = async || {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         client.get(program.url("/healthz")).send().await.is_ok_and(|answer| answer.status() == 200)
     };
     soon(async { while !is_healthy().await {} }).await;
     program.signal("TERM").await;
-    assert_eq!(program.ended().await.code, Some(0));
+    assert_eq!(program.wait_for_exit().await.code, Some(0));
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
-    let place = Place::new();
-    // An hour of grace: what comes in this test comes of the second signal.
+async fn second_signal_exits_immediately() {
+    let place = WorkingDirectory::new();
+    // A grace of one hour: only the second signal can end the process within this test.
     let program = Program::start(place.serve().env("TOKENRILL_SERVER__SHUTDOWN_GRACE", "1h"), &place).await;
     let mut answer = program.stalled().await;
     program.drain().await;
     program.signal("TERM").await;
     expect_shutting_down(&mut answer).await;
-    let said = program.ended().await;
+    let said = program.wait_for_exit().await;
     assert_eq!(said.code, Some(0), "{}", said.stderr);
 }
 
 #[tokio::test]
-async fn the_openai_variables_are_an_upstream_and_the_key_is_seen_by_it_alone() {
+async fn openai_variables_configure_an_upstream_and_only_it_receives_the_key() {
     for level in ["debug", "trace"] {
-        let (place, upstream) = (Place::new(), Upstream::start().await);
+        let (place, upstream) = (WorkingDirectory::new(), Upstream::start().await);
         let base_url = upstream.base_url();
         let variables = [("OPENAI_BASE_URL", base_url.as_str()), ("OPENAI_API_KEY", KEY), ("RUST_LOG", level)];
         let checked =
-            soon(place.tokenrill(&["check"]).envs(variables).output()).await.map(Said::from).expect("it runs");
+            soon(place.tokenrill(&["check"]).envs(variables).output()).await.map(ProcessOutput::from).expect("it runs");
         assert_eq!(checked.code, Some(0), "{}", checked.stderr);
 
         let program = Program::start(place.serve().envs(variables), &place).await;
-        // A server that repeats the key in its refusal, as some do.
+        // The upstream repeats the key in its refusal, as some do.
         let answer = program.generate(&json!({"input": "Hello", "model": "m"})).await;
         let headers = "content-type: application/json\r\nconnection: close\r\n";
         upstream.call().await.refuse(401, headers, &json!({"error": {"message": KEY}}).to_string()).await;
@@ -381,7 +384,7 @@ async fn the_openai_variables_are_an_upstream_and_the_key_is_seen_by_it_alone() 
         let metrics = program.get("/metrics").await.text().await;
 
         program.signal("TERM").await;
-        let said = program.ended().await;
+        let said = program.wait_for_exit().await;
         assert!(said.stderr.contains("DEBUG"), "the log was on");
         for text in [checked.stdout, checked.stderr, answered, refused, metrics, said.stdout, said.stderr] {
             assert_eq!(text.lines().find(|line| line.contains("hunter2")), None, "{level}");
@@ -389,13 +392,13 @@ async fn the_openai_variables_are_an_upstream_and_the_key_is_seen_by_it_alone() 
     }
 }
 
-/// A whole scenario, and then a search for every credential in all that was said.
+/// Runs a whole scenario, then searches all responses, output and logs for every credential.
 #[tokio::test]
-async fn a_key_that_was_made_is_good_once_it_is_in_the_settings_and_no_credential_is_told() {
+async fn new_key_works_once_in_the_settings_and_no_credential_is_logged() {
     const SECRET: &str = "hunter2-hunter2-hunter2-hunter2-hunter2";
     const TOKENS: &str = "hunter3-hunter3-hunter3-hunter3-hunter3";
     for level in ["info", "trace"] {
-        let (place, upstream) = (Place::new(), Upstream::start().await);
+        let (place, upstream) = (WorkingDirectory::new(), Upstream::start().await);
         let made = place.run(&["key", "new", "--name", "w\"b", "--scope", "generate", "--scope", "follow"]).await;
         assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""));
         let key = made.stdout.lines().find_map(|line| line.trim().strip_prefix("trk_")).expect("a key");
@@ -420,14 +423,14 @@ async fn a_key_that_was_made_is_good_once_it_is_in_the_settings_and_no_credentia
             ("RUST_LOG", level),
         ];
         let checked =
-            soon(place.tokenrill(&["check"]).envs(variables).output()).await.map(Said::from).expect("it runs");
+            soon(place.tokenrill(&["check"]).envs(variables).output()).await.map(ProcessOutput::from).expect("it runs");
         assert_eq!(checked.code, Some(0), "{}", checked.stderr);
         let program = Program::start(place.serve().envs(variables), &place).await;
 
         let line =
             program.greeting.lines().find_map(|line| line.trim_start().strip_prefix("try it")).expect("a line to try");
         let output = soon(place.command("sh").args(["-c", line.trim()]).env("KEY", &key).output()).await;
-        let tried = output.map(Said::from).expect("sh runs");
+        let tried = output.map(ProcessOutput::from).expect("sh runs");
         assert!(tried.stdout.contains("event: done"), "{line}: {}", tried.stdout);
 
         let body = json!({"input": "Hello", "model": "m"});
@@ -454,7 +457,8 @@ async fn a_key_that_was_made_is_good_once_it_is_in_the_settings_and_no_credentia
             assert_eq!(answer.status, 200);
             said.push(answer.text().await);
         }
-        // Refused: unknown, cut, expired, without an origin, another's ticket, a scope that it has not.
+        // Refused: unknown, truncated or expired credentials, cookies without `Origin`, an invalid ticket, missing
+        // scopes, a key in place of a cursor.
         let wrong = key.replace("trk_", "trk_f");
         let cut = &key[..key.len() - 1];
         for request in [
@@ -474,7 +478,7 @@ async fn a_key_that_was_made_is_good_once_it_is_in_the_settings_and_no_credentia
             said.push(answer.text().await);
         }
         program.signal("TERM").await;
-        let ended = program.ended().await;
+        let ended = program.wait_for_exit().await;
         assert_eq!(ended.stderr.matches("a caller was refused").count(), 9, "a line for each: {}", ended.stderr);
         said.extend([checked.stdout, checked.stderr, tried.stderr, ended.stdout, ended.stderr]);
         let ticket = url.split_once("ticket=").expect("a ticket").1;
@@ -491,9 +495,9 @@ async fn a_key_that_was_made_is_good_once_it_is_in_the_settings_and_no_credentia
 }
 
 #[tokio::test]
-async fn a_hangup_changes_keys_and_origins_together_or_nothing() {
+async fn sighup_applies_keys_and_origins_together_or_not_at_all() {
     const PAGE: &str = "https://app.example";
-    let (place, mut keys) = (Place::new(), Vec::new());
+    let (place, mut keys) = (WorkingDirectory::new(), Vec::new());
     for name in ["web", "web", "web"] {
         let made = place.run(&["key", "new", "--name", name]).await.stdout;
         let key = made.lines().find_map(|line| line.trim().strip_prefix("trk_")).expect("a key");
@@ -518,11 +522,11 @@ async fn a_hangup_changes_keys_and_origins_together_or_nothing() {
 
     write(PAGE, &keys[1].1);
     program.signal("HUP").await;
-    program.said("were read again", 1).await;
+    program.wait_for_log("were read again", 1).await;
     assert_eq!(status(&program, &keys[0].0).await, (401, PAGE.to_owned()), "withdrawn");
     assert_eq!(status(&program, &keys[1].0).await, (200, PAGE.to_owned()));
 
-    // A good key beside what is not good: neither takes effect.
+    // A valid key together with an invalid setting: neither takes effect.
     let wrong = [
         ("not an origin", keys[2].1.clone()),
         ("http://localhost:*", keys[2].1.replace("hash = \"", "hash = \"x")),
@@ -532,33 +536,33 @@ async fn a_hangup_changes_keys_and_origins_together_or_nothing() {
     for (times, (origin, key)) in (1..).zip(&wrong) {
         write(origin, key);
         program.signal("HUP").await;
-        program.said("nothing was changed", times).await;
+        program.wait_for_log("nothing was changed", times).await;
         assert_eq!(status(&program, &keys[1].0).await, (200, PAGE.to_owned()));
         assert_eq!(status(&program, &keys[2].0).await.0, 401);
     }
     place.settings("[auth]\nmode = \"required\"\n");
     program.signal("HUP").await;
-    program.said("were read again", 2).await;
+    program.wait_for_log("were read again", 2).await;
     assert_eq!(status(&program, &keys[1].0).await.0, 401, "the last one withdrawn");
     write(PAGE, &keys[1].1);
     program.signal("HUP").await;
-    program.said("were read again", 3).await;
+    program.wait_for_log("were read again", 3).await;
     place.settings("[auth]\nmode = \"none\"\n");
     program.signal("HUP").await;
-    program.said("auth.mode cannot be changed by a reload", 1).await;
+    program.wait_for_log("auth.mode cannot be changed by a reload", 1).await;
     assert_eq!(status(&program, &keys[2].0).await.0, 401);
 
-    // What was running goes on, and is its owner's under the new key.
+    // The running generation continues, and its owner can stop it with the new key.
     let stop = program.http.post(program.url(&format!("/v1/generations/{id}/cancel"))).bearer_auth(&keys[1].0);
     assert_eq!(Answer::to(stop).await.status, 200);
     running.expect("cancelled").await;
 }
 
-/// Prompts are good as a whole or not at all: at the start, in a check, and when they are read again.
+/// A directory of prompts is accepted or refused as a whole: by `check`, at startup and at a reload.
 #[tokio::test]
-async fn a_prompt_with_a_mistake_is_told_by_file_and_line() {
+async fn invalid_prompt_is_reported_by_file_and_line() {
     const GOOD: &str = "+++\ndescription = \"Greets.\"\n+++\n# user\n\nHello\n";
-    let place = Place::new();
+    let place = WorkingDirectory::new();
     let write = |name: &str, text: &str| fs::write(place.0.join("prompts").join(name), text).expect("written");
     fs::create_dir(place.0.join("prompts")).expect("a directory");
     for (text, told) in [
@@ -586,16 +590,16 @@ async fn a_prompt_with_a_mistake_is_told_by_file_and_line() {
     };
     let before = prompts().await;
     assert_eq!(before.len(), 1);
-    // One good and one bad: nothing is taken.
+    // One valid and one invalid prompt: neither takes effect.
     write("good.md", &GOOD.replace("Hello", "Good evening"));
     write("new.md", &GOOD.replace("Hello", "{{ oops"));
     program.signal("HUP").await;
-    program.said("nothing was changed", 1).await;
-    program.said("prompts/new.md:6", 1).await;
+    program.wait_for_log("nothing was changed", 1).await;
+    program.wait_for_log("prompts/new.md:6", 1).await;
     assert_eq!(prompts().await, before);
     write("new.md", GOOD);
     program.signal("HUP").await;
-    program.said("were read again", 1).await;
+    program.wait_for_log("were read again", 1).await;
     let after = prompts().await;
     assert_eq!(after.len(), 2);
     assert_ne!(after[0].1, before[0].1, "another text is another version");
@@ -603,18 +607,18 @@ async fn a_prompt_with_a_mistake_is_told_by_file_and_line() {
     assert_eq!(program.get(&pinned).await.status, 404);
     let asked = json!({"prompt": {"id": "new"}, "model": "demo?tokens=1&rate=max"});
     assert_eq!(program.generate(&asked).await.status, 200);
-    // A directory that has gone is no reason to take others.
+    // If the directory is missing at a reload, the old prompts stay.
     fs::rename(place.0.join("prompts"), place.0.join("elsewhere")).expect("renamed");
     place.settings("");
     program.signal("HUP").await;
-    program.said("nothing was changed", 2).await;
+    program.wait_for_log("nothing was changed", 2).await;
     assert_eq!(prompts().await, after);
 }
 
-/// Where there is no directory, the program has its own.
+/// Without `prompts.directory` the program serves its starter set.
 #[tokio::test]
-async fn without_a_directory_there_is_the_starter_set() {
-    let place = Place::new();
+async fn without_a_prompt_directory_the_starter_set_is_served() {
+    let place = WorkingDirectory::new();
     let program = Program::start(&mut place.serve(), &place).await;
     let listed = program.get("/v1/prompts").await.json().await;
     assert_eq!(listed["data"].as_array().map(Vec::len), Some(6));
@@ -623,8 +627,8 @@ async fn without_a_directory_there_is_the_starter_set() {
 }
 
 #[tokio::test]
-async fn a_hangup_changes_limits_and_what_was_used_stays_used() {
-    let place = Place::new();
+async fn sighup_applies_limits_and_keeps_the_usage() {
+    let place = WorkingDirectory::new();
     let write =
         |limit: u32| place.settings(&format!("[auth]\nmode = \"none\"\n[limits]\nrequests_per_minute = {limit}\n"));
     write(2);
@@ -634,14 +638,14 @@ async fn a_hangup_changes_limits_and_what_was_used_stays_used() {
     assert_eq!([status().await, status().await, status().await], [200, 200, 429]);
     write(600);
     program.signal("HUP").await;
-    program.said("were read again", 1).await;
-    // A minute's worth is owed, which comes back ten times a second now.
+    program.wait_for_log("were read again", 1).await;
+    // The old limit is used up. The new limit refills ten requests per second.
     soon(async { while status().await != 200 {} }).await;
 }
 
 #[tokio::test]
-async fn a_refused_origin_is_logged_once_a_minute() {
-    let place = Place::new();
+async fn refused_origin_is_logged_once_per_minute() {
+    let place = WorkingDirectory::new();
     let program = Program::start(&mut place.serve(), &place).await;
     let own = program.url("");
     for origin in ["https://app.example", "https://app.example", &own, "http://localhost:5173", "https://other.example"]
@@ -649,7 +653,7 @@ async fn a_refused_origin_is_logged_once_a_minute() {
         let request = program.http.get(program.url("/v1/models")).header("origin", origin);
         assert_eq!(Answer::to(request).await.status, 200);
     }
-    program.said("other.example", 1).await;
+    program.wait_for_log("other.example", 1).await;
     let log = fs::read_to_string(&program.stderr).expect("UTF-8");
     let lines: Vec<_> = log.lines().filter(|line| line.contains("add the origin to cors.origins")).collect();
     assert_eq!(lines.len(), 2, "{log}");
@@ -657,26 +661,26 @@ async fn a_refused_origin_is_logged_once_a_minute() {
 }
 
 #[tokio::test]
-async fn a_hangup_without_anything_to_reload_is_logged_and_ends_nothing() {
-    let place = Place::new();
+async fn sighup_without_changes_is_logged_and_the_service_keeps_running() {
+    let place = WorkingDirectory::new();
     let program = Program::start(&mut place.serve(), &place).await;
     for times in 1..=2 {
         program.signal("HUP").await;
-        program.said("nothing to reload, since the settings are unchanged", times).await;
+        program.wait_for_log("nothing to reload, since the settings are unchanged", times).await;
     }
     assert_eq!(program.get("/healthz").await.status, 200);
-    // Without auth.mode and prompts.directory too.
+    // Limits are reloaded also without auth.mode and prompts.directory.
     place.settings("[limits]\nrequests_per_minute = 1\n");
     program.signal("HUP").await;
-    program.said("were read again", 1).await;
-    program.said("limits.requests_per_minute", 1).await;
+    program.wait_for_log("were read again", 1).await;
+    program.wait_for_log("limits.requests_per_minute", 1).await;
     let body = json!({"input": "Hello", "model": "demo?tokens=1&rate=max"});
     assert_eq!([program.generate(&body).await.status, program.generate(&body).await.status], [200, 429]);
 }
 
 #[tokio::test]
-async fn a_hangup_names_the_changed_settings_that_wait_for_a_restart() {
-    let place = Place::new();
+async fn sighup_logs_the_changed_settings_that_need_a_restart() {
+    let place = WorkingDirectory::new();
     let write = |port: u16, more: &str| {
         let upstream = format!("[[upstreams]]\nname = \"stub\"\nbase_url = \"http://127.0.0.1:{port}/v1\"\n");
         place.settings(&format!("{more}{upstream}headers = {{ X-Key = \"hunter2{port}\" }}\n"));
@@ -688,21 +692,21 @@ async fn a_hangup_names_the_changed_settings_that_wait_for_a_restart() {
         program.signal("HUP").await;
         let waiting =
             "not applied before a restart: server.max_body, upstreams[stub].base_url, upstreams[stub].headers";
-        program.said(waiting, times).await;
+        program.wait_for_log(waiting, times).await;
     }
-    program.said("cors.origins", 1).await;
+    program.wait_for_log("cors.origins", 1).await;
     assert_eq!(program.get("/healthz").await.status, 200);
     write(1, "");
     program.signal("HUP").await;
-    program.said("were read again", 2).await;
+    program.wait_for_log("were read again", 2).await;
     let log = fs::read_to_string(&program.stderr).expect("UTF-8");
     assert_eq!(log.matches("not applied before a restart").count(), 2, "nothing waits any longer: {log}");
     assert!(!log.contains("hunter2"), "{log}");
 }
 
 #[tokio::test]
-async fn a_hangup_fetches_an_issuers_keys_again_and_a_new_issuer_must_be_in_reach() {
-    let (place, server, old, new) = (Place::new(), Upstream::start().await, Issuer::new(), Issuer::new());
+async fn sighup_refetches_issuer_keys_and_a_new_issuer_must_be_reachable() {
+    let (place, server, old, new) = (WorkingDirectory::new(), Upstream::start().await, Issuer::new(), Issuer::new());
     let made = place.run(&["key", "new", "--name", "web"]).await.stdout;
     let key = made.lines().find_map(|line| line.trim().strip_prefix("trk_")).expect("a key");
     let (key, entry) = (format!("trk_{key}"), made.split_once("[[").expect("what to write").1.to_owned());
@@ -725,27 +729,27 @@ async fn a_hangup_fetches_an_issuers_keys_again_and_a_new_issuer_must_be_in_reac
     assert_eq!((with(&of(&old)).await, with(&of(&new)).await), (200, 401));
     assert_eq!(with(&key).await, 401);
 
-    // The same issuer: that it is out of reach keeps no other change out, and its last keys are good.
+    // The same issuer is unreachable: other changes still take effect, and its last keys stay valid.
     write(AUDIENCE, &format!("[[{entry}"));
     program.signal("HUP").await;
     publish(500, &new).await;
-    program.said("were read again", 1).await;
+    program.wait_for_log("were read again", 1).await;
     assert_eq!((with(&of(&old)).await, with(&key).await), (200, 200));
     program.signal("HUP").await;
     publish(200, &new).await;
-    program.said("were read again", 2).await;
+    program.wait_for_log("were read again", 2).await;
     soon(async { while with(&of(&new)).await != 200 {} }).await;
     assert_eq!(with(&of(&old)).await, 401);
 
-    // Another: it has to be in reach.
+    // A new issuer must be reachable.
     write("else", "");
     program.signal("HUP").await;
     publish(500, &new).await;
-    program.said("nothing was changed", 1).await;
+    program.wait_for_log("nothing was changed", 1).await;
     assert_eq!((with(&of(&new)).await, with(&key).await), (200, 200));
     program.signal("HUP").await;
     publish(200, &new).await;
-    program.said("were read again", 3).await;
+    program.wait_for_log("were read again", 3).await;
     assert_eq!((with(&of(&new)).await, with(&key).await), (401, 401));
 }
 
@@ -756,10 +760,10 @@ async fn expect_shutting_down(answer: &mut Answer) {
     assert_eq!(answer.next().await, None);
 }
 
-/// A working directory of the test's own, removed with it.
-struct Place(PathBuf);
+/// The working directory of one test, removed on drop.
+struct WorkingDirectory(PathBuf);
 
-impl Place {
+impl WorkingDirectory {
     fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("program-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -772,7 +776,7 @@ impl Place {
         fs::write(self.0.join("tokenrill.toml"), text).expect("written");
     }
 
-    /// A command here, in an environment that holds the path alone; it ends with the test.
+    /// A command in this directory. Its environment contains only `PATH`, and it is killed on drop.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.0).env_clear().stdin(Stdio::null()).kill_on_drop(true);
@@ -790,32 +794,32 @@ impl Place {
         self.tokenrill(&["serve", "--listen", "127.0.0.1:0"])
     }
 
-    async fn run(&self, arguments: &[&str]) -> Said {
-        soon(self.tokenrill(arguments).output()).await.map(Said::from).expect("it runs")
+    async fn run(&self, arguments: &[&str]) -> ProcessOutput {
+        soon(self.tokenrill(arguments).output()).await.map(ProcessOutput::from).expect("it runs")
     }
 }
 
-impl Drop for Place {
+impl Drop for WorkingDirectory {
     fn drop(&mut self) {
         _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// What a process said and how it ended.
-struct Said {
+/// Output and exit code of a process that has ended.
+struct ProcessOutput {
     code: Option<i32>,
     stdout: String,
     stderr: String,
 }
 
-impl From<std::process::Output> for Said {
+impl From<std::process::Output> for ProcessOutput {
     fn from(output: std::process::Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
 
-impl Said {
+impl ProcessOutput {
     fn expect_refusal(&self, sentence: &str) {
         let Self { code, stdout, stderr } = self;
         assert_eq!((*code, stdout.as_str()), (Some(2), ""), "{stderr}");
@@ -824,13 +828,13 @@ impl Said {
     }
 }
 
-/// Between two looks at what a process has done: often enough for a test, and no load on the machine it waits for.
+/// Poll interval: short enough for a test, without loading the machine that runs the process.
 const POLL: Duration = Duration::from_millis(5);
 
-/// The service as a process. It is killed with the test; a test that panics shows its last log lines.
+/// The service as a process, killed on drop. A test that panics shows the last log lines.
 struct Program {
     address: SocketAddr,
-    /// What it printed when it began to listen.
+    /// The text that it printed when it began to listen.
     greeting: String,
     http: reqwest::Client,
     stdout: BufReader<ChildStdout>,
@@ -840,7 +844,7 @@ struct Program {
 }
 
 impl Program {
-    async fn start(command: &mut Command, _place: &Place) -> Self {
+    async fn start(command: &mut Command, _place: &WorkingDirectory) -> Self {
         let output = Output::of("the program");
         let stderr = output.path().to_owned();
         let mut process = command.stdout(Stdio::piped()).stderr(output.stream()).spawn().expect("it starts");
@@ -871,7 +875,7 @@ impl Program {
         Answer::to(self.generation(body)).await
     }
 
-    /// A generation that has said one word and will not say another.
+    /// A generation that has sent one delta and then stalls.
     async fn stalled(&self) -> Answer {
         let mut answer = self.generate(&json!({"input": "Hello", "model": "demo?stall_at=1&rate=max"})).await;
         answer.expect("start").await;
@@ -883,8 +887,8 @@ impl Program {
         fs::read_to_string(&self.stderr).expect("UTF-8")
     }
 
-    /// Waits until the log has said this so many times.
-    async fn said(&self, what: &str, times: usize) {
+    /// Waits until the log contains this text this many times.
+    async fn wait_for_log(&self, what: &str, times: usize) {
         soon(async {
             while self.log().matches(what).count() < times {
                 sleep(POLL).await;
@@ -899,7 +903,7 @@ impl Program {
         assert!(sent.success());
     }
 
-    /// Asks it to end, and waits until it has heard.
+    /// Sends SIGTERM and waits until `/readyz` reports the shutdown.
     async fn drain(&self) {
         self.signal("TERM").await;
         soon(async {
@@ -910,11 +914,11 @@ impl Program {
         .await;
     }
 
-    /// Waits until it has ended by itself.
-    async fn ended(mut self) -> Said {
+    /// Waits until the process has exited.
+    async fn wait_for_exit(mut self) -> ProcessOutput {
         let code = soon(self.process.wait()).await.expect("a status").code();
         let mut stdout = self.greeting;
         soon(self.stdout.read_to_string(&mut stdout)).await.expect("UTF-8");
-        Said { code, stdout, stderr: fs::read_to_string(&self.stderr).expect("UTF-8") }
+        ProcessOutput { code, stdout, stderr: fs::read_to_string(&self.stderr).expect("UTF-8") }
     }
 }

@@ -1,4 +1,4 @@
-//! Prompts: kept here, named by their versions, and filled with variables that stay data.
+//! Stored prompts: versions, parameters, and variables that are inserted as data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::support::{Answer, Service, Upstream, soon};
 
 const STARTERS: [&str; 6] = ["assistant", "extract", "rewrite", "summarise", "title", "translate"];
 
-/// A directory with these prompts, removed with it.
+/// A directory with these prompts, removed on drop.
 pub struct Prompts(PathBuf);
 
 impl Prompts {
@@ -59,8 +59,8 @@ You greet.
 Greet {{ name }}.
 "#;
 
-/// What the model was asked: its name, its messages as `role: content`, and the rest.
-async fn asked(upstream: &Upstream) -> (String, Vec<String>, Map<String, Value>) {
+/// Answers the next upstream call and returns its model, its messages as `role: content`, and the other fields.
+async fn answer_call(upstream: &Upstream) -> (String, Vec<String>, Map<String, Value>) {
     let mut call = soon(upstream.call()).await;
     let mut fields = call.body.as_object().expect("an object").clone();
     let messages = fields.shift_remove("messages").expect("messages");
@@ -69,7 +69,7 @@ async fn asked(upstream: &Upstream) -> (String, Vec<String>, Map<String, Value>)
     };
     let messages = messages.as_array().expect("a list").iter().map(text).collect();
     let model = fields.shift_remove("model").expect("a model").as_str().expect("a name").to_owned();
-    // The next one comes on a connection of its own.
+    // Closes the connection, so that the next call opens a new one.
     call.raw(
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n",
     )
@@ -86,7 +86,7 @@ async fn ask(service: &Service, path: &str, body: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn a_prompt_stands_before_the_messages_and_its_parameters_give_way() {
+async fn prompt_precedes_the_messages_and_request_parameters_override_its_own() {
     let (upstream, prompts) = (Upstream::start().await, Prompts::new("greet", &[("greet.md", GREET)]));
     let service = Service::with(prompts.settings(Service::settings(&upstream.base_url()))).await;
     let about = service.get("/v1/prompts/greet").await.json().await;
@@ -119,7 +119,8 @@ async fn a_prompt_stands_before_the_messages_and_its_parameters_give_way() {
             ("max_completion_tokens", 9),
         ),
     ] {
-        let (answer, (asked, said, fields)) = tokio::join!(ask(&service, "/v1/generations", &body), asked(&upstream));
+        let (answer, (asked, said, fields)) =
+            tokio::join!(ask(&service, "/v1/generations", &body), answer_call(&upstream));
         let snapshot = answer.json().await;
         assert_eq!((&snapshot["prompt"], &snapshot["status"]), (&json!(reference), &json!("done")), "{body}");
         assert_eq!(
@@ -138,37 +139,37 @@ async fn a_prompt_stands_before_the_messages_and_its_parameters_give_way() {
             assert!(fields.get(ours).is_none(), "{ours} of {body}");
         }
     }
-    // By null a request does without a parameter of the prompt, and a list of messages may be empty beside it.
+    // A null in the request overrides a parameter of the prompt. The list of messages may be empty beside a prompt.
     let body = json!({"prompt": prompt, "messages": [], "temperature": null});
-    let (_, (_, said, fields)) = tokio::join!(ask(&service, "/v1/generations", &body), asked(&upstream));
+    let (_, (_, said, fields)) = tokio::join!(ask(&service, "/v1/generations", &body), answer_call(&upstream));
     assert_eq!((said.len(), &fields["temperature"]), (2, &Value::Null));
-    // On OpenAI's wire a prompt is a model.
+    // On the chat wire a prompt is named as a model.
     let body = json!({"model": "prompt/greet", "variables": {"name": "Ada"}, "messages": own, "stream": true});
     let post = service.request(Method::POST, "/v1/chat/completions").header(CONTENT_TYPE, "application/json");
-    let (answer, (model, said, _)) = tokio::join!(Answer::to(post.body(body.to_string())), asked(&upstream));
+    let (answer, (model, said, _)) = tokio::join!(Answer::to(post.body(body.to_string())), answer_call(&upstream));
     assert_eq!((answer.status, model.as_str(), said.len()), (200, "greeter", 3));
     assert!(answer.text().await.ends_with("data: [DONE]\n\n"));
-    // The stream names it too.
+    // The `start` event also names the prompt.
     let stream = service.generation(&json!({"prompt": prompt})).header("accept", "text/event-stream");
-    let (mut answer, _) = tokio::join!(Answer::to(stream), asked(&upstream));
+    let (mut answer, _) = tokio::join!(Answer::to(stream), answer_call(&upstream));
     assert_eq!(answer.expect("start").await.data["prompt"], json!(reference));
     answer.text().await;
     assert!(!upstream.was_called());
 }
 
 #[tokio::test]
-async fn a_prompt_asks_for_no_more_than_its_caller_may_have() {
+async fn prompt_parameters_are_capped_by_the_callers_limits() {
     let (upstream, prompts) = (Upstream::start().await, Prompts::new("most", &[("greet.md", GREET)]));
     let mut settings = prompts.settings(Service::settings(&upstream.base_url()));
     settings.limits.each.max_output_tokens = 5.try_into().ok();
     let service = Service::with(settings).await;
     let body = json!({"prompt": {"id": "greet", "variables": {"name": "Ada"}}});
-    let (answer, (_, _, fields)) = tokio::join!(ask(&service, "/v1/generations", &body), asked(&upstream));
+    let (answer, (_, _, fields)) = tokio::join!(ask(&service, "/v1/generations", &body), answer_call(&upstream));
     assert_eq!((answer.status, &fields["max_completion_tokens"]), (200, &json!(5)));
 }
 
 #[tokio::test]
-async fn what_does_not_fit_a_prompt_is_named_and_asks_no_model() {
+async fn invalid_prompt_request_is_refused_with_a_pointer_and_no_upstream_call() {
     let (upstream, prompts) = (Upstream::start().await, Prompts::new("fit", &[("greet.md", GREET)]));
     let service = Service::with(prompts.settings(Service::settings(&upstream.base_url()))).await;
     for (path, body, status, code, pointer) in [
@@ -250,7 +251,7 @@ async fn what_does_not_fit_a_prompt_is_named_and_asks_no_model() {
 }
 
 #[tokio::test]
-async fn what_a_variable_says_stays_what_it_says() {
+async fn prompt_variables_are_inserted_literally() {
     let (upstream, prompts) = (Upstream::start().await, Prompts::new("data", &[("greet.md", GREET)]));
     let service = Service::with(prompts.settings(Service::settings(&upstream.base_url()))).await;
     for text in [
@@ -262,18 +263,18 @@ async fn what_a_variable_says_stays_what_it_says() {
         "+++\nmodel = \"x\"\n+++",
     ] {
         let body = json!({"prompt": {"id": "greet", "variables": {"name": text}}});
-        let (_, (_, messages, _)) = tokio::join!(ask(&service, "/v1/generations", &body), asked(&upstream));
+        let (_, (_, messages, _)) = tokio::join!(ask(&service, "/v1/generations", &body), answer_call(&upstream));
         assert_eq!(messages, ["system: You greet.".to_owned(), format!("user: Greet {text}.")], "{text}");
     }
-    // Nor is it long for nothing: what a variable may come to is bounded.
+    // The size of the variables is bounded.
     let huge = json!({"prompt": {"id": "greet", "variables": {"name": "x".repeat(2 << 20)}}});
     let answer = ask(&service, "/v1/generations", &huge).await;
     assert_eq!((answer.status, answer.json().await["errors"][0]["pointer"].clone()), (422, json!("/prompt/variables")));
 }
 
-/// Every prompt of the starter set does with its example of the document what it is for, and refuses what is wrong.
+/// Each prompt of the starter set renders the example of the OpenAPI document and refuses an unknown variable.
 #[tokio::test]
-async fn the_starter_set_works_as_the_document_shows_it() {
+async fn starter_prompts_work_as_in_the_openapi_examples() {
     let document = document();
     let examples =
         &document["paths"]["/v1/generations"]["post"]["requestBody"]["content"]["application/json"]["examples"];
@@ -292,7 +293,8 @@ async fn the_starter_set_works_as_the_document_shows_it() {
     ] {
         let mut body = examples[id]["value"].clone();
         body["model"] = json!("m");
-        let (answer, (_, messages, fields)) = tokio::join!(ask(&service, "/v1/generations", &body), asked(&upstream));
+        let (answer, (_, messages, fields)) =
+            tokio::join!(ask(&service, "/v1/generations", &body), answer_call(&upstream));
         assert_eq!(answer.status, 200, "{id}");
         let all = messages.join("\n");
         assert!(messages[0].starts_with("system: "), "{id}");
@@ -300,7 +302,7 @@ async fn the_starter_set_works_as_the_document_shows_it() {
             assert!(all.contains(text), "{id}: {text} in {all}");
         }
         assert_eq!(fields.contains_key("response_format"), id == "extract", "{id}");
-        // Each names what is wrong.
+        // The refusal points to the unknown variable.
         body["prompt"]["variables"]["hunter2"] = json!("x");
         let answer = ask(&service, "/v1/generations", &body).await;
         assert_eq!(
@@ -308,7 +310,7 @@ async fn the_starter_set_works_as_the_document_shows_it() {
             (422, json!("/prompt/variables/hunter2")),
             "{id}"
         );
-        // And is told by its schema.
+        // The prompt is described with the schema of its variables.
         let about = service.get(&format!("/v1/prompts/{id}")).await.json().await;
         assert_eq!(about["variables"]["type"], "object");
         assert!(about["description"].as_str().is_some_and(|text| !text.is_empty()));
@@ -317,7 +319,7 @@ async fn the_starter_set_works_as_the_document_shows_it() {
 }
 
 #[tokio::test]
-async fn the_texts_are_the_operators() {
+async fn prompt_texts_are_visible_only_to_admins() {
     let (service, keys) =
         Service::guarded(Settings::default(), &[("web", &["generate", "follow"]), ("admin", &["admin"])]).await;
     let render = |key: &str| {
@@ -337,7 +339,7 @@ async fn the_texts_are_the_operators() {
 }
 
 #[tokio::test]
-async fn a_prompts_model_must_be_one_of_its_callers() {
+async fn prompt_with_a_model_the_caller_may_not_use_is_forbidden() {
     let prompts = Prompts::new("models", &[("greet.md", &GREET.replace("greeter", "demo?tokens=1&rate=max"))]);
     let mut settings = prompts.settings(Settings::default());
     let mut keys = Vec::new();

@@ -1,4 +1,4 @@
-//! Who finds no place waits for one, in turn; and no place is ever lost.
+//! Requests without a free slot are queued, fairly across callers, and no slot ever leaks.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -21,12 +21,14 @@ use tokenrill::json::JsonObject;
 use tokenrill::limits::{Limits, Patience, Policy, RequestPermit, Spender};
 use tokenrill::settings::Settings;
 use tokenrill::telemetry::Metrics;
-use tokenrill::upstream::{Answer as Said, AttemptTerms, Provider, Router, Signal, UpstreamError, UpstreamIdentity};
+use tokenrill::upstream::{
+    Answer as UpstreamAnswer, AttemptTerms, Provider, Router, Signal, UpstreamError, UpstreamIdentity,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::support::{Answer, Call, Service, Upstream, test_identity};
 
-async fn one_place(upstream: &Upstream, change: impl Fn(&mut Settings)) -> Service {
+async fn service_with_one_slot(upstream: &Upstream, change: impl Fn(&mut Settings)) -> Service {
     let mut settings = Service::settings(&upstream.base_url());
     settings.limits.each.concurrent_generations = NonZeroU32::new(1);
     change(&mut settings);
@@ -37,7 +39,7 @@ fn hello() -> Value {
     json!({"input": "Hello"})
 }
 
-/// The next request: on the same connection or, where that was not free yet, on a new one.
+/// The next upstream call: on the same connection or, if that was not idle yet, on a new one.
 async fn next(upstream: &Upstream, call: Call) -> Call {
     tokio::select! {
         Some(next) = call.next() => next,
@@ -46,9 +48,9 @@ async fn next(upstream: &Upstream, call: Call) -> Call {
 }
 
 #[tokio::test]
-async fn who_finds_no_place_is_told_where_it_stands_until_it_is_its_turn() {
+async fn queued_generation_receives_its_queue_position_until_a_slot_is_free() {
     let upstream = Upstream::start().await;
-    let service = one_place(&upstream, |_| {}).await;
+    let service = service_with_one_slot(&upstream, |_| {}).await;
     let mut first = service.generate(&hello()).await;
     first.expect("start").await;
     let mut call = upstream.call().await;
@@ -83,9 +85,9 @@ async fn who_finds_no_place_is_told_where_it_stands_until_it_is_its_turn() {
 }
 
 #[tokio::test]
-async fn a_place_in_the_line_outlives_a_lost_connection_and_no_longer_its_grace() {
+async fn queue_position_survives_a_reconnect_until_the_grace_ends() {
     let upstream = Upstream::start().await;
-    let service = one_place(&upstream, |settings| settings.generation.grace = Duration::from_secs(5)).await;
+    let service = service_with_one_slot(&upstream, |settings| settings.generation.grace = Duration::from_secs(5)).await;
     let mut running = service.generate(&hello()).await;
     running.expect("start").await;
     let _call = upstream.call().await;
@@ -98,7 +100,7 @@ async fn a_place_in_the_line_outlives_a_lost_connection_and_no_longer_its_grace(
     let queued = back.expect("queued").await;
     assert_eq!((&queued.data["position"], queued.retry), (&json!(1), Some(1000)), "the same place, after a resume");
 
-    // One that nobody waits for gives its place in the line away, at once where it has no grace.
+    // A queued generation without viewers leaves the queue when its grace ends: here at once.
     let mut gone = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;
     gone.expect("start").await;
     gone.expect("queued").await;
@@ -108,7 +110,7 @@ async fn a_place_in_the_line_outlives_a_lost_connection_and_no_longer_its_grace(
     drop(gone);
     assert_eq!(last.expect("queued").await.data["position"], 2);
 
-    // A stop frees it too, and nothing was used.
+    // A stop also frees the queue position, and no tokens were used.
     let path = format!("/v1/generations/{}/cancel", queued_generation(&back));
     Answer::to(service.request(Method::POST, &path)).await;
     let cancelled = back.expect("cancelled").await;
@@ -122,7 +124,7 @@ fn queued_generation(answer: &Answer) -> String {
 }
 
 #[tokio::test]
-async fn callers_take_turns_however_many_one_of_them_sends() {
+async fn queue_serves_callers_round_robin() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.limits.concurrent_generations_total = NonZeroU32::new(1);
@@ -157,9 +159,9 @@ async fn callers_take_turns_however_many_one_of_them_sends() {
 }
 
 #[tokio::test]
-async fn a_wait_has_an_end_and_the_line_has_one() {
+async fn queue_wait_and_queue_length_are_bounded() {
     let upstream = Upstream::start().await;
-    let service = one_place(&upstream, |settings| settings.limits.queue.max_waiting = 1).await;
+    let service = service_with_one_slot(&upstream, |settings| settings.limits.queue.max_waiting = 1).await;
     let mut running = service.generate(&hello()).await;
     running.expect("start").await;
     let mut call = upstream.call().await;
@@ -183,7 +185,7 @@ async fn a_wait_has_an_end_and_the_line_has_one() {
     let refused = service.generate(&json!({"input": "Hello", "max_queue_ms": 0})).await;
     assert_eq!((refused.status, refused.header("content-type")), (429, "text/event-stream"));
 
-    // OpenAI's clients know no line: they are refused, and wait as they are told.
+    // OpenAI clients know no queue events: they are refused and asked to retry.
     let chat = json!({"model": "m", "messages": [{"role": "user", "content": "Hello"}]}).to_string();
     let chat =
         service.request(Method::POST, "/v1/chat/completions").header("content-type", "application/json").body(chat);
@@ -194,7 +196,7 @@ async fn a_wait_has_an_end_and_the_line_has_one() {
     while waits.next().await.is_some_and(|event| event.name != "done") {}
 }
 
-/// What becomes of one generation's answer.
+/// How the upstream answers one generation.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Whole,
@@ -203,16 +205,16 @@ enum Fate {
     Silent,
 }
 
-/// Answers each request as its number says, and counts those that it answers at once.
+/// Answers each request as the number in it demands, and counts concurrent calls.
 struct Chaos {
     fates: Vec<Fate>,
     asked: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 }
 
-struct Asked(Arc<AtomicUsize>);
+struct OpenCall(Arc<AtomicUsize>);
 
-impl Drop for Asked {
+impl Drop for OpenCall {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -223,7 +225,7 @@ impl Provider for Chaos {
         test_identity()
     }
 
-    fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> Said {
+    fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> UpstreamAnswer {
         let number = request.fields.read::<u64>("number").expect("a number");
         let fate = self.fates[usize::try_from(number).expect("small")];
         let (asked, most) = (Arc::clone(&self.asked), Arc::clone(&self.most));
@@ -231,7 +233,7 @@ impl Provider for Chaos {
             terms.sent.set();
             let now = asked.fetch_add(1, Ordering::SeqCst) + 1;
             most.fetch_max(now, Ordering::SeqCst);
-            let asked = Asked(asked);
+            let asked = OpenCall(asked);
             tokio::time::sleep(Duration::from_millis(number % 7)).await;
             let shape = Shape::new(None, Part::Text { choice: 0, logprobs_json: None });
             let text = Signal::Chunk(Chunk::new(Arc::new(shape), Escaped::from_text("a")));
@@ -255,12 +257,12 @@ impl Provider for Chaos {
     }
 }
 
-/// 1,000 generations of three callers, of which a third is left or stopped at any moment, waiting or running; some
-/// fail and some panic. There are never more than there are places, and nothing is left of any.
+/// 1,000 generations of three callers. A third of them are left or stopped at arbitrary moments, queued or running;
+/// some fail and some panic. No more run than there are slots, and no task, slot, viewer or reservation leaks.
 #[tokio::test(start_paused = true)]
-async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
+async fn thousand_generations_that_end_in_any_way_leak_no_slot() {
     const PLACES: u32 = 8;
-    // Xorshift: the same in each run.
+    // Xorshift with a fixed seed: the same in each run.
     let mut random = 88_172_645_463_325_252_u64;
     let mut pick = |of: usize| {
         random ^= random << 13;
@@ -333,11 +335,11 @@ async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
             0 if !viewers.is_empty() => drop(viewers.swap_remove(pick(viewers.len()))),
             1 if !viewers.is_empty() => {
                 let (principal, following) = &viewers[pick(viewers.len())];
-                // One that has been erased or abandoned is not there.
+                // A generation that has ended may no longer be found.
                 _ = generations.stop(principal, following.start().generation).await;
             }
             2 => tokio::time::sleep(Duration::from_millis(pick(20) as u64)).await,
-            // Their tasks are dropped where they are.
+            // Drops all tasks at their current await.
             3 if pick(50) == 0 => generations.abort_all(),
             _ => tokio::task::yield_now().await,
         }
@@ -351,7 +353,7 @@ async fn whatever_becomes_of_a_thousand_generations_no_place_is_lost() {
     for name in ["a", "b", "c"] {
         let spender = Spender::new(Account::Principal(Principal::Named(name.into())), Quota::NONE, Arc::clone(&policy));
         let left = generations.left(&spender, None).tokens.expect("a limit").left;
-        // A few tokens each: of 300 generations, not one of which has kept the 256 that it took.
+        // About 300 generations per caller used a few tokens each, and none kept its reservation of 256.
         assert!(left > 1_000_000 - 10_000, "{name}: {left}");
     }
     tokio::time::sleep(Duration::from_mins(1)).await;

@@ -1,4 +1,4 @@
-//! Whoever comes back finds the same generation: never a second one, and never a refusal for load.
+//! A reconnecting client joins its generation: no second one is started, and it is never refused because of load.
 
 use futures_util::future::join_all;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
@@ -35,7 +35,7 @@ async fn twenty_tab_switches_cost_one_upstream_call_and_lose_nothing() {
     let mut answer = service.generate(&hello()).await;
     let mut seen = vec![answer.expect("start").await];
     let mut call = upstream.call().await;
-    // Before the first token as well: the tab is hidden while the model thinks.
+    // Also before the first token: the tab is hidden while the model computes.
     for _ in 0..3 {
         drop(answer);
         answer = Answer::to(repeat(&service, seen[0].id.as_deref().expect("an id"))).await;
@@ -47,7 +47,7 @@ async fn twenty_tab_switches_cost_one_upstream_call_and_lose_nothing() {
         if number % 2 == 0 {
             seen.push(answer.expect("delta").await);
         }
-        // Every other token is still on its way when the connection is dropped.
+        // Every second token is still in transit when the connection is dropped.
         drop(answer);
         let last = seen.last().and_then(|event| event.id.clone()).expect("an id");
         answer = Answer::to(repeat(&service, &last)).await;
@@ -66,7 +66,7 @@ async fn twenty_tab_switches_cost_one_upstream_call_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn the_body_of_a_repeat_is_not_looked_at() {
+async fn request_with_last_event_id_ignores_its_body() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut answer = service.generate(&hello()).await;
@@ -94,7 +94,7 @@ async fn the_body_of_a_repeat_is_not_looked_at() {
 }
 
 #[tokio::test]
-async fn an_id_that_names_nothing_starts_nothing() {
+async fn unknown_last_event_id_is_refused_and_starts_nothing() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut running = service.generate(&hello()).await;
@@ -129,7 +129,7 @@ async fn an_id_that_names_nothing_starts_nothing() {
 }
 
 #[tokio::test]
-async fn at_the_end_a_post_is_told_in_a_stream_and_then_without_one() {
+async fn post_that_resumes_after_the_end_gets_an_end_stream_once_and_then_204() {
     let service = Service::start().await;
     let events = service.generate(&json!({"input": "Hello", "model": "demo?tokens=2&rate=max"})).await.events().await;
     let last = events.last().and_then(|event| event.id.clone()).expect("an id");
@@ -146,7 +146,7 @@ async fn at_the_end_a_post_is_told_in_a_stream_and_then_without_one() {
 }
 
 #[tokio::test]
-async fn two_hundred_twins_with_one_key_share_one_upstream_call() {
+async fn two_hundred_concurrent_requests_with_one_key_share_one_upstream_call() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let answers = join_all((0..200).map(|_| Answer::to(keyed(&service, "twins", &hello())))).await;
@@ -164,7 +164,7 @@ async fn two_hundred_twins_with_one_key_share_one_upstream_call() {
 }
 
 #[tokio::test]
-async fn a_key_names_its_generation_as_long_as_that_is_kept() {
+async fn idempotency_key_names_its_generation_until_that_is_erased() {
     let service = Service::start().await;
     let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max"});
     let first = Answer::to(keyed(&service, "k", &body)).await;
@@ -191,7 +191,7 @@ async fn a_key_names_its_generation_as_long_as_that_is_kept() {
 }
 
 #[tokio::test]
-async fn a_key_with_another_body_is_refused_and_changes_nothing() {
+async fn idempotency_key_with_another_body_returns_422() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut first = Answer::to(keyed(&service, "k", &hello())).await;
@@ -214,7 +214,7 @@ async fn a_key_with_another_body_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_refused_request_leaves_its_key_free() {
+async fn refused_request_leaves_its_idempotency_key_free() {
     let service = Service::start().await;
     let refused = Answer::to(keyed(&service, "k", &json!({"input": "x", "model": "nobody's"}))).await;
     assert_eq!(refused.status, 404);
@@ -222,8 +222,8 @@ async fn a_refused_request_leaves_its_key_free() {
     assert_eq!(Answer::to(keyed(&service, "k", &good)).await.status, 200);
 }
 
-/// What failed or was abandoned before the model said anything has cost nothing twice: its key is free, so
-/// that a client which is told to try again can.
+/// A generation that the upstream refused frees its key, so that a client can retry. A key stays in use once the
+/// upstream may have billed the request.
 #[tokio::test]
 async fn key_is_free_after_a_refusal_and_kept_once_the_upstream_may_have_billed() {
     let upstream = Upstream::start().await;
@@ -235,7 +235,8 @@ async fn key_is_free_after_a_refusal_and_kept_once_the_upstream_may_have_billed(
     assert_eq!((refused.status, refused.header("x-should-retry")), (429, "true"));
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
 
-    // Closed while the model thinks, with the grace of chat completions, which is none: the prompt may have been billed.
+    // The client disconnects before the first token. Chat completions have no grace, and the prompt may have been
+    // billed.
     let mut call = tokio::select! {
         _ = Answer::to(chat(&service, "abandoned", &body)) => panic!("it is answered before the model speaks"),
         call = upstream.call() => call,
@@ -246,7 +247,7 @@ async fn key_is_free_after_a_refusal_and_kept_once_the_upstream_may_have_billed(
     assert_eq!(repeat.status, 409, "it is the ended one");
     assert!(!upstream.was_called());
 
-    // A connection that was lost after the request had been sent, too: the failure says what to do.
+    // The upstream connection is lost after the request was sent: the error asks for a new key.
     let (lost, ()) = tokio::join!(Answer::to(chat(&service, "lost", &body)), async {
         let mut call = upstream.call().await;
         call.ok().await;
@@ -266,7 +267,7 @@ async fn key_is_free_after_a_refusal_and_kept_once_the_upstream_may_have_billed(
     assert_eq!((again.status, again.header("tokenrill-attached")), (200, "existing"), "what was said stays claimed");
     assert_eq!(again.json().await["choices"][0]["message"]["content"], "Hello");
 
-    // A stop is no failure, however early.
+    // A stop is not a failure, however early: the key stays in use.
     let first = Answer::to(keyed(&service, "stopped", &hello())).await;
     let id = first.header("tokenrill-generation").to_owned();
     let _call = upstream.call().await;
@@ -278,7 +279,7 @@ async fn key_is_free_after_a_refusal_and_kept_once_the_upstream_may_have_billed(
 }
 
 #[tokio::test]
-async fn chat_completions_know_their_repeats_too() {
+async fn concurrent_chat_completions_with_one_key_share_one_upstream_call() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     for (key, stream) in [("streamed", true), ("whole", false)] {
@@ -298,7 +299,7 @@ async fn chat_completions_know_their_repeats_too() {
 }
 
 #[tokio::test]
-async fn whoever_comes_back_is_served_while_the_service_drains() {
+async fn reconnects_are_served_while_the_service_drains() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut first = Answer::to(keyed(&service, "k", &hello())).await;
@@ -319,7 +320,7 @@ async fn whoever_comes_back_is_served_while_the_service_drains() {
 }
 
 #[tokio::test]
-async fn who_comes_back_is_not_refused_for_want_of_memory() {
+async fn reconnects_are_served_while_memory_is_full() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.event_log.memory.max_bytes = "34KiB".parse().expect("a size");

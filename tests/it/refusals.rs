@@ -1,4 +1,4 @@
-//! What is refused, in which words, and that a refusal costs nothing.
+//! Refused requests: their status, problem and event, and that they leave nothing running.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -21,10 +21,10 @@ use tower::ServiceExt;
 use crate::support::{Answer, Service, Upstream, in_process, soon};
 
 const PAGE: &str = "http://localhost:5173";
-/// Stands in requests where nothing may repeat it.
+/// A value in requests that no response may repeat.
 const HUNTER2: &str = "hunter2";
 
-/// A body that must be refused, and how.
+/// A body that must be refused, with the expected refusal.
 struct Bad {
     what: String,
     content_type: Option<HeaderValue>,
@@ -68,7 +68,7 @@ impl Bad {
 
 const GOOD: &str = r#"{"input":"Hello","model":"m"}"#;
 
-/// For each documented field values that no provider takes.
+/// For each documented field, values that no provider accepts.
 const WRONG: &[(&str, &[&str])] = &[
     ("input", &["5", "true", "[]", "{}", r#""""#]),
     ("messages", &["5", "true", "{}", r#""hunter2""#]),
@@ -102,7 +102,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("user", &["5", "true", "[]", "{}"]),
 ];
 
-/// Fields that would turn this service, or an upstream that is a gateway itself, towards another server.
+/// Fields that would direct this service, or an upstream that is itself a gateway, to another server.
 const STEERING: &[&str] = &[
     "api_base",
     "api_key",
@@ -123,7 +123,7 @@ const STEERING: &[&str] = &[
     "proxy",
 ];
 
-/// Against a service that serves every model and has no default.
+/// Bad requests to a service that serves every model and has no default model.
 fn bad_requests() -> Vec<Bad> {
     let mut bad = vec![
         Bad::json("nothing", ""),
@@ -184,7 +184,7 @@ fn bad_requests() -> Vec<Bad> {
         Bad::field("/model", &json!({"input": "a", "model": HUNTER2.repeat(74)})),
         Bad::fields(&["/n", "/messages/0/role"], &json!({"n": 0, "messages": [{"content": HUNTER2}]})),
     ]);
-    // However much is wrong, the answer stays short.
+    // The number of reported errors is bounded.
     let roles: Vec<_> = (0..16).map(|at| format!("/messages/{at}/role")).collect();
     let roles: Vec<_> = roles.iter().map(String::as_str).collect();
     bad.push(Bad::fields(&roles, &json!({"messages": vec![json!({}); 100_000]})));
@@ -229,7 +229,7 @@ fn bad_requests() -> Vec<Bad> {
 }
 
 #[tokio::test]
-async fn a_bad_request_is_refused_in_both_forms_and_costs_nothing() {
+async fn bad_request_is_refused_as_problem_and_event_and_starts_nothing() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.models.default = None;
@@ -241,7 +241,7 @@ async fn a_bad_request_is_refused_in_both_forms_and_costs_nothing() {
         assert_eq!(pointers(&problem), bad.pointers, "{}: {problem}", bad.what);
         let text = problem.to_string();
         assert!(!text.contains(&address) && text.len() < 4096, "{}: {text}", bad.what);
-        costs_nothing(&service, &bad.what).await;
+        assert_nothing_is_running(&service, &bad.what).await;
         assert!(!upstream.was_called(), "{}: the upstream was called", bad.what);
     }
 
@@ -250,9 +250,9 @@ async fn a_bad_request_is_refused_in_both_forms_and_costs_nothing() {
     assert_eq!(answer.events().await.last().map(|event| event.name.clone()).as_deref(), Some("done"));
 }
 
-/// So that the table above grows with the document.
+/// Fails if `WRONG` lacks a field of the OpenAPI document.
 #[test]
-fn each_documented_field_is_tried_with_wrong_values() {
+fn every_documented_field_is_tested_with_wrong_values() {
     let document = tokenrill::api::openapi::document();
     let parts = document["components"]["schemas"]["NewGeneration"]["allOf"].as_array().expect("parts");
     let properties = parts.iter().map(|part| part["properties"].as_object().expect("properties"));
@@ -261,7 +261,7 @@ fn each_documented_field_is_tried_with_wrong_values() {
 }
 
 #[tokio::test]
-async fn what_looks_odd_and_is_right_is_not_refused() {
+async fn unusual_but_valid_requests_are_accepted() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let many: serde_json::Map<_, _> = (0..100_000).map(|at| (format!("vendor_{at}"), json!(at))).collect();
@@ -286,23 +286,23 @@ async fn what_looks_odd_and_is_right_is_not_refused() {
 }
 
 #[tokio::test]
-async fn a_model_that_nobody_serves_is_not_found() {
+async fn unknown_model_returns_404() {
     let service = Service::start().await;
     for model in ["no-such-model", "Demo", "demo2", "demo/x", "hunter2\r\nx: y", "\u{2028}"] {
         let request = service.generation(&json!({"input": "a", "model": model})).header(ORIGIN, PAGE);
         let problem = refused(request, 404, "model_not_found", model).await;
         assert_eq!(pointers(&problem), [""; 0]);
-        costs_nothing(&service, model).await;
+        assert_nothing_is_running(&service, model).await;
     }
 }
 
 #[tokio::test]
-async fn a_form_that_nobody_offers_is_not_acceptable() {
+async fn unsupported_accept_header_returns_406() {
     let service = Service::start().await;
     for accept in ["text/html", "image/png, text/csv", "application/xml;q=0.9", "application/problem+json"] {
         let request = Bad::new(accept, GOOD, 406, "not_acceptable").request(&service).header("accept", accept);
         as_problem(Answer::to(request).await, 406, "not_acceptable", accept).await;
-        costs_nothing(&service, accept).await;
+        assert_nothing_is_running(&service, accept).await;
     }
 
     let running = service.generate(&json!({"input": "a", "model": "demo?stall_at=1"})).await;
@@ -314,7 +314,7 @@ async fn a_form_that_nobody_offers_is_not_acceptable() {
 }
 
 #[tokio::test]
-async fn a_position_that_is_none_is_refused() {
+async fn invalid_positions_and_queries_are_refused() {
     let service = Service::start().await;
     let running = service.generate(&json!({"input": "a", "model": "demo?stall_at=1", "grace_ms": 0})).await;
     let id = running.header("tokenrill-generation").to_owned();
@@ -359,11 +359,11 @@ async fn a_position_that_is_none_is_refused() {
     }
     assert_eq!(service.metric("tokenrill_generations_live").await.to_bits(), 1f64.to_bits(), "none was started");
     drop(running);
-    costs_nothing(&service, "positions").await;
+    assert_nothing_is_running(&service, "positions").await;
 }
 
 #[tokio::test]
-async fn a_header_that_says_nothing_is_refused() {
+async fn invalid_idempotency_key_or_grace_header_is_refused() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let good = json!({"input": "Hello"});
@@ -383,12 +383,12 @@ async fn a_header_that_says_nothing_is_refused() {
         assert_eq!(answer.status, 400, "{grace}");
         assert_eq!(answer.json().await["error"]["code"], "invalid_request", "{grace}");
     }
-    costs_nothing(&service, "headers").await;
+    assert_nothing_is_running(&service, "headers").await;
     assert!(!upstream.was_called());
 }
 
 #[tokio::test]
-async fn a_path_or_method_that_is_not_there_is_told() {
+async fn unknown_path_returns_404_and_wrong_method_returns_405_with_allow() {
     let service = Service::start().await;
     for path in ["/nope", "/v1", "/v1/generations//", "/v2/generations", "/v1/generations/x/y", "//", "/.env"] {
         refused(service.request(Method::GET, path).header(ORIGIN, PAGE), 404, "route_not_found", path).await;
@@ -410,11 +410,11 @@ async fn a_path_or_method_that_is_not_there_is_told() {
         let said: BTreeSet<_> = answer.header("allow").split(',').map(str::trim).collect();
         assert_eq!(said, allowed.split(',').collect::<BTreeSet<_>>(), "{what}");
     }
-    costs_nothing(&service, "paths").await;
+    assert_nothing_is_running(&service, "paths").await;
 }
 
 #[tokio::test]
-async fn an_unknown_path_says_what_was_meant_also_to_an_sdk() {
+async fn unknown_path_gets_a_hint_that_openai_sdks_also_show() {
     let service = Service::start().await;
     let base = format!("Set the SDK's base URL to http://{}/v1.", service.address);
     for (method, path, hint) in [
@@ -440,7 +440,7 @@ async fn an_unknown_path_says_what_was_meant_also_to_an_sdk() {
 }
 
 #[tokio::test]
-async fn a_slash_at_the_end_of_a_path_is_ignored() {
+async fn trailing_slash_of_a_path_is_ignored() {
     let service = Service::start().await;
     let page = |request: RequestBuilder| Answer::to(request.header(ORIGIN, PAGE));
     let list = page(service.request(Method::GET, "/v1/models/")).await;
@@ -463,7 +463,7 @@ async fn a_slash_at_the_end_of_a_path_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_refused_however_it_comes() {
+async fn too_large_body_returns_413_with_any_framing() {
     let mut settings = Settings::default();
     settings.server.max_body = "1KiB".parse().expect("a size");
     let service = Service::with(settings).await;
@@ -480,12 +480,12 @@ async fn a_body_that_is_too_large_is_refused_however_it_comes() {
         ("by its length, before its first byte", head("content-length: 1025\r\nexpect: 100-continue\r\n")),
         ("a terabyte", head("content-length: 1000000000000\r\nexpect: 100-continue\r\n")),
     ] {
-        let said = raw(service.address, &request).await;
+        let said = send_raw(service.address, &request).await;
         assert!(said.starts_with("HTTP/1.1 413 "), "{what}: {said}");
         assert!(said.contains(r#""code":"body_too_large""#) && said.contains("content-type: application/problem+json"));
         assert!(said.contains(&format!("access-control-allow-origin: {PAGE}\r\n")), "{what}: {said}");
         let events = request.replacen("host: localhost", "host: localhost\r\naccept: text/event-stream", 1);
-        let said = raw(service.address, &events).await;
+        let said = send_raw(service.address, &events).await;
         assert!(
             said.starts_with("HTTP/1.1 413 ") && said.contains("content-type: text/event-stream\r\n"),
             "{what}: {said}"
@@ -494,9 +494,9 @@ async fn a_body_that_is_too_large_is_refused_however_it_comes() {
             said.contains("event: failed\ndata: {\"error\":{") && said.contains("}\nretry: 86400000\n\n"),
             "{said}"
         );
-        costs_nothing(&service, what).await;
+        assert_nothing_is_running(&service, what).await;
     }
-    // One byte less is no reason to refuse.
+    // A body of exactly the maximum size is accepted.
     let fits = format!(r#"{{"input":"{}","model":"none"}}"#, "x".repeat(1024 - 27));
     assert_eq!(fits.len(), 1024);
     let request = service.request(Method::POST, "/v1/generations").header(CONTENT_TYPE, "application/json").body(fits);
@@ -504,7 +504,7 @@ async fn a_body_that_is_too_large_is_refused_however_it_comes() {
 }
 
 #[tokio::test]
-async fn who_asks_before_sending_is_told_to_go_on_only_where_the_body_will_be_read() {
+async fn expect_100_continue_gets_100_only_if_the_body_will_be_read() {
     let service = Service::start().await;
     let head = |headers: &str| {
         format!(
@@ -516,31 +516,33 @@ async fn who_asks_before_sending_is_told_to_go_on_only_where_the_body_will_be_re
         (406, "content-type: application/json\r\naccept: text/html\r\n"),
         (404, "content-type: application/json\r\nlast-event-id: hunter2\r\n"),
     ] {
-        let said = raw(service.address, &head(headers)).await;
+        let said = send_raw(service.address, &head(headers)).await;
         assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
     }
-    let said = raw(service.address, &(head("content-type: application/json\r\nconnection: close\r\n") + "{}")).await;
+    let said =
+        send_raw(service.address, &(head("content-type: application/json\r\nconnection: close\r\n") + "{}")).await;
     assert!(said.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 "), "{said}");
 }
 
-/// What a page does whose own host's name was made to resolve to loopback.
+/// DNS rebinding: a page whose host name resolves to loopback calls the service under that name.
 #[tokio::test]
-async fn a_foreign_name_for_this_service_is_refused_while_it_trusts_loopback() {
+async fn foreign_host_name_returns_421_while_loopback_is_trusted() {
     let service = Service::start().await;
     let good = json!({"input": "Hello", "model": "demo?tokens=1&rate=max"});
     let call = || service.generation(&good).header("host", "evil.example").header(ORIGIN, "http://localhost:5173");
     refused(call(), 421, "misdirected", "a foreign name").await;
     assert_eq!(Answer::to(call()).await.headers["cache-control"], "no-store");
-    costs_nothing(&service, "a foreign name").await;
+    assert_nothing_is_running(&service, "a foreign name").await;
 
     let settings = Settings { auth: Auth { mode: Some(AuthMode::None), ..Auth::default() }, ..Settings::default() };
     let service = Service::with(settings).await;
     assert_eq!(Answer::to(service.generation(&good).header("host", "my.example")).await.status, 200);
 }
 
-/// As browsers do over HTTP/1.1. Kernel buffers hold less than these bodies, so what is not read is not sent.
+/// Browsers send the whole body over HTTP/1.1 before they read the response. Kernel buffers are smaller than these
+/// bodies, so the service must read them.
 #[tokio::test]
-async fn who_sends_all_before_reading_is_answered() {
+async fn client_that_sends_its_whole_body_before_reading_gets_the_response() {
     let service = Service::start().await;
     let mut running = service.generate(&json!({"input": "a", "model": "demo?stall_at=1", "grace_ms": 0})).await;
     let start = running.expect("start").await.id.expect("an id");
@@ -561,11 +563,11 @@ async fn who_sends_all_before_reading_is_answered() {
         assert_eq!(String::from_utf8_lossy(&said), format!("HTTP/1.1 {status}"), "{headers}");
     }
     drop(running);
-    costs_nothing(&service, "large bodies").await;
+    assert_nothing_is_running(&service, "large bodies").await;
 }
 
 #[tokio::test]
-async fn who_sends_without_end_is_cut() {
+async fn endless_body_is_cut_off() {
     let service = Service::start().await;
     let head = format!("POST /v1/generations HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40);
     let mut socket = soon(TcpStream::connect(service.address)).await.expect("a connection");
@@ -580,20 +582,20 @@ async fn who_sends_without_end_is_cut() {
     });
     let taken: usize = taken.await;
     assert!(taken <= 48, "32 MiB are read, and the kernel's buffers hold some: {taken}");
-    costs_nothing(&service, "an endless body").await;
+    assert_nothing_is_running(&service, "an endless body").await;
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_its_framing_is_refused() {
+async fn body_with_broken_framing_returns_400() {
     let service = Service::start().await;
     let head = "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
-    let said = raw(service.address, &format!("{head}2\r\n{{}}zz\r\n")).await;
+    let said = send_raw(service.address, &format!("{head}2\r\n{{}}zz\r\n")).await;
     assert!(said.starts_with("HTTP/1.1 400 ") && said.contains(r#""code":"invalid_json""#), "{said}");
-    costs_nothing(&service, "framing").await;
+    assert_nothing_is_running(&service, "framing").await;
 }
 
 #[tokio::test]
-async fn a_defect_ends_what_it_is_in_and_nothing_else() {
+async fn panic_ends_its_own_request_and_no_other() {
     let in_process::Parts { api, metrics, .. } = in_process::parts(Duration::from_secs(30));
     let said = async |request: axum::http::request::Builder, body: &'static str| {
         let response = api
@@ -629,10 +631,10 @@ async fn a_defect_ends_what_it_is_in_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_comes_too_slowly_is_cut() {
+async fn slow_body_returns_408_after_the_body_timeout() {
     let time = Duration::from_secs(30);
     let api = in_process::parts(time).api;
-    // A byte a second, for ever.
+    // Endless, one byte per second.
     let drip = stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         Some((Ok::<_, std::io::Error>(" "), ()))
@@ -653,7 +655,7 @@ async fn a_body_that_comes_too_slowly_is_cut() {
 }
 
 #[tokio::test]
-async fn a_page_of_loopback_may_send_whatever_headers_its_clients_bring() {
+async fn loopback_page_may_send_any_request_header() {
     let service = Service::start().await;
     let asked = "accept,access-control-allow-origin,authorization,content-type,idempotency-key,last-event-id,\
                  prefer,x-api-key,x-stainless-os,x-stainless-retry-count";
@@ -691,7 +693,7 @@ async fn a_page_of_loopback_may_send_whatever_headers_its_clients_bring() {
     }
 }
 
-/// Sends the request twice, for a problem and for an event; both must say the same. Answers the problem.
+/// Sends the request twice, for a problem and for an event, which must agree. Returns the problem.
 async fn refused(request: RequestBuilder, status: u16, code: &str, what: &str) -> Value {
     let events = request.try_clone().expect("a body in memory").header("accept", "text/event-stream");
     let problem = as_problem(Answer::to(request).await, status, code, what).await;
@@ -727,8 +729,8 @@ async fn as_event(answer: Answer, status: u16, code: &str, what: &str) -> Value 
     problem
 }
 
-/// What holds for every problem: its documented shape, its id, its CORS headers, and nothing of ours or
-/// of the caller's in it.
+/// Checks that a problem has the documented type, the request id and the CORS headers, and contains no internals and no
+/// value of the request.
 fn expect_problem(problem: &Value, headers: &HeaderMap, what: &str) {
     serde_json::from_value::<FailedData>(json!({"error": problem})).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(problem["type"], format!("urn:tokenrill:error:{}", problem["code"].as_str().expect("a code")), "{what}");
@@ -761,7 +763,7 @@ fn expect_problem(problem: &Value, headers: &HeaderMap, what: &str) {
     for name in headers.keys() {
         assert!(known.contains(&name.as_str()), "{what}: {name}");
     }
-    // Its random id aside, which may spell anything.
+    // Without the request id, which is random and may contain any of these words.
     let said = format!("{headers:?} {problem}").replace(problem["request_id"].as_str().expect("an id"), "");
     let said = said.to_ascii_lowercase();
     for inner in ["serde", "axum", "hyper", "tokio", "rust", "src/", ".rs", "panic", "127.0.0.1", "recursion", HUNTER2]
@@ -775,7 +777,7 @@ fn pointers(problem: &Value) -> Vec<&str> {
     errors.map(|error| error["pointer"].as_str().expect("a pointer")).collect()
 }
 
-async fn costs_nothing(service: &Service, what: &str) {
+async fn assert_nothing_is_running(service: &Service, what: &str) {
     for gauge in ["tokenrill_generations_live", "tokenrill_viewers_live"] {
         let settled = tokio::time::timeout(crate::support::SOON, service.metric_becomes(gauge, 0.0));
         assert!(settled.await.is_ok(), "{what}: {gauge}");
@@ -783,8 +785,8 @@ async fn costs_nothing(service: &Service, what: &str) {
     assert_eq!(service.get("/readyz").await.status, 200, "{what}");
 }
 
-/// What the service says to these bytes until it closes the connection.
-async fn raw(address: SocketAddr, bytes: &str) -> String {
+/// Sends these bytes and returns the bytes that the service sends until it closes the connection.
+async fn send_raw(address: SocketAddr, bytes: &str) -> String {
     let mut socket = soon(TcpStream::connect(address)).await.expect("a connection");
     soon(socket.write_all(bytes.as_bytes())).await.expect("sent");
     let mut said = Vec::new();

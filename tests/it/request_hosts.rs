@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::{Service, soon};
 
-/// The services that accept any host and loopback alone, and each of their listeners.
+/// One service that accepts only loopback hosts and one that accepts any host, with the addresses of their listeners.
 async fn services() -> (Vec<Service>, Vec<SocketAddr>) {
     let mut any = Settings { auth: Auth { mode: Some(AuthMode::None), ..Auth::default() }, ..Settings::default() };
     any.server.admin_listen = Some(([127, 0, 0, 1], 0).into());

@@ -1,4 +1,4 @@
-//! Requests go as asked: the exact bytes that an upstream gets, and what is refused before it is asked.
+//! The exact bytes that an upstream receives, and the requests that are refused before it is called.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ async fn post(service: &Service, path: &str, body: &str) -> Answer {
     Answer::to(request.body(body.to_owned())).await
 }
 
-/// Answers in the way that was asked for, and closes the connection.
+/// Answers as a stream or as JSON, as requested, and closes the connection.
 async fn reply(mut call: Call) {
     if call.body["stream"] == true {
         call.answer(&["Hello"]).await;
@@ -29,7 +29,7 @@ async fn reply(mut call: Call) {
     }
 }
 
-/// The body that the upstream gets for one that this service gets.
+/// The body that the upstream receives if the service receives this body.
 async fn forwarded_by(settings: impl FnOnce(&mut Settings), path: &str, body: &str) -> String {
     let upstream = Upstream::start().await;
     let mut with = Service::settings(&upstream.base_url());
@@ -51,7 +51,7 @@ async fn forwarded(path: &str, body: &str) -> String {
     forwarded_by(|_| {}, path, body).await
 }
 
-/// The status and the error of a request that reaches no upstream.
+/// The status and the error of a request that must not reach the upstream.
 async fn refused(path: &str, body: &str) -> (u16, Value) {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
@@ -67,7 +67,7 @@ fn limit(settings: &mut Settings) {
 }
 
 #[tokio::test]
-async fn a_chat_reaches_the_upstream_byte_for_byte() {
+async fn chat_request_reaches_the_upstream_byte_for_byte() {
     let sent = concat!(
         r#"{"temperature":1.0,"top_p":1e0,"seed":123456789012345678901234567890,"logit_bias":{"50256": -100},"#,
         r#""messages":[ {"role":"critic","content":"\u00e9\/ \ud83d\ude00 é","name":null,"name":"x"},{"content":{"a":[1.50]},"role":"user"} ],"#,
@@ -78,7 +78,7 @@ async fn a_chat_reaches_the_upstream_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_is_set_for_the_caller_stands_where_the_caller_put_it() {
+async fn overwritten_fields_keep_the_callers_order() {
     let sent = r#"{"stream":true,"stream_options":{"include_obfuscation": false},"messages":[{"role":"user"}],"model":"m","grace_ms":0}"#;
     let expected = r#"{"stream":true,"stream_options":{"include_obfuscation":false,"include_usage":true},"messages":[{"role":"user"}],"model":"m"}"#;
     assert_eq!(forwarded(CHAT, sent).await, expected);
@@ -98,14 +98,14 @@ async fn extra_body_store_and_metadata_arrive_as_sent_on_the_chat_wire() {
 }
 
 #[tokio::test]
-async fn our_fields_stay_here_and_unknown_ones_go_on_from_the_native_wire() {
+async fn native_request_strips_our_fields_and_passes_unknown_fields_on() {
     let sent = r#"{"input":"hi","store":true,"metadata":{"a":"b"},"on_disconnect":"continue","grace_ms":5,"nobody_knows":1.0,"stream":true}"#;
     let expected = r#"{"model":"m","nobody_knows":1.0,"messages":[{"role":"user","content":"hi"}],"stream":true,"stream_options":{"include_usage":true}}"#;
     assert_eq!(forwarded(NATIVE, sent).await, expected);
 }
 
 #[tokio::test]
-async fn minus_one_is_replaced_where_a_limit_applies() {
+async fn max_tokens_of_minus_one_is_replaced_if_a_limit_applies() {
     for (members, expected) in [
         (r#""max_tokens":-1"#, r#""max_tokens":100,"stream":false"#),
         (r#""max_completion_tokens":-1"#, r#""max_completion_tokens":100,"stream":false"#),
@@ -118,7 +118,7 @@ async fn minus_one_is_replaced_where_a_limit_applies() {
 }
 
 #[tokio::test]
-async fn a_limit_counts_inside_extra_body() {
+async fn limit_applies_inside_extra_body() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     limit(&mut settings);
@@ -130,7 +130,7 @@ async fn a_limit_counts_inside_extra_body() {
     assert!(!upstream.was_called());
 }
 
-/// Names under which servers read how many tokens or choices they may generate.
+/// Names from which servers read how many tokens or choices they may generate.
 const LIMITS: [&str; 27] = [
     "max_completion_tokens",
     "max_tokens",
@@ -161,7 +161,7 @@ const LIMITS: [&str; 27] = [
     "maxCompletionTokens",
 ];
 
-/// Names by which a caller could steer this service or its upstream elsewhere.
+/// Names by which a caller could direct this service or its upstream to another server.
 const BLOCKED: [&str; 25] = [
     "allowed_model_region",
     "api_base",
@@ -190,8 +190,8 @@ const BLOCKED: [&str; 25] = [
     "watsonx_url",
 ];
 
-/// Where a member may stand, as what comes before and after it, and the pointer of its object.
-const PLACES: [(&str, &str, &str); 6] = [
+/// Positions of a member: the text before and after it, and the pointer of its object.
+const POSITIONS: [(&str, &str, &str); 6] = [
     ("", "", ""),
     (r#""extra_body":{"#, "}", "/extra_body"),
     (r#""options":{"#, "}", "/options"),
@@ -200,7 +200,7 @@ const PLACES: [(&str, &str, &str); 6] = [
     (r#""sampling_params":{"#, "}", "/sampling_params"),
 ];
 
-/// A name whose last letter is escaped: the same name to every parser.
+/// The name with its last letter escaped: every parser reads the same name.
 fn escaped(name: &str) -> String {
     let (start, last) = name.split_at(name.len() - 1);
     format!("{start}\\u{:04x}", last.as_bytes()[0])
@@ -210,12 +210,12 @@ fn body_with(members: &str) -> String {
     format!(r#"{{"model":"m","messages":[{{"role":"user"}}],{members}}}"#)
 }
 
-/// The status of a request and what of it reaches the upstream.
+/// The status of a request, and the body that reaches the upstream, if any.
 async fn passed_on(service: &Service, upstream: &Upstream, path: &str, body: &str) -> (u16, Option<Value>) {
     let (mut answered, mut called) = (Box::pin(post(service, path, body)), Box::pin(upstream.call()));
     let (answer, call) = match select(&mut answered, &mut called).await {
         Either::Left((answer, _)) if answer.status != 200 => return (answer.status, None),
-        // The head of an event stream leaves before the upstream is asked.
+        // The head of an event stream is sent before the upstream is called.
         Either::Left((answer, _)) => (Some(answer), called.await),
         Either::Right((call, _)) => (None, call),
     };
@@ -236,7 +236,7 @@ async fn every_spelling_of_a_limit_is_checked_as_the_upstream_reads_it() {
     settings.limits.each.max_choices = NonZeroU32::new(2);
     let service = Service::with(settings).await;
     for path in [CHAT, NATIVE] {
-        for (before, after, pointer) in PLACES {
+        for (before, after, pointer) in POSITIONS {
             if path == NATIVE && pointer.starts_with("/extra_body") {
                 continue;
             }
@@ -266,11 +266,11 @@ async fn every_spelling_of_a_limit_is_checked_as_the_upstream_reads_it() {
 }
 
 #[tokio::test]
-async fn every_spelling_of_a_limit_passes_unchanged_where_no_limit_applies() {
+async fn every_spelling_of_a_limit_passes_unchanged_without_a_limit() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     for name in LIMITS {
-        for (before, after, pointer) in PLACES {
+        for (before, after, pointer) in POSITIONS {
             let body = body_with(&format!(r#"{before}"{}":5000{after}"#, escaped(name)));
             let (status, received) = passed_on(&service, &upstream, CHAT, &body).await;
             let received = received.expect("it is asked");
@@ -280,7 +280,7 @@ async fn every_spelling_of_a_limit_passes_unchanged_where_no_limit_applies() {
 }
 
 #[tokio::test]
-async fn every_blocked_name_is_refused_in_each_spelling_or_passed_on_as_sent() {
+async fn blocked_names_are_refused_in_every_spelling_except_inside_options() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     for path in [CHAT, NATIVE] {
@@ -290,7 +290,7 @@ async fn every_blocked_name_is_refused_in_each_spelling_or_passed_on_as_sent() {
                     let body = body_with(&format!(r#"{before}"{spelling}":"x"{after}"#));
                     assert_eq!(post(&service, path, &body).await.status, 400, "{path} {body}");
                 }
-                // Ollama's object, in which no gateway reads these.
+                // In `options`, which is Ollama's, no gateway reads these names.
                 let twice = body_with(&format!(r#""options":{{"{name}":"x","{spelling}":"y"}}"#));
                 assert_eq!(post(&service, path, &twice).await.status, 400, "{path} {twice}");
                 let once = body_with(&format!(r#""options":{{"{spelling}":"x"}}"#));
@@ -305,7 +305,7 @@ async fn every_blocked_name_is_refused_in_each_spelling_or_passed_on_as_sent() {
 }
 
 #[tokio::test]
-async fn a_duplicate_name_is_refused_by_name_on_both_wires() {
+async fn duplicate_member_is_refused_with_its_pointer_on_both_wires() {
     for (members, pointer) in [
         (r#""model":"m","model":"n""#, "/model"),
         (r#""model":"m","mode\u006c":"n""#, "/model"),
@@ -324,7 +324,7 @@ async fn a_duplicate_name_is_refused_by_name_on_both_wires() {
 }
 
 #[tokio::test]
-async fn a_typo_of_our_field_is_refused_on_the_native_wire_alone() {
+async fn misspelled_field_is_refused_only_on_the_native_wire() {
     let (status, refusal) = refused(NATIVE, r#"{"input":"hi","grcae_ms":5}"#).await;
     assert_eq!((status, &refusal["code"]), (400, &json!("invalid_request")));
     assert!(refusal["detail"].as_str().expect("a detail").contains("grace_ms"), "{refusal}");
@@ -333,7 +333,7 @@ async fn a_typo_of_our_field_is_refused_on_the_native_wire_alone() {
 }
 
 #[tokio::test]
-async fn what_no_provider_takes_is_refused() {
+async fn requests_that_no_provider_accepts_are_refused() {
     for (body, pointer) in [
         (r#"{"messages":["hi"]}"#, "/messages/0"),
         (r#"{"messages":[{"content":"hi"}]}"#, "/messages/0/role"),
@@ -362,7 +362,7 @@ async fn stream_false_on_the_native_wire_means_json() {
 }
 
 #[tokio::test]
-async fn a_query_of_the_base_url_goes_behind_the_path() {
+async fn query_of_the_base_url_is_appended_to_the_request_path() {
     let upstream = Upstream::start().await;
     let service = Service::before(&format!("{}?api-version=2024-10-21", upstream.base_url())).await;
     let asked = async {
@@ -377,22 +377,22 @@ async fn a_query_of_the_base_url_goes_behind_the_path() {
     assert_eq!(line, "post /v1/chat/completions?api-version=2024-10-21 http/1.1");
 }
 
-/// An upstream that refuses some requests, and what it was asked.
-struct Picky {
+/// An upstream that refuses some requests, with the requests that it received.
+struct RefusingUpstream {
     service: Service,
     asked: Arc<Mutex<Vec<Value>>>,
     serving: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Picky {
+impl Drop for RefusingUpstream {
     fn drop(&mut self) {
         self.serving.abort();
     }
 }
 
-impl Picky {
-    /// `status` is that of a refusal.
-    #[expect(clippy::disallowed_methods, reason = "dropping this ends it")]
+impl RefusingUpstream {
+    /// `status` is the status of the refusals.
+    #[expect(clippy::disallowed_methods, reason = "aborted on drop")]
     async fn start(
         settings: impl FnOnce(&mut Settings),
         status: u16,
@@ -425,8 +425,8 @@ impl Picky {
         (answer.status, answer.text().await)
     }
 
-    /// What was asked since the last call.
-    fn asked(&self) -> Vec<Value> {
+    /// Removes and returns the request bodies received since the last call.
+    fn take_requests(&self) -> Vec<Value> {
         std::mem::take(&mut *self.asked.lock().expect("a lock"))
     }
 }
@@ -439,74 +439,76 @@ fn has(field: &'static str) -> impl Fn(&Value) -> bool {
 }
 
 #[tokio::test]
-async fn refused_stream_options_of_ours_are_left_out_and_that_is_learned() {
-    let picky = Picky::start(|_| {}, 422, has("stream_options")).await;
+async fn refused_stream_options_are_dropped_and_remembered() {
+    let picky = RefusingUpstream::start(|_| {}, 422, has("stream_options")).await;
     let (status, text) = picky.ask(CHAT, STREAMED).await;
     assert!(status == 200 && text.ends_with("data: [DONE]\n\n"), "{text}");
-    let asked = picky.asked();
+    let asked = picky.take_requests();
     assert_eq!(asked.iter().map(has("stream_options")).collect::<Vec<_>>(), [true, false]);
     assert_eq!(asked[1]["stream"], true);
     assert_eq!(picky.ask(NATIVE, r#"{"input":"hi"}"#).await.0, 200);
-    assert_eq!(picky.asked().iter().map(has("stream_options")).collect::<Vec<_>>(), [false]);
-    // The caller's own are sent, and their refusal is the caller's.
+    assert_eq!(picky.take_requests().iter().map(has("stream_options")).collect::<Vec<_>>(), [false]);
+    // The caller's own stream_options are sent, and their refusal is returned to the caller.
     let own =
         r#"{"model":"m","messages":[{"role":"user"}],"stream":true,"stream_options":{"include_usage":true},"n":1}"#;
     let status = picky.ask(CHAT, own).await.0;
     assert!(matches!(status, 400 | 422), "{status}");
-    assert_eq!(picky.asked().iter().map(has("stream_options")).collect::<Vec<_>>(), [true]);
+    assert_eq!(picky.take_requests().iter().map(has("stream_options")).collect::<Vec<_>>(), [true]);
 }
 
 #[tokio::test]
-async fn a_refused_stream_is_asked_whole_and_that_is_learned_where_the_caller_did_not_ask_for_it() {
-    let picky = Picky::start(|_| {}, 400, |body| body["stream"] == true).await;
+async fn refused_stream_is_retried_without_streaming_and_remembered_unless_requested_by_the_caller() {
+    let picky = RefusingUpstream::start(|_| {}, 400, |body| body["stream"] == true).await;
     let streams = |asked: Vec<Value>| asked.iter().map(|body| body["stream"] == true).collect::<Vec<_>>();
     let (status, text) = picky.ask(CHAT, STREAMED).await;
     assert!(status == 200 && text.contains("Hello") && text.ends_with("data: [DONE]\n\n"), "{text}");
-    assert_eq!(streams(picky.asked()).last(), Some(&false));
-    // The caller had asked for a stream itself: nothing was learned.
+    assert_eq!(streams(picky.take_requests()).last(), Some(&false));
+    // The caller had requested the stream: the service remembered nothing.
     let (status, text) = picky.ask(NATIVE, r#"{"input":"hi"}"#).await;
     assert!(status == 200 && text.contains("event: delta\ndata: {\"text\":\"Hello\"}"), "{text}");
-    let asked = streams(picky.asked());
+    let asked = streams(picky.take_requests());
     assert!(asked[0] && asked.last() == Some(&false), "{asked:?}");
     for body in [r#"{"input":"hi"}"#, r#"{"input":"ho"}"#] {
         assert_eq!(picky.ask(NATIVE, body).await.0, 200);
-        assert_eq!(streams(picky.asked()), [false], "learned");
+        assert_eq!(streams(picky.take_requests()), [false], "learned");
     }
 }
 
 #[tokio::test]
-async fn a_refused_limit_is_sent_under_its_older_name_and_never_left_out() {
-    let picky = Picky::start(limit, 422, has("max_completion_tokens")).await;
+async fn refused_max_completion_tokens_is_retried_as_max_tokens_and_never_dropped() {
+    let picky = RefusingUpstream::start(limit, 422, has("max_completion_tokens")).await;
     let names = ["max_completion_tokens", "max_tokens"];
     let limits =
         |asked: Vec<Value>| asked.iter().map(|body| names.map(|name| body.get(name).cloned())).collect::<Vec<_>>();
     assert_eq!(picky.ask(CHAT, PLAIN).await.0, 200);
-    assert_eq!(limits(picky.asked()), [[Some(json!(100)), None], [None, Some(json!(100))]]);
+    assert_eq!(limits(picky.take_requests()), [[Some(json!(100)), None], [None, Some(json!(100))]]);
     assert_eq!(picky.ask(CHAT, PLAIN).await.0, 200);
-    assert_eq!(limits(picky.asked()), [[None, Some(json!(100))]], "learned");
+    assert_eq!(limits(picky.take_requests()), [[None, Some(json!(100))]], "learned");
 
-    let picky = Picky::start(limit, 400, |body| body.get("max_completion_tokens").or(body.get("max_tokens")).is_some());
+    let picky = RefusingUpstream::start(limit, 400, |body| {
+        body.get("max_completion_tokens").or(body.get("max_tokens")).is_some()
+    });
     let picky = picky.await;
     let (status, text) = picky.ask(CHAT, PLAIN).await;
     assert!(status == 502 && text.contains("upstream_misconfigured"), "{status} {text}");
-    assert_eq!(picky.asked().len(), 2);
+    assert_eq!(picky.take_requests().len(), 2);
 }
 
 #[tokio::test]
-async fn a_limit_that_the_caller_sent_is_sent_under_its_name_alone() {
-    let picky = Picky::start(limit, 422, has("max_completion_tokens")).await;
+async fn limit_sent_by_the_caller_is_not_renamed() {
+    let picky = RefusingUpstream::start(limit, 422, has("max_completion_tokens")).await;
     let body = r#"{"model":"m","messages":[{"role":"user"}],"max_completion_tokens":5}"#;
     assert_eq!(picky.ask(CHAT, body).await.0, 422);
-    assert_eq!(picky.asked().len(), 1);
+    assert_eq!(picky.take_requests().len(), 1);
     assert_eq!(picky.ask(CHAT, PLAIN).await.0, 200);
-    assert_eq!(picky.asked().len(), 2, "nothing was learned");
+    assert_eq!(picky.take_requests().len(), 2, "nothing was learned");
 }
 
 #[tokio::test]
-async fn another_refusal_is_not_repeated() {
+async fn other_upstream_refusals_are_not_retried() {
     for status in [401, 404, 429, 500, 503] {
-        let picky = Picky::start(limit, status, |_| true).await;
+        let picky = RefusingUpstream::start(limit, status, |_| true).await;
         assert!(picky.ask(CHAT, STREAMED).await.0 >= 400);
-        assert_eq!(picky.asked().len(), 1, "{status}");
+        assert_eq!(picky.take_requests().len(), 1, "{status}");
     }
 }

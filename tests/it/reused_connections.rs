@@ -7,19 +7,19 @@ use tokenrill::settings::Settings;
 
 use crate::support::{Answer, Service, Upstream, case, text};
 
-/// What the server sends late: a whole response, which a reused connection would give to the next caller.
+/// A whole response that the server sends late. A reused connection would deliver it to the next caller.
 const LATE: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 73\r\n\r\n\
     data: {\"choices\":[{\"delta\":{\"content\":\"late\"},\"finish_reason\":\"stop\"}]}\n\n";
 
 fn settings(upstream: &Upstream) -> Settings {
     let mut settings = Service::settings(&upstream.base_url());
-    // No idle connection ends by itself.
+    // Idle connections do not expire during the test.
     settings.upstreams[0].keepalive = Duration::from_hours(1);
     settings
 }
 
 #[tokio::test]
-async fn late_bytes_of_a_response_that_is_no_answer_do_not_reach_the_next_request() {
+async fn late_bytes_after_an_unusable_response_do_not_reach_the_next_request() {
     let event = "data: {\"error\":{\"message\":\"no\"}}\n\n";
     let request = json!({"input": "x"});
     for response in [
@@ -66,7 +66,7 @@ async fn late_bytes_of_a_response_that_is_no_answer_do_not_reach_the_next_reques
 }
 
 #[tokio::test]
-async fn a_connection_is_reused_after_an_answer_and_after_an_error_with_a_body() {
+async fn connection_is_reused_after_an_answer_and_after_an_error_with_a_body() {
     let request = json!({"input": "x"});
     let upstream = Upstream::start().await;
     let service = Service::with(settings(&upstream)).await;

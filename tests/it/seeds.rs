@@ -1,5 +1,5 @@
-//! The systems that this service grew out of, each as it was wished for. Those that are about browsers are also run in
-//! them: `tests/clients/browsers/`.
+//! The original use cases of this service, one test each. Those about browsers also run in browsers:
+//! `tests/clients/browsers/`.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -22,9 +22,9 @@ fn stream(service: &Service, path: &str) -> RequestBuilder {
     service.request(Method::GET, path).header(ACCEPT, "text/event-stream")
 }
 
-/// A stream that says the time each second, as a browser's `EventSource` reads it.
+/// A stream that sends the time each second and resumes like a browser's `EventSource`.
 #[tokio::test]
-async fn a_time_stream_each_second() {
+async fn time_stream_sends_the_time_each_second_and_resumes() {
     let service = Service::start().await;
     let (mut time, _) = subscribe(stream(&service, "/v1/channels/system.time/events")).await;
     let mut moments = Vec::new();
@@ -35,27 +35,28 @@ async fn a_time_stream_each_second() {
         moments.push((moment, event.id.expect("an id")));
     }
     for two in moments.windows(2) {
-        // A busy machine is late and not early.
+        // On a loaded machine events are late, never early.
         assert!(two[1].0 - two[0].0 >= 500, "{moments:?}");
     }
-    // Who was away for a second gets what it missed.
+    // A client that reconnects receives the missed events.
     let (mut again, _) =
         subscribe(stream(&service, "/v1/channels/system.time/events").header(LAST_EVENT_ID, &moments[0].1)).await;
     assert_eq!(again.next().await.and_then(|event| event.id), Some(moments[1].1.clone()));
 }
 
-/// Events by the name `server-time`, which a page listens for.
+/// Events named `server-time`, for which a page registers a listener.
 #[tokio::test]
-async fn server_time_events() {
+async fn time_events_are_named_server_time() {
     let service = Service::start().await;
     let (mut time, _) = subscribe(stream(&service, "/v1/channels/system.time/events?history=1")).await;
     let event = time.expect("server-time").await;
     assert!(event.block.starts_with("event: server-time\ndata: {\"time\":\""), "{}", event.block);
 }
 
-/// Each client can be told something alone, all together something else; who comes back is told the last hundred.
+/// Sends to one connection and to all. A new client can replay the last hundred events, a reconnecting client all
+/// events that it missed.
 #[tokio::test]
-async fn a_send_to_one_client_and_a_broadcast_with_the_last_hundred_replayed() {
+async fn channel_sends_to_one_client_or_all_and_replays_the_last_hundred_events() {
     let service = Service::start().await;
     let path = "/v1/channels/clients/events";
     let mut clients = join_all((0..3).map(|_| subscribe(stream(&service, path)))).await;
@@ -83,16 +84,16 @@ async fn a_send_to_one_client_and_a_broadcast_with_the_last_hundred_replayed() {
     }
 }
 
-/// At most a thousand connections; the next one takes the place of the oldest.
+/// At most a thousand connections: each further one evicts the oldest.
 #[tokio::test]
-async fn a_thousand_connections_and_the_oldest_closed() {
+async fn connections_beyond_a_thousand_evict_the_oldest() {
     const MOST: u32 = 1000;
     let mut settings = Settings::default();
     settings.limits.connections_total = NonZeroU32::new(MOST);
     settings.limits.connections_full = ConnectionsFull::CloseOldest;
     settings.server.max_streams = NonZeroU32::new(2000).expect("many");
     let service = Service::with(settings).await;
-    // Over a few sockets: so many streams need no such number of descriptors.
+    // HTTP/2 multiplexes the streams over a few sockets, which saves descriptors.
     let multiplexed = || reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
     let sockets: Vec<_> = (0..10).map(|_| multiplexed()).collect();
     let url = format!("http://{}/v1/channels/crowd/events", service.address);
@@ -106,7 +107,7 @@ async fn a_thousand_connections_and_the_oldest_closed() {
     for (at, stream) in streams.into_iter().enumerate() {
         let mut body = stream.into_body();
         let said = soon(body.chunk()).await;
-        // Those that had to go are told when to come back, and are cut off.
+        // An evicted client receives a `retry` time, and its stream is aborted.
         let expected = if at < newest.len() { "retry: 5000\n" } else { "data: \"to all\"\n" };
         let said = said.expect("its last words").expect("not at its end");
         assert!(said.starts_with(expected.as_bytes()), "{at}: {said:?}");
@@ -120,7 +121,7 @@ async fn a_thousand_connections_and_the_oldest_closed() {
     service.metric_becomes("tokenrill_subscribers_live", 0.0).await;
 }
 
-/// A connection on which nothing happens for ten minutes is closed; one on which something does is not.
+/// A connection without events for ten minutes is closed; events keep a connection open.
 #[tokio::test(start_paused = true)]
 async fn idle_connections_are_closed_after_ten_minutes() {
     let in_process::Parts { api, channels, .. } = in_process::parts(Duration::from_secs(15));
@@ -153,9 +154,9 @@ async fn idle_connections_are_closed_after_ten_minutes() {
     assert_eq!(channels.inspect(&name).await.expect("its history").subscribers, 0);
 }
 
-/// Events behind a token: none is 401, one that may do other things is 403.
+/// Events that require a token: 401 without a valid token, 403 with a token that lacks the scope.
 #[tokio::test]
-async fn events_protected_by_a_token() {
+async fn channel_events_require_a_token_with_the_scope() {
     let settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
     let environment = BTreeMap::from([("SECRET".to_owned(), SECRET.to_owned())]);
     let service = Service::in_environment(settings, environment).await;
@@ -182,9 +183,9 @@ async fn events_protected_by_a_token() {
     }
 }
 
-/// Notifications: for everybody, and for one user on every device.
+/// Notifications to all users, and to all devices of one user.
 #[tokio::test]
-async fn notifications() {
+async fn notifications_reach_all_users_or_all_devices_of_one_user() {
     let (service, keys) = Service::guarded(
         Settings::default(),
         &[
@@ -207,7 +208,7 @@ async fn notifications() {
         200
     );
     assert_eq!(notify(json!({"event": "notification", "data": "Maintenance at noon"})).await, 200);
-    // Bought later, it shows what there was.
+    // A device that connects later receives the history.
     let mut tablet = device("ada").await;
     for device in [&mut phone, &mut laptop, &mut tablet] {
         for text in ["Your report is ready", "Maintenance at noon"] {
@@ -217,9 +218,9 @@ async fn notifications() {
     assert_eq!(other.expect("notification").await.data, "Maintenance at noon");
 }
 
-/// Monitoring: the service's figures, each second, with those of the last while.
+/// Monitoring: the metrics of the service each second, with their recent history.
 #[tokio::test]
-async fn monitoring() {
+async fn metrics_channel_reports_the_service_each_second() {
     let service = Service::start().await;
     service.generate(&json!({"input": "Hello", "model": "demo?tokens=7&rate=max"})).await.events().await;
     let (mut figures, _) = subscribe(stream(&service, "/v1/channels/system.metrics/events?history=100")).await;
@@ -236,9 +237,9 @@ async fn monitoring() {
     assert!(rate > 0.0);
 }
 
-/// A chat room: who is there, who types, what was said, and a model that answers in it.
+/// A chat room with presence, typing indicators, messages, and a model that answers in it.
 #[tokio::test]
-async fn a_chat_room_with_a_model() {
+async fn chat_room_shows_presence_messages_and_a_models_answer() {
     let service = Service::start().await;
     let path = "/v1/channels/lobby/events?history=100&presence=true";
     let (mut ada, _) = subscribe(stream(&service, path)).await;
@@ -262,7 +263,7 @@ async fn a_chat_room_with_a_model() {
         said.push(text(&answer));
     }
     assert_eq!(said[0], said[1]);
-    // Who comes now reads all of it, without who was typing.
+    // A new subscriber receives the history without the ephemeral typing events.
     let (mut eve, _) = subscribe(stream(&service, path)).await;
     eve.expect("said").await;
     eve.expect("start").await;
@@ -272,9 +273,9 @@ async fn a_chat_room_with_a_model() {
     assert_eq!(ada.expect("left").await.data["subscribers"], 2);
 }
 
-/// A long task's progress: its bar is right at once, also after a reload.
+/// Progress of a long task: a page shows the current state at once, also after a reload.
 #[tokio::test]
-async fn progress() {
+async fn progress_page_shows_the_current_state_after_a_reload() {
     let service = Service::start().await;
     let path = "/v1/channels/progress-42/events?history=1";
     let (mut bar, _) = subscribe(stream(&service, path)).await;

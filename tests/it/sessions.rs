@@ -1,4 +1,4 @@
-//! A token in a cookie is good, and no foreign page can use it.
+//! A token in a cookie authenticates, and no foreign page can use it (CSRF).
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ async fn status(request: RequestBuilder) -> u16 {
 }
 
 #[tokio::test]
-async fn what_changes_something_comes_from_a_listed_page_and_is_json() {
+async fn cookie_request_that_changes_state_needs_a_listed_origin_and_json() {
     let service = service(settings()).await;
     let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max", "on_disconnect": "continue"}).to_string();
     let post = || with_session(&service, Method::POST, "/v1/generations").body(body.clone());
@@ -104,7 +104,7 @@ async fn what_changes_something_comes_from_a_listed_page_and_is_json() {
     answer.events().await;
     assert_eq!(begun().await, Some(2));
 
-    // What changes nothing may come from anywhere; a foreign page is not told the answer.
+    // Reads are accepted from any origin, but CORS hides the response from a foreign page.
     let foreign = Answer::to(list().header(ORIGIN, "https://evil.example")).await;
     assert_eq!((foreign.status, foreign.header(ACCESS_CONTROL_ALLOW_ORIGIN.as_str())), (200, ""));
     for (origin, allowed) in [(PAGE, "true"), ("https://evil.example", "")] {
@@ -116,7 +116,7 @@ async fn what_changes_something_comes_from_a_listed_page_and_is_json() {
 }
 
 #[tokio::test]
-async fn the_first_credential_present_decides() {
+async fn first_credential_present_decides() {
     let new = NewKey::random().expect("random bytes");
     let mut settings = settings();
     settings.auth.api_keys.push(ApiKey { name: "web".into(), hash: new.hash.to_string(), ..ApiKey::default() });
@@ -143,7 +143,7 @@ async fn the_first_credential_present_decides() {
 }
 
 #[tokio::test]
-async fn where_no_cookie_is_named_none_is_a_credential() {
+async fn cookies_are_ignored_without_a_configured_cookie_name() {
     let mut settings = settings();
     settings.auth.cookie = None;
     let service = service(settings).await;

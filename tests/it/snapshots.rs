@@ -1,4 +1,4 @@
-//! The state of a generation in place of its events: as the first event of a stream, and by polling.
+//! Snapshots of a generation: as the first event of a stream, and by polling.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ async fn running() -> (Upstream, Service, Answer, String, Call) {
 }
 
 #[tokio::test]
-async fn a_snapshot_stands_for_the_events_before_it() {
+async fn snapshot_replaces_the_events_before_it() {
     let (_upstream, service, mut viewer, id, mut call) = running().await;
     call.ok().await;
     for piece in ["Zür", "ich \u{2028}", "東京"] {
@@ -35,7 +35,7 @@ async fn a_snapshot_stands_for_the_events_before_it() {
     call.text("!").await;
     let next = late.expect("delta").await;
     assert_eq!((next.sequence(), next.retry), (5, None));
-    // The browser's EventSource repeats the whole address: who has a position is told events.
+    // A browser's `EventSource` reconnects with the same URL. A request with a position receives events, no snapshot.
     let again = service.request(Method::GET, &path).header("last-event-id", snapshot.id.expect("an id"));
     let mut again = Answer::to(again).await;
     assert_eq!(again.expect("delta").await.data, next.data);
@@ -59,7 +59,7 @@ async fn a_snapshot_stands_for_the_events_before_it() {
 }
 
 #[tokio::test]
-async fn a_snapshot_of_a_beginning_is_one_too() {
+async fn snapshot_before_the_first_token_is_empty() {
     let (_upstream, service, _viewer, id, mut call) = running().await;
     let mut late = service.get(&format!("/v1/generations/{id}/events?replay=snapshot")).await;
     let snapshot = late.expect("snapshot").await;
@@ -69,7 +69,7 @@ async fn a_snapshot_of_a_beginning_is_one_too() {
 }
 
 #[tokio::test]
-async fn a_poll_is_answered_when_there_is_more() {
+async fn poll_returns_when_new_events_arrive() {
     let (_upstream, service, viewer, id, mut call) = running().await;
     let poll = async |after: u64, wait: &str| {
         service.get(&format!("/v1/generations/{id}?after={after}&wait={wait}")).await.json().await
@@ -97,7 +97,7 @@ async fn a_poll_is_answered_when_there_is_more() {
 }
 
 #[tokio::test]
-async fn who_polls_keeps_the_model_going_and_who_stops_polling_does_not() {
+async fn polling_prevents_abandonment_until_the_grace_after_the_last_poll() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.generation.grace = Duration::from_secs(2);
@@ -122,7 +122,7 @@ async fn who_polls_keeps_the_model_going_and_who_stops_polling_does_not() {
 }
 
 #[tokio::test]
-async fn a_poller_sees_the_whole_answer_in_pieces_that_only_grow() {
+async fn polled_text_only_grows_until_the_answer_is_complete() {
     let service = Service::start().await;
     let started = service.generation(&json!({"input": "Hello", "model": "demo?tokens=40&rate=400"}));
     let started = Answer::to(started.header("prefer", "respond-async")).await.json().await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Event, Service, Upstream, soon};
 
-/// An answer of about three million bytes, and the generation.
+/// Generates an answer of about three million bytes. Returns the id of its generation and the text.
 async fn large_answer(service: &Service, upstream: &Upstream) -> (String, String) {
     let mut viewer = service.generate(&json!({"input": "Hello", "store": true})).await;
     let id = viewer.expect("start").await.generation().to_owned();
@@ -25,7 +25,7 @@ async fn large_answer(service: &Service, upstream: &Upstream) -> (String, String
 }
 
 #[tokio::test]
-async fn a_large_state_arrives_whole_in_every_form() {
+async fn large_state_is_complete_in_every_form() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (id, text) = large_answer(&service, &upstream).await;
@@ -53,7 +53,7 @@ async fn a_large_state_arrives_whole_in_every_form() {
 }
 
 #[tokio::test]
-async fn a_small_state_has_its_length() {
+async fn small_state_has_a_content_length() {
     let service = Service::start().await;
     let mut viewer = service.generate(&json!({"input": "Hi", "model": "demo?tokens=3&rate=max"})).await;
     let id = viewer.expect("start").await.generation().to_owned();
@@ -64,7 +64,7 @@ async fn a_small_state_has_its_length() {
 }
 
 #[tokio::test]
-async fn a_large_state_that_is_not_taken_is_a_connection_and_breaks_off_when_it_is_closed() {
+async fn unread_large_state_is_listed_as_a_connection_and_aborted_when_closed() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (id, _) = large_answer(&service, &upstream).await;
@@ -89,8 +89,8 @@ async fn a_large_state_that_is_not_taken_is_a_connection_and_breaks_off_when_it_
 }
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the test waits for it")]
-async fn a_wait_that_is_closed_is_answered_with_the_state_so_far_whatever_its_size() {
+#[expect(clippy::disallowed_methods, reason = "the test awaits it")]
+async fn closed_long_poll_returns_the_current_state_of_any_size() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut viewer = service.generate(&json!({"input": "Hello"})).await;
@@ -112,7 +112,7 @@ async fn a_wait_that_is_closed_is_answered_with_the_state_so_far_whatever_its_si
 }
 
 #[tokio::test]
-async fn a_stop_is_answered_with_a_large_state_where_no_connection_is_left() {
+async fn stop_returns_a_large_state_at_the_connection_limit() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.limits.each.connections = std::num::NonZeroU32::new(1);
@@ -130,7 +130,7 @@ async fn a_stop_is_answered_with_a_large_state_where_no_connection_is_left() {
 }
 
 #[tokio::test]
-async fn tool_calls_and_choices_are_told_apart_in_a_state() {
+async fn state_separates_tool_calls_and_choices() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut viewer = service.generate(&json!({"input": "Hello", "n": 2})).await;

@@ -1,4 +1,4 @@
-//! A stop ends one generation, once, for everybody.
+//! A stop ends one generation exactly once, for all its viewers.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -14,7 +14,7 @@ async fn cancel(service: &Service, id: &str) -> Value {
     answer.json().await
 }
 
-/// How far the upstream has come when it is stopped.
+/// The progress of the upstream when the stop arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     BeforeHeaders,
@@ -23,7 +23,7 @@ enum Phase {
 }
 
 #[tokio::test]
-async fn in_each_phase_the_upstream_is_closed_and_every_viewer_is_told_the_same() {
+async fn stop_in_each_phase_closes_the_upstream_and_sends_cancelled_to_all_viewers() {
     for erase in [false, true] {
         for phase in [Phase::BeforeHeaders, Phase::BeforeFirstToken, Phase::MidStream] {
             let upstream = Upstream::start().await;
@@ -62,10 +62,10 @@ async fn in_each_phase_the_upstream_is_closed_and_every_viewer_is_told_the_same(
     }
 }
 
-/// Stop, finish, abandonment and the deadline in one moment, in every mixture: one of them wins, all
-/// agree on which, and there is one record of it.
+/// Stop, completion, abandonment and the deadline race in all combinations. One of them wins, all responses agree on
+/// it, and it is counted once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn endings_that_race_agree() {
+async fn racing_endings_agree_on_one_outcome() {
     let mut settings = Settings::default();
     settings.generation.grace = Duration::ZERO;
     settings.generation.max_duration = Duration::from_millis(14);
@@ -73,12 +73,13 @@ async fn endings_that_race_agree() {
     let mut outcomes = std::collections::BTreeMap::<String, u32>::new();
     let rounds = 120;
     for round in 0..rounds {
-        // The model is done after about 12 ms; the deadline is at 14 ms, the stops come at 10 to 16 ms.
+        // The model finishes after about 12 ms and the deadline is at 14 ms. The stops are sent after a pause of 9 to
+        // 15 ms.
         let body = json!({"input": "Hello", "model": "demo?tokens=12&rate=1000"});
         let mut viewer = service.generate(&body).await;
         let id = viewer.expect("start").await.generation().to_owned();
         let followed = service.get(&format!("/v1/generations/{id}/events")).await;
-        // The test sweeps this over the moments at which the endings race; a gate would fix their order.
+        // The pause sweeps over the moments at which the endings race; a barrier would fix their order.
         let pause = Duration::from_micros(9_000 + 50 * round);
         let stops = join_all((0..3).map(|_| async {
             tokio::time::sleep(pause).await;
@@ -108,7 +109,7 @@ async fn endings_that_race_agree() {
 }
 
 #[tokio::test]
-async fn a_stop_of_an_answer_that_has_ended_changes_nothing() {
+async fn stop_after_the_end_changes_nothing() {
     let service = Service::start().await;
     let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max"});
     let events = service.generate(&body).await.events().await;
@@ -118,7 +119,7 @@ async fn a_stop_of_an_answer_that_has_ended_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_stop_stops_one_generation_and_no_other() {
+async fn stop_ends_only_its_own_generation() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut old = service.generate(&json!({"input": "old"})).await;

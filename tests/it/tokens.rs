@@ -1,4 +1,5 @@
-//! A token is good if its issuer made it, for this service, for now, with its key's own algorithm; no other is.
+//! JWTs: a token is accepted only with the expected issuer and audience, within its lifetime, and signed with the
+//! algorithm of its key.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +17,7 @@ use tokenrill::settings::{Jwt, Settings};
 use crate::support::issuer::{AUDIENCE, ISSUER, Issuer, SECRET, base64, claims, header, hs256, now, token, trusting};
 use crate::support::{Answer, Service, Upstream};
 
-/// A file of the test's own, removed with it.
+/// A key file of one test, removed on drop.
 struct KeyFile(PathBuf);
 
 impl KeyFile {
@@ -52,7 +53,7 @@ async fn status(service: &Service, token: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_token_is_good_if_everything_of_it_is() {
+async fn token_is_accepted_only_if_algorithm_key_claims_and_encoding_are_valid() {
     let (issuer, stranger) = (Issuer::new(), Issuer::new());
     let file = KeyFile::new(&issuer.jwks());
     let service = Service::with(file.settings()).await;
@@ -67,7 +68,7 @@ async fn a_token_is_good_if_everything_of_it_is() {
     let public_key = issuer.modulus();
 
     for (what, token, expected) in [
-        // Good.
+        // Accepted.
         ("RS256", whole.clone(), 200),
         ("ES256", issuer.es256(&header("ES256", "ec"), &good), 200),
         ("EdDSA", issuer.eddsa(&header("EdDSA", "ed"), &good), 200),
@@ -75,10 +76,10 @@ async fn a_token_is_good_if_everything_of_it_is() {
         ("expired within the leeway", with(&json!({"exp": now() - 20})), 200),
         ("valid within the leeway", with(&json!({"nbf": now() + 20})), 200),
         ("an access token (RFC 9068)", headed(&json!({"alg": "RS256", "typ": "at+jwt", "kid": "rsa"})), 200),
-        // For nothing here.
+        // Without a scope of this service.
         ("no scope", with(&json!({"scope": null})), 403),
         ("scopes of others", with(&json!({"scope": "openid email Follow"})), 403),
-        // The algorithm is the key's.
+        // The algorithm must be that of the key.
         ("none", token(&json!({"alg": "none", "kid": "rsa"}), &good, |_| Vec::new()), 401),
         ("None", token(&json!({"alg": "None", "kid": "rsa"}), &good, |_| Vec::new()), 401),
         ("nOnE with a signature", headed(&json!({"alg": "nOnE", "kid": "rsa"})), 401),
@@ -94,7 +95,7 @@ async fn a_token_is_good_if_everything_of_it_is() {
         ("ES256 named RS256", issuer.es256(&header("RS256", "rsa"), &good), 401),
         ("an RSA signature for the other key", headed(&header("ES256", "ec")), 401),
         ("a key for encryption", headed(&header("RS256", "encryption")), 401),
-        // The key is ours.
+        // The key must be in the configured set.
         ("another's key", stranger.rs256(&rsa, &good), 401),
         ("another's ES256", stranger.es256(&header("ES256", "ec"), &good), 401),
         ("another's EdDSA", stranger.eddsa(&header("EdDSA", "ed"), &good), 401),
@@ -113,7 +114,7 @@ async fn a_token_is_good_if_everything_of_it_is() {
         ("jku", stranger.rs256(&json!({"alg": "RS256", "kid": "rsa", "jku": format!("http://{}/", service.address)}), &good), 401),
         ("x5u", stranger.rs256(&json!({"alg": "RS256", "kid": "rsa", "x5u": "https://id.example/"}), &good), 401),
         ("a critical extension", headed(&json!({"alg": "RS256", "kid": "rsa", "crit": ["b64"], "b64": false})), 401),
-        // The claims.
+        // Claims.
         ("expired", with(&json!({"exp": now() - 60})), 401),
         ("expired in 1970", with(&json!({"exp": 0})), 401),
         ("never expiring", with(&json!({"exp": null})), 401),
@@ -140,7 +141,7 @@ async fn a_token_is_good_if_everything_of_it_is() {
         ("scopes as a list", with(&json!({"scope": ["follow"]})), 200),
         ("scopes that are neither text nor a list", with(&json!({"scope": 5})), 401),
         ("claims that are no object", issuer.rs256(&rsa, &json!([])), 401),
-        // The form.
+        // Encoding.
         ("other claims under the signature", format!("{head}.{other_body}.{signature}"), 401),
         ("without its signature", format!("{head}.{body}."), 401),
         ("two parts", format!("{head}.{body}"), 401),
@@ -162,7 +163,7 @@ async fn a_token_is_good_if_everything_of_it_is() {
 }
 
 #[tokio::test]
-async fn a_shared_secret_signs_by_hs256_alone() {
+async fn shared_secret_accepts_only_hs256() {
     let settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
     let service = Service::in_environment(settings, BTreeMap::from([("SECRET".to_owned(), SECRET.to_owned())])).await;
     let (good, issuer) = (claims(&json!({})), Issuer::new());
@@ -184,9 +185,9 @@ async fn a_shared_secret_signs_by_hs256_alone() {
     }
 }
 
-/// Whose a generation is: the issuer's subject, and no key's of that name.
+/// A generation of a subject belongs to that subject of the issuer, not to an API key of the same name.
 #[tokio::test]
-async fn a_subject_is_a_caller_of_its_own() {
+async fn jwt_subject_is_distinct_from_an_api_key_of_the_same_name() {
     let issuer = Issuer::new();
     let file = KeyFile::new(&issuer.jwks());
     let all: &[&str] = &["generate", "follow", "stop"];
@@ -206,7 +207,7 @@ async fn a_subject_is_a_caller_of_its_own() {
     ] {
         assert_eq!(Answer::to(service.request(Method::GET, &path).bearer_auth(token)).await.status, expected);
     }
-    // No ticket is good for longer than the token that made it.
+    // A ticket expires no later than the token that created it.
     let id = path.trim_start_matches("/v1/generations/");
     let ticket = async |lives: u64| {
         let end = now() + lives;
@@ -225,7 +226,7 @@ async fn a_subject_is_a_caller_of_its_own() {
     assert_eq!(Answer::to(key_header).await.status, 401, "a token is no key");
 }
 
-/// An answer of the issuer's server.
+/// A response of the issuer's server.
 fn published(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
 }
@@ -236,7 +237,7 @@ fn fetching(server: &Upstream) -> Settings {
 }
 
 #[tokio::test]
-async fn an_issuers_keys_are_fetched_and_the_first_token_waits_for_them() {
+async fn issuer_keys_are_fetched_and_the_first_token_waits_for_them() {
     let (issuer, server) = (Issuer::new(), Upstream::start().await);
     let service = Service::with(fetching(&server)).await;
     let mut call = server.call().await;
@@ -248,7 +249,7 @@ async fn an_issuers_keys_are_fetched_and_the_first_token_waits_for_them() {
 }
 
 #[tokio::test]
-async fn where_the_issuers_keys_cannot_be_had_that_is_said_and_other_credentials_are_good() {
+async fn unavailable_issuer_keys_return_503_and_api_keys_still_work() {
     let issuer = Issuer::new();
     let token = issuer.es256(&header("ES256", "ec"), &claims(&json!({})));
     let (keys, elsewhere) = (issuer.jwks(), Upstream::start().await);
@@ -274,7 +275,7 @@ async fn where_the_issuers_keys_cannot_be_had_that_is_said_and_other_credentials
 }
 
 #[tokio::test]
-async fn scopes_are_read_as_words_or_as_a_list_from_scope_or_scp_or_the_named_claim() {
+async fn scopes_are_read_as_words_or_a_list_from_scope_scp_or_the_configured_claim() {
     const WORDS: &str = "openid follow";
     let list = || json!(["openid", "follow", 5]);
     let none = || Value::Null;

@@ -1,5 +1,5 @@
-//! Upstreams that fail, in every way there is: what the caller is told, once; one call; a closed
-//! connection; nothing left behind. And upstreams that are only peculiar, whose answers arrive whole.
+//! Upstream faults. For each: the error that the caller receives, one upstream call, a closed connection and no leak.
+//! And unusual but valid upstreams, whose answers arrive whole.
 
 mod chat;
 
@@ -12,21 +12,21 @@ use tokenrill::settings::{Settings, Size};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use chat::{DELIVERIES, Delivery, Stage, ask, streamed};
+use chat::{DELIVERIES, Delivery, Stage, ask, read_stream};
 
 use crate::support::{Answer, Call, Event, SOON, Service, Upstream, case, text};
 
-/// Stands in every text that an upstream says about its failure, and must never be seen by a caller.
+/// Part of every error text of the upstream, which no caller may see.
 const WORDS: &str = "sk-secret-words-of-the-upstream";
 
-/// What an upstream does after its last byte.
+/// The action of an upstream after its last byte.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Then {
     /// Nothing.
     Waits,
-    /// Ends the body as HTTP wants it, then the connection.
+    /// Ends the body as HTTP requires, then closes the connection.
     Ends,
-    /// Ends the connection after these bytes, which are no chunk or not a whole one.
+    /// Closes the connection after these bytes, which are not a complete HTTP chunk.
     Breaks(&'static str),
     Fin,
     Reset,
@@ -40,7 +40,7 @@ fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
-/// An event with this data.
+/// An SSE event with this data.
 fn data(data: impl AsRef<[u8]>) -> Vec<u8> {
     [b"data: ", data.as_ref(), b"\n\n"].concat()
 }
@@ -49,7 +49,7 @@ fn delta(choice: u32, delta: &Value) -> Vec<u8> {
     data(json!({"id": "c1", "choices": [{"index": choice, "delta": delta, "finish_reason": null}]}).to_string())
 }
 
-fn says(text: &str) -> Vec<u8> {
+fn text_event(text: &str) -> Vec<u8> {
     delta(0, &json!({"content": text}))
 }
 
@@ -61,7 +61,7 @@ fn done() -> Vec<u8> {
     data("[DONE]")
 }
 
-/// A service in front of a scripted upstream, and a generation that it has been asked for.
+/// A service with a scripted upstream, and a generation that has been requested.
 struct Scene {
     upstream: Upstream,
     service: Service,
@@ -84,16 +84,16 @@ impl Scene {
         Self { upstream, service, answer, events: Vec::new() }
     }
 
-    /// Reads until the caller has this text, or the end.
-    async fn reads(&mut self, expected: &str) {
+    /// Reads until the caller has received this text, or to the end.
+    async fn read_until(&mut self, expected: &str) {
         while text(&self.events) != expected {
             let Some(event) = self.answer.next().await else { return };
             self.events.push(event);
         }
     }
 
-    /// Reads to the end, and looks at all that is left behind.
-    async fn ends(mut self, expected: &str, ending: &str) -> Event {
+    /// Reads to the end and checks the events, the snapshot, the metrics and the number of upstream calls.
+    async fn read_to_end(mut self, expected: &str, ending: &str) -> Event {
         while let Some(event) = self.answer.next().await {
             self.events.push(event);
         }
@@ -102,7 +102,7 @@ impl Scene {
         assert_eq!(text(&events), expected);
         assert_eq!(before[0].name, "start");
         assert!(before[1..].iter().all(|event| event.name == "delta"), "one terminal event, and last: {before:?}");
-        assert_eq!(told(terminal), ending);
+        assert_eq!(outcome_of(terminal), ending);
         assert!(events.iter().all(|event| !event.block.contains(WORDS)), "{events:?}");
         assert!(events.is_sorted_by(|one, next| one.sequence() < next.sequence()), "ids rise");
 
@@ -125,43 +125,44 @@ impl Scene {
 }
 
 /// `done`, `cancelled` or the code of a failure.
-fn told(terminal: &Event) -> &str {
+fn outcome_of(terminal: &Event) -> &str {
     if terminal.name == "failed" { terminal.data["error"]["code"].as_str().expect("a code") } else { &terminal.name }
 }
 
-// After a good head.
+// Faults after a valid response head.
 
-/// What it says, what it does then, the text that arrives, and how that ends.
+/// A name, the events sent, the action after them, the text that the caller receives, and the outcome.
 type Fault = (&'static str, Vec<Vec<u8>>, Then, &'static str, &'static str);
 
-/// Each fault comes twice: its events one by one, and all in one read. Each is played to a native stream
-/// and to chat completions, streaming and not.
-async fn fails(faults: impl IntoIterator<Item = Fault>) {
+/// Plays each fault with its events in separate HTTP chunks and in one, to chat completions, streaming and not, and to
+/// a native stream.
+async fn assert_faults(faults: impl IntoIterator<Item = Fault>) {
     let stage = Stage::new().await;
     for (what, said, then, expected, ending) in faults {
         let one_by_one: Vec<_> = said.iter().map(chunk).collect();
         let together = if said.is_empty() { Vec::new() } else { chunk(said.concat()) };
         for said in [one_by_one.concat(), together] {
             for delivery in DELIVERIES {
-                let is_told = stage.is_told(delivery, expected, (ending, None), async |mut call, first_token| {
-                    call.ok().await;
-                    call.blurt(&said).await;
-                    if !expected.is_empty() {
-                        // What a reset would take along has been read.
-                        first_token.has_come().await;
-                    }
-                    then.happens(call).await;
-                });
-                case(&format!("{what}, {delivery:?}"), Box::pin(is_told)).await;
+                let expect_outcome =
+                    stage.expect_outcome(delivery, expected, (ending, None), async |mut call, first_token| {
+                        call.ok().await;
+                        call.blurt(&said).await;
+                        if !expected.is_empty() {
+                            // Waits until the tokens have been read, because a reset discards unread bytes.
+                            first_token.wait().await;
+                        }
+                        then.play(call).await;
+                    });
+                case(&format!("{what}, {delivery:?}"), Box::pin(expect_outcome)).await;
             }
-            case(what, Box::pin(is_told(said, then, expected, ending))).await;
+            case(what, Box::pin(expect_outcome(said, then, expected, ending))).await;
         }
     }
 }
 
 impl Then {
-    /// And the service closes the connection.
-    async fn happens(self, mut call: Call) {
+    /// Acts, then waits until the service closes the connection.
+    async fn play(self, mut call: Call) {
         match self {
             Waits => {}
             Ends => {
@@ -179,33 +180,39 @@ impl Then {
     }
 }
 
-async fn is_told(said: Vec<u8>, then: Then, expected: &str, ending: &str) {
+async fn expect_outcome(said: Vec<u8>, then: Then, expected: &str, ending: &str) {
     let mut scene = Scene::new().await;
     let mut call = scene.upstream.call().await;
     call.ok().await;
     call.blurt(said).await;
-    scene.reads(expected).await;
-    tokio::join!(then.happens(call), scene.ends(expected, ending));
+    scene.read_until(expected).await;
+    tokio::join!(then.play(call), scene.read_to_end(expected, ending));
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_told_as_broken_off() {
+async fn truncated_answer_fails_as_upstream_disconnected_or_empty() {
     let broken = "upstream_disconnected";
-    fails([
+    assert_faults([
         ("nothing", vec![], Fin, "", broken),
         ("nothing, reset", vec![], Reset, "", broken),
         ("an empty body", vec![], Ends, "", broken),
-        ("between events", vec![says("Hel"), says("lo")], Fin, "Hello", broken),
-        ("between events, reset", vec![says("Hel"), says("lo")], Reset, "Hello", broken),
-        ("between events, as if it were whole", vec![says("Hel"), says("lo")], Ends, "Hello", broken),
-        ("inside a chunk", vec![says("Hel")], Breaks("40\r\ndata: {\"choices\":[{\"index\":0,\"del"), "Hel", broken),
-        ("inside a chunk's size", vec![says("Hel")], Breaks("4"), "Hel", broken),
-        ("not in chunks any more", vec![says("Hel")], Breaks("data: [DONE]\n\n"), "Hel", broken),
-        ("inside an event", vec![says("Hel"), b"data: {\"cho".to_vec()], Ends, "Hel", broken),
-        ("before an event's blank line", vec![says("Hel"), b"data: [DONE]\n".to_vec()], Ends, "Hel", broken),
+        ("between events", vec![text_event("Hel"), text_event("lo")], Fin, "Hello", broken),
+        ("between events, reset", vec![text_event("Hel"), text_event("lo")], Reset, "Hello", broken),
+        ("between events, as if it were whole", vec![text_event("Hel"), text_event("lo")], Ends, "Hello", broken),
+        (
+            "inside a chunk",
+            vec![text_event("Hel")],
+            Breaks("40\r\ndata: {\"choices\":[{\"index\":0,\"del"),
+            "Hel",
+            broken,
+        ),
+        ("inside a chunk's size", vec![text_event("Hel")], Breaks("4"), "Hel", broken),
+        ("not in chunks any more", vec![text_event("Hel")], Breaks("data: [DONE]\n\n"), "Hel", broken),
+        ("inside an event", vec![text_event("Hel"), b"data: {\"cho".to_vec()], Ends, "Hel", broken),
+        ("before an event's blank line", vec![text_event("Hel"), b"data: [DONE]\n".to_vec()], Ends, "Hel", broken),
         (
             "one of two choices",
-            vec![says("Hel"), delta(1, &json!({"content": "lo"})), finish(0)],
+            vec![text_event("Hel"), delta(1, &json!({"content": "lo"})), finish(0)],
             Ends,
             "Hello",
             broken,
@@ -223,37 +230,43 @@ async fn an_answer_that_breaks_off_is_told_as_broken_off() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_whole_is_told_as_done_however_the_connection_ends() {
+async fn complete_answer_is_done_however_the_connection_ends() {
     let silence = b": nothing more\n\n".to_vec();
     let words = data(json!({"error": {"message": WORDS}}).to_string());
-    fails([
-        ("a finish and [DONE]", vec![says("Hel"), says("lo"), finish(0), done()], Ends, "Hello", "done"),
-        ("a finish alone", vec![says("Hello"), finish(0)], Ends, "Hello", "done"),
-        ("a finish alone, cut", vec![says("Hello"), finish(0)], Fin, "Hello", "done"),
-        ("a finish alone, reset", vec![says("Hello"), finish(0)], Reset, "Hello", "done"),
+    assert_faults([
+        ("a finish and [DONE]", vec![text_event("Hel"), text_event("lo"), finish(0), done()], Ends, "Hello", "done"),
+        ("a finish alone", vec![text_event("Hello"), finish(0)], Ends, "Hello", "done"),
+        ("a finish alone, cut", vec![text_event("Hello"), finish(0)], Fin, "Hello", "done"),
+        ("a finish alone, reset", vec![text_event("Hello"), finish(0)], Reset, "Hello", "done"),
         ("a finish and nothing said", vec![finish(0)], Ends, "", "done"),
         (
             "both choices",
-            vec![says("Hel"), finish(0), delta(1, &json!({"content": "lo"})), finish(1)],
+            vec![text_event("Hel"), finish(0), delta(1, &json!({"content": "lo"})), finish(1)],
             Ends,
             "Hello",
             "done",
         ),
-        ("[DONE] alone", vec![says("Hello"), done()], Ends, "Hello", "done"),
-        ("[DONE] alone, cut", vec![says("Hello"), done()], Fin, "Hello", "done"),
-        ("[DONE], and the body stays open", vec![says("Hello"), done()], Waits, "Hello", "done"),
-        ("[DONE] twice", vec![says("Hello"), finish(0), done(), done()], Ends, "Hello", "done"),
-        ("tokens after [DONE]", vec![says("Hello"), done(), says("again"), finish(0)], Ends, "Hello", "done"),
-        ("a finish, and more", vec![says("Hel"), finish(0), says("lo"), done()], Ends, "Hello", "done"),
-        ("a finish, and more, cut", vec![says("Hel"), finish(0), says("lo")], Fin, "Hello", "done"),
-        ("an error after [DONE]", vec![says("Hello"), done(), words], Waits, "Hello", "done"),
-        ("nonsense after [DONE]", vec![says("Hello"), done(), data(b"\xff{"), silence], Waits, "Hello", "done"),
+        ("[DONE] alone", vec![text_event("Hello"), done()], Ends, "Hello", "done"),
+        ("[DONE] alone, cut", vec![text_event("Hello"), done()], Fin, "Hello", "done"),
+        ("[DONE], and the body stays open", vec![text_event("Hello"), done()], Waits, "Hello", "done"),
+        ("[DONE] twice", vec![text_event("Hello"), finish(0), done(), done()], Ends, "Hello", "done"),
+        (
+            "tokens after [DONE]",
+            vec![text_event("Hello"), done(), text_event("again"), finish(0)],
+            Ends,
+            "Hello",
+            "done",
+        ),
+        ("a finish, and more", vec![text_event("Hel"), finish(0), text_event("lo"), done()], Ends, "Hello", "done"),
+        ("a finish, and more, cut", vec![text_event("Hel"), finish(0), text_event("lo")], Fin, "Hello", "done"),
+        ("an error after [DONE]", vec![text_event("Hello"), done(), words], Waits, "Hello", "done"),
+        ("nonsense after [DONE]", vec![text_event("Hello"), done(), data(b"\xff{"), silence], Waits, "Hello", "done"),
     ])
     .await;
 }
 
 #[tokio::test]
-async fn an_error_inside_a_stream_ends_it_and_is_not_repeated() {
+async fn error_inside_a_stream_fails_it_without_leaking_its_text() {
     let shapes = [
         json!({"error": {"message": WORDS, "type": "server_error", "code": null}}),
         json!({"error": {"message": WORDS, "code": 429}, "user_id": WORDS}),
@@ -273,23 +286,23 @@ async fn an_error_inside_a_stream_ends_it_and_is_not_repeated() {
         let named = format!("event: error\ndata: {shape}\n\n").into_bytes();
         [
             ("as the first event", vec![error.clone()], Waits, "", "upstream_error"),
-            ("after a token", vec![says("Hel"), error.clone()], Waits, "Hel", "upstream_error"),
-            ("under a name", vec![says("Hel"), says("lo"), named], Waits, "Hello", "upstream_error"),
+            ("after a token", vec![text_event("Hel"), error.clone()], Waits, "Hel", "upstream_error"),
+            ("under a name", vec![text_event("Hel"), text_event("lo"), named], Waits, "Hello", "upstream_error"),
             (
                 "before more",
-                vec![says("Hel"), error.clone(), says("lo"), finish(0), done()],
+                vec![text_event("Hel"), error.clone(), text_event("lo"), finish(0), done()],
                 Waits,
                 "Hel",
                 "upstream_error",
             ),
-            ("before [DONE]", vec![says("Hel"), error, done()], Ends, "Hel", "upstream_error"),
+            ("before [DONE]", vec![text_event("Hel"), error, done()], Ends, "Hel", "upstream_error"),
         ]
     });
-    fails(faults).await;
+    assert_faults(faults).await;
 }
 
 #[tokio::test]
-async fn nonsense_ends_a_stream_and_leaves_no_hole_in_its_text() {
+async fn malformed_event_fails_the_stream_and_keeps_the_text_before_it() {
     let nonsense: Vec<(&str, Vec<u8>)> = vec![
         ("JSON that is cut", br#"{"choices":[{"index":0,"delta":{"content":"a"}"#.to_vec()),
         ("no JSON", WORDS.into()),
@@ -308,7 +321,7 @@ async fn nonsense_ends_a_stream_and_leaves_no_hole_in_its_text() {
         ("a control character", b"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\x01b\"}}]}".to_vec()),
         ("an unknown escape", br#"{"choices":[{"index":0,"delta":{"content":"a\xb"}}]}"#.to_vec()),
     ];
-    // Of the shape of a token before it, by which such a chunk is recognised without being parsed.
+    // Same shape as the token before it: such chunks are matched with a template instead of being parsed.
     let good = br#"{"choices":[{"index":0,"delta":{"content":"Hel"}}]}"#;
     let faults = nonsense.into_iter().flat_map(|(what, nonsense)| {
         let bad = data(nonsense);
@@ -317,7 +330,7 @@ async fn nonsense_ends_a_stream_and_leaves_no_hole_in_its_text() {
             (what, vec![data(good), bad.clone(), data(good), finish(0), done()], Waits, "Hel", "upstream_malformed"),
         ]
     });
-    fails(faults).await;
+    assert_faults(faults).await;
 }
 
 #[tokio::test]
@@ -341,11 +354,11 @@ async fn odd_event_is_read_as_the_sdks_read_it() {
         ("a message", br#"{"choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}]}"#.to_vec(), "x"),
     ];
     for (what, event, expected) in odd {
-        let said = vec![says("Hel"), data(event), says("lo"), finish(0), done()];
-        fails([(what, said, Ends, format!("Hel{expected}lo").leak() as &str, "done")]).await;
+        let said = vec![text_event("Hel"), data(event), text_event("lo"), finish(0), done()];
+        assert_faults([(what, said, Ends, format!("Hel{expected}lo").leak() as &str, "done")]).await;
     }
     let halves = vec![data(content(br"Hel\ud83d")), data(content(br"\ude00lo")), finish(0), done()];
-    fails([("surrogate halves", halves, Ends, "Hel😀lo", "done")]).await;
+    assert_faults([("surrogate halves", halves, Ends, "Hel😀lo", "done")]).await;
 }
 
 #[tokio::test]
@@ -354,10 +367,10 @@ async fn event_larger_than_the_limit_ends_its_stream() {
     let line = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{mib}\"}}}}]}}\n\n");
     let lines = "data: 0123456789\n".repeat(100_000);
     for (what, said, expected) in [
-        ("a line", vec![says("Hel"), line.into()], "Hel"),
-        ("a line without an end", vec![says("Hel"), format!("data: {mib}{mib}").into()], "Hel"),
+        ("a line", vec![text_event("Hel"), line.into()], "Hel"),
+        ("a line without an end", vec![text_event("Hel"), format!("data: {mib}{mib}").into()], "Hel"),
         ("a comment without an end", vec![format!(": {mib}{mib}").into()], ""),
-        ("many lines", vec![says("Hel"), lines.into()], "Hel"),
+        ("many lines", vec![text_event("Hel"), lines.into()], "Hel"),
         ("a JSON body", vec![format!("{{\"x\":\"{mib}\"}}").into()], ""),
     ] {
         let ends = async {
@@ -365,61 +378,61 @@ async fn event_larger_than_the_limit_ends_its_stream() {
             let mut call = scene.upstream.call().await;
             call.ok().await;
             call.blurt(chunk(said.concat())).await;
-            scene.reads(expected).await;
-            tokio::join!(Waits.happens(call), scene.ends(expected, "too_large"));
+            scene.read_until(expected).await;
+            tokio::join!(Waits.play(call), scene.read_to_end(expected, "too_large"));
         };
         case(what, Box::pin(ends)).await;
     }
 
-    // What is within the limit comes whole.
+    // An event within the limit arrives whole.
     let large = "x".repeat((1 << 20) - 200);
     let mut scene = Scene::new().await;
     let mut call = scene.upstream.call().await;
     call.ok().await;
-    call.body([says(&large), done()].concat()).await;
-    scene.reads(&large).await;
-    scene.ends(&large, "done").await;
+    call.body([text_event(&large), done()].concat()).await;
+    scene.read_until(&large).await;
+    scene.read_to_end(&large, "done").await;
 }
 
 #[tokio::test]
-async fn what_comes_after_done_is_nobody_s() {
+async fn bytes_after_done_are_ignored() {
     let mut scene = Scene::new().await;
     let mut call = scene.upstream.call().await;
     call.ok().await;
     call.text("Hello").await;
     call.data("[DONE]").await;
-    scene.reads("Hello").await;
+    scene.read_until("Hello").await;
     let done = scene.answer.expect("done").await;
     assert!(done.data["timings"]["total_ms"].as_u64() < Some(1000), "not when the connection has been tidied up");
     scene.events.push(done);
-    call.repeat(chunk(says("again"))).await;
-    scene.ends("Hello", "done").await;
+    call.repeat(chunk(text_event("again"))).await;
+    scene.read_to_end("Hello", "done").await;
 }
 
 #[tokio::test]
-async fn an_answer_with_its_finish_reason_is_done_when_nothing_more_comes() {
+async fn answer_with_a_finish_reason_is_done_at_the_idle_timeout() {
     let mut scene = Scene::with(|settings| settings.upstreams[0].idle_timeout = SHORT).await;
     let mut call = scene.upstream.call().await;
     call.ok().await;
     call.text("Hello").await;
     call.finish("length").await;
-    scene.reads("Hello").await;
-    assert_eq!(scene.ends("Hello", "done").await.data["finish_reason"], "length");
+    scene.read_until("Hello").await;
+    assert_eq!(scene.read_to_end("Hello", "done").await.data["finish_reason"], "length");
     call.closed().await;
 }
 
-// Instead of a good head.
+// Faults in place of a valid response head.
 
-/// What the caller is told: a code, its status, whether to try again, and after how many milliseconds.
+/// The expected error: code, status, whether to retry, and after how many milliseconds.
 type Problem = (&'static str, u16, bool, Option<u64>);
 
-/// What is added to a request may be why it is refused: then it comes again without that, and is refused again.
-async fn refuses(response: impl AsRef<[u8]>, problem: Problem) {
+/// The service may retry without the fields that it added to the request; that is refused again.
+async fn assert_refusal(response: impl AsRef<[u8]>, problem: Problem) {
     let (code, _, _, wait) = problem;
     let stage = Stage::new().await;
     let response = response.as_ref();
     for delivery in DELIVERIES {
-        case(&format!("{delivery:?}"), Box::pin(stage.is_refused(delivery, (code, wait), response))).await;
+        case(&format!("{delivery:?}"), Box::pin(stage.expect_refusal(delivery, (code, wait), response))).await;
     }
     let answer = async { stage.service.generate(&json!({"input": "Hello"})).await.events().await };
     let events = stage.while_refusing(response, answer).await;
@@ -435,7 +448,7 @@ fn assert_problem(failed: &Event, (code, status, retryable, retry_after): Proble
     );
     assert_eq!(error["retry_after_ms"].as_u64(), retry_after);
     assert!(error["request_id"].as_str().is_some_and(|id| id.starts_with("req_")));
-    // What was refused, or never sent, used nothing.
+    // A request that was refused or never sent has no usage.
     let is_unbilled = ["auth", "rejected", "rate_limited", "overloaded", "misconfigured", "unreachable"]
         .iter()
         .any(|kind| code == format!("upstream_{kind}"));
@@ -448,7 +461,7 @@ fn whole(status: &str, headers: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn refusals_have_a_code_a_status_and_no_secret() {
+async fn upstream_refusals_map_to_a_code_and_status_without_secrets() {
     let rejected = ("upstream_rejected", 400, false, None);
     let limited = |wait| ("upstream_rate_limited", 429, true, wait);
     let overloaded = |wait| ("upstream_overloaded", 503, true, wait);
@@ -492,27 +505,27 @@ async fn refusals_have_a_code_a_status_and_no_secret() {
     for (at, (status, headers, problem)) in table.into_iter().enumerate() {
         let (content_type, body) = &bodies[at % bodies.len()];
         let headers = format!("content-type: {content_type}\r\nx-request-id: {WORDS}\r\n{headers}");
-        case(status, refuses(whole(status, &headers, body), problem)).await;
+        case(status, assert_refusal(whole(status, &headers, body), problem)).await;
     }
 }
 
 #[tokio::test]
-async fn a_refusal_whose_body_never_ends_is_not_waited_for() {
+async fn endless_body_of_an_upstream_refusal_is_not_awaited() {
     let scene = Scene::new().await;
     let mut call = scene.upstream.call().await;
     call.raw("HTTP/1.1 500 No\r\ntransfer-encoding: chunked\r\n\r\n").await;
     call.raw(chunk(WORDS)).await;
-    assert_problem(&scene.ends("", "upstream_error").await, ("upstream_error", 502, true, None));
+    assert_problem(&scene.read_to_end("", "upstream_error").await, ("upstream_error", 502, true, None));
     call.closed().await;
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn upstream_redirect_is_not_followed() {
     for status in [301, 302, 303, 307, 308] {
         let elsewhere = Upstream::start().await;
         let location = format!("location: {}/chat/completions\r\n", elsewhere.base_url());
         let problem = ("upstream_misconfigured", 502, false, None);
-        refuses(whole(&format!("{status} Elsewhere"), &location, WORDS), problem).await;
+        assert_refusal(whole(&format!("{status} Elsewhere"), &location, WORDS), problem).await;
         assert!(!elsewhere.was_called(), "{status}");
     }
 }
@@ -532,24 +545,24 @@ async fn body_decides_and_not_its_content_type() {
     ] {
         for delivery in DELIVERIES {
             let response = whole("200 OK", content_type, body);
-            let is_told = stage.is_told(delivery, "Hello", ("done", None), async |mut call, _| {
+            let expect_outcome = stage.expect_outcome(delivery, "Hello", ("done", None), async |mut call, _| {
                 call.blurt(&response).await;
                 call.fin().await;
                 call.closed().await;
             });
-            case(&format!("{content_type}{body}, {delivery:?}"), Box::pin(is_told)).await;
+            case(&format!("{content_type}{body}, {delivery:?}"), Box::pin(expect_outcome)).await;
         }
     }
 }
 
 #[tokio::test]
-async fn success_without_an_answer_is_a_failure() {
+async fn success_status_without_an_answer_fails() {
     let malformed = ("upstream_malformed", 502, false, None);
     let page = whole("200 OK", "content-type: text/html\r\n", &format!("<p>{WORDS}"));
-    case("HTML", refuses(page, malformed)).await;
+    case("HTML", assert_refusal(page, malformed)).await;
     let error =
         whole("200 OK", "content-type: application/json\r\n", &json!({"error": {"message": WORDS}}).to_string());
-    case("an error", refuses(error, ("upstream_error", 502, true, None))).await;
+    case("an error", assert_refusal(error, ("upstream_error", 502, true, None))).await;
     let broken = ("upstream_disconnected", 502, true, None);
     for (what, headers) in [
         ("an empty body", "content-length: 0\r\n"),
@@ -557,12 +570,12 @@ async fn success_without_an_answer_is_a_failure() {
         ("less than the length it names", "content-length: 1000\r\n"),
     ] {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{headers}\r\n");
-        case(what, refuses(head, broken)).await;
+        case(what, assert_refusal(head, broken)).await;
     }
 }
 
 #[tokio::test]
-async fn a_response_that_is_none_is_an_answer_that_broke_off() {
+async fn invalid_http_response_fails_as_upstream_disconnected() {
     let broken = ("upstream_disconnected", 502, true, None);
     let endless_head = format!("HTTP/1.1 200 OK\r\n{}", format!("x-filler: {WORDS}\r\n").repeat(20_000));
     for (what, response) in [
@@ -571,36 +584,36 @@ async fn a_response_that_is_none_is_an_answer_that_broke_off() {
         ("no HTTP", format!("{WORDS}\r\n\r\n")),
         ("a head without measure", endless_head),
     ] {
-        case(what, refuses(response, broken)).await;
+        case(what, assert_refusal(response, broken)).await;
     }
     let scene = Scene::new().await;
     scene.upstream.call().await.reset();
-    assert_problem(&scene.ends("", "upstream_disconnected").await, broken);
+    assert_problem(&scene.read_to_end("", "upstream_disconnected").await, broken);
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_not_there_is_out_of_reach() {
+async fn closed_upstream_port_fails_as_upstream_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let nobody = format!("http://{}/v1", listener.local_addr().expect("an address"));
     drop(listener);
     let scene = Scene::with(|settings| settings.upstreams[0].base_url = nobody.parse().expect("a base URL")).await;
-    let failed = scene.ends("", "upstream_unreachable").await;
+    let failed = scene.read_to_end("", "upstream_unreachable").await;
     assert_problem(&failed, ("upstream_unreachable", 502, true, None));
 }
 
-// Too slow, too long, too large.
+// Timeouts, deadlines and size limits.
 
 const SHORT_MS: u64 = 200;
 const SHORT: Duration = Duration::from_millis(SHORT_MS);
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn an_upstream_that_takes_no_connection_is_not_waited_for_longer_than_that() {
+async fn unaccepted_connection_fails_after_the_connect_timeout() {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
     let listener = socket.listen(0).expect("a listener");
     let address = listener.local_addr().expect("an address");
-    // Nobody accepts, and once its queue is full the kernel answers no further SYN.
+    // No task accepts connections. Once the backlog is full, the kernel answers no further SYN.
     let mut queued = Vec::new();
     while let Ok(Ok(connection)) = timeout(SHORT, TcpStream::connect(address)).await {
         queued.push(connection);
@@ -610,12 +623,12 @@ async fn an_upstream_that_takes_no_connection_is_not_waited_for_longer_than_that
         settings.upstreams[0].base_url = format!("http://{address}/v1").parse().expect("a base URL");
         settings.upstreams[0].connect_timeout = SHORT;
     });
-    let failed = scene.await.ends("", "upstream_unreachable").await;
+    let failed = scene.await.read_to_end("", "upstream_unreachable").await;
     assert_problem(&failed, ("upstream_unreachable", 502, true, None));
     assert!(asked.elapsed() >= SHORT && asked.elapsed() < DEFAULT_CONNECT_TIMEOUT, "after {:?}", asked.elapsed());
 }
 
-/// What it says at first, and what it says then again and again.
+/// A name, the bytes sent first, and the bytes repeated after them, if any.
 type Delay = (&'static str, Vec<u8>, Option<Vec<u8>>);
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -625,7 +638,7 @@ fn after_head(said: &[Vec<u8>]) -> Vec<u8> {
     [HEAD.as_bytes(), &chunks.concat()].concat()
 }
 
-/// Everything but a token. The blank lines take longer to be read than to be sent, so that there are always more.
+/// Bytes without a token. Blank lines take longer to read than to send, so unread ones are always available.
 fn noises() -> [(&'static str, Vec<u8>); 6] {
     let usage = r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":0}}"#;
     [
@@ -638,16 +651,16 @@ fn noises() -> [(&'static str, Vec<u8>); 6] {
     ]
 }
 
-async fn are_too_slow(delays: Vec<Delay>, expected: &str, change: fn(&mut Settings), ending: &str) {
+async fn assert_timeouts(delays: Vec<Delay>, expected: &str, change: fn(&mut Settings), ending: &str) {
     for (what, said, again) in delays {
         let delay = async {
             let asked = Instant::now();
             let mut scene = Scene::with(change).await;
             let mut call = scene.upstream.call().await;
             call.raw(said).await;
-            scene.reads(expected).await;
+            scene.read_until(expected).await;
             let told = async {
-                let failed = scene.ends(expected, ending).await;
+                let failed = scene.read_to_end(expected, ending).await;
                 assert_eq!(failed.data["error"]["status"], 504);
                 assert!(failed.data["timings"]["total_ms"].as_u64() >= Some(SHORT_MS), "{failed:?}");
                 assert!(asked.elapsed() < SOON / 2, "after {:?}", asked.elapsed());
@@ -668,40 +681,40 @@ fn delays(said: &[Vec<u8>]) -> Vec<Delay> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_says_no_first_token_is_not_waited_for_longer_than_that() {
+async fn missing_first_token_fails_after_the_first_token_timeout() {
     let mut delays = delays(&[]);
     delays.push(("silence before the head", vec![], None));
     delays.push(("half a head", HEAD.as_bytes()[..30].to_vec(), None));
     delays.push(("informational heads", b"HTTP/1.1 102 Processing\r\n\r\n".repeat(3), None));
-    are_too_slow(delays, "", |settings| settings.upstreams[0].first_token_timeout = SHORT, "upstream_timeout").await;
+    assert_timeouts(delays, "", |settings| settings.upstreams[0].first_token_timeout = SHORT, "upstream_timeout").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_stalls_after_a_token_is_not_waited_for_longer_than_that() {
-    let delays = delays(&[says("Hel")]);
-    are_too_slow(delays, "Hel", |settings| settings.upstreams[0].idle_timeout = SHORT, "upstream_timeout").await;
+async fn stall_after_a_token_fails_after_the_idle_timeout() {
+    let delays = delays(&[text_event("Hel")]);
+    assert_timeouts(delays, "Hel", |settings| settings.upstreams[0].idle_timeout = SHORT, "upstream_timeout").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_generation_ends_at_its_deadline_whatever_its_upstream_does() {
-    let mut delays = delays(&[says("Hel")]);
-    delays.push(("half an event", after_head(&[says("Hel"), b"data: {".to_vec()]), None));
-    are_too_slow(delays, "Hel", |settings| settings.generation.max_duration = SHORT, "deadline_exceeded").await;
+async fn generation_ends_at_its_deadline_whatever_the_upstream_sends() {
+    let mut delays = delays(&[text_event("Hel")]);
+    delays.push(("half an event", after_head(&[text_event("Hel"), b"data: {".to_vec()]), None));
+    assert_timeouts(delays, "Hel", |settings| settings.generation.max_duration = SHORT, "deadline_exceeded").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_reaches_an_upstream_that_talks_without_a_pause() {
+async fn stop_ends_an_upstream_that_sends_without_pause() {
     for (what, noise) in noises() {
         let stop = async {
             let mut scene = Scene::new().await;
             let mut call = scene.upstream.call().await;
-            call.raw(after_head(&[says("Hel")])).await;
-            scene.reads("Hel").await;
+            call.raw(after_head(&[text_event("Hel")])).await;
+            scene.read_until("Hel").await;
             let stopped = async {
                 let path = format!("/v1/generations/{}/cancel", scene.events[0].generation());
                 let stopped = Answer::to(scene.service.request(Method::POST, &path)).await;
                 assert_eq!(stopped.json().await["status"], "cancelled");
-                scene.ends("Hel", "cancelled").await;
+                scene.read_to_end("Hel", "cancelled").await;
             };
             tokio::join!(stopped, call.repeat(noise));
         };
@@ -709,13 +722,14 @@ async fn a_stop_reaches_an_upstream_that_talks_without_a_pause() {
     }
 }
 
-/// Says tokens to the end, each when the one before it has arrived: the upstream is never late. What has arrived.
-async fn without_end(scene: &mut Scene, token: &str) -> String {
+/// Sends tokens until the generation ends, each as soon as the previous one has arrived: the upstream is never late.
+/// Returns the text received.
+async fn send_endlessly(scene: &mut Scene, token: &str) -> String {
     let mut call = scene.upstream.call().await;
     call.ok().await;
     scene.events.push(scene.answer.expect("start").await);
     loop {
-        call.blurt(chunk(says(token))).await;
+        call.blurt(chunk(text_event(token))).await;
         let event = scene.answer.next().await.expect("a token or the end");
         let is_token = event.name == "delta";
         scene.events.push(event);
@@ -727,30 +741,30 @@ async fn without_end(scene: &mut Scene, token: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_answer_that_never_ends_is_ended_at_the_deadline() {
+async fn endless_answer_ends_at_the_deadline() {
     let mut scene = Scene::with(|settings| settings.generation.max_duration = SHORT).await;
-    let said = without_end(&mut scene, "x").await;
+    let said = send_endlessly(&mut scene, "x").await;
     assert!(!said.is_empty());
-    let failed = scene.ends(&said, "deadline_exceeded").await;
+    let failed = scene.read_to_end(&said, "deadline_exceeded").await;
     assert!(failed.data["timings"]["total_ms"].as_u64() >= Some(SHORT_MS), "{failed:?}");
 }
 
 #[tokio::test]
-async fn an_answer_that_is_larger_than_is_kept_is_cut_between_tokens() {
+async fn answer_above_the_size_limit_fails_between_tokens() {
     let size: Size = "8KiB".parse().expect("a size");
     let generation = Scene::with(|settings| settings.generation.max_bytes = size).await;
-    // A running generation counts 16 KiB beside its log.
+    // A running generation counts as 16 KiB in addition to its log.
     let all: Size = "24KiB".parse().expect("a size");
     let total = Scene::with(|settings| settings.event_log.memory.max_bytes = all).await;
     for (mut scene, ending, status) in [(generation, "too_large", 500), (total, "overloaded", 503)] {
-        let said = without_end(&mut scene, &"x".repeat(100)).await;
+        let said = send_endlessly(&mut scene, &"x".repeat(100)).await;
         assert!((4 << 10..8 << 10).contains(&said.len()) && said.len() % 100 == 0, "{} bytes", said.len());
-        assert_eq!(scene.ends(&said, ending).await.data["error"]["status"], status);
+        assert_eq!(scene.read_to_end(&said, ending).await.data["error"]["status"], status);
     }
 }
 
 #[tokio::test]
-async fn a_full_event_log_refuses_before_the_upstream_is_asked() {
+async fn full_event_log_refuses_before_the_upstream_is_called() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     settings.event_log.memory.max_bytes = "17KiB".parse().expect("a size");
@@ -766,7 +780,10 @@ async fn a_full_event_log_refuses_before_the_upstream_is_asked() {
     let refused = service.generate(&json!({"input": "Hello"})).await;
     assert_eq!((refused.status, refused.header("content-type")), (503, "text/event-stream"));
     let events = refused.events().await;
-    assert_eq!((events.len(), told(&events[0]), &events[0].id, events[0].retry), (1, "overloaded", &None, Some(5000)));
+    assert_eq!(
+        (events.len(), outcome_of(&events[0]), &events[0].id, events[0].retry),
+        (1, "overloaded", &None, Some(5000))
+    );
     assert!(!upstream.was_called());
     assert_eq!(service.metric("tokenrill_generations_live").await.to_bits(), 1f64.to_bits());
 
@@ -777,11 +794,11 @@ async fn a_full_event_log_refuses_before_the_upstream_is_asked() {
     assert_eq!(next.status, 200, "what has ended makes room");
 }
 
-// Peculiar, and right.
+// Unusual but valid responses.
 
 const SAID: &str = "Zürich 東京 👩‍👩‍👧 \"\\\n";
 
-/// A whole answer that says [`SAID`], with these line ends.
+/// A whole answer with the text [`SAID`] and these line ends.
 fn stream(line_end: &str) -> String {
     let (first, second) = SAID.split_at(11);
     let chunks = [
@@ -794,7 +811,7 @@ fn stream(line_end: &str) -> String {
     events.map(|data| format!("data: {data}{line_end}{line_end}")).collect::<Vec<_>>().concat()
 }
 
-/// What is peculiar about it, the head, and the body.
+/// Name, response head and body of each dialect.
 fn dialects() -> Vec<(&'static str, String, Vec<u8>)> {
     let plain = stream("\n");
     let chunked = "transfer-encoding: chunked\r\n";
@@ -832,8 +849,8 @@ fn dialects() -> Vec<(&'static str, String, Vec<u8>)> {
     ]
 }
 
-/// The bytes are written in pieces of this size.
-async fn arrive_whole(piece: usize) {
+/// Writes each dialect in pieces of this size and checks the answer.
+async fn assert_dialects(piece: usize) {
     let stage = Stage::new().await;
     for (what, head, body) in dialects() {
         let arrives = async {
@@ -847,13 +864,13 @@ async fn arrive_whole(piece: usize) {
                 call
             };
             for delivery in DELIVERIES {
-                let is_told =
-                    stage.is_told(delivery, SAID, ("done", None), async |call, _| say(call).await.closed().await);
-                Box::pin(is_told).await;
+                let expect_outcome = stage
+                    .expect_outcome(delivery, SAID, ("done", None), async |call, _| say(call).await.closed().await);
+                Box::pin(expect_outcome).await;
             }
             let scene = Scene::new().await;
             let _call = say(scene.upstream.call().await).await;
-            let done = scene.ends(SAID, "done").await;
+            let done = scene.read_to_end(SAID, "done").await;
             assert_eq!(done.data["finish_reason"], "stop");
             assert_eq!(done.data["usage"], json!({"input_tokens": 7, "output_tokens": 2, "estimated": false}));
         };
@@ -862,19 +879,19 @@ async fn arrive_whole(piece: usize) {
 }
 
 #[tokio::test]
-async fn every_legal_dialect_arrives_whole_in_one_write() {
-    arrive_whole(usize::MAX).await;
+async fn every_valid_dialect_is_read_in_one_write() {
+    assert_dialects(usize::MAX).await;
 }
 
 #[tokio::test]
-async fn every_legal_dialect_arrives_whole_byte_by_byte() {
-    arrive_whole(1).await;
+async fn every_valid_dialect_is_read_byte_by_byte() {
+    assert_dialects(1).await;
 }
 
-// How long the head of a stream of chunks is held back.
+// Delay of the response head of a chat completion stream.
 
 #[tokio::test]
-async fn a_head_that_has_been_held_back_for_long_leaves_and_what_fails_then_is_told_in_the_stream() {
+async fn response_head_is_sent_after_head_wait_and_later_failures_are_events() {
     let upstream = Upstream::start().await;
     let service = chat::service(&upstream, |settings| {
         settings.generation.head_wait = SHORT;
@@ -890,22 +907,22 @@ async fn a_head_that_has_been_held_back_for_long_leaves_and_what_fails_then_is_t
         let mut answer = answer;
         answer.starts_with(": ping\n: ping\n").await;
         call.refuse(429, "retry-after: 7\r\n", WORDS).await;
-        streamed(answer, "upstream_rate_limited").await
+        read_stream(answer, "upstream_rate_limited").await
     };
     assert_eq!(stream.await, "");
 }
 
 #[tokio::test]
-async fn a_head_that_has_left_before_the_first_token_is_followed_by_the_answer() {
+async fn response_head_before_the_first_token_is_followed_by_the_answer() {
     let upstream = Upstream::start().await;
     let service = chat::service(&upstream, |settings| settings.generation.head_wait = Duration::ZERO).await;
     let answer = ask(&service, Delivery::Stream).await;
     upstream.call().await.answer(&["Hel", "lo"]).await;
-    assert_eq!(streamed(answer, "done").await, "Hello");
+    assert_eq!(read_stream(answer, "done").await, "Hello");
 }
 
 #[tokio::test]
-async fn a_head_leaves_with_the_first_token_however_long_it_may_be_held_back() {
+async fn response_head_is_sent_with_the_first_token_before_head_wait_ends() {
     let upstream = Upstream::start().await;
     let service = chat::service(&upstream, |settings| settings.generation.head_wait = Duration::from_hours(1)).await;
     let play = async {
@@ -916,12 +933,12 @@ async fn a_head_leaves_with_the_first_token_however_long_it_may_be_held_back() {
     };
     let (answer, mut call) = tokio::join!(ask(&service, Delivery::Stream), play);
     call.data(json!({"error": WORDS})).await;
-    assert_eq!(streamed(answer, "upstream_error").await, "Hel");
+    assert_eq!(read_stream(answer, "upstream_error").await, "Hel");
     call.closed().await;
 }
 
 #[tokio::test]
-async fn a_timeout_before_the_first_token_is_a_status() {
+async fn timeout_before_the_first_token_returns_504() {
     type Change = fn(&mut Settings);
     let heads: [(&str, Change, &[u8]); 3] = [
         ("no head", |settings| settings.upstreams[0].head_timeout = SHORT, b""),
@@ -929,7 +946,7 @@ async fn a_timeout_before_the_first_token_is_a_status() {
         ("no end", |settings| settings.generation.max_duration = SHORT, HEAD.as_bytes()),
     ];
     for (what, change, head) in heads {
-        // A whole answer is awaited for as long as the generation may take.
+        // For a whole answer only the deadline of the generation applies.
         let deliveries = if what == "no end" { &DELIVERIES[..] } else { &[Delivery::Stream] };
         for &delivery in deliveries {
             let timeout = async {
@@ -948,10 +965,10 @@ async fn a_timeout_before_the_first_token_is_a_status() {
     }
 }
 
-// One after the other, and side by side.
+// Sequential and concurrent generations.
 
 #[tokio::test]
-async fn a_connection_is_used_again_after_an_answer_that_ended_properly() {
+async fn connection_is_reused_after_each_complete_answer() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let ask = async || service.generate(&json!({"input": "Hello"})).await;
@@ -968,12 +985,12 @@ async fn a_connection_is_used_again_after_an_answer_that_ended_properly() {
 }
 
 #[tokio::test]
-async fn a_connection_is_not_used_again_after_a_stop() {
+async fn connection_is_not_reused_after_a_stop() {
     let mut scene = Scene::new().await;
     let mut call = scene.upstream.call().await;
     call.ok().await;
     call.text("Hel").await;
-    scene.reads("Hel").await;
+    scene.read_until("Hel").await;
     let path = format!("/v1/generations/{}/cancel", scene.events[0].generation());
     Answer::to(scene.service.request(Method::POST, &path)).await;
     call.closed().await;
@@ -984,7 +1001,7 @@ async fn a_connection_is_not_used_again_after_a_stop() {
 }
 
 #[tokio::test]
-async fn generations_side_by_side_do_not_mix() {
+async fn concurrent_generations_do_not_mix() {
     const MANY: usize = 16;
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
@@ -1002,7 +1019,7 @@ async fn generations_side_by_side_do_not_mix() {
             call.text(&format!("{at}.{round} ")).await;
         }
     }
-    // Some fail, and the others do not notice.
+    // Some fail, which must not affect the others.
     for (at, mut call) in calls.into_iter().enumerate() {
         if at % 2 == 0 {
             call.finish("stop").await;
@@ -1016,7 +1033,7 @@ async fn generations_side_by_side_do_not_mix() {
         let expected: Vec<_> = (0..10).map(|round| format!("{at}.{round} ")).collect();
         assert_eq!(text(&events), expected.concat());
         let ending = if at % 2 == 0 { "done" } else { "upstream_error" };
-        assert_eq!(events.last().map(told), Some(ending));
+        assert_eq!(events.last().map(outcome_of), Some(ending));
     }
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
 }

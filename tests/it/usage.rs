@@ -1,4 +1,4 @@
-//! Every generation is accounted for once, whatever became of it.
+//! Token usage: every generation is counted once, however it ends.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,8 +7,12 @@ use crate::support::{Answer, Service, Upstream};
 
 const SENTENCE: &str = "The quick brown fox jumps over the lazy dog.";
 
-/// Asks for an answer of `model`, which says [`SENTENCE`] and is then left to the test.
-async fn said(service: &Service, upstream: &Upstream, model: &str) -> (Answer, String, crate::support::Call) {
+/// Starts a generation of `model` that sends [`SENTENCE`]. The test ends it.
+async fn start_generation(
+    service: &Service,
+    upstream: &Upstream,
+    model: &str,
+) -> (Answer, String, crate::support::Call) {
     let body = json!({"model": model, "messages": [{"role": "user", "content": "Hello"}]});
     let mut viewer = service.generate(&body).await;
     let id = viewer.expect("start").await.generation().to_owned();
@@ -22,11 +26,11 @@ async fn said(service: &Service, upstream: &Upstream, model: &str) -> (Answer, S
 }
 
 #[tokio::test]
-async fn what_was_said_before_an_early_end_is_counted_in_tokens_not_in_chunks() {
+async fn usage_of_an_early_end_is_estimated_in_tokens_not_in_chunks() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     for ending in ["cancelled", "failed", "done"] {
-        let (mut viewer, id, mut call) = said(&service, &upstream, "gpt-4o-mini").await;
+        let (mut viewer, id, mut call) = start_generation(&service, &upstream, "gpt-4o-mini").await;
         match ending {
             "cancelled" => {
                 Answer::to(service.request(Method::POST, &format!("/v1/generations/{id}/cancel"))).await;
@@ -38,7 +42,7 @@ async fn what_was_said_before_an_early_end_is_counted_in_tokens_not_in_chunks() 
             }
         }
         let event = viewer.expect(ending).await;
-        // OpenAI's own figures for this prompt and this text.
+        // The counts that OpenAI reports for this prompt and this text.
         assert_eq!(event.data["usage"], json!({"input_tokens": 8, "output_tokens": 10, "estimated": true}), "{ending}");
         let snapshot = service.get(&format!("/v1/generations/{id}")).await.json().await;
         assert_eq!(snapshot["usage"], event.data["usage"]);
@@ -47,7 +51,7 @@ async fn what_was_said_before_an_early_end_is_counted_in_tokens_not_in_chunks() 
 }
 
 #[tokio::test]
-async fn a_large_chunk_is_more_than_one_token() {
+async fn large_chunk_counts_as_more_than_one_token() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let mut viewer = service.generate(&json!({"input": "Hello", "model": "gpt-4o"})).await;
@@ -65,11 +69,11 @@ async fn a_large_chunk_is_more_than_one_token() {
 }
 
 #[tokio::test]
-async fn what_the_provider_says_counts_also_where_the_answer_is_cut() {
+async fn usage_reported_by_the_upstream_is_kept_after_a_stop() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
-    let (mut viewer, id, mut call) = said(&service, &upstream, "m").await;
-    // Some servers tell the usage so far with each chunk.
+    let (mut viewer, id, mut call) = start_generation(&service, &upstream, "m").await;
+    // Some servers report the usage so far with each chunk.
     call.data(json!({"choices": [{"index": 0, "delta": {"content": "x"}}], "usage": {"prompt_tokens": 21, "completion_tokens": 34}})).await;
     viewer.expect("delta").await;
     Answer::to(service.request(Method::POST, &format!("/v1/generations/{id}/cancel"))).await;
@@ -78,7 +82,7 @@ async fn what_the_provider_says_counts_also_where_the_answer_is_cut() {
 }
 
 #[tokio::test]
-async fn tokens_that_a_stop_saved_are_told() {
+async fn tokens_saved_by_a_stop_are_reported() {
     let service = Service::start().await;
     let saved = "tokenrill_tokens_saved_total";
     assert_eq!(service.metric(saved).await.to_bits(), 0f64.to_bits());

@@ -1,4 +1,4 @@
-//! Whole answers: asked whole, returned as they came.
+//! Whole answers: requested from the upstream without streaming and returned unchanged.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokenrill::settings::{OnDisconnect, Settings};
 
 use crate::support::{Answer, Call, Service, Upstream, soon};
 
-/// With spaces, orders and members that nothing here would write.
+/// Has whitespace, member order and members that this service would not write.
 const COMPLETION: &str = "{\n \"choices\" : [ {\"finish_reason\":\"stop\",\"index\":0,\"message\":{\"content\":\"Hello \\u0077orld\",\"role\":\"assistant\",\"vendor\":1.0}} ],\n \"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2,\"total_tokens\":7,\"x\":1e3},\"id\":\"c\",\"model\":\"m\"}\n";
 
 fn request(service: &Service, body: &Value) -> RequestBuilder {
@@ -21,7 +21,7 @@ fn chat() -> Value {
     json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]})
 }
 
-/// A service before an upstream, with changed settings.
+/// A service with an upstream and changed settings.
 async fn service(change: impl FnOnce(&mut Settings)) -> (Upstream, Service) {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
@@ -29,8 +29,8 @@ async fn service(change: impl FnOnce(&mut Settings)) -> (Upstream, Service) {
     (upstream, Service::with(settings).await)
 }
 
-/// The answer to a whole request, which the upstream answers so.
-async fn answered(change: impl FnOnce(&mut Settings), reply: impl AsyncFnOnce(Call)) -> (Service, Answer) {
+/// The response to a request for a whole answer, which the upstream answers with `reply`.
+async fn request_whole_answer(change: impl FnOnce(&mut Settings), reply: impl AsyncFnOnce(Call)) -> (Service, Answer) {
     let (upstream, service) = service(change).await;
     let (answer, ()) = tokio::join!(Answer::to(request(&service, &chat())), async {
         let call = upstream.call().await;
@@ -41,8 +41,8 @@ async fn answered(change: impl FnOnce(&mut Settings), reply: impl AsyncFnOnce(Ca
 }
 
 #[tokio::test]
-async fn a_whole_answer_is_returned_byte_for_byte() {
-    let (service, answer) = answered(
+async fn whole_answer_is_returned_byte_for_byte() {
+    let (service, answer) = request_whole_answer(
         |_| {},
         async |mut call| {
             assert!(call.head.contains("\r\naccept: application/json\r\n"), "{}", call.head);
@@ -66,7 +66,7 @@ async fn a_whole_answer_is_returned_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_repeat_that_streams_gets_the_whole_answer_as_chunks() {
+async fn whole_answer_can_be_repeated_and_streamed_as_chunks() {
     let (upstream, service) = service(|_| {}).await;
     let keyed = |body: &Value| request(&service, body).header("idempotency-key", "k");
     let (whole, ()) = tokio::join!(Answer::to(keyed(&chat())), async { upstream.call().await.json(COMPLETION).await });
@@ -84,7 +84,7 @@ async fn a_repeat_that_streams_gets_the_whole_answer_as_chunks() {
 }
 
 #[tokio::test]
-async fn it_is_streamed_where_a_viewer_may_come_back_or_read_meanwhile() {
+async fn whole_answer_is_streamed_upstream_if_viewers_may_reconnect_or_join() {
     type Change = fn(&mut Settings);
     let continues: Change = |settings| settings.generation.on_disconnect = OnDisconnect::Continue;
     let always: Change = |settings| settings.upstreams[0].always_stream = true;
@@ -115,7 +115,7 @@ async fn it_is_streamed_where_a_viewer_may_come_back_or_read_meanwhile() {
 }
 
 #[tokio::test]
-async fn closing_the_connection_ends_it_before_and_within_the_body() {
+async fn disconnect_before_or_within_the_body_closes_the_upstream() {
     for begun in ["", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"choices\":["]
     {
         let (upstream, service) = service(|_| {}).await;
@@ -138,14 +138,14 @@ async fn closing_the_connection_ends_it_before_and_within_the_body() {
 }
 
 #[tokio::test]
-async fn timeouts_of_streams_do_not_apply_and_the_deadline_does() {
+async fn stream_timeouts_do_not_apply_to_whole_answers_but_the_deadline_does() {
     let short = |settings: &mut Settings| {
         let upstream = &mut settings.upstreams[0];
         (upstream.head_timeout, upstream.first_token_timeout) = (Duration::from_millis(20), Duration::from_millis(20));
         upstream.idle_timeout = Duration::from_millis(20);
     };
-    let (_, answer) = answered(short, async |mut call| {
-        // Longer than any of them, before the head and within the body.
+    let (_, answer) = request_whole_answer(short, async |mut call| {
+        // Longer than each of these timeouts, before the head and within the body.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let (one, other) = COMPLETION.split_at(20);
         call.raw(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{one}", COMPLETION.len())).await;
@@ -156,14 +156,14 @@ async fn timeouts_of_streams_do_not_apply_and_the_deadline_does() {
     assert_eq!((answer.status, answer.text().await.as_str()), (200, COMPLETION));
 
     let deadline = |settings: &mut Settings| settings.generation.max_duration = Duration::from_millis(100);
-    let (_, answer) = answered(deadline, async |mut call| call.closed().await).await;
+    let (_, answer) = request_whole_answer(deadline, async |mut call| call.closed().await).await;
     assert_eq!(answer.status, 504);
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_fails_and_closes_the_connection() {
+async fn whole_answer_above_the_size_limit_fails_and_closes_the_connection() {
     let small = |settings: &mut Settings| settings.generation.max_bytes = "64KiB".parse().expect("a size");
-    let (_, answer) = answered(small, async |mut call| {
+    let (_, answer) = request_whole_answer(small, async |mut call| {
         call.raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000000\r\n\r\n{").await;
         call.repeat([b' '; 4096]).await;
     })
@@ -172,13 +172,13 @@ async fn a_body_beyond_the_limit_fails_and_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_failure_in_a_successful_response_is_a_failure() {
+async fn error_or_truncation_in_a_200_response_fails() {
     for (json, code) in [
         (r#"{"error":{"message":"no","type":"server_error"}}"#, "upstream_error"),
         (r#"{"choices":[{"index":0,"message":{"content":"Hel"#, "upstream_disconnected"),
         ("", "upstream_disconnected"),
     ] {
-        let (_, answer) = answered(
+        let (_, answer) = request_whole_answer(
             |_| {},
             async |mut call| {
                 call.raw(format!(
@@ -195,17 +195,17 @@ async fn a_failure_in_a_successful_response_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_stream_in_place_of_a_whole_answer_is_put_together() {
-    let (_, answer) = answered(|_| {}, async |mut call| call.answer(&["Hello", " world"]).await).await;
+async fn stream_in_place_of_a_whole_answer_is_assembled() {
+    let (_, answer) = request_whole_answer(|_| {}, async |mut call| call.answer(&["Hello", " world"]).await).await;
     let completion = answer.json().await;
     assert_eq!(completion["object"], "chat.completion");
     assert_eq!(completion["choices"][0]["message"]["content"], "Hello world");
 }
 
 #[tokio::test]
-async fn a_usage_that_the_upstream_did_not_report_is_added() {
+async fn missing_usage_of_a_whole_answer_is_added() {
     let json = r#"{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"odd":1.0}"#;
-    let (_, answer) = answered(|_| {}, async |mut call| call.json(json).await).await;
+    let (_, answer) = request_whole_answer(|_| {}, async |mut call| call.json(json).await).await;
     let text = answer.text().await;
     let kept = json.strip_suffix('}').expect("an object");
     assert!(text.starts_with(kept), "{text}");
@@ -214,7 +214,7 @@ async fn a_usage_that_the_upstream_did_not_report_is_added() {
 }
 
 #[tokio::test]
-async fn the_embedded_model_gives_whole_answers() {
+async fn embedded_model_returns_whole_answers() {
     let service = Service::start().await;
     let mut body = chat();
     body["model"] = json!("demo?tokens=12&rate=max");

@@ -1,4 +1,4 @@
-//! What should come of a generation, as simply as it can be said.
+//! A simple model of a generation: the state and the outcome that are expected.
 
 use std::time::Duration;
 
@@ -29,30 +29,30 @@ impl Outcome {
     }
 }
 
-/// One generation.
+/// The expected state of one generation.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "what has happened and what has not, each by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one generation")]
 pub struct Model {
     pub on_disconnect: OnDisconnect,
     pub grace: Duration,
     pub storage: Storage,
     pub deadline: Instant,
-    /// Tokens that the upstream has said.
+    /// Number of tokens that the upstream has sent.
     pub said: usize,
-    /// Whether the upstream has said its last.
+    /// Whether the upstream has sent its last signal or has closed.
     pub silent: bool,
     pub viewers: usize,
     pub empty_since: Instant,
-    /// Endings that may win: the cause of each is there.
+    /// Outcomes that may win, because the cause of each has occurred.
     pub possible: Vec<Outcome>,
-    /// Whether one of them must have won once all has come to rest.
+    /// Whether one of them must have won as soon as all tasks are idle.
     pub must_end: bool,
     pub ended: Option<Outcome>,
-    /// Between which moments.
+    /// The earliest and the latest time at which it can have ended.
     pub ended_between: Option<(Instant, Instant)>,
-    /// All viewers had left when it had ended, or might have: a record that is not to be kept is going.
-    pub let_go: bool,
-    /// The record is gone by a wish or because nobody is to read it again.
+    /// All viewers had left when it had ended or might have ended: a log with `Storage::UntilRead` is being removed.
+    pub may_be_removed: bool,
+    /// An erasure of the record has been requested.
     pub erased: bool,
 }
 
@@ -70,13 +70,13 @@ impl Model {
         }
     }
 
-    /// The clock stands at `now`, and everybody could look at it.
+    /// Adds the outcomes that are due at `now`. Every task may have read the clock.
     pub fn clock(&mut self, now: Instant) {
         if now >= self.deadline {
             self.must_end(Outcome::Failed(FailureCode::DeadlineExceeded));
         }
         if self.on_disconnect == OnDisconnect::Cancel && self.viewers == 0 && now >= self.empty_since + self.grace {
-            // Certain only where nobody comes in the same moment: whoever looks first decides.
+            // Not certain: a viewer may attach at the same moment, and the first task that runs decides.
             self.may_end(Outcome::Abandoned);
         }
     }
@@ -89,7 +89,7 @@ impl Model {
         self.viewers -= 1;
         if self.viewers == 0 {
             self.empty_since = now;
-            self.let_go |= self.ended.is_some() || !self.possible.is_empty();
+            self.may_be_removed |= self.ended.is_some() || !self.possible.is_empty();
         }
     }
 }

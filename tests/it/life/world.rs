@@ -1,4 +1,4 @@
-//! The real thing, its upstreams and viewers, and what the model says of each.
+//! The real service with scripted upstreams and viewers, and the model of each generation that it is compared with.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -33,20 +33,20 @@ pub const GRACE: Duration = Duration::from_secs(10);
 pub const MAX_DURATION: Duration = Duration::from_mins(2);
 pub const RETENTION: Duration = Duration::from_mins(5);
 
-/// What an upstream does next.
+/// The next action of an upstream.
 #[expect(clippy::large_enum_variant, reason = "a test has few")]
-enum Said {
+enum UpstreamStep {
     Signals(Signals),
     Error,
     Panic,
 }
 
-/// Every call of every generation, by the number that its request carries.
+/// The upstream calls of all generations, by the number in the request.
 #[derive(Default)]
 struct Upstreams {
-    calls: Mutex<HashMap<u64, mpsc::Receiver<Said>>>,
+    calls: Mutex<HashMap<u64, mpsc::Receiver<UpstreamStep>>>,
     open: Mutex<BTreeMap<u64, Arc<AtomicUsize>>>,
-    /// The calls that reached the upstream: these may be billed.
+    /// The calls that reached the upstream, which may bill them.
     sent: Arc<Mutex<HashSet<u64>>>,
 }
 
@@ -68,7 +68,7 @@ impl Provider for Upstreams {
         let said = self.calls.lock().expect("a lock").remove(&number).expect("asked once");
         let open = Arc::clone(&self.open.lock().expect("a lock")[&number]);
         open.fetch_add(1, Ordering::SeqCst);
-        // With its first words it tells the usage, so that nothing has to be counted.
+        // The first signals report the usage. The service then need not count tokens.
         let usage = UsageReport { input_tokens: Some(1), output_tokens: Some(1), ..UsageReport::default() };
         let sent = Arc::clone(&self.sent);
         let first = stream::once(async move {
@@ -78,10 +78,10 @@ impl Provider for Upstreams {
         });
         let rest = stream::unfold((said, Open(open)), |(mut said, open)| async {
             match said.recv().await? {
-                Said::Signals(signals) => Some((Ok(signals), (said, open))),
-                Said::Error => Some((Err(UpstreamError::Reported(Box::default())), (said, open))),
-                // As a panic, but without a word to standard error.
-                Said::Panic => std::panic::resume_unwind(Box::new("a defect, on purpose")),
+                UpstreamStep::Signals(signals) => Some((Ok(signals), (said, open))),
+                UpstreamStep::Error => Some((Err(UpstreamError::Reported(Box::default())), (said, open))),
+                // Unwinds like a panic, but bypasses the panic hook, which would write to standard error.
+                UpstreamStep::Panic => std::panic::resume_unwind(Box::new("a defect, on purpose")),
             }
         });
         Box::pin(first.chain(rest))
@@ -92,16 +92,16 @@ impl Provider for Upstreams {
     }
 }
 
-/// A generation, and what should come of it.
+/// A generation and its model.
 struct Subject {
     id: GenerationId,
     number: u64,
     log: Arc<dyn Log>,
-    upstream: Option<mpsc::Sender<Said>>,
+    upstream: Option<mpsc::Sender<UpstreamStep>>,
     model: Model,
 }
 
-/// A viewer over all its connections.
+/// A viewer across all its connections.
 struct Viewer {
     generation: usize,
     received: Vec<Entry>,
@@ -115,20 +115,20 @@ pub struct World {
     metrics: Arc<Metrics>,
     upstreams: Arc<Upstreams>,
     tasks: TaskTracker,
-    /// Stops and erasures that wait for their end.
-    wishes: TaskTracker,
+    /// Stop and erase operations in progress.
+    stops_and_erasures: TaskTracker,
     expiring: TaskTracker,
     subjects: Vec<Subject>,
     viewers: Vec<Viewer>,
     keys: HashMap<u8, (usize, u8)>,
-    /// When all was last at rest, and whether it still is.
+    /// When all tasks were last idle, and whether they still are.
     rested: Instant,
     at_rest: bool,
 }
 
 const CALLER: Principal = Principal::Anonymous;
 
-/// More than anybody here takes: what counts is that it comes back.
+/// Limits that no case reaches. `end` checks that everything taken is released.
 static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
     let most = Some(NonZeroU32::MAX);
     let each =
@@ -169,7 +169,7 @@ impl World {
             let memory = memory.clone();
             async move { memory.expire().await }
         });
-        let wishes = TaskTracker::new();
+        let stops_and_erasures = TaskTracker::new();
         let (subjects, viewers, keys) = (Vec::new(), Vec::new(), HashMap::new());
         let (rested, at_rest) = (Instant::now(), false);
         Self {
@@ -179,7 +179,7 @@ impl World {
             metrics,
             upstreams,
             tasks,
-            wishes,
+            stops_and_erasures,
             expiring,
             subjects,
             viewers,
@@ -190,26 +190,26 @@ impl World {
     }
 
     pub async fn step(&mut self, operation: &Operation) {
-        // What the clock says could have been seen by anybody until now.
+        // Any task may have read the clock before this operation.
         self.clock();
         match *operation {
             Operation::Start { on_disconnect, grace, storage, claim } => {
                 self.start(on_disconnect, grace, storage, claim).await;
             }
-            Operation::Say(at, count) => self.say(at, count),
+            Operation::SendTokens(at, count) => self.send_tokens(at, count),
             Operation::Finish(at) => {
                 let (reason, trailer) = (FinishReason::from("stop"), Trailer::default());
                 let end = smallvec::smallvec![Signal::Finish { choice: 0, reason }, Signal::End { trailer }];
-                self.last_words(at, Some(Said::Signals(end)), Outcome::Done);
+                self.end_upstream(at, Some(UpstreamStep::Signals(end)), Outcome::Done);
             }
             Operation::Fail(at) => {
-                self.last_words(at, Some(Said::Error), Outcome::Failed(FailureCode::UpstreamError));
+                self.end_upstream(at, Some(UpstreamStep::Error), Outcome::Failed(FailureCode::UpstreamError));
             }
             Operation::Close(at) => {
-                self.last_words(at, None, Outcome::Failed(FailureCode::UpstreamDisconnected));
+                self.end_upstream(at, None, Outcome::Failed(FailureCode::UpstreamDisconnected));
             }
             Operation::Panic(at) => {
-                self.last_words(at, Some(Said::Panic), Outcome::Failed(FailureCode::Internal));
+                self.end_upstream(at, Some(UpstreamStep::Panic), Outcome::Failed(FailureCode::Internal));
             }
             Operation::Follow(at) => self.follow(at).await,
             Operation::Read(at) => self.read(at),
@@ -218,10 +218,12 @@ impl World {
             Operation::FollowBeyond(at) => self.follow_beyond(at).await,
             Operation::Inspect(at) => self.inspect(at).await,
             Operation::Stop(at) => {
-                self.wish(at, |generations, id| async move { generations.stop(&CALLER, id).await.map(drop) }.boxed());
+                self.stop_or_erase(at, |generations, id| {
+                    async move { generations.stop(&CALLER, id).await.map(drop) }.boxed()
+                });
             }
             Operation::Erase(at) => {
-                self.wish(at, |generations, id| async move { generations.erase(&CALLER, id).await }.boxed());
+                self.stop_or_erase(at, |generations, id| async move { generations.erase(&CALLER, id).await }.boxed());
                 if let Some(subject) = pick(&mut self.subjects, at) {
                     subject.model.erased = true;
                 }
@@ -249,7 +251,7 @@ impl World {
         self.upstreams.calls.lock().expect("a lock").insert(number, said);
         self.upstreams.open.lock().expect("a lock").insert(number, Arc::default());
         let known = claim.and_then(|(key, body)| self.keys.get(&key).map(|known| (*known, body)));
-        // A key is known as long as its generation is; one whose end is not settled may be going.
+        // A key is known as long as its generation is. While the end of the generation is undecided, either is allowed.
         let kept = known.map(|((at, _), _)| self.is_claimed(at));
         let lost = known.map(|((at, _), _)| self.is_lost(at));
         let started = self.generations.start(NewGeneration {
@@ -293,7 +295,7 @@ impl World {
                     must_end: false,
                     ended: None,
                     ended_between: None,
-                    let_go: false,
+                    may_be_removed: false,
                     erased: false,
                 };
                 let at = self.subjects.len();
@@ -328,21 +330,21 @@ impl World {
         }
     }
 
-    fn say(&mut self, at: usize, count: u8) {
+    fn send_tokens(&mut self, at: usize, count: u8) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
         if subject.model.silent {
             return;
         }
         let signals = (0..usize::from(count)).map(|more| token(subject.number, subject.model.said + more)).collect();
-        // One that has ended has nobody who listens.
+        // After the generation has ended, the receiver is dropped and the send fails.
         if let Some(upstream) = &subject.upstream
-            && upstream.try_send(Said::Signals(signals)).is_ok()
+            && upstream.try_send(UpstreamStep::Signals(signals)).is_ok()
         {
             subject.model.said += usize::from(count);
         }
     }
 
-    fn last_words(&mut self, at: usize, said: Option<Said>, outcome: Outcome) {
+    fn end_upstream(&mut self, at: usize, said: Option<UpstreamStep>, outcome: Outcome) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
         if subject.model.silent {
             return;
@@ -398,7 +400,7 @@ impl World {
         }
     }
 
-    /// Loss is announced, and never waited for.
+    /// A position after the tail is refused at once; the service does not wait for the log to reach it.
     async fn follow_beyond(&mut self, at: usize) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
         let beyond = subject.log.tail().get().sequence.plus(1000);
@@ -430,7 +432,7 @@ impl World {
 
     async fn inspect(&mut self, at: usize) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
-        // A look is no viewer's, and begins no grace anew.
+        // `inspect` does not count as a viewer and does not restart the grace.
         let Ok(state) = self.generations.inspect(&CALLER, subject.id).await else { return };
         let outline = state.outline().await.expect("the log is there");
         let expected =
@@ -443,15 +445,15 @@ impl World {
         assert_eq!(outline.position, subject.log.tail().get().sequence);
     }
 
-    fn wish(
+    fn stop_or_erase(
         &mut self,
         at: usize,
-        wish: impl FnOnce(Generations, GenerationId) -> BoxFuture<'static, Result<(), FollowError>>,
+        stop_or_erase: impl FnOnce(Generations, GenerationId) -> BoxFuture<'static, Result<(), FollowError>>,
     ) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
-        let wish = wish(self.generations.clone(), subject.id);
-        self.wishes.spawn(async move { _ = wish.await });
-        // One that is no longer kept, but runs, cannot be stopped any more by its id.
+        let stop_or_erase = stop_or_erase(self.generations.clone(), subject.id);
+        self.stops_and_erasures.spawn(async move { _ = stop_or_erase.await });
+        // A running generation whose record was erased can no longer be stopped by its id.
         if subject.model.erased {
             subject.model.may_end(Outcome::Stopped);
         } else {
@@ -480,14 +482,14 @@ impl World {
         self.clock();
     }
 
-    /// Lets everybody go on until all wait for something, and holds what has come of it against the model.
+    /// Runs all tasks until each of them waits, and compares the result with the model.
     async fn rest(&mut self) {
         for _ in 0..40 {
             tokio::task::yield_now().await;
         }
         self.clock();
         let now = Instant::now();
-        assert!(self.wishes.is_empty(), "a stop and an erasure come to their end");
+        assert!(self.stops_and_erasures.is_empty(), "a stop and an erasure come to their end");
         let mut ended = 0;
         for subject in &mut self.subjects {
             let Subject { model, log, number, .. } = subject;
@@ -514,22 +516,22 @@ impl World {
             }
             assert_eq!(model.ended, actual, "an ending stays");
             ended += usize::from(actual.is_some());
-            // N6: an upstream is open as long as its generation lives, and no longer.
+            // N6: an upstream call is open exactly as long as its generation runs.
             let open = self.upstreams.open.lock().expect("a lock")[number].load(Ordering::SeqCst);
             assert_eq!(open, usize::from(actual.is_none()), "{model:?}");
         }
-        // N5: one record for each that has ended.
-        assert_eq!(self.figure("tokenrill_generations_total"), ended);
-        // N7: gauges count what is there.
-        assert_eq!(self.figure("tokenrill_generations_live"), self.subjects.len() - ended);
+        // N5: each generation that has ended is counted once.
+        assert_eq!(self.metric_sum("tokenrill_generations_total"), ended);
+        // N7: the gauges equal the number of running generations and connected viewers.
+        assert_eq!(self.metric_sum("tokenrill_generations_live"), self.subjects.len() - ended);
         let following = self.viewers.iter().filter(|viewer| viewer.following.is_some()).count();
-        assert_eq!(self.figure("tokenrill_viewers_live"), following);
+        assert_eq!(self.metric_sum("tokenrill_viewers_live"), following);
         assert_eq!(self.generations.count(), self.subjects.len() - ended);
         (self.rested, self.at_rest) = (now, true);
     }
 
-    /// The sum over a figure's series.
-    fn figure(&self, name: &str) -> usize {
+    /// The sum of all series of a metric.
+    fn metric_sum(&self, name: &str) -> usize {
         let (_, text) = self.metrics.render();
         let lines = text.lines().filter(|line| line.starts_with(name));
         lines
@@ -537,7 +539,7 @@ impl World {
             .sum()
     }
 
-    /// Whether the record is kept, as far as that is settled.
+    /// Whether the record is kept, or `Maybe` while the order of events does not decide it.
     fn is_kept(&self, at: usize) -> Kept {
         let Subject { model, .. } = &self.subjects[at];
         let now = Instant::now();
@@ -545,20 +547,21 @@ impl World {
         let unwanted = model.erased || (model.storage == Storage::UntilRead && !watched);
         let (earliest, latest) = model.ended_between.unwrap_or((self.rested, now));
         match model.ended {
-            // Nothing has happened since all was at rest but what this step does.
+            // Since all tasks were idle, nothing but this step has happened.
             Some(_) if self.at_rest && (unwanted || now >= latest + RETENTION) => Kept::No,
             None if self.at_rest && !model.erased => Kept::Yes,
-            _ if model.storage == Storage::UntilRead && model.let_go => Kept::Maybe,
+            _ if model.storage == Storage::UntilRead && model.may_be_removed => Kept::Maybe,
             _ if !unwanted && now < earliest + RETENTION => Kept::Yes,
             _ => Kept::Maybe,
         }
     }
 
-    /// Whether a key still names this: not one that failed or was abandoned before it reached the upstream.
+    /// Whether an idempotency key still names this generation. A generation that failed or was abandoned before it
+    /// reached the upstream frees its key.
     fn is_claimed(&self, at: usize) -> Kept {
         let is_unbilled = self.is_unbilled(at);
         match self.subjects[at].model.ended {
-            // A task that was dropped frees nothing.
+            // A task that is dropped does not free its key.
             Some(Outcome::Failed(FailureCode::Internal | FailureCode::ShuttingDown)) if is_unbilled => Kept::Maybe,
             Some(Outcome::Failed(_) | Outcome::Abandoned) if is_unbilled && self.at_rest => Kept::No,
             _ if is_unbilled => Kept::Maybe,
@@ -566,8 +569,8 @@ impl World {
         }
     }
 
-    /// Whether a key still names this after the record has been dropped, which is so until the retention ends: a repeat must
-    /// not be billed again.
+    /// Whether an idempotency key still names this generation although its record has been removed. It does until the
+    /// retention ends, because a repeated request must not be billed again.
     fn is_lost(&self, at: usize) -> Kept {
         let Subject { model, .. } = &self.subjects[at];
         let now = Instant::now();
@@ -581,15 +584,15 @@ impl World {
         }
     }
 
-    /// Whether it ended before it reached the upstream.
+    /// Whether the generation ended before it reached the upstream.
     fn is_unbilled(&self, at: usize) -> bool {
         let Subject { log, number, .. } = &self.subjects[at];
         let is_closed = log.tail().get() == Tail { sequence: Sequence::new(2), state: TailState::Closed };
         is_closed && !self.upstreams.sent.lock().expect("a lock").contains(number)
     }
 
-    /// At any moment: each viewer has a part of the log that begins at its beginning and has no gap (N1), of
-    /// what is in the log (N2), in which one terminal event is last (N4) and the text is what was said.
+    /// Checks at any moment: the entries of each viewer are a prefix of the log without a gap (N1, N2), a terminal
+    /// event occurs at most once and last (N4), and the text is the text that the upstream sent.
     pub async fn check(&mut self) {
         for subject in &self.subjects {
             let (mut entries, mut after) = (Vec::new(), Sequence::START);
@@ -623,7 +626,7 @@ impl World {
         }
     }
 
-    /// Everybody leaves and time passes: nothing is left of anything (N7).
+    /// Disconnects all viewers and advances past every time limit: no log, byte, task or permit is left (N7).
     pub async fn end(mut self) {
         for at in 0..self.viewers.len() {
             self.drop(at);
@@ -643,7 +646,7 @@ impl World {
     }
 }
 
-/// Whether a record is kept.
+/// Whether a record or a key is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
     Yes,

@@ -1,24 +1,24 @@
-//! Seven ways to misconfigure an upstream. For each: the one WARN line from which an operator sees what is wrong, and what
-//! callers get on both wires (the contract's "What an upstream says in an error").
+//! Misconfigured upstreams. Each case checks the WARN line that shows the operator the cause, and the error that
+//! callers receive on both wires (upstream errors in the contract of ARCHITECTURE.md).
 
 use reqwest::RequestBuilder;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use super::{Place, Program};
+use super::{Program, WorkingDirectory};
 use crate::support::{Answer, Call, Upstream, case};
 
 /// One misconfiguration.
 struct Misconfigured<'a> {
     what: &'a str,
     base_url: String,
-    /// `None` where no HTTP response comes.
+    /// `None` if no HTTP response arrives.
     refusal: Option<Refusal<'a>>,
-    /// Fields of the WARN line beside those that each has.
+    /// Fields of the WARN line in addition to those that every case has.
     line: Value,
-    /// The member `error` of the native wire, but for what each has.
+    /// Members of `error` on the native wire.
     native: Value,
-    /// The status of the chat wire, and the member `error` there.
+    /// The status on the chat wire, and members of `error` there.
     chat: (u16, Value),
 }
 
@@ -28,13 +28,13 @@ struct Refusal<'a> {
     body: Value,
 }
 
-/// The upstream's key, as some servers repeat it.
+/// The upstream's key, which some servers repeat in errors.
 const KEY: &str = "sk-hunter2-0123456789abcdef";
-/// Sent with each request; what repeats it is not logged.
+/// The prompt of each request, which no log may contain.
 const TEXT: &str = "the text of a caller, which belongs in no log at all";
 
 impl Misconfigured<'_> {
-    /// The upstream's server, for its every call.
+    /// Answers the next call to the upstream.
     async fn refuse(&self, upstream: &Upstream) {
         let Some(Refusal { status, headers, body }) = &self.refusal else { return };
         let (html, body) = (body.as_str().is_some(), body.as_str().map_or_else(|| body.to_string(), str::to_owned));
@@ -45,7 +45,7 @@ impl Misconfigured<'_> {
     }
 
     async fn check(&self, upstream: &Upstream) {
-        let place = Place::new();
+        let place = WorkingDirectory::new();
         place.settings(&format!(
             "[[upstreams]]\nname = \"far\"\nbase_url = \"{}\"\napi_key_env = \"FAR_KEY\"\n",
             self.base_url
@@ -55,53 +55,53 @@ impl Misconfigured<'_> {
         let body = json!({"model": "gpt-9", "input": TEXT});
         let asked = program.generate(&body);
         let (answer, ()) = tokio::join!(asked, self.refuse(upstream));
-        self.has_line(&program, &answer).await;
+        self.assert_logged(&program, &answer).await;
         let events = answer.events().await;
         let failed = events.last().expect("an event");
         assert_eq!(failed.name, "failed", "{failed:?}");
-        includes(&failed.data["error"], &self.native);
+        assert_includes(&failed.data["error"], &self.native);
         assert!(self.native.get("upstream").is_some() || failed.data["error"].get("upstream").is_none(), "{failed:?}");
         assert_eq!(failed.data.get("usage"), None, "a request that was refused has no usage");
-        self.hides(&failed.block);
+        self.assert_hidden(&failed.block);
 
         for stream in [false, true] {
             let body = json!({"model": "gpt-9", "stream": stream, "messages": [{"role": "user", "content": TEXT}]});
             let asked = chat(&program, &body);
             let (answer, ()) = tokio::join!(Answer::to(asked), self.refuse(upstream));
-            self.has_line(&program, &answer).await;
+            self.assert_logged(&program, &answer).await;
             assert_eq!(answer.status, self.chat.0, "stream: {stream}");
             let body = answer.json().await;
-            includes(&body["error"], &self.chat.1);
-            self.hides(&body.to_string());
+            assert_includes(&body["error"], &self.chat.1);
+            self.assert_hidden(&body.to_string());
         }
         program.signal("TERM").await;
-        let log = program.ended().await.stderr;
+        let log = program.wait_for_exit().await.stderr;
         assert!(!log.contains("hunter2") && !log.contains(TEXT), "{log}");
     }
 
-    /// The WARN line of the request that `answer` belongs to.
-    async fn has_line(&self, program: &Program, answer: &Answer) {
+    /// Checks the WARN line of the request that `answer` belongs to.
+    async fn assert_logged(&self, program: &Program, answer: &Answer) {
         let line = program.log_line("attempt failed", answer.header("x-request-id")).await;
         assert_eq!(line["level"], "WARN", "{line}");
         let url = format!("{}/chat/completions", self.base_url);
-        includes(&line["fields"], &json!({"upstream": "far", "url": url, "model": "gpt-9", "attempt": 1}));
-        includes(&line["fields"], &self.line);
+        assert_includes(&line["fields"], &json!({"upstream": "far", "url": url, "model": "gpt-9", "attempt": 1}));
+        assert_includes(&line["fields"], &self.line);
     }
 
-    /// Callers do not learn the upstream's address or key.
-    fn hides(&self, told: &str) {
+    /// Checks that callers do not learn the upstream's address or key.
+    fn assert_hidden(&self, actual: &str) {
         let host = self.base_url.split_once("://").expect("a URL").1.split('/').next().expect("a host");
-        assert!(!told.contains(host) && !told.contains("hunter2"), "{told}");
+        assert!(!actual.contains(host) && !actual.contains("hunter2"), "{actual}");
     }
 }
 
-/// `null` means that the member is absent or null; a text that ends in `…` is the beginning.
-fn includes(told: &Value, expected: &Value) {
+/// Checks the expected members. `null` means that a member is absent or null; a text that ends in `…` is a prefix.
+fn assert_includes(actual: &Value, expected: &Value) {
     for (name, value) in expected.as_object().expect("an object") {
         let begins = value.as_str().and_then(|text| text.strip_suffix('…'));
-        match (begins, told[name].as_str()) {
-            (Some(begin), Some(text)) => assert!(text.starts_with(begin), "{name}: {told}"),
-            _ => assert_eq!(told[name], *value, "{name}: {told}"),
+        match (begins, actual[name].as_str()) {
+            (Some(begin), Some(text)) => assert!(text.starts_with(begin), "{name}: {actual}"),
+            _ => assert_eq!(actual[name], *value, "{name}: {actual}"),
         }
     }
 }
@@ -117,7 +117,7 @@ fn error(message: &str, kind: &str, code: &str, param: Option<&str>) -> Value {
 }
 
 #[tokio::test]
-async fn a_base_url_without_v1_is_misconfigured_and_not_an_unknown_model() {
+async fn base_url_without_v1_is_reported_as_misconfigured_not_as_unknown_model() {
     let upstream = Upstream::start().await;
     let misconfigured = Misconfigured {
         what: "no /v1",
@@ -131,7 +131,7 @@ async fn a_base_url_without_v1_is_misconfigured_and_not_an_unknown_model() {
 }
 
 #[tokio::test]
-async fn refused_credentials_are_the_operators_to_see() {
+async fn refused_upstream_credentials_are_logged_and_hidden_from_callers() {
     let upstream = Upstream::start().await;
     let unverified = "Your organization must be verified to use this model.";
     for misconfigured in [
@@ -174,7 +174,7 @@ async fn refused_credentials_are_the_operators_to_see() {
 }
 
 #[tokio::test]
-async fn what_a_caller_can_change_passes_to_the_caller() {
+async fn upstream_errors_that_callers_can_fix_are_passed_through() {
     let upstream = Upstream::start().await;
     let kind = "invalid_request_error";
     for (what, message, code, param) in [
@@ -210,7 +210,7 @@ async fn what_a_caller_can_change_passes_to_the_caller() {
 }
 
 #[tokio::test]
-async fn an_exhausted_quota_is_not_worth_a_retry() {
+async fn exhausted_upstream_quota_is_not_retryable() {
     let upstream = Upstream::start().await;
     let said = "You exceeded your current quota, please check your plan and billing details.";
     let misconfigured = Misconfigured {
@@ -229,27 +229,27 @@ async fn an_exhausted_quota_is_not_worth_a_retry() {
         chat: (429, json!({})),
     };
     case(misconfigured.what, async {
-        let place = Place::new();
+        let place = WorkingDirectory::new();
         place.settings(&format!("[[upstreams]]\nname = \"far\"\nbase_url = \"{}\"\n", upstream.base_url()));
         let program = Program::start_with_json_logs(&mut place.serve(), &place).await;
         let body = json!({"model": "gpt-9", "messages": [{"role": "user", "content": TEXT}]});
         let asked = chat(&program, &body);
         let (answer, ()) = tokio::join!(Answer::to(asked), misconfigured.refuse(&upstream));
-        misconfigured.has_line(&program, &answer).await;
+        misconfigured.assert_logged(&program, &answer).await;
         assert_eq!((answer.status, answer.header("x-should-retry")), (429, "false"));
 
         let body = json!({"model": "gpt-9", "input": TEXT});
         let asked = program.generate(&body);
         let (answer, ()) = tokio::join!(asked, misconfigured.refuse(&upstream));
         let events = answer.events().await;
-        includes(&events.last().expect("an event").data["error"], &misconfigured.native);
+        assert_includes(&events.last().expect("an event").data["error"], &misconfigured.native);
     })
     .await;
 }
 
 #[tokio::test]
-async fn each_reason_for_no_connection_has_a_cause_of_its_own() {
-    // Takes connections and speaks no TLS.
+async fn each_connection_failure_is_logged_with_its_cause() {
+    // Accepts connections but does not speak TLS.
     let plain = Upstream::start().await;
     let responding = async {
         loop {

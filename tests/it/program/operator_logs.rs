@@ -1,4 +1,4 @@
-//! What an operator reads: the log in JSON, and `tokenrill check --upstreams`.
+//! JSON logs and `tokenrill check --upstreams`.
 
 use std::fs;
 use std::process::Stdio;
@@ -6,12 +6,12 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::{Place, Program, Said};
+use super::{ProcessOutput, Program, WorkingDirectory};
 use crate::support::{Answer, Output, Upstream, soon};
 
 impl Program {
-    /// Starts with `telemetry.log_format = "json"`, in which nothing is printed to standard output.
-    pub(super) async fn start_with_json_logs(command: &mut Command, _place: &Place) -> Self {
+    /// Starts with `telemetry.log_format = "json"`, with which nothing is printed to standard output.
+    pub(super) async fn start_with_json_logs(command: &mut Command, _place: &WorkingDirectory) -> Self {
         let output = Output::of("the program");
         let stderr = output.path().to_owned();
         command.env("TOKENRILL_TELEMETRY__LOG_FORMAT", "json").stdout(Stdio::piped()).stderr(output.stream());
@@ -32,7 +32,7 @@ impl Program {
         Self { address, greeting: String::new(), http, stdout, stderr, _output: output, process }
     }
 
-    /// Returns the log lines that are for this request and have this message, once there is one.
+    /// Waits for a log line of this request with this message and returns it.
     pub(super) async fn log_line(&self, message: &str, request_id: &str) -> Value {
         soon(async {
             loop {
@@ -51,22 +51,22 @@ impl Program {
     }
 }
 
-/// Whole lines only: the last may be half written.
+/// Complete lines only, because the last may be partly written.
 fn log_lines(text: &str) -> Vec<Value> {
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
     whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect()
 }
 
 #[tokio::test]
-async fn the_log_begins_with_version_settings_upstreams_and_authentication() {
-    let place = Place::new();
+async fn log_starts_with_version_settings_upstreams_and_authentication() {
+    let place = WorkingDirectory::new();
     place.settings(
         "[[upstreams]]\nname = \"near\"\nbase_url = \"http://127.0.0.1:1\"\nmodels = [\"a\", \"b-*\"]\napi_key_env = \"NEAR_KEY\"\n\
          [[upstreams]]\nname = \"doubled\"\nbase_url = \"http://127.0.0.1:1/v1/chat/completions\"\n",
     );
     let program = Program::start_with_json_logs(place.serve().env("NEAR_KEY", "sk-hunter2-near"), &place).await;
     program.signal("TERM").await;
-    let Said { code, stdout, stderr } = program.ended().await;
+    let ProcessOutput { code, stdout, stderr } = program.wait_for_exit().await;
     assert_eq!((code, stdout.as_str()), (Some(0), ""), "in JSON the greeting is a log line");
     assert!(!stderr.contains("hunter2"), "{stderr}");
     let lines = log_lines(&stderr);
@@ -90,8 +90,8 @@ async fn the_log_begins_with_version_settings_upstreams_and_authentication() {
 }
 
 #[tokio::test]
-async fn an_access_line_has_route_status_and_time_and_unknown_paths_are_logged() {
-    let place = Place::new();
+async fn access_log_has_route_status_and_time_and_unknown_paths() {
+    let place = WorkingDirectory::new();
     let program = Program::start_with_json_logs(&mut place.serve(), &place).await;
     for (path, route, logged) in [
         ("/chat/completions?key=hunter2", "unmatched", json!("/chat/completions")),
@@ -109,13 +109,13 @@ async fn an_access_line_has_route_status_and_time_and_unknown_paths_are_logged()
         assert_eq!(program.get(path).await.status, 200);
     }
     program.signal("TERM").await;
-    let said = program.ended().await;
+    let said = program.wait_for_exit().await;
     assert!(!said.stderr.contains("healthz") && !said.stderr.contains("hunter2"), "{}", said.stderr);
 }
 
 #[tokio::test]
-async fn a_generation_that_fails_is_logged_with_the_code_of_the_api() {
-    let place = Place::new();
+async fn failed_generation_is_logged_with_its_api_error_code() {
+    let place = WorkingDirectory::new();
     let program = Program::start_with_json_logs(&mut place.serve(), &place).await;
     let answer = program.generate(&json!({"input": "Hello", "model": "demo?status=503"})).await;
     let request_id = answer.header("x-request-id").to_owned();
@@ -126,8 +126,8 @@ async fn a_generation_that_fails_is_logged_with_the_code_of_the_api() {
 }
 
 #[tokio::test]
-async fn check_upstreams_prints_a_line_each_and_exits_with_2_where_one_fails() {
-    let (upstream, place) = (Upstream::start().await, Place::new());
+async fn check_upstreams_prints_one_line_per_upstream_and_exits_with_2_if_one_fails() {
+    let (upstream, place) = (Upstream::start().await, WorkingDirectory::new());
     let good = format!("[[upstreams]]\nname = \"good\"\nbase_url = \"{}\"\nmodels = [\"a*\"]\n", upstream.base_url());
     let list = async || {
         let mut call = upstream.call().await;
@@ -168,8 +168,8 @@ async fn check_upstreams_prints_a_line_each_and_exits_with_2_where_one_fails() {
 }
 
 #[tokio::test]
-async fn a_failed_model_list_is_logged_once_with_the_upstream_and_the_cause() {
-    let (upstream, place) = (Upstream::start().await, Place::new());
+async fn failed_model_list_is_logged_once_with_upstream_and_cause() {
+    let (upstream, place) = (Upstream::start().await, WorkingDirectory::new());
     place.settings(&format!("[[upstreams]]\nname = \"odd\"\nbase_url = \"{}\"\n", upstream.base_url()));
     let program = Program::start_with_json_logs(&mut place.serve(), &place).await;
     let refuses = async { upstream.call().await.refuse(500, "", "").await };
@@ -179,7 +179,7 @@ async fn a_failed_model_list_is_logged_once_with_the_upstream_and_the_cause() {
         Answer::to(program.http.get(program.url("/v1/models"))).await;
     }
     program.signal("TERM").await;
-    let lines = log_lines(&program.ended().await.stderr);
+    let lines = log_lines(&program.wait_for_exit().await.stderr);
     let failures: Vec<_> = lines.iter().filter(|line| line["fields"]["message"] == "listing models failed").collect();
     assert_eq!(failures.len(), 1, "{failures:?}");
     let fields = &failures[0]["fields"];

@@ -1,15 +1,15 @@
-//! A model behind TLS, as OpenAI itself is: the certificates are those that the system trusts.
+//! An upstream behind TLS, verified with the certificates that the system trusts.
 
 use std::fs;
 
 use serde_json::json;
 use tokio::process::Command;
 
-use super::{Place, Program};
+use super::{Program, WorkingDirectory};
 use crate::support::{Tls, Upstream};
 
-/// The program before a model behind TLS, whose certificate it is told to trust or not.
-async fn program(place: &Place, tls: &Tls, change: impl FnOnce(&mut Command)) -> Program {
+/// Starts the program with an upstream behind TLS. `change` may make it trust the certificate.
+async fn program(place: &WorkingDirectory, tls: &Tls, change: impl FnOnce(&mut Command)) -> Program {
     place.settings(&format!(
         "[generation]\ngrace = \"0s\"\n[[upstreams]]\nname = \"far\"\nbase_url = {:?}\napi_key_env = \"FAR_KEY\"\n",
         tls.base_url()
@@ -21,8 +21,8 @@ async fn program(place: &Place, tls: &Tls, change: impl FnOnce(&mut Command)) ->
 }
 
 #[tokio::test]
-async fn each_token_comes_when_it_is_said_and_the_connection_is_closed_with_the_last_viewer() {
-    let (place, upstream) = (Place::new(), Upstream::start().await);
+async fn tokens_over_tls_are_relayed_immediately_and_the_last_viewers_disconnect_closes_the_connection() {
+    let (place, upstream) = (WorkingDirectory::new(), Upstream::start().await);
     let tls = Tls::before(upstream.address).await;
     let trusted = place.0.join("trusted.pem");
     fs::write(&trusted, &tls.certificate).expect("written");
@@ -41,7 +41,7 @@ async fn each_token_comes_when_it_is_said_and_the_connection_is_closed_with_the_
     call.done().await;
     answer.expect("done").await;
 
-    // The connection serves the next one too, where it is free already, and ends with whom nobody hears.
+    // The next call reuses the connection if it is already idle. It is closed when the last viewer disconnects.
     let mut answer = program.generate(&json!({"model": "m", "input": "Hello"})).await;
     let mut call = tokio::select! {
         Some(next) = call.next() => next,
@@ -56,8 +56,8 @@ async fn each_token_comes_when_it_is_said_and_the_connection_is_closed_with_the_
 }
 
 #[tokio::test]
-async fn a_server_that_nobody_vouches_for_is_told_nothing() {
-    let (place, upstream) = (Place::new(), Upstream::start().await);
+async fn upstream_with_an_untrusted_certificate_receives_no_request() {
+    let (place, upstream) = (WorkingDirectory::new(), Upstream::start().await);
     let tls = Tls::before(upstream.address).await;
     let program = program(&place, &tls, |_| ()).await;
     let mut answer = program.generate(&json!({"model": "m", "input": "Hello"})).await;

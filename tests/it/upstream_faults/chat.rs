@@ -1,4 +1,4 @@
-//! What callers of chat completions are told, streaming and not, where a native stream is told the same.
+//! The faults as callers of chat completions see them, streaming and not. They must agree with the native stream.
 
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::WORDS;
 use crate::support::{Answer, Call, Service, Upstream};
 use crate::upstream_streams::wires::chat_completion_chunks;
 
-/// How a chat completion is asked for.
+/// How a chat completion is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     Stream,
@@ -18,7 +18,7 @@ pub enum Delivery {
 
 pub const DELIVERIES: [Delivery; 2] = [Delivery::Stream, Delivery::Whole];
 
-/// One service for many chat completions, one after the other.
+/// One service for a sequence of chat completions.
 pub struct Stage {
     upstream: Upstream,
     pub service: Service,
@@ -31,15 +31,15 @@ impl Stage {
         Self { upstream, service }
     }
 
-    /// Asks for a chat completion, which the upstream refuses with `response` as often as it is asked.
-    pub async fn is_refused(&self, delivery: Delivery, (code, wait): (&str, Option<u64>), response: &[u8]) {
+    /// Requests a chat completion. The upstream refuses every attempt with `response`.
+    pub async fn expect_refusal(&self, delivery: Delivery, (code, wait): (&str, Option<u64>), response: &[u8]) {
         let answer = self.while_refusing(response, ask(&self.service, delivery)).await;
         assert_refused(answer, code, wait, response).await;
         self.service.metric_becomes("tokenrill_generations_live", 0.0).await;
         self.service.metric_becomes("tokenrill_viewers_live", 0.0).await;
     }
 
-    /// Sends the same response to each request until there is an answer; the service closes each connection.
+    /// Sends `response` to each upstream call until `answer` completes. The service must close each connection.
     pub async fn while_refusing<T>(&self, response: &[u8], answer: impl Future<Output = T>) -> T {
         tokio::pin!(answer);
         loop {
@@ -54,9 +54,9 @@ impl Stage {
         }
     }
 
-    /// Asks for a chat completion, which `play` answers: the caller gets `expected` and is told `ending`,
-    /// as a native stream would be: `done`, or the code of a failure.
-    pub async fn is_told(
+    /// Requests a chat completion, which `play` answers. The caller must receive the text `expected` and the outcome
+    /// `ending`, as on a native stream: `done`, or the code of a failure.
+    pub async fn expect_outcome(
         &self,
         delivery: Delivery,
         expected: &str,
@@ -67,13 +67,13 @@ impl Stage {
         let asked = async {
             let answer = ask(&self.service, delivery).await;
             match (delivery, ending) {
-                (Delivery::Whole, "done") => assert_eq!(completed(answer).await, expected),
-                // Before the head has left a failure is a status; a whole answer's head leaves last.
+                (Delivery::Whole, "done") => assert_eq!(read_completion(answer).await, expected),
+                // A failure before the response head is a status. A whole answer sends its head last.
                 (Delivery::Whole, code) => assert_refused(answer, code, wait, b"").await,
                 (Delivery::Stream, code) if code != "done" && expected.is_empty() => {
                     assert_refused(answer, code, wait, b"").await;
                 }
-                (Delivery::Stream, _) => assert_eq!(streamed(answer, ending).await, expected),
+                (Delivery::Stream, _) => assert_eq!(read_stream(answer, ending).await, expected),
             }
         };
         let played = async { play(self.upstream.call().await, first_token).await };
@@ -86,19 +86,19 @@ impl Stage {
 
 const FIRST_TOKENS: &str = "gen_ai_server_time_to_first_token_seconds_count";
 
-/// For an upstream that must know that it has been heard, where its caller sees nothing yet.
+/// Lets an upstream wait until the service has read its first token, even if the caller receives nothing yet.
 pub struct FirstToken<'a> {
     service: &'a Service,
     before: f64,
 }
 
 impl FirstToken<'_> {
-    pub async fn has_come(self) {
+    pub async fn wait(self) {
         self.service.metric_becomes(FIRST_TOKENS, self.before + 1.0).await;
     }
 }
 
-/// A service before `upstream` whose settings are changed.
+/// A service with `upstream` and changed settings.
 pub async fn service(upstream: &Upstream, change: impl FnOnce(&mut Settings)) -> Service {
     let mut settings = Service::settings(&upstream.base_url());
     change(&mut settings);
@@ -113,7 +113,7 @@ pub async fn ask(service: &Service, delivery: Delivery) -> Answer {
 }
 
 /// The text of a whole completion, choice after choice.
-async fn completed(answer: Answer) -> String {
+async fn read_completion(answer: Answer) -> String {
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
     let completion = answer.json().await;
     assert_eq!(completion["object"], "chat.completion");
@@ -126,8 +126,8 @@ async fn completed(answer: Answer) -> String {
     texts.collect()
 }
 
-/// The text of a stream that ends in this way.
-pub async fn streamed(answer: Answer, ending: &str) -> String {
+/// The text of a stream, which must end with this outcome.
+pub async fn read_stream(answer: Answer, ending: &str) -> String {
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/event-stream"));
     let stream = answer.text().await;
     assert!(!stream.contains(WORDS), "{stream}");
@@ -141,16 +141,17 @@ pub async fn streamed(answer: Answer, ending: &str) -> String {
     texts.into_values().collect()
 }
 
-/// `response` is what the upstream sent.
+/// Checks a refusal as a status. `response` holds the bytes that the upstream sent.
 async fn assert_refused(answer: Answer, code: &str, wait: Option<u64>, response: &[u8]) {
     let response = String::from_utf8_lossy(response);
-    // Of a request that the upstream rejected, its own status and words pass.
+    // For a rejected request the status and the texts of the upstream are passed on.
     let passed =
         response.split(' ').nth(1).and_then(|status| status.parse().ok()).filter(|_| code == "upstream_rejected");
     let status = passed.filter(|status| [400, 404, 413, 422].contains(status)).unwrap_or_else(|| status(code));
     let is_theirs = matches!(code, "upstream_rejected" | "model_not_found") && response.contains("application/json");
     let words = if is_theirs { Words::Theirs } else { Words::Ours };
-    // Who limits us has not begun; but SDKs do not wait for longer than a minute.
+    // A rate-limited upstream has not started the request, so a retry is safe; but SDKs do not wait longer than a
+    // minute.
     let repeat =
         code == "upstream_unreachable" || code == "upstream_rate_limited" && wait.is_none_or(|wait| wait <= 60_000);
     assert_eq!((answer.status, answer.header("content-type")), (status, "application/json"), "{code}");
@@ -162,15 +163,15 @@ async fn assert_refused(answer: Answer, code: &str, wait: Option<u64>, response:
     assert_error(&answer.json().await, code, words);
 }
 
-/// Whose words an error holds.
+/// The origin of the texts in an error.
 #[derive(Clone, Copy, PartialEq)]
 enum Words {
     Ours,
-    /// The upstream's, which are shaped like a key here.
+    /// The upstream. Its texts here have the shape of a key.
     Theirs,
 }
 
-/// In OpenAI's shape, and never with the upstream's secrets.
+/// Checks that an error has OpenAI's shape and contains no secret of the upstream.
 fn assert_error(body: &Value, code: &str, words: Words) {
     let error = body["error"].as_object().expect("an error");
     assert_eq!(error.keys().map(String::as_str).collect::<Vec<_>>(), ["message", "type", "param", "code"]);

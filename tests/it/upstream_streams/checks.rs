@@ -1,5 +1,4 @@
-//! What must hold for any bytes whatever: the bodies of the fuzz targets, and of the tests that run
-//! their corpora.
+//! Invariants for arbitrary bytes: the bodies of the fuzz targets and of the tests that run their corpora.
 
 use tokenrill::domain::{Trailer, UsageWish};
 use tokenrill::upstream::sse::{Parser, StreamEvent, TooLarge};
@@ -7,15 +6,15 @@ use tokenrill::upstream::{AnswerReader, Framing, ResponseHead, Signal, Signals, 
 
 use super::{reference, wires};
 
-/// Longer than any input, so that the parser and the Standard, which knows no limit, agree.
+/// Longer than any input, because the Standard, with which the parser is compared, has no limit.
 const NO_LIMIT: usize = usize::MAX;
-/// So short that inputs go beyond it.
+/// Short enough that inputs exceed it.
 const LIMIT: usize = 24;
 
 /// The largest event of an answer.
 const LARGEST_EVENT: usize = 1 << 20;
 
-/// The data of the events in these reads, and whether that was all.
+/// Parses these reads. Returns the data of the events, and an error if one was too large.
 pub fn parse<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, Result<(), TooLarge>) {
     let mut parser = Parser::new(limit);
     let mut events = Vec::new();
@@ -28,7 +27,7 @@ pub fn parse<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -> (Ve
     (events, parsed)
 }
 
-/// An event stream is read as the Standard says, wherever its reads are cut and whatever the limit.
+/// An event stream is parsed as the Standard requires. Read boundaries never change the result, for any limit.
 pub fn event_stream(bytes: &[u8]) {
     assert_eq!(parse(NO_LIMIT, [bytes]), (reference::events(bytes), Ok(())));
     for limit in [NO_LIMIT, LIMIT] {
@@ -39,7 +38,7 @@ pub fn event_stream(bytes: &[u8]) {
     }
 }
 
-/// What an answer says, and how it ends: `Ok` where it is whole.
+/// The signals of an answer, and its ending: `Ok` if it is complete.
 pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result<(), UpstreamError>) {
     let mut reader = AnswerReader::new("m".to_owned(), 1, LARGEST_EVENT);
     let mut signals = Signals::new();
@@ -55,27 +54,27 @@ pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result
     (signals, ending)
 }
 
-/// An answer has one ending and says the same wherever its reads are cut; and whatever it says, every
-/// wire tells it as its clients can read it.
+/// An answer has one ending, and read boundaries do not change its signals. Every wire writes the answer in a form that
+/// its clients can parse.
 pub fn chunks(bytes: &[u8]) {
     let (signals, ending) = answer([bytes]);
     let ends = signals.iter().filter(|signal| matches!(signal, Signal::End { .. })).count();
     assert_eq!(ends, usize::from(ending.is_ok()), "one ending: {ending:?}");
     assert!(ends == 0 || matches!(signals.last(), Some(Signal::End { .. })), "and last");
-    let said = signals.iter().map(said).collect::<Vec<_>>();
+    let said = signals.iter().map(describe).collect::<Vec<_>>();
     for size in [1, 5] {
         let (split, split_ending) = answer(bytes.chunks(size));
         assert_eq!(split_ending, ending, "reads of {size} bytes");
-        assert_eq!(split.iter().map(self::said).collect::<Vec<_>>(), said, "reads of {size} bytes");
+        assert_eq!(split.iter().map(describe).collect::<Vec<_>>(), said, "reads of {size} bytes");
     }
-    wires::tell(signals.clone(), &ending, UsageWish::NotAsked);
-    wires::tell(signals, &ending, UsageWish::Asked);
+    wires::assert_agreement(signals.clone(), &ending, UsageWish::NotAsked);
+    wires::assert_agreement(signals, &ending, UsageWish::Asked);
 }
 
-/// Heads near the limit of 32 KiB are refused or not, depending on the size of the reads.
+/// Longer inputs are skipped: whether a head near the limit of 32 KiB is refused depends on the size of the reads.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// An HTTP/1.1 response has the same status, content and end wherever its reads are cut.
+/// Read boundaries do not change the status, content and end of an HTTP/1.1 response.
 pub fn http1(bytes: &[u8]) {
     if bytes.len() > LONGEST_HEAD {
         return;
@@ -105,26 +104,26 @@ fn response<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> Option<(u16, Vec<u
     head.map(|ResponseHead { parts, framing, .. }| (parts.status.as_u16(), content, behind, framing))
 }
 
-/// A signal without what is made anew each time: the id of a stream that has none.
-fn said(signal: &Signal) -> String {
+/// A signal as text, without the random id that is generated for a stream that has none.
+fn describe(signal: &Signal) -> String {
     match signal {
         Signal::Chunk(chunk) => {
-            let json = chunk.json().map(|json| unmade(&json.concat()));
+            let json = chunk.json().map(|json| without_ids(&json.concat()));
             format!("{:?} {:?} {json:?}", chunk.part(), chunk.text().as_str())
         }
         Signal::End { trailer } => {
             let Trailer { chunks_json, head_json, usage_json, completion_json } = trailer;
-            format!("end {} {} {usage_json:?} {completion_json:?}", unmade(chunks_json), unmade(head_json))
+            format!("end {} {} {usage_json:?} {completion_json:?}", without_ids(chunks_json), without_ids(head_json))
         }
         other => format!("{other:?}"),
     }
 }
 
-/// JSON without the ids that were made here.
-fn unmade(json: &str) -> String {
-    const MADE: &str = "req_";
+/// JSON without the ids that the service generated.
+fn without_ids(json: &str) -> String {
+    const PREFIX: &str = "req_";
     const RANDOM: usize = 22;
-    let mut parts = json.split(MADE);
+    let mut parts = json.split(PREFIX);
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + MADE + part.get(RANDOM..).unwrap_or(part))
+    parts.fold(first, |text, part| text + PREFIX + part.get(RANDOM..).unwrap_or(part))
 }

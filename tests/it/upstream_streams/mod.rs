@@ -1,5 +1,4 @@
-//! Whatever bytes an upstream sends: no panic, no growth, one ending, and chunks that OpenAI's clients
-//! can read.
+//! For any bytes from an upstream: no panic, bounded memory, one ending, and chunks that OpenAI clients can parse.
 
 pub mod checks;
 mod random;
@@ -33,7 +32,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Runs a check on each input, and names the input that fails.
+/// Runs a check on each input. A failure names the input.
 fn each(inputs: impl IntoIterator<Item = (String, Vec<u8>)>, check: fn(&[u8])) {
     for (name, bytes) in inputs {
         let checked = std::panic::catch_unwind(|| check(&bytes));
@@ -42,17 +41,17 @@ fn each(inputs: impl IntoIterator<Item = (String, Vec<u8>)>, check: fn(&[u8])) {
 }
 
 #[test]
-fn the_corpus_of_the_parser_passes() {
+fn sse_parser_corpus_passes() {
     each(corpus("sse"), checks::event_stream);
 }
 
 #[test]
-fn the_corpus_of_the_chunks_passes() {
+fn chunk_corpus_passes() {
     each(corpus("chunks"), checks::chunks);
 }
 
 #[test]
-fn the_corpus_of_http1_responses_passes_and_so_does_each_mutation_of_it() {
+fn http1_response_corpus_and_its_mutations_pass() {
     let corpus = corpus("http1");
     let seeds: Vec<_> = corpus.iter().map(|(_, bytes)| bytes.clone()).collect();
     let mutations =
@@ -61,7 +60,7 @@ fn the_corpus_of_http1_responses_passes_and_so_does_each_mutation_of_it() {
 }
 
 #[test]
-fn a_legal_dialect_of_the_corpus_is_whole_and_a_fault_is_not() {
+fn valid_dialects_of_the_corpus_complete_and_faults_fail() {
     for (name, bytes) in corpus("chunks") {
         let (_, ending) = answer([bytes.as_slice()]);
         if name.starts_with("legal-") {
@@ -84,15 +83,18 @@ fn mutated_streams_have_one_ending_each() {
             scope.spawn(move || {
                 for at in (thread..streams).step_by(threads) {
                     let stream = mutated(&mut Random::new(at as u64), seeds);
-                    each([(format!("stream {at}"), stream)], if at % 4 == 0 { checks::chunks } else { one_ending });
+                    each(
+                        [(format!("stream {at}"), stream)],
+                        if at % 4 == 0 { checks::chunks } else { assert_one_ending },
+                    );
                 }
             });
         }
     });
 }
 
-/// One ending, and what is kept is in proportion to what was sent.
-fn one_ending(stream: &[u8]) {
+/// Checks that an answer has one ending and that the bytes kept are proportional to the bytes sent.
+fn assert_one_ending(stream: &[u8]) {
     let (signals, ending) = answer([stream]);
     let kept = signals.iter().map(|signal| match signal {
         Signal::Chunk(chunk) => chunk.shape().size() + chunk.text().as_str().len(),
@@ -105,7 +107,7 @@ fn one_ending(stream: &[u8]) {
     assert_eq!(ends, usize::from(ending.is_ok()), "one ending: {ending:?}");
 }
 
-/// One of these members, or none.
+/// A member with one of these values, or no member.
 fn member(name: &'static str, values: Vec<Value>) -> impl Strategy<Value = Option<(&'static str, Value)>> {
     prop::option::of(prop::sample::select(values)).prop_map(move |value| value.map(|value| (name, value)))
 }
@@ -157,11 +159,11 @@ fn choices() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// A chunk as some server might send it. None of these is a fault.
+/// A chunk that some server might send. Each is valid.
 fn chunks() -> impl Strategy<Value = Value> {
     let odd = || vec![json!("a"), json!("b"), json!(""), json!(7), json!(1_700_000_000), json!(1.5), Value::Null];
     let members = (
-        // Something that an answer has is in each: without it this would be no chunk.
+        // Each has an id: without any member of an answer it would not be a chunk.
         prop::sample::select(odd()).prop_map(|id| Some(("id", id))),
         member("object", vec![json!("chat.completion.chunk"), json!("chat.completion"), json!(""), Value::Null]),
         member("created", odd()),
@@ -179,16 +181,16 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
     #[test]
-    fn any_bytes_have_one_ending(stream in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_have_one_ending(stream in prop::collection::vec(any::<u8>(), 0..200)) {
         checks::chunks(&stream);
     }
 
     #[test]
-    fn whatever_legal_chunks_come_openai_s_clients_can_read_them(
+    fn valid_chunks_are_written_as_openai_clients_can_parse_them(
         sent in prop::collection::vec(chunks(), 0..8), repeats in 1usize..3,
     ) {
         let events = sent.iter().enumerate().flat_map(|(number, chunk)| {
-            // Marked, so that it can be found again; and repeated, so that it is recognised.
+            // Numbered, to find it in the output, and repeated, to be matched with the template of the first.
             let mut chunk = chunk.clone();
             chunk["x"] = json!(number);
             vec![format!("data: {chunk}\n\n"); repeats]
@@ -197,7 +199,7 @@ proptest! {
         checks::chunks(stream.as_bytes());
 
         let (signals, ending) = answer([stream.as_bytes()]);
-        let has_said = |choice: &Value| {
+        let is_output = |choice: &Value| {
             let is_text = |name: &str| choice["delta"][name].as_str().is_some_and(|text| !text.is_empty());
             let is_finish = choice["finish_reason"].as_str().is_some_and(|reason| !reason.is_empty());
             let others = ["x_delta", "tool_calls", "content"].iter().any(|name| {
@@ -206,25 +208,25 @@ proptest! {
             });
             is_finish || others || ["content", "reasoning", "reasoning_content", "refusal"].into_iter().any(is_text)
         };
-        if !sent.iter().any(|chunk| chunk["choices"].as_array().is_some_and(|choices| choices.iter().any(has_said))) {
+        if !sent.iter().any(|chunk| chunk["choices"].as_array().is_some_and(|choices| choices.iter().any(is_output))) {
             prop_assert_eq!(&ending, &Err(UpstreamError::Empty), "{}", stream);
             return Ok(());
         }
         prop_assert_eq!(&ending, &Ok(()), "{}", stream);
-        let told = wires::tell(signals, &ending, UsageWish::Asked);
+        let written = wires::assert_agreement(signals, &ending, UsageWish::Asked);
         for (number, chunk) in sent.iter().enumerate() {
-            let says_nothing = chunk["choices"].as_array().is_none_or(Vec::is_empty);
+            let has_no_choices = chunk["choices"].as_array().is_none_or(Vec::is_empty);
             let carries_usage = !chunk["usage"].is_null();
-            if !(says_nothing && carries_usage) {
-                let found = told.iter().filter(|told| told["x"] == number).count();
-                prop_assert_eq!(found, repeats, "chunk {} is kept, with what nobody knows: {:?}", number, told);
+            if !(has_no_choices && carries_usage) {
+                let found = written.iter().filter(|written| written["x"] == number).count();
+                prop_assert_eq!(found, repeats, "chunk {} is kept, with what nobody knows: {:?}", number, written);
             }
         }
         let wasted = sent.iter().rev().find(|chunk| {
             chunk["choices"].as_array().is_none_or(Vec::is_empty) && chunk["usage"]["prompt_tokens"].is_u64()
         });
         if let Some(usage) = wasted {
-            let last = told.last().expect("the usage");
+            let last = written.last().expect("the usage");
             prop_assert!(last["usage"]["prompt_tokens"].is_u64() && last["x"].is_u64(), "{} in {}", usage, last);
         }
     }

@@ -1,6 +1,6 @@
-//! Streams that no upstream should send, the same each time.
+//! Mutated streams, reproducible from a seed.
 
-/// Numbers that look random (xorshift64*): the same seed gives the same numbers.
+/// Pseudorandom numbers (xorshift64*): the same seed yields the same sequence.
 pub struct Random(u64);
 
 impl Random {
@@ -15,7 +15,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
     }
 
-    /// Less than `end`; 0 where that is 0.
+    /// A number below `end`, or 0 if `end` is 0.
     fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % (end.max(1) as u64)).expect("small")
     }
@@ -25,7 +25,7 @@ impl Random {
     }
 }
 
-/// What stands for a value, a name or a piece of one.
+/// Replacements for a value, a name or a part of one.
 const SPLICES: &[&str] = &[
     "null",
     "0",
@@ -75,11 +75,11 @@ const SPLICES: &[&str] = &[
     "\"created\":1.5,",
 ];
 
-/// Lines that a stream can hold anywhere.
+/// Lines that are inserted anywhere in a stream.
 const LINES: &[&str] =
     &["", ":", "data", "data:", "data: [DONE]", "data: {}", "event: error", "id: 1", "\r", "data: null"];
 
-/// One of `seeds`, put wrong in one to four ways.
+/// One of `seeds` with one to four mutations.
 pub fn mutated(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut stream = seeds[random.below(seeds.len())].clone();
     for _ in 0..=random.below(4) {
@@ -101,7 +101,7 @@ fn mutate(random: &mut Random, stream: &mut Vec<u8>, seeds: &[Vec<u8>]) {
             let splice = random.pick(SPLICES).bytes();
             stream.splice(at..at, splice);
         }
-        // In place of a value: what stands between two of JSON's marks.
+        // Replaces a value: the bytes between two JSON delimiters.
         4 => {
             let mark = |byte: &u8| b":,[{}]".contains(byte);
             let start = stream[at..].iter().position(mark).map_or(at, |start| at + start + 1);
@@ -120,7 +120,7 @@ fn mutate(random: &mut Random, stream: &mut Vec<u8>, seeds: &[Vec<u8>]) {
             }
             *stream = lines.join(&b'\n');
         }
-        // The rest of another answer.
+        // Appends the rest of another answer.
         _ => {
             let other = &seeds[random.below(seeds.len())];
             stream.truncate(at);

@@ -1,4 +1,4 @@
-//! An answer as each wire tells it, looked at as strictly as the clients that rely on it.
+//! Writes an answer on each wire and checks the output as strictly as its clients.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ pub type Texts = BTreeMap<u64, String>;
 /// The arguments of each tool call, by its choice and its number.
 type Calls = BTreeMap<(u64, u64), String>;
 
-/// Writes an answer on every wire: they say the same text and tool calls and end in the same way. Returns its chunks.
-pub fn tell(signals: Signals, ending: &Result<(), UpstreamError>, usage: UsageWish) -> Vec<Value> {
+/// Writes an answer on every wire and checks that text, tool calls and ending agree. Returns the chunks.
+pub fn assert_agreement(signals: Signals, ending: &Result<(), UpstreamError>, usage: UsageWish) -> Vec<Value> {
     let id = GenerationId::random();
     let entries = entries(id, signals, ending);
     let native_stream = write(&Native, id, &entries);
@@ -61,7 +61,7 @@ fn calls_of_chunks(chunks: &[Value]) -> Calls {
     calls
 }
 
-/// The log of a generation that an upstream has answered like this.
+/// The log of a generation with this answer of an upstream.
 fn entries(id: GenerationId, signals: Signals, ending: &Result<(), UpstreamError>) -> Vec<Entry> {
     let start = Start {
         generation: id,
@@ -120,7 +120,7 @@ fn write(format: &impl WireFormat, id: GenerationId, entries: &[Entry]) -> Strin
     stream
 }
 
-/// The texts of a native stream, which has one terminal event, and last.
+/// Returns the texts of a native stream. Checks that its only terminal event is the last event.
 fn native(stream: &str, whole: bool) -> Texts {
     let mut texts = Texts::new();
     let names: Vec<_> = stream.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
@@ -139,7 +139,7 @@ fn native(stream: &str, whole: bool) -> Texts {
     texts
 }
 
-/// What is known of one choice.
+/// The chunks seen of one choice.
 #[derive(Default)]
 struct Choice {
     chunks: usize,
@@ -147,7 +147,7 @@ struct Choice {
     text: String,
 }
 
-/// The chunks and the texts of a stream of chunks, which holds what OpenAI's clients rely on.
+/// Returns the chunks and the texts of a stream of chunks. Checks the guarantees on which OpenAI clients rely.
 pub fn chat_completion_chunks(stream: &str, usage: UsageWish, whole: bool) -> (Vec<Value>, Texts) {
     assert!(stream.lines().all(|line| line.is_empty() || line.starts_with("data: ")), "{stream}");
     let mut data = reference::events(stream.as_bytes());
