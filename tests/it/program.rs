@@ -96,7 +96,7 @@ async fn invalid_settings_print_one_sentence_and_exit_with_2() {
         (
             "[auth.jwt]\nissuer = \"x\"\naudience = \"x\"\njwks_file = \"x\"",
             &["check"],
-            "there are auth.api_keys, or auth.jwt",
+            "auth.api_keys or auth.jwt is set",
         ),
         ("", &["key", "new", "--name", ""], "a name has at least one character"),
         ("", &["key", "new", "--scope", "all"], "there is no scope all"),
