@@ -22,8 +22,14 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The lines of a file before its tests, without comments.
+pub fn production_code(text: &str) -> String {
+    let (text, _) = text.split_once("#[cfg(test)]\nmod tests").unwrap_or((text, ""));
+    text.lines().map(code).fold(String::new(), |code, line| code + line + "\n")
+}
+
 /// Every Rust file of the program, with its text.
-fn files() -> Vec<(PathBuf, String)> {
+pub fn files() -> Vec<(PathBuf, String)> {
     let files = files_below("src", "rs");
     assert!(files.len() > 30, "the walk found the code");
     files
@@ -141,6 +147,25 @@ fn a_file_is_one_noun_and_no_longer_than_400_lines_before_its_tests() {
         let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
         assert!(lines <= 400, "{}: {lines} lines", path.display());
     }
+}
+
+#[test]
+fn type_names_are_unique() {
+    let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, text) in files() {
+        let path = path.to_string_lossy().into_owned();
+        if path.contains("/tests") || path.ends_with("/fixture.rs") {
+            continue;
+        }
+        for line in production_code(&text).lines().filter(|line| !line.starts_with(' ')) {
+            for keyword in ["struct ", "enum ", "trait ", "type "] {
+                let names = named(line, keyword).filter(|name| name.starts_with(char::is_uppercase));
+                names.for_each(|name| defined.entry(name.to_owned()).or_default().push(path.clone()));
+            }
+        }
+    }
+    let doubled: Vec<_> = defined.into_iter().filter(|(_, paths)| paths.len() > 1).collect();
+    assert!(doubled.is_empty(), "{doubled:#?}");
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod evictions;
 mod fairness;
 mod fan_out;
 mod grace;
+mod import_cycles;
 mod in_flight;
 mod life;
 mod limits;
