@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 use tokenrill::app::{self, Kept, Listeners};
 use tokenrill::server::{self, Threads};
-use tokenrill::settings::{Settings, Upstream};
+use tokenrill::settings::{Settings, UpstreamSettings};
 use tokenrill::shutdown::Shutdown;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -108,7 +108,7 @@ fn main() -> io::Result<ExitCode> {
 fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
     let mut settings = Settings::default();
     let base_url = format!("http://{upstream}/v1").parse().map_err(io::Error::other)?;
-    settings.upstreams.push(Upstream::new("scripted", base_url));
+    settings.upstreams.push(UpstreamSettings::new("scripted", base_url));
     settings.models.default = Some("m".to_owned());
     let limits = app::limits(&settings);
     let _in_runtime = runtime.enter();

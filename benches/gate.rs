@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 use tokenrill::auth::{ApiKey, Credential, Gate, Grant, Identity, NewKey, Resource, Scopes, Tickets};
 use tokenrill::domain::{Account, GenerationId, Principal, Quota, Timestamp};
-use tokenrill::limits::{Limits, Patience, Policy, Spender};
+use tokenrill::limits::{Limiter, Policy, Spender, WaitPolicy};
 
 const BOUND: Duration = Duration::from_micros(20);
 /// The number of keys of a large team.
@@ -78,13 +78,13 @@ fn main() -> ExitCode {
         concurrent_generations: NonZeroU32::new(u32::MAX),
         ..Quota::NONE
     };
-    let (limits, policy) = (Limits::default(), Arc::new(Policy { each, ..Policy::default() }));
+    let (limits, policy) = (Limiter::default(), Arc::new(Policy { each, ..Policy::default() }));
     let spender = Spender::new(Account::Principal(Principal::Named("web".into())), Quota::NONE, policy);
     let admitted = median(&|| {
         let request = limits.take_request(&spender).expect("there is enough");
-        let permit = limits.admit(&spender, "m", 500, Patience::Refuses, request).expect("there is enough");
-        drop(black_box(permit.place));
-        permit.spent.settle(black_box(400));
+        let permit = limits.admit(&spender, "m", 500, WaitPolicy::Refuses, request).expect("there is enough");
+        drop(black_box(permit.slot));
+        permit.reservations.settle(black_box(400));
     });
     slowest = slowest.max(admitted);
     let what = "admitted and settled";

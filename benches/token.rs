@@ -20,7 +20,9 @@ use futures_util::{FutureExt, Stream};
 use smallvec::smallvec;
 use tokenrill::api::wire::openai_chat::Ids;
 use tokenrill::api::wire::{Native, OpenAiChat, WireFormat};
-use tokenrill::domain::{Account, Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp, UsageWish};
+use tokenrill::domain::{
+    Account, Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp, UsageRequest,
+};
 use tokenrill::event_log::{Created, EventLog, Log, Memory, MemoryLimits, Page, ReadError, follow};
 use tokenrill::upstream::{AnswerReader, Signal, Signals};
 
@@ -51,7 +53,7 @@ const STEPS: [Step; 7] = [
         name: "openai",
         what: "an entry is encoded, OpenAI chat",
         tokens: 1,
-        prepare: || encode(OpenAiChat { usage: UsageWish::Asked, ids: Ids::Absent }),
+        prepare: || encode(OpenAiChat { usage: UsageRequest::Asked, ids: Ids::Absent }),
     },
 ];
 
@@ -157,7 +159,7 @@ fn log() -> (Memory, Arc<dyn Log>) {
         created_at: Timestamp::from_millis(0),
         prompt: None,
         metadata: [].into(),
-        usage: UsageWish::Asked,
+        usage: UsageRequest::Asked,
     };
     match memory.create(Arc::new(start), &Account::Principal(Principal::Anonymous), None).now_or_never() {
         Some(Ok(Created::New(log))) => (memory, log),

@@ -17,22 +17,24 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{
-    self, Admission, Api, BodyLimits, BodyMemory, ChannelTerms, Connections, Door, EndsTold, Hosts, LargeBodies,
+    self, Admission, Api, BodyLimits, BodyMemory, ChannelTerms, Connections, DeliveredEnds, Hosts, LargeBodies,
+    ListenerRole,
 };
 use crate::auth::FetchError;
 use crate::channel::Channels;
+use crate::demo::{self, Demo};
 use crate::domain::NamePattern;
 use crate::event_log::{ChannelLimits, ChannelLogs, Memory, MemoryChannels, MemoryLimits};
 use crate::generation::{Generations, OnDisconnect, Terms, UpstreamMessages};
-use crate::limits::Limits;
+use crate::limits::Limiter;
 use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
-use crate::settings::{self, Settings, SettingsError, Upstream};
+use crate::settings::{self, Settings, SettingsError, UpstreamSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use crate::upstream::{
     AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, TransportBuilder,
-    WholeAnswers, demo,
+    WholeAnswers,
 };
 
 pub use admission::{Kept, admission, tickets};
@@ -91,8 +93,15 @@ const TASK_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns the limits of the listener that the settings define.
 pub fn limits(settings: &Settings) -> server::Limits {
-    let settings::Server { max_connections, head_timeout, ping_interval, ping_timeout, max_streams, max_head, .. } =
-        &settings.server;
+    let settings::ServerSettings {
+        max_connections,
+        head_timeout,
+        ping_interval,
+        ping_timeout,
+        max_streams,
+        max_head,
+        ..
+    } = &settings.server;
     server::Limits {
         first_request: *head_timeout,
         header: *head_timeout,
@@ -158,7 +167,7 @@ pub async fn serve(
     let held = (connections.clone(), body_memory.clone());
     metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs, held));
     metrics.set_totals(evictions(log.clone(), Arc::clone(&channel_logs)));
-    let limits = Limits::default();
+    let limits = Limiter::default();
     tasks.spawn({
         let (limits, stop) = (limits.clone(), stop.clone());
         async move { _ = stop.run_until_cancelled(limits.sweep()).await }
@@ -192,7 +201,7 @@ pub async fn serve(
         // Without `auth.mode` the service listens on loopback only. It then accepts only loopback names in `Host`, as a
         // protection against DNS rebinding.
         hosts: if settings.auth.mode.is_none() { Hosts::Loopback } else { Hosts::Any },
-        ends_told: Arc::new(EndsTold::default()),
+        delivered_ends: Arc::new(DeliveredEnds::default()),
         heartbeat: settings.generation.heartbeat,
         head_wait: settings.generation.head_wait,
         body_memory,
@@ -204,13 +213,13 @@ pub async fn serve(
         },
     };
     let Listeners { public, admin } = listeners;
-    let door = if admin.is_some() { Door::Public } else { Door::Sole };
-    let service = api::router(api.clone(), door);
+    let role = if admin.is_some() { ListenerRole::Public } else { ListenerRole::Sole };
+    let service = api::router(api.clone(), role);
     let serving = server::serve(public, service, bounds.clone(), threads, shutdown.closing_token());
     let serving_operators = async {
         let Some(listener) = admin else { return };
         // `gate` itself checks the `Host` of operators that call without a key.
-        let api = api::router(Api { hosts: Hosts::Any, ..api }, Door::Admin);
+        let api = api::router(Api { hosts: Hosts::Any, ..api }, ListenerRole::Admin);
         let open = OpenConnections::default();
         let bounds = server::Limits { connections: ADMIN_CONNECTIONS, open, ..bounds };
         server::serve(listener, api, bounds, Threads::current(), shutdown.closing_token()).await;
@@ -233,8 +242,8 @@ fn terms(settings: &Settings) -> Terms {
         on_disconnect: on_disconnect(settings),
         grace: settings.generation.grace,
         upstream_messages: match settings.telemetry.upstream_messages {
-            settings::UpstreamMessages::Log => UpstreamMessages::Log,
-            settings::UpstreamMessages::Off => UpstreamMessages::Off,
+            settings::UpstreamMessagesSetting::Log => UpstreamMessages::Log,
+            settings::UpstreamMessagesSetting::Off => UpstreamMessages::Off,
         },
     }
 }
@@ -257,7 +266,7 @@ async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration
 fn router(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
-    demo: &demo::Demo,
+    demo: &Demo,
     transports: &TransportBuilder,
     tasks: TaskTracker,
 ) -> Result<Router, AppError> {
@@ -284,7 +293,7 @@ fn router(
 
 fn provider(
     settings: &Settings,
-    upstream: &Upstream,
+    upstream: &UpstreamSettings,
     environment: &BTreeMap<String, String>,
     masker: &Masker,
     transports: &TransportBuilder,
@@ -299,8 +308,8 @@ fn provider(
         idle: upstream.idle_timeout,
     };
     let messages = match upstream.errors {
-        settings::ErrorMessages::Pass => ErrorMessages::Pass,
-        settings::ErrorMessages::Hide => ErrorMessages::Hide,
+        settings::ErrorMessagesSetting::Pass => ErrorMessages::Pass,
+        settings::ErrorMessagesSetting::Hide => ErrorMessages::Hide,
     };
     let reports = ReportTerms { masker: masker.clone(), messages };
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
@@ -319,7 +328,7 @@ fn provider(
 fn masker(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
-    demo: Option<&demo::Demo>,
+    demo: Option<&Demo>,
 ) -> Result<Masker, AppError> {
     let mut secrets: Vec<_> = demo.iter().map(|demo| demo.key.as_str().into()).collect();
     for upstream in &settings.upstreams {
@@ -335,7 +344,7 @@ fn masker(
 fn metrics(settings: &Settings) -> Arc<Metrics> {
     let metrics = Metrics::new();
     metrics.add_upstream("demo", ["demo"]);
-    for Upstream { name, models, .. } in &settings.upstreams {
+    for UpstreamSettings { name, models, .. } in &settings.upstreams {
         metrics.add_upstream(name, models.iter().map(String::as_str).filter(|model| !model.contains('*')));
     }
     metrics
@@ -343,12 +352,12 @@ fn metrics(settings: &Settings) -> Arc<Metrics> {
 
 fn on_disconnect(settings: &Settings) -> OnDisconnect {
     match settings.generation.on_disconnect {
-        settings::OnDisconnect::Cancel => OnDisconnect::Cancel,
-        settings::OnDisconnect::Continue => OnDisconnect::Continue,
+        settings::OnDisconnectSetting::Cancel => OnDisconnect::Cancel,
+        settings::OnDisconnectSetting::Continue => OnDisconnect::Continue,
     }
 }
 
-fn headers(upstream: &Upstream) -> Result<HeaderMap, AppError> {
+fn headers(upstream: &UpstreamSettings) -> Result<HeaderMap, AppError> {
     let pairs = upstream.headers.iter().map(|(name, value)| {
         let name = HeaderName::from_bytes(name.as_bytes()).ok();
         name.zip(HeaderValue::from_str(value.expose()).ok())

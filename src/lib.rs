@@ -9,6 +9,7 @@ pub mod api;
 pub mod app;
 pub mod auth;
 pub mod channel;
+pub mod demo;
 pub mod domain;
 pub mod event_log;
 pub mod generation;

@@ -15,8 +15,8 @@ use tokenrill::api::{self, Admission};
 use tokenrill::app::{self, AppError, Kept, Listeners};
 use tokenrill::auth::{NewKey, SCOPES, Scopes, Tickets};
 use tokenrill::server::{self, StartedThreads, Threads};
-use tokenrill::settings::{self, AuthMode, Changes, FileSource, Jwt, Settings, Sources};
-use tokenrill::shutdown::{Shutdown, Signals};
+use tokenrill::settings::{self, AuthMode, Changes, FileSource, JwtSettings, Settings, Sources};
+use tokenrill::shutdown::{Shutdown, ShutdownSignals};
 use tokenrill::telemetry;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -105,7 +105,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Refusal(reason)) => {
+        Err(StartupError(reason)) => {
             write_line(&mut std::io::stderr(), &format!("tokenrill: {reason}"));
             ExitCode::from(2)
         }
@@ -113,9 +113,9 @@ fn main() -> ExitCode {
 }
 
 /// Why the command failed, in one sentence.
-struct Refusal(String);
+struct StartupError(String);
 
-impl<E: std::error::Error> From<E> for Refusal {
+impl<E: std::error::Error> From<E> for StartupError {
     fn from(error: E) -> Self {
         Self(error.to_string())
     }
@@ -132,7 +132,7 @@ impl ConfigFlag {
     }
 }
 
-fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Environment), Refusal> {
+fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Environment), StartupError> {
     let pairs = std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
     let environment: Environment = pairs.collect();
     Ok((settings::load(Sources { file: flag.source(), environment: environment.clone(), listen })?, environment))
@@ -140,7 +140,7 @@ fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Envir
 
 /// Does not wait for an identity provider's keys. Contacts upstreams only with `--upstreams`.
 #[tokio::main(flavor = "current_thread")]
-async fn check(flags: CheckFlags) -> Result<(), Refusal> {
+async fn check(flags: CheckFlags) -> Result<(), StartupError> {
     let (settings, environment) = load(flags.config, None)?;
     admission(&settings, &environment)?;
     print(&settings.effective());
@@ -157,19 +157,19 @@ async fn check(flags: CheckFlags) -> Result<(), Refusal> {
     }
     match checks.iter().filter(|check| !check.is_ok()).count() {
         0 => Ok(()),
-        failed => Err(Refusal(format!("{failed} of {} upstreams failed: see above", checks.len()))),
+        failed => Err(StartupError(format!("{failed} of {} upstreams failed: see above", checks.len()))),
     }
 }
 
 /// Returns the names of the upstreams whose settings are probably wrong, each with a warning.
 fn warnings(settings: &Settings) -> impl Iterator<Item = (&str, &'static str)> {
-    let warning = |upstream: &settings::Upstream| upstream.base_url.warning();
+    let warning = |upstream: &settings::UpstreamSettings| upstream.base_url.warning();
     settings.upstreams.iter().filter_map(move |upstream| Some((upstream.name.as_str(), warning(upstream)?)))
 }
 
 /// Returns the admission rules at the start. With `auth.mode = "required"` at least one credential must be configured.
 /// A reload does not check this, so that an operator can remove the last key.
-fn admission(settings: &Settings, environment: &Environment) -> Result<(Admission, Tickets), Refusal> {
+fn admission(settings: &Settings, environment: &Environment) -> Result<(Admission, Tickets), StartupError> {
     let tickets = app::tickets(settings, environment)?;
     if settings.auth.mode == Some(AuthMode::Required) && settings.auth.admits_nobody() {
         return Err(AppError::NoApiKeys.into());
@@ -178,12 +178,12 @@ fn admission(settings: &Settings, environment: &Environment) -> Result<(Admissio
     Ok((app::admission(settings, environment, kept)?, tickets))
 }
 
-fn new_key(flags: &NewKeyFlags) -> Result<(), Refusal> {
+fn new_key(flags: &NewKeyFlags) -> Result<(), StartupError> {
     if let Some(unknown) = flags.scopes.iter().find(|scope| Scopes::read([scope.as_str()]).is_err()) {
-        return Err(Refusal(format!("there is no scope {unknown}: {SCOPES}")));
+        return Err(StartupError(format!("there is no scope {unknown}: {SCOPES}")));
     }
     if flags.name.is_empty() || flags.name.chars().any(char::is_control) {
-        return Err(Refusal("a name has at least one character, and no control characters".to_owned()));
+        return Err(StartupError("a name has at least one character, and no control characters".to_owned()));
     }
     let NewKey { key, hash } = NewKey::random()?;
     let (name, scopes) = (toml(&flags.name), flags.scopes.iter().map(|scope| toml(scope)).collect::<Vec<_>>());
@@ -202,7 +202,7 @@ fn toml(text: &str) -> String {
 }
 
 /// Serves with one thread for each core.
-fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
+fn serve(flags: &ServeFlags) -> Result<(), StartupError> {
     let others = StartedThreads::beside(available_parallelism().unwrap_or(NonZeroUsize::MIN))?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async { serve_on(flags, others.and_current()).await });
@@ -211,13 +211,13 @@ fn serve(flags: &ServeFlags) -> Result<(), Refusal> {
     served
 }
 
-async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
+async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), StartupError> {
     // Must come first: until a handler is installed, SIGHUP terminates the process.
     let mut hangups = signal(SignalKind::hangup())?;
     let (settings, environment) = load(flags.config.clone(), flags.listen)?;
     telemetry::init(match settings.telemetry.log_format {
-        settings::LogFormat::Pretty => telemetry::LogFormat::Pretty,
-        settings::LogFormat::Json => telemetry::LogFormat::Json,
+        settings::LogFormatSetting::Pretty => telemetry::LogFormat::Pretty,
+        settings::LogFormatSetting::Json => telemetry::LogFormat::Json,
     });
     telemetry::log_panics();
     let (admission, tickets) = admission(&settings, &environment)?;
@@ -227,7 +227,7 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
     let public = listen(settings.server.listen, "--listen", &limits)?;
     let admin = settings.server.admin_listen.map(|address| listen(address, "server.admin_listen", &limits));
     let listeners = Listeners { public, admin: admin.transpose()? };
-    let mut signals = Signals::listen()?;
+    let mut signals = ShutdownSignals::listen()?;
     log_start(flags, &settings);
     print_addresses(&listeners, &settings)?;
 
@@ -251,12 +251,13 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), Refusal> {
             };
             match reload(flags, &in_effect, kept).await {
                 Ok((admission, read)) => {
-                    let reads_files = admission.prompts.directory().is_some() || read.auth.jwt != Jwt::default();
+                    let reads_files =
+                        admission.prompts.directory().is_some() || read.auth.jwt != JwtSettings::default();
                     admissions.send_replace(admission);
                     log_reload(&settings, &in_effect, &read, reads_files);
                     in_effect = read;
                 }
-                Err(Refusal(why)) => tracing::error!(%why, "SIGHUP: nothing was changed"),
+                Err(StartupError(why)) => tracing::error!(%why, "SIGHUP: nothing was changed"),
             }
         }
         pending::<()>().await;
@@ -291,14 +292,14 @@ fn log_reload(started: &Settings, before: &Settings, read: &Settings, reads_file
 
 /// Reads the settings again and returns the admission rules that they define. Fails if any setting is invalid, even one
 /// that needs a restart.
-async fn reload(flags: &ServeFlags, in_effect: &Settings, kept: Kept) -> Result<(Admission, Settings), Refusal> {
+async fn reload(flags: &ServeFlags, in_effect: &Settings, kept: Kept) -> Result<(Admission, Settings), StartupError> {
     let (config, listen, before) = (flags.config.clone(), flags.listen, in_effect.auth.clone());
     // Reading files blocks, so it must not run on a runtime thread.
     let read = spawn_blocking(move || {
         let (read, environment) = load(config, listen)?;
         if read.auth.mode != before.mode {
             // The `Host` names that the listener accepts depend on it.
-            return Err(Refusal("auth.mode cannot be changed by a reload: restart to apply it".to_owned()));
+            return Err(StartupError("auth.mode cannot be changed by a reload: restart to apply it".to_owned()));
         }
         app::tickets(&read, &environment)?;
         let issuer = kept.issuer.filter(|_| read.auth.jwt == before.jwt);
@@ -325,8 +326,8 @@ fn raise_descriptor_limit(settings: &Settings) {
 }
 
 /// Binds `address`. `option` is the flag or setting with which an operator chooses another address.
-fn listen(address: SocketAddr, option: &str, limits: &server::Limits) -> Result<TcpListener, Refusal> {
-    let cannot = |error| Refusal(format!("cannot listen on {address} ({error}): choose another with {option}"));
+fn listen(address: SocketAddr, option: &str, limits: &server::Limits) -> Result<TcpListener, StartupError> {
+    let cannot = |error| StartupError(format!("cannot listen on {address} ({error}): choose another with {option}"));
     server::bind(address, limits).map_err(cannot)
 }
 
@@ -351,11 +352,11 @@ fn log_start(flags: &ServeFlags, settings: &Settings) {
 }
 
 /// Logs the addresses. Unless logs are JSON, also prints the addresses of the pages and a command to try.
-fn print_addresses(listeners: &Listeners, settings: &Settings) -> Result<(), Refusal> {
+fn print_addresses(listeners: &Listeners, settings: &Settings) -> Result<(), StartupError> {
     let address = listeners.public.local_addr()?;
     let admin = listeners.admin.as_ref().map(TcpListener::local_addr).transpose()?;
     tracing::info!(%address, admin_address = admin.map(tracing::field::display), "listening");
-    if settings.telemetry.log_format == settings::LogFormat::Json {
+    if settings.telemetry.log_format == settings::LogFormatSetting::Json {
         return Ok(());
     }
     let admin = admin.map(|address| format!("\n  operators   http://{address}/metrics")).unwrap_or_default();

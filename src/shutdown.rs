@@ -65,14 +65,14 @@ impl Shutdown {
 }
 
 /// A handler of `SIGTERM` and `SIGINT` (Ctrl-C). Once it is installed, neither terminates the process by itself, and no
-/// signal is lost between two calls of [`Signals::recv`].
+/// signal is lost between two calls of [`ShutdownSignals::recv`].
 #[derive(Debug)]
-pub struct Signals {
+pub struct ShutdownSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl ShutdownSignals {
     /// Installs the handlers. Must be called before the process announces that it serves: an earlier signal terminates
     /// it without a drain.
     pub fn listen() -> io::Result<Self> {
@@ -134,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_signal_is_received_once_even_if_sent_before_recv() {
-        let mut signals = Signals::listen().unwrap();
+        let mut signals = ShutdownSignals::listen().unwrap();
         for signal in ["TERM", "INT", "TERM"] {
             assert_eq!(signals.recv().now_or_never(), None, "no signal was sent yet");
             let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", id())]).status();

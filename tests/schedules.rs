@@ -13,10 +13,10 @@ use shuttle::future::block_on;
 use shuttle::thread;
 use tokenrill::domain::{
     Account, CancelReason, Cancelled, Chunk, Claim, Entry, Escaped, Event, Fingerprint, GenerationId, Part, Principal,
-    Sequence, Shape, Start, Timestamp, Timings, Usage, UsageWish,
+    Sequence, Shape, Start, Timestamp, Timings, Usage, UsageRequest,
 };
 use tokenrill::event_log::{
-    AppendError, Closing, Created, EventLog, Events, Log, Memory, MemoryLimits, Page, ReadError, Readable, Reply,
+    AppendError, CloseOutcome, Created, EventLog, Events, Log, Memory, MemoryLimits, Page, ReadError, Readable, Reply,
     TailReader, TailState, follow,
 };
 
@@ -45,7 +45,7 @@ fn start() -> Arc<Start> {
         created_at: Timestamp::from_millis(0),
         prompt: None,
         metadata: [].into(),
-        usage: UsageWish::NotAsked,
+        usage: UsageRequest::NotAsked,
     })
 }
 
@@ -87,7 +87,7 @@ impl Log for Turns {
         turn(self.0.append(tail, events))
     }
 
-    fn close(&self, terminal: Event) -> Reply<'_, Closing> {
+    fn close(&self, terminal: Event) -> Reply<'_, CloseOutcome> {
         turn(self.0.close(terminal))
     }
 }
@@ -135,7 +135,7 @@ fn hand_over(reader: fn(Arc<dyn Log>)) {
         let log = Arc::clone(&log);
         move || {
             write(&log, 2);
-            assert_eq!(block_on(log.close(ended(0))), Closing::Won);
+            assert_eq!(block_on(log.close(ended(0))), CloseOutcome::Won);
         }
     });
     let reader = thread::spawn(move || reader(log));
@@ -181,13 +181,14 @@ fn concurrent_closes_have_one_winner_that_every_reader_reads() {
             .collect();
         writer.join().expect("no panic");
         let closings: Vec<_> = closers.into_iter().map(|closer| closer.join().expect("no panic")).collect();
-        let winners: Vec<_> = closings.iter().filter(|(_, closing)| *closing == Closing::Won).collect();
+        let winners: Vec<_> = closings.iter().filter(|(_, closing)| *closing == CloseOutcome::Won).collect();
         assert_eq!(winners.len(), 1, "{closings:?}");
         let winner = ended(winners.first().expect("one").0);
         assert!(
             closings
                 .iter()
-                .all(|(_, closing)| matches!(closing, Closing::Won) || *closing == Closing::Lost(winner.clone()))
+                .all(|(_, closing)| matches!(closing, CloseOutcome::Won)
+                    || *closing == CloseOutcome::Lost(winner.clone()))
         );
         let entries = reader.join().expect("no panic");
         assert_whole(&entries, 0);

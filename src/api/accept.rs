@@ -12,7 +12,7 @@ pub struct Accept(Vec<String>);
 
 /// The two response formats of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ResponseForm {
     /// A stream of its events.
     Events,
     /// Its snapshot, as JSON.
@@ -60,23 +60,23 @@ impl Accept {
     }
 
     /// Selects the format of the response to a request without a body.
-    pub fn form(&self) -> Result<Form, Problem> {
+    pub fn form(&self) -> Result<ResponseForm, Problem> {
         self.form_for(StreamField::Absent)
     }
 
     /// Selects events if the header names `text/event-stream`, else JSON if it names `application/json`. If a wildcard
     /// or an absent header covers events, selects JSON if `stream` is `false` and events otherwise.
-    pub fn form_for(&self, stream: StreamField) -> Result<Form, Problem> {
+    pub fn form_for(&self, stream: StreamField) -> Result<ResponseForm, Problem> {
         if self.names_event_stream() {
-            return Ok(Form::Events);
+            return Ok(ResponseForm::Events);
         }
         if self.has(JSON) {
-            return Ok(Form::Snapshot);
+            return Ok(ResponseForm::Snapshot);
         }
         match self.0.is_empty() || self.has("*/*") || self.has("text/*") {
-            true if stream == StreamField::False => Ok(Form::Snapshot),
-            true => Ok(Form::Events),
-            false if self.has("application/*") => Ok(Form::Snapshot),
+            true if stream == StreamField::False => Ok(ResponseForm::Snapshot),
+            true => Ok(ResponseForm::Events),
+            false if self.has("application/*") => Ok(ResponseForm::Snapshot),
             false => Err(not_acceptable("text/event-stream or application/json")),
         }
     }
@@ -113,7 +113,7 @@ fn not_acceptable(offered: &str) -> Problem {
 mod tests {
     use super::*;
 
-    fn form(accept: &str) -> Option<Form> {
+    fn form(accept: &str) -> Option<ResponseForm> {
         let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a header value"))]);
         Accept::of(&headers).form().ok()
     }
@@ -121,37 +121,37 @@ mod tests {
     #[test]
     fn stream_false_selects_json_if_accept_names_neither_format() {
         for (accept, stream, expected) in [
-            ("text/event-stream", StreamField::False, Form::Events),
-            ("application/json", StreamField::True, Form::Snapshot),
-            ("*/*", StreamField::False, Form::Snapshot),
-            ("*/*", StreamField::True, Form::Events),
-            ("text/*", StreamField::False, Form::Snapshot),
+            ("text/event-stream", StreamField::False, ResponseForm::Events),
+            ("application/json", StreamField::True, ResponseForm::Snapshot),
+            ("*/*", StreamField::False, ResponseForm::Snapshot),
+            ("*/*", StreamField::True, ResponseForm::Events),
+            ("text/*", StreamField::False, ResponseForm::Snapshot),
         ] {
             let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a header value"))]);
             assert_eq!(Accept::of(&headers).form_for(stream).ok(), Some(expected), "{accept} {stream:?}");
         }
-        assert_eq!(Accept::of(&HeaderMap::new()).form_for(StreamField::False).ok(), Some(Form::Snapshot));
+        assert_eq!(Accept::of(&HeaderMap::new()).form_for(StreamField::False).ok(), Some(ResponseForm::Snapshot));
     }
 
     #[test]
     fn named_format_is_selected_and_events_are_the_default() {
         for (accept, expected) in [
-            ("text/event-stream", Some(Form::Events)),
-            ("application/json, text/event-stream", Some(Form::Events)),
-            ("application/json", Some(Form::Snapshot)),
-            ("Application/JSON;q=0.9, */*;q=0.1", Some(Form::Snapshot)),
-            ("*/*", Some(Form::Events)),
-            ("text/html, */*;q=0.8", Some(Form::Events)),
-            ("text/*", Some(Form::Events)),
-            ("application/*", Some(Form::Snapshot)),
-            ("", Some(Form::Events)),
+            ("text/event-stream", Some(ResponseForm::Events)),
+            ("application/json, text/event-stream", Some(ResponseForm::Events)),
+            ("application/json", Some(ResponseForm::Snapshot)),
+            ("Application/JSON;q=0.9, */*;q=0.1", Some(ResponseForm::Snapshot)),
+            ("*/*", Some(ResponseForm::Events)),
+            ("text/html, */*;q=0.8", Some(ResponseForm::Events)),
+            ("text/*", Some(ResponseForm::Events)),
+            ("application/*", Some(ResponseForm::Snapshot)),
+            ("", Some(ResponseForm::Events)),
             ("text/html", None),
             ("image/png, text/csv", None),
-            ("text/event-stream;q=0, application/json", Some(Form::Snapshot)),
-            ("text/event-stream; q=0.0", Some(Form::Events)),
+            ("text/event-stream;q=0, application/json", Some(ResponseForm::Snapshot)),
+            ("text/event-stream; q=0.0", Some(ResponseForm::Events)),
         ] {
             assert_eq!(form(accept), expected, "{accept}");
         }
-        assert_eq!(Accept::of(&HeaderMap::new()).form().ok(), Some(Form::Events));
+        assert_eq!(Accept::of(&HeaderMap::new()).form().ok(), Some(ResponseForm::Events));
     }
 }

@@ -5,29 +5,13 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 
-use super::extract::Caller;
+use super::caller::Caller;
+use super::durations::{millis, seconds};
+use super::headers::{RATE_LIMIT, RATE_LIMIT_POLICY, X_RATE_LIMIT};
 use super::problem::Problem;
 use super::refusal::Dialect;
 use super::state::Api;
 use crate::limits::Allowance;
-
-/// The remaining quota of each limit, and the seconds until it is full again (draft-ietf-httpapi-ratelimit-headers-10).
-pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// The limits themselves, per minute (the same draft).
-pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// The headers of OpenAI's API for requests and for tokens: limit, remaining, reset.
-pub const X_RATE_LIMIT: [[HeaderName; 3]; 2] = [
-    [
-        HeaderName::from_static("x-ratelimit-limit-requests"),
-        HeaderName::from_static("x-ratelimit-remaining-requests"),
-        HeaderName::from_static("x-ratelimit-reset-requests"),
-    ],
-    [
-        HeaderName::from_static("x-ratelimit-limit-tokens"),
-        HeaderName::from_static("x-ratelimit-remaining-tokens"),
-        HeaderName::from_static("x-ratelimit-reset-tokens"),
-    ],
-];
 
 /// Capacity for the headers that are added to every response after these.
 const LATER_HEADERS: usize = 5;
@@ -101,16 +85,6 @@ impl Line {
     }
 }
 
-/// Rounds up: a client that retries a moment too early would be refused again.
-pub fn seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
-}
-
-/// Rounds up, too.
-pub fn millis(wait: Duration) -> u64 {
-    wait.as_secs().saturating_mul(1_000).saturating_add(wait.subsec_nanos().div_ceil(1_000_000).into())
-}
-
 /// As OpenAI writes it: `6m0s`, `1.5s`, `120ms`.
 fn openai_duration(wait: Duration) -> Line {
     let (mut line, millis) = (Line::new(), millis(wait));
@@ -131,7 +105,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::limits::Left;
+    use crate::limits::RemainingQuota;
 
     #[test]
     fn a_duration_is_written_as_openai_does_and_never_too_short() {
@@ -146,7 +120,7 @@ mod tests {
     #[test]
     fn remaining_limits_are_written_in_each_dialect() {
         let left = |limit, left, full_in| {
-            Some(Left {
+            Some(RemainingQuota {
                 limit: NonZeroU32::new(limit).expect("a limit"),
                 left,
                 full_in: Duration::from_millis(full_in),

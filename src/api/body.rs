@@ -12,29 +12,15 @@ use http_body_util::{BodyExt, Limited};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::body_limits::{BodyLimits, BodySize};
 use super::body_memory::{BodyMemoryError, UnfinishedBody};
-use super::connection::{Connection, ConnectionKind};
-use super::connections::Coming;
-use super::extract::Caller;
+use super::caller::Caller;
+use super::connection::Connection;
+use super::connection_record::ConnectionKind;
+use super::connections::Arrival;
 use super::json_body::JsonBytes;
 use super::problem::{ErrorCode, Problem};
 use super::state::Api;
-
-/// The limits of a request's body.
-#[derive(Debug, Clone, Copy)]
-pub struct BodyLimits {
-    /// Bytes (`server.max_body`).
-    pub size: usize,
-    /// Time from the head to the last byte (`server.body_timeout`).
-    pub time: Duration,
-}
-
-/// The largest body of one operation, and the setting that defines it, if there is one.
-#[derive(Debug, Clone, Copy)]
-pub struct BodySize {
-    pub bytes: usize,
-    pub setting: Option<&'static str>,
-}
 
 /// A body that may be read in part, and whose remaining bytes are then discarded.
 pub struct RequestBody<'a> {
@@ -64,9 +50,9 @@ impl<'a> RequestBody<'a> {
     }
 
     /// Reads the whole body, at most `server.max_body` bytes. Its content type must be JSON.
-    pub async fn json(&mut self, api: &Api, caller: &Caller, coming: Coming) -> Result<JsonBytes, Problem> {
+    pub async fn json(&mut self, api: &Api, caller: &Caller, arrival: Arrival) -> Result<JsonBytes, Problem> {
         let size = BodySize { bytes: self.limits.size, setting: Some("server.max_body") };
-        self.json_at_most(size, api, caller, coming).await
+        self.json_at_most(size, api, caller, arrival).await
     }
 
     /// Reads the whole body like [`json`](Self::json), but at most `size` bytes.
@@ -75,7 +61,7 @@ impl<'a> RequestBody<'a> {
         size: BodySize,
         api: &Api,
         caller: &Caller,
-        coming: Coming,
+        arrival: Arrival,
     ) -> Result<JsonBytes, Problem> {
         if !is_json(self.headers) {
             return Err(Problem::not_json());
@@ -85,7 +71,7 @@ impl<'a> RequestBody<'a> {
         } else {
             BodySize { bytes: self.limits.size, setting: Some("server.max_body") }
         };
-        self.read(size, api, caller, coming).await.map_err(|error| match error {
+        self.read(size, api, caller, arrival).await.map_err(|error| match error {
             BodyError::TooLarge => too_large(size),
             BodyError::Refused(problem) => problem,
             BodyError::Ended => {
@@ -147,7 +133,7 @@ impl<'a> RequestBody<'a> {
         size: BodySize,
         api: &Api,
         caller: &Caller,
-        coming: Coming,
+        arrival: Arrival,
     ) -> Result<JsonBytes, BodyError> {
         let length = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         // Must precede the first read, so that a client that waits for `100 Continue` sends no bytes.
@@ -156,7 +142,7 @@ impl<'a> RequestBody<'a> {
         }
         let memory = api.body_memory.begin(caller.spender.account.clone());
         let mut bytes = Vec::new();
-        self.fill(&mut bytes, length.unwrap_or(size.bytes), size, &memory, (api, caller, coming)).await?;
+        self.fill(&mut bytes, length.unwrap_or(size.bytes), size, &memory, (api, caller, arrival)).await?;
         bytes.shrink_to_fit();
         let memory = memory.finish(bytes.len())?;
         JsonBytes::new(bytes, memory).map_err(BodyError::Refused)
@@ -169,7 +155,7 @@ impl<'a> RequestBody<'a> {
         length: usize,
         size: BodySize,
         memory: &UnfinishedBody,
-        (api, caller, coming): (&Api, &Caller, Coming),
+        (api, caller, arrival): (&Api, &Caller, Arrival),
     ) -> Result<(), BodyError> {
         let mut buffer = BodyBuffer { bytes, length, memory };
         let mut reading = pin!(timeout_at(self.deadline, buffer.fill(&mut self.unread, size.bytes)));
@@ -178,7 +164,7 @@ impl<'a> RequestBody<'a> {
         let read = match poll!(reading.as_mut()) {
             Poll::Ready(read) => read,
             Poll::Pending => {
-                let connection = api.connect(caller, coming, ConnectionKind::Body).map_err(BodyError::Refused)?;
+                let connection = api.connect(caller, arrival, ConnectionKind::Body).map_err(BodyError::Refused)?;
                 let displaced = || Ok(Err(BodyError::Memory(BodyMemoryError::Displaced)));
                 let read = tokio::select! {
                     biased;

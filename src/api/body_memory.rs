@@ -25,15 +25,15 @@ use crate::domain::{Account, Lookup};
 ///   finished bodies as then remain free of three quarters of the budget. The last quarter is reserved for accounts
 ///   that hold at most 1/1024 of the budget, so that a few accounts with large bodies cause no refusal of small ones.
 #[derive(Clone)]
-pub struct BodyMemory(Arc<Shared>);
+pub struct BodyMemory(Arc<BodyMemoryState>);
 
-struct Shared {
+struct BodyMemoryState {
     most: usize,
-    table: Mutex<Table>,
+    table: Mutex<BodyTable>,
 }
 
 #[derive(Default)]
-struct Table {
+struct BodyTable {
     last: u64,
     bytes: usize,
     finished: usize,
@@ -96,7 +96,7 @@ pub enum BodyMemoryError {
 
 impl BodyMemory {
     pub fn new(most: usize) -> Self {
-        Self(Arc::new(Shared { most, table: Mutex::default() }))
+        Self(Arc::new(BodyMemoryState { most, table: Mutex::default() }))
     }
 
     /// Returns the bytes that are reserved now.
@@ -129,7 +129,7 @@ impl BodyMemory {
         body.finish(bytes)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, BodyTable> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -219,7 +219,7 @@ impl FinishedBody {
     }
 }
 
-impl Table {
+impl BodyTable {
     fn unfinished(&self, account: &Account, number: u64) -> Option<&Unfinished> {
         self.accounts.get(account)?.unfinished.get(&number)
     }

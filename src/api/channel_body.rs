@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::extract::Caller;
+use super::caller::Caller;
 use super::json_body::JsonBytes;
 use super::problem::{ErrorCode, FieldError, Problem};
 use super::wire::channel::{self, GapData, SubscriberBody};
@@ -197,7 +197,7 @@ impl NewEventBody {
         Ok(Published {
             name: event.flatten(),
             data_json: data_json.into(),
-            to: to.flatten().unwrap_or(Recipient::Everybody),
+            to: to.flatten().unwrap_or(Recipient::AllSubscribers),
             keeping: if ephemeral == Some(Value::Bool(true)) { Keeping::Ephemeral } else { Keeping::Kept },
         })
     }
@@ -217,7 +217,7 @@ fn recipient(to: Value, caller: &Caller) -> Option<Recipient> {
             if !is_name(&principal) || !issuer.as_ref().is_none_or(is_name) {
                 return None;
             }
-            let issuer = issuer.or_else(|| channel::named(&caller.principal).1);
+            let issuer = issuer.or_else(|| channel::name_and_issuer(&caller.principal).1);
             let name = issuer.map_or(principal.clone(), |issuer| format!("{issuer}\n{principal}"));
             Some(Recipient::Principal(Principal::Named(name.into())))
         }

@@ -8,21 +8,23 @@ use axum::http::{HeaderMap, Uri};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::caller::Caller;
 use super::extract::{invalid_query, last_event_id, longest_wait, query, sequence};
-use super::problem::{ErrorCode, Problem};
-use crate::channel::Attendance;
+use super::problem::{ErrorCode, FieldError, Problem};
+use crate::auth::ChannelScope;
+use crate::channel::PresenceMode;
 use crate::domain::{ChannelEventId, ChannelName, Sequence};
 
 /// The channel that the path names.
 pub struct ChannelPath(pub ChannelName);
 
 /// The error text for an invalid channel name.
-pub const NAME: &str =
+pub const NAME_RULE: &str =
     "must be 1 to 100 characters of A-Z, a-z, 0-9, dot, hyphen, underscore and tilde, and not begin with a dot";
 
 /// Returns the channel in the path, without percent-decoding: no valid name needs an escape. The gate and the handlers
 /// both read the name with this function, so the authorized channel is the one that is used.
-pub fn named_channel(uri: &Uri) -> Option<ChannelName> {
+pub fn channel_in_path(uri: &Uri) -> Option<ChannelName> {
     uri.path().strip_prefix("/v1/channels/")?.split('/').next()?.parse().ok()
 }
 
@@ -30,11 +32,27 @@ impl<S: Send + Sync> FromRequestParts<S> for ChannelPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let name = named_channel(&parts.uri);
+        let name = channel_in_path(&parts.uri);
         name.map(Self).ok_or_else(|| {
-            Problem::new(ErrorCode::InvalidRequest, format!("The channel name in the path is invalid: it {NAME}."))
+            Problem::new(ErrorCode::InvalidRequest, format!("The channel name in the path is invalid: it {NAME_RULE}."))
         })
     }
+}
+
+/// Parses the channel to which an answer is to be published, and checks that the caller may publish there.
+pub fn answer_channel(name: &str, caller: &Caller) -> Result<ChannelName, Problem> {
+    let channel = name.parse().map_err(|_| {
+        Problem::invalid(vec![FieldError { pointer: "/channel".to_owned(), detail: NAME_RULE.to_owned() }])
+    })?;
+    if may_publish(&channel, caller) {
+        Ok(channel)
+    } else {
+        Err(Problem::insufficient_scope(Some(&ChannelScope::Publish.for_channel(&channel))))
+    }
+}
+
+fn may_publish(channel: &ChannelName, caller: &Caller) -> bool {
+    !channel.is_built_in() && caller.scopes.allow(ChannelScope::Publish, channel)
 }
 
 /// The query of a subscription.
@@ -42,7 +60,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ChannelPath {
 pub struct ChannelQuery {
     pub after: Option<Sequence>,
     pub history: usize,
-    pub attendance: Attendance,
+    pub attendance: PresenceMode,
     pub wait: Duration,
 }
 
@@ -69,7 +87,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ChannelQuery {
         if history > LONGEST_HISTORY {
             return Err(invalid_query(&format!("history must be at most {LONGEST_HISTORY}.")));
         }
-        let attendance = if presence == Some(true) { Attendance::PresentAndTold } else { Attendance::Present };
+        let attendance = if presence == Some(true) { PresenceMode::PresentAndTold } else { PresenceMode::Present };
         let after = after.as_deref().map(sequence).transpose()?;
         Ok(Self { after, history, attendance, wait: longest_wait(wait.as_deref())? })
     }

@@ -8,24 +8,24 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use tokio::time::{Instant, timeout_at};
 
-use super::accept::{Accept, Form};
+use super::accept::{Accept, ResponseForm};
 use super::allowance;
-use super::body::{BodySize, RequestBody};
+use super::body::RequestBody;
+use super::body_limits::BodySize;
+use super::caller::Caller;
 use super::channel_body::{ChannelBody, EventPage, HistoryBody, NewEventBody, PublishedBody, WrittenEvent};
 use super::channel_query::{ChannelPath, ChannelQuery, last_position};
-use super::connection::{Connection, ConnectionKind};
-use super::connections::Coming;
-use super::denial::insufficient_scope;
-use super::extract::Caller;
+use super::connection::Connection;
+use super::connection_record::ConnectionKind;
+use super::connections::Arrival;
 use super::held_json::json_response;
 use super::json_body::JsonBytes;
 use super::problem::{ErrorCode, Problem};
 use super::sse::event_stream;
 use super::state::Api;
-use super::subscribing::Subscribing;
+use super::subscriber_source::SubscriberSource;
 use super::wire::channel::{self, ConnectedData, GapData, SubscriberBody};
-use crate::auth::ChannelScope;
-use crate::channel::{Attendance, Beginning, Heard, PublishError, Reserve, SubscribeError, Subscribed, Subscription};
+use crate::channel::{Beginning, Heard, PresenceMode, PublishError, Reserve, SubscribeError, Subscribed, Subscription};
 use crate::domain::{ChannelEventId, ChannelName, Keeping, Subscriber};
 use crate::limits::Allowance;
 
@@ -55,7 +55,7 @@ pub async fn publish(
     // Must precede reading the body, so that a refused event uses no memory.
     let admitted = api.check_load(&caller).and_then(|()| take_publish(&api, &caller));
     let (read, left) = match admitted {
-        Ok(left) => (body.json_at_most(size, &api, &caller, Coming::New).await, left),
+        Ok(left) => (body.json_at_most(size, &api, &caller, Arrival::New).await, left),
         Err(refused) => (Err(refused), Allowance::default()),
     };
     body.discard(&api, &caller).await;
@@ -130,30 +130,30 @@ pub async fn subscribe(
     let position = last_position(&headers, &channel)?.or(query.after);
     let beginning = position.map_or(Beginning::History(query.history), Beginning::After);
     // Only a client that was subscribed before knows an existing position; any other number may be made up.
-    let coming = match position {
-        Some(position) if api.channels.knows(&channel, position).await => Coming::Back,
-        _ => Coming::New,
+    let arrival = match position {
+        Some(position) if api.channels.knows(&channel, position).await => Arrival::Reconnecting,
+        _ => Arrival::New,
     };
-    if coming == Coming::New {
+    if arrival == Arrival::New {
         api.check_load(&caller)?;
     }
-    let reserve = Reserve::from(coming);
+    let reserve = Reserve::from(arrival);
     api.channels.has_room(&channel, reserve)?;
-    let kind = if form == Form::Events { ConnectionKind::ResumableStream } else { ConnectionKind::Wait };
-    let connection = api.connect(&caller, coming, kind)?;
+    let kind = if form == ResponseForm::Events { ConnectionKind::ResumableStream } else { ConnectionKind::Wait };
+    let connection = api.connect(&caller, arrival, kind)?;
     let account = &caller.spender.account;
     let new_subscriber =
         Subscriber { connection: connection.id(), principal: caller.principal.clone(), since: connection.since() };
     match form {
-        Form::Events => {
+        ResponseForm::Events => {
             let subscribed =
                 api.channels.subscribe(&channel, account, new_subscriber, beginning, query.attendance, reserve).await?;
             Ok(stream(&api, subscribed, connection, query.attendance))
         }
-        Form::Snapshot => {
+        ResponseForm::Snapshot => {
             let subscribed = api
                 .channels
-                .subscribe(&channel, account, new_subscriber, beginning, Attendance::Passing, reserve)
+                .subscribe(&channel, account, new_subscriber, beginning, PresenceMode::Passing, reserve)
                 .await?;
             let page = next_page(&api, subscribed.subscription, &connection, query.wait).await?;
             json_response(&api, &caller, &page, Some(connection))
@@ -161,17 +161,18 @@ pub async fn subscribe(
     }
 }
 
-fn stream(api: &Api, subscribed: Subscribed, connection: Connection, attendance: Attendance) -> Response {
+fn stream(api: &Api, subscribed: Subscribed, connection: Connection, attendance: PresenceMode) -> Response {
     let Subscribed { subscription, present, subscribers } = subscribed;
     let channel = subscription.channel.clone();
     let connected = ConnectedData {
         channel: channel.to_string(),
         connection: connection.id().to_string(),
         subscribers: subscribers as u64,
-        present: (attendance == Attendance::PresentAndTold).then(|| present.iter().map(SubscriberBody::from).collect()),
+        present: (attendance == PresenceMode::PresentAndTold)
+            .then(|| present.iter().map(SubscriberBody::from).collect()),
     };
     let id = ChannelEventId { channel, sequence: subscription.position() };
-    let source = Subscribing::new(subscription, api.channel_terms.idle);
+    let source = SubscriberSource::new(subscription, api.channel_terms.idle);
     let stream = api.event_stream(source, connection);
     event_stream(stream.beginning_with(|retry, out| channel::encode_connected(&connected, id, retry, out)))
 }
@@ -240,30 +241,11 @@ pub async fn show(
     json_response(&api, &caller, &channel, None)
 }
 
-/// Parses the channel to which an answer is to be published, and checks that the caller may publish there.
-pub fn answer_channel(name: &str, caller: &Caller) -> Result<ChannelName, Problem> {
-    let channel = name.parse().map_err(|_| {
-        Problem::invalid(vec![super::problem::FieldError {
-            pointer: "/channel".to_owned(),
-            detail: super::channel_query::NAME.to_owned(),
-        }])
-    })?;
-    if may_publish(&channel, caller) {
-        Ok(channel)
-    } else {
-        Err(insufficient_scope(Some(&ChannelScope::Publish.for_channel(&channel))))
-    }
-}
-
-fn may_publish(channel: &ChannelName, caller: &Caller) -> bool {
-    !channel.is_built_in() && caller.scopes.allow(ChannelScope::Publish, channel)
-}
-
-impl From<Coming> for Reserve {
-    fn from(coming: Coming) -> Self {
-        match coming {
-            Coming::New => Self::Kept,
-            Coming::Back => Self::Open,
+impl From<Arrival> for Reserve {
+    fn from(arrival: Arrival) -> Self {
+        match arrival {
+            Arrival::New => Self::Kept,
+            Arrival::Reconnecting => Self::Open,
         }
     }
 }
@@ -271,7 +253,7 @@ impl From<Coming> for Reserve {
 impl From<PublishError> for Problem {
     fn from(error: PublishError) -> Self {
         match error {
-            PublishError::NobodyThere => Self::connection_not_found(),
+            PublishError::ConnectionNotFound => Self::connection_not_found(),
             PublishError::TooLarge => Self::new(
                 ErrorCode::BodyTooLarge,
                 "The event is larger than a channel may hold (the setting channels.max_bytes).",

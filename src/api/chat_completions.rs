@@ -11,21 +11,23 @@ use serde_json::Value;
 
 use super::allowance;
 use super::body::RequestBody;
-use super::connection::{Connection, ConnectionKind};
-use super::extract::{Caller, grace_header};
+use super::caller::Caller;
+use super::connection::Connection;
+use super::connection_record::ConnectionKind;
+use super::extract::grace_header;
 use super::held_json::held_json;
 use super::openapi::ChatCompletionBody;
 use super::problem::{ErrorCode, FieldError, Problem};
 use super::refusal::Dialect;
 use super::sse::{event_stream, name_generation};
-use super::start::{self, AdmittedRequest, Begun, tell_origin};
+use super::start::{self, AdmittedRequest, AttachedGeneration, insert_attached};
 use super::state::Api;
 use super::wire::OpenAiChat;
 use super::wire::openai_chat::{Completion, Ids, usage_json};
 use crate::domain::{Done, Event, TokenSource};
 use crate::generation::{Delivery, Following};
 use crate::json::JsonObject;
-use crate::limits::Patience;
+use crate::limits::WaitPolicy;
 
 /// Complete a chat, as OpenAI's API does.
 ///
@@ -63,18 +65,18 @@ pub async fn create(State(api): State<Api>, caller: Caller, request: Request) ->
 
 async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let begun = {
+    let attached = {
         let mut body = RequestBody::new(&head.headers, body, api.body);
-        let begun = start(api, caller, &head.headers, &mut body).await;
+        let attached = start(api, caller, &head.headers, &mut body).await;
         body.discard(api, caller).await;
-        begun
+        attached
     };
-    let (delivery, Begun { mut following, origin, connection }) = begun?;
+    let (delivery, AttachedGeneration { mut following, origin, connection }) = attached?;
     // Always present here, because `start` passes a connection kind.
     let Some(connection) = connection else { return Err(displaced()) };
     let start = Arc::clone(following.start());
     let with_headers = |mut response: Response| {
-        tell_origin(&mut response, origin);
+        insert_attached(&mut response, origin);
         allowance::insert_headers(&mut response, api, caller, Some(&start.model), Dialect::OpenAi);
         response
     };
@@ -82,7 +84,7 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
         Delivery::Stream => {
             // Reasoning models think for longer than proxies wait. After `head_wait` the head is sent without a first
             // token, and heartbeats start.
-            let begun = following.begun(api.head_wait);
+            let begun = following.wait_for_first_chunk(api.head_wait);
             // Builds the response while the upstream request is in flight.
             let format = OpenAiChat { usage: start.usage, ids: Ids::Absent };
             let response = with_headers(event_stream(api.stream(following, format, connection)));
@@ -107,32 +109,32 @@ async fn start(
     caller: &Caller,
     headers: &HeaderMap,
     body: &mut RequestBody<'_>,
-) -> Result<(Delivery, Begun), Problem> {
+) -> Result<(Delivery, AttachedGeneration), Problem> {
     let grace = grace_header(headers)?;
     let mut admitted = AdmittedRequest::admit(api, caller, headers).await?;
     let json = admitted.read(body, api, caller).await?;
     let fields = start::parse(api, &json).await?;
     let delivery = delivery(&fields)?;
     let connection = body.take_connection();
-    let mut opening = admitted.opening("/v1/chat/completions", &json, connection, Some(kind(delivery)));
+    let mut pending = admitted.with_body("/v1/chat/completions", &json, connection, Some(kind(delivery)));
     drop(json);
-    if let Some(begun) = start::join(api, caller, &mut opening).await? {
-        return Ok((delivery, begun));
+    if let Some(attached) = start::join(api, caller, &mut pending).await? {
+        return Ok((delivery, attached));
     }
     if fields.get("input").is_some() {
         return Err(field("/input", "is not a field of chat completions: send messages"));
     }
-    let mut asked = start::check(api, caller, fields, Dialect::OpenAi).await?;
-    let new = &mut asked.generation;
+    let mut parsed = start::check(api, caller, fields, Dialect::OpenAi).await?;
+    let new = &mut parsed.generation;
     // Subscribers of a channel read the tokens as they arrive.
-    new.delivery = if asked.channel.is_some() { Delivery::Stream } else { delivery };
+    new.delivery = if parsed.channel.is_some() { Delivery::Stream } else { delivery };
     // SDKs can stop a generation only by closing the connection.
     new.grace = new.grace.or(grace).or(Some(Duration::ZERO));
     // SDKs do not know `queued` events. A refusal makes them wait for its `Retry-After`.
-    if new.patience == (Patience::Waits { at_most: None }) {
-        new.patience = Patience::Refuses;
+    if new.wait_policy == (WaitPolicy::Waits { at_most: None }) {
+        new.wait_policy = WaitPolicy::Refuses;
     }
-    Ok((delivery, start::start(api, caller, asked, opening).await?))
+    Ok((delivery, start::start(api, caller, parsed, pending).await?))
 }
 
 const fn kind(delivery: Delivery) -> ConnectionKind {

@@ -2,6 +2,10 @@
 
 use crate::json::{Token, Tokens};
 
+/// Duplicate names are refused because two JSON parsers may take different ones: the checked value would not be the one
+/// that the upstream reads.
+pub const DUPLICATE: &str = "is a duplicate name in its object: send it once";
+
 /// The type of a field. A provider checks its own ranges; this service refuses only what no provider accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

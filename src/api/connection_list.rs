@@ -6,12 +6,13 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::allowance::millis;
-use super::connection::{ConnectionKind, ConnectionKindBody, ConnectionRecord};
-use super::extract::{Caller, ConnectionPath, ConnectionsQuery};
+use super::caller::Caller;
+use super::connection_record::{ConnectionKind, ConnectionKindBody, ConnectionRecord};
+use super::durations::millis;
+use super::extract::{ConnectionPath, ConnectionsQuery};
 use super::problem::Problem;
 use super::state::Api;
-use super::wire::channel::named;
+use super::wire::channel::name_and_issuer;
 use crate::domain::Account;
 
 /// The requests in flight.
@@ -68,8 +69,8 @@ pub async fn list(
     _: Caller,
     ConnectionsQuery { limit }: ConnectionsQuery,
 ) -> Json<ConnectionList> {
-    let (open, total) = api.connections.list(limit);
-    let data = open.iter().map(|(open, kind)| connection_body(open, *kind)).collect();
+    let (records, total) = api.connections.list(limit);
+    let data = records.iter().map(|(record, kind)| connection_body(record, *kind)).collect();
     Json(ConnectionList { data, total: total as u64 })
 }
 
@@ -93,21 +94,21 @@ pub async fn close(
     if api.connections.close(id) { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::connection_not_found()) }
 }
 
-fn connection_body(open: &ConnectionRecord, kind: ConnectionKind) -> ConnectionBody {
-    let (principal, issuer) = named(&open.principal);
-    let address = match &open.account {
+fn connection_body(record: &ConnectionRecord, kind: ConnectionKind) -> ConnectionBody {
+    let (principal, issuer) = name_and_issuer(&record.principal);
+    let address = match &record.account {
         Account::Address(address) => Some(address.to_string()),
         Account::Principal(_) | Account::Service => None,
     };
     ConnectionBody {
-        id: open.id.to_string(),
+        id: record.id.to_string(),
         kind: kind.into(),
         principal,
         issuer,
         address,
-        since: open.since.to_string(),
-        idle_ms: millis(open.idle()),
-        events: open.events(),
-        bytes: open.bytes(),
+        since: record.since.to_string(),
+        idle_ms: millis(record.idle()),
+        events: record.events(),
+        bytes: record.bytes(),
     }
 }

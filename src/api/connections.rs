@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::connection::{Connection, ConnectionKind, ConnectionRecord};
-use super::extract::Caller;
+use super::caller::Caller;
+use super::connection_record::{ConnectionKind, ConnectionRecord};
 use crate::domain::{Account, ConnectionId, Lookup};
 use crate::limits::WhenFull;
 use crate::server::Load;
@@ -19,26 +19,26 @@ use crate::server::Load;
 ///   most is displaced, in the order of `ConnectionKind`.
 /// - A client that resumes is not refused: a stream of its own account is displaced.
 #[derive(Clone)]
-pub struct Connections(Arc<Shared>);
+pub struct Connections(Arc<ConnectionsState>);
 
-struct Shared {
+struct ConnectionsState {
     /// `server.max_connections`
     most: usize,
     draining: AtomicBool,
     ending: AtomicBool,
-    table: Mutex<Table>,
+    table: Mutex<ConnectionTable>,
 }
 
 #[derive(Default)]
-struct Table {
+struct ConnectionTable {
     last: u64,
     /// All connections by number, and so in the order in which they were opened.
-    all: BTreeMap<u64, Entry>,
+    all: BTreeMap<u64, ConnectionEntry>,
     accounts: Lookup<Account, AccountConnections>,
 }
 
-struct Entry {
-    open: Arc<ConnectionRecord>,
+struct ConnectionEntry {
+    record: Arc<ConnectionRecord>,
     kind: ConnectionKind,
 }
 
@@ -50,32 +50,41 @@ struct AccountConnections {
     resumable: BTreeSet<u64>,
     streams: BTreeSet<u64>,
     /// The number of displaced connections that have not ended. The limits do not count them.
-    leaving: usize,
+    displaced: usize,
 }
 
 /// Whether a client opens a new connection or resumes an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coming {
+pub enum Arrival {
     New,
     /// Not refused for load: at a limit, another stream of its account is displaced.
-    Back,
+    Reconnecting,
 }
 
 /// The limit at which a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoRoom {
-    ForCaller(NonZeroU32),
-    AtAll,
+pub enum ConnectionLimitError {
+    /// The limit of the account.
+    Caller(NonZeroU32),
+    /// The limit of all accounts together.
+    Total,
 }
 
 impl Connections {
     /// `most` is `server.max_connections`.
     pub fn new(most: usize) -> Self {
         let (draining, ending) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Shared { most, draining, ending, table: Mutex::default() }))
+        Self(Arc::new(ConnectionsState { most, draining, ending, table: Mutex::default() }))
     }
 
-    pub fn open(&self, caller: &Caller, coming: Coming, kind: ConnectionKind) -> Result<Connection, NoRoom> {
+    /// Adds a connection, or refuses it at a limit unless another can be displaced. The caller wraps the record into a
+    /// `Connection`, which removes it.
+    pub(super) fn add(
+        &self,
+        caller: &Caller,
+        arrival: Arrival,
+        kind: ConnectionKind,
+    ) -> Result<Arc<ConnectionRecord>, ConnectionLimitError> {
         let limits = caller.spender.connections();
         let account = &caller.spender.account;
         let mut table = self.lock();
@@ -83,45 +92,39 @@ impl Connections {
         let closes_oldest = limits.when_full == WhenFull::CloseOldest && kind != ConnectionKind::Body;
         // A displaced stream whose client does not read ends late. Without this bound, a client could hold any number
         // of streams by resuming repeatedly.
-        let may_displace_own = (coming == Coming::Back || closes_oldest) && table.leaving_of(account) <= own;
+        let may_displace_own =
+            (arrival == Arrival::Reconnecting || closes_oldest) && table.displaced_of(account) <= own;
         if let Some(most) = limits.for_account.filter(|most| own >= most.get() as usize) {
             if !may_displace_own || !table.displace_own(account) {
-                return Err(NoRoom::ForCaller(most));
+                return Err(ConnectionLimitError::Caller(most));
             }
-        } else if self.is_full(&table, caller, coming) {
+        } else if self.is_full(&table, caller, arrival) {
             let made_room = if own < self.share(&table, caller) {
                 table.displace_largest(account, own + 1)
             } else {
                 may_displace_own && table.displace_own(account)
             };
             if !made_room {
-                return Err(NoRoom::AtAll);
+                return Err(ConnectionLimitError::Total);
             }
         }
-        Ok(self.admit(&mut table, caller, kind))
+        Ok(table.add(caller, kind))
     }
 
-    /// Opens a connection only if no other has to be displaced for it.
-    pub fn open_if_free(&self, caller: &Caller, kind: ConnectionKind) -> Option<Connection> {
+    /// Adds a connection only if no other has to be displaced for it.
+    pub(super) fn add_if_free(&self, caller: &Caller, kind: ConnectionKind) -> Option<Arc<ConnectionRecord>> {
         let mut table = self.lock();
         let own = table.count_of(&caller.spender.account);
         let is_at_limit = caller.spender.connections().for_account.is_some_and(|most| own >= most.get() as usize);
-        if is_at_limit || self.is_full(&table, caller, Coming::New) {
+        if is_at_limit || self.is_full(&table, caller, Arrival::New) {
             return None;
         }
-        Some(self.admit(&mut table, caller, kind))
-    }
-
-    fn admit(&self, table: &mut Table, caller: &Caller, kind: ConnectionKind) -> Connection {
-        table.last += 1;
-        let open = Arc::new(ConnectionRecord::new(caller, table.last));
-        table.insert(Arc::clone(&open), kind);
-        Connection::new(open, self.clone())
+        Some(table.add(caller, kind))
     }
 
     /// Checks whether the account may start an operation before it opens a connection for it. On a TCP connection above
     /// `server.max_connections`, it may do so only if another account has more requests in flight.
-    pub fn may_begin(&self, caller: &Caller) -> Result<(), NoRoom> {
+    pub fn check_load(&self, caller: &Caller) -> Result<(), ConnectionLimitError> {
         if caller.load == Load::Normal {
             return Ok(());
         }
@@ -129,14 +132,14 @@ impl Connections {
         let account = &caller.spender.account;
         let own = table.count_of(account);
         let may = own < self.share(&table, caller) && table.largest(account, own + 1).is_some();
-        if may { Ok(()) } else { Err(NoRoom::AtAll) }
+        if may { Ok(()) } else { Err(ConnectionLimitError::Total) }
     }
 
     /// Returns at most `most` connections, newest first, and the number of all connections.
     pub fn list(&self, most: usize) -> (Vec<(Arc<ConnectionRecord>, ConnectionKind)>, usize) {
         let table = self.lock();
         let latest = table.all.values().rev().take(most);
-        (latest.map(|entry| (Arc::clone(&entry.open), entry.kind)).collect(), table.all.len())
+        (latest.map(|entry| (Arc::clone(&entry.record), entry.kind)).collect(), table.all.len())
     }
 
     pub fn count(&self) -> usize {
@@ -145,8 +148,8 @@ impl Connections {
 
     /// Closes a connection. Returns whether it exists.
     pub fn close(&self, id: ConnectionId) -> bool {
-        let found = self.lock().all.values().find(|entry| entry.open.id == id).map(|entry| Arc::clone(&entry.open));
-        found.inspect(|open| open.close()).is_some()
+        let found = self.lock().all.values().find(|entry| entry.record.id == id).map(|entry| Arc::clone(&entry.record));
+        found.inspect(|record| record.close()).is_some()
     }
 
     /// Starts the drain: from now on all clients, connected ones included, are sent a later reconnection delay.
@@ -169,18 +172,18 @@ impl Connections {
         self.0.ending.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_kind(&self, open: &ConnectionRecord, kind: ConnectionKind) -> bool {
+    pub(super) fn set_kind(&self, record: &ConnectionRecord, kind: ConnectionKind) -> bool {
         let mut table = self.lock();
         // Absent if the connection was displaced.
-        let Some(open) = table.remove(open.number) else { return false };
-        table.insert(open, kind);
+        let Some(record) = table.remove(record.number) else { return false };
+        table.insert(record, kind);
         true
     }
 
-    pub(super) fn remove(&self, open: &ConnectionRecord) {
+    pub(super) fn remove(&self, record: &ConnectionRecord) {
         let mut table = self.lock();
-        if table.remove(open.number).is_none() {
-            table.remove_displaced(open);
+        if table.remove(record.number).is_none() {
+            table.remove_displaced(record);
         }
     }
 
@@ -191,64 +194,71 @@ impl Connections {
 
     /// Whether the limit for all accounts is reached. For a client that resumes and whose account has no connections,
     /// the limit is a tenth higher.
-    fn is_full(&self, table: &Table, caller: &Caller, coming: Coming) -> bool {
+    fn is_full(&self, table: &ConnectionTable, caller: &Caller, arrival: Arrival) -> bool {
         let most = self.most(caller);
-        match coming {
-            Coming::New => table.all.len() >= most || caller.load == Load::Crowded,
-            Coming::Back if table.count_of(&caller.spender.account) == 0 => table.all.len() > most + most / 10,
-            Coming::Back => table.all.len() >= most,
+        match arrival {
+            Arrival::New => table.all.len() >= most || caller.load == Load::Crowded,
+            Arrival::Reconnecting if table.count_of(&caller.spender.account) == 0 => table.all.len() > most + most / 10,
+            Arrival::Reconnecting => table.all.len() >= most,
         }
     }
 
-    fn share(&self, table: &Table, caller: &Caller) -> usize {
+    fn share(&self, table: &ConnectionTable, caller: &Caller) -> usize {
         let others = usize::from(!table.accounts.contains_key(&caller.spender.account));
         self.most(caller) / (table.accounts.len() + others)
     }
 
     fn wake_all(&self) {
         for entry in self.lock().all.values() {
-            entry.open.wake();
+            entry.record.wake();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, ConnectionTable> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl ConnectionTable {
     fn count_of(&self, account: &Account) -> usize {
         self.accounts.get(account).map_or(0, AccountConnections::count)
     }
 
-    fn insert(&mut self, open: Arc<ConnectionRecord>, kind: ConnectionKind) {
-        self.accounts.entry(open.account.clone()).or_default().of_kind(kind).insert(open.number);
-        self.all.insert(open.number, Entry { open, kind });
+    fn add(&mut self, caller: &Caller, kind: ConnectionKind) -> Arc<ConnectionRecord> {
+        self.last += 1;
+        let record = Arc::new(ConnectionRecord::new(caller, self.last));
+        self.insert(Arc::clone(&record), kind);
+        record
+    }
+
+    fn insert(&mut self, record: Arc<ConnectionRecord>, kind: ConnectionKind) {
+        self.accounts.entry(record.account.clone()).or_default().of_kind(kind).insert(record.number);
+        self.all.insert(record.number, ConnectionEntry { record, kind });
     }
 
     fn remove(&mut self, number: u64) -> Option<Arc<ConnectionRecord>> {
-        let Entry { open, kind } = self.all.remove(&number)?;
-        if let Some(own) = self.accounts.get_mut(&open.account) {
+        let ConnectionEntry { record, kind } = self.all.remove(&number)?;
+        if let Some(own) = self.accounts.get_mut(&record.account) {
             own.of_kind(kind).remove(&number);
         }
-        self.forget_if_empty(&open.account);
-        Some(open)
+        self.forget_if_empty(&record.account);
+        Some(record)
     }
 
     /// Counts the end of a displaced connection.
-    fn remove_displaced(&mut self, open: &ConnectionRecord) {
-        if let Some(own) = self.accounts.get_mut(&open.account) {
-            own.leaving = own.leaving.saturating_sub(1);
+    fn remove_displaced(&mut self, record: &ConnectionRecord) {
+        if let Some(own) = self.accounts.get_mut(&record.account) {
+            own.displaced = own.displaced.saturating_sub(1);
         }
-        self.forget_if_empty(&open.account);
+        self.forget_if_empty(&record.account);
     }
 
-    fn leaving_of(&self, account: &Account) -> usize {
-        self.accounts.get(account).map_or(0, |own| own.leaving)
+    fn displaced_of(&self, account: &Account) -> usize {
+        self.accounts.get(account).map_or(0, |own| own.displaced)
     }
 
     fn forget_if_empty(&mut self, account: &Account) {
-        if self.accounts.get(account).is_some_and(|own| own.count() == 0 && own.leaving == 0) {
+        if self.accounts.get(account).is_some_and(|own| own.count() == 0 && own.displaced == 0) {
             self.accounts.remove(account);
         }
     }
@@ -260,7 +270,7 @@ impl Table {
 
     /// Displaces a connection of the account that has most, if that account has more than `more_than`.
     fn displace_largest(&mut self, except: &Account, more_than: usize) -> bool {
-        let victim = self.largest(except, more_than).and_then(AccountConnections::least_missed);
+        let victim = self.largest(except, more_than).and_then(AccountConnections::next_victim);
         victim.is_some_and(|number| self.displace(number))
     }
 
@@ -270,9 +280,9 @@ impl Table {
     }
 
     fn displace(&mut self, number: u64) -> bool {
-        let Some(open) = self.remove(number) else { return false };
-        self.accounts.entry(open.account.clone()).or_default().leaving += 1;
-        open.displace();
+        let Some(record) = self.remove(number) else { return false };
+        self.accounts.entry(record.account.clone()).or_default().displaced += 1;
+        record.displace();
         true
     }
 }
@@ -298,7 +308,7 @@ impl AccountConnections {
 
     /// Returns the connection whose loss costs least: an unfinished body, else a wait, else the newest event stream
     /// with ids, else the newest one without.
-    fn least_missed(&self) -> Option<u64> {
+    fn next_victim(&self) -> Option<u64> {
         let kinds = [&self.bodies, &self.waits, &self.resumable, &self.streams];
         kinds.into_iter().find_map(|kind| kind.last()).copied()
     }
@@ -308,7 +318,7 @@ impl AccountConnections {
 mod tests {
     use std::net::IpAddr;
 
-    use super::super::connection::Closing;
+    use super::super::connection::{Connection, ConnectionClosing};
     use super::*;
     use crate::auth::Scopes;
     use crate::domain::{AllowedModels, Principal, Quota, RequestId};
@@ -332,24 +342,24 @@ mod tests {
     }
 
     fn is_closing(connection: &Connection) -> bool {
-        connection.closing() != Closing::No
+        connection.closing() != ConnectionClosing::No
     }
 
     #[test]
     fn new_connection_above_the_account_limit_is_refused_or_displaces_the_oldest_stream() {
         let connections = Connections::new(100);
-        for (when_full, coming, is_refused) in [
-            (WhenFull::Refuse, Coming::New, true),
-            (WhenFull::CloseOldest, Coming::New, false),
-            (WhenFull::Refuse, Coming::Back, false),
+        for (when_full, arrival, is_refused) in [
+            (WhenFull::Refuse, Arrival::New, true),
+            (WhenFull::CloseOldest, Arrival::New, false),
+            (WhenFull::Refuse, Arrival::Reconnecting, false),
         ] {
             let one = caller(1, 3, when_full);
-            let open = |kind| connections.open(&one, Coming::New, kind).expect("room");
+            let open = |kind| connections.open(&one, Arrival::New, kind).expect("room");
             let opened = [open(ConnectionKind::Wait), open(STREAM), open(STREAM)];
-            let next = connections.open(&one, coming, STREAM);
+            let next = connections.open(&one, arrival, STREAM);
             assert_eq!(
                 next.as_ref().err(),
-                is_refused.then_some(&NoRoom::ForCaller(NonZeroU32::new(3).expect("not 0")))
+                is_refused.then_some(&ConnectionLimitError::Caller(NonZeroU32::new(3).expect("not 0")))
             );
             assert_eq!(opened.each_ref().map(is_closing), [false, !is_refused, false]);
         }
@@ -362,15 +372,15 @@ mod tests {
         let connections = Connections::new(4);
         let (one, two, three) =
             (caller(1, 0, WhenFull::Refuse), caller(2, 0, WhenFull::Refuse), caller(3, 0, WhenFull::Refuse));
-        let open = |of, kind| connections.open(of, Coming::New, kind);
+        let open = |of, kind| connections.open(of, Arrival::New, kind);
         let kinds = [STREAM, ConnectionKind::Stream, ConnectionKind::Wait, ConnectionKind::Body];
         let held = kinds.map(|kind| open(&one, kind).expect("all is free"));
-        assert_eq!(open(&one, STREAM).err(), Some(NoRoom::AtAll));
+        assert_eq!(open(&one, STREAM).err(), Some(ConnectionLimitError::Total));
         let first = open(&two, STREAM).expect("below its share");
         assert_eq!(held.each_ref().map(is_closing), [false, false, false, true]);
         let second = open(&two, STREAM).expect("below its share");
         assert_eq!(held.each_ref().map(is_closing), [false, false, true, true]);
-        assert_eq!(open(&two, STREAM).err(), Some(NoRoom::AtAll), "it has its share");
+        assert_eq!(open(&two, STREAM).err(), Some(ConnectionLimitError::Total), "it has its share");
         let third = open(&three, STREAM).expect("below its share");
         let ended = [&held[0], &held[1], &first, &second].map(is_closing);
         assert_eq!(ended.iter().filter(|ended| **ended).count(), 1, "one of those that have two");
@@ -383,13 +393,13 @@ mod tests {
         let connections = Connections::new(100);
         let one = caller(1, 2, WhenFull::Refuse);
         let mut held = Vec::new();
-        while let Ok(stream) = connections.open(&one, Coming::Back, STREAM) {
+        while let Ok(stream) = connections.open(&one, Arrival::Reconnecting, STREAM) {
             held.push(stream);
             assert!(held.len() < 10, "resuming is bounded");
         }
         assert_eq!((held.len(), connections.count()), (5, 2));
         drop(held.remove(0));
-        assert!(connections.open(&one, Coming::Back, STREAM).is_ok(), "one displaced stream has ended");
+        assert!(connections.open(&one, Arrival::Reconnecting, STREAM).is_ok(), "one displaced stream has ended");
         drop(held);
         assert!(connections.lock().accounts.is_empty());
     }
@@ -398,8 +408,9 @@ mod tests {
     fn resuming_client_without_connections_may_use_the_reserve() {
         let connections = Connections::new(10);
         let one = caller(1, 0, WhenFull::Refuse);
-        let held: Vec<_> = (0..10).map(|_| connections.open(&one, Coming::New, STREAM).expect("room")).collect();
-        let back = connections.open(&caller(2, 0, WhenFull::Refuse), Coming::Back, STREAM).expect("the reserve");
+        let held: Vec<_> = (0..10).map(|_| connections.open(&one, Arrival::New, STREAM).expect("room")).collect();
+        let back =
+            connections.open(&caller(2, 0, WhenFull::Refuse), Arrival::Reconnecting, STREAM).expect("the reserve");
         assert!(!held.iter().any(is_closing));
         drop((held, back));
     }
@@ -408,12 +419,12 @@ mod tests {
     fn request_on_an_excess_connection_is_accepted_only_if_another_account_has_more() {
         let connections = Connections::new(4);
         let crowded = |number| Caller { load: Load::Crowded, ..caller(number, 0, WhenFull::Refuse) };
-        assert_eq!(connections.may_begin(&crowded(1)), Err(NoRoom::AtAll));
-        assert_eq!(connections.open(&crowded(1), Coming::New, STREAM).err(), Some(NoRoom::AtAll));
+        assert_eq!(connections.check_load(&crowded(1)), Err(ConnectionLimitError::Total));
+        assert_eq!(connections.open(&crowded(1), Arrival::New, STREAM).err(), Some(ConnectionLimitError::Total));
         let other = caller(2, 0, WhenFull::Refuse);
-        let held = [(); 2].map(|()| connections.open(&other, Coming::New, STREAM).expect("room"));
-        assert_eq!(connections.may_begin(&crowded(1)), Ok(()));
-        assert!(connections.open(&crowded(1), Coming::New, STREAM).is_ok());
+        let held = [(); 2].map(|()| connections.open(&other, Arrival::New, STREAM).expect("room"));
+        assert_eq!(connections.check_load(&crowded(1)), Ok(()));
+        assert!(connections.open(&crowded(1), Arrival::New, STREAM).is_ok());
         assert_eq!(held.each_ref().map(is_closing), [false, true], "the newest");
     }
 
@@ -422,8 +433,8 @@ mod tests {
         let connections = Connections::new(2);
         let one = caller(1, 0, WhenFull::CloseOldest);
         let [first, _second] =
-            [(); 2].map(|()| connections.open(&one, Coming::New, ConnectionKind::Body).expect("room"));
-        let _third = connections.open(&one, Coming::New, STREAM).expect("the oldest is displaced");
+            [(); 2].map(|()| connections.open(&one, Arrival::New, ConnectionKind::Body).expect("room"));
+        let _third = connections.open(&one, Arrival::New, STREAM).expect("the oldest is displaced");
         first.set_kind(STREAM);
         assert_eq!((connections.count(), is_closing(&first)), (2, true));
     }

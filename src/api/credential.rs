@@ -4,9 +4,9 @@ use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, Uri};
 
-use super::cors::Origins;
-use super::denial::Fault;
-use crate::auth::{ApiKeys, Credential, Gate, Refusal};
+use super::admission::Origins;
+use super::credential_fault::CredentialFault;
+use crate::auth::{ApiKeys, Credential, CredentialError, Gate};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The header in which clients for Azure send a key.
@@ -15,7 +15,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Returns the first credential that is present, in this order. If it is invalid, no other one is tried. `cookie` is
 /// the name of the session cookie, if one is configured.
-pub fn find<'a>(head: &'a Parts, cookie: Option<&str>) -> Result<Option<Credential<'a>>, Fault> {
+pub fn find<'a>(head: &'a Parts, cookie: Option<&str>) -> Result<Option<Credential<'a>>, CredentialFault> {
     if let Some(authorization) = only_value(&head.headers, &AUTHORIZATION)? {
         return bearer(authorization).map(|token| Some(Credential::Bearer(token)));
     }
@@ -30,38 +30,46 @@ pub fn find<'a>(head: &'a Parts, cookie: Option<&str>) -> Result<Option<Credenti
 
 /// Returns why `gate` refused the credential; `None` if the issuer's keys, which would decide that, are unavailable.
 pub fn fault(
-    refusal: Refusal,
+    refusal: CredentialError,
     shown: Option<Credential<'_>>,
     head: &Parts,
     gate: &Gate,
     cookie: Option<&str>,
-) -> Option<Fault> {
+) -> Option<CredentialFault> {
     let fault = match (refusal, shown) {
-        (Refusal::NoKeys, _) => return None,
-        (Refusal::Missing, _) | (_, None) => missing(head, cookie),
-        (Refusal::Expired, Some(Credential::Ticket(_))) => Fault::ExpiredTicket,
-        (_, Some(Credential::Ticket(_))) => Fault::BadTicket,
-        (_, Some(Credential::Bearer(text) | Credential::ApiKey(text))) if is_placeholder(text) => Fault::Placeholder,
-        (_, Some(Credential::Bearer(text) | Credential::ApiKey(text))) if is_of_a_provider(text) => Fault::ProviderKey,
-        (Refusal::Malformed, Some(Credential::Bearer(text))) if is_token(text) && !gate.has_issuer() => {
-            Fault::TokensNotAccepted
+        (CredentialError::NoKeys, _) => return None,
+        (CredentialError::Missing, _) | (_, None) => missing(head, cookie),
+        (CredentialError::Expired, Some(Credential::Ticket(_))) => CredentialFault::ExpiredTicket,
+        (_, Some(Credential::Ticket(_))) => CredentialFault::BadTicket,
+        (_, Some(Credential::Bearer(text) | Credential::ApiKey(text))) if is_placeholder(text) => {
+            CredentialFault::Placeholder
         }
-        (Refusal::Malformed, Some(Credential::Bearer(text))) if !is_token(text) => Fault::NoKey,
-        (Refusal::Malformed, Some(Credential::ApiKey(_))) => Fault::NoKey,
-        (Refusal::Malformed, Some(Credential::Bearer(_) | Credential::Session(_))) => Fault::NoToken,
-        (Refusal::UnknownKey, Some(Credential::Bearer(text))) if !ApiKeys::could_be(text) => Fault::UnknownSigner,
-        (Refusal::UnknownKey, Some(Credential::Session(_))) => Fault::UnknownSigner,
-        (Refusal::UnknownKey, Some(Credential::Bearer(_) | Credential::ApiKey(_))) => Fault::UnknownKey,
-        (Refusal::Invalid, _) => Fault::BadSignature,
-        (Refusal::Expired, _) => Fault::ExpiredToken,
-        (Refusal::TooEarly, _) => Fault::NotYetValid,
-        (Refusal::NotForUs, _) => Fault::OtherIssuer,
+        (_, Some(Credential::Bearer(text) | Credential::ApiKey(text))) if is_provider_key(text) => {
+            CredentialFault::ProviderKey
+        }
+        (CredentialError::Malformed, Some(Credential::Bearer(text))) if is_token(text) && !gate.has_issuer() => {
+            CredentialFault::TokensNotAccepted
+        }
+        (CredentialError::Malformed, Some(Credential::Bearer(text))) if !is_token(text) => CredentialFault::NoKey,
+        (CredentialError::Malformed, Some(Credential::ApiKey(_))) => CredentialFault::NoKey,
+        (CredentialError::Malformed, Some(Credential::Bearer(_) | Credential::Session(_))) => CredentialFault::NoToken,
+        (CredentialError::UnknownKey, Some(Credential::Bearer(text))) if !ApiKeys::could_be(text) => {
+            CredentialFault::UnknownSigner
+        }
+        (CredentialError::UnknownKey, Some(Credential::Session(_))) => CredentialFault::UnknownSigner,
+        (CredentialError::UnknownKey, Some(Credential::Bearer(_) | Credential::ApiKey(_))) => {
+            CredentialFault::UnknownKey
+        }
+        (CredentialError::Invalid, _) => CredentialFault::BadSignature,
+        (CredentialError::Expired, _) => CredentialFault::ExpiredToken,
+        (CredentialError::TooEarly, _) => CredentialFault::NotYetValid,
+        (CredentialError::NotForUs, _) => CredentialFault::OtherIssuer,
     };
     Some(fault)
 }
 
 /// Guesses where the client sent its credential instead.
-fn missing(head: &Parts, cookie: Option<&str>) -> Fault {
+fn missing(head: &Parts, cookie: Option<&str>) -> CredentialFault {
     let is_event_source = || {
         let accept = head.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
         head.method == Method::GET && accept.is_some_and(|accept| accept.contains("text/event-stream"))
@@ -71,15 +79,15 @@ fn missing(head: &Parts, cookie: Option<&str>) -> Fault {
         ["api_key", "api-key", "apikey", "key", "token", "access_token"].contains(&name)
     };
     if head.headers.contains_key(API_KEY) {
-        Fault::InApiKeyHeader
+        CredentialFault::InApiKeyHeader
     } else if head.uri.query().is_some_and(|query| query.split('&').any(names_key)) {
-        Fault::InQuery
+        CredentialFault::InQuery
     } else if is_event_source() {
-        Fault::MissingTicket
+        CredentialFault::MissingTicket
     } else if cookie.is_some() {
-        Fault::MissingCookie
+        CredentialFault::MissingCookie
     } else {
-        Fault::Missing
+        CredentialFault::Missing
     }
 }
 
@@ -89,7 +97,7 @@ fn is_placeholder(text: &str) -> bool {
 }
 
 /// Whether the text has the prefix of a key of OpenAI, Anthropic, OpenRouter, Google, Groq, Hugging Face or xAI.
-fn is_of_a_provider(text: &str) -> bool {
+fn is_provider_key(text: &str) -> bool {
     ["sk-", "AIza", "gsk_", "hf_", "xai-"].iter().any(|prefix| text.starts_with(prefix))
 }
 
@@ -102,7 +110,7 @@ fn is_token(text: &str) -> bool {
 ///
 /// Browsers attach cookies to requests of every page. A safe method is allowed from every origin, because it changes
 /// nothing and a foreign page cannot read the response.
-pub fn is_from_a_page_of_ours(head: &Parts, origins: &Origins) -> bool {
+pub fn is_from_allowed_page(head: &Parts, origins: &Origins) -> bool {
     if head.method.is_safe() {
         return true;
     }
@@ -116,35 +124,37 @@ pub fn is_from_a_page_of_ours(head: &Parts, origins: &Origins) -> bool {
 }
 
 /// Returns the header's only value. Two values are an error, because taking either would be a guess.
-fn only_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Fault> {
+fn only_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, CredentialFault> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| Fault::NotText),
-        (Some(_), Some(_)) => Err(Fault::Repeated),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| CredentialFault::NotText),
+        (Some(_), Some(_)) => Err(CredentialFault::Repeated),
     }
 }
 
 /// Parses `Bearer CREDENTIAL` (RFC 6750, section 2.1); the scheme is case-insensitive (RFC 9110, section 11.1).
-fn bearer(authorization: &str) -> Result<&str, Fault> {
+fn bearer(authorization: &str) -> Result<&str, CredentialFault> {
     match authorization.split_once(' ') {
         Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => Ok(credential.trim()),
-        None if authorization.eq_ignore_ascii_case("bearer") || authorization.is_empty() => Err(Fault::Placeholder),
-        None => Err(Fault::NoScheme),
-        Some(_) => Err(Fault::OtherScheme),
+        None if authorization.eq_ignore_ascii_case("bearer") || authorization.is_empty() => {
+            Err(CredentialFault::Placeholder)
+        }
+        None => Err(CredentialFault::NoScheme),
+        Some(_) => Err(CredentialFault::OtherScheme),
     }
 }
 
 /// Returns the only cookie with this name (RFC 6265, section 5.4). Two are an error: a sibling domain can set the
 /// second. Cookies with other names are ignored, and may contain any bytes.
-fn session<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Fault> {
+fn session<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, CredentialFault> {
     // HTTP/2 may split cookies into several headers (RFC 9113, section 8.2.3).
     let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     let mut values = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => std::str::from_utf8(value).map(Some).map_err(|_| Fault::NotText),
-        (Some(_), Some(_)) => Err(Fault::Repeated),
+        (Some(value), None) => std::str::from_utf8(value).map(Some).map_err(|_| CredentialFault::NotText),
+        (Some(_), Some(_)) => Err(CredentialFault::Repeated),
     }
 }
 
@@ -175,9 +185,9 @@ mod tests {
             (&[b"session="], Ok(Some(""))),
             (&[b"session"], Ok(None)),
             (&[b"xsession=a; session2=b; SESSION=c"], Ok(None)),
-            (&[b"session=\xff"], Err(Fault::NotText)),
-            (&[b"session=a; session=a"], Err(Fault::Repeated)),
-            (&[b"session=a", b"session=b"], Err(Fault::Repeated)),
+            (&[b"session=\xff"], Err(CredentialFault::NotText)),
+            (&[b"session=a; session=a"], Err(CredentialFault::Repeated)),
+            (&[b"session=a", b"session=b"], Err(CredentialFault::Repeated)),
         ] {
             assert_eq!(read(cookies), expected.map(|token| token.map(str::to_owned)), "{cookies:?}");
         }

@@ -1,18 +1,14 @@
-//! The error details and `WWW-Authenticate` challenges for callers that are refused.
-
-use std::fmt;
+//! Why a caller is refused, in problems and in `WWW-Authenticate`.
 
 use axum::http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::problem::{ErrorCode, Problem};
-
 /// The reason for which a request is unauthenticated. On OpenAI-compatible endpoints this is `error.code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = UnauthenticatedReason)]
-pub enum Reason {
+pub enum DenialReason {
     /// No credential was sent in a place that is read.
     CredentialMissing,
     /// The credential is malformed, unknown, revoked or not valid yet.
@@ -23,7 +19,7 @@ pub enum Reason {
     IssuerUnknown,
 }
 
-impl Reason {
+impl DenialReason {
     /// Returns the name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
@@ -38,177 +34,7 @@ impl Reason {
 /// The part of a problem that concerns the credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
-    pub reason: Option<Reason>,
+    pub reason: Option<DenialReason>,
     /// The value of `WWW-Authenticate` (RFC 6750, section 3).
     pub challenge: HeaderValue,
-}
-
-/// The fault of a request's credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    Missing,
-    /// No credential, and this service accepts a session cookie.
-    MissingCookie,
-    /// No credential, and the request looks like that of an `EventSource`.
-    MissingTicket,
-    InApiKeyHeader,
-    InQuery,
-    NoScheme,
-    OtherScheme,
-    Repeated,
-    NotText,
-    Placeholder,
-    ProviderKey,
-    NoKey,
-    UnknownKey,
-    TokensNotAccepted,
-    NoToken,
-    UnknownSigner,
-    BadSignature,
-    ExpiredToken,
-    NotYetValid,
-    OtherIssuer,
-    BadTicket,
-    ExpiredTicket,
-}
-
-impl Fault {
-    pub const fn reason(self) -> Reason {
-        match self {
-            Self::Missing | Self::MissingCookie | Self::MissingTicket | Self::InApiKeyHeader | Self::InQuery => {
-                Reason::CredentialMissing
-            }
-            Self::ExpiredToken | Self::ExpiredTicket => Reason::TokenExpired,
-            Self::OtherIssuer | Self::TokensNotAccepted => Reason::IssuerUnknown,
-            Self::NoScheme
-            | Self::OtherScheme
-            | Self::Repeated
-            | Self::NotText
-            | Self::Placeholder
-            | Self::ProviderKey
-            | Self::NoKey
-            | Self::UnknownKey
-            | Self::NoToken
-            | Self::UnknownSigner
-            | Self::BadSignature
-            | Self::NotYetValid
-            | Self::BadTicket => Reason::CredentialInvalid,
-        }
-    }
-
-    /// Returns what happened, without a full stop, in characters that are allowed in a quoted string (RFC 9110, section
-    /// 5.6.4).
-    const fn description(self) -> &'static str {
-        match self {
-            Self::Missing | Self::MissingCookie | Self::MissingTicket => "No credential was sent",
-            Self::InApiKeyHeader => "The key is in the header api-key, which is not read",
-            Self::InQuery => "The key is in the query, which is not read",
-            Self::NoScheme => "`Bearer ` is missing before the key in the header Authorization",
-            Self::OtherScheme => "The header Authorization has another scheme than Bearer",
-            Self::Repeated => "The credential was sent twice",
-            Self::NotText => "The credential contains invalid characters",
-            Self::Placeholder => "The credential is empty or a placeholder such as undefined or null",
-            Self::ProviderKey => "This looks like a model provider's key",
-            Self::NoKey => "This is not a key of this service",
-            Self::UnknownKey => "The key is unknown or was revoked",
-            Self::TokensNotAccepted => "This service accepts no tokens of an identity provider",
-            Self::NoToken => "The token is malformed or lacks a claim",
-            Self::UnknownSigner => "The token is signed with an unknown key",
-            Self::BadSignature => "The signature of the token is wrong",
-            Self::ExpiredToken => "The token has expired",
-            Self::NotYetValid => "The token is not valid yet",
-            Self::OtherIssuer => "The token is of another issuer or for another service",
-            Self::BadTicket => "The ticket is not valid",
-            Self::ExpiredTicket => "The ticket has expired",
-        }
-    }
-
-    const fn remedy(self) -> &'static str {
-        match self {
-            Self::Missing | Self::InApiKeyHeader | Self::InQuery | Self::OtherScheme => {
-                "Send the key or token as `Authorization: Bearer KEY`, or a key as `X-Api-Key: KEY`."
-            }
-            Self::MissingCookie => {
-                "Send the session cookie (with fetch: `credentials: \"include\"`), or a key or token as `Authorization: \
-                 Bearer KEY`."
-            }
-            Self::MissingTicket => {
-                "Send the key or token as `Authorization: Bearer KEY`. An EventSource cannot send headers: create a \
-                 ticket with POST /v1/tickets, and open its `url`."
-            }
-            Self::NoScheme => "Send it as `Authorization: Bearer KEY`.",
-            Self::Repeated => "Send one credential, once.",
-            Self::NotText => "Send the key or token exactly as it was issued.",
-            Self::Placeholder => "Check where the page or program reads its key from.",
-            Self::ProviderKey => "Keys of this service begin with `trk_`: ask its operator for one.",
-            Self::NoKey | Self::TokensNotAccepted => "Send a key of this service, which begins with `trk_`.",
-            Self::UnknownKey => "Ask the operator of this service for a key.",
-            Self::NoToken => "Send a JWT with `iss`, `aud`, `sub` and `exp`, or a key of this service.",
-            Self::UnknownSigner | Self::BadSignature | Self::OtherIssuer => {
-                "Send a token that the identity provider of this service issued for it."
-            }
-            Self::ExpiredToken => "Get a new one and repeat the request.",
-            Self::NotYetValid => "Check the clock of the issuer.",
-            Self::BadTicket => "Create one with POST /v1/tickets.",
-            Self::ExpiredTicket => "Create a new one with POST /v1/tickets.",
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.description())
-    }
-}
-
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
-        let reason = fault.reason();
-        let challenge = match reason {
-            // Without a credential the challenge has no error code (RFC 6750, section 3.1).
-            Reason::CredentialMissing => "Bearer".to_owned(),
-            Reason::CredentialInvalid | Reason::TokenExpired | Reason::IssuerUnknown => {
-                format!("Bearer error=\"invalid_token\", error_description=\"{}\"", fault.description())
-            }
-        };
-        let detail = format!("{}. {}", fault.description(), fault.remedy());
-        Self::new(ErrorCode::Unauthenticated, detail).denied(Some(reason), &challenge)
-    }
-}
-
-/// Returns the problem for a valid credential that lacks the scope which the operation requires.
-pub fn insufficient_scope(scope: Option<&str>) -> Problem {
-    let (detail, challenge) = match scope {
-        Some(scope) => (
-            format!("Your credential lacks the scope `{scope}`."),
-            format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""),
-        ),
-        None => (
-            "Your credential has no scope of this service.".to_owned(),
-            "Bearer error=\"insufficient_scope\"".to_owned(),
-        ),
-    };
-    Problem::new(ErrorCode::Forbidden, detail).denied(None, &challenge)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fault_description_fits_a_quoted_string() {
-        for fault in [Fault::NoScheme, Fault::Placeholder, Fault::ExpiredToken] {
-            assert!(fault.description().bytes().all(|byte| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')));
-            assert!(Problem::from(fault).denial.is_some());
-        }
-    }
-
-    #[test]
-    fn reason_name_equals_its_json() {
-        for reason in
-            [Reason::CredentialMissing, Reason::CredentialInvalid, Reason::TokenExpired, Reason::IssuerUnknown]
-        {
-            assert_eq!(serde_json::to_value(reason).expect("JSON"), reason.name());
-        }
-    }
 }

@@ -138,7 +138,7 @@ impl ErrorCode {
     }
 
     /// Whether the code refuses a request because of its body.
-    pub const fn is_of_the_body(self) -> bool {
+    pub const fn concerns_body(self) -> bool {
         matches!(
             self,
             Self::InvalidJson

@@ -1,4 +1,4 @@
-//! Extracts the path, query, headers and caller of a request.
+//! Extracts the path, query and headers of a request.
 
 use std::time::Duration;
 
@@ -9,16 +9,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use utoipa::ToSchema;
 
-use super::gate::Admitted;
 use super::problem::{ErrorCode, Problem};
 use super::snapshot::StatusBody;
-use crate::auth::{Identity, Scopes};
-use crate::domain::{
-    AllowedModels, ConnectionId, EventId, GenerationId, IdempotencyKey, Listed, Principal, PromptReference, RequestId,
-    Sequence, Timestamp,
-};
-use crate::limits::Spender;
-use crate::server::Load;
+use crate::domain::{ConnectionId, EventId, GenerationId, IdempotencyKey, Listed, PromptReference, Sequence};
 
 /// The generation in the path. A malformed id is refused like an unknown one.
 pub struct GenerationPath(pub GenerationId);
@@ -56,39 +49,6 @@ impl<S: Send + Sync> FromRequestParts<S> for PromptPath {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let reference = path.ok().and_then(|Path(text)| text.parse().ok());
         reference.map(Self).ok_or_else(Problem::prompt_not_found)
-    }
-}
-
-/// The caller of a request, with its permissions and limits.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    pub principal: Principal,
-    pub spender: Spender,
-    pub scopes: Scopes,
-    pub models: AllowedModels,
-    /// When the caller's credential expires, if it does.
-    pub until: Option<Timestamp>,
-    /// The load of the service when the connection was accepted.
-    pub load: Load,
-    pub request_id: RequestId,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = Problem;
-
-    /// Returns the caller that [`admit`](super::gate::admit) stored in the extensions. If `admit` did not run for this
-    /// route, that is a defect of the router, and the request is refused.
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(Admitted { identity, spender }) = parts.extensions.get().cloned() else {
-            return Err(Problem::new(
-                ErrorCode::Internal,
-                "This operation lacks its access check. Report the request id.",
-            ));
-        };
-        let Identity { principal, scopes, models, until, .. } = identity;
-        let request_id = parts.extensions.get().copied().unwrap_or_else(RequestId::random);
-        let load = parts.extensions.get().copied().unwrap_or(Load::Normal);
-        Ok(Self { principal, spender, scopes, models, until, load, request_id })
     }
 }
 

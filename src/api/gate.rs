@@ -9,27 +9,21 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use tokio::sync::watch;
 
-use super::Door;
 use super::access::Access;
+use super::admission::Admission;
 use super::body::is_json;
-use super::channel_query::named_channel;
+use super::caller::AdmittedCaller;
+use super::channel_query::channel_in_path;
 use super::client_address::is_forwarded;
 use super::credential;
-use super::denial::{Fault, insufficient_scope};
+use super::credential_fault::CredentialFault;
 use super::host::is_loopback;
+use super::listener_role::ListenerRole;
 use super::problem::{ErrorCode, Problem};
-use super::state::Admission;
-use crate::auth::{ChannelScope, Credential, Identity, Refusal, Resource, Scope};
+use crate::auth::{ChannelScope, Credential, CredentialError, Identity, Resource, Scope};
 use crate::domain::{Account, ChannelName, Principal};
 use crate::limits::Spender;
 use crate::server::Peer;
-
-/// The caller of an admitted request, stored in the request's extensions.
-#[derive(Clone)]
-pub struct Admitted {
-    pub identity: Identity,
-    pub spender: Spender,
-}
 
 /// Returns the access that the request's operation requires.
 pub fn access(request: &Request) -> Access {
@@ -40,7 +34,7 @@ pub fn access(request: &Request) -> Access {
 /// Authenticates and authorizes a request by its head, and stores the caller in the head's extensions.
 pub async fn admit(
     admission: &watch::Receiver<Admission>,
-    door: Door,
+    role: ListenerRole,
     access: Access,
     head: &mut Parts,
 ) -> Result<(), Problem> {
@@ -49,11 +43,11 @@ pub async fn admit(
     }
     let admission = admission.borrow().clone();
     // A local program needs no credential on the admin listener.
-    let identity = if access == Access::Operator && door == Door::Admin && is_local(head) {
+    let identity = if access == Access::Operator && role == ListenerRole::Admin && is_local(head) {
         Ok(Identity::anonymous())
     } else {
         identify(&admission, head).await.and_then(|identity| {
-            authorize(&admission, door, access, &identity, head)?;
+            authorize(&admission, role, access, &identity, head)?;
             Ok(identity)
         })
     };
@@ -64,22 +58,22 @@ pub async fn admit(
         Problem::from(denied)
     })?;
     let spender = spender(&admission, &identity, head);
-    head.extensions.insert(Admitted { identity, spender });
+    head.extensions.insert(AdmittedCaller { identity, spender });
     Ok(())
 }
 
 /// Sets `Cache-Control: no-store`, unless the header is present. Shared caches do not reuse responses to requests with
 /// `Authorization` (RFC 9111, section 3.5), but they do not know this service's other credentials.
-pub fn keep_out_of_caches(response: &mut Response) {
+pub fn forbid_caching(response: &mut Response) {
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
 /// The reasons for which a caller is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Denied {
+enum AdmissionError {
     #[error("{0}")]
-    Unauthenticated(Fault),
-    #[error("{}", Refusal::NoKeys)]
+    Unauthenticated(CredentialFault),
+    #[error("{}", CredentialError::NoKeys)]
     NoIssuerKeys,
     #[error("the credential lacks the scope {0}")]
     NoScope(String),
@@ -98,24 +92,24 @@ enum Denied {
 }
 
 /// Authenticates a request. Refuses a session cookie that a page of a foreign origin may have sent (CSRF).
-async fn identify(admission: &Admission, head: &Parts) -> Result<Identity, Denied> {
+async fn identify(admission: &Admission, head: &Parts) -> Result<Identity, AdmissionError> {
     let Admission { gate, origins, cookie, .. } = admission;
     if gate.is_open() {
         return Ok(Identity::anonymous());
     }
     let cookie = cookie.as_deref();
-    let credential = credential::find(head, cookie).map_err(Denied::Unauthenticated)?;
+    let credential = credential::find(head, cookie).map_err(AdmissionError::Unauthenticated)?;
     let identity = gate.identify(credential).await.map_err(|refusal| {
         let fault = credential::fault(refusal, credential, head, gate, cookie);
-        fault.map_or(Denied::NoIssuerKeys, Denied::Unauthenticated)
+        fault.map_or(AdmissionError::NoIssuerKeys, AdmissionError::Unauthenticated)
     })?;
     if matches!(credential, Some(Credential::Session(_))) {
-        if !credential::is_from_a_page_of_ours(head, origins) {
-            return Err(Denied::CrossSite);
+        if !credential::is_from_allowed_page(head, origins) {
+            return Err(AdmissionError::CrossSite);
         }
         // Also for operations that do not read the body: a body that is not JSON needs no preflight.
         if !head.method.is_safe() && head.headers.contains_key(CONTENT_TYPE) && !is_json(&head.headers) {
-            return Err(Denied::NotJson);
+            return Err(AdmissionError::NotJson);
         }
     }
     Ok(identity)
@@ -133,63 +127,67 @@ fn spender(admission: &Admission, identity: &Identity, head: &Parts) -> Spender 
 
 fn authorize(
     admission: &Admission,
-    door: Door,
+    role: ListenerRole,
     access: Access,
     identity: &Identity,
     head: &Parts,
-) -> Result<(), Denied> {
+) -> Result<(), AdmissionError> {
     let scope = match access {
-        Access::Authenticated if identity.only.is_some() => return Err(Denied::OtherTicket),
-        Access::Authenticated if identity.scopes.is_empty() => return Err(Denied::NoScopes),
+        Access::Authenticated if identity.only.is_some() => return Err(AdmissionError::OtherTicket),
+        Access::Authenticated if identity.scopes.is_empty() => return Err(AdmissionError::NoScopes),
         Access::Public | Access::Authenticated => return Ok(()),
         // Calls from this machine must pass `is_local` also on the admin listener: after DNS rebinding, the requests of
         // a foreign page come from this machine.
         Access::Operator if admission.gate.is_open() => {
-            let may = is_local(head) || (door == Door::Admin && !is_from_this_machine(head));
-            return if may { Ok(()) } else { Err(Denied::NotLocal) };
+            let may = is_local(head) || (role == ListenerRole::Admin && !is_from_this_machine(head));
+            return if may { Ok(()) } else { Err(AdmissionError::NotLocal) };
         }
         Access::Operator => Scope::Admin,
-        Access::Channel(scope) => return authorize_channel(admission, door, scope, identity, head),
+        Access::Channel(scope) => return authorize_channel(admission, role, scope, identity, head),
         Access::Scope(scope) => scope,
     };
     // A ticket permits operations on one generation only.
     let names_path = |only: &Resource| match only {
-        Resource::Generation(id) => named(&head.uri) == Some(id.to_string().as_str()),
+        Resource::Generation(id) => generation_in_path(&head.uri) == Some(id.to_string().as_str()),
         Resource::Channel(_) => false,
     };
     if !identity.only.as_ref().is_none_or(names_path) {
-        return Err(Denied::OtherTicket);
+        return Err(AdmissionError::OtherTicket);
     }
-    if identity.scopes.contains(scope) { Ok(()) } else { Err(Denied::NoScope(scope.name().to_owned())) }
+    if identity.scopes.contains(scope) { Ok(()) } else { Err(AdmissionError::NoScope(scope.name().to_owned())) }
 }
 
 fn authorize_channel(
     admission: &Admission,
-    door: Door,
+    role: ListenerRole,
     scope: ChannelScope,
     identity: &Identity,
     head: &Parts,
-) -> Result<(), Denied> {
-    let Some(channel) = named_channel(&head.uri) else {
+) -> Result<(), AdmissionError> {
+    let Some(channel) = channel_in_path(&head.uri) else {
         // The handler refuses the invalid name.
-        return if identity.only.is_none() { Ok(()) } else { Err(Denied::OtherTicket) };
+        return if identity.only.is_none() { Ok(()) } else { Err(AdmissionError::OtherTicket) };
     };
     if identity.only.as_ref().is_some_and(|only| *only != Resource::Channel(channel.clone())) {
-        return Err(Denied::OtherTicket);
+        return Err(AdmissionError::OtherTicket);
     }
     if channel.is_built_in() && scope == ChannelScope::Publish {
-        return Err(Denied::BuiltIn);
+        return Err(AdmissionError::BuiltIn);
     }
     // `system.metrics` requires an explicit scope or operator access.
     if channel == ChannelName::system_metrics() {
         let may_subscribe = !admission.gate.is_open() && identity.scopes.allow(scope, &channel);
-        return if may_subscribe { Ok(()) } else { authorize(admission, door, Access::Operator, identity, head) };
+        return if may_subscribe { Ok(()) } else { authorize(admission, role, Access::Operator, identity, head) };
     }
-    if identity.scopes.allow(scope, &channel) { Ok(()) } else { Err(Denied::NoScope(scope.for_channel(&channel))) }
+    if identity.scopes.allow(scope, &channel) {
+        Ok(())
+    } else {
+        Err(AdmissionError::NoScope(scope.for_channel(&channel)))
+    }
 }
 
 /// Returns the generation id in the path.
-fn named(uri: &Uri) -> Option<&str> {
+fn generation_in_path(uri: &Uri) -> Option<&str> {
     uri.path().strip_prefix("/v1/generations/")?.split('/').next()
 }
 
@@ -203,26 +201,26 @@ fn is_from_this_machine(head: &Parts) -> bool {
     head.extensions.get::<Peer>().is_some_and(|peer| peer.0.ip().is_loopback())
 }
 
-impl From<Denied> for Problem {
-    fn from(denied: Denied) -> Self {
+impl From<AdmissionError> for Problem {
+    fn from(denied: AdmissionError) -> Self {
         let detail = match denied {
-            Denied::Unauthenticated(fault) => return fault.into(),
-            Denied::NoIssuerKeys => {
+            AdmissionError::Unauthenticated(fault) => return fault.into(),
+            AdmissionError::NoIssuerKeys => {
                 let detail = "The identity provider's keys cannot be fetched. Try again in a few seconds.";
                 return Self::new(ErrorCode::IssuerUnavailable, detail);
             }
-            Denied::NotJson => return Self::not_json(),
-            Denied::NoScope(scope) => return insufficient_scope(Some(&scope)),
-            Denied::NoScopes => return insufficient_scope(None),
-            Denied::OtherTicket => {
+            AdmissionError::NotJson => return Self::not_json(),
+            AdmissionError::NoScope(scope) => return Self::insufficient_scope(Some(&scope)),
+            AdmissionError::NoScopes => return Self::insufficient_scope(None),
+            AdmissionError::OtherTicket => {
                 "A ticket permits only the operations that it was created for, on one generation or one channel."
             }
-            Denied::BuiltIn => "Only this service publishes into channels whose names begin with `system.`.",
-            Denied::NotLocal => {
+            AdmissionError::BuiltIn => "Only this service publishes into channels whose names begin with `system.`.",
+            AdmissionError::NotLocal => {
                 "While authentication is off, only programs on this service's machine may do this. The operator can set \
                  server.admin_listen, or auth.mode and a key with the scope `admin`."
             }
-            Denied::CrossSite => {
+            AdmissionError::CrossSite => {
                 "The session cookie is accepted only from pages whose origin is in cors.origins. Call from such a page, \
                  or send a token as `Authorization: Bearer TOKEN`."
             }

@@ -5,7 +5,8 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{Caller, ListQuery};
+use super::caller::Caller;
+use super::extract::ListQuery;
 use super::held_json::json_response;
 use super::problem::Problem;
 use super::snapshot::StatusBody;

@@ -2,33 +2,33 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::accept::{Accept, Form, StreamField};
+use super::accept::{Accept, ResponseForm, StreamField};
 use super::allowance;
 use super::body::RequestBody;
-use super::connection::ConnectionKind;
-use super::connections::Coming;
-use super::extract::{Caller, EventsQuery, Format, GenerationPath, InspectQuery, LastEventId, Replay};
+use super::caller::Caller;
+use super::connection_record::ConnectionKind;
+use super::connections::Arrival;
+use super::extract::{EventsQuery, Format, GenerationPath, InspectQuery, LastEventId, Replay};
+use super::headers::PREFERENCE_APPLIED;
 use super::openapi::NewGenerationBody;
 use super::problem::{ErrorCode, FieldError, Problem};
 use super::refusal::Dialect;
 use super::snapshot::SnapshotBody;
-use super::snapshot_viewing::SnapshotViewing;
+use super::snapshot_source::SnapshotSource;
 use super::sse::{ended, event_stream, name_generation};
-use super::start::{self, AdmittedRequest, Begun, tell_origin};
+use super::start::{self, AdmittedRequest, AttachedGeneration, insert_attached};
 use super::state::Api;
 use super::state_json::StateJson;
 use super::state_response::respond;
-use super::viewing::Viewing;
+use super::viewer_source::ViewerSource;
 use super::wire::openai_chat::Ids;
 use super::wire::{Native, OpenAiChat};
 use crate::domain::{EventId, GenerationId, Sequence, TooMuch};
 use crate::generation::{FollowError, OnDisconnect, Origin, StartError};
 use crate::telemetry::ResumedBy;
-
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Start a generation.
 ///
@@ -98,31 +98,31 @@ async fn start(
     let form = accept.form_for(StreamField::of(&fields))?;
     let kind = match form {
         _ if at_once => None,
-        Form::Events => Some(ConnectionKind::ResumableStream),
-        Form::Snapshot => Some(ConnectionKind::Wait),
+        ResponseForm::Events => Some(ConnectionKind::ResumableStream),
+        ResponseForm::Snapshot => Some(ConnectionKind::Wait),
     };
-    let mut opening = admitted.opening("/v1/generations", &json, body.take_connection(), kind);
+    let mut pending = admitted.with_body("/v1/generations", &json, body.take_connection(), kind);
     // Frees the body's memory before the request waits for the answer.
     drop(json);
-    let begun = if let Some(begun) = start::join(api, caller, &mut opening).await? {
-        begun
+    let attached = if let Some(attached) = start::join(api, caller, &mut pending).await? {
+        attached
     } else {
-        let mut asked = start::check(api, caller, fields, Dialect::Native).await?;
+        let mut parsed = start::check(api, caller, fields, Dialect::Native).await?;
         if at_once {
-            asked.generation.on_disconnect = Some(OnDisconnect::Continue);
+            parsed.generation.on_disconnect = Some(OnDisconnect::Continue);
         }
-        start::start(api, caller, asked, opening).await?
+        start::start(api, caller, parsed, pending).await?
     };
-    let Begun { mut following, origin, connection } = begun;
+    let AttachedGeneration { mut following, origin, connection } = attached;
     let (id, model) = (following.start().generation, following.start().model.clone());
     let mut response = match (form, connection) {
-        (Form::Events, Some(connection)) => event_stream(api.stream(following, Native, connection)),
+        (ResponseForm::Events, Some(connection)) => event_stream(api.stream(following, Native, connection)),
         (_, None) => {
             let state = api.generations.inspect(&caller.principal, id).await?;
             drop(following);
             accepted(id, respond(api, caller, state, None).await?)
         }
-        (Form::Snapshot, Some(connection)) => {
+        (ResponseForm::Snapshot, Some(connection)) => {
             tokio::select! {
                 biased;
                 () = following.ended() => {}
@@ -133,7 +133,7 @@ async fn start(
         }
     };
     name_generation(&mut response, id);
-    tell_origin(&mut response, origin);
+    insert_attached(&mut response, origin);
     response.extensions_mut().insert(ChosenModel(model));
     Ok(response)
 }
@@ -147,14 +147,14 @@ async fn resume(api: &Api, caller: &Caller, last: EventId) -> Result<Response, P
             event_stream(api.stream(
                 following,
                 Native,
-                api.connect(caller, Coming::Back, ConnectionKind::ResumableStream)?,
+                api.connect(caller, Arrival::Reconnecting, ConnectionKind::ResumableStream)?,
             ))
         }
-        Err(FollowError::AtEnd) if api.ends_told.note(last.generation) => StatusCode::NO_CONTENT.into_response(),
+        Err(FollowError::AtEnd) if api.delivered_ends.note(last.generation) => StatusCode::NO_CONTENT.into_response(),
         Err(FollowError::AtEnd) => ended(last.generation),
         Err(error) => return Err(error.into()),
     };
-    tell_origin(&mut response, Origin::Existing);
+    insert_attached(&mut response, Origin::Existing);
     Ok(response)
 }
 
@@ -199,14 +199,14 @@ pub async fn events(
     Accept::of(&headers).events()?;
     let last = LastEventId::of(&headers);
     let has_a_position = last != LastEventId::Absent || after.is_some_and(|after| after > Sequence::START);
-    let coming = if has_a_position { Coming::Back } else { Coming::New };
+    let arrival = if has_a_position { Arrival::Reconnecting } else { Arrival::New };
     let resumed_by = if last == LastEventId::Absent { ResumedBy::After } else { ResumedBy::LastEventId };
     let after = match last {
         LastEventId::Absent => after.unwrap_or(Sequence::START),
         LastEventId::Event(EventId { generation, sequence }) if generation == id => sequence,
         LastEventId::Event(_) | LastEventId::Foreign => return Err(Problem::nothing_to_resume()),
     };
-    let connect = || api.connect(&caller, coming, ConnectionKind::ResumableStream);
+    let connect = || api.connect(&caller, arrival, ConnectionKind::ResumableStream);
     // A client with a position has received the events before it, so it needs no snapshot.
     if replay == Replay::Snapshot && after == Sequence::START {
         let (state, following) = api.generations.follow_from_snapshot(&caller.principal, id).await?;
@@ -214,9 +214,9 @@ pub async fn events(
         let connection = connect()?;
         let outline = state.outline().await.map_err(|_| Problem::history_lost())?;
         let position = EventId { generation: id, sequence: outline.position };
-        let viewing = Viewing::new(following, Native);
-        let viewing = SnapshotViewing::new(StateJson::new(state, &outline), position, viewing);
-        return Ok(event_stream(api.event_stream(viewing, connection)));
+        let viewer = ViewerSource::new(following, Native);
+        let source = SnapshotSource::new(StateJson::new(state, &outline), position, viewer);
+        return Ok(event_stream(api.event_stream(source, connection)));
     }
     let following = api.generations.follow(&caller.principal, id, after).await;
     if has_a_position && following.is_ok() {
@@ -262,8 +262,8 @@ pub async fn show(
     let connection = if wait.is_zero() {
         None
     } else {
-        let coming = if after > Sequence::START { Coming::Back } else { Coming::New };
-        Some(api.connect(&caller, coming, ConnectionKind::Wait)?)
+        let arrival = if after > Sequence::START { Arrival::Reconnecting } else { Arrival::New };
+        Some(api.connect(&caller, arrival, ConnectionKind::Wait)?)
     };
     let displaced = async {
         match &connection {

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
-use super::connection::{Connection, ConnectionKind};
-use super::extract::Caller;
+use super::caller::Caller;
+use super::connection::Connection;
+use super::connection_record::ConnectionKind;
 use super::problem::Problem;
 use super::state::Api;
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::body_memory::FinishedBody;
-use super::chat::DUPLICATE;
+use super::chat_fields::DUPLICATE;
 use super::problem::{ErrorCode, FieldError, Problem};
 use crate::domain::Fingerprint;
 use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS};

@@ -2,37 +2,45 @@
 
 mod accept;
 mod access;
+mod admission;
 mod allowance;
 mod body;
+mod body_limits;
 mod body_memory;
+mod caller;
 mod channel_body;
 mod channel_query;
 mod channels;
-mod chat;
 mod chat_completions;
 mod chat_fields;
 mod client_address;
 mod connection;
 mod connection_list;
+mod connection_record;
 mod connections;
 mod cors;
 mod credential;
+mod credential_fault;
+mod delivered_ends;
 mod denial;
-mod ends_told;
+mod durations;
 mod error_code;
 mod extract;
 mod gate;
 mod generation_list;
 mod generations;
+mod headers;
 mod held_json;
 mod host;
 mod json_body;
 mod large_bodies;
+mod listener_role;
 mod models;
 mod openai_error;
 pub mod openapi;
 mod operations;
 mod pages;
+mod parsed_request;
 mod problem;
 mod prompt_call;
 mod prompts;
@@ -41,16 +49,17 @@ mod refused_body;
 mod refused_origins;
 mod request_id;
 mod snapshot;
-mod snapshot_viewing;
+mod snapshot_source;
 mod sse;
 mod start;
 mod state;
 mod state_json;
 mod state_response;
-mod subscribing;
+mod subscriber_source;
 mod tickets;
 mod unknown_path;
-mod viewing;
+mod upstream_error;
+mod viewer_source;
 pub mod wire;
 
 use std::panic::AssertUnwindSafe;
@@ -83,55 +92,45 @@ use refused_origins::RefusedOrigins;
 use request_id::Traced;
 use unknown_path::unknown_path;
 
-pub use body::BodyLimits;
+pub use admission::{Admission, Origins};
+pub use body_limits::BodyLimits;
 pub use body_memory::BodyMemory;
 pub use client_address::TrustedProxies;
 pub use connections::Connections;
-pub use cors::Origins;
-pub use ends_told::EndsTold;
+pub use delivered_ends::DeliveredEnds;
 pub use host::Hosts;
 pub use large_bodies::LargeBodies;
+pub use listener_role::ListenerRole;
 pub use snapshot::SnapshotBody;
-pub use state::{Admission, Api, ChannelTerms};
-
-/// The listener on which a request arrives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// The only listener, with all routes.
-    Sole,
-    /// The listener for callers, if operators have their own.
-    Public,
-    /// The listener for operators (`server.admin_listen`).
-    Admin,
-}
+pub use state::{Api, ChannelTerms};
 
 /// Returns the routes of a listener, with all layers.
-pub fn router(api: Api, door: Door) -> Router {
+pub fn router(api: Api, role: ListenerRole) -> Router {
     // Browser pages have no reason to call operator routes, so these get no CORS headers.
-    let cors = (door != Door::Admin).then(|| cors::cors(api.admission.clone()));
-    let layers = Layers {
+    let cors = (role != ListenerRole::Admin).then(|| cors::cors(api.admission.clone()));
+    let layers = RouterLayers {
         cors,
         origins: Arc::default(),
         admission: api.admission.clone(),
-        door,
+        role,
         hosts: api.hosts,
         bodies: Arc::new(RefusedBodies::new(api.body)),
         metrics: Arc::clone(&api.metrics),
         without_slash: None,
     };
-    let routes = match door {
-        Door::Sole => documented(),
-        Door::Public => caller_routes().merge(probe_routes()),
-        Door::Admin => operator_routes().merge(probe_routes()),
+    let routes = match role {
+        ListenerRole::Sole => documented(),
+        ListenerRole::Public => caller_routes().merge(probe_routes()),
+        ListenerRole::Admin => operator_routes().merge(probe_routes()),
     };
     let (routes, _) = routes.with_state(api).split_for_parts();
-    let pages = if door == Door::Admin { Router::new() } else { pages::pages() };
+    let pages = if role == ListenerRole::Admin { Router::new() } else { pages::pages() };
     let routes = routes.merge(pages);
     let without_slash = layered(routes.clone(), layers.clone());
-    layered(routes, Layers { without_slash: Some(without_slash), ..layers })
+    layered(routes, RouterLayers { without_slash: Some(without_slash), ..layers })
 }
 
-fn layered(routes: Router, layers: Layers) -> Router {
+fn layered(routes: Router, layers: RouterLayers) -> Router {
     let layers = Arc::new(layers);
     let (not_found_layers, not_allowed_layers) = (Arc::clone(&layers), Arc::clone(&layers));
     routes
@@ -144,11 +143,11 @@ fn layered(routes: Router, layers: Layers) -> Router {
 
 /// The state that the layers around every handler share.
 #[derive(Clone)]
-struct Layers {
+struct RouterLayers {
     cors: Option<CorsLayer>,
     origins: Arc<RefusedOrigins>,
     admission: watch::Receiver<Admission>,
-    door: Door,
+    role: ListenerRole,
     hosts: Hosts,
     bodies: Arc<RefusedBodies>,
     metrics: Arc<Metrics>,
@@ -161,7 +160,7 @@ struct Layers {
 ///
 /// They are one axum layer, because axum allocates each layer for each request. The steps before and after a handler
 /// are separate functions, because a future contains the future that it awaits, and is copied with it.
-async fn handle(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
+async fn handle(State(layers): State<Arc<RouterLayers>>, mut request: Request, next: Next) -> Response {
     if let Some(routes) = &layers.without_slash
         && request.extensions().get::<MatchedPath>().is_none()
         && let Some(uri) = without_slash(request.uri())
@@ -175,7 +174,7 @@ async fn handle(State(layers): State<Arc<Layers>>, mut request: Request, next: N
     let span = traced.span();
     async {
         let mut response = match &layers.cors {
-            Some(cors) if cors::is_of_a_page(&request) => {
+            Some(cors) if cors::may_be_cross_origin(&request) => {
                 let allow = |origin: &_| layers.admission.borrow().origins.allow(origin);
                 layers.origins.note(request.uri(), request.headers(), allow);
                 cors::with_cors(cors, request, |request| respond(&layers, request, next)).await
@@ -191,7 +190,7 @@ async fn handle(State(layers): State<Arc<Layers>>, mut request: Request, next: N
     .await
 }
 
-async fn respond(layers: &Layers, request: Request, next: Next) -> Response {
+async fn respond(layers: &RouterLayers, request: Request, next: Next) -> Response {
     let (form, access) = (RefusalForm::of(&request), gate::access(&request));
     let (mut head, body) = request.into_parts();
     let mut response = match admit(layers, access, &mut head).await {
@@ -210,17 +209,17 @@ async fn respond(layers: &Layers, request: Request, next: Next) -> Response {
         layers.metrics.history_lost();
     }
     if access != Access::Public {
-        gate::keep_out_of_caches(&mut response);
+        gate::forbid_caching(&mut response);
     }
     form.write_refusal(response)
 }
 
-async fn admit(layers: &Layers, access: Access, head: &mut Parts) -> Result<(), Problem> {
+async fn admit(layers: &RouterLayers, access: Access, head: &mut Parts) -> Result<(), Problem> {
     host::check(layers.hosts, head)?;
-    gate::admit(&layers.admission, layers.door, access, head).await
+    gate::admit(&layers.admission, layers.role, access, head).await
 }
 
-impl Layers {
+impl RouterLayers {
     /// Discards the body of a request that is refused before a handler runs.
     async fn discard(&self, head: Parts, body: Body) {
         let client = self.admission.borrow().proxies.client(&head);
@@ -272,14 +271,14 @@ fn operator_routes() -> OpenApiRouter<Api> {
         .routes(routes!(prompts::render))
 }
 
-async fn not_found(layers: &Layers, request: Request) -> Problem {
+async fn not_found(layers: &RouterLayers, request: Request) -> Problem {
     let (head, body) = request.into_parts();
     let problem = unknown_path(&head);
     Box::pin(layers.discard(head, body)).await;
     problem
 }
 
-async fn method_not_allowed(layers: &Layers, request: Request) -> Problem {
+async fn method_not_allowed(layers: &RouterLayers, request: Request) -> Problem {
     let (head, body) = request.into_parts();
     let detail =
         format!("This path does not accept {}. The header Allow lists the methods that it accepts.", head.method);

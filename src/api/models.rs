@@ -14,7 +14,7 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::Caller;
+use super::caller::Caller;
 use super::problem::{ErrorCode, Problem};
 use super::state::Api;
 use crate::domain::AllowedModels;
@@ -99,9 +99,9 @@ pub async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>
     model.map(|model| Json(model.into())).ok_or_else(unknown)
 }
 
-impl From<&generation::Model> for Model {
-    fn from(model: &generation::Model) -> Self {
-        let generation::Model { id, owned_by, created } = model.clone();
+impl From<&generation::ListedModel> for Model {
+    fn from(model: &generation::ListedModel) -> Self {
+        let generation::ListedModel { id, owned_by, created } = model.clone();
         Self { id, object: "model".to_owned(), created, owned_by }
     }
 }
@@ -112,7 +112,8 @@ mod tests {
     use crate::domain::NamePattern;
 
     fn rendered(count: u64, allowed: &[&str]) -> (Vec<usize>, ModelList) {
-        let model = |number| generation::Model { id: format!("m{number}"), owned_by: "o".repeat(200), created: number };
+        let model =
+            |number| generation::ListedModel { id: format!("m{number}"), owned_by: "o".repeat(200), created: number };
         let models = Arc::new((0..count).map(model).collect());
         let allowed = AllowedModels::These(Arc::new(allowed.iter().copied().map(NamePattern::new).collect()));
         let pages: Vec<_> = pages(models, allowed).collect();

@@ -1,14 +1,14 @@
 //! Errors in OpenAI's format, which its SDKs turn into exceptions.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::problem::{ErrorCode, ProblemBody, UpstreamErrorBody};
-use super::wire::native::UsageBody;
+use super::error_code::ErrorCode;
+use super::upstream_error::UpstreamErrorBody;
+use super::wire::measures::UsageBody;
 use crate::domain::Failure;
 
 /// `{"error": {...}}`: the body of an error response of OpenAI's API, or an event of its streams.
@@ -37,7 +37,7 @@ pub struct OpenAiErrorBody {
 }
 
 impl OpenAiError {
-    fn new(code: ErrorCode, message: String, param: Option<String>) -> Self {
+    pub(super) fn new(code: ErrorCode, message: String, param: Option<String>) -> Self {
         let r#type = match code.status() {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
@@ -51,7 +51,7 @@ impl OpenAiError {
     }
 
     /// Replaces the members with those of the upstream's error, as far as it has them.
-    fn with(self, words: &UpstreamErrorBody) -> Self {
+    pub(super) fn with(self, words: &UpstreamErrorBody) -> Self {
         let UpstreamErrorBody { r#type, code, param, message, .. } = words.clone();
         Self {
             error: OpenAiErrorBody {
@@ -70,21 +70,6 @@ impl OpenAiError {
     }
 }
 
-impl From<&ProblemBody> for OpenAiError {
-    fn from(problem: &ProblemBody) -> Self {
-        let param = problem.errors.first().map(|error| param(&error.pointer));
-        let mut error = Self::new(problem.code, problem.detail.clone(), param);
-        error.error.usage.clone_from(&problem.usage);
-        if let Some(reason) = problem.reason {
-            error.error.code = Some(reason.name().to_owned());
-        }
-        match &problem.upstream {
-            Some(words) => error.with(words),
-            None => error,
-        }
-    }
-}
-
 impl From<&Failure> for OpenAiError {
     fn from(failure: &Failure) -> Self {
         let own = Self::new(failure.code.into(), failure.detail.clone(), None);
@@ -93,7 +78,7 @@ impl From<&Failure> for OpenAiError {
 }
 
 /// Converts a JSON Pointer to OpenAI's notation: `/messages/0/role` becomes `messages[0].role`.
-fn param(pointer: &str) -> String {
+pub(super) fn param(pointer: &str) -> String {
     let mut param = String::new();
     for part in pointer.split('/').skip(1) {
         if part.bytes().all(|byte| byte.is_ascii_digit()) && !part.is_empty() {
@@ -106,26 +91,6 @@ fn param(pointer: &str) -> String {
         }
     }
     param
-}
-
-/// Whether an SDK should retry the request by itself. Not if the model may have been called, because a retry could be
-/// billed again. Not if the wait is longer than a minute, because SDKs then retry without any wait.
-pub fn should_retry(problem: &ProblemBody) -> bool {
-    let model_was_not_called = matches!(
-        problem.code,
-        ErrorCode::IssuerUnavailable
-            | ErrorCode::ChannelFull
-            | ErrorCode::RateLimited
-            | ErrorCode::TooManyGenerations
-            | ErrorCode::TooManyConnections
-            | ErrorCode::RequestTimeout
-            | ErrorCode::UpstreamUnreachable
-            | ErrorCode::UpstreamRateLimited
-            | ErrorCode::Overloaded
-            | ErrorCode::ShuttingDown
-    );
-    let wait = problem.retry_after_ms.map_or(Duration::ZERO, Duration::from_millis);
-    model_was_not_called && problem.retryable && wait <= Duration::from_mins(1)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::openapi;
 
 /// A page of the playground as `make` bundles it, or a page that explains how to build it, if `build.rs` finds none.
-struct Page {
+struct StaticPage {
     path: &'static str,
     html: &'static str,
     policy: &'static str,
@@ -20,7 +20,7 @@ struct Page {
 
 macro_rules! page {
     ($path:literal, $name:literal) => {
-        Page {
+        StaticPage {
             path: $path,
             html: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".html")),
             policy: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".csp")),
@@ -28,7 +28,7 @@ macro_rules! page {
     };
 }
 
-static PLAYGROUND: [Page; 5] = [
+static PLAYGROUND: [StaticPage; 5] = [
     page!("/", "playground"),
     page!("/playground/feed", "playground-feed"),
     page!("/playground/progress", "playground-progress"),
@@ -63,7 +63,7 @@ pub fn secure(response: &mut Response) {
     }
 }
 
-impl Page {
+impl StaticPage {
     fn response(&self) -> Response {
         let headers = [
             (CONTENT_TYPE, "text/html; charset=utf-8"),

@@ -7,13 +7,14 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::allowance::millis;
-use super::denial::{Denial, Reason};
+use super::denial::{Denial, DenialReason};
+use super::durations::millis;
 use super::error_code::Remedy;
-use super::openai_error::{OpenAiError, OpenAiErrorBody};
-use super::wire::native::UsageBody;
-use crate::domain::{Failed, Failure, RequestId, UpstreamWords, Usage};
-use crate::limits::{Allowance, Exceeded, Limit};
+use super::openai_error::{OpenAiError, OpenAiErrorBody, param};
+use super::upstream_error::UpstreamErrorBody;
+use super::wire::measures::UsageBody;
+use crate::domain::{Failed, Failure, RequestId, Usage};
+use crate::limits::{Allowance, Exceeded, ExceededLimit};
 
 pub use super::error_code::ErrorCode;
 
@@ -53,7 +54,7 @@ pub struct ProblemBody {
     pub code: ErrorCode,
     /// Why the request is unauthenticated; only with the code `unauthenticated`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
+    pub reason: Option<DenialReason>,
     /// Whether the same request may succeed later.
     pub retryable: bool,
     /// How long to wait before a retry, in milliseconds, if known.
@@ -73,28 +74,6 @@ pub struct ProblemBody {
     /// The same error in OpenAI's format; only with `route_not_found`, because an OpenAI SDK may call a wrong path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<OpenAiErrorBody>,
-}
-
-/// The error that the upstream returned for the request. Keys, account ids and addresses are masked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UpstreamErrorBody {
-    /// The upstream's HTTP status, if it refused the request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// The upstream's type of error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "invalid_request_error")]
-    pub r#type: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "context_length_exceeded")]
-    pub code: Option<String>,
-    /// The invalid field of the request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "messages")]
-    pub param: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
 }
 
 /// An invalid field of the body.
@@ -131,7 +110,7 @@ impl Problem {
     }
 
     /// Adds a challenge (RFC 9110, section 11.6.1), and the reason why the request is unauthenticated.
-    pub(super) fn denied(mut self, reason: Option<Reason>, challenge: &str) -> Self {
+    pub(super) fn denied(mut self, reason: Option<DenialReason>, challenge: &str) -> Self {
         self.denial = HeaderValue::from_str(challenge).ok().map(|challenge| Box::new(Denial { reason, challenge }));
         self
     }
@@ -149,6 +128,21 @@ impl Problem {
         Self::new(ErrorCode::Forbidden, "Your credential does not permit this.")
     }
 
+    /// Returns the problem for a valid credential that lacks the scope which the operation requires.
+    pub fn insufficient_scope(scope: Option<&str>) -> Self {
+        let (detail, challenge) = match scope {
+            Some(scope) => (
+                format!("Your credential lacks the scope `{scope}`."),
+                format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""),
+            ),
+            None => (
+                "Your credential has no scope of this service.".to_owned(),
+                "Bearer error=\"insufficient_scope\"".to_owned(),
+            ),
+        };
+        Self::new(ErrorCode::Forbidden, detail).denied(None, &challenge)
+    }
+
     pub fn not_json() -> Self {
         let detail = "Send the body as JSON with the header Content-Type: application/json.";
         Self::new(ErrorCode::UnsupportedMediaType, detail)
@@ -157,19 +151,19 @@ impl Problem {
     /// Returns the problem for a limit that the request exceeds.
     pub fn exceeded(exceeded: Exceeded, allowance: Allowance) -> Self {
         let (code, detail) = match exceeded.limit {
-            Limit::RequestsPerMinute(limit) => (
+            ExceededLimit::RequestsPerMinute(limit) => (
                 ErrorCode::RateLimited,
                 format!("You may start {limit} generations per minute. Try again after the time in Retry-After."),
             ),
-            Limit::TokensPerMinute(limit) => (
+            ExceededLimit::TokensPerMinute(limit) => (
                 ErrorCode::RateLimited,
                 format!("You may use {limit} tokens per minute. Try again after the time in Retry-After."),
             ),
-            Limit::PublishesPerMinute(limit) => (
+            ExceededLimit::PublishesPerMinute(limit) => (
                 ErrorCode::RateLimited,
                 format!("You may publish {limit} events per minute. Try again after the time in Retry-After."),
             ),
-            Limit::Generations => (
+            ExceededLimit::Generations => (
                 ErrorCode::TooManyGenerations,
                 "All slots for generations are in use and the queue is full. Try again after the time in Retry-After."
                     .to_owned(),
@@ -267,7 +261,7 @@ impl ProblemBody {
     /// Returns an example of a problem with this code.
     pub fn example(code: ErrorCode, errors: Vec<FieldError>) -> Self {
         let problem = Problem::new(code, "What happened, and what to do.");
-        let reason = (code == ErrorCode::Unauthenticated).then_some(Reason::CredentialMissing);
+        let reason = (code == ErrorCode::Unauthenticated).then_some(DenialReason::CredentialMissing);
         let problem = Problem { errors, ..problem }.denied(reason, "Bearer");
         Self { request_id: "req_AAAAAAAAAAAAAAAAAAAAAA".to_owned(), ..problem.body(RequestId::random()) }
     }
@@ -302,14 +296,17 @@ impl From<&Failure> for ProblemBody {
     }
 }
 
-impl From<&UpstreamWords> for UpstreamErrorBody {
-    fn from(words: &UpstreamWords) -> Self {
-        Self {
-            status: words.status,
-            r#type: words.kind.clone(),
-            code: words.code.clone(),
-            param: words.param.clone(),
-            message: words.message.clone(),
+impl From<&ProblemBody> for OpenAiError {
+    fn from(problem: &ProblemBody) -> Self {
+        let param = problem.errors.first().map(|error| param(&error.pointer));
+        let mut error = Self::new(problem.code, problem.detail.clone(), param);
+        error.error.usage.clone_from(&problem.usage);
+        if let Some(reason) = problem.reason {
+            error.error.code = Some(reason.name().to_owned());
+        }
+        match &problem.upstream {
+            Some(words) => error.with(words),
+            None => error,
         }
     }
 }

@@ -3,9 +3,8 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::chat::DUPLICATE;
+use super::chat_fields::DUPLICATE;
 use super::problem::{ErrorCode, FieldError, Problem};
-use super::prompts::unknown_prompt;
 use crate::domain::{PromptReference, PromptVersion};
 use crate::generation::NewGeneration;
 use crate::json::{InvalidObject, JsonObject, Token, Tokens};
@@ -129,6 +128,21 @@ pub fn read_variables(json: Option<&str>, pointer: &str) -> Result<Option<Box<Ra
         return Err(error(pointer.to_owned(), &format!("must hold at most {MOST_VALUES} values")));
     }
     Ok(RawValue::from_string(json.to_owned()).ok())
+}
+
+/// Returns the problem for an unknown prompt, with the id of a similar one.
+pub fn unknown_prompt(prompts: &Catalog, reference: &PromptReference) -> Problem {
+    const DISTANCE: usize = 2;
+    let unknown = reference.id.as_str();
+    let distance = |id: &str| strsim::damerau_levenshtein(unknown, id);
+    let ids = prompts.list().map(|prompt| prompt.id.as_str());
+    let nearest = ids.map(|id| (distance(id), id)).min().filter(|(distance, _)| *distance <= DISTANCE);
+    let detail = match nearest {
+        Some((0, id)) => format!("The prompt `{id}` has another version now. GET /v1/prompts/{id} shows it."),
+        Some((_, id)) => format!("There is no such prompt: did you mean `{id}`?"),
+        None => "There is no such prompt. GET /v1/prompts lists the prompts.".to_owned(),
+    };
+    Problem::new(ErrorCode::PromptNotFound, detail)
 }
 
 /// Converts an error of rendering. `pointer` is the path of the variables in the body.

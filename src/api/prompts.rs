@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::body::RequestBody;
-use super::connections::Coming;
-use super::extract::{Caller, PromptPath};
-use super::problem::{ErrorCode, Problem};
-use super::prompt_call::{read_variables, render_problem};
+use super::caller::Caller;
+use super::connections::Arrival;
+use super::extract::PromptPath;
+use super::problem::Problem;
+use super::prompt_call::{read_variables, render_problem, unknown_prompt};
 use super::state::Api;
-use crate::domain::PromptReference;
-use crate::prompts::{Catalog, StoredPrompt};
+use crate::prompts::StoredPrompt;
 
 /// The prompts, by id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -120,21 +120,6 @@ pub async fn show(
     prompts.get(&reference).map(|prompt| Json(prompt.into())).ok_or_else(|| unknown_prompt(&prompts, &reference))
 }
 
-/// Returns the problem for an unknown prompt, with the id of a similar one.
-pub fn unknown_prompt(prompts: &Catalog, reference: &PromptReference) -> Problem {
-    const DISTANCE: usize = 2;
-    let unknown = reference.id.as_str();
-    let distance = |id: &str| strsim::damerau_levenshtein(unknown, id);
-    let ids = prompts.list().map(|prompt| prompt.id.as_str());
-    let nearest = ids.map(|id| (distance(id), id)).min().filter(|(distance, _)| *distance <= DISTANCE);
-    let detail = match nearest {
-        Some((0, id)) => format!("The prompt `{id}` has another version now. GET /v1/prompts/{id} shows it."),
-        Some((_, id)) => format!("There is no such prompt: did you mean `{id}`?"),
-        None => "There is no such prompt. GET /v1/prompts lists the prompts.".to_owned(),
-    };
-    Problem::new(ErrorCode::PromptNotFound, detail)
-}
-
 /// Render a prompt.
 ///
 /// Returns the rendered messages without calling a model. For authors of prompts. Only operators may call it, because
@@ -156,7 +141,7 @@ pub async fn render(
 ) -> Result<Json<RenderedPrompt>, Problem> {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(&head.headers, body, api.body);
-    let read = body.json(&api, &caller, Coming::New).await;
+    let read = body.json(&api, &caller, Arrival::New).await;
     body.discard(&api, &caller).await;
     let RenderBody { variables } = read?.read("may have only variables, an object")?;
     let prompts = api.prompts();

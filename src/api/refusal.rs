@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::accept::Accept;
-use super::allowance::{millis, seconds};
-use super::openai_error::{OpenAiError, should_retry};
-use super::problem::{Problem, ProblemBody};
+use super::durations::{millis, seconds};
+use super::headers::{RETRY_AFTER_MS, X_SHOULD_RETRY};
+use super::openai_error::OpenAiError;
+use super::problem::{ErrorCode, Problem, ProblemBody};
 use super::request_id::request_id;
 use super::wire::native::FailedData;
-use super::wire::{Block, Retry};
+use super::wire::{Retry, SseBlock};
 use crate::domain::RequestId;
 
 /// The API that a path belongs to. It determines the format of its error responses.
@@ -89,10 +90,25 @@ impl RefusalForm {
     }
 }
 
-/// OpenAI's SDKs read it in addition to `Retry-After`.
-pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
-/// OpenAI's SDKs read it to decide on a retry. Without it, they retry by themselves after certain statuses.
-pub const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// Whether an SDK should retry the request by itself. Not if the model may have been called, because a retry could be
+/// billed again. Not if the wait is longer than a minute, because SDKs then retry without any wait.
+fn should_retry(problem: &ProblemBody) -> bool {
+    let model_was_not_called = matches!(
+        problem.code,
+        ErrorCode::IssuerUnavailable
+            | ErrorCode::ChannelFull
+            | ErrorCode::RateLimited
+            | ErrorCode::TooManyGenerations
+            | ErrorCode::TooManyConnections
+            | ErrorCode::RequestTimeout
+            | ErrorCode::UpstreamUnreachable
+            | ErrorCode::UpstreamRateLimited
+            | ErrorCode::Overloaded
+            | ErrorCode::ShuttingDown
+    );
+    let wait = problem.retry_after_ms.map_or(Duration::ZERO, Duration::from_millis);
+    model_was_not_called && problem.retryable && wait <= Duration::from_mins(1)
+}
 
 fn json(body: &impl Serialize) -> Bytes {
     serde_json::to_vec(body).unwrap_or_default().into()
@@ -102,7 +118,7 @@ fn json(body: &impl Serialize) -> Bytes {
 pub fn refusal_event(error: ProblemBody) -> Bytes {
     let retry = error.retry_after_ms.map_or(Retry::DORMANT, |wait| Retry::after(Duration::from_millis(wait)));
     let mut out = BytesMut::new();
-    let mut block = Block::new(&mut out, "failed");
+    let mut block = SseBlock::new(&mut out, "failed");
     let usage = error.usage.clone();
     block.json(&FailedData { error, usage, timings: None });
     block.end(Some(retry), None::<&str>);
@@ -112,7 +128,7 @@ pub fn refusal_event(error: ProblemBody) -> Bytes {
 /// As [`refusal_event`], for clients of OpenAI's streaming format: no event name, no id, no `retry`.
 pub fn error_event(error: &ProblemBody) -> Bytes {
     let mut out = BytesMut::new();
-    let mut block = Block::unnamed(&mut out);
+    let mut block = SseBlock::unnamed(&mut out);
     block.json(&OpenAiError::from(error));
     block.end(None, None::<&str>);
     out.freeze()

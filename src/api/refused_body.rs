@@ -9,17 +9,18 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use tokio::time::Instant;
 
-use super::body::{BodyLimits, RequestBody};
+use super::body::RequestBody;
+use super::body_limits::BodyLimits;
 use crate::domain::Account;
 
 /// Discards bodies of requests that were not admitted, within a budget of bytes per address and minute. Without the
 /// budget, an unauthenticated client could make the service read forever.
 pub struct RefusedBodies {
     limits: BodyLimits,
-    spent: Mutex<HashMap<Account, Spent>>,
+    spent: Mutex<HashMap<Account, DiscardedBytes>>,
 }
 
-struct Spent {
+struct DiscardedBytes {
     since: Instant,
     bytes: usize,
 }
@@ -53,16 +54,16 @@ impl RefusedBodies {
     fn spend(&self, account: Account, bytes: usize, now: Instant) -> bool {
         let bytes = bytes.max(LEAST_BYTES);
         let mut all = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_expired = |spent: &Spent| now.saturating_duration_since(spent.since) >= WINDOW;
+        let is_expired = |spent: &DiscardedBytes| now.saturating_duration_since(spent.since) >= WINDOW;
         if all.len() >= MOST_ADDRESSES && !all.contains_key(&account) {
             all.retain(|_, spent| !is_expired(spent));
             if all.len() >= MOST_ADDRESSES {
                 return false;
             }
         }
-        let spent = all.entry(account).or_insert(Spent { since: now, bytes: 0 });
+        let spent = all.entry(account).or_insert(DiscardedBytes { since: now, bytes: 0 });
         if is_expired(spent) {
-            *spent = Spent { since: now, bytes: 0 };
+            *spent = DiscardedBytes { since: now, bytes: 0 };
         }
         let fits = spent.bytes.saturating_add(bytes) <= MOST_BYTES.max(self.limits.size);
         spent.bytes += if fits { bytes } else { 0 };

@@ -3,15 +3,14 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderValue, Method};
 use axum::response::Response;
 use tracing::Span;
 
 use super::access::{OPERATIONS, PAGES};
+use super::headers::X_REQUEST_ID;
 use crate::domain::RequestId;
 use crate::telemetry::{HttpRequestLabels, Metrics};
-
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request and its id, which is in the response and in every log line about the request.
 pub struct Traced {

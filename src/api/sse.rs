@@ -14,12 +14,12 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::body_memory::BodyMemory;
-use super::connection::{Closing, Connection};
+use super::connection::{Connection, ConnectionClosing};
+use super::headers::TOKENRILL_GENERATION;
 use super::wire::{HEARTBEAT, Retry};
 use crate::domain::GenerationId;
 use crate::generation::LogLost;
 
-pub const TOKENRILL_GENERATION: HeaderName = HeaderName::from_static("tokenrill-generation");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Blocks that are ready at the same time are sent in one write of about this size. Larger writes would only fill the
@@ -166,14 +166,14 @@ impl<S: Source> http_body::Body for EventStream<S> {
         loop {
             let closing = this.connection.closing();
             match closing {
-                Closing::No | Closing::AtEndOfService => {}
+                ConnectionClosing::No | ConnectionClosing::AtEndOfService => {}
                 // The stream is about to end cleanly anyway.
-                Closing::Later(_) if this.source.is_over() => {}
-                Closing::Later(_) if this.source.is_in_block() => {
+                ConnectionClosing::Later(_) if this.source.is_over() => {}
+                ConnectionClosing::Later(_) if this.source.is_in_block() => {
                     return Poll::Ready(Some(Err(EventStreamError::Closed)));
                 }
-                Closing::Now => return Poll::Ready(Some(Err(EventStreamError::Closed))),
-                Closing::Later(retry) if this.cut_at.is_none() => {
+                ConnectionClosing::Now => return Poll::Ready(Some(Err(EventStreamError::Closed))),
+                ConnectionClosing::Later(retry) if this.cut_at.is_none() => {
                     let cut_at = Instant::now() + CUT_DELAY;
                     *this.cut_at = Some(cut_at);
                     this.timer.as_mut().reset(cut_at);
@@ -182,7 +182,7 @@ impl<S: Source> http_body::Body for EventStream<S> {
                         return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));
                     }
                 }
-                Closing::Later(_) => {
+                ConnectionClosing::Later(_) => {
                     return this.timer.as_mut().poll(context).map(|()| Some(Err(EventStreamError::Closed)));
                 }
             }
@@ -208,7 +208,7 @@ impl<S: Source> http_body::Body for EventStream<S> {
                 if this.source.poll_unlogged(context, this.retry, this.out).is_ready() {
                     this.connection.note_events(1);
                 }
-                if let Some(retry) = this.connection.come_back_later() {
+                if let Some(retry) = this.connection.take_drain_retry() {
                     this.source.write_retry(retry, this.out);
                 }
             }
@@ -232,8 +232,9 @@ impl<S: Source> http_body::Body for EventStream<S> {
                     End::Cut(why) => Poll::Ready(Some(Err(*why))),
                 };
             }
-            if closing == Closing::AtEndOfService && this.source.lifetime() != StreamLifetime::UntilLastEvent {
-                this.connection.leave();
+            if closing == ConnectionClosing::AtEndOfService && this.source.lifetime() != StreamLifetime::UntilLastEvent
+            {
+                this.connection.schedule_close();
                 continue;
             }
             if this.timer.as_mut().poll(context).is_pending() {
@@ -243,7 +244,7 @@ impl<S: Source> http_body::Body for EventStream<S> {
             if let StreamLifetime::Unbounded { idle } = this.source.lifetime()
                 && now.duration_since(*this.last_event) >= idle
             {
-                this.connection.leave();
+                this.connection.schedule_close();
                 continue;
             }
             let due = *this.last_write + *this.heartbeat;

@@ -3,23 +3,26 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::body::RequestBody;
-use super::chat::{Asked, new_generation};
-use super::connection::{Connection, ConnectionKind};
-use super::connections::Coming;
-use super::extract::{Caller, idempotency_key};
+use super::caller::Caller;
+use super::connection::Connection;
+use super::connection_record::ConnectionKind;
+use super::connections::Arrival;
+use super::extract::idempotency_key;
+use super::headers::TOKENRILL_ATTACHED;
 use super::json_body::JsonBytes;
 use super::large_bodies::is_large;
+use super::parsed_request::{ParsedRequest, new_generation};
 use super::problem::{ErrorCode, Problem};
 use super::refusal::Dialect;
 use super::state::Api;
 use crate::domain::{AllowedModels, Claim, IdempotencyKey};
-use crate::generation::{Following, NewGeneration, Origin, StartError, Started};
+use crate::generation::{Following, NewGeneration, Origin, StartError, StartedGeneration};
 use crate::json::JsonObject;
 use crate::limits::RequestPermit;
 use crate::telemetry::ResumedBy;
@@ -27,14 +30,14 @@ use crate::telemetry::ResumedBy;
 /// A request that was admitted by its head. Its body may be read.
 pub struct AdmittedRequest {
     key: Option<IdempotencyKey>,
-    coming: Coming,
+    arrival: Arrival,
     permit: RequestPermit,
 }
 
 /// A request whose body was read, with the connection on which it waits.
-pub struct Opening {
+pub struct PendingRequest {
     claim: Option<Claim>,
-    coming: Coming,
+    arrival: Arrival,
     permit: RequestPermit,
     connection: Option<Connection>,
     /// The kind of connection that the request becomes; `None` if it does not wait.
@@ -42,7 +45,7 @@ pub struct Opening {
 }
 
 /// A generation that the request started or joined.
-pub struct Begun {
+pub struct AttachedGeneration {
     pub following: Following,
     pub origin: Origin,
     /// The connection of the request, if it waits.
@@ -57,10 +60,10 @@ impl AdmittedRequest {
         if let Some(known) = &key
             && api.generations.knows(&caller.principal, known).await
         {
-            return Ok(Self { key, coming: Coming::Back, permit: RequestPermit::default() });
+            return Ok(Self { key, arrival: Arrival::Reconnecting, permit: RequestPermit::default() });
         }
         let permit = Self::admit_new(api, caller)?;
-        Ok(Self { key, coming: Coming::New, permit })
+        Ok(Self { key, arrival: Arrival::New, permit })
     }
 
     fn admit_new(api: &Api, caller: &Caller) -> Result<RequestPermit, Problem> {
@@ -73,7 +76,7 @@ impl AdmittedRequest {
 
     /// Reads the body. A large body uses up its reserved request, even if the request is refused later.
     pub async fn read(&mut self, body: &mut RequestBody<'_>, api: &Api, caller: &Caller) -> Result<JsonBytes, Problem> {
-        let json = body.json(api, caller, self.coming).await?;
+        let json = body.json(api, caller, self.arrival).await?;
         if is_large(json.len()) {
             std::mem::take(&mut self.permit).spend();
         }
@@ -81,15 +84,15 @@ impl AdmittedRequest {
     }
 
     /// Combines the admitted request with its body, which was sent to `path`, and the connection that it becomes.
-    pub fn opening(
+    pub fn with_body(
         self,
         path: &str,
         json: &JsonBytes,
         connection: Option<Connection>,
         kind: Option<ConnectionKind>,
-    ) -> Opening {
+    ) -> PendingRequest {
         let claim = self.key.map(|key| Claim { key, request: json.fingerprint(path) });
-        Opening { claim, coming: self.coming, permit: self.permit, connection, kind }
+        PendingRequest { claim, arrival: self.arrival, permit: self.permit, connection, kind }
     }
 }
 
@@ -100,7 +103,7 @@ pub async fn parse(api: &Api, json: &JsonBytes) -> Result<JsonObject, Problem> {
 }
 
 /// Validates the fields of a request that starts a generation.
-pub async fn check(api: &Api, caller: &Caller, fields: JsonObject, dialect: Dialect) -> Result<Asked, Problem> {
+pub async fn check(api: &Api, caller: &Caller, fields: JsonObject, dialect: Dialect) -> Result<ParsedRequest, Problem> {
     if !is_large(fields.text_len()) {
         return new_generation(fields, dialect, caller);
     }
@@ -109,21 +112,30 @@ pub async fn check(api: &Api, caller: &Caller, fields: JsonObject, dialect: Dial
 }
 
 /// Joins the generation of the request's `Idempotency-Key`, regardless of the load. `None` if the key has none.
-pub async fn join(api: &Api, caller: &Caller, opening: &mut Opening) -> Result<Option<Begun>, Problem> {
-    let Some(claim) = &opening.claim else { return Ok(None) };
+pub async fn join(
+    api: &Api,
+    caller: &Caller,
+    pending: &mut PendingRequest,
+) -> Result<Option<AttachedGeneration>, Problem> {
+    let Some(claim) = &pending.claim else { return Ok(None) };
     let Some(following) = api.generations.claimed(&caller.principal, claim).await? else { return Ok(None) };
     api.metrics.resumed(ResumedBy::IdempotencyKey);
-    let connection = opening.connect(api, caller, Coming::Back)?;
-    Ok(Some(Begun { following, origin: Origin::Existing, connection }))
+    let connection = pending.connect(api, caller, Arrival::Reconnecting)?;
+    Ok(Some(AttachedGeneration { following, origin: Origin::Existing, connection }))
 }
 
 /// Starts a generation.
-pub async fn start(api: &Api, caller: &Caller, asked: Asked, mut opening: Opening) -> Result<Begun, Problem> {
-    let started = start_new(api, caller, asked, &mut opening).await;
-    let (Started { following, origin }, first) = match started {
+pub async fn start(
+    api: &Api,
+    caller: &Caller,
+    parsed: ParsedRequest,
+    mut pending: PendingRequest,
+) -> Result<AttachedGeneration, Problem> {
+    let started = start_new(api, caller, parsed, &mut pending).await;
+    let (StartedGeneration { following, origin }, first) = match started {
         Ok(started) => started,
         // A concurrent request with the same key may have used up the quota. Join its generation instead of failing.
-        Err(refused) => return join(api, caller, &mut opening).await?.ok_or(refused),
+        Err(refused) => return join(api, caller, &mut pending).await?.ok_or(refused),
     };
     if origin == Origin::Existing {
         api.metrics.resumed(ResumedBy::IdempotencyKey);
@@ -131,25 +143,25 @@ pub async fn start(api: &Api, caller: &Caller, asked: Asked, mut opening: Openin
     // With `close-oldest`, the oldest stream is closed only now, so that no stream closes for a refused request.
     let connection = match first {
         Some(connection) => Some(connection),
-        None => opening.connect(api, caller, Coming::Back)?,
+        None => pending.connect(api, caller, Arrival::Reconnecting)?,
     };
-    Ok(Begun { following, origin, connection })
+    Ok(AttachedGeneration { following, origin, connection })
 }
 
 async fn start_new(
     api: &Api,
     caller: &Caller,
-    Asked { mut generation, prompt, channel }: Asked,
-    opening: &mut Opening,
-) -> Result<(Started, Option<Connection>), Problem> {
-    if opening.coming == Coming::Back {
+    ParsedRequest { mut generation, prompt, channel }: ParsedRequest,
+    pending: &mut PendingRequest,
+) -> Result<(StartedGeneration, Option<Connection>), Problem> {
+    if pending.arrival == Arrival::Reconnecting {
         // The key was known at admission, but its generation no longer exists, so this starts a new one.
-        opening.permit = AdmittedRequest::admit_new(api, caller)?;
+        pending.permit = AdmittedRequest::admit_new(api, caller)?;
     }
-    let connection = match opening.kind {
+    let connection = match pending.kind {
         None => None,
-        Some(_) if opening.connection.is_some() => opening.connect(api, caller, Coming::New)?,
-        Some(kind) => api.connect_first(caller, kind)?,
+        Some(_) if pending.connection.is_some() => pending.connect(api, caller, Arrival::New)?,
+        Some(kind) => api.connect_before_start(caller, kind)?,
     };
     if let Some(prompt) = prompt {
         prompt.apply(&api.prompts(), &mut generation).await?;
@@ -157,7 +169,7 @@ async fn start_new(
     // Cloned only if the caller may be forbidden to use the model.
     let is_restricted = caller.models != AllowedModels::All;
     let model = if is_restricted { generation.model.clone() } else { None };
-    let (claim, request) = (opening.claim.clone(), std::mem::take(&mut opening.permit));
+    let (claim, request) = (pending.claim.clone(), std::mem::take(&mut pending.permit));
     let started = match api.generations.start(NewGeneration { request, claim, ..generation }).await {
         Ok(started) => started,
         Err(StartError::ModelForbidden) => return Err(model_forbidden(model.as_deref())),
@@ -166,7 +178,7 @@ async fn start_new(
         Err(error) => return Err(error.into()),
     };
     if let (Some(channel), Origin::New) = (&channel, started.origin) {
-        let pages = started.following.beside();
+        let pages = started.following.whole_log();
         let generation = started.following.start().generation;
         api.channels.carry(channel, &caller.spender.account, generation, pages).await;
     }
@@ -179,14 +191,14 @@ async fn start_new(
     Ok((started, connection))
 }
 
-impl Opening {
+impl PendingRequest {
     /// Returns the connection on which the request waits.
-    fn connect(&mut self, api: &Api, caller: &Caller, coming: Coming) -> Result<Option<Connection>, Problem> {
+    fn connect(&mut self, api: &Api, caller: &Caller, arrival: Arrival) -> Result<Option<Connection>, Problem> {
         match (self.kind, self.connection.take()) {
             (None, _) => Ok(None),
             (Some(kind), Some(connection)) if connection.set_kind(kind) => Ok(Some(connection)),
             // The body's connection was displaced in the meantime, or there was none.
-            (Some(kind), _) => api.connect(caller, coming, kind).map(Some),
+            (Some(kind), _) => api.connect(caller, arrival, kind).map(Some),
         }
     }
 }
@@ -224,10 +236,8 @@ fn model_forbidden(model: Option<&str>) -> Problem {
     Problem::new(ErrorCode::Forbidden, detail)
 }
 
-/// `Tokenrill-Attached: existing` in the response to a request that joined an existing generation.
-pub const TOKENRILL_ATTACHED: HeaderName = HeaderName::from_static("tokenrill-attached");
-
-pub fn tell_origin(response: &mut Response, origin: Origin) {
+/// Inserts `Tokenrill-Attached` if the request joined an existing generation.
+pub fn insert_attached(response: &mut Response, origin: Origin) {
     if origin == Origin::Existing {
         response.headers_mut().insert(TOKENRILL_ATTACHED, HeaderValue::from_static("existing"));
     }

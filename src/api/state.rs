@@ -6,24 +6,23 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
-use super::body::BodyLimits;
+use super::admission::Admission;
+use super::body_limits::BodyLimits;
 use super::body_memory::BodyMemory;
-use super::client_address::TrustedProxies;
-use super::connection::{Connection, ConnectionKind};
-use super::connections::{Coming, Connections, NoRoom};
-use super::cors::Origins;
-use super::ends_told::EndsTold;
-use super::extract::Caller;
+use super::caller::Caller;
+use super::connection::Connection;
+use super::connection_record::ConnectionKind;
+use super::connections::{Arrival, ConnectionLimitError, Connections};
+use super::delivered_ends::DeliveredEnds;
 use super::host::Hosts;
 use super::large_bodies::LargeBodies;
 use super::problem::{ErrorCode, Problem};
 use super::sse::{EventStream, Source};
-use super::viewing::Viewing;
+use super::viewer_source::ViewerSource;
 use super::wire::WireFormat;
-use crate::auth::Gate;
 use crate::channel::Channels;
 use crate::generation::{Following, Generations};
-use crate::limits::{Limits, Policy, WhenFull};
+use crate::limits::{Limiter, WhenFull};
 use crate::prompts::Catalog;
 use crate::telemetry::Metrics;
 
@@ -32,12 +31,12 @@ use crate::telemetry::Metrics;
 pub struct Api {
     pub generations: Generations,
     pub channels: Channels,
-    pub limits: Limits,
+    pub limits: Limiter,
     pub metrics: Arc<Metrics>,
     pub admission: watch::Receiver<Admission>,
     pub hosts: Hosts,
     pub connections: Connections,
-    pub ends_told: Arc<EndsTold>,
+    pub delivered_ends: Arc<DeliveredEnds>,
     /// Time without a write on an event stream after which a heartbeat is sent (`generation.heartbeat`).
     pub heartbeat: Duration,
     /// How long a response head waits for the first token (`generation.head_wait`).
@@ -69,8 +68,8 @@ impl Api {
         following: Following,
         format: F,
         connection: Connection,
-    ) -> EventStream<Viewing<F>> {
-        self.event_stream(Viewing::new(following, format), connection)
+    ) -> EventStream<ViewerSource<F>> {
+        self.event_stream(ViewerSource::new(following, format), connection)
     }
 
     pub fn event_stream<S: Source>(&self, source: S, connection: Connection) -> EventStream<S> {
@@ -79,57 +78,43 @@ impl Api {
 
     /// Opens a connection before a generation is started, or refuses the request if none is free. With `close-oldest`,
     /// returns `None`: the caller connects after the start, so that no stream is closed for a request that is refused.
-    pub fn connect_first(&self, caller: &Caller, kind: ConnectionKind) -> Result<Option<Connection>, Problem> {
+    pub fn connect_before_start(&self, caller: &Caller, kind: ConnectionKind) -> Result<Option<Connection>, Problem> {
         match caller.spender.connections().when_full {
-            WhenFull::Refuse => self.connect(caller, Coming::New, kind).map(Some),
+            WhenFull::Refuse => self.connect(caller, Arrival::New, kind).map(Some),
             WhenFull::CloseOldest => Ok(None),
         }
     }
 
-    pub fn connect(&self, caller: &Caller, coming: Coming, kind: ConnectionKind) -> Result<Connection, Problem> {
-        self.connections.open(caller, coming, kind).map_err(|no_room| self.no_room(no_room))
+    pub fn connect(&self, caller: &Caller, arrival: Arrival, kind: ConnectionKind) -> Result<Connection, Problem> {
+        self.connections.open(caller, arrival, kind).map_err(|error| self.connection_problem(error))
     }
 
     /// Checks whether the load allows a caller to start something, before a connection is opened for it.
     pub fn check_load(&self, caller: &Caller) -> Result<(), Problem> {
-        self.connections.may_begin(caller).map_err(|no_room| self.no_room(no_room))
+        self.connections.check_load(caller).map_err(|error| self.connection_problem(error))
     }
 
     /// Turns a problem into a response. A request that is refused for its body counts against its caller's rate,
     /// because reading the body was the work.
     pub fn refuse(&self, caller: &Caller, problem: Problem) -> Response {
-        if problem.code.is_of_the_body() {
+        if problem.code.concerns_body() {
             self.generations.charge_request(&caller.spender);
         }
         problem.into_response()
     }
 
-    fn no_room(&self, no_room: NoRoom) -> Problem {
+    fn connection_problem(&self, error: ConnectionLimitError) -> Problem {
         self.metrics.refused("connections");
-        match no_room {
-            NoRoom::ForCaller(most) => {
+        match error {
+            ConnectionLimitError::Caller(most) => {
                 let detail = format!("You may have {most} requests in flight. Close one, or try again later.");
                 Problem::new(ErrorCode::TooManyConnections, detail)
             }
-            NoRoom::AtAll => {
+            ConnectionLimitError::Total => {
                 let detail = "All connections are in use, and you have your share of them. Close one, or try again in \
                               a few seconds.";
                 Problem::new(ErrorCode::Overloaded, detail)
             }
         }
     }
-}
-
-/// Authentication, allowed origins, limits and prompts. Replaced as a whole when the settings are reloaded. Each
-/// request uses the version that is in effect when it begins.
-#[derive(Clone)]
-pub struct Admission {
-    pub gate: Arc<Gate>,
-    pub origins: Origins,
-    /// The name of the cookie in which a token is accepted.
-    pub cookie: Option<Arc<str>>,
-    /// The limits of callers.
-    pub policy: Arc<Policy>,
-    pub proxies: TrustedProxies,
-    pub prompts: Catalog,
 }

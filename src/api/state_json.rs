@@ -20,18 +20,18 @@ use crate::generation::{ChoiceOutline, GenerationState, LogLost, Outline, Status
 /// Holds only the JSON between the texts; the texts are read from the log.
 pub struct StateJson {
     state: GenerationState,
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<JsonPiece>,
     text: Option<BoxStream<'static, Result<String, LogLost>>>,
 }
 
-enum Piece {
+enum JsonPiece {
     Json(String),
     Text(TextSpan),
 }
 
 impl StateJson {
     pub fn new(state: GenerationState, outline: &Outline) -> Self {
-        let mut writer = Writer::default();
+        let mut writer = StateWriter::default();
         writer.state(outline);
         writer.flush();
         Self { state, pieces: writer.pieces, text: None }
@@ -50,8 +50,8 @@ impl Stream for StateJson {
                 }
             }
             match self.pieces.pop_front() {
-                Some(Piece::Json(json)) => return Poll::Ready(Some(Ok(json))),
-                Some(Piece::Text(span)) => self.text = Some(Box::pin(self.state.pieces(span))),
+                Some(JsonPiece::Json(json)) => return Poll::Ready(Some(Ok(json))),
+                Some(JsonPiece::Text(span)) => self.text = Some(Box::pin(self.state.pieces(span))),
                 None => return Poll::Ready(None),
             }
         }
@@ -60,12 +60,12 @@ impl Stream for StateJson {
 
 /// Collects the pieces in the order of the schema.
 #[derive(Default)]
-struct Writer {
-    pieces: VecDeque<Piece>,
+struct StateWriter {
+    pieces: VecDeque<JsonPiece>,
     json: String,
 }
 
-impl Writer {
+impl StateWriter {
     fn state(&mut self, outline: &Outline) {
         let start = &outline.start;
         self.json.push('{');
@@ -156,7 +156,7 @@ impl Writer {
         self.json.push('"');
         if let Some(span) = text {
             self.flush();
-            self.pieces.push_back(Piece::Text(span));
+            self.pieces.push_back(JsonPiece::Text(span));
         }
         self.json.push('"');
     }
@@ -171,6 +171,6 @@ impl Writer {
     }
 
     fn flush(&mut self) {
-        self.pieces.push_back(Piece::Json(std::mem::take(&mut self.json)));
+        self.pieces.push_back(JsonPiece::Json(std::mem::take(&mut self.json)));
     }
 }

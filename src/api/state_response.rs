@@ -11,8 +11,9 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
-use super::connection::{Closing, Connection, ConnectionKind};
-use super::extract::Caller;
+use super::caller::Caller;
+use super::connection::{Connection, ConnectionClosing};
+use super::connection_record::ConnectionKind;
 use super::problem::Problem;
 use super::state::Api;
 use super::state_json::StateJson;
@@ -48,7 +49,7 @@ pub async fn respond(
     } else {
         let connection = connection.or_else(|| api.connections.open_if_free(caller, ConnectionKind::Wait));
         // If the connection was displaced, the state is sent nevertheless.
-        let connection = connection.filter(|connection| connection.closing() == Closing::No);
+        let connection = connection.filter(|connection| connection.closing() == ConnectionClosing::No);
         Body::from_stream(StateBody { head: Some(head), json, connection })
     };
     let mut response = Response::new(body);
@@ -69,7 +70,7 @@ impl Stream for StateBody {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(connection) = &self.connection {
             connection.watch(context);
-            if !matches!(connection.closing(), Closing::No | Closing::AtEndOfService) {
+            if !matches!(connection.closing(), ConnectionClosing::No | ConnectionClosing::AtEndOfService) {
                 return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
             }
         }

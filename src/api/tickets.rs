@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::body::{BodySize, RequestBody};
-use super::channel_query::NAME;
-use super::connections::Coming;
-use super::denial::insufficient_scope;
-use super::extract::Caller;
+use super::body::RequestBody;
+use super::body_limits::BodySize;
+use super::caller::Caller;
+use super::channel_query::NAME_RULE;
+use super::connections::Arrival;
 use super::problem::{FieldError, Problem};
 use super::state::Api;
 use crate::auth::{ChannelScope, Grant, Resource, Scope, Scopes};
@@ -96,7 +96,7 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<TicketBody>), Problem> {
     let (head, body) = request.into_parts();
     let mut body = RequestBody::new(&head.headers, body, api.body);
-    let read = body.json_at_most(LARGEST_BODY, &api, &caller, Coming::New).await;
+    let read = body.json_at_most(LARGEST_BODY, &api, &caller, Arrival::New).await;
     body.discard(&api, &caller).await;
     let new = NewTicketBody::read(&read?.object()?)?;
     let ttl = new.ttl_s.unwrap_or(DEFAULT_TTL);
@@ -131,7 +131,7 @@ async fn generation(
         return Err(Problem::invalid(vec![wrong("/scopes", "must contain follow or stop, or be absent")]));
     };
     if let Some(lacking) = scopes.iter().find(|scope| !caller.scopes.contains(**scope)) {
-        return Err(insufficient_scope(Some(lacking.name())));
+        return Err(Problem::insufficient_scope(Some(lacking.name())));
     }
     let id: GenerationId = id.parse().map_err(|_| Problem::generation_not_found())?;
     api.generations.exists(&caller.principal, id).await?;
@@ -145,13 +145,13 @@ fn channel(caller: &Caller, name: &str, scopes: Option<Vec<TicketScope>>) -> Res
     let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) else {
         return Err(Problem::invalid(vec![wrong("/scopes", "must contain subscribe or publish, or be absent")]));
     };
-    let name: ChannelName = name.parse().map_err(|_| Problem::invalid(vec![wrong("/id", NAME)]))?;
+    let name: ChannelName = name.parse().map_err(|_| Problem::invalid(vec![wrong("/id", NAME_RULE)]))?;
     let may = |scope: &ChannelScope| {
         let is_metrics = name == ChannelName::system_metrics() && *scope == ChannelScope::Subscribe;
         caller.scopes.allow(*scope, &name) || (is_metrics && caller.scopes.contains(Scope::Admin))
     };
     if let Some(lacking) = scopes.iter().find(|scope| !may(scope)) {
-        return Err(insufficient_scope(Some(&lacking.for_channel(&name))));
+        return Err(Problem::insufficient_scope(Some(&lacking.for_channel(&name))));
     }
     let path = format!("/v1/channels/{name}/events");
     Ok((Resource::Channel(name.clone()), Scopes::of_channel(scopes, &name), path))

@@ -63,7 +63,7 @@ pub fn admission(
 /// Returns the prompts of the directory that the settings name, else those of `./prompts` if it exists, else the
 /// starter set of the binary. If `./prompts` was in use and no longer exists, this is an error, not a fallback to the
 /// starter set.
-fn prompts(settings: &settings::Prompts, in_use: Option<&Path>) -> Result<Catalog, CatalogError> {
+fn prompts(settings: &settings::PromptSettings, in_use: Option<&Path>) -> Result<Catalog, CatalogError> {
     let default = || Some(PathBuf::from("prompts")).filter(|path| in_use == Some(path.as_path()) || path.is_dir());
     match settings.directory.clone().or_else(default) {
         Some(directory) => Catalog::load(&directory),
@@ -84,7 +84,7 @@ pub fn tickets(settings: &Settings, environment: &BTreeMap<String, String>) -> R
 
 /// Returns the issuer that the settings trust. Reads a JWKS file once; for a URL, starts the task that fetches it.
 fn issuer(
-    jwt: &settings::Jwt,
+    jwt: &settings::JwtSettings,
     environment: &BTreeMap<String, String>,
     kept: Option<Arc<FetchedJwts>>,
 ) -> Result<Option<Issuer>, AppError> {
@@ -119,7 +119,7 @@ fn issuer(
     Ok(Some(Issuer::Fixed(jwts)))
 }
 
-fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
+fn api_key(key: &settings::ApiKeySettings) -> Result<ApiKey, AppError> {
     let wrong = |what: String| AppError::ApiKey { name: key.name.clone(), what };
     let scopes = key.scopes.as_ref().map(|scopes| Scopes::read(scopes.iter().map(String::as_str)));
     let models = key.models.as_ref().map(|models| Arc::new(models.iter().map(NamePattern::new).collect()));
@@ -140,10 +140,15 @@ fn api_key(key: &settings::ApiKey) -> Result<ApiKey, AppError> {
     })
 }
 
-fn policy(limits: &settings::Limits) -> Policy {
+fn policy(limits: &settings::LimitSettings) -> Policy {
     let models = limits.models.iter().map(|limits| {
-        let settings::ModelLimits { model, requests_per_minute, tokens_per_minute, max_output_tokens, max_choices } =
-            limits;
+        let settings::ModelLimitSettings {
+            model,
+            requests_per_minute,
+            tokens_per_minute,
+            max_output_tokens,
+            max_choices,
+        } = limits;
         let quota = Quota {
             requests_per_minute: *requests_per_minute,
             tokens_per_minute: *tokens_per_minute,
@@ -169,7 +174,7 @@ fn policy(limits: &settings::Limits) -> Policy {
     }
 }
 
-const fn quota(quota: &settings::Quota) -> Quota {
+const fn quota(quota: &settings::QuotaSettings) -> Quota {
     Quota {
         requests_per_minute: quota.requests_per_minute,
         tokens_per_minute: quota.tokens_per_minute,

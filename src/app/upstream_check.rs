@@ -11,19 +11,19 @@ use tokio_util::task::TaskTracker;
 
 use super::{AppError, masker, provider};
 use crate::domain::{NamePattern, NamePatterns};
-use crate::settings::{Settings, Upstream};
-use crate::upstream::{ListFailure, Phase, Provider, TransportBuilder, UpstreamError, list_url};
+use crate::settings::{Settings, UpstreamSettings};
+use crate::upstream::{ModelListError, Phase, Provider, TransportBuilder, UpstreamError, list_url};
 
 /// The result for one upstream. Its `Display` is one line.
 #[derive(Debug)]
 pub struct UpstreamCheck {
     name: String,
     url: String,
-    result: Result<Listed, ListFailure>,
+    result: Result<ModelCounts, ModelListError>,
 }
 
 #[derive(Debug)]
-struct Listed {
+struct ModelCounts {
     models: usize,
     /// The number of models that match a pattern of the upstream's `models`.
     served: usize,
@@ -55,16 +55,16 @@ pub async fn check_upstreams(
     Ok(join_all(checks.iter().map(|(upstream, provider)| check(upstream, provider))).await)
 }
 
-async fn check(upstream: &Upstream, provider: &impl Provider) -> UpstreamCheck {
+async fn check(upstream: &UpstreamSettings, provider: &impl Provider) -> UpstreamCheck {
     let identity = provider.identity();
     let models = timeout(TIMEOUT, provider.models()).await.unwrap_or(Err(UpstreamError::Timeout(Phase::Head)));
     let patterns: NamePatterns = upstream.models.iter().map(NamePattern::new).collect();
     let result = match models {
-        Ok(models) => Ok(Listed {
+        Ok(models) => Ok(ModelCounts {
             models: models.len(),
             served: models.iter().filter(|model| patterns.match_any(&model.id)).count(),
         }),
-        Err(error) => Err(ListFailure::new(identity, error)),
+        Err(error) => Err(ModelListError::new(identity, error)),
     };
     UpstreamCheck { name: upstream.name.clone(), url: list_url(identity), result }
 }
@@ -73,8 +73,8 @@ impl fmt::Display for UpstreamCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "upstream {} {}: ", self.name, self.url)?;
         match &self.result {
-            Ok(Listed { models, served }) if models == served => write!(f, "ok, {models} models"),
-            Ok(Listed { models, served }) => write!(f, "ok, {models} models, {served} of them match its `models`"),
+            Ok(ModelCounts { models, served }) if models == served => write!(f, "ok, {models} models"),
+            Ok(ModelCounts { models, served }) => write!(f, "ok, {models} models, {served} of them match its `models`"),
             Err(failure) => write!(f, "failed: {failure}"),
         }
     }

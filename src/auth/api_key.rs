@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{Identity, Refusal};
+use super::{CredentialError, Identity};
 use crate::domain::Lookup;
 
 const PREFIX: &str = "trk_";
@@ -71,12 +71,12 @@ impl ApiKeys {
         self.0.is_empty()
     }
 
-    pub fn identify(&self, key: &str) -> Result<Identity, Refusal> {
+    pub fn identify(&self, key: &str) -> Result<Identity, CredentialError> {
         let id = key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).and_then(|(id, _)| parse_id(id));
-        let id = id.filter(|_| key.len() == PREFIX.len() + 2 * ID_BYTES + 1 + 43).ok_or(Refusal::Malformed)?;
-        let known = self.0.get(&id).ok_or(Refusal::UnknownKey)?;
+        let id = id.filter(|_| key.len() == PREFIX.len() + 2 * ID_BYTES + 1 + 43).ok_or(CredentialError::Malformed)?;
+        let known = self.0.get(&id).ok_or(CredentialError::UnknownKey)?;
         // Compares in constant time.
-        mac(&id, key).verify_slice(&known.hash.digest).map_err(|_| Refusal::UnknownKey)?;
+        mac(&id, key).verify_slice(&known.hash.digest).map_err(|_| CredentialError::UnknownKey)?;
         Ok(known.identity.clone())
     }
 }
@@ -149,7 +149,7 @@ mod tests {
             .collect();
         assert_eq!(keys.identify(&web.key), Ok(identity("web")));
         assert_eq!(keys.identify(&other.key), Ok(identity("other")));
-        assert_eq!(keys.identify(&unknown.key), Err(Refusal::UnknownKey));
+        assert_eq!(keys.identify(&unknown.key), Err(CredentialError::UnknownKey));
         let (head, tail) = web.key.split_at(21);
         let mixed = format!("{head}{}", other.key.split_at(21).1);
         for wrong in

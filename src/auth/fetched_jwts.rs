@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::{Identity, InvalidJwks, Jwts, Refusal, Trust};
+use super::{CredentialError, Identity, InvalidJwks, Jwts, Trust};
 
 /// The published keys of an issuer. One task fetches them; it ends when this is dropped.
 ///
@@ -97,7 +97,7 @@ impl FetchedJwts {
         self.wanted.by_operator.notify_one();
     }
 
-    pub async fn identify(&self, token: &str) -> Result<Identity, Refusal> {
+    pub async fn identify(&self, token: &str) -> Result<Identity, CredentialError> {
         let mut latest = self.latest.clone();
         // Marks the current value as seen, so that `changed` below resolves for a fetch that ends from now on.
         let before = latest.borrow_and_update().clone();
@@ -108,29 +108,29 @@ impl FetchedJwts {
         if before.tried.is_none_or(|tried| tried.elapsed() >= MIN_FETCH_INTERVAL) {
             self.wanted.by_caller.notify_one();
             if timeout(CALLER_TIMEOUT, latest.changed()).await.is_err() {
-                return Err(Refusal::NoKeys);
+                return Err(CredentialError::NoKeys);
             }
         }
         let after = latest.borrow().clone();
         let result = after.identify(token);
         // If the last fetch failed, the token may be signed with a key that the service does not have yet.
-        if after.error.is_some() && after.may_lack_key(&result) { Err(Refusal::NoKeys) } else { result }
+        if after.error.is_some() && after.may_lack_key(&result) { Err(CredentialError::NoKeys) } else { result }
     }
 }
 
 impl Latest {
     /// Returns whether the token may be signed with a key that is not among these. `result` is the token's
     /// verification.
-    fn may_lack_key(&self, result: &Result<Identity, Refusal>) -> bool {
+    fn may_lack_key(&self, result: &Result<Identity, CredentialError>) -> bool {
         match result {
-            Err(Refusal::UnknownKey | Refusal::NoKeys) => true,
-            Err(Refusal::Invalid) => self.jwts.as_ref().is_some_and(|jwts| jwts.has_single_key()),
+            Err(CredentialError::UnknownKey | CredentialError::NoKeys) => true,
+            Err(CredentialError::Invalid) => self.jwts.as_ref().is_some_and(|jwts| jwts.has_single_key()),
             _ => false,
         }
     }
 
-    fn identify(&self, token: &str) -> Result<Identity, Refusal> {
-        self.jwts.as_ref().ok_or(Refusal::NoKeys)?.identify(token)
+    fn identify(&self, token: &str) -> Result<Identity, CredentialError> {
+        self.jwts.as_ref().ok_or(CredentialError::NoKeys)?.identify(token)
     }
 }
 
@@ -241,7 +241,7 @@ mod tests {
         let issuer = Issuer::default();
         issuer.publish(Some("old"));
         let jwts = issuer.fetched();
-        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid), "the key is known");
+        assert_eq!(jwts.identify(&token("old")).await, Err(CredentialError::Invalid), "the key is known");
         assert_eq!((jwts.wait_for_first_fetch().await, issuer.times_asked()), (Ok(()), 1));
     }
 
@@ -252,12 +252,12 @@ mod tests {
         let jwts = issuer.fetched();
         jwts.wait_for_first_fetch().await.expect("keys");
         issuer.publish(Some("new"));
-        assert_eq!(jwts.identify(&token("new")).await, Err(Refusal::UnknownKey), "too soon");
+        assert_eq!(jwts.identify(&token("new")).await, Err(CredentialError::UnknownKey), "too soon");
         advance(MIN_FETCH_INTERVAL).await;
         let (new, old) = (token("new"), token("old"));
         let all = join_all((0..100).map(|_| jwts.identify(&new))).await;
-        assert!(all.iter().all(|known| *known == Err(Refusal::Invalid)));
-        assert_eq!(jwts.identify(&old).await, Err(Refusal::UnknownKey), "withdrawn");
+        assert!(all.iter().all(|known| *known == Err(CredentialError::Invalid)));
+        assert_eq!(jwts.identify(&old).await, Err(CredentialError::UnknownKey), "withdrawn");
         assert_eq!(issuer.times_asked(), 2);
     }
 
@@ -268,11 +268,11 @@ mod tests {
         let jwts = issuer.fetched();
         jwts.wait_for_first_fetch().await.expect("keys");
         advance(MIN_FETCH_INTERVAL).await;
-        assert_eq!(jwts.identify(&token("alone")).await, Err(Refusal::Invalid));
+        assert_eq!(jwts.identify(&token("alone")).await, Err(CredentialError::Invalid));
         assert_eq!(issuer.times_asked(), 2, "the key may have been rotated");
         issuer.publish(None);
         advance(MIN_FETCH_INTERVAL).await;
-        assert_eq!(jwts.identify(&token("alone")).await, Err(Refusal::NoKeys));
+        assert_eq!(jwts.identify(&token("alone")).await, Err(CredentialError::NoKeys));
     }
 
     #[tokio::test(start_paused = true)]
@@ -282,7 +282,7 @@ mod tests {
         let jwts = issuer.fetched();
         jwts.wait_for_first_fetch().await.expect("keys");
         for at in 0..600 {
-            assert_eq!(jwts.identify(&token(&at.to_string())).await, Err(Refusal::UnknownKey));
+            assert_eq!(jwts.identify(&token(&at.to_string())).await, Err(CredentialError::UnknownKey));
             advance(Duration::from_millis(100)).await;
         }
         assert!((4..=7).contains(&issuer.times_asked()), "{} in a minute", issuer.times_asked());
@@ -296,7 +296,7 @@ mod tests {
         jwts.wait_for_first_fetch().await.expect("keys");
         issuer.publish(Some("new"));
         sleep(REFRESH_INTERVAL + MIN_FETCH_INTERVAL).await;
-        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::UnknownKey));
+        assert_eq!(jwts.identify(&token("old")).await, Err(CredentialError::UnknownKey));
     }
 
     #[tokio::test(start_paused = true)]
@@ -307,13 +307,13 @@ mod tests {
         jwts.wait_for_first_fetch().await.expect("keys");
         issuer.publish(None);
         sleep(MAX_KEY_AGE.saturating_sub(REFRESH_INTERVAL)).await;
-        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid));
-        assert_eq!(jwts.identify(&token("new")).await, Err(Refusal::NoKeys), "the key may be a new one");
+        assert_eq!(jwts.identify(&token("old")).await, Err(CredentialError::Invalid));
+        assert_eq!(jwts.identify(&token("new")).await, Err(CredentialError::NoKeys), "the key may be a new one");
         sleep(REFRESH_INTERVAL + MIN_FETCH_INTERVAL * 2).await;
-        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::NoKeys));
+        assert_eq!(jwts.identify(&token("old")).await, Err(CredentialError::NoKeys));
         issuer.publish(Some("old"));
         sleep(MIN_FETCH_INTERVAL * 2).await;
-        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::Invalid));
+        assert_eq!(jwts.identify(&token("old")).await, Err(CredentialError::Invalid));
     }
 
     #[tokio::test(start_paused = true)]
@@ -321,7 +321,7 @@ mod tests {
         let issuer = Issuer::default();
         let jwts = issuer.fetched();
         assert_eq!(jwts.wait_for_first_fetch().await, Err(FetchError::Status(500)));
-        assert_eq!(jwts.identify(&token("old")).await, Err(Refusal::NoKeys));
+        assert_eq!(jwts.identify(&token("old")).await, Err(CredentialError::NoKeys));
     }
 
     #[tokio::test(start_paused = true)]
@@ -333,7 +333,7 @@ mod tests {
         issuer.publish(Some("new"));
         jwts.refresh();
         sleep(Duration::from_millis(2)).await;
-        assert_eq!(jwts.identify(&token("new")).await, Err(Refusal::Invalid));
+        assert_eq!(jwts.identify(&token("new")).await, Err(CredentialError::Invalid));
     }
 
     #[tokio::test(start_paused = true)]

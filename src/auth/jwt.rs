@@ -10,17 +10,17 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, er
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Identity, Refusal, Scopes};
+use super::{CredentialError, Identity, Scopes};
 use crate::domain::{AllowedModels, Principal, Quota, Timestamp};
 
 /// Verifies the tokens of one issuer. Each key has one algorithm, which is never taken from the token (RFC 8725,
 /// section 3.1). No URL that a token contains is fetched.
 pub struct Jwts {
     trust: Trust,
-    keys: Vec<Key>,
+    keys: Vec<VerificationKey>,
 }
 
-struct Key {
+struct VerificationKey {
     id: Option<String>,
     verifies: DecodingKey,
     validation: Validation,
@@ -88,7 +88,7 @@ impl Jwts {
     /// Verifies with a secret that the issuer shares: HS256.
     pub fn of_secret(secret: &[u8], trust: Trust) -> Self {
         let key = DecodingKey::from_secret(secret);
-        let keys = vec![Key { id: None, verifies: key, validation: validation(Algorithm::HS256, &trust) }];
+        let keys = vec![VerificationKey { id: None, verifies: key, validation: validation(Algorithm::HS256, &trust) }];
         Self { trust, keys }
     }
 
@@ -119,7 +119,7 @@ impl Jwts {
         let keys = keys.iter().filter_map(|jwk| {
             let validation = validation(algorithm(jwk)?, &trust);
             let verifies = DecodingKey::from_jwk(jwk).map_err(|_| InvalidJwks::Syntax);
-            Some(verifies.map(|verifies| Key { id: jwk.common.key_id.clone(), verifies, validation }))
+            Some(verifies.map(|verifies| VerificationKey { id: jwk.common.key_id.clone(), verifies, validation }))
         });
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() {
@@ -134,20 +134,20 @@ impl Jwts {
         self.keys.len() == 1
     }
 
-    pub fn identify(&self, token: &str) -> Result<Identity, Refusal> {
+    pub fn identify(&self, token: &str) -> Result<Identity, CredentialError> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(Refusal::Malformed);
+            return Err(CredentialError::Malformed);
         }
-        let header = decode_header(token).map_err(|_| Refusal::Malformed)?;
+        let header = decode_header(token).map_err(|_| CredentialError::Malformed)?;
         // RFC 7515, section 4.1.11: a token with critical extensions must be refused, as none is supported.
         if header.crit.is_some() {
-            return Err(Refusal::Malformed);
+            return Err(CredentialError::Malformed);
         }
-        let key = self.key(header.kid.as_deref()).ok_or(Refusal::UnknownKey)?;
+        let key = self.key(header.kid.as_deref()).ok_or(CredentialError::UnknownKey)?;
         let Claims { sub, exp, mut others, .. } =
             decode(token, &key.verifies, &key.validation).map_err(|error| refusal(&error))?.claims;
         if !(1..=MAX_SUBJECT_BYTES).contains(&sub.len()) || sub.chars().any(char::is_control) {
-            return Err(Refusal::Malformed);
+            return Err(CredentialError::Malformed);
         }
         // The name of an API key cannot contain a newline, so it never equals a token's principal.
         let principal = Principal::Named(format!("{}\n{sub}", self.trust.issuer).into());
@@ -161,15 +161,15 @@ impl Jwts {
         let claimed = self.trust.limits_claim.as_ref().and_then(|claim| others.remove(claim));
         let quota = match claimed {
             None | Some(Value::Null) => Quota::NONE,
-            Some(limits @ Value::Object(_)) => Quota::deserialize(limits).map_err(|_| Refusal::Malformed)?,
-            Some(_) => return Err(Refusal::Malformed),
+            Some(limits @ Value::Object(_)) => Quota::deserialize(limits).map_err(|_| CredentialError::Malformed)?,
+            Some(_) => return Err(CredentialError::Malformed),
         };
         let scopes = self.scopes(&others)?;
         Ok(Identity { principal, scopes, models: AllowedModels::All, only: None, until, quota })
     }
 
     /// Returns the scopes that the token grants. Without a scope claim it grants none.
-    fn scopes(&self, claims: &HashMap<String, Value>) -> Result<Scopes, Refusal> {
+    fn scopes(&self, claims: &HashMap<String, Value>) -> Result<Scopes, CredentialError> {
         let named = |name: &str| claims.get(name).filter(|value| !value.is_null());
         // Okta and Entra ID use `scp`.
         let other = || if self.trust.scope_claim == SCOPE { named("scp") } else { None };
@@ -178,13 +178,13 @@ impl Jwts {
             // RFC 8693, section 4.2.
             Some(Value::String(words)) => Ok(Scopes::of_claim(words.split(' '))),
             Some(Value::Array(words)) => Ok(Scopes::of_claim(words.iter().filter_map(Value::as_str))),
-            Some(_) => Err(Refusal::Malformed),
+            Some(_) => Err(CredentialError::Malformed),
         }
     }
 
     /// Finds the key of a token by its `kid`. A sole key also verifies tokens without a `kid`, and a sole key without
     /// an id verifies all tokens.
-    fn key(&self, id: Option<&str>) -> Option<&Key> {
+    fn key(&self, id: Option<&str>) -> Option<&VerificationKey> {
         match (self.keys.as_slice(), id) {
             ([only], None) => Some(only),
             ([only], _) if only.id.is_none() => Some(only),
@@ -252,13 +252,13 @@ fn is_usable(jwk: &Jwk) -> bool {
     }
 }
 
-fn refusal(error: &jsonwebtoken::errors::Error) -> Refusal {
+fn refusal(error: &jsonwebtoken::errors::Error) -> CredentialError {
     match error.kind() {
-        ErrorKind::ExpiredSignature => Refusal::Expired,
-        ErrorKind::ImmatureSignature => Refusal::TooEarly,
-        ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => Refusal::Invalid,
-        ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => Refusal::NotForUs,
-        _ => Refusal::Malformed,
+        ErrorKind::ExpiredSignature => CredentialError::Expired,
+        ErrorKind::ImmatureSignature => CredentialError::TooEarly,
+        ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => CredentialError::Invalid,
+        ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => CredentialError::NotForUs,
+        _ => CredentialError::Malformed,
     }
 }
 

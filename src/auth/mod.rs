@@ -74,7 +74,7 @@ pub enum Credential<'a> {
 
 /// Why a credential is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum CredentialError {
     #[error("the credential is missing")]
     Missing,
     #[error("the credential is malformed")]
@@ -96,16 +96,16 @@ pub enum Refusal {
 
 impl Gate {
     /// Verifies a credential. [`Gate::Open`] ignores it.
-    pub async fn identify(&self, credential: Option<Credential<'_>>) -> Result<Identity, Refusal> {
+    pub async fn identify(&self, credential: Option<Credential<'_>>) -> Result<Identity, CredentialError> {
         let (keys, issuer, tickets) = match self {
             Self::Open { .. } => return Ok(Identity::anonymous()),
             Self::Required { keys, issuer, tickets } => (keys, issuer, tickets),
         };
-        match (credential.ok_or(Refusal::Missing)?, issuer) {
+        match (credential.ok_or(CredentialError::Missing)?, issuer) {
             (Credential::Bearer(token), Some(issuer)) if !ApiKeys::could_be(token) => issuer.identify(token).await,
             (Credential::Bearer(key) | Credential::ApiKey(key), _) => keys.identify(key),
             (Credential::Session(token), Some(issuer)) => issuer.identify(token).await,
-            (Credential::Session(_), None) => Err(Refusal::UnknownKey),
+            (Credential::Session(_), None) => Err(CredentialError::UnknownKey),
             (Credential::Ticket(ticket), _) => Ok(tickets.verify(ticket, Timestamp::now())?.into()),
         }
     }
@@ -154,7 +154,7 @@ impl Gate {
 }
 
 impl Issuer {
-    async fn identify(&self, token: &str) -> Result<Identity, Refusal> {
+    async fn identify(&self, token: &str) -> Result<Identity, CredentialError> {
         match self {
             Self::Fixed(jwts) => jwts.identify(token),
             Self::Fetched(jwts) => jwts.identify(token).await,

@@ -31,11 +31,11 @@ pub enum ChannelScope {
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Scopes {
     bits: u8,
-    channels: Channels,
+    channels: AllowedChannels,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-enum Channels {
+enum AllowedChannels {
     All,
     These(Arc<[(ChannelScope, NamePattern)]>),
 }
@@ -83,7 +83,7 @@ impl ChannelScope {
 }
 
 impl Scopes {
-    pub const ALL: Self = Self { bits: u8::MAX, channels: Channels::All };
+    pub const ALL: Self = Self { bits: u8::MAX, channels: AllowedChannels::All };
 
     /// Returns the default scopes of a key: all operations on its generations, and nothing else.
     pub fn usual() -> Self {
@@ -93,7 +93,7 @@ impl Scopes {
     /// Returns these scopes for one channel.
     pub fn of_channel(scopes: impl IntoIterator<Item = ChannelScope>, channel: &ChannelName) -> Self {
         let these = scopes.into_iter().map(|scope| (scope, NamePattern::new(channel.as_str()))).collect();
-        Self { bits: 0, channels: Channels::These(these) }
+        Self { bits: 0, channels: AllowedChannels::These(these) }
     }
 
     /// Parses scopes, one from each text.
@@ -110,7 +110,7 @@ impl Scopes {
                 (None, None) => return Err(UnknownScope),
             }
         }
-        Ok(Self { bits, channels: Channels::These(channels.into()) })
+        Ok(Self { bits, channels: AllowedChannels::These(channels.into()) })
     }
 
     /// Returns the scopes that a claim grants. Ignores unknown words, which are scopes of other services.
@@ -127,8 +127,8 @@ impl Scopes {
     /// begins with [`ChannelName::BUILT_IN`]: `subscribe:*` must not grant access to the service's metrics.
     pub fn allow(&self, scope: ChannelScope, channel: &ChannelName) -> bool {
         match &self.channels {
-            Channels::All => true,
-            Channels::These(these) => these.iter().any(|(allowed, pattern)| {
+            AllowedChannels::All => true,
+            AllowedChannels::These(these) => these.iter().any(|(allowed, pattern)| {
                 let may_be_built_in = pattern.as_str().starts_with(ChannelName::BUILT_IN);
                 *allowed == scope && pattern.matches(channel.as_str()) && (may_be_built_in || !channel.is_built_in())
             }),
@@ -137,7 +137,7 @@ impl Scopes {
 
     /// Returns whether the set allows nothing.
     pub fn is_empty(&self) -> bool {
-        self.bits == 0 && matches!(&self.channels, Channels::These(these) if these.is_empty())
+        self.bits == 0 && matches!(&self.channels, AllowedChannels::These(these) if these.is_empty())
     }
 }
 
@@ -146,7 +146,7 @@ fn is_pattern(text: &str) -> bool {
     text.replace('*', "x").parse::<ChannelName>().is_ok()
 }
 
-impl Default for Channels {
+impl Default for AllowedChannels {
     fn default() -> Self {
         Self::These([].into())
     }
@@ -154,7 +154,10 @@ impl Default for Channels {
 
 impl FromIterator<Scope> for Scopes {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Self { bits: scopes.into_iter().fold(0, |bits, scope| bits | scope.bit()), channels: Channels::default() }
+        Self {
+            bits: scopes.into_iter().fold(0, |bits, scope| bits | scope.bit()),
+            channels: AllowedChannels::default(),
+        }
     }
 }
 
@@ -163,8 +166,8 @@ impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = Scope::EACH.into_iter().filter(|scope| self.contains(*scope)).map(|scope| scope.name().to_owned());
         let channels = match &self.channels {
-            Channels::All => &[][..],
-            Channels::These(these) => these,
+            AllowedChannels::All => &[][..],
+            AllowedChannels::These(these) => these,
         };
         let channels = channels.iter().map(|(scope, pattern)| format!("{}:{}", scope.name(), pattern.as_str()));
         f.write_str(&named.chain(channels).collect::<Vec<_>>().join(" "))

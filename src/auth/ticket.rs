@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::{Identity, Refusal, Scopes};
+use super::{CredentialError, Identity, Scopes};
 use crate::domain::{AllowedModels, ChannelName, GenerationId, Principal, Quota, Timestamp};
 
 /// The resource that a ticket grants access to.
@@ -96,21 +96,21 @@ impl Tickets {
         format!("{payload}.{signature}")
     }
 
-    pub fn verify(&self, ticket: &str, now: Timestamp) -> Result<Grant, Refusal> {
+    pub fn verify(&self, ticket: &str, now: Timestamp) -> Result<Grant, CredentialError> {
         let (payload, signature) =
-            ticket.split_once('.').filter(|_| ticket.len() <= MAX_TICKET_BYTES).ok_or(Refusal::Malformed)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refusal::Malformed)?;
-        self.mac(payload).verify_slice(&signature).map_err(|_| Refusal::Invalid)?;
-        let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Refusal::Malformed)?;
-        let payload: Payload = serde_json::from_slice(&payload).map_err(|_| Refusal::Malformed)?;
+            ticket.split_once('.').filter(|_| ticket.len() <= MAX_TICKET_BYTES).ok_or(CredentialError::Malformed)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| CredentialError::Malformed)?;
+        self.mac(payload).verify_slice(&signature).map_err(|_| CredentialError::Invalid)?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| CredentialError::Malformed)?;
+        let payload: Payload = serde_json::from_slice(&payload).map_err(|_| CredentialError::Malformed)?;
         let expires_at = Timestamp::from_millis(payload.expires_ms);
         if expires_at <= now {
-            return Err(Refusal::Expired);
+            return Err(CredentialError::Expired);
         }
         let resource = match (payload.generation, payload.channel) {
-            (Some(id), None) => Resource::Generation(id.parse().map_err(|_| Refusal::Malformed)?),
-            (None, Some(name)) => Resource::Channel(name.parse().map_err(|_| Refusal::Malformed)?),
-            _ => return Err(Refusal::Malformed),
+            (Some(id), None) => Resource::Generation(id.parse().map_err(|_| CredentialError::Malformed)?),
+            (None, Some(name)) => Resource::Channel(name.parse().map_err(|_| CredentialError::Malformed)?),
+            _ => return Err(CredentialError::Malformed),
         };
         Ok(Grant {
             resource,
@@ -183,7 +183,7 @@ mod tests {
             let grant = grant(Principal::Named(name.into()), expires);
             let ticket = tickets.issue(&grant);
             prop_assert_eq!(tickets.verify(&ticket, Timestamp::from_millis(expires - 1)), Ok(grant));
-            prop_assert_eq!(tickets.verify(&ticket, Timestamp::from_millis(expires)), Err(Refusal::Expired));
+            prop_assert_eq!(tickets.verify(&ticket, Timestamp::from_millis(expires)), Err(CredentialError::Expired));
             prop_assert!(Tickets::new(b"another").verify(&ticket, Timestamp::from_millis(0)).is_err());
         }
 

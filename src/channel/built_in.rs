@@ -20,7 +20,7 @@ impl Channels {
     /// After the process was suspended, missed ticks are skipped.
     pub async fn run(&self, metrics: &Metrics, logged: impl Fn() -> usize) {
         let (time, figures) = (ChannelName::system_time(), ChannelName::system_metrics());
-        let mut rate = Rate { pieces: metrics.figures().pieces, at: Instant::now() };
+        let mut rate = PieceRate { pieces: metrics.figures().pieces, at: Instant::now() };
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         for count in (0..SWEEP).cycle() {
@@ -36,7 +36,7 @@ impl Channels {
                 let published = Published {
                     name: name.parse().ok(),
                     data_json: data.to_string().into(),
-                    to: Recipient::Everybody,
+                    to: Recipient::AllSubscribers,
                     keeping: Keeping::Kept,
                 };
                 // If the log has no room, the event of this second is dropped.
@@ -47,12 +47,12 @@ impl Channels {
 }
 
 /// The rate of chunks per second since the last call.
-struct Rate {
+struct PieceRate {
     pieces: u64,
     at: Instant,
 }
 
-impl Rate {
+impl PieceRate {
     #[expect(clippy::cast_precision_loss, reason = "a rate that is shown with one digit after the point")]
     fn since(&mut self, pieces: u64) -> f64 {
         let (more, seconds) = (pieces.saturating_sub(self.pieces), self.at.elapsed().as_secs_f64());

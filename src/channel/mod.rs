@@ -16,5 +16,6 @@ mod roster;
 mod service;
 mod subscription;
 
+pub use roster::PresenceMode;
 pub use service::{Channels, Inspection, PublishError, Reserve, SubscribeError, Subscribed};
-pub use subscription::{Attendance, Beginning, Heard, Subscription};
+pub use subscription::{Beginning, Heard, Subscription};

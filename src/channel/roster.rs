@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 
-use super::subscription::Attendance;
 use crate::domain::{ChannelEvent, ChannelName, ConnectionId, Presence, Sequence, Subscriber};
 use crate::event_log::ChannelLog;
 
@@ -24,20 +23,31 @@ struct Roster {
     passing: usize,
 }
 
-/// A subscriber's seat. Dropping it removes the subscriber.
-pub struct Seat {
+/// How a subscriber takes part in presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PresenceMode {
+    /// With a stream: others receive its presence events.
+    Present,
+    /// With a stream, and it receives the presence events of others.
+    PresentAndTold,
+    /// For one response: without presence events.
+    Passing,
+}
+
+/// A subscriber's entry in the roster. Dropping it removes the subscriber.
+pub struct RosterEntry {
     rosters: Arc<Rosters>,
     channel: ChannelName,
     log: Arc<dyn ChannelLog>,
-    /// `None` for [`Attendance::Passing`].
+    /// `None` for [`PresenceMode::Passing`].
     number: Option<u64>,
     pub who: Subscriber,
-    pub attendance: Attendance,
+    pub presence_mode: PresenceMode,
 }
 
 /// The result of joining.
-pub struct Seated {
-    pub seat: Seat,
+pub struct JoinedRoster {
+    pub roster_entry: RosterEntry,
     /// The subscribers, including this one; empty if this one does not receive presence events.
     pub present: Vec<Subscriber>,
     pub subscribers: usize,
@@ -54,41 +64,46 @@ pub struct RosterFull;
 const MOST_LISTED: usize = 1000;
 
 impl Rosters {
-    /// Takes a seat and appends the presence event under one lock, so that the events and the returned list agree.
+    /// Adds the subscriber and appends the presence event under one lock, so that the events and the returned list agree.
     pub fn join(
         self: &Arc<Self>,
         channel: &ChannelName,
         log: &Arc<dyn ChannelLog>,
         who: Subscriber,
-        attendance: Attendance,
+        presence_mode: PresenceMode,
         most: usize,
-    ) -> Result<Seated, RosterFull> {
+    ) -> Result<JoinedRoster, RosterFull> {
         let mut all = self.lock();
         if all.get(channel).is_some_and(|roster| roster.size() >= most) {
             return Err(RosterFull);
         }
         let roster = all.entry(channel.clone()).or_default();
         let tail = log.tail().get().sequence;
-        let number = (attendance != Attendance::Passing).then(|| {
+        let number = (presence_mode != PresenceMode::Passing).then(|| {
             roster.last += 1;
             roster.present.insert(roster.last, who.clone());
             roster.append_presence(log.as_ref(), &who, ChannelEvent::Joined);
             roster.last
         });
-        let present = match attendance {
-            Attendance::PresentAndTold => {
+        let present = match presence_mode {
+            PresenceMode::PresentAndTold => {
                 roster.with_presence += 1;
                 roster.list()
             }
-            Attendance::Present => Vec::new(),
-            Attendance::Passing => {
+            PresenceMode::Present => Vec::new(),
+            PresenceMode::Passing => {
                 roster.passing += 1;
                 Vec::new()
             }
         };
         let subscribers = roster.present.len();
         let (rosters, channel, log) = (Arc::clone(self), channel.clone(), Arc::clone(log));
-        Ok(Seated { seat: Seat { rosters, channel, log, number, who, attendance }, present, subscribers, tail })
+        Ok(JoinedRoster {
+            roster_entry: RosterEntry { rosters, channel, log, number, who, presence_mode },
+            present,
+            subscribers,
+            tail,
+        })
     }
 
     pub fn has_room(&self, channel: &ChannelName, most: usize) -> bool {
@@ -131,11 +146,11 @@ impl Roster {
     }
 }
 
-impl Drop for Seat {
+impl Drop for RosterEntry {
     fn drop(&mut self) {
         let mut all = self.rosters.lock();
         let Some(roster) = all.get_mut(&self.channel) else { return };
-        roster.with_presence -= usize::from(self.attendance == Attendance::PresentAndTold);
+        roster.with_presence -= usize::from(self.presence_mode == PresenceMode::PresentAndTold);
         match self.number {
             Some(number) => {
                 roster.present.remove(&number);

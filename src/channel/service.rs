@@ -8,17 +8,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::roster::{RosterFull, Rosters, Seated};
-use super::subscription::{Attendance, Beginning, Subscription};
+use super::roster::{JoinedRoster, PresenceMode, RosterFull, Rosters};
+use super::subscription::{Beginning, Subscription};
 use crate::domain::{Account, ChannelEvent, ChannelName, GenerationId, Published, Recipient, Sequence, Subscriber};
 use crate::event_log::{AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, Page};
 use crate::telemetry::Metrics;
 
 /// All channels. Clones share them.
 #[derive(Clone)]
-pub struct Channels(pub(super) Arc<Inner>);
+pub struct Channels(pub(super) Arc<ChannelService>);
 
-pub struct Inner {
+pub struct ChannelService {
     pub(super) logs: Arc<dyn ChannelLogs>,
     rosters: Arc<Rosters>,
     /// The maximum for one channel (`channels.max_subscribers`).
@@ -33,7 +33,7 @@ pub struct Inner {
 pub enum PublishError {
     /// The connection that the event is for does not subscribe.
     #[error("no such connection")]
-    NobodyThere,
+    ConnectionNotFound,
     #[error("the event is larger than a channel may be")]
     TooLarge,
     #[error("the event log is full")]
@@ -63,7 +63,7 @@ pub struct Inspection {
 }
 
 /// Whether a subscriber may use the reserve: a tenth more than the maximum, for clients that reconnect while their old
-/// stream still holds a seat.
+/// stream still counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reserve {
     Kept,
@@ -83,7 +83,7 @@ const CARRIERS_TIMEOUT: Duration = Duration::from_secs(1);
 impl Channels {
     pub fn new(logs: Arc<dyn ChannelLogs>, most_subscribers: usize, metrics: Arc<Metrics>) -> Self {
         let (rosters, carriers, closing) = (Arc::default(), TaskTracker::new(), CancellationToken::new());
-        Self(Arc::new(Inner { logs, rosters, most_subscribers, metrics, carriers, closing }))
+        Self(Arc::new(ChannelService { logs, rosters, most_subscribers, metrics, carriers, closing }))
     }
 
     /// Publishes an event, which is counted against the account; returns its position.
@@ -100,7 +100,7 @@ impl Channels {
         if let Recipient::Connection(connection) = published.to
             && !inner.rosters.has(channel, connection)
         {
-            return Err(PublishError::NobodyThere);
+            return Err(PublishError::ConnectionNotFound);
         }
         let log = inner.logs.open(channel, account).await.map_err(|ChannelsFull| PublishError::Full)?;
         let appended = log.append(vec![ChannelEvent::Published(Arc::new(published))]).await;
@@ -134,7 +134,7 @@ impl Channels {
         account: &Account,
         who: Subscriber,
         beginning: Beginning,
-        attendance: Attendance,
+        presence_mode: PresenceMode,
         reserve: Reserve,
     ) -> Result<Subscribed, SubscribeError> {
         let inner = &self.0;
@@ -142,8 +142,8 @@ impl Channels {
             return Err(SubscribeError::Closing);
         }
         let log = inner.logs.open(channel, account).await?;
-        let Seated { seat, present, subscribers, tail } =
-            inner.rosters.join(channel, &log, who, attendance, inner.most_subscribers(reserve))?;
+        let JoinedRoster { roster_entry, present, subscribers, tail } =
+            inner.rosters.join(channel, &log, who, presence_mode, inner.most_subscribers(reserve))?;
         let (position, gap_from) = match beginning {
             Beginning::History(0) => (tail, None),
             Beginning::History(most) => {
@@ -156,7 +156,7 @@ impl Channels {
         };
         let live = inner.metrics.subscriber();
         let subscription =
-            Subscription::new(channel.clone(), log, (position, tail), seat, live).with_gap_from(gap_from);
+            Subscription::new(channel.clone(), log, (position, tail), roster_entry, live).with_gap_from(gap_from);
         Ok(Subscribed { subscription, present, subscribers })
     }
 
@@ -188,7 +188,7 @@ impl Channels {
         self.0.carriers.spawn(async move {
             let mut pages = std::pin::pin!(pages);
             while let Some(Ok(page)) = pages.next().await {
-                let said = page.into_iter().map(|entry| ChannelEvent::Said(generation, entry.event)).collect();
+                let said = page.into_iter().map(|entry| ChannelEvent::Generation(generation, entry.event)).collect();
                 carry_page(log.as_ref(), said).await;
             }
         });
@@ -212,7 +212,7 @@ impl Channels {
     }
 }
 
-impl Inner {
+impl ChannelService {
     fn most_subscribers(&self, reserve: Reserve) -> usize {
         match reserve {
             Reserve::Kept => self.most_subscribers,

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
 
-use super::roster::Seat;
+use super::roster::{PresenceMode, RosterEntry};
 use crate::domain::{ChannelEvent, ChannelName, Entry, Keeping, Principal, Recipient, Sequence};
 use crate::event_log::{ChannelLog, Follow, Page, ReadError, follow};
 use crate::telemetry::LiveSubscriber;
@@ -20,17 +20,6 @@ pub enum Beginning {
     History(usize),
 }
 
-/// How a subscriber takes part in presence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attendance {
-    /// With a stream: others receive its presence events.
-    Present,
-    /// With a stream, and it receives the presence events of others.
-    PresentAndTold,
-    /// For one response: without presence events.
-    Passing,
-}
-
 /// A subscriber that reads a channel's log. Dropping it ends the subscription.
 pub struct Subscription {
     pub channel: ChannelName,
@@ -41,7 +30,7 @@ pub struct Subscription {
     gap_from: Option<Sequence>,
     /// The tail when it joined: ephemeral events up to it are not for this subscriber.
     joined_at: Sequence,
-    seat: Seat,
+    roster_entry: RosterEntry,
     live: LiveSubscriber,
 }
 
@@ -59,11 +48,11 @@ impl Subscription {
         channel: ChannelName,
         log: Arc<dyn ChannelLog>,
         (position, joined_at): (Sequence, Sequence),
-        seat: Seat,
+        roster_entry: RosterEntry,
         live: LiveSubscriber,
     ) -> Self {
         let pages = follow(Arc::clone(&log), position);
-        Self { channel, log, pages, position, gap_from: None, joined_at, seat, live }
+        Self { channel, log, pages, position, gap_from: None, joined_at, roster_entry, live }
     }
 
     /// Makes the first item a gap, from `gap_from` to the position after which the subscription begins.
@@ -114,17 +103,18 @@ impl Subscription {
         if entry.event.keeping() == Keeping::Ephemeral && entry.sequence <= self.joined_at {
             return false;
         }
-        let who = &self.seat.who;
+        let who = &self.roster_entry.who;
         match &entry.event {
             ChannelEvent::Published(published) => match &published.to {
-                Recipient::Everybody => true,
+                Recipient::AllSubscribers => true,
                 Recipient::Connection(connection) => *connection == who.connection,
                 // `Anonymous` is every unauthenticated caller, not one recipient.
                 Recipient::Principal(principal) => *principal == who.principal && *principal != Principal::Anonymous,
             },
-            ChannelEvent::Said(..) => true,
+            ChannelEvent::Generation(..) => true,
             ChannelEvent::Joined(presence) | ChannelEvent::Left(presence) => {
-                self.seat.attendance == Attendance::PresentAndTold && presence.who.connection != who.connection
+                self.roster_entry.presence_mode == PresenceMode::PresentAndTold
+                    && presence.who.connection != who.connection
             }
         }
     }

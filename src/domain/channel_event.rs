@@ -12,7 +12,7 @@ pub enum ChannelEvent {
     /// An event that a caller published.
     Published(Arc<Published>),
     /// An event of a generation whose answer is copied into this channel.
-    Said(GenerationId, Event),
+    Generation(GenerationId, Event),
     /// A subscriber joined; sent to subscribers that requested presence.
     Joined(Arc<Presence>),
     /// A subscriber left; sent to the same subscribers.
@@ -33,7 +33,7 @@ pub struct Published {
 /// The recipients of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recipient {
-    Everybody,
+    AllSubscribers,
     /// One event stream, as long as it is open.
     Connection(ConnectionId),
     /// One caller, on all of its streams.
@@ -45,7 +45,7 @@ impl Recipient {
     pub fn size(&self) -> usize {
         match self {
             Self::Principal(Principal::Named(name)) => name.len(),
-            Self::Everybody | Self::Connection(_) | Self::Principal(Principal::Anonymous) => 0,
+            Self::AllSubscribers | Self::Connection(_) | Self::Principal(Principal::Anonymous) => 0,
         }
     }
 }
@@ -125,14 +125,14 @@ impl ChannelEvent {
     pub fn keeping(&self) -> Keeping {
         match self {
             Self::Published(published) => published.keeping,
-            Self::Said(..) => Keeping::Kept,
+            Self::Generation(..) => Keeping::Kept,
             Self::Joined(_) | Self::Left(_) => Keeping::Ephemeral,
         }
     }
 
     /// Returns whether the event counts towards the length of a history. A whole answer counts once.
     pub const fn counts(&self) -> bool {
-        !matches!(self, Self::Said(_, event) if !matches!(event, Event::Start(_)))
+        !matches!(self, Self::Generation(_, event) if !matches!(event, Event::Start(_)))
     }
 }
 

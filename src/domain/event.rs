@@ -53,7 +53,7 @@ pub struct Start {
     pub created_at: Timestamp,
     pub prompt: Option<PromptReference>,
     pub metadata: Metadata,
-    pub usage: UsageWish,
+    pub usage: UsageRequest,
 }
 
 /// The model completed its answer.
@@ -109,7 +109,7 @@ pub struct Trailer {
 
 /// Whether a request asked for the usage as a chunk of its own (`stream_options.include_usage`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum UsageWish {
+pub enum UsageRequest {
     Asked,
     #[default]
     NotAsked,

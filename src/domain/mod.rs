@@ -29,7 +29,7 @@ pub use chunk::{Chunk, Escaped, Frame, InvalidText, Part, Shape, decode_utf8, wi
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use event::{
     CancelReason, Cancelled, Done, Entry, Event, Failed, Finish, FinishReason, Metadata, Start, Stated, Trailer,
-    UsageWish,
+    UsageRequest,
 };
 pub use failure::{Failure, FailureCode, Remedy, UpstreamWords};
 pub use id::{ConnectionId, GenerationId, InvalidId, RequestId};

@@ -5,11 +5,11 @@ use std::ops::Range;
 /// Texts in blocks. Stored texts are never moved to make room for more: to copy an answer of some megabytes blocks the
 /// other streams of its thread for tens of milliseconds.
 pub struct Arena {
-    blocks: Vec<Block>,
+    blocks: Vec<TextBlock>,
 }
 
 /// A contiguous run of texts; no text spans two blocks.
-struct Block {
+struct TextBlock {
     /// The offset of its first byte among the bytes of all blocks.
     start: u32,
     texts: String,
@@ -40,7 +40,7 @@ impl Arena {
                 let mut texts = String::with_capacity(capacity.max(text.len()));
                 texts.push_str(text);
                 let start = u32::try_from(self.len()).unwrap_or(u32::MAX);
-                self.blocks.push(Block { start, texts });
+                self.blocks.push(TextBlock { start, texts });
             }
         }
     }
@@ -55,7 +55,7 @@ impl Arena {
     /// Frees spare capacity. Short blocks are copied, because an allocator does not move an allocation that shrinks
     /// only a little.
     pub fn fit(&mut self) {
-        for Block { texts, .. } in &mut self.blocks {
+        for TextBlock { texts, .. } in &mut self.blocks {
             if texts.len() <= COPIED_BYTES {
                 *texts = texts.as_str().to_owned();
             }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::channel_account::{ChannelAccount, ChannelBudget};
 use super::channel_directory::{ChannelDirectory, Evictable, ListedChannel};
+use super::channel_limits::ChannelLimits;
 use super::channel_slot::{costs, total};
 use super::channel_state::MemoryChannel;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
@@ -16,22 +16,6 @@ use super::{
     AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, Page, ReadError, Readable, Reply, ready,
 };
 use crate::domain::{Account, ChannelEvent, ChannelName, Sequence};
-
-/// The limits of the logs of channels.
-#[derive(Debug, Clone, Copy)]
-pub struct ChannelLimits {
-    /// Events that one log keeps (`channels.history`); a generation's answer counts as one.
-    pub history: usize,
-    /// How long a log keeps an event (`channels.retention`).
-    pub retention: Duration,
-    /// Bytes of one log (`channels.max_bytes`).
-    pub bytes: usize,
-    /// Bytes of all logs of channels together (`channels.max_bytes_total`). Separate from the bytes of generations, so
-    /// that a publisher takes no room from answers.
-    pub total: usize,
-    /// Number of channels (`channels.max_channels`).
-    pub channels: usize,
-}
 
 /// The logs of all channels. A log lives as long as it has a handle or holds anything.
 pub struct MemoryChannels(Arc<SharedChannels>);
@@ -151,7 +135,7 @@ impl SharedChannels {
 impl ChannelHandle {
     fn append_now(&self, events: Vec<ChannelEvent>) -> Result<Sequence, AppendError> {
         let SharedChannels { limits, all, .. } = &*self.channels;
-        let must_fit = matches!(events.as_slice(), [ChannelEvent::Said(_, event)] if event.is_terminal());
+        let must_fit = matches!(events.as_slice(), [ChannelEvent::Generation(_, event)] if event.is_terminal());
         // Assumes that no shape is shared: making room may evict the event that bears a shared shape.
         let cost = total(&costs(&events, None));
         // Checked before any eviction: an append that is refused changes nothing.

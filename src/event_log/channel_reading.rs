@@ -4,8 +4,8 @@ use std::collections::{HashSet, VecDeque};
 
 use tokio::time::Instant;
 
-use super::channel::ChannelLimits;
-use super::channel_slot::Slot;
+use super::channel_limits::ChannelLimits;
+use super::channel_slot::ChannelSlot;
 use super::channel_state::ChannelState;
 use super::{History, Page, ReadError};
 use crate::domain::{ChannelEvent, Entry, Sequence};
@@ -26,8 +26,8 @@ impl ChannelState {
             return History { after: self.tail, gap_from: evicted, events, bytes: self.bytes };
         };
         let from = self.kept.partition_point(|slot| slot.sequence < first.sequence);
-        let go_on: HashSet<_> = self.kept.range(from..).filter_map(Slot::generation).collect();
-        let is_of_one = |slot: &&Slot| slot.generation().is_some_and(|generation| go_on.contains(&generation));
+        let go_on: HashSet<_> = self.kept.range(from..).filter_map(ChannelSlot::generation).collect();
+        let is_of_one = |slot: &&ChannelSlot| slot.generation().is_some_and(|generation| go_on.contains(&generation));
         // A reader needs an answer's first event, so replay an answer that continues here from its first kept event.
         let first = self.kept.range(..from).find(is_of_one).unwrap_or(first);
         let after = first.sequence.before();
@@ -45,7 +45,7 @@ impl ChannelState {
         if after < self.lost {
             return Err(ReadError::Trimmed(self.lost));
         }
-        let from = |slots: &VecDeque<Slot>| slots.partition_point(|slot| slot.sequence <= after);
+        let from = |slots: &VecDeque<ChannelSlot>| slots.partition_point(|slot| slot.sequence <= after);
         let mut kept = self.kept.range(from(&self.kept)..).peekable();
         let mut ephemeral = self.ephemeral.range(from(&self.ephemeral)..).peekable();
         // A page ends before the next hole, so that the next read begins there and reports it.

@@ -9,7 +9,7 @@ use super::entries::event_size;
 use crate::domain::{ChannelEvent, Event, GenerationId, Keeping, Sequence, Shape};
 
 /// An event in a channel's log.
-pub struct Slot {
+pub struct ChannelSlot {
     pub sequence: Sequence,
     pub at: Instant,
     pub bytes: usize,
@@ -29,12 +29,12 @@ pub struct Cost {
 
 /// Bytes counted for an event beside its text: its slot, its position in the list of its account, and a share of the
 /// indexes.
-const EVENT_BYTES: usize = size_of::<Slot>() + size_of::<Sequence>() + 64;
+const EVENT_BYTES: usize = size_of::<ChannelSlot>() + size_of::<Sequence>() + 64;
 
-impl Slot {
+impl ChannelSlot {
     pub fn generation(&self) -> Option<GenerationId> {
         match &self.event {
-            ChannelEvent::Said(generation, _) => Some(*generation),
+            ChannelEvent::Generation(generation, _) => Some(*generation),
             ChannelEvent::Published(_) | ChannelEvent::Joined(_) | ChannelEvent::Left(_) => None,
         }
     }
@@ -47,7 +47,7 @@ impl Slot {
 
 pub fn shape(event: &ChannelEvent) -> Option<&Arc<Shape>> {
     match event {
-        ChannelEvent::Said(_, Event::Chunk(chunk)) => Some(chunk.shape()),
+        ChannelEvent::Generation(_, Event::Chunk(chunk)) => Some(chunk.shape()),
         _ => None,
     }
 }
@@ -65,8 +65,8 @@ pub fn costs(events: &[ChannelEvent], last: Option<&Arc<Shape>>) -> Vec<Cost> {
         }
         let text = match event {
             ChannelEvent::Published(published) => published.data_json.len() + published.to.size(),
-            ChannelEvent::Said(_, Event::Chunk(chunk)) => chunk.text().as_str().len(),
-            ChannelEvent::Said(_, event) => event_size(event),
+            ChannelEvent::Generation(_, Event::Chunk(chunk)) => chunk.text().as_str().len(),
+            ChannelEvent::Generation(_, event) => event_size(event),
             ChannelEvent::Joined(_) | ChannelEvent::Left(_) => 0,
         };
         Cost { bytes: EVENT_BYTES + text + shape_bytes, shape_bytes }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::channel::ChannelLimits;
 use super::channel_account::{ChannelAccount, ChannelAccountId, ChannelBudget};
-use super::channel_slot::{Cost, Slot, costs, shape, total};
+use super::channel_limits::ChannelLimits;
+use super::channel_slot::{ChannelSlot, Cost, costs, shape, total};
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::tail::TailWriter;
 use super::{Tail, TailState};
@@ -30,8 +30,8 @@ pub struct MemoryChannel {
 pub struct ChannelState {
     all: Arc<ChannelBudget>,
     /// `kept` and `ephemeral` are in the order of their positions.
-    pub(super) kept: VecDeque<Slot>,
-    pub(super) ephemeral: VecDeque<Slot>,
+    pub(super) kept: VecDeque<ChannelSlot>,
+    pub(super) ephemeral: VecDeque<ChannelSlot>,
     pub(super) tail: Sequence,
     /// Of the events that are not ephemeral: the last one removed before the first kept one, and the last removed one
     /// that counted.
@@ -47,11 +47,11 @@ pub struct ChannelState {
     /// The number of kept events that count towards the history.
     pub(super) counted: usize,
     pub(super) bytes: usize,
-    holdings: Lookup<ChannelAccountId, Holding>,
+    holdings: Lookup<ChannelAccountId, ChannelHolding>,
 }
 
 /// The events of one account in one channel.
-pub struct Holding {
+pub struct ChannelHolding {
     account: Arc<ChannelAccount>,
     /// The time under which the directory lists the channel for the account. None of the account's events here is
     /// older.
@@ -80,8 +80,8 @@ enum Departure {
 
 /// The events of a log that was removed whole. Must be dropped outside every lock.
 pub struct RemovedEvents {
-    _kept: VecDeque<Slot>,
-    _ephemeral: VecDeque<Slot>,
+    _kept: VecDeque<ChannelSlot>,
+    _ephemeral: VecDeque<ChannelSlot>,
 }
 
 /// The minimum time that every event is kept, for slow subscribers. A subscriber that reads nothing for longer is
@@ -146,7 +146,7 @@ impl ChannelState {
         let account = Arc::clone(account);
         let id = account.id;
         let (kept, ephemeral) = (VecDeque::new(), VecDeque::new());
-        self.holdings.insert(id, Holding { account, listed_at, kept, ephemeral, bytes: 0 });
+        self.holdings.insert(id, ChannelHolding { account, listed_at, kept, ephemeral, bytes: 0 });
     }
 
     /// Lists the account under its oldest event here, or removes its empty holding. Returns the new time.
@@ -164,7 +164,7 @@ impl ChannelState {
 
     /// Removes the holdings without events; returns the accounts and the times under which they were listed.
     pub fn remove_empty_holdings(&mut self) -> Vec<(ChannelAccountId, Instant)> {
-        let is_empty = |holding: &mut Holding| holding.kept.is_empty() && holding.ephemeral.is_empty();
+        let is_empty = |holding: &mut ChannelHolding| holding.kept.is_empty() && holding.ephemeral.is_empty();
         let removed = self.holdings.extract_if(|_, holding| is_empty(holding));
         removed.map(|(account, holding)| (account, holding.listed_at)).collect()
     }
@@ -191,7 +191,7 @@ impl ChannelState {
             holding.add(bytes);
             holding.positions(keeping).push_back(self.tail);
         }
-        let slot = Slot { sequence: self.tail, at, bytes, shape_bytes, account, event };
+        let slot = ChannelSlot { sequence: self.tail, at, bytes, shape_bytes, account, event };
         if keeping == Keeping::Kept {
             self.counted += usize::from(slot.event.counts());
         }
@@ -201,7 +201,7 @@ impl ChannelState {
     /// Removes events older than the retention, events beyond the history that are older than `LIVE`, and ephemeral
     /// events older than `LIVE`.
     pub fn trim(&mut self, limits: &ChannelLimits, now: Instant) {
-        let age = |slot: &Slot| now.saturating_duration_since(slot.at);
+        let age = |slot: &ChannelSlot| now.saturating_duration_since(slot.at);
         while self.ephemeral.front().is_some_and(|slot| age(slot) > LIVE) {
             self.remove(Keeping::Ephemeral, 0, Departure::Expired);
         }
@@ -218,7 +218,7 @@ impl ChannelState {
 
     /// Evicts the oldest event of the log.
     pub fn evict_oldest(&mut self) -> bool {
-        let first = |slots: &VecDeque<Slot>| slots.front().map_or(Sequence::new(u64::MAX), |slot| slot.sequence);
+        let first = |slots: &VecDeque<ChannelSlot>| slots.front().map_or(Sequence::new(u64::MAX), |slot| slot.sequence);
         let is_ephemeral = first(&self.ephemeral) < first(&self.kept);
         let keeping = if is_ephemeral { Keeping::Ephemeral } else { Keeping::Kept };
         self.remove(keeping, 0, Departure::Evicted).is_some()
@@ -345,14 +345,14 @@ impl ChannelState {
         (now.saturating_duration_since(at) <= retention).then(|| ChannelLoss { from: self.expired.plus(1), at })
     }
 
-    const fn slots(&self, keeping: Keeping) -> &VecDeque<Slot> {
+    const fn slots(&self, keeping: Keeping) -> &VecDeque<ChannelSlot> {
         match keeping {
             Keeping::Kept => &self.kept,
             Keeping::Ephemeral => &self.ephemeral,
         }
     }
 
-    const fn slots_mut(&mut self, keeping: Keeping) -> &mut VecDeque<Slot> {
+    const fn slots_mut(&mut self, keeping: Keeping) -> &mut VecDeque<ChannelSlot> {
         match keeping {
             Keeping::Kept => &mut self.kept,
             Keeping::Ephemeral => &mut self.ephemeral,
@@ -360,7 +360,7 @@ impl ChannelState {
     }
 }
 
-impl Holding {
+impl ChannelHolding {
     fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.account.add(bytes);

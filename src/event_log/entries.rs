@@ -12,7 +12,7 @@ pub struct Entries {
     start: Arc<Start>,
     /// The number of chunks before `slots` that are no longer kept.
     lost: usize,
-    slots: Vec<Slot>,
+    slots: Vec<StoredChunk>,
     arena: Arena,
     shapes: Vec<Arc<Shape>>,
     terminal: Option<Event>,
@@ -20,7 +20,7 @@ pub struct Entries {
 
 /// A chunk: its shape, and where its text ends.
 #[derive(Clone, Copy)]
-struct Slot {
+struct StoredChunk {
     shape: u32,
     text_end: u32,
 }
@@ -65,7 +65,7 @@ impl Entries {
                 cost += event_size(event);
                 continue;
             };
-            cost += size_of::<Slot>() + chunk.text().as_str().len();
+            cost += size_of::<StoredChunk>() + chunk.text().as_str().len();
             let shape = chunk.shape();
             if self.shape(shape).is_none() && !unknown.iter().any(|known| Arc::ptr_eq(known, shape)) {
                 cost += shape.size();
@@ -87,7 +87,7 @@ impl Entries {
                     self.shapes.push(Arc::clone(chunk.shape()));
                     self.shapes.len() - 1
                 });
-                self.slots.push(Slot { shape: index(shape), text_end: index(self.arena.len()) });
+                self.slots.push(StoredChunk { shape: index(shape), text_end: index(self.arena.len()) });
             }
             // The log already has its start.
             Event::Start(_) => {}
@@ -206,7 +206,9 @@ fn index(at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{CancelReason, Cancelled, GenerationId, Part, Principal, Timestamp, Timings, Usage, UsageWish};
+    use crate::domain::{
+        CancelReason, Cancelled, GenerationId, Part, Principal, Timestamp, Timings, Usage, UsageRequest,
+    };
 
     /// Returns a closed log with this many chunks of one shape.
     fn closed(chunks: u64) -> (Entries, Arc<Shape>) {
@@ -217,7 +219,7 @@ mod tests {
             created_at: Timestamp::now(),
             prompt: None,
             metadata: [].into(),
-            usage: UsageWish::NotAsked,
+            usage: UsageRequest::NotAsked,
         }));
         let shape = Arc::new(Shape::new(None, Part::Text { choice: 0, logprobs_json: None }));
         for _ in 0..chunks {

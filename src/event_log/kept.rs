@@ -6,13 +6,12 @@ use std::sync::{Arc, Weak};
 use tokio::time::Instant;
 
 use super::holdings::{AccountNumber, ClosingNumber, Holdings};
-use super::memory::MemoryLog;
 use super::{ClaimError, Conflict, CreateError, Log, LostAnswer};
 use crate::domain::{Account, Claim, Fingerprint, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Usage};
 
 /// All logs and tombstones of one backend. Every operation is O(log n) for each log that it evicts or removes.
-pub struct KeptLogs {
-    by_id: Lookup<GenerationId, KeptLog>,
+pub struct KeptLogs<L> {
+    by_id: Lookup<GenerationId, KeptLog<L>>,
     /// By generation.
     tombstones: Lookup<GenerationId, Tombstone>,
     /// The log or tombstone that each caller's key names (contract 8).
@@ -26,11 +25,11 @@ pub struct KeptLogs {
     running: usize,
     evicted: u64,
     /// Logs that are no longer kept but still have other holders.
-    released: Vec<Weak<MemoryLog>>,
+    released: Vec<Weak<L>>,
 }
 
-struct KeptLog {
-    log: Arc<MemoryLog>,
+struct KeptLog<L> {
+    log: Arc<L>,
     account: AccountNumber,
     key: Option<IdempotencyKey>,
     bytes: usize,
@@ -66,7 +65,7 @@ const CLAIM_BYTES: usize = 512;
 /// Bytes by which all terminal events together may exceed the limit.
 const MOST_ABOVE: usize = 64 * 1024;
 
-impl KeptLogs {
+impl<L: Log> KeptLogs<L> {
     pub fn new(limit: usize, running: usize) -> Self {
         Self {
             by_id: Lookup::default(),
@@ -103,11 +102,11 @@ impl KeptLogs {
     }
 
     /// Returns the logs that still had other holders when they were removed. Their bytes are no longer counted.
-    pub fn take_released(&mut self) -> Vec<Weak<MemoryLog>> {
+    pub fn take_released(&mut self) -> Vec<Weak<L>> {
         std::mem::take(&mut self.released)
     }
 
-    pub fn get(&self, generation: GenerationId) -> Option<&Arc<MemoryLog>> {
+    pub fn get(&self, generation: GenerationId) -> Option<&Arc<L>> {
         self.by_id.get(&generation).map(|kept| &kept.log)
     }
 
@@ -139,7 +138,7 @@ impl KeptLogs {
     /// Adds a new log that holds `bytes`. Its claim must not be in use.
     pub fn keep(
         &mut self,
-        log: Arc<MemoryLog>,
+        log: Arc<L>,
         account: &Account,
         claim: Option<Claim>,
         bytes: usize,
@@ -289,14 +288,14 @@ impl KeptLogs {
         self.holdings.remove_tombstone(account, ended.number);
     }
 
-    fn remove_expiry(&mut self, kept: &KeptLog) {
+    fn remove_expiry(&mut self, kept: &KeptLog<L>) {
         if let Some(ended) = kept.ended {
             self.expiries.remove(&(ended.expiry, ended.number));
         }
     }
 
     /// Refunds a removed log to its account and removes it from its owner's list.
-    fn uncount(&mut self, kept: &KeptLog) {
+    fn uncount(&mut self, kept: &KeptLog<L>) {
         if let Some(ended) = kept.ended {
             self.holdings.uncount_closed(kept.account, ended.number);
         }

@@ -11,8 +11,8 @@ use super::kept::KeptLogs;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::tail::{TailReader, TailWriter};
 use super::{
-    AppendError, ClaimError, Closing, CreateError, Created, EventLog, Events, Limit, Log, Page, ReadError, Readable,
-    Reply, ready,
+    AppendError, ClaimError, CloseOutcome, CreateError, Created, EventLog, Events, Limit, Log, Page, ReadError,
+    Readable, Reply, ready,
 };
 use crate::domain::{Account, Claim, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start};
 
@@ -36,11 +36,11 @@ pub struct MemoryLimits {
 ///
 /// Lock order: a log's lock first, then the lock of all logs.
 #[derive(Clone)]
-pub struct Memory(Arc<Shared>);
+pub struct Memory(Arc<SharedLogs>);
 
-struct Shared {
+struct SharedLogs {
     limits: MemoryLimits,
-    logs: Mutex<KeptLogs>,
+    logs: Mutex<KeptLogs<MemoryLog>>,
     expiry_set: Notify,
     released: Notify,
 }
@@ -48,12 +48,12 @@ struct Shared {
 /// One log. After it is removed, readers at its end can still read to the end.
 pub struct MemoryLog {
     start: Arc<Start>,
-    all: Weak<Shared>,
-    state: Mutex<State>,
+    all: Weak<SharedLogs>,
+    state: Mutex<MemoryLogState>,
     tail: TailWriter,
 }
 
-struct State {
+struct MemoryLogState {
     entries: Entries,
     bytes: usize,
 }
@@ -62,7 +62,7 @@ impl Memory {
     pub fn new(limits: MemoryLimits) -> Self {
         let logs = Mutex::new(KeptLogs::new(limits.total, limits.running));
         let (expiry_set, released) = (Notify::new(), Notify::new());
-        Self(Arc::new(Shared { limits, logs, expiry_set, released }))
+        Self(Arc::new(SharedLogs { limits, logs, expiry_set, released }))
     }
 
     /// Removes each closed log or tombstone when its retention ends, and shortens removed logs that are still read.
@@ -160,7 +160,7 @@ impl Log for MemoryLog {
         ready(self.append_now(tail, events))
     }
 
-    fn close(&self, terminal: Event) -> Reply<'_, Closing> {
+    fn close(&self, terminal: Event) -> Reply<'_, CloseOutcome> {
         ready(self.close_now(terminal))
     }
 }
@@ -202,10 +202,10 @@ impl MemoryLog {
         Ok(self.announce(&state))
     }
 
-    fn close_now(&self, terminal: Event) -> Closing {
+    fn close_now(&self, terminal: Event) -> CloseOutcome {
         let mut state = self.lock();
         if let Some(winner) = state.entries.terminal() {
-            return Closing::Lost(winner.clone());
+            return CloseOutcome::Lost(winner.clone());
         }
         let (cost, usage) = (state.entries.cost(std::slice::from_ref(&terminal)), terminal.usage());
         state.entries.push(terminal);
@@ -217,23 +217,23 @@ impl MemoryLog {
             all.change(|logs| logs.close(self.start.generation, cost, expiry, usage));
             all.expiry_set.notify_one();
         }
-        Closing::Won
+        CloseOutcome::Won
     }
 
     /// Must run under the log's lock: outside it, an older tail could overwrite a newer one, and readers of a closed
     /// log would wait forever.
-    fn announce(&self, state: &State) -> Sequence {
+    fn announce(&self, state: &MemoryLogState) -> Sequence {
         let tail = state.entries.tail();
         self.tail.move_to(tail);
         tail.sequence
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MemoryLogState> {
         unpoisoned(self.state.lock())
     }
 }
 
-impl Shared {
+impl SharedLogs {
     /// Creates a log. The lookup of the claim and the insertion of the log are one critical section.
     fn create(
         self: &Arc<Self>,
@@ -246,7 +246,7 @@ impl Shared {
         let log = Arc::new(MemoryLog {
             all: Arc::downgrade(self),
             tail: TailWriter::new(entries.tail()),
-            state: Mutex::new(State { entries, bytes }),
+            state: Mutex::new(MemoryLogState { entries, bytes }),
             start,
         });
         self.change(|logs| {
@@ -262,7 +262,7 @@ impl Shared {
 
     /// Changes the kept logs under their lock. Logs that this releases are shortened by [`Memory::expire`], because a
     /// log's lock must not be taken after the lock of all logs.
-    fn change<T>(&self, change: impl FnOnce(&mut KeptLogs) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut KeptLogs<MemoryLog>) -> T) -> T {
         let mut logs = self.lock();
         let changed = change(&mut logs);
         if logs.has_released() {
@@ -282,7 +282,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, KeptLogs> {
+    fn lock(&self) -> MutexGuard<'_, KeptLogs<MemoryLog>> {
         unpoisoned(self.logs.lock())
     }
 }

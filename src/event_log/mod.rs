@@ -54,6 +54,7 @@ mod arena;
 mod channel;
 mod channel_account;
 mod channel_directory;
+mod channel_limits;
 mod channel_reading;
 mod channel_slot;
 mod channel_state;
@@ -76,7 +77,8 @@ use crate::domain::{
     Start, Usage,
 };
 
-pub use channel::{ChannelLimits, MemoryChannels};
+pub use channel::MemoryChannels;
+pub use channel_limits::ChannelLimits;
 pub use follow::{Follow, follow};
 pub use holdings::MOST_TOMBSTONES;
 pub use memory::{Memory, MemoryLimits};
@@ -165,7 +167,7 @@ pub trait Log: Readable<Event = Event> {
     fn append(&self, tail: Sequence, events: Events) -> Reply<'_, Result<Sequence, AppendError>>;
 
     /// Appends the terminal event if the log has none (contract 3).
-    fn close(&self, terminal: Event) -> Reply<'_, Closing>;
+    fn close(&self, terminal: Event) -> Reply<'_, CloseOutcome>;
 }
 
 /// All channels' logs of one deployment.
@@ -227,7 +229,7 @@ pub enum TailState {
 
 /// Which close ended a generation.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Closing {
+pub enum CloseOutcome {
     /// This call.
     Won,
     /// An earlier one, with this event.

@@ -13,16 +13,16 @@ use super::{Tail, TailState};
 ///
 /// Not tokio's `watch`: that has eight lists of waiters, for many threads, which takes ten times as many instructions
 /// for the one reader that a generation usually has.
-pub struct TailWriter(Arc<Mutex<Shared>>);
+pub struct TailWriter(Arc<Mutex<SharedTail>>);
 
 /// One reader's view of a log's tail. The tail at its creation counts as seen.
 pub struct TailReader {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<SharedTail>>,
     seen: Tail,
-    waiting: Option<Place>,
+    waiting: Option<WaiterIndex>,
 }
 
-struct Shared {
+struct SharedTail {
     tail: Tail,
     /// The readers that wait for the next move. A reader that is dropped before it leaves its place empty.
     waiters: Waiters,
@@ -35,14 +35,14 @@ struct Shared {
 type Waiters = SmallVec<[Option<Waker>; 2]>;
 
 #[derive(Clone, Copy)]
-struct Place {
+struct WaiterIndex {
     moves: u64,
     index: usize,
 }
 
 impl TailWriter {
     pub fn new(tail: Tail) -> Self {
-        Self(Arc::new(Mutex::new(Shared { tail, waiters: Waiters::new(), empty: 0, moves: 0 })))
+        Self(Arc::new(Mutex::new(SharedTail { tail, waiters: Waiters::new(), empty: 0, moves: 0 })))
     }
 
     /// Sets the tail and wakes all waiting readers. The entries up to it must already be readable (contract 4).
@@ -115,9 +115,9 @@ impl TailReader {
     }
 }
 
-impl Shared {
+impl SharedTail {
     /// Reuses an empty place before it adds one. Readers that come and go between two moves then take no more memory.
-    fn wait(&mut self, waker: Waker) -> Place {
+    fn wait(&mut self, waker: Waker) -> WaiterIndex {
         let empty = if self.empty == 0 { None } else { self.waiters.iter().position(Option::is_none) };
         let index = empty.unwrap_or(self.waiters.len());
         match self.waiters.get_mut(index) {
@@ -127,16 +127,16 @@ impl Shared {
             }
             None => self.waiters.push(Some(waker)),
         }
-        Place { moves: self.moves, index }
+        WaiterIndex { moves: self.moves, index }
     }
 
-    fn leave(&mut self, place: Place) -> Option<Waker> {
+    fn leave(&mut self, place: WaiterIndex) -> Option<Waker> {
         let waker = self.waiter(place)?.take();
         self.empty += usize::from(waker.is_some());
         waker
     }
 
-    fn waiter(&mut self, place: Place) -> Option<&mut Option<Waker>> {
+    fn waiter(&mut self, place: WaiterIndex) -> Option<&mut Option<Waker>> {
         if place.moves == self.moves { self.waiters.get_mut(place.index) } else { None }
     }
 }
@@ -149,7 +149,7 @@ impl Drop for TailReader {
     }
 }
 
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+fn lock(shared: &Mutex<SharedTail>) -> MutexGuard<'_, SharedTail> {
     unpoisoned(shared.lock())
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::{FailureCode, Remedy, RequestId, UpstreamWords};
-use crate::upstream::{ErrorReport, Malformed, Phase, UpstreamError, UpstreamIdentity, without_echo};
+use crate::upstream::{ErrorReport, MalformedResponseError, Phase, UpstreamError, UpstreamIdentity, without_echo};
 
 /// Whether an upstream's own error messages are logged (`telemetry.upstream_messages`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,7 +63,7 @@ impl AttemptFailure {
             UpstreamError::Reported(report) => (reported(report), Some(&**report)),
             UpstreamError::Timeout(_) => (FailureCode::UpstreamTimeout, None),
             UpstreamError::Disconnected { .. } => (FailureCode::UpstreamDisconnected, None),
-            UpstreamError::Malformed(Malformed::EventTooLarge) => (FailureCode::TooLarge, None),
+            UpstreamError::Malformed(MalformedResponseError::EventTooLarge) => (FailureCode::TooLarge, None),
             UpstreamError::Malformed(_) => (FailureCode::UpstreamMalformed, None),
             UpstreamError::Empty => (FailureCode::UpstreamEmpty, None),
         };

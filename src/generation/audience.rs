@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 pub struct Audience {
     on_disconnect: OnDisconnect,
     grace: Duration,
-    seats: Mutex<Seats>,
+    count: Mutex<ViewerCount>,
     last_left: Notify,
 }
 
@@ -35,20 +35,20 @@ pub enum OnDisconnect {
     Continue,
 }
 
-/// One viewer's seat. Dropping it removes the viewer.
+/// One viewer. Dropping it removes the viewer.
 #[derive(Debug)]
 pub struct Viewer(Arc<Audience>);
 
 #[derive(Debug)]
-struct Seats {
-    taken: usize,
+struct ViewerCount {
+    viewers: usize,
     /// When the last viewer left; meaningful only while there is none.
     empty_since: Instant,
     /// No viewer can join any more: the generation is being ended because it had none.
     closed: bool,
 }
 
-enum Attendance {
+enum AudienceState {
     Followed,
     Unfollowed { closes_at: Instant },
     Closed,
@@ -57,17 +57,17 @@ enum Attendance {
 impl Audience {
     /// Creates an audience without viewers. The grace runs from now.
     pub fn new(on_disconnect: OnDisconnect, grace: Duration) -> Arc<Self> {
-        let seats = Mutex::new(Seats { taken: 0, empty_since: Instant::now(), closed: false });
-        Arc::new(Self { on_disconnect, grace, seats, last_left: Notify::new() })
+        let count = Mutex::new(ViewerCount { viewers: 0, empty_since: Instant::now(), closed: false });
+        Arc::new(Self { on_disconnect, grace, count, last_left: Notify::new() })
     }
 
     /// Adds a viewer. Returns `None` once the generation is abandoned: its terminal event is or will be in the log.
     pub fn join(self: &Arc<Self>) -> Option<Viewer> {
-        let mut seats = self.lock();
-        if seats.closed {
+        let mut count = self.lock();
+        if count.closed {
             return None;
         }
-        seats.taken += 1;
+        count.viewers += 1;
         Some(Viewer(Arc::clone(self)))
     }
 
@@ -80,37 +80,37 @@ impl Audience {
         loop {
             // Armed before the check, so that a viewer that leaves after it wakes this task.
             let left = self.last_left.notified();
-            match self.attendance() {
-                Attendance::Followed => left.await,
+            match self.state() {
+                AudienceState::Followed => left.await,
                 // A viewer that joins meanwhile is seen at the next check.
-                Attendance::Unfollowed { closes_at } => sleep_until(closes_at).await,
-                Attendance::Closed => return,
+                AudienceState::Unfollowed { closes_at } => sleep_until(closes_at).await,
+                AudienceState::Closed => return,
             }
         }
     }
 
-    fn attendance(&self) -> Attendance {
-        let mut seats = self.lock();
-        let closes_at = seats.empty_since + self.grace;
-        seats.closed |= seats.taken == 0 && closes_at <= Instant::now();
-        match seats.taken {
-            _ if seats.closed => Attendance::Closed,
-            0 => Attendance::Unfollowed { closes_at },
-            _ => Attendance::Followed,
+    fn state(&self) -> AudienceState {
+        let mut count = self.lock();
+        let closes_at = count.empty_since + self.grace;
+        count.closed |= count.viewers == 0 && closes_at <= Instant::now();
+        match count.viewers {
+            _ if count.closed => AudienceState::Closed,
+            0 => AudienceState::Unfollowed { closes_at },
+            _ => AudienceState::Followed,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ViewerCount> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        let mut seats = self.0.lock();
-        seats.taken -= 1;
-        if seats.taken == 0 {
-            seats.empty_since = Instant::now();
+        let mut count = self.0.lock();
+        count.viewers -= 1;
+        if count.viewers == 0 {
+            count.empty_since = Instant::now();
             self.0.last_left.notify_one();
         }
     }

@@ -13,22 +13,22 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::audience::Viewer;
-use super::state::GenerationState;
+use super::state::{GenerationState, LogLost};
 use super::storage::Record;
 use crate::domain::{Event, Failed, Sequence, Start};
 use crate::event_log::{Follow, Log, Page, ReadError, Tail, TailState, follow};
-use crate::limits::{Ahead, Turn};
+use crate::limits::{QueuePosition, QueueState};
 use crate::telemetry::Gauge;
 
 /// A viewer that reads a log from a position on. Dropping it ends the viewing.
 pub struct Following {
     log: Arc<dyn Log>,
     pages: Follow<dyn Log>,
-    seat: Seat,
+    handle: ViewerHandle,
 }
 
 /// The resources that a viewer holds while it is connected.
-pub struct Seat {
+pub struct ViewerHandle {
     /// `None` if the generation has ended, or is being cancelled because it has no viewer: its terminal event is in the
     /// log, or will be.
     _viewer: Option<Viewer>,
@@ -36,47 +36,61 @@ pub struct Seat {
     _record: Option<Arc<Record>>,
     _live: Gauge,
     /// The queue positions, while the generation waits for its slot.
-    ahead: Option<BoxStream<'static, Ahead>>,
+    queue_positions: Option<BoxStream<'static, QueuePosition>>,
+}
+
+/// Why a generation cannot be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FollowError {
+    /// It never existed, has expired, or belongs to another caller. The error does not distinguish these, so that it
+    /// does not reveal other callers' generations.
+    #[error("no such generation")]
+    NotFound,
+    /// The position is that of the terminal event, so no event will follow.
+    #[error("nothing follows the terminal event")]
+    AtEnd,
+    #[error("the log does not reach this position")]
+    HistoryLost,
 }
 
 /// The shortest time between two queue positions that a viewer is sent.
-const AHEAD_INTERVAL: Duration = Duration::from_millis(250);
+const QUEUE_POSITION_INTERVAL: Duration = Duration::from_millis(250);
 
-impl Seat {
+impl ViewerHandle {
     pub fn new(
         viewer: Option<Viewer>,
         record: Option<Arc<Record>>,
         live: Gauge,
-        turn: Option<watch::Receiver<Turn>>,
+        queue_state: Option<watch::Receiver<QueueState>>,
     ) -> Self {
-        let waiting = turn.filter(|turn| matches!(*turn.borrow(), Turn::Waiting(_)));
-        Self { _viewer: viewer, _record: record, _live: live, ahead: waiting.map(|turn| ahead(turn).boxed()) }
+        let waiting = queue_state.filter(|queue_state| matches!(*queue_state.borrow(), QueueState::Waiting(_)));
+        Self {
+            _viewer: viewer,
+            _record: record,
+            _live: live,
+            queue_positions: waiting.map(|queue_state| queue_positions(queue_state).boxed()),
+        }
     }
 }
 
 /// Returns the generation's queue position now and whenever it changes, until the generation has its slot.
-fn ahead(mut turn: watch::Receiver<Turn>) -> impl Stream<Item = Ahead> {
+fn queue_positions(mut queue_state: watch::Receiver<QueueState>) -> impl Stream<Item = QueuePosition> {
     stream! {
         loop {
-            let Turn::Waiting(ahead) = *turn.borrow_and_update() else { break };
-            yield ahead;
-            sleep(AHEAD_INTERVAL).await;
-            if turn.changed().await.is_err() {
+            let QueueState::Waiting(position) = *queue_state.borrow_and_update() else { break };
+            yield position;
+            sleep(QUEUE_POSITION_INTERVAL).await;
+            if queue_state.changed().await.is_err() {
                 break;
             }
         }
     }
 }
 
-/// The log was lost while a viewer read it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the log is lost")]
-pub struct LogLost;
-
 impl Following {
-    pub(super) fn new(log: Arc<dyn Log>, after: Sequence, seat: Seat) -> Self {
+    pub(super) fn new(log: Arc<dyn Log>, after: Sequence, handle: ViewerHandle) -> Self {
         let pages = follow(Arc::clone(&log), after);
-        Self { log, pages, seat }
+        Self { log, pages, handle }
     }
 
     /// Returns the generation's start, whatever position this viewer began at.
@@ -86,7 +100,7 @@ impl Following {
 
     /// Returns the whole log from its beginning, for a reader that does not count as a viewer and does not keep the
     /// generation running.
-    pub fn beside(&self) -> impl Stream<Item = Result<Page, ReadError>> + Send + use<> {
+    pub fn whole_log(&self) -> impl Stream<Item = Result<Page, ReadError>> + Send + use<> {
         follow(Arc::clone(&self.log), Sequence::START)
     }
 
@@ -96,12 +110,12 @@ impl Following {
     }
 
     /// Returns the generation's queue position, each one once; pending if it is not queued.
-    pub fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<Ahead> {
-        let Some(ahead) = &mut self.seat.ahead else { return Poll::Pending };
-        match ahead.poll_next_unpin(context) {
-            Poll::Ready(Some(ahead)) => Poll::Ready(ahead),
+    pub fn poll_queue_position(&mut self, context: &mut Context<'_>) -> Poll<QueuePosition> {
+        let Some(queue_positions) = &mut self.handle.queue_positions else { return Poll::Pending };
+        match queue_positions.poll_next_unpin(context) {
+            Poll::Ready(Some(position)) => Poll::Ready(position),
             Poll::Ready(None) => {
-                self.seat.ahead = None;
+                self.handle.queue_positions = None;
                 Poll::Pending
             }
             Poll::Pending => Poll::Pending,
@@ -114,7 +128,10 @@ impl Following {
 
     /// Waits until the first chunk is in the log, at most `patience`. An error is a failure before the first chunk.
     /// Consumes no entries, so the viewer may read meanwhile.
-    pub fn begun(&self, patience: Duration) -> impl Future<Output = Result<(), Arc<Failed>>> + Send + use<> {
+    pub fn wait_for_first_chunk(
+        &self,
+        patience: Duration,
+    ) -> impl Future<Output = Result<(), Arc<Failed>>> + Send + use<> {
         let log = Arc::clone(&self.log);
         async move {
             let first = Sequence::START.plus(1);

@@ -9,7 +9,7 @@ use crate::event_log::TailState;
 
 /// A page of a list, newest first.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Page {
+pub struct GenerationPage {
     pub generations: Vec<Summary>,
     /// The cursor after which the next page begins; `None` if no page can follow.
     pub next: Option<Listed>,
@@ -35,14 +35,14 @@ impl Generations {
         wanted: impl Fn(&Status) -> bool,
         before: Option<Listed>,
         most: usize,
-    ) -> Page {
+    ) -> GenerationPage {
         let mut generations = Vec::new();
         let listed = self.0.log.list(principal, before, MOST_LOOKED_AT).await;
         let ended = listed.len() < MOST_LOOKED_AT;
         let mut next = None;
         for place in listed {
             if generations.len() == most {
-                return Page { generations, next };
+                return GenerationPage { generations, next };
             }
             next = Some(place);
             if let Some(summary) = self.summary(place.generation).await
@@ -51,7 +51,7 @@ impl Generations {
                 generations.push(summary);
             }
         }
-        Page { generations, next: next.filter(|_| !ended) }
+        GenerationPage { generations, next: next.filter(|_| !ended) }
     }
 
     async fn summary(&self, id: GenerationId) -> Option<Summary> {

@@ -28,12 +28,12 @@ mod storage;
 mod task;
 mod tokens;
 
-pub use crate::upstream::{Delivery, ListedModels, Model};
+pub use crate::upstream::{Delivery, ListedModel, ListedModels};
 pub use attempt_failure::UpstreamMessages;
 pub use audience::{OnDisconnect, Viewer};
-pub use following::{Following, LogLost};
-pub use listing::{Page, Summary};
-pub use service::{FollowError, Generations, Terms};
-pub use start::{NewGeneration, Origin, StartError, Started};
-pub use state::{ChoiceOutline, GenerationState, Outline, Status, TextSpan, ToolCallOutline};
+pub use following::{FollowError, Following};
+pub use listing::{GenerationPage, Summary};
+pub use service::{Generations, Terms};
+pub use start::{NewGeneration, Origin, StartError, StartedGeneration};
+pub use state::{ChoiceOutline, GenerationState, LogLost, Outline, Status, TextSpan, ToolCallOutline};
 pub use storage::Storage;

@@ -17,8 +17,8 @@ use crate::domain::{
     CancelReason, Cancelled, Chunk, Done, Event, Failed, Failure, FailureCode, Finish, FinishReason, GenerationId,
     Principal, Prompt, Remedy, RequestId, Timings, TokenSource, UpstreamWords, Usage, UsageReport,
 };
-use crate::event_log::{Closing, Log};
-use crate::limits::{OutputEstimate, Spent, Turn};
+use crate::event_log::{CloseOutcome, Log};
+use crate::limits::{OutputEstimate, QueueState, Reservations};
 use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics};
 use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError, UpstreamIdentity};
 
@@ -33,9 +33,9 @@ pub struct Running {
     subject: Subject,
     accepted: Instant,
     prompt: Arc<Prompt>,
-    spent: Mutex<Spent>,
+    reservations: Mutex<Reservations>,
     estimate: OutputEstimate,
-    turn: Option<watch::Receiver<Turn>>,
+    queue_state: Option<watch::Receiver<QueueState>>,
     /// Whether the request may have reached its upstream, and which delivery was requested.
     pub terms: AttemptTerms,
     /// Set if the generation is known to have cost nothing. A repeat of the request may then start a new one.
@@ -59,14 +59,14 @@ pub struct Subject {
     pub output_limit: Option<u64>,
     /// The number of choices that the request asked for.
     pub choices: usize,
-    pub repeats: Repeats,
+    pub repeats: RepeatPolicy,
     pub source: PromptSource,
     pub messages: UpstreamMessages,
 }
 
 /// Whether a repeat of the request attaches to this generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeats {
+pub enum RepeatPolicy {
     /// By its `Idempotency-Key`.
     Attach,
     StartNew,
@@ -89,10 +89,10 @@ struct Tally {
 
 /// The reservations with which a generation was admitted.
 #[derive(Debug)]
-pub struct Admitted {
+pub struct AdmittedGeneration {
     pub prompt: Arc<Prompt>,
-    pub spent: Spent,
-    pub turn: Option<watch::Receiver<Turn>>,
+    pub reservations: Reservations,
+    pub queue_state: Option<watch::Receiver<QueueState>>,
     /// Updated with the length of the answer.
     pub estimate: OutputEstimate,
 }
@@ -102,7 +102,7 @@ impl Running {
         id: GenerationId,
         subject: Subject,
         terms: AttemptTerms,
-        admitted: Admitted,
+        admitted: AdmittedGeneration,
         audience: Arc<Audience>,
         metrics: Arc<Metrics>,
         counter: TokenCounter,
@@ -113,9 +113,9 @@ impl Running {
             subject,
             accepted: Instant::now(),
             prompt: admitted.prompt,
-            spent: Mutex::new(admitted.spent),
+            reservations: Mutex::new(admitted.reservations),
             estimate: admitted.estimate,
-            turn: admitted.turn,
+            queue_state: admitted.queue_state,
             terms,
             unbilled: OnceLock::new(),
             attempted: OnceLock::new(),
@@ -128,8 +128,8 @@ impl Running {
     }
 
     /// Returns the generation's queue position, if it has ever been queued.
-    pub fn turn(&self) -> Option<watch::Receiver<Turn>> {
-        self.turn.clone()
+    pub fn queue_state(&self) -> Option<watch::Receiver<QueueState>> {
+        self.queue_state.clone()
     }
 
     /// Records that the generation has its slot, and how long it waited.
@@ -291,14 +291,14 @@ impl Running {
         if let (Ending::Done { .. }, Some(tokens)) = (ending, usage.output_tokens) {
             self.estimate.learn(tokens / u64::try_from(self.subject.choices).unwrap_or(1).max(1));
         }
-        let spent = std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner));
+        let reservations = std::mem::take(&mut *self.reservations.lock().unwrap_or_else(PoisonError::into_inner));
         let billed = self.billed(ending);
         match billed {
-            Billed::No => spent.settle(0),
-            Billed::Maybe if self.is_cut_off_whole(ending) => spent.settle_as_reserved(),
-            Billed::Maybe => spent.settle(usage.total()),
+            Billed::No => reservations.settle(0),
+            Billed::Maybe if self.is_cut_off_whole(ending) => reservations.settle_as_reserved(),
+            Billed::Maybe => reservations.settle(usage.total()),
         }
-        if log.close(self.terminal(ending, finish, usage, timings)).await != Closing::Won {
+        if log.close(self.terminal(ending, finish, usage, timings)).await != CloseOutcome::Won {
             return;
         }
         let is_repeatable = match ending {
@@ -357,7 +357,7 @@ impl Running {
     }
 
     fn failure(&self, failed: &FailedEnding, ending: &Ending) -> Failure {
-        let is_kept = self.subject.repeats == Repeats::Attach && self.billed(ending) == Billed::Maybe;
+        let is_kept = self.subject.repeats == RepeatPolicy::Attach && self.billed(ending) == Billed::Maybe;
         let detail = failed.detail().to_owned();
         let hidden = |words: UpstreamWords| match self.subject.source {
             PromptSource::Caller => words,

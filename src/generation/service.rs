@@ -10,10 +10,10 @@ use tokio_util::task::TaskTracker;
 use super::attempt_failure::UpstreamMessages;
 use super::audience::{Audience, OnDisconnect};
 use super::ending::Ending;
-use super::following::{Following, Seat};
+use super::following::{FollowError, Following, ViewerHandle};
 use super::registry::{Registration, Registry};
-use super::running::{Admitted, PromptSource, Repeats, Running, Subject};
-use super::start::{NewGeneration, Origin, StartError, Started};
+use super::running::{AdmittedGeneration, PromptSource, RepeatPolicy, Running, Subject};
+use super::start::{NewGeneration, Origin, StartError, StartedGeneration};
 use super::state::GenerationState;
 use super::storage::{Record, Storage, Unkept};
 use super::task::{self, Work};
@@ -23,19 +23,19 @@ use crate::domain::{
     Timestamp,
 };
 use crate::event_log::{CreateError, Created, EventLog, Log, TailState};
-use crate::limits::{Allowance, Exceeded, Limits, Patience, Permit, RequestPermit, Spender};
+use crate::limits::{Allowance, Exceeded, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
 use crate::upstream::{AttemptTerms, Delivery, ListedModels, Router};
 
 /// All generations of this process.
 #[derive(Clone)]
-pub struct Generations(pub(super) Arc<Inner>);
+pub struct Generations(pub(super) Arc<GenerationService>);
 
-pub struct Inner {
+pub struct GenerationService {
     pub(super) log: Arc<dyn EventLog>,
     router: Router,
     terms: Terms,
-    limits: Limits,
+    limits: Limiter,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
     registry: Registry,
@@ -57,36 +57,34 @@ pub struct Terms {
     pub upstream_messages: UpstreamMessages,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum FollowError {
-    /// It never existed, has expired, or belongs to another caller. The error does not distinguish these, so that it
-    /// does not reveal other callers' generations.
-    #[error("no such generation")]
-    NotFound,
-    /// The position is that of the terminal event, so no event will follow.
-    #[error("nothing follows the terminal event")]
-    AtEnd,
-    #[error("the log does not reach this position")]
-    HistoryLost,
-}
-
 impl Generations {
     pub fn new(
         log: Arc<dyn EventLog>,
         router: Router,
         terms: Terms,
-        limits: Limits,
+        limits: Limiter,
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
     ) -> Self {
         let (registry, draining) = (Registry::default(), AtomicBool::new(false));
         let (unkept, counter) = (Unkept::new(Arc::clone(&log), tasks.clone()), TokenCounter::new(tasks.clone()));
-        Self(Arc::new(Inner { log, router, terms, limits, metrics, tasks, registry, unkept, counter, draining }))
+        Self(Arc::new(GenerationService {
+            log,
+            router,
+            terms,
+            limits,
+            metrics,
+            tasks,
+            registry,
+            unkept,
+            counter,
+            draining,
+        }))
     }
 
     /// Starts a generation, or joins the one that its claim names. Its log is created before the upstream request is
     /// sent, and its first viewer counts from here on.
-    pub async fn start(&self, new: NewGeneration) -> Result<Started, StartError> {
+    pub async fn start(&self, new: NewGeneration) -> Result<StartedGeneration, StartError> {
         let inner = &self.0;
         if self.is_draining() {
             return Err(StartError::Draining);
@@ -97,7 +95,8 @@ impl Generations {
         }
         let mut request = ChatRequest::new(model, new.fields);
         let prompt = Arc::new(request.prompt());
-        let Permit { place, spent } = inner.admit(&new.spender, &mut request, &prompt, (new.patience, new.request))?;
+        let Permit { slot, reservations } =
+            inner.admit(&new.spender, &mut request, &prompt, (new.wait_policy, new.request))?;
         let id = GenerationId::random();
         let start = Arc::new(Start {
             generation: id,
@@ -117,7 +116,7 @@ impl Generations {
         let viewer = audience.join();
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
         let estimate = inner.limits.output_estimate(&new.spender.account, &request.model);
-        let admitted = Admitted { prompt, spent, turn: place.turn(), estimate };
+        let admitted = AdmittedGeneration { prompt, reservations, queue_state: slot.queue_state(), estimate };
         let subject = Subject {
             request_id: new.request_id,
             principal: start.owner.clone(),
@@ -125,7 +124,7 @@ impl Generations {
             upstream: Arc::clone(provider.identity()),
             output_limit: request.output_limit(),
             choices: usize::try_from(request.choices()).unwrap_or(usize::MAX),
-            repeats: if new.claim.is_some() { Repeats::Attach } else { Repeats::StartNew },
+            repeats: if new.claim.is_some() { RepeatPolicy::Attach } else { RepeatPolicy::StartNew },
             source: if start.prompt.is_some() { PromptSource::Service } else { PromptSource::Caller },
             messages: inner.terms.upstream_messages,
         };
@@ -146,7 +145,7 @@ impl Generations {
                     Ok(following) => following,
                     Err(gone) => return Err(self.lost(&start.owner, new.claim.as_ref()).await.unwrap_or(gone.into())),
                 };
-                return Ok(Started { following, origin: Origin::Existing });
+                return Ok(StartedGeneration { following, origin: Origin::Existing });
             }
         };
         registration.begin(Arc::clone(&log), inner.metrics.generation());
@@ -156,13 +155,13 @@ impl Generations {
             inner.log.remove(id).await;
             return Err(StartError::Draining);
         }
-        let seat = Seat::new(viewer, record.clone(), inner.metrics.viewer(), place.turn());
-        let following = Following::new(Arc::clone(&log), Sequence::START, seat);
+        let handle = ViewerHandle::new(viewer, record.clone(), inner.metrics.viewer(), slot.queue_state());
+        let following = Following::new(Arc::clone(&log), Sequence::START, handle);
         let deadline = Instant::now() + inner.terms.max_duration;
         let work =
-            Work { answer: provider.attempt(request, terms), place, wait: new.spender.wait(new.patience), deadline };
+            Work { answer: provider.attempt(request, terms), slot, wait: new.spender.wait(new.wait_policy), deadline };
         inner.spawn_task(registration, record, log, work);
-        Ok(Started { following, origin: Origin::New })
+        Ok(StartedGeneration { following, origin: Origin::New })
     }
 
     /// Returns whether a key of the caller's names a generation, for any request.
@@ -217,7 +216,7 @@ impl Generations {
         if after == tail.sequence && tail.state == TailState::Closed {
             return Err(FollowError::AtEnd);
         }
-        Ok(Following::new(log, after, self.seat(id)))
+        Ok(Following::new(log, after, self.viewer_handle(id)))
     }
 
     /// Returns the current state of a generation, in place of its events so far, and every event after that. The
@@ -228,14 +227,14 @@ impl Generations {
         id: GenerationId,
     ) -> Result<(GenerationState, Following), FollowError> {
         let log = self.open(principal, id).await?;
-        let seat = self.seat(id);
+        let handle = self.viewer_handle(id);
         let tail = log.tail().get();
         let position = match tail.state {
             TailState::Open => tail.sequence,
             TailState::Closed => tail.sequence.before(),
         };
         let state = GenerationState::at(Arc::clone(&log), position);
-        Ok((state, Following::new(log, position, seat)))
+        Ok((state, Following::new(log, position, handle)))
     }
 
     /// Checks that the caller may see a generation, without reading its log.
@@ -261,7 +260,7 @@ impl Generations {
         if after > tail.get().sequence {
             return Err(FollowError::HistoryLost);
         }
-        let _seat = (!patience.is_zero()).then(|| self.seat(id));
+        let _handle = (!patience.is_zero()).then(|| self.viewer_handle(id));
         let further = tail.until(|tail| tail.sequence > after || tail.state == TailState::Closed);
         _ = timeout(patience, further).await;
         Ok(())
@@ -328,13 +327,13 @@ impl Generations {
         if log.start().owner == *principal { Ok(log) } else { Err(FollowError::NotFound) }
     }
 
-    /// Returns a viewer's seat for a generation that the caller may see. Take one only for a caller that stays: each
+    /// Returns a viewer's handle for a generation that the caller may see. Take one only for a caller that stays: each
     /// departure restarts the grace.
-    fn seat(&self, id: GenerationId) -> Seat {
+    fn viewer_handle(&self, id: GenerationId) -> ViewerHandle {
         let running = self.0.registry.get(id);
         let viewer = running.as_ref().and_then(|running| running.audience.join());
-        let turn = running.and_then(|running| running.turn());
-        Seat::new(viewer, self.0.unkept.held(id), self.0.metrics.viewer(), turn)
+        let queue_state = running.and_then(|running| running.queue_state());
+        ViewerHandle::new(viewer, self.0.unkept.held(id), self.0.metrics.viewer(), queue_state)
     }
 }
 
@@ -343,7 +342,7 @@ async fn closed(log: &Arc<dyn Log>) {
     log.tail().closed().await;
 }
 
-impl Inner {
+impl GenerationService {
     /// Reserves what the generation may use of its caller's limits, all or nothing. The answer is estimated as the
     /// request's own limit, or else as the mean of the account's answers of this model, up to the limit that applies.
     fn admit(
@@ -351,7 +350,7 @@ impl Inner {
         spender: &Spender,
         request: &mut ChatRequest,
         prompt: &Prompt,
-        (patience, permit): (Patience, RequestPermit),
+        (wait_policy, permit): (WaitPolicy, RequestPermit),
     ) -> Result<Permit, StartError> {
         let wanted = request.output_limit();
         let (tokens, choices) = spender.most(&request.model);
@@ -361,7 +360,7 @@ impl Inner {
             expected.min(request.output_limit().unwrap_or(u64::MAX))
         });
         let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));
-        let admitted = self.limits.admit(spender, &request.model, tokens, patience, permit);
+        let admitted = self.limits.admit(spender, &request.model, tokens, wait_policy, permit);
         admitted.map_err(|exceeded| self.exceeded(exceeded, spender, &request.model))
     }
 

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use super::audience::OnDisconnect;
-use super::following::Following;
-use super::service::FollowError;
+use super::following::{FollowError, Following};
 use super::storage::Storage;
-use crate::domain::{AllowedModels, Claim, Metadata, Principal, PromptReference, RequestId, TooMuch, UsageWish};
+use crate::domain::{AllowedModels, Claim, Metadata, Principal, PromptReference, RequestId, TooMuch, UsageRequest};
 use crate::event_log::{ClaimError, Conflict, CreateError, LostAnswer};
 use crate::json::JsonObject;
-use crate::limits::{Allowance, Exceeded, Patience, RequestPermit, Spender};
-use crate::upstream::{Delivery, UnknownModel};
+use crate::limits::{Allowance, Exceeded, RequestPermit, Spender, WaitPolicy};
+use crate::upstream::{Delivery, UnknownModelError};
 
 /// The parameters of a new generation.
 pub struct NewGeneration {
@@ -19,7 +18,7 @@ pub struct NewGeneration {
     /// One request of the caller's rate, taken before the body was read.
     pub request: RequestPermit,
     /// Whether it waits in the queue if no slot is free.
-    pub patience: Patience,
+    pub wait_policy: WaitPolicy,
     /// The idempotency claim, by which a repeat of the request is recognized.
     pub claim: Option<Claim>,
     /// `None`: the default model.
@@ -33,7 +32,7 @@ pub struct NewGeneration {
     /// The stored prompt that the request was made from, with its version.
     pub prompt: Option<PromptReference>,
     pub metadata: Metadata,
-    pub usage: UsageWish,
+    pub usage: UsageRequest,
     pub storage: Storage,
     /// `None`: the default of the settings.
     pub on_disconnect: Option<OnDisconnect>,
@@ -43,7 +42,7 @@ pub struct NewGeneration {
 }
 
 /// A started generation, followed by the viewer that requested it.
-pub struct Started {
+pub struct StartedGeneration {
     pub following: Following,
     pub origin: Origin,
 }
@@ -85,11 +84,11 @@ pub enum StartError {
     Gone(#[from] FollowError),
 }
 
-impl From<UnknownModel> for StartError {
-    fn from(unknown: UnknownModel) -> Self {
+impl From<UnknownModelError> for StartError {
+    fn from(unknown: UnknownModelError) -> Self {
         match unknown {
-            UnknownModel::Unnamed => Self::ModelRequired,
-            UnknownModel::Unserved => Self::ModelNotFound,
+            UnknownModelError::Unnamed => Self::ModelRequired,
+            UnknownModelError::Unserved => Self::ModelNotFound,
         }
     }
 }

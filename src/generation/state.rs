@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 
-use super::following::LogLost;
 use crate::domain::{
     Cancelled, Chunk, Done, Entry, Escaped, Event, Failed, Finish, Part, Sequence, Start, Timings, Usage,
 };
@@ -74,6 +73,11 @@ pub enum TextKind {
     Arguments { choice: u32, call: u32 },
 }
 
+/// The log was lost while a viewer read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log is lost")]
+pub struct LogLost;
+
 impl GenerationState {
     /// Returns the state after the entry at `position`, which must be in the log.
     pub(super) fn at(log: Arc<dyn Log>, position: Sequence) -> Self {
@@ -105,7 +109,7 @@ impl GenerationState {
     /// fragment the log is read again.
     pub fn pieces(&self, span: TextSpan) -> impl Stream<Item = Result<String, LogLost>> + Send + use<> {
         let state = self.clone();
-        let cursor = Cursor { after: span.first.before(), offset: 0 };
+        let cursor = TextCursor { after: span.first.before(), offset: 0 };
         futures_util::stream::try_unfold(cursor, move |mut cursor| {
             let state = state.clone();
             async move {
@@ -133,7 +137,7 @@ impl GenerationState {
 }
 
 /// How far a text was read: the last entry that was read whole, and the bytes read of the next.
-struct Cursor {
+struct TextCursor {
     after: Sequence,
     offset: usize,
 }
@@ -141,7 +145,7 @@ struct Cursor {
 /// Bytes of one piece of a text.
 const LARGEST_PIECE: usize = 64 << 10;
 
-impl Cursor {
+impl TextCursor {
     /// Appends as much of an entry's text as fits; returns `false` if some of it remains.
     fn take(&mut self, entry: &Entry, kind: TextKind, piece: &mut String) -> bool {
         let text = match &entry.event {

@@ -20,9 +20,9 @@ pub enum Storage {
 
 /// The records that are dropped with their last holder.
 #[derive(Clone)]
-pub struct Unkept(Arc<Shared>);
+pub struct Unkept(Arc<SharedRecords>);
 
-struct Shared {
+struct SharedRecords {
     log: Arc<dyn EventLog>,
     tasks: TaskTracker,
     records: Mutex<Lookup<GenerationId, Weak<Record>>>,
@@ -31,12 +31,12 @@ struct Shared {
 /// Held by a generation's task and by each of its viewers. The record is removed with the last of them.
 pub struct Record {
     generation: GenerationId,
-    shared: Arc<Shared>,
+    shared: Arc<SharedRecords>,
 }
 
 impl Unkept {
     pub fn new(log: Arc<dyn EventLog>, tasks: TaskTracker) -> Self {
-        Self(Arc::new(Shared { log, tasks, records: Mutex::default() }))
+        Self(Arc::new(SharedRecords { log, tasks, records: Mutex::default() }))
     }
 
     /// Makes the record one that is removed with its last holder.
@@ -53,7 +53,7 @@ impl Unkept {
     }
 }
 
-impl Shared {
+impl SharedRecords {
     fn lock(&self) -> MutexGuard<'_, Lookup<GenerationId, Weak<Record>>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,7 +13,7 @@ use super::ending::Ending;
 use super::running::Running;
 use crate::domain::{CancelReason, Event, FailureCode, Sequence, Trailer};
 use crate::event_log::{AppendError, Events, Limit, Log};
-use crate::limits::{Place, Waited};
+use crate::limits::{GenerationSlot, WaitOutcome};
 use crate::upstream::{Answer, Signal, Signals};
 
 /// How long an upstream may take to end its response after the answer is whole, so that its connection can be reused.
@@ -22,7 +22,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The parameters of a generation's task.
 pub struct Work {
     pub answer: Answer,
-    pub place: Place,
+    pub slot: GenerationSlot,
     /// How long it may wait for its slot.
     pub wait: Duration,
     pub deadline: Instant,
@@ -38,11 +38,11 @@ pub async fn run(running: &Running, log: Arc<dyn Log>, mut work: Work) -> Option
     });
     let whole = matches!(ending, Some(Ending::Done { .. }));
     // An incomplete answer is dropped first, so that the upstream stops costing money.
-    let Work { answer, place, .. } = work;
+    let Work { answer, slot, .. } = work;
     let rest = whole.then_some(answer);
     // Frees the slot before the terminal event is readable: a client that reads it may start the next generation at
     // once.
-    drop(place);
+    drop(slot);
     if let Some(ending) = ending {
         running.end(&log, ending).await;
     }
@@ -62,12 +62,12 @@ async fn append_answer(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -
     // One future with one timer for the whole generation. `FuturesUnordered` polls it only when it is woken, not with
     // each token.
     let mut ended: FuturesUnordered<_> = iter::once(ended_from_elsewhere(running, work.deadline).boxed()).collect();
-    if !work.place.is_granted() {
+    if !work.slot.is_granted() {
         let _waiting = running.waiting();
         tokio::select! {
             biased;
             Some(ending) = ended.next() => return Some(ending),
-            waited = work.place.granted() => if waited == Waited::Displaced {
+            waited = work.slot.granted() => if waited == WaitOutcome::Displaced {
                 return Some(Ending::failed(FailureCode::TooManyGenerations));
             },
             () = sleep(work.wait) => return Some(Ending::failed(FailureCode::TooManyGenerations)),
@@ -155,14 +155,14 @@ mod tests {
     use super::*;
     use crate::domain::{
         Account, Entry, Escaped, Event, GenerationId, Part, Principal, Quota, RequestId, Shape, Start, Timestamp,
-        UsageWish,
+        UsageRequest,
     };
     use crate::event_log::{Created, EventLog, Memory, MemoryLimits, follow};
     use crate::generation::attempt_failure::UpstreamMessages;
     use crate::generation::audience::{Audience, OnDisconnect};
-    use crate::generation::running::{Admitted, PromptSource, Repeats, Subject};
+    use crate::generation::running::{AdmittedGeneration, PromptSource, RepeatPolicy, Subject};
     use crate::generation::tokens::TokenCounter;
-    use crate::limits::{Limits, Patience, Permit, RequestPermit, Spender};
+    use crate::limits::{Limiter, Permit, RequestPermit, Spender, WaitPolicy};
     use crate::telemetry::Metrics;
     use crate::upstream::{AttemptTerms, UpstreamIdentity};
 
@@ -179,7 +179,7 @@ mod tests {
             created_at: Timestamp::now(),
             prompt: None,
             metadata: [].into(),
-            usage: UsageWish::NotAsked,
+            usage: UsageRequest::NotAsked,
         };
         let memory = Memory::new(LIMITS);
         let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
@@ -188,14 +188,14 @@ mod tests {
         };
         let audience = Audience::new(OnDisconnect::Continue, Duration::ZERO);
         let counter = TokenCounter::new(TaskTracker::new());
-        let limits = Limits::default();
-        let permit = limits.admit(&spender, "m", 0, Patience::Refuses, RequestPermit::default());
+        let limits = Limiter::default();
+        let permit = limits.admit(&spender, "m", 0, WaitPolicy::Refuses, RequestPermit::default());
         let permit = permit.expect("there is no limit");
-        let Permit { place, spent } = permit;
-        let admitted = Admitted {
+        let Permit { slot, reservations } = permit;
+        let admitted = AdmittedGeneration {
             prompt: Arc::default(),
-            spent,
-            turn: place.turn(),
+            reservations,
+            queue_state: slot.queue_state(),
             estimate: limits.output_estimate(&spender.account, "m"),
         };
         let subject = Subject {
@@ -205,13 +205,13 @@ mod tests {
             upstream: UpstreamIdentity::new("test", ""),
             output_limit: None,
             choices: 1,
-            repeats: Repeats::StartNew,
+            repeats: RepeatPolicy::StartNew,
             source: PromptSource::Caller,
             messages: UpstreamMessages::Log,
         };
         let running = Running::new(id, subject, AttemptTerms::default(), admitted, audience, Metrics::new(), counter);
         running.terms.sent.set();
-        let work = Work { answer, place, wait: Duration::ZERO, deadline: Instant::now() + deadline };
+        let work = Work { answer, slot, wait: Duration::ZERO, deadline: Instant::now() + deadline };
         let rest = run(&running, Arc::clone(&log), work).await;
         if let Some(rest) = rest {
             drain_answer(rest).await;

@@ -31,18 +31,18 @@ pub type JsonText = dyn AsRef<str> + Send + Sync;
 #[derive(Clone)]
 struct Member {
     /// Unescaped.
-    name: Place,
-    value: Place,
+    name: TextRange,
+    value: TextRange,
 }
 
 /// The range of a name or value: in `text`, or, beyond the end of `text`, in `written`.
 #[derive(Clone, Copy)]
-struct Place {
+struct TextRange {
     start: usize,
     length: usize,
 }
 
-impl Place {
+impl TextRange {
     fn of<'a>(self, text: &'a str, written: &'a str) -> &'a str {
         let (text, start) = match self.start.checked_sub(text.len()) {
             Some(start) => (written, start),
@@ -95,13 +95,14 @@ impl JsonObject {
         if count > MOST_MEMBERS {
             return Err(InvalidObject::TooMany);
         }
-        let place = |value: &str| Place { start: value.as_ptr().addr() - json.as_ptr().addr(), length: value.len() };
+        let range =
+            |value: &str| TextRange { start: value.as_ptr().addr() - json.as_ptr().addr(), length: value.len() };
         let members = list.into_iter().map(|(name, value)| {
             let name = match name {
-                Name::Plain(name) => place(name),
-                Name::Unescaped(name) => Place { start: json.len() + name.start, length: name.length },
+                Name::Plain(name) => range(name),
+                Name::Unescaped(name) => TextRange { start: json.len() + name.start, length: name.length },
             };
-            Member { name, value: place(value) }
+            Member { name, value: range(value) }
         });
         let members = members.collect();
         let object = Self { text, written, members };
@@ -184,14 +185,14 @@ impl JsonObject {
         json
     }
 
-    fn at(&self, place: Place) -> &str {
-        place.of((*self.text).as_ref(), &self.written)
+    fn at(&self, range: TextRange) -> &str {
+        range.of((*self.text).as_ref(), &self.written)
     }
 
-    fn write(&mut self, text: &str) -> Place {
+    fn write(&mut self, text: &str) -> TextRange {
         let start = (*self.text).as_ref().len() + self.written.len();
         self.written.push_str(text);
-        Place { start, length: text.len() }
+        TextRange { start, length: text.len() }
     }
 
     /// Objects have few members: comparing costs less than hashing.
@@ -256,7 +257,7 @@ struct Members<'a> {
 enum Name<'a> {
     Plain(&'a str),
     /// Its range in `written`.
-    Unescaped(Place),
+    Unescaped(TextRange),
 }
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -311,7 +312,7 @@ impl<'de> Visitor<'de> for NameSeed<'_> {
     fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
         let start = self.0.len();
         self.0.push_str(name);
-        Ok(Name::Unescaped(Place { start, length: name.len() }))
+        Ok(Name::Unescaped(TextRange { start, length: name.len() }))
     }
 }
 

@@ -26,7 +26,7 @@ const MAX_DEBT: Duration = Duration::from_hours(1);
 impl Meter {
     /// Takes `wanted` cells, but at most `limit`, or none. Errors: the time until that many cells are available.
     pub fn take(&self, limit: NonZeroU32, wanted: NonZeroU32, now: Moment) -> Result<(), Duration> {
-        let at = At { meter: self, now: nanos(now) };
+        let at = RelativeMeter { meter: self, now: nanos(now) };
         let limiter = RateLimiter::<_, _, _, NoOpMiddleware<Nanos>>::new(Quota::per_minute(limit), at, FixedClock);
         match limiter.check_n(wanted.min(limit)) {
             Ok(Ok(())) => Ok(()),
@@ -80,12 +80,12 @@ fn nanos(time: Duration) -> u64 {
 }
 
 /// A meter relative to `now`, which is governor's origin here. A state before `now` counts as `now`: the limit is full.
-struct At<'a> {
+struct RelativeMeter<'a> {
     meter: &'a Meter,
     now: u64,
 }
 
-impl StateStore for At<'_> {
+impl StateStore for RelativeMeter<'_> {
     type Key = NotKeyed;
 
     fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, decide: F) -> Result<T, E>

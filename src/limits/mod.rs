@@ -1,17 +1,17 @@
 //! Rate limits, concurrency limits and the queue of generations.
 //!
 //! ```text
-//! mod        Limits: reserves everything that a request needs, or nothing
+//! mod        Limiter: reserves everything that a request needs, or nothing
 //! estimates  expected output tokens per account and model
 //! meter      one rate of one account
 //! rates      requests, tokens and published events per minute, for each account
-//! places     slots for concurrent generations, and the queue for them
+//! slots      slots for concurrent generations, and the queue for them
 //! ```
 
 mod estimates;
 mod meter;
-mod places;
 mod rates;
+mod slots;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -22,18 +22,18 @@ use tokio::time::sleep;
 use crate::domain::{Account, NamePattern, Quota};
 
 pub use estimates::OutputEstimate;
-pub use places::{Ahead, Place, Turn, Waited};
-pub use rates::{Left, Taken};
+pub use rates::{RateReservation, RemainingQuota};
+pub use slots::{GenerationSlot, QueuePosition, QueueState, WaitOutcome};
 
 use estimates::Estimates;
-use places::{Full, Places, Room};
-use rates::{Key, Rate, Rates, UsedUp};
+use rates::{RateKey, RateKind, Rates, UsedUp};
+use slots::{Full, GenerationSlots, Room};
 
 /// The current usage of all callers. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Limits {
+pub struct Limiter {
     rates: Arc<Rates>,
-    places: Places,
+    slots: GenerationSlots,
     estimates: Arc<Estimates>,
 }
 
@@ -85,21 +85,21 @@ pub struct Spender {
 /// are settled with the actual usage. Dropping an unsettled permit refunds everything.
 #[derive(Debug)]
 pub struct Permit {
-    pub place: Place,
-    pub spent: Spent,
+    pub slot: GenerationSlot,
+    pub reservations: Reservations,
 }
 
 /// The reservations of one generation in each rate. Dropping them unsettled refunds them.
 #[derive(Debug, Default)]
-pub struct Spent(Vec<Taken>);
+pub struct Reservations(Vec<RateReservation>);
 
 /// The reservation of one request in its account's rate, made before the body is read. Dropping it refunds the request.
 #[derive(Debug, Default)]
-pub struct RequestPermit(Option<Taken>);
+pub struct RequestPermit(Option<RateReservation>);
 
 /// Whether a request waits for a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum WaitPolicy {
     /// Waits as long as the settings allow, or at most `at_most`.
     Waits {
         at_most: Option<Duration>,
@@ -110,20 +110,20 @@ pub enum Patience {
 /// A request exceeds a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
-    pub limit: Limit,
+    pub limit: ExceededLimit,
     /// Time until the limit allows the request, if no other request takes the capacity.
     pub wait: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
+pub enum ExceededLimit {
     RequestsPerMinute(NonZeroU32),
     TokensPerMinute(NonZeroU32),
     PublishesPerMinute(NonZeroU32),
     Generations,
 }
 
-impl Limit {
+impl ExceededLimit {
     pub const fn name(self) -> &'static str {
         match self {
             Self::RequestsPerMinute(_) => "requests",
@@ -137,19 +137,19 @@ impl Limit {
 /// Remaining quota of a caller, of the limit that is reached first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Allowance {
-    pub requests: Option<Left>,
-    pub tokens: Option<Left>,
+    pub requests: Option<RemainingQuota>,
+    pub tokens: Option<RemainingQuota>,
     /// Set only for a request that publishes.
-    pub publishes: Option<Left>,
+    pub publishes: Option<RemainingQuota>,
 }
 
 /// Interval at which accounts with full rates are removed.
 const SWEEP: Duration = Duration::from_mins(1);
 
-impl Limits {
+impl Limiter {
     /// Reserves one request in the account's rate. Needs no model, so it can refuse a request before its body is read.
     pub fn take_request(&self, spender: &Spender) -> Result<RequestPermit, Exceeded> {
-        let key = Key { account: spender.account.clone(), models: None };
+        let key = RateKey { account: spender.account.clone(), models: None };
         let quota = Quota { tokens_per_minute: None, ..spender.quota };
         Ok(RequestPermit(self.rates.take(key, quota, 0)?))
     }
@@ -161,32 +161,32 @@ impl Limits {
         spender: &Spender,
         model: &str,
         tokens: u64,
-        patience: Patience,
+        wait_policy: WaitPolicy,
         request: RequestPermit,
     ) -> Result<Permit, Exceeded> {
-        let mut spent = self.spend(spender, model, tokens).map_err(|used_up| {
+        let mut reservations = self.spend(spender, model, tokens).map_err(|used_up| {
             // Report the longest wait of all rates: after a shorter one, another rate would refuse the retry.
             let rates = spender.rates_beside_request(model);
             let waits = rates.flat_map(|(key, quota)| self.rates.waits(&key, quota, tokens));
             waits.max_by_key(|wait| wait.wait).unwrap_or(used_up)
         })?;
-        let waiting = match patience {
-            Patience::Waits { at_most: Some(Duration::ZERO) } | Patience::Refuses => 0,
-            Patience::Waits { .. } => spender.policy.waiting,
+        let waiting = match wait_policy {
+            WaitPolicy::Waits { at_most: Some(Duration::ZERO) } | WaitPolicy::Refuses => 0,
+            WaitPolicy::Waits { .. } => spender.policy.waiting,
         };
         let for_account = spender.quota.concurrent_generations;
         let room = Room { for_account, in_all: spender.policy.generations, waiting };
-        let place = self.places.enter(spender.account.clone(), room)?;
-        spent.0.extend(request.0);
-        Ok(Permit { place, spent })
+        let slot = self.slots.enter(spender.account.clone(), room)?;
+        reservations.0.extend(request.0);
+        Ok(Permit { slot, reservations })
     }
 
-    fn spend(&self, spender: &Spender, model: &str, tokens: u64) -> Result<Spent, UsedUp> {
-        let mut spent = Spent::default();
+    fn spend(&self, spender: &Spender, model: &str, tokens: u64) -> Result<Reservations, UsedUp> {
+        let mut reservations = Reservations::default();
         for (key, quota) in spender.rates_beside_request(model) {
-            spent.0.extend(self.rates.take(key, quota, tokens)?);
+            reservations.0.extend(self.rates.take(key, quota, tokens)?);
         }
-        Ok(spent)
+        Ok(reservations)
     }
 
     /// Returns how many output tokens an answer for this account is expected to have.
@@ -197,7 +197,7 @@ impl Limits {
     /// Takes one published event from the caller's rate.
     pub fn publish(&self, spender: &Spender) -> Result<Allowance, (Exceeded, Allowance)> {
         let Some(limit) = spender.quota.publishes_per_minute else { return Ok(Allowance::default()) };
-        let key = Key { account: spender.account.clone(), models: None };
+        let key = RateKey { account: spender.account.clone(), models: None };
         let (taken, left) = self.rates.take_publish(key, limit);
         let allowance = Allowance { publishes: Some(left), ..Allowance::default() };
         match taken {
@@ -208,7 +208,7 @@ impl Limits {
 
     /// Returns the remaining quota of a caller for a model.
     pub fn left(&self, spender: &Spender, model: &str) -> Allowance {
-        let lesser = |one: Option<Left>, other: Option<Left>| match (one, other) {
+        let lesser = |one: Option<RemainingQuota>, other: Option<RemainingQuota>| match (one, other) {
             (Some(one), Some(other)) => Some(if other.left < one.left { other } else { one }),
             (one, other) => one.or(other),
         };
@@ -224,7 +224,7 @@ impl Limits {
 
     /// Returns the numbers of running and of queued generations.
     pub fn count(&self) -> (usize, usize) {
-        self.places.count()
+        self.slots.count()
     }
 
     /// Periodically removes accounts whose rates are full. Never returns.
@@ -263,10 +263,10 @@ impl Spender {
     }
 
     /// Returns how long a generation of this caller waits for a slot at most.
-    pub fn wait(&self, patience: Patience) -> Duration {
-        match patience {
-            Patience::Waits { at_most } => at_most.unwrap_or(Duration::MAX).min(self.policy.wait),
-            Patience::Refuses => Duration::ZERO,
+    pub fn wait(&self, wait_policy: WaitPolicy) -> Duration {
+        match wait_policy {
+            WaitPolicy::Waits { at_most } => at_most.unwrap_or(Duration::MAX).min(self.policy.wait),
+            WaitPolicy::Refuses => Duration::ZERO,
         }
     }
 
@@ -275,18 +275,18 @@ impl Spender {
     }
 
     /// Returns the rates that are reserved once the model is known: all except the account's request rate.
-    fn rates_beside_request(&self, model: &str) -> impl Iterator<Item = (Key, Quota)> {
-        let account = |(key, quota): (Key, Quota)| {
+    fn rates_beside_request(&self, model: &str) -> impl Iterator<Item = (RateKey, Quota)> {
+        let account = |(key, quota): (RateKey, Quota)| {
             let requests_per_minute = key.models.as_ref().and(quota.requests_per_minute);
             (key, Quota { requests_per_minute, ..quota })
         };
         self.rates(model).map(account)
     }
 
-    fn rates(&self, model: &str) -> impl Iterator<Item = (Key, Quota)> {
-        let all = (Key { account: self.account.clone(), models: None }, self.quota);
+    fn rates(&self, model: &str) -> impl Iterator<Item = (RateKey, Quota)> {
+        let all = (RateKey { account: self.account.clone(), models: None }, self.quota);
         let some = self.with_model(model).map(|(pattern, quota)| {
-            (Key { account: self.account.clone(), models: Some(pattern.as_str().into()) }, *quota)
+            (RateKey { account: self.account.clone(), models: Some(pattern.as_str().into()) }, *quota)
         });
         [all].into_iter().chain(some)
     }
@@ -301,7 +301,7 @@ impl RequestPermit {
     }
 }
 
-impl Spent {
+impl Reservations {
     /// Counts the whole reservation as used, for a generation that has ended with unknown usage.
     pub fn settle_as_reserved(self) {
         for taken in self.0 {
@@ -320,9 +320,9 @@ impl Spent {
 impl From<UsedUp> for Exceeded {
     fn from(used_up: UsedUp) -> Self {
         let limit = match used_up.rate {
-            Rate::Requests => Limit::RequestsPerMinute(used_up.limit),
-            Rate::Tokens => Limit::TokensPerMinute(used_up.limit),
-            Rate::Publishes => Limit::PublishesPerMinute(used_up.limit),
+            RateKind::Requests => ExceededLimit::RequestsPerMinute(used_up.limit),
+            RateKind::Tokens => ExceededLimit::TokensPerMinute(used_up.limit),
+            RateKind::Publishes => ExceededLimit::PublishesPerMinute(used_up.limit),
         };
         Self { limit, wait: Some(used_up.wait) }
     }
@@ -332,7 +332,7 @@ impl From<Full> for Exceeded {
     fn from(full: Full) -> Self {
         // Only an estimate, so it is clamped: other clients retry too.
         let wait = full.eta.map(|eta| eta.clamp(Duration::from_secs(1), Duration::from_mins(1)));
-        Self { limit: Limit::Generations, wait }
+        Self { limit: ExceededLimit::Generations, wait }
     }
 }
 
@@ -359,25 +359,25 @@ mod tests {
             models: vec![(NamePattern::new("big*"), per_minute(1, 500))],
             ..Policy::default()
         });
-        let (limits, spender) = (Limits::default(), spender(Quota::NONE, &policy));
+        let (limits, spender) = (Limiter::default(), spender(Quota::NONE, &policy));
         let admit = |model, tokens| {
             let request = limits.take_request(&spender).map_err(|exceeded| exceeded.limit)?;
-            let admitted = limits.admit(&spender, model, tokens, Patience::Refuses, request);
+            let admitted = limits.admit(&spender, model, tokens, WaitPolicy::Refuses, request);
             admitted.map_err(|exceeded| exceeded.limit)
         };
         let left = |model| {
             let Allowance { requests, tokens, .. } = limits.left(&spender, model);
             (requests.expect("a limit").left, tokens.expect("a limit").left)
         };
-        let first = admit("big-1", 100).expect("a place");
+        let first = admit("big-1", 100).expect("a slot");
         assert_eq!((left("small"), left("big-1")), ((9, 900), (0, 400)));
-        assert_eq!(admit("big-2", 1).err(), NonZeroU32::new(1).map(Limit::RequestsPerMinute), "of the model");
-        assert_eq!(admit("small", 950).err(), NonZeroU32::new(1_000).map(Limit::TokensPerMinute));
-        assert_eq!(admit("small", 100).err(), Some(Limit::Generations));
+        assert_eq!(admit("big-2", 1).err(), NonZeroU32::new(1).map(ExceededLimit::RequestsPerMinute), "of the model");
+        assert_eq!(admit("small", 950).err(), NonZeroU32::new(1_000).map(ExceededLimit::TokensPerMinute));
+        assert_eq!(admit("small", 100).err(), Some(ExceededLimit::Generations));
         assert_eq!(left("small"), (9, 900));
-        first.spent.settle(40);
+        first.reservations.settle(40);
         assert_eq!((left("small"), left("big-1")), ((9, 960), (0, 460)));
-        drop(first.place);
+        drop(first.slot);
         assert!(admit("small", 100).is_ok());
         assert_eq!((left("small"), limits.count()), ((9, 960), (0, 0)), "dropped: all refunded");
     }
@@ -385,17 +385,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn retry_after_the_reported_wait_is_admitted_by_all_limits() {
         let each = per_minute(60, 1_000);
-        let (limits, policy) = (Limits::default(), Arc::new(Policy { each, ..Policy::default() }));
+        let (limits, policy) = (Limiter::default(), Arc::new(Policy { each, ..Policy::default() }));
         let spender = spender(Quota::NONE, &policy);
         let admit = |tokens| {
             let request = limits.take_request(&spender)?;
-            limits.admit(&spender, "m", tokens, Patience::Refuses, request)
+            limits.admit(&spender, "m", tokens, WaitPolicy::Refuses, request)
         };
         for _ in 0..59 {
-            admit(0).expect("enough").spent.settle(16);
+            admit(0).expect("enough").reservations.settle(16);
         }
         let refused = admit(640).expect_err("neither requests nor tokens are left");
-        assert_eq!(refused.limit, Limit::TokensPerMinute(NonZeroU32::new(1_000).expect("not zero")));
+        assert_eq!(refused.limit, ExceededLimit::TokensPerMinute(NonZeroU32::new(1_000).expect("not zero")));
         let wait = refused.wait.expect("a wait");
         tokio::time::advance(wait * 9 / 10).await;
         assert!(admit(640).is_err());

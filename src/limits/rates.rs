@@ -14,12 +14,12 @@ use crate::domain::{Account, Quota};
 #[derive(Debug)]
 pub struct Rates {
     origin: Instant,
-    accounts: Mutex<HashMap<Key, Arc<Meters>>>,
+    accounts: Mutex<HashMap<RateKey, Arc<Meters>>>,
 }
 
 /// An account, for all models or for the models of one pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct RateKey {
     pub account: Account,
     /// The pattern of the models. `None`: all models.
     pub models: Option<Arc<str>>,
@@ -34,7 +34,7 @@ struct Meters {
 
 /// The reservation of one request. Dropping it unsettled refunds it.
 #[derive(Debug)]
-pub struct Taken {
+pub struct RateReservation {
     origin: Instant,
     meters: Arc<Meters>,
     quota: Quota,
@@ -45,13 +45,13 @@ pub struct Taken {
 /// An exhausted rate, and the time until it allows the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsedUp {
-    pub rate: Rate,
+    pub rate: RateKind,
     pub limit: NonZeroU32,
     pub wait: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rate {
+pub enum RateKind {
     Requests,
     Tokens,
     Publishes,
@@ -59,7 +59,7 @@ pub enum Rate {
 
 /// The remaining quota of a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
+pub struct RemainingQuota {
     pub limit: NonZeroU32,
     pub left: u32,
     /// Time until the limit is full again.
@@ -77,7 +77,7 @@ impl Default for Rates {
 
 impl Rates {
     /// Reserves one request and `tokens`, or nothing.
-    pub fn take(&self, key: Key, quota: Quota, tokens: u64) -> Result<Option<Taken>, UsedUp> {
+    pub fn take(&self, key: RateKey, quota: Quota, tokens: u64) -> Result<Option<RateReservation>, UsedUp> {
         if quota.requests_per_minute.is_none() && quota.tokens_per_minute.is_none() {
             return Ok(None);
         }
@@ -85,7 +85,7 @@ impl Rates {
         let meters = self.meters(key, now);
         if let Some(limit) = quota.requests_per_minute {
             let taken = meters.requests.take(limit, NonZeroU32::MIN, now);
-            taken.map_err(|wait| UsedUp { rate: Rate::Requests, limit, wait })?;
+            taken.map_err(|wait| UsedUp { rate: RateKind::Requests, limit, wait })?;
         }
         // Cap at the limit, as `Meter::take` does: a refund must not exceed the reserved tokens.
         let most = quota.tokens_per_minute.map_or(0, NonZeroU32::get);
@@ -96,28 +96,28 @@ impl Rates {
             if let Some(requests) = quota.requests_per_minute {
                 meters.requests.refund(requests, 1, now);
             }
-            return Err(UsedUp { rate: Rate::Tokens, limit, wait });
+            return Err(UsedUp { rate: RateKind::Tokens, limit, wait });
         }
-        Ok(Some(Taken { origin: self.origin, meters, quota, tokens: tokens.into(), settled: false }))
+        Ok(Some(RateReservation { origin: self.origin, meters, quota, tokens: tokens.into(), settled: false }))
     }
 
     /// Takes one published event and returns the remaining quota. The event is never refunded.
-    pub fn take_publish(&self, key: Key, limit: NonZeroU32) -> (Result<(), UsedUp>, Left) {
+    pub fn take_publish(&self, key: RateKey, limit: NonZeroU32) -> (Result<(), UsedUp>, RemainingQuota) {
         let now = self.now();
         let meter = &self.meters(key, now).publishes;
         let taken = meter.take(limit, NonZeroU32::MIN, now);
-        let taken = taken.map_err(|wait| UsedUp { rate: Rate::Publishes, limit, wait });
-        (taken, Left { limit, left: meter.left(limit, now), full_in: meter.full_in(now) })
+        let taken = taken.map_err(|wait| UsedUp { rate: RateKind::Publishes, limit, wait });
+        (taken, RemainingQuota { limit, left: meter.left(limit, now), full_in: meter.full_in(now) })
     }
 
     /// Returns for each limited rate the time until it allows one request and `tokens`.
-    pub fn waits(&self, key: &Key, quota: Quota, tokens: u64) -> impl Iterator<Item = UsedUp> + use<> {
+    pub fn waits(&self, key: &RateKey, quota: Quota, tokens: u64) -> impl Iterator<Item = UsedUp> + use<> {
         let now = self.now();
         let meters = self.lock().get(key).cloned().unwrap_or_default();
         let tokens = u32::try_from(tokens).map_or(Some(NonZeroU32::MAX), NonZeroU32::new);
         let rates = [
-            (Rate::Requests, quota.requests_per_minute, Some(NonZeroU32::MIN)),
-            (Rate::Tokens, quota.tokens_per_minute, tokens),
+            (RateKind::Requests, quota.requests_per_minute, Some(NonZeroU32::MIN)),
+            (RateKind::Tokens, quota.tokens_per_minute, tokens),
         ];
         rates.into_iter().filter_map(move |(rate, limit, wanted)| {
             let (limit, wanted) = limit.zip(wanted)?;
@@ -126,11 +126,11 @@ impl Rates {
     }
 
     /// Returns the remaining requests and tokens of an account.
-    pub fn left(&self, key: &Key, quota: Quota) -> (Option<Left>, Option<Left>) {
+    pub fn left(&self, key: &RateKey, quota: Quota) -> (Option<RemainingQuota>, Option<RemainingQuota>) {
         let now = self.now();
         let meters = self.lock().get(key).cloned().unwrap_or_default();
         let of = |meter: &Meter, limit: Option<NonZeroU32>| {
-            limit.map(|limit| Left { limit, left: meter.left(limit, now), full_in: meter.full_in(now) })
+            limit.map(|limit| RemainingQuota { limit, left: meter.left(limit, now), full_in: meter.full_in(now) })
         };
         (of(&meters.requests, quota.requests_per_minute), of(&meters.tokens, quota.tokens_per_minute))
     }
@@ -143,7 +143,7 @@ impl Rates {
         accounts.shrink_to_fit();
     }
 
-    fn meters(&self, key: Key, now: Moment) -> Arc<Meters> {
+    fn meters(&self, key: RateKey, now: Moment) -> Arc<Meters> {
         let mut accounts = self.lock();
         if let Some(meters) = accounts.get(&key) {
             return Arc::clone(meters);
@@ -163,17 +163,17 @@ impl Rates {
         self.origin.elapsed()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Meters>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RateKey, Arc<Meters>>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Meters {
-    const fn of(&self, rate: Rate) -> &Meter {
+    const fn of(&self, rate: RateKind) -> &Meter {
         match rate {
-            Rate::Requests => &self.requests,
-            Rate::Tokens => &self.tokens,
-            Rate::Publishes => &self.publishes,
+            RateKind::Requests => &self.requests,
+            RateKind::Tokens => &self.tokens,
+            RateKind::Publishes => &self.publishes,
         }
     }
 
@@ -182,7 +182,7 @@ impl Meters {
     }
 }
 
-impl Taken {
+impl RateReservation {
     /// Counts the whole reservation as used.
     pub fn settle_as_reserved(mut self) {
         self.settled = true;
@@ -200,7 +200,7 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for RateReservation {
     fn drop(&mut self) {
         if self.settled {
             return;
@@ -231,9 +231,9 @@ mod tests {
         }
     }
 
-    fn key(number: u32) -> Key {
+    fn key(number: u32) -> RateKey {
         let address = Ipv6Addr::from_bits(u128::from(number) << 64);
-        Key { account: Account::of_address(address.into()), models: None }
+        RateKey { account: Account::of_address(address.into()), models: None }
     }
 
     fn left(rates: &Rates, number: u32, quota: Quota) -> (u32, u32) {
@@ -275,11 +275,11 @@ mod tests {
         let (rates, quota) = (Rates::default(), quota(2, 1_000));
         let first = rates.take(key(1), quota, 900).expect("enough");
         let refused = rates.take(key(1), quota, 160).expect_err("too much");
-        assert_eq!((refused.rate, refused.wait), (Rate::Tokens, Duration::from_millis(3_600)));
+        assert_eq!((refused.rate, refused.wait), (RateKind::Tokens, Duration::from_millis(3_600)));
         assert_eq!(left(&rates, 1, quota), (1, 100));
         let _second = rates.take(key(1), quota, 1).expect("enough");
         let refused = rates.take(key(1), quota, 1).expect_err("too many");
-        assert_eq!((refused.rate, refused.wait), (Rate::Requests, Duration::from_secs(30)));
+        assert_eq!((refused.rate, refused.wait), (RateKind::Requests, Duration::from_secs(30)));
         drop(first);
     }
 

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::error::{CatalogError, Problem};
+use super::error::{CatalogError, CatalogErrorKind};
 
 const MAX_FILES: usize = 1_000;
 const MAX_BYTES: usize = 256 * 1024;
@@ -15,7 +15,7 @@ const MAX_BYTES: usize = 256 * 1024;
 /// and all other files.
 pub(super) fn read(directory: &Path) -> Result<BTreeMap<String, String>, CatalogError> {
     let whole = |problem| CatalogError::whole(directory.display().to_string(), problem);
-    let unreadable = |source| whole(Problem::Unreadable(source));
+    let unreadable = |source| whole(CatalogErrorKind::Unreadable(source));
     let root = fs::canonicalize(directory).map_err(unreadable)?;
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(&root).map_err(unreadable)? {
@@ -27,7 +27,7 @@ pub(super) fn read(directory: &Path) -> Result<BTreeMap<String, String>, Catalog
         }
         files.insert(name, String::new());
         if files.len() > MAX_FILES {
-            return Err(whole(Problem::Files));
+            return Err(whole(CatalogErrorKind::Files));
         }
     }
     for (name, text) in &mut files {
@@ -38,22 +38,22 @@ pub(super) fn read(directory: &Path) -> Result<BTreeMap<String, String>, Catalog
 }
 
 /// Reads one file. A symbolic link may point to another place in the directory, as in a mounted `ConfigMap`.
-fn file(root: &Path, name: &str) -> Result<String, Problem> {
-    let path = fs::canonicalize(root.join(name)).map_err(Problem::Unreadable)?;
+fn file(root: &Path, name: &str) -> Result<String, CatalogErrorKind> {
+    let path = fs::canonicalize(root.join(name)).map_err(CatalogErrorKind::Unreadable)?;
     if !path.starts_with(root) {
-        return Err(Problem::Elsewhere);
+        return Err(CatalogErrorKind::Elsewhere);
     }
     // Must come before `open`, which would block for ever on a named pipe.
-    if !fs::metadata(&path).map_err(Problem::Unreadable)?.is_file() {
-        return Err(Problem::NoFile);
+    if !fs::metadata(&path).map_err(CatalogErrorKind::Unreadable)?.is_file() {
+        return Err(CatalogErrorKind::NoFile);
     }
     let mut bytes = Vec::new();
     let read = |file: File| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
-    File::open(&path).and_then(read).map_err(|error: io::Error| Problem::Unreadable(error))?;
+    File::open(&path).and_then(read).map_err(|error: io::Error| CatalogErrorKind::Unreadable(error))?;
     if bytes.len() > MAX_BYTES {
-        return Err(Problem::Size);
+        return Err(CatalogErrorKind::Size);
     }
-    String::from_utf8(bytes).map_err(|_| Problem::Encoding)
+    String::from_utf8(bytes).map_err(|_| CatalogErrorKind::Encoding)
 }
 
 #[cfg(test)]

@@ -8,25 +8,25 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct CatalogError {
-    place: Place,
-    problem: Problem,
+    place: FileLocation,
+    problem: CatalogErrorKind,
 }
 
 impl CatalogError {
     /// An error of a whole file or of the directory.
-    pub(super) fn whole(file: impl Into<String>, problem: Problem) -> Self {
-        Self { place: Place { file: file.into(), line: None }, problem }
+    pub(super) fn whole(file: impl Into<String>, problem: CatalogErrorKind) -> Self {
+        Self { place: FileLocation { file: file.into(), line: None }, problem }
     }
 }
 
 /// A file, and a line if the error has one.
 #[derive(Debug)]
-struct Place {
+struct FileLocation {
     file: String,
     line: Option<usize>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FileLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         self.line.map_or(Ok(()), |line| write!(f, ":{line}"))
@@ -35,23 +35,23 @@ impl fmt::Display for Place {
 
 /// An error in a line, without the name of the file.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct LineError {
     pub(super) line: usize,
-    pub(super) problem: Problem,
+    pub(super) problem: CatalogErrorKind,
 }
 
-impl Fault {
-    pub(super) const fn new(line: usize, problem: Problem) -> Self {
+impl LineError {
+    pub(super) const fn new(line: usize, problem: CatalogErrorKind) -> Self {
         Self { line, problem }
     }
 
     pub(super) fn within(self, file: impl Into<String>) -> CatalogError {
-        CatalogError { place: Place { file: file.into(), line: Some(self.line) }, problem: self.problem }
+        CatalogError { place: FileLocation { file: file.into(), line: Some(self.line) }, problem: self.problem }
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
+pub(super) enum CatalogErrorKind {
     #[error("cannot be read ({0}): fix its path or its permissions")]
     Unreadable(io::Error),
     #[error("has more than 1000 files with prompts: remove some")]

@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Fault, Problem};
+use super::error::{CatalogErrorKind, LineError};
 use super::parameters;
 use super::tags::line_at;
 use super::variables::Variables;
@@ -19,7 +19,7 @@ pub(super) struct FrontMatter {
 }
 
 /// The text after the front matter, and the number of its first line in the file.
-pub(super) struct Body<'t> {
+pub(super) struct PromptText<'t> {
     pub(super) text: &'t str,
     pub(super) first_line: usize,
 }
@@ -28,12 +28,12 @@ pub(super) struct Body<'t> {
 const FIRST_LINE: usize = 2;
 
 impl FrontMatter {
-    pub(super) fn read(file: &str) -> Result<(Self, Body<'_>), Fault> {
+    pub(super) fn read(file: &str) -> Result<(Self, PromptText<'_>), LineError> {
         let (toml, body) = split(file)?;
         let line = |at| line_at(toml, at) + FIRST_LINE - 1;
         let parsed = DeTable::parse(toml).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            Fault::new(line(at), Problem::Syntax(error.message().into()))
+            LineError::new(line(at), CatalogErrorKind::Syntax(error.message().into()))
         })?;
         let mut read =
             Self { description: String::new(), model: None, parameters: Map::new(), variables: Variables::none() };
@@ -41,49 +41,51 @@ impl FrontMatter {
             let at = line(key.span().start);
             match key.get_ref().as_ref() {
                 "description" => {
-                    read.description = text("description", value).map_err(|wrong| Fault::new(at, wrong))?;
+                    read.description = text("description", value).map_err(|wrong| LineError::new(at, wrong))?;
                 }
-                "model" => read.model = Some(text("model", value).map_err(|wrong| Fault::new(at, wrong))?),
+                "model" => read.model = Some(text("model", value).map_err(|wrong| LineError::new(at, wrong))?),
                 "parameters" => {
-                    for (key, value) in entries(table("parameters", value).map_err(|wrong| Fault::new(at, wrong))?) {
+                    for (key, value) in entries(table("parameters", value).map_err(|wrong| LineError::new(at, wrong))?)
+                    {
                         let at = line(key.span().start);
                         let (key, value) = (key.get_ref().to_string(), json(value, &line)?);
-                        parameters::check(&key, &value).map_err(|problem| Fault::new(at, problem))?;
+                        parameters::check(&key, &value).map_err(|problem| LineError::new(at, problem))?;
                         read.parameters.insert(key, value);
                     }
                 }
                 "variables" => {
-                    let table = table("variables", value).map_err(|wrong| Fault::new(at, wrong))?;
+                    let table = table("variables", value).map_err(|wrong| LineError::new(at, wrong))?;
                     let schema = object(table, &line)?;
                     read.variables = Variables::compile(schema).map_err(|fault| {
                         let below =
                             fault.pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~"));
-                        Fault::new(find(value, below).map_or(at, line), fault.problem)
+                        LineError::new(find(value, below).map_or(at, line), fault.problem)
                     })?;
                 }
-                unknown => return Err(Fault::new(at, Problem::UnknownKey(unknown.into()))),
+                unknown => return Err(LineError::new(at, CatalogErrorKind::UnknownKey(unknown.into()))),
             }
         }
         if read.description.is_empty() {
-            return Err(Fault::new(1, Problem::NoDescription));
+            return Err(LineError::new(1, CatalogErrorKind::NoDescription));
         }
         Ok((read, body))
     }
 }
 
-fn split(file: &str) -> Result<(&str, Body<'_>), Fault> {
+fn split(file: &str) -> Result<(&str, PromptText<'_>), LineError> {
     let fence = |line: &str| line.trim_end_matches(['\n', '\r']) == "+++";
     let mut lines = file.split_inclusive('\n');
-    let begins = lines.next().filter(|line| fence(line)).ok_or(Fault::new(1, Problem::NoFrontMatter))?.len();
+    let begins =
+        lines.next().filter(|line| fence(line)).ok_or(LineError::new(1, CatalogErrorKind::NoFrontMatter))?.len();
     let mut ends = begins;
     for (line, number) in lines.zip(FIRST_LINE..) {
         if fence(line) {
             let text = file.get(ends + line.len()..).unwrap_or_default();
-            return Ok((file.get(begins..ends).unwrap_or_default(), Body { text, first_line: number + 1 }));
+            return Ok((file.get(begins..ends).unwrap_or_default(), PromptText { text, first_line: number + 1 }));
         }
         ends += line.len();
     }
-    Err(Fault::new(1, Problem::OpenFrontMatter))
+    Err(LineError::new(1, CatalogErrorKind::OpenFrontMatter))
 }
 
 /// Returns the entries in the order of the file.
@@ -93,25 +95,25 @@ fn entries<'a, 't>(table: &'a DeTable<'t>) -> Vec<(&'a Spanned<std::borrow::Cow<
     entries
 }
 
-fn text(key: &str, value: &Spanned<DeValue<'_>>) -> Result<String, Problem> {
+fn text(key: &str, value: &Spanned<DeValue<'_>>) -> Result<String, CatalogErrorKind> {
     match value.get_ref() {
         DeValue::String(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-        _ => Err(Problem::Wrong { key: key.into(), expected: "a non-empty string" }),
+        _ => Err(CatalogErrorKind::Wrong { key: key.into(), expected: "a non-empty string" }),
     }
 }
 
-fn table<'a, 't>(key: &str, value: &'a Spanned<DeValue<'t>>) -> Result<&'a DeTable<'t>, Problem> {
+fn table<'a, 't>(key: &str, value: &'a Spanned<DeValue<'t>>) -> Result<&'a DeTable<'t>, CatalogErrorKind> {
     match value.get_ref() {
         DeValue::Table(table) => Ok(table),
-        _ => Err(Problem::Wrong { key: key.into(), expected: "a table" }),
+        _ => Err(CatalogErrorKind::Wrong { key: key.into(), expected: "a table" }),
     }
 }
 
-fn object(table: &DeTable<'_>, line: &impl Fn(usize) -> usize) -> Result<Map<String, Value>, Fault> {
+fn object(table: &DeTable<'_>, line: &impl Fn(usize) -> usize) -> Result<Map<String, Value>, LineError> {
     entries(table).into_iter().map(|(key, value)| Ok((key.get_ref().to_string(), json(value, line)?))).collect()
 }
 
-fn json(value: &Spanned<DeValue<'_>>, line: &impl Fn(usize) -> usize) -> Result<Value, Fault> {
+fn json(value: &Spanned<DeValue<'_>>, line: &impl Fn(usize) -> usize) -> Result<Value, LineError> {
     let number = match value.get_ref() {
         DeValue::String(text) => return Ok(Value::String(text.to_string())),
         DeValue::Boolean(truth) => return Ok(Value::Bool(*truth)),
@@ -121,7 +123,7 @@ fn json(value: &Spanned<DeValue<'_>>, line: &impl Fn(usize) -> usize) -> Result<
         DeValue::Float(digits) => digits.as_str().parse().ok().and_then(Number::from_f64),
         DeValue::Datetime(_) => None,
     };
-    number.map(Value::Number).ok_or_else(|| Fault::new(line(value.span().start), Problem::NotJson))
+    number.map(Value::Number).ok_or_else(|| LineError::new(line(value.span().start), CatalogErrorKind::NotJson))
 }
 
 /// Returns the position of the deepest key on `path` that exists.

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One message of a chat.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct PromptMessage {
     pub role: Role,
     pub content: String,
 }
@@ -31,8 +31,8 @@ impl Role {
 }
 
 /// Prints the length only, since a message may contain secrets.
-impl fmt::Debug for Message {
+impl fmt::Debug for PromptMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Message({}, {} bytes)", self.role.name(), self.content.len())
+        write!(f, "PromptMessage({}, {} bytes)", self.role.name(), self.content.len())
     }
 }

@@ -42,20 +42,20 @@ use tokio::time::timeout;
 use crate::domain::{PromptId, PromptReference};
 
 pub use error::CatalogError;
-pub use message::{Message, Role};
+pub use message::{PromptMessage, Role};
 pub use stored_prompt::StoredPrompt;
 pub use variable_error::VariableError;
 
-use error::Problem;
+use error::CatalogErrorKind;
 use output::Output;
 use templates::Templates;
 
 /// The validated prompts of one directory. Immutable: a reload replaces it as a whole. Clones are cheap and share its
 /// state.
 #[derive(Clone)]
-pub struct Catalog(Arc<Prompts>);
+pub struct Catalog(Arc<StoredPrompts>);
 
-struct Prompts {
+struct StoredPrompts {
     by_id: BTreeMap<PromptId, StoredPrompt>,
     templates: Templates,
     slots: Arc<Semaphore>,
@@ -117,7 +117,7 @@ impl Catalog {
 
     fn new(by_id: BTreeMap<PromptId, StoredPrompt>, templates: Templates, directory: Option<&Path>) -> Self {
         let (slots, directory) = (Arc::new(Semaphore::new(SLOTS)), directory.map(Path::to_owned));
-        Self(Arc::new(Prompts { by_id, templates, slots, directory }))
+        Self(Arc::new(StoredPrompts { by_id, templates, slots, directory }))
     }
 
     fn of(
@@ -132,7 +132,7 @@ impl Catalog {
             match (stem.parse::<PromptId>(), partial) {
                 (Ok(id), false) => prompts.push((id, text)),
                 (Ok(_), true) => drop(partials.insert(name, text)),
-                (Err(_), _) => return Err(CatalogError::whole(shown(&name), Problem::Name)),
+                (Err(_), _) => return Err(CatalogError::whole(shown(&name), CatalogErrorKind::Name)),
             }
         }
         let (mut templates, mut by_id) = (Templates::new(partials, &shown)?, BTreeMap::new());
@@ -160,7 +160,7 @@ impl Catalog {
         &self,
         reference: &PromptReference,
         variables: Option<Box<RawValue>>,
-    ) -> Result<Vec<Message>, RenderError> {
+    ) -> Result<Vec<PromptMessage>, RenderError> {
         let id = self.get(reference).ok_or(RenderError::NotFound)?.id.clone();
         let waiting = timeout(TIMEOUT, Arc::clone(&self.0.slots).acquire_owned());
         let Ok(Ok(slot)) = waiting.await else { return Err(RenderError::Busy) };
@@ -563,8 +563,8 @@ mod tests {
     #[test]
     fn debug_prints_no_text() {
         let catalog = catalog(&[("a.md", &prompt("# user\nsecret"))]).expect("a catalog");
-        let message = Message { role: Role::User, content: "secret".into() };
-        assert_eq!(format!("{message:?}"), "Message(user, 6 bytes)");
+        let message = PromptMessage { role: Role::User, content: "secret".into() };
+        assert_eq!(format!("{message:?}"), "PromptMessage(user, 6 bytes)");
         assert!(!format!("{catalog:?}{:?}", catalog.list().next()).contains("secret"));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::error::Problem;
+use super::error::CatalogErrorKind;
 
 /// OpenAI's chat parameters that shape the answer. Parameters that choose the server, the key or extra headers and
 /// fields are not included: permission to write a prompt must not give control over the service.
@@ -41,10 +41,10 @@ enum Takes {
 }
 
 /// Checks that a prompt may set this parameter, and the type of the value. The provider validates the rest.
-pub(super) fn check(key: &str, value: &Value) -> Result<(), Problem> {
+pub(super) fn check(key: &str, value: &Value) -> Result<(), CatalogErrorKind> {
     let Some((_, takes)) = KNOWN.iter().find(|(known, _)| *known == key) else {
         let known = KNOWN.map(|(known, _)| known).join(", ");
-        return Err(Problem::UnknownParameter { key: key.into(), known });
+        return Err(CatalogErrorKind::UnknownParameter { key: key.into(), known });
     };
     let all = |kind: fn(&Value) -> bool| value.as_array().is_some_and(|items| items.iter().all(kind));
     let (right, expected) = match takes {
@@ -58,7 +58,7 @@ pub(super) fn check(key: &str, value: &Value) -> Result<(), Problem> {
         Takes::Tables => (all(Value::is_object), "an array of tables"),
         Takes::TextOrTable => (value.is_string() || value.is_object(), "a string or a table"),
     };
-    if right { Ok(()) } else { Err(Problem::Wrong { key: key.into(), expected }) }
+    if right { Ok(()) } else { Err(CatalogErrorKind::Wrong { key: key.into(), expected }) }
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
             .into_iter()
             .chain(["extra_body", "user", "metadata", "store", "service_tier", "Temperature", ""])
         {
-            assert!(matches!(check(key, &json!(true)), Err(Problem::UnknownParameter { .. })), "{key}");
+            assert!(matches!(check(key, &json!(true)), Err(CatalogErrorKind::UnknownParameter { .. })), "{key}");
         }
     }
 
@@ -104,7 +104,7 @@ mod tests {
             ("tools", json!({})),
             ("tool_choice", json!(1)),
         ] {
-            assert!(matches!(check(key, &value), Err(Problem::Wrong { .. })), "{key}");
+            assert!(matches!(check(key, &value), Err(CatalogErrorKind::Wrong { .. })), "{key}");
         }
     }
 }

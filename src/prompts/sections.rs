@@ -1,7 +1,7 @@
 //! The sections of a prompt: the templates of its messages.
 
 use super::Role;
-use super::error::{Fault, Problem};
+use super::error::{CatalogErrorKind, LineError};
 
 /// A message's template.
 #[derive(Debug)]
@@ -16,32 +16,34 @@ const MAX_SECTIONS: usize = 100;
 impl Section {
     /// Splits the text after the front matter at the headings. This happens before rendering, so that the value of a
     /// variable cannot add a section.
-    pub(super) fn split(body: &str, first_line: usize) -> Result<Vec<Self>, Fault> {
+    pub(super) fn split(body: &str, first_line: usize) -> Result<Vec<Self>, LineError> {
         let mut sections: Vec<Self> = Vec::new();
         for (text, line) in body.split_inclusive('\n').zip(first_line..) {
-            match heading(text).map_err(|problem| Fault::new(line, problem))? {
-                Some(_) if sections.len() == MAX_SECTIONS => return Err(Fault::new(line, Problem::Sections)),
+            match heading(text).map_err(|problem| LineError::new(line, problem))? {
+                Some(_) if sections.len() == MAX_SECTIONS => {
+                    return Err(LineError::new(line, CatalogErrorKind::Sections));
+                }
                 Some(role) => sections.push(Self { role, source: "\n".repeat(line) }),
                 None => match sections.last_mut() {
                     Some(section) => section.source.push_str(text),
                     None if text.trim().is_empty() => {}
-                    None => return Err(Fault::new(line, Problem::TextBeforeSections)),
+                    None => return Err(LineError::new(line, CatalogErrorKind::TextBeforeSections)),
                 },
             }
         }
-        if sections.is_empty() { Err(Fault::new(first_line, Problem::NoSection)) } else { Ok(sections) }
+        if sections.is_empty() { Err(LineError::new(first_line, CatalogErrorKind::NoSection)) } else { Ok(sections) }
     }
 }
 
 /// Returns the role if `line` is a heading. Refuses a line that is almost a heading: it is probably a mistake, and
 /// would be sent to the model as text.
-fn heading(line: &str) -> Result<Option<Role>, Problem> {
+fn heading(line: &str) -> Result<Option<Role>, CatalogErrorKind> {
     let line = line.trim_end_matches(['\n', '\r']);
     let word = line.trim().trim_start_matches('#').trim_start();
     let nearly = |role: &Role| line.trim().starts_with('#') && word.eq_ignore_ascii_case(role.name());
     let Some(role) = Role::ALL.into_iter().find(nearly) else { return Ok(None) };
     let exact = line.strip_prefix("# ") == Some(role.name());
-    if exact { Ok(Some(role)) } else { Err(Problem::NearlyASection(role.name())) }
+    if exact { Ok(Some(role)) } else { Err(CatalogErrorKind::NearlyASection(role.name())) }
 }
 
 #[cfg(test)]

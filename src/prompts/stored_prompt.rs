@@ -6,13 +6,13 @@ use std::fmt;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::error::{CatalogError, Fault, Problem};
+use super::error::{CatalogError, CatalogErrorKind, LineError};
 use super::front_matter::FrontMatter;
 use super::output::Output;
 use super::sections::Section;
 use super::templates::{TemplateError, Templates, values};
 use super::variables::Variables;
-use super::{Message, RenderError, Role};
+use super::{PromptMessage, RenderError, Role};
 use crate::domain::{PromptId, PromptReference, PromptVersion};
 
 /// A prompt: its front matter, and the names of its section templates.
@@ -40,7 +40,7 @@ impl StoredPrompt {
         shown: impl Fn(&str) -> String,
     ) -> Result<Self, CatalogError> {
         let file = format!("{id}.md");
-        let within = |fault: Fault| fault.within(shown(&file));
+        let within = |fault: LineError| fault.within(shown(&file));
         let (FrontMatter { description, model, parameters, variables }, body) =
             FrontMatter::read(text).map_err(within)?;
         let mut sections = Vec::new();
@@ -85,7 +85,7 @@ impl StoredPrompt {
         variables: Map<String, Value>,
         templates: &Templates,
         mut output: Output,
-    ) -> Result<Vec<Message>, RenderError> {
+    ) -> Result<Vec<PromptMessage>, RenderError> {
         let variables = values(self.variables.complete(variables).map_err(RenderError::Variables)?);
         let mut messages = Vec::new();
         for (role, template) in &self.sections {
@@ -95,7 +95,7 @@ impl StoredPrompt {
             })?;
             let content = output.take();
             if !content.is_empty() {
-                messages.push(Message { role: *role, content });
+                messages.push(PromptMessage { role: *role, content });
             }
         }
         if messages.is_empty() { Err(RenderError::Nothing) } else { Ok(messages) }
@@ -103,11 +103,11 @@ impl StoredPrompt {
 }
 
 /// Returns an error for the name that occurs first in the source.
-fn first_of(names: impl IntoIterator<Item = String>, source: &str, file: &str) -> Option<Fault> {
+fn first_of(names: impl IntoIterator<Item = String>, source: &str, file: &str) -> Option<LineError> {
     let tags = super::tags::Tags::of(source);
     let found = names.into_iter().map(|name| {
         let line = tags.line_of(&name).unwrap_or(1);
-        Fault::new(line, Problem::Undeclared { name, prompt: file.into() })
+        LineError::new(line, CatalogErrorKind::Undeclared { name, prompt: file.into() })
     });
     found.min_by_key(|fault| fault.line)
 }

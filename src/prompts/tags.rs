@@ -11,16 +11,16 @@ pub(super) struct Tags<'s> {
 }
 
 /// A name, with its line. Lines count from 1.
-pub(super) type Named<'s> = (usize, &'s str);
+pub(super) type NameAtLine<'s> = (usize, &'s str);
 
 #[derive(Debug)]
 struct Tag<'s> {
-    form: Form,
-    tokens: Vec<(usize, Token<'s>)>,
+    form: TagKind,
+    tokens: Vec<(usize, TagToken<'s>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum TagKind {
     /// `{{ ... }}`
     Expression,
     /// `{% ... %}`
@@ -28,7 +28,7 @@ enum Form {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token<'s> {
+enum TagToken<'s> {
     Word(&'s str),
     /// The text between quotes.
     Text(&'s str),
@@ -37,12 +37,12 @@ enum Token<'s> {
 
 impl<'s> Tags<'s> {
     pub(super) fn of(source: &'s str) -> Self {
-        let (mut cursor, mut tags) = (Cursor { source, at: 0 }, Vec::new());
+        let (mut cursor, mut tags) = (TagScanner { source, at: 0 }, Vec::new());
         while let Some(ahead) = cursor.rest().find('{') {
             cursor.at += ahead;
             let form = match cursor.rest().get(..2) {
-                Some("{{") => Form::Expression,
-                Some("{%") => Form::Statement,
+                Some("{{") => TagKind::Expression,
+                Some("{%") => TagKind::Statement,
                 Some("{#") => {
                     cursor.skip_past("#}");
                     continue;
@@ -67,11 +67,13 @@ impl<'s> Tags<'s> {
         const TAGS: [&str; 4] = ["include", "import", "from", "extends"];
         const AFTER: [&str; 5] = ["ignore", "as", "import", "with", "without"];
         self.tags.iter().filter(|tag| tag.word().is_some_and(|word| TAGS.contains(&word))).map(|tag| {
-            let mut tokens = tag.tokens.iter().filter(|(_, token)| !matches!(token, Token::Sign('-' | '+')));
+            let mut tokens = tag.tokens.iter().filter(|(_, token)| !matches!(token, TagToken::Sign('-' | '+')));
             let at = tokens.next().map_or(0, |(at, _)| *at);
             let name = match (tokens.next(), tokens.next()) {
-                (Some((_, Token::Text(name))), None) => Some(*name),
-                (Some((_, Token::Text(name))), Some((_, Token::Word(word)))) if AFTER.contains(word) => Some(*name),
+                (Some((_, TagToken::Text(name))), None) => Some(*name),
+                (Some((_, TagToken::Text(name))), Some((_, TagToken::Word(word)))) if AFTER.contains(word) => {
+                    Some(*name)
+                }
                 _ => None,
             };
             (self.line(at), name)
@@ -79,22 +81,22 @@ impl<'s> Tags<'s> {
     }
 
     /// Returns the filters in `text | name` and `{% filter name %}`.
-    pub(super) fn filters(&self) -> impl Iterator<Item = Named<'s>> {
-        let piped = self.words().filter(|(before, _, _)| *before == Some(Token::Sign('|')));
+    pub(super) fn filters(&self) -> impl Iterator<Item = NameAtLine<'s>> {
+        let piped = self.words().filter(|(before, _, _)| *before == Some(TagToken::Sign('|')));
         let blocks = self.tags.iter().filter(|tag| tag.word() == Some("filter"));
         let blocks = blocks.filter_map(|tag| tag.words().nth(1));
         piped.map(|(_, at, word)| (at, word)).chain(blocks).map(|(at, word)| (self.line(at), word))
     }
 
     /// Returns the tests in `value is name` and `value is not name`.
-    pub(super) fn tests(&self) -> impl Iterator<Item = Named<'s>> {
+    pub(super) fn tests(&self) -> impl Iterator<Item = NameAtLine<'s>> {
         self.tags.iter().flat_map(|tag| {
             let tokens = tag.tokens.iter().enumerate();
-            let asked = tokens.filter(|(_, (_, token))| *token == Token::Word("is"));
+            let asked = tokens.filter(|(_, (_, token))| *token == TagToken::Word("is"));
             asked.filter_map(|(index, _)| {
-                let mut after = tag.tokens.iter().skip(index + 1).filter(|(_, token)| *token != Token::Word("not"));
+                let mut after = tag.tokens.iter().skip(index + 1).filter(|(_, token)| *token != TagToken::Word("not"));
                 match after.next() {
-                    Some((at, Token::Word(word))) => Some((self.line(*at), *word)),
+                    Some((at, TagToken::Word(word))) => Some((self.line(*at), *word)),
                     _ => None,
                 }
             })
@@ -103,18 +105,18 @@ impl<'s> Tags<'s> {
 
     /// Returns the line of the first use of a variable.
     pub(super) fn line_of(&self, variable: &str) -> Option<usize> {
-        let own = |before: &Option<Token>| !matches!(before, Some(Token::Sign('.' | '|')));
+        let own = |before: &Option<TagToken>| !matches!(before, Some(TagToken::Sign('.' | '|')));
         let found = self.words().find(|(before, _, word)| *word == variable && own(before));
         found.map(|(_, at, _)| self.line(at))
     }
 
     /// Returns every word, with the token before it in its tag.
-    fn words(&self) -> impl Iterator<Item = (Option<Token<'s>>, usize, &'s str)> {
+    fn words(&self) -> impl Iterator<Item = (Option<TagToken<'s>>, usize, &'s str)> {
         self.tags.iter().flat_map(|tag| {
             let before = std::iter::once(None).chain(tag.tokens.iter().map(|(_, token)| Some(*token)));
             before.zip(&tag.tokens).filter_map(|(before, (at, token))| match token {
-                Token::Word(word) => Some((before, *at, *word)),
-                Token::Text(_) | Token::Sign(_) => None,
+                TagToken::Word(word) => Some((before, *at, *word)),
+                TagToken::Text(_) | TagToken::Sign(_) => None,
             })
         })
     }
@@ -127,13 +129,13 @@ impl<'s> Tags<'s> {
 impl<'s> Tag<'s> {
     /// Returns the keyword of a statement.
     fn word(&self) -> Option<&'s str> {
-        self.words().next().filter(|_| self.form == Form::Statement).map(|(_, word)| word)
+        self.words().next().filter(|_| self.form == TagKind::Statement).map(|(_, word)| word)
     }
 
     fn words(&self) -> impl Iterator<Item = (usize, &'s str)> {
         self.tokens.iter().filter_map(|(at, token)| match token {
-            Token::Word(word) => Some((*at, *word)),
-            Token::Text(_) | Token::Sign(_) => None,
+            TagToken::Word(word) => Some((*at, *word)),
+            TagToken::Text(_) | TagToken::Sign(_) => None,
         })
     }
 }
@@ -143,12 +145,12 @@ pub(super) fn line_at(source: &str, at: usize) -> usize {
     source.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
 }
 
-struct Cursor<'s> {
+struct TagScanner<'s> {
     source: &'s str,
     at: usize,
 }
 
-impl<'s> Cursor<'s> {
+impl<'s> TagScanner<'s> {
     fn rest(&self) -> &'s str {
         self.source.get(self.at..).unwrap_or_default()
     }
@@ -171,10 +173,10 @@ impl<'s> Cursor<'s> {
     }
 
     /// Reads the tokens of a tag, and skips its end.
-    fn tokens(&mut self, form: Form) -> Vec<(usize, Token<'s>)> {
+    fn tokens(&mut self, form: TagKind) -> Vec<(usize, TagToken<'s>)> {
         let end = match form {
-            Form::Expression => "}}",
-            Form::Statement => "%}",
+            TagKind::Expression => "}}",
+            TagKind::Statement => "%}",
         };
         let (mut tokens, mut braces) = (Vec::new(), 0_u32);
         while let Some(next) = self.rest().chars().next() {
@@ -185,11 +187,11 @@ impl<'s> Cursor<'s> {
             }
             if next == '"' || next == '\'' {
                 self.at += 1;
-                tokens.push((at, Token::Text(self.text(next))));
+                tokens.push((at, TagToken::Text(self.text(next))));
             } else if next.is_alphanumeric() || next == '_' {
                 let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
                 self.at += length;
-                tokens.push((at, Token::Word(rest.get(..length).unwrap_or_default())));
+                tokens.push((at, TagToken::Word(rest.get(..length).unwrap_or_default())));
             } else {
                 self.at += next.len_utf8();
                 match next {
@@ -198,7 +200,7 @@ impl<'s> Cursor<'s> {
                     _ => {}
                 }
                 if !next.is_whitespace() {
-                    tokens.push((at, Token::Sign(next)));
+                    tokens.push((at, TagToken::Sign(next)));
                 }
             }
         }

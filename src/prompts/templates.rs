@@ -8,7 +8,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use serde_json::Map;
 
-use super::error::{CatalogError, Fault, Problem};
+use super::error::{CatalogError, CatalogErrorKind, LineError};
 use super::output::Output;
 use super::tags::Tags;
 
@@ -47,22 +47,22 @@ impl Templates {
     }
 
     /// Adds a template. Refuses invalid ones, and those that name a partial, filter or test that does not exist.
-    pub(super) fn add(&mut self, name: &str, source: &str) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, name: &str, source: &str) -> Result<(), LineError> {
         self.environment.add_template_owned(name.to_owned(), source.to_owned()).map_err(|error| {
             let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-            Fault::new(error.line().unwrap_or(1), Problem::Template(detail))
+            LineError::new(error.line().unwrap_or(1), CatalogErrorKind::Template(detail))
         })?;
         let tags = Tags::of(source);
         for (line, name) in tags.templates() {
-            let name = name.ok_or(Fault::new(line, Problem::ComputedName))?;
+            let name = name.ok_or(LineError::new(line, CatalogErrorKind::ComputedName))?;
             if !self.partials.contains_key(name) {
-                return Err(Fault::new(line, Problem::NoPartial(name.into())));
+                return Err(LineError::new(line, CatalogErrorKind::NoPartial(name.into())));
             }
         }
         let filters = tags.filters().map(|(line, name)| (line, "filter", name));
         for (line, kind, name) in filters.chain(tags.tests().map(|(line, name)| (line, "test", name))) {
             if !self.knows(kind, name) {
-                return Err(Fault::new(line, Problem::Unknown { kind, name: name.into() }));
+                return Err(LineError::new(line, CatalogErrorKind::Unknown { kind, name: name.into() }));
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value, json};
 
 use super::VariableError;
-use super::error::Problem;
+use super::error::CatalogErrorKind;
 
 /// The JSON Schema (2020-12) of a prompt's variables, which validates those of a request.
 pub(super) struct Variables {
@@ -22,7 +22,7 @@ pub(super) struct Variables {
 pub(super) struct SchemaFault {
     /// A JSON pointer.
     pub(super) pointer: String,
-    pub(super) problem: Problem,
+    pub(super) problem: CatalogErrorKind,
 }
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -42,10 +42,10 @@ impl Variables {
     pub(super) fn compile(mut schema: Map<String, Value>) -> Result<Self, SchemaFault> {
         let fault = |pointer: &str, problem| SchemaFault { pointer: pointer.into(), problem };
         if schema.get("type").is_some_and(|written| written != "object") {
-            return Err(fault("/type", Problem::NotAnObject));
+            return Err(fault("/type", CatalogErrorKind::NotAnObject));
         }
         if schema.get("$schema").is_some_and(|written| written != DRAFT) {
-            return Err(fault("/$schema", Problem::Draft));
+            return Err(fault("/$schema", CatalogErrorKind::Draft));
         }
         schema.entry("type").or_insert_with(|| "object".into());
         schema.entry("properties").or_insert_with(|| json!({}));
@@ -59,7 +59,7 @@ impl Variables {
             let detail = error.masked().to_string();
             let detail = detail.get(..detail.floor_char_boundary(200)).unwrap_or_default().into();
             let shown = if pointer.is_empty() { "/" } else { pointer }.into();
-            fault(pointer, Problem::Schema { pointer: shown, detail })
+            fault(pointer, CatalogErrorKind::Schema { pointer: shown, detail })
         })?;
         let mut compiled = Self { defaults: Map::new(), schema, validator: Some(validator) };
         compiled.defaults = compiled.read_defaults()?;
@@ -68,7 +68,7 @@ impl Variables {
         let mut undeclared =
             required.filter_map(Value::as_str).filter(|name| !compiled.names().any(|own| own == *name));
         if let Some(name) = undeclared.next().filter(|_| closed) {
-            return Err(fault("/required", Problem::Required(name.into())));
+            return Err(fault("/required", CatalogErrorKind::Required(name.into())));
         }
         Ok(compiled)
     }
@@ -80,14 +80,14 @@ impl Variables {
             let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
             let plain = name.chars().all(|c| letter(c) || c.is_ascii_digit()) && name.starts_with(letter);
             if !plain || name.len() > MAX_NAME_BYTES {
-                return Err(SchemaFault { pointer: pointer(), problem: Problem::VariableName(name.clone()) });
+                return Err(SchemaFault { pointer: pointer(), problem: CatalogErrorKind::VariableName(name.clone()) });
             }
             let Some(default) = property.get("default") else { continue };
             let alone = json!({ name: default });
             let mut errors = self.validator.iter().flat_map(|validator| validator.iter_errors(&alone));
             let wrong = errors.find(|error| !error.instance_path().is_empty());
             if let Some(error) = wrong.and_then(|error| VariableError::all_of(&error).into_iter().next()) {
-                let problem = Problem::Default { variable: name.clone(), detail: error.detail };
+                let problem = CatalogErrorKind::Default { variable: name.clone(), detail: error.detail };
                 return Err(SchemaFault { pointer: pointer() + "/default", problem });
             }
             defaults.insert(name.clone(), default.clone());
@@ -160,18 +160,18 @@ fn references(root: &Value, pointer: &str) -> Result<(), SchemaFault> {
     let fault = |key: &str, problem| SchemaFault { pointer: format!("{pointer}/{key}"), problem };
     for name in NAMES {
         if schema.get(name).is_some_and(Value::is_string) {
-            return Err(fault(name, Problem::Reference(name)));
+            return Err(fault(name, CatalogErrorKind::Reference(name)));
         }
     }
     if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
         let place = target.strip_prefix('#').filter(|place| place.is_empty() || place.starts_with('/'));
         if place.is_none_or(|place| place.contains('%')) {
-            return Err(fault("$ref", Problem::Reference("$ref")));
+            return Err(fault("$ref", CatalogErrorKind::Reference("$ref")));
         }
         let (mut ahead, mut seen) = (in_place(root, pointer), BTreeSet::new());
         while let Some(next) = ahead.pop() {
             if next == pointer {
-                return Err(fault("$ref", Problem::EndlessSchema));
+                return Err(fault("$ref", CatalogErrorKind::EndlessSchema));
             }
             if seen.insert(next.clone()) {
                 ahead.extend(in_place(root, &next));

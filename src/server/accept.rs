@@ -18,9 +18,8 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::connection::{Peer, Protocol};
-use super::exchange::InFlight;
-use super::socket::WriteBacklog;
-use super::{IncomingBody, Limits, Load, Threads};
+use super::connection_slot::ConnectionSlot;
+use super::{IncomingBody, Limits, Threads};
 
 /// Listens on `address`. Connections wait in the backlog until [`serve`] runs.
 ///
@@ -117,51 +116,6 @@ where
     tasks.wait().await;
 }
 
-/// A connection that has been idle for less than this is not evicted.
-const MIN_IDLE: Duration = Duration::from_secs(1);
-
-/// One open connection, counted against the connection limit until dropped.
-pub(super) struct ConnectionSlot {
-    open: Arc<()>,
-    /// Notified once for each connection above the limit. Idle connections wait for it in the order in which they
-    /// became idle.
-    over_limit: Arc<Notify>,
-    /// Number of open connections when this one was accepted.
-    before: usize,
-    limit: usize,
-}
-
-impl ConnectionSlot {
-    /// Returns `Crowded` if the limit was reached when this connection was accepted and still is.
-    pub fn load(&self) -> Load {
-        if self.before >= self.limit && self.other_connections() >= self.limit { Load::Crowded } else { Load::Normal }
-    }
-
-    /// Resolves when this connection must be evicted: it is idle, and more connections are open than the limit allows.
-    pub async fn evicted(&self, in_flight: &InFlight, backlog: &WriteBacklog) {
-        loop {
-            // `MIN_IDLE` protects new connections, which are idle until their request arrives, and responses that
-            // HTTP/2's flow control still holds.
-            let idle_since = in_flight.idle().await;
-            sleep(MIN_IDLE).await;
-            self.over_limit.notified().await;
-            if self.other_connections() < self.limit {
-                continue;
-            }
-            if in_flight.is_idle_since(idle_since) && !backlog.exists() {
-                return;
-            }
-            // A request arrived in the meantime, or a response is still being written: evict the next idle connection.
-            self.over_limit.notify_one();
-        }
-    }
-
-    /// Returns the number of other connections: excludes this connection's reference and the accept loop's.
-    fn other_connections(&self) -> usize {
-        Arc::strong_count(&self.open).saturating_sub(2)
-    }
-}
-
 /// How long the loop pauses when the system has no resources for a connection. That connection keeps the listener
 /// readable, so the loop would spin without a pause.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -233,6 +187,7 @@ mod tests {
     use super::*;
     use tokio::time::timeout;
 
+    use crate::server::Load;
     use crate::server::connection::HTTP2_END;
     use crate::server::fixture::{
         Client, GET, GET_HTTP2, GET_HTTP10, GET_ON_STREAM_3, HALF_POST, HALF_POST_HTTP2, SHORT, Server, Way, listen,

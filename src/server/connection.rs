@@ -22,8 +22,9 @@ use tokio_util::task::TaskTracker;
 use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
-use super::accept::ConnectionSlot;
-use super::exchange::{InFlight, IncomingBody, Responding, ServedExchange};
+use super::connection_slot::ConnectionSlot;
+use super::exchange::{InFlight, IncomingBody, ServedExchange};
+use super::responding::Responding;
 use super::socket::WriteBacklog;
 use super::stall::{self, Watched};
 use super::{Limits, socket};
@@ -42,7 +43,7 @@ impl From<SocketAddr> for Peer {
 
 /// The HTTP settings and deadlines of all connections.
 pub(super) struct Protocol {
-    http: auto::Builder<Streams>,
+    http: auto::Builder<StreamExecutor>,
     first_request: Duration,
     close: Duration,
 }
@@ -52,7 +53,7 @@ impl Protocol {
         /// hyper panics below this value.
         const MIN_BUFFER: usize = 8 * 1024;
 
-        let mut http = auto::Builder::new(Streams { tasks, write_timeout: limits.write_timeout });
+        let mut http = auto::Builder::new(StreamExecutor { tasks, write_timeout: limits.write_timeout });
         // `max_headers` is not set: its default is 100, and setting it costs an allocation per request.
         http.http1()
             .timer(TokioTimer::new())
@@ -253,12 +254,12 @@ where
 
 /// Runs the streams of HTTP/2 connections as tracked tasks, for which the server waits.
 #[derive(Clone)]
-struct Streams {
+struct StreamExecutor {
     tasks: TaskTracker,
     write_timeout: Duration,
 }
 
-impl<F> Executor<F> for Streams
+impl<F> Executor<F> for StreamExecutor
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {

@@ -5,12 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
+use hyper::Request;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::{Request, Response};
-use pin_project_lite::pin_project;
 use tokio::sync::Notify;
-
-use super::stall::Watched;
 
 /// Counts the exchanges of one connection that are in flight: the whole request has arrived, or the response has begun.
 #[derive(Default)]
@@ -73,7 +70,7 @@ impl ServedExchange {
     }
 
     /// Counts the exchange as in flight. Called when the whole request has arrived or the response has begun.
-    fn count(&self) {
+    pub fn count(&self) {
         if !self.is_counted.swap(true, Ordering::AcqRel) {
             self.connection.count.fetch_add(1, Ordering::AcqRel);
         }
@@ -142,38 +139,5 @@ impl Body for IncomingBody {
 impl Drop for IncomingBody {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-pin_project! {
-    /// The service's future for one request.
-    pub(super) struct Responding<F> {
-        #[pin]
-        service: F,
-        exchange: Option<Arc<ServedExchange>>,
-    }
-}
-
-impl<F> Responding<F> {
-    pub const fn new(service: F, exchange: Arc<ServedExchange>) -> Self {
-        Self { service, exchange: Some(exchange) }
-    }
-}
-
-impl<F, B, E> Future for Responding<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
-{
-    type Output = Result<Response<Watched<B>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = ready!(this.service.poll(cx));
-        let exchange = this.exchange.take();
-        if let Some(exchange) = &exchange {
-            exchange.count();
-        }
-        Poll::Ready(response.map(|response| response.map(|body| Watched::new(body, exchange))))
     }
 }

@@ -16,17 +16,17 @@ use tokio::time::{Instant, sleep_until};
 use super::exchange::ServedExchange;
 
 tokio::task_local! {
-    static PROGRESS: Arc<Progress>;
+    static PROGRESS: Arc<StreamProgress>;
 }
 
 /// Records whether the client of a stream reads its data.
 #[derive(Default)]
-struct Progress {
+struct StreamProgress {
     /// When the body last handed data to HTTP/2, if HTTP/2 has not asked for more since.
     unsent_since: Mutex<Option<Instant>>,
 }
 
-impl Progress {
+impl StreamProgress {
     fn set(&self, unsent_since: Option<Instant>) {
         *self.unsent_since.lock().unwrap_or_else(PoisonError::into_inner) = unsent_since;
     }
@@ -46,7 +46,7 @@ impl Progress {
 
 /// Runs one stream until it ends. If its client reads nothing for `limit`, drops the stream, which resets it.
 pub(super) async fn bounded<F: Future>(limit: Duration, stream: F) {
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(StreamProgress::default());
     let watched = PROGRESS.scope(Arc::clone(&progress), stream);
     tokio::select! {
         biased;
@@ -64,7 +64,7 @@ pin_project! {
         #[pin]
         body: B,
         rest: Option<B::Data>,
-        progress: Option<Arc<Progress>>,
+        progress: Option<Arc<StreamProgress>>,
         exchange: Option<Arc<ServedExchange>>,
     }
 }

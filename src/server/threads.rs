@@ -69,13 +69,13 @@ impl Drop for OnThread {
 }
 
 /// Threads that this process started. Dropping this ends them and the tasks that still run on them.
-pub struct Started {
+pub struct StartedThreads {
     stop: CancellationToken,
     runtimes: Vec<Handle>,
     joins: Vec<JoinHandle<()>>,
 }
 
-impl Started {
+impl StartedThreads {
     /// Starts `count - 1` threads beside the calling one, which should drive a current-thread runtime.
     pub fn beside(count: NonZeroUsize) -> io::Result<Self> {
         let mut started = Self { stop: CancellationToken::new(), runtimes: Vec::new(), joins: Vec::new() };
@@ -98,7 +98,7 @@ impl Started {
     }
 }
 
-impl Drop for Started {
+impl Drop for StartedThreads {
     fn drop(&mut self) {
         self.stop.cancel();
         for join in self.joins.drain(..) {

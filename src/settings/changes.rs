@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
-use super::{Settings, Upstream};
+use super::{Settings, UpstreamSettings};
 
 /// The names of the settings that differ, such as `limits.connections` or `upstreams[local].base_url`; never a value.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ fn collect(prefix: &str, before: &Table, after: &Table, names: &mut BTreeSet<Str
     }
 }
 
-fn of_upstreams(before: &[Upstream], after: &[Upstream]) -> Vec<String> {
+fn of_upstreams(before: &[UpstreamSettings], after: &[UpstreamSettings]) -> Vec<String> {
     let mut names = Vec::new();
     for old in before {
         let name = |field: &str| format!("upstreams[{}]{field}", old.name);
@@ -65,8 +65,8 @@ fn of_upstreams(before: &[Upstream], after: &[Upstream]) -> Vec<String> {
         if old.headers != new.headers {
             names.push(name(".headers"));
         }
-        let written = |upstream: &Upstream| {
-            let without_secrets = Upstream { headers: BTreeMap::new(), ..upstream.clone() };
+        let written = |upstream: &UpstreamSettings| {
+            let without_secrets = UpstreamSettings { headers: BTreeMap::new(), ..upstream.clone() };
             Table::try_from(without_secrets).unwrap_or_default()
         };
         let mut fields = BTreeSet::new();
@@ -75,7 +75,8 @@ fn of_upstreams(before: &[Upstream], after: &[Upstream]) -> Vec<String> {
     }
     let added = after.iter().filter(|new| before.iter().all(|old| old.name != new.name));
     names.extend(added.map(|new| format!("upstreams[{}]", new.name)));
-    let order = |upstreams: &[Upstream]| upstreams.iter().map(|upstream| upstream.name.clone()).collect::<Vec<_>>();
+    let order =
+        |upstreams: &[UpstreamSettings]| upstreams.iter().map(|upstream| upstream.name.clone()).collect::<Vec<_>>();
     if names.is_empty() && order(before) != order(after) {
         names.push("upstreams".to_owned());
     }
@@ -85,12 +86,12 @@ fn of_upstreams(before: &[Upstream], after: &[Upstream]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{ApiKey, Secret};
+    use crate::settings::{ApiKeySettings, Secret};
 
     #[test]
     fn equal_settings_have_no_changes() {
         let mut settings = Settings::default();
-        settings.upstreams.push(Upstream::new("a", "http://localhost:1/v1".parse().unwrap()));
+        settings.upstreams.push(UpstreamSettings::new("a", "http://localhost:1/v1".parse().unwrap()));
         assert_eq!(Changes::between(&settings, &settings.clone()), Changes::default());
     }
 
@@ -98,14 +99,14 @@ mod tests {
     fn changes_are_split_into_reloaded_and_waiting_for_a_restart() {
         let mut before = Settings::default();
         for name in ["stub", "other", "removed"] {
-            before.upstreams.push(Upstream::new(name, "http://localhost:1/v1".parse().unwrap()));
+            before.upstreams.push(UpstreamSettings::new(name, "http://localhost:1/v1".parse().unwrap()));
         }
         let mut after = before.clone();
         after.upstreams[0].base_url = "http://localhost:2/v1".parse().unwrap();
         after.upstreams[1].headers.insert("x-key".into(), Secret::from("hunter2"));
-        after.upstreams[2] = Upstream::new("new", "http://localhost:3/v1".parse().unwrap());
+        after.upstreams[2] = UpstreamSettings::new("new", "http://localhost:3/v1".parse().unwrap());
         after.server.max_connections = std::num::NonZeroU32::MIN;
-        after.auth.api_keys.push(ApiKey { name: "hunter2".into(), ..ApiKey::default() });
+        after.auth.api_keys.push(ApiKeySettings { name: "hunter2".into(), ..ApiKeySettings::default() });
         after.auth.jwt.issuer = Some("hunter2".into());
         after.auth.ticket_secret_env = Some("hunter2".into());
         after.limits.queue.max_waiting = 7;

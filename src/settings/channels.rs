@@ -11,7 +11,7 @@ use super::{Size, units};
 /// The channels.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Channels {
+pub struct ChannelSettings {
     /// How many of its last events a channel keeps for later subscribers; a generation's answer counts as one.
     /// Default: 100. Variable: `TOKENRILL_CHANNELS__HISTORY`.
     pub history: u32,
@@ -43,14 +43,14 @@ pub struct Channels {
 /// The prompts.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Prompts {
+pub struct PromptSettings {
     /// The directory of the prompts. Default: absent, which is `prompts` if that is a directory, and otherwise the
     /// program's built-in starter set. Variable: `TOKENRILL_PROMPTS__DIRECTORY`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
 }
 
-impl Default for Channels {
+impl Default for ChannelSettings {
     fn default() -> Self {
         Self {
             history: 100,

@@ -9,7 +9,7 @@ use url::{Host, Url};
 /// `jwks_file` and `secret_env` are required.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Jwt {
+pub struct JwtSettings {
     /// The value that `iss` must have. Variable: `TOKENRILL_AUTH__JWT__ISSUER`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
@@ -37,7 +37,7 @@ pub struct Jwt {
     pub limits_claim: Option<String>,
 }
 
-impl Jwt {
+impl JwtSettings {
     pub(super) fn is_absent(&self) -> bool {
         *self == Self::default()
     }
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn issuer_needs_exactly_one_key_source() {
         let whole = |url: Option<&str>, file: Option<&str>, secret: Option<&str>| {
-            let jwt = Jwt {
+            let jwt = JwtSettings {
                 issuer: Some("https://id.example/".into()),
                 audience: Some("tokenrill".into()),
                 jwks_url: url.map(|url| url.parse().unwrap()),

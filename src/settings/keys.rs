@@ -1,7 +1,7 @@
 //! The list of all settings by name.
 
 /// Every setting of this version. A test compares this list with [`super::Settings`].
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[SettingKey] = &[
     key("server.listen", "an IP address and port such as \"127.0.0.1:8080\""),
     key("server.admin_listen", "an IP address and port such as \"127.0.0.1:9090\""),
     key("server.trusted_proxies", "a list of addresses or networks such as [\"10.0.0.0/8\"]"),
@@ -87,18 +87,18 @@ const TEXT: &str = "text in quotes";
 
 /// One setting.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct SettingKey {
     /// The dotted name; `upstreams.` stands for any upstream.
     pub(super) name: &'static str,
     /// The expected value, as a phrase that follows "must be".
     pub(super) expected: &'static str,
 }
 
-const fn key(name: &'static str, expected: &'static str) -> Key {
-    Key { name, expected }
+const fn key(name: &'static str, expected: &'static str) -> SettingKey {
+    SettingKey { name, expected }
 }
 
-impl Key {
+impl SettingKey {
     /// Returns the setting with this dotted name.
     pub(super) fn named(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
@@ -143,7 +143,7 @@ impl Key {
     }
 }
 
-/// The largest [`Key::distance`] of a suggestion. Omitting the section, as in `listen`, gives 14; unrelated names start
+/// The largest [`SettingKey::distance`] of a suggestion. Omitting the section, as in `listen`, gives 14; unrelated names start
 /// at 15.
 const MAX_DISTANCE: usize = 14;
 
@@ -161,27 +161,27 @@ mod tests {
 
     use super::*;
     use crate::settings::{
-        ApiKey, Auth, AuthMode, Cors, Jwt, Limits, ModelLimits, Models, Prompts, Quota, Secret, Server, Settings,
-        Upstream,
+        ApiKeySettings, AuthMode, AuthSettings, CorsSettings, JwtSettings, LimitSettings, ModelLimitSettings,
+        ModelSettings, PromptSettings, QuotaSettings, Secret, ServerSettings, Settings, UpstreamSettings,
     };
 
     /// Returns settings in which each is present, including those that are absent by default.
     fn complete() -> Settings {
-        let mut upstream = Upstream::new("local", "http://localhost".parse().unwrap());
+        let mut upstream = UpstreamSettings::new("local", "http://localhost".parse().unwrap());
         upstream.api_key_env = Some("LOCAL_KEY".into());
         upstream.headers.insert("X-Team".into(), Secret::from("search"));
         Settings {
-            server: Server {
+            server: ServerSettings {
                 admin_listen: Some(([127, 0, 0, 1], 9090).into()),
                 trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
-                ..Server::default()
+                ..ServerSettings::default()
             },
-            cors: Cors { origins: Some(Vec::new()) },
-            auth: Auth {
+            cors: CorsSettings { origins: Some(Vec::new()) },
+            auth: AuthSettings {
                 mode: Some(AuthMode::Required),
                 ticket_secret_env: Some("TICKETS".into()),
                 cookie: Some("session".into()),
-                jwt: Jwt {
+                jwt: JwtSettings {
                     issuer: Some("any".into()),
                     audience: Some("any".into()),
                     jwks_url: Some("https://any".parse().unwrap()),
@@ -190,10 +190,10 @@ mod tests {
                     scope_claim: Some("any".into()),
                     limits_claim: Some("any".into()),
                 },
-                api_keys: vec![ApiKey { name: "web".into(), hash: "any".into(), ..ApiKey::default() }],
+                api_keys: vec![ApiKeySettings { name: "web".into(), hash: "any".into(), ..ApiKeySettings::default() }],
             },
-            limits: Limits {
-                each: Quota {
+            limits: LimitSettings {
+                each: QuotaSettings {
                     requests_per_minute: Some(NonZeroU32::MIN),
                     tokens_per_minute: Some(NonZeroU32::MIN),
                     concurrent_generations: Some(NonZeroU32::MIN),
@@ -204,11 +204,11 @@ mod tests {
                 },
                 concurrent_generations_total: Some(NonZeroU32::MIN),
                 connections_total: Some(NonZeroU32::MIN),
-                models: vec![ModelLimits { model: "any".into(), ..ModelLimits::default() }],
-                ..Limits::default()
+                models: vec![ModelLimitSettings { model: "any".into(), ..ModelLimitSettings::default() }],
+                ..LimitSettings::default()
             },
-            models: Models { default: Some("demo".into()) },
-            prompts: Prompts { directory: Some("any".into()) },
+            models: ModelSettings { default: Some("demo".into()) },
+            prompts: PromptSettings { directory: Some("any".into()) },
             upstreams: vec![upstream],
             ..Settings::default()
         }
@@ -255,16 +255,16 @@ mod tests {
             ("server.max_bytes", "server.max_body"),
             ("telemetry.format", "telemetry.log_format"),
         ] {
-            assert_eq!(Key::nearest(unknown), Some(meant), "{unknown}");
+            assert_eq!(SettingKey::nearest(unknown), Some(meant), "{unknown}");
         }
         for unknown in ["listen.address", "port", "timeout", "log.level", "server.tls", "colour"] {
-            assert_eq!(Key::nearest(unknown), None, "{unknown}");
+            assert_eq!(SettingKey::nearest(unknown), None, "{unknown}");
         }
     }
 
     #[test]
     fn a_variable_has_two_underscores_between_levels() {
-        let key = Key::named("event_log.memory.max_bytes").unwrap();
+        let key = SettingKey::named("event_log.memory.max_bytes").unwrap();
         assert_eq!(key.variable(), "TOKENRILL_EVENT_LOG__MEMORY__MAX_BYTES");
     }
 }

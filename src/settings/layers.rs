@@ -8,9 +8,9 @@ use std::{
 use toml::{Table, Value};
 
 use super::{
-    FileSource, Settings, SettingsError, Upstream,
+    FileSource, Settings, SettingsError, UpstreamSettings,
     file::SettingsFile,
-    keys::{KEYS, Key, is_section},
+    keys::{KEYS, SettingKey, is_section},
 };
 
 /// The input of [`load`]. The environment is a parameter, so that loading depends on no other state of the process. Not
@@ -42,7 +42,7 @@ fn layer(
     environment: &BTreeMap<String, String>,
     listen: Option<SocketAddr>,
 ) -> Result<Settings, SettingsError> {
-    let mut layers = Layers::default();
+    let mut layers = SettingLayers::default();
     if let Some(file) = file {
         layers.add_table("", file.parse()?, &file.path)?;
     }
@@ -51,7 +51,7 @@ fn layer(
     let mut settings = layers.settings;
     settings.server.listen = listen.unwrap_or(settings.server.listen);
     if settings.upstreams.iter().all(|upstream| upstream.name != "openai") {
-        settings.upstreams.extend(Upstream::openai(environment)?);
+        settings.upstreams.extend(UpstreamSettings::openai(environment)?);
     }
     settings.validate()?;
     for upstream in &settings.upstreams {
@@ -62,7 +62,7 @@ fn layer(
 
 /// The layers so far. They are parsed as settings after each addition, so that an error can name the one that failed.
 #[derive(Default)]
-struct Layers {
+struct SettingLayers {
     written: Table,
     settings: Settings,
 }
@@ -70,13 +70,13 @@ struct Layers {
 /// The value is not of the setting's type. serde's error is dropped, because it quotes the value.
 struct NotAccepted;
 
-impl Layers {
+impl SettingLayers {
     /// Adds a part of the settings file; `section` is its dotted name, empty for the whole.
     fn add_table(&mut self, section: &str, table: Table, file: &str) -> Result<(), SettingsError> {
         for (name, value) in table {
             let name = if section.is_empty() { name } else { format!("{section}.{name}") };
             // A quoted name such as "upstreams.name" is not a setting at this level.
-            let key = Key::named(&name).filter(|key| key.name == UPSTREAMS || !key.is_of_upstreams());
+            let key = SettingKey::named(&name).filter(|key| key.name == UPSTREAMS || !key.is_of_upstreams());
             match (key, value) {
                 (Some(key), value) => {
                     if key.name == UPSTREAMS {
@@ -111,7 +111,7 @@ impl Layers {
             if name.split('.').next() == Some(UPSTREAMS) {
                 return Err(SettingsError::NotInEnvironment { variable: variable.clone() });
             }
-            let Some(key) = Key::named(&name) else { return Err(unknown_variable(variable, &name)) };
+            let Some(key) = SettingKey::named(&name) else { return Err(unknown_variable(variable, &name)) };
             text.parse()
                 .map_err(|_| NotAccepted)
                 .and_then(|value| self.set(key, value))
@@ -121,7 +121,7 @@ impl Layers {
         Ok(())
     }
 
-    fn set(&mut self, key: &Key, value: Value) -> Result<(), NotAccepted> {
+    fn set(&mut self, key: &SettingKey, value: Value) -> Result<(), NotAccepted> {
         let value = match value {
             Value::String(text) if LISTENERS.contains(&key.name) => {
                 Value::String(listen_address(&text).map_err(|_| NotAccepted)?.to_string())
@@ -184,7 +184,7 @@ fn check_upstreams(upstreams: &Value, file: &str) -> Result<(), SettingsError> {
         let origin = format!("upstream {number} of {file}");
         for (field, value) in table {
             let name = format!("upstreams.{field}");
-            let key = Key::named(&name).ok_or_else(|| unknown(&name, &origin))?;
+            let key = SettingKey::named(&name).ok_or_else(|| unknown(&name, &origin))?;
             if !upstream_accepts(field, value) {
                 return Err(refused(&name, &origin, key, is_number(value)));
             }
@@ -202,7 +202,7 @@ fn upstream_accepts(field: &str, value: &Value) -> bool {
     insert(&mut upstream, "name", "any".into());
     insert(&mut upstream, "base_url", "http://localhost".into());
     insert(&mut upstream, field, value.clone());
-    upstream.try_into::<Upstream>().is_ok()
+    upstream.try_into::<UpstreamSettings>().is_ok()
 }
 
 const ENVIRONMENT: &str = "the environment";
@@ -217,7 +217,7 @@ fn is_number(value: &Value) -> bool {
 }
 
 /// Returns the error for a refused value. For a bare number instead of a duration or size: the unit is missing.
-fn refused(setting: &str, origin: &str, key: &Key, is_number: bool) -> SettingsError {
+fn refused(setting: &str, origin: &str, key: &SettingKey, is_number: bool) -> SettingsError {
     if is_number && (key.expected.starts_with("a duration") || key.expected.starts_with("a size")) {
         SettingsError::NoUnit { setting: setting.into(), origin: origin.into(), expected: key.expected }
     } else {
@@ -230,12 +230,12 @@ fn wrong(setting: &str, origin: &str, expected: &'static str) -> SettingsError {
 }
 
 fn unknown(setting: &str, origin: &str) -> SettingsError {
-    let nearest = Key::nearest(setting).map(Into::into);
+    let nearest = SettingKey::nearest(setting).map(Into::into);
     SettingsError::Unknown { setting: setting.into(), origin: origin.into(), nearest }
 }
 
 fn unknown_variable(variable: &str, name: &str) -> SettingsError {
-    let nearest = Key::nearest_variable(name);
+    let nearest = SettingKey::nearest_variable(name);
     SettingsError::Unknown { setting: variable.into(), origin: ENVIRONMENT.into(), nearest }
 }
 
@@ -244,7 +244,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::settings::{AuthMode, Limits, LogFormat, OnDisconnect, Queue, Secret, Server, Size};
+    use crate::settings::{
+        AuthMode, LimitSettings, LogFormatSetting, OnDisconnectSetting, QueueSettings, Secret, ServerSettings, Size,
+    };
 
     const EXAMPLE: &str = include_str!("../../tokenrill.example.toml");
 
@@ -322,8 +324,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.event_log.memory.max_bytes, Size::mib(64));
-        assert_eq!(settings.generation.on_disconnect, OnDisconnect::Continue);
-        assert_eq!(settings.telemetry.log_format, LogFormat::Json, "a value in TOML's quotes");
+        assert_eq!(settings.generation.on_disconnect, OnDisconnectSetting::Continue);
+        assert_eq!(settings.telemetry.log_format, LogFormatSetting::Json, "a value in TOML's quotes");
         assert_eq!(settings.models.default.as_deref(), Some("4"), "text, though it reads as a number");
         assert_eq!(settings.auth.mode, Some(AuthMode::None));
         assert_eq!(settings.generation.heartbeat, Duration::from_secs(1));
@@ -627,9 +629,9 @@ mod tests {
         );
         // Only these, and settings that are absent by default, differ from the defaults.
         let Settings { server, cors, auth, limits, upstreams, models, prompts, .. } = settings.clone();
-        let Server { admin_listen, trusted_proxies, .. } = server;
-        let server = Server { admin_listen, trusted_proxies, ..Server::default() };
-        let limits = Limits { queue: Queue::default(), ..limits };
+        let ServerSettings { admin_listen, trusted_proxies, .. } = server;
+        let server = ServerSettings { admin_listen, trusted_proxies, ..ServerSettings::default() };
+        let limits = LimitSettings { queue: QueueSettings::default(), ..limits };
         assert_eq!(
             settings,
             Settings { server, cors, auth, limits, upstreams, models, prompts, ..Settings::default() }

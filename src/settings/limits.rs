@@ -11,10 +11,10 @@ use super::units;
 /// `publishes_per_minute`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Limits {
+pub struct LimitSettings {
     /// The limits of each caller. Unauthenticated callers are limited for each address (IPv6: for each /64).
     #[serde(flatten, deserialize_with = "with_defaults")]
-    pub each: Quota,
+    pub each: QuotaSettings,
     /// Concurrent generations of all callers together. Default: absent. Variable:
     /// `TOKENRILL_LIMITS__CONCURRENT_GENERATIONS_TOTAL`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,17 +26,17 @@ pub struct Limits {
     /// How a new request is handled if its caller is at `connections`, or at its share when the total limit is reached.
     /// A resuming client is never refused. Default: `refuse`. Variable: `TOKENRILL_LIMITS__CONNECTIONS_FULL`.
     pub connections_full: ConnectionsFull,
-    pub queue: Queue,
+    pub queue: QueueSettings,
     /// Additional limits of each caller for some models. Default: none. Variable: `TOKENRILL_LIMITS__MODELS`, as a TOML
     /// array of inline tables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub models: Vec<ModelLimits>,
+    pub models: Vec<ModelLimitSettings>,
 }
 
 /// The limits of one caller. An absent limit means no limit.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Quota {
+pub struct QuotaSettings {
     /// Generations that it may start per minute. Default: absent. Variable: `TOKENRILL_LIMITS__REQUESTS_PER_MINUTE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<NonZeroU32>,
@@ -66,7 +66,7 @@ pub struct Quota {
 /// The limits of each caller for the models of a pattern.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct ModelLimits {
+pub struct ModelLimitSettings {
     /// The models, as a pattern in which `*` stands for any characters. The first matching pattern applies. Required.
     pub model: String,
     /// As in `limits`.
@@ -97,7 +97,7 @@ pub enum ConnectionsFull {
 /// The queue of generations that wait for a slot.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Queue {
+pub struct QueueSettings {
     /// How many generations may wait, of all callers together; 0: none. Default: 100. Variable:
     /// `TOKENRILL_LIMITS__QUEUE__MAX_WAITING`.
     pub max_waiting: u32,
@@ -111,25 +111,25 @@ pub struct Queue {
 const PUBLISHES_PER_MINUTE: NonZeroU32 = super::some(6_000);
 
 /// Parses the quota and sets the default of `publishes_per_minute`, also if the table sets only other limits.
-fn with_defaults<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quota, D::Error> {
-    let quota = Quota::deserialize(deserializer)?;
-    Ok(Quota { publishes_per_minute: quota.publishes_per_minute.or(Some(PUBLISHES_PER_MINUTE)), ..quota })
+fn with_defaults<'de, D: Deserializer<'de>>(deserializer: D) -> Result<QuotaSettings, D::Error> {
+    let quota = QuotaSettings::deserialize(deserializer)?;
+    Ok(QuotaSettings { publishes_per_minute: quota.publishes_per_minute.or(Some(PUBLISHES_PER_MINUTE)), ..quota })
 }
 
-impl Default for Limits {
+impl Default for LimitSettings {
     fn default() -> Self {
         Self {
-            each: Quota { publishes_per_minute: Some(PUBLISHES_PER_MINUTE), ..Quota::default() },
+            each: QuotaSettings { publishes_per_minute: Some(PUBLISHES_PER_MINUTE), ..QuotaSettings::default() },
             concurrent_generations_total: None,
             connections_total: None,
             connections_full: ConnectionsFull::default(),
-            queue: Queue::default(),
+            queue: QueueSettings::default(),
             models: Vec::new(),
         }
     }
 }
 
-impl Default for Queue {
+impl Default for QueueSettings {
     fn default() -> Self {
         Self { max_waiting: 100, max_wait: Duration::from_secs(30) }
     }
@@ -141,11 +141,12 @@ mod tests {
 
     #[test]
     fn publishes_per_minute_has_a_default_in_limits_and_none_in_the_limits_of_a_key() {
-        let read = |text: &str| toml::from_str::<Limits>(text).unwrap().each.publishes_per_minute.map(NonZeroU32::get);
+        let read =
+            |text: &str| toml::from_str::<LimitSettings>(text).unwrap().each.publishes_per_minute.map(NonZeroU32::get);
         assert_eq!(read(""), Some(6_000));
         assert_eq!(read("requests_per_minute = 5"), Some(6_000));
         assert_eq!(read("publishes_per_minute = 7"), Some(7));
-        let of_key: Quota = toml::from_str("requests_per_minute = 5").unwrap();
+        let of_key: QuotaSettings = toml::from_str("requests_per_minute = 5").unwrap();
         assert_eq!(of_key.publishes_per_minute, None);
     }
 }

@@ -28,43 +28,43 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use changes::Changes;
-pub use channels::{Channels, Prompts};
+pub use channels::{ChannelSettings, PromptSettings};
 pub use error::SettingsError;
 pub use file::FileSource;
-pub use jwt::{JwksUrl, Jwt};
+pub use jwt::{JwksUrl, JwtSettings};
 pub use layers::{Sources, listen_address, load};
-pub use limits::{ConnectionsFull, Limits, ModelLimits, Queue, Quota};
+pub use limits::{ConnectionsFull, LimitSettings, ModelLimitSettings, QueueSettings, QuotaSettings};
 pub use network::Network;
 pub use secret::Secret;
-pub use telemetry::{LogFormat, Telemetry, UpstreamMessages};
+pub use telemetry::{LogFormatSetting, TelemetrySettings, UpstreamMessagesSetting};
 pub use units::Size;
 use upstream::is_token;
-pub use upstream::{BaseUrl, ErrorMessages, Upstream};
+pub use upstream::{BaseUrl, ErrorMessagesSetting, UpstreamSettings};
 
 /// All settings. A settings file may omit any of them.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Settings {
-    pub server: Server,
-    pub cors: Cors,
-    pub auth: Auth,
-    pub limits: Limits,
+    pub server: ServerSettings,
+    pub cors: CorsSettings,
+    pub auth: AuthSettings,
+    pub limits: LimitSettings,
     /// The upstream servers, in the order of the file. Default: none. The environment cannot set them, except by
     /// `OPENAI_API_KEY` and `OPENAI_BASE_URL` (see [`load`]).
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub upstreams: Vec<Upstream>,
-    pub models: Models,
-    pub generation: Generation,
-    pub event_log: EventLog,
-    pub channels: Channels,
-    pub prompts: Prompts,
-    pub telemetry: Telemetry,
+    pub upstreams: Vec<UpstreamSettings>,
+    pub models: ModelSettings,
+    pub generation: GenerationSettings,
+    pub event_log: EventLogSettings,
+    pub channels: ChannelSettings,
+    pub prompts: PromptSettings,
+    pub telemetry: TelemetrySettings,
 }
 
 /// The listener.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Server {
+pub struct ServerSettings {
     /// The address to listen on. An address other than loopback requires `auth.mode` to be set explicitly.
     /// Default: `127.0.0.1:8080`. Variable: `TOKENRILL_SERVER__LISTEN`.
     pub listen: SocketAddr,
@@ -112,7 +112,7 @@ pub struct Server {
 /// Cross-origin requests from pages.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Cors {
+pub struct CorsSettings {
     /// The origins whose pages may send requests, compared literally; `http://localhost:*` means any port on loopback.
     /// Default: absent, which allows every origin on loopback without authentication, and none with it.
     /// Variable: `TOKENRILL_CORS__ORIGINS`.
@@ -123,7 +123,7 @@ pub struct Cors {
 /// Authentication.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Auth {
+pub struct AuthSettings {
     /// Whether callers are authenticated. Default: absent, which admits every caller but allows only a loopback
     /// listener. Variable: `TOKENRILL_AUTH__MODE`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,15 +136,15 @@ pub struct Auth {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
     /// Tokens of an identity provider, accepted besides the keys.
-    #[serde(skip_serializing_if = "Jwt::is_absent")]
-    pub jwt: Jwt,
+    #[serde(skip_serializing_if = "JwtSettings::is_absent")]
+    pub jwt: JwtSettings,
     /// The accepted keys, by their hashes; `tokenrill key new` creates one. Default: none.
     /// Variable: `TOKENRILL_AUTH__API_KEYS`, as a TOML array of inline tables.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub api_keys: Vec<ApiKey>,
+    pub api_keys: Vec<ApiKeySettings>,
 }
 
-impl Auth {
+impl AuthSettings {
     /// Returns whether no credential is configured: neither a key nor `auth.jwt`.
     pub fn admits_nobody(&self) -> bool {
         self.api_keys.is_empty() && self.jwt.is_absent()
@@ -154,7 +154,7 @@ impl Auth {
 /// The settings of an API key.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct ApiKey {
+pub struct ApiKeySettings {
     /// Owner of the key, and of everything that is started with it. Keys with the same name belong to the same caller,
     /// which allows a key rotation. Required.
     pub name: String,
@@ -168,7 +168,7 @@ pub struct ApiKey {
     pub models: Option<Vec<String>>,
     /// The owner's own limits, which replace those of `limits`, with the same names. Default: absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<Quota>,
+    pub limits: Option<QuotaSettings>,
 }
 
 /// How callers are authenticated, if set explicitly.
@@ -184,7 +184,7 @@ pub enum AuthMode {
 /// The choice of a model.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Models {
+pub struct ModelSettings {
     /// The model of a request that names none. Default: absent. Variable: `TOKENRILL_MODELS__DEFAULT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
@@ -193,10 +193,10 @@ pub struct Models {
 /// The lifetime and size of a generation.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Generation {
+pub struct GenerationSettings {
     /// How a generation continues after its last viewer has disconnected, unless the request sets it. Default:
     /// `cancel`. Variable: `TOKENRILL_GENERATION__ON_DISCONNECT`.
-    pub on_disconnect: OnDisconnect,
+    pub on_disconnect: OnDisconnectSetting,
     /// How long a generation waits for a viewer to reconnect before `on_disconnect` applies; a request may ask for
     /// less. `0s`: no wait. Default: 10 s. Variable: `TOKENRILL_GENERATION__GRACE`.
     #[serde(with = "units::duration_or_none")]
@@ -227,7 +227,7 @@ pub struct Generation {
 /// How a generation continues without viewers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum OnDisconnect {
+pub enum OnDisconnectSetting {
     /// It ends, and the upstream connection is closed.
     #[default]
     Cancel,
@@ -238,14 +238,14 @@ pub enum OnDisconnect {
 /// The storage of generations.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct EventLog {
-    pub memory: MemoryLog,
+pub struct EventLogSettings {
+    pub memory: MemoryLogSettings,
 }
 
 /// The event log in memory.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct MemoryLog {
+pub struct MemoryLogSettings {
     /// The maximum memory of all stored generations together, in bytes. Above it, ended answers are evicted before
     /// their retention ends, first those of the caller that holds most. Default: 256 MiB. Variable:
     /// `TOKENRILL_EVENT_LOG__MEMORY__MAX_BYTES`.
@@ -259,7 +259,7 @@ const fn some(number: u32) -> NonZeroU32 {
     }
 }
 
-impl Default for Server {
+impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
@@ -279,10 +279,10 @@ impl Default for Server {
     }
 }
 
-impl Default for Generation {
+impl Default for GenerationSettings {
     fn default() -> Self {
         Self {
-            on_disconnect: OnDisconnect::default(),
+            on_disconnect: OnDisconnectSetting::default(),
             grace: Duration::from_secs(10),
             retention: Duration::from_mins(10),
             max_duration: Duration::from_mins(10),
@@ -294,7 +294,7 @@ impl Default for Generation {
     }
 }
 
-impl Default for MemoryLog {
+impl Default for MemoryLogSettings {
     fn default() -> Self {
         Self { max_bytes: Size::mib(256) }
     }
@@ -402,24 +402,24 @@ mod tests {
     }
 
     fn listening_on(listen: &str, mode: Option<AuthMode>) -> Result<(), String> {
-        let server = Server { listen: listen.parse().unwrap(), ..Server::default() };
+        let server = ServerSettings { listen: listen.parse().unwrap(), ..ServerSettings::default() };
         let api_keys = match mode {
             Some(AuthMode::Required) => vec![key()],
             None | Some(AuthMode::None) => Vec::new(),
         };
-        let auth = Auth { mode, api_keys, ..Auth::default() };
+        let auth = AuthSettings { mode, api_keys, ..AuthSettings::default() };
         let settings = Settings { server, auth, ..Settings::default() };
         settings.validate().map_err(|error| error.to_string())
     }
 
-    fn key() -> ApiKey {
-        ApiKey { name: "web".into(), hash: "any".into(), ..ApiKey::default() }
+    fn key() -> ApiKeySettings {
+        ApiKeySettings { name: "web".into(), hash: "any".into(), ..ApiKeySettings::default() }
     }
 
     #[test]
     fn keys_without_required_authentication_are_refused() {
         let refusal = |mode, api_keys| {
-            let auth = Auth { mode, api_keys, ..Auth::default() };
+            let auth = AuthSettings { mode, api_keys, ..AuthSettings::default() };
             Settings { auth, ..Settings::default() }.validate().err().map(|error| error.to_string())
         };
         assert_eq!(refusal(Some(AuthMode::Required), vec![]), None, "the last key may be revoked");
@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn only_origins_as_browsers_serialize_them_are_accepted() {
         let refusal = |origin: &str| {
-            let cors = Cors { origins: Some(vec!["https://app.example".into(), origin.into()]) };
+            let cors = CorsSettings { origins: Some(vec!["https://app.example".into(), origin.into()]) };
             Settings { cors, ..Settings::default() }.validate().err().map(|error| error.to_string())
         };
         for origin in
@@ -461,18 +461,18 @@ mod tests {
 
     #[test]
     fn duplicate_api_key_is_refused() {
-        let api_keys = vec![key(), ApiKey { name: "other".into(), hash: "any:other".into(), ..key() }];
-        let auth = Auth { mode: Some(AuthMode::Required), api_keys, ..Auth::default() };
+        let api_keys = vec![key(), ApiKeySettings { name: "other".into(), hash: "any:other".into(), ..key() }];
+        let auth = AuthSettings { mode: Some(AuthMode::Required), api_keys, ..AuthSettings::default() };
         let refusal = Settings { auth, ..Settings::default() }.validate().expect_err("a refusal").to_string();
         assert!(refusal.contains("tokenrill key new"), "{refusal}");
     }
 
-    fn with_upstreams(upstreams: Vec<Upstream>) -> Settings {
+    fn with_upstreams(upstreams: Vec<UpstreamSettings>) -> Settings {
         Settings { upstreams, ..Settings::default() }
     }
 
-    fn local() -> Upstream {
-        Upstream::new("local", "http://127.0.0.1:11434/v1".parse().unwrap())
+    fn local() -> UpstreamSettings {
+        UpstreamSettings::new("local", "http://127.0.0.1:11434/v1".parse().unwrap())
     }
 
     #[test]
@@ -509,7 +509,7 @@ mod tests {
 
     #[test]
     fn an_empty_default_model_is_refused() {
-        let settings = Settings { models: Models { default: Some(String::new()) }, ..Settings::default() };
+        let settings = Settings { models: ModelSettings { default: Some(String::new()) }, ..Settings::default() };
         assert_eq!(settings.validate().unwrap_err().to_string(), "`models.default` is empty: give it a value");
     }
 

@@ -10,7 +10,7 @@ use super::{Secret, SettingsError, units};
 
 /// An OpenAI-compatible server, written as `[[upstreams]]`. Only the settings file can contain one.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct Upstream {
+pub struct UpstreamSettings {
     /// The unique name in logs and settings. Required.
     pub name: String,
     /// The URL to which API paths are appended. Required.
@@ -43,7 +43,7 @@ pub struct Upstream {
     /// Whether its messages about errors in a caller's request are passed to the caller, masked. Its error codes are
     /// always passed. Default: `pass`.
     #[serde(default)]
-    pub errors: ErrorMessages,
+    pub errors: ErrorMessagesSetting,
     /// Whether to request a stream even if the caller wants the whole answer: for a server or a proxy that closes a
     /// connection after a long time without data. Default: `false`.
     #[serde(default)]
@@ -56,7 +56,7 @@ pub struct Upstream {
 /// Whether an upstream's messages about a caller's request are passed to the caller.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ErrorMessages {
+pub enum ErrorMessagesSetting {
     #[default]
     Pass,
     Hide,
@@ -90,7 +90,7 @@ const fn max_event() -> Size {
     Size::mib(4)
 }
 
-impl Upstream {
+impl UpstreamSettings {
     /// Creates a server without a key that serves every model, with the documented timeouts.
     pub fn new(name: &str, base_url: BaseUrl) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl Upstream {
             head_timeout: head_timeout(),
             first_token_timeout: first_token_timeout(),
             idle_timeout: idle_timeout(),
-            errors: ErrorMessages::default(),
+            errors: ErrorMessagesSetting::default(),
             always_stream: false,
             max_event: max_event(),
         }
@@ -280,17 +280,17 @@ impl fmt::Display for BaseUrl {
 mod tests {
     use super::*;
 
-    fn local() -> Upstream {
-        Upstream::new("local", "http://127.0.0.1:11434/v1".parse().unwrap())
+    fn local() -> UpstreamSettings {
+        UpstreamSettings::new("local", "http://127.0.0.1:11434/v1".parse().unwrap())
     }
 
     fn keyed(value: &str) -> Result<Option<Secret>, String> {
-        let upstream = Upstream { api_key_env: Some("LOCAL_KEY".into()), ..local() };
+        let upstream = UpstreamSettings { api_key_env: Some("LOCAL_KEY".into()), ..local() };
         upstream.api_key(&[("LOCAL_KEY".into(), value.into())].into()).map_err(|error| error.to_string())
     }
 
     fn with_header(name: &str, value: &str) -> Result<(), String> {
-        let upstream = Upstream { headers: [(name.into(), Secret::from(value))].into(), ..local() };
+        let upstream = UpstreamSettings { headers: [(name.into(), Secret::from(value))].into(), ..local() };
         upstream.validate().map_err(|error| error.to_string())
     }
 
@@ -361,7 +361,7 @@ mod tests {
     fn a_connection_is_kept_for_four_seconds_unless_it_is_set_explicitly() {
         assert_eq!(local().keepalive, Duration::from_secs(4));
         let explicit = "name = \"local\"\nbase_url = \"http://127.0.0.1/v1\"\nkeepalive = \"90s\"";
-        let explicit: Upstream = toml::from_str(explicit).unwrap();
+        let explicit: UpstreamSettings = toml::from_str(explicit).unwrap();
         assert_eq!(explicit.keepalive, Duration::from_secs(90));
     }
 
@@ -407,10 +407,10 @@ mod tests {
 
     #[test]
     fn an_upstream_without_a_name_or_models_is_refused() {
-        let nameless = Upstream { name: String::new(), ..local() };
+        let nameless = UpstreamSettings { name: String::new(), ..local() };
         assert_eq!(nameless.validate().unwrap_err().to_string(), "`upstreams.name` is empty: give it a value");
         for models in [vec![], vec![String::new()]] {
-            let refusal = Upstream { models, ..local() }.validate().unwrap_err().to_string();
+            let refusal = UpstreamSettings { models, ..local() }.validate().unwrap_err().to_string();
             assert_eq!(refusal, "`upstreams.models` of `local` is empty: give it a value");
         }
     }

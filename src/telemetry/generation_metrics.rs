@@ -1,8 +1,7 @@
 //! Metrics of generations.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -12,12 +11,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::expected_output::ExpectedOutput;
-use super::figures::RecentFirstTokens;
-use super::labels::{GenerationLabels, Outcome, Series};
-use super::metrics::{Gauge, Metrics};
+use super::labels::{Outcome, Series};
+use super::recent_first_tokens::RecentFirstTokens;
 use crate::domain::{Timings, Usage};
 
-/// How a generation ended, for [`Metrics::generation_ended`].
+/// How a generation ended, for [`Metrics::generation_ended`](super::Metrics::generation_ended).
 #[derive(Debug, Clone, Copy)]
 pub struct GenerationEnd {
     pub outcome: Outcome,
@@ -32,24 +30,24 @@ pub struct GenerationEnd {
 
 #[derive(Debug)]
 pub(super) struct GenerationMetrics {
-    ended: Family<EndedLabels, Counter>,
+    pub ended: Family<EndedLabels, Counter>,
     /// The sums of `ended` by outcome, in the order of [`Outcome::ALL`].
     pub totals: [AtomicU64; 3],
     pub live: gauge::Gauge,
     pub waiting: gauge::Gauge,
-    queue_time: Histogram,
+    pub queue_time: Histogram,
     pub tokens: Family<TokenLabels, Counter>,
     pub tokens_saved: Counter,
     pub expected_output: ExpectedOutput,
     pub recent_first_tokens: RecentFirstTokens,
-    first_token: Family<GenAiLabels, Histogram>,
-    time_per_token: Family<GenAiLabels, Histogram>,
-    duration: Family<GenAiLabels, Histogram>,
-    token_usage: Family<TokenUsageLabels, Histogram>,
+    pub first_token: Family<GenAiLabels, Histogram>,
+    pub time_per_token: Family<GenAiLabels, Histogram>,
+    pub duration: Family<GenAiLabels, Histogram>,
+    pub token_usage: Family<TokenUsageLabels, Histogram>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndedLabels {
+pub(super) struct EndedLabels {
     outcome: &'static str,
     upstream: Arc<str>,
     model: Arc<str>,
@@ -75,7 +73,7 @@ pub(super) struct GenAiLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 #[expect(clippy::struct_field_names, reason = "the names of OpenTelemetry")]
-struct TokenUsageLabels {
+pub(super) struct TokenUsageLabels {
     gen_ai_operation_name: &'static str,
     gen_ai_provider_name: Arc<str>,
     gen_ai_request_model: Arc<str>,
@@ -97,7 +95,7 @@ impl GenAiLabels {
 }
 
 impl TokenUsageLabels {
-    fn new(series: &Series, token_type: &TokenLabels) -> Self {
+    pub fn new(series: &Series, token_type: &TokenLabels) -> Self {
         Self {
             gen_ai_operation_name: CHAT,
             gen_ai_provider_name: Arc::clone(&series.upstream),
@@ -215,7 +213,7 @@ impl GenerationMetrics {
 }
 
 impl EndedLabels {
-    fn new(series: &Series, outcome: Outcome, error_type: Option<&'static str>) -> Self {
+    pub fn new(series: &Series, outcome: Outcome, error_type: Option<&'static str>) -> Self {
         Self {
             outcome: outcome.name(),
             upstream: Arc::clone(&series.upstream),
@@ -225,76 +223,12 @@ impl EndedLabels {
     }
 }
 
-impl Metrics {
-    /// Counts a generation as live until the gauge is dropped.
-    pub fn generation(&self) -> Gauge {
-        Gauge::new(&self.generations.live)
-    }
-
-    /// Counts a generation as waiting for a slot until the gauge is dropped.
-    pub fn waiting(&self) -> Gauge {
-        Gauge::new(&self.generations.waiting)
-    }
-
-    pub fn waited(&self, time: Duration) {
-        self.generations.queue_time.observe(time.as_secs_f64());
-    }
-
-    /// Records the first text, reasoning or tool call of a generation, `after` its acceptance.
-    pub fn first_token(&self, labels: GenerationLabels<'_>, after: Duration) {
-        let series = self.models.learn(labels);
-        let histogram = self.generations.first_token.get_or_create(&GenAiLabels::new(&series, None));
-        histogram.observe(after.as_secs_f64());
-        drop(histogram);
-        self.generations.recent_first_tokens.add(after);
-    }
-
-    /// Counts a generation that has ended, with its tokens and times, and the tokens saved if it was cancelled.
-    pub fn generation_ended(&self, labels: GenerationLabels<'_>, end: &GenerationEnd) {
-        let GenerationEnd { outcome, error_type, usage, timings, output_limit } = *end;
-        let series = if outcome == Outcome::Done { self.models.learn(labels) } else { self.models.find(labels) };
-        let metrics = &self.generations;
-        metrics.ended.get_or_create(&EndedLabels::new(&series, outcome, error_type)).inc();
-        if let Some(total) = metrics.totals.get(outcome as usize) {
-            total.fetch_add(1, Ordering::Relaxed);
-        }
-        let duration = metrics.duration.get_or_create(&GenAiLabels::new(&series, error_type));
-        duration.observe(timings.total.as_secs_f64());
-        drop(duration);
-        let output_tokens = usage.and_then(|usage| usage.output_tokens);
-        for (label, tokens) in [(INPUT, usage.map(|usage| usage.input_tokens)), (OUTPUT, output_tokens)] {
-            let Some(tokens) = tokens else { continue };
-            metrics.tokens.get_or_create(&label).inc_by(tokens);
-            metrics.token_usage.get_or_create(&TokenUsageLabels::new(&series, &label)).observe(tokens_as_f64(tokens));
-        }
-        let Some(output_tokens) = output_tokens else { return };
-        match outcome {
-            Outcome::Done => {
-                if let Some(first_token) = timings.first_token.filter(|_| output_tokens > 1) {
-                    let after_first = timings.total.saturating_sub(first_token).as_secs_f64();
-                    let histogram = metrics.time_per_token.get_or_create(&GenAiLabels::new(&series, None));
-                    histogram.observe(after_first / tokens_as_f64(output_tokens - 1));
-                }
-                metrics.expected_output.add(series, output_tokens);
-            }
-            Outcome::Cancelled => {
-                let expected = metrics.expected_output.mean(&series).unwrap_or_default();
-                let expected = expected.min(output_limit.unwrap_or(u64::MAX));
-                metrics.tokens_saved.inc_by(expected.saturating_sub(output_tokens));
-            }
-            Outcome::Failed => {}
-        }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a histogram's sum is a float")]
-const fn tokens_as_f64(tokens: u64) -> f64 {
-    tokens as f64
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::telemetry::{GenerationLabels, Metrics};
 
     const LABELS: GenerationLabels<'_> = GenerationLabels { upstream: "openai", model: "gpt" };
 

@@ -5,8 +5,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use super::metrics::Metrics;
-
 /// The labels of a request, as OpenTelemetry's conventions for HTTP name them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HttpRequestLabels {
@@ -19,14 +17,14 @@ pub struct HttpRequestLabels {
 
 #[derive(Debug)]
 pub(super) struct HttpMetrics {
-    requests: Family<HttpRequestLabels, Counter>,
-    refusals: Family<LimitLabels, Counter>,
-    panics: Counter,
+    pub requests: Family<HttpRequestLabels, Counter>,
+    pub refusals: Family<LimitLabels, Counter>,
+    pub panics: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabels {
-    limit: &'static str,
+pub(super) struct LimitLabels {
+    pub limit: &'static str,
 }
 
 /// Every limit that refuses requests.
@@ -64,21 +62,5 @@ impl HttpMetrics {
 
     pub fn refusals(&self) -> u64 {
         LIMITS.map(|limit| self.refusals.get_or_create(&LimitLabels { limit }).get()).iter().sum()
-    }
-}
-
-impl Metrics {
-    /// Counts a request whose response head is ready.
-    pub fn http_request(&self, labels: &HttpRequestLabels) {
-        self.http.requests.get_or_create(labels).inc();
-    }
-
-    /// Counts a request that `limit` refused, which must be one of `LIMITS`.
-    pub fn refused(&self, limit: &'static str) {
-        self.http.refusals.get_or_create(&LimitLabels { limit }).inc();
-    }
-
-    pub fn panicked(&self) {
-        self.http.panics.inc();
     }
 }

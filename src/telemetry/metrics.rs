@@ -1,10 +1,8 @@
 //! The metrics of one service.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -14,12 +12,12 @@ use super::http_metrics::HttpMetrics;
 use super::labels::{GenerationLabels, ModelNames};
 use super::process::Process;
 use super::stream_metrics::StreamMetrics;
-use super::total::Totals;
-use super::upstream_metrics::UpstreamMetrics;
+use super::total::{Total, Totals};
+use super::upstream_metrics::{RepeatCount, UpstreamMetrics};
 
 /// The metrics of one service. There is no global recorder, so that each service in the tests has its own.
 ///
-/// The methods that count are defined in the module of each group of metrics.
+/// The methods that count are in `recording.rs`.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -71,6 +69,16 @@ impl Metrics {
         _ = self.capacities.0.set(capacities);
     }
 
+    /// Adds the counters of other modules. Only the first call has an effect.
+    pub fn set_totals(&self, totals: Vec<Total>) {
+        _ = self.totals.0.set(totals);
+    }
+
+    /// Adds the counters of repeated requests. Only the first call has an effect.
+    pub fn set_repeat_counts(&self, counts: Vec<RepeatCount>) {
+        _ = self.upstreams.repeats.0.set(counts);
+    }
+
     /// Returns the content type and all metrics in the OpenMetrics text format.
     pub fn render(&self) -> (&'static str, String) {
         let mut text = String::new();
@@ -78,23 +86,6 @@ impl Metrics {
             text.clear();
         }
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", text)
-    }
-}
-
-/// Adds one to a gauge until it is dropped.
-#[derive(Debug)]
-pub struct Gauge(gauge::Gauge<i64, AtomicI64>);
-
-impl Gauge {
-    pub(super) fn new(gauge: &gauge::Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Gauge {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

@@ -7,23 +7,27 @@
 mod capacity;
 mod expected_output;
 mod figures;
+mod gauge;
 mod generation_metrics;
 mod http_metrics;
 mod labels;
 mod logging;
 mod metrics;
 mod process;
+mod recent_first_tokens;
+mod recording;
 mod stream_metrics;
 mod total;
 mod upstream_metrics;
 
 pub use capacity::Capacity;
 pub use figures::Figures;
+pub use gauge::Gauge;
 pub use generation_metrics::GenerationEnd;
 pub use http_metrics::HttpRequestLabels;
 pub use labels::{GenerationLabels, MAX_MODEL_LABELS, Outcome};
 pub use logging::{LogFormat, init, log_panics};
-pub use metrics::{Gauge, Metrics};
+pub use metrics::Metrics;
 pub use process::resident_memory;
 pub use stream_metrics::{LiveSubscriber, ResumedBy};
 pub use total::Total;

@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge;
 use prometheus_client::registry::Registry;
 
-use super::metrics::{Gauge, Metrics};
+use super::gauge::Gauge;
 
 /// How a client resumed a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum ResumedBy {
 impl ResumedBy {
     const ALL: [Self; 4] = [Self::LastEventId, Self::After, Self::IdempotencyKey, Self::Snapshot];
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::LastEventId => "last_event_id",
             Self::After => "after",
@@ -42,6 +42,10 @@ pub struct LiveSubscriber {
 }
 
 impl LiveSubscriber {
+    pub(super) fn new(live: &gauge::Gauge, gaps: Counter) -> Self {
+        Self { _live: Gauge::new(live), gaps }
+    }
+
     /// Counts a gap that is sent to the subscriber.
     pub fn count_gap(&self) {
         self.gaps.inc();
@@ -52,16 +56,16 @@ impl LiveSubscriber {
 pub(super) struct StreamMetrics {
     pub viewers: gauge::Gauge,
     pub subscribers: gauge::Gauge,
-    published: Counter,
+    pub published: Counter,
     pub pieces: Counter,
-    resumes: Family<ResumeLabels, Counter>,
-    history_lost: Counter,
-    gaps: Counter,
+    pub resumes: Family<ResumeLabels, Counter>,
+    pub history_lost: Counter,
+    pub gaps: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResumeLabels {
-    by: &'static str,
+pub(super) struct ResumeLabels {
+    pub by: &'static str,
 }
 
 impl StreamMetrics {
@@ -106,35 +110,5 @@ impl StreamMetrics {
             metrics.gaps.clone(),
         );
         metrics
-    }
-}
-
-impl Metrics {
-    /// Counts a viewer until the gauge is dropped.
-    pub fn viewer(&self) -> Gauge {
-        Gauge::new(&self.streams.viewers)
-    }
-
-    /// Counts a subscriber until the return value is dropped.
-    pub fn subscriber(&self) -> LiveSubscriber {
-        LiveSubscriber { _live: Gauge::new(&self.streams.subscribers), gaps: self.streams.gaps.clone() }
-    }
-
-    pub fn published(&self) {
-        self.streams.published.inc();
-    }
-
-    /// Counts a piece of an answer that an upstream sent.
-    pub fn piece(&self) {
-        self.streams.pieces.inc();
-    }
-
-    pub fn resumed(&self, by: ResumedBy) {
-        self.streams.resumes.get_or_create(&ResumeLabels { by: by.name() }).inc();
-    }
-
-    /// Counts a resume or a repeat that was refused with `history_lost`.
-    pub fn history_lost(&self) {
-        self.streams.history_lost.inc();
     }
 }

@@ -7,8 +7,6 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 
-use super::metrics::Metrics;
-
 /// A counter of another module. Each scrape calls `count`, which must not block.
 pub struct Total {
     /// The metric's name, without `_total`.
@@ -17,7 +15,7 @@ pub struct Total {
     pub count: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-/// The totals, once [`Metrics::set_totals`] was called.
+/// The totals, once [`Metrics::set_totals`](super::Metrics::set_totals) was called.
 #[derive(Clone, Default)]
 pub(super) struct Totals(pub Arc<OnceLock<Vec<Total>>>);
 
@@ -34,12 +32,5 @@ impl Collector for Totals {
 impl fmt::Debug for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.get().into_iter().flatten().map(|total| total.name)).finish()
-    }
-}
-
-impl Metrics {
-    /// Adds the counters of other modules. Only the first call has an effect.
-    pub fn set_totals(&self, totals: Vec<Total>) {
-        _ = self.totals.0.set(totals);
     }
 }

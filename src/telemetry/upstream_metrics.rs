@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -13,8 +12,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::generation_metrics::{GenAiLabels, duration_histogram};
-use super::labels::{GenerationLabels, Outcome, Series};
-use super::metrics::Metrics;
 
 /// A counter of requests that were sent to an upstream a second time for one reason. Each scrape calls `count`, which
 /// must not block.
@@ -23,9 +20,9 @@ pub struct RepeatCount {
     pub count: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-/// The counters of repeats, once [`Metrics::set_repeat_counts`] was called.
+/// The counters of repeats, once [`Metrics::set_repeat_counts`](super::Metrics::set_repeat_counts) was called.
 #[derive(Clone, Default)]
-struct RepeatCounts(Arc<OnceLock<Vec<RepeatCount>>>);
+pub(super) struct RepeatCounts(pub Arc<OnceLock<Vec<RepeatCount>>>);
 
 impl Collector for RepeatCounts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -47,17 +44,17 @@ impl fmt::Debug for RepeatCounts {
 
 #[derive(Debug)]
 pub(super) struct UpstreamMetrics {
-    attempts: Family<AttemptLabels, Counter>,
-    duration: Family<GenAiLabels, Histogram>,
-    repeats: RepeatCounts,
+    pub attempts: Family<AttemptLabels, Counter>,
+    pub duration: Family<GenAiLabels, Histogram>,
+    pub repeats: RepeatCounts,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AttemptLabels {
-    upstream: Arc<str>,
-    model: Arc<str>,
-    outcome: &'static str,
-    error_type: Option<&'static str>,
+pub(super) struct AttemptLabels {
+    pub upstream: Arc<str>,
+    pub model: Arc<str>,
+    pub outcome: &'static str,
+    pub error_type: Option<&'static str>,
 }
 
 impl UpstreamMetrics {
@@ -80,27 +77,5 @@ impl UpstreamMetrics {
         );
         registry.register_collector(Box::new(metrics.repeats.clone()));
         metrics
-    }
-}
-
-impl Metrics {
-    /// Counts an attempt that ended after `took`. `error_type` is the API's error code of its failure.
-    pub fn attempt_ended(
-        &self,
-        labels: GenerationLabels<'_>,
-        outcome: Outcome,
-        error_type: Option<&'static str>,
-        took: Duration,
-    ) {
-        let series = if outcome == Outcome::Done { self.models.learn(labels) } else { self.models.find(labels) };
-        self.upstreams.duration.get_or_create(&GenAiLabels::new(&series, error_type)).observe(took.as_secs_f64());
-        let Series { upstream, model } = series;
-        let labels = AttemptLabels { upstream, model, outcome: outcome.name(), error_type };
-        self.upstreams.attempts.get_or_create(&labels).inc();
-    }
-
-    /// Adds the counters of repeated requests. Only the first call has an effect.
-    pub fn set_repeat_counts(&self, counts: Vec<RepeatCount>) {
-        _ = self.upstreams.repeats.0.set(counts);
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! A new provider takes one adapter beside `openai` and one line in `app`, which builds the [`Router`].
 
-pub mod demo;
 mod echo;
 mod error_report;
-mod list_failure;
 mod mask;
 mod model_catalog;
+mod model_list_error;
 mod openai;
 mod refusal;
+mod route;
 mod routing;
 pub mod sse;
 mod transport;
@@ -27,16 +27,18 @@ use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 
 pub use echo::without_echo;
 pub use error_report::{ErrorMessages, ErrorReport};
-pub use list_failure::{ListFailure, list_url};
 pub use mask::Masker;
 pub use model_catalog::ListedModels;
+pub use model_list_error::{ModelListError, list_url};
 pub use openai::{
-    AnswerReader, AnswerSizes, Endpoint, InvalidEndpoint, OpenAi, Timeouts, WholeAnswers, read_completion,
+    AnswerReader, AnswerSizes, Endpoint, InvalidEndpointError, OpenAi, Timeouts, WholeAnswers, read_completion,
 };
 pub use refusal::{LONGEST_REFUSAL, ReportTerms};
-pub use routing::{Router, UnknownModel};
+pub use routing::{Router, UnknownModelError};
 // `Framing` and `ResponseHead` are public for the fuzz target `http1`.
-pub use transport::{Framing, InvalidFraming, RepeatReason, Repeats, ResponseHead, TransportBuilder, TransportError};
+pub use transport::{
+    Framing, InvalidFramingError, RepeatReason, Repeats, ResponseHead, TransportBuilder, TransportError,
+};
 
 /// An adapter for one kind of upstream.
 pub trait Provider: Send + Sync + 'static {
@@ -48,7 +50,7 @@ pub trait Provider: Send + Sync + 'static {
     fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> Answer;
 
     /// Returns the models that the upstream lists.
-    fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>>;
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, UpstreamError>>;
 }
 
 /// Identifies an upstream in logs and metrics.
@@ -147,7 +149,7 @@ pub enum Signal {
 
 /// A model in a provider's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Model {
+pub struct ListedModel {
     pub id: String,
     pub owned_by: String,
     /// Seconds since 1970, as in OpenAI's list.
@@ -171,7 +173,7 @@ pub enum UpstreamError {
     #[error("the upstream's answer was interrupted: {cause}")]
     Disconnected { cause: Cow<'static, str> },
     #[error("the upstream's answer is malformed: {0}")]
-    Malformed(Malformed),
+    Malformed(MalformedResponseError),
     /// The answer ended normally without content or finish reason.
     #[error("the upstream's answer is empty")]
     Empty,
@@ -204,7 +206,7 @@ impl std::fmt::Display for Phase {
 
 /// Why the bytes of an upstream cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedResponseError {
     #[error("not an event stream")]
     ContentType,
     #[error("an event larger than the limit")]

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::list_failure::ListFailure;
-use super::routing::Route;
-use super::{Model, Phase, UpstreamError};
+use super::model_list_error::ModelListError;
+use super::route::Route;
+use super::{ListedModel, Phase, UpstreamError};
 
 /// The models that the providers list. Concurrent calls share one request to each provider.
 pub struct ModelCatalog {
@@ -25,28 +25,28 @@ pub struct ModelCatalog {
 
 struct Lists {
     routes: Arc<[Route]>,
-    listed: watch::Sender<Option<Listed>>,
+    listed: watch::Sender<Option<CachedLists>>,
     refreshing: AtomicBool,
 }
 
 #[derive(Clone)]
-struct Listed {
+struct CachedLists {
     at: Instant,
     /// The last list of each provider, in the order of the routes.
-    by_route: Arc<[Vec<Model>]>,
+    by_route: Arc<[Vec<ListedModel>]>,
     merged: Arc<ListedModels>,
 }
 
 /// The models of all providers, each once.
 #[derive(Debug, Default)]
 pub struct ListedModels {
-    models: Vec<Model>,
+    models: Vec<ListedModel>,
     /// Indexes into `models`, sorted by id.
     by_id: Vec<usize>,
 }
 
-impl FromIterator<Model> for ListedModels {
-    fn from_iter<I: IntoIterator<Item = Model>>(models: I) -> Self {
+impl FromIterator<ListedModel> for ListedModels {
+    fn from_iter<I: IntoIterator<Item = ListedModel>>(models: I) -> Self {
         let models: Vec<_> = models.into_iter().collect();
         let mut by_id: Vec<_> = (0..models.len()).collect();
         by_id.sort_unstable_by_key(|at| models.get(*at).map(|model| model.id.as_str()));
@@ -56,16 +56,16 @@ impl FromIterator<Model> for ListedModels {
 
 impl ListedModels {
     /// Returns the model with this id.
-    pub fn find(&self, id: &str) -> Option<&Model> {
+    pub fn find(&self, id: &str) -> Option<&ListedModel> {
         let at = self.by_id.binary_search_by_key(&Some(id), |at| self.models.get(*at).map(|model| model.id.as_str()));
         self.models.get(*self.by_id.get(at.ok()?)?)
     }
 }
 
 impl Deref for ListedModels {
-    type Target = [Model];
+    type Target = [ListedModel];
 
-    fn deref(&self) -> &[Model] {
+    fn deref(&self) -> &[ListedModel] {
         &self.models
     }
 }
@@ -124,9 +124,9 @@ impl Refresh {
             let last = || before.as_ref().and_then(|before| before.get(at)).cloned().unwrap_or_default();
             route.list().await.unwrap_or_else(last)
         });
-        let by_route: Arc<[Vec<Model>]> = join_all(asked).await.into();
+        let by_route: Arc<[Vec<ListedModel>]> = join_all(asked).await.into();
         let merged = merge(&lists.routes, &by_route);
-        lists.listed.send_replace(Some(Listed { at: Instant::now(), by_route, merged }));
+        lists.listed.send_replace(Some(CachedLists { at: Instant::now(), by_route, merged }));
     }
 }
 
@@ -137,7 +137,7 @@ impl Drop for Refresh {
 }
 
 /// Merges the lists: each name once, from the first route that serves it, as in [`super::Router::route`].
-fn merge(routes: &[Route], by_route: &[Vec<Model>]) -> Arc<ListedModels> {
+fn merge(routes: &[Route], by_route: &[Vec<ListedModel>]) -> Arc<ListedModels> {
     let mut ids = HashSet::new();
     let all = routes.iter().zip(by_route).flat_map(|(route, models)| {
         let listed =
@@ -145,7 +145,7 @@ fn merge(routes: &[Route], by_route: &[Vec<Model>]) -> Arc<ListedModels> {
         listed.chain(route.names().map(|name| (name, None)))
     });
     let merged = all.filter(|(id, _)| ids.insert(*id)).take(MAX_MODELS).map(|(id, listed)| {
-        let unlisted = || Model { id: id.to_owned(), owned_by: "unknown".to_owned(), created: 0 };
+        let unlisted = || ListedModel { id: id.to_owned(), owned_by: "unknown".to_owned(), created: 0 };
         listed.cloned().unwrap_or_else(unlisted)
     });
     Arc::new(merged.collect())
@@ -153,7 +153,7 @@ fn merge(routes: &[Route], by_route: &[Vec<Model>]) -> Arc<ListedModels> {
 
 impl Route {
     /// Requests the list of one provider. Returns `None` if the provider failed, and logs the error.
-    async fn list(&self) -> Option<Vec<Model>> {
+    async fn list(&self) -> Option<Vec<ListedModel>> {
         let identity = self.provider.identity();
         // A panic in one adapter must not affect the lists of the others.
         let asking = AssertUnwindSafe(async { self.provider.models().await }).catch_unwind();
@@ -163,7 +163,7 @@ impl Route {
             Ok(Err(_panic)) => return None,
             Err(_) => UpstreamError::Timeout(Phase::Head),
         };
-        let failure = ListFailure::new(identity, error);
+        let failure = ModelListError::new(identity, error);
         tracing::warn!(upstream = &*identity.name, url = failure.url(), cause = %failure, "listing models failed");
         None
     }
@@ -205,14 +205,14 @@ mod tests {
             Box::pin(futures_util::stream::empty())
         }
 
-        fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>> {
+        fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, UpstreamError>> {
             async {
                 let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
                 self.gate.acquire().await.expect("the semaphore stays open").forget();
                 if self.failing.load(Ordering::SeqCst) {
                     return Err(UpstreamError::Unreachable { cause: "connection refused".into() });
                 }
-                let model = Model { id: format!("list-{number}"), owned_by: "test".to_owned(), created: 0 };
+                let model = ListedModel { id: format!("list-{number}"), owned_by: "test".to_owned(), created: 0 };
                 Ok(vec![model.clone(), model])
             }
             .boxed()
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn long_list_is_merged_with_one_lookup_for_each_name_and_truncated() {
         const MANY: usize = 60_000;
-        let model = |number| Model { id: format!("model-{number}"), owned_by: "test".to_owned(), created: 0 };
+        let model = |number| ListedModel { id: format!("model-{number}"), owned_by: "test".to_owned(), created: 0 };
         let listed: Vec<_> = (0..MANY).map(model).collect();
         let named = listed.iter().rev().map(|model| NamePattern::new(&*model.id));
         let named = Route { models: named.collect(), provider: Scripted::new() };
@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    fn names(models: &[Model]) -> Vec<&str> {
+    fn names(models: &[ListedModel]) -> Vec<&str> {
         models.iter().map(|model| model.id.as_str()).collect()
     }
 

@@ -6,7 +6,8 @@ use tokio_util::task::TaskTracker;
 
 use super::Provider;
 use super::model_catalog::{ListedModels, ModelCatalog};
-use crate::domain::{NamePattern, NamePatterns};
+use super::route::Route;
+use crate::domain::NamePattern;
 
 /// The providers in match order: the first that has a matching pattern serves the model.
 pub struct Router {
@@ -15,15 +16,9 @@ pub struct Router {
     catalog: ModelCatalog,
 }
 
-/// A provider and the names of the models that it serves.
-pub struct Route {
-    pub models: NamePatterns,
-    pub provider: Arc<dyn Provider>,
-}
-
 /// No provider serves the requested model, or the request names no model and there is no default.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownModel {
+pub enum UnknownModelError {
     #[error("the request names no model and there is no default")]
     Unnamed,
     #[error("no upstream serves this model")]
@@ -64,25 +59,14 @@ impl Router {
     }
 
     /// Returns the requested model, or the default, and the provider that serves it.
-    pub fn route(&self, model: Option<&str>) -> Result<(String, &dyn Provider), UnknownModel> {
-        let model = model.or(self.default.as_deref()).ok_or(UnknownModel::Unnamed)?;
-        let route = self.routes.iter().find(|route| route.serves(model)).ok_or(UnknownModel::Unserved)?;
+    pub fn route(&self, model: Option<&str>) -> Result<(String, &dyn Provider), UnknownModelError> {
+        let model = model.or(self.default.as_deref()).ok_or(UnknownModelError::Unnamed)?;
+        let route = self.routes.iter().find(|route| route.serves(model)).ok_or(UnknownModelError::Unserved)?;
         Ok((model.to_owned(), route.provider.as_ref()))
     }
 
     /// Returns all models, each once, with the entry of the provider that would serve it.
     pub async fn models(&self) -> Arc<ListedModels> {
         self.catalog.models().await
-    }
-}
-
-impl Route {
-    pub fn serves(&self, model: &str) -> bool {
-        self.models.match_any(model)
-    }
-
-    /// Returns the model names, without the patterns, in the settings.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.models.names()
     }
 }

@@ -45,7 +45,7 @@ enum AtStart {
 /// A line or an event is larger than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event of the stream is larger than the limit")]
-pub struct TooLarge;
+pub struct EventTooLargeError;
 
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Parser {
         mut event: impl FnMut(StreamEvent<'_>) -> Result<(), E>,
     ) -> Result<(), E>
     where
-        E: From<TooLarge>,
+        E: From<EventTooLargeError>,
     {
         loop {
             if self.skip_lf == SkipLf::Yes && !bytes.is_empty() {
@@ -121,9 +121,9 @@ impl Parser {
         line.strip_prefix(b"data: ").filter(|_| is_first && line.len() <= self.limit)
     }
 
-    fn buffer_line(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
+    fn buffer_line(&mut self, bytes: &[u8]) -> Result<(), EventTooLargeError> {
         if bytes.len() > self.limit.saturating_sub(self.line.len()) {
-            return Err(TooLarge);
+            return Err(EventTooLargeError);
         }
         self.line.extend_from_slice(bytes);
         Ok(())
@@ -135,11 +135,11 @@ impl Parser {
         event: &mut impl FnMut(StreamEvent<'_>) -> Result<(), E>,
     ) -> Result<(), E>
     where
-        E: From<TooLarge>,
+        E: From<EventTooLargeError>,
     {
         // Checked here too: a line that is complete within one read is not buffered.
         if line.len() > self.limit {
-            return Err(TooLarge.into());
+            return Err(EventTooLargeError.into());
         }
         let line = match std::mem::replace(&mut self.at_start, AtStart::No) {
             AtStart::Yes => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
@@ -171,7 +171,7 @@ impl Parser {
             }
             self.data.extend_from_slice(value);
             if self.data.len() > self.limit {
-                return Err(TooLarge.into());
+                return Err(EventTooLargeError.into());
             }
         }
         Ok(())
@@ -182,14 +182,14 @@ impl Parser {
 mod tests {
     use super::*;
 
-    fn parse(reads: &[&[u8]]) -> Result<Vec<String>, TooLarge> {
+    fn parse(reads: &[&[u8]]) -> Result<Vec<String>, EventTooLargeError> {
         let mut parser = Parser::new(64);
         let mut events = Vec::new();
         for read in reads {
             parser.feed(read, |StreamEvent { name, data }| {
                 let [name, data] = [name, data].map(String::from_utf8_lossy);
                 events.push(if name.is_empty() { data.into_owned() } else { format!("{name}: {data}") });
-                Ok::<_, TooLarge>(())
+                Ok::<_, EventTooLargeError>(())
             })?;
         }
         Ok(events)
@@ -224,8 +224,11 @@ mod tests {
     #[test]
     fn line_or_event_above_the_limit_is_too_large() {
         let long = [b"data: ".as_slice(), &[b'x'; 80]].concat();
-        assert_eq!(parse(&[&long[..40], &long[40..]]), Err(TooLarge));
-        assert_eq!(parse(&[b"data: 0123456789012345678901234567890123456789\n".as_slice(); 2]), Err(TooLarge));
+        assert_eq!(parse(&[&long[..40], &long[40..]]), Err(EventTooLargeError));
+        assert_eq!(
+            parse(&[b"data: 0123456789012345678901234567890123456789\n".as_slice(); 2]),
+            Err(EventTooLargeError)
+        );
         assert_eq!(parse(&[b": 0123456789\n\n".as_slice(); 100]), Ok(vec![]));
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokenrill::api::openapi::document;
 use tokenrill::auth::{Grant, NewKey, Resource, Scope, Tickets};
 use tokenrill::domain::{Principal, Timestamp};
-use tokenrill::settings::{ApiKey, Jwt, Settings};
+use tokenrill::settings::{ApiKeySettings, JwtSettings, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -70,7 +70,7 @@ async fn denial(request: RequestBuilder) -> (String, String, String) {
 
 #[tokio::test]
 async fn refused_credential_gets_a_reason_and_instructions() {
-    let mut settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
+    let mut settings = trusting(JwtSettings { secret_env: Some("SECRET".to_owned()), ..JwtSettings::default() });
     settings.auth.cookie = Some("session".to_owned());
     let with_tokens = Service::in_environment(settings, [("SECRET".to_owned(), SECRET.to_owned())].into()).await;
     let (with_keys, _) = guarded(&[("a", ALL)]).await;
@@ -349,7 +349,7 @@ async fn two_keys_with_one_name_are_one_caller_during_rotation() {
     let new = NewKey::random().expect("random bytes");
     let mut settings = Settings::default();
     let hash = new.hash.to_string();
-    settings.auth.api_keys.push(ApiKey { name: "web".into(), hash, ..ApiKey::default() });
+    settings.auth.api_keys.push(ApiKeySettings { name: "web".into(), hash, ..ApiKeySettings::default() });
     let (service, old) = Service::guarded(settings, &[("web", ALL)]).await;
     let body = json!({"input": "Hello", "model": "demo?tokens=3&rate=max"});
     let answer = Answer::to(service.generation(&body).bearer_auth(&old["web"])).await;
@@ -362,11 +362,11 @@ async fn two_keys_with_one_name_are_one_caller_during_rotation() {
 async fn key_with_a_model_list_is_refused_other_models() {
     let few = NewKey::random().expect("random bytes");
     let mut settings = Settings::default();
-    settings.auth.api_keys.push(ApiKey {
+    settings.auth.api_keys.push(ApiKeySettings {
         name: "few".into(),
         hash: few.hash.to_string(),
         models: Some(vec!["demo?tokens=3*".into()]),
-        ..ApiKey::default()
+        ..ApiKeySettings::default()
     });
     let (service, keys) = Service::guarded(settings, &[("all", ALL)]).await;
     let models = async |key: &str| {

@@ -7,7 +7,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokenrill::auth::NewKey;
-use tokenrill::settings::{ApiKey, Jwt, Quota, Settings, Size};
+use tokenrill::settings::{ApiKeySettings, JwtSettings, QuotaSettings, Settings, Size};
 use tower::ServiceExt;
 
 use crate::support::issuer::{SECRET, claims, hs256, trusting};
@@ -683,14 +683,20 @@ async fn publishes_into_ten_thousand_new_channels_leave_the_history_of_other_cal
 async fn an_account_over_its_publish_rate_is_refused_and_others_publish_on() {
     let mut settings = Settings::default();
     settings.limits.each.publishes_per_minute = publish_rate(3);
-    let more = Quota { publishes_per_minute: publish_rate(5), ..Quota::default() };
-    let other = Quota { requests_per_minute: publish_rate(5), ..Quota::default() };
+    let more = QuotaSettings { publishes_per_minute: publish_rate(5), ..QuotaSettings::default() };
+    let other = QuotaSettings { requests_per_minute: publish_rate(5), ..QuotaSettings::default() };
     let mut own = std::collections::BTreeMap::new();
     for (name, limits) in [("bob", more), ("carl", other)] {
         let NewKey { key, hash } = NewKey::random().expect("random bytes");
         let (hash, scopes) = (hash.to_string(), Some(vec!["publish:*".to_owned()]));
         let limits = Some(limits);
-        settings.auth.api_keys.push(ApiKey { name: name.to_owned(), hash, scopes, limits, ..ApiKey::default() });
+        settings.auth.api_keys.push(ApiKeySettings {
+            name: name.to_owned(),
+            hash,
+            scopes,
+            limits,
+            ..ApiKeySettings::default()
+        });
         own.insert(name.to_owned(), key);
     }
     let (service, mut keys) = Service::guarded(settings, &[("eve", &["publish:*"]), ("admin", &["admin"])]).await;
@@ -723,7 +729,11 @@ async fn an_account_over_its_publish_rate_is_refused_and_others_publish_on() {
 
 #[tokio::test]
 async fn token_claim_and_ticket_share_the_publish_rate_of_their_caller() {
-    let jwt = Jwt { secret_env: Some("SECRET".to_owned()), limits_claim: Some("limits".to_owned()), ..Jwt::default() };
+    let jwt = JwtSettings {
+        secret_env: Some("SECRET".to_owned()),
+        limits_claim: Some("limits".to_owned()),
+        ..JwtSettings::default()
+    };
     let service = Service::in_environment(trusting(jwt), [("SECRET".to_owned(), SECRET.to_owned())].into()).await;
     let claimed = json!({"scope": "publish:*", "limits": {"publishes_per_minute": 2}});
     let token = hs256(SECRET.as_bytes(), &json!({"alg": "HS256"}), &claims(&claimed));

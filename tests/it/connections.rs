@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokenrill::auth::NewKey;
-use tokenrill::settings::{ApiKey, ConnectionsFull, Quota, Settings};
+use tokenrill::settings::{ApiKeySettings, ConnectionsFull, QuotaSettings, Settings};
 
 use crate::support::{Answer, Service, Upstream, soon, text};
 
@@ -64,7 +64,7 @@ async fn operator_lists_connections_and_a_closed_stream_can_be_resumed() {
 
 fn limited(full: ConnectionsFull) -> Settings {
     let mut settings = Settings::default();
-    settings.limits.each = Quota { connections: NonZeroU32::new(2), ..Quota::default() };
+    settings.limits.each = QuotaSettings { connections: NonZeroU32::new(2), ..QuotaSettings::default() };
     settings.limits.connections_full = full;
     settings
 }
@@ -129,9 +129,9 @@ async fn refused_request_closes_no_other_stream() {
 async fn ticket_connection_counts_against_the_owner() {
     let new = NewKey::random().expect("random bytes");
     let mut settings = Settings::default();
-    let limits = Some(Quota { connections: NonZeroU32::new(2), ..Quota::default() });
+    let limits = Some(QuotaSettings { connections: NonZeroU32::new(2), ..QuotaSettings::default() });
     let hash = new.hash.to_string();
-    settings.auth.api_keys.push(ApiKey { name: "web".into(), hash, limits, ..ApiKey::default() });
+    settings.auth.api_keys.push(ApiKeySettings { name: "web".into(), hash, limits, ..ApiKeySettings::default() });
     let (service, _) = Service::guarded(settings, &[]).await;
     let endless = json!({"input": "Hello", "model": "demo?stall_at=1&rate=max"});
     let viewer = Answer::to(service.generation(&endless).bearer_auth(&new.key)).await;

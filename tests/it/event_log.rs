@@ -9,11 +9,11 @@ use futures_util::{FutureExt, StreamExt};
 use smallvec::smallvec;
 use tokenrill::domain::{
     Account, CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, Finish, Frame, GenerationId, Metadata, Part,
-    Principal, Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageWish,
+    Principal, Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageRequest,
 };
 use tokenrill::event_log::{
-    AppendError, Closing, CreateError, Created, EventLog, Events, Limit, Log, MemoryLimits, Page, ReadError, Readable,
-    Reply, Tail, TailReader, TailState, follow,
+    AppendError, CloseOutcome, CreateError, Created, EventLog, Events, Limit, Log, MemoryLimits, Page, ReadError,
+    Readable, Reply, Tail, TailReader, TailState, follow,
 };
 use tokio::sync::Barrier;
 use tokio_util::task::TaskTracker;
@@ -132,7 +132,7 @@ fn begun_by(owner: Principal, id: GenerationId, at: u64) -> Arc<Start> {
         created_at: Timestamp::from_millis(at),
         prompt: None,
         metadata: Metadata::new(),
-        usage: UsageWish::NotAsked,
+        usage: UsageRequest::NotAsked,
     })
 }
 
@@ -234,7 +234,7 @@ async fn entries_are_numbered_from_one_without_a_gap<B: Backend>() {
         assert_eq!(append(&log, vec![token("x"); batch]).await, Ok(Sequence::new(expected)));
         assert_eq!(log.tail().get(), Tail { sequence: Sequence::new(expected), state: TailState::Open });
     }
-    assert_eq!(log.close(ended(0)).await, Closing::Won);
+    assert_eq!(log.close(ended(0)).await, CloseOutcome::Won);
     assert_eq!(log.tail().get(), Tail { sequence: Sequence::new(7), state: TailState::Closed });
     let entries = read(&log, Sequence::START).await;
     assert_complete(&entries, 0, 7);
@@ -314,11 +314,11 @@ async fn a_log_is_closed_once_and_nothing_follows<B: Backend>() {
     let logs = B::start(ROOMY);
     let (_, log) = create(&logs).await;
     append(&log, vec![token("a")]).await.expect("room");
-    assert_eq!(log.close(ended(1)).await, Closing::Won);
+    assert_eq!(log.close(ended(1)).await, CloseOutcome::Won);
     let before = read_events(&log).await;
     assert_eq!(before.last(), Some(&ended(1)));
     for later in [ended(2), ended(1)] {
-        assert_eq!(log.close(later).await, Closing::Lost(ended(1)));
+        assert_eq!(log.close(later).await, CloseOutcome::Lost(ended(1)));
     }
     for tail in [tail(&log), Sequence::new(2), Sequence::START] {
         assert_eq!(log.append(tail, smallvec![token("b")]).await, Err(AppendError::Closed));
@@ -366,8 +366,8 @@ async fn one_of_many_closers_wins_and_the_others_get_its_event<B: Backend>() {
         let (mut won, mut told) = (Vec::new(), Vec::new());
         for closer in closers {
             match soon(closer).await.expect("no panic") {
-                (by, Closing::Won) => won.push(ended(by)),
-                (_, Closing::Lost(winner)) => told.push(winner),
+                (by, CloseOutcome::Won) => won.push(ended(by)),
+                (_, CloseOutcome::Lost(winner)) => told.push(winner),
             }
         }
         assert_eq!(won.len(), 1, "one wins");
@@ -415,7 +415,7 @@ async fn followers_that_start_at_any_moment_see_each_entry_once<B: Backend>() {
                 tokio::task::yield_now().await;
             }
         }
-        assert_eq!(log.close(ended(round)).await, Closing::Won);
+        assert_eq!(log.close(ended(round)).await, CloseOutcome::Won);
         let end = tail(&log).get();
         followers.push(follower(0));
         followers.push(follower(end));
@@ -442,7 +442,7 @@ impl Log for MovesAfterRead {
         self.log.append(tail, events)
     }
 
-    fn close(&self, terminal: Event) -> Reply<'_, Closing> {
+    fn close(&self, terminal: Event) -> Reply<'_, CloseOutcome> {
         self.log.close(terminal)
     }
 }
@@ -456,7 +456,7 @@ impl Readable for MovesAfterRead {
             if page.is_empty() {
                 let event = self.moves.lock().expect("no panic").pop().expect("it ends with its last move");
                 match event.is_terminal() {
-                    true => assert_eq!(self.close(event).await, Closing::Won),
+                    true => assert_eq!(self.close(event).await, CloseOutcome::Won),
                     false => assert_eq!(self.append(after, smallvec![event]).await, Ok(after.plus(1))),
                 }
             }
@@ -607,7 +607,7 @@ async fn a_log_is_bounded_and_still_ends<B: Backend>() {
     assert_eq!(full, AppendError::Full(Limit::Own));
     assert!(said >= LIMIT / 2, "{said} of {LIMIT} bytes are little use");
     let before = read_events(&log).await;
-    assert_eq!(log.close(ended(0)).await, Closing::Won, "a terminal event always fits");
+    assert_eq!(log.close(ended(0)).await, CloseOutcome::Won, "a terminal event always fits");
     assert_eq!(read_events(&log).await, [before, vec![ended(0)]].concat());
 }
 
@@ -654,7 +654,7 @@ async fn all_logs_are_bounded_and_the_log_that_ended_first_is_evicted_first<B: B
         }
     };
     assert_eq!(refused, CreateError::Full);
-    assert_eq!(log.close(ended(0)).await, Closing::Won, "a terminal event always fits");
+    assert_eq!(log.close(ended(0)).await, CloseOutcome::Won, "a terminal event always fits");
     logs.check(TIGHT);
     assert!(logs.create(begun(new), &account(0), None).await.is_ok(), "a closed log makes room for a new one");
     assert!(!is_known(&logs, growing).await && is_known(&logs, open).await);
@@ -720,7 +720,7 @@ async fn a_removed_log_is_unknown_and_its_holders_can_still_read_it<B: Backend>(
     logs.remove(id).await;
     assert!(!is_known(&logs, id).await);
     append(&log, vec![token("b")]).await.expect("its writer writes on");
-    assert_eq!(log.close(ended(0)).await, Closing::Won);
+    assert_eq!(log.close(ended(0)).await, CloseOutcome::Won);
     assert_complete(&follower.await, 0, 4);
     assert_eq!(read_events(&log).await, [start(id), token("a"), token("b"), ended(0)]);
     assert!(!is_known(&logs, id).await, "it does not come back");

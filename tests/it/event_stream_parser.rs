@@ -2,7 +2,7 @@
 //! time.
 
 use proptest::prelude::*;
-use tokenrill::upstream::sse::{Parser, TooLarge};
+use tokenrill::upstream::sse::{EventTooLargeError, Parser};
 
 use crate::upstream_streams::checks::{self, parse};
 
@@ -53,7 +53,7 @@ proptest! {
 }
 
 /// Asserts that every split of `bytes` into three reads, and into single bytes, parses to `expected`.
-fn every_cut_gives(limit: usize, bytes: &[u8], expected: &(Vec<String>, Result<(), TooLarge>)) {
+fn every_cut_gives(limit: usize, bytes: &[u8], expected: &(Vec<String>, Result<(), EventTooLargeError>)) {
     for first in 0..=bytes.len() {
         for second in first..=bytes.len() {
             let reads = [&bytes[..first], &bytes[first..second], &bytes[second..]];
@@ -70,7 +70,7 @@ fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
         let line = |length: usize| format!("{event}:{}{end}{event}", "x".repeat(length - 1));
         let both = vec!["1".to_owned(), "1".to_owned()];
         every_cut_gives(16, line(16).as_bytes(), &(both, Ok(())));
-        every_cut_gives(16, line(17).as_bytes(), &(vec!["1".to_owned()], Err(TooLarge)));
+        every_cut_gives(16, line(17).as_bytes(), &(vec!["1".to_owned()], Err(EventTooLargeError)));
     }
 }
 
@@ -80,13 +80,13 @@ fn an_event_may_be_as_large_as_the_limit_and_no_larger() {
     let fits = "data:abcd\ndata:efghi\ndata:jklmn\n\n";
     every_cut_gives(16, fits.as_bytes(), &(vec!["abcd\nefghi\njklmn".to_owned()], Ok(())));
     let larger = "data:1\n\ndata:abcd\ndata:efghi\ndata:jklmn\ndata\n\ndata:2\n\n";
-    every_cut_gives(16, larger.as_bytes(), &(vec!["1".to_owned()], Err(TooLarge)));
+    every_cut_gives(16, larger.as_bytes(), &(vec!["1".to_owned()], Err(EventTooLargeError)));
 }
 
 #[test]
 fn a_line_that_never_ends_is_refused_at_the_limit() {
     let mut parser = Parser::new(1024);
-    let fed = (0..2000).find(|_| parser.feed(b"x", |_| Ok::<_, TooLarge>(())).is_err());
+    let fed = (0..2000).find(|_| parser.feed(b"x", |_| Ok::<_, EventTooLargeError>(())).is_err());
     assert_eq!(fed, Some(1024), "the byte after the limit");
 }
 
@@ -102,7 +102,7 @@ fn a_megabyte_in_one_byte_reads_is_scanned_once() {
             .feed(std::slice::from_ref(byte), |event| {
                 events += 1;
                 assert_eq!(event.data.len(), LINE - 6);
-                Ok::<_, TooLarge>(())
+                Ok::<_, EventTooLargeError>(())
             })
             .expect("within the limit");
     }

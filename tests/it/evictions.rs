@@ -9,7 +9,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokenrill::domain::{
     Account, CancelReason, Cancelled, Claim, Event, Fingerprint, GenerationId, Principal, Start, Timestamp, Timings,
-    Usage, UsageWish,
+    Usage, UsageRequest,
 };
 use tokenrill::event_log::{Created, EventLog, MOST_TOMBSTONES};
 use tokenrill::settings::{Settings, Size};
@@ -190,7 +190,7 @@ async fn lose(log: &impl EventLog, key: &str) {
         created_at: Timestamp::now(),
         prompt: None,
         metadata: [].into(),
-        usage: UsageWish::NotAsked,
+        usage: UsageRequest::NotAsked,
     };
     let claim = Claim { key: key.parse().expect("a key"), request: Fingerprint::new([1; 32]) };
     // An in-process request has no client address, so its account is the anonymous principal.

@@ -13,7 +13,7 @@ use tokenrill::api::wire::native::{
 };
 use tokenrill::auth::{Grant, Resource, Scopes, Tickets};
 use tokenrill::domain::{Principal, Timestamp};
-use tokenrill::settings::{Jwt, Settings};
+use tokenrill::settings::{JwtSettings, Settings};
 
 use crate::support::issuer::{SECRET, claims, hs256, trusting};
 use crate::support::{Answer, Event, SOON, Service, TICKET_SECRET, Upstream, case};
@@ -419,13 +419,14 @@ impl Scenes {
         let generation = viewers[0].header("tokenrill-generation").to_owned();
         let (guarded, keys) = Service::guarded(Settings::default(), &[("powerless", &[])]).await;
         let powerless = keys["powerless"].clone();
-        let mut settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
+        let mut settings = trusting(JwtSettings { secret_env: Some("SECRET".to_owned()), ..JwtSettings::default() });
         settings.auth.cookie = Some("session".to_owned());
         settings.cors.origins = Some(vec!["https://app.example".to_owned()]);
         let environment = [("SECRET".to_owned(), SECRET.to_owned())].into();
         let sessions = Service::in_environment(settings, environment).await;
         let nowhere = "http://127.0.0.1:1/jwks.json".parse().expect("a URL");
-        let without_issuer = Service::with(trusting(Jwt { jwks_url: Some(nowhere), ..Jwt::default() })).await;
+        let without_issuer =
+            Service::with(trusting(JwtSettings { jwks_url: Some(nowhere), ..JwtSettings::default() })).await;
         Self {
             plain,
             several_models,

@@ -8,7 +8,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 use tokenrill::api::openapi::document;
 use tokenrill::auth::NewKey;
-use tokenrill::settings::{ApiKey, Settings};
+use tokenrill::settings::{ApiKeySettings, Settings};
 
 use crate::support::{Answer, Service, Upstream, soon};
 
@@ -345,11 +345,11 @@ async fn prompt_with_a_model_the_caller_may_not_use_is_forbidden() {
     let mut keys = Vec::new();
     for (name, model) in [("one", "demo*"), ("other", "gpt-*")] {
         let NewKey { key, hash } = NewKey::random().expect("random bytes");
-        settings.auth.api_keys.push(ApiKey {
+        settings.auth.api_keys.push(ApiKeySettings {
             name: name.to_owned(),
             hash: hash.to_string(),
             models: Some(vec![model.to_owned()]),
-            ..ApiKey::default()
+            ..ApiKeySettings::default()
         });
         keys.push(key);
     }

@@ -11,14 +11,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokenrill::domain::{
     Account, AllowedModels, ChatRequest, Chunk, Escaped, FinishReason, Part, Principal, Quota, RequestId, Shape,
-    Trailer, UsageWish,
+    Trailer, UsageRequest,
 };
 use tokenrill::event_log::{Memory, MemoryLimits};
 use tokenrill::generation::{
     Delivery, Generations, NewGeneration, OnDisconnect, StartError, Storage, Terms, UpstreamMessages,
 };
 use tokenrill::json::JsonObject;
-use tokenrill::limits::{Limits, Patience, Policy, RequestPermit, Spender};
+use tokenrill::limits::{Limiter, Policy, RequestPermit, Spender, WaitPolicy};
 use tokenrill::settings::Settings;
 use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{
@@ -252,7 +252,9 @@ impl Provider for Chaos {
         answer.boxed()
     }
 
-    fn models(&self) -> futures_util::future::BoxFuture<'_, Result<Vec<tokenrill::generation::Model>, UpstreamError>> {
+    fn models(
+        &self,
+    ) -> futures_util::future::BoxFuture<'_, Result<Vec<tokenrill::generation::ListedModel>, UpstreamError>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 }
@@ -280,7 +282,7 @@ async fn thousand_generations_that_end_in_any_way_leak_no_slot() {
         running: 0,
         retention: Duration::from_mins(1),
     });
-    let (limits, metrics, tasks) = (Limits::default(), Metrics::new(), TaskTracker::new());
+    let (limits, metrics, tasks) = (Limiter::default(), Metrics::new(), TaskTracker::new());
     let terms = Terms {
         upstream_messages: UpstreamMessages::Log,
         max_duration: Duration::from_secs(30),
@@ -313,14 +315,14 @@ async fn thousand_generations_that_end_in_any_way_leak_no_slot() {
             owner: principal.clone(),
             spender,
             request: RequestPermit::default(),
-            patience: Patience::Waits { at_most: None },
+            wait_policy: WaitPolicy::Waits { at_most: None },
             claim: None,
             model: Some("demo".into()),
             fields: JsonObject::parse(format!("{{\"number\":{number}}}").as_bytes()).expect("an object"),
             allowed: AllowedModels::All,
             prompt: None,
             metadata: [].into(),
-            usage: UsageWish::NotAsked,
+            usage: UsageRequest::NotAsked,
             storage: Storage::Kept,
             on_disconnect: None,
             grace: None,

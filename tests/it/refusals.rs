@@ -13,7 +13,7 @@ use reqwest::header::{
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokenrill::api::wire::native::FailedData;
-use tokenrill::settings::{Auth, AuthMode, Settings};
+use tokenrill::settings::{AuthMode, AuthSettings, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
@@ -534,7 +534,10 @@ async fn foreign_host_name_returns_421_while_loopback_is_trusted() {
     assert_eq!(Answer::to(call()).await.headers["cache-control"], "no-store");
     assert_nothing_is_running(&service, "a foreign name").await;
 
-    let settings = Settings { auth: Auth { mode: Some(AuthMode::None), ..Auth::default() }, ..Settings::default() };
+    let settings = Settings {
+        auth: AuthSettings { mode: Some(AuthMode::None), ..AuthSettings::default() },
+        ..Settings::default()
+    };
     let service = Service::with(settings).await;
     assert_eq!(Answer::to(service.generation(&good).header("host", "my.example")).await.status, 200);
 }

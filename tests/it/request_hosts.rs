@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokenrill::settings::{Auth, AuthMode, Settings};
+use tokenrill::settings::{AuthMode, AuthSettings, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -11,7 +11,10 @@ use crate::support::{Service, soon};
 
 /// One service that accepts only loopback hosts and one that accepts any host, with the addresses of their listeners.
 async fn services() -> (Vec<Service>, Vec<SocketAddr>) {
-    let mut any = Settings { auth: Auth { mode: Some(AuthMode::None), ..Auth::default() }, ..Settings::default() };
+    let mut any = Settings {
+        auth: AuthSettings { mode: Some(AuthMode::None), ..AuthSettings::default() },
+        ..Settings::default()
+    };
     any.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
     let services = vec![Service::start().await, Service::with(any).await];
     let addresses = services.iter().flat_map(|service| [Some(service.address), service.admin]).flatten().collect();

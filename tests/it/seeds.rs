@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use tokenrill::settings::{ConnectionsFull, Jwt, Settings};
+use tokenrill::settings::{ConnectionsFull, JwtSettings, Settings};
 use tower::ServiceExt;
 
 use crate::channels::{publish, subscribe};
@@ -157,7 +157,7 @@ async fn idle_connections_are_closed_after_ten_minutes() {
 /// Events that require a token: 401 without a valid token, 403 with a token that lacks the scope.
 #[tokio::test]
 async fn channel_events_require_a_token_with_the_scope() {
-    let settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
+    let settings = trusting(JwtSettings { secret_env: Some("SECRET".to_owned()), ..JwtSettings::default() });
     let environment = BTreeMap::from([("SECRET".to_owned(), SECRET.to_owned())]);
     let service = Service::in_environment(settings, environment).await;
     let token = |scope: &str| hs256(SECRET.as_bytes(), &json!({"alg": "HS256"}), &claims(&json!({"scope": scope})));

@@ -9,7 +9,7 @@ use reqwest::header::{
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokenrill::auth::NewKey;
-use tokenrill::settings::{ApiKey, Jwt, Settings};
+use tokenrill::settings::{ApiKeySettings, JwtSettings, Settings};
 
 use crate::support::issuer::{SECRET, claims, hs256, now, trusting};
 use crate::support::{Answer, Service};
@@ -18,7 +18,7 @@ const PAGE: &str = "https://app.example";
 const JSON: &str = "application/json";
 
 fn settings() -> Settings {
-    let mut settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
+    let mut settings = trusting(JwtSettings { secret_env: Some("SECRET".to_owned()), ..JwtSettings::default() });
     settings.auth.cookie = Some("session".to_owned());
     settings.cors.origins = Some(vec![PAGE.to_owned()]);
     settings
@@ -119,7 +119,11 @@ async fn cookie_request_that_changes_state_needs_a_listed_origin_and_json() {
 async fn first_credential_present_decides() {
     let new = NewKey::random().expect("random bytes");
     let mut settings = settings();
-    settings.auth.api_keys.push(ApiKey { name: "web".into(), hash: new.hash.to_string(), ..ApiKey::default() });
+    settings.auth.api_keys.push(ApiKeySettings {
+        name: "web".into(),
+        hash: new.hash.to_string(),
+        ..ApiKeySettings::default()
+    });
     let service = service(settings).await;
     let (good, expired) = (token(&json!({})), token(&json!({"exp": now() - 60})));
     let cookie = |cookie: String| service.request(Method::GET, "/v1/models").header(COOKIE, cookie);

@@ -12,7 +12,7 @@ use reqwest::Method;
 use reqwest::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
 use tokenrill::domain::Timestamp;
-use tokenrill::settings::{Jwt, Settings};
+use tokenrill::settings::{JwtSettings, Settings};
 
 use crate::support::issuer::{AUDIENCE, ISSUER, Issuer, SECRET, base64, claims, header, hs256, now, token, trusting};
 use crate::support::{Answer, Service, Upstream};
@@ -30,7 +30,7 @@ impl KeyFile {
     }
 
     fn settings(&self) -> Settings {
-        trusting(Jwt { jwks_file: Some(self.0.to_str().expect("UTF-8").to_owned()), ..Jwt::default() })
+        trusting(JwtSettings { jwks_file: Some(self.0.to_str().expect("UTF-8").to_owned()), ..JwtSettings::default() })
     }
 }
 
@@ -164,7 +164,7 @@ async fn token_is_accepted_only_if_algorithm_key_claims_and_encoding_are_valid()
 
 #[tokio::test]
 async fn shared_secret_accepts_only_hs256() {
-    let settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), ..Jwt::default() });
+    let settings = trusting(JwtSettings { secret_env: Some("SECRET".to_owned()), ..JwtSettings::default() });
     let service = Service::in_environment(settings, BTreeMap::from([("SECRET".to_owned(), SECRET.to_owned())])).await;
     let (good, issuer) = (claims(&json!({})), Issuer::new());
     let hs384 = |signed: &str| {
@@ -233,7 +233,7 @@ fn published(status: &str, headers: &str, body: &str) -> String {
 
 fn fetching(server: &Upstream) -> Settings {
     let url = format!("http://{}/jwks.json?tenant=1", server.address);
-    trusting(Jwt { jwks_url: Some(url.parse().expect("a URL")), ..Jwt::default() })
+    trusting(JwtSettings { jwks_url: Some(url.parse().expect("a URL")), ..JwtSettings::default() })
 }
 
 #[tokio::test]
@@ -304,7 +304,8 @@ async fn scopes_are_read_as_words_or_a_list_from_scope_scp_or_the_configured_cla
         ),
     ] {
         let scope_claim = claim.map(str::to_owned);
-        let settings = trusting(Jwt { secret_env: Some("SECRET".to_owned()), scope_claim, ..Jwt::default() });
+        let settings =
+            trusting(JwtSettings { secret_env: Some("SECRET".to_owned()), scope_claim, ..JwtSettings::default() });
         let service = Service::in_environment(settings, [("SECRET".to_owned(), SECRET.to_owned())].into()).await;
         let granting = granting.into_iter().map(|but| (but, 200));
         for (but, expected) in granting.chain(refused) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::wire::channel;
-use super::{SUBSCRIBE, pointer, set};
+use super::paths::{SUBSCRIBE, pointer, set};
 
 /// Adds the schema of each event of a channel's stream, and example streams.
 pub fn describe_channel_streams(document: &mut Value) {

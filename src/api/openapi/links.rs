@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{CHAT, CREATE, pointer, set};
+use super::paths::{CHAT, CREATE, pointer, set};
 
 const NEXT: [&str; 4] = ["follow_generation", "inspect_generation", "cancel_generation", "erase_generation"];
 

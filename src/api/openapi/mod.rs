@@ -4,6 +4,7 @@
 mod channel_streams;
 mod links;
 mod open_objects;
+mod paths;
 mod refusals;
 mod requests;
 mod security;
@@ -12,8 +13,8 @@ mod streams;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::allowance::X_RATE_LIMIT;
 use super::extract::{Format, Replay};
+use super::headers::X_RATE_LIMIT;
 use super::openai_error::OpenAiError;
 use super::problem::ProblemBody;
 use super::wire::{channel, native};
@@ -23,6 +24,7 @@ pub use requests::{ChatCompletionBody, NewGenerationBody};
 use channel_streams::describe_channel_streams;
 use links::describe_links;
 use open_objects::describe_open_objects;
+use paths::{CHANNEL_NAME, CHAT, CREATE, pointer, set};
 use refusals::describe_refusals;
 use requests::describe_requests;
 use security::describe_security;
@@ -73,19 +75,6 @@ pub fn document() -> Value {
     describe_open_objects(&mut document);
     document
 }
-
-const CREATE: (&str, &str) = ("/v1/generations", "post");
-const CHAT: (&str, &str) = ("/v1/chat/completions", "post");
-const EVENTS: (&str, &str) = ("/v1/generations/{id}/events", "get");
-const INSPECT: (&str, &str) = ("/v1/generations/{id}", "get");
-const LIST: (&str, &str) = ("/v1/generations", "get");
-const TICKETS: (&str, &str) = ("/v1/tickets", "post");
-const PUBLISH: (&str, &str) = ("/v1/channels/{name}/events", "post");
-const SUBSCRIBE: (&str, &str) = ("/v1/channels/{name}/events", "get");
-const RENDER: (&str, &str) = ("/v1/prompts/{id}/render", "post");
-const CHANNEL: (&str, &str) = ("/v1/channels/{name}", "get");
-
-const CHANNEL_NAME: &str = "^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}$";
 
 /// The patterns of string parameters, by name.
 const PATTERNS: [(&str, &str); 5] = [
@@ -142,16 +131,6 @@ fn describe_allowances(document: &mut Value) {
                 set(document, &headers, name, json!({"$ref": format!("#/components/headers/{name}")}));
             }
         }
-    }
-}
-
-fn pointer(path: &str, method: &str, rest: &str) -> String {
-    format!("/paths/{}/{method}{rest}", path.replace('~', "~0").replace('/', "~1"))
-}
-
-fn set(document: &mut Value, pointer: &str, member: &str, value: Value) {
-    if let Some(object) = document.pointer_mut(pointer).and_then(Value::as_object_mut) {
-        object.insert(member.to_owned(), value);
     }
 }
 

@@ -6,8 +6,8 @@ use super::super::access::Access;
 use super::super::openai_error::OpenAiError;
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::refusal::{Dialect, error_event, refusal_event};
+use super::paths::{CHANNEL, CHAT, CREATE, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
 use super::security::access;
-use super::{CHANNEL, CHAT, CREATE, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
 
 /// The codes with which each operation may refuse. Each may also respond with `invalid_request` (for its `Host`),
 /// `misdirected` and `internal`, and each that is not public with `unauthenticated`, `forbidden` and

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{CHANNEL_NAME, CHAT, CREATE, PUBLISH, RENDER, TICKETS, pointer, set};
+use super::paths::{CHANNEL_NAME, CHAT, CREATE, PUBLISH, RENDER, TICKETS, pointer, set};
 use crate::domain::EventName;
 
 /// A request for a generation. Fields that are not listed here are forwarded to the model's server unchanged.

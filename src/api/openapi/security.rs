@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::access::{Access, OPERATIONS};
-use super::{pointer, set};
+use super::paths::{pointer, set};
 use crate::auth::Scope;
 
 /// Returns the access that an operation of the document requires.

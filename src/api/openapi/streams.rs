@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::problem::{ErrorCode, ProblemBody};
 use super::super::refusal::error_event;
 use super::super::wire::native;
-use super::{CHAT, CREATE, EVENTS, pointer, set};
+use super::paths::{CHAT, CREATE, EVENTS, pointer, set};
 
 /// Adds the event streams. The schema of a stream is the schema of its events, because OpenAPI 3.1 cannot describe a
 /// sequence of events.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::native::encode_event;
-use super::{Block, Retry};
+use super::retry::Retry;
+use super::sse_block::SseBlock;
 use crate::domain::{
     ChannelEvent, ChannelEventId, ChannelName, Entry, Keeping, Presence, Principal, Sequence, Subscriber,
 };
@@ -22,13 +23,13 @@ pub fn encode(channel: &ChannelName, entry: &Entry<ChannelEvent>, retry: &mut Op
     match &entry.event {
         ChannelEvent::Published(published) => {
             let mut block = match &published.name {
-                Some(name) => Block::new(out, name.as_str()),
-                None => Block::unnamed(out),
+                Some(name) => SseBlock::new(out, name.as_str()),
+                None => SseBlock::unnamed(out),
             };
             block.raw(&published.data_json);
             block.end(retry.take(), Some(id).filter(|_| published.keeping == Keeping::Kept));
         }
-        ChannelEvent::Said(generation, event) => encode_event(event, Some(*generation), id, retry, out),
+        ChannelEvent::Generation(generation, event) => encode_event(event, Some(*generation), id, retry, out),
         ChannelEvent::Joined(presence) => encode_presence("joined", presence, retry, out),
         ChannelEvent::Left(presence) => encode_presence("left", presence, retry, out),
     }
@@ -37,19 +38,19 @@ pub fn encode(channel: &ChannelName, entry: &Entry<ChannelEvent>, retry: &mut Op
 /// Appends the first block of every stream. Its id is the position after which the stream begins, so that a client that
 /// loses its connection before the first event resumes at the same position.
 pub fn encode_connected(data: &ConnectedData, id: ChannelEventId, retry: &mut Option<Retry>, out: &mut BytesMut) {
-    let mut block = Block::new(out, "connected");
+    let mut block = SseBlock::new(out, "connected");
     block.json(data);
     block.end(retry.take(), Some(id));
 }
 
 pub fn encode_gap(channel: &ChannelName, from: Sequence, to: Sequence, retry: &mut Option<Retry>, out: &mut BytesMut) {
-    let mut block = Block::new(out, "gap");
+    let mut block = SseBlock::new(out, "gap");
     block.json(&GapData { from: from.get(), to: to.get() });
     block.end(retry.take(), Some(Id { channel, sequence: to }));
 }
 
 fn encode_presence(name: &str, presence: &Presence, retry: &mut Option<Retry>, out: &mut BytesMut) {
-    let mut block = Block::new(out, name);
+    let mut block = SseBlock::new(out, name);
     let subscribers = presence.subscribers as u64;
     block.json(&PresenceData { who: SubscriberBody::from(&presence.who), subscribers });
     block.end(retry.take(), None::<Id<'_>>);
@@ -187,13 +188,13 @@ pub struct FirstTokenFigures {
 
 impl From<&Subscriber> for SubscriberBody {
     fn from(who: &Subscriber) -> Self {
-        let (principal, issuer) = named(&who.principal);
+        let (principal, issuer) = name_and_issuer(&who.principal);
         Self { connection: who.connection.to_string(), principal, issuer, since: who.since.to_string() }
     }
 }
 
 /// Returns a principal as callers see it: its name and, if it is the subject of a token, the issuer.
-pub fn named(principal: &Principal) -> (Option<String>, Option<String>) {
+pub fn name_and_issuer(principal: &Principal) -> (Option<String>, Option<String>) {
     match principal {
         Principal::Anonymous => (None, None),
         Principal::Named(name) => match name.split_once('\n') {

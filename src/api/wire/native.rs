@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::super::allowance::millis;
+use super::super::durations::millis;
 use super::super::problem::ProblemBody;
+use super::format::WireFormat;
 pub use super::measures::{TimingsBody, UsageBody};
-use super::{Block, Retry, WireFormat};
+use super::retry::Retry;
+use super::sse_block::SseBlock;
 use crate::domain::{
     CancelReason, Cancelled, Chunk, Done, Entry, Event, EventId, Failed, GenerationId, Part, Start, Stated,
 };
-use crate::limits::Ahead;
+use crate::limits::QueuePosition;
 
 /// The native wire format. Each entry is one block, or none if it has no content in this format.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +52,8 @@ impl WireFormat for Native {
         retry.write_alone(out);
     }
 
-    fn encode_ahead(&self, ahead: Ahead, retry: &mut Option<Retry>, out: &mut BytesMut) {
-        let mut block = Block::new(out, "queued");
+    fn encode_queue_position(&self, ahead: QueuePosition, retry: &mut Option<Retry>, out: &mut BytesMut) {
+        let mut block = SseBlock::new(out, "queued");
         block.json(&QueuedData { position: ahead.position, eta_ms: ahead.eta.map(millis) });
         block.end(retry.take(), None::<EventId>);
     }
@@ -66,7 +68,7 @@ pub fn encode_event(
     retry: &mut Option<Retry>,
     out: &mut BytesMut,
 ) {
-    let (name, write): (&str, &dyn Fn(&mut Block<'_>)) = match event {
+    let (name, write): (&str, &dyn Fn(&mut SseBlock<'_>)) = match event {
         Event::Chunk(chunk) => return encode_chunk(chunk, source, id, retry, out),
         // Its data contains the id of the generation already.
         Event::Start(start) => ("start", &|block| _ = block.json(&StartData::from(&**start))),
@@ -76,7 +78,7 @@ pub fn encode_event(
         }
         Event::Failed(failed) => ("failed", &|block| _ = block.object(source, &FailedData::from(&**failed))),
     };
-    let mut block = Block::new(out, name);
+    let mut block = SseBlock::new(out, name);
     write(&mut block);
     block.end(retry.take(), Some(id));
 }
@@ -101,7 +103,7 @@ fn encode_chunk(
         Part::Reasoning { choice } => text_block(out, "reasoning", source, *choice, text),
         Part::Refusal { choice } => text_block(out, "refusal", source, *choice, text),
         Part::ToolCall { choice, index, id, name } => {
-            let mut block = Block::new(out, "tool_call");
+            let mut block = SseBlock::new(out, "tool_call");
             block.open(source).raw("\"index\":").number(*index);
             choice_member(&mut block, *choice);
             for (member, value) in [(",\"id\":\"", id), (",\"name\":\"", name)] {
@@ -113,7 +115,7 @@ fn encode_chunk(
             block
         }
         Part::Other { choice, delta_json } => {
-            let mut block = Block::new(out, "part");
+            let mut block = SseBlock::new(out, "part");
             block.open(source).raw("\"delta\":").raw(delta_json);
             choice_member(&mut block, *choice);
             block
@@ -129,15 +131,15 @@ fn text_block<'a>(
     source: Option<GenerationId>,
     choice: u32,
     text: &str,
-) -> Block<'a> {
-    let mut block = Block::new(out, name);
+) -> SseBlock<'a> {
+    let mut block = SseBlock::new(out, name);
     block.open(source).raw("\"text\":\"").raw(text).raw("\"");
     choice_member(&mut block, choice);
     block
 }
 
 /// Appends the member `choice`. It is absent for choice 0, which usually is the only one.
-fn choice_member(block: &mut Block<'_>, choice: u32) {
+fn choice_member(block: &mut SseBlock<'_>, choice: u32) {
     if choice > 0 {
         block.raw(",\"choice\":").number(choice);
     }
@@ -342,7 +344,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{Escaped, Finish, Principal, Sequence, Shape, Timestamp, Trailer, UsageWish};
+    use crate::domain::{Escaped, Finish, Principal, Sequence, Shape, Timestamp, Trailer, UsageRequest};
     use crate::domain::{Timings, TokenSource, Usage};
     use std::sync::Arc;
     use std::time::UNIX_EPOCH;
@@ -381,7 +383,7 @@ mod tests {
             created_at: Timestamp::from(UNIX_EPOCH + Duration::from_millis(1_795_245_962_001)),
             prompt: None,
             metadata: [].into(),
-            usage: UsageWish::NotAsked,
+            usage: UsageRequest::NotAsked,
         };
         let done = Done {
             finish: [Finish::stated(0, "stop")].into(),

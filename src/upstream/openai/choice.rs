@@ -1,8 +1,8 @@
 //! Normalizes one choice of a chunk and reads its content.
 
 use super::super::UpstreamError;
+use super::chunk_piece::{ChunkPiece, MALFORMED, REASONING, TextMember, TextPlace};
 use super::message::{CONTENT_PARTS, normalize_message};
-use super::pieces::{At, MALFORMED, Piece, Place, REASONING};
 use super::tool_calls::{Begins, Fragment, ToolCalls, integer};
 use crate::domain::Part;
 use crate::json::{Object, RawText, Tree, trailing_high_half, well_formed};
@@ -53,7 +53,7 @@ impl ChoiceState {
         &mut self,
         choice: &mut Object,
         (position, index): (usize, u32),
-        pieces: &mut Vec<Piece>,
+        pieces: &mut Vec<ChunkPiece>,
     ) -> Result<TemplateReuse, UpstreamError> {
         let (mut reuse, before) = (TemplateReuse::Yes, pieces.len());
         choice.set("index", Tree::number(index));
@@ -173,7 +173,7 @@ struct DeltaReader<'a> {
     state: &'a mut ChoiceState,
     choice: u32,
     position: usize,
-    pieces: &'a mut Vec<Piece>,
+    pieces: &'a mut Vec<ChunkPiece>,
     reuse: TemplateReuse,
 }
 
@@ -205,8 +205,8 @@ impl DeltaReader<'_> {
         let Some(Tree::Text(text)) = delta.get_mut(name) else { return Ok(()) };
         self.reuse &= self.state.join(kind, text);
         if !text.is_empty() {
-            let place = Place { choice: self.position, at: At::Member(name) };
-            self.pieces.push(Piece::new(part, text, place)?);
+            let place = TextPlace { choice: self.position, at: TextMember::Member(name) };
+            self.pieces.push(ChunkPiece::new(part, text, place)?);
         }
         Ok(())
     }
@@ -242,8 +242,8 @@ impl DeltaReader<'_> {
                 let escaped = |text: RawText| crate::domain::Escaped::from_json_content(&well_formed(&text)).ok();
                 let (id, name) = (id.and_then(escaped), name.and_then(escaped));
                 let part = Part::ToolCall { choice: self.choice, index: number, id, name };
-                let place = Place { choice: self.position, at: At::Arguments(position) };
-                self.pieces.push(Piece::new(part, arguments, place)?);
+                let place = TextPlace { choice: self.position, at: TextMember::Arguments(position) };
+                self.pieces.push(ChunkPiece::new(part, arguments, place)?);
             }
         }
         if let Some(rest) = beside_function(call) {
@@ -271,7 +271,7 @@ impl DeltaReader<'_> {
 
     fn other(&mut self, delta: &Object) {
         let part = Part::Other { choice: self.choice, delta_json: delta.to_json().into() };
-        self.pieces.push(Piece { part, text: crate::domain::Escaped::default(), place: None });
+        self.pieces.push(ChunkPiece { part, text: crate::domain::Escaped::default(), place: None });
     }
 }
 

@@ -6,9 +6,9 @@ use memchr::memmem;
 
 use super::super::{Signal, Signals, UpstreamError};
 use super::choice::TemplateReuse;
-use super::event::{EventData, Named};
+use super::chunk_piece::{ChunkPiece, MALFORMED};
+use super::event::{EventData, StreamEventName};
 use super::normalizer::{Normalized, Normalizer, hold_finish};
-use super::pieces::{MALFORMED, Piece};
 use crate::domain::{Chunk, Escaped, Frame, Part, Shape, decode_utf8, wire_safe};
 use crate::json::Object;
 
@@ -54,8 +54,8 @@ impl Decoder {
 
     /// Decodes one event. Appends its signals also if it fails.
     pub fn decode(&mut self, name: &[u8], data: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
-        let named = Named::of(name);
-        if named == Named::Other {
+        let named = StreamEventName::of(name);
+        if named == StreamEventName::Other {
             if data.trim_ascii_start().starts_with(b"[DONE]") {
                 return self.end(signals);
             }
@@ -141,12 +141,12 @@ impl Decoder {
     fn push_entries(
         &mut self,
         mut chunk: Object,
-        mut pieces: Vec<Piece>,
+        mut pieces: Vec<ChunkPiece>,
         signals: &mut Signals,
     ) -> Result<Option<(Arc<Shape>, Escaped)>, UpstreamError> {
-        let Some(Piece { part, text, place }) = pieces.pop() else { return Ok(None) };
+        let Some(ChunkPiece { part, text, place }) = pieces.pop() else { return Ok(None) };
         let is_alone = pieces.is_empty() && place.is_some();
-        signals.extend(pieces.into_iter().map(Piece::into_signal));
+        signals.extend(pieces.into_iter().map(ChunkPiece::into_signal));
         hold_finish(&mut chunk);
         self.normalizer.write_head(&mut chunk);
         let (json, range) = chunk.to_json_around(place.and_then(|place| place.text_in(&chunk)));

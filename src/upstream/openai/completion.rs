@@ -6,9 +6,9 @@ use serde::de::IgnoredAny;
 
 use super::super::{Signal, Signals, UpstreamError};
 use super::chunk::Decoder;
-use super::event::{EventData, Named};
+use super::chunk_piece::MALFORMED;
+use super::event::{EventData, StreamEventName};
 use super::message::normalize_message;
-use super::pieces::MALFORMED;
 use super::tool_calls::generate_id;
 use crate::domain::{decode_utf8, wire_safe};
 use crate::json::{Object, Tree, well_formed};
@@ -26,7 +26,7 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
     if safe.trim().is_empty() {
         return Err(cut_short());
     }
-    let read = EventData::read(Named::Other, &safe);
+    let read = EventData::read(StreamEventName::Other, &safe);
     let EventData { chunk, failure } = read.map_err(|error| if is_cut_short(&safe) { cut_short() } else { error })?;
     // A chunk instead of a completion: one line of a stream that is not an event stream.
     if chunk.as_ref().is_some_and(|chunk| chunk.text("object").is_some_and(|object| object == "chat.completion.chunk"))

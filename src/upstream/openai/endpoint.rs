@@ -7,7 +7,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, InvalidHeaderValue}
 use reqwest::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::super::transport::InvalidUrl;
+use super::super::transport::InvalidUrlError;
 
 /// One OpenAI-compatible endpoint.
 ///
@@ -25,7 +25,7 @@ pub struct Endpoint {
 /// The key is not a header value (RFC 9110, section 5.5). The text does not contain its characters.
 #[derive(Debug, thiserror::Error)]
 #[error("the upstream's key holds characters that cannot be sent in a header")]
-pub struct InvalidEndpoint(#[from] InvalidHeaderValue);
+pub struct InvalidEndpointError(#[from] InvalidHeaderValue);
 
 /// Timeouts of the steps of an answer; a whole generation has a limit of its own.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,11 @@ pub struct Timeouts {
 impl Endpoint {
     /// `base_url` is the URL before `/chat/completions`, such as `https://api.openai.com/v1`; its query is appended to
     /// the path. `headers` are sent with each request beside `Authorization: Bearer <key>`.
-    pub fn new(base_url: &str, key: Option<SecretString>, mut headers: HeaderMap) -> Result<Self, InvalidEndpoint> {
+    pub fn new(
+        base_url: &str,
+        key: Option<SecretString>,
+        mut headers: HeaderMap,
+    ) -> Result<Self, InvalidEndpointError> {
         let key = key.unwrap_or_default();
         if !key.expose_secret().is_empty() {
             let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))?;
@@ -59,8 +63,8 @@ impl Endpoint {
     }
 
     /// Creates a request to this path, without a body.
-    pub fn request(&self, method: Method, path: &str) -> Result<Request, InvalidUrl> {
-        let mut request = Request::new(method, self.url(path).parse().map_err(|_| InvalidUrl)?);
+    pub fn request(&self, method: Method, path: &str) -> Result<Request, InvalidUrlError> {
+        let mut request = Request::new(method, self.url(path).parse().map_err(|_| InvalidUrlError)?);
         *request.headers_mut() = self.headers();
         Ok(request)
     }

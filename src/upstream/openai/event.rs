@@ -1,7 +1,7 @@
 //! Classifies the data of an upstream's event: an answer, a failure, or nothing.
 
 use super::super::{ErrorReport, UpstreamError};
-use super::pieces::MALFORMED;
+use super::chunk_piece::MALFORMED;
 use super::usage;
 use crate::json::{Object, Tree};
 
@@ -16,7 +16,7 @@ pub struct EventData {
 
 /// The meaning of the name of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Named {
+pub enum StreamEventName {
     Error,
     /// No name, or one without a meaning.
     Other,
@@ -25,7 +25,7 @@ pub enum Named {
 /// The members that identify an answer without content.
 const ANSWER: [&str; 6] = ["choices", "usage", "id", "object", "created", "model"];
 
-impl Named {
+impl StreamEventName {
     pub fn of(name: &[u8]) -> Self {
         if name == b"error" { Self::Error } else { Self::Other }
     }
@@ -33,9 +33,9 @@ impl Named {
 
 impl EventData {
     /// Returns an error if the data is neither an answer nor a known error shape.
-    pub fn read(named: Named, text: &str) -> Result<Self, UpstreamError> {
+    pub fn read(named: StreamEventName, text: &str) -> Result<Self, UpstreamError> {
         let text = text.trim();
-        if named == Named::Error {
+        if named == StreamEventName::Error {
             let words = || ErrorReport { message: Some(text.to_owned()), ..ErrorReport::default() };
             return Ok(Self::failure(ErrorReport::read(text.as_bytes()).unwrap_or_else(words)));
         }
@@ -120,7 +120,7 @@ mod tests {
         Malformed,
     }
 
-    fn kind(named: Named, text: &str) -> Kind {
+    fn kind(named: StreamEventName, text: &str) -> Kind {
         match EventData::read(named, text) {
             Ok(EventData { chunk: None, failure: None }) => Kind::Nothing,
             Ok(EventData { chunk: Some(_), failure: None }) => Kind::Answer,
@@ -181,7 +181,7 @@ mod tests {
             (Kind::Malformed, vec!["{", "[]", "42", "\"words\"", "words", r#"{"x":1}"#, "{}{}", "<html>"]),
         ] {
             for text in texts {
-                assert_eq!(kind(Named::Other, text), expected, "{text}");
+                assert_eq!(kind(StreamEventName::Other, text), expected, "{text}");
             }
         }
     }
@@ -189,14 +189,14 @@ mod tests {
     #[test]
     fn event_named_error_is_a_failure_whatever_its_data() {
         for text in ["", "Internal Server Error", r#"{"detail":"m"}"#, r#"{"choices":[{"delta":{"content":"a"}}]}"#] {
-            assert_eq!(kind(Named::of(b"error"), text), Kind::Failure, "{text}");
+            assert_eq!(kind(StreamEventName::of(b"error"), text), Kind::Failure, "{text}");
         }
-        assert_eq!(kind(Named::of(b"message"), "null"), Kind::Nothing);
+        assert_eq!(kind(StreamEventName::of(b"message"), "null"), Kind::Nothing);
     }
 
     #[test]
     fn failure_keeps_the_message_of_the_upstream() {
-        let message = |text: &str| EventData::read(Named::Other, text).ok()?.failure?.message;
+        let message = |text: &str| EventData::read(StreamEventName::Other, text).ok()?.failure?.message;
         assert_eq!(message(r#"{"message":"a \"b\""}"#).as_deref(), Some("a \"b\""));
         assert_eq!(message(r#"{"choices":[{"error":{"message":"m"},"finish_reason":"error"}]}"#).as_deref(), Some("m"));
     }

@@ -13,7 +13,7 @@ use tower::Service;
 
 use super::super::refusal::LONGEST_REFUSAL;
 use super::super::transport::{
-    InvalidUrl, More, Response, Transport, TransportError, TransportErrorKind, UpstreamRequest,
+    InvalidUrlError, More, Response, Transport, TransportError, TransportErrorKind, UpstreamRequest,
 };
 use super::super::{Phase, ReportTerms, Sent, SentMark, UpstreamError};
 
@@ -82,7 +82,7 @@ impl Exchange {
 }
 
 /// Converts a request for the transport, without its body.
-pub fn upstream_request(request: &Request) -> Result<UpstreamRequest, InvalidUrl> {
+pub fn upstream_request(request: &Request) -> Result<UpstreamRequest, InvalidUrlError> {
     UpstreamRequest::new(request.method().clone(), request.url().clone(), request.headers().clone())
 }
 

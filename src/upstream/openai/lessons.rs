@@ -10,10 +10,10 @@ use super::request_form::{Concession, Verdict};
 
 /// The known refusals of one upstream, by model. Each expires after an hour; at most [`Lessons::MOST`] models are kept.
 #[derive(Debug, Default)]
-pub struct Lessons(Mutex<Models>);
+pub struct Lessons(Mutex<LessonsByModel>);
 
 /// For each model, the refused defaults and the time of each refusal.
-type Models = BTreeMap<Box<str>, Vec<(Concession, Instant)>>;
+type LessonsByModel = BTreeMap<Box<str>, Vec<(Concession, Instant)>>;
 
 /// Refusals expire because an upstream may be updated and then accept the fields.
 const LASTS: Duration = Duration::from_hours(1);
@@ -53,7 +53,7 @@ impl Lessons {
         models.insert(model.into(), lessons);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Models> {
+    fn lock(&self) -> MutexGuard<'_, LessonsByModel> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

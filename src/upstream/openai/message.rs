@@ -1,6 +1,6 @@
 //! Normalizes a message, or its delta, to the form that OpenAI's clients read.
 
-use super::pieces::REASONING;
+use super::chunk_piece::REASONING;
 use crate::json::{Object, RawText, Tree};
 
 /// The member of a message on the chat wire for those parts of a content list that are neither text nor reasoning. The
@@ -48,10 +48,10 @@ fn flatten_content(message: &mut Object) {
     };
     let (mut text, mut reasoning, mut others) = (RawText::default(), RawText::default(), Vec::new());
     for part in parts {
-        match Part::of(&part) {
-            Part::Text(content) => text.push_str(content),
-            Part::Reasoning(thoughts) => thoughts.iter().for_each(|thought| reasoning.push_str(thought)),
-            Part::Other => others.push(part),
+        match ContentPart::of(&part) {
+            ContentPart::Text(content) => text.push_str(content),
+            ContentPart::Reasoning(thoughts) => thoughts.iter().for_each(|thought| reasoning.push_str(thought)),
+            ContentPart::Other => others.push(part),
         }
     }
     message.set("content", Tree::Text(text));
@@ -65,13 +65,13 @@ fn flatten_content(message: &mut Object) {
 }
 
 /// An item of a content list.
-enum Part<'a> {
+enum ContentPart<'a> {
     Text(&'a RawText),
     Reasoning(Vec<&'a RawText>),
     Other,
 }
 
-impl<'a> Part<'a> {
+impl<'a> ContentPart<'a> {
     fn of(item: &'a Tree) -> Self {
         let part = match item {
             Tree::Text(text) => return Self::Text(text),

@@ -6,7 +6,9 @@
 
 mod choice;
 mod chunk;
+mod chunk_piece;
 mod completion;
+mod deadlines;
 mod endpoint;
 mod event;
 mod exchange;
@@ -14,8 +16,6 @@ mod lessons;
 mod message;
 mod model_list;
 mod normalizer;
-mod pieces;
-mod progress;
 mod reader;
 mod request_body;
 mod request_form;
@@ -37,31 +37,31 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
-use super::sse::TooLarge;
+use super::sse::EventTooLargeError;
 use super::transport::{ConnectionTerms, More, Response, TransportBuildError, TransportBuilder, UpstreamRequest};
 use super::{
-    Answer, AttemptTerms, Delivery, Malformed, Model, Provider, ReportTerms, SentMark, Signals, UpstreamError,
-    UpstreamIdentity,
+    Answer, AttemptTerms, Delivery, ListedModel, MalformedResponseError, Provider, ReportTerms, SentMark, Signals,
+    UpstreamError, UpstreamIdentity,
 };
 use crate::domain::ChatRequest;
 
 pub use completion::read_completion;
-pub use endpoint::{Endpoint, InvalidEndpoint, Timeouts};
+pub use endpoint::{Endpoint, InvalidEndpointError, Timeouts};
 pub use reader::AnswerReader;
 pub use request_form::WholeAnswers;
 
+use deadlines::AnswerDeadlines;
 use exchange::{Exchange, read, upstream_request};
 use lessons::Lessons;
-use progress::Progress;
 use request_form::{RequestForm, RequestForms};
 use whole_body::WholeBody;
 
 /// An upstream with the chat completions API of OpenAI.
 #[derive(Debug, Clone)]
-pub struct OpenAi(Arc<Inner>);
+pub struct OpenAi(Arc<OpenAiUpstream>);
 
 #[derive(Debug)]
-struct Inner {
+struct OpenAiUpstream {
     identity: Arc<UpstreamIdentity>,
     exchange: Exchange,
     /// The request for a streamed answer, without its body.
@@ -109,7 +109,7 @@ impl OpenAi {
         };
         let (chat, whole_chat) = (chat("text/event-stream")?, chat("application/json")?);
         let exchange = Exchange { transport: transports.build(chat.url(), terms)?, reports };
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(OpenAiUpstream {
             identity,
             exchange,
             chat,
@@ -123,7 +123,7 @@ impl OpenAi {
     }
 }
 
-impl Inner {
+impl OpenAiUpstream {
     async fn send_chat(
         &self,
         request: &ChatRequest,
@@ -144,14 +144,14 @@ impl Provider for OpenAi {
         let this = Arc::clone(&self.0);
         Box::pin(try_stream! {
             let mut timer = pin!(sleep_until(Instant::now()));
-            let mut progress = Progress::new(this.timeouts, timer.as_mut());
+            let mut deadlines = AnswerDeadlines::new(this.timeouts, timer.as_mut());
             let mut forms = RequestForms::new(&request, terms.delivery, this.whole);
             let mut form = forms.first(|concession| this.lessons.refuses(&request.model, concession));
             let mut response = loop {
                 terms.asked.set(form.delivery);
                 let sending = this.send_chat(&request, form, &terms.sent);
                 let asked = match form.delivery {
-                    Delivery::Stream => progress.await_step(sending).await?,
+                    Delivery::Stream => deadlines.await_step(sending).await?,
                     // No timeout: the head arrives only when the whole answer is complete.
                     Delivery::Whole => sending.await,
                 };
@@ -183,12 +183,12 @@ impl Provider for OpenAi {
                     }
                     WholeBody::Other(bytes) => {
                         // The upstream streams nevertheless: from here on the timeouts of a stream apply.
-                        progress = Progress::new(this.timeouts, timer.as_mut());
+                        deadlines = AnswerDeadlines::new(this.timeouts, timer.as_mut());
                         first = bytes;
                     }
                 }
             }
-            progress.record_head();
+            deadlines.record_head();
             let mut reader = AnswerReader::new(model.clone(), choices, this.max_event);
             loop {
                 let mut signals = Signals::new();
@@ -206,7 +206,7 @@ impl Provider for OpenAi {
                     sink(&first);
                     Ok(More::Maybe)
                 };
-                let read = match progress.await_step(reading).await {
+                let read = match deadlines.await_step(reading).await {
                     Ok(Ok(More::Maybe)) => fed,
                     // The result of the bytes before the failure takes precedence.
                     _ if fed.is_err() || reader.has_ended() => fed,
@@ -216,7 +216,7 @@ impl Provider for OpenAi {
                     }
                     Ok(Err(error)) | Err(error) => reader.cut_off(error, &mut signals),
                 };
-                progress.record(&signals, &reader);
+                deadlines.record(&signals, &reader);
                 if !signals.is_empty() {
                     if let Some(lessons) = lessons.take() {
                         this.lessons.note(&model, &lessons);
@@ -235,7 +235,7 @@ impl Provider for OpenAi {
         })
     }
 
-    fn models(&self) -> BoxFuture<'_, Result<Vec<Model>, UpstreamError>> {
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, UpstreamError>> {
         async {
             let endpoint = self.0.endpoint.clone();
             let request = HttpRequestFactory::new(move || {
@@ -246,7 +246,7 @@ impl Provider for OpenAi {
             let mut body = Vec::new();
             while read(&mut response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
                 if body.len() > LARGEST_LIST {
-                    Err(UpstreamError::Malformed(Malformed::EventTooLarge))?;
+                    Err(UpstreamError::Malformed(MalformedResponseError::EventTooLarge))?;
                 }
             }
             let models = model_list::read(&body).map_err(UpstreamError::Malformed)?;
@@ -262,8 +262,8 @@ fn choices(request: &ChatRequest) -> usize {
     usize::try_from(request.choices()).unwrap_or(usize::MAX)
 }
 
-impl From<TooLarge> for UpstreamError {
-    fn from(_: TooLarge) -> Self {
-        Self::Malformed(Malformed::EventTooLarge)
+impl From<EventTooLargeError> for UpstreamError {
+    fn from(_: EventTooLargeError) -> Self {
+        Self::Malformed(MalformedResponseError::EventTooLarge)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use super::super::{Malformed, Model};
+use super::super::{ListedModel, MalformedResponseError};
 use crate::json::{Token, Tokens, unescape};
 
 /// Most models of one upstream; further ones are left out.
@@ -14,7 +14,7 @@ const MAX_ID_BYTES: usize = 256;
 
 /// A member that may hold the list.
 enum ListMember {
-    List(Vec<Model>),
+    List(Vec<ListedModel>),
     Null,
     Other,
 }
@@ -25,13 +25,13 @@ enum ListMember {
 ///
 /// An entry is an object with `id`, `name` or `model`, or only the name as a string. Other entries and repeated ones
 /// are left out. Returns an error if there is neither an array nor null.
-pub fn read(json: &[u8]) -> Result<Vec<Model>, Malformed> {
-    let json: &RawValue = serde_json::from_slice(json).map_err(|_| Malformed::Models)?;
+pub fn read(json: &[u8]) -> Result<Vec<ListedModel>, MalformedResponseError> {
+    let json: &RawValue = serde_json::from_slice(json).map_err(|_| MalformedResponseError::Models)?;
     let mut tokens = Tokens::new(json.get());
     match tokens.next() {
         Some(Token::Array) => return Ok(entries(&mut tokens)),
         Some(Token::Object) => {}
-        _ => return Err(Malformed::Models),
+        _ => return Err(MalformedResponseError::Models),
     }
     let (mut data, mut models) = (None, None);
     while let Some(Token::Name(name)) = tokens.next() {
@@ -57,12 +57,12 @@ pub fn read(json: &[u8]) -> Result<Vec<Model>, Malformed> {
         [Some(ListMember::List(models)), _] | [_, Some(ListMember::List(models))] => Ok(models),
         // llama.cpp and other servers without a model send null.
         [Some(ListMember::Null), _] | [_, Some(ListMember::Null)] => Ok(Vec::new()),
-        _ => Err(Malformed::Models),
+        _ => Err(MalformedResponseError::Models),
     }
 }
 
 /// Reads the rest of an array.
-fn entries(tokens: &mut Tokens<'_>) -> Vec<Model> {
+fn entries(tokens: &mut Tokens<'_>) -> Vec<ListedModel> {
     let (mut models, mut ids) = (Vec::new(), HashSet::new());
     while models.len() < MAX_LISTED {
         let entry = match tokens.next() {
@@ -113,13 +113,13 @@ impl<'a> ListEntry<'a> {
         entry
     }
 
-    fn model(self) -> Option<Model> {
+    fn model(self) -> Option<ListedModel> {
         let id = unescape(self.id.or(self.name).or(self.model)?);
         if id.is_empty() || id.len() > MAX_ID_BYTES || id.chars().any(char::is_control) {
             return None;
         }
         let owned_by = self.owned_by.map_or("unknown".into(), unescape);
-        Some(Model {
+        Some(ListedModel {
             id: id.into_owned(),
             owned_by: owned_by.chars().take(MAX_ID_BYTES).collect(),
             created: self.created.and_then(whole_seconds).unwrap_or_default(),
@@ -138,7 +138,7 @@ fn whole_seconds(created: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn ids(json: &str) -> Result<Vec<String>, Malformed> {
+    fn ids(json: &str) -> Result<Vec<String>, MalformedResponseError> {
         read(json.as_bytes()).map(|models| models.into_iter().map(|model| model.id).collect())
     }
 
@@ -160,7 +160,7 @@ mod tests {
     fn invalid_and_repeated_entries_are_left_out() {
         let odd = r#"{"data":[null,7,{"id":null},{"id":""},{"id":"a\nb"},{"no":"id"},[],{"id":"a","created":"today","owned_by":7},{"id":"a"},{"id":"b","created":1.5}]}"#;
         let models = read(odd.as_bytes()).expect("a list");
-        let model = |id: &str, created| Model { id: id.to_owned(), owned_by: "unknown".to_owned(), created };
+        let model = |id: &str, created| ListedModel { id: id.to_owned(), owned_by: "unknown".to_owned(), created };
         assert_eq!(models, [model("a", 0), model("b", 1)]);
     }
 
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn json_without_an_array_is_malformed() {
         for json in ["", "<html>", "{}", "7", r#"{"data":{}}"#, r#"{"error":{"message":"no"}}"#] {
-            assert_eq!(ids(json), Err(Malformed::Models), "{json}");
+            assert_eq!(ids(json), Err(MalformedResponseError::Models), "{json}");
         }
         assert_eq!(ids(r#"{"data":null}"#), Ok(Vec::new()));
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::super::{Signal, Signals, UpstreamError};
 use super::choice::{self, ChoiceState, DeltaText, TemplateReuse};
-use super::pieces::{At, MALFORMED, Piece, Place};
+use super::chunk_piece::{ChunkPiece, MALFORMED, TextMember, TextPlace};
 use super::usage;
 use crate::domain::{Escaped, Part, RequestId, Trailer};
 use crate::json::{Object, REPLACEMENT, RawText, Tree, well_formed};
@@ -40,7 +40,7 @@ struct Head {
 /// The content of a normalized chunk.
 #[derive(Debug)]
 pub struct Normalized {
-    pub pieces: Vec<Piece>,
+    pub pieces: Vec<ChunkPiece>,
     pub reuse: TemplateReuse,
 }
 
@@ -109,7 +109,7 @@ impl Normalizer {
     }
 
     /// Returns chunks that end the texts whose last surrogate pair stayed incomplete.
-    pub fn take_halves(&mut self) -> Vec<(Object, Piece)> {
+    pub fn take_halves(&mut self) -> Vec<(Object, ChunkPiece)> {
         let halves = |(index, state): (&u32, &mut ChoiceState)| {
             let index = *index;
             state.take_halves().map(move |kind| half_chunk(index, kind)).collect::<Vec<_>>()
@@ -211,16 +211,18 @@ fn finish_chunk(index: u32, state: &ChoiceState) -> Object {
     chunk_of(choice)
 }
 
-fn half_chunk(choice: u32, kind: DeltaText) -> (Object, Piece) {
+fn half_chunk(choice: u32, kind: DeltaText) -> (Object, ChunkPiece) {
     let text = || Tree::text(REPLACEMENT);
     let (part, at) = match kind {
-        DeltaText::Text => (Part::Text { choice, logprobs_json: None }, At::Member("content")),
-        DeltaText::Reasoning => (Part::Reasoning { choice }, At::Member("reasoning_content")),
-        DeltaText::Refusal => (Part::Refusal { choice }, At::Member("refusal")),
-        DeltaText::Arguments(index) => (Part::ToolCall { choice, index, id: None, name: None }, At::Arguments(0)),
+        DeltaText::Text => (Part::Text { choice, logprobs_json: None }, TextMember::Member("content")),
+        DeltaText::Reasoning => (Part::Reasoning { choice }, TextMember::Member("reasoning_content")),
+        DeltaText::Refusal => (Part::Refusal { choice }, TextMember::Member("refusal")),
+        DeltaText::Arguments(index) => {
+            (Part::ToolCall { choice, index, id: None, name: None }, TextMember::Arguments(0))
+        }
     };
     let delta: Object = match (kind, at) {
-        (_, At::Member(name)) => [(name, text())].into_iter().collect(),
+        (_, TextMember::Member(name)) => [(name, text())].into_iter().collect(),
         (DeltaText::Arguments(index), _) => {
             let function: Object = [("arguments", text())].into_iter().collect();
             let call: Object =
@@ -231,7 +233,7 @@ fn half_chunk(choice: u32, kind: DeltaText) -> (Object, Piece) {
     };
     let chunk = chunk_of([("index", Tree::number(choice)), ("delta", Tree::Object(delta))].into_iter().collect());
     let text = Escaped::from_json_content(REPLACEMENT).unwrap_or_default();
-    (chunk, Piece { part, text, place: Some(Place { choice: 0, at }) })
+    (chunk, ChunkPiece { part, text, place: Some(TextPlace { choice: 0, at }) })
 }
 
 impl Head {

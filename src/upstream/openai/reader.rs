@@ -1,7 +1,7 @@
 //! Reads the body of one answer, from its first byte to its end.
 
 use super::super::sse::{BYTE_ORDER_MARK, Parser, StreamEvent};
-use super::super::{Malformed, Signal, Signals, UpstreamError};
+use super::super::{MalformedResponseError, Signal, Signals, UpstreamError};
 use super::chunk::Decoder;
 use super::completion::read_completion;
 
@@ -11,9 +11,9 @@ use super::completion::read_completion;
 /// neither time nor connections: the caller reports the end of the bytes with [`AnswerReader::cut_off`].
 #[derive(Debug)]
 pub struct AnswerReader {
-    body: Body,
+    body: AnswerBody,
     decoder: Decoder,
-    state: State,
+    state: ReaderState,
     model: String,
     /// The number of requested choices.
     choices: usize,
@@ -21,7 +21,7 @@ pub struct AnswerReader {
 }
 
 #[derive(Debug)]
-enum Body {
+enum AnswerBody {
     /// Only blanks so far, or the beginning of a byte order mark.
     Unknown(Vec<u8>),
     Events(Parser),
@@ -30,7 +30,7 @@ enum Body {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ReaderState {
     Reading,
     Ended,
 }
@@ -39,27 +39,27 @@ impl AnswerReader {
     /// `model` is the requested model, for a server that does not send its model; `choices` is the number of requested
     /// choices; `max_event` is the largest event, or JSON document, in bytes.
     pub fn new(model: String, choices: usize, max_event: usize) -> Self {
-        let (body, decoder) = (Body::Unknown(Vec::new()), Decoder::new(&model));
-        Self { body, decoder, state: State::Reading, model, choices, max_event }
+        let (body, decoder) = (AnswerBody::Unknown(Vec::new()), Decoder::new(&model));
+        Self { body, decoder, state: ReaderState::Reading, model, choices, max_event }
     }
 
     /// Reads the next bytes and appends their signals, also those before an error. Ignores bytes after the end of the
     /// answer.
     pub fn feed(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
         let read = match &mut self.body {
-            Body::Events(_) => self.events(bytes, signals),
-            Body::Unknown(begun) | Body::Document(begun) => {
+            AnswerBody::Events(_) => self.events(bytes, signals),
+            AnswerBody::Unknown(begun) | AnswerBody::Document(begun) => {
                 if begun.len() + bytes.len() > self.max_event {
-                    return Err(UpstreamError::Malformed(Malformed::EventTooLarge));
+                    return Err(UpstreamError::Malformed(MalformedResponseError::EventTooLarge));
                 }
                 begun.extend_from_slice(bytes);
-                if matches!(self.body, Body::Document(_)) { Ok(()) } else { self.begin(signals) }
+                if matches!(self.body, AnswerBody::Document(_)) { Ok(()) } else { self.begin(signals) }
             }
         };
         match read {
             // Malformed data after the finish reasons ends the answer normally. A reported error still fails it.
             Err(UpstreamError::Malformed(_)) if !self.has_ended() && self.is_whole() => {
-                self.state = State::Ended;
+                self.state = ReaderState::Ended;
                 self.decoder.end(signals)
             }
             read => read,
@@ -69,7 +69,7 @@ impl AnswerReader {
     /// Ends the answer because no more bytes will come. Returns `error` unless the answer is complete.
     pub fn cut_off(&mut self, error: UpstreamError, signals: &mut Signals) -> Result<(), UpstreamError> {
         let ended = match &self.body {
-            Body::Document(json) => match read_completion(json, &self.model, signals) {
+            AnswerBody::Document(json) => match read_completion(json, &self.model, signals) {
                 // The document may have been cut off.
                 Err(UpstreamError::Malformed(_) | UpstreamError::Disconnected { .. }) => Err(error),
                 read => read,
@@ -78,14 +78,14 @@ impl AnswerReader {
             _ => Err(error),
         };
         if ended.is_ok() {
-            self.state = State::Ended;
+            self.state = ReaderState::Ended;
         }
         ended
     }
 
     /// Returns whether the end of the answer was read.
     pub fn has_ended(&self) -> bool {
-        self.state == State::Ended
+        self.state == ReaderState::Ended
     }
 
     /// Returns whether every choice, requested or received, has its finish reason. The answer is then complete,
@@ -100,7 +100,7 @@ impl AnswerReader {
 
     /// Decides the kind of the body once its first byte that is not blank has arrived.
     fn begin(&mut self, signals: &mut Signals) -> Result<(), UpstreamError> {
-        let Body::Unknown(begun) = &mut self.body else { return Ok(()) };
+        let AnswerBody::Unknown(begun) = &mut self.body else { return Ok(()) };
         if begun.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(begun) {
             return Ok(());
         }
@@ -108,28 +108,28 @@ impl AnswerReader {
         match text.first() {
             None => Ok(()),
             Some(b'{' | b'[') => {
-                self.body = Body::Document(text.to_vec());
+                self.body = AnswerBody::Document(text.to_vec());
                 Ok(())
             }
-            Some(b'<') => Err(UpstreamError::Malformed(Malformed::ContentType)),
+            Some(b'<') => Err(UpstreamError::Malformed(MalformedResponseError::ContentType)),
             Some(_) => {
                 let begun = std::mem::take(begun);
-                self.body = Body::Events(Parser::new(self.max_event));
+                self.body = AnswerBody::Events(Parser::new(self.max_event));
                 self.events(&begun, signals)
             }
         }
     }
 
     fn events(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
-        let Self { body: Body::Events(parser), decoder, state, .. } = self else { return Ok(()) };
+        let Self { body: AnswerBody::Events(parser), decoder, state, .. } = self else { return Ok(()) };
         parser.feed(bytes, |StreamEvent { name, data }| {
-            if *state == State::Ended {
+            if *state == ReaderState::Ended {
                 return Ok(());
             }
             let said = signals.len();
             decoder.decode(name, data, signals)?;
             if signals.iter().skip(said).any(|signal| matches!(signal, Signal::End { .. })) {
-                *state = State::Ended;
+                *state = ReaderState::Ended;
             }
             Ok(())
         })
@@ -188,10 +188,18 @@ mod tests {
             (TEXT.replace('{', r#"{"object":"chat.completion.chunk","#), "", Err(CUT)),
             (error.to_owned(), "", reported(error)),
             (format!("[{error}]"), "", reported(error)),
-            ("<html>".to_owned(), "", Err(UpstreamError::Malformed(Malformed::ContentType))),
+            ("<html>".to_owned(), "", Err(UpstreamError::Malformed(MalformedResponseError::ContentType))),
             ("Bad gateway\n\n".to_owned(), "", Err(CUT)),
-            (format!("{{\"x\":\"{}\"}}", "x".repeat(300)), "", Err(UpstreamError::Malformed(Malformed::EventTooLarge))),
-            (format!("data: \"{}\"}}", "x".repeat(300)), "", Err(UpstreamError::Malformed(Malformed::EventTooLarge))),
+            (
+                format!("{{\"x\":\"{}\"}}", "x".repeat(300)),
+                "",
+                Err(UpstreamError::Malformed(MalformedResponseError::EventTooLarge)),
+            ),
+            (
+                format!("data: \"{}\"}}", "x".repeat(300)),
+                "",
+                Err(UpstreamError::Malformed(MalformedResponseError::EventTooLarge)),
+            ),
         ] {
             for size in [1, 2, 7, 1000] {
                 assert_eq!(read(body.as_bytes(), size), (text.to_owned(), ending.clone()), "{body} in reads of {size}");

@@ -140,18 +140,20 @@ impl RequestForms {
     /// Errors: the refusal, if no form remains or the upstream names another cause.
     pub fn next(&mut self, form: RequestForm, error: UpstreamError) -> Result<RequestForm, UpstreamError> {
         let UpstreamError::Refused { status: 400 | 422, report, .. } = &error else { return Err(error) };
-        let reason = Reason::of(report.as_deref());
+        let reason = RefusalCause::of(report.as_deref());
         self.refused.push(form);
         let is_candidate = |next: &&RequestForm| match reason {
-            Reason::Unknown => true,
-            Reason::Other => false,
+            RefusalCause::Unknown => true,
+            RefusalCause::Other => false,
             // Only the field that the upstream names is changed.
-            Reason::Named(Concession::StreamOptions) => {
+            RefusalCause::Named(Concession::StreamOptions) => {
                 **next == RequestForm { stream_options: StreamOptions::Omitted, ..form }
                     && form.delivery == Delivery::Stream
             }
-            Reason::Named(Concession::LimitName) => **next == RequestForm { limit_name: next.limit_name, ..form },
-            Reason::Named(Concession::Stream) => next.delivery == Delivery::Whole && next.limit_name == form.limit_name,
+            RefusalCause::Named(Concession::LimitName) => **next == RequestForm { limit_name: next.limit_name, ..form },
+            RefusalCause::Named(Concession::Stream) => {
+                next.delivery == Delivery::Whole && next.limit_name == form.limit_name
+            }
         };
         let next = self.forms.iter().filter(|next| !self.refused.contains(next)).find(is_candidate);
         next.copied().ok_or_else(|| match error {
@@ -163,10 +165,10 @@ impl RequestForms {
     }
 
     /// Returns whether the limit was refused under both names, as far as the upstream reports it.
-    fn limit_is_refused(&self, reason: Reason) -> bool {
+    fn limit_is_refused(&self, reason: RefusalCause) -> bool {
         let was_refused = |name| self.refused.iter().any(|form| form.limit_name == name);
         self.limit == Limited::Yes
-            && matches!(reason, Reason::Unknown | Reason::Named(Concession::LimitName))
+            && matches!(reason, RefusalCause::Unknown | RefusalCause::Named(Concession::LimitName))
             && [LimitName::MaxCompletionTokens, LimitName::MaxTokens].into_iter().all(was_refused)
     }
 
@@ -209,7 +211,7 @@ pub enum Verdict {
 
 /// Why an upstream refused a request, as far as it reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
+enum RefusalCause {
     Named(Concession),
     /// A cause other than an added field.
     Other,
@@ -226,7 +228,7 @@ const UNRELATED_CODES: [&str; 6] = [
     "rate_limit_exceeded",
 ];
 
-impl Reason {
+impl RefusalCause {
     fn of(report: Option<&ErrorReport>) -> Self {
         let Some(report) = report else { return Self::Unknown };
         if report.code.as_deref().is_some_and(|code| UNRELATED_CODES.contains(&code)) {

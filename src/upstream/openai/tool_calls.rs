@@ -1,6 +1,6 @@
 //! Distinguishes the tool calls of a choice and numbers them.
 
-use super::pieces::MALFORMED;
+use super::chunk_piece::MALFORMED;
 use crate::domain::RequestId;
 use crate::json::{Object, RawText, Tree};
 use crate::upstream::UpstreamError;

@@ -3,7 +3,7 @@
 use serde::de::IgnoredAny;
 
 use super::super::transport::{More, Response};
-use super::super::{Malformed, UpstreamError};
+use super::super::{MalformedResponseError, UpstreamError};
 use super::exchange::read;
 
 /// The kind of a body, by its first byte.
@@ -27,7 +27,7 @@ impl WholeBody {
                 return Ok(Self::Other(body));
             }
             if body.len() > max_bytes {
-                return Err(UpstreamError::Malformed(Malformed::EventTooLarge));
+                return Err(UpstreamError::Malformed(MalformedResponseError::EventTooLarge));
             }
             match more {
                 Ok(More::Maybe) => {}

@@ -17,8 +17,8 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::error::{TransportError, TransportErrorKind, connect_cause, resolve_cause, tls_cause};
-use super::request::InvalidUrl;
-use super::wire::Stream;
+use super::request::InvalidUrlError;
+use super::stream::Stream;
 
 /// Delay before the next address is tried in parallel (RFC 8305, section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -42,12 +42,12 @@ pub enum Connected {
 
 impl Connector {
     /// `tls`: `None` connects without TLS.
-    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Result<Self, InvalidUrl> {
-        let host = url.host_str().ok_or(InvalidUrl)?.trim_matches(['[', ']']).to_owned();
-        let port = url.port_or_known_default().ok_or(InvalidUrl)?;
+    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Result<Self, InvalidUrlError> {
+        let host = url.host_str().ok_or(InvalidUrlError)?.trim_matches(['[', ']']).to_owned();
+        let port = url.port_or_known_default().ok_or(InvalidUrlError)?;
         let tls = match tls {
             Some(config) => {
-                let name = ServerName::try_from(host.clone()).map_err(|_| InvalidUrl)?;
+                let name = ServerName::try_from(host.clone()).map_err(|_| InvalidUrlError)?;
                 Some((TlsConnector::from(config), name))
             }
             None => None,

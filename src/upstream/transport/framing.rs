@@ -9,9 +9,16 @@ pub enum Framing {
     Ended,
 }
 
+/// Whether a body may have more bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum More {
+    Maybe,
+    None,
+}
+
 /// The body violates its framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InvalidFraming;
+pub struct InvalidFramingError;
 
 /// The parser's state in the chunked coding (RFC 9112, section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +72,11 @@ impl Framing {
     }
 
     /// Passes the content in these bytes to `sink`. Returns the bytes after the end of the body.
-    pub fn take<'a>(&mut self, mut bytes: &'a [u8], sink: &mut impl FnMut(&[u8])) -> Result<&'a [u8], InvalidFraming> {
+    pub fn take<'a>(
+        &mut self,
+        mut bytes: &'a [u8],
+        sink: &mut impl FnMut(&[u8]),
+    ) -> Result<&'a [u8], InvalidFramingError> {
         while !bytes.is_empty() {
             match self {
                 Self::Ended => break,
@@ -83,7 +94,7 @@ impl Framing {
                 }
                 Self::Chunked(place) => {
                     let Some((byte, rest)) = bytes.split_first() else { break };
-                    *self = place.after(*byte).ok_or(InvalidFraming)?;
+                    *self = place.after(*byte).ok_or(InvalidFramingError)?;
                     bytes = rest;
                 }
             }
@@ -138,7 +149,7 @@ mod tests {
     use super::*;
 
     /// Parses these reads. Returns the content, the bytes after the body, and the final framing.
-    fn read(mut framing: Framing, reads: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, Framing), InvalidFraming> {
+    fn read(mut framing: Framing, reads: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, Framing), InvalidFramingError> {
         let (mut content, mut behind) = (Vec::new(), Vec::new());
         for read in reads {
             behind.extend_from_slice(framing.take(read, &mut |data| content.extend_from_slice(data))?);
@@ -186,7 +197,7 @@ mod tests {
             "0\r\na\n",
             "0\r\n\r\r",
         ] {
-            assert_eq!(read(Framing::chunked(), &[bad.as_bytes()]), Err(InvalidFraming), "{bad:.40}");
+            assert_eq!(read(Framing::chunked(), &[bad.as_bytes()]), Err(InvalidFramingError), "{bad:.40}");
         }
     }
 

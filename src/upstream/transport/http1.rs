@@ -15,14 +15,13 @@ use hyper::http::response::Parts;
 use tokio::time::Instant;
 
 use super::super::SentMark;
-use super::CLOSE_RACE;
 use super::error::{Reached, TransportError};
-use super::framing::{Framing, InvalidFraming};
+use super::framing::{Framing, InvalidFramingError, More};
+use super::http1_connection::Http1Connection;
 use super::idle::Idle;
-use super::repeats::RepeatReason;
-use super::response::More;
+use super::repeats::{CLOSE_RACE, FailedRequest, RepeatReason};
 use super::response_head::{Persistence, ResponseHead};
-use super::wire::{Stream, Wire};
+use super::stream::Stream;
 
 /// A response body and its connection. Dropping it closes the connection; [`Http1Body::recycle`] keeps the connection.
 pub struct Http1Body {
@@ -30,7 +29,7 @@ pub struct Http1Body {
     /// Bytes of the body that arrived in the same read as the head.
     early: Bytes,
     /// `None` once the connection has failed or ended.
-    wire: Option<Wire>,
+    connection: Option<Http1Connection>,
     content: BodyContent,
     idle: Idle,
     /// How long the connection may stay idle. Zero: it is not reused.
@@ -46,13 +45,6 @@ enum BodyContent {
     Some,
 }
 
-/// A request that received no response.
-pub struct FailedRequest {
-    pub error: TransportError,
-    /// Set if the request may be retried, provided that its connection was reused.
-    pub repeat: Option<RepeatReason>,
-}
-
 /// Sends a request and reads the head of its response. Cancel safe: dropping the future closes the connection.
 pub async fn send(
     stream: Stream,
@@ -60,31 +52,35 @@ pub async fn send(
     sent: SentMark,
     (idle, keepalive): (Idle, Duration),
 ) -> Result<(Parts, Http1Body), FailedRequest> {
-    let (mut wire, mut read) = (Wire::new(stream, head, body, sent), Vec::new());
-    let head = poll_fn(|cx| poll_head(&mut wire, &mut read, cx)).await;
+    let (mut connection, mut read) = (Http1Connection::new(stream, head, body, sent), Vec::new());
+    let head = poll_fn(|cx| poll_head(&mut connection, &mut read, cx)).await;
     let ResponseHead { parts, framing, persistence } =
-        head.map_err(|error| FailedRequest { repeat: repeat_reason(&wire), error })?;
+        head.map_err(|error| FailedRequest { repeat: repeat_reason(&connection), error })?;
     let keepalive = match persistence {
         Persistence::Persists => keepalive_of(&parts.headers, keepalive),
         Persistence::Closes => Duration::ZERO,
     };
-    let (early, wire, content) = (read.into(), Some(wire), BodyContent::None);
-    let body = Http1Body { framing, early, wire, content, idle, keepalive, ended: None };
+    let (early, connection, content) = (read.into(), Some(connection), BodyContent::None);
+    let body = Http1Body { framing, early, connection, content, idle, keepalive, ended: None };
     Ok((parts, body))
 }
 
 /// Writes and reads concurrently: a server may respond before it has read the whole request and then stop reading.
-fn poll_head(wire: &mut Wire, read: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, TransportError>> {
-    wire.poll_request(cx);
+fn poll_head(
+    connection: &mut Http1Connection,
+    read: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<ResponseHead, TransportError>> {
+    connection.poll_request(cx);
     loop {
-        let polled = wire.poll_read(cx, |bytes| {
+        let polled = connection.poll_read(cx, |bytes| {
             read.extend_from_slice(bytes);
             bytes.len()
         });
         match ready!(polled) {
-            Ok(0) => return Poll::Ready(Err(TransportError::closed(wire.reached()))),
+            Ok(0) => return Poll::Ready(Err(TransportError::closed(connection.reached()))),
             Ok(_) => {}
-            Err(error) => return Poll::Ready(Err(TransportError::of_io(&error, wire.reached()))),
+            Err(error) => return Poll::Ready(Err(TransportError::of_io(&error, connection.reached()))),
         }
         if let Some(head) = ResponseHead::take(read)? {
             return Poll::Ready(Ok(head));
@@ -95,11 +91,14 @@ fn poll_head(wire: &mut Wire, read: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<
 /// Returns why a request on a reused connection may be retried. No byte of a response arrived, and either the server
 /// cannot have read the whole request, or it closed the connection so soon (`CLOSE_RACE`) that it must have decided to
 /// close before the request arrived.
-fn repeat_reason(wire: &Wire) -> Option<RepeatReason> {
-    match wire.reached() {
+fn repeat_reason(connection: &Http1Connection) -> Option<RepeatReason> {
+    match connection.reached() {
         Reached::Response => None,
-        _ if wire.is_cut_short() => Some(RepeatReason::NotWritten),
-        _ => wire.last_write().is_some_and(|last| last.elapsed() <= CLOSE_RACE).then_some(RepeatReason::ClosedEarly),
+        _ if connection.is_cut_short() => Some(RepeatReason::NotWritten),
+        _ => connection
+            .last_write()
+            .is_some_and(|last| last.elapsed() <= CLOSE_RACE)
+            .then_some(RepeatReason::ClosedEarly),
     }
 }
 
@@ -112,9 +111,9 @@ impl Http1Body {
     ) -> Poll<Result<More, TransportError>> {
         let mut more = More::None;
         while more == More::None && !self.framing.has_ended() {
-            let Some(wire) = &mut self.wire else { return Poll::Ready(Ok(More::None)) };
+            let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(More::None)) };
             // Keep writing: a server may begin to respond while it still reads the request.
-            wire.poll_request(cx);
+            connection.poll_request(cx);
             let (framing, early) = (&mut self.framing, std::mem::take(&mut self.early));
             let mut delivering = |data: &[u8]| {
                 more = More::Maybe;
@@ -122,14 +121,14 @@ impl Http1Body {
             };
             let mut take = |bytes: &[u8]| framing.take(bytes, &mut delivering).map(Bytes::copy_from_slice);
             let taken = if early.is_empty() {
-                ready!(wire.poll_read(cx, |bytes| if bytes.is_empty() { None } else { Some(take(bytes)) }))
+                ready!(connection.poll_read(cx, |bytes| if bytes.is_empty() { None } else { Some(take(bytes)) }))
             } else {
                 Ok(Some(take(&early)))
             };
             match taken {
                 Ok(Some(Ok(behind))) => self.early = behind,
                 failed => {
-                    self.wire = None;
+                    self.connection = None;
                     return Poll::Ready(self.end_with(failed).map_or(Ok(More::None), Err));
                 }
             }
@@ -144,7 +143,7 @@ impl Http1Body {
     }
 
     /// Returns why the body is incomplete. `None`: the body is complete, because it ends with its connection.
-    fn end_with(&self, failed: io::Result<Option<Result<Bytes, InvalidFraming>>>) -> Option<TransportError> {
+    fn end_with(&self, failed: io::Result<Option<Result<Bytes, InvalidFramingError>>>) -> Option<TransportError> {
         match failed {
             Ok(Some(_)) => Some(TransportError::protocol("the response's body is not valid HTTP")),
             Ok(None) if self.framing == Framing::UntilClose => None,
@@ -164,7 +163,7 @@ impl Http1Body {
         };
         // The server's idle timeout began when it sent the last byte.
         let left = self.keepalive.saturating_sub(ended.elapsed());
-        let stream = self.wire.and_then(Wire::into_stream);
+        let stream = self.connection.and_then(Http1Connection::into_stream);
         if let Some(stream) = stream.filter(|_| !left.is_zero()) {
             self.idle.put(stream, left);
         }

@@ -22,11 +22,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::SentMark;
-use super::CLOSE_RACE;
 use super::error::{Reached, TransportError, is_connection_lost, is_not_processed};
-use super::http1::FailedRequest;
-use super::repeats::RepeatReason;
-use super::wire::Stream;
+use super::repeats::{CLOSE_RACE, FailedRequest, RepeatReason};
+use super::stream::Stream;
 use crate::domain::Lookup;
 
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -55,17 +53,17 @@ where
 
 /// The open HTTP/2 connections to one server, by runtime. Clones share them.
 #[derive(Clone, Default)]
-pub struct Multiplexed(Arc<Mutex<Lookup<Id, Vec<Shared>>>>);
+pub struct Multiplexed(Arc<Mutex<Lookup<Id, Vec<Http2Connection>>>>);
 
-struct Shared {
+struct Http2Connection {
     sender: SendRequest<Full<Bytes>>,
     /// The strong count is one more than the number of streams: one reference is held here, one by each request.
-    streams: Arc<Streams>,
+    streams: Arc<Http2Streams>,
     idle_since: Instant,
 }
 
 /// The strong count of the `Arc` around it counts the streams of a connection.
-struct Streams {
+struct Http2Streams {
     /// Concurrent streams that the server's latest SETTINGS allow, at most `MAX_STREAMS`.
     limit: AtomicUsize,
 }
@@ -73,7 +71,7 @@ struct Streams {
 /// The right to send one request over a connection.
 pub struct Lease {
     sender: SendRequest<Full<Bytes>>,
-    stream: Arc<Streams>,
+    stream: Arc<Http2Streams>,
 }
 
 impl Multiplexed {
@@ -82,7 +80,7 @@ impl Multiplexed {
         let mut connections = self.lock();
         let connections = connections.get_mut(&Handle::current().id())?;
         connections.retain(|connection| !connection.sender.is_closed());
-        connections.iter_mut().find(|connection| connection.has_room()).map(Shared::lease)
+        connections.iter_mut().find(|connection| connection.has_room()).map(Http2Connection::lease)
     }
 
     /// Starts HTTP/2 on a new connection, adds it to the pool and leases its first stream.
@@ -95,7 +93,7 @@ impl Multiplexed {
             .handshake(TokioIo::new(stream))
             .await;
         let (sender, mut connection) = handshake.map_err(|error| TransportError::of_http2(&error, Reached::Nothing))?;
-        let streams = Arc::new(Streams { limit: AtomicUsize::new(MAX_STREAMS) });
+        let streams = Arc::new(Http2Streams { limit: AtomicUsize::new(MAX_STREAMS) });
         let known = Arc::downgrade(&streams);
         tasks.execute(poll_fn(move |cx| {
             let polled = Pin::new(&mut connection).poll(cx);
@@ -104,9 +102,9 @@ impl Multiplexed {
             }
             polled.map(drop)
         }));
-        let mut shared = Shared { sender, streams, idle_since: Instant::now() };
-        let lease = shared.lease();
-        self.lock().entry(Handle::current().id()).or_default().push(shared);
+        let mut opened = Http2Connection { sender, streams, idle_since: Instant::now() };
+        let lease = opened.lease();
+        self.lock().entry(Handle::current().id()).or_default().push(opened);
         Ok(lease)
     }
 
@@ -128,18 +126,18 @@ impl Multiplexed {
     }
 
     /// Removes the connection of this stream from the pool: its server accepts no more streams.
-    fn retire(&self, stream: &Arc<Streams>) {
+    fn retire(&self, stream: &Arc<Http2Streams>) {
         for connections in self.lock().values_mut() {
             connections.retain(|connection| !Arc::ptr_eq(&connection.streams, stream));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lookup<Id, Vec<Shared>>> {
+    fn lock(&self) -> MutexGuard<'_, Lookup<Id, Vec<Http2Connection>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shared {
+impl Http2Connection {
     fn has_room(&self) -> bool {
         Arc::strong_count(&self.streams) <= self.streams.limit.load(Ordering::Relaxed)
     }
@@ -153,7 +151,7 @@ impl Shared {
 /// A body and its stream. Dropping it resets the stream, unless the body was read to its end.
 pub struct Http2Body {
     incoming: Incoming,
-    _stream: Arc<Streams>,
+    _stream: Arc<Http2Streams>,
 }
 
 /// Sends a request. Cancel safe: dropping the future resets the stream.

@@ -14,7 +14,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
-use super::wire::Stream;
+use super::stream::Stream;
 use crate::domain::Lookup;
 
 /// Idle connections to one server. Clones share them.

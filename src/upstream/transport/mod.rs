@@ -4,15 +4,16 @@
 //! mod.rs       sends a request: pool, retries, redirects
 //! request.rs   a request without its body
 //! connect.rs   name resolution, Happy Eyeballs, TLS
-//! wire.rs      reads and writes a connection's bytes; writes an HTTP/1.1 request
+//! stream.rs    a connection with or without TLS
 //! http1.rs     HTTP/1.1, read by the generation's task
+//! http1_connection.rs            a connection and the request written to it
 //! response_head.rs, framing.rs   the syntax of HTTP/1.1 responses
 //! http2.rs     HTTP/2, if ALPN negotiated it, in a separate task
 //! idle.rs      pool of idle HTTP/1.1 connections
 //! response.rs  a response whose body is streamed
 //! decoder.rs   content codings
 //! error.rs     transport errors
-//! repeats.rs   counts retried requests by reason
+//! repeats.rs   which failed requests may be retried, and how many were, by reason
 //! ```
 
 mod connect;
@@ -20,13 +21,14 @@ mod decoder;
 mod error;
 mod framing;
 mod http1;
+mod http1_connection;
 mod http2;
 mod idle;
 mod repeats;
 mod request;
 mod response;
 mod response_head;
-mod wire;
+mod stream;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
@@ -45,31 +47,28 @@ use url::Url;
 use super::SentMark;
 
 use connect::{Connected, Connector};
-use http1::FailedRequest;
 use http2::{Lease, Multiplexed, Tasks};
 use idle::Idle;
+use repeats::FailedRequest;
 use response::ResponseBody;
-use wire::Stream;
+use stream::Stream;
 
 pub use error::{TransportError, TransportErrorKind};
-pub use framing::{Framing, InvalidFraming};
+pub use framing::{Framing, InvalidFramingError, More};
 pub use repeats::{RepeatReason, Repeats};
-pub use request::{InvalidUrl, UpstreamRequest};
-pub use response::{More, Response};
+pub use request::{InvalidUrlError, UpstreamRequest};
+pub use response::Response;
 pub use response_head::ResponseHead;
 
-/// If a reused connection ends within this time after the request's last byte, the server closed it before it read the
-/// request (keep-alive race). If it ends later, the server may have processed the request.
-const CLOSE_RACE: Duration = Duration::from_secs(1);
 const MAX_REDIRECTS: usize = 5;
 /// Interval of the search for expired idle connections.
 const SWEEP: Duration = Duration::from_millis(500);
 
 /// Sends requests to one server over pooled connections. Clones share the pool.
 #[derive(Clone)]
-pub struct Transport(Arc<Inner>);
+pub struct Transport(Arc<ConnectionPool>);
 
-struct Inner {
+struct ConnectionPool {
     connector: Connector,
     keepalive: Duration,
     idle: Idle,
@@ -104,7 +103,7 @@ pub struct TransportBuilder {
 #[derive(Debug, thiserror::Error)]
 pub enum TransportBuildError {
     #[error(transparent)]
-    Url(#[from] InvalidUrl),
+    Url(#[from] InvalidUrlError),
     #[error("the system's trusted certificates cannot be used: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -131,8 +130,8 @@ impl TransportBuilder {
         url: &Url,
         terms: ConnectionTerms,
         tls: Option<Arc<ClientConfig>>,
-    ) -> Result<Transport, InvalidUrl> {
-        let inner = Arc::new(Inner {
+    ) -> Result<Transport, InvalidUrlError> {
+        let inner = Arc::new(ConnectionPool {
             connector: Connector::new(url, tls, terms.connect_timeout)?,
             keepalive: terms.keepalive,
             idle: Idle::default(),
@@ -155,7 +154,7 @@ impl TransportBuilder {
 }
 
 /// Closes expired idle connections until the transport is dropped.
-async fn sweep(transport: Weak<Inner>) {
+async fn sweep(transport: Weak<ConnectionPool>) {
     let mut due = interval(SWEEP);
     loop {
         due.tick().await;
@@ -226,7 +225,7 @@ impl Transport {
         body: &Bytes,
         sent: &SentMark,
     ) -> Result<(Parts, ResponseBody), FailedRequest> {
-        let Inner { idle, keepalive, multiplexed, .. } = &*self.0;
+        let ConnectionPool { idle, keepalive, multiplexed, .. } = &*self.0;
         match connection {
             UpstreamConnection::Http1(stream) => {
                 let keep = (idle.clone(), *keepalive);

@@ -1,6 +1,13 @@
-//! Counts retried requests by reason.
+//! Which failed requests may be retried, and how many were, by reason.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::error::TransportError;
+
+/// If a reused connection ends within this time after the request's last byte, the server closed it before it read the
+/// request (keep-alive race). If it ends later, the server may have processed the request.
+pub const CLOSE_RACE: Duration = Duration::from_secs(1);
 
 /// Why a request was retried on a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +31,13 @@ impl RepeatReason {
             Self::ClosedEarly => "closed_early",
         }
     }
+}
+
+/// A request that received no response.
+pub struct FailedRequest {
+    pub error: TransportError,
+    /// Set if the request may be retried, provided that its connection was reused.
+    pub repeat: Option<RepeatReason>,
 }
 
 /// Counters of retried requests. They never decrease.

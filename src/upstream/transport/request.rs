@@ -27,7 +27,7 @@ pub struct UpstreamRequest {
 /// A URL whose host cannot be connected to, or whose path cannot be sent.
 #[derive(Debug, thiserror::Error)]
 #[error("the URL has no host that can be connected to")]
-pub struct InvalidUrl;
+pub struct InvalidUrlError;
 
 /// Prints no header and no query: either may contain an API key.
 impl fmt::Debug for UpstreamRequest {
@@ -41,8 +41,8 @@ const FRAMING: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING]
 
 impl UpstreamRequest {
     /// Adds `Host` and `Accept-Encoding` if they are absent.
-    pub fn new(method: Method, url: Url, headers: HeaderMap) -> Result<Self, InvalidUrl> {
-        Self::with_headers(method, url, headers).ok_or(InvalidUrl)
+    pub fn new(method: Method, url: Url, headers: HeaderMap) -> Result<Self, InvalidUrlError> {
+        Self::with_headers(method, url, headers).ok_or(InvalidUrlError)
     }
 
     fn with_headers(method: Method, url: Url, mut headers: HeaderMap) -> Option<Self> {

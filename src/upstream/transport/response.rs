@@ -8,6 +8,7 @@ use tokio::task::coop::poll_proceed;
 
 use super::decoder::ContentDecoder;
 use super::error::TransportError;
+use super::framing::More;
 use super::http1::Http1Body;
 use super::http2::Http2Body;
 
@@ -24,13 +25,6 @@ pub struct Response {
 pub enum ResponseBody {
     Http1(Box<Http1Body>),
     Http2(Http2Body),
-}
-
-/// Whether a body may have more bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum More {
-    Maybe,
-    None,
 }
 
 /// Bytes after which one poll returns, even if more are readable. A task polls at most 64 times before it yields, so a

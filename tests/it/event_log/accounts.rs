@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokenrill::domain::{Account, Claim, Fingerprint, GenerationId, Principal, Usage};
 use tokenrill::event_log::{
-    AppendError, ClaimError, Closing, Conflict, CreateError, Created, EventLog, Limit, Log, LostAnswer,
+    AppendError, ClaimError, CloseOutcome, Conflict, CreateError, Created, EventLog, Limit, Log, LostAnswer,
     MOST_TOMBSTONES, MemoryLimits,
 };
 
@@ -37,7 +37,7 @@ async fn grown(logs: &impl EventLog, number: u8, bytes: usize) -> (GenerationId,
 
 async fn closed(logs: &impl EventLog, number: u8, bytes: usize) -> GenerationId {
     let (id, log) = grown(logs, number, bytes).await;
-    assert_eq!(log.close(ended(0)).await, Closing::Won);
+    assert_eq!(log.close(ended(0)).await, CloseOutcome::Won);
     id
 }
 
@@ -116,7 +116,7 @@ pub async fn a_terminal_event_evicts_nothing_of_an_account_within_its_share<B: B
     }
     fill(&open[0].1).await;
     for (_, log) in &open {
-        assert_eq!(log.close(ended(0)).await, Closing::Won);
+        assert_eq!(log.close(ended(0)).await, CloseOutcome::Won);
         assert!(read_events(log).await.last().is_some_and(|event| *event == ended(0)));
         logs.check(TIGHT);
     }

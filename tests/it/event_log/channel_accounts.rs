@@ -76,7 +76,7 @@ async fn a_carried_answer_keeps_every_token_while_another_account_floods() {
     let logs = MemoryChannels::new(SMALL);
     let (answer, flood) = (open_as(&logs, "answer", "bob").await, open_as(&logs, "flood", "eve").await);
     let (id, before) = (GenerationId::random(), answer.tail().get().sequence);
-    let said = |event| vec![ChannelEvent::Said(id, event)];
+    let said = |event| vec![ChannelEvent::Generation(id, event)];
     answer.append(said(start(id))).await.expect("room");
     for _ in 0..20 {
         flood.append(vec![kept(&text())]).await.expect("its own make room");
@@ -92,7 +92,7 @@ async fn a_terminal_event_fits_when_nothing_else_does() {
         let logs = MemoryChannels::new(limits);
         let log = open_as(&logs, "a", "bob").await;
         let (id, before) = (GenerationId::random(), log.tail().get().sequence);
-        let said = |event| vec![ChannelEvent::Said(id, event)];
+        let said = |event| vec![ChannelEvent::Generation(id, event)];
         assert!(matches!(log.append(said(token("Hello"))).await, Err(AppendError::Full(_))));
         log.append(said(cancelled())).await.expect("it always fits");
         assert_eq!(read_on(&*log, before).await.len(), 1);

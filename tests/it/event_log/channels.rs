@@ -33,7 +33,7 @@ pub fn name(text: &str) -> ChannelName {
 }
 
 fn published(data: &str, keeping: Keeping) -> ChannelEvent {
-    let (name, to) = (None, Recipient::Everybody);
+    let (name, to) = (None, Recipient::AllSubscribers);
     ChannelEvent::Published(Arc::new(Published { name, data_json: data.into(), to, keeping }))
 }
 
@@ -136,9 +136,9 @@ async fn the_last_events_are_kept_and_missing_ones_are_a_gap() {
 #[tokio::test(start_paused = true)]
 async fn bytes_do_not_depend_on_how_events_are_divided_into_appends() {
     let id = GenerationId::random();
-    let mut events = vec![ChannelEvent::Said(id, start(id))];
+    let mut events = vec![ChannelEvent::Generation(id, start(id))];
     for at in 0..200 {
-        events.push(ChannelEvent::Said(id, token("Hello")));
+        events.push(ChannelEvent::Generation(id, token("Hello")));
         match at {
             50 => events.push(ephemeral("typing")),
             100 => events.push(kept("between")),
@@ -163,7 +163,7 @@ async fn bytes_do_not_depend_on_how_events_are_divided_into_appends() {
 #[tokio::test(start_paused = true)]
 async fn bytes_of_a_shared_shape_are_counted_as_long_as_a_chunk_has_it() {
     let id = GenerationId::random();
-    let said = |text: &str| ChannelEvent::Said(id, token(text));
+    let said = |text: &str| ChannelEvent::Generation(id, token(text));
     let bytes = async |chunks: usize| {
         let logs = MemoryChannels::new(LIMITS);
         let log = open(&logs, "a").await;
@@ -185,11 +185,11 @@ async fn history_of_an_answer_without_its_start_states_where_the_gap_begins() {
     let logs = MemoryChannels::new(ChannelLimits { bytes: 4096, ..LIMITS });
     let log = open(&logs, "a").await;
     let (one, other) = (GenerationId::random(), GenerationId::random());
-    log.append(vec![kept("before"), ChannelEvent::Said(one, start(one))]).await.expect("room");
+    log.append(vec![kept("before"), ChannelEvent::Generation(one, start(one))]).await.expect("room");
     let began = log.tail().get().sequence;
     assert_eq!(log.history(1).await.gap_from, None, "it is whole");
     for _ in 0..100 {
-        log.append(vec![ChannelEvent::Said(one, token("Hello"))]).await.expect("room");
+        log.append(vec![ChannelEvent::Generation(one, token("Hello"))]).await.expect("room");
     }
     let history = log.history(usize::MAX).await;
     assert_eq!((history.events, history.gap_from), (1, Some(began.before())), "what stood before it went too");
@@ -197,9 +197,9 @@ async fn history_of_an_answer_without_its_start_states_where_the_gap_begins() {
     assert_eq!(log.history(0).await.gap_from, None, "nothing of it is asked for");
 
     // A second, complete answer, while the first continues.
-    log.append(vec![ChannelEvent::Said(other, start(other))]).await.expect("room");
+    log.append(vec![ChannelEvent::Generation(other, start(other))]).await.expect("room");
     assert_eq!(log.history(1).await.gap_from, None, "the first has said no more");
-    log.append(vec![ChannelEvent::Said(one, token("Hello"))]).await.expect("room");
+    log.append(vec![ChannelEvent::Generation(one, token("Hello"))]).await.expect("room");
     let both = log.history(1).await;
     assert_eq!((both.events, both.gap_from), (1, Some(began)), "the first goes on");
     assert_eq!(both.after, history.after.max(both.after));
@@ -210,7 +210,7 @@ async fn an_answer_counts_as_one_event() {
     let logs = MemoryChannels::new(LIMITS);
     let log = open(&logs, "a").await;
     let id = GenerationId::random();
-    let said = |event: Event| ChannelEvent::Said(id, event);
+    let said = |event: Event| ChannelEvent::Generation(id, event);
     log.append(vec![kept("before")]).await.expect("room");
     let begins = log.tail().get().sequence;
     log.append(vec![said(start(id))]).await.expect("room");
@@ -229,7 +229,10 @@ async fn an_answer_counts_as_one_event() {
     tokio::time::advance(SLOW).await;
     log.append(vec![kept("5")]).await.expect("room");
     let mut rest = read_on(&*log, begins).await;
-    assert!(rest.remove(5).starts_with("Said("), "what came after others, and is no longer known to belong to a start");
+    assert!(
+        rest.remove(5).starts_with("Generation("),
+        "what came after others, and is no longer known to belong to a start"
+    );
     assert_eq!(rest, ["gap", "1", "2", "3", "4", "5"], "it goes from its start on");
 }
 

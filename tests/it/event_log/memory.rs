@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokenrill::domain::{Done, Event, Finish, GenerationId, Sequence, Timings, Trailer, Usage};
-use tokenrill::event_log::{Closing, CreateError, EventLog, Memory, MemoryLimits};
+use tokenrill::event_log::{CloseOutcome, CreateError, EventLog, Memory, MemoryLimits};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -102,7 +102,7 @@ async fn closing_open_logs_exceeds_the_limit_by_at_most_one_terminal_event() {
         }
     }
     for log in &open {
-        assert_eq!(log.close(ended(0)).await, Closing::Won);
+        assert_eq!(log.close(ended(0)).await, CloseOutcome::Won);
         memory.check(TIGHT);
     }
 }
@@ -119,7 +119,7 @@ async fn large_terminal_events_pass_the_limit_by_64_kib_in_all() {
         let trailer = Trailer { completion_json: Some("x".repeat(30 << 10).into()), ..Trailer::default() };
         let (usage, timings) = (Usage::default(), Timings::default());
         let done = Done { finish: [Finish::stated(0, "stop")].into(), trailer, usage, timings };
-        assert_eq!(log.close(Event::Done(Arc::new(done))).await, Closing::Won);
+        assert_eq!(log.close(Event::Done(Arc::new(done))).await, CloseOutcome::Won);
         assert!(memory.bytes() <= TIGHT.total + (64 << 10), "{} bytes", memory.bytes());
         assert_eq!(read(log, Sequence::START).await.len(), 2, "its viewers read on");
     }

@@ -7,7 +7,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use smallvec::smallvec;
 use tokenrill::domain::{Chunk, Entry, Escaped, Event, Frame, GenerationId, Part, Sequence, Shape};
-use tokenrill::event_log::{AppendError, Closing, CreateError, Limit, Log, MemoryLimits, Page, ReadError, follow};
+use tokenrill::event_log::{AppendError, CloseOutcome, CreateError, Limit, Log, MemoryLimits, Page, ReadError, follow};
 
 use super::{Backend, ROOMY, TIGHT, account, begun, ended, is_known, made, read, start, token};
 use crate::support::{case, soon};
@@ -187,14 +187,14 @@ impl<B: Backend> Run<B> {
         let event = ended(self.random.next());
         let model = &mut self.models[at];
         match model.log.close(event.clone()).await {
-            Closing::Won => {
+            CloseOutcome::Won => {
                 assert!(!model.is_closed());
                 model.events.push(event);
                 if model.known {
                     self.closed.push(model.id);
                 }
             }
-            Closing::Lost(winner) => assert_eq!((model.is_closed(), Some(&winner)), (true, model.events.last())),
+            CloseOutcome::Lost(winner) => assert_eq!((model.is_closed(), Some(&winner)), (true, model.events.last())),
         }
     }
 

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokenrill::domain::{
     Account, AllowedModels, ChatRequest, Chunk, Claim, Entry, Escaped, Event, FailureCode, Fingerprint, FinishReason,
-    GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, Trailer, UsageReport, UsageWish,
+    GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, Trailer, UsageReport, UsageRequest,
 };
 use tokenrill::event_log::{Conflict, EventLog, Log, Memory, MemoryLimits, Tail, TailState};
 use tokenrill::generation::{
@@ -18,7 +18,7 @@ use tokenrill::generation::{
     UpstreamMessages,
 };
 use tokenrill::json::JsonObject;
-use tokenrill::limits::{Limits, Patience, Policy, RequestPermit, Spender};
+use tokenrill::limits::{Limiter, Policy, RequestPermit, Spender, WaitPolicy};
 use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{Answer, AttemptTerms, Provider, Router, Signal, Signals, UpstreamError, UpstreamIdentity};
 use tokio::sync::mpsc;
@@ -87,7 +87,7 @@ impl Provider for Upstreams {
         Box::pin(first.chain(rest))
     }
 
-    fn models(&self) -> BoxFuture<'_, Result<Vec<tokenrill::upstream::Model>, UpstreamError>> {
+    fn models(&self) -> BoxFuture<'_, Result<Vec<tokenrill::upstream::ListedModel>, UpstreamError>> {
         std::future::ready(Ok(Vec::new())).boxed()
     }
 }
@@ -110,7 +110,7 @@ struct Viewer {
 
 pub struct World {
     generations: Generations,
-    limits: Limits,
+    limits: Limiter,
     memory: Memory,
     metrics: Arc<Metrics>,
     upstreams: Arc<Upstreams>,
@@ -155,7 +155,7 @@ impl World {
             on_disconnect: OnDisconnect::Cancel,
             grace: GRACE * 5,
         };
-        let limits = Limits::default();
+        let limits = Limiter::default();
         let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None, TaskTracker::new());
         let generations = Generations::new(
             Arc::new(memory.clone()),
@@ -259,7 +259,7 @@ impl World {
             owner: CALLER,
             spender: Spender::new(Account::Principal(CALLER), Quota::NONE, Arc::clone(&POLICY)),
             request: RequestPermit::default(),
-            patience: Patience::Refuses,
+            wait_policy: WaitPolicy::Refuses,
             claim: claim.map(|(key, body)| Claim {
                 key: format!("k{key}").parse().expect("a key"),
                 request: Fingerprint::new([body; 32]),
@@ -269,7 +269,7 @@ impl World {
             allowed: AllowedModels::All,
             prompt: None,
             metadata: [].into(),
-            usage: UsageWish::NotAsked,
+            usage: UsageRequest::NotAsked,
             storage,
             on_disconnect: Some(on_disconnect),
             grace: Some(grace),

@@ -35,7 +35,7 @@ impl Provider for Defect {
     fn attempt(&self, _: tokenrill::domain::ChatRequest, _: upstream::AttemptTerms) -> upstream::Answer {
         Box::pin(stream::once(async { panic!("hunter2") }))
     }
-    fn models(&self) -> BoxFuture<'_, Result<Vec<upstream::Model>, upstream::UpstreamError>> {
+    fn models(&self) -> BoxFuture<'_, Result<Vec<upstream::ListedModel>, upstream::UpstreamError>> {
         panic!("hunter2")
     }
 }
@@ -59,7 +59,7 @@ pub fn parts(time: Duration) -> Parts {
         grace: Duration::ZERO,
     };
     let router = upstream::Router::new(Arc::new(Defect::default()), Vec::new(), None, TaskTracker::new());
-    let limits = limits::Limits::default();
+    let limits = limits::Limiter::default();
     let admission = api::Admission {
         gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),
         origins: api::Origins::Loopback,
@@ -69,7 +69,7 @@ pub fn parts(time: Duration) -> Parts {
         prompts: prompts::Catalog::empty(),
     };
     let api = api::Api {
-        ends_told: Arc::default(),
+        delivered_ends: Arc::default(),
         connections: api::Connections::new(10_000),
         body_memory: api::BodyMemory::new(64 << 20),
         large_bodies: api::LargeBodies::default(),
@@ -91,5 +91,5 @@ pub fn parts(time: Duration) -> Parts {
         body: api::BodyLimits { size: 1 << 20, time },
         channel_terms: api::ChannelTerms { max_event: 1 << 16, idle: Duration::from_mins(10) },
     };
-    Parts { api: api::router(api, api::Door::Sole), log, metrics, channels }
+    Parts { api: api::router(api, api::ListenerRole::Sole), log, metrics, channels }
 }

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokenrill::domain::Timestamp;
-use tokenrill::settings::{AuthMode, Jwt, Settings};
+use tokenrill::settings::{AuthMode, JwtSettings, Settings};
 
 pub const ISSUER: &str = "https://id.example/";
 pub const AUDIENCE: &str = "tokenrill";
@@ -110,9 +110,9 @@ pub fn header(algorithm: &str, key: &str) -> Value {
 }
 
 /// Returns settings that trust this issuer, with the source of its keys in `jwt`.
-pub fn trusting(jwt: Jwt) -> Settings {
+pub fn trusting(jwt: JwtSettings) -> Settings {
     let mut settings = Settings::default();
     settings.auth.mode = Some(AuthMode::Required);
-    settings.auth.jwt = Jwt { issuer: Some(ISSUER.to_owned()), audience: Some(AUDIENCE.to_owned()), ..jwt };
+    settings.auth.jwt = JwtSettings { issuer: Some(ISSUER.to_owned()), audience: Some(AUDIENCE.to_owned()), ..jwt };
     settings
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokenrill::settings::{Settings, Upstream};
+use tokenrill::settings::{Settings, UpstreamSettings};
 use tokio::process::{Child, Command};
 
 use super::{Output, Service, free_port, installed, root, within};
@@ -67,7 +67,8 @@ impl LiteLlm {
 
     /// Starts a service with this upstream.
     pub async fn behind_tokenrill(&self, settings: Settings) -> Service {
-        let mut upstream = Upstream::new("litellm", format!("{}/v1", self.base_url).parse().expect("a base URL"));
+        let mut upstream =
+            UpstreamSettings::new("litellm", format!("{}/v1", self.base_url).parse().expect("a base URL"));
         upstream.api_key_env = Some("LITELLM_KEY".to_owned());
         // When its client disconnects, LiteLLM cancels the upstream request only if that is streamed.
         upstream.always_stream = true;

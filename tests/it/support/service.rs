@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokenrill::app::{self, Kept, Listeners};
 use tokenrill::auth::NewKey;
 use tokenrill::server::{self, Threads};
-use tokenrill::settings::{ApiKey, AuthMode, Settings, Upstream};
+use tokenrill::settings::{ApiKeySettings, AuthMode, Settings, UpstreamSettings};
 use tokenrill::shutdown::Shutdown;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -45,7 +45,7 @@ impl Service {
 
     pub fn settings(base_url: &str) -> Settings {
         let mut settings = Settings::default();
-        settings.upstreams.push(Upstream::new("scripted", base_url.parse().expect("a base URL")));
+        settings.upstreams.push(UpstreamSettings::new("scripted", base_url.parse().expect("a base URL")));
         settings.models.default = Some("m".to_owned());
         settings
     }
@@ -86,11 +86,11 @@ impl Service {
         for (name, scopes) in keys {
             let NewKey { key, hash } = NewKey::random().expect("random bytes");
             let scopes = Some(scopes.iter().map(ToString::to_string).collect());
-            settings.auth.api_keys.push(ApiKey {
+            settings.auth.api_keys.push(ApiKeySettings {
                 name: (*name).to_owned(),
                 hash: hash.to_string(),
                 scopes,
-                ..ApiKey::default()
+                ..ApiKeySettings::default()
             });
             told.insert((*name).to_owned(), key);
         }

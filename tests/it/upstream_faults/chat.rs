@@ -2,7 +2,7 @@
 
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
-use tokenrill::domain::UsageWish;
+use tokenrill::domain::UsageRequest;
 use tokenrill::settings::Settings;
 
 use super::WORDS;
@@ -133,7 +133,7 @@ pub async fn read_stream(answer: Answer, ending: &str) -> String {
     assert!(!stream.contains(WORDS), "{stream}");
     let whole = ending == "done";
     let stream = stream.replace(": ping\n", "");
-    let (_, texts) = chat_completion_chunks(&stream, UsageWish::NotAsked, whole);
+    let (_, texts) = chat_completion_chunks(&stream, UsageRequest::NotAsked, whole);
     if !whole {
         let (_, error) = stream.trim_end().rsplit_once("data: ").expect("an error");
         assert_error(&serde_json::from_str(error).expect("JSON"), ending, Words::Ours);

@@ -1,7 +1,7 @@
 //! Invariants for arbitrary bytes: the bodies of the fuzz targets and of the tests that run their corpora.
 
-use tokenrill::domain::{Trailer, UsageWish};
-use tokenrill::upstream::sse::{Parser, StreamEvent, TooLarge};
+use tokenrill::domain::{Trailer, UsageRequest};
+use tokenrill::upstream::sse::{EventTooLargeError, Parser, StreamEvent};
 use tokenrill::upstream::{AnswerReader, Framing, ResponseHead, Signal, Signals, UpstreamError};
 
 use super::{reference, wires};
@@ -15,7 +15,10 @@ const LIMIT: usize = 24;
 const LARGEST_EVENT: usize = 1 << 20;
 
 /// Parses these reads. Returns the data of the events, and an error if one was too large.
-pub fn parse<'a>(limit: usize, reads: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, Result<(), TooLarge>) {
+pub fn parse<'a>(
+    limit: usize,
+    reads: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<String>, Result<(), EventTooLargeError>) {
     let mut parser = Parser::new(limit);
     let mut events = Vec::new();
     let parsed = reads.into_iter().try_for_each(|read| {
@@ -67,8 +70,8 @@ pub fn chunks(bytes: &[u8]) {
         assert_eq!(split_ending, ending, "reads of {size} bytes");
         assert_eq!(split.iter().map(describe).collect::<Vec<_>>(), said, "reads of {size} bytes");
     }
-    wires::assert_agreement(signals.clone(), &ending, UsageWish::NotAsked);
-    wires::assert_agreement(signals, &ending, UsageWish::Asked);
+    wires::assert_agreement(signals.clone(), &ending, UsageRequest::NotAsked);
+    wires::assert_agreement(signals, &ending, UsageRequest::Asked);
 }
 
 /// Longer inputs are skipped: whether a head near the limit of 32 KiB is refused depends on the size of the reads.

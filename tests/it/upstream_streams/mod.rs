@@ -11,7 +11,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tokenrill::domain::UsageWish;
+use tokenrill::domain::UsageRequest;
 use tokenrill::upstream::{Signal, UpstreamError};
 
 use checks::answer;
@@ -213,7 +213,7 @@ proptest! {
             return Ok(());
         }
         prop_assert_eq!(&ending, &Ok(()), "{}", stream);
-        let written = wires::assert_agreement(signals, &ending, UsageWish::Asked);
+        let written = wires::assert_agreement(signals, &ending, UsageRequest::Asked);
         for (number, chunk) in sent.iter().enumerate() {
             let has_no_choices = chunk["choices"].as_array().is_none_or(Vec::is_empty);
             let carries_usage = !chunk["usage"].is_null();

@@ -9,7 +9,7 @@ use tokenrill::api::wire::openai_chat::{Ids, OpenAiChat};
 use tokenrill::api::wire::{Native, WireFormat};
 use tokenrill::domain::{
     Done, Entry, Event, Failed, Failure, FailureCode, Finish, GenerationId, Principal, RequestId, Sequence, Start,
-    Timestamp, Timings, Usage, UsageReport, UsageWish,
+    Timestamp, Timings, Usage, UsageReport, UsageRequest,
 };
 use tokenrill::upstream::{Signal, Signals, UpstreamError};
 
@@ -22,7 +22,7 @@ pub type Texts = BTreeMap<u64, String>;
 type Calls = BTreeMap<(u64, u64), String>;
 
 /// Writes an answer on every wire and checks that text, tool calls and ending agree. Returns the chunks.
-pub fn assert_agreement(signals: Signals, ending: &Result<(), UpstreamError>, usage: UsageWish) -> Vec<Value> {
+pub fn assert_agreement(signals: Signals, ending: &Result<(), UpstreamError>, usage: UsageRequest) -> Vec<Value> {
     let id = GenerationId::random();
     let entries = entries(id, signals, ending);
     let native_stream = write(&Native, id, &entries);
@@ -70,7 +70,7 @@ fn entries(id: GenerationId, signals: Signals, ending: &Result<(), UpstreamError
         created_at: Timestamp::now(),
         prompt: None,
         metadata: BTreeMap::new(),
-        usage: UsageWish::Asked,
+        usage: UsageRequest::Asked,
     };
     let mut events = vec![Event::Start(Arc::new(start))];
     let mut finish = BTreeMap::new();
@@ -148,7 +148,7 @@ struct Choice {
 }
 
 /// Returns the chunks and the texts of a stream of chunks. Checks the guarantees on which OpenAI clients rely.
-pub fn chat_completion_chunks(stream: &str, usage: UsageWish, whole: bool) -> (Vec<Value>, Texts) {
+pub fn chat_completion_chunks(stream: &str, usage: UsageRequest, whole: bool) -> (Vec<Value>, Texts) {
     assert!(stream.lines().all(|line| line.is_empty() || line.starts_with("data: ")), "{stream}");
     let mut data = reference::events(stream.as_bytes());
     let last = data.pop().expect("an ending");
@@ -191,7 +191,7 @@ pub fn chat_completion_chunks(stream: &str, usage: UsageWish, whole: bool) -> (V
     for (index, choice) in &choices {
         assert!(choice.finishes <= 1 && (choice.finishes == 1 || !whole), "one finish reason of {index}: {stream}");
     }
-    let asked = usage == UsageWish::Asked && whole;
+    let asked = usage == UsageRequest::Asked && whole;
     assert_eq!(usages, if asked { vec![chunks.len() - 1] } else { vec![] }, "usage where asked, once, last: {stream}");
     let texts = choices.into_iter().map(|(index, choice)| (index, choice.text)).filter(|(_, text)| !text.is_empty());
     (chunks, texts.collect())

@@ -8,8 +8,10 @@ use bytes::BytesMut;
 use serde::Serialize;
 
 use super::super::openai_error::OpenAiError;
-use super::{Block, Retry, WireFormat};
-use crate::domain::{Chunk, Entry, Event, EventId, GenerationId, UsageWish};
+use super::format::WireFormat;
+use super::retry::Retry;
+use super::sse_block::SseBlock;
+use crate::domain::{Chunk, Entry, Event, EventId, GenerationId, UsageRequest};
 
 pub use completion::Completion;
 pub use usage::usage_json;
@@ -21,7 +23,7 @@ pub use usage::usage_json;
 #[derive(Debug, Clone, Copy)]
 pub struct OpenAiChat {
     /// Whether the generation's request asked for the usage chunk.
-    pub usage: UsageWish,
+    pub usage: UsageRequest,
     pub ids: Ids,
 }
 
@@ -58,7 +60,7 @@ impl WireFormat for OpenAiChat {
                 for line in done.trailer.chunks_json.lines() {
                     blocks.inner(&[line]);
                 }
-                if self.usage == UsageWish::Asked {
+                if self.usage == UsageRequest::Asked {
                     blocks.inner(&["{", &done.trailer.head_json, ",\"choices\":[],\"usage\":", &usage_json(done), "}"]);
                 }
                 blocks.last(&["[DONE]"], Retry::DORMANT);
@@ -105,7 +107,7 @@ impl Blocks<'_> {
     }
 
     fn block(&mut self, data: &[&str], retry: Option<Retry>, id: Option<EventId>) {
-        let mut block = Block::unnamed(self.out);
+        let mut block = SseBlock::unnamed(self.out);
         for part in data {
             block.raw(part);
         }

@@ -4,6 +4,7 @@ use h2::server;
 use hyper::Response as Head;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+use super::super::repeats::CLOSE_RACE;
 use super::tls::TlsServer;
 use super::*;
 

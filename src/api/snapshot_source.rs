@@ -1,0 +1,95 @@
+//! A stream that begins with the state of a generation and continues with its events.
+
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, BytesMut};
+use futures_util::StreamExt;
+
+use super::sse::{EventStreamError, Source, StreamLifetime};
+use super::state_json::StateJson;
+use super::viewer_source::ViewerSource;
+use super::wire::{Native, Retry, SseBlock};
+use crate::domain::{EventId, GenerationId};
+use crate::generation::LogLost;
+
+/// The stream of a viewer that asked for a `snapshot` event instead of the earlier events.
+///
+/// The snapshot block is sent in several writes, because it may be as large as the answer.
+pub struct SnapshotSource {
+    /// `None` after the block has been written.
+    snapshot: Option<Snapshot>,
+    /// Set if the log was lost in the middle of the block. The block then must not be completed.
+    lost: Option<LogLost>,
+    viewer: ViewerSource<Native>,
+}
+
+struct Snapshot {
+    json: StateJson,
+    id: EventId,
+    is_started: bool,
+}
+
+impl SnapshotSource {
+    /// `id` is the id of the last event that the state includes.
+    pub fn new(json: StateJson, id: EventId, viewer: ViewerSource<Native>) -> Self {
+        Self { snapshot: Some(Snapshot { json, id, is_started: false }), lost: None, viewer }
+    }
+}
+
+impl Source for SnapshotSource {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        retry: &mut Option<Retry>,
+        out: &mut BytesMut,
+    ) -> Poll<Option<Result<usize, EventStreamError>>> {
+        if let Some(lost) = self.lost {
+            return Poll::Ready(Some(Err(lost.into())));
+        }
+        let Some(snapshot) = &mut self.snapshot else { return self.viewer.poll_write(context, retry, out) };
+        if !snapshot.is_started {
+            snapshot.is_started = true;
+            out.put_slice(b"event: snapshot\ndata: ");
+        }
+        match snapshot.json.poll_next_unpin(context) {
+            Poll::Ready(Some(Ok(piece))) => {
+                out.put_slice(piece.as_bytes());
+                Poll::Ready(Some(Ok(0)))
+            }
+            Poll::Ready(Some(Err(lost))) => {
+                self.lost = Some(lost);
+                Poll::Ready(Some(Err(lost.into())))
+            }
+            Poll::Ready(None) => {
+                SseBlock::started(out).end(retry.take(), Some(snapshot.id));
+                self.snapshot = None;
+                Poll::Ready(Some(Ok(1)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.snapshot.is_none() && self.viewer.is_over()
+    }
+
+    fn is_in_block(&self) -> bool {
+        self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_started)
+    }
+
+    fn poll_unlogged(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()> {
+        self.viewer.poll_unlogged(context, retry, out)
+    }
+
+    fn write_retry(&self, retry: Retry, out: &mut BytesMut) {
+        self.viewer.write_retry(retry, out);
+    }
+
+    fn lifetime(&self) -> StreamLifetime {
+        StreamLifetime::UntilLastEvent
+    }
+
+    fn generation(&self) -> Option<GenerationId> {
+        self.viewer.generation()
+    }
+}

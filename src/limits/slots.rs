@@ -1,0 +1,521 @@
+//! Slots for concurrent generations, and the queue for them.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::domain::{Account, Lookup};
+
+/// The slots of running generations, limited per account and in total.
+///
+/// Waiting accounts are served round-robin, one generation each; within an account, first come, first served. An
+/// account at its limit is skipped and keeps its turn. If the queue is full, a generation of an account with fewer
+/// queued generations displaces the last one of the account with the most. One account therefore cannot fill the queue.
+#[derive(Debug, Clone, Default)]
+pub struct GenerationSlots(Arc<Mutex<SlotTable>>);
+
+/// A generation's slot, or its position in the queue for one. Dropping it grants a free slot to the next generation.
+#[derive(Debug)]
+pub struct GenerationSlot {
+    slots: GenerationSlots,
+    account: Account,
+    number: u64,
+    /// `None` if a slot was granted without queueing.
+    queue_state: Option<watch::Receiver<QueueState>>,
+    granted: Option<Instant>,
+}
+
+/// The state of a queued generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueState {
+    Waiting(QueuePosition),
+    Granted,
+    /// A generation of an account with fewer queued generations has taken its queue position.
+    Displaced,
+}
+
+/// The result of a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitOutcome {
+    Granted,
+    Displaced,
+}
+
+/// The queue position of a generation and its estimated wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueuePosition {
+    /// 1 is next.
+    pub position: u32,
+    /// Estimated from the mean time for which recent slots were held. `None` until a slot has been released.
+    pub eta: Option<Duration>,
+}
+
+/// The limits that apply to one generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Room {
+    pub for_account: Option<NonZeroU32>,
+    pub in_all: Option<NonZeroU32>,
+    /// Maximum queued generations of all accounts together; 0 if this generation does not wait.
+    pub waiting: usize,
+}
+
+/// All slots and queue positions are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full {
+    /// Estimated time until a slot is free, if known.
+    pub eta: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct SlotTable {
+    in_all: Option<NonZeroU32>,
+    running: usize,
+    waiting: usize,
+    queues: Lookup<Account, AccountQueue>,
+    /// Accounts with queued generations in round-robin order, the next first.
+    round_robin: VecDeque<Account>,
+    mean_held: Option<Duration>,
+    last_number: u64,
+}
+
+#[derive(Debug, Default)]
+struct AccountQueue {
+    running: usize,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    for_account: Option<NonZeroU32>,
+    queue_state: watch::Sender<QueueState>,
+}
+
+/// The latest slot has a weight of `1 / MEMORY` in the mean time for which a slot is held.
+const MEMORY: u32 = 8;
+
+impl GenerationSlots {
+    /// Takes a slot or a queue position.
+    pub fn enter(&self, account: Account, room: Room) -> Result<GenerationSlot, Full> {
+        let mut state = self.lock();
+        state.in_all = room.in_all;
+        state.last_number += 1;
+        let number = state.last_number;
+        if state.take(&account, room) {
+            drop(state);
+            return Ok(GenerationSlot {
+                slots: self.clone(),
+                account,
+                number,
+                queue_state: None,
+                granted: Some(Instant::now()),
+            });
+        }
+        let (sender, queue_state) = watch::channel(QueueState::Waiting(QueuePosition::default()));
+        let queue = state.queues.entry(account.clone()).or_default();
+        queue.waiting.push_back(Waiting { number, for_account: room.for_account, queue_state: sender });
+        let is_first = queue.waiting.len() == 1;
+        if is_first {
+            state.round_robin.push_back(account.clone());
+        }
+        state.waiting += 1;
+        state.grant();
+        let granted = *queue_state.borrow() == QueueState::Granted;
+        if !granted && state.waiting > room.waiting && !(room.waiting > 0 && state.displace(&account)) {
+            let ahead = state.ahead_of(&account, number);
+            state.withdraw(&account, number);
+            return Err(Full { eta: ahead.and_then(|ahead| ahead.eta) });
+        }
+        state.notify_queued();
+        drop(state);
+        Ok(GenerationSlot {
+            slots: self.clone(),
+            account,
+            number,
+            queue_state: Some(queue_state),
+            granted: granted.then(Instant::now),
+        })
+    }
+
+    /// Returns the numbers of running and of queued generations.
+    pub fn count(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.running, state.waiting)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SlotTable> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GenerationSlot {
+    pub const fn is_granted(&self) -> bool {
+        self.granted.is_some()
+    }
+
+    /// Resolves when a slot is granted or the queue position is lost.
+    pub async fn granted(&mut self) -> WaitOutcome {
+        let Some(queue_state) = &mut self.queue_state else { return WaitOutcome::Granted };
+        // The sender sends `Granted` or `Displaced` before it is dropped.
+        let queue_state = queue_state.wait_for(|queue_state| !matches!(queue_state, QueueState::Waiting(_))).await;
+        if queue_state.is_ok_and(|queue_state| *queue_state == QueueState::Granted) {
+            self.granted.get_or_insert_with(Instant::now);
+            WaitOutcome::Granted
+        } else {
+            WaitOutcome::Displaced
+        }
+    }
+
+    /// Returns a receiver of the queue state and its changes. `None` if the generation never queued.
+    pub fn queue_state(&self) -> Option<watch::Receiver<QueueState>> {
+        self.queue_state.clone()
+    }
+
+    fn current_state(&self) -> QueueState {
+        self.queue_state.as_ref().map_or(QueueState::Granted, |queue_state| *queue_state.borrow())
+    }
+}
+
+impl Drop for GenerationSlot {
+    fn drop(&mut self) {
+        let mut state = self.slots.lock();
+        let queue_state = self.current_state();
+        let waited = matches!(queue_state, QueueState::Waiting(_)) && state.withdraw(&self.account, self.number);
+        if queue_state != QueueState::Displaced && !waited {
+            state.release(&self.account, self.granted.map(|granted| granted.elapsed()));
+        }
+        state.grant();
+        state.notify_queued();
+    }
+}
+
+impl SlotTable {
+    /// Takes a slot if no generation waits and the limits allow it. Returns whether it took one.
+    fn take(&mut self, account: &Account, room: Room) -> bool {
+        let is_free = self.round_robin.is_empty() && has_room(self.running, room.in_all);
+        let running = self.queues.get(account).map_or(0, |queue| queue.running);
+        if !is_free || !has_room(running, room.for_account) {
+            return false;
+        }
+        self.queues.entry(account.clone()).or_default().running += 1;
+        self.running += 1;
+        true
+    }
+
+    /// Grants every free slot to the next account in turn that is below its limit.
+    fn grant(&mut self) {
+        while has_room(self.running, self.in_all) {
+            let Some(at) = self.round_robin.iter().position(|account| self.has_room(account)) else { return };
+            let Some(account) = self.round_robin.remove(at) else { return };
+            let Some(queue) = self.queues.get_mut(&account) else { continue };
+            let Some(next) = queue.waiting.pop_front() else { continue };
+            queue.running += 1;
+            self.running += 1;
+            self.waiting -= 1;
+            if !queue.waiting.is_empty() {
+                self.round_robin.push_back(account);
+            }
+            next.queue_state.send_replace(QueueState::Granted);
+        }
+    }
+
+    /// Returns whether the account's limit allows its first queued generation to run.
+    fn has_room(&self, account: &Account) -> bool {
+        self.queues.get(account).is_some_and(AccountQueue::has_room)
+    }
+
+    /// Removes a generation from the queue. Returns whether it was queued.
+    fn withdraw(&mut self, account: &Account, number: u64) -> bool {
+        let Some(queue) = self.queues.get_mut(account) else { return false };
+        let Some(at) = queue.waiting.iter().position(|waiting| waiting.number == number) else { return false };
+        queue.waiting.remove(at);
+        self.waiting -= 1;
+        if queue.waiting.is_empty() {
+            self.round_robin.retain(|turn| turn != account);
+        }
+        self.remove_if_unused(account);
+        true
+    }
+
+    /// Displaces the last queued generation of the account with the most, if that has more than `account`. Returns
+    /// whether one was displaced.
+    fn displace(&mut self, account: &Account) -> bool {
+        let own = self.queues.get(account).map_or(0, |queue| queue.waiting.len());
+        let longest = self
+            .round_robin
+            .iter()
+            .max_by_key(|account| self.queues.get(account).map_or(0, |queue| queue.waiting.len()));
+        let Some(longest) = longest.cloned() else { return false };
+        let Some(queue) = self.queues.get_mut(&longest).filter(|queue| queue.waiting.len() > own) else { return false };
+        let Some(last) = queue.waiting.pop_back() else { return false };
+        self.waiting -= 1;
+        last.queue_state.send_replace(QueueState::Displaced);
+        true
+    }
+
+    /// Releases a granted slot.
+    fn release(&mut self, account: &Account, held: Option<Duration>) {
+        if let Some(queue) = self.queues.get_mut(account) {
+            queue.running -= 1;
+            self.running -= 1;
+        }
+        if let Some(held) = held {
+            self.mean_held = Some(self.mean_held.map_or(held, |mean| (mean * (MEMORY - 1) + held) / MEMORY));
+        }
+        self.remove_if_unused(account);
+    }
+
+    fn remove_if_unused(&mut self, account: &Account) {
+        if self.queues.get(account).is_some_and(|queue| queue.running == 0 && queue.waiting.is_empty()) {
+            self.queues.remove(account);
+        }
+    }
+
+    /// Sends each queued generation its current position.
+    fn notify_queued(&self) {
+        self.each_waiting(|_, waiting, ahead| {
+            waiting.queue_state.send_if_modified(|queue_state| {
+                std::mem::replace(queue_state, QueueState::Waiting(ahead)) != QueueState::Waiting(ahead)
+            });
+        });
+    }
+
+    fn ahead_of(&self, account: &Account, number: u64) -> Option<QueuePosition> {
+        let mut found = None;
+        self.each_waiting(|of, waiting, ahead| {
+            if of == account && waiting.number == number {
+                found = Some(ahead);
+            }
+        });
+        found
+    }
+
+    /// Visits the queued generations in the order of service. A generation that waits only for its own account's limit
+    /// has its position within that account.
+    fn each_waiting<'a>(&'a self, mut each: impl FnMut(&'a Account, &'a Waiting, QueuePosition)) {
+        let mut shared = 0;
+        let queues = self.round_robin.iter().filter_map(|account| self.queues.get(account));
+        let longest = queues.map(|queue| queue.waiting.len()).max().unwrap_or_default();
+        for round in 0..longest {
+            for account in &self.round_robin {
+                let Some(queue) = self.queues.get(account) else { continue };
+                let Some(waiting) = queue.waiting.get(round) else { continue };
+                let own = waiting.for_account.filter(|_| !queue.has_room());
+                let (position, of) = if let Some(own) = own {
+                    (round + 1, Some(own))
+                } else {
+                    shared += 1;
+                    (shared, self.in_all)
+                };
+                let position = u32::try_from(position).unwrap_or(u32::MAX);
+                let eta = self.mean_held.zip(of).map(|(held, of)| held.saturating_mul(position) / of.get());
+                each(account, waiting, QueuePosition { position, eta });
+            }
+        }
+    }
+}
+
+impl AccountQueue {
+    fn has_room(&self) -> bool {
+        let limit = self.waiting.front().and_then(|first| first.for_account);
+        has_room(self.running, limit)
+    }
+}
+
+fn has_room(running: usize, most: Option<NonZeroU32>) -> bool {
+    most.is_none_or(|most| running < most.get() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn account(number: u8) -> Account {
+        Account::of_address([192, 0, 2, number].into())
+    }
+
+    fn room(for_account: u32, in_all: u32) -> Room {
+        Room { for_account: NonZeroU32::new(for_account), in_all: NonZeroU32::new(in_all), waiting: 100 }
+    }
+
+    fn position(slot: &GenerationSlot) -> u32 {
+        match slot.current_state() {
+            QueueState::Waiting(ahead) => ahead.position,
+            QueueState::Granted => 0,
+            QueueState::Displaced => u32::MAX,
+        }
+    }
+
+    fn is_clear(slots: &GenerationSlots) -> bool {
+        let state = slots.lock();
+        state.queues.is_empty() && state.round_robin.is_empty()
+    }
+
+    fn positions<'a>(slots: impl IntoIterator<Item = &'a GenerationSlot>) -> Vec<u32> {
+        slots.into_iter().map(position).collect()
+    }
+
+    #[test]
+    fn accounts_are_served_round_robin_and_fifo_within_each() {
+        let slots = GenerationSlots::default();
+        let enter = |number| slots.enter(account(number), room(0, 1)).expect("room to wait");
+        let running = enter(9);
+        let mut queued: Vec<_> = [1, 1, 1, 1, 2, 2].map(enter).into();
+        assert_eq!(positions(&queued), [1, 3, 5, 6, 2, 4], "account 2 does not wait for all generations of account 1");
+        drop(running);
+        let mut served = Vec::new();
+        while let Some(next) = queued.iter().position(|slot| position(slot) == 0) {
+            served.push(queued.remove(next).account.clone());
+        }
+        assert_eq!(served, [1, 2, 1, 2, 1, 1].map(account));
+        assert_eq!(slots.count(), (0, 0));
+        assert!(is_clear(&slots));
+    }
+
+    #[test]
+    fn account_at_its_limit_is_skipped_and_keeps_its_turn() {
+        let slots = GenerationSlots::default();
+        let enter = |number| slots.enter(account(number), room(1, 2)).expect("room to wait");
+        let (one, waits) = (enter(1), enter(1));
+        assert_eq!(positions([&one, &waits]), [0, 1]);
+        let two = enter(2);
+        assert_eq!(position(&two), 0, "a slot is free for another account");
+        let three = enter(3);
+        assert_eq!(positions([&waits, &three]), [1, 1], "each waits for a different limit");
+        drop(two);
+        assert_eq!(positions([&waits, &three]), [1, 0]);
+        drop(one);
+        assert_eq!(position(&waits), 0);
+    }
+
+    #[test]
+    fn refused_generation_takes_no_slot_and_no_queue_position() {
+        let slots = GenerationSlots::default();
+        let enter = |waiting| slots.enter(account(1), Room { waiting, ..room(1, 0) });
+        let running = enter(0).expect("a slot");
+        assert!(enter(0).is_err());
+        let waits = enter(1).expect("room to wait");
+        assert!(enter(1).is_err());
+        assert_eq!(slots.count(), (1, 1));
+        drop(running);
+        assert_eq!((slots.count(), position(&waits)), ((1, 0), 0));
+    }
+
+    #[test]
+    fn one_account_cannot_fill_the_queue() {
+        let slots = GenerationSlots::default();
+        let enter = |number| slots.enter(account(number), Room { waiting: 4, ..room(0, 1) });
+        let running = enter(1).expect("a slot");
+        let many: Vec<_> = (0..4).map(|_| enter(1).expect("room to wait")).collect();
+        assert!(enter(1).is_err(), "the queue is full for its own generations too");
+        let other = [enter(2).expect("displaces one of the account with more"), enter(2).expect("and again")];
+        assert_eq!(positions(&many), [1, 3, u32::MAX, u32::MAX], "the last two of account 1 are displaced");
+        assert_eq!(positions(&other), [2, 4]);
+        assert!(enter(2).is_err(), "both accounts have the same number");
+        assert_eq!(slots.count(), (1, 4));
+        drop((running, many, other));
+        assert_eq!(slots.count(), (0, 0));
+        assert!(is_clear(&slots));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn eta_is_estimated_from_recent_hold_times() {
+        let slots = GenerationSlots::default();
+        let enter = || slots.enter(account(1), room(0, 2)).expect("room to wait");
+        let eta = |slot: &GenerationSlot| match slot.current_state() {
+            QueueState::Waiting(ahead) => ahead.eta,
+            QueueState::Granted | QueueState::Displaced => None,
+        };
+        let (first, second, waits) = (enter(), enter(), enter());
+        assert_eq!(eta(&waits), None, "unknown until a slot is released");
+        advance(Duration::from_secs(10)).await;
+        let last = enter();
+        drop(first);
+        assert_eq!((eta(&waits), eta(&last)), (None, Some(Duration::from_secs(5))));
+        drop(second);
+    }
+
+    #[tokio::test]
+    async fn granted_resolves_when_a_slot_is_released() {
+        let slots = GenerationSlots::default();
+        let running = slots.enter(account(1), room(1, 0)).expect("a slot");
+        let mut waits = slots.enter(account(1), room(1, 0)).expect("room to wait");
+        assert!(running.is_granted() && !waits.is_granted());
+        assert_eq!(waits.granted().now_or_never(), None);
+        drop(running);
+        assert_eq!(waits.granted().await, WaitOutcome::Granted);
+        assert!(waits.is_granted());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Enter {
+            account: u8,
+            for_account: u32,
+            waiting: usize,
+        },
+        /// Drops one slot, running or queued.
+        Leave(proptest::sample::Index),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let enter = (0..4_u8, 0..4_u32, 0..6_usize).prop_map(|(account, for_account, waiting)| Step::Enter {
+            account,
+            for_account,
+            waiting,
+        });
+        proptest::collection::vec(
+            prop_oneof![3 => enter, 2 => any::<proptest::sample::Index>().prop_map(Step::Leave)],
+            1..200,
+        )
+    }
+
+    proptest! {
+        /// The limits are never exceeded, no slot stays free that a queued generation may take, and no state remains.
+        #[test]
+        fn slots_are_never_overcommitted_idle_or_leaked(in_all in 0..4_u32, steps in steps()) {
+            let (slots, mut there) = (GenerationSlots::default(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Enter { account: number, for_account, waiting } => {
+                        let room = Room { waiting, ..room(for_account, in_all) };
+                        if let Ok(slot) = slots.enter(account(number), room) {
+                            there.push((slot, for_account));
+                        }
+                    }
+                    Step::Leave(index) if !there.is_empty() => drop(there.swap_remove(index.index(there.len()))),
+                    Step::Leave(_) => {}
+                }
+                let running = |of: Option<&Account>| {
+                    there.iter().filter(|(slot, _)| position(slot) == 0 && of.is_none_or(|of| slot.account == *of)).count()
+                };
+                let waits = there.iter().filter(|(slot, _)| (1..u32::MAX).contains(&position(slot))).count();
+                prop_assert_eq!(slots.count(), (running(None), waits));
+                prop_assert!(in_all == 0 || running(None) <= in_all as usize);
+                let all_taken = in_all != 0 && running(None) == in_all as usize;
+                for (slot, limit) in &there {
+                    // The first queued generation of an account waits only if a limit is reached.
+                    let first = slots.lock().queues.get(&slot.account).and_then(|queue| queue.waiting.front().map(|first| first.number));
+                    if first == Some(slot.number) {
+                        let own_taken = *limit != 0 && running(Some(&slot.account)) >= *limit as usize;
+                        prop_assert!(all_taken || own_taken);
+                    }
+                }
+                let mut waiting: Vec<_> = there.iter().map(|(slot, _)| position(slot)).filter(|position| (1..u32::MAX).contains(position)).collect();
+                waiting.sort_unstable();
+                prop_assert!(waiting.first().is_none_or(|first| *first == 1), "some generation is next");
+            }
+            drop(there);
+            prop_assert_eq!(slots.count(), (0, 0));
+            prop_assert!(is_clear(&slots));
+        }
+    }
+}
