@@ -149,6 +149,10 @@ fn a_file_is_one_noun_and_no_longer_than_400_lines_before_its_tests() {
     }
 }
 
+fn is_visibility(word: &str) -> bool {
+    ["pub", "crate", "super", "in"].contains(&word)
+}
+
 #[test]
 fn type_names_are_unique() {
     let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -157,10 +161,15 @@ fn type_names_are_unique() {
         if path.contains("/tests") || path.ends_with("/fixture.rs") {
             continue;
         }
-        for line in production_code(&text).lines().filter(|line| !line.starts_with(' ')) {
-            for keyword in ["struct ", "enum ", "trait ", "type "] {
-                let names = named(line, keyword).filter(|name| name.starts_with(char::is_uppercase));
-                names.for_each(|name| defined.entry(name.to_owned()).or_default().push(path.clone()));
+        for line in production_code(&text).lines() {
+            let words: Vec<_> = line.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            let item = words.iter().position(|word| ["struct", "enum", "trait", "type"].contains(word));
+            // An item at the start of the line, with its visibility before it.
+            if let Some(item) =
+                item.filter(|item| words[..*item].iter().all(|word| word.is_empty() || is_visibility(word)))
+                && !line.starts_with([' ', '#'])
+            {
+                defined.entry(words[item + 1].to_owned()).or_default().push(path.clone());
             }
         }
     }

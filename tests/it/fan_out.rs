@@ -1,17 +1,15 @@
 //! One generation, any number of viewers: all receive the same events, and none can harm another.
 
-use std::fs;
 use std::hash::{DefaultHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio_util::task::TaskTracker;
 
-use crate::support::{Answer, Event, Service, Upstream, sockets, soon, text, within};
+use crate::support::{Answer, Event, Service, ServiceProcess, Upstream, sockets, soon, text, within};
 
 #[tokio::test]
 async fn early_and_late_viewers_on_both_wires_get_the_same_events_and_ids() {
@@ -51,14 +49,6 @@ async fn early_and_late_viewers_on_both_wires_get_the_same_events_and_ids() {
     assert_eq!(native[1..], chunks[..], "one log, one numbering");
 }
 
-/// Returns the resident memory of this process in bytes.
-fn memory() -> usize {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a figure");
-    let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kib * 1024
-}
-
 /// The memory of a viewer that stops reading, as in `docs/resuming.md`: hyper's buffers and one page, without the kernel's
 /// buffers of both ends.
 const VIEWER_BYTES: usize = 192 * 1024;
@@ -72,14 +62,16 @@ async fn hundred_stuck_viewers_cost_nine_hundred_others_nothing() {
     let mut settings = Service::settings(&upstream.base_url());
     // No reading viewer of a thousand stalls this long, even on a machine under load.
     settings.generation.write_timeout = Duration::from_secs(20);
-    let service = Service::with(settings).await;
-    let mut first = service.generate(&json!({"input": "Hello"})).await;
+    let service = ServiceProcess::start(&settings).await;
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0).no_proxy().build().expect("a client");
+    let url = |path: &str| format!("http://{}{path}", service.address);
+    let mut first = Answer::to(client.post(url("/v1/generations")).json(&json!({"input": "Hello"}))).await;
     let start = first.expect("start").await;
     let path = format!("/v1/generations/{}/events", start.generation());
     let mut call = upstream.call().await;
     call.ok().await;
     service.metric_becomes("tokenrill_viewers_live", 1.0).await;
-    let (memory_before, sockets_before) = (memory(), sockets(service.address.port()));
+    let (memory_before, sockets_before) = (service.resident(), sockets(service.address.port()));
 
     let mut stuck = Vec::new();
     for _ in 0..STUCK {
@@ -90,9 +82,7 @@ async fn hundred_stuck_viewers_cost_nine_hundred_others_nothing() {
         soon(socket.write_all(request.as_bytes())).await.expect("sent");
         stuck.push(socket);
     }
-    let client = reqwest::Client::builder().pool_max_idle_per_host(0).no_proxy().build().expect("a client");
-    let url = format!("http://{}{path}", service.address);
-    let reading = join_all((0..READING).map(|_| Answer::to(client.get(&url)))).await;
+    let reading = join_all((0..READING).map(|_| Answer::to(client.get(url(&path))))).await;
     service.metric_becomes("tokenrill_viewers_live", 1001.0).await;
 
     // The answer is larger than all buffers on the way to a viewer that does not read.
@@ -116,11 +106,11 @@ async fn hundred_stuck_viewers_cost_nine_hundred_others_nothing() {
     let all = async { tokio::join!(speaks, reads, first.events()) };
     let ((), digests, own) = within(Duration::from_mins(5), all).await;
     assert_eq!(own.len(), TOKENS + 1);
-    let memory = memory();
+    let memory = service.resident();
     let allowed = memory_before + (READING + STUCK) * VIEWER_BYTES + (64 << 20);
     assert!(memory <= allowed, "{memory} bytes, {allowed} allowed");
 
-    let replay = digest(service.get(&path).await).await;
+    let replay = digest(Answer::to(client.get(url(&path))).await).await;
     assert!(digests.iter().all(|seen| *seen == replay), "every reading viewer gets every event");
 
     // Viewers that do not read are disconnected, and may resume for the rest.
@@ -137,7 +127,7 @@ async fn hundred_stuck_viewers_cost_nine_hundred_others_nothing() {
     let ids = received.split("\nid: ").skip(1).filter_map(|rest| Some(rest.split_once("\n\n")?.0));
     let last = ids.last().unwrap_or(start.id.as_deref().expect("an id"));
     assert!(!received.contains("event: done"), "it was closed before the end");
-    let held_back = Answer::to(service.request(Method::GET, &path).header("last-event-id", last)).await.events().await;
+    let held_back = Answer::to(client.get(url(&path)).header("last-event-id", last)).await.events().await;
     assert_eq!(held_back.last().map(|event| event.name.as_str()), Some("done"));
     drop(stuck);
     service.metric_becomes("tokenrill_generations_live", 0.0).await;

@@ -58,7 +58,8 @@ fn imports(module: &ModulePath, code: &str, modules: &BTreeSet<ModulePath>) -> B
     let statements = code.split("use ").skip(1).filter_map(|rest| rest.split_once(';')).map(|(statement, _)| statement);
     let used = statements.flat_map(|statement| expand("", statement));
     let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-    let inline = code.split(|c| !is_path(c)).filter(|path| path.starts_with("super::") || path.starts_with("crate::"));
+    let paths = code.split(|c| !is_path(c)).filter(|path| !path.ends_with("::"));
+    let inline = paths.filter(|path| path.starts_with("super::") || path.starts_with("crate::"));
     let named = used.chain(inline.map(str::to_owned)).filter_map(|path| resolve(module, &path, modules));
     named.filter(|other| other != module).collect()
 }
