@@ -26,6 +26,8 @@ pub struct KeptLogs<L> {
     evicted: u64,
     /// Logs that are no longer kept but still have other holders.
     released: Vec<Weak<L>>,
+    /// Those of them that were open when they were taken.
+    released_open: Vec<Weak<L>>,
 }
 
 struct KeptLog<L> {
@@ -77,6 +79,7 @@ impl<L: Log> KeptLogs<L> {
             running,
             evicted: 0,
             released: Vec::new(),
+            released_open: Vec::new(),
         }
     }
 
@@ -104,6 +107,12 @@ impl<L: Log> KeptLogs<L> {
     /// Returns the logs that still had other holders when they were removed. Their bytes are no longer counted.
     pub fn take_released(&mut self) -> Vec<Weak<L>> {
         std::mem::take(&mut self.released)
+    }
+
+    /// Stores a released log that is still open. [`take_released`](Self::take_released) returns it again after the next
+    /// close of a log that is no longer kept.
+    pub fn put_back_open(&mut self, log: Weak<L>) {
+        self.released_open.push(log);
     }
 
     pub fn get(&self, generation: GenerationId) -> Option<&Arc<L>> {
@@ -189,7 +198,10 @@ impl<L: Log> KeptLogs<L> {
     /// may exceed their limit by [`MOST_ABOVE`], so that an answer that filled the log can still be read. Beyond that
     /// the log itself may be evicted.
     pub fn close(&mut self, id: GenerationId, bytes: usize, expiry: Instant, usage: Option<Usage>) {
-        let Some(kept) = self.by_id.get_mut(&id) else { return };
+        let Some(kept) = self.by_id.get_mut(&id) else {
+            self.released.append(&mut self.released_open);
+            return;
+        };
         let (account, at_end) = (kept.account, kept.at_end);
         kept.bytes = kept.bytes + bytes - self.running;
         self.holdings.charge(account, bytes);

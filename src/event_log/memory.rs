@@ -275,9 +275,11 @@ impl SharedLogs {
         let released = self.lock().take_released();
         for log in released.iter().filter_map(Weak::upgrade) {
             let mut state = log.lock();
-            // An open log is left alone: it ends with its task and is bounded by the limit of one generation.
             if state.entries.terminal().is_some() {
                 state.entries.keep_end();
+            } else {
+                // Under the log's lock, so that it cannot close in between.
+                self.lock().put_back_open(Arc::downgrade(&log));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokenrill::domain::{Done, Event, Finish, GenerationId, Sequence, Timings, Trailer, Usage};
-use tokenrill::event_log::{CloseOutcome, CreateError, EventLog, Memory, MemoryLimits};
+use tokenrill::event_log::{CloseOutcome, CreateError, EventLog, Memory, MemoryLimits, ReadError};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -48,6 +48,24 @@ async fn removed_logs_leave_no_bytes_counted() {
         log.close(ended(0)).await;
     }
     assert_eq!((memory.bytes(), memory.count()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn removed_log_keeps_only_its_last_page_whether_it_closed_before_or_after() {
+    let memory = Memory::start(ROOMY);
+    for closes_first in [true, false] {
+        let (id, log) = create(&memory).await;
+        append(&log, vec![token(&"x".repeat(1_000)); 100]).await.expect("room");
+        if closes_first {
+            log.close(ended(0)).await;
+        }
+        memory.remove(id).await;
+        tokio::time::sleep(RETENTION).await;
+        log.close(ended(0)).await;
+        tokio::time::sleep(RETENTION).await;
+        assert_eq!(log.read(Sequence::START).await, Err(ReadError::Lost), "closed first: {closes_first}");
+        assert!(log.read(Sequence::new(100)).await.is_ok_and(|page| page.len() == 2), "the last chunk and the end");
+    }
 }
 
 #[tokio::test(start_paused = true)]
