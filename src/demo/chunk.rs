@@ -30,7 +30,7 @@ impl AnswerId {
 }
 
 /// Writes events as `chat.completion.chunk`s, each a `data:` line and a blank line.
-pub(super) struct Chunks {
+pub(super) struct DemoChunks {
     id: AnswerId,
     /// The common beginning of all chunks, up to their choices.
     head: String,
@@ -38,7 +38,7 @@ pub(super) struct Chunks {
     logprobs: Option<u8>,
 }
 
-impl Chunks {
+impl DemoChunks {
     pub(super) fn new(id: AnswerId, request: &Request) -> Self {
         let head = format!(
             r#"data: {{"id":"{}","object":"chat.completion.chunk","created":{},"model":{}"#,
@@ -103,10 +103,10 @@ mod tests {
     const ID: AnswerId = AnswerId { number: 10, created: 7 };
     const HEAD: &str = r#"data: {"id":"chatcmpl-demo-000000000000000a","object":"chat.completion.chunk","created":7,"model":"demo?rate=max","choices":["#;
 
-    fn chunks(fields: &str) -> Chunks {
+    fn chunks(fields: &str) -> DemoChunks {
         let body = format!(r#"{{"model":"demo?rate=max","messages":[{{"role":"user","content":"Hi"}}]{fields}}}"#);
         let request = Request::parse(body.as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
-        Chunks::new(ID, &request)
+        DemoChunks::new(ID, &request)
     }
 
     fn token(token: DemoToken) -> CompletionEvent {

@@ -13,7 +13,7 @@ use hyper::{
 use serde_json::json;
 
 use super::{
-    chunk::{AnswerId, Chunks},
+    chunk::{AnswerId, DemoChunks},
     completion::DemoCompletion,
     options::DemoFault,
     pace::Pace,
@@ -76,7 +76,7 @@ impl Routes {
         let pace = Pace::start(options);
         match request.delivery {
             DemoDelivery::Stream | DemoDelivery::StreamWithUsage => {
-                let chunks = Chunks::new(id, &request);
+                let chunks = DemoChunks::new(id, &request);
                 Ok(response::event_stream(stream::body(DemoCompletion::new(&request), chunks, pace)))
             }
             DemoDelivery::Whole => match whole::completion(&request, id, pace).await {

@@ -3,7 +3,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
 use super::{
-    chunk::Chunks,
+    chunk::DemoChunks,
     completion::{CompletionEvent, DemoCompletion},
     options::DemoFault,
     pace::Pace,
@@ -12,7 +12,7 @@ use super::{
 
 /// Streams a completion token by token. Each token is generated when it is due and the body is polled, so dropping the
 /// body ends the answer.
-pub(super) fn body(completion: DemoCompletion, chunks: Chunks, pace: Pace) -> DemoBody {
+pub(super) fn body(completion: DemoCompletion, chunks: DemoChunks, pace: Pace) -> DemoBody {
     let frames = stream::unfold((completion, chunks), move |(mut completion, chunks)| async move {
         let (step, event) = completion.next()?;
         pace.wait(step).await;
@@ -39,7 +39,7 @@ mod tests {
     fn answer_body(model: &str) -> DemoBody {
         let body = json!({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": true});
         let request = Request::parse(body.to_string().as_bytes()).unwrap_or_else(|refusal| panic!("{refusal}"));
-        let chunks = Chunks::new(AnswerId { number: 1, created: 1 }, &request);
+        let chunks = DemoChunks::new(AnswerId { number: 1, created: 1 }, &request);
         super::body(DemoCompletion::new(&request), chunks, Pace::start(&request.options))
     }
 

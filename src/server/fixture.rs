@@ -88,7 +88,7 @@ impl Server {
     }
 
     /// Returns a client that reads an unfinished response.
-    pub async fn reading_client(&mut self, request: impl AsRef<[u8]>) -> (Client, Events) {
+    pub async fn reading_client(&mut self, request: impl AsRef<[u8]>) -> (Client, BodySender) {
         let mut client = self.connect().await;
         client.send(request).await;
         let events = self.call().await.stream();
@@ -115,10 +115,10 @@ impl Call {
         self.answer.send(Response::new(Chunks(body))).ok();
     }
 
-    pub fn stream(self) -> Events {
+    pub fn stream(self) -> BodySender {
         let (chunks, body) = mpsc::channel(1);
         self.answer.send(Response::new(Chunks(body))).ok();
-        Events(chunks)
+        BodySender(chunks)
     }
 
     /// Resolves when the server has dropped the handler.
@@ -128,9 +128,9 @@ impl Call {
 }
 
 /// The test's end of a response body. Dropping it ends the body without an error.
-pub struct Events(mpsc::Sender<io::Result<Bytes>>);
+pub struct BodySender(mpsc::Sender<io::Result<Bytes>>);
 
-impl Events {
+impl BodySender {
     pub async fn send(&self, text: &'static str) {
         soon(self.0.send(Ok(Bytes::from(text)))).await.unwrap();
     }

@@ -11,10 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Splits a connection into a [`Socket`] for HTTP and a [`Client`] that detects a disconnect and chooses FIN or RST.
-pub(super) fn split(stream: TcpStream, backlog: Arc<WriteBacklog>) -> (Socket, Client) {
+/// Splits a connection into a [`Socket`] for HTTP and a [`ClientWriter`] that detects a disconnect and chooses FIN or RST.
+pub(super) fn split(stream: TcpStream, backlog: Arc<WriteBacklog>) -> (Socket, ClientWriter) {
     let (reading, writing) = stream.into_split();
-    (Socket { reading, backlog }, Client(writing))
+    (Socket { reading, backlog }, ClientWriter(writing))
 }
 
 /// Whether HTTP holds bytes that the socket has not accepted yet.
@@ -33,16 +33,16 @@ impl WriteBacklog {
 
 /// The connection that HTTP owns.
 ///
-/// It writes through the reading half, because writing needs no `&mut`. The writing half becomes the [`Client`].
+/// It writes through the reading half, because writing needs no `&mut`. The writing half becomes the [`ClientWriter`].
 pub(super) struct Socket {
     reading: OwnedReadHalf,
     backlog: Arc<WriteBacklog>,
 }
 
 /// The client's end of a connection, observed independently of HTTP.
-pub(super) struct Client(OwnedWriteHalf);
+pub(super) struct ClientWriter(OwnedWriteHalf);
 
-impl Client {
+impl ClientWriter {
     /// Resolves when the client has closed the connection or its sending half (FIN), or reset it (RST).
     ///
     /// HTTP/1.1 does not read while it holds bytes that it cannot process yet, such as the next request, so it would

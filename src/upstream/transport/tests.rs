@@ -33,13 +33,13 @@ fn builder() -> TransportBuilder {
 }
 
 /// A TCP server and a transport to it.
-struct Server {
+struct ScriptedServer {
     listener: TcpListener,
     transport: Transport,
     request: UpstreamRequest,
 }
 
-impl Server {
+impl ScriptedServer {
     async fn start() -> Self {
         Self::with(TERMS).await
     }

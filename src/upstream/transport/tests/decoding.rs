@@ -52,7 +52,7 @@ fn head(coding: &str) -> Vec<u8> {
 
 /// Returns the body or the error that the transport reads from these bytes.
 async fn receive(response: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let serving = async {
         let mut stream = server.accept().await;
         stream.write_all(&response).await.unwrap();
@@ -66,7 +66,7 @@ async fn receive(response: Vec<u8>) -> Result<Vec<u8>, TransportError> {
 #[tokio::test]
 async fn each_flush_of_a_coding_is_delivered_before_the_next_bytes_arrive() {
     for (coding, mut encoder) in codings() {
-        let server = Server::start().await;
+        let server = ScriptedServer::start().await;
         let serving = async {
             let mut stream = server.accept().await;
             stream.write_all(&head(coding)).await.unwrap();
@@ -137,7 +137,7 @@ async fn small_body_with_large_content_is_delivered_in_bounded_pieces() {
             encoded.extend(encode(&mut *encoder, &zeros));
         }
         encoded.extend(written(|output| encoder.finish(output)));
-        let server = Server::start().await;
+        let server = ScriptedServer::start().await;
         let response = [head(coding), chunk(&encoded), b"0\r\n\r\n".to_vec()].concat();
         let serving = async {
             let mut stream = server.accept().await;

@@ -31,7 +31,7 @@ async fn connection_is_reused_only_after_an_accepted_and_complete_body() {
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 0),
         ("HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n", 0),
     ] {
-        let server = Server::start().await;
+        let server = ScriptedServer::start().await;
         let serving = async {
             let mut stream = server.accept().await;
             stream.write_all(response.as_bytes()).await.unwrap();
@@ -81,7 +81,7 @@ async fn truncated_or_non_http_response_is_an_error() {
         ("HTTP/2 200\r\n\r\n", Protocol, "the response is not HTTP"),
         ("SSH-2.0-OpenSSH_9.2\r\n", Protocol, "the response is not HTTP"),
     ] {
-        let server = Server::start().await;
+        let server = ScriptedServer::start().await;
         let serving = async {
             let mut stream = server.accept().await;
             stream.write_all(response.as_bytes()).await.unwrap();
@@ -100,7 +100,7 @@ async fn truncated_or_non_http_response_is_an_error() {
 #[tokio::test]
 async fn a_body_without_a_length_ends_with_its_connection() {
     for version in ["HTTP/1.1", "HTTP/1.0"] {
-        let server = Server::start().await;
+        let server = ScriptedServer::start().await;
         let response = format!("{version} 200 OK\r\n\r\nhi");
         let serving = async { server.accept().await.write_all(response.as_bytes()).await.unwrap() };
         let (sent, ()) = tokio::join!(server.send(b""), serving);
@@ -110,7 +110,7 @@ async fn a_body_without_a_length_ends_with_its_connection() {
 
 #[tokio::test]
 async fn a_response_before_the_end_of_the_request_is_returned() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let serving = async {
         let mut stream = server.accept().await;
         stream.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n").await.unwrap();
@@ -124,7 +124,7 @@ async fn a_response_before_the_end_of_the_request_is_returned() {
 
 #[tokio::test]
 async fn response_is_read_if_the_server_closes_before_it_reads_the_request() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let serving = async {
         let mut stream = server.accept().await;
         stream.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 9\r\n\r\ntoo large").await.unwrap();
@@ -140,7 +140,7 @@ async fn response_is_read_if_the_server_closes_before_it_reads_the_request() {
 
 #[tokio::test]
 async fn a_response_may_begin_before_the_end_of_the_request() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let large = vec![b'x'; 16 << 20];
     let serving = async {
         let mut stream = server.accept().await;
@@ -158,7 +158,7 @@ async fn a_response_may_begin_before_the_end_of_the_request() {
 
 #[tokio::test]
 async fn a_connection_that_the_server_closed_is_not_reused() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     for _ in 0..2 {
         let serving = async { server.accept().await.write_all(HELLO).await.unwrap() };
         let (sent, ()) = tokio::join!(server.send(b""), serving);
@@ -168,7 +168,7 @@ async fn a_connection_that_the_server_closed_is_not_reused() {
 
 #[tokio::test]
 async fn complete_response_that_is_not_accepted_closes_its_connection() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let serving = async {
         let mut stream = server.accept().await;
         stream.write_all(HELLO).await.unwrap();
@@ -186,7 +186,7 @@ async fn complete_response_that_is_not_accepted_closes_its_connection() {
 async fn a_connection_is_reused_until_a_second_before_the_announced_keep_alive_timeout() {
     const ANNOUNCED: &[u8] = b"HTTP/1.1 200 OK\r\nkeep-alive: timeout=3\r\ncontent-length: 2\r\n\r\nhi";
     for (before, after, is_reused) in [(0, 1_900, true), (0, 2_000, false), (1_000, 900, true), (1_000, 1_000, false)] {
-        let server = Server::start().await;
+        let server = ScriptedServer::start().await;
         let serving = async {
             let mut stream = server.accept().await;
             stream.write_all(ANNOUNCED).await.unwrap();
@@ -206,7 +206,7 @@ async fn a_connection_is_reused_until_a_second_before_the_announced_keep_alive_t
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_keepalive() {
-    let server = Server::with(ConnectionTerms { keepalive: Duration::from_millis(50), ..TERMS }).await;
+    let server = ScriptedServer::with(ConnectionTerms { keepalive: Duration::from_millis(50), ..TERMS }).await;
     let serving = async {
         let mut stream = server.accept().await;
         stream.write_all(HELLO).await.unwrap();
@@ -220,7 +220,7 @@ async fn an_idle_connection_is_closed_after_its_keepalive() {
 
 #[tokio::test]
 async fn dropping_a_request_or_its_response_closes_the_connection() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let mark = SentMark::default();
     let mut unanswered = tokio::select! {
         _ = server.transport.send(&server.request, Bytes::new(), &mark) => panic!("no response"),
@@ -241,7 +241,7 @@ async fn dropping_a_request_or_its_response_closes_the_connection() {
 
 #[tokio::test]
 async fn a_closed_port_and_an_unknown_host_are_unreachable() {
-    let Server { listener, transport, request, .. } = Server::start().await;
+    let ScriptedServer { listener, transport, request, .. } = ScriptedServer::start().await;
     drop(listener);
     let mark = SentMark::default();
     let error = transport.send(&request, Bytes::new(), &mark).await.err().unwrap();
@@ -257,7 +257,7 @@ async fn a_closed_port_and_an_unknown_host_are_unreachable() {
 
 #[tokio::test]
 async fn reading_yields_if_bytes_are_always_available() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let flood = async {
         let mut stream = server.accept().await;
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();

@@ -4,7 +4,7 @@ use tokio::io::AsyncWriteExt;
 use super::*;
 
 /// Serves one response for each request, each on its own connection, and returns the requests.
-async fn serve(server: &Server, responses: &[String]) -> Vec<String> {
+async fn serve(server: &ScriptedServer, responses: &[String]) -> Vec<String> {
     let mut requests = Vec::new();
     for response in responses {
         let mut stream = soon(server.listener.accept()).await.unwrap().0;
@@ -25,7 +25,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\
 
 #[tokio::test]
 async fn a_redirect_with_307_or_308_repeats_method_and_body_within_the_origin() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let absolute = format!("http://{}/b?r", server.address());
     let responses = [redirect(307, "/a"), redirect(308, &absolute), OK.to_owned()];
     let (sent, requests) = tokio::join!(server.send(b"body"), serve(&server, &responses));
@@ -43,7 +43,7 @@ async fn any_other_redirect_is_the_response() {
         (308, "https://127.0.0.1/v1"),
         (307, "http://["),
     ] {
-        let server = Server::start().await;
+        let server = ScriptedServer::start().await;
         let responses = [redirect(status, location)];
         let (sent, _) = tokio::join!(server.send(b"body"), serve(&server, &responses));
         assert_eq!(sent.unwrap().status.as_u16(), status, "{location}");
@@ -52,7 +52,7 @@ async fn any_other_redirect_is_the_response() {
 
 #[tokio::test]
 async fn the_sixth_redirect_is_the_response() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let responses: Vec<_> = (0..6).map(|_| redirect(307, "/again")).collect();
     let (sent, requests) = tokio::join!(server.send(b"body"), serve(&server, &responses));
     assert_eq!((sent.unwrap().status.as_u16(), requests.len()), (307, 6));

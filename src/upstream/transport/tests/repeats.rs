@@ -6,12 +6,12 @@ use super::*;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-fn repeats(server: &Server) -> [u64; 3] {
+fn repeats(server: &ScriptedServer) -> [u64; 3] {
     RepeatReason::ALL.map(|reason| server.transport.0.repeats.count(reason))
 }
 
 /// Returns the server's end of a connection that has served one request and is idle.
-async fn idle(server: &Server) -> TcpStream {
+async fn idle(server: &ScriptedServer) -> TcpStream {
     let serving = async {
         let mut stream = server.accept().await;
         stream.write_all(OK).await.unwrap();
@@ -25,7 +25,7 @@ async fn idle(server: &Server) -> TcpStream {
 
 #[tokio::test]
 async fn request_is_retried_once_on_a_new_connection_if_a_reused_one_closes_at_once() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let mut stream = idle(&server).await;
     let serving = async {
         // The server decided to close before it read this request.
@@ -40,7 +40,7 @@ async fn request_is_retried_once_on_a_new_connection_if_a_reused_one_closes_at_o
 
 #[tokio::test]
 async fn request_is_not_retried_if_a_new_connection_closes() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let (sent, stream) = tokio::join!(server.send(b""), async { drop(server.accept().await) });
     let () = stream;
     assert_eq!(&*sent.err().unwrap().cause, "closed before a response");
@@ -60,7 +60,7 @@ async fn request_is_not_retried_if_a_new_connection_closes() {
 
 #[tokio::test]
 async fn request_is_not_retried_if_a_reused_connection_closes_two_seconds_later() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let mut stream = idle(&server).await;
     let serving = async {
         read_head(&mut stream).await;
@@ -75,7 +75,7 @@ async fn request_is_not_retried_if_a_reused_connection_closes_two_seconds_later(
 
 #[tokio::test]
 async fn partly_written_request_is_retried_after_any_delay() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let mut stream = idle(&server).await;
     let large = vec![b'x'; 64 << 20];
     let serving = async {
@@ -94,7 +94,7 @@ async fn partly_written_request_is_retried_after_any_delay() {
 
 #[tokio::test]
 async fn request_is_not_retried_after_a_byte_of_the_response() {
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let mut stream = idle(&server).await;
     let serving = async {
         read_head(&mut stream).await;
@@ -146,7 +146,7 @@ impl Random {
 #[tokio::test]
 async fn two_thousand_requests_are_read_once_each_by_a_server_that_closes_idle_connections() {
     const REQUESTS: usize = 2_000;
-    let server = Server::start().await;
+    let server = ScriptedServer::start().await;
     let (tasks, read_requests) = (TaskTracker::new(), Arc::new(AtomicUsize::new(0)));
     let serving = async {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
