@@ -21,9 +21,10 @@ use smallvec::smallvec;
 use tokenrill::api::wire::openai_chat::Ids;
 use tokenrill::api::wire::{Native, OpenAiChat, WireFormat};
 use tokenrill::domain::{
-    Account, Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp, UsageRequest,
+    Account, CancelReason, Cancelled, Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp,
+    Timings, Usage, UsageRequest,
 };
-use tokenrill::event_log::{Created, EventLog, Log, Memory, MemoryLimits, Page, ReadError, follow};
+use tokenrill::event_log::{Created, EntryBatch, EventLog, LogTerms, Memory, MemoryLimits, ReadError, Writer, follow};
 use tokenrill::upstream::{AnswerReader, Signal, Signals};
 
 /// The measured operation, with its state, which each round creates anew.
@@ -144,8 +145,8 @@ fn token() -> Chunk {
     chunk
 }
 
-/// Returns a log that is never full, and its store.
-fn log() -> (Memory, Arc<dyn Log>) {
+/// Returns the writer of a log that is never full, and its store.
+fn log() -> (Memory, Box<dyn Writer>) {
     let memory = Memory::new(MemoryLimits {
         total: 1 << 40,
         generation: 1 << 40,
@@ -161,37 +162,40 @@ fn log() -> (Memory, Arc<dyn Log>) {
         metadata: [].into(),
         usage: UsageRequest::Asked,
     };
-    match memory.create(Arc::new(start), &Account::Principal(Principal::Anonymous), None).now_or_never() {
-        Some(Ok(Created::New(log))) => (memory, log),
+    let account = Account::Principal(Principal::Anonymous);
+    let (usage, timings) = (Usage::default(), Timings::default());
+    let cancelled = Cancelled { reason: CancelReason::Abandoned, usage, timings };
+    let terms = LogTerms { account, claim: None, if_orphaned: Event::Cancelled(Arc::new(cancelled)) };
+    match memory.create(Arc::new(start), terms).now_or_never() {
+        Some(Ok(Created::New { writer, .. })) => (memory, writer),
         _ => unreachable!("there is room"),
     }
 }
 
-fn append_to(log: &dyn Log, tail: Sequence, chunk: &Chunk) -> Sequence {
-    let events = smallvec![Event::Chunk(chunk.clone())];
-    log.append(tail, black_box(events)).now_or_never().expect("at once").expect("there is room")
+fn append_to(writer: &mut dyn Writer, chunk: &Chunk) {
+    writer.push(black_box(smallvec![Event::Chunk(chunk.clone())]));
+    let appended = writer.poll_append(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(black_box(appended), Poll::Ready(Ok(()))), "there is room");
 }
 
 fn append() -> Operation {
-    let ((memory, log), chunk) = (log(), token());
-    let mut tail = Sequence::new(1);
+    let ((memory, mut writer), chunk) = (log(), token());
     Box::new(move || {
         let _kept = &memory;
-        tail = black_box(append_to(&*log, tail, &chunk));
+        append_to(&mut *writer, &chunk);
     })
 }
 
 fn wake() -> Operation {
-    let ((memory, log), chunk) = (log(), token());
-    let mut tail = Sequence::new(1);
-    let mut pages = Box::pin(follow(Arc::clone(&log), tail));
+    let ((memory, mut writer), chunk) = (log(), token());
+    let mut pages = Box::pin(follow(Arc::clone(writer.log()), Sequence::new(1)));
     let woken = Arc::new(Wakes(AtomicU64::new(0)));
     let waker = Waker::from(Arc::clone(&woken));
     assert!(next_page(pages.as_mut(), &waker).is_pending());
     Box::new(move || {
         let _kept = &memory;
         let before = woken.0.load(Ordering::Relaxed);
-        tail = append_to(&*log, tail, &chunk);
+        append_to(&mut *writer, &chunk);
         assert_eq!(woken.0.load(Ordering::Relaxed), before + 1);
         let Poll::Ready(Some(Ok(page))) = next_page(pages.as_mut(), &waker) else { unreachable!("a page") };
         assert_eq!(black_box(page).len(), 1);
@@ -199,7 +203,7 @@ fn wake() -> Operation {
     })
 }
 
-type Read = Result<Page, ReadError>;
+type Read = Result<EntryBatch, ReadError>;
 
 fn next_page(pages: Pin<&mut impl Stream<Item = Read>>, waker: &Waker) -> Poll<Option<Read>> {
     pages.poll_next(&mut Context::from_waker(waker))

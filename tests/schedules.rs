@@ -5,10 +5,12 @@
 //! watch channel, which tokio's own project tests in this way.
 #![expect(clippy::expect_used, reason = "what is not there when a test looks for it has failed the test")]
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use shuttle::future::block_on;
 use shuttle::thread;
 use tokenrill::domain::{
@@ -16,8 +18,8 @@ use tokenrill::domain::{
     Sequence, Shape, Start, Timestamp, Timings, Usage, UsageRequest,
 };
 use tokenrill::event_log::{
-    AppendError, CloseOutcome, Created, EventLog, Events, Log, Memory, MemoryLimits, Page, ReadError, Readable, Reply,
-    TailReader, TailState, follow,
+    AppendError, CloseOutcome, Created, EventLog, GenerationLog, LogTerms, Memory, MemoryLimits, Page, ReadError,
+    Readable, Tail, TailState, Wake, Writer, follow,
 };
 
 /// The numbers of schedules for each test: random, random with few switches (PCT), and enumerated in order. `make
@@ -53,9 +55,13 @@ fn account() -> Account {
     Account::Principal(Principal::Anonymous)
 }
 
-fn create(memory: &Memory) -> Arc<dyn Log> {
-    match block_on(memory.create(start(), &account(), None)).expect("room") {
-        Created::New(log) => Arc::new(Turns(log)),
+fn terms(claim: Option<Claim>) -> LogTerms {
+    LogTerms { account: account(), claim, if_orphaned: ended(u64::MAX) }
+}
+
+fn create(memory: &Memory) -> (Arc<dyn GenerationLog>, Box<dyn Writer>) {
+    match block_on(memory.create(start(), terms(None))).expect("room") {
+        Created::New { writer, .. } => (Arc::new(Turns(Arc::clone(writer.log()))), writer),
         Created::Known(_) => unreachable!("nothing is claimed"),
     }
 }
@@ -71,51 +77,50 @@ fn ended(by: u64) -> Event {
 }
 
 /// A log that lets shuttle switch threads after each call.
-struct Turns(Arc<dyn Log>);
+struct Turns(Arc<dyn GenerationLog>);
 
 fn turn<T>(value: T) -> T {
     thread::yield_now();
     value
 }
 
-impl Log for Turns {
+impl GenerationLog for Turns {
     fn start(&self) -> &Arc<Start> {
         self.0.start()
-    }
-
-    fn append(&self, tail: Sequence, events: Events) -> Reply<'_, Result<Sequence, AppendError>> {
-        turn(self.0.append(tail, events))
-    }
-
-    fn close(&self, terminal: Event) -> Reply<'_, CloseOutcome> {
-        turn(self.0.close(terminal))
     }
 }
 
 impl Readable for Turns {
     type Event = Event;
 
-    fn read(&self, after: Sequence) -> Reply<'_, Result<Page, ReadError>> {
+    fn try_read(&self, after: Sequence) -> Option<Result<Page, ReadError>> {
+        turn(self.0.try_read(after))
+    }
+
+    fn read(&self, after: Sequence) -> BoxFuture<'static, Result<Page, ReadError>> {
         turn(self.0.read(after))
     }
 
-    fn tail(&self) -> TailReader {
+    fn tail(&self) -> BoxFuture<'static, Result<Tail, ReadError>> {
         turn(self.0.tail())
+    }
+
+    fn wake(&self) -> Box<dyn Wake> {
+        turn(self.0.wake())
     }
 }
 
 /// Appends until the log is closed, at most `appends` times.
-fn write(log: &Arc<dyn Log>, appends: usize) {
-    let mut tail = Sequence::new(1);
+fn write(writer: &mut dyn Writer, appends: usize) {
     for _ in 0..appends {
-        match block_on(log.append(tail, smallvec::smallvec![token()])) {
-            Ok(moved) => tail = moved,
-            Err(error) => return assert_eq!(error, AppendError::Closed),
+        writer.push(smallvec::smallvec![token()]);
+        if let Err(error) = turn(block_on(poll_fn(|context| writer.poll_append(context)))) {
+            return assert_eq!(error, AppendError::Closed);
         }
     }
 }
 
-fn read(log: Arc<dyn Log>, after: Sequence) -> Vec<Entry> {
+fn read(log: Arc<dyn GenerationLog>, after: Sequence) -> Vec<Entry> {
     let pages: Vec<_> = block_on(follow(log, after).collect());
     pages.into_iter().flat_map(|page| page.expect("the log is there")).collect()
 }
@@ -129,14 +134,11 @@ fn assert_whole(entries: &[Entry], after: u64) {
 
 /// Runs one writer and one reader. There is only one reader, because async-stream keeps a thread-local pointer while a
 /// stream is polled, and shuttle runs all its threads on one OS thread.
-fn hand_over(reader: fn(Arc<dyn Log>)) {
-    let log = create(&memory());
-    let writer = thread::spawn({
-        let log = Arc::clone(&log);
-        move || {
-            write(&log, 2);
-            assert_eq!(block_on(log.close(ended(0))), CloseOutcome::Won);
-        }
+fn hand_over(reader: fn(Arc<dyn GenerationLog>)) {
+    let (log, mut writer) = create(&memory());
+    let writer = thread::spawn(move || {
+        write(&mut *writer, 2);
+        assert_eq!(block_on(writer.close(ended(0))), Ok(CloseOutcome::Won));
     });
     let reader = thread::spawn(move || reader(log));
     writer.join().expect("no panic");
@@ -152,7 +154,7 @@ fn reader_from_the_start_reads_each_entry_once_and_then_ends() {
 fn reader_from_the_tail_reads_the_remaining_entries() {
     check(|| {
         hand_over(|log| {
-            let tail = log.tail().get();
+            let tail = block_on(log.tail()).expect("a tail");
             match tail.state {
                 TailState::Open => assert_whole(&read(log, tail.sequence), tail.sequence.get()),
                 TailState::Closed => assert!(read(log, tail.sequence).is_empty()),
@@ -162,37 +164,18 @@ fn reader_from_the_tail_reads_the_remaining_entries() {
 }
 
 #[test]
-fn concurrent_closes_have_one_winner_that_every_reader_reads() {
+fn a_dropped_writer_closes_its_log_for_every_reader() {
     check(|| {
-        let log = create(&memory());
-        let reader = thread::spawn({
-            let log = Arc::clone(&log);
-            move || read(log, Sequence::START)
+        let (log, mut writer) = create(&memory());
+        let reader = thread::spawn(move || read(log, Sequence::START));
+        let writer = thread::spawn(move || {
+            write(&mut *writer, 2);
+            drop(writer);
         });
-        let writer = thread::spawn({
-            let log = Arc::clone(&log);
-            move || write(&log, 2)
-        });
-        let closers: Vec<_> = (1..3)
-            .map(|by| {
-                let log = Arc::clone(&log);
-                thread::spawn(move || (by, block_on(log.close(ended(by)))))
-            })
-            .collect();
         writer.join().expect("no panic");
-        let closings: Vec<_> = closers.into_iter().map(|closer| closer.join().expect("no panic")).collect();
-        let winners: Vec<_> = closings.iter().filter(|(_, closing)| *closing == CloseOutcome::Won).collect();
-        assert_eq!(winners.len(), 1, "{closings:?}");
-        let winner = ended(winners.first().expect("one").0);
-        assert!(
-            closings
-                .iter()
-                .all(|(_, closing)| matches!(closing, CloseOutcome::Won)
-                    || *closing == CloseOutcome::Lost(winner.clone()))
-        );
         let entries = reader.join().expect("no panic");
         assert_whole(&entries, 0);
-        assert_eq!(entries.last().map(|entry| &entry.event), Some(&winner));
+        assert_eq!(entries.last().map(|entry| &entry.event), Some(&ended(u64::MAX)));
     });
 }
 
@@ -206,10 +189,10 @@ fn concurrent_creates_with_the_same_key_make_one_log() {
                 thread::spawn(move || {
                     let key = "k".parse().expect("a key");
                     let claim = Claim { key, request: Fingerprint::new([1; 32]) };
-                    match block_on(memory.create(start(), &account(), Some(claim))).expect("room") {
-                        Created::New(log) => log.start().generation,
+                    match block_on(memory.create(start(), terms(Some(claim)))).expect("room") {
+                        Created::New { writer, .. } => writer.log().start().generation,
                         Created::Known(id) => {
-                            assert!(block_on(memory.open(id)).is_some(), "a known log can be opened");
+                            assert!(block_on(memory.open(id, Sequence::START)).is_some(), "a known log can be opened");
                             id
                         }
                     }

@@ -129,7 +129,7 @@ async fn start(
                 // Displaced: the client receives the state so far and can ask again.
                 () = connection.closed() => {}
             }
-            respond(api, caller, following.state(), Some(connection)).await?
+            respond(api, caller, following.state().await?, Some(connection)).await?
         }
     };
     name_generation(&mut response, id);

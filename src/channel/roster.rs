@@ -78,7 +78,7 @@ impl Rosters {
             return Err(RosterFull);
         }
         let roster = all.entry(channel.clone()).or_default();
-        let tail = log.tail().get().sequence;
+        let tail = log.tail().now_or_never().and_then(Result::ok).map_or(Sequence::START, |tail| tail.sequence);
         let number = (presence_mode != PresenceMode::Passing).then(|| {
             roster.last += 1;
             roster.present.insert(roster.last, who.clone());

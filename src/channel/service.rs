@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::roster::{JoinedRoster, PresenceMode, RosterFull, Rosters};
 use super::subscription::{Beginning, Subscription};
 use crate::domain::{Account, ChannelEvent, ChannelName, GenerationId, Published, Recipient, Sequence, Subscriber};
-use crate::event_log::{AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, Page};
+use crate::event_log::{AppendError, ChannelLog, ChannelLogs, ChannelsFull, EntryBatch, History, Limit, read_page};
 use crate::telemetry::Metrics;
 
 /// All channels. Clones share them.
@@ -106,7 +106,7 @@ impl Channels {
         let appended = log.append(vec![ChannelEvent::Published(Arc::new(published))]).await;
         appended.map_err(|error| match error {
             AppendError::Full(Limit::Own) => PublishError::TooLarge,
-            AppendError::Full(_) | AppendError::Moved | AppendError::Closed => PublishError::Full,
+            AppendError::Full(_) | AppendError::Closed | AppendError::Fenced | AppendError::Lost => PublishError::Full,
         })
     }
 
@@ -123,7 +123,7 @@ impl Channels {
     /// Returns whether the channel has a log that reaches this position and still has the events after it.
     pub async fn knows(&self, channel: &ChannelName, position: Sequence) -> bool {
         let Some(log) = self.0.logs.find(channel).await else { return false };
-        log.read(position).await.is_ok()
+        read_page(&*log, position).await.is_ok()
     }
 
     /// Subscribes to every kept event from a beginning on, then to each new one. A channel that is created for it, and
@@ -150,8 +150,10 @@ impl Channels {
                 let history = log.history(most).await;
                 (history.after, history.gap_from)
             }
-            // The position is of an earlier log, so the subscriber has no event of this one.
-            Beginning::After(position) if position > log.tail().get().sequence => (Sequence::START, None),
+            // A position beyond the tail is of an earlier log, so the subscriber has no event of this one.
+            Beginning::After(position) if log.tail().await.is_ok_and(|tail| position > tail.sequence) => {
+                (Sequence::START, None)
+            }
             Beginning::After(position) => (position, None),
         };
         let live = inner.metrics.subscriber();
@@ -165,7 +167,7 @@ impl Channels {
         let log = self.0.logs.find(channel).await?;
         let history = log.history(usize::MAX).await;
         let (subscribers, present) = self.0.rosters.present(channel);
-        let tail = log.tail().get().sequence;
+        let tail = log.tail().await.map_or(Sequence::START, |tail| tail.sequence);
         (subscribers > 0 || history.events > 0 || history.bytes > 0).then_some(Inspection {
             subscribers,
             present,
@@ -181,7 +183,7 @@ impl Channels {
         channel: &ChannelName,
         account: &Account,
         generation: GenerationId,
-        pages: impl Stream<Item = Result<Page, E>> + Send + 'static,
+        pages: impl Stream<Item = Result<EntryBatch, E>> + Send + 'static,
     ) {
         // A channel that cannot be created has no subscriber that could miss the answer.
         let Ok(log) = self.0.logs.open(channel, account).await else { return };

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 
 use super::roster::{PresenceMode, RosterEntry};
 use crate::domain::{ChannelEvent, ChannelName, Entry, Keeping, Principal, Recipient, Sequence};
-use crate::event_log::{ChannelLog, Follow, Page, ReadError, follow};
+use crate::event_log::{ChannelLog, EntryBatch, Follow, ReadError, follow};
 use crate::telemetry::LiveSubscriber;
 
 /// Where a subscription begins.
@@ -38,7 +38,7 @@ pub struct Subscription {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
     /// The events of a page that are for this subscriber, in order; may be empty.
-    Events(Page<ChannelEvent>),
+    Events(EntryBatch<ChannelEvent>),
     /// The events of these positions, both inclusive, are no longer kept.
     Gap { from: Sequence, to: Sequence },
 }

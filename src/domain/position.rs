@@ -53,6 +53,21 @@ impl FromStr for Sequence {
     }
 }
 
+/// How many owners a log has had. An append of an earlier epoch is refused, so that an owner that was taken for dead
+/// cannot write (fencing).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch(u32);
+
+impl Epoch {
+    pub const FIRST: Self = Self(1);
+
+    /// Returns the epoch of the next owner.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 /// `<generation>.<sequence>`: the `id` of an event, which a client sends as `Last-Event-ID` to resume (WHATWG HTML,
 /// section 9.2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

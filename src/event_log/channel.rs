@@ -1,8 +1,11 @@
 //! The logs of channels in this process's memory.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::channel_account::{ChannelAccount, ChannelBudget};
@@ -11,9 +14,8 @@ use super::channel_limits::ChannelLimits;
 use super::channel_slot::{costs, total};
 use super::channel_state::MemoryChannel;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
-use super::tail::TailReader;
 use super::{
-    AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, Page, ReadError, Readable, Reply, ready,
+    AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, Page, ReadError, Readable, Tail, Wake,
 };
 use crate::domain::{Account, ChannelEvent, ChannelName, Sequence};
 
@@ -63,7 +65,11 @@ impl MemoryChannels {
 }
 
 impl ChannelLogs for MemoryChannels {
-    fn open(&self, name: &ChannelName, account: &Account) -> Reply<'_, Result<Arc<dyn ChannelLog>, ChannelsFull>> {
+    fn open(
+        &self,
+        name: &ChannelName,
+        account: &Account,
+    ) -> BoxFuture<'static, Result<Arc<dyn ChannelLog>, ChannelsFull>> {
         let mut directory = self.0.lock();
         let account = directory.enter(account);
         let (channel, removed) = match directory.hold(name) {
@@ -72,26 +78,26 @@ impl ChannelLogs for MemoryChannels {
                 Ok(removed) => (directory.add(name, account.id), removed),
                 Err(full) => {
                     directory.leave(account.id);
-                    return ready(Err(full));
+                    return ready(Err(full)).boxed();
                 }
             },
         };
         drop(directory);
         // Up to `channels.max_bytes` of events: dropped outside the lock, which every caller takes.
         drop(removed);
-        ready(Ok(Arc::new(self.handle(name, channel, account)) as Arc<dyn ChannelLog>))
+        ready(Ok(Arc::new(self.handle(name, channel, account)) as Arc<dyn ChannelLog>)).boxed()
     }
 
-    fn find(&self, name: &ChannelName) -> Reply<'_, Option<Arc<dyn ChannelLog>>> {
+    fn find(&self, name: &ChannelName) -> BoxFuture<'static, Option<Arc<dyn ChannelLog>>> {
         let mut directory = self.0.lock();
-        let Some(owner) = directory.owner(name).cloned() else { return ready(None) };
+        let Some(owner) = directory.owner(name).cloned() else { return ready(None).boxed() };
         let account = directory.enter(&owner);
         let channel = directory.hold(name);
         drop(directory);
-        ready(channel.map(|channel| Arc::new(self.handle(name, channel, account)) as Arc<dyn ChannelLog>))
+        ready(channel.map(|channel| Arc::new(self.handle(name, channel, account)) as Arc<dyn ChannelLog>)).boxed()
     }
 
-    fn sweep(&self) -> Reply<'_, ()> {
+    fn sweep(&self) -> BoxFuture<'static, ()> {
         let now = Instant::now();
         let listed = |(name, listed): (&ChannelName, &ListedChannel)| (name.clone(), Arc::clone(&listed.channel));
         let channels: Vec<_> = self.0.lock().channels.iter().map(listed).collect();
@@ -106,7 +112,7 @@ impl ChannelLogs for MemoryChannels {
             }
         }
         self.0.lock().expire_tombstones(now);
-        ready(())
+        ready(()).boxed()
     }
 }
 
@@ -177,7 +183,7 @@ impl ChannelHandle {
             state.append(self.account.id, events, cost, now);
             state.trim(limits, now);
             // Under the log's lock: outside it, an older tail could overwrite a newer one.
-            self.channel.tail.move_to(state.tail());
+            self.channel.tail.move_to(state.tail().sequence);
             break (state.tail().sequence, !was_keeping && state.keeps_events());
         };
         if self.account.has_outgrown_rank() {
@@ -191,34 +197,42 @@ impl ChannelHandle {
 }
 
 impl ChannelLog for ChannelHandle {
-    fn append(&self, events: Vec<ChannelEvent>) -> Reply<'_, Result<Sequence, AppendError>> {
-        ready(self.append_now(events))
+    fn append(&self, events: Vec<ChannelEvent>) -> BoxFuture<'static, Result<Sequence, AppendError>> {
+        ready(self.append_now(events)).boxed()
     }
 
-    fn skip(&self) -> Reply<'_, ()> {
+    fn skip(&self) -> BoxFuture<'static, ()> {
         let mut state = self.channel.lock();
         state.skip(Instant::now());
-        self.channel.tail.move_to(state.tail());
-        ready(())
+        self.channel.tail.move_to(state.tail().sequence);
+        ready(()).boxed()
     }
 
-    fn history(&self, most: usize) -> Reply<'_, History> {
+    fn history(&self, most: usize) -> BoxFuture<'static, History> {
         let now = Instant::now();
         let mut state = self.channel.lock();
         state.trim(&self.channels.limits, now);
-        ready(state.history(most, &self.channels.limits, now))
+        ready(state.history(most, &self.channels.limits, now)).boxed()
     }
 }
 
 impl Readable for ChannelHandle {
     type Event = ChannelEvent;
 
-    fn read(&self, after: Sequence) -> Reply<'_, Result<Page<ChannelEvent>, ReadError>> {
-        ready(self.channel.lock().page(after))
+    fn try_read(&self, after: Sequence) -> Option<Result<Page<ChannelEvent>, ReadError>> {
+        Some(self.channel.lock().page(after))
     }
 
-    fn tail(&self) -> TailReader {
-        self.channel.tail.reader()
+    fn read(&self, after: Sequence) -> BoxFuture<'static, Result<Page<ChannelEvent>, ReadError>> {
+        ready(self.channel.lock().page(after)).boxed()
+    }
+
+    fn tail(&self) -> BoxFuture<'static, Result<Tail, ReadError>> {
+        ready(Ok(self.channel.lock().tail())).boxed()
+    }
+
+    fn wake(&self) -> Box<dyn Wake> {
+        Box::new(self.channel.tail.wake())
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::channel_limits::ChannelLimits;
 use super::channel_slot::ChannelSlot;
 use super::channel_state::ChannelState;
-use super::{History, Page, ReadError};
+use super::{EntryBatch, History, Page, ReadError, Tail, TailState};
 use crate::domain::{ChannelEvent, Entry, Sequence};
 
 /// A page ends at the first entry with which it exceeds this many bytes.
@@ -50,12 +50,13 @@ impl ChannelState {
         let mut ephemeral = self.ephemeral.range(from(&self.ephemeral)..).peekable();
         // A page ends before the next hole, so that the next read begins there and reports it.
         let hole = self.holes.range(after.plus(1)..).next().map(|(hole, _)| *hole);
-        let (mut page, mut bytes) = (Page::new(), 0);
+        let tail = Tail { sequence: self.tail, state: TailState::Open };
+        let (mut entries, mut bytes) = (EntryBatch::new(), 0);
         while bytes <= PAGE_BYTES {
             if let Some(hole) = hole
                 && kept.peek().is_none_or(|next| hole < next.sequence)
             {
-                return if page.is_empty() { Err(ReadError::Trimmed(hole)) } else { Ok(page) };
+                return if entries.is_empty() { Err(ReadError::Trimmed(hole)) } else { Ok(Page { entries, tail }) };
             }
             let next = match (kept.peek(), ephemeral.peek()) {
                 (Some(one), Some(other)) if other.sequence < one.sequence => ephemeral.next(),
@@ -64,8 +65,8 @@ impl ChannelState {
             };
             let Some(slot) = next else { break };
             bytes += slot.bytes;
-            page.push(Entry { sequence: slot.sequence, event: slot.event.clone() });
+            entries.push(Entry { sequence: slot.sequence, event: slot.event.clone() });
         }
-        Ok(page)
+        Ok(Page { entries, tail })
     }
 }

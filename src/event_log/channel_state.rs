@@ -11,7 +11,7 @@ use super::channel_account::{ChannelAccount, ChannelAccountId, ChannelBudget};
 use super::channel_limits::ChannelLimits;
 use super::channel_slot::{ChannelSlot, Cost, costs, shape, total};
 use super::sync::{Mutex, MutexGuard, unpoisoned};
-use super::tail::TailWriter;
+use super::tail::TailMark;
 use super::{Tail, TailState};
 use crate::domain::{ChannelEvent, Keeping, Lookup, Sequence};
 
@@ -21,7 +21,7 @@ pub struct ChannelNumber(pub u64);
 
 pub struct MemoryChannel {
     pub number: ChannelNumber,
-    pub tail: TailWriter,
+    pub tail: TailMark,
     /// The id of the account that holds the channel: a copy of the owner in the directory.
     pub owner: AtomicU64,
     state: Mutex<ChannelState>,
@@ -111,7 +111,7 @@ impl MemoryChannel {
             bytes: 0,
             holdings: Lookup::default(),
         };
-        let (tail, owner) = (TailWriter::new(state.tail()), AtomicU64::new(owner.0));
+        let (tail, owner) = (TailMark::new(state.tail().sequence), AtomicU64::new(owner.0));
         Self { number, tail, owner, state: Mutex::new(state) }
     }
 

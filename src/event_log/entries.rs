@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::arena::Arena;
-use super::{Page, ReadError, Tail, TailState};
+use super::{EntryBatch, Page, ReadError, Tail, TailState};
 use crate::domain::{Chunk, Entry, Escaped, Event, Sequence, Shape, Start, Trailer};
 
 /// The start, the chunks and, once the log is closed, the terminal event. The texts of the chunks are stored end to end
@@ -141,16 +141,16 @@ impl Entries {
     pub fn page(&self, after: Sequence) -> Result<Page, ReadError> {
         let after = usize::try_from(after.get()).ok().filter(|after| *after <= self.len());
         let places = after.ok_or(ReadError::BeyondTail)?..self.len();
-        let (mut page, mut size) = (Page::with_capacity(places.len().min(PAGE_ENTRIES)), 0);
+        let (mut entries, mut size) = (EntryBatch::with_capacity(places.len().min(PAGE_ENTRIES)), 0);
         for place in places {
             let (event, bytes) = self.event(place).ok_or(ReadError::Lost)?;
-            page.push(Entry { sequence: Sequence::new(place as u64 + 1), event });
+            entries.push(Entry { sequence: Sequence::new(place as u64 + 1), event });
             size += bytes;
             if size > PAGE_BYTES {
                 break;
             }
         }
-        Ok(page)
+        Ok(Page { entries, tail: self.tail() })
     }
 
     /// Returns the event at an index, and about how many bytes it takes on the wire.

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
-use futures_util::future::{BoxFuture, Either, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt};
 
-use super::tail::TailReader;
-use super::{Ends, Page, ReadError, Readable, Tail, TailState};
+use super::{Ends, EntryBatch, Page, ReadError, Readable, TailState, Wake};
 use crate::domain::Sequence;
 
 /// Returns a stream of every entry after a position, page by page, then of each new one. It ends after the terminal
@@ -17,65 +16,70 @@ use crate::domain::Sequence;
 /// Wake, then read: a wake signals only that the tail has moved, and entries are always read from the log. A viewer
 /// therefore has no queue that could overflow, and a slow viewer reads a longer page next time.
 pub fn follow<L: Readable + ?Sized>(log: Arc<L>, after: Sequence) -> Follow<L> {
-    Follow { tail: log.tail(), log, after, step: Step::Look }
+    Follow { wake: log.wake(), log, after, step: FollowStep::Read }
 }
 
 /// One reader's stream over a log. Written by hand: a generator would cost as much as the read that it wraps.
 pub struct Follow<L: Readable + ?Sized> {
     log: Arc<L>,
-    tail: TailReader,
+    wake: Box<dyn Wake>,
     after: Sequence,
-    step: Step<L::Event>,
+    step: FollowStep<L::Event>,
 }
 
-enum Step<E> {
-    Look,
-    /// A read of a log behind a network; a log in memory returns at once.
-    Read(Tail, BoxFuture<'static, Result<Page<E>, ReadError>>),
-    Wait,
+enum FollowStep<E> {
+    Read,
+    /// A read of a log behind a network; a log in memory is read at once.
+    Reading(BoxFuture<'static, Result<Page<E>, ReadError>>),
+    /// Everything up to this tail was read. The next move is awaited beyond the tail of the read, not beyond a later
+    /// one, so that no move is missed (contract 4).
+    Wait(Sequence),
     Over,
 }
 
 impl<L: Readable + ?Sized> Stream for Follow<L> {
-    type Item = Result<Page<L::Event>, ReadError>;
+    type Item = Result<EntryBatch<L::Event>, ReadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            let (seen, page) = match &mut this.step {
-                Step::Look => {
-                    // Look at the tail before the read: a later move then wakes this reader (contract 4).
-                    let seen = this.tail.look();
-                    match this.log.read(this.after) {
-                        Either::Left(page) => (seen, page.into_inner()),
-                        Either::Right(_) => {
-                            let (log, after) = (Arc::clone(&this.log), this.after);
-                            this.step = Step::Read(seen, async move { log.read(after).await }.boxed());
-                            continue;
-                        }
+            let page = match &mut this.step {
+                FollowStep::Read => match this.log.try_read(this.after) {
+                    Some(page) => page,
+                    None => {
+                        this.step = FollowStep::Reading(this.log.read(this.after));
+                        continue;
                     }
-                }
-                Step::Read(seen, page) => (*seen, ready!(page.poll_unpin(context))),
-                Step::Wait => {
-                    ready!(this.tail.poll_changed(context));
-                    this.step = Step::Look;
+                },
+                FollowStep::Reading(page) => ready!(page.poll_unpin(context)),
+                FollowStep::Wait(seen) => {
+                    ready!(this.wake.poll_moved(*seen, context));
+                    this.step = FollowStep::Read;
                     continue;
                 }
-                Step::Over => return Poll::Ready(None),
+                FollowStep::Over => return Poll::Ready(None),
             };
-            match page.as_ref().map(|page| page.last()) {
-                Ok(Some(last)) => {
-                    this.after = last.sequence;
-                    this.step = if last.event.is_terminal() { Step::Over } else { Step::Look };
-                    return Poll::Ready(Some(page));
+            let Page { entries, tail } = match page {
+                Ok(page) => page,
+                Err(error) => {
+                    this.step = FollowStep::Over;
+                    return Poll::Ready(Some(Err(error)));
                 }
-                Ok(None) if seen.state == TailState::Closed => this.step = Step::Over,
-                Ok(None) => this.step = Step::Wait,
-                Err(_) => {
-                    this.step = Step::Over;
-                    return Poll::Ready(Some(page));
-                }
-            }
+            };
+            let Some(last) = entries.last() else {
+                this.step = match tail.state {
+                    TailState::Closed => FollowStep::Over,
+                    TailState::Open => FollowStep::Wait(tail.sequence),
+                };
+                continue;
+            };
+            this.after = last.sequence;
+            this.step = match last.event.is_terminal() {
+                true => FollowStep::Over,
+                false if last.sequence == tail.sequence => FollowStep::Wait(tail.sequence),
+                false => FollowStep::Read,
+            };
+            return Poll::Ready(Some(Ok(entries)));
         }
     }
 }

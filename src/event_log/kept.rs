@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use tokio::time::Instant;
 
 use super::holdings::{AccountNumber, ClosingNumber, Holdings};
-use super::{ClaimError, Conflict, CreateError, Log, LostAnswer};
+use super::{ClaimError, Conflict, CreateError, GenerationLog, LostAnswer};
 use crate::domain::{Account, Claim, Fingerprint, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Usage};
 
 /// All logs and tombstones of one backend. Every operation is O(log n) for each log that it evicts or removes.
@@ -67,7 +67,7 @@ const CLAIM_BYTES: usize = 512;
 /// Bytes by which all terminal events together may exceed the limit.
 const MOST_ABOVE: usize = 64 * 1024;
 
-impl<L: Log> KeptLogs<L> {
+impl<L: GenerationLog> KeptLogs<L> {
     pub fn new(limit: usize, running: usize) -> Self {
         Self {
             by_id: Lookup::default(),

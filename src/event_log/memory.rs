@@ -1,20 +1,24 @@
 //! The event log in this process's memory.
 
+use std::future::{pending, ready};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::entries::Entries;
 use super::kept::KeptLogs;
+use super::log_budget::LogBudget;
+use super::memory_log::MemoryLog;
+use super::memory_writer::MemoryWriter;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
-use super::tail::{TailReader, TailWriter};
 use super::{
-    AppendError, ClaimError, CloseOutcome, CreateError, Created, EventLog, Events, Limit, Log, Page, ReadError,
-    Readable, Reply, ready,
+    ClaimError, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog, LogTerms, Presence,
+    ViewerLease,
 };
-use crate::domain::{Account, Claim, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start};
+use crate::domain::{CancelReason, Claim, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start, Usage};
 
 /// The limits of the logs in memory.
 #[derive(Debug, Clone, Copy)]
@@ -43,19 +47,6 @@ struct SharedLogs {
     logs: Mutex<KeptLogs<MemoryLog>>,
     expiry_set: Notify,
     released: Notify,
-}
-
-/// One log. After it is removed, readers at its end can still read to the end.
-pub struct MemoryLog {
-    start: Arc<Start>,
-    all: Weak<SharedLogs>,
-    state: Mutex<MemoryLogState>,
-    tail: TailWriter,
-}
-
-struct MemoryLogState {
-    entries: Entries,
-    bytes: usize,
 }
 
 impl Memory {
@@ -109,155 +100,117 @@ impl Memory {
 }
 
 impl EventLog for Memory {
-    fn create(
+    fn create(&self, start: Arc<Start>, terms: LogTerms) -> BoxFuture<'static, Result<Created, CreateError>> {
+        ready(self.0.create(start, terms)).boxed()
+    }
+
+    fn open(
         &self,
-        start: Arc<Start>,
-        account: &Account,
-        claim: Option<Claim>,
-    ) -> Reply<'_, Result<Created, CreateError>> {
-        ready(self.0.create(start, account, claim))
+        generation: GenerationId,
+        _at_least: Sequence,
+    ) -> BoxFuture<'static, Option<Arc<dyn GenerationLog>>> {
+        ready(self.0.get(generation).map(|log| log as Arc<dyn GenerationLog>)).boxed()
     }
 
-    fn open(&self, generation: GenerationId) -> Reply<'_, Option<Arc<dyn Log>>> {
-        let log = self.0.lock().get(generation).map(|log| Arc::clone(log) as Arc<dyn Log>);
-        ready(log)
+    fn claimed(
+        &self,
+        owner: &Principal,
+        claim: &Claim,
+    ) -> BoxFuture<'static, Result<Option<GenerationId>, ClaimError>> {
+        ready(self.0.lock().claimed(owner, claim)).boxed()
     }
 
-    fn claimed(&self, owner: &Principal, claim: &Claim) -> Reply<'_, Result<Option<GenerationId>, ClaimError>> {
-        ready(self.0.lock().claimed(owner, claim))
+    fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> BoxFuture<'static, bool> {
+        ready(self.0.lock().knows(owner, key)).boxed()
     }
 
-    fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> Reply<'_, bool> {
-        ready(self.0.lock().knows(owner, key))
+    fn release(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
+        ready(self.0.change(|logs| logs.release(generation))).boxed()
     }
 
-    fn release(&self, generation: GenerationId) -> Reply<'_, ()> {
-        self.0.change(|logs| logs.release(generation));
-        ready(())
+    fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> BoxFuture<'static, Vec<Listed>> {
+        ready(self.0.lock().list(owner, before, most)).boxed()
     }
 
-    fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> Reply<'_, Vec<Listed>> {
-        ready(self.0.lock().list(owner, before, most))
+    fn remove(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
+        ready(self.0.change(|logs| logs.remove(generation))).boxed()
     }
 
-    fn remove(&self, generation: GenerationId) -> Reply<'_, ()> {
-        self.0.change(|logs| logs.remove(generation));
-        ready(())
-    }
-
-    fn discard(&self, generation: GenerationId) -> Reply<'_, ()> {
-        self.0.change(|logs| logs.discard(generation));
-        ready(())
+    fn discard(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
+        ready(self.0.change(|logs| logs.discard(generation))).boxed()
     }
 }
 
-impl Log for MemoryLog {
-    fn start(&self) -> &Arc<Start> {
-        &self.start
+impl Control for Memory {
+    fn request_end(&self, generation: GenerationId, reason: CancelReason) -> BoxFuture<'static, ()> {
+        if let Some(log) = self.0.get(generation) {
+            log.request_end(reason);
+        }
+        ready(()).boxed()
     }
 
-    fn append(&self, tail: Sequence, events: Events) -> Reply<'_, Result<Sequence, AppendError>> {
-        ready(self.append_now(tail, events))
-    }
-
-    fn close(&self, terminal: Event) -> Reply<'_, CloseOutcome> {
-        ready(self.close_now(terminal))
+    fn end_requested(&self, generation: GenerationId) -> BoxFuture<'static, CancelReason> {
+        match self.0.get(generation) {
+            Some(log) => async move { log.end_requested().await }.boxed(),
+            None => pending().boxed(),
+        }
     }
 }
 
-impl Readable for MemoryLog {
-    type Event = Event;
-
-    fn read(&self, after: Sequence) -> Reply<'_, Result<Page, ReadError>> {
-        ready(self.lock().entries.page(after))
+impl Presence for Memory {
+    fn join(&self, generation: GenerationId) -> BoxFuture<'static, Result<ViewerLease, GenerationEnded>> {
+        let joined = self.0.get(generation).and_then(|log| log.viewers().join());
+        ready(joined.map(ViewerLease::new).ok_or(GenerationEnded)).boxed()
     }
 
-    fn tail(&self) -> TailReader {
-        self.tail.reader()
+    fn shut_when_empty(&self, generation: GenerationId, grace: Duration) -> BoxFuture<'static, ()> {
+        match self.0.get(generation) {
+            Some(log) => async move { Arc::clone(log.viewers()).shut_when_empty(grace).await }.boxed(),
+            None => pending().boxed(),
+        }
     }
 }
 
-impl MemoryLog {
-    fn append_now(&self, tail: Sequence, events: Events) -> Result<Sequence, AppendError> {
-        let mut state = self.lock();
-        if state.entries.terminal().is_some() {
-            return Err(AppendError::Closed);
-        }
-        if state.entries.tail().sequence != tail {
-            return Err(AppendError::Moved);
-        }
-        let cost = state.entries.cost(&events);
-        if let Some(all) = self.all.upgrade() {
-            if state.bytes + cost > all.limits.generation {
-                return Err(AppendError::Full(Limit::Own));
-            }
-            if !all.change(|logs| logs.charge(self.start.generation, cost)) {
-                return Err(AppendError::Full(Limit::Total));
-            }
-        }
-        for event in events {
-            state.entries.push(event);
-        }
-        state.bytes += cost;
-        Ok(self.announce(&state))
+impl LogBudget for SharedLogs {
+    fn most_of_one_log(&self) -> usize {
+        self.limits.generation
     }
 
-    fn close_now(&self, terminal: Event) -> CloseOutcome {
-        let mut state = self.lock();
-        if let Some(winner) = state.entries.terminal() {
-            return CloseOutcome::Lost(winner.clone());
-        }
-        let (cost, usage) = (state.entries.cost(std::slice::from_ref(&terminal)), terminal.usage());
-        state.entries.push(terminal);
-        state.bytes += cost;
-        self.announce(&state);
-        state.entries.fit();
-        if let Some(all) = self.all.upgrade() {
-            let expiry = Instant::now() + all.limits.retention;
-            all.change(|logs| logs.close(self.start.generation, cost, expiry, usage));
-            all.expiry_set.notify_one();
-        }
-        CloseOutcome::Won
+    fn charge(&self, generation: GenerationId, bytes: usize) -> bool {
+        self.change(|logs| logs.charge(generation, bytes))
     }
 
-    /// Must run under the log's lock: outside it, an older tail could overwrite a newer one, and readers of a closed
-    /// log would wait forever.
-    fn announce(&self, state: &MemoryLogState) -> Sequence {
-        let tail = state.entries.tail();
-        self.tail.move_to(tail);
-        tail.sequence
-    }
-
-    fn lock(&self) -> MutexGuard<'_, MemoryLogState> {
-        unpoisoned(self.state.lock())
+    fn close(&self, generation: GenerationId, bytes: usize, usage: Option<Usage>) {
+        let expiry = Instant::now() + self.limits.retention;
+        self.change(|logs| logs.close(generation, bytes, expiry, usage));
+        self.expiry_set.notify_one();
     }
 }
 
 impl SharedLogs {
     /// Creates a log. The lookup of the claim and the insertion of the log are one critical section.
-    fn create(
-        self: &Arc<Self>,
-        start: Arc<Start>,
-        account: &Account,
-        claim: Option<Claim>,
-    ) -> Result<Created, CreateError> {
-        let entries = Entries::new(Arc::clone(&start));
-        let bytes = entries.cost(&[Event::Start(Arc::clone(&start))]);
-        let log = Arc::new(MemoryLog {
-            all: Arc::downgrade(self),
-            tail: TailWriter::new(entries.tail()),
-            state: Mutex::new(MemoryLogState { entries, bytes }),
-            start,
-        });
-        self.change(|logs| {
+    fn create(self: &Arc<Self>, start: Arc<Start>, terms: LogTerms) -> Result<Created, CreateError> {
+        let LogTerms { account, claim, if_orphaned } = terms;
+        let budget: Weak<dyn LogBudget> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn LogBudget>));
+        let log = MemoryLog::new(start, budget);
+        let known = self.change(|logs| {
             if let Some(claim) = &claim
-                && let Some(known) = logs.claimed(&log.start.owner, claim)?
+                && let Some(known) = logs.claimed(&log.start().owner, claim)?
             {
-                return Ok(Created::Known(known));
+                return Ok(Some(known));
             }
-            logs.keep(Arc::clone(&log), account, claim, bytes)?;
-            Ok(Created::New(log))
-        })
+            logs.keep(Arc::clone(&log), &account, claim, log.bytes())?;
+            Ok::<_, CreateError>(None)
+        })?;
+        if let Some(known) = known {
+            return Ok(Created::Known(known));
+        }
+        let viewer = log.viewers().join().map_or_else(|| ViewerLease::new(()), ViewerLease::new);
+        Ok(Created::New { writer: Box::new(MemoryWriter::new(log, if_orphaned)), viewer })
+    }
+
+    fn get(&self, generation: GenerationId) -> Option<Arc<MemoryLog>> {
+        self.lock().get(generation).map(Arc::clone)
     }
 
     /// Changes the kept logs under their lock. Logs that this releases are shortened by [`Memory::expire`], because a
@@ -274,13 +227,7 @@ impl SharedLogs {
     fn shorten_released(&self) {
         let released = self.lock().take_released();
         for log in released.iter().filter_map(Weak::upgrade) {
-            let mut state = log.lock();
-            if state.entries.terminal().is_some() {
-                state.entries.keep_end();
-            } else {
-                // Under the log's lock, so that it cannot close in between.
-                self.lock().put_back_open(Arc::downgrade(&log));
-            }
+            log.shorten_or(|| self.lock().put_back_open(Arc::downgrade(&log)));
         }
     }
 

@@ -1,29 +1,28 @@
-//! A log's tail, and the readers that wait for it to move.
+//! The mark of a log's tail, and the readers that wait for it to move.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use smallvec::SmallVec;
 
+use super::Wake;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
-use super::{Tail, TailState};
+use crate::domain::Sequence;
 
-/// The writer's end: sets the tail and wakes the readers.
+/// The tail of one log in memory, set by its writer.
 ///
 /// Not tokio's `watch`: that has eight lists of waiters, for many threads, which takes ten times as many instructions
 /// for the one reader that a generation usually has.
-pub struct TailWriter(Arc<Mutex<SharedTail>>);
+pub struct TailMark(Arc<Mutex<SharedTail>>);
 
-/// One reader's view of a log's tail. The tail at its creation counts as seen.
-pub struct TailReader {
+/// The wake of one reader.
+pub struct TailWake {
     shared: Arc<Mutex<SharedTail>>,
-    seen: Tail,
     waiting: Option<WaiterIndex>,
 }
 
 struct SharedTail {
-    tail: Tail,
+    tail: Sequence,
     /// The readers that wait for the next move. A reader that is dropped before it leaves its place empty.
     waiters: Waiters,
     /// The number of empty places.
@@ -40,13 +39,13 @@ struct WaiterIndex {
     index: usize,
 }
 
-impl TailWriter {
-    pub fn new(tail: Tail) -> Self {
+impl TailMark {
+    pub fn new(tail: Sequence) -> Self {
         Self(Arc::new(Mutex::new(SharedTail { tail, waiters: Waiters::new(), empty: 0, moves: 0 })))
     }
 
     /// Sets the tail and wakes all waiting readers. The entries up to it must already be readable (contract 4).
-    pub fn move_to(&self, tail: Tail) {
+    pub fn move_to(&self, tail: Sequence) {
         let waiters = {
             let mut shared = lock(&self.0);
             shared.tail = tail;
@@ -59,46 +58,16 @@ impl TailWriter {
         }
     }
 
-    pub fn reader(&self) -> TailReader {
-        TailReader { shared: Arc::clone(&self.0), seen: lock(&self.0).tail, waiting: None }
+    pub fn wake(&self) -> TailWake {
+        TailWake { shared: Arc::clone(&self.0), waiting: None }
     }
 }
 
-impl TailReader {
-    /// Returns the tail and marks it as seen.
-    pub fn look(&mut self) -> Tail {
-        self.seen = lock(&self.shared).tail;
-        self.seen
-    }
-
-    /// Returns the tail without marking it as seen.
-    pub fn get(&self) -> Tail {
-        lock(&self.shared).tail
-    }
-
-    /// Waits until the tail differs from the one that was seen, and marks it as seen.
-    pub async fn changed(&mut self) -> Tail {
-        poll_fn(|context| self.poll_changed(context)).await
-    }
-
-    /// Waits for a tail that satisfies the predicate.
-    pub async fn until(&mut self, wished: impl Fn(&Tail) -> bool) {
-        let mut tail = self.look();
-        while !wished(&tail) {
-            tail = self.changed().await;
-        }
-    }
-
-    /// Waits until the log is closed.
-    pub async fn closed(&mut self) {
-        self.until(|tail| tail.state == TailState::Closed).await;
-    }
-
-    pub fn poll_changed(&mut self, context: &Context<'_>) -> Poll<Tail> {
+impl Wake for TailWake {
+    fn poll_moved(&mut self, seen: Sequence, context: &mut Context<'_>) -> Poll<()> {
         let mut shared = lock(&self.shared);
-        if shared.tail != self.seen {
-            self.seen = shared.tail;
-            return Poll::Ready(shared.tail);
+        if shared.tail > seen {
+            return Poll::Ready(());
         }
         let replaced = match self.waiting.and_then(|place| shared.waiter(place)) {
             Some(Some(waker)) if waker.will_wake(context.waker()) => None,
@@ -141,7 +110,7 @@ impl SharedTail {
     }
 }
 
-impl Drop for TailReader {
+impl Drop for TailWake {
     fn drop(&mut self) {
         let waker = self.waiting.and_then(|place| lock(&self.shared).leave(place));
         // Dropped outside the lock, as in `poll_changed`.
@@ -155,51 +124,49 @@ fn lock(shared: &Mutex<SharedTail>) -> MutexGuard<'_, SharedTail> {
 
 #[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
-    use futures_util::FutureExt;
     use futures_util::task::noop_waker;
 
     use super::*;
-    use crate::domain::Sequence;
 
-    fn at(sequence: u64) -> Tail {
-        Tail { sequence: Sequence::new(sequence), state: TailState::Open }
+    const fn at(sequence: u64) -> Sequence {
+        Sequence::new(sequence)
     }
 
     #[test]
-    fn a_move_is_seen_once_and_none_is_missed() {
-        let writer = TailWriter::new(at(1));
-        let mut reader = writer.reader();
-        assert_eq!(reader.changed().now_or_never(), None);
-        writer.move_to(at(2));
-        writer.move_to(at(3));
-        assert_eq!(reader.changed().now_or_never(), Some(at(3)));
-        assert_eq!(reader.changed().now_or_never(), None);
-        writer.move_to(at(4));
-        assert_eq!(reader.look(), at(4));
-        assert_eq!(reader.changed().now_or_never(), None, "the tail was seen");
+    fn a_move_beyond_the_seen_tail_resolves_at_once_and_no_other_does() {
+        let mark = TailMark::new(at(1));
+        let waker = noop_waker();
+        let context = &mut Context::from_waker(&waker);
+        let mut wake = mark.wake();
+        assert!(wake.poll_moved(at(1), context).is_pending());
+        mark.move_to(at(2));
+        mark.move_to(at(3));
+        assert!(wake.poll_moved(at(1), context).is_ready());
+        assert!(wake.poll_moved(at(2), context).is_ready(), "a tail that the reader has not seen");
+        assert!(wake.poll_moved(at(3), context).is_pending());
     }
 
     #[test]
     fn a_waiting_reader_has_one_place_and_a_dropped_reader_has_none() {
-        let writer = TailWriter::new(at(1));
+        let mark = TailMark::new(at(1));
         let waker = noop_waker();
-        let context = Context::from_waker(&waker);
-        let waiting = || lock(&writer.0).waiters.iter().flatten().count();
-        let (mut one, mut other) = (writer.reader(), writer.reader());
+        let context = &mut Context::from_waker(&waker);
+        let waiting = || lock(&mark.0).waiters.iter().flatten().count();
+        let (mut one, mut other) = (mark.wake(), mark.wake());
         for _ in 0..3 {
-            assert!(one.poll_changed(&context).is_pending() && other.poll_changed(&context).is_pending());
+            assert!(one.poll_moved(at(1), context).is_pending() && other.poll_moved(at(1), context).is_pending());
             assert_eq!(waiting(), 2);
         }
         drop(one);
         assert_eq!(waiting(), 1);
         for _ in 0..3 {
-            assert!(writer.reader().poll_changed(&context).is_pending());
+            assert!(mark.wake().poll_moved(at(1), context).is_pending());
         }
-        assert_eq!(lock(&writer.0).waiters.len(), 2, "empty places are reused");
-        writer.move_to(at(2));
+        assert_eq!(lock(&mark.0).waiters.len(), 2, "empty places are reused");
+        mark.move_to(at(2));
         assert_eq!(waiting(), 0);
-        let mut late = writer.reader();
-        assert!(late.poll_changed(&context).is_pending());
+        let mut late = mark.wake();
+        assert!(late.poll_moved(at(2), context).is_pending());
         // Its place is of an earlier move, so its drop must not free the place of the late reader.
         drop(other);
         assert_eq!(waiting(), 1);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::domain::{Chunk, Event, Part, Sequence};
-use crate::event_log::Log;
+use crate::event_log::{GenerationLog, read_page};
 
 /// The texts of all choices of an answer. Choice 0 is always there.
 #[derive(Debug)]
@@ -24,25 +24,30 @@ pub struct ChoiceText {
 }
 
 impl AnswerText {
-    /// Reads a log to its tail and keeps at most `kept` bytes of text. Returns `None` if the log is lost.
-    pub async fn read(log: &dyn Log, mut kept: usize) -> Option<Self> {
-        let tail = log.tail().get().sequence;
+    /// Reads a log up to `tail`, and then the events that are still pending, and keeps at most `kept` bytes of text.
+    /// Returns `None` if the log is lost.
+    pub async fn read(log: &dyn GenerationLog, tail: Sequence, pending: &[Event], mut kept: usize) -> Option<Self> {
         let (mut answer, mut at) = (Self::default(), Sequence::START);
         while at < tail {
-            let page = log.read(at).await.ok()?;
-            for entry in &page {
-                if let Event::Chunk(chunk) = &entry.event {
-                    kept -= answer.apply(chunk, kept);
-                }
-            }
-            at = page.last()?.sequence;
+            let page = read_page(log, at).await.ok()?;
+            at = page.entries.last()?.sequence;
+            kept -= answer.apply_all(page.entries.iter().map(|entry| &entry.event), kept);
         }
+        answer.apply_all(pending.iter(), kept);
         Some(answer)
     }
 
     /// Returns the UTF-8 bytes of all choices.
     pub fn bytes(&self) -> usize {
         self.choices.values().map(|choice| choice.bytes).sum()
+    }
+
+    /// Adds the chunks among some events; returns how many of their bytes are kept, at most `room`.
+    fn apply_all<'a>(&mut self, events: impl Iterator<Item = &'a Event>, room: usize) -> usize {
+        events.fold(0, |kept, event| match event {
+            Event::Chunk(chunk) => kept + self.apply(chunk, room - kept),
+            _ => kept,
+        })
     }
 
     /// Adds a chunk; returns how many of its bytes are kept, at most `room`.

@@ -29,8 +29,7 @@ pub struct FailedEnding {
 impl Ending {
     /// Returns an ending that is not an upstream's fault.
     pub fn failed(code: FailureCode) -> Self {
-        let retry_after = (code == FailureCode::TooManyGenerations).then_some(Duration::from_secs(5));
-        Self::Failed(Box::new(FailedEnding { code, remedy: None, retry_after, upstream: None, billed: None }))
+        Self::Failed(Box::new(FailedEnding::new(code)))
     }
 
     /// Returns the ending after a failed attempt.
@@ -56,6 +55,12 @@ impl Ending {
 }
 
 impl FailedEnding {
+    /// Creates an ending that is not an upstream's fault.
+    pub fn new(code: FailureCode) -> Self {
+        let retry_after = (code == FailureCode::TooManyGenerations).then_some(Duration::from_secs(5));
+        Self { code, remedy: None, retry_after, upstream: None, billed: None }
+    }
+
     /// Returns the text for the caller: what happened, then what to do.
     pub const fn detail(&self) -> &'static str {
         match self.code {

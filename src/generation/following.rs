@@ -12,18 +12,19 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::audience::Viewer;
 use super::state::{GenerationState, LogLost};
 use super::storage::Record;
 use crate::domain::{Event, Failed, Sequence, Start};
-use crate::event_log::{Follow, Log, Page, ReadError, Tail, TailState, follow};
+use crate::event_log::{
+    EntryBatch, Follow, GenerationLog, ReadError, Tail, TailState, ViewerLease, follow, read_page, wait_until,
+};
 use crate::limits::{QueuePosition, QueueState};
 use crate::telemetry::Gauge;
 
 /// A viewer that reads a log from a position on. Dropping it ends the viewing.
 pub struct Following {
-    log: Arc<dyn Log>,
-    pages: Follow<dyn Log>,
+    log: Arc<dyn GenerationLog>,
+    pages: Follow<dyn GenerationLog>,
     handle: ViewerHandle,
 }
 
@@ -31,7 +32,7 @@ pub struct Following {
 pub struct ViewerHandle {
     /// `None` if the generation has ended, or is being cancelled because it has no viewer: its terminal event is in the
     /// log, or will be.
-    _viewer: Option<Viewer>,
+    _viewer: Option<ViewerLease>,
     /// Only for a generation whose record is removed with its last holder.
     _record: Option<Arc<Record>>,
     _live: Gauge,
@@ -53,12 +54,18 @@ pub enum FollowError {
     HistoryLost,
 }
 
+impl From<LogLost> for FollowError {
+    fn from(_: LogLost) -> Self {
+        Self::HistoryLost
+    }
+}
+
 /// The shortest time between two queue positions that a viewer is sent.
 const QUEUE_POSITION_INTERVAL: Duration = Duration::from_millis(250);
 
 impl ViewerHandle {
     pub fn new(
-        viewer: Option<Viewer>,
+        viewer: Option<ViewerLease>,
         record: Option<Arc<Record>>,
         live: Gauge,
         queue_state: Option<watch::Receiver<QueueState>>,
@@ -88,7 +95,7 @@ fn queue_positions(mut queue_state: watch::Receiver<QueueState>) -> impl Stream<
 }
 
 impl Following {
-    pub(super) fn new(log: Arc<dyn Log>, after: Sequence, handle: ViewerHandle) -> Self {
+    pub(super) fn new(log: Arc<dyn GenerationLog>, after: Sequence, handle: ViewerHandle) -> Self {
         let pages = follow(Arc::clone(&log), after);
         Self { log, pages, handle }
     }
@@ -100,12 +107,12 @@ impl Following {
 
     /// Returns the whole log from its beginning, for a reader that does not count as a viewer and does not keep the
     /// generation running.
-    pub fn whole_log(&self) -> impl Stream<Item = Result<Page, ReadError>> + Send + use<> {
+    pub fn whole_log(&self) -> impl Stream<Item = Result<EntryBatch, ReadError>> + Send + use<> {
         follow(Arc::clone(&self.log), Sequence::START)
     }
 
     /// Returns the next entries: at least one, in order. `None` after the terminal one.
-    pub fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Page, LogLost>>> {
+    pub fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<EntryBatch, LogLost>>> {
         Pin::new(&mut self.pages).poll_next(context).map_err(|_| LogLost)
     }
 
@@ -122,7 +129,7 @@ impl Following {
         }
     }
 
-    pub async fn next_page(&mut self) -> Option<Result<Page, LogLost>> {
+    pub async fn next_page(&mut self) -> Option<Result<EntryBatch, LogLost>> {
         poll_fn(|context| self.poll_page(context)).await
     }
 
@@ -135,16 +142,13 @@ impl Following {
         let log = Arc::clone(&self.log);
         async move {
             let first = Sequence::START.plus(1);
-            let mut tail = log.tail();
-            if timeout(patience, tail.until(|tail| tail.sequence > first)).await.is_err() {
-                return Ok(());
-            }
-            let Tail { sequence, state } = tail.get();
+            let moved = wait_until(Arc::clone(&log), |tail| tail.sequence > first);
+            let Ok(Ok(Tail { sequence, state })) = timeout(patience, moved).await else { return Ok(()) };
             if sequence > first.plus(1) || state == TailState::Open {
                 return Ok(());
             }
             // The terminal event came before any chunk.
-            match log.read(first).await.ok().and_then(|mut page| page.pop()).map(|entry| entry.event) {
+            match read_page(&*log, first).await.ok().and_then(|mut page| page.entries.pop()).map(|entry| entry.event) {
                 Some(Event::Failed(failed)) => Err(failed),
                 _ => Ok(()),
             }
@@ -153,11 +157,11 @@ impl Following {
 
     /// Waits until the generation has ended.
     pub async fn ended(&mut self) {
-        self.log.tail().closed().await;
+        _ = wait_until(Arc::clone(&self.log), |tail| tail.state == TailState::Closed).await;
     }
 
     /// Returns the current state of the generation.
-    pub fn state(&self) -> GenerationState {
+    pub fn state(&self) -> impl Future<Output = Result<GenerationState, FollowError>> + Send + use<> {
         GenerationState::now(Arc::clone(&self.log))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::service::Generations;
 use super::state::Status;
 use crate::domain::{Event, GenerationId, Listed, Principal, Sequence, Start};
-use crate::event_log::TailState;
+use crate::event_log::{TailState, read_page};
 
 /// A page of a list, newest first.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,11 +55,11 @@ impl Generations {
     }
 
     async fn summary(&self, id: GenerationId) -> Option<Summary> {
-        let log = self.0.log.open(id).await?;
-        let tail = log.tail().get();
+        let log = self.0.log.open(id, Sequence::START).await?;
+        let tail = log.tail().await.ok()?;
         let status = match tail.state {
             TailState::Open => Status::Running,
-            TailState::Closed => match log.read(tail.sequence.before()).await.ok()?.pop()?.event {
+            TailState::Closed => match read_page(&*log, tail.sequence.before()).await.ok()?.entries.pop()?.event {
                 Event::Done(done) => Status::Done(done),
                 Event::Cancelled(cancelled) => Status::Cancelled(cancelled),
                 Event::Failed(failed) => Status::Failed(failed),

@@ -30,7 +30,7 @@ mod tokens;
 
 pub use crate::upstream::{Delivery, ListedModel, ListedModels};
 pub use attempt_failure::UpstreamMessages;
-pub use audience::{OnDisconnect, Viewer};
+pub use audience::OnDisconnect;
 pub use following::{FollowError, Following};
 pub use listing::{GenerationPage, Summary};
 pub use service::{Generations, Terms};

@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
 
 use super::ending::Ending;
 use super::running::Running;
 use crate::domain::{FailureCode, GenerationId, Lookup};
-use crate::event_log::{Log, TailState};
+use crate::event_log::{EventLog, Writer};
 use crate::telemetry::Gauge;
 
 /// Every generation, from before its log is made until its task has ended.
@@ -20,10 +22,10 @@ struct Live {
 }
 
 impl Registry {
-    /// Must be called before the log is made, so that a request that finds the log also finds its audience.
-    pub fn register(&self, running: Arc<Running>) -> Registration {
+    /// Must be called before the log is made, so that a request that finds the log also finds its queue position.
+    pub fn register(&self, running: Arc<Running>, tasks: TaskTracker) -> Registration {
         self.lock().insert(running.id, Live { running: Arc::clone(&running), task: None });
-        Registration { registry: self.clone(), running, begun: None }
+        Registration { registry: self.clone(), running, tasks, begun: None }
     }
 
     pub fn get(&self, id: GenerationId) -> Option<Arc<Running>> {
@@ -65,27 +67,57 @@ impl Registry {
 pub struct Registration {
     registry: Registry,
     running: Arc<Running>,
-    begun: Option<(Arc<dyn Log>, Gauge)>,
+    /// Tracks the end of a generation whose log cannot be closed at once.
+    tasks: TaskTracker,
+    begun: Option<Begun>,
+}
+
+/// What a generation holds from the creation of its log to its end.
+struct Begun {
+    events: Arc<dyn EventLog>,
+    /// `None` once the generation has ended.
+    writer: Option<Box<dyn Writer>>,
+    _live: Gauge,
 }
 
 impl Registration {
     /// Records that the generation's log exists: from now on dropping this must close it.
-    pub fn begin(&mut self, log: Arc<dyn Log>, live: Gauge) {
-        self.begun = Some((log, live));
+    pub fn begin(&mut self, events: Arc<dyn EventLog>, writer: Box<dyn Writer>, live: Gauge) {
+        self.begun = Some(Begun { events, writer: Some(writer), _live: live });
     }
 
     pub const fn running(&self) -> &Arc<Running> {
         &self.running
     }
+
+    /// Returns the generation and the writer of its log; no writer before the log exists or after the end.
+    pub fn running_and_writer(&mut self) -> (&Arc<Running>, Option<&mut dyn Writer>) {
+        let writer = self.begun.as_mut().and_then(|begun| begun.writer.as_deref_mut());
+        (&self.running, writer.map(|writer| writer as &mut dyn Writer))
+    }
+
+    /// Records that the generation has ended, so that dropping this does not end it.
+    pub fn end(&mut self) {
+        if let Some(begun) = &mut self.begun {
+            begun.writer = None;
+        }
+    }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let begun = self.begun.take();
-        if let Some((log, _live)) = &begun
-            && log.tail().get().state == TailState::Open
-        {
-            self.running.end_at_once(log, Ending::failed(FailureCode::Internal));
+        if let Some(Begun { events, writer: Some(mut writer), _live }) = self.begun.take() {
+            let running = Arc::clone(&self.running);
+            let stopped = events.end_requested(running.id).now_or_never().map(Ending::Cancelled);
+            let ending = stopped.unwrap_or_else(|| Ending::failed(FailureCode::Internal));
+            let mut ended = Box::pin(async move {
+                running.end_at_once(&mut *writer, ending).await;
+                drop(_live);
+            });
+            // A log in memory is closed by the first poll, so that the end is readable when the task is gone.
+            if (&mut ended).now_or_never().is_none() {
+                self.tasks.spawn(ended);
+            }
         }
         self.registry.lock().remove(&self.running.id);
     }

@@ -10,14 +10,13 @@ use tokio::time::Instant;
 
 use super::answer_text::AnswerText;
 use super::attempt_failure::{self, AttemptPlace, Billed, UpstreamMessages};
-use super::audience::Audience;
 use super::ending::{Ending, FailedEnding};
 use super::tokens::{self, COUNTED_BYTES, TokenCounter};
 use crate::domain::{
     CancelReason, Cancelled, Chunk, Done, Event, Failed, Failure, FailureCode, Finish, FinishReason, GenerationId,
     Principal, Prompt, Remedy, RequestId, Timings, TokenSource, UpstreamWords, Usage, UsageReport,
 };
-use crate::event_log::{CloseOutcome, Log};
+use crate::event_log::{CloseOutcome, Limit, Writer};
 use crate::limits::{OutputEstimate, QueueState, Reservations};
 use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics};
 use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError, UpstreamIdentity};
@@ -29,7 +28,6 @@ use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError, UpstreamIdent
 #[derive(Debug)]
 pub struct Running {
     pub id: GenerationId,
-    pub audience: Arc<Audience>,
     subject: Subject,
     accepted: Instant,
     prompt: Arc<Prompt>,
@@ -103,13 +101,11 @@ impl Running {
         subject: Subject,
         terms: AttemptTerms,
         admitted: AdmittedGeneration,
-        audience: Arc<Audience>,
         metrics: Arc<Metrics>,
         counter: TokenCounter,
     ) -> Self {
         Self {
             id,
-            audience,
             subject,
             accepted: Instant::now(),
             prompt: admitted.prompt,
@@ -205,14 +201,23 @@ impl Running {
     }
 
     /// Ends the generation, unless it has already ended. The upstream connection is closed or its answer complete by
-    /// now, so counting tokens may take time.
-    pub async fn end(&self, log: &Arc<dyn Log>, ending: Ending) {
+    /// now, so counting tokens may take time. If the log has no room for the last of the answer, the generation fails.
+    pub async fn end(&self, writer: &mut dyn Writer, ending: Ending) {
         let timings = self.timings();
-        let answer =
-            if self.needs_answer(&ending) { AnswerText::read(log.as_ref(), COUNTED_BYTES).await } else { None };
+        let mut ending = ending;
+        while let Err(limit) = self.try_end(writer, &ending, timings).await {
+            ending = Ending::failed(limit.into());
+        }
+    }
+
+    /// # Errors
+    ///
+    /// As [`Writer::close`]: a second call does not fail.
+    async fn try_end(&self, writer: &mut dyn Writer, ending: &Ending, timings: Timings) -> Result<(), Limit> {
+        let answer = if self.needs_answer(ending) { answer_text(writer).await } else { None };
         let finish = self.finish(answer.as_ref());
         let reported = self.lock().reported;
-        let usage = match (reported.complete(), self.billed(&ending), answer) {
+        let usage = match (reported.complete(), self.billed(ending), answer) {
             (Some(usage), _, _) => usage,
             (None, Billed::No, _) => NOTHING_USED,
             (None, _, None) => Usage::default(),
@@ -224,23 +229,26 @@ impl Running {
                 reported.completed_by(self.counter.count(&self.subject.model, &self.prompt, answer).await)
             }
         };
-        self.close(log, &ending, finish, self.known(usage, &ending), timings).await;
+        self.close(writer, ending, finish, self.known(usage, ending), timings).await
     }
 
-    /// Like [`Running::end`], for a task that is dropped and cannot wait. A requested ending takes precedence over
-    /// `ending`. A backend that cannot close at once is left to its lease.
-    pub fn end_at_once(&self, log: &Arc<dyn Log>, ending: Ending) {
-        let ending = self.requested_end.get().cloned().unwrap_or(ending);
+    /// Like [`Running::end`], for a task that is dropped: counts nothing that takes time. A requested ending takes
+    /// precedence over `ending`.
+    pub async fn end_at_once(&self, writer: &mut dyn Writer, ending: Ending) {
+        let mut ending = self.requested_end.get().cloned().unwrap_or(ending);
         let reported = self.lock().reported;
         let usage = reported.complete().unwrap_or_else(|| {
             if self.billed(&ending) == Billed::No {
                 return NOTHING_USED;
             }
-            let answer = AnswerText::read(log.as_ref(), COUNTED_BYTES).now_or_never().flatten();
+            let answer = answer_text(writer).now_or_never().flatten();
             answer.map(|answer| reported.completed_by(tokens::guess(&self.prompt, &answer))).unwrap_or_default()
         });
-        let finish = self.finish(None);
-        _ = self.close(log, &ending, finish, self.known(usage, &ending), self.timings()).now_or_never();
+        let timings = self.timings();
+        let usage = self.known(usage, &ending);
+        while let Err(limit) = self.close(writer, &ending, self.finish(None), usage, timings).await {
+            ending = Ending::failed(limit.into());
+        }
     }
 
     /// Returns whether the answer must be read from the log: for tokens that the provider did not count, or choices
@@ -285,7 +293,14 @@ impl Running {
 
     /// Settles the reservations and appends the terminal event, unless there is one. Only the append that wins is
     /// counted and logged.
-    async fn close(&self, log: &Arc<dyn Log>, ending: &Ending, finish: Box<[Finish]>, usage: Usage, timings: Timings) {
+    async fn close(
+        &self,
+        writer: &mut dyn Writer,
+        ending: &Ending,
+        finish: Box<[Finish]>,
+        usage: Usage,
+        timings: Timings,
+    ) -> Result<(), Limit> {
         // Before the terminal event is readable, because its reader may start the next generation at once. An answer
         // that was cut off must not lower the estimate.
         if let (Ending::Done { .. }, Some(tokens)) = (ending, usage.output_tokens) {
@@ -298,8 +313,8 @@ impl Running {
             Billed::Maybe if self.is_cut_off_whole(ending) => reservations.settle_as_reserved(),
             Billed::Maybe => reservations.settle(usage.total()),
         }
-        if log.close(self.terminal(ending, finish, usage, timings)).await != CloseOutcome::Won {
-            return;
+        if writer.close(self.terminal(ending, finish, usage, timings)).await? != CloseOutcome::Won {
+            return Ok(());
         }
         let is_repeatable = match ending {
             Ending::Failed(_) | Ending::Cancelled(CancelReason::Abandoned) => true,
@@ -309,6 +324,7 @@ impl Running {
             _ = self.unbilled.set(());
         }
         self.report(ending, usage, timings);
+        Ok(())
     }
 
     /// Writes one log line and updates the metrics.
@@ -347,17 +363,24 @@ impl Running {
             Ending::Cancelled(reason) => Event::Cancelled(Arc::new(Cancelled { reason: *reason, usage, timings })),
             Ending::Failed(failed) => {
                 let usage = Some(usage).filter(|_| self.billed(ending) == Billed::Maybe);
-                Event::Failed(Arc::new(Failed { failure: self.failure(failed, ending), usage, timings }))
+                Event::Failed(Arc::new(Failed { failure: self.failure(failed, self.billed(ending)), usage, timings }))
             }
         }
+    }
+
+    /// Returns the terminal event of a generation whose process is gone. Nothing is known of its usage.
+    pub fn orphaned(&self) -> Event {
+        let failed = FailedEnding::new(FailureCode::Internal);
+        let failure = self.failure(&failed, Billed::Maybe);
+        Event::Failed(Arc::new(Failed { failure, usage: Some(Usage::default()), timings: Timings::default() }))
     }
 
     fn labels(&self) -> GenerationLabels<'_> {
         GenerationLabels { upstream: &self.subject.upstream.name, model: &self.subject.model }
     }
 
-    fn failure(&self, failed: &FailedEnding, ending: &Ending) -> Failure {
-        let is_kept = self.subject.repeats == RepeatPolicy::Attach && self.billed(ending) == Billed::Maybe;
+    fn failure(&self, failed: &FailedEnding, billed: Billed) -> Failure {
+        let is_kept = self.subject.repeats == RepeatPolicy::Attach && billed == Billed::Maybe;
         let detail = failed.detail().to_owned();
         let hidden = |words: UpstreamWords| match self.subject.source {
             PromptSource::Caller => words,
@@ -376,6 +399,12 @@ impl Running {
     fn lock(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads what the writer was given so far.
+fn answer_text(writer: &dyn Writer) -> impl Future<Output = Option<AnswerText>> + Send {
+    let (log, tail, pending) = (Arc::clone(writer.log()), writer.tail(), writer.pending());
+    async move { AnswerText::read(&*log, tail, pending, COUNTED_BYTES).await }
 }
 
 /// The usage of a generation that never reached its upstream.

@@ -22,7 +22,7 @@ use crate::domain::{
     CancelReason, ChatRequest, Claim, FailureCode, GenerationId, IdempotencyKey, Principal, Prompt, Sequence, Start,
     Timestamp,
 };
-use crate::event_log::{CreateError, Created, EventLog, Log, TailState};
+use crate::event_log::{CreateError, Created, EventLog, GenerationLog, LogTerms, TailState, wait_until};
 use crate::limits::{Allowance, Exceeded, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
 use crate::upstream::{AttemptTerms, Delivery, ListedModels, Router};
@@ -56,6 +56,11 @@ pub struct Terms {
     /// Whether error messages of upstreams are logged (`telemetry.upstream_messages`).
     pub upstream_messages: UpstreamMessages,
 }
+
+/// How long a stop waits for the generation's owner before it checks whether the owner's lease has expired.
+const OWNER_CHECK: Duration = Duration::from_secs(1);
+/// The number of these checks. A stop waits no longer.
+const MOST_OWNER_CHECKS: u32 = 15;
 
 impl Generations {
     pub fn new(
@@ -112,8 +117,7 @@ impl Generations {
         // A client that reconnects within the grace needs the tokens so far, and only a streamed answer has them.
         let delivery =
             if grace.is_zero() && on_disconnect == OnDisconnect::Cancel { new.delivery } else { Delivery::Stream };
-        let audience = Audience::new(on_disconnect, grace);
-        let viewer = audience.join();
+        let audience = Audience { log: Arc::clone(&inner.log), generation: id, on_disconnect, grace };
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
         let estimate = inner.limits.output_estimate(&new.spender.account, &request.model);
         let admitted = AdmittedGeneration { prompt, reservations, queue_state: slot.queue_state(), estimate };
@@ -129,17 +133,19 @@ impl Generations {
             messages: inner.terms.upstream_messages,
         };
         let terms = AttemptTerms { delivery, ..AttemptTerms::default() };
-        let running = Running::new(id, subject, terms.clone(), admitted, audience, metrics, counter);
+        let running = Running::new(id, subject, terms.clone(), admitted, metrics, counter);
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
-        let mut registration = inner.registry.register(Arc::new(running));
-        let created = inner.log.create(Arc::clone(&start), &new.spender.account, new.claim.clone()).await;
+        let mut registration = inner.registry.register(Arc::new(running), inner.tasks.clone());
+        let if_orphaned = registration.running().orphaned();
+        let log_terms = LogTerms { account: new.spender.account.clone(), claim: new.claim.clone(), if_orphaned };
+        let created = inner.log.create(Arc::clone(&start), log_terms).await;
         match created {
             Err(CreateError::Full) => inner.metrics.refused("memory"),
             Err(CreateError::TooManyTombstones(_)) => inner.metrics.refused("lost_answers"),
             _ => {}
         }
-        let log = match created? {
-            Created::New(log) => log,
+        let (writer, viewer) = match created? {
+            Created::New { writer, viewer } => (writer, viewer),
             Created::Known(known) => {
                 let following = match self.follow(&start.owner, known, Sequence::START).await {
                     Ok(following) => following,
@@ -148,19 +154,19 @@ impl Generations {
                 return Ok(StartedGeneration { following, origin: Origin::Existing });
             }
         };
-        registration.begin(Arc::clone(&log), inner.metrics.generation());
+        let log = Arc::clone(writer.log());
+        registration.begin(Arc::clone(&inner.log), writer, inner.metrics.generation());
         // Check again, now that the generation is registered: a drain that began in between did not see it.
         if self.is_draining() {
             registration.running().request_end(Ending::failed(FailureCode::ShuttingDown));
             inner.log.remove(id).await;
             return Err(StartError::Draining);
         }
-        let handle = ViewerHandle::new(viewer, record.clone(), inner.metrics.viewer(), slot.queue_state());
-        let following = Following::new(Arc::clone(&log), Sequence::START, handle);
+        let handle = ViewerHandle::new(Some(viewer), record.clone(), inner.metrics.viewer(), slot.queue_state());
+        let following = Following::new(log, Sequence::START, handle);
         let deadline = Instant::now() + inner.terms.max_duration;
-        let work =
-            Work { answer: provider.attempt(request, terms), slot, wait: new.spender.wait(new.wait_policy), deadline };
-        inner.spawn_task(registration, record, log, work);
+        let (answer, wait) = (provider.attempt(request, terms), new.spender.wait(new.wait_policy));
+        inner.spawn_task(registration, record, Work { answer, audience, slot, wait, deadline });
         Ok(StartedGeneration { following, origin: Origin::New })
     }
 
@@ -208,15 +214,15 @@ impl Generations {
         id: GenerationId,
         after: Sequence,
     ) -> Result<Following, FollowError> {
-        let log = self.open(principal, id).await?;
-        let tail = log.tail().get();
+        let log = self.open(principal, id, after).await?;
+        let tail = log.tail().await.map_err(|_| FollowError::HistoryLost)?;
         if after > tail.sequence {
             return Err(FollowError::HistoryLost);
         }
         if after == tail.sequence && tail.state == TailState::Closed {
             return Err(FollowError::AtEnd);
         }
-        Ok(Following::new(log, after, self.viewer_handle(id)))
+        Ok(Following::new(log, after, self.viewer_handle(id).await))
     }
 
     /// Returns the current state of a generation, in place of its events so far, and every event after that. The
@@ -226,9 +232,9 @@ impl Generations {
         principal: &Principal,
         id: GenerationId,
     ) -> Result<(GenerationState, Following), FollowError> {
-        let log = self.open(principal, id).await?;
-        let handle = self.viewer_handle(id);
-        let tail = log.tail().get();
+        let log = self.open(principal, id, Sequence::START).await?;
+        let handle = self.viewer_handle(id).await;
+        let tail = log.tail().await.map_err(|_| FollowError::HistoryLost)?;
         let position = match tail.state {
             TailState::Open => tail.sequence,
             TailState::Closed => tail.sequence.before(),
@@ -239,12 +245,12 @@ impl Generations {
 
     /// Checks that the caller may see a generation, without reading its log.
     pub async fn exists(&self, principal: &Principal, id: GenerationId) -> Result<(), FollowError> {
-        self.open(principal, id).await.map(drop)
+        self.open(principal, id, Sequence::START).await.map(drop)
     }
 
     /// Returns the current state of a generation.
     pub async fn inspect(&self, principal: &Principal, id: GenerationId) -> Result<GenerationState, FollowError> {
-        self.open(principal, id).await.map(GenerationState::now)
+        GenerationState::now(self.open(principal, id, Sequence::START).await?).await
     }
 
     /// Waits, as a viewer, until a generation has events after a position or has ended, at most `patience`.
@@ -255,37 +261,44 @@ impl Generations {
         after: Sequence,
         patience: Duration,
     ) -> Result<(), FollowError> {
-        let log = self.open(principal, id).await?;
-        let mut tail = log.tail();
-        if after > tail.get().sequence {
+        let log = self.open(principal, id, after).await?;
+        let tail = log.tail().await.map_err(|_| FollowError::HistoryLost)?;
+        if after > tail.sequence {
             return Err(FollowError::HistoryLost);
         }
-        let _handle = (!patience.is_zero()).then(|| self.viewer_handle(id));
-        let further = tail.until(|tail| tail.sequence > after || tail.state == TailState::Closed);
-        _ = timeout(patience, further).await;
+        if patience.is_zero() {
+            return Ok(());
+        }
+        let _handle = self.viewer_handle(id).await;
+        _ = timeout(patience, wait_until(log, |tail| tail.sequence > after || tail.state == TailState::Closed)).await;
         Ok(())
     }
 
     /// Stops a generation; one that has already ended is unchanged. Returns its state after that.
     pub async fn stop(&self, principal: &Principal, id: GenerationId) -> Result<GenerationState, FollowError> {
-        let log = self.open(principal, id).await?;
-        self.request_end(id, Ending::Cancelled(CancelReason::ClientRequest));
-        closed(&log).await;
-        Ok(GenerationState::now(log))
+        let log = self.open(principal, id, Sequence::START).await?;
+        self.0.log.request_end(id, CancelReason::ClientRequest).await;
+        self.closed(id, &log).await;
+        GenerationState::now(log).await
     }
 
     /// Stops a generation and removes its log, which also happens if this future is dropped while it waits for the end.
     pub async fn erase(&self, principal: &Principal, id: GenerationId) -> Result<(), FollowError> {
-        let log = self.open(principal, id).await?;
-        self.request_end(id, Ending::Cancelled(CancelReason::ClientRequest));
+        let log = self.open(principal, id, Sequence::START).await?;
+        self.0.log.request_end(id, CancelReason::ClientRequest).await;
         self.0.log.remove(id).await;
-        closed(&log).await;
+        self.closed(id, &log).await;
         Ok(())
     }
 
-    fn request_end(&self, id: GenerationId, ending: Ending) {
-        if let Some(running) = self.0.registry.get(id) {
-            running.request_end(ending);
+    /// Waits for the end that the owner was asked for, which comes within moments. An owner that is gone does not end
+    /// it: then opening the log closes it, once the owner's lease has expired.
+    async fn closed(&self, id: GenerationId, log: &Arc<dyn GenerationLog>) {
+        for _ in 0..MOST_OWNER_CHECKS {
+            let closed = wait_until(Arc::clone(log), |tail| tail.state == TailState::Closed);
+            if timeout(OWNER_CHECK, closed).await.is_ok() || self.0.log.open(id, Sequence::START).await.is_none() {
+                return;
+            }
         }
     }
 
@@ -322,24 +335,23 @@ impl Generations {
         self.0.registry.abort_all();
     }
 
-    async fn open(&self, principal: &Principal, id: GenerationId) -> Result<Arc<dyn Log>, FollowError> {
-        let log = self.0.log.open(id).await.ok_or(FollowError::NotFound)?;
+    async fn open(
+        &self,
+        principal: &Principal,
+        id: GenerationId,
+        at_least: Sequence,
+    ) -> Result<Arc<dyn GenerationLog>, FollowError> {
+        let log = self.0.log.open(id, at_least).await.ok_or(FollowError::NotFound)?;
         if log.start().owner == *principal { Ok(log) } else { Err(FollowError::NotFound) }
     }
 
     /// Returns a viewer's handle for a generation that the caller may see. Take one only for a caller that stays: each
     /// departure restarts the grace.
-    fn viewer_handle(&self, id: GenerationId) -> ViewerHandle {
-        let running = self.0.registry.get(id);
-        let viewer = running.as_ref().and_then(|running| running.audience.join());
-        let queue_state = running.and_then(|running| running.queue_state());
+    async fn viewer_handle(&self, id: GenerationId) -> ViewerHandle {
+        let viewer = self.0.log.join(id).await.ok();
+        let queue_state = self.0.registry.get(id).and_then(|running| running.queue_state());
         ViewerHandle::new(viewer, self.0.unkept.held(id), self.0.metrics.viewer(), queue_state)
     }
-}
-
-/// Waits for the end that a task has been asked for. It comes within moments, even if the task is dropped.
-async fn closed(log: &Arc<dyn Log>) {
-    log.tail().closed().await;
 }
 
 impl GenerationService {
@@ -370,12 +382,17 @@ impl GenerationService {
     }
 
     /// Spawns the task that writes the answer into the log.
-    fn spawn_task(&self, registration: Registration, record: Option<Arc<Record>>, log: Arc<dyn Log>, work: Work) {
+    fn spawn_task(&self, mut registration: Registration, record: Option<Arc<Record>>, work: Work) {
         let id = registration.running().id;
         let logs = Arc::clone(&self.log);
         // Boxed, because spawning the future itself copies it five times.
         let task = self.tasks.spawn(Box::pin(async move {
-            let rest = task::run(registration.running(), Arc::clone(&log), work).await;
+            let (running, writer) = registration.running_and_writer();
+            let rest = match writer {
+                Some(writer) => task::run(running, writer, work).await,
+                None => None,
+            };
+            registration.end();
             if registration.running().was_unbilled() {
                 logs.release(id).await;
             }

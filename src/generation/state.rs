@@ -8,14 +8,14 @@ use futures_util::Stream;
 use crate::domain::{
     Cancelled, Chunk, Done, Entry, Escaped, Event, Failed, Finish, Part, Sequence, Start, Timings, Usage,
 };
-use crate::event_log::{Log, Page};
+use crate::event_log::{EntryBatch, GenerationLog, read_page};
 
 /// The state of a generation at one position of its log.
 ///
 /// Holds no text: the response reads the log page by page as its client reads, so that a slow client costs one page.
 #[derive(Clone)]
 pub struct GenerationState {
-    log: Arc<dyn Log>,
+    log: Arc<dyn GenerationLog>,
     position: Sequence,
 }
 
@@ -80,14 +80,14 @@ pub struct LogLost;
 
 impl GenerationState {
     /// Returns the state after the entry at `position`, which must be in the log.
-    pub(super) fn at(log: Arc<dyn Log>, position: Sequence) -> Self {
+    pub(super) fn at(log: Arc<dyn GenerationLog>, position: Sequence) -> Self {
         Self { log, position }
     }
 
     /// Returns the state at the log's tail.
-    pub(super) fn now(log: Arc<dyn Log>) -> Self {
-        let position = log.tail().get().sequence;
-        Self { log, position }
+    pub(super) async fn now<E: From<LogLost>>(log: Arc<dyn GenerationLog>) -> Result<Self, E> {
+        let position = log.tail().await.map_err(|_| LogLost)?.sequence;
+        Ok(Self { log, position })
     }
 
     /// Reads the log once, without keeping its text.
@@ -126,13 +126,13 @@ impl GenerationState {
     }
 
     /// Returns the entries after a position up to another; `None` if there are none.
-    async fn page(&self, after: Sequence, to: Sequence) -> Result<Option<Page>, LogLost> {
+    async fn page(&self, after: Sequence, to: Sequence) -> Result<Option<EntryBatch>, LogLost> {
         if after >= to {
             return Ok(None);
         }
-        let mut page = self.log.read(after).await.map_err(|_| LogLost)?;
-        page.retain(|entry| entry.sequence <= to);
-        if page.is_empty() { Err(LogLost) } else { Ok(Some(page)) }
+        let mut entries = read_page(&*self.log, after).await.map_err(|_| LogLost)?.entries;
+        entries.retain(|entry| entry.sequence <= to);
+        if entries.is_empty() { Err(LogLost) } else { Ok(Some(entries)) }
     }
 }
 

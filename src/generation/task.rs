@@ -1,27 +1,33 @@
 //! The task of one generation: reads the provider's answer and appends it to the log.
 
+use std::future::poll_fn;
 use std::iter;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::audience::Audience;
 use super::ending::Ending;
 use super::running::Running;
-use crate::domain::{CancelReason, Event, FailureCode, Sequence, Trailer};
-use crate::event_log::{AppendError, Events, Limit, Log};
+use crate::domain::{CancelReason, Event, FailureCode, Trailer};
+use crate::event_log::{AppendError, Events, Limit, Writer};
 use crate::limits::{GenerationSlot, WaitOutcome};
-use crate::upstream::{Answer, Signal, Signals};
+use crate::upstream::{Answer, Signal, Signals, UpstreamError};
 
 /// How long an upstream may take to end its response after the answer is whole, so that its connection can be reused.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The number of events that may wait for an append that is in flight. With more, the upstream is not read.
+const MOST_PENDING: usize = 64;
+
 /// The parameters of a generation's task.
 pub struct Work {
     pub answer: Answer,
+    pub audience: Audience,
     pub slot: GenerationSlot,
     /// How long it may wait for its slot.
     pub wait: Duration,
@@ -30,8 +36,8 @@ pub struct Work {
 
 /// Runs the generation to its end and closes its log exactly once, also after a panic. Returns the answer to pass to
 /// [`drain_answer`] once the generation no longer counts as running.
-pub async fn run(running: &Running, log: Arc<dyn Log>, mut work: Work) -> Option<Answer> {
-    let result = AssertUnwindSafe(append_answer(running, &log, &mut work)).catch_unwind().await;
+pub async fn run(running: &Running, writer: &mut dyn Writer, mut work: Work) -> Option<Answer> {
+    let result = AssertUnwindSafe(append_answer(running, writer, &mut work)).catch_unwind().await;
     let ending = result.unwrap_or_else(|_| {
         running.record_panic();
         Some(Ending::failed(FailureCode::Internal))
@@ -44,7 +50,7 @@ pub async fn run(running: &Running, log: Arc<dyn Log>, mut work: Work) -> Option
     // once.
     drop(slot);
     if let Some(ending) = ending {
-        running.end(&log, ending).await;
+        running.end(writer, ending).await;
     }
     rest
 }
@@ -57,16 +63,17 @@ pub async fn drain_answer(mut answer: Answer) {
 
 /// Appends the upstream's signals until there is a reason to end. Returns `None` if the log was closed by another
 /// writer.
-async fn append_answer(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -> Option<Ending> {
-    let mut tail = log.tail().get().sequence;
+async fn append_answer(running: &Running, writer: &mut dyn Writer, work: &mut Work) -> Option<Ending> {
     // One future with one timer for the whole generation. `FuturesUnordered` polls it only when it is woken, not with
     // each token.
-    let mut ended: FuturesUnordered<_> = iter::once(ended_from_elsewhere(running, work.deadline).boxed()).collect();
+    let ended_from_elsewhere = ended_from_elsewhere(running, work.audience.clone(), work.deadline);
+    let mut ended: FuturesUnordered<_> = iter::once(ended_from_elsewhere.boxed()).collect();
     if !work.slot.is_granted() {
         let _waiting = running.waiting();
         tokio::select! {
             biased;
             Some(ending) = ended.next() => return Some(ending),
+            () = poll_fn(|context| writer.poll_renew(context)) => return None,
             waited = work.slot.granted() => if waited == WaitOutcome::Displaced {
                 return Some(Ending::failed(FailureCode::TooManyGenerations));
             },
@@ -75,40 +82,68 @@ async fn append_answer(running: &Running, log: &Arc<dyn Log>, work: &mut Work) -
     }
     running.record_slot();
     loop {
-        let read = tokio::select! {
-            // A requested ending is polled before the answer: later signals are no longer wanted.
-            biased;
-            Some(ending) = ended.next() => return Some(ending),
-            read = work.answer.next() => read,
-        };
-        let signals = match read {
-            Some(Ok(signals)) => signals,
-            Some(Err(error)) => {
+        // A requested ending is polled before everything else: later signals are no longer wanted. An append in flight
+        // is polled beside it, so that a slow log delays neither a stop nor a deadline.
+        let step = poll_fn(|context| {
+            if let Poll::Ready(Some(ending)) = ended.poll_next_unpin(context) {
+                return Poll::Ready(Step::End(ending));
+            }
+            if writer.poll_renew(context).is_ready() {
+                return Poll::Ready(Step::AppendFailed(AppendError::Fenced));
+            }
+            if !writer.pending().is_empty()
+                && let Poll::Ready(Err(error)) = writer.poll_append(context)
+            {
+                return Poll::Ready(Step::AppendFailed(error));
+            }
+            if writer.pending().len() >= MOST_PENDING {
+                return Poll::Pending;
+            }
+            work.answer.poll_next_unpin(context).map(Step::Read)
+        });
+        let signals = match step.await {
+            Step::Read(Some(Ok(signals))) => signals,
+            Step::Read(Some(Err(error))) => {
                 let ending = Ending::of_attempt(&error);
                 running.log_failed_attempt(&error, &ending);
                 return Some(ending);
             }
-            None => return Some(Ending::failed(FailureCode::UpstreamDisconnected)),
+            Step::Read(None) => return Some(Ending::failed(FailureCode::UpstreamDisconnected)),
+            Step::End(ending) => return Some(ending),
+            Step::AppendFailed(AppendError::Full(limit)) => return Some(Ending::failed(limit.into())),
+            Step::AppendFailed(AppendError::Closed | AppendError::Fenced) => return None,
+            Step::AppendFailed(AppendError::Lost) => return Some(Ending::failed(FailureCode::Internal)),
         };
-        match append_signals(running, log, &mut tail, signals).await {
-            Ok(AnswerProgress::Continues) => {}
-            Ok(AnswerProgress::Ended { trailer }) => return Some(Ending::Done { trailer }),
-            Err(AppendError::Full(Limit::Own)) => return Some(Ending::failed(FailureCode::TooLarge)),
-            Err(AppendError::Full(Limit::Total)) => return Some(Ending::failed(FailureCode::Overloaded)),
-            Err(AppendError::Closed) => return None,
-            // Only this task appends to this log. A moved tail is a defect, and the text would be corrupt.
-            Err(AppendError::Moved) => return Some(Ending::failed(FailureCode::Internal)),
+        if let AnswerProgress::Ended { trailer } = push_signals(running, writer, signals) {
+            return Some(Ending::Done { trailer });
+        }
+    }
+}
+
+/// What a generation's task does next.
+enum Step {
+    Read(Option<Result<Signals, UpstreamError>>),
+    End(Ending),
+    AppendFailed(AppendError),
+}
+
+impl From<Limit> for FailureCode {
+    fn from(limit: Limit) -> Self {
+        match limit {
+            Limit::Own => Self::TooLarge,
+            Limit::Total => Self::Overloaded,
         }
     }
 }
 
 /// Resolves when the generation must end for a reason other than the upstream's answer. The log is not watched: each
 /// append would wake the task that made it, and the next append reports that another writer has closed the log.
-async fn ended_from_elsewhere(running: &Running, deadline: Instant) -> Ending {
+async fn ended_from_elsewhere(running: &Running, audience: Audience, deadline: Instant) -> Ending {
     tokio::select! {
         biased;
         ending = running.end_requested() => ending,
-        () = running.audience.abandoned() => Ending::Cancelled(CancelReason::Abandoned),
+        reason = audience.log.end_requested(audience.generation) => Ending::Cancelled(reason),
+        () = audience.abandoned() => Ending::Cancelled(CancelReason::Abandoned),
         () = sleep_until(deadline) => Ending::failed(FailureCode::DeadlineExceeded),
     }
 }
@@ -118,13 +153,8 @@ enum AnswerProgress {
     Ended { trailer: Trailer },
 }
 
-/// Appends all signals of one read in one append.
-async fn append_signals(
-    running: &Running,
-    log: &Arc<dyn Log>,
-    tail: &mut Sequence,
-    signals: Signals,
-) -> Result<AnswerProgress, AppendError> {
+/// Pushes the chunks of one read, which are appended together.
+fn push_signals(running: &Running, writer: &mut dyn Writer, signals: Signals) -> AnswerProgress {
     let mut events = Events::with_capacity(signals.len());
     let mut progress = AnswerProgress::Continues;
     for signal in signals {
@@ -139,14 +169,15 @@ async fn append_signals(
         }
     }
     if !events.is_empty() {
-        *tail = log.append(*tail, events).await?;
+        writer.push(events);
     }
-    Ok(progress)
+    progress
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::sync::Arc;
 
     use futures_util::stream;
     use smallvec::smallvec;
@@ -154,10 +185,10 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        Account, Entry, Escaped, Event, GenerationId, Part, Principal, Quota, RequestId, Shape, Start, Timestamp,
-        UsageRequest,
+        Account, Cancelled, Entry, Escaped, GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, Start,
+        Timestamp, Timings, Usage, UsageRequest,
     };
-    use crate::event_log::{Created, EventLog, Memory, MemoryLimits, follow};
+    use crate::event_log::{Created, EventLog, LogTerms, Memory, MemoryLimits, follow};
     use crate::generation::attempt_failure::UpstreamMessages;
     use crate::generation::audience::{Audience, OnDisconnect};
     use crate::generation::running::{AdmittedGeneration, PromptSource, RepeatPolicy, Subject};
@@ -183,10 +214,15 @@ mod tests {
         };
         let memory = Memory::new(LIMITS);
         let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());
-        let Ok(Created::New(log)) = memory.create(Arc::new(start), &spender.account, None).await else {
+        let orphan =
+            Cancelled { reason: CancelReason::Abandoned, usage: Usage::default(), timings: Timings::default() };
+        let if_orphaned = Event::Cancelled(Arc::new(orphan));
+        let terms = LogTerms { account: spender.account.clone(), claim: None, if_orphaned };
+        let Ok(Created::New { mut writer, viewer: _viewer }) = memory.create(Arc::new(start), terms).await else {
             panic!("there is room")
         };
-        let audience = Audience::new(OnDisconnect::Continue, Duration::ZERO);
+        let log = Arc::new(memory);
+        let audience = Audience { log, generation: id, on_disconnect: OnDisconnect::Continue, grace: Duration::ZERO };
         let counter = TokenCounter::new(TaskTracker::new());
         let limits = Limiter::default();
         let permit = limits.admit(&spender, "m", 0, WaitPolicy::Refuses, RequestPermit::default());
@@ -209,14 +245,14 @@ mod tests {
             source: PromptSource::Caller,
             messages: UpstreamMessages::Log,
         };
-        let running = Running::new(id, subject, AttemptTerms::default(), admitted, audience, Metrics::new(), counter);
+        let running = Running::new(id, subject, AttemptTerms::default(), admitted, Metrics::new(), counter);
         running.terms.sent.set();
-        let work = Work { answer, slot, wait: Duration::ZERO, deadline: Instant::now() + deadline };
-        let rest = run(&running, Arc::clone(&log), work).await;
+        let work = Work { answer, audience, slot, wait: Duration::ZERO, deadline: Instant::now() + deadline };
+        let rest = run(&running, &mut *writer, work).await;
         if let Some(rest) = rest {
             drain_answer(rest).await;
         }
-        let pages: Vec<_> = follow(log, Sequence::START).collect().await;
+        let pages: Vec<_> = follow(Arc::clone(writer.log()), Sequence::START).collect().await;
         pages.into_iter().flat_map(|page| page.expect("the log is there")).collect()
     }
 

@@ -1,28 +1,35 @@
 //! Tests each number of the event log's contract (`src/event_log/mod.rs`) against each backend.
 
-use std::collections::HashSet;
+use std::future::poll_fn;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use futures_util::future::Either;
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use smallvec::smallvec;
 use tokenrill::domain::{
-    Account, CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, Finish, Frame, GenerationId, Metadata, Part,
-    Principal, Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageRequest,
+    Account, CancelReason, Cancelled, Chunk, Claim, Done, Entry, Escaped, Event, Finish, Frame, GenerationId, Metadata,
+    Part, Principal, Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageRequest,
 };
 use tokenrill::event_log::{
-    AppendError, CloseOutcome, CreateError, Created, EventLog, Events, Limit, Log, MemoryLimits, Page, ReadError,
-    Readable, Reply, Tail, TailReader, TailState, follow,
+    AppendError, CloseOutcome, CreateError, Created, EventLog, Events, GenerationEnded, GenerationLog, Limit, LogTerms,
+    MemoryLimits, Page, ReadError, Readable, Tail, TailState, ViewerLease, Wake, Writer, follow,
 };
 use tokio::sync::Barrier;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::support::soon;
 
 /// A backend under test. Its module implements this trait and invokes `contract!(Backend)`.
-trait Backend: EventLog + Clone {
+pub trait Backend: EventLog + Clone {
     fn start(limits: MemoryLimits) -> Self;
+
+    /// Returns another process's view of the same logs.
+    fn replica(&self) -> Self;
+
+    /// Lets the lease of the log's writer expire. Returns the writer if it still exists.
+    fn expire_lease(&self, log: Arc<OwnedLog>) -> Option<Arc<OwnedLog>>;
 
     /// Asserts the invariants that can be observed between any two calls.
     fn check(&self, limits: MemoryLimits);
@@ -32,7 +39,14 @@ macro_rules! contract {
     ($backend:ty) => {
         contract! { $backend, #[tokio::test]
             entries_are_numbered_from_one_without_a_gap
-            an_append_after_another_tail_changes_nothing
+            events_pushed_during_an_append_follow_it_in_order
+            a_close_appends_what_is_pending_and_the_end_together
+            a_close_whose_pending_events_do_not_fit_leaves_the_log_open
+            a_dropped_close_can_be_repeated
+            a_writer_whose_lease_has_expired_is_fenced
+            a_request_to_end_reaches_the_writer_from_any_replica
+            a_request_to_end_a_closed_log_has_no_effect
+            a_position_of_another_replica_is_never_beyond_the_tail
             an_append_adds_all_its_events_or_none
             a_log_is_closed_once_and_nothing_follows
             a_move_between_a_read_and_the_wait_after_it_is_not_missed
@@ -62,7 +76,6 @@ macro_rules! contract {
             with_little_room_open_logs_stay_and_closed_ones_are_evicted_in_order
         }
         contract! { $backend, #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            racing_writers_lose_no_append_and_split_none
             one_of_many_closers_wins_and_the_others_get_its_event
             followers_that_start_at_any_moment_see_each_entry_once
             a_woken_reader_can_read_the_new_tail
@@ -70,6 +83,7 @@ macro_rules! contract {
         }
         contract! { $backend, #[tokio::test(start_paused = true)]
             a_closed_log_is_kept_for_the_retention
+            a_log_is_shut_once_no_replica_has_had_a_viewer_for_the_grace
             an_evicted_claim_is_lost_with_its_usage_until_its_retention_ends
             a_discarded_claim_is_lost_with_its_usage_until_its_retention_ends
             an_account_with_too_many_lost_claims_gets_no_new_one_until_the_oldest_expires
@@ -89,6 +103,7 @@ mod channels;
 mod claims;
 mod memory;
 mod random;
+pub mod slow;
 
 use accounts::{
     a_discarded_claim_is_lost_with_its_usage_until_its_retention_ends,
@@ -149,12 +164,53 @@ fn account(number: u8) -> Account {
     Account::of_address([192, 0, 2, number].into())
 }
 
+/// A log with its writer and its first viewer.
+pub struct OwnedLog {
+    log: Arc<dyn GenerationLog>,
+    writer: tokio::sync::Mutex<Box<dyn Writer>>,
+    viewer: Mutex<Option<ViewerLease>>,
+}
+
+impl std::ops::Deref for OwnedLog {
+    type Target = dyn GenerationLog;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.log
+    }
+}
+
+impl OwnedLog {
+    fn new(created: Created) -> Arc<Self> {
+        let Created::New { writer, viewer } = created else { panic!("nothing was claimed") };
+        let (log, viewer) = (Arc::clone(writer.log()), Mutex::new(Some(viewer)));
+        Arc::new(Self { log, writer: tokio::sync::Mutex::new(writer), viewer })
+    }
+
+    async fn append(&self, events: Events) -> Result<Sequence, AppendError> {
+        let mut writer = self.writer.lock().await;
+        writer.push(events);
+        poll_fn(|context| writer.poll_append(context)).await?;
+        assert!(writer.pending().is_empty(), "all is appended");
+        Ok(writer.tail())
+    }
+
+    async fn close(&self, terminal: Event) -> CloseOutcome {
+        self.writer.lock().await.close(terminal).await.expect("a close without pending events always fits")
+    }
+}
+
 /// Returns the new log, or the error.
-fn made(created: Result<Created, CreateError>) -> Result<Arc<dyn Log>, CreateError> {
-    created.map(|created| match created {
-        Created::New(log) => log,
-        Created::Known(_) => panic!("nothing was claimed"),
-    })
+fn made(created: Result<Created, CreateError>) -> Result<Arc<OwnedLog>, CreateError> {
+    created.map(OwnedLog::new)
+}
+
+/// The terminal event of a log whose writer is lost.
+fn orphaned() -> Event {
+    ended(u64::MAX)
+}
+
+fn terms(account: &Account, claim: Option<Claim>) -> LogTerms {
+    LogTerms { account: account.clone(), claim, if_orphaned: orphaned() }
 }
 
 fn token(text: &str) -> Event {
@@ -168,46 +224,46 @@ fn ended(by: u64) -> Event {
     Event::Cancelled(Arc::new(Cancelled { reason, usage, timings }))
 }
 
-async fn create(logs: &impl EventLog) -> (GenerationId, Arc<dyn Log>) {
+async fn create(logs: &impl EventLog) -> (GenerationId, Arc<OwnedLog>) {
     create_for(logs, 0).await
 }
 
-async fn create_for(logs: &impl EventLog, number: u8) -> (GenerationId, Arc<dyn Log>) {
+async fn create_for(logs: &impl EventLog, number: u8) -> (GenerationId, Arc<OwnedLog>) {
     let id = GenerationId::random();
-    (id, made(logs.create(begun(id), &account(number), None).await).expect("there is room"))
+    (id, made(logs.create(begun(id), terms(&account(number), None)).await).expect("there is room"))
 }
 
 async fn is_known(logs: &impl EventLog, id: GenerationId) -> bool {
-    logs.open(id).await.is_some()
+    logs.open(id, Sequence::START).await.is_some()
 }
 
-fn tail(log: &Arc<dyn Log>) -> Sequence {
-    log.tail().get().sequence
+async fn tail(log: &Arc<OwnedLog>) -> Sequence {
+    log.tail().await.expect("a tail").sequence
 }
 
-async fn append(log: &Arc<dyn Log>, events: Vec<Event>) -> Result<Sequence, AppendError> {
-    log.append(tail(log), events.into()).await
+async fn append(log: &Arc<OwnedLog>, events: Vec<Event>) -> Result<Sequence, AppendError> {
+    log.append(events.into()).await
 }
 
 /// Reads page by page up to the tail.
-async fn read(log: &Arc<dyn Log>, after: Sequence) -> Vec<Entry> {
+async fn read(log: &Arc<OwnedLog>, after: Sequence) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut at = after;
     loop {
-        let page = log.read(at).await.expect("a position in the log");
+        let page = log.read(at).await.expect("a position in the log").entries;
         let Some(last) = page.last() else { return entries };
         at = last.sequence;
         entries.extend(page);
     }
 }
 
-async fn read_events(log: &Arc<dyn Log>) -> Vec<Event> {
+async fn read_events(log: &Arc<OwnedLog>) -> Vec<Event> {
     read(log, Sequence::START).await.into_iter().map(|entry| entry.event).collect()
 }
 
 /// Follows the log to its end.
-async fn follow_all(log: Arc<dyn Log>, after: Sequence) -> Vec<Entry> {
-    let pages = follow(log, after).map(|page| page.expect("it is not lost"));
+async fn follow_all(log: Arc<OwnedLog>, after: Sequence) -> Vec<Entry> {
+    let pages = follow(Arc::clone(&log.log), after).map(|page| page.expect("it is not lost"));
     soon(pages.fold(Vec::new(), async |mut entries, page| {
         assert!(!page.is_empty(), "no page without an entry");
         entries.extend(page);
@@ -229,13 +285,16 @@ fn assert_complete(entries: &[Entry], k: u64, n: u64) {
 async fn entries_are_numbered_from_one_without_a_gap<B: Backend>() {
     let logs = B::start(ROOMY);
     let (id, log) = create(&logs).await;
-    assert_eq!(log.tail().get(), Tail { sequence: Sequence::new(1), state: TailState::Open });
+    assert_eq!(log.tail().await.expect("a tail"), Tail { sequence: Sequence::new(1), state: TailState::Open });
     for (batch, expected) in [(1, 2), (3, 5), (0, 5), (1, 6)] {
         assert_eq!(append(&log, vec![token("x"); batch]).await, Ok(Sequence::new(expected)));
-        assert_eq!(log.tail().get(), Tail { sequence: Sequence::new(expected), state: TailState::Open });
+        assert_eq!(
+            log.tail().await.expect("a tail"),
+            Tail { sequence: Sequence::new(expected), state: TailState::Open }
+        );
     }
     assert_eq!(log.close(ended(0)).await, CloseOutcome::Won);
-    assert_eq!(log.tail().get(), Tail { sequence: Sequence::new(7), state: TailState::Closed });
+    assert_eq!(log.tail().await.expect("a tail"), Tail { sequence: Sequence::new(7), state: TailState::Closed });
     let entries = read(&log, Sequence::START).await;
     assert_complete(&entries, 0, 7);
     assert_eq!(entries[0].event, start(id));
@@ -243,69 +302,48 @@ async fn entries_are_numbered_from_one_without_a_gap<B: Backend>() {
 
 // 2. Compare and append.
 
-async fn an_append_after_another_tail_changes_nothing<B: Backend>() {
-    let logs = B::start(ROOMY);
-    let (_, log) = create(&logs).await;
-    append(&log, vec![token("a"), token("b")]).await.expect("room");
-    let before = read_events(&log).await;
-    for elsewhere in [0, 1, 2, 4, u64::MAX] {
-        let moved = log.append(Sequence::new(elsewhere), smallvec![token("c")]).await;
-        assert_eq!(moved, Err(AppendError::Moved), "after {elsewhere}");
-    }
-    assert_eq!(read_events(&log).await, before);
-    assert_eq!(tail(&log), Sequence::new(3));
-    assert_eq!(log.append(Sequence::new(3), smallvec![token("c")]).await, Ok(Sequence::new(4)));
-}
-
 async fn an_append_adds_all_its_events_or_none<B: Backend>() {
     let logs = B::start(MemoryLimits { generation: 4096, ..ROOMY });
     let (_, log) = create(&logs).await;
     let before = read_events(&log).await;
-    let mut woken = log.tail();
+    let mut wake = log.wake();
+    let seen = tail(&log).await;
     let too_much = vec![token("fits"), token(&"x".repeat(4096)), token("fits")];
     assert_eq!(append(&log, too_much).await, Err(AppendError::Full(Limit::Own)));
     assert_eq!(read_events(&log).await, before);
-    assert_eq!(woken.changed().now_or_never(), None, "nothing has moved");
+    assert_eq!(tail(&log).await, seen, "nothing has moved");
+    _ = poll_fn(|context| std::task::Poll::Ready(wake.poll_moved(seen, context))).await;
     assert_eq!(append(&log, vec![token("fits"); 2]).await, Ok(Sequence::new(3)), "what fits does");
 }
 
-async fn racing_writers_lose_no_append_and_split_none<B: Backend>() {
-    const WRITERS: u64 = 4;
-    const BATCHES: u64 = 100;
-    let logs = B::start(ROOMY);
-    let (_, log) = create(&logs).await;
-    let tracker = TaskTracker::new();
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| {
-            let log = Arc::clone(&log);
-            tracker.spawn(async move {
-                for batch in 0..BATCHES {
-                    let events: Vec<_> = (0..3).map(|at| token(&format!("{writer}.{batch}.{at}"))).collect();
-                    while let Err(error) = append(&log, events.clone()).await {
-                        assert_eq!(error, AppendError::Moved);
-                        tokio::task::yield_now().await;
-                    }
-                }
-            })
-        })
-        .collect();
-    for writer in writers {
-        soon(writer).await.expect("no panic");
+/// Polls the writer's append `polls` times, or until there is nothing left to append.
+async fn poll_append(writer: &mut dyn Writer, polls: usize) {
+    for _ in 0..polls {
+        if let Some(appended) = poll_fn(|context| writer.poll_append(context)).now_or_never() {
+            return appended.expect("room");
+        }
+        tokio::task::yield_now().await;
     }
-    let events = read_events(&log).await;
-    let batches: HashSet<_> = events[1..]
-        .chunks(3)
-        .map(|batch| {
-            let Event::Chunk(first) = &batch[0] else { panic!("{batch:?}") };
-            let first = first.text().as_str().strip_suffix(".0").expect("the first of its batch").to_owned();
-            assert_eq!(
-                batch,
-                [token(&format!("{first}.0")), token(&format!("{first}.1")), token(&format!("{first}.2"))]
-            );
-            first
-        })
-        .collect();
-    assert_eq!((events.len() as u64 - 1, batches.len() as u64), (WRITERS * BATCHES * 3, WRITERS * BATCHES));
+}
+
+async fn events_pushed_during_an_append_follow_it_in_order<B: Backend>() {
+    let logs = B::start(ROOMY);
+    for seed in 1..=20 {
+        let mut random = Random(seed);
+        let (id, log) = create(&logs).await;
+        let mut writer = log.writer.lock().await;
+        let mut pushed = vec![start(id)];
+        for batch in 0..50 {
+            let events: Vec<_> = (0..1 + random.below(3)).map(|at| token(&format!("{batch}.{at}"))).collect();
+            pushed.extend(events.clone());
+            writer.push(events.into());
+            poll_append(&mut **writer, random.below(4)).await;
+        }
+        poll_fn(|context| writer.poll_append(context)).await.expect("room");
+        assert_eq!((writer.tail().get(), writer.pending()), (pushed.len() as u64, &[][..]));
+        drop(writer);
+        assert_eq!(read_events(&log).await, pushed);
+    }
 }
 
 // 3. Closed once.
@@ -320,9 +358,8 @@ async fn a_log_is_closed_once_and_nothing_follows<B: Backend>() {
     for later in [ended(2), ended(1)] {
         assert_eq!(log.close(later).await, CloseOutcome::Lost(ended(1)));
     }
-    for tail in [tail(&log), Sequence::new(2), Sequence::START] {
-        assert_eq!(log.append(tail, smallvec![token("b")]).await, Err(AppendError::Closed));
-        assert_eq!(log.append(tail, smallvec![]).await, Err(AppendError::Closed));
+    for events in [smallvec![token("b")], smallvec![token("c"), token("d")]] {
+        assert_eq!(log.append(events).await, Err(AppendError::Closed));
     }
     assert_eq!(read_events(&log).await, before);
 }
@@ -341,10 +378,10 @@ async fn one_of_many_closers_wins_and_the_others_get_its_event<B: Backend>() {
                 together.wait().await;
                 let mut tail = Sequence::new(1);
                 loop {
-                    match log.append(tail, smallvec![token("x")]).await {
+                    match log.append(smallvec![token("x")]).await {
                         Ok(moved) => tail = moved,
                         Err(error) => {
-                            assert_eq!(error, AppendError::Closed, "the one writer names the right tail");
+                            assert_eq!(error, AppendError::Closed, "nothing else ends its appends");
                             return tail;
                         }
                     }
@@ -376,7 +413,7 @@ async fn one_of_many_closers_wins_and_the_others_get_its_event<B: Backend>() {
         assert_complete(&entries, 0, written.get() + 1);
         assert_eq!(entries.last().map(|entry| &entry.event), won.first());
         let last = Tail { sequence: written.plus(1), state: TailState::Closed };
-        assert_eq!(log.tail().get(), last, "no tail overtakes the last");
+        assert_eq!(log.tail().await.expect("a tail"), last, "no tail overtakes the last");
     }
 }
 
@@ -399,7 +436,7 @@ async fn followers_that_start_at_any_moment_see_each_entry_once<B: Backend>() {
             async move {
                 let mut crowd = Vec::new();
                 loop {
-                    let Tail { sequence, state } = log.tail().get();
+                    let Tail { sequence, state } = log.tail().await.expect("a tail");
                     crowd.push((sequence.get(), tracker.spawn(follow_all(Arc::clone(&log), sequence))));
                     if state == TailState::Closed {
                         return crowd;
@@ -416,7 +453,7 @@ async fn followers_that_start_at_any_moment_see_each_entry_once<B: Backend>() {
             }
         }
         assert_eq!(log.close(ended(round)).await, CloseOutcome::Won);
-        let end = tail(&log).get();
+        let end = tail(&log).await.get();
         followers.push(follower(0));
         followers.push(follower(end));
 
@@ -427,46 +464,48 @@ async fn followers_that_start_at_any_moment_see_each_entry_once<B: Backend>() {
     }
 }
 
-/// A log whose tail moves after a read has found nothing new and before the reader waits.
+/// A log whose tail moves after a read has reached it and before the reader waits.
 struct MovesAfterRead {
-    log: Arc<dyn Log>,
-    moves: Mutex<Vec<Event>>,
+    log: Arc<OwnedLog>,
+    moves: Arc<Mutex<Vec<Event>>>,
 }
 
-impl Log for MovesAfterRead {
+impl GenerationLog for MovesAfterRead {
     fn start(&self) -> &Arc<Start> {
         self.log.start()
-    }
-
-    fn append(&self, tail: Sequence, events: Events) -> Reply<'_, Result<Sequence, AppendError>> {
-        self.log.append(tail, events)
-    }
-
-    fn close(&self, terminal: Event) -> Reply<'_, CloseOutcome> {
-        self.log.close(terminal)
     }
 }
 
 impl Readable for MovesAfterRead {
     type Event = Event;
 
-    fn read(&self, after: Sequence) -> Reply<'_, Result<Page, ReadError>> {
+    fn try_read(&self, _after: Sequence) -> Option<Result<Page, ReadError>> {
+        None
+    }
+
+    fn read(&self, after: Sequence) -> BoxFuture<'static, Result<Page, ReadError>> {
+        let (log, moves) = (Arc::clone(&self.log), Arc::clone(&self.moves));
         let read = async move {
-            let page = self.log.read(after).await?;
-            if page.is_empty() {
-                let event = self.moves.lock().expect("no panic").pop().expect("it ends with its last move");
+            let page = log.read(after).await?;
+            let is_at_tail = page.entries.last().is_none_or(|last| last.sequence == page.tail.sequence);
+            if is_at_tail && page.tail.state == TailState::Open {
+                let event = moves.lock().expect("no panic").pop().expect("it ends with its last move");
                 match event.is_terminal() {
-                    true => assert_eq!(self.close(event).await, CloseOutcome::Won),
-                    false => assert_eq!(self.append(after, smallvec![event]).await, Ok(after.plus(1))),
+                    true => assert_eq!(log.close(event).await, CloseOutcome::Won),
+                    false => assert_eq!(log.append(smallvec![event]).await, Ok(page.tail.sequence.plus(1))),
                 }
             }
             Ok(page)
         };
-        Either::Right(Box::pin(read))
+        read.boxed()
     }
 
-    fn tail(&self) -> TailReader {
+    fn tail(&self) -> BoxFuture<'static, Result<Tail, ReadError>> {
         self.log.tail()
+    }
+
+    fn wake(&self) -> Box<dyn Wake> {
+        self.log.wake()
     }
 }
 
@@ -474,9 +513,10 @@ async fn a_move_between_a_read_and_the_wait_after_it_is_not_missed<B: Backend>()
     let logs = B::start(ROOMY);
     for k in 0..=1 {
         let (_, log) = create(&logs).await;
-        let moves = Mutex::new(vec![ended(0), token("b"), token("a")]);
-        let log = Arc::new(MovesAfterRead { log, moves });
-        assert_complete(&follow_all(log, Sequence::new(k)).await, k, 4);
+        let moves = Arc::new(Mutex::new(vec![ended(0), token("b"), token("a")]));
+        let pages = follow(Arc::new(MovesAfterRead { log, moves }), Sequence::new(k));
+        let entries: Vec<_> = soon(pages.map(|page| page.expect("it is not lost")).concat()).await.into_vec();
+        assert_complete(&entries, k, 4);
     }
 }
 
@@ -487,12 +527,13 @@ async fn a_woken_reader_can_read_the_new_tail<B: Backend>() {
     let readers: Vec<_> = (0..4)
         .map(|_| {
             let log = Arc::clone(&log);
-            // Taken before the first append: a later reader might start at the final tail and wait forever.
-            let mut tails = log.tail();
+            let (mut wake, mut seen) = (log.wake(), Sequence::new(1));
             tracker.spawn(async move {
                 loop {
-                    let Tail { sequence, state } = tails.changed().await;
-                    let page = log.read(Sequence::new(sequence.get() - 1)).await.expect("it is there");
+                    poll_fn(|context| wake.poll_moved(seen, context)).await;
+                    let Tail { sequence, state } = log.tail().await.expect("a tail");
+                    seen = sequence;
+                    let page = log.read(Sequence::new(sequence.get() - 1)).await.expect("it is there").entries;
                     assert_eq!(page.first().map(|entry| entry.sequence), Some(sequence));
                     assert_eq!(page[0].event.is_terminal(), state == TailState::Closed);
                     if state == TailState::Closed {
@@ -523,7 +564,7 @@ async fn a_read_gives_the_suffix_after_every_position<B: Backend>() {
     log.close(ended(0)).await;
     let all = read(&log, Sequence::START).await;
     assert_complete(&all, 0, 62);
-    assert!(log.read(Sequence::START).await.expect("a page").len() < all.len(), "more than a page");
+    assert!(log.read(Sequence::START).await.expect("a page").entries.len() < all.len(), "more than a page");
     for (k, after) in (0..=62).map(Sequence::new).enumerate() {
         assert_eq!(read(&log, after).await, all[k..], "read after {k}");
         assert_eq!(follow_all(Arc::clone(&log), after).await, all[k..], "followed after {k}");
@@ -538,14 +579,14 @@ async fn a_page_is_about_16_kib_and_never_empty<B: Backend>() {
     append(&log, vec![token(&"y".repeat(1024 * KIB)), token("z")]).await.expect("room");
     let mut after = Sequence::START;
     loop {
-        let page = log.read(after).await.expect("a page");
+        let page = log.read(after).await.expect("a page").entries;
         let Some(last) = page.last() else { break };
         after = last.sequence;
         let text = |entry: &Entry| if let Event::Chunk(chunk) = &entry.event { chunk.text().as_str().len() } else { 0 };
         let before_last: usize = page[..page.len() - 1].iter().map(text).sum();
         assert!(before_last <= 16 * KIB, "it ends at the first entry that makes it larger");
     }
-    assert_eq!(after, tail(&log));
+    assert_eq!(after, tail(&log).await);
 }
 
 async fn a_position_beyond_the_tail_is_an_error_at_once<B: Backend>() {
@@ -555,11 +596,14 @@ async fn a_position_beyond_the_tail_is_an_error_at_once<B: Backend>() {
     for beyond in [3, 4, u64::MAX] {
         let beyond = Sequence::new(beyond);
         assert_eq!(soon(log.read(beyond)).await, Err(ReadError::BeyondTail));
-        let mut following = Box::pin(follow(Arc::clone(&log), beyond));
+        let mut following = Box::pin(follow(Arc::clone(&log.log), beyond));
         assert_eq!(soon(following.next()).await, Some(Err(ReadError::BeyondTail)));
         assert_eq!(soon(following.next()).await, None);
     }
-    assert_eq!(log.read(Sequence::new(2)).await, Ok(smallvec![]), "the tail itself is a position");
+    assert!(
+        log.read(Sequence::new(2)).await.is_ok_and(|page| page.entries.is_empty()),
+        "the tail itself is a position"
+    );
 }
 
 async fn chunks_read_back_as_they_were_appended<B: Backend>() {
@@ -588,6 +632,167 @@ async fn chunks_read_back_as_they_were_appended<B: Backend>() {
         assert_eq!(read.json().map(|json| json.concat()), appended.json().map(|json| json.concat()));
         assert_eq!(read.text().unescape(), appended.text().unescape());
     }
+}
+
+// 3. A close carries what is pending.
+
+async fn a_close_appends_what_is_pending_and_the_end_together<B: Backend>() {
+    let logs = B::start(ROOMY);
+    for polls in 0..3 {
+        let (id, log) = create(&logs).await;
+        let follower = follow_all(Arc::clone(&log), Sequence::START);
+        let mut writer = log.writer.lock().await;
+        writer.push(smallvec![token("a"), token("b")]);
+        poll_append(&mut **writer, polls).await;
+        writer.push(smallvec![token("c")]);
+        assert_eq!(writer.close(ended(1)).await, Ok(CloseOutcome::Won));
+        drop(writer);
+        let expected = [start(id), token("a"), token("b"), token("c"), ended(1)];
+        assert_eq!(read_events(&log).await, expected, "after {polls} polls");
+        assert_complete(&follower.await, 0, 5);
+    }
+}
+
+async fn a_close_whose_pending_events_do_not_fit_leaves_the_log_open<B: Backend>() {
+    let logs = B::start(MemoryLimits { generation: 4096, ..ROOMY });
+    let (id, log) = create(&logs).await;
+    let mut writer = log.writer.lock().await;
+    writer.push(smallvec![token(&"x".repeat(4096))]);
+    assert_eq!(writer.close(ended(1)).await, Err(Limit::Own));
+    assert_eq!(writer.pending(), [], "they are discarded");
+    assert_eq!(writer.close(ended(2)).await, Ok(CloseOutcome::Won));
+    drop(writer);
+    assert_eq!(read_events(&log).await, [start(id), ended(2)]);
+}
+
+async fn a_dropped_close_can_be_repeated<B: Backend>() {
+    let logs = B::start(ROOMY);
+    for polls in 0..6 {
+        let (_, log) = create(&logs).await;
+        let mut writer = log.writer.lock().await;
+        writer.push(smallvec![token("a")]);
+        {
+            let mut close = writer.close(ended(1));
+            for _ in 0..polls {
+                if (&mut close).now_or_never().is_some() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let closed = writer.close(ended(2)).await.expect("room");
+        drop(writer);
+        let entries = read(&log, Sequence::START).await;
+        let last = entries.last().map(|entry| entry.event.clone()).expect("an end");
+        assert_complete(&entries, 0, entries.len() as u64);
+        match closed {
+            CloseOutcome::Won => assert!(last == ended(1) || last == ended(2)),
+            CloseOutcome::Lost(winner) => assert_eq!(winner, last),
+        }
+    }
+}
+
+// 10. Owned.
+
+async fn a_writer_whose_lease_has_expired_is_fenced<B: Backend>() {
+    let logs = B::start(ROOMY);
+    let (id, log) = create(&logs).await;
+    append(&log, vec![token("a")]).await.expect("room");
+    let reader = Arc::clone(&log.log);
+    let fenced = logs.expire_lease(log);
+    let other = logs.replica();
+    for _ in 0..2 {
+        let opened = other.open(id, Sequence::START).await.expect("it is kept");
+        let pages = soon(follow(opened, Sequence::START).collect::<Vec<_>>()).await;
+        let events: Vec<_> =
+            pages.into_iter().flat_map(|page| page.expect("the log is there")).map(|e| e.event).collect();
+        assert_eq!(events, [start(id), token("a"), orphaned()], "it is closed, once");
+    }
+    if let Some(fenced) = fenced {
+        assert_eq!(fenced.append(smallvec![token("b")]).await, Err(AppendError::Fenced));
+        assert_eq!(fenced.close(ended(1)).await, CloseOutcome::Lost(orphaned()));
+        let mut writer = fenced.writer.lock().await;
+        assert_eq!(poll_fn(|context| writer.poll_renew(context)).now_or_never(), Some(()), "its lease is lost");
+    }
+    let events: Vec<_> =
+        soon(follow(reader, Sequence::START).map(|page| page.expect("it is not lost")).concat()).await.into_vec();
+    assert_complete(&events, 0, 3);
+}
+
+// 11. Asked to end.
+
+async fn a_request_to_end_reaches_the_writer_from_any_replica<B: Backend>() {
+    let logs = B::start(ROOMY);
+    for asks_first in [true, false] {
+        let (id, log) = create(&logs).await;
+        let asked = async {
+            for reason in [CancelReason::ClientRequest, CancelReason::Abandoned] {
+                logs.replica().request_end(id, reason).await;
+            }
+        };
+        let mut requested = logs.end_requested(id);
+        if asks_first {
+            asked.await;
+        } else {
+            assert_eq!((&mut requested).now_or_never(), None, "nobody has asked");
+            asked.await;
+        }
+        assert_eq!(soon(requested).await, CancelReason::ClientRequest, "the first counts");
+        assert_eq!(soon(logs.end_requested(id)).await, CancelReason::ClientRequest, "it is not lost");
+        assert_eq!(log.close(ended(0)).await, CloseOutcome::Won, "asking does not close");
+    }
+}
+
+async fn a_request_to_end_a_closed_log_has_no_effect<B: Backend>() {
+    let logs = B::start(ROOMY);
+    let (id, log) = create(&logs).await;
+    log.close(ended(0)).await;
+    logs.request_end(id, CancelReason::ClientRequest).await;
+    logs.request_end(GenerationId::random(), CancelReason::ClientRequest).await;
+    assert_eq!(read_events(&log).await, [start(id), ended(0)]);
+}
+
+// 12. Present.
+
+async fn a_log_is_shut_once_no_replica_has_had_a_viewer_for_the_grace<B: Backend>() {
+    const GRACE: Duration = Duration::from_secs(10);
+    let nearly = GRACE - Duration::from_secs(1);
+    let logs = B::start(ROOMY);
+    let (id, log) = create(&logs).await;
+    let other = logs.replica();
+    let mut shut = logs.shut_when_empty(id, GRACE);
+    assert!(timeout(GRACE * 2, &mut shut).await.is_err(), "the request that made it is a viewer");
+    let foreign = other.join(id).await.expect("it is open");
+    drop(log.viewer.lock().expect("no panic").take());
+    assert!(timeout(GRACE * 2, &mut shut).await.is_err(), "a viewer of another replica is one");
+    drop(foreign);
+    assert!(timeout(nearly, &mut shut).await.is_err(), "the grace has not passed");
+    let back = logs.join(id).await.expect("it is in time");
+    assert!(timeout(GRACE * 2, &mut shut).await.is_err());
+    drop(back);
+    timeout(GRACE + Duration::from_secs(1), &mut shut).await.expect("the grace has passed");
+    for replica in [&logs, &other] {
+        assert_eq!(replica.join(id).await.err(), Some(GenerationEnded));
+    }
+}
+
+// 4 and 5. Copies.
+
+async fn a_position_of_another_replica_is_never_beyond_the_tail<B: Backend>() {
+    let logs = B::start(ROOMY);
+    let (id, log) = create(&logs).await;
+    let other = logs.replica();
+    let held = other.open(id, Sequence::START).await.expect("it is kept");
+    for _ in 0..50 {
+        let tail = append(&log, vec![token("x")]).await.expect("room");
+        let opened = other.open(id, tail).await.expect("it is kept");
+        assert!(opened.tail().await.expect("a tail").sequence >= tail, "opened with a position that it does not reach");
+        assert!(held.read(tail).await.is_ok_and(|page| page.entries.is_empty() && page.tail.sequence >= tail));
+    }
+    log.close(ended(0)).await;
+    let entries: Vec<_> =
+        soon(follow(held, Sequence::START).map(|page| page.expect("it is not lost")).concat()).await.into_vec();
+    assert_complete(&entries, 0, 52);
 }
 
 // 6. Bounded.
@@ -647,18 +852,20 @@ async fn all_logs_are_bounded_and_the_log_that_ended_first_is_evicted_first<B: B
     assert!(is_known(&logs, open).await && is_known(&logs, growing).await, "an open log never goes");
 
     let new = GenerationId::random();
+    let mut more_open = Vec::new();
     let refused = loop {
-        let id = GenerationId::random();
-        if let Err(refused) = logs.create(begun(id), &account(0), None).await {
-            break refused;
+        match made(logs.create(begun(GenerationId::random()), terms(&account(0), None)).await) {
+            Ok(log) => more_open.push(log),
+            Err(refused) => break refused,
         }
     };
     assert_eq!(refused, CreateError::Full);
     assert_eq!(log.close(ended(0)).await, CloseOutcome::Won, "a terminal event always fits");
     logs.check(TIGHT);
-    assert!(logs.create(begun(new), &account(0), None).await.is_ok(), "a closed log makes room for a new one");
+    assert!(logs.create(begun(new), terms(&account(0), None)).await.is_ok(), "a closed log makes room for a new one");
     assert!(!is_known(&logs, growing).await && is_known(&logs, open).await);
-    assert_eq!(read(&log, Sequence::START).await.len() as u64, tail(&log).get(), "whoever holds it reads on");
+    let last = log.read(tail(&log).await.before()).await.expect("whoever is at its end reads on").entries;
+    assert!(matches!(last.as_slice(), [entry] if entry.event == ended(0)));
 }
 
 async fn no_more_logs_are_evicted_than_needed<B: Backend>() {
@@ -753,33 +960,33 @@ async fn a_dropped_follower_leaves_nothing_behind<B: Backend>() {
     let logs = B::start(ROOMY);
     let (id, log) = create(&logs).await;
     append(&log, vec![token(&"x".repeat(10_000)); 5]).await.expect("room");
-    let holders = Arc::strong_count(&log);
-    let pages = |after| Box::pin(follow(Arc::clone(&log), after));
+    let holders = Arc::strong_count(&log.log);
+    let pages = |after| Box::pin(follow(Arc::clone(&log.log), after));
 
     drop(pages(Sequence::START));
-    assert_eq!(Arc::strong_count(&log), holders, "before its first step");
+    assert_eq!(Arc::strong_count(&log.log), holders, "before its first step");
     for steps in 1..=3 {
         let mut following = pages(Sequence::START);
         for _ in 0..steps {
             soon(following.next()).await.expect("a page").expect("of the log");
         }
         drop(following);
-        assert_eq!(Arc::strong_count(&log), holders, "after {steps} pages");
+        assert_eq!(Arc::strong_count(&log.log), holders, "after {steps} pages");
     }
-    let mut waiting = pages(tail(&log));
+    let mut waiting = pages(tail(&log).await);
     for _ in 0..3 {
         assert_eq!(waiting.next().now_or_never(), None);
     }
     append(&log, vec![token("x")]).await.expect("room");
     drop(waiting);
-    assert_eq!(Arc::strong_count(&log), holders, "while it waits, with a wake on its way");
+    assert_eq!(Arc::strong_count(&log.log), holders, "while it waits, with a wake on its way");
     log.close(ended(0)).await;
-    let mut at_end = pages(tail(&log));
+    let mut at_end = pages(tail(&log).await);
     assert_eq!(soon(at_end.next()).await, None);
     drop(at_end);
-    assert_eq!(Arc::strong_count(&log), holders, "at the end");
+    assert_eq!(Arc::strong_count(&log.log), holders, "at the end");
 
-    let gone = Arc::downgrade(&log);
+    let gone = Arc::downgrade(&log.log);
     logs.remove(id).await;
     drop(log);
     assert!(gone.upgrade().is_none(), "the last holder takes it along");

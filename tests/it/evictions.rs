@@ -11,7 +11,7 @@ use tokenrill::domain::{
     Account, CancelReason, Cancelled, Claim, Event, Fingerprint, GenerationId, Principal, Start, Timestamp, Timings,
     Usage, UsageRequest,
 };
-use tokenrill::event_log::{Created, EventLog, MOST_TOMBSTONES};
+use tokenrill::event_log::{Created, EventLog, LogTerms, MOST_TOMBSTONES};
 use tokenrill::settings::{Settings, Size};
 use tower::ServiceExt;
 
@@ -195,12 +195,13 @@ async fn lose(log: &impl EventLog, key: &str) {
     let claim = Claim { key: key.parse().expect("a key"), request: Fingerprint::new([1; 32]) };
     // An in-process request has no client address, so its account is the anonymous principal.
     let account = Account::Principal(Principal::Anonymous);
-    let Ok(Created::New(log_of_one)) = log.create(Arc::new(start), &account, Some(claim)).await else {
-        panic!("there is room")
-    };
     let (reason, usage, timings) = (CancelReason::ClientRequest, Usage::default(), Timings::default());
-    log_of_one.close(Event::Cancelled(Arc::new(Cancelled { reason, usage, timings }))).await;
-    log.discard(log_of_one.start().generation).await;
+    let cancelled = Event::Cancelled(Arc::new(Cancelled { reason, usage, timings }));
+    let terms = LogTerms { account, claim: Some(claim), if_orphaned: cancelled.clone() };
+    let Ok(Created::New { mut writer, .. }) = log.create(Arc::new(start), terms).await else { panic!("there is room") };
+    let generation = writer.log().start().generation;
+    writer.close(cancelled).await.expect("there is room");
+    log.discard(generation).await;
 }
 
 #[tokio::test(start_paused = true)]

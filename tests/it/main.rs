@@ -14,6 +14,7 @@ mod support;
 
 mod allocations;
 mod answers;
+mod append_in_flight;
 mod architecture;
 mod attacks;
 mod authentication;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokenrill::domain::{Account, Claim, Fingerprint, GenerationId, Principal, Usage};
 use tokenrill::event_log::{
-    AppendError, ClaimError, CloseOutcome, Conflict, CreateError, Created, EventLog, Limit, Log, LostAnswer,
-    MOST_TOMBSTONES, MemoryLimits,
+    AppendError, ClaimError, CloseOutcome, Conflict, CreateError, EventLog, Limit, LostAnswer, MOST_TOMBSTONES,
+    MemoryLimits,
 };
 
 use super::{
-    Backend, RETENTION, ROOMY, TIGHT, account, append, begun, begun_by, create, create_for, ended, is_known,
-    pass_minutes, read_events, token,
+    Backend, OwnedLog, RETENTION, ROOMY, TIGHT, account, append, begun, begun_by, create, create_for, ended, is_known,
+    pass_minutes, read_events, terms, token,
 };
 
 fn owner() -> Principal {
@@ -29,7 +29,7 @@ fn lost(by: u64) -> LostAnswer {
 }
 
 /// Creates a log of the account with a text of `bytes` bytes.
-async fn grown(logs: &impl EventLog, number: u8, bytes: usize) -> (GenerationId, Arc<dyn Log>) {
+async fn grown(logs: &impl EventLog, number: u8, bytes: usize) -> (GenerationId, Arc<OwnedLog>) {
     let (id, log) = create_for(logs, number).await;
     append(&log, vec![token(&"x".repeat(bytes))]).await.expect("room");
     (id, log)
@@ -46,16 +46,13 @@ async fn claim_new(
     logs: &impl EventLog,
     account: &Account,
     claim: Claim,
-) -> Result<(GenerationId, Arc<dyn Log>), CreateError> {
+) -> Result<(GenerationId, Arc<OwnedLog>), CreateError> {
     let id = GenerationId::random();
-    match logs.create(begun_by(owner(), id, 0), account, Some(claim)).await? {
-        Created::New(log) => Ok((id, log)),
-        Created::Known(known) => panic!("the claim names {known}"),
-    }
+    Ok((id, OwnedLog::new(logs.create(begun_by(owner(), id, 0), terms(account, Some(claim))).await?)))
 }
 
 /// Appends until the limit of all logs is reached.
-async fn fill(log: &Arc<dyn Log>) {
+async fn fill(log: &Arc<OwnedLog>) {
     let full = loop {
         if let Err(full) = append(log, vec![token(&"x".repeat(512))]).await {
             break full;
@@ -95,7 +92,10 @@ pub async fn open_logs_above_their_share_evict_nothing_of_an_account_within_its_
     fill(&open).await;
     assert!(is_known(&logs, small).await, "the append was refused instead");
     assert!(!is_known(&logs, own).await, "its own closed log was evicted");
-    assert!(logs.create(begun(GenerationId::random()), &account(3), None).await.is_ok(), "account 3 holds nothing");
+    assert!(
+        logs.create(begun(GenerationId::random()), terms(&account(3), None)).await.is_ok(),
+        "account 3 holds nothing"
+    );
 }
 
 pub async fn open_logs_above_their_share_evict_of_an_account_above_its_own<B: Backend>() {
@@ -207,7 +207,7 @@ pub async fn an_account_with_too_many_lost_claims_gets_no_new_one_until_the_olde
     }
     let Err(CreateError::TooManyTombstones(wait)) = lose(1, "new".to_owned()).await else { panic!("one too many") };
     assert_eq!(wait + Duration::from_mins(1), RETENTION, "until the oldest expires");
-    assert!(logs.create(begun(GenerationId::random()), &account(1), None).await.is_ok(), "without a key");
+    assert!(logs.create(begun(GenerationId::random()), terms(&account(1), None)).await.is_ok(), "without a key");
     assert_eq!(logs.claimed(&owner(), &claim("k1", 1)).await, Err(ClaimError::Lost(lost(7))), "a repeat");
     assert_eq!(lose(2, "other".to_owned()).await, Ok(()), "of another account");
 

@@ -34,7 +34,7 @@ async fn account_that_fills_all_bytes_loses_its_own_oldest_events_and_no_others(
     }
     assert!(logs.evicted() > 30 && logs.bytes() <= SMALL.total);
     let log = open_as(&logs, "bob", "bob").await;
-    let before = log.tail().get().sequence;
+    let before = log.tail().await.expect("a tail").sequence;
     for _ in 0..5 {
         log.append(vec![kept(&text())]).await.expect("room");
         open_as(&logs, "flood-0", "eve").await.append(vec![kept(&text())]).await.expect("its own make room");
@@ -47,7 +47,7 @@ async fn account_that_fills_all_bytes_loses_its_own_oldest_events_and_no_others(
 async fn eviction_in_a_shared_channel_takes_the_events_of_one_account_and_leaves_a_gap_in_their_place() {
     let logs = MemoryChannels::new(SMALL);
     let (bob, eve) = (open_as(&logs, "shared", "bob").await, open_as(&logs, "shared", "eve").await);
-    let before = bob.tail().get().sequence;
+    let before = bob.tail().await.expect("a tail").sequence;
     for at in 0..5 {
         bob.append(vec![kept(&format!("bob {at}"))]).await.expect("room");
         eve.append(vec![kept(&text())]).await.expect("room");
@@ -75,7 +75,7 @@ async fn eviction_in_a_shared_channel_takes_the_events_of_one_account_and_leaves
 async fn a_carried_answer_keeps_every_token_while_another_account_floods() {
     let logs = MemoryChannels::new(SMALL);
     let (answer, flood) = (open_as(&logs, "answer", "bob").await, open_as(&logs, "flood", "eve").await);
-    let (id, before) = (GenerationId::random(), answer.tail().get().sequence);
+    let (id, before) = (GenerationId::random(), answer.tail().await.expect("a tail").sequence);
     let said = |event| vec![ChannelEvent::Generation(id, event)];
     answer.append(said(start(id))).await.expect("room");
     for _ in 0..20 {
@@ -91,7 +91,7 @@ async fn a_terminal_event_fits_when_nothing_else_does() {
     for limits in [ChannelLimits { total: 1, ..LIMITS }, ChannelLimits { bytes: 1, ..LIMITS }] {
         let logs = MemoryChannels::new(limits);
         let log = open_as(&logs, "a", "bob").await;
-        let (id, before) = (GenerationId::random(), log.tail().get().sequence);
+        let (id, before) = (GenerationId::random(), log.tail().await.expect("a tail").sequence);
         let said = |event| vec![ChannelEvent::Generation(id, event)];
         assert!(matches!(log.append(said(token("Hello"))).await, Err(AppendError::Full(_))));
         log.append(said(cancelled())).await.expect("it always fits");
@@ -159,7 +159,7 @@ async fn a_channel_is_held_by_the_account_that_published_into_it_and_not_by_a_su
 async fn history_of_a_channel_that_was_evicted_begins_with_a_gap_until_its_retention_ends() {
     let logs = MemoryChannels::new(ChannelLimits { channels: 3, ..LIMITS });
     let first = open_as(&logs, "a", "eve").await;
-    let before = first.tail().get().sequence;
+    let before = first.tail().await.expect("a tail").sequence;
     first.append(vec![kept("1")]).await.expect("room");
     drop(first);
     for channel in ["b", "c", "d"] {
@@ -288,7 +288,7 @@ proptest! {
             let mut readers = Vec::new();
             for channel in 0..4 {
                 let log = open_as(&logs, &channel.to_string(), "reader").await;
-                readers.push((log.tail().get().sequence, log, Vec::<Sequence>::new()));
+                readers.push((log.tail().await.expect("a tail").sequence, log, Vec::<Sequence>::new()));
             }
             for operation in operations {
                 match operation {
@@ -313,9 +313,9 @@ proptest! {
                 loop {
                     match log.read(after).await {
                         Ok(page) => {
-                            let Some(last) = page.last() else { break };
+                            let Some(last) = page.entries.last() else { break };
                             after = last.sequence;
-                            read.extend(page.iter().map(|entry| entry.sequence));
+                            read.extend(page.entries.iter().map(|entry| entry.sequence));
                         }
                         Err(ReadError::Trimmed(to)) => {
                             assert!(to > after, "a gap leads on");

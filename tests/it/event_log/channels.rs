@@ -68,9 +68,9 @@ pub async fn read_on(log: &dyn ChannelLog, mut after: Sequence) -> Vec<String> {
     loop {
         match log.read(after).await {
             Ok(page) => {
-                let Some(last) = page.last() else { return read };
+                let Some(last) = page.entries.last() else { return read };
                 after = last.sequence;
-                read.extend(data(&page));
+                read.extend(data(&page.entries));
             }
             Err(ReadError::Trimmed(to)) => {
                 assert!(to > after, "a gap leads on");
@@ -86,10 +86,10 @@ pub async fn read_on(log: &dyn ChannelLog, mut after: Sequence) -> Vec<String> {
 async fn sequences_rise_and_a_recreated_channel_has_greater_ones() {
     let logs = MemoryChannels::new(LIMITS);
     let log = open(&logs, "a").await;
-    let before = log.tail().get().sequence;
+    let before = log.tail().await.expect("a tail").sequence;
     assert_eq!(log.append(vec![kept("1"), ephemeral("2"), kept("3")]).await, Ok(before.plus(3)));
     let page = log.read(before).await.expect("it is there");
-    assert_eq!(page.iter().map(|entry| entry.sequence.get() - before.get()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(page.entries.iter().map(|entry| entry.sequence.get() - before.get()).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(log.read(before.plus(4)).await, Err(ReadError::BeyondTail));
 
     // The first number comes from the wall clock, which tokio's paused time does not stop: wait for its next tick.
@@ -100,14 +100,14 @@ async fn sequences_rise_and_a_recreated_channel_has_greater_ones() {
     let moment = Timestamp::now();
     while Timestamp::now() <= moment {}
     let later = open(&logs, "a").await;
-    assert_eq!(later.read(before.plus(2)).await, Err(ReadError::Trimmed(later.tail().get().sequence)));
+    assert_eq!(later.read(before.plus(2)).await, Err(ReadError::Trimmed(later.tail().await.expect("a tail").sequence)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_last_events_are_kept_and_missing_ones_are_a_gap() {
     let logs = MemoryChannels::new(LIMITS);
     let log = open(&logs, "a").await;
-    let before = log.tail().get().sequence;
+    let before = log.tail().await.expect("a tail").sequence;
     for at in 1..=8 {
         log.append(vec![kept(&at.to_string())]).await.expect("room");
     }
@@ -186,7 +186,7 @@ async fn history_of_an_answer_without_its_start_states_where_the_gap_begins() {
     let log = open(&logs, "a").await;
     let (one, other) = (GenerationId::random(), GenerationId::random());
     log.append(vec![kept("before"), ChannelEvent::Generation(one, start(one))]).await.expect("room");
-    let began = log.tail().get().sequence;
+    let began = log.tail().await.expect("a tail").sequence;
     assert_eq!(log.history(1).await.gap_from, None, "it is whole");
     for _ in 0..100 {
         log.append(vec![ChannelEvent::Generation(one, token("Hello"))]).await.expect("room");
@@ -212,7 +212,7 @@ async fn an_answer_counts_as_one_event() {
     let id = GenerationId::random();
     let said = |event: Event| ChannelEvent::Generation(id, event);
     log.append(vec![kept("before")]).await.expect("room");
-    let begins = log.tail().get().sequence;
+    let begins = log.tail().await.expect("a tail").sequence;
     log.append(vec![said(start(id))]).await.expect("room");
     for _ in 0..50 {
         log.append(vec![said(token("Hello"))]).await.expect("room");
@@ -240,7 +240,7 @@ async fn an_answer_counts_as_one_event() {
 async fn an_append_above_the_byte_limit_evicts_the_oldest_events() {
     let logs = MemoryChannels::new(ChannelLimits { bytes: 3000, total: 4000, history: 100, ..LIMITS });
     let (log, text) = (open(&logs, "a").await, "x".repeat(800));
-    let before = log.tail().get().sequence;
+    let before = log.tail().await.expect("a tail").sequence;
     for at in 0..5 {
         log.append(vec![kept(&format!("{at}{text}"))]).await.expect("room");
         assert!(logs.bytes() <= 3000);
@@ -256,7 +256,7 @@ async fn an_append_above_the_byte_limit_evicts_the_oldest_events() {
     assert_eq!((read_on(&*log, before).await.len(), logs.bytes() <= 4000), (3, true));
     assert_eq!(other.append(vec![kept(&text.repeat(5))]).await, Err(AppendError::Full(Limit::Own)));
     assert_eq!(other.history(9).await.events, 2, "what finds no room changes nothing");
-    let end = other.tail().get().sequence;
+    let end = other.tail().await.expect("a tail").sequence;
     other.skip().await;
     assert_eq!(read_on(&*other, end).await, ["gap"], "what had no room is said to be missing");
     assert_eq!(other.history(9).await.events, 2, "and nothing else is");
@@ -293,7 +293,7 @@ async fn each_of_many_readers_gets_all_of_many_writers_in_order() {
     const EACH: usize = 250;
     let logs = MemoryChannels::new(ChannelLimits { history: WRITERS * EACH, ..LIMITS });
     let log = open(&logs, "a").await;
-    let before = log.tail().get().sequence;
+    let before = log.tail().await.expect("a tail").sequence;
     let tasks = TaskTracker::new();
     let readers: Vec<_> = (0..8)
         .map(|_| {
@@ -360,7 +360,7 @@ proptest! {
         runtime.block_on(async {
             let logs = MemoryChannels::new(LIMITS);
             let log = open(&logs, "a").await;
-            let before = log.tail().get().sequence;
+            let before = log.tail().await.expect("a tail").sequence;
             let mut told: VecDeque<(Sequence, Keeping)> = VecDeque::new();
             for operation in operations {
                 match operation {
@@ -372,7 +372,7 @@ proptest! {
                     }
                     Operation::Wait(seconds) => tokio::time::advance(Duration::from_secs(seconds)).await,
                     Operation::Read(at) => {
-                        let tail = log.tail().get().sequence;
+                        let tail = log.tail().await.expect("a tail").sequence;
                         let after = before.plus(at % (tail.get() - before.get() + 1));
                         let kept = told.iter().filter(|(at, keeping)| *at > after && *keeping == Keeping::Kept);
                         let kept: Vec<_> = kept.map(|(at, _)| *at).collect();
@@ -383,6 +383,7 @@ proptest! {
                         }
                         let page = log.read(from).await.expect("a gap leads on");
                         let read: Vec<_> = page
+                            .entries
                             .iter()
                             .filter(|entry| entry.event.keeping() == Keeping::Kept)
                             .map(|entry| entry.sequence)

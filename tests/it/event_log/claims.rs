@@ -1,14 +1,16 @@
 //! The logs of a caller: those that its idempotency keys name (contract 8), and the list of all (contract 9).
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use tokenrill::domain::{Claim, Fingerprint, GenerationId, Listed, Principal};
-use tokenrill::event_log::{Conflict, CreateError, Created, EventLog};
+use tokenrill::event_log::{Conflict, CreateError, Created};
 use tokio::sync::Barrier;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Backend, ROOMY, TIGHT, account, append, begun, begun_by, create, ended, is_known, made, read_events, token,
+    Backend, OwnedLog, ROOMY, TIGHT, account, append, begun, begun_by, create, ended, is_known, made, read_events,
+    terms, token,
 };
 use crate::support::soon;
 
@@ -20,82 +22,103 @@ fn named(name: &str) -> Principal {
     Principal::Named(name.into())
 }
 
-/// Creates a generation of `owner` with this claim; returns the generation that the claim names.
-async fn claimed(
-    logs: &impl EventLog,
-    owner: Principal,
-    claim: impl Into<Option<Claim>>,
-) -> Result<GenerationId, CreateError> {
-    let id = GenerationId::random();
-    Ok(match logs.create(begun_by(owner, id, 0), &account(0), claim.into()).await? {
-        Created::New(log) => log.start().generation,
-        Created::Known(known) => known,
-    })
+/// Creates generations with claims, and keeps them open.
+struct Claimant<B> {
+    logs: B,
+    open: RefCell<Vec<Arc<OwnedLog>>>,
+}
+
+impl<B: Backend> Claimant<B> {
+    fn of(logs: &B) -> Self {
+        Self { logs: logs.clone(), open: RefCell::default() }
+    }
+
+    /// Creates a generation of `owner` with this claim; returns the generation that the claim names.
+    async fn claim(&self, owner: Principal, claim: impl Into<Option<Claim>>) -> Result<GenerationId, CreateError> {
+        let id = GenerationId::random();
+        Ok(match self.logs.create(begun_by(owner, id, 0), terms(&account(0), claim.into())).await? {
+            Created::Known(known) => known,
+            new @ Created::New { .. } => {
+                let log = OwnedLog::new(new);
+                self.open.borrow_mut().push(Arc::clone(&log));
+                log.start().generation
+            }
+        })
+    }
+
+    /// Returns the first log that it has created.
+    fn first(&self) -> Arc<OwnedLog> {
+        Arc::clone(&self.open.borrow()[0])
+    }
 }
 
 pub async fn a_claim_names_one_log_as_long_as_it_is_kept<B: Backend>() {
     let logs = B::start(ROOMY);
+    let claimant = Claimant::of(&logs);
     let owner = named("a");
-    let first = claimed(&logs, owner.clone(), claim("k", 1)).await.expect("room");
-    assert_eq!(claimed(&logs, owner.clone(), claim("k", 1)).await, Ok(first), "while it runs");
+    let first = claimant.claim(owner.clone(), claim("k", 1)).await.expect("room");
+    assert_eq!(claimant.claim(owner.clone(), claim("k", 1)).await, Ok(first), "while it runs");
     assert_eq!(logs.claimed(&owner, &claim("k", 1)).await, Ok(Some(first)));
-    let log = logs.open(first).await.expect("it is kept");
+    let log = claimant.first();
     log.close(ended(0)).await;
-    assert_eq!(claimed(&logs, owner.clone(), claim("k", 1)).await, Ok(first), "when it has ended");
-    assert_ne!(claimed(&logs, owner.clone(), claim("l", 1)).await, Ok(first), "another key");
-    assert_ne!(claimed(&logs, owner.clone(), None).await, Ok(first), "no key");
+    assert_eq!(claimant.claim(owner.clone(), claim("k", 1)).await, Ok(first), "when it has ended");
+    assert_ne!(claimant.claim(owner.clone(), claim("l", 1)).await, Ok(first), "another key");
+    assert_ne!(claimant.claim(owner.clone(), None).await, Ok(first), "no key");
 
     logs.remove(first).await;
     assert_eq!(logs.claimed(&owner, &claim("k", 2)).await, Ok(None));
-    let second = claimed(&logs, owner.clone(), claim("k", 2)).await.expect("the key is free");
+    let second = claimant.claim(owner.clone(), claim("k", 2)).await.expect("the key is free");
     assert_ne!(second, first);
     logs.remove(first).await;
-    assert_eq!(claimed(&logs, owner, claim("k", 2)).await, Ok(second), "the old log takes only its own claim along");
+    assert_eq!(claimant.claim(owner, claim("k", 2)).await, Ok(second), "the old log takes only its own claim along");
 }
 
 pub async fn a_claim_that_is_released_is_free_and_its_log_stays<B: Backend>() {
     let logs = B::start(ROOMY);
-    let first = claimed(&logs, named("a"), claim("k", 1)).await.expect("room");
+    let claimant = Claimant::of(&logs);
+    let first = claimant.claim(named("a"), claim("k", 1)).await.expect("room");
     logs.release(first).await;
     logs.release(first).await;
     logs.release(GenerationId::random()).await;
     assert!(is_known(&logs, first).await);
-    let second = claimed(&logs, named("a"), claim("k", 2)).await.expect("the key is free");
+    let second = claimant.claim(named("a"), claim("k", 2)).await.expect("the key is free");
     assert_ne!(second, first);
     logs.release(first).await;
     logs.remove(first).await;
-    assert_eq!(claimed(&logs, named("a"), claim("k", 2)).await, Ok(second), "what was released takes nothing along");
+    assert_eq!(claimant.claim(named("a"), claim("k", 2)).await, Ok(second), "what was released takes nothing along");
 }
 
 pub async fn a_claim_belongs_to_its_owner<B: Backend>() {
     let logs = B::start(ROOMY);
+    let claimant = Claimant::of(&logs);
     let owners = [Principal::Anonymous, named("a"), named("b")];
     let mut ids = Vec::new();
     for owner in &owners {
-        ids.push(claimed(&logs, owner.clone(), claim("k", 1)).await.expect("no conflict with another's"));
+        ids.push(claimant.claim(owner.clone(), claim("k", 1)).await.expect("no conflict with another's"));
     }
     for (owner, id) in owners.into_iter().zip(ids) {
-        assert_eq!(claimed(&logs, owner, claim("k", 1)).await, Ok(id));
+        assert_eq!(claimant.claim(owner, claim("k", 1)).await, Ok(id));
     }
 }
 
 pub async fn a_claim_that_conflicts_or_finds_no_room_changes_nothing<B: Backend>() {
     let logs = B::start(TIGHT);
+    let claimant = Claimant::of(&logs);
     let owner = named("a");
-    let first = claimed(&logs, owner.clone(), claim("k", 1)).await.expect("room");
-    let log = logs.open(first).await.expect("it is kept");
+    let first = claimant.claim(owner.clone(), claim("k", 1)).await.expect("room");
+    let log = claimant.first();
     append(&log, vec![token("x")]).await.expect("room");
     log.close(ended(0)).await;
     let before = read_events(&log).await;
-    let conflict = claimed(&logs, owner.clone(), claim("k", 2)).await;
+    let conflict = claimant.claim(owner.clone(), claim("k", 2)).await;
     assert_eq!(conflict, Err(CreateError::Conflict(Conflict)));
     assert_eq!(logs.claimed(&owner, &claim("k", 2)).await, Err(Conflict.into()));
     assert!(is_known(&logs, first).await, "nothing goes to make room for what is refused");
     assert_eq!(read_events(&log).await, before);
 
     // Fill the store with open logs, which are never evicted.
-    while made(logs.create(begun(GenerationId::random()), &account(0), None).await).is_ok() {}
-    let full = claimed(&logs, owner.clone(), claim("l", 1)).await;
+    while claimant.claim(Principal::Anonymous, None).await.is_ok() {}
+    let full = claimant.claim(owner.clone(), claim("l", 1)).await;
     assert_eq!(full, Err(CreateError::Full));
     assert_eq!(logs.claimed(&owner, &claim("l", 9)).await, Ok(None), "the key is still free");
 }
@@ -112,10 +135,10 @@ pub async fn racing_claims_make_one_log<B: Backend>() {
                 tracker.spawn(async move {
                     together.wait().await;
                     let created = logs
-                        .create(begun(GenerationId::random()), &account(0), Some(claim(&format!("k{round}"), 1)))
+                        .create(begun(GenerationId::random()), terms(&account(0), Some(claim(&format!("k{round}"), 1))))
                         .await;
                     match created.expect("room") {
-                        Created::New(log) => (log.start().generation, true),
+                        Created::New { writer, .. } => (writer.log().start().generation, true),
                         Created::Known(id) => (id, false),
                     }
                 })
@@ -139,9 +162,10 @@ pub async fn each_owner_lists_its_own_newest_first_each_once<B: Backend>() {
     for at in 0..25 {
         // Some have the same millisecond.
         let (id, moment) = (GenerationId::random(), at / 3);
-        made(logs.create(begun_by(named("a"), id, moment), &account(0), None).await).expect("room");
+        made(logs.create(begun_by(named("a"), id, moment), terms(&account(0), None)).await).expect("room");
         own.push((moment, id));
-        made(logs.create(begun_by(named("b"), GenerationId::random(), moment), &account(0), None).await).expect("room");
+        made(logs.create(begun_by(named("b"), GenerationId::random(), moment), terms(&account(0), None)).await)
+            .expect("room");
         create(&logs).await;
     }
     own.sort_unstable_by(|a, b| b.cmp(a));

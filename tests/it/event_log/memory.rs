@@ -7,8 +7,8 @@ use tokenrill::event_log::{CloseOutcome, CreateError, EventLog, Memory, MemoryLi
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Backend, PLAIN, RETENTION, ROOMY, TERMINAL_BYTES, TIGHT, account, append, begun, create, create_for, ended, made,
-    read, token,
+    Backend, OwnedLog, PLAIN, RETENTION, ROOMY, TERMINAL_BYTES, TIGHT, account, append, begun, create, create_for,
+    ended, made, read, terms, token,
 };
 
 contract!(Memory);
@@ -21,6 +21,16 @@ impl Backend for Memory {
             async move { memory.expire().await }
         });
         memory
+    }
+
+    fn replica(&self) -> Self {
+        self.clone()
+    }
+
+    /// No other process takes a log in memory over, so its lease ends only with its writer.
+    fn expire_lease(&self, log: Arc<OwnedLog>) -> Option<Arc<OwnedLog>> {
+        drop(log);
+        None
     }
 
     fn check(&self, limits: MemoryLimits) {
@@ -64,7 +74,10 @@ async fn removed_log_keeps_only_its_last_page_whether_it_closed_before_or_after(
         log.close(ended(0)).await;
         tokio::time::sleep(RETENTION).await;
         assert_eq!(log.read(Sequence::START).await, Err(ReadError::Lost), "closed first: {closes_first}");
-        assert!(log.read(Sequence::new(100)).await.is_ok_and(|page| page.len() == 2), "the last chunk and the end");
+        assert!(
+            log.read(Sequence::new(100)).await.is_ok_and(|page| page.entries.len() == 2),
+            "the last chunk and the end"
+        );
     }
 }
 
@@ -114,7 +127,7 @@ async fn closing_open_logs_exceeds_the_limit_by_at_most_one_terminal_event() {
     let mut open = Vec::new();
     loop {
         let id = GenerationId::random();
-        match made(memory.create(begun(id), &account(0), None).await) {
+        match made(memory.create(begun(id), terms(&account(0), None)).await) {
             Ok(log) => open.push(log),
             Err(error) => break assert_eq!(error, CreateError::Full),
         }

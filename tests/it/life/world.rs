@@ -12,7 +12,7 @@ use tokenrill::domain::{
     Account, AllowedModels, ChatRequest, Chunk, Claim, Entry, Escaped, Event, FailureCode, Fingerprint, FinishReason,
     GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, Trailer, UsageReport, UsageRequest,
 };
-use tokenrill::event_log::{Conflict, EventLog, Log, Memory, MemoryLimits, Tail, TailState};
+use tokenrill::event_log::{Conflict, EventLog, GenerationLog, Memory, MemoryLimits, Tail, TailState};
 use tokenrill::generation::{
     Delivery, FollowError, Following, Generations, NewGeneration, OnDisconnect, Origin, StartError, Storage, Terms,
     UpstreamMessages,
@@ -96,7 +96,7 @@ impl Provider for Upstreams {
 struct Subject {
     id: GenerationId,
     number: u64,
-    log: Arc<dyn Log>,
+    log: Arc<dyn GenerationLog>,
     upstream: Option<mpsc::Sender<UpstreamStep>>,
     model: Model,
 }
@@ -281,7 +281,7 @@ impl World {
                 assert_ne!(lost, Some(Kept::Yes), "nor does one whose answer is lost");
                 let now = Instant::now();
                 let id = started.following.start().generation;
-                let log = self.memory.open(id).await.expect("its log is there");
+                let log = self.memory.open(id, Sequence::START).await.expect("its log is there");
                 let model = Model {
                     on_disconnect,
                     grace,
@@ -403,7 +403,7 @@ impl World {
     /// A position after the tail is refused at once; the service does not wait for the log to reach it.
     async fn follow_beyond(&mut self, at: usize) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
-        let beyond = subject.log.tail().get().sequence.plus(1000);
+        let beyond = subject.log.tail().await.expect("a tail").sequence.plus(1000);
         let refused = self.generations.follow(&CALLER, subject.id, beyond).await.err();
         assert!(matches!(refused, Some(FollowError::HistoryLost | FollowError::NotFound)), "{refused:?}");
     }
@@ -442,7 +442,7 @@ impl World {
             None => String::new(),
         };
         assert!(expected.starts_with(&text), "{text} of {expected}");
-        assert_eq!(outline.position, subject.log.tail().get().sequence);
+        assert_eq!(outline.position, subject.log.tail().await.expect("a tail").sequence);
     }
 
     fn stop_or_erase(
@@ -493,11 +493,11 @@ impl World {
         let mut ended = 0;
         for subject in &mut self.subjects {
             let Subject { model, log, number, .. } = subject;
-            let tail = log.tail().get();
+            let tail = log.tail().await.expect("a tail");
             let actual = match tail.state {
                 TailState::Open => None,
                 TailState::Closed => {
-                    let last = log.read(tail.sequence.before()).await.expect("the log is there").pop();
+                    let last = log.read(tail.sequence.before()).await.expect("the log is there").entries.pop();
                     Some(Outcome::of(&last.expect("an entry").event).expect("a terminal event"))
                 }
             };
@@ -587,7 +587,8 @@ impl World {
     /// Whether the generation ended before it reached the upstream.
     fn is_unbilled(&self, at: usize) -> bool {
         let Subject { log, number, .. } = &self.subjects[at];
-        let is_closed = log.tail().get() == Tail { sequence: Sequence::new(2), state: TailState::Closed };
+        let is_closed = log.tail().now_or_never().expect("a log in memory").expect("a tail")
+            == Tail { sequence: Sequence::new(2), state: TailState::Closed };
         is_closed && !self.upstreams.sent.lock().expect("a lock").contains(number)
     }
 
@@ -597,7 +598,7 @@ impl World {
         for subject in &self.subjects {
             let (mut entries, mut after) = (Vec::new(), Sequence::START);
             loop {
-                let page = subject.log.read(after).await.expect("the log is there");
+                let page = subject.log.read(after).await.expect("the log is there").entries;
                 let Some(last) = page.last() else { break };
                 after = last.sequence;
                 entries.extend(page);

@@ -1,0 +1,112 @@
+//! The port of the generations' logs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::{Control, Presence, Readable, ViewerLease, Writer};
+use crate::domain::{Account, Claim, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start, Usage};
+
+/// All generations' logs of one deployment, with the control of their writers and the presence of their viewers.
+pub trait EventLog: Control + Presence + Send + Sync + 'static {
+    /// Makes the log of a generation with `start` as entry 1, unless its owner's claim names a kept log (contract 1, 6,
+    /// 8, 12). A create whose reply is lost is sent again and finds its own log.
+    fn create(&self, start: Arc<Start>, terms: LogTerms) -> BoxFuture<'static, Result<Created, CreateError>>;
+
+    /// Returns the log, if it is kept (contract 7). Closes it if its writer's lease has expired (contract 10). A
+    /// backend that reads from a copy refreshes the copy if it does not reach `at_least`.
+    fn open(&self, generation: GenerationId, at_least: Sequence) -> BoxFuture<'static, Option<Arc<dyn GenerationLog>>>;
+
+    /// Returns the generation that the owner's claim names, if it is kept (contract 8).
+    fn claimed(&self, owner: &Principal, claim: &Claim)
+    -> BoxFuture<'static, Result<Option<GenerationId>, ClaimError>>;
+
+    /// Returns whether a claim with this key exists, with any fingerprint (contract 8).
+    fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> BoxFuture<'static, bool>;
+
+    /// Frees the claim on the log, or removes its tombstone. The log is kept (contract 8).
+    fn release(&self, generation: GenerationId) -> BoxFuture<'static, ()>;
+
+    /// Returns the owner's generations that follow `before`, newest first, at most `most` (contract 9).
+    fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> BoxFuture<'static, Vec<Listed>>;
+
+    /// Removes the log and its claim at once (contract 7).
+    fn remove(&self, generation: GenerationId) -> BoxFuture<'static, ()>;
+
+    /// Removes the log as an eviction does, at once or, if it is open, when it closes. Its claim stays as a tombstone
+    /// (contract 8).
+    fn discard(&self, generation: GenerationId) -> BoxFuture<'static, ()>;
+}
+
+/// The log of one generation, for its readers.
+pub trait GenerationLog: Readable<Event = Event> {
+    /// Returns entry 1.
+    fn start(&self) -> &Arc<Start>;
+}
+
+/// What a new log is made with.
+#[derive(Debug, Clone)]
+pub struct LogTerms {
+    /// The account that the log counts for (contract 6).
+    pub account: Account,
+    pub claim: Option<Claim>,
+    /// The terminal event of the log if its writer is lost (contract 10).
+    pub if_orphaned: Event,
+}
+
+/// The result of a create.
+pub enum Created {
+    New {
+        writer: Box<dyn Writer>,
+        /// The first viewer: the request that made the log.
+        viewer: ViewerLease,
+    },
+    /// The claim names this generation; no log was made.
+    Known(GenerationId),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CreateError {
+    /// No log can be evicted for this account (contract 6).
+    #[error("the event log has no room for this account")]
+    Full,
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    #[error(transparent)]
+    Lost(#[from] LostAnswer),
+    /// The account has too many tombstones for a new claim; the oldest expires after this time.
+    #[error("the account has too many idempotency keys whose answers are lost")]
+    TooManyTombstones(Duration),
+}
+
+/// Why a claim cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    #[error(transparent)]
+    Lost(#[from] LostAnswer),
+}
+
+impl From<ClaimError> for CreateError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Conflict(conflict) => Self::Conflict(conflict),
+            ClaimError::Lost(lost) => Self::Lost(lost),
+        }
+    }
+}
+
+/// The claim's generation has ended, and its log was evicted or discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer for this idempotency key is no longer kept")]
+pub struct LostAnswer {
+    /// The usage of its terminal event, if that has one.
+    pub usage: Option<Usage>,
+}
+
+/// The key belongs to another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the idempotency key was used for another request")]
+pub struct Conflict;
