@@ -26,13 +26,13 @@ fn main() -> ExitCode {
     let (rounds, each) = if measuring { (50, 10_000) } else { (2, 10) };
 
     let made: Vec<_> = (0..KEYS).map(|_| NewKey::random().expect("random bytes")).collect();
-    let principal = Principal::Named("web".into());
+    let principal = Principal::Key("web".into());
     let identity = Identity { principal, scopes: Scopes::usual(), ..Identity::anonymous() };
     let keys = made.iter().map(|new| ApiKey { hash: new.hash, identity: identity.clone() }).collect();
     let tickets = Tickets::random().expect("random bytes");
     let grant = Grant {
         resource: Resource::Generation(GenerationId::random()),
-        owner: Principal::Named("web".into()),
+        owner: Principal::Key("web".into()),
         scopes: Scopes::usual(),
         connections: None,
         publishes_per_minute: None,
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
         ..Quota::NONE
     };
     let (limits, policy) = (Limiter::default(), Arc::new(Policy { each, ..Policy::default() }));
-    let spender = Spender::new(Account::Principal(Principal::Named("web".into())), Quota::NONE, policy);
+    let spender = Spender::new(Account::Principal(Principal::Key("web".into())), Quota::NONE, policy);
     let admitted = median(&|| {
         let request = limits.take_request(&spender).expect("there is enough");
         let permit = limits.admit(&spender, "m", 500, WaitPolicy::Refuses, request).expect("there is enough");

@@ -1,5 +1,7 @@
 //! The request and response bodies of channels.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
@@ -217,9 +219,12 @@ fn recipient(to: Value, caller: &Caller) -> Option<Recipient> {
             if !is_name(&principal) || !issuer.as_ref().is_none_or(is_name) {
                 return None;
             }
-            let issuer = issuer.or_else(|| channel::name_and_issuer(&caller.principal).1);
-            let name = issuer.map_or(principal.clone(), |issuer| format!("{issuer}\n{principal}"));
-            Some(Recipient::Principal(Principal::Named(name.into())))
+            let name: Arc<str> = principal.into();
+            let recipient = match issuer.as_deref().or_else(|| caller.principal.issuer()) {
+                Some(issuer) => Principal::Subject { issuer: issuer.into(), subject: name },
+                None => Principal::Key(name),
+            };
+            Some(Recipient::Principal(recipient))
         }
     }
 }

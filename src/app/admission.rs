@@ -129,7 +129,7 @@ fn api_key(key: &settings::ApiKeySettings) -> Result<ApiKey, AppError> {
     Ok(ApiKey {
         hash: key.hash.parse().map_err(|_| wrong("copy its hash as `tokenrill key new` printed it".to_owned()))?,
         identity: Identity {
-            principal: Principal::Named(key.name.as_str().into()),
+            principal: Principal::Key(key.name.as_str().into()),
             scopes: scopes
                 .unwrap_or_else(|| Ok(Scopes::usual()))
                 .map_err(|_| wrong(format!("it has an unknown scope; {SCOPES}")))?,

@@ -325,7 +325,7 @@ impl Running {
         // The request's id and not the generation's: without authentication the latter is a capability.
         tracing::info!(
             request_id = %request_id,
-            principal = principal.name(),
+            principal = principal.qualified_name().as_deref(),
             model,
             upstream = &*upstream.name,
             outcome = outcome.name(),

@@ -308,7 +308,7 @@ async fn thousand_generations_that_end_in_any_way_leak_no_slot() {
     let (mut viewers, mut refused) = (Vec::new(), 0);
     for number in 0..1_000_u64 {
         let name = ["a", "b", "c"][pick(3)];
-        let principal = Principal::Named(name.into());
+        let principal = Principal::Key(name.into());
         let spender = Spender::new(Account::Principal(principal.clone()), Quota::NONE, Arc::clone(&policy));
         let new = NewGeneration {
             delivery: Delivery::Stream,
@@ -353,7 +353,7 @@ async fn thousand_generations_that_end_in_any_way_leak_no_slot() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     for name in ["a", "b", "c"] {
-        let spender = Spender::new(Account::Principal(Principal::Named(name.into())), Quota::NONE, Arc::clone(&policy));
+        let spender = Spender::new(Account::Principal(Principal::Key(name.into())), Quota::NONE, Arc::clone(&policy));
         let left = generations.left(&spender, None).tokens.expect("a limit").left;
         // About 300 generations per caller used a few tokens each, and none kept its reservation of 256.
         assert!(left > 1_000_000 - 10_000, "{name}: {left}");

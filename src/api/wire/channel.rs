@@ -10,9 +10,7 @@ use utoipa::ToSchema;
 use super::native::encode_event;
 use super::retry::Retry;
 use super::sse_block::SseBlock;
-use crate::domain::{
-    ChannelEvent, ChannelEventId, ChannelName, Entry, Keeping, Presence, Principal, Sequence, Subscriber,
-};
+use crate::domain::{ChannelEvent, ChannelEventId, ChannelName, Entry, Keeping, Presence, Sequence, Subscriber};
 
 /// The names of the events of a channel's stream other than published events and events of generations.
 pub const EVENTS: [&str; 4] = ["connected", "joined", "left", "gap"];
@@ -188,18 +186,11 @@ pub struct FirstTokenFigures {
 
 impl From<&Subscriber> for SubscriberBody {
     fn from(who: &Subscriber) -> Self {
-        let (principal, issuer) = name_and_issuer(&who.principal);
-        Self { connection: who.connection.to_string(), principal, issuer, since: who.since.to_string() }
-    }
-}
-
-/// Returns a principal as callers see it: its name and, if it is the subject of a token, the issuer.
-pub fn name_and_issuer(principal: &Principal) -> (Option<String>, Option<String>) {
-    match principal {
-        Principal::Anonymous => (None, None),
-        Principal::Named(name) => match name.split_once('\n') {
-            Some((issuer, subject)) => (Some(subject.to_owned()), Some(issuer.to_owned())),
-            None => (Some(name.to_string()), None),
-        },
+        Self {
+            connection: who.connection.to_string(),
+            principal: who.principal.name().map(str::to_owned),
+            issuer: who.principal.issuer().map(str::to_owned),
+            since: who.since.to_string(),
+        }
     }
 }

@@ -17,7 +17,7 @@ fn claim(key: &str, request: u8) -> Claim {
 }
 
 fn named(name: &str) -> Principal {
-    Principal::Named(name.into())
+    Principal::Key(name.into())
 }
 
 /// Creates a generation of `owner` with this claim; returns the generation that the claim names.
