@@ -131,7 +131,7 @@ impl Check {
         let pointer = || format!("{place}/{name}");
         if let Some(kind) = kind_of(name) {
             if !kind.admits(json) {
-                self.fail(&pointer(), kind.demand());
+                self.fail(&pointer(), format!("must be {}", kind.expected()));
             }
         } else if steers(name) {
             self.fail(&pointer(), STEERS);
@@ -441,11 +441,11 @@ mod tests {
 
     #[test]
     fn known_field_of_the_wrong_type_is_refused() {
-        for (name, kind) in super::super::chat_fields::FIELDS {
+        for (name, kind) in super::super::chat_fields::checked_fields() {
             let wrong = [json!(-1.5), json!({}), json!([]), json!(true), json!("")];
             let wrong = wrong.into_iter().find(|value| !kind.admits(&value.to_string()));
             let mut body = json!({"input": "x"});
-            body[*name] = wrong.expect("no kind admits all of these");
+            body[name] = wrong.expect("no kind admits all of these");
             assert!(read(&body).is_err(), "{name}");
         }
     }

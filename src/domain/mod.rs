@@ -6,10 +6,12 @@ mod account;
 mod channel;
 mod channel_event;
 mod chat;
+mod chat_parameter;
 mod chunk;
 mod claim;
 mod event;
 mod failure;
+mod field_kind;
 mod id;
 mod lookup;
 mod name_pattern;
@@ -25,6 +27,7 @@ pub use account::Account;
 pub use channel::{ChannelEventId, ChannelName, InvalidName};
 pub use channel_event::{ChannelEvent, EventName, Keeping, Presence, Published, Recipient, Subscriber};
 pub use chat::{ChatRequest, OUTPUT_LIMITS, Prompt, number};
+pub use chat_parameter::{CHAT_PARAMETERS, ChatParameter, SetBy};
 pub use chunk::{Chunk, Escaped, Frame, InvalidText, Part, Shape, decode_utf8, wire_safe};
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use event::{
@@ -32,6 +35,7 @@ pub use event::{
     UsageRequest,
 };
 pub use failure::{Failure, FailureCode, Remedy, UpstreamWords};
+pub use field_kind::FieldKind;
 pub use id::{ConnectionId, GenerationId, InvalidId, RequestId};
 pub use lookup::Lookup;
 #[cfg(test)]

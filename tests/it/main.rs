@@ -20,6 +20,7 @@ mod authentication;
 mod bodies;
 mod channels;
 mod chat_completions;
+mod chat_parameters;
 mod clients;
 mod connections;
 mod cut_anywhere;
