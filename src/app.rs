@@ -25,7 +25,7 @@ use crate::channel::Channels;
 use crate::demo::{self, Demo};
 use crate::domain::NamePattern;
 use crate::event_log::{ChannelLimits, ChannelLogs, Memory, MemoryChannels, MemoryLimits};
-use crate::generation::{Generations, OnDisconnect, Terms, UpstreamMessages};
+use crate::generation::{Generations, Terms};
 use crate::limits::Limiter;
 use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
@@ -239,12 +239,9 @@ pub async fn serve(
 fn terms(settings: &Settings) -> Terms {
     Terms {
         max_duration: settings.generation.max_duration,
-        on_disconnect: on_disconnect(settings),
+        on_disconnect: settings.generation.on_disconnect,
         grace: settings.generation.grace,
-        upstream_messages: match settings.telemetry.upstream_messages {
-            settings::UpstreamMessagesSetting::Log => UpstreamMessages::Log,
-            settings::UpstreamMessagesSetting::Off => UpstreamMessages::Off,
-        },
+        upstream_messages: settings.telemetry.upstream_messages,
     }
 }
 
@@ -307,11 +304,7 @@ fn provider(
         first_token: upstream.first_token_timeout,
         idle: upstream.idle_timeout,
     };
-    let messages = match upstream.errors {
-        settings::ErrorMessagesSetting::Pass => ErrorMessages::Pass,
-        settings::ErrorMessagesSetting::Hide => ErrorMessages::Hide,
-    };
-    let reports = ReportTerms { masker: masker.clone(), messages };
+    let reports = ReportTerms { masker: masker.clone(), messages: upstream.errors };
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
     let whole = if upstream.always_stream {
         WholeAnswers::Never
@@ -348,13 +341,6 @@ fn metrics(settings: &Settings) -> Arc<Metrics> {
         metrics.add_upstream(name, models.iter().map(String::as_str).filter(|model| !model.contains('*')));
     }
     metrics
-}
-
-fn on_disconnect(settings: &Settings) -> OnDisconnect {
-    match settings.generation.on_disconnect {
-        settings::OnDisconnectSetting::Cancel => OnDisconnect::Cancel,
-        settings::OnDisconnectSetting::Continue => OnDisconnect::Continue,
-    }
 }
 
 fn headers(upstream: &UpstreamSettings) -> Result<HeaderMap, AppError> {

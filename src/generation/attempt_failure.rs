@@ -2,16 +2,9 @@
 
 use std::time::Duration;
 
+pub use crate::domain::UpstreamMessages;
 use crate::domain::{FailureCode, Remedy, RequestId, UpstreamWords};
 use crate::upstream::{ErrorReport, MalformedResponseError, Phase, UpstreamError, UpstreamIdentity, without_echo};
-
-/// Whether an upstream's own error messages are logged (`telemetry.upstream_messages`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum UpstreamMessages {
-    #[default]
-    Log,
-    Off,
-}
 
 /// The classification of an upstream's error.
 #[derive(Debug, Clone, PartialEq)]

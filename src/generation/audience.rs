@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+pub use crate::domain::OnDisconnect;
+
 /// Counts the viewers of one generation, each from the acceptance of its request on.
 ///
 /// ```text
@@ -23,16 +25,6 @@ pub struct Audience {
     grace: Duration,
     count: Mutex<ViewerCount>,
     last_left: Notify,
-}
-
-/// What happens to a generation when it has had no viewer for the grace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnDisconnect {
-    /// It ends as `cancelled`, and the upstream connection is closed.
-    #[default]
-    Cancel,
-    /// It runs to its end and stays readable for the retention.
-    Continue,
 }
 
 /// One viewer. Dropping it removes the viewer.

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+pub use crate::domain::WhenFull;
 use crate::domain::{Account, NamePattern, Quota};
 
 pub use estimates::OutputEstimate;
@@ -53,16 +54,6 @@ pub struct Policy {
     pub waiting: usize,
     /// Maximum wait of one generation.
     pub wait: Duration,
-}
-
-/// How an event stream above the connection limit is handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WhenFull {
-    /// The new stream is refused.
-    #[default]
-    Refuse,
-    /// The oldest stream is closed, and the new one takes its slot.
-    CloseOldest,
 }
 
 /// Limits on requests in flight.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::echo::without_echo;
 use super::mask::Masker;
+pub use crate::domain::ErrorMessages;
 
 /// The fields of an upstream's error that operators and callers can use.
 ///
@@ -25,14 +26,6 @@ pub struct ErrorReport {
     pub public_message: Option<String>,
     /// The upstream's request id, from the response headers.
     pub request_id: Option<String>,
-}
-
-/// Whether callers may read an upstream's messages (`upstreams.errors`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ErrorMessages {
-    #[default]
-    Pass,
-    Hide,
 }
 
 /// Longer names and codes are truncated: they go into log fields and into fields that clients compare.
