@@ -53,8 +53,11 @@ const DENIALS: &[ErrorCode] = &[Unauthenticated, Forbidden, IssuerUnavailable];
 /// Codes of every operation: `invalid_request` is for its `Host`.
 const COMMON: &[ErrorCode] = &[InvalidRequest, Misdirected, Internal];
 
+/// An operation, by path and method, and its codes in groups.
+type OperationRefusals = ((&'static str, &'static str), &'static [&'static [ErrorCode]]);
+
 /// The codes with which each operation may refuse, in addition to [`COMMON`] and, if it is not public, [`DENIALS`].
-pub const REFUSALS: &[((&str, &str), &[&[ErrorCode]])] = &[
+pub const REFUSALS: &[OperationRefusals] = &[
     (CREATE, &[BODY, START, &[GenerationNotFound, NotAcceptable]]),
     (LIST, &[]),
     (EVENTS, &[&[GenerationNotFound, NotAcceptable, HistoryLost, TooManyConnections, Overloaded]]),
