@@ -24,9 +24,9 @@ use crate::auth::FetchError;
 use crate::channel::Channels;
 use crate::demo::{self, Demo};
 use crate::domain::NamePattern;
-use crate::event_log::{ChannelLimits, ChannelLogs, Memory, MemoryChannels, MemoryLimits};
+use crate::event_log::{ChannelLimits, Memory, MemoryChannels, MemoryLimits};
 use crate::generation::{Generations, OnDisconnect, Terms, UpstreamMessages};
-use crate::limits::Limiter;
+use crate::limits::{Limiter, Limits, ProcessLimits};
 use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
 use crate::settings::{self, Settings, SettingsError, UpstreamSettings};
@@ -92,7 +92,7 @@ const DEMO_KEEPALIVE: Duration = Duration::from_secs(90);
 const TASK_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns the limits of the listener that the settings define.
-pub fn limits(settings: &Settings) -> server::Limits {
+pub fn limits(settings: &Settings) -> server::ListenerLimits {
     let settings::ServerSettings {
         max_connections,
         head_timeout,
@@ -102,7 +102,7 @@ pub fn limits(settings: &Settings) -> server::Limits {
         max_head,
         ..
     } = &settings.server;
-    server::Limits {
+    server::ListenerLimits {
         first_request: *head_timeout,
         header: *head_timeout,
         write_timeout: settings.generation.write_timeout,
@@ -112,7 +112,7 @@ pub fn limits(settings: &Settings) -> server::Limits {
         header_list: u32::try_from(max_head.bytes()).unwrap_or(u32::MAX),
         concurrent_streams: max_streams.get(),
         connections: max_connections.get() as usize,
-        ..server::Limits::default()
+        ..server::ListenerLimits::default()
     }
 }
 
@@ -132,7 +132,7 @@ pub async fn serve(
     environment: &BTreeMap<String, String>,
     admission: watch::Receiver<Admission>,
     listeners: Listeners,
-    bounds: server::Limits,
+    bounds: server::ListenerLimits,
     threads: Threads,
     shutdown: Shutdown,
 ) -> Result<(), AppError> {
@@ -167,12 +167,13 @@ pub async fn serve(
     let held = (connections.clone(), body_memory.clone());
     metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs, held));
     metrics.set_totals(evictions(log.clone(), Arc::clone(&channel_logs)));
-    let limits = Limiter::default();
+    let process_limits = Arc::<ProcessLimits>::default();
     tasks.spawn({
-        let (limits, stop) = (limits.clone(), stop.clone());
+        let (limits, stop) = (Arc::clone(&process_limits), stop.clone());
         async move { _ = stop.run_until_cancelled(limits.sweep()).await }
     });
     let running = TaskTracker::new();
+    let limits = Limiter::new(process_limits as Arc<dyn Limits>, running.clone());
     let generations = Generations::new(
         Arc::new(log.clone()),
         router,
@@ -182,7 +183,7 @@ pub async fn serve(
         running.clone(),
     );
     let channels = Channels::new(
-        Arc::clone(&channel_logs) as Arc<dyn ChannelLogs>,
+        Arc::clone(&channel_logs),
         settings.channels.max_subscribers.get() as usize,
         Arc::clone(&metrics),
     );
@@ -221,7 +222,7 @@ pub async fn serve(
         // `gate` itself checks the `Host` of operators that call without a key.
         let api = api::router(Api { hosts: Hosts::Any, ..api }, ListenerRole::Admin);
         let open = OpenConnections::default();
-        let bounds = server::Limits { connections: ADMIN_CONNECTIONS, open, ..bounds };
+        let bounds = server::ListenerLimits { connections: ADMIN_CONNECTIONS, open, ..bounds };
         server::serve(listener, api, bounds, Threads::current(), shutdown.closing_token()).await;
     };
     let drained = async {

@@ -326,7 +326,7 @@ fn raise_descriptor_limit(settings: &Settings) {
 }
 
 /// Binds `address`. `option` is the flag or setting with which an operator chooses another address.
-fn listen(address: SocketAddr, option: &str, limits: &server::Limits) -> Result<TcpListener, StartupError> {
+fn listen(address: SocketAddr, option: &str, limits: &server::ListenerLimits) -> Result<TcpListener, StartupError> {
     let cannot = |error| StartupError(format!("cannot listen on {address} ({error}): choose another with {option}"));
     server::bind(address, limits).map_err(cannot)
 }

@@ -18,9 +18,18 @@ const LATER_HEADERS: usize = 5;
 
 /// Inserts the rate limit headers. They describe the limits at which the request was refused, if it was, else the
 /// caller's current limits for `model`.
-pub fn insert_headers(response: &mut Response, api: &Api, caller: &Caller, model: Option<&str>, dialect: Dialect) {
+pub async fn insert_headers(
+    response: &mut Response,
+    api: &Api,
+    caller: &Caller,
+    model: Option<&str>,
+    dialect: Dialect,
+) {
     let refused = response.extensions().get::<Problem>().and_then(|problem| problem.allowance.as_deref().copied());
-    let allowance = refused.unwrap_or_else(|| api.generations.left(&caller.spender, model));
+    let allowance = match refused {
+        Some(refused) => refused,
+        None => api.generations.left(&caller.spender, model).await,
+    };
     write(response.headers_mut(), allowance, dialect);
 }
 

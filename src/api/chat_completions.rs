@@ -25,7 +25,7 @@ use super::state::Api;
 use super::wire::OpenAiChat;
 use super::wire::openai_chat::{Completion, Ids, usage_json};
 use crate::domain::{Done, Event, TokenSource};
-use crate::generation::{Delivery, Following};
+use crate::generation::{Delivery, Following, Origin};
 use crate::json::JsonObject;
 use crate::limits::WaitPolicy;
 
@@ -56,11 +56,14 @@ use crate::limits::WaitPolicy;
     ),
 )]
 pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Response {
-    complete(&api, &caller, request).await.unwrap_or_else(|problem| {
-        let mut response = api.refuse(&caller, problem);
-        allowance::insert_headers(&mut response, &api, &caller, None, Dialect::OpenAi);
-        response
-    })
+    match complete(&api, &caller, request).await {
+        Ok(response) => response,
+        Err(problem) => {
+            let mut response = api.refuse(&caller, problem);
+            allowance::insert_headers(&mut response, &api, &caller, None, Dialect::OpenAi).await;
+            response
+        }
+    }
 }
 
 async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Response, Problem> {
@@ -75,11 +78,6 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
     // Always present here, because `start` passes a connection kind.
     let Some(connection) = connection else { return Err(displaced()) };
     let start = Arc::clone(following.start());
-    let with_headers = |mut response: Response| {
-        insert_attached(&mut response, origin);
-        allowance::insert_headers(&mut response, api, caller, Some(&start.model), Dialect::OpenAi);
-        response
-    };
     match delivery {
         Delivery::Stream => {
             // Reasoning models think for longer than proxies wait. After `head_wait` the head is sent without a first
@@ -87,7 +85,8 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
             let begun = following.wait_for_first_chunk(api.head_wait);
             // Builds the response while the upstream request is in flight.
             let format = OpenAiChat { usage: start.usage, ids: Ids::Absent };
-            let response = with_headers(event_stream(api.stream(following, format, connection)));
+            let mut response = event_stream(api.stream(following, format, connection));
+            insert_headers(&mut response, api, caller, &start.model, origin).await;
             begun.await.map_err(|failed| Problem::from(&*failed))?;
             Ok(response)
         }
@@ -99,9 +98,15 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
             }
             let mut response = completion(api, caller, following, connection).await?;
             name_generation(&mut response, start.generation);
-            Ok(with_headers(response))
+            insert_headers(&mut response, api, caller, &start.model, origin).await;
+            Ok(response)
         }
     }
+}
+
+async fn insert_headers(response: &mut Response, api: &Api, caller: &Caller, model: &str, origin: Origin) {
+    insert_attached(response, origin);
+    allowance::insert_headers(response, api, caller, Some(model), Dialect::OpenAi).await;
 }
 
 async fn start(

@@ -74,7 +74,7 @@ pub async fn create(State(api): State<Api>, caller: Caller, request: Request) ->
     let mut response = outcome.unwrap_or_else(|problem| api.refuse(&caller, problem));
     let model = response.extensions_mut().remove::<ChosenModel>();
     let model = model.as_ref().map(|ChosenModel(model)| model.as_str());
-    allowance::insert_headers(&mut response, &api, &caller, model, Dialect::Native);
+    allowance::insert_headers(&mut response, &api, &caller, model, Dialect::Native).await;
     response
 }
 
@@ -353,6 +353,7 @@ impl From<StartError> for Problem {
                 Self::invalid(vec![FieldError { pointer: format!("/{field}"), detail: demand.to_string() }])
             }
             StartError::Exceeded(exceeded, left) => Self::exceeded(exceeded, left),
+            StartError::LimitsUnavailable => Self::limits_unavailable(),
             StartError::Full => Self::new(
                 ErrorCode::Overloaded,
                 "This service is out of memory for answers. Try again in a few seconds.",

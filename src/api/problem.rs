@@ -173,6 +173,16 @@ impl Problem {
         Self { retry_after: exceeded.wait.or(problem.retry_after), allowance: Some(Box::new(allowance)), ..problem }
     }
 
+    /// Returns the problem for limits that did not answer in time.
+    pub fn limits_unavailable() -> Self {
+        Self::new(ErrorCode::Overloaded, "This service cannot check its limits. Try again in a few seconds.")
+    }
+
+    /// Returns the problem for a channel whose log or roster did not answer in time.
+    pub fn channels_unavailable() -> Self {
+        Self::new(ErrorCode::Overloaded, "This service cannot reach its channels. Try again in a few seconds.")
+    }
+
     pub fn history_lost() -> Self {
         Self::new(ErrorCode::HistoryLost, "The events after this id are lost. Start a new generation.")
     }

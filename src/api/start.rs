@@ -62,23 +62,23 @@ impl AdmittedRequest {
         {
             return Ok(Self { key, arrival: Arrival::Reconnecting, permit: RequestPermit::default() });
         }
-        let permit = Self::admit_new(api, caller)?;
+        let permit = Self::admit_new(api, caller).await?;
         Ok(Self { key, arrival: Arrival::New, permit })
     }
 
-    fn admit_new(api: &Api, caller: &Caller) -> Result<RequestPermit, Problem> {
+    async fn admit_new(api: &Api, caller: &Caller) -> Result<RequestPermit, Problem> {
         if api.generations.is_draining() {
             return Err(Problem::shutting_down());
         }
         api.check_load(caller)?;
-        Ok(api.generations.take_request(&caller.spender)?)
+        Ok(api.generations.take_request(&caller.spender).await?)
     }
 
     /// Reads the body. A large body uses up its reserved request, even if the request is refused later.
     pub async fn read(&mut self, body: &mut RequestBody<'_>, api: &Api, caller: &Caller) -> Result<JsonBytes, Problem> {
         let json = body.json(api, caller, self.arrival).await?;
         if is_large(json.len()) {
-            std::mem::take(&mut self.permit).spend();
+            std::mem::take(&mut self.permit).spend().await;
         }
         Ok(json)
     }
@@ -156,7 +156,7 @@ async fn start_new(
 ) -> Result<(StartedGeneration, Option<Connection>), Problem> {
     if pending.arrival == Arrival::Reconnecting {
         // The key was known at admission, but its generation no longer exists, so this starts a new one.
-        pending.permit = AdmittedRequest::admit_new(api, caller)?;
+        pending.permit = AdmittedRequest::admit_new(api, caller).await?;
     }
     let connection = match pending.kind {
         None => None,
@@ -180,7 +180,7 @@ async fn start_new(
     if let (Some(channel), Origin::New) = (&channel, started.origin) {
         let pages = started.following.whole_log();
         let generation = started.following.start().generation;
-        api.channels.carry(channel, &caller.spender.account, generation, pages).await;
+        api.channels.carry(channel, &caller.spender.account, generation, pages);
     }
     if started.origin == Origin::New {
         // Yields so that the generation's task sends the upstream request before the response is built. Must be the

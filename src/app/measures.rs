@@ -37,7 +37,7 @@ pub fn evictions(log: Memory, channel_logs: Arc<MemoryChannels>) -> Vec<Total> {
 /// Returns the gauges of limited resources.
 pub fn capacities(
     settings: &Settings,
-    bounds: &server::Limits,
+    bounds: &server::ListenerLimits,
     log: &Memory,
     channel_logs: &Arc<MemoryChannels>,
     (in_flight, bodies): (Connections, BodyMemory),

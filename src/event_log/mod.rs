@@ -56,6 +56,7 @@ mod channel_account;
 mod channel_directory;
 mod channel_limits;
 mod channel_reading;
+mod channel_roster;
 mod channel_slot;
 mod channel_state;
 mod entries;
@@ -63,6 +64,8 @@ mod follow;
 mod holdings;
 mod kept;
 mod memory;
+mod memory_roster;
+mod roster;
 mod sync;
 mod tail;
 
@@ -82,6 +85,7 @@ pub use channel_limits::ChannelLimits;
 pub use follow::{Follow, follow};
 pub use holdings::MOST_TOMBSTONES;
 pub use memory::{Memory, MemoryLimits};
+pub use roster::{JoinError, JoinedRoster, PresenceMode, RosterMember, RosterMembers, Rosters};
 pub use tail::TailReader;
 
 /// The result of a call: ready at once from a backend in memory, without an allocation, or later from one behind a

@@ -18,7 +18,7 @@ use crate::domain::{
     Principal, Prompt, Remedy, RequestId, Timings, TokenSource, UpstreamWords, Usage, UsageReport,
 };
 use crate::event_log::{CloseOutcome, Log};
-use crate::limits::{OutputEstimate, QueueState, Reservations};
+use crate::limits::{OutputEstimate, QueueState, Reservations, Settlement};
 use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics};
 use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError, UpstreamIdentity};
 
@@ -33,7 +33,8 @@ pub struct Running {
     subject: Subject,
     accepted: Instant,
     prompt: Arc<Prompt>,
-    reservations: Mutex<Reservations>,
+    /// `None` once they are settled.
+    reservations: Mutex<Option<Reservations>>,
     estimate: OutputEstimate,
     queue_state: Option<watch::Receiver<QueueState>>,
     /// Whether the request may have reached its upstream, and which delivery was requested.
@@ -113,7 +114,7 @@ impl Running {
             subject,
             accepted: Instant::now(),
             prompt: admitted.prompt,
-            reservations: Mutex::new(admitted.reservations),
+            reservations: Mutex::new(Some(admitted.reservations)),
             estimate: admitted.estimate,
             queue_state: admitted.queue_state,
             terms,
@@ -224,7 +225,9 @@ impl Running {
                 reported.completed_by(self.counter.count(&self.subject.model, &self.prompt, answer).await)
             }
         };
-        self.close(log, &ending, finish, self.known(usage, &ending), timings).await;
+        let usage = self.known(usage, &ending);
+        self.settle(&ending, usage).await;
+        self.close(log, &ending, finish, usage, timings).await;
     }
 
     /// Like [`Running::end`], for a task that is dropped and cannot wait. A requested ending takes precedence over
@@ -240,7 +243,10 @@ impl Running {
             answer.map(|answer| reported.completed_by(tokens::guess(&self.prompt, &answer))).unwrap_or_default()
         });
         let finish = self.finish(None);
-        _ = self.close(log, &ending, finish, self.known(usage, &ending), self.timings()).now_or_never();
+        let usage = self.known(usage, &ending);
+        // Dropped, because it cannot wait here: a settlement that is not ready continues in a task.
+        drop(self.settle(&ending, usage));
+        _ = self.close(log, &ending, finish, usage, self.timings()).now_or_never();
     }
 
     /// Returns whether the answer must be read from the log: for tokens that the provider did not count, or choices
@@ -283,21 +289,29 @@ impl Running {
         Timings { first_token, total: self.accepted.elapsed() }
     }
 
-    /// Settles the reservations and appends the terminal event, unless there is one. Only the append that wins is
-    /// counted and logged.
-    async fn close(&self, log: &Arc<dyn Log>, ending: &Ending, finish: Box<[Finish]>, usage: Usage, timings: Timings) {
-        // Before the terminal event is readable, because its reader may start the next generation at once. An answer
-        // that was cut off must not lower the estimate.
+    /// Settles the reservations, before the terminal event is readable: its reader may start the next generation at
+    /// once.
+    fn settle(&self, ending: &Ending, usage: Usage) -> impl Future<Output = ()> + Send + use<> {
+        // An answer that was cut off must not lower the estimate.
         if let (Ending::Done { .. }, Some(tokens)) = (ending, usage.output_tokens) {
             self.estimate.learn(tokens / u64::try_from(self.subject.choices).unwrap_or(1).max(1));
         }
-        let reservations = std::mem::take(&mut *self.reservations.lock().unwrap_or_else(PoisonError::into_inner));
-        let billed = self.billed(ending);
-        match billed {
-            Billed::No => reservations.settle(0),
-            Billed::Maybe if self.is_cut_off_whole(ending) => reservations.settle_as_reserved(),
-            Billed::Maybe => reservations.settle(usage.total()),
+        let settlement = match self.billed(ending) {
+            Billed::No => Settlement::Used(0),
+            Billed::Maybe if self.is_cut_off_whole(ending) => Settlement::AsReserved,
+            Billed::Maybe => Settlement::Used(usage.total()),
+        };
+        let reservations = self.reservations.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let settled = reservations.map(|reservations| reservations.settle(settlement));
+        async move {
+            if let Some(settled) = settled {
+                settled.await;
+            }
         }
+    }
+
+    /// Appends the terminal event, unless there is one. Only the append that wins is counted and logged.
+    async fn close(&self, log: &Arc<dyn Log>, ending: &Ending, finish: Box<[Finish]>, usage: Usage, timings: Timings) {
         if log.close(self.terminal(ending, finish, usage, timings)).await != CloseOutcome::Won {
             return;
         }
@@ -305,7 +319,7 @@ impl Running {
             Ending::Failed(_) | Ending::Cancelled(CancelReason::Abandoned) => true,
             Ending::Done { .. } | Ending::Cancelled(CancelReason::ClientRequest) => false,
         };
-        if billed == Billed::No && is_repeatable {
+        if self.billed(ending) == Billed::No && is_repeatable {
             _ = self.unbilled.set(());
         }
         self.report(ending, usage, timings);

@@ -23,7 +23,7 @@ use crate::domain::{
     Timestamp,
 };
 use crate::event_log::{CreateError, Created, EventLog, Log, TailState};
-use crate::limits::{Allowance, Exceeded, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
+use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
 use crate::upstream::{AttemptTerms, Delivery, ListedModels, Router};
 
@@ -95,9 +95,8 @@ impl Generations {
         }
         let mut request = ChatRequest::new(model, new.fields);
         let prompt = Arc::new(request.prompt());
-        let Permit { slot, reservations } =
-            inner.admit(&new.spender, &mut request, &prompt, (new.wait_policy, new.request))?;
-        let id = GenerationId::random();
+        let Permit { id, slot, reservations } =
+            inner.admit(&new.spender, &mut request, &prompt, (new.wait_policy, new.request)).await?;
         let start = Arc::new(Start {
             generation: id,
             owner: new.owner,
@@ -170,14 +169,16 @@ impl Generations {
     }
 
     /// Takes one request from the caller's rate, before its body is read.
-    pub fn take_request(&self, spender: &Spender) -> Result<RequestPermit, StartError> {
-        let taken = self.0.limits.take_request(spender);
-        taken.map_err(|exceeded| self.0.exceeded(exceeded, spender, ""))
+    pub async fn take_request(&self, spender: &Spender) -> Result<RequestPermit, StartError> {
+        match self.0.limits.take_request(spender).await {
+            Ok(taken) => Ok(taken),
+            Err(error) => Err(self.0.refused(error, spender, "").await),
+        }
     }
 
     /// Counts a request that was refused for its body, if the caller's rate has one left.
     pub fn charge_request(&self, spender: &Spender) {
-        _ = self.0.limits.take_request(spender).map(RequestPermit::spend);
+        self.0.limits.charge_request(spender);
     }
 
     /// Follows the generation that the claim names from its beginning; `None` if it names none. Never refused for load,
@@ -290,8 +291,8 @@ impl Generations {
     }
 
     /// Returns the rest of a caller's limits, including those of the model.
-    pub fn left(&self, spender: &Spender, model: Option<&str>) -> Allowance {
-        self.0.limits.left(spender, model.unwrap_or_default())
+    pub async fn left(&self, spender: &Spender, model: Option<&str>) -> Allowance {
+        self.0.limits.left(spender, model.unwrap_or_default()).await
     }
 
     pub async fn models(&self) -> Arc<ListedModels> {
@@ -345,7 +346,7 @@ async fn closed(log: &Arc<dyn Log>) {
 impl GenerationService {
     /// Reserves what the generation may use of its caller's limits, all or nothing. The answer is estimated as the
     /// request's own limit, or else as the mean of the account's answers of this model, up to the limit that applies.
-    fn admit(
+    async fn admit(
         &self,
         spender: &Spender,
         request: &mut ChatRequest,
@@ -360,13 +361,21 @@ impl GenerationService {
             expected.min(request.output_limit().unwrap_or(u64::MAX))
         });
         let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));
-        let admitted = self.limits.admit(spender, &request.model, tokens, wait_policy, permit);
-        admitted.map_err(|exceeded| self.exceeded(exceeded, spender, &request.model))
+        let demand = GenerationDemand { spender: spender.clone(), model: request.model.clone(), tokens, wait_policy };
+        match self.limits.admit(demand, permit).await {
+            Ok(admitted) => Ok(admitted),
+            Err(error) => Err(self.refused(error, spender, &request.model).await),
+        }
     }
 
-    fn exceeded(&self, exceeded: Exceeded, spender: &Spender, model: &str) -> StartError {
-        self.metrics.refused(exceeded.limit.name());
-        StartError::Exceeded(exceeded, self.limits.left(spender, model))
+    async fn refused(&self, error: LimitError, spender: &Spender, model: &str) -> StartError {
+        match error {
+            LimitError::Exceeded(exceeded) => {
+                self.metrics.refused(exceeded.limit.name());
+                StartError::Exceeded(exceeded, self.limits.left(spender, model).await)
+            }
+            LimitError::Unavailable => StartError::LimitsUnavailable,
+        }
     }
 
     /// Spawns the task that writes the answer into the log.

@@ -42,7 +42,7 @@ pub async fn run(running: &Running, log: Arc<dyn Log>, mut work: Work) -> Option
     let rest = whole.then_some(answer);
     // Frees the slot before the terminal event is readable: a client that reads it may start the next generation at
     // once.
-    drop(slot);
+    slot.release().await;
     if let Some(ending) = ending {
         running.end(&log, ending).await;
     }
@@ -162,7 +162,7 @@ mod tests {
     use crate::generation::audience::{Audience, OnDisconnect};
     use crate::generation::running::{AdmittedGeneration, PromptSource, RepeatPolicy, Subject};
     use crate::generation::tokens::TokenCounter;
-    use crate::limits::{Limiter, Permit, RequestPermit, Spender, WaitPolicy};
+    use crate::limits::{GenerationDemand, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
     use crate::telemetry::Metrics;
     use crate::upstream::{AttemptTerms, UpstreamIdentity};
 
@@ -189,9 +189,14 @@ mod tests {
         let audience = Audience::new(OnDisconnect::Continue, Duration::ZERO);
         let counter = TokenCounter::new(TaskTracker::new());
         let limits = Limiter::default();
-        let permit = limits.admit(&spender, "m", 0, WaitPolicy::Refuses, RequestPermit::default());
-        let permit = permit.expect("there is no limit");
-        let Permit { slot, reservations } = permit;
+        let demand = GenerationDemand {
+            spender: spender.clone(),
+            model: "m".into(),
+            tokens: 0,
+            wait_policy: WaitPolicy::Refuses,
+        };
+        let permit = limits.admit(demand, RequestPermit::default()).await;
+        let Permit { slot, reservations, .. } = permit.expect("there is no limit");
         let admitted = AdmittedGeneration {
             prompt: Arc::default(),
             reservations,

@@ -18,7 +18,7 @@ use tokenrill::generation::{
     UpstreamMessages,
 };
 use tokenrill::json::JsonObject;
-use tokenrill::limits::{Limiter, Policy, RequestPermit, Spender, WaitPolicy};
+use tokenrill::limits::{Limiter, Limits, Policy, ProcessLimits, RequestPermit, Spender, WaitPolicy};
 use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{Answer, AttemptTerms, Provider, Router, Signal, Signals, UpstreamError, UpstreamIdentity};
 use tokio::sync::mpsc;
@@ -110,7 +110,7 @@ struct Viewer {
 
 pub struct World {
     generations: Generations,
-    limits: Limiter,
+    limits: Arc<ProcessLimits>,
     memory: Memory,
     metrics: Arc<Metrics>,
     upstreams: Arc<Upstreams>,
@@ -155,16 +155,11 @@ impl World {
             on_disconnect: OnDisconnect::Cancel,
             grace: GRACE * 5,
         };
-        let limits = Limiter::default();
+        let limits = Arc::<ProcessLimits>::default();
+        let limiter = Limiter::new(Arc::clone(&limits) as Arc<dyn Limits>, tasks.clone());
         let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None, TaskTracker::new());
-        let generations = Generations::new(
-            Arc::new(memory.clone()),
-            router,
-            terms,
-            limits.clone(),
-            Arc::clone(&metrics),
-            tasks.clone(),
-        );
+        let generations =
+            Generations::new(Arc::new(memory.clone()), router, terms, limiter, Arc::clone(&metrics), tasks.clone());
         expiring.spawn({
             let memory = memory.clone();
             async move { memory.expire().await }
@@ -640,7 +635,7 @@ impl World {
         advance(RETENTION).await;
         self.rest().await;
         assert_eq!((self.memory.count(), self.memory.bytes(), self.tasks.len()), (0, 0, 0));
-        assert_eq!(self.limits.count(), (0, 0));
+        assert_eq!((self.limits.count(), self.limits.reservations()), ((0, 0), 0));
         assert_eq!(self.expiring.len(), 1);
         self.check().await;
     }
