@@ -25,6 +25,7 @@ mod service;
 mod start;
 mod state;
 mod storage;
+mod subject;
 mod task;
 mod tokens;
 

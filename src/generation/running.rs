@@ -9,18 +9,19 @@ use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
 use super::answer_text::AnswerText;
-use super::attempt_failure::{self, AttemptPlace, Billed, UpstreamMessages};
+use super::attempt_failure::{self, AttemptPlace, Billed};
 use super::audience::Audience;
 use super::ending::{Ending, FailedEnding};
+use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::tokens::{self, COUNTED_BYTES, TokenCounter};
 use crate::domain::{
     CancelReason, Cancelled, Chunk, Done, Event, Failed, Failure, FailureCode, Finish, FinishReason, GenerationId,
-    Principal, Prompt, Remedy, RequestId, Timings, TokenSource, UpstreamWords, Usage, UsageReport,
+    Prompt, Remedy, Timings, TokenSource, UpstreamWords, Usage, UsageReport,
 };
 use crate::event_log::{CloseOutcome, Log};
 use crate::limits::{OutputEstimate, QueueState, Reservations, Settlement};
 use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics};
-use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError, UpstreamIdentity};
+use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError};
 
 /// The state of a running generation that its task, its viewers and requests to end it share.
 ///
@@ -48,37 +49,6 @@ pub struct Running {
     requested_end: SetOnce<Ending>,
     metrics: Arc<Metrics>,
     counter: TokenCounter,
-}
-
-/// What a generation was started for.
-#[derive(Debug)]
-pub struct Subject {
-    pub request_id: RequestId,
-    pub principal: Principal,
-    pub model: String,
-    pub upstream: Arc<UpstreamIdentity>,
-    pub output_limit: Option<u64>,
-    /// The number of choices that the request asked for.
-    pub choices: usize,
-    pub repeats: RepeatPolicy,
-    pub source: PromptSource,
-    pub messages: UpstreamMessages,
-}
-
-/// Whether a repeat of the request attaches to this generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RepeatPolicy {
-    /// By its `Idempotency-Key`.
-    Attach,
-    StartNew,
-}
-
-/// Where the text that was sent to the model comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PromptSource {
-    Caller,
-    /// A stored prompt of the service, which messages of the upstream may quote.
-    Service,
 }
 
 /// The usage and the finish reasons that the upstream has reported so far.

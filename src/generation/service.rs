@@ -12,10 +12,11 @@ use super::audience::{Audience, OnDisconnect};
 use super::ending::Ending;
 use super::following::{FollowError, Following, ViewerHandle};
 use super::registry::{Registration, Registry};
-use super::running::{AdmittedGeneration, PromptSource, RepeatPolicy, Running, Subject};
+use super::running::{AdmittedGeneration, Running};
 use super::start::{NewGeneration, Origin, StartError, StartedGeneration};
 use super::state::GenerationState;
 use super::storage::{Record, Storage, Unkept};
+use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::task::{self, Work};
 use super::tokens::{self, TokenCounter};
 use crate::domain::{

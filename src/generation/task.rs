@@ -160,7 +160,8 @@ mod tests {
     use crate::event_log::{Created, EventLog, Memory, MemoryLimits, follow};
     use crate::generation::attempt_failure::UpstreamMessages;
     use crate::generation::audience::{Audience, OnDisconnect};
-    use crate::generation::running::{AdmittedGeneration, PromptSource, RepeatPolicy, Subject};
+    use crate::generation::running::AdmittedGeneration;
+    use crate::generation::subject::{PromptSource, RepeatPolicy, Subject};
     use crate::generation::tokens::TokenCounter;
     use crate::limits::{GenerationDemand, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
     use crate::telemetry::Metrics;

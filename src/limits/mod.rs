@@ -33,7 +33,7 @@
 //!    renews the slots of its own process itself, and frees those of a process that no longer does. Releasing a slot
 //!    that has expired changes nothing.
 //! 6. **Queued in this process.** A queue position is one among the generations of this process. Accounts take turns,
-//!    and within one the first that came is served first. A slot that comes back, by a release or by expiry, wakes the
+//!    and within one the first that came is served first. A slot that is freed, by a release or by expiry, wakes the
 //!    queue. [`QueueState::Granted`] is sent only after the slot is stored under the id of its generation. The release
 //!    of a generation that waits removes it from the queue.
 //! 7. **In order.** The calls for one id are made one after the other, and a call that has begun is completed before the
