@@ -40,7 +40,7 @@ use crate::upstream::{
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
 
-use measures::{capacities, evictions, repeat_counts};
+use measures::{capacities, evictions, retry_counts};
 
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +144,7 @@ pub async fn serve(
     let transports = TransportBuilder::new(tasks.clone(), stop.clone());
     let router = router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
-    metrics.set_repeat_counts(repeat_counts(&transports.repeats()));
+    metrics.set_retry_counts(retry_counts(&transports.retries()));
     let log = Memory::new(MemoryLimits {
         total: settings.event_log.memory.max_bytes.bytes(),
         generation: settings.generation.max_bytes.bytes(),

@@ -37,7 +37,7 @@ pub use refusal::{LONGEST_REFUSAL, ReportTerms};
 pub use routing::{Router, UnknownModelError};
 // `Framing` and `ResponseHead` are public for the fuzz target `http1`.
 pub use transport::{
-    Framing, InvalidFramingError, RepeatReason, Repeats, ResponseHead, TransportBuilder, TransportError,
+    Framing, InvalidFramingError, ResponseHead, Retries, RetryReason, TransportBuilder, TransportError,
 };
 
 /// An adapter for one kind of upstream.

@@ -12,11 +12,11 @@ mod deadlines;
 mod endpoint;
 mod event;
 mod exchange;
-mod lessons;
 mod message;
 mod model_list;
 mod normalizer;
 mod reader;
+mod refused_fields;
 mod request_body;
 mod request_form;
 mod tool_calls;
@@ -52,7 +52,7 @@ pub use request_form::WholeAnswers;
 
 use deadlines::AnswerDeadlines;
 use exchange::{Exchange, read, upstream_request};
-use lessons::Lessons;
+use refused_fields::RefusedFields;
 use request_form::{RequestForm, RequestForms};
 use whole_body::WholeBody;
 
@@ -69,7 +69,7 @@ struct OpenAiUpstream {
     /// Like `chat`, for a whole answer.
     whole_chat: UpstreamRequest,
     whole: WholeAnswers,
-    lessons: Lessons,
+    refused_fields: RefusedFields,
     endpoint: Endpoint,
     timeouts: Timeouts,
     /// The largest event, in bytes.
@@ -115,7 +115,7 @@ impl OpenAi {
             chat,
             whole_chat,
             whole: sizes.whole,
-            lessons: Lessons::default(),
+            refused_fields: RefusedFields::default(),
             endpoint,
             timeouts,
             max_event: sizes.max_event,
@@ -146,7 +146,7 @@ impl Provider for OpenAi {
             let mut timer = pin!(sleep_until(Instant::now()));
             let mut deadlines = AnswerDeadlines::new(this.timeouts, timer.as_mut());
             let mut forms = RequestForms::new(&request, terms.delivery, this.whole);
-            let mut form = forms.first(|concession| this.lessons.refuses(&request.model, concession));
+            let mut form = forms.first(|concession| this.refused_fields.refuses(&request.model, concession));
             let mut response = loop {
                 terms.asked.set(form.delivery);
                 let sending = this.send_chat(&request, form, &terms.sent);
@@ -162,7 +162,7 @@ impl Provider for OpenAi {
             };
             let (model, choices) = (request.model.clone(), choices(&request));
             drop(request);
-            let mut lessons = Some(forms.collect_verdicts(form)).filter(|lessons| !lessons.is_empty());
+            let mut verdicts = Some(forms.collect_verdicts(form)).filter(|verdicts| !verdicts.is_empty());
             let mut first = Vec::new();
             let whole = (form.delivery == Delivery::Whole).then_some(this.whole);
             if let Some(WholeAnswers::Allowed { max_bytes }) = whole {
@@ -172,7 +172,7 @@ impl Provider for OpenAi {
                         let read = read_completion(&json, &model, &mut signals);
                         drop(json);
                         if read.is_ok() {
-                            this.lessons.note(&model, &lessons.take().unwrap_or_default());
+                            this.refused_fields.note(&model, &verdicts.take().unwrap_or_default());
                         }
                         if !signals.is_empty() {
                             yield signals;
@@ -218,8 +218,8 @@ impl Provider for OpenAi {
                 };
                 deadlines.record(&signals, &reader);
                 if !signals.is_empty() {
-                    if let Some(lessons) = lessons.take() {
-                        this.lessons.note(&model, &lessons);
+                    if let Some(verdicts) = verdicts.take() {
+                        this.refused_fields.note(&model, &verdicts);
                     }
                     yield signals;
                 }
