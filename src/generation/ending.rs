@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::attempt_failure::{AttemptFailure, Billed};
+use super::attempt_failure::AttemptFailure;
 use crate::domain::{CancelReason, FailureCode, Remedy, Trailer, UpstreamWords};
 use crate::telemetry::Outcome;
-use crate::upstream::UpstreamError;
 
 /// Why a generation ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,21 +21,19 @@ pub struct FailedEnding {
     pub remedy: Option<Remedy>,
     pub retry_after: Option<Duration>,
     pub upstream: Option<Box<UpstreamWords>>,
-    /// Whether the last attempt may cost something; `None` if the reason is not an attempt.
-    pub billed: Option<Billed>,
 }
 
 impl Ending {
     /// Returns an ending that is not an upstream's fault.
     pub fn failed(code: FailureCode) -> Self {
         let retry_after = (code == FailureCode::TooManyGenerations).then_some(Duration::from_secs(5));
-        Self::Failed(Box::new(FailedEnding { code, remedy: None, retry_after, upstream: None, billed: None }))
+        Self::Failed(Box::new(FailedEnding { code, remedy: None, retry_after, upstream: None }))
     }
 
     /// Returns the ending after a failed attempt.
-    pub fn of_attempt(error: &UpstreamError) -> Self {
-        let AttemptFailure { code, remedy, retry_after, words, billed } = AttemptFailure::of(error);
-        Self::Failed(Box::new(FailedEnding { code, remedy, retry_after, upstream: words, billed: Some(billed) }))
+    pub fn of_attempt(failure: AttemptFailure) -> Self {
+        let AttemptFailure { code, remedy, retry_after, words } = failure;
+        Self::Failed(Box::new(FailedEnding { code, remedy, retry_after, upstream: words }))
     }
 
     pub const fn code(&self) -> Option<FailureCode> {

@@ -15,6 +15,7 @@
 
 mod answer_text;
 mod attempt_failure;
+mod attempts;
 mod audience;
 mod ending;
 mod following;

@@ -9,7 +9,7 @@ use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
 use super::answer_text::AnswerText;
-use super::attempt_failure::{self, AttemptPlace, Billed, UpstreamMessages};
+use super::attempts::{Attempts, labels};
 use super::audience::Audience;
 use super::ending::{Ending, FailedEnding};
 use super::tokens::{self, COUNTED_BYTES, TokenCounter};
@@ -19,8 +19,8 @@ use crate::domain::{
 };
 use crate::event_log::{CloseOutcome, Log};
 use crate::limits::{OutputEstimate, QueueState, Reservations};
-use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics};
-use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError, UpstreamIdentity};
+use crate::telemetry::{Gauge, GenerationEnd, Metrics};
+use crate::upstream::{Billed, Delivery};
 
 /// The state of a running generation that its task, its viewers and requests to end it share.
 ///
@@ -36,12 +36,9 @@ pub struct Running {
     reservations: Mutex<Reservations>,
     estimate: OutputEstimate,
     queue_state: Option<watch::Receiver<QueueState>>,
-    /// Whether the request may have reached its upstream, and which delivery was requested.
-    pub terms: AttemptTerms,
+    pub attempts: Attempts,
     /// Set if the generation is known to have cost nothing. A repeat of the request may then start a new one.
     unbilled: OnceLock<()>,
-    /// When the generation got its slot, just before its upstream request.
-    attempted: OnceLock<Instant>,
     first_token: OnceLock<Instant>,
     tally: Mutex<Tally>,
     requested_end: SetOnce<Ending>,
@@ -55,13 +52,11 @@ pub struct Subject {
     pub request_id: RequestId,
     pub principal: Principal,
     pub model: String,
-    pub upstream: Arc<UpstreamIdentity>,
     pub output_limit: Option<u64>,
     /// The number of choices that the request asked for.
     pub choices: usize,
     pub repeats: RepeatPolicy,
     pub source: PromptSource,
-    pub messages: UpstreamMessages,
 }
 
 /// Whether a repeat of the request attaches to this generation.
@@ -101,7 +96,7 @@ impl Running {
     pub fn new(
         id: GenerationId,
         subject: Subject,
-        terms: AttemptTerms,
+        attempts: Attempts,
         admitted: AdmittedGeneration,
         audience: Arc<Audience>,
         metrics: Arc<Metrics>,
@@ -116,9 +111,8 @@ impl Running {
             reservations: Mutex::new(admitted.reservations),
             estimate: admitted.estimate,
             queue_state: admitted.queue_state,
-            terms,
+            attempts,
             unbilled: OnceLock::new(),
-            attempted: OnceLock::new(),
             first_token: OnceLock::new(),
             tally: Mutex::default(),
             requested_end: SetOnce::new(),
@@ -135,28 +129,12 @@ impl Running {
     /// Records that the generation has its slot, and how long it waited.
     pub fn record_slot(&self) {
         self.metrics.waited(self.accepted.elapsed());
-        _ = self.attempted.set(Instant::now());
-    }
-
-    /// Returns whether the generation may cost something if it ends in this way.
-    fn billed(&self, ending: &Ending) -> Billed {
-        match ending {
-            Ending::Failed(failed) if failed.billed == Some(Billed::No) => Billed::No,
-            _ if self.terms.sent.get() == Sent::No => Billed::No,
-            _ => Billed::Maybe,
-        }
     }
 
     /// Returns whether a repeat of the request may start a new generation, because this one ended before anything could
     /// be billed.
     pub fn was_unbilled(&self) -> bool {
         self.unbilled.get().is_some()
-    }
-
-    pub fn log_failed_attempt(&self, error: &UpstreamError, ending: &Ending) {
-        let Subject { request_id, upstream, model, messages, .. } = &self.subject;
-        let place = AttemptPlace { request_id: *request_id, upstream, model, prompt: &self.prompt.text };
-        attempt_failure::log_failure(place, error, ending.code().unwrap_or(FailureCode::Internal), *messages);
     }
 
     /// Counts the generation as waiting for its slot until the gauge is dropped.
@@ -175,7 +153,7 @@ impl Running {
         }
         let now = Instant::now();
         if self.first_token.set(now).is_ok() {
-            self.metrics.first_token(self.labels(), now - self.accepted);
+            self.metrics.first_token(labels(&self.attempts.target()), now - self.accepted);
         }
     }
 
@@ -207,12 +185,13 @@ impl Running {
     /// Ends the generation, unless it has already ended. The upstream connection is closed or its answer complete by
     /// now, so counting tokens may take time.
     pub async fn end(&self, log: &Arc<dyn Log>, ending: Ending) {
+        self.attempts.end(ending.outcome(), ending.code());
         let timings = self.timings();
         let answer =
             if self.needs_answer(&ending) { AnswerText::read(log.as_ref(), COUNTED_BYTES).await } else { None };
         let finish = self.finish(answer.as_ref());
         let reported = self.lock().reported;
-        let usage = match (reported.complete(), self.billed(&ending), answer) {
+        let usage = match (reported.complete(), self.attempts.billed(), answer) {
             (Some(usage), _, _) => usage,
             (None, Billed::No, _) => NOTHING_USED,
             (None, _, None) => Usage::default(),
@@ -221,7 +200,7 @@ impl Running {
                 reported.completed_by(tokens::guess(&self.prompt, &answer))
             }
             (None, _, Some(answer)) => {
-                reported.completed_by(self.counter.count(&self.subject.model, &self.prompt, answer).await)
+                reported.completed_by(self.counter.count(self.attempts.target().model(), &self.prompt, answer).await)
             }
         };
         self.close(log, &ending, finish, self.known(usage, &ending), timings).await;
@@ -231,9 +210,10 @@ impl Running {
     /// `ending`. A backend that cannot close at once is left to its lease.
     pub fn end_at_once(&self, log: &Arc<dyn Log>, ending: Ending) {
         let ending = self.requested_end.get().cloned().unwrap_or(ending);
+        self.attempts.end(ending.outcome(), ending.code());
         let reported = self.lock().reported;
         let usage = reported.complete().unwrap_or_else(|| {
-            if self.billed(&ending) == Billed::No {
+            if self.attempts.billed() == Billed::No {
                 return NOTHING_USED;
             }
             let answer = AnswerText::read(log.as_ref(), COUNTED_BYTES).now_or_never().flatten();
@@ -247,7 +227,7 @@ impl Running {
     /// without a finish reason.
     fn needs_answer(&self, ending: &Ending) -> bool {
         let tally = self.lock();
-        let is_counted = tally.reported.complete().is_some() || self.billed(ending) == Billed::No;
+        let is_counted = tally.reported.complete().is_some() || self.attempts.billed() == Billed::No;
         let is_finished = !matches!(ending, Ending::Done { .. }) || tally.finish.len() >= self.subject.choices;
         !(is_counted && is_finished)
     }
@@ -273,9 +253,9 @@ impl Running {
     }
 
     fn is_cut_off_whole(&self, ending: &Ending) -> bool {
-        self.terms.asked.get() == Delivery::Whole
+        self.attempts.delivery() == Delivery::Whole
             && !matches!(ending, Ending::Done { .. })
-            && self.billed(ending) == Billed::Maybe
+            && self.attempts.billed() == Billed::Maybe
     }
 
     fn timings(&self) -> Timings {
@@ -292,7 +272,7 @@ impl Running {
             self.estimate.learn(tokens / u64::try_from(self.subject.choices).unwrap_or(1).max(1));
         }
         let reservations = std::mem::take(&mut *self.reservations.lock().unwrap_or_else(PoisonError::into_inner));
-        let billed = self.billed(ending);
+        let billed = self.attempts.billed();
         match billed {
             Billed::No => reservations.settle(0),
             Billed::Maybe if self.is_cut_off_whole(ending) => reservations.settle_as_reserved(),
@@ -314,20 +294,19 @@ impl Running {
     /// Writes one log line and updates the metrics.
     fn report(&self, ending: &Ending, usage: Usage, timings: Timings) {
         let outcome = ending.outcome();
-        let Subject { request_id, principal, model, upstream, output_limit, .. } = &self.subject;
+        let Subject { request_id, principal, model, output_limit, .. } = &self.subject;
+        let target = self.attempts.target();
         let error_type = ending.code().map(FailureCode::name);
-        let counted = Some(usage).filter(|_| self.billed(ending) == Billed::Maybe);
+        let counted = Some(usage).filter(|_| self.attempts.billed() == Billed::Maybe);
         let end = GenerationEnd { outcome, error_type, usage: counted, timings, output_limit: *output_limit };
-        self.metrics.generation_ended(self.labels(), &end);
-        if let Some(attempted) = self.attempted.get() {
-            self.metrics.attempt_ended(self.labels(), outcome, error_type, attempted.elapsed());
-        }
+        self.metrics.generation_ended(labels(&target), &end);
         // The request's id and not the generation's: without authentication the latter is a capability.
         tracing::info!(
             request_id = %request_id,
             principal = principal.name(),
             model,
-            upstream = &*upstream.name,
+            upstream = &*target.upstream().name,
+            attempts = self.attempts.count(),
             outcome = outcome.name(),
             code = error_type,
             input_tokens = counted.map(|usage| usage.input_tokens),
@@ -346,18 +325,14 @@ impl Running {
             }
             Ending::Cancelled(reason) => Event::Cancelled(Arc::new(Cancelled { reason: *reason, usage, timings })),
             Ending::Failed(failed) => {
-                let usage = Some(usage).filter(|_| self.billed(ending) == Billed::Maybe);
-                Event::Failed(Arc::new(Failed { failure: self.failure(failed, ending), usage, timings }))
+                let usage = Some(usage).filter(|_| self.attempts.billed() == Billed::Maybe);
+                Event::Failed(Arc::new(Failed { failure: self.failure(failed), usage, timings }))
             }
         }
     }
 
-    fn labels(&self) -> GenerationLabels<'_> {
-        GenerationLabels { upstream: &self.subject.upstream.name, model: &self.subject.model }
-    }
-
-    fn failure(&self, failed: &FailedEnding, ending: &Ending) -> Failure {
-        let is_kept = self.subject.repeats == RepeatPolicy::Attach && self.billed(ending) == Billed::Maybe;
+    fn failure(&self, failed: &FailedEnding) -> Failure {
+        let is_kept = self.subject.repeats == RepeatPolicy::Attach && self.attempts.billed() == Billed::Maybe;
         let detail = failed.detail().to_owned();
         let hidden = |words: UpstreamWords| match self.subject.source {
             PromptSource::Caller => words,

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::attempt_failure::UpstreamMessages;
+use super::attempts::{AttemptContext, Attempts};
 use super::audience::{Audience, OnDisconnect};
 use super::ending::Ending;
 use super::following::{FollowError, Following, ViewerHandle};
@@ -25,7 +26,7 @@ use crate::domain::{
 use crate::event_log::{CreateError, Created, EventLog, Log, TailState};
 use crate::limits::{Allowance, Exceeded, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
-use crate::upstream::{AttemptTerms, Delivery, ListedModels, Router};
+use crate::upstream::{Delivery, ListedModels, PlannedRequest, Router};
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -89,11 +90,11 @@ impl Generations {
         if self.is_draining() {
             return Err(StartError::Draining);
         }
-        let (model, provider) = inner.router.route(new.model.as_deref())?;
-        if !new.allowed.allow(&model) {
+        let plan = inner.router.plan(new.model.as_deref())?;
+        if !new.allowed.allow(&plan.model) {
             return Err(StartError::ModelForbidden);
         }
-        let mut request = ChatRequest::new(model, new.fields);
+        let mut request = ChatRequest::new(plan.model.to_string(), new.fields);
         let prompt = Arc::new(request.prompt());
         let Permit { slot, reservations } =
             inner.admit(&new.spender, &mut request, &prompt, (new.wait_policy, new.request))?;
@@ -115,21 +116,25 @@ impl Generations {
         let audience = Audience::new(on_disconnect, grace);
         let viewer = audience.join();
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
+        let context = AttemptContext {
+            request_id: new.request_id,
+            model: request.model.clone(),
+            prompt: Arc::clone(&prompt),
+            messages: inner.terms.upstream_messages,
+        };
+        let attempts = Attempts::new(context, plan.first.clone(), Arc::clone(&metrics));
         let estimate = inner.limits.output_estimate(&new.spender.account, &request.model);
         let admitted = AdmittedGeneration { prompt, reservations, queue_state: slot.queue_state(), estimate };
         let subject = Subject {
             request_id: new.request_id,
             principal: start.owner.clone(),
             model: request.model.clone(),
-            upstream: Arc::clone(provider.identity()),
             output_limit: request.output_limit(),
             choices: usize::try_from(request.choices()).unwrap_or(usize::MAX),
             repeats: if new.claim.is_some() { RepeatPolicy::Attach } else { RepeatPolicy::StartNew },
             source: if start.prompt.is_some() { PromptSource::Service } else { PromptSource::Caller },
-            messages: inner.terms.upstream_messages,
         };
-        let terms = AttemptTerms { delivery, ..AttemptTerms::default() };
-        let running = Running::new(id, subject, terms.clone(), admitted, audience, metrics, counter);
+        let running = Running::new(id, subject, attempts, admitted, audience, metrics, counter);
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running));
         let created = inner.log.create(Arc::clone(&start), &new.spender.account, new.claim.clone()).await;
@@ -158,8 +163,8 @@ impl Generations {
         let handle = ViewerHandle::new(viewer, record.clone(), inner.metrics.viewer(), slot.queue_state());
         let following = Following::new(Arc::clone(&log), Sequence::START, handle);
         let deadline = Instant::now() + inner.terms.max_duration;
-        let work =
-            Work { answer: provider.attempt(request, terms), slot, wait: new.spender.wait(new.wait_policy), deadline };
+        let planned = PlannedRequest { plan, request: Arc::new(request), delivery, deadline };
+        let work = Work { planned, slot, wait: new.spender.wait(new.wait_policy) };
         inner.spawn_task(registration, record, log, work);
         Ok(StartedGeneration { following, origin: Origin::New })
     }

@@ -22,7 +22,7 @@ use tokenrill::limits::{Limiter, Policy, RequestPermit, Spender, WaitPolicy};
 use tokenrill::settings::Settings;
 use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{
-    Answer as UpstreamAnswer, AttemptTerms, Provider, Router, Signal, UpstreamError, UpstreamIdentity,
+    Answer as UpstreamAnswer, AttemptError, AttemptErrorKind, AttemptTerms, Provider, Router, Signal, UpstreamIdentity,
 };
 use tokio_util::task::TaskTracker;
 
@@ -225,7 +225,7 @@ impl Provider for Chaos {
         test_identity()
     }
 
-    fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> UpstreamAnswer {
+    fn attempt(&self, request: &Arc<ChatRequest>, terms: AttemptTerms) -> UpstreamAnswer {
         let number = request.fields.read::<u64>("number").expect("a number");
         let fate = self.fates[usize::try_from(number).expect("small")];
         let (asked, most) = (Arc::clone(&self.asked), Arc::clone(&self.most));
@@ -242,7 +242,7 @@ impl Provider for Chaos {
                     let finish = Signal::Finish { choice: 0, reason: FinishReason::from("stop") };
                     Ok(smallvec::smallvec![text, finish, Signal::End { trailer: Trailer::default() }])
                 }
-                Fate::Fails => Err(UpstreamError::Reported(Box::default())),
+                Fate::Fails => Err(AttemptError::in_response(AttemptErrorKind::Reported(Box::default()))),
                 Fate::Panics => panic!("a defect"),
                 Fate::Silent => std::future::pending().await,
             };
@@ -254,7 +254,7 @@ impl Provider for Chaos {
 
     fn models(
         &self,
-    ) -> futures_util::future::BoxFuture<'_, Result<Vec<tokenrill::generation::ListedModel>, UpstreamError>> {
+    ) -> futures_util::future::BoxFuture<'_, Result<Vec<tokenrill::generation::ListedModel>, AttemptErrorKind>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use memchr::memmem;
 
-use super::super::{Signal, Signals, UpstreamError};
+use super::super::{AttemptErrorKind, Signal, Signals};
 use super::choice::TemplateReuse;
 use super::chunk_piece::{ChunkPiece, MALFORMED};
 use super::event::{EventData, StreamEventName};
@@ -53,7 +53,7 @@ impl Decoder {
     }
 
     /// Decodes one event. Appends its signals also if it fails.
-    pub fn decode(&mut self, name: &[u8], data: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
+    pub fn decode(&mut self, name: &[u8], data: &[u8], signals: &mut Signals) -> Result<(), AttemptErrorKind> {
         let named = StreamEventName::of(name);
         if named == StreamEventName::Other {
             if data.trim_ascii_start().starts_with(b"[DONE]") {
@@ -72,13 +72,13 @@ impl Decoder {
             let unchanged_json = Some(json).filter(|json| json.as_bytes() == data);
             self.chunk(chunk, json.len(), unchanged_json, signals)?;
         }
-        failure.map_or(Ok(()), |report| Err(UpstreamError::Reported(report)))
+        failure.map_or(Ok(()), |report| Err(AttemptErrorKind::Reported(report)))
     }
 
     /// Appends the end of the answer and the data that no chunk has carried.
-    pub fn end(&mut self, signals: &mut Signals) -> Result<(), UpstreamError> {
+    pub fn end(&mut self, signals: &mut Signals) -> Result<(), AttemptErrorKind> {
         if self.normalizer.is_empty() {
-            return Err(UpstreamError::Empty);
+            return Err(AttemptErrorKind::Empty);
         }
         for (chunk, piece) in self.normalizer.take_halves() {
             self.push_entries(chunk, vec![piece], signals)?;
@@ -117,7 +117,7 @@ impl Decoder {
         size: usize,
         unchanged_json: Option<&str>,
         signals: &mut Signals,
-    ) -> Result<(), UpstreamError> {
+    ) -> Result<(), AttemptErrorKind> {
         let Some(Normalized { pieces, reuse }) = self.normalizer.chunk(&mut chunk, signals)? else { return Ok(()) };
         if reuse == TemplateReuse::No {
             // The templates may be invalid now: a new tool call takes over the fragments of its index.
@@ -143,7 +143,7 @@ impl Decoder {
         mut chunk: Object,
         mut pieces: Vec<ChunkPiece>,
         signals: &mut Signals,
-    ) -> Result<Option<(Arc<Shape>, Escaped)>, UpstreamError> {
+    ) -> Result<Option<(Arc<Shape>, Escaped)>, AttemptErrorKind> {
         let Some(ChunkPiece { part, text, place }) = pieces.pop() else { return Ok(None) };
         let is_alone = pieces.is_empty() && place.is_some();
         signals.extend(pieces.into_iter().map(ChunkPiece::into_signal));
@@ -217,7 +217,7 @@ mod tests {
     use crate::upstream::ErrorReport;
 
     /// Decodes chunks, without the end of an answer.
-    fn decode(chunks: &[&str]) -> Result<Signals, UpstreamError> {
+    fn decode(chunks: &[&str]) -> Result<Signals, AttemptErrorKind> {
         let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
         for chunk in chunks {
             decoder.decode(b"", chunk.as_bytes(), &mut signals)?;
@@ -522,7 +522,7 @@ mod tests {
             for chunk in sent {
                 decoder.decode(b"", chunk.as_bytes(), &mut signals).expect("well formed");
             }
-            assert_eq!(decoder.decode(b"", b" [DONE] ", &mut signals), Err(UpstreamError::Empty));
+            assert_eq!(decoder.decode(b"", b" [DONE] ", &mut signals), Err(AttemptErrorKind::Empty));
         }
     }
 
@@ -562,10 +562,13 @@ mod tests {
         let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
         let json = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"error"}],"error":{"message":"m"}}"#;
         let report = ErrorReport::read(json.as_bytes()).expect("an error");
-        assert_eq!(decoder.decode(b"", json.as_bytes(), &mut signals), Err(UpstreamError::Reported(Box::new(report))));
+        assert_eq!(
+            decoder.decode(b"", json.as_bytes(), &mut signals),
+            Err(AttemptErrorKind::Reported(Box::new(report)))
+        );
         assert_eq!(chunks(&signals)[0].text().as_str(), "a");
         let named = decoder.decode(b"error", b"[DONE]", &mut signals);
-        assert!(matches!(named, Err(UpstreamError::Reported(_))));
+        assert!(matches!(named, Err(AttemptErrorKind::Reported(_))));
     }
 
     #[test]

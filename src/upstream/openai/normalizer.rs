@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Signal, Signals, UpstreamError};
+use super::super::{AttemptErrorKind, Signal, Signals};
 use super::choice::{self, ChoiceState, DeltaText, TemplateReuse};
 use super::chunk_piece::{ChunkPiece, MALFORMED, TextMember, TextPlace};
 use super::usage;
@@ -66,7 +66,7 @@ impl Normalizer {
 
     /// Normalizes a chunk except for its head ([`Normalizer::write_head`]). Returns `None` if it carries only usage,
     /// which is sent at the end to callers that asked for it.
-    pub fn chunk(&mut self, chunk: &mut Object, signals: &mut Signals) -> Result<Option<Normalized>, UpstreamError> {
+    pub fn chunk(&mut self, chunk: &mut Object, signals: &mut Signals) -> Result<Option<Normalized>, AttemptErrorKind> {
         self.head.learn(chunk);
         let usage = usage::find(chunk).map(|(report, usage)| (report, usage.to_json()));
         let mut reuse = if usage.is_none() { TemplateReuse::Yes } else { TemplateReuse::No };

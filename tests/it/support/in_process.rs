@@ -32,10 +32,10 @@ impl Provider for Defect {
         assert!(self.named.swap(true, Ordering::SeqCst), "hunter2");
         super::test_identity()
     }
-    fn attempt(&self, _: tokenrill::domain::ChatRequest, _: upstream::AttemptTerms) -> upstream::Answer {
+    fn attempt(&self, _: &Arc<tokenrill::domain::ChatRequest>, _: upstream::AttemptTerms) -> upstream::Answer {
         Box::pin(stream::once(async { panic!("hunter2") }))
     }
-    fn models(&self) -> BoxFuture<'_, Result<Vec<upstream::ListedModel>, upstream::UpstreamError>> {
+    fn models(&self) -> BoxFuture<'_, Result<Vec<upstream::ListedModel>, upstream::AttemptErrorKind>> {
         panic!("hunter2")
     }
 }

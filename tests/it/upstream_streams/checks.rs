@@ -2,7 +2,7 @@
 
 use tokenrill::domain::{Trailer, UsageRequest};
 use tokenrill::upstream::sse::{EventTooLargeError, Parser, StreamEvent};
-use tokenrill::upstream::{AnswerReader, Framing, ResponseHead, Signal, Signals, UpstreamError};
+use tokenrill::upstream::{AnswerReader, AttemptErrorKind, Framing, ResponseHead, Signal, Signals};
 
 use super::{reference, wires};
 
@@ -42,7 +42,7 @@ pub fn event_stream(bytes: &[u8]) {
 }
 
 /// The signals of an answer, and its ending: `Ok` if it is complete.
-pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result<(), UpstreamError>) {
+pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result<(), AttemptErrorKind>) {
     let mut reader = AnswerReader::new("m".to_owned(), 1, LARGEST_EVENT);
     let mut signals = Signals::new();
     for read in reads {
@@ -53,7 +53,7 @@ pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result
             return (signals, Ok(()));
         }
     }
-    let ending = reader.cut_off(UpstreamError::Disconnected { cause: "the end".into() }, &mut signals);
+    let ending = reader.cut_off(AttemptErrorKind::Disconnected { cause: "the end".into() }, &mut signals);
     (signals, ending)
 }
 

@@ -11,7 +11,7 @@ use tokenrill::domain::{
     Done, Entry, Event, Failed, Failure, FailureCode, Finish, GenerationId, Principal, RequestId, Sequence, Start,
     Timestamp, Timings, Usage, UsageReport, UsageRequest,
 };
-use tokenrill::upstream::{Signal, Signals, UpstreamError};
+use tokenrill::upstream::{AttemptErrorKind, Signal, Signals};
 
 use super::reference;
 
@@ -22,7 +22,7 @@ pub type Texts = BTreeMap<u64, String>;
 type Calls = BTreeMap<(u64, u64), String>;
 
 /// Writes an answer on every wire and checks that text, tool calls and ending agree. Returns the chunks.
-pub fn assert_agreement(signals: Signals, ending: &Result<(), UpstreamError>, usage: UsageRequest) -> Vec<Value> {
+pub fn assert_agreement(signals: Signals, ending: &Result<(), AttemptErrorKind>, usage: UsageRequest) -> Vec<Value> {
     let id = GenerationId::random();
     let entries = entries(id, signals, ending);
     let native_stream = write(&Native, id, &entries);
@@ -62,7 +62,7 @@ fn calls_of_chunks(chunks: &[Value]) -> Calls {
 }
 
 /// The log of a generation with this answer of an upstream.
-fn entries(id: GenerationId, signals: Signals, ending: &Result<(), UpstreamError>) -> Vec<Entry> {
+fn entries(id: GenerationId, signals: Signals, ending: &Result<(), AttemptErrorKind>) -> Vec<Entry> {
     let start = Start {
         generation: id,
         owner: Principal::Anonymous,
