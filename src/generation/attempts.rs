@@ -19,7 +19,7 @@ pub struct Attempts {
     /// The first target of the plan.
     planned: Target,
     /// In order; at most one for each target of the plan. Only the last one can be open.
-    attempts: Mutex<Vec<Attempt>>,
+    made: Mutex<Vec<Attempt>>,
     metrics: Arc<Metrics>,
 }
 
@@ -57,7 +57,7 @@ pub struct AttemptEnd {
 
 impl Attempts {
     pub fn new(context: AttemptContext, planned: Target, metrics: Arc<Metrics>) -> Self {
-        Self { context, planned, attempts: Mutex::default(), metrics }
+        Self { context, planned, made: Mutex::default(), metrics }
     }
 
     /// Returns the target of the last attempt, or the one that the first attempt will have.
@@ -118,7 +118,7 @@ impl Attempts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Attempt>> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

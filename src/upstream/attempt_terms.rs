@@ -47,6 +47,7 @@ impl AttemptTerms {
 impl SentMark {
     /// Returns the mark of this attempt for a request with `delivery`. This can differ from the delivery in the terms
     /// because of the settings or the refusals of the upstream.
+    #[must_use]
     pub fn of_request(&self, delivery: Delivery) -> Self {
         Self { delivery, sent: Arc::clone(&self.sent) }
     }
