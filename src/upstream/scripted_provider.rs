@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::StreamExt;
@@ -34,7 +34,7 @@ impl ScriptedProvider {
 
     /// Returns the number of answers that no attempt has taken.
     pub fn remaining(&self) -> usize {
-        self.answers.lock().expect("a lock").len()
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 
