@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use super::caller::Caller;
 use super::json_body::JsonBytes;
 use super::problem::{ErrorCode, FieldError, Problem};
-use super::wire::channel::{self, GapData, SubscriberBody};
+use super::wire::channel::{self, ChannelEventName, GapData, SubscriberBody};
+use super::wire::frames::JsonLine;
 use crate::domain::{ChannelEvent, ChannelName, Entry, EventName, Keeping, Principal, Published, Recipient, wire_safe};
 
 /// An event to publish.
@@ -225,16 +226,15 @@ fn recipient(to: Value, caller: &Caller) -> Option<Recipient> {
 }
 
 impl WrittenEvent {
-    /// Encodes the event as a block of an event stream and parses that, so that both formats share one encoder.
+    /// Returns the event; `None` if it has no content for subscribers.
     pub fn of(channel: &ChannelName, entry: &Entry<ChannelEvent>) -> Option<Self> {
-        let mut block = BytesMut::new();
-        channel::encode(channel, entry, &mut None, &mut block);
-        let block = std::str::from_utf8(&block).ok()?;
-        let line = |field: &str| block.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
-        Some(Self {
-            id: line("id: "),
-            event: line("event: "),
-            data: line("data: ").and_then(|data| RawValue::from_string(data).ok())?,
-        })
+        let event = match channel::event_name(&entry.event)? {
+            ChannelEventName::Named(name) => Some(name.to_owned()),
+            ChannelEventName::Unnamed => None,
+        };
+        let mut data = BytesMut::new();
+        channel::write_data(&entry.event, &mut JsonLine::new(&mut data));
+        let data = RawValue::from_string(String::from_utf8(data.into()).ok()?).ok()?;
+        Some(Self { id: channel::event_id(channel, entry).map(|id| id.to_string()), event, data })
     }
 }

@@ -174,7 +174,7 @@ fn stream(api: &Api, subscribed: Subscribed, connection: Connection, attendance:
     let id = ChannelEventId { channel, sequence: subscription.position() };
     let source = SubscriberSource::new(subscription, api.channel_terms.idle);
     let stream = api.event_stream(source, connection);
-    event_stream(stream.beginning_with(|retry, out| channel::encode_connected(&connected, id, retry, out)))
+    event_stream(stream.beginning_with(|frames| channel::encode_connected(&connected, id, frames)))
 }
 
 /// Returns the events after the position, or waits up to `patience` for the first one.

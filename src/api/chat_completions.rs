@@ -22,8 +22,8 @@ use super::refusal::Dialect;
 use super::sse::{event_stream, name_generation};
 use super::start::{self, AdmittedRequest, AttachedGeneration, insert_attached};
 use super::state::Api;
-use super::wire::OpenAiChat;
-use super::wire::openai_chat::{Completion, Ids, usage_json};
+use super::wire::openai_chat::encoder::{BlockIds, ChatEncoder};
+use super::wire::openai_chat::{Completion, usage_json};
 use crate::domain::{Done, Event, TokenSource};
 use crate::generation::{Delivery, Following};
 use crate::json::JsonObject;
@@ -86,8 +86,8 @@ async fn complete(api: &Api, caller: &Caller, request: Request) -> Result<Respon
             // token, and heartbeats start.
             let begun = following.wait_for_first_chunk(api.head_wait);
             // Builds the response while the upstream request is in flight.
-            let format = OpenAiChat { usage: start.usage, ids: Ids::Absent };
-            let response = with_headers(event_stream(api.stream(following, format, connection)));
+            let encoder = ChatEncoder::new(Arc::clone(&start), BlockIds::Absent);
+            let response = with_headers(event_stream(api.stream(following, encoder, connection)));
             begun.await.map_err(|failed| Problem::from(&*failed))?;
             Ok(response)
         }

@@ -1,5 +1,7 @@
 //! The native resource: `/v1/generations`.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -24,8 +26,8 @@ use super::state::Api;
 use super::state_json::StateJson;
 use super::state_response::respond;
 use super::viewer_source::ViewerSource;
-use super::wire::openai_chat::Ids;
-use super::wire::{Native, OpenAiChat};
+use super::wire::native::encoder::NativeEncoder;
+use super::wire::openai_chat::encoder::{BlockIds, ChatEncoder};
 use crate::domain::{EventId, GenerationId, Sequence, TooMuch};
 use crate::generation::{FollowError, OnDisconnect, Origin, StartError};
 use crate::telemetry::ResumedBy;
@@ -116,7 +118,9 @@ async fn start(
     let AttachedGeneration { mut following, origin, connection } = attached;
     let (id, model) = (following.start().generation, following.start().model.clone());
     let mut response = match (form, connection) {
-        (ResponseForm::Events, Some(connection)) => event_stream(api.stream(following, Native, connection)),
+        (ResponseForm::Events, Some(connection)) => {
+            event_stream(api.stream(following, NativeEncoder::new(id), connection))
+        }
         (_, None) => {
             let state = api.generations.inspect(&caller.principal, id).await?;
             drop(following);
@@ -146,7 +150,7 @@ async fn resume(api: &Api, caller: &Caller, last: EventId) -> Result<Response, P
             api.metrics.resumed(ResumedBy::LastEventId);
             event_stream(api.stream(
                 following,
-                Native,
+                NativeEncoder::new(last.generation),
                 api.connect(caller, Arrival::Reconnecting, ConnectionKind::ResumableStream)?,
             ))
         }
@@ -214,7 +218,7 @@ pub async fn events(
         let connection = connect()?;
         let outline = state.outline().await.map_err(|_| Problem::history_lost())?;
         let position = EventId { generation: id, sequence: outline.position };
-        let viewer = ViewerSource::new(following, Native);
+        let viewer = ViewerSource::new(following, NativeEncoder::new(id));
         let source = SnapshotSource::new(StateJson::new(state, &outline), position, viewer);
         return Ok(event_stream(api.event_stream(source, connection)));
     }
@@ -224,10 +228,10 @@ pub async fn events(
     }
     match following {
         Ok(following) => Ok(match format {
-            Format::Native => event_stream(api.stream(following, Native, connect()?)),
+            Format::Native => event_stream(api.stream(following, NativeEncoder::new(id), connect()?)),
             Format::OpenAi => {
-                let format = OpenAiChat { usage: following.start().usage, ids: Ids::Present };
-                event_stream(api.stream(following, format, connect()?))
+                let encoder = ChatEncoder::new(Arc::clone(following.start()), BlockIds::Present);
+                event_stream(api.stream(following, encoder, connect()?))
             }
         }),
         Err(FollowError::AtEnd) => Ok(StatusCode::NO_CONTENT.into_response()),

@@ -6,7 +6,7 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::Serialize;
 use smallvec::SmallVec;
 
@@ -16,8 +16,9 @@ use super::headers::{RETRY_AFTER_MS, X_SHOULD_RETRY};
 use super::openai_error::OpenAiError;
 use super::problem::{ErrorCode, Problem, ProblemBody};
 use super::request_id::request_id;
+use super::wire::frames::Frames;
 use super::wire::native::FailedData;
-use super::wire::{Retry, SseBlock};
+use super::wire::retry::Retry;
 use crate::domain::RequestId;
 
 /// The API that a path belongs to. It determines the format of its error responses.
@@ -117,19 +118,20 @@ fn json(body: &impl Serialize) -> Bytes {
 /// Formats an error response as an event without an id. `retry` is the wait before a retry, or prevents retries.
 pub fn refusal_event(error: ProblemBody) -> Bytes {
     let retry = error.retry_after_ms.map_or(Retry::DORMANT, |wait| Retry::after(Duration::from_millis(wait)));
-    let mut out = BytesMut::new();
-    let mut block = SseBlock::new(&mut out, "failed");
+    let mut frames = Frames::default();
+    frames.set_retry(retry);
+    let mut block = frames.event("failed");
     let usage = error.usage.clone();
-    block.json(&FailedData { error, usage, timings: None });
-    block.end(Some(retry), None::<&str>);
-    out.freeze()
+    block.data().json(&FailedData { error, usage, timings: None });
+    block.end(None::<&str>);
+    frames.take()
 }
 
 /// As [`refusal_event`], for clients of OpenAI's streaming format: no event name, no id, no `retry`.
 pub fn error_event(error: &ProblemBody) -> Bytes {
-    let mut out = BytesMut::new();
-    let mut block = SseBlock::unnamed(&mut out);
-    block.json(&OpenAiError::from(error));
-    block.end(None, None::<&str>);
-    out.freeze()
+    let mut frames = Frames::default();
+    let mut block = frames.unnamed();
+    block.data().json(&OpenAiError::from(error));
+    block.end_with_data();
+    frames.take()
 }

@@ -109,6 +109,11 @@ impl Following {
         Pin::new(&mut self.pages).poll_next(context).map_err(|_| LogLost)
     }
 
+    /// Continues from the beginning of the log, for an encoder that needs the entries before its viewer's position.
+    pub fn rewind(&mut self) {
+        self.pages = follow(Arc::clone(&self.log), Sequence::START);
+    }
+
     /// Returns the generation's queue position, each one once; pending if it is not queued.
     pub fn poll_queue_position(&mut self, context: &mut Context<'_>) -> Poll<QueuePosition> {
         let Some(queue_positions) = &mut self.handle.queue_positions else { return Poll::Pending };
