@@ -11,7 +11,6 @@ mod caller;
 mod channel_body;
 mod channel_query;
 mod channels;
-mod chat_completions;
 mod chat_fields;
 mod client_address;
 mod connection;
@@ -25,6 +24,7 @@ mod delivered_ends;
 mod denial;
 mod durations;
 mod error_code;
+mod events_query;
 mod extract;
 mod gate;
 mod generation_list;
@@ -36,7 +36,6 @@ mod json_body;
 mod large_bodies;
 mod listener_role;
 mod models;
-mod openai_error;
 pub mod openapi;
 mod operations;
 mod pages;
@@ -48,10 +47,12 @@ mod refusal;
 mod refused_body;
 mod refused_origins;
 mod request_id;
+mod serve;
 mod snapshot;
 mod snapshot_source;
 mod sse;
 mod start;
+mod start_problem;
 mod state;
 mod state_json;
 mod state_response;
@@ -245,7 +246,7 @@ fn documented() -> OpenApiRouter<Api> {
 
 fn caller_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(routes!(generations::create, generation_list::list))
+        .routes(routes!(wire::native::create, generation_list::list))
         .routes(routes!(generations::show, generations::erase))
         .routes(routes!(generations::events))
         .routes(routes!(generations::cancel))
@@ -254,7 +255,7 @@ fn caller_routes() -> OpenApiRouter<Api> {
         .routes(routes!(prompts::list))
         .routes(routes!(prompts::show))
         .routes(routes!(tickets::create))
-        .routes(routes!(chat_completions::create))
+        .routes(routes!(wire::openai_chat::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
 }

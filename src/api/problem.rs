@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 use super::denial::{Denial, DenialReason};
 use super::durations::millis;
 use super::error_code::Remedy;
-use super::openai_error::{OpenAiError, OpenAiErrorBody, param};
 use super::upstream_error::UpstreamErrorBody;
 use super::wire::measures::UsageBody;
+use super::wire::openai_chat::error_body::{OpenAiError, OpenAiErrorBody, param};
 use crate::domain::{Failed, Failure, RequestId, Usage};
 use crate::limits::{Allowance, Exceeded, ExceededLimit};
 

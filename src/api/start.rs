@@ -17,9 +17,8 @@ use super::extract::idempotency_key;
 use super::headers::TOKENRILL_ATTACHED;
 use super::json_body::JsonBytes;
 use super::large_bodies::is_large;
-use super::parsed_request::{ParsedRequest, new_generation};
+use super::parsed_request::ParsedRequest;
 use super::problem::{ErrorCode, Problem};
-use super::refusal::Dialect;
 use super::state::Api;
 use crate::domain::{AllowedModels, Claim, IdempotencyKey};
 use crate::generation::{Following, NewGeneration, Origin, StartError, StartedGeneration};
@@ -100,15 +99,6 @@ impl AdmittedRequest {
 pub async fn parse(api: &Api, json: &JsonBytes) -> Result<JsonObject, Problem> {
     let body = json.clone();
     api.large_bodies.run(json.len(), move || body.request()).await
-}
-
-/// Validates the fields of a request that starts a generation.
-pub async fn check(api: &Api, caller: &Caller, fields: JsonObject, dialect: Dialect) -> Result<ParsedRequest, Problem> {
-    if !is_large(fields.text_len()) {
-        return new_generation(fields, dialect, caller);
-    }
-    let caller = caller.clone();
-    api.large_bodies.run(fields.text_len(), move || new_generation(fields, dialect, &caller)).await
 }
 
 /// Joins the generation of the request's `Idempotency-Key`, regardless of the load. `None` if the key has none.

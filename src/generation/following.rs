@@ -166,3 +166,44 @@ impl Following {
         GenerationState::now(Arc::clone(&self.log))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Account, CancelReason, Cancelled, Entry, GenerationId, Principal, Timestamp, Timings, Usage, UsageRequest,
+    };
+    use crate::event_log::{Created, EventLog, Memory, MemoryLimits};
+    use crate::telemetry::Metrics;
+
+    #[tokio::test]
+    async fn viewer_that_rewinds_receives_the_log_from_its_beginning() {
+        let limits =
+            MemoryLimits { total: 1 << 20, generation: 1 << 20, running: 1 << 20, retention: Duration::from_secs(60) };
+        let memory = Memory::new(limits);
+        let start = Start {
+            generation: GenerationId::random(),
+            owner: Principal::Anonymous,
+            model: "m".into(),
+            created_at: Timestamp::now(),
+            prompt: None,
+            metadata: [].into(),
+            usage: UsageRequest::NotAsked,
+        };
+        let created = memory.create(Arc::new(start), &Account::Principal(Principal::Anonymous), None).await;
+        let Ok(Created::New(log)) = created else { panic!("a new log") };
+        let (usage, timings) = (Usage::default(), Timings::default());
+        let end = Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings }));
+        log.append(Sequence::new(1), [end].into_iter().collect()).await.expect("an open log");
+        let handle = ViewerHandle::new(None, None, Metrics::new().viewer(), None);
+        let mut following = Following::new(log, Sequence::new(1), handle);
+        let sequences = |page: Option<Result<Page, LogLost>>| {
+            let page = page.expect("a page").expect("the log is kept");
+            page.iter().map(|entry: &Entry| entry.sequence.get()).collect::<Vec<_>>()
+        };
+        assert_eq!(sequences(following.next_page().await), [2]);
+        following.rewind();
+        assert_eq!(sequences(following.next_page().await), [1, 2]);
+        assert!(following.next_page().await.is_none());
+    }
+}

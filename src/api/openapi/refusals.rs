@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::super::access::Access;
-use super::super::openai_error::OpenAiError;
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
-use super::super::refusal::{Dialect, error_event, refusal_event};
+use super::super::wire::port::RefusalFormat;
+use super::super::wire::table::WireEntry;
 use super::paths::{CHANNEL, CHAT, CREATE, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
 use super::security::access;
 
@@ -149,14 +149,8 @@ pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
 pub fn describe_refusals(document: &mut Value) {
     for ((path, method), codes) in REFUSALS {
         let responses = pointer(path, method, "/responses");
-        let dialect = Dialect::of(path);
-        let (json, json_schema, stream_schema) = match dialect {
-            Dialect::Native if (*path, *method) == SUBSCRIBE => {
-                ("application/problem+json", "Problem", "ChannelStreamEvent")
-            }
-            Dialect::Native => ("application/problem+json", "Problem", "GenerationEvent"),
-            Dialect::OpenAi => ("application/json", "OpenAiError", "ChatCompletionEvent"),
-        };
+        let wire = WireEntry::of_path(path);
+        let stream_schema = if (*path, *method) == SUBSCRIBE { "ChannelStreamEvent" } else { wire.refusals.event };
         let reference = |name| json!({"$ref": format!("#/components/schemas/{name}")});
         let denials: &[ErrorCode] = match access(path, method) {
             Access::Public => &[],
@@ -167,22 +161,22 @@ pub fn describe_refusals(document: &mut Value) {
         let common = [ErrorCode::InvalidRequest, ErrorCode::Misdirected, ErrorCode::Internal];
         for code in codes.iter().chain(denials).chain(&common) {
             let status = code.status();
+            let problem = example_problem(*code, (path, method));
+            let refusal = (wire.refusal)(problem.clone(), RefusalFormat::Json);
+            let json = refusal.content_type;
             let existing = document.pointer(&format!("{responses}/{}", status.as_u16())).cloned();
             let mut response = existing.unwrap_or_else(|| {
                 json!({
                     "description": status.canonical_reason().unwrap_or_default(),
                     "content": {
-                        json: {"schema": reference(json_schema), "examples": {}},
+                        json: {"schema": reference(wire.refusals.json), "examples": {}},
                         "text/event-stream": {"schema": reference(stream_schema), "examples": {}},
                     },
                 })
             });
-            let problem = example_problem(*code, (path, method));
-            let (body, event) = match dialect {
-                Dialect::Native => (json!(problem), refusal_event(problem)),
-                Dialect::OpenAi => (json!(OpenAiError::from(&problem)), error_event(&problem)),
-            };
-            let event = String::from_utf8_lossy(&event).into_owned();
+            let body: Value = serde_json::from_slice(&refusal.bytes).unwrap_or_default();
+            let event = (wire.refusal)(problem, RefusalFormat::Event);
+            let event = String::from_utf8_lossy(&event.bytes).into_owned();
             let examples = |content: &str| format!("/content/{}/examples", content.replace('/', "~1"));
             set(&mut response, &examples(json), &code.name(), json!({"value": body}));
             set(&mut response, &examples("text/event-stream"), &code.name(), json!({"value": event}));

@@ -6,9 +6,11 @@ pub mod frames;
 pub mod measures;
 pub mod native;
 pub mod openai_chat;
+pub mod port;
 #[cfg(test)]
 mod resuming;
 pub mod retry;
+pub mod table;
 
 pub use encoder::Encoder;
 pub use frames::Frames;

@@ -10,6 +10,21 @@ use super::super::super::problem::ProblemBody;
 use super::super::measures::{TimingsBody, UsageBody};
 use crate::domain::{CancelReason, Cancelled, Done, Failed, Start, Stated};
 
+/// The names of all events.
+pub const EVENTS: [&str; 11] = [
+    "start",
+    "queued",
+    "delta",
+    "reasoning",
+    "tool_call",
+    "refusal",
+    "part",
+    "snapshot",
+    "done",
+    "cancelled",
+    "failed",
+];
+
 /// The generation has started. Always the first event, before the model answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

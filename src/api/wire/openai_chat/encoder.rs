@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::super::super::openai_error::OpenAiError;
 use super::super::encoder::{Encoder, Notice};
 use super::super::frames::Frames;
 use super::super::retry::Retry;
+use super::error_body::OpenAiError;
 use super::usage::usage_json;
 use crate::domain::{Chunk, Entry, Event, EventId, Start, UsageRequest, wire_safe};
 
