@@ -25,7 +25,9 @@ pub use account::Account;
 pub use channel::{ChannelEventId, ChannelName, InvalidName};
 pub use channel_event::{ChannelEvent, EventName, Keeping, Presence, Published, Recipient, Subscriber};
 pub use chat::{ChatRequest, OUTPUT_LIMITS, Prompt, number};
-pub use chunk::{Chunk, Escaped, Frame, InvalidText, Part, Shape, decode_utf8, wire_safe};
+pub use chunk::{
+    Chunk, ChunkJson, Escaped, Frame, InvalidText, Part, ProviderDialect, Raw, Shape, decode_utf8, wire_safe,
+};
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use event::{
     CancelReason, Cancelled, Done, Entry, Event, Failed, Finish, FinishReason, Metadata, Start, Stated, Trailer,

@@ -11,8 +11,8 @@ use super::frames::Frames;
 use super::native::encoder::NativeEncoder;
 use super::openai_chat::encoder::{BlockIds, ChatEncoder};
 use crate::domain::{
-    CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, Finish, Frame, Part, Principal, Sequence, Shape,
-    Start, Timestamp, Timings, Trailer, Usage, UsageRequest,
+    CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, Finish, Frame, Part, Principal, ProviderDialect,
+    Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageRequest,
 };
 
 /// A wire with state, as later dialects have it: blocks that open and close, their indexes, and a number in each event.
@@ -119,29 +119,36 @@ fn part() -> impl Strategy<Value = Part> {
     ]
 }
 
-fn chunk() -> impl Strategy<Value = Event> {
-    (part(), "\\PC{0,6}", any::<bool>(), any::<bool>()).prop_map(|(part, text, holds_json, follows_silent)| {
-        let frame = holds_json.then(|| Frame::new("{\"choices\":[{\"delta\":{\"content\":\"", "\"}}]}"));
-        let silent = if holds_json && follows_silent { "{\"choices\":[]}\n" } else { "" };
-        let shape = Shape { silent: silent.into(), ..Shape::new(frame, part) };
+/// A chunk with JSON of this dialect, or without JSON.
+fn chunk(dialect: Option<ProviderDialect>) -> impl Strategy<Value = Event> {
+    (part(), "\\PC{0,6}", any::<bool>()).prop_map(move |(part, text, follows_silent)| {
+        let (before, after) = ("{\"choices\":[{\"delta\":{\"content\":\"", "\"}}]}");
+        let frame = dialect.map(|dialect| Frame::new(dialect, before, after));
+        let silent = if follows_silent { "{\"choices\":[]}\n" } else { "" };
+        let shape = Shape::new(frame, part).after_silent(silent);
         Event::Chunk(Chunk::new(Arc::new(shape), Escaped::from_text(&text)))
     })
 }
 
-fn terminal() -> impl Strategy<Value = Event> {
+fn terminal(dialect: Option<ProviderDialect>) -> impl Strategy<Value = Event> {
     let (usage, timings) = (Usage::default(), Timings::default());
     let cancelled = Cancelled { reason: CancelReason::ClientRequest, usage, timings };
     let finish = [Finish::stated(0, "stop"), Finish::unstated(1)].into();
-    let trailer = Trailer { chunks_json: "{\"choices\":[]}\n".into(), ..Trailer::default() };
+    let trailer = dialect.map_or(Trailer::default(), |dialect| Trailer {
+        dialect: Some(dialect),
+        chunks_json: "{\"choices\":[]}\n".into(),
+        ..Trailer::default()
+    });
     prop_oneof![
         Just(Event::Done(Arc::new(Done { finish, trailer, usage, timings }))),
         Just(Event::Cancelled(Arc::new(cancelled))),
     ]
 }
 
-/// The entries of a whole log.
+/// The entries of a whole log, of an upstream with or without OpenAI's dialect.
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
-    (prop::collection::vec(chunk(), 0..24), terminal()).prop_map(|(chunks, terminal)| {
+    let events = |dialect| (prop::collection::vec(chunk(dialect), 0..24), terminal(dialect));
+    prop_oneof![events(Some(ProviderDialect::OpenAiChat)), events(None)].prop_map(|(chunks, terminal)| {
         let start = Start {
             generation: "gen_AAAAAAAAAAAAAAAAAAAAAA".parse().expect("an id"),
             owner: Principal::Anonymous,

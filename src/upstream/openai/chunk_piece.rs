@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::{MalformedResponseError, Signal, UpstreamError};
-use crate::domain::{Chunk, Escaped, Part, Shape};
+use crate::domain::{Chunk, Escaped, Part, ProviderDialect, Raw, Shape};
 use crate::json::{Object, RawText, Tree};
 
 pub const MALFORMED: UpstreamError = UpstreamError::Malformed(MalformedResponseError::Chunk);
@@ -28,7 +28,8 @@ impl ChunkPiece {
 
     /// Returns an entry without JSON: the last piece of the chunk gets the JSON.
     pub fn into_signal(self) -> Signal {
-        Signal::Chunk(Chunk::new(Arc::new(Shape::new(None, self.part)), self.text))
+        let raw = Raw::Later(ProviderDialect::OpenAiChat);
+        Signal::Chunk(Chunk::new(Arc::new(Shape { part: self.part, raw }), self.text))
     }
 }
 

@@ -48,7 +48,7 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
     }
     decoder.end(signals)?;
     if let Some(Signal::End { trailer }) = signals.last_mut() {
-        trailer.completion_json = completion.map(|completion| completion.as_ref().into());
+        trailer.whole_json = completion.map(|completion| completion.as_ref().into());
     }
     Ok(())
 }
@@ -137,7 +137,7 @@ mod tests {
         let (signals, ending) = read(json);
         assert_eq!(ending, Ok(()), "{json}");
         let Some(Signal::End { trailer }) = signals.last() else { panic!("no end: {signals:?}") };
-        trailer.completion_json.as_ref().expect("a completion").to_string()
+        trailer.whole_json.as_ref().expect("a completion").to_string()
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
             _ => None,
         });
         let Some(Signal::End { trailer }) = signals.last() else { panic!("no end: {signals:?}") };
-        let completion = trailer.completion_json.as_deref().expect("a completion");
+        let completion = trailer.whole_json.as_deref().expect("a completion");
         assert!(completion.contains(&format!(r#""id":"{}""#, id.expect("an id").as_str())), "{completion}");
     }
 

@@ -13,7 +13,7 @@ use super::super::{Signal, Signals, UpstreamError};
 use super::choice::{self, ChoiceState, DeltaText, TemplateReuse};
 use super::chunk_piece::{ChunkPiece, MALFORMED, TextMember, TextPlace};
 use super::usage;
-use crate::domain::{Escaped, Part, RequestId, Trailer};
+use crate::domain::{Escaped, Part, ProviderDialect, RequestId, Trailer};
 use crate::json::{Object, REPLACEMENT, RawText, Tree, well_formed};
 
 /// The state of one stream.
@@ -165,10 +165,11 @@ impl Normalizer {
         let head_json = head.to_json();
         let head_json = head_json.get(1..head_json.len().saturating_sub(1)).unwrap_or_default();
         let trailer = Trailer {
+            dialect: Some(ProviderDialect::OpenAiChat),
             chunks_json: chunks_json.into(),
             head_json: head_json.into(),
             usage_json: self.usage_json.take(),
-            completion_json: None,
+            whole_json: None,
         };
         signals.push(Signal::End { trailer });
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use smallvec::smallvec;
-use tokenrill::domain::{Chunk, Entry, Escaped, Event, Frame, GenerationId, Part, Sequence, Shape};
+use tokenrill::domain::{Chunk, Entry, Escaped, Event, Frame, GenerationId, Part, ProviderDialect, Sequence, Shape};
 use tokenrill::event_log::{AppendError, CloseOutcome, CreateError, Limit, Log, MemoryLimits, Page, ReadError, follow};
 
 use super::{Backend, ROOMY, TIGHT, account, begun, ended, is_known, made, read, start, token};
@@ -48,9 +48,10 @@ pub fn shapes() -> Vec<Arc<Shape>> {
     let parts = (0..12).map(text).chain(parts).enumerate();
     parts
         .map(|(at, part)| {
-            let frame = (at % 3 > 0).then(|| Frame::new(&format!("{{\"before\":{at},\"text\":\""), "\"}"));
+            let before = format!("{{\"before\":{at},\"text\":\"");
+            let frame = (at % 3 > 0).then(|| Frame::new(ProviderDialect::OpenAiChat, &before, "\"}"));
             let silent = if frame.is_some() && at % 4 == 1 { "{\"silent\":true}\n" } else { "" };
-            Arc::new(Shape { silent: silent.into(), ..Shape::new(frame, part) })
+            Arc::new(Shape::new(frame, part).after_silent(silent))
         })
         .collect()
 }

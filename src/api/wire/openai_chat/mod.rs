@@ -5,6 +5,7 @@ pub mod encoder;
 mod error;
 pub mod error_body;
 mod merge;
+mod neutral_chunks;
 mod openapi;
 mod request;
 mod usage;

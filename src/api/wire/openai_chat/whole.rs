@@ -14,7 +14,7 @@ use crate::api::held_json::held_json;
 use crate::api::problem::{ErrorCode, Problem};
 use crate::api::state::Api;
 use crate::api::wire::port::{AnswerWait, WholeAnswer};
-use crate::domain::{Done, Event, TokenSource};
+use crate::domain::{Done, Event, ProviderDialect, TokenSource};
 use crate::json::JsonObject;
 
 /// Responds with the completion of a generation that has ended.
@@ -22,7 +22,7 @@ pub async fn respond(api: &Api, caller: &Caller, answer: WholeAnswer) -> Result<
     let WholeAnswer { mut following, connection: Some(connection), waited: AnswerWait::Ended } = answer else {
         return Err(displaced());
     };
-    let mut completion = Completion::default();
+    let mut completion = Completion::new(following.start());
     while let Some(page) = following.next_page().await {
         let page = page.map_err(|_| Problem::history_lost())?;
         // A terminal event is always the last entry of its page.
@@ -30,8 +30,11 @@ pub async fn respond(api: &Api, caller: &Caller, answer: WholeAnswer) -> Result<
             Some(Event::Failed(failed)) => return Err(Problem::from(&**failed)),
             Some(Event::Cancelled(_)) => return Err(cancelled()),
             // Contains the whole answer: the chunks before it need not be merged.
-            Some(Event::Done(done)) if done.trailer.completion_json.is_some() => {
-                return Ok(json(api, caller, original_completion(done), connection));
+            Some(Event::Done(done)) => {
+                if let Some(completion) = original_completion(done) {
+                    return Ok(json(api, caller, completion, connection));
+                }
+                page.iter().for_each(|entry| completion.apply(entry));
             }
             _ => page.iter().for_each(|entry| completion.apply(entry)),
         }
@@ -55,19 +58,19 @@ impl AsRef<[u8]> for LoggedCompletion {
     }
 }
 
-/// Returns the upstream's completion byte for byte and without copying it. If the upstream reported no usage, inserts
-/// the counted one.
-fn original_completion(done: &Done) -> Vec<Bytes> {
-    let Some(text) = &done.trailer.completion_json else { return Vec::new() };
+/// Returns the upstream's completion byte for byte and without copying it; `None` if the answer was streamed. If the
+/// upstream reported no usage, inserts the counted one.
+fn original_completion(done: &Done) -> Option<Vec<Bytes>> {
+    let text = done.trailer.of(ProviderDialect::OpenAiChat)?.whole_json.as_ref()?;
     let whole = Bytes::from_owner(LoggedCompletion(Arc::clone(text)));
     if done.usage.source == TokenSource::Provider {
-        return vec![whole];
+        return Some(vec![whole]);
     }
     let usage = usage_json(done);
-    match JsonObject::from_text(Arc::new(Arc::clone(text))) {
+    Some(match JsonObject::from_text(Arc::new(Arc::clone(text))) {
         Ok(members) => with_usage(&members, &whole, usage),
         Err(_) => vec![whole],
-    }
+    })
 }
 
 /// Returns the members of a completion, with `usage` replaced in its position or appended.
@@ -97,4 +100,35 @@ fn cancelled() -> Problem {
 fn displaced() -> Problem {
     let detail = "The service ended this request to make room for those of other callers. The model was stopped.";
     Problem::new(ErrorCode::Cancelled, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Finish, Timings, Trailer, Usage};
+
+    #[test]
+    fn completion_of_the_upstream_is_returned_unchanged_unless_its_usage_is_counted_here() {
+        let completed = |usage_json: &str, source| {
+            let usage = Usage { input_tokens: 5, output_tokens: Some(2), source, ..Usage::default() };
+            let completion = format!(r#"{{"id": "c", "choices": [], "usage": {usage_json}}}"#);
+            let trailer = Trailer {
+                dialect: Some(ProviderDialect::OpenAiChat),
+                usage_json: Some(usage_json.into()),
+                whole_json: Some(completion.as_str().into()),
+                ..Trailer::default()
+            };
+            let finish = Box::new([Finish::stated(0, "stop")]);
+            let done = Done { finish, trailer, usage, timings: Timings::default() };
+            (completion, String::from_utf8(original_completion(&done).expect("a completion").concat()).expect("UTF-8"))
+        };
+        let (sent, got) =
+            completed(r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7,"x":1}"#, TokenSource::Provider);
+        assert_eq!(got, sent);
+        let (_, got) = completed(r#"{"prompt_tokens":5,"x":1}"#, TokenSource::Estimated);
+        assert_eq!(
+            got,
+            r#"{"id":"c","choices":[],"usage":{"prompt_tokens":5,"x":1,"completion_tokens":2,"total_tokens":7,"estimated":true}}"#
+        );
+    }
 }
