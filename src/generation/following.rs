@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn viewer_that_rewinds_receives_the_log_from_its_beginning() {
         let limits =
-            MemoryLimits { total: 1 << 20, generation: 1 << 20, running: 1 << 20, retention: Duration::from_secs(60) };
+            MemoryLimits { total: 1 << 20, generation: 1 << 20, running: 0, retention: Duration::from_secs(60) };
         let memory = Memory::new(limits);
         let start = Start {
             generation: GenerationId::random(),
@@ -194,7 +194,7 @@ mod tests {
         let Ok(Created::New(log)) = created else { panic!("a new log") };
         let (usage, timings) = (Usage::default(), Timings::default());
         let end = Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings }));
-        log.append(Sequence::new(1), [end].into_iter().collect()).await.expect("an open log");
+        log.close(end).await;
         let handle = ViewerHandle::new(None, None, Metrics::new().viewer(), None);
         let mut following = Following::new(log, Sequence::new(1), handle);
         let sequences = |page: Option<Result<Page, LogLost>>| {
