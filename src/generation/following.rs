@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn viewer_that_rewinds_receives_the_log_from_its_beginning() {
         let limits =
-            MemoryLimits { total: 1 << 20, generation: 1 << 20, running: 0, retention: Duration::from_secs(60) };
+            MemoryLimits { total: 1 << 20, generation: 1 << 20, running: 0, retention: Duration::from_mins(1) };
         let memory = Memory::new(limits);
         let start = Start {
             generation: GenerationId::random(),

@@ -62,7 +62,9 @@ pub fn text() -> String {
 pub fn document() -> Value {
     let routes = super::documented().into_openapi();
     let mut document = serde_json::to_value(Base::openapi().merge_from(routes)).unwrap_or_default();
-    WIRES.iter().for_each(|wire| (wire.describe)(&mut document));
+    for wire in &WIRES {
+        (wire.describe)(&mut document);
+    }
     describe_channel_streams(&mut document);
     describe_refusals(&mut document);
     describe_requests(&mut document);

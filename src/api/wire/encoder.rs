@@ -74,7 +74,9 @@ impl CatchUp {
             },
             Self::Before(next) => {
                 let (known, new) = page.split_at(page.partition_point(|entry| entry.sequence < next));
-                known.iter().for_each(|entry| encoder.skip(entry));
+                for entry in known {
+                    encoder.skip(entry);
+                }
                 if new.is_empty() {
                     return PageEffect::Skipped;
                 }
@@ -82,7 +84,9 @@ impl CatchUp {
             }
         };
         *self = Self::Done;
-        new.iter().for_each(|entry| encoder.entry(entry, frames));
+        for entry in new {
+            encoder.entry(entry, frames);
+        }
         PageEffect::Encoded(new.len())
     }
 

@@ -47,14 +47,12 @@ impl Completion {
     }
 
     fn done(&mut self, done: &Done) {
-        match done.trailer.of(ProviderDialect::OpenAiChat) {
-            Some(trailer) => {
-                self.lines(&trailer.chunks_json);
-                self.lines(&format!("{{{}}}", trailer.head_json));
-            }
-            None => {
-                let ends: Vec<_> = self.neutral.ends(done).collect();
-                ends.iter().for_each(|chunk| self.lines(chunk));
+        if let Some(trailer) = done.trailer.of(ProviderDialect::OpenAiChat) {
+            self.lines(&trailer.chunks_json);
+            self.lines(&format!("{{{}}}", trailer.head_json));
+        } else {
+            for chunk in self.neutral.ends(done).collect::<Vec<_>>() {
+                self.lines(&chunk);
             }
         }
         if let Ok(usage) = Tree::parse(&usage_json(done)) {

@@ -51,6 +51,7 @@ impl OpenAiError {
     }
 
     /// Replaces the members with those of the upstream's error, as far as it has them.
+    #[must_use]
     pub fn with(self, words: &UpstreamErrorBody) -> Self {
         let UpstreamErrorBody { r#type, code, param, message, .. } = words.clone();
         Self {
