@@ -1,5 +1,5 @@
 # `make run` starts the service, `make test` runs every test.
-.PHONY: help run test quick soak check openapi bench release playground
+.PHONY: help run test quick soak check openapi settings bench release playground
 .DEFAULT_GOAL := help
 
 # Tests that need neither a browser nor Node nor Python. The tests in modules named `clients` need them.
@@ -36,6 +36,12 @@ openapi: ## Writes openapi/openapi.json from the code, and the TypeScript types 
 	mv openapi/openapi.json.new openapi/openapi.json
 	./tests/install
 	cd tests/clients && node_modules/.bin/node types.mjs
+
+settings: ## Writes tokenrill.example.toml and docs/settings-reference.md from the code
+	cargo run --locked --quiet --bin tokenrill -- settings > tokenrill.example.toml.new
+	mv tokenrill.example.toml.new tokenrill.example.toml
+	cargo run --locked --quiet --bin tokenrill -- settings --markdown > docs/settings-reference.md.new
+	mv docs/settings-reference.md.new docs/settings-reference.md
 
 bench: ## Runs the benchmarks, some with valgrind; benches/RESULTS.md has results
 	cargo bench --locked

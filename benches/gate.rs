@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 use tokenrill::auth::{ApiKey, Credential, Gate, Grant, Identity, NewKey, Resource, Scopes, Tickets};
 use tokenrill::domain::{Account, GenerationId, Principal, Quota, Timestamp};
-use tokenrill::limits::{Limiter, Policy, Spender, WaitPolicy};
+use tokenrill::limits::{GenerationDemand, Limiter, Policy, Settlement, Spender, WaitPolicy};
 
 const BOUND: Duration = Duration::from_micros(20);
 /// The number of keys of a large team.
@@ -26,13 +26,13 @@ fn main() -> ExitCode {
     let (rounds, each) = if measuring { (50, 10_000) } else { (2, 10) };
 
     let made: Vec<_> = (0..KEYS).map(|_| NewKey::random().expect("random bytes")).collect();
-    let principal = Principal::Named("web".into());
+    let principal = Principal::Key("web".into());
     let identity = Identity { principal, scopes: Scopes::usual(), ..Identity::anonymous() };
     let keys = made.iter().map(|new| ApiKey { hash: new.hash, identity: identity.clone() }).collect();
     let tickets = Tickets::random().expect("random bytes");
     let grant = Grant {
         resource: Resource::Generation(GenerationId::random()),
-        owner: Principal::Named("web".into()),
+        owner: Principal::Key("web".into()),
         scopes: Scopes::usual(),
         connections: None,
         publishes_per_minute: None,
@@ -79,12 +79,17 @@ fn main() -> ExitCode {
         ..Quota::NONE
     };
     let (limits, policy) = (Limiter::default(), Arc::new(Policy { each, ..Policy::default() }));
-    let spender = Spender::new(Account::Principal(Principal::Named("web".into())), Quota::NONE, policy);
+    let spender = Spender::new(Account::Principal(Principal::Key("web".into())), Quota::NONE, policy);
     let admitted = median(&|| {
-        let request = limits.take_request(&spender).expect("there is enough");
-        let permit = limits.admit(&spender, "m", 500, WaitPolicy::Refuses, request).expect("there is enough");
-        drop(black_box(permit.slot));
-        permit.reservations.settle(black_box(400));
+        let at_once = async {
+            let request = limits.take_request(&spender).await.expect("there is enough");
+            let (spender, model) = (spender.clone(), "m".to_owned());
+            let demand = GenerationDemand { spender, model, tokens: 500, wait_policy: WaitPolicy::Refuses };
+            let permit = limits.admit(demand, request).await.expect("there is enough");
+            black_box(permit.slot).release().await;
+            permit.reservations.settle(Settlement::Used(black_box(400))).await;
+        };
+        at_once.now_or_never().expect("limits of one process answer at once");
     });
     slowest = slowest.max(admitted);
     let what = "admitted and settled";

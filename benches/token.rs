@@ -15,11 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use futures_util::{FutureExt, Stream};
 use smallvec::smallvec;
-use tokenrill::api::wire::openai_chat::Ids;
-use tokenrill::api::wire::{Native, OpenAiChat, WireFormat};
+use tokenrill::api::wire::{BlockIds, ChatEncoder, Encoder, Frames, NativeEncoder};
 use tokenrill::domain::{
     Account, CancelReason, Cancelled, Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp,
     Timings, Usage, UsageRequest,
@@ -49,12 +47,17 @@ const STEPS: [Step; 7] = [
         tokens: 1,
         prepare: wake,
     },
-    Step { name: "native", what: "an entry is encoded, native", tokens: 1, prepare: || encode(Native) },
+    Step {
+        name: "native",
+        what: "an entry is encoded, native",
+        tokens: 1,
+        prepare: || encode(NativeEncoder::new(start().generation)),
+    },
     Step {
         name: "openai",
         what: "an entry is encoded, OpenAI chat",
         tokens: 1,
-        prepare: || encode(OpenAiChat { usage: UsageRequest::Asked, ids: Ids::Absent }),
+        prepare: || encode(ChatEncoder::new(start(), BlockIds::Absent)),
     },
 ];
 
@@ -153,7 +156,18 @@ fn log() -> (Memory, Box<dyn Writer>) {
         running: 0,
         retention: Duration::from_hours(1),
     });
-    let start = Start {
+    let account = Account::Principal(Principal::Anonymous);
+    let (usage, timings) = (Usage::default(), Timings::default());
+    let cancelled = Cancelled { reason: CancelReason::Abandoned, usage, timings };
+    let terms = LogTerms { account, claim: None, if_orphaned: Event::Cancelled(Arc::new(cancelled)) };
+    match memory.create(start(), terms).now_or_never() {
+        Some(Ok(Created::New { writer, .. })) => (memory, writer),
+        _ => unreachable!("there is room"),
+    }
+}
+
+fn start() -> Arc<Start> {
+    Arc::new(Start {
         generation: GenerationId::random(),
         owner: Principal::Anonymous,
         model: "m".to_owned(),
@@ -161,15 +175,7 @@ fn log() -> (Memory, Box<dyn Writer>) {
         prompt: None,
         metadata: [].into(),
         usage: UsageRequest::Asked,
-    };
-    let account = Account::Principal(Principal::Anonymous);
-    let (usage, timings) = (Usage::default(), Timings::default());
-    let cancelled = Cancelled { reason: CancelReason::Abandoned, usage, timings };
-    let terms = LogTerms { account, claim: None, if_orphaned: Event::Cancelled(Arc::new(cancelled)) };
-    match memory.create(Arc::new(start), terms).now_or_never() {
-        Some(Ok(Created::New { writer, .. })) => (memory, writer),
-        _ => unreachable!("there is room"),
-    }
+    })
 }
 
 fn append_to(writer: &mut dyn Writer, chunk: &Chunk) {
@@ -223,13 +229,11 @@ impl Wake for Wakes {
 }
 
 /// Encodes the hundredth entry of an answer.
-fn encode(format: impl WireFormat) -> Operation {
+fn encode(mut encoder: impl Encoder) -> Operation {
     let entry = Entry { sequence: Sequence::new(100), event: Event::Chunk(token()) };
-    let generation = GenerationId::random();
-    let mut out = BytesMut::new();
+    let mut frames = Frames::default();
     Box::new(move || {
-        out.clear();
-        format.encode(black_box(generation), black_box(&entry), &mut None, &mut out);
-        assert!(!black_box(&out).is_empty());
+        encoder.entry(black_box(&entry), &mut frames);
+        assert!(!black_box(frames.take()).is_empty());
     })
 }

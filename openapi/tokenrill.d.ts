@@ -560,7 +560,7 @@ export interface components {
             usage: components["schemas"]["Usage"];
         };
         /**
-         * @description The closed list of error codes. A new code needs an entry in every `match` below.
+         * @description The closed list of error codes.
          * @enum {string}
          */
         ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_misconfigured" | "upstream_error" | "upstream_empty" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "shutting_down" | "history_lost" | "internal";
@@ -793,65 +793,77 @@ export interface components {
              *     rules, even if the generation is erased.
              */
             channel?: string | null;
-            /** Format: double */
-            frequency_penalty?: number | null;
             /**
              * Format: int64
              * @description The grace: how long to wait for a viewer to reconnect before `cancel`, in milliseconds, at most
              *     `generation.grace`. Default: that setting; for chat completions 0.
              */
             grace_ms?: number | null;
-            logit_bias?: {
-                [key: string]: unknown;
-            } | null;
-            logprobs?: boolean | null;
-            max_completion_tokens?: number | -1 | null;
             /**
              * Format: int64
              * @description How long to wait in the queue if all slots are in use, in milliseconds, at most `limits.queue.max_wait`; 0
              *     refuses the request instead. Default: that setting; for chat completions 0.
              */
             max_queue_ms?: number | null;
-            max_tokens?: number | -1 | null;
             /**
              * @description The model. Default: the prompt's model, else `models.default`, else the only available model. `prompt/<id>`
              *     selects a prompt: its messages, rendered with `variables`, precede those of the request, and its own model
              *     answers.
              */
             model?: string | null;
-            /**
-             * Format: int64
-             * @description The number of choices.
-             */
-            n?: number | null;
             on_disconnect?: components["schemas"]["OnDisconnect"] | null;
-            parallel_tool_calls?: boolean | null;
-            /** Format: double */
-            presence_penalty?: number | null;
             prompt?: components["schemas"]["PromptCall"] | null;
-            reasoning_effort?: string | null;
+            /** @description `false`: the record is removed when the generation has ended and its last viewer has disconnected. */
+            store?: boolean | null;
+            /** @description The sampling temperature. */
+            temperature?: number | null;
+            /** @description Samples only from the most probable tokens that together have this probability. */
+            top_p?: number | null;
+            /** @description Penalizes tokens by how often they occurred before. */
+            frequency_penalty?: number | null;
+            /** @description Penalizes tokens that occurred before. */
+            presence_penalty?: number | null;
+            /** @description The maximum number of tokens of each choice; the older name of `max_completion_tokens`. */
+            max_tokens?: number | -1 | null;
+            /** @description The maximum number of tokens of each choice. -1, which some servers read as "no limit", is replaced by the caller's own limit, if there is one. */
+            max_completion_tokens?: number | -1 | null;
+            /** @description The number of choices. */
+            n?: number | null;
+            /** @description The seed of the sampling. */
+            seed?: number | null;
+            /** @description The sequences at which the model stops: a string, or an array of strings. */
+            stop?: string | string[] | null;
+            /** @description The format of the answer, such as a JSON Schema. */
             response_format?: {
                 [key: string]: unknown;
             } | null;
-            /** Format: int64 */
-            seed?: number | null;
-            stop?: components["schemas"]["Stop"] | null;
-            /** @description `false`: the record is removed when the generation has ended and its last viewer has disconnected. */
-            store?: boolean | null;
-            stream_options?: {
+            /** @description How much a reasoning model reasons, such as `low`. */
+            reasoning_effort?: string | null;
+            /** @description How long the answer is: `low`, `medium` or `high`. */
+            verbosity?: string | null;
+            /** @description Biases of tokens, by their ids. */
+            logit_bias?: {
                 [key: string]: unknown;
             } | null;
-            /** Format: double */
-            temperature?: number | null;
-            /** @description `none`, `auto`, `required`, or a tool by name. */
-            tool_choice?: unknown;
+            /** @description Whether to return the log probabilities of the tokens. */
+            logprobs?: boolean | null;
+            /** @description How many alternatives of each token to return; requires `logprobs`. */
+            top_logprobs?: number | null;
+            /** @description The tools that the model may call. */
             tools?: {
                 [key: string]: unknown;
             }[] | null;
-            /** Format: int64 */
-            top_logprobs?: number | null;
-            /** Format: double */
-            top_p?: number | null;
+            /** @description `none`, `auto`, `required`, or a tool by name. */
+            tool_choice?: string | {
+                [key: string]: unknown;
+            } | null;
+            /** @description Whether the model may call several tools at once. */
+            parallel_tool_calls?: boolean | null;
+            /** @description Options of the stream, such as `include_usage`. */
+            stream_options?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description The id of the end user, for the model's server. */
             user?: string | null;
         } & {
             /**
@@ -907,65 +919,77 @@ export interface components {
              *     rules, even if the generation is erased.
              */
             channel?: string | null;
-            /** Format: double */
-            frequency_penalty?: number | null;
             /**
              * Format: int64
              * @description The grace: how long to wait for a viewer to reconnect before `cancel`, in milliseconds, at most
              *     `generation.grace`. Default: that setting; for chat completions 0.
              */
             grace_ms?: number | null;
-            logit_bias?: {
-                [key: string]: unknown;
-            } | null;
-            logprobs?: boolean | null;
-            max_completion_tokens?: number | -1 | null;
             /**
              * Format: int64
              * @description How long to wait in the queue if all slots are in use, in milliseconds, at most `limits.queue.max_wait`; 0
              *     refuses the request instead. Default: that setting; for chat completions 0.
              */
             max_queue_ms?: number | null;
-            max_tokens?: number | -1 | null;
             /**
              * @description The model. Default: the prompt's model, else `models.default`, else the only available model. `prompt/<id>`
              *     selects a prompt: its messages, rendered with `variables`, precede those of the request, and its own model
              *     answers.
              */
             model?: string | null;
-            /**
-             * Format: int64
-             * @description The number of choices.
-             */
-            n?: number | null;
             on_disconnect?: components["schemas"]["OnDisconnect"] | null;
-            parallel_tool_calls?: boolean | null;
-            /** Format: double */
-            presence_penalty?: number | null;
             prompt?: components["schemas"]["PromptCall"] | null;
-            reasoning_effort?: string | null;
+            /** @description `false`: the record is removed when the generation has ended and its last viewer has disconnected. */
+            store?: boolean | null;
+            /** @description The sampling temperature. */
+            temperature?: number | null;
+            /** @description Samples only from the most probable tokens that together have this probability. */
+            top_p?: number | null;
+            /** @description Penalizes tokens by how often they occurred before. */
+            frequency_penalty?: number | null;
+            /** @description Penalizes tokens that occurred before. */
+            presence_penalty?: number | null;
+            /** @description The maximum number of tokens of each choice; the older name of `max_completion_tokens`. */
+            max_tokens?: number | -1 | null;
+            /** @description The maximum number of tokens of each choice. -1, which some servers read as "no limit", is replaced by the caller's own limit, if there is one. */
+            max_completion_tokens?: number | -1 | null;
+            /** @description The number of choices. */
+            n?: number | null;
+            /** @description The seed of the sampling. */
+            seed?: number | null;
+            /** @description The sequences at which the model stops: a string, or an array of strings. */
+            stop?: string | string[] | null;
+            /** @description The format of the answer, such as a JSON Schema. */
             response_format?: {
                 [key: string]: unknown;
             } | null;
-            /** Format: int64 */
-            seed?: number | null;
-            stop?: components["schemas"]["Stop"] | null;
-            /** @description `false`: the record is removed when the generation has ended and its last viewer has disconnected. */
-            store?: boolean | null;
-            stream_options?: {
+            /** @description How much a reasoning model reasons, such as `low`. */
+            reasoning_effort?: string | null;
+            /** @description How long the answer is: `low`, `medium` or `high`. */
+            verbosity?: string | null;
+            /** @description Biases of tokens, by their ids. */
+            logit_bias?: {
                 [key: string]: unknown;
             } | null;
-            /** Format: double */
-            temperature?: number | null;
-            /** @description `none`, `auto`, `required`, or a tool by name. */
-            tool_choice?: unknown;
+            /** @description Whether to return the log probabilities of the tokens. */
+            logprobs?: boolean | null;
+            /** @description How many alternatives of each token to return; requires `logprobs`. */
+            top_logprobs?: number | null;
+            /** @description The tools that the model may call. */
             tools?: {
                 [key: string]: unknown;
             }[] | null;
-            /** Format: int64 */
-            top_logprobs?: number | null;
-            /** Format: double */
-            top_p?: number | null;
+            /** @description `none`, `auto`, `required`, or a tool by name. */
+            tool_choice?: string | {
+                [key: string]: unknown;
+            } | null;
+            /** @description Whether the model may call several tools at once. */
+            parallel_tool_calls?: boolean | null;
+            /** @description Options of the stream, such as `include_usage`. */
+            stream_options?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description The id of the end user, for the model's server. */
             user?: string | null;
         } & {
             /** @description The user's message: short for `messages` with one message. Without a prompt, exactly one of both is required. */
@@ -1234,8 +1258,6 @@ export interface components {
          * @enum {string}
          */
         Status: "running" | "done" | "cancelled" | "failed";
-        /** @description The sequences at which the model stops. */
-        Stop: string | string[];
         /** @description One stream of one subscriber. */
         Subscriber: {
             /** @example conn_AAAAAAAAAAAAAAAAAAAAAA */

@@ -24,9 +24,9 @@ use crate::auth::FetchError;
 use crate::channel::Channels;
 use crate::demo::{self, Demo};
 use crate::domain::NamePattern;
-use crate::event_log::{ChannelLimits, ChannelLogs, Memory, MemoryChannels, MemoryLimits};
-use crate::generation::{Generations, OnDisconnect, Terms, UpstreamMessages};
-use crate::limits::Limiter;
+use crate::event_log::{ChannelLimits, Memory, MemoryChannels, MemoryLimits};
+use crate::generation::{Generations, Terms};
+use crate::limits::{Limiter, Limits, ProcessLimits};
 use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
 use crate::settings::{self, Settings, SettingsError, UpstreamSettings};
@@ -40,7 +40,7 @@ use crate::upstream::{
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
 
-use measures::{capacities, evictions, repeat_counts};
+use measures::{capacities, evictions, retry_counts};
 
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +92,7 @@ const DEMO_KEEPALIVE: Duration = Duration::from_secs(90);
 const TASK_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns the limits of the listener that the settings define.
-pub fn limits(settings: &Settings) -> server::Limits {
+pub fn limits(settings: &Settings) -> server::ListenerLimits {
     let settings::ServerSettings {
         max_connections,
         head_timeout,
@@ -102,7 +102,7 @@ pub fn limits(settings: &Settings) -> server::Limits {
         max_head,
         ..
     } = &settings.server;
-    server::Limits {
+    server::ListenerLimits {
         first_request: *head_timeout,
         header: *head_timeout,
         write_timeout: settings.generation.write_timeout,
@@ -112,7 +112,7 @@ pub fn limits(settings: &Settings) -> server::Limits {
         header_list: u32::try_from(max_head.bytes()).unwrap_or(u32::MAX),
         concurrent_streams: max_streams.get(),
         connections: max_connections.get() as usize,
-        ..server::Limits::default()
+        ..server::ListenerLimits::default()
     }
 }
 
@@ -132,7 +132,7 @@ pub async fn serve(
     environment: &BTreeMap<String, String>,
     admission: watch::Receiver<Admission>,
     listeners: Listeners,
-    bounds: server::Limits,
+    bounds: server::ListenerLimits,
     threads: Threads,
     shutdown: Shutdown,
 ) -> Result<(), AppError> {
@@ -144,7 +144,7 @@ pub async fn serve(
     let transports = TransportBuilder::new(tasks.clone(), stop.clone());
     let router = router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
-    metrics.set_repeat_counts(repeat_counts(&transports.repeats()));
+    metrics.set_retry_counts(retry_counts(&transports.retries()));
     let log = Memory::new(MemoryLimits {
         total: settings.event_log.memory.max_bytes.bytes(),
         generation: settings.generation.max_bytes.bytes(),
@@ -167,12 +167,13 @@ pub async fn serve(
     let held = (connections.clone(), body_memory.clone());
     metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs, held));
     metrics.set_totals(evictions(log.clone(), Arc::clone(&channel_logs)));
-    let limits = Limiter::default();
+    let process_limits = Arc::<ProcessLimits>::default();
     tasks.spawn({
-        let (limits, stop) = (limits.clone(), stop.clone());
+        let (limits, stop) = (Arc::clone(&process_limits), stop.clone());
         async move { _ = stop.run_until_cancelled(limits.sweep()).await }
     });
     let running = TaskTracker::new();
+    let limits = Limiter::new(process_limits as Arc<dyn Limits>, running.clone());
     let generations = Generations::new(
         Arc::new(log.clone()),
         router,
@@ -182,7 +183,7 @@ pub async fn serve(
         running.clone(),
     );
     let channels = Channels::new(
-        Arc::clone(&channel_logs) as Arc<dyn ChannelLogs>,
+        Arc::clone(&channel_logs),
         settings.channels.max_subscribers.get() as usize,
         Arc::clone(&metrics),
     );
@@ -221,7 +222,7 @@ pub async fn serve(
         // `gate` itself checks the `Host` of operators that call without a key.
         let api = api::router(Api { hosts: Hosts::Any, ..api }, ListenerRole::Admin);
         let open = OpenConnections::default();
-        let bounds = server::Limits { connections: ADMIN_CONNECTIONS, open, ..bounds };
+        let bounds = server::ListenerLimits { connections: ADMIN_CONNECTIONS, open, ..bounds };
         server::serve(listener, api, bounds, Threads::current(), shutdown.closing_token()).await;
     };
     let drained = async {
@@ -239,12 +240,9 @@ pub async fn serve(
 fn terms(settings: &Settings) -> Terms {
     Terms {
         max_duration: settings.generation.max_duration,
-        on_disconnect: on_disconnect(settings),
+        on_disconnect: settings.generation.on_disconnect,
         grace: settings.generation.grace,
-        upstream_messages: match settings.telemetry.upstream_messages {
-            settings::UpstreamMessagesSetting::Log => UpstreamMessages::Log,
-            settings::UpstreamMessagesSetting::Off => UpstreamMessages::Off,
-        },
+        upstream_messages: settings.telemetry.upstream_messages,
     }
 }
 
@@ -307,11 +305,7 @@ fn provider(
         first_token: upstream.first_token_timeout,
         idle: upstream.idle_timeout,
     };
-    let messages = match upstream.errors {
-        settings::ErrorMessagesSetting::Pass => ErrorMessages::Pass,
-        settings::ErrorMessagesSetting::Hide => ErrorMessages::Hide,
-    };
-    let reports = ReportTerms { masker: masker.clone(), messages };
+    let reports = ReportTerms { masker: masker.clone(), messages: upstream.errors };
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
     let whole = if upstream.always_stream {
         WholeAnswers::Never
@@ -348,13 +342,6 @@ fn metrics(settings: &Settings) -> Arc<Metrics> {
         metrics.add_upstream(name, models.iter().map(String::as_str).filter(|model| !model.contains('*')));
     }
     metrics
-}
-
-fn on_disconnect(settings: &Settings) -> OnDisconnect {
-    match settings.generation.on_disconnect {
-        settings::OnDisconnectSetting::Cancel => OnDisconnect::Cancel,
-        settings::OnDisconnectSetting::Continue => OnDisconnect::Continue,
-    }
 }
 
 fn headers(upstream: &UpstreamSettings) -> Result<HeaderMap, AppError> {

@@ -10,6 +10,7 @@ pub mod app;
 pub mod auth;
 pub mod channel;
 pub mod demo;
+pub mod detached;
 pub mod domain;
 pub mod event_log;
 pub mod generation;

@@ -43,6 +43,8 @@ enum Command {
     Serve(ServeFlags),
     /// Checks the settings and prints those in effect, secrets masked. Exits with 0, or with 2 and an error message.
     Check(CheckFlags),
+    /// Prints every setting with its default, its environment variable and its description, as a settings file.
+    Settings(ReferenceFlags),
     /// Prints the OpenAPI document.
     Openapi,
     /// Creates API keys.
@@ -84,6 +86,13 @@ struct CheckFlags {
     upstreams: bool,
 }
 
+#[derive(Args)]
+struct ReferenceFlags {
+    /// As a page in Markdown.
+    #[arg(long)]
+    markdown: bool,
+}
+
 #[derive(Args, Clone, Default)]
 struct ConfigFlag {
     /// The settings file. Default: ./tokenrill.toml, if it exists.
@@ -98,6 +107,10 @@ fn main() -> ExitCode {
         Some(Command::Serve(flags)) => serve(&flags),
         Some(Command::Check(flags)) => check(flags),
         Some(Command::Key(KeyCommand::New(flags))) => new_key(&flags),
+        Some(Command::Settings(flags)) => {
+            print(&if flags.markdown { settings::markdown_page() } else { settings::example_file() });
+            Ok(())
+        }
         Some(Command::Openapi) => {
             print(&api::openapi::text());
             Ok(())
@@ -215,10 +228,7 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), StartupErr
     // Must come first: until a handler is installed, SIGHUP terminates the process.
     let mut hangups = signal(SignalKind::hangup())?;
     let (settings, environment) = load(flags.config.clone(), flags.listen)?;
-    telemetry::init(match settings.telemetry.log_format {
-        settings::LogFormatSetting::Pretty => telemetry::LogFormat::Pretty,
-        settings::LogFormatSetting::Json => telemetry::LogFormat::Json,
-    });
+    telemetry::init(settings.telemetry.log_format);
     telemetry::log_panics();
     let (admission, tickets) = admission(&settings, &environment)?;
     let (admissions, admission) = watch::channel(admission);
@@ -326,7 +336,7 @@ fn raise_descriptor_limit(settings: &Settings) {
 }
 
 /// Binds `address`. `option` is the flag or setting with which an operator chooses another address.
-fn listen(address: SocketAddr, option: &str, limits: &server::Limits) -> Result<TcpListener, StartupError> {
+fn listen(address: SocketAddr, option: &str, limits: &server::ListenerLimits) -> Result<TcpListener, StartupError> {
     let cannot = |error| StartupError(format!("cannot listen on {address} ({error}): choose another with {option}"));
     server::bind(address, limits).map_err(cannot)
 }
@@ -356,7 +366,7 @@ fn print_addresses(listeners: &Listeners, settings: &Settings) -> Result<(), Sta
     let address = listeners.public.local_addr()?;
     let admin = listeners.admin.as_ref().map(TcpListener::local_addr).transpose()?;
     tracing::info!(%address, admin_address = admin.map(tracing::field::display), "listening");
-    if settings.telemetry.log_format == settings::LogFormatSetting::Json {
+    if settings.telemetry.log_format == settings::LogFormat::Json {
         return Ok(());
     }
     let admin = admin.map(|address| format!("\n  operators   http://{address}/metrics")).unwrap_or_default();

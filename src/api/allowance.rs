@@ -9,28 +9,45 @@ use super::caller::Caller;
 use super::durations::{millis, seconds};
 use super::headers::{RATE_LIMIT, RATE_LIMIT_POLICY, X_RATE_LIMIT};
 use super::problem::Problem;
-use super::refusal::Dialect;
 use super::state::Api;
 use crate::limits::Allowance;
 
 /// Capacity for the headers that are added to every response after these.
 const LATER_HEADERS: usize = 5;
 
+/// The rate limit headers of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateLimitHeaders {
+    /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10).
+    Standard,
+    /// These, and those of OpenAI's API.
+    AndOpenAi,
+}
+
 /// Inserts the rate limit headers. They describe the limits at which the request was refused, if it was, else the
 /// caller's current limits for `model`.
-pub fn insert_headers(response: &mut Response, api: &Api, caller: &Caller, model: Option<&str>, dialect: Dialect) {
+pub async fn insert_headers(
+    response: &mut Response,
+    api: &Api,
+    caller: &Caller,
+    model: Option<&str>,
+    headers_of: RateLimitHeaders,
+) {
     let refused = response.extensions().get::<Problem>().and_then(|problem| problem.allowance.as_deref().copied());
-    let allowance = refused.unwrap_or_else(|| api.generations.left(&caller.spender, model));
-    write(response.headers_mut(), allowance, dialect);
+    let allowance = match refused {
+        Some(refused) => refused,
+        None => api.generations.left(&caller.spender, model).await,
+    };
+    write(response.headers_mut(), allowance, headers_of);
 }
 
 /// Inserts the caller's remaining publish rate into the response to a publish request, refused or not.
 pub fn insert_publish_headers(response: &mut Response, allowance: Allowance) {
     let refused = response.extensions().get::<Problem>().and_then(|problem| problem.allowance.as_deref().copied());
-    write(response.headers_mut(), refused.unwrap_or(allowance), Dialect::Native);
+    write(response.headers_mut(), refused.unwrap_or(allowance), RateLimitHeaders::Standard);
 }
 
-fn write(headers: &mut HeaderMap, allowance: Allowance, dialect: Dialect) {
+fn write(headers: &mut HeaderMap, allowance: Allowance, headers_of: RateLimitHeaders) {
     let limits = [("requests", allowance.requests), ("tokens", allowance.tokens)];
     let (mut policy, mut rest) = (Line::new(), Line::new());
     for (name, left) in
@@ -45,7 +62,7 @@ fn write(headers: &mut HeaderMap, allowance: Allowance, dialect: Dialect) {
     headers.reserve(2 + X_RATE_LIMIT.as_flattened().len() + LATER_HEADERS);
     insert(headers, RATE_LIMIT_POLICY, policy);
     insert(headers, RATE_LIMIT, rest);
-    if dialect == Dialect::OpenAi {
+    if headers_of == RateLimitHeaders::AndOpenAi {
         for ([limit, remaining, reset], (_, left)) in X_RATE_LIMIT.into_iter().zip(limits) {
             let Some(left) = left else { continue };
             headers.insert(limit, left.limit.get().into());
@@ -140,7 +157,7 @@ mod tests {
             "ratelimit-policy: \"requests\";q=60;w=60, \"tokens\";q=1000;w=60",
             "ratelimit: \"requests\";r=59;t=1, \"tokens\";r=300;t=43",
         ];
-        assert_eq!(written(allowance, Dialect::Native), native);
+        assert_eq!(written(allowance, RateLimitHeaders::Standard), native);
         let openai = [
             "x-ratelimit-limit-requests: 60",
             "x-ratelimit-limit-tokens: 1000",
@@ -149,13 +166,13 @@ mod tests {
             "x-ratelimit-reset-requests: 1s",
             "x-ratelimit-reset-tokens: 42.001s",
         ];
-        assert_eq!(written(allowance, Dialect::OpenAi), [&native[..], &openai].concat());
+        assert_eq!(written(allowance, RateLimitHeaders::AndOpenAi), [&native[..], &openai].concat());
         let publishes = Allowance { publishes: left(6_000, 0, 10), ..Allowance::default() };
         assert_eq!(
-            written(publishes, Dialect::Native),
+            written(publishes, RateLimitHeaders::Standard),
             ["ratelimit-policy: \"publishes\";q=6000;w=60", "ratelimit: \"publishes\";r=0;t=1"]
         );
-        let none = written(Allowance::default(), Dialect::OpenAi);
+        let none = written(Allowance::default(), RateLimitHeaders::AndOpenAi);
         assert!(none.is_empty(), "{none:?}");
     }
 }

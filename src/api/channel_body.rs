@@ -1,5 +1,7 @@
 //! The request and response bodies of channels.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
@@ -11,7 +13,8 @@ use utoipa::ToSchema;
 use super::caller::Caller;
 use super::json_body::JsonBytes;
 use super::problem::{ErrorCode, FieldError, Problem};
-use super::wire::channel::{self, GapData, SubscriberBody};
+use super::wire::channel::{self, ChannelEventName, GapData, SubscriberBody};
+use super::wire::frames::JsonLine;
 use crate::domain::{ChannelEvent, ChannelName, Entry, EventName, Keeping, Principal, Published, Recipient, wire_safe};
 
 /// An event to publish.
@@ -217,24 +220,26 @@ fn recipient(to: Value, caller: &Caller) -> Option<Recipient> {
             if !is_name(&principal) || !issuer.as_ref().is_none_or(is_name) {
                 return None;
             }
-            let issuer = issuer.or_else(|| channel::name_and_issuer(&caller.principal).1);
-            let name = issuer.map_or(principal.clone(), |issuer| format!("{issuer}\n{principal}"));
-            Some(Recipient::Principal(Principal::Named(name.into())))
+            let name: Arc<str> = principal.into();
+            let recipient = match issuer.as_deref().or_else(|| caller.principal.issuer()) {
+                Some(issuer) => Principal::Subject { issuer: issuer.into(), subject: name },
+                None => Principal::Key(name),
+            };
+            Some(Recipient::Principal(recipient))
         }
     }
 }
 
 impl WrittenEvent {
-    /// Encodes the event as a block of an event stream and parses that, so that both formats share one encoder.
+    /// Returns the event; `None` if it has no content for subscribers.
     pub fn of(channel: &ChannelName, entry: &Entry<ChannelEvent>) -> Option<Self> {
-        let mut block = BytesMut::new();
-        channel::encode(channel, entry, &mut None, &mut block);
-        let block = std::str::from_utf8(&block).ok()?;
-        let line = |field: &str| block.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
-        Some(Self {
-            id: line("id: "),
-            event: line("event: "),
-            data: line("data: ").and_then(|data| RawValue::from_string(data).ok())?,
-        })
+        let event = match channel::event_name(&entry.event)? {
+            ChannelEventName::Named(name) => Some(name.to_owned()),
+            ChannelEventName::Unnamed => None,
+        };
+        let mut data = BytesMut::new();
+        channel::write_data(&entry.event, &mut JsonLine::new(&mut data));
+        let data = RawValue::from_string(String::from_utf8(data.into()).ok()?).ok()?;
+        Some(Self { id: channel::event_id(channel, entry).map(|id| id.to_string()), event, data })
     }
 }

@@ -27,7 +27,7 @@ use super::subscriber_source::SubscriberSource;
 use super::wire::channel::{self, ConnectedData, GapData, SubscriberBody};
 use crate::channel::{Beginning, Heard, PresenceMode, PublishError, Reserve, SubscribeError, Subscribed, Subscription};
 use crate::domain::{ChannelEventId, ChannelName, Keeping, Subscriber};
-use crate::limits::Allowance;
+use crate::limits::{Allowance, LimitError};
 
 /// Publish an event.
 ///
@@ -53,7 +53,10 @@ pub async fn publish(
     // The rest of the body is a name, a recipient and JSON syntax.
     let size = BodySize { bytes: api.channel_terms.max_event + EVENT_HEAD, setting: Some("channels.max_event") };
     // Must precede reading the body, so that a refused event uses no memory.
-    let admitted = api.check_load(&caller).and_then(|()| take_publish(&api, &caller));
+    let admitted = match api.check_load(&caller) {
+        Ok(()) => take_publish(&api, &caller).await,
+        Err(refused) => Err(refused),
+    };
     let (read, left) = match admitted {
         Ok(left) => (body.json_at_most(size, &api, &caller, Arrival::New).await, left),
         Err(refused) => (Err(refused), Allowance::default()),
@@ -69,10 +72,13 @@ pub async fn publish(
 }
 
 /// Takes one event from the caller's publish rate and returns the remaining allowance.
-fn take_publish(api: &Api, caller: &Caller) -> Result<Allowance, Problem> {
-    api.limits.publish(&caller.spender).map_err(|(exceeded, left)| {
-        api.metrics.refused(exceeded.limit.name());
-        Problem::exceeded(exceeded, left)
+async fn take_publish(api: &Api, caller: &Caller) -> Result<Allowance, Problem> {
+    api.limits.publish(&caller.spender).await.map_err(|(error, left)| match error {
+        LimitError::Exceeded(exceeded) => {
+            api.metrics.refused(exceeded.limit.name());
+            Problem::exceeded(exceeded, left)
+        }
+        LimitError::Unavailable => Problem::limits_unavailable(),
     })
 }
 
@@ -138,7 +144,7 @@ pub async fn subscribe(
         api.check_load(&caller)?;
     }
     let reserve = Reserve::from(arrival);
-    api.channels.has_room(&channel, reserve)?;
+    api.channels.has_room(&channel, reserve).await?;
     let kind = if form == ResponseForm::Events { ConnectionKind::ResumableStream } else { ConnectionKind::Wait };
     let connection = api.connect(&caller, arrival, kind)?;
     let account = &caller.spender.account;
@@ -174,7 +180,7 @@ fn stream(api: &Api, subscribed: Subscribed, connection: Connection, attendance:
     let id = ChannelEventId { channel, sequence: subscription.position() };
     let source = SubscriberSource::new(subscription, api.channel_terms.idle);
     let stream = api.event_stream(source, connection);
-    event_stream(stream.beginning_with(|retry, out| channel::encode_connected(&connected, id, retry, out)))
+    event_stream(stream.beginning_with(|frames| channel::encode_connected(&connected, id, frames)))
 }
 
 /// Returns the events after the position, or waits up to `patience` for the first one.
@@ -262,6 +268,7 @@ impl From<PublishError> for Problem {
                 ErrorCode::Overloaded,
                 "This service is out of memory for channels. Try again in a few seconds.",
             ),
+            PublishError::Unavailable => Self::channels_unavailable(),
             PublishError::Closing => Self::shutting_down(),
         }
     }
@@ -270,12 +277,13 @@ impl From<PublishError> for Problem {
 impl From<SubscribeError> for Problem {
     fn from(error: SubscribeError) -> Self {
         match error {
-            SubscribeError::RosterFull(_) => {
+            SubscribeError::RosterFull => {
                 Self::new(ErrorCode::ChannelFull, "This channel has the maximum of subscribers. Try again later.")
             }
             SubscribeError::ChannelsFull(_) => {
                 Self::new(ErrorCode::Overloaded, "This service has the maximum of channels. Try again later.")
             }
+            SubscribeError::Unavailable => Self::channels_unavailable(),
             SubscribeError::Closing => Self::shutting_down(),
         }
     }

@@ -1,136 +1,36 @@
 //! The fields of a chat request by name: their types, which are this service's own, and which are refused.
 
-use crate::json::{Token, Tokens};
+use crate::domain::{CHAT_PARAMETERS, FieldKind};
 
 /// Duplicate names are refused because two JSON parsers may take different ones: the checked value would not be the one
 /// that the upstream reads.
 pub const DUPLICATE: &str = "is a duplicate name in its object: send it once";
 
-/// The type of a field. A provider checks its own ranges; this service refuses only what no provider accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Text,
-    NonEmptyText,
-    Number,
-    Natural,
-    Positive,
-    /// Like `Positive`, or -1, which some servers read as "no limit".
-    TokenLimit,
-    Integer,
-    Flag,
-    List,
-    Objects,
-    Object,
-    TextOrTexts,
-    TextOrObject,
-    OnDisconnect,
-}
-
-/// The bound of whole numbers that this service reads: they must fit a signed 64-bit integer. The notation does not
-/// matter: `1e3` is a whole number (JSON Schema 2020-12, section 4.2.3).
-const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-
-/// The fields whose type is checked; all others are forwarded to the provider unchanged.
-pub const FIELDS: &[(&str, Kind)] = &[
-    ("input", Kind::NonEmptyText),
-    ("messages", Kind::List),
-    ("model", Kind::NonEmptyText),
-    ("prompt", Kind::Object),
-    ("channel", Kind::NonEmptyText),
-    ("on_disconnect", Kind::OnDisconnect),
-    ("grace_ms", Kind::Natural),
-    ("max_queue_ms", Kind::Natural),
-    ("metadata", Kind::Object),
-    ("store", Kind::Flag),
-    ("stream", Kind::Flag),
-    ("temperature", Kind::Number),
-    ("top_p", Kind::Number),
-    ("frequency_penalty", Kind::Number),
-    ("presence_penalty", Kind::Number),
-    ("max_tokens", Kind::TokenLimit),
-    ("max_completion_tokens", Kind::TokenLimit),
-    ("n", Kind::Positive),
-    ("seed", Kind::Integer),
-    ("stop", Kind::TextOrTexts),
-    ("logprobs", Kind::Flag),
-    ("top_logprobs", Kind::Natural),
-    ("logit_bias", Kind::Object),
-    ("tool_choice", Kind::TextOrObject),
-    ("tools", Kind::Objects),
-    ("parallel_tool_calls", Kind::Flag),
-    ("response_format", Kind::Object),
-    ("reasoning_effort", Kind::Text),
-    ("stream_options", Kind::Object),
-    ("user", Kind::Text),
+/// The fields of this service whose type is checked. [`CHAT_PARAMETERS`] are checked too; all other fields are forwarded
+/// to the provider unchanged.
+pub const FIELDS: &[(&str, FieldKind)] = &[
+    ("input", FieldKind::NonEmptyText),
+    ("messages", FieldKind::List),
+    ("model", FieldKind::NonEmptyText),
+    ("prompt", FieldKind::Object),
+    ("channel", FieldKind::NonEmptyText),
+    ("on_disconnect", FieldKind::OnDisconnect),
+    ("grace_ms", FieldKind::Natural),
+    ("max_queue_ms", FieldKind::Natural),
+    ("metadata", FieldKind::Object),
+    ("store", FieldKind::Flag),
+    ("stream", FieldKind::Flag),
 ];
 
 /// Returns the type of the field with this name, if it is known.
-pub fn kind_of(name: &str) -> Option<Kind> {
-    FIELDS.iter().find(|(field, _)| *field == name).map(|(_, kind)| *kind)
+pub fn kind_of(name: &str) -> Option<FieldKind> {
+    checked_fields().find(|(field, _)| *field == name).map(|(_, kind)| kind)
 }
 
-impl Kind {
-    /// Whether a value is of this kind; `null` counts as absent and is of every kind. `json` must be valid JSON without
-    /// surrounding whitespace.
-    pub fn admits(self, json: &str) -> bool {
-        let number = json.parse::<f64>().ok();
-        let whole =
-            number.filter(|number| json.parse::<i64>().is_ok() || (number.fract() == 0.0 && number.abs() < LIMIT));
-        match self {
-            _ if json == "null" => true,
-            Self::Text => json.starts_with('"'),
-            Self::NonEmptyText => json.starts_with('"') && json != "\"\"",
-            Self::Number => number.is_some(),
-            Self::Natural => whole >= Some(0.0),
-            Self::Positive => whole > Some(0.0),
-            Self::TokenLimit => whole.is_some_and(|limit| limit > 0.0 || limit.to_bits() == (-1.0_f64).to_bits()),
-            // This service does not read these, so they may have any size.
-            Self::Integer => whole.is_some() || json.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()),
-            Self::Flag => matches!(json, "true" | "false"),
-            Self::List => json.starts_with('['),
-            Self::Objects => all_items(json, |token| token == Token::Object),
-            Self::Object => json.starts_with('{'),
-            Self::TextOrTexts => json.starts_with('"') || all_items(json, |token| matches!(token, Token::Text(_))),
-            Self::TextOrObject => json.starts_with('"') || json.starts_with('{'),
-            Self::OnDisconnect => matches!(json, "\"cancel\"" | "\"continue\""),
-        }
-    }
-
-    pub const fn demand(self) -> &'static str {
-        match self {
-            Self::Text => "must be a string",
-            Self::NonEmptyText => "must be a string that is not empty",
-            Self::Number => "must be a number",
-            Self::Natural => "must be a whole number, 0 or more",
-            Self::Positive => "must be a whole number, 1 or more",
-            Self::TokenLimit => "must be a whole number, 1 or more, or -1",
-            Self::Integer => "must be a whole number",
-            Self::Flag => "must be true or false",
-            Self::List => "must be an array",
-            Self::Objects => "must be an array of objects",
-            Self::Object => "must be an object",
-            Self::TextOrTexts => "must be a string or an array of strings",
-            Self::TextOrObject => "must be a string or an object",
-            Self::OnDisconnect => "must be \"cancel\" or \"continue\"",
-        }
-    }
-}
-
-/// Whether `json` is an array of which the first token of every item is `wanted`.
-fn all_items(json: &str, mut wanted: impl FnMut(Token<'_>) -> bool) -> bool {
-    let mut tokens = Tokens::new(json);
-    if tokens.next() != Some(Token::Array) {
-        return false;
-    }
-    while let Some(token) = tokens.next() {
-        match token {
-            Token::Close => break,
-            token if !wanted(token) => return false,
-            Token::Object | Token::Array => tokens.leave(),
-            Token::Name(_) | Token::Text(_) | Token::Scalar(_) => {}
-        }
-    }
-    true
+/// Returns every field whose type is checked.
+pub fn checked_fields() -> impl Iterator<Item = (&'static str, FieldKind)> {
+    let parameters = CHAT_PARAMETERS.iter().map(|parameter| (parameter.name, parameter.kind));
+    FIELDS.iter().copied().chain(parameters)
 }
 
 /// Objects that this service reads or writes. Duplicate names in them are refused: the checked member might not be the
@@ -224,7 +124,6 @@ pub const CHOOSE_NO_MODEL: &[&str] = &[
     "service_tier",
     "top_k",
     "variables",
-    "verbosity",
 ];
 
 #[cfg(test)]
@@ -232,45 +131,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_number_is_accepted_in_every_notation() {
-        for (json, positive) in [
-            ("1", true),
-            ("5.0", true),
-            ("1.5e16", true),
-            ("9223372036854775807", true),
-            ("9223372036854775808", false),
-            ("1e19", false),
-            ("1.5", false),
-            ("0.0", false),
-            ("-1", false),
-            ("\"1\"", false),
-        ] {
-            assert_eq!(Kind::Positive.admits(json), positive, "{json}");
-        }
-        for (json, admits) in [("123456789012345678901234567890", true), ("-5", true), ("1e30", false), ("0.5", false)]
-        {
-            assert_eq!(Kind::Integer.admits(json), admits, "{json}");
-        }
-        assert!(Kind::TokenLimit.admits("-1") && !Kind::TokenLimit.admits("-2") && !Kind::TokenLimit.admits("0"));
-    }
-
-    #[test]
-    fn list_with_an_item_of_the_wrong_type_is_refused() {
-        for (kind, json, admits) in [
-            (Kind::TextOrTexts, r#"["a","b"]"#, true),
-            (Kind::TextOrTexts, "[]", true),
-            (Kind::TextOrTexts, "[1]", false),
-            (Kind::Objects, r#"[{"a":[1,{}]},{}]"#, true),
-            (Kind::Objects, "[{},null]", false),
-            (Kind::Objects, "{}", false),
-        ] {
-            assert_eq!(kind.admits(json), admits, "{json}");
-        }
-    }
-
-    #[test]
     fn every_kind_refuses_something_and_admits_null() {
-        for (name, kind) in FIELDS {
+        for (name, kind) in checked_fields() {
             let wrong = ["-1.5", "{}", "[]", "true", "\"\""];
             assert!(kind.admits("null") && wrong.iter().any(|json| !kind.admits(json)), "{name}");
         }

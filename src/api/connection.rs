@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::caller::Caller;
 use super::connection_record::{ConnectionKind, ConnectionRecord};
 use super::connections::{Arrival, ConnectionLimitError, Connections};
-use super::wire::Retry;
+use super::wire::retry::Retry;
 use crate::domain::{Account, ConnectionId, Timestamp};
 
 /// An entry in the table of connections; dropping it removes the entry.

@@ -12,7 +12,6 @@ use super::durations::millis;
 use super::extract::{ConnectionPath, ConnectionsQuery};
 use super::problem::Problem;
 use super::state::Api;
-use super::wire::channel::name_and_issuer;
 use crate::domain::Account;
 
 /// The requests in flight.
@@ -95,7 +94,6 @@ pub async fn close(
 }
 
 fn connection_body(record: &ConnectionRecord, kind: ConnectionKind) -> ConnectionBody {
-    let (principal, issuer) = name_and_issuer(&record.principal);
     let address = match &record.account {
         Account::Address(address) => Some(address.to_string()),
         Account::Principal(_) | Account::Service => None,
@@ -103,8 +101,8 @@ fn connection_body(record: &ConnectionRecord, kind: ConnectionKind) -> Connectio
     ConnectionBody {
         id: record.id.to_string(),
         kind: kind.into(),
-        principal,
-        issuer,
+        principal: record.principal.name().map(str::to_owned),
+        issuer: record.principal.issuer().map(str::to_owned),
         address,
         since: record.since.to_string(),
         idle_ms: millis(record.idle()),

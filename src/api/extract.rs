@@ -7,7 +7,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use utoipa::ToSchema;
 
 use super::problem::{ErrorCode, Problem};
 use super::snapshot::StatusBody;
@@ -106,28 +105,6 @@ pub fn last_event_id(headers: &HeaderMap) -> Option<&[u8]> {
     members.rfind(|member| !member.is_empty())
 }
 
-/// The query of an event stream.
-#[derive(Debug, Default)]
-pub struct EventsQuery {
-    /// `after=SEQ`, for clients that cannot set headers.
-    pub after: Option<Sequence>,
-    /// `format=native|openai`: the wire format.
-    pub format: Format,
-    /// `replay=events|snapshot`: how the past events are sent.
-    pub replay: Replay,
-}
-
-/// How past events are sent to a viewer that starts at the beginning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Replay {
-    /// As single events.
-    #[default]
-    Events,
-    /// As one event with the state; native wire format only.
-    Snapshot,
-}
-
 /// The query of one generation's state.
 #[derive(Debug, Default)]
 pub struct InspectQuery {
@@ -159,42 +136,6 @@ pub struct ConnectionsQuery {
 
 const DEFAULT_CONNECTIONS: usize = 100;
 const MOST_CONNECTIONS: usize = 1_000;
-
-/// The wire formats in which a generation can be followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// Named events.
-    #[default]
-    Native,
-    /// OpenAI's chunks, with ids.
-    OpenAi,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for EventsQuery {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Raw {
-            after: Option<String>,
-            #[serde(default)]
-            format: Format,
-            #[serde(default)]
-            replay: Replay,
-            /// Accepted here because the gate reads it.
-            #[serde(rename = "ticket")]
-            _ticket: Option<IgnoredAny>,
-        }
-        let takes = "after, format (native or openai) and replay (events or snapshot)";
-        let Raw { after, format, replay, .. } = query(parts, state, takes).await?;
-        if (format, replay) == (Format::OpenAi, Replay::Snapshot) {
-            return Err(invalid_query("replay=snapshot requires the native format: omit replay or format."));
-        }
-        Ok(Self { after: after.as_deref().map(sequence).transpose()?, format, replay })
-    }
-}
 
 impl<S: Send + Sync> FromRequestParts<S> for InspectQuery {
     type Rejection = Problem;
@@ -261,7 +202,12 @@ where
     S: Send + Sync,
 {
     let query = Query::<T>::from_request_parts(parts, state).await;
-    query.map(|Query(query)| query).map_err(|_| invalid_query(&format!("The query is invalid. It accepts {takes}.")))
+    query.map(|Query(query)| query).map_err(|_| invalid_form(takes))
+}
+
+/// Returns the problem of a query that cannot be parsed.
+pub fn invalid_form(takes: &str) -> Problem {
+    invalid_query(&format!("The query is invalid. It accepts {takes}."))
 }
 
 /// Parses the parameter `wait`, clamped to `LONGEST_WAIT`; zero if absent.

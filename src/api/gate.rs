@@ -119,7 +119,7 @@ async fn identify(admission: &Admission, head: &Parts) -> Result<Identity, Admis
 fn spender(admission: &Admission, identity: &Identity, head: &Parts) -> Spender {
     let address = match identity.principal {
         Principal::Anonymous => admission.proxies.client(head),
-        Principal::Named(_) => None,
+        Principal::Key(_) | Principal::Subject { .. } => None,
     };
     let account = address.map_or_else(|| Account::Principal(identity.principal.clone()), Account::of_address);
     Spender::new(account, identity.quota, Arc::clone(&admission.policy))

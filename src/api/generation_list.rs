@@ -11,7 +11,7 @@ use super::held_json::json_response;
 use super::problem::Problem;
 use super::snapshot::StatusBody;
 use super::state::Api;
-use super::wire::native::{TimingsBody, UsageBody};
+use super::wire::measures::{TimingsBody, UsageBody};
 use crate::domain::Metadata;
 use crate::generation::Summary;
 

@@ -1,171 +1,27 @@
-//! The native resource: `/v1/generations`.
+//! The native resource: `/v1/generations/{id}`.
 
-use axum::extract::{Request, State};
-use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::accept::{Accept, ResponseForm, StreamField};
-use super::allowance;
-use super::body::RequestBody;
+use super::accept::Accept;
 use super::caller::Caller;
 use super::connection_record::ConnectionKind;
 use super::connections::Arrival;
-use super::extract::{EventsQuery, Format, GenerationPath, InspectQuery, LastEventId, Replay};
-use super::headers::PREFERENCE_APPLIED;
-use super::openapi::NewGenerationBody;
-use super::problem::{ErrorCode, FieldError, Problem};
-use super::refusal::Dialect;
+use super::events_query::{EventsQuery, Format, Replay};
+use super::extract::{GenerationPath, InspectQuery, LastEventId};
+use super::problem::Problem;
 use super::snapshot::SnapshotBody;
 use super::snapshot_source::SnapshotSource;
-use super::sse::{ended, event_stream, name_generation};
-use super::start::{self, AdmittedRequest, AttachedGeneration, insert_attached};
+use super::sse::event_stream;
 use super::state::Api;
 use super::state_json::StateJson;
 use super::state_response::respond;
 use super::viewer_source::ViewerSource;
-use super::wire::openai_chat::Ids;
-use super::wire::{Native, OpenAiChat};
-use crate::domain::{EventId, GenerationId, Sequence, TooMuch};
-use crate::generation::{FollowError, OnDisconnect, Origin, StartError};
+use super::wire::native::encoder::NativeEncoder;
+use crate::domain::{EventId, Sequence};
+use crate::generation::FollowError;
 use crate::telemetry::ResumedBy;
-
-/// Start a generation.
-///
-/// The response is an event stream if `Accept` names `text/event-stream`; else the snapshot at the end if it names
-/// `application/json`; else the snapshot if `stream` is `false`; else an event stream. With `Prefer: respond-async`
-/// (RFC 7240) it is `202` with the current snapshot, and the generation continues without a viewer.
-///
-/// When the generation has had no viewer for the grace, it ends as `cancelled` and the model stops, unless
-/// `on_disconnect` is `continue`.
-///
-/// A request with `Last-Event-ID` does not start a generation: it resumes the generation of that event after the event,
-/// and its body is ignored. A request with a used `Idempotency-Key` follows the generation that the key started, from
-/// the beginning; with another body it is refused. Both responses have the header `Tokenrill-Attached: existing`. A key
-/// is kept as long as its generation.
-#[utoipa::path(
-    post,
-    path = "/v1/generations",
-    operation_id = "create_generation",
-    tag = "generations",
-    params(
-        ("Prefer" = Option<String>, Header, description = "`respond-async`: respond at once and run without a viewer"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client received; the events after it are sent"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A unique key for this request, so that a retry starts no second generation: 1 to 255 visible ASCII characters"),
-    ),
-    request_body = NewGenerationBody,
-    responses(
-        (status = 200, description = "The events, or the snapshot at the end", content(("text/event-stream"), (SnapshotBody = "application/json")),
-            headers(("Tokenrill-Generation" = String, description = "The generation's id"), ("Tokenrill-Attached" = String, description = "`existing` if the request joined a generation and started none"))),
-        (status = 202, description = "Started; `Location` is the path to inspect it", body = SnapshotBody,
-            headers(("Location" = String, description = "Path of the generation"), ("Tokenrill-Generation" = String, description = "The generation's id"))),
-        (status = 204, description = "`Last-Event-ID` is that of the terminal event, and an earlier request has received the end of the stream"),
-    ),
-)]
-pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    let mut body = RequestBody::new(&head.headers, body, api.body);
-    let outcome = match LastEventId::of(&head.headers) {
-        LastEventId::Absent => start(&api, &caller, &head.headers, &mut body).await,
-        LastEventId::Event(id) => resume(&api, &caller, id).await,
-        LastEventId::Foreign => Err(Problem::nothing_to_resume()),
-    };
-    body.discard(&api, &caller).await;
-    let mut response = outcome.unwrap_or_else(|problem| api.refuse(&caller, problem));
-    let model = response.extensions_mut().remove::<ChosenModel>();
-    let model = model.as_ref().map(|ChosenModel(model)| model.as_str());
-    allowance::insert_headers(&mut response, &api, &caller, model, Dialect::Native);
-    response
-}
-
-/// The model of a generation, in the extensions of the response that names it.
-#[derive(Clone)]
-struct ChosenModel(String);
-
-async fn start(
-    api: &Api,
-    caller: &Caller,
-    headers: &HeaderMap,
-    body: &mut RequestBody<'_>,
-) -> Result<Response, Problem> {
-    let accept = Accept::of(headers);
-    // Before the body is read: its `stream` cannot make an unacceptable format acceptable.
-    accept.form()?;
-    let at_once = prefers_async(headers);
-    let mut admitted = AdmittedRequest::admit(api, caller, headers).await?;
-    let json = admitted.read(body, api, caller).await?;
-    let fields = start::parse(api, &json).await?;
-    let form = accept.form_for(StreamField::of(&fields))?;
-    let kind = match form {
-        _ if at_once => None,
-        ResponseForm::Events => Some(ConnectionKind::ResumableStream),
-        ResponseForm::Snapshot => Some(ConnectionKind::Wait),
-    };
-    let mut pending = admitted.with_body("/v1/generations", &json, body.take_connection(), kind);
-    // Frees the body's memory before the request waits for the answer.
-    drop(json);
-    let attached = if let Some(attached) = start::join(api, caller, &mut pending).await? {
-        attached
-    } else {
-        let mut parsed = start::check(api, caller, fields, Dialect::Native).await?;
-        if at_once {
-            parsed.generation.on_disconnect = Some(OnDisconnect::Continue);
-        }
-        start::start(api, caller, parsed, pending).await?
-    };
-    let AttachedGeneration { mut following, origin, connection } = attached;
-    let (id, model) = (following.start().generation, following.start().model.clone());
-    let mut response = match (form, connection) {
-        (ResponseForm::Events, Some(connection)) => event_stream(api.stream(following, Native, connection)),
-        (_, None) => {
-            let state = api.generations.inspect(&caller.principal, id).await?;
-            drop(following);
-            accepted(id, respond(api, caller, state, None).await?)
-        }
-        (ResponseForm::Snapshot, Some(connection)) => {
-            tokio::select! {
-                biased;
-                () = following.ended() => {}
-                // Displaced: the client receives the state so far and can ask again.
-                () = connection.closed() => {}
-            }
-            respond(api, caller, following.state().await?, Some(connection)).await?
-        }
-    };
-    name_generation(&mut response, id);
-    insert_attached(&mut response, origin);
-    response.extensions_mut().insert(ChosenModel(model));
-    Ok(response)
-}
-
-/// Resumes after an event. A client that lost its connection repeats its whole request. It is never refused for load
-/// and never starts a second generation.
-async fn resume(api: &Api, caller: &Caller, last: EventId) -> Result<Response, Problem> {
-    let mut response = match api.generations.follow(&caller.principal, last.generation, last.sequence).await {
-        Ok(following) => {
-            api.metrics.resumed(ResumedBy::LastEventId);
-            event_stream(api.stream(
-                following,
-                Native,
-                api.connect(caller, Arrival::Reconnecting, ConnectionKind::ResumableStream)?,
-            ))
-        }
-        Err(FollowError::AtEnd) if api.delivered_ends.note(last.generation) => StatusCode::NO_CONTENT.into_response(),
-        Err(FollowError::AtEnd) => ended(last.generation),
-        Err(error) => return Err(error.into()),
-    };
-    insert_attached(&mut response, Origin::Existing);
-    Ok(response)
-}
-
-fn accepted(id: GenerationId, mut response: Response) -> Response {
-    *response.status_mut() = StatusCode::ACCEPTED;
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/generations/{id}")) {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
-    response
-}
 
 /// Follow a generation.
 ///
@@ -214,7 +70,7 @@ pub async fn events(
         let connection = connect()?;
         let outline = state.outline().await.map_err(|_| Problem::history_lost())?;
         let position = EventId { generation: id, sequence: outline.position };
-        let viewer = ViewerSource::new(following, Native);
+        let viewer = ViewerSource::new(following, NativeEncoder::new(id));
         let source = SnapshotSource::new(StateJson::new(state, &outline), position, viewer);
         return Ok(event_stream(api.event_stream(source, connection)));
     }
@@ -223,13 +79,7 @@ pub async fn events(
         api.metrics.resumed(resumed_by);
     }
     match following {
-        Ok(following) => Ok(match format {
-            Format::Native => event_stream(api.stream(following, Native, connect()?)),
-            Format::OpenAi => {
-                let format = OpenAiChat { usage: following.start().usage, ids: Ids::Present };
-                event_stream(api.stream(following, format, connect()?))
-            }
-        }),
+        Ok(following) => Ok((format.wire().follow)(&api, following, connect()?)),
         Err(FollowError::AtEnd) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(error) => Err(error.into()),
     }
@@ -319,51 +169,4 @@ pub async fn erase(
 ) -> Result<StatusCode, Problem> {
     api.generations.erase(&caller.principal, id).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Whether the client sent `Prefer: respond-async` (RFC 7240, section 4.1).
-fn prefers_async(headers: &HeaderMap) -> bool {
-    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let mut preferences = values.flat_map(|value| value.split([',', ';'])).map(str::trim);
-    preferences.any(|preference| preference.eq_ignore_ascii_case("respond-async"))
-}
-
-impl From<FollowError> for Problem {
-    fn from(error: FollowError) -> Self {
-        match error {
-            FollowError::NotFound => Self::generation_not_found(),
-            FollowError::HistoryLost | FollowError::AtEnd => Problem::history_lost(),
-        }
-    }
-}
-
-impl From<StartError> for Problem {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::Draining => Self::shutting_down(),
-            StartError::ModelRequired => {
-                Self::new(ErrorCode::ModelRequired, "Send a model in the field model: GET /v1/models lists them.")
-            }
-            StartError::ModelNotFound => Self::new(
-                ErrorCode::ModelNotFound,
-                "No upstream serves this model. GET /v1/models lists the available ones.",
-            ),
-            StartError::ModelForbidden => Self::forbidden(),
-            StartError::TooMuch(TooMuch { field, demand }) => {
-                Self::invalid(vec![FieldError { pointer: format!("/{field}"), detail: demand.to_string() }])
-            }
-            StartError::Exceeded(exceeded, left) => Self::exceeded(exceeded, left),
-            StartError::Full => Self::new(
-                ErrorCode::Overloaded,
-                "This service is out of memory for answers. Try again in a few seconds.",
-            ),
-            StartError::Conflict(_) => Self::new(
-                ErrorCode::IdempotencyConflict,
-                "This Idempotency-Key was used for another request. Send a new key with each new request.",
-            ),
-            StartError::Lost(lost) => Self::answer_lost(lost.usage),
-            StartError::TooManyTombstones(wait) => Self::too_many_lost_answers(wait),
-            StartError::Gone(error) => error.into(),
-        }
-    }
 }

@@ -11,7 +11,6 @@ mod caller;
 mod channel_body;
 mod channel_query;
 mod channels;
-mod chat_completions;
 mod chat_fields;
 mod client_address;
 mod connection;
@@ -25,6 +24,7 @@ mod delivered_ends;
 mod denial;
 mod durations;
 mod error_code;
+mod events_query;
 mod extract;
 mod gate;
 mod generation_list;
@@ -36,7 +36,6 @@ mod json_body;
 mod large_bodies;
 mod listener_role;
 mod models;
-mod openai_error;
 pub mod openapi;
 mod operations;
 mod pages;
@@ -48,10 +47,12 @@ mod refusal;
 mod refused_body;
 mod refused_origins;
 mod request_id;
+mod serve;
 mod snapshot;
 mod snapshot_source;
 mod sse;
 mod start;
+mod start_problem;
 mod state;
 mod state_json;
 mod state_response;
@@ -88,7 +89,6 @@ use access::Access;
 use problem::{ErrorCode, Problem};
 use refusal::RefusalForm;
 use refused_body::RefusedBodies;
-use refused_origins::RefusedOrigins;
 use request_id::Traced;
 use unknown_path::unknown_path;
 
@@ -106,11 +106,9 @@ pub use state::{Api, ChannelTerms};
 
 /// Returns the routes of a listener, with all layers.
 pub fn router(api: Api, role: ListenerRole) -> Router {
-    // Browser pages have no reason to call operator routes, so these get no CORS headers.
-    let cors = (role != ListenerRole::Admin).then(|| cors::cors(api.admission.clone()));
     let layers = RouterLayers {
-        cors,
-        origins: Arc::default(),
+        // Browser pages have no reason to call operator routes, so these get no CORS headers.
+        cors: (role != ListenerRole::Admin).then(|| cors::cors(api.admission.clone())),
         admission: api.admission.clone(),
         role,
         hosts: api.hosts,
@@ -130,22 +128,28 @@ pub fn router(api: Api, role: ListenerRole) -> Router {
     layered(routes, RouterLayers { without_slash: Some(without_slash), ..layers })
 }
 
+/// Adds the layers, from the inside out: what [`respond`] does, CORS headers for pages of other origins, and what
+/// [`trace`] does.
 fn layered(routes: Router, layers: RouterLayers) -> Router {
     let layers = Arc::new(layers);
     let (not_found_layers, not_allowed_layers) = (Arc::clone(&layers), Arc::clone(&layers));
-    routes
+    let routes = routes
         .fallback(async move |request: Request| not_found(&not_found_layers, request).await)
         .method_not_allowed_fallback(async move |request: Request| {
             method_not_allowed(&not_allowed_layers, request).await
         })
-        .layer(from_fn_with_state(layers, handle))
+        .layer(from_fn_with_state(Arc::clone(&layers), respond));
+    let routes = match &layers.cors {
+        Some(cors) => routes.layer(cors.clone()),
+        None => routes,
+    };
+    routes.layer(from_fn_with_state(layers, trace))
 }
 
 /// The state that the layers around every handler share.
 #[derive(Clone)]
 struct RouterLayers {
     cors: Option<CorsLayer>,
-    origins: Arc<RefusedOrigins>,
     admission: watch::Receiver<Admission>,
     role: ListenerRole,
     hosts: Hosts,
@@ -155,12 +159,8 @@ struct RouterLayers {
     without_slash: Option<Router>,
 }
 
-/// All layers, from the outside in: the request id and security headers of every response, CORS headers for pages of
-/// other origins, the bodies of problems, the check of `Host` and the authorization, and panics turned into problems.
-///
-/// They are one axum layer, because axum allocates each layer for each request. The steps before and after a handler
-/// are separate functions, because a future contains the future that it awaits, and is copied with it.
-async fn handle(State(layers): State<Arc<RouterLayers>>, mut request: Request, next: Next) -> Response {
+/// Gives each request an id and each response its security headers, and logs the request. A path may end in a slash.
+async fn trace(State(layers): State<Arc<RouterLayers>>, mut request: Request, next: Next) -> Response {
     if let Some(routes) = &layers.without_slash
         && request.extensions().get::<MatchedPath>().is_none()
         && let Some(uri) = without_slash(request.uri())
@@ -173,15 +173,7 @@ async fn handle(State(layers): State<Arc<RouterLayers>>, mut request: Request, n
     let traced = Traced::note(&mut request);
     let span = traced.span();
     async {
-        let mut response = match &layers.cors {
-            Some(cors) if cors::may_be_cross_origin(&request) => {
-                let allow = |origin: &_| layers.admission.borrow().origins.allow(origin);
-                layers.origins.note(request.uri(), request.headers(), allow);
-                cors::with_cors(cors, request, |request| respond(&layers, request, next)).await
-            }
-            Some(_) => cors::without_cors(respond(&layers, request, next).await),
-            None => respond(&layers, request, next).await,
-        };
+        let mut response = next.run(request).await;
         pages::secure(&mut response);
         traced.finish(&mut response, &layers.metrics);
         response
@@ -190,10 +182,13 @@ async fn handle(State(layers): State<Arc<RouterLayers>>, mut request: Request, n
     .await
 }
 
-async fn respond(layers: &RouterLayers, request: Request, next: Next) -> Response {
+/// Checks `Host` and the credential, turns panics into problems, and writes the bodies of problems.
+///
+/// These are one layer, because axum allocates each layer for each request.
+async fn respond(State(layers): State<Arc<RouterLayers>>, request: Request, next: Next) -> Response {
     let (form, access) = (RefusalForm::of(&request), gate::access(&request));
     let (mut head, body) = request.into_parts();
-    let mut response = match admit(layers, access, &mut head).await {
+    let mut response = match admit(&layers, access, &mut head).await {
         Ok(()) => {
             let request = Request::from_parts(head, body);
             let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
@@ -245,7 +240,7 @@ fn documented() -> OpenApiRouter<Api> {
 
 fn caller_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(routes!(generations::create, generation_list::list))
+        .routes(routes!(wire::native::create, generation_list::list))
         .routes(routes!(generations::show, generations::erase))
         .routes(routes!(generations::events))
         .routes(routes!(generations::cancel))
@@ -254,7 +249,7 @@ fn caller_routes() -> OpenApiRouter<Api> {
         .routes(routes!(prompts::list))
         .routes(routes!(prompts::show))
         .routes(routes!(tickets::create))
-        .routes(routes!(chat_completions::create))
+        .routes(routes!(wire::openai_chat::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
 }

@@ -9,7 +9,6 @@ use super::channel_query::answer_channel;
 use super::chat_fields::{CHOOSE_NO_MODEL, DUPLICATE, READ_OBJECTS, is_set_here, kind_of, nearest_own_field, steers};
 use super::problem::{FieldError, Problem};
 use super::prompt_call::{MODEL_PREFIX, PromptCall};
-use super::refusal::Dialect;
 use crate::domain::{ChannelName, Metadata, UsageRequest, number};
 use crate::generation::{Delivery, NewGeneration, OnDisconnect, Storage};
 use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS, Token, Tokens, unescape};
@@ -24,17 +23,23 @@ pub struct ParsedRequest {
     pub channel: Option<ChannelName>,
 }
 
+/// Which fields of a request are this service's own, beside those that only it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldRules {
+    /// `metadata`, `store` and `stream`. `extra_body` and misspelled names of own fields are refused.
+    Native,
+    /// None: `metadata`, `store` and `extra_body` are forwarded.
+    OpenAi,
+}
+
 /// Reads the body of a request for a generation. Reports all errors, up to `MOST_ERRORS`, not only the first.
-///
-/// On the native wire `metadata` and `store` are the service's own and `extra_body` is refused; on OpenAI's wire all
-/// three are forwarded.
-pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -> Result<ParsedRequest, Problem> {
+pub fn new_generation(mut body: JsonObject, rules: FieldRules, caller: &Caller) -> Result<ParsedRequest, Problem> {
     let mut check = Check::default();
-    let compares_names = dialect == Dialect::Native && body.len() <= MOST_COMPARED;
+    let compares_names = rules == FieldRules::Native && body.len() <= MOST_COMPARED;
     for (name, json) in body.iter() {
-        match (name, dialect) {
-            ("extra_body", Dialect::OpenAi) => check.extra_body(json, caller),
-            ("extra_body", Dialect::Native) => check.fail("/extra_body", STEERS),
+        match (name, rules) {
+            ("extra_body", FieldRules::OpenAi) => check.extra_body(json, caller),
+            ("extra_body", FieldRules::Native) => check.fail("/extra_body", STEERS),
             _ => check.field("", name, json, caller),
         }
         if compares_names && let Some(nearest) = nearest_own_field(name) {
@@ -52,7 +57,7 @@ pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -
     }
     let metadata = match metadata(body.present("metadata")) {
         Ok(metadata) => metadata,
-        Err(demand) if dialect == Dialect::Native => {
+        Err(demand) if rules == FieldRules::Native => {
             check.fail("/metadata", demand);
             Metadata::new()
         }
@@ -72,7 +77,7 @@ pub fn new_generation(mut body: JsonObject, dialect: Dialect, caller: &Caller) -
     for ours in ["channel", "on_disconnect", "grace_ms", "max_queue_ms"] {
         body.remove(ours);
     }
-    if dialect == Dialect::Native {
+    if rules == FieldRules::Native {
         for ours in ["metadata", "store", "stream"] {
             body.remove(ours);
         }
@@ -131,7 +136,7 @@ impl Check {
         let pointer = || format!("{place}/{name}");
         if let Some(kind) = kind_of(name) {
             if !kind.admits(json) {
-                self.fail(&pointer(), kind.demand());
+                self.fail(&pointer(), format!("must be {}", kind.expected()));
             }
         } else if steers(name) {
             self.fail(&pointer(), STEERS);
@@ -313,7 +318,7 @@ mod tests {
     use crate::limits::Spender;
     use crate::server::Load;
 
-    fn read_as(dialect: Dialect, body: &str) -> Result<NewGeneration, Problem> {
+    fn read_as(rules: FieldRules, body: &str) -> Result<NewGeneration, Problem> {
         let Identity { principal, scopes, models, .. } = Identity::anonymous();
         let spender = Spender::new(Account::Principal(principal.clone()), Quota::NONE, Arc::default());
         let caller = Caller {
@@ -326,17 +331,17 @@ mod tests {
             request_id: RequestId::random(),
         };
         let body = JsonObject::parse(body.as_bytes()).expect("an object");
-        new_generation(body, dialect, &caller).map(|parsed| parsed.generation)
+        new_generation(body, rules, &caller).map(|parsed| parsed.generation)
     }
 
     fn read(body: &Value) -> Result<NewGeneration, Problem> {
-        read_as(Dialect::Native, &body.to_string())
+        read_as(FieldRules::Native, &body.to_string())
     }
 
     /// Returns the forwarded fields of a chat without its messages, or the pointers of its errors.
     fn chat(members: &str) -> Result<String, Vec<String>> {
         let body = format!(r#"{{"messages":[{{"role":"user"}}],{members}}}"#);
-        let forwarded = read_as(Dialect::OpenAi, &body).map(|new| new.fields.to_json());
+        let forwarded = read_as(FieldRules::OpenAi, &body).map(|new| new.fields.to_json());
         let forwarded = forwarded.map(|json| json.replace(r#""messages":[{"role":"user"}],"#, ""));
         forwarded.map_err(|problem| problem.errors.into_iter().map(|error| error.pointer).collect())
     }
@@ -379,7 +384,7 @@ mod tests {
             (r#""user""#, Some("/messages/0")),
             (r#"[{"role":"user"}]"#, Some("/messages/0")),
         ] {
-            let read = read_as(Dialect::Native, &format!(r#"{{"messages":[{message},{{"role":"x"}}]}}"#));
+            let read = read_as(FieldRules::Native, &format!(r#"{{"messages":[{message},{{"role":"x"}}]}}"#));
             let errors = read.map(drop).map_err(|problem| problem.errors.into_iter().map(|it| it.pointer).collect());
             assert_eq!(errors, error.map_or(Ok(()), |error| Err(vec![error.to_owned()])), "{message}");
         }
@@ -392,7 +397,7 @@ mod tests {
         for sent in [r#""metadata":{"a":1}"#, r#""metadata":null"#, r#""store":null"#] {
             assert_eq!(chat(sent), Ok(format!("{{{sent}}}")), "{sent}");
         }
-        let new = read_as(Dialect::OpenAi, r#"{"messages":[{"role":"user"}],"store":false,"metadata":{"a":"b"}}"#);
+        let new = read_as(FieldRules::OpenAi, r#"{"messages":[{"role":"user"}],"store":false,"metadata":{"a":"b"}}"#);
         let new = new.expect("valid");
         assert_eq!((new.storage, new.metadata.len()), (Storage::UntilRead, 1));
     }
@@ -441,11 +446,11 @@ mod tests {
 
     #[test]
     fn known_field_of_the_wrong_type_is_refused() {
-        for (name, kind) in super::super::chat_fields::FIELDS {
+        for (name, kind) in super::super::chat_fields::checked_fields() {
             let wrong = [json!(-1.5), json!({}), json!([]), json!(true), json!("")];
             let wrong = wrong.into_iter().find(|value| !kind.admits(&value.to_string()));
             let mut body = json!({"input": "x"});
-            body[*name] = wrong.expect("no kind admits all of these");
+            body[name] = wrong.expect("no kind admits all of these");
             assert!(read(&body).is_err(), "{name}");
         }
     }

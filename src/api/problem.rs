@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 use super::denial::{Denial, DenialReason};
 use super::durations::millis;
 use super::error_code::Remedy;
-use super::openai_error::{OpenAiError, OpenAiErrorBody, param};
 use super::upstream_error::UpstreamErrorBody;
 use super::wire::measures::UsageBody;
+use super::wire::openai_chat::error_body::{OpenAiError, OpenAiErrorBody, param};
 use crate::domain::{Failed, Failure, RequestId, Usage};
 use crate::limits::{Allowance, Exceeded, ExceededLimit};
 
@@ -171,6 +171,16 @@ impl Problem {
         };
         let problem = Self::new(code, detail);
         Self { retry_after: exceeded.wait.or(problem.retry_after), allowance: Some(Box::new(allowance)), ..problem }
+    }
+
+    /// Returns the problem for limits that did not answer in time.
+    pub fn limits_unavailable() -> Self {
+        Self::new(ErrorCode::Overloaded, "This service cannot check its limits. Try again in a few seconds.")
+    }
+
+    /// Returns the problem for a channel whose log or roster did not answer in time.
+    pub fn channels_unavailable() -> Self {
+        Self::new(ErrorCode::Overloaded, "This service cannot reach its channels. Try again in a few seconds.")
     }
 
     pub fn history_lost() -> Self {

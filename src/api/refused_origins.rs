@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::header::{HOST, ORIGIN};
+use axum::http::header::HOST;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tokio::time::Instant;
 
@@ -22,10 +22,9 @@ const MOST_LOGGED: usize = 200;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 impl RefusedOrigins {
-    /// Logs the origin of a request that `allow` refuses. A page of this service's own origin needs no permission.
-    pub fn note(&self, uri: &Uri, headers: &HeaderMap, allow: impl FnOnce(&HeaderValue) -> bool) {
-        let Some(origin) = headers.get(ORIGIN) else { return };
-        if is_own(origin, uri, headers) || allow(origin) || !self.is_due(origin, Instant::now()) {
+    /// Logs the origin of a request that was not allowed. A page of this service's own origin needs no permission.
+    pub fn note(&self, origin: &HeaderValue, uri: &Uri, headers: &HeaderMap) {
+        if is_own(origin, uri, headers) || !self.is_due(origin, Instant::now()) {
             return;
         }
         let shown = origin.as_bytes().get(..MOST_LOGGED).unwrap_or(origin.as_bytes()).escape_ascii();

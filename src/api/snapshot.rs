@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::ProblemBody;
-use super::wire::native::{CancelledReason, TimingsBody, UsageBody};
+use super::wire::measures::{TimingsBody, UsageBody};
+use super::wire::native::data::CancelledReason;
 use crate::domain::Metadata;
 use crate::generation::Status;
 

@@ -2,13 +2,14 @@
 
 use std::task::{Context, Poll};
 
-use bytes::{BufMut, BytesMut};
 use futures_util::StreamExt;
 
 use super::sse::{EventStreamError, Source, StreamLifetime};
 use super::state_json::StateJson;
 use super::viewer_source::ViewerSource;
-use super::wire::{Native, Retry, SseBlock};
+use super::wire::frames::Frames;
+use super::wire::native::encoder::NativeEncoder;
+use super::wire::retry::Retry;
 use crate::domain::{EventId, GenerationId};
 use crate::generation::LogLost;
 
@@ -20,7 +21,7 @@ pub struct SnapshotSource {
     snapshot: Option<Snapshot>,
     /// Set if the log was lost in the middle of the block. The block then must not be completed.
     lost: Option<LogLost>,
-    viewer: ViewerSource<Native>,
+    viewer: ViewerSource<NativeEncoder>,
 }
 
 struct Snapshot {
@@ -31,7 +32,7 @@ struct Snapshot {
 
 impl SnapshotSource {
     /// `id` is the id of the last event that the state includes.
-    pub fn new(json: StateJson, id: EventId, viewer: ViewerSource<Native>) -> Self {
+    pub fn new(json: StateJson, id: EventId, viewer: ViewerSource<NativeEncoder>) -> Self {
         Self { snapshot: Some(Snapshot { json, id, is_started: false }), lost: None, viewer }
     }
 }
@@ -40,20 +41,19 @@ impl Source for SnapshotSource {
     fn poll_write(
         &mut self,
         context: &mut Context<'_>,
-        retry: &mut Option<Retry>,
-        out: &mut BytesMut,
+        frames: &mut Frames,
     ) -> Poll<Option<Result<usize, EventStreamError>>> {
         if let Some(lost) = self.lost {
             return Poll::Ready(Some(Err(lost.into())));
         }
-        let Some(snapshot) = &mut self.snapshot else { return self.viewer.poll_write(context, retry, out) };
+        let Some(snapshot) = &mut self.snapshot else { return self.viewer.poll_write(context, frames) };
         if !snapshot.is_started {
             snapshot.is_started = true;
-            out.put_slice(b"event: snapshot\ndata: ");
+            frames.event("snapshot");
         }
         match snapshot.json.poll_next_unpin(context) {
             Poll::Ready(Some(Ok(piece))) => {
-                out.put_slice(piece.as_bytes());
+                frames.unfinished().data().raw(&piece);
                 Poll::Ready(Some(Ok(0)))
             }
             Poll::Ready(Some(Err(lost))) => {
@@ -61,7 +61,7 @@ impl Source for SnapshotSource {
                 Poll::Ready(Some(Err(lost.into())))
             }
             Poll::Ready(None) => {
-                SseBlock::started(out).end(retry.take(), Some(snapshot.id));
+                frames.unfinished().end(Some(snapshot.id));
                 self.snapshot = None;
                 Poll::Ready(Some(Ok(1)))
             }
@@ -77,12 +77,12 @@ impl Source for SnapshotSource {
         self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_started)
     }
 
-    fn poll_unlogged(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()> {
-        self.viewer.poll_unlogged(context, retry, out)
+    fn poll_unlogged(&mut self, context: &mut Context<'_>, frames: &mut Frames) -> Poll<()> {
+        self.viewer.poll_unlogged(context, frames)
     }
 
-    fn write_retry(&self, retry: Retry, out: &mut BytesMut) {
-        self.viewer.write_retry(retry, out);
+    fn write_retry(&mut self, retry: Retry, frames: &mut Frames) {
+        self.viewer.write_retry(retry, frames);
     }
 
     fn lifetime(&self) -> StreamLifetime {

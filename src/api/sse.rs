@@ -8,15 +8,16 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
-use http_body::Frame;
+use bytes::Bytes;
+use http_body::Frame as BodyFrame;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::body_memory::BodyMemory;
 use super::connection::{Connection, ConnectionClosing};
 use super::headers::TOKENRILL_GENERATION;
-use super::wire::{HEARTBEAT, Retry};
+use super::wire::frames::Frames;
+use super::wire::retry::{HEARTBEAT, Retry};
 use crate::domain::GenerationId;
 use crate::generation::LogLost;
 
@@ -31,14 +32,11 @@ const LARGE_WRITE: usize = 64 * 1024;
 
 /// The source of an event stream: the log of a generation or of a channel.
 pub trait Source: Send + 'static {
-    /// Appends the events that are ready to `out`, and returns their number. `None`: no more events will follow.
-    ///
-    /// The first block that is written takes `retry`.
+    /// Appends the events that are ready, and returns their number. `None`: no more events will follow.
     fn poll_write(
         &mut self,
         context: &mut Context<'_>,
-        retry: &mut Option<Retry>,
-        out: &mut BytesMut,
+        frames: &mut Frames,
     ) -> Poll<Option<Result<usize, EventStreamError>>>;
 
     /// Whether the last event has been written.
@@ -50,10 +48,10 @@ pub trait Source: Send + 'static {
     }
 
     /// Appends an event that is in no log, such as a change of the queue position.
-    fn poll_unlogged(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()>;
+    fn poll_unlogged(&mut self, context: &mut Context<'_>, frames: &mut Frames) -> Poll<()>;
 
-    /// Appends a `retry` line outside a block, in the formats that have such lines.
-    fn write_retry(&self, retry: Retry, out: &mut BytesMut);
+    /// Appends a `retry` line outside a block, on the wires that have such lines.
+    fn write_retry(&mut self, retry: Retry, frames: &mut Frames);
 
     /// How long the stream lasts unless it is closed.
     fn lifetime(&self) -> StreamLifetime;
@@ -84,7 +82,6 @@ pin_project! {
         connection: Connection,
         // Counts a large write until its client has read it.
         memory: BodyMemory,
-        retry: Option<Retry>,
         heartbeat: Duration,
         // The time of the last write. A write does not reset the timer; it is reset only when it fires.
         last_write: Instant,
@@ -94,7 +91,7 @@ pin_project! {
         cut_at: Option<Instant>,
         #[pin]
         timer: Sleep,
-        out: BytesMut,
+        frames: Frames,
     }
 }
 
@@ -127,7 +124,6 @@ impl<S: Source> EventStream<S> {
         let now = Instant::now();
         Self {
             source,
-            retry: None,
             connection,
             memory,
             heartbeat,
@@ -136,14 +132,16 @@ impl<S: Source> EventStream<S> {
             end: End::Clean,
             cut_at: None,
             timer: sleep(heartbeat),
-            out: BytesMut::new(),
+            frames: Frames::default(),
         }
     }
 
     /// Writes a block before the first event of the source.
-    pub fn beginning_with(mut self, write: impl FnOnce(&mut Option<Retry>, &mut BytesMut)) -> Self {
-        self.retry = self.connection.begin();
-        write(&mut self.retry, &mut self.out);
+    pub fn beginning_with(mut self, write: impl FnOnce(&mut Frames)) -> Self {
+        if let Some(retry) = self.connection.begin() {
+            self.frames.set_retry(retry);
+        }
+        write(&mut self.frames);
         self
     }
 }
@@ -155,13 +153,13 @@ impl<S: Source> http_body::Body for EventStream<S> {
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, EventStreamError>>> {
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, EventStreamError>>> {
         let mut this = self.project();
         let mut has_events = false;
         // Before the state is read, because a change between a read and the registration would not wake this task.
         this.connection.watch(context);
         if let Some(retry) = this.connection.begin() {
-            *this.retry = Some(retry);
+            this.frames.set_retry(retry);
         }
         loop {
             let closing = this.connection.closing();
@@ -177,22 +175,22 @@ impl<S: Source> http_body::Body for EventStream<S> {
                     let cut_at = Instant::now() + CUT_DELAY;
                     *this.cut_at = Some(cut_at);
                     this.timer.as_mut().reset(cut_at);
-                    this.source.write_retry(retry, this.out);
-                    if !this.out.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));
+                    this.source.write_retry(retry, this.frames);
+                    if !this.frames.is_empty() {
+                        return Poll::Ready(Some(Ok(BodyFrame::data(this.frames.take()))));
                     }
                 }
                 ConnectionClosing::Later(_) => {
                     return this.timer.as_mut().poll(context).map(|()| Some(Err(EventStreamError::Closed)));
                 }
             }
-            let ended = match this.source.poll_write(context, this.retry, this.out) {
+            let ended = match this.source.poll_write(context, this.frames) {
                 Poll::Ready(Some(Ok(events))) => {
                     if events > 0 {
                         this.connection.note_events(events);
                         has_events = true;
                     }
-                    if this.out.len() < WRITE_BYTES {
+                    if this.frames.len() < WRITE_BYTES {
                         continue;
                     }
                     false
@@ -205,26 +203,26 @@ impl<S: Source> http_body::Body for EventStream<S> {
                 Poll::Pending => false,
             };
             if !this.source.is_over() && !this.source.is_in_block() {
-                if this.source.poll_unlogged(context, this.retry, this.out).is_ready() {
+                if this.source.poll_unlogged(context, this.frames).is_ready() {
                     this.connection.note_events(1);
                 }
                 if let Some(retry) = this.connection.take_drain_retry() {
-                    this.source.write_retry(retry, this.out);
+                    this.source.write_retry(retry, this.frames);
                 }
             }
-            if !this.out.is_empty() {
+            if !this.frames.is_empty() {
                 let now = Instant::now();
                 *this.last_write = now;
                 if has_events {
                     *this.last_event = now;
                 }
-                this.connection.note_write(now, this.out.len());
-                let mut blocks = this.out.split().freeze();
+                this.connection.note_write(now, this.frames.len());
+                let mut blocks = this.frames.take();
                 if blocks.len() > LARGE_WRITE {
                     let held = this.memory.hold_bytes(this.connection.account(), blocks);
                     blocks = held.map_err(|_| EventStreamError::NoMemory)?;
                 }
-                return Poll::Ready(Some(Ok(Frame::data(blocks))));
+                return Poll::Ready(Some(Ok(BodyFrame::data(blocks))));
             }
             if ended {
                 return match this.end {
@@ -252,7 +250,7 @@ impl<S: Source> http_body::Body for EventStream<S> {
                 *this.last_write = now;
                 this.connection.note_write(now, HEARTBEAT.len());
                 this.timer.as_mut().reset(now + *this.heartbeat);
-                return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(HEARTBEAT)))));
+                return Poll::Ready(Some(Ok(BodyFrame::data(Bytes::from_static(HEARTBEAT)))));
             }
             this.timer.as_mut().reset(if due > now { due } else { now + *this.heartbeat });
         }

@@ -17,9 +17,8 @@ use super::extract::idempotency_key;
 use super::headers::TOKENRILL_ATTACHED;
 use super::json_body::JsonBytes;
 use super::large_bodies::is_large;
-use super::parsed_request::{ParsedRequest, new_generation};
+use super::parsed_request::ParsedRequest;
 use super::problem::{ErrorCode, Problem};
-use super::refusal::Dialect;
 use super::state::Api;
 use crate::domain::{AllowedModels, Claim, IdempotencyKey};
 use crate::generation::{Following, NewGeneration, Origin, StartError, StartedGeneration};
@@ -62,23 +61,23 @@ impl AdmittedRequest {
         {
             return Ok(Self { key, arrival: Arrival::Reconnecting, permit: RequestPermit::default() });
         }
-        let permit = Self::admit_new(api, caller)?;
+        let permit = Self::admit_new(api, caller).await?;
         Ok(Self { key, arrival: Arrival::New, permit })
     }
 
-    fn admit_new(api: &Api, caller: &Caller) -> Result<RequestPermit, Problem> {
+    async fn admit_new(api: &Api, caller: &Caller) -> Result<RequestPermit, Problem> {
         if api.generations.is_draining() {
             return Err(Problem::shutting_down());
         }
         api.check_load(caller)?;
-        Ok(api.generations.take_request(&caller.spender)?)
+        Ok(api.generations.take_request(&caller.spender).await?)
     }
 
     /// Reads the body. A large body uses up its reserved request, even if the request is refused later.
     pub async fn read(&mut self, body: &mut RequestBody<'_>, api: &Api, caller: &Caller) -> Result<JsonBytes, Problem> {
         let json = body.json(api, caller, self.arrival).await?;
         if is_large(json.len()) {
-            std::mem::take(&mut self.permit).spend();
+            std::mem::take(&mut self.permit).spend().await;
         }
         Ok(json)
     }
@@ -100,15 +99,6 @@ impl AdmittedRequest {
 pub async fn parse(api: &Api, json: &JsonBytes) -> Result<JsonObject, Problem> {
     let body = json.clone();
     api.large_bodies.run(json.len(), move || body.request()).await
-}
-
-/// Validates the fields of a request that starts a generation.
-pub async fn check(api: &Api, caller: &Caller, fields: JsonObject, dialect: Dialect) -> Result<ParsedRequest, Problem> {
-    if !is_large(fields.text_len()) {
-        return new_generation(fields, dialect, caller);
-    }
-    let caller = caller.clone();
-    api.large_bodies.run(fields.text_len(), move || new_generation(fields, dialect, &caller)).await
 }
 
 /// Joins the generation of the request's `Idempotency-Key`, regardless of the load. `None` if the key has none.
@@ -156,7 +146,7 @@ async fn start_new(
 ) -> Result<(StartedGeneration, Option<Connection>), Problem> {
     if pending.arrival == Arrival::Reconnecting {
         // The key was known at admission, but its generation no longer exists, so this starts a new one.
-        pending.permit = AdmittedRequest::admit_new(api, caller)?;
+        pending.permit = AdmittedRequest::admit_new(api, caller).await?;
     }
     let connection = match pending.kind {
         None => None,
@@ -180,7 +170,7 @@ async fn start_new(
     if let (Some(channel), Origin::New) = (&channel, started.origin) {
         let pages = started.following.whole_log();
         let generation = started.following.start().generation;
-        api.channels.carry(channel, &caller.spender.account, generation, pages).await;
+        api.channels.carry(channel, &caller.spender.account, generation, pages);
     }
     if started.origin == Origin::New {
         // Yields so that the generation's task sends the upstream request before the response is built. Must be the

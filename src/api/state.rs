@@ -19,7 +19,7 @@ use super::large_bodies::LargeBodies;
 use super::problem::{ErrorCode, Problem};
 use super::sse::{EventStream, Source};
 use super::viewer_source::ViewerSource;
-use super::wire::WireFormat;
+use super::wire::encoder::Encoder;
 use crate::channel::Channels;
 use crate::generation::{Following, Generations};
 use crate::limits::{Limiter, WhenFull};
@@ -63,13 +63,13 @@ impl Api {
     }
 
     /// Returns the event stream of a viewer. It owns the viewer's connection.
-    pub fn stream<F: WireFormat>(
+    pub fn stream<E: Encoder>(
         &self,
         following: Following,
-        format: F,
+        encoder: E,
         connection: Connection,
-    ) -> EventStream<ViewerSource<F>> {
-        self.event_stream(ViewerSource::new(following, format), connection)
+    ) -> EventStream<ViewerSource<E>> {
+        self.event_stream(ViewerSource::new(following, encoder), connection)
     }
 
     pub fn event_stream<S: Source>(&self, source: S, connection: Connection) -> EventStream<S> {

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::problem::ProblemBody;
 use super::snapshot::StatusBody;
-use super::wire::native::{CancelledData, TimingsBody, UsageBody};
+use super::wire::measures::{TimingsBody, UsageBody};
+use super::wire::native::data::CancelledData;
 use crate::domain::{Stated, wire_safe};
 use crate::generation::{ChoiceOutline, GenerationState, LogLost, Outline, Status, TextSpan, ToolCallOutline};
 

@@ -3,10 +3,10 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
-
 use super::sse::{EventStreamError, Source, StreamLifetime};
-use super::wire::{Retry, channel};
+use super::wire::channel;
+use super::wire::frames::Frames;
+use super::wire::retry::Retry;
 use crate::channel::{Heard, Subscription};
 use crate::domain::GenerationId;
 
@@ -26,19 +26,18 @@ impl Source for SubscriberSource {
     fn poll_write(
         &mut self,
         context: &mut Context<'_>,
-        retry: &mut Option<Retry>,
-        out: &mut BytesMut,
+        frames: &mut Frames,
     ) -> Poll<Option<Result<usize, EventStreamError>>> {
         self.subscription.poll_heard(context).map(|heard| match heard {
             Some(Heard::Events(entries)) => {
                 let name = &self.subscription.channel;
                 for entry in &entries {
-                    channel::encode(name, entry, retry, out);
+                    channel::encode(name, entry, frames);
                 }
                 Some(Ok(entries.len()))
             }
             Some(Heard::Gap { from, to }) => {
-                channel::encode_gap(&self.subscription.channel, from, to, retry, out);
+                channel::encode_gap(&self.subscription.channel, from, to, frames);
                 Some(Ok(1))
             }
             None => Some(Err(EventStreamError::Closed)),
@@ -49,12 +48,12 @@ impl Source for SubscriberSource {
         false
     }
 
-    fn poll_unlogged(&mut self, _: &mut Context<'_>, _: &mut Option<Retry>, _: &mut BytesMut) -> Poll<()> {
+    fn poll_unlogged(&mut self, _: &mut Context<'_>, _: &mut Frames) -> Poll<()> {
         Poll::Pending
     }
 
-    fn write_retry(&self, retry: Retry, out: &mut BytesMut) {
-        retry.write_alone(out);
+    fn write_retry(&mut self, retry: Retry, frames: &mut Frames) {
+        frames.retry_line(retry);
     }
 
     fn lifetime(&self) -> StreamLifetime {

@@ -2,44 +2,53 @@
 
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
-
 use super::sse::{EventStreamError, Source, StreamLifetime};
-use super::wire::{Retry, WireFormat};
+use super::wire::encoder::{CatchUp, Encoder, Notice, PageEffect};
+use super::wire::frames::Frames;
+use super::wire::retry::Retry;
 use crate::domain::GenerationId;
 use crate::generation::Following;
 
-/// Encodes the events for a viewer in the wire format that it asked for.
-pub struct ViewerSource<F> {
+/// Encodes the events for a viewer on the wire that it asked for.
+pub struct ViewerSource<E> {
     generation: GenerationId,
     following: Following,
-    format: F,
-    /// The terminal event has been read. No event follows it.
+    encoder: E,
+    catch_up: CatchUp,
+    /// The terminal event has been written. No event follows it.
     over: bool,
 }
 
-impl<F> ViewerSource<F> {
-    pub fn new(following: Following, format: F) -> Self {
-        Self { generation: following.start().generation, following, format, over: false }
+impl<E> ViewerSource<E> {
+    pub fn new(following: Following, encoder: E) -> Self {
+        let generation = following.start().generation;
+        Self { generation, following, encoder, catch_up: CatchUp::default(), over: false }
     }
 }
 
-impl<F: WireFormat> Source for ViewerSource<F> {
+impl<E: Encoder> Source for ViewerSource<E> {
     fn poll_write(
         &mut self,
         context: &mut Context<'_>,
-        retry: &mut Option<Retry>,
-        out: &mut BytesMut,
+        frames: &mut Frames,
     ) -> Poll<Option<Result<usize, EventStreamError>>> {
-        self.following.poll_page(context).map(|page| {
-            Some(page?.map_err(EventStreamError::from).map(|page| {
+        let page = match self.following.poll_page(context) {
+            Poll::Ready(Some(Ok(page))) => page,
+            Poll::Ready(Some(Err(lost))) => return Poll::Ready(Some(Err(lost.into()))),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => return Poll::Pending,
+        };
+        match self.catch_up.page(&page, &mut self.encoder, frames) {
+            PageEffect::Encoded(entries) => {
                 self.over |= page.iter().any(|entry| entry.event.is_terminal());
-                for entry in &page {
-                    self.format.encode(self.generation, entry, retry, out);
-                }
-                page.len()
-            }))
-        })
+                return Poll::Ready(Some(Ok(entries)));
+            }
+            PageEffect::Skipped => {}
+            PageEffect::Rewind => self.following.rewind(),
+        }
+        // Yields after each page that is not sent, because a log may have many.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_over(&self) -> bool {
@@ -47,12 +56,16 @@ impl<F: WireFormat> Source for ViewerSource<F> {
     }
 
     /// Appends the generation's queue position if it changed.
-    fn poll_unlogged(&mut self, context: &mut Context<'_>, retry: &mut Option<Retry>, out: &mut BytesMut) -> Poll<()> {
-        self.following.poll_queue_position(context).map(|ahead| self.format.encode_queue_position(ahead, retry, out))
+    fn poll_unlogged(&mut self, context: &mut Context<'_>, frames: &mut Frames) -> Poll<()> {
+        if self.catch_up.is_behind() {
+            return Poll::Pending;
+        }
+        let position = self.following.poll_queue_position(context);
+        position.map(|ahead| self.encoder.notice(Notice::Queued(ahead), frames))
     }
 
-    fn write_retry(&self, retry: Retry, out: &mut BytesMut) {
-        self.format.encode_retry(retry, out);
+    fn write_retry(&mut self, retry: Retry, frames: &mut Frames) {
+        self.encoder.notice(Notice::Reconnect(retry), frames);
     }
 
     fn lifetime(&self) -> StreamLifetime {

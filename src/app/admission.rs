@@ -13,7 +13,7 @@ use crate::auth::{
     ApiKey, FetchedJwts, Gate, Identity, Issuer, Jwts, LONGEST_JWKS, SCOPES, Scopes, Tickets, Trust, fetch_from,
 };
 use crate::domain::{AllowedModels, NamePattern, Principal, Quota};
-use crate::limits::{Policy, WhenFull};
+use crate::limits::Policy;
 use crate::prompts::{Catalog, CatalogError};
 use crate::settings::{self, Settings};
 
@@ -129,12 +129,12 @@ fn api_key(key: &settings::ApiKeySettings) -> Result<ApiKey, AppError> {
     Ok(ApiKey {
         hash: key.hash.parse().map_err(|_| wrong("copy its hash as `tokenrill key new` printed it".to_owned()))?,
         identity: Identity {
-            principal: Principal::Named(key.name.as_str().into()),
+            principal: Principal::Key(key.name.as_str().into()),
             scopes: scopes
                 .unwrap_or_else(|| Ok(Scopes::usual()))
                 .map_err(|_| wrong(format!("it has an unknown scope; {SCOPES}")))?,
             models: models.map_or(AllowedModels::All, AllowedModels::These),
-            quota: key.limits.as_ref().map_or(Quota::NONE, quota),
+            quota: key.limits.unwrap_or_default(),
             ..Identity::anonymous()
         },
     })
@@ -152,37 +152,20 @@ fn policy(limits: &settings::LimitSettings) -> Policy {
         let quota = Quota {
             requests_per_minute: *requests_per_minute,
             tokens_per_minute: *tokens_per_minute,
-            concurrent_generations: None,
-            connections: None,
-            publishes_per_minute: None,
             max_output_tokens: *max_output_tokens,
             max_choices: *max_choices,
+            ..Quota::NONE
         };
         (NamePattern::new(model), quota)
     });
     Policy {
-        each: quota(&limits.each),
+        each: limits.each,
         models: models.collect(),
         generations: limits.concurrent_generations_total,
         connections: limits.connections_total,
-        when_full: match limits.connections_full {
-            settings::ConnectionsFull::Refuse => WhenFull::Refuse,
-            settings::ConnectionsFull::CloseOldest => WhenFull::CloseOldest,
-        },
+        when_full: limits.connections_full,
         waiting: limits.queue.max_waiting as usize,
         wait: limits.queue.max_wait,
-    }
-}
-
-const fn quota(quota: &settings::QuotaSettings) -> Quota {
-    Quota {
-        requests_per_minute: quota.requests_per_minute,
-        tokens_per_minute: quota.tokens_per_minute,
-        concurrent_generations: quota.concurrent_generations,
-        connections: quota.connections,
-        publishes_per_minute: quota.publishes_per_minute,
-        max_output_tokens: quota.max_output_tokens,
-        max_choices: quota.max_choices,
     }
 }
 

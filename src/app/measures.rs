@@ -6,16 +6,16 @@ use crate::api::{BodyMemory, Connections};
 use crate::event_log::{Memory, MemoryChannels};
 use crate::server;
 use crate::settings::Settings;
-use crate::telemetry::{Capacity, RepeatCount, Total};
-use crate::upstream::{RepeatReason, Repeats};
+use crate::telemetry::{Capacity, RetryCount, Total};
+use crate::upstream::{Retries, RetryReason};
 
 /// Returns the counters of requests that were sent to an upstream a second time.
-pub fn repeat_counts(repeats: &Arc<Repeats>) -> Vec<RepeatCount> {
-    let count = |reason: RepeatReason| {
-        let repeats = Arc::clone(repeats);
-        RepeatCount { reason: reason.name(), count: Box::new(move || repeats.count(reason)) }
+pub fn retry_counts(retries: &Arc<Retries>) -> Vec<RetryCount> {
+    let count = |reason: RetryReason| {
+        let retries = Arc::clone(retries);
+        RetryCount { reason: reason.name(), count: Box::new(move || retries.count(reason)) }
     };
-    RepeatReason::ALL.map(count).into()
+    RetryReason::ALL.map(count).into()
 }
 
 /// Returns the counters of evicted logs and channel events.
@@ -37,7 +37,7 @@ pub fn evictions(log: Memory, channel_logs: Arc<MemoryChannels>) -> Vec<Total> {
 /// Returns the gauges of limited resources.
 pub fn capacities(
     settings: &Settings,
-    bounds: &server::Limits,
+    bounds: &server::ListenerLimits,
     log: &Memory,
     channel_logs: &Arc<MemoryChannels>,
     (in_flight, bodies): (Connections, BodyMemory),

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::{AppError, masker, provider};
 use crate::domain::{NamePattern, NamePatterns};
 use crate::settings::{Settings, UpstreamSettings};
-use crate::upstream::{ModelListError, Phase, Provider, TransportBuilder, UpstreamError, list_url};
+use crate::upstream::{AttemptErrorKind, ModelListError, Phase, Provider, TransportBuilder, list_url};
 
 /// The result for one upstream. Its `Display` is one line.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub async fn check_upstreams(
 
 async fn check(upstream: &UpstreamSettings, provider: &impl Provider) -> UpstreamCheck {
     let identity = provider.identity();
-    let models = timeout(TIMEOUT, provider.models()).await.unwrap_or(Err(UpstreamError::Timeout(Phase::Head)));
+    let models = timeout(TIMEOUT, provider.models()).await.unwrap_or(Err(AttemptErrorKind::Timeout(Phase::Head)));
     let patterns: NamePatterns = upstream.models.iter().map(NamePattern::new).collect();
     let result = match models {
         Ok(models) => Ok(ModelCounts {

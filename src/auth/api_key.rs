@@ -136,7 +136,7 @@ mod tests {
     use crate::domain::Principal;
 
     fn identity(name: &str) -> Identity {
-        let principal = Principal::Named(name.into());
+        let principal = Principal::Key(name.into());
         Identity { principal, scopes: Scopes::usual(), ..Identity::anonymous() }
     }
 

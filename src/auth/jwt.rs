@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,7 +30,7 @@ struct VerificationKey {
 /// The issuer and the audience that a token must have, and the claims to read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trust {
-    pub issuer: String,
+    pub issuer: Arc<str>,
     pub audience: String,
     /// The claim that holds the scopes.
     pub scope_claim: String,
@@ -39,12 +40,7 @@ pub struct Trust {
 
 impl Trust {
     pub fn new(issuer: &str, audience: &str) -> Self {
-        Self {
-            issuer: issuer.to_owned(),
-            audience: audience.to_owned(),
-            scope_claim: SCOPE.to_owned(),
-            limits_claim: None,
-        }
+        Self { issuer: issuer.into(), audience: audience.to_owned(), scope_claim: SCOPE.to_owned(), limits_claim: None }
     }
 }
 
@@ -149,8 +145,7 @@ impl Jwts {
         if !(1..=MAX_SUBJECT_BYTES).contains(&sub.len()) || sub.chars().any(char::is_control) {
             return Err(CredentialError::Malformed);
         }
-        // The name of an API key cannot contain a newline, so it never equals a token's principal.
-        let principal = Principal::Named(format!("{}\n{sub}", self.trust.issuer).into());
+        let principal = Principal::Subject { issuer: Arc::clone(&self.trust.issuer), subject: sub.into() };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::service::Channels;
+use super::service::{CALL_TIMEOUT, Channels};
+use crate::detached::within;
 use crate::domain::{Account, ChannelName, Keeping, Published, Recipient, Timestamp};
 use crate::telemetry::{Figures, Metrics, resident_memory};
 
@@ -13,6 +14,8 @@ use crate::telemetry::{Figures, Metrics, resident_memory};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Ticks between two sweeps, which remove expired events, also from channels without publishers.
 const SWEEP: u32 = 10;
+/// Ticks between two refreshes of the roster entries of this process.
+const REFRESH: u32 = 2;
 
 impl Channels {
     /// Writes `system.time` and `system.metrics` until it is dropped. `logged` returns the bytes of all logs.
@@ -27,6 +30,9 @@ impl Channels {
             ticks.tick().await;
             if count == 0 {
                 self.sweep().await;
+            }
+            if count % REFRESH == 0 {
+                within(CALL_TIMEOUT, self.0.rosters.refresh()).await;
             }
             let now = Timestamp::now();
             let clock = json!({"time": now.to_string(), "unix_ms": now.millis()});

@@ -1,17 +1,20 @@
-//! The use cases: publish, subscribe, inspect, and copy a generation's answer into a channel.
+//! The use cases: publish, subscribe, inspect.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::roster::{JoinedRoster, PresenceMode, RosterFull, Rosters};
+use super::roster::RosterHandle;
 use super::subscription::{Beginning, Subscription};
-use crate::domain::{Account, ChannelEvent, ChannelName, GenerationId, Published, Recipient, Sequence, Subscriber};
-use crate::event_log::{AppendError, ChannelLog, ChannelLogs, ChannelsFull, EntryBatch, History, Limit, read_page};
+use crate::detached::Detached;
+use crate::domain::{Account, ChannelEvent, ChannelName, Published, Recipient, Sequence, Subscriber};
+use crate::event_log::{
+    AppendError, ChannelLogs, ChannelsFull, History, JoinError, JoinedRoster, Limit, PresenceMode, RosterMember,
+    RosterMembers, Rosters, read_page,
+};
 use crate::telemetry::Metrics;
 
 /// All channels. Clones share them.
@@ -20,13 +23,15 @@ pub struct Channels(pub(super) Arc<ChannelService>);
 
 pub struct ChannelService {
     pub(super) logs: Arc<dyn ChannelLogs>,
-    rosters: Arc<Rosters>,
+    pub(super) rosters: Arc<dyn Rosters>,
     /// The maximum for one channel (`channels.max_subscribers`).
     most_subscribers: usize,
     metrics: Arc<Metrics>,
-    /// The tasks that copy answers into channels.
-    carriers: TaskTracker,
+    /// The tasks that copy answers into channels, and those that complete calls whose callers are gone.
+    pub(super) tasks: TaskTracker,
     closing: CancellationToken,
+    /// Ends the tasks that copy answers.
+    pub(super) stopping: CancellationToken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,16 +43,20 @@ pub enum PublishError {
     TooLarge,
     #[error("the event log is full")]
     Full,
+    #[error("the event log did not answer in time")]
+    Unavailable,
     #[error("the service is shutting down")]
     Closing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubscribeError {
-    #[error(transparent)]
-    RosterFull(#[from] RosterFull),
+    #[error("the number of subscribers is at its limit")]
+    RosterFull,
     #[error(transparent)]
     ChannelsFull(#[from] ChannelsFull),
+    #[error("the channels did not answer in time")]
+    Unavailable,
     #[error("the service is shutting down")]
     Closing,
 }
@@ -78,27 +87,42 @@ pub struct Subscribed {
 }
 
 /// How long the service waits at shutdown for answers to be copied into channels.
-const CARRIERS_TIMEOUT: Duration = Duration::from_secs(1);
+const TASKS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a caller waits for a channel's log and roster.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Channels {
-    pub fn new(logs: Arc<dyn ChannelLogs>, most_subscribers: usize, metrics: Arc<Metrics>) -> Self {
-        let (rosters, carriers, closing) = (Arc::default(), TaskTracker::new(), CancellationToken::new());
-        Self(Arc::new(ChannelService { logs, rosters, most_subscribers, metrics, carriers, closing }))
+    /// `store` keeps the logs and the rosters, because a join changes both in one step.
+    pub fn new(store: Arc<impl ChannelLogs + Rosters>, most_subscribers: usize, metrics: Arc<Metrics>) -> Self {
+        let (logs, rosters): (Arc<dyn ChannelLogs>, Arc<dyn Rosters>) = (Arc::clone(&store) as _, store);
+        let (tasks, closing, stopping) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        Self(Arc::new(ChannelService { logs, rosters, most_subscribers, metrics, tasks, closing, stopping }))
     }
 
-    /// Publishes an event, which is counted against the account; returns its position.
+    /// Publishes an event, which is counted against the account; returns its position. An error other than
+    /// [`PublishError::Unavailable`] and [`PublishError::Closing`] means that it was not published.
     pub async fn publish(
         &self,
         channel: &ChannelName,
         account: &Account,
         published: Published,
     ) -> Result<Sequence, PublishError> {
-        let inner = &self.0;
-        if inner.closing.is_cancelled() {
-            return Err(PublishError::Closing);
+        let appending = timeout(CALL_TIMEOUT, self.append(channel, account, published));
+        match self.0.closing.run_until_cancelled(appending).await {
+            None => Err(PublishError::Closing),
+            Some(appended) => appended.unwrap_or(Err(PublishError::Unavailable)),
         }
+    }
+
+    async fn append(
+        &self,
+        channel: &ChannelName,
+        account: &Account,
+        published: Published,
+    ) -> Result<Sequence, PublishError> {
+        let inner = &self.0;
         if let Recipient::Connection(connection) = published.to
-            && !inner.rosters.has(channel, connection)
+            && !inner.rosters.has(channel, connection).await
         {
             return Err(PublishError::ConnectionNotFound);
         }
@@ -111,13 +135,13 @@ impl Channels {
     }
 
     /// Checks that another subscriber fits, before a connection is closed to make room for it.
-    pub fn has_room(&self, channel: &ChannelName, reserve: Reserve) -> Result<(), SubscribeError> {
+    pub async fn has_room(&self, channel: &ChannelName, reserve: Reserve) -> Result<(), SubscribeError> {
         let inner = &self.0;
-        if inner.rosters.has_room(channel, inner.most_subscribers(reserve)) {
+        if inner.rosters.entries(channel).await < inner.most_subscribers(reserve) {
             return Ok(());
         }
         inner.metrics.refused("subscribers");
-        Err(RosterFull.into())
+        Err(SubscribeError::RosterFull)
     }
 
     /// Returns whether the channel has a log that reaches this position and still has the events after it.
@@ -137,28 +161,51 @@ impl Channels {
         presence_mode: PresenceMode,
         reserve: Reserve,
     ) -> Result<Subscribed, SubscribeError> {
-        let inner = &self.0;
-        if inner.closing.is_cancelled() {
-            return Err(SubscribeError::Closing);
+        let member = RosterMember { who, presence_mode };
+        let subscribing = timeout(CALL_TIMEOUT, self.join(channel, account, member, beginning, reserve));
+        match self.0.closing.run_until_cancelled(subscribing).await {
+            None => Err(SubscribeError::Closing),
+            Some(subscribed) => subscribed.unwrap_or(Err(SubscribeError::Unavailable)),
         }
+    }
+
+    /// Joins the roster and finds the position at which the subscription begins. If this is dropped meanwhile, the
+    /// subscriber leaves again.
+    async fn join(
+        &self,
+        channel: &ChannelName,
+        account: &Account,
+        member: RosterMember,
+        beginning: Beginning,
+        reserve: Reserve,
+    ) -> Result<Subscribed, SubscribeError> {
+        let inner = &self.0;
         let log = inner.logs.open(channel, account).await?;
-        let JoinedRoster { roster_entry, present, subscribers, tail } =
-            inner.rosters.join(channel, &log, who, presence_mode, inner.most_subscribers(reserve))?;
+        let joining = {
+            let (rosters, tasks, most) =
+                (Arc::clone(&inner.rosters), inner.tasks.clone(), inner.most_subscribers(reserve));
+            let (channel, account) = (channel.clone(), account.clone());
+            Detached::new(&inner.tasks, async move {
+                let joined = rosters.join(&channel, &account, &member, most).await?;
+                Ok::<_, JoinError>((joined, RosterHandle::new(rosters, tasks, channel, member)))
+            })
+        };
+        let (JoinedRoster { present, subscribers, tail }, roster_handle) = joining.await?;
         let (position, gap_from) = match beginning {
             Beginning::History(0) => (tail, None),
             Beginning::History(most) => {
                 let history = log.history(most).await;
-                (history.after, history.gap_from)
+                // Not after the join: what was published since is not history, and all of it is for this subscriber.
+                let position = history.after.min(tail);
+                (position, history.gap_from.filter(|from| *from <= position))
             }
-            // A position beyond the tail is of an earlier log, so the subscriber has no event of this one.
-            Beginning::After(position) if log.tail().await.is_ok_and(|tail| position > tail.sequence) => {
-                (Sequence::START, None)
-            }
+            // The position is of an earlier log, so the subscriber has no event of this one.
+            Beginning::After(position) if position > tail => (Sequence::START, None),
             Beginning::After(position) => (position, None),
         };
         let live = inner.metrics.subscriber();
         let subscription =
-            Subscription::new(channel.clone(), log, (position, tail), roster_entry, live).with_gap_from(gap_from);
+            Subscription::new(channel.clone(), log, (position, tail), roster_handle, live).with_gap_from(gap_from);
         Ok(Subscribed { subscription, present, subscribers })
     }
 
@@ -166,7 +213,7 @@ impl Channels {
     pub async fn inspect(&self, channel: &ChannelName) -> Option<Inspection> {
         let log = self.0.logs.find(channel).await?;
         let history = log.history(usize::MAX).await;
-        let (subscribers, present) = self.0.rosters.present(channel);
+        let RosterMembers { subscribers, first: present } = self.0.rosters.members(channel).await;
         let tail = log.tail().await.map_or(Sequence::START, |tail| tail.sequence);
         (subscribers > 0 || history.events > 0 || history.bytes > 0).then_some(Inspection {
             subscribers,
@@ -174,26 +221,6 @@ impl Channels {
             tail,
             history,
         })
-    }
-
-    /// Spawns a task that copies all events of a generation into the channel. They count against `account`, that of the
-    /// generation's caller. The task is not a viewer: subscribers do not keep a generation running.
-    pub async fn carry<E: Send + 'static>(
-        &self,
-        channel: &ChannelName,
-        account: &Account,
-        generation: GenerationId,
-        pages: impl Stream<Item = Result<EntryBatch, E>> + Send + 'static,
-    ) {
-        // A channel that cannot be created has no subscriber that could miss the answer.
-        let Ok(log) = self.0.logs.open(channel, account).await else { return };
-        self.0.carriers.spawn(async move {
-            let mut pages = std::pin::pin!(pages);
-            while let Some(Ok(page)) = pages.next().await {
-                let said = page.into_iter().map(|entry| ChannelEvent::Generation(generation, entry.event)).collect();
-                carry_page(log.as_ref(), said).await;
-            }
-        });
     }
 
     /// Removes expired events and unused channels.
@@ -205,12 +232,22 @@ impl Channels {
     /// or after one second.
     pub async fn close(&self) {
         self.0.closing.cancel();
-        self.0.carriers.close();
-        _ = timeout(CARRIERS_TIMEOUT, self.0.carriers.wait()).await;
+        self.0.tasks.close();
+        _ = timeout(TASKS_TIMEOUT, self.0.tasks.wait()).await;
+        self.0.stopping.cancel();
     }
 
     pub async fn closed(&self) {
         self.0.closing.cancelled().await;
+    }
+}
+
+impl From<JoinError> for SubscribeError {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::RosterFull => Self::RosterFull,
+            JoinError::ChannelsFull(full) => Self::ChannelsFull(full),
+        }
     }
 }
 
@@ -219,19 +256,6 @@ impl ChannelService {
         match reserve {
             Reserve::Kept => self.most_subscribers,
             Reserve::Open => self.most_subscribers.saturating_add(self.most_subscribers / 10 + 1),
-        }
-    }
-}
-
-/// Appends a page. If the channel cannot hold all of it, each event is appended by itself; one that is too large leaves
-/// a gap.
-async fn carry_page(log: &dyn ChannelLog, said: Vec<ChannelEvent>) {
-    if log.append(said.clone()).await.is_ok() {
-        return;
-    }
-    for event in said {
-        if log.append(vec![event]).await.is_err() {
-            log.skip().await;
         }
     }
 }

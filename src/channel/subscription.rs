@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
 
-use super::roster::{PresenceMode, RosterEntry};
+use super::roster::RosterHandle;
 use crate::domain::{ChannelEvent, ChannelName, Entry, Keeping, Principal, Recipient, Sequence};
-use crate::event_log::{ChannelLog, EntryBatch, Follow, ReadError, follow};
+use crate::event_log::{ChannelLog, EntryBatch, Follow, PresenceMode, ReadError, RosterMember, follow};
 use crate::telemetry::LiveSubscriber;
 
 /// Where a subscription begins.
@@ -30,7 +30,7 @@ pub struct Subscription {
     gap_from: Option<Sequence>,
     /// The tail when it joined: ephemeral events up to it are not for this subscriber.
     joined_at: Sequence,
-    roster_entry: RosterEntry,
+    roster_handle: RosterHandle,
     live: LiveSubscriber,
 }
 
@@ -48,11 +48,11 @@ impl Subscription {
         channel: ChannelName,
         log: Arc<dyn ChannelLog>,
         (position, joined_at): (Sequence, Sequence),
-        roster_entry: RosterEntry,
+        roster_handle: RosterHandle,
         live: LiveSubscriber,
     ) -> Self {
         let pages = follow(Arc::clone(&log), position);
-        Self { channel, log, pages, position, gap_from: None, joined_at, roster_entry, live }
+        Self { channel, log, pages, position, gap_from: None, joined_at, roster_handle, live }
     }
 
     /// Makes the first item a gap, from `gap_from` to the position after which the subscription begins.
@@ -103,7 +103,7 @@ impl Subscription {
         if entry.event.keeping() == Keeping::Ephemeral && entry.sequence <= self.joined_at {
             return false;
         }
-        let who = &self.roster_entry.who;
+        let RosterMember { who, presence_mode } = &self.roster_handle.member;
         match &entry.event {
             ChannelEvent::Published(published) => match &published.to {
                 Recipient::AllSubscribers => true,
@@ -113,8 +113,7 @@ impl Subscription {
             },
             ChannelEvent::Generation(..) => true,
             ChannelEvent::Joined(presence) | ChannelEvent::Left(presence) => {
-                self.roster_entry.presence_mode == PresenceMode::PresentAndTold
-                    && presence.who.connection != who.connection
+                *presence_mode == PresenceMode::PresentAndTold && presence.who.connection != who.connection
             }
         }
     }

@@ -44,8 +44,8 @@ impl Recipient {
     /// Returns the bytes of the recipient's name.
     pub fn size(&self) -> usize {
         match self {
-            Self::Principal(Principal::Named(name)) => name.len(),
-            Self::AllSubscribers | Self::Connection(_) | Self::Principal(Principal::Anonymous) => 0,
+            Self::Principal(principal) => principal.size(),
+            Self::AllSubscribers | Self::Connection(_) => 0,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A provider's chunk: its original bytes, and the few members that the service reads.
+//! A chunk of a model's answer: its neutral part, and the provider's own JSON beside it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,8 @@ use memchr::{memchr, memchr2};
 /// One chunk of a provider's stream, or the part of one that a single event carries.
 ///
 /// The chunks of a stream differ only in a few characters. Their common part is their [`Shape`]; the rest is the text,
-/// which stays escaped as received. Joined again they are the provider's bytes, so an unknown field is preserved.
+/// which stays escaped as received. With its [`Raw`] JSON a chunk joins to the provider's bytes, so an unknown field is
+/// preserved.
 #[derive(Clone, PartialEq)]
 pub struct Chunk {
     shape: Arc<Shape>,
@@ -20,29 +21,58 @@ pub struct Chunk {
 /// The common part of many chunks of one stream.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shape {
-    /// The chunks since the last entry that the native wire does not show, each with a line feed; empty if `frame` is
-    /// `None`.
-    pub silent: Box<str>,
-    /// `None` if the provider's chunk has several parts and this is not the last one. The last part holds the JSON, so
-    /// that it is kept and sent once.
-    pub frame: Option<Arc<Frame>>,
     pub part: Part,
+    pub raw: Raw,
+}
+
+/// The provider's own JSON of a chunk, kept for a wire of the same dialect. Every other wire writes the chunk from its
+/// part.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Raw {
+    /// No wire has the provider's dialect.
+    Absent,
+    /// The provider's chunk has several parts, and a later entry has the last of them. That entry holds the JSON, so
+    /// that it is kept and sent once.
+    Later(ProviderDialect),
+    Here {
+        /// The chunks since the last entry that have no part, each with a line feed.
+        silent: Box<str>,
+        frame: Arc<Frame>,
+    },
+}
+
+/// The dialect of a provider's JSON. A wire sends JSON of its own dialect unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderDialect {
+    OpenAiChat,
 }
 
 /// The JSON of a chunk before and after its text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
+    pub dialect: ProviderDialect,
     pub before: Box<str>,
     pub after: Box<str>,
 }
 
 impl Frame {
-    pub fn new(before: &str, after: &str) -> Self {
-        Self { before: before.into(), after: after.into() }
+    pub fn new(dialect: ProviderDialect, before: &str, after: &str) -> Self {
+        Self { dialect, before: before.into(), after: after.into() }
     }
 }
 
-/// The part of a chunk that the native wire shows. Members named `json` hold JSON as received.
+/// The JSON of a chunk in one dialect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum ChunkJson<'a> {
+    /// `silent` holds the chunks before this one, each with a line feed. The pieces joined are this one.
+    Here { silent: &'a str, pieces: [&'a str; 3] },
+    /// Another entry of the same chunk holds it.
+    Later,
+    /// The chunk has no JSON in this dialect.
+    Absent,
+}
+
+/// The neutral part of a chunk, which every wire can show. Members named `json` hold JSON as received.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Part {
     /// `text` is part of the answer.
@@ -55,7 +85,7 @@ pub enum Part {
     ToolCall { choice: u32, index: u32, id: Option<Escaped>, name: Option<Escaped> },
     /// The rest of the delta: a JSON object of the members that the service does not know.
     Other { choice: u32, delta_json: Box<str> },
-    /// Chunks that the native wire does not show, once there are more of them than are held for the next entry.
+    /// No part: only the provider's JSON, once there is more of it than is held for the next entry.
     Silent,
 }
 
@@ -90,29 +120,47 @@ impl Chunk {
         &self.text
     }
 
-    /// Returns the pieces of the provider's JSON, one line for each chunk; `None` if another entry of the same chunk
-    /// holds it.
-    pub fn json(&self) -> Option<[&str; 4]> {
-        let Frame { before, after } = &**self.shape.frame.as_ref()?;
-        Some([&self.shape.silent, before, self.text.as_str(), after])
+    /// Returns the provider's JSON, if it is of this dialect.
+    pub fn json(&self, dialect: ProviderDialect) -> ChunkJson<'_> {
+        match &self.shape.raw {
+            Raw::Here { silent, frame } if frame.dialect == dialect => {
+                ChunkJson::Here { silent, pieces: [&frame.before, self.text.as_str(), &frame.after] }
+            }
+            Raw::Later(other) if *other == dialect => ChunkJson::Later,
+            Raw::Absent | Raw::Later(_) | Raw::Here { .. } => ChunkJson::Absent,
+        }
     }
 }
 
 impl Shape {
-    /// Creates a shape without silent chunks before it.
+    /// Creates a shape without silent chunks before it. Without a frame, it has no JSON of the provider.
     pub fn new(frame: Option<Frame>, part: Part) -> Self {
-        Self { silent: Box::default(), frame: frame.map(Arc::new), part }
+        let raw = frame.map_or(Raw::Absent, |frame| Raw::Here { silent: Box::default(), frame: Arc::new(frame) });
+        Self { part, raw }
+    }
+
+    /// Returns this shape after silent chunks, each with a line feed. They are lost if it has no JSON itself.
+    #[must_use]
+    pub fn after_silent(&self, silent: &str) -> Self {
+        let raw = match &self.raw {
+            Raw::Here { frame, .. } => Raw::Here { silent: silent.into(), frame: Arc::clone(frame) },
+            other => other.clone(),
+        };
+        Self { part: self.part.clone(), raw }
     }
 
     /// Returns the bytes of memory that this shape takes, without a text.
     pub fn size(&self) -> usize {
-        let frame = self.frame.as_ref().map_or(0, |frame| size_of::<Frame>() + frame.before.len() + frame.after.len());
+        let raw = match &self.raw {
+            Raw::Here { silent, frame } => silent.len() + size_of::<Frame>() + frame.before.len() + frame.after.len(),
+            Raw::Absent | Raw::Later(_) => 0,
+        };
         let part = match &self.part {
             Part::Text { logprobs_json: Some(json), .. } | Part::Other { delta_json: json, .. } => json.len(),
             Part::ToolCall { id, name, .. } => [id, name].into_iter().flatten().map(|text| text.as_str().len()).sum(),
             _ => 0,
         };
-        size_of::<Self>() + self.silent.len() + frame + part
+        size_of::<Self>() + raw + part
     }
 }
 
@@ -305,17 +353,29 @@ mod tests {
         assert!(!String::from_utf8(safe).expect("UTF-8").contains(['\u{2028}', '\u{2029}', '\u{85}']));
     }
 
+    fn shape(part: Part) -> Shape {
+        let frame = Frame::new(ProviderDialect::OpenAiChat, "{\"secret\":\"", "\"}");
+        Shape::new(Some(frame), part).after_silent("{\"secret\":1}\n")
+    }
+
     #[test]
     fn debug_prints_no_text() {
-        let shape = Shape {
-            silent: "{\"secret\":1}\n".into(),
-            ..Shape::new(Some(Frame::new("{\"secret\":\"", "\"}")), Part::Text { choice: 0, logprobs_json: None })
-        };
-        let chunk = Chunk::new(Arc::new(shape), Escaped::from_text("secret"));
+        let chunk =
+            Chunk::new(Arc::new(shape(Part::Text { choice: 0, logprobs_json: None })), Escaped::from_text("secret"));
         assert!(!format!("{chunk:?}").contains("secret"));
-        assert_eq!(
-            chunk.json().map(|parts| parts.concat()).as_deref(),
-            Some("{\"secret\":1}\n{\"secret\":\"secret\"}")
-        );
+    }
+
+    #[test]
+    fn json_of_a_chunk_is_joined_from_its_frame_and_its_text() {
+        let chunk = Chunk::new(Arc::new(shape(Part::Reasoning { choice: 0 })), Escaped::from_text("x"));
+        let ChunkJson::Here { silent, pieces } = chunk.json(ProviderDialect::OpenAiChat) else { panic!("no JSON") };
+        assert_eq!((silent, pieces.concat().as_str()), ("{\"secret\":1}\n", "{\"secret\":\"x\"}"));
+        for (raw, expected) in
+            [(Raw::Absent, ChunkJson::Absent), (Raw::Later(ProviderDialect::OpenAiChat), ChunkJson::Later)]
+        {
+            let shape = Shape { part: Part::Reasoning { choice: 0 }, raw };
+            let chunk = Chunk::new(Arc::new(shape), Escaped::default());
+            assert!(chunk.json(ProviderDialect::OpenAiChat) == expected);
+        }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Chunk, Failure, GenerationId, Principal, PromptReference, Sequence, Timestamp, Timings, Usage};
+use super::{
+    Chunk, Failure, GenerationId, Principal, PromptReference, ProviderDialect, Sequence, Timestamp, Timings, Usage,
+};
 
 /// One event at its position in the log of a generation or a channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,17 +96,33 @@ pub enum Stated {
     No,
 }
 
-/// The end of a stream of chunks, for clients of the OpenAI wire.
+/// The end of a provider's stream in its own JSON, kept for a wire of the same dialect. Every other wire writes the end
+/// from the members of [`Done`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trailer {
-    /// The chunks after the last one with content, a line for each: usually finish reasons.
+    /// `None` if no wire has the provider's dialect. All other members are empty then.
+    pub dialect: Option<ProviderDialect>,
+    /// The chunks after the last one with a part, a line for each: usually finish reasons.
     pub chunks_json: Box<str>,
-    /// The JSON between the brace and the choices of the chunk that holds the usage.
+    /// The first members of the chunk that holds the usage, without the brace.
     pub head_json: Box<str>,
     /// The provider's usage with all of its fields.
     pub usage_json: Option<Box<str>>,
-    /// The chat completion as received, if a whole answer was requested or sent.
-    pub completion_json: Option<Arc<str>>,
+    /// The whole answer as received, if a whole answer was requested or sent.
+    pub whole_json: Option<Arc<str>>,
+}
+
+impl Trailer {
+    /// Returns the trailer if it is of this dialect.
+    pub fn of(&self, dialect: ProviderDialect) -> Option<&Self> {
+        Some(self).filter(|trailer| trailer.dialect == Some(dialect))
+    }
+
+    /// Returns the bytes of its JSON.
+    pub fn size(&self) -> usize {
+        let usage = self.usage_json.as_ref().map_or(0, |usage| usage.len());
+        self.chunks_json.len() + self.head_json.len() + usage + self.whole_json.as_ref().map_or(0, |json| json.len())
+    }
 }
 
 /// Whether a request asked for the usage as a chunk of its own (`stream_options.include_usage`).

@@ -6,41 +6,55 @@ mod account;
 mod channel;
 mod channel_event;
 mod chat;
+mod chat_parameter;
 mod chunk;
 mod claim;
 mod event;
 mod failure;
+mod field_kind;
 mod id;
+mod log_format;
 mod lookup;
 mod name_pattern;
+mod on_disconnect;
 mod output_limits;
 mod position;
 mod principal;
 mod prompt_reference;
 mod quota;
 mod time;
+mod upstream_messages;
 mod usage;
+mod when_full;
 
 pub use account::Account;
 pub use channel::{ChannelEventId, ChannelName, InvalidName};
 pub use channel_event::{ChannelEvent, EventName, Keeping, Presence, Published, Recipient, Subscriber};
 pub use chat::{ChatRequest, OUTPUT_LIMITS, Prompt, number};
-pub use chunk::{Chunk, Escaped, Frame, InvalidText, Part, Shape, decode_utf8, wire_safe};
+pub use chat_parameter::{CHAT_PARAMETERS, ChatParameter, SetBy};
+pub use chunk::{
+    Chunk, ChunkJson, Escaped, Frame, InvalidText, Part, ProviderDialect, Raw, Shape, decode_utf8, wire_safe,
+};
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use event::{
     CancelReason, Cancelled, Done, Entry, Event, Failed, Finish, FinishReason, Metadata, Start, Stated, Trailer,
     UsageRequest,
 };
 pub use failure::{Failure, FailureCode, Remedy, UpstreamWords};
+pub use field_kind::FieldKind;
 pub use id::{ConnectionId, GenerationId, InvalidId, RequestId};
+pub use log_format::LogFormat;
 pub use lookup::Lookup;
 #[cfg(test)]
 pub use name_pattern::tests::COMPARISONS;
 pub use name_pattern::{AllowedModels, NamePattern, NamePatterns};
+pub use on_disconnect::OnDisconnect;
 pub use output_limits::{LimitDemand, TooMuch};
 pub use position::{Epoch, EventId, Listed, Sequence};
 pub use principal::Principal;
 pub use prompt_reference::{InvalidReference, PromptId, PromptReference, PromptVersion};
 pub use quota::Quota;
 pub use time::Timestamp;
+pub use upstream_messages::{ErrorMessages, UpstreamMessages};
 pub use usage::{Timings, TokenSource, Usage, UsageReport};
+pub use when_full::WhenFull;

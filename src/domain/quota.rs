@@ -2,25 +2,32 @@
 
 use std::num::NonZeroU32;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The limits of one caller. `None` means no limit of its own. Unknown members are ignored, so that an identity
 /// provider can add a limit before this service knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Quota {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<NonZeroU32>,
     /// Tokens of prompts and answers together.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<NonZeroU32>,
     /// Generations that run at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_generations: Option<NonZeroU32>,
     /// Requests in flight at the same time: event streams, waits for JSON, incomplete bodies.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<NonZeroU32>,
     /// Events published into channels.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub publishes_per_minute: Option<NonZeroU32>,
     /// Output tokens that one request may ask for in each choice. A request without a limit gets this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<NonZeroU32>,
     /// Choices that one request may ask for.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_choices: Option<NonZeroU32>,
 }
 

@@ -1,5 +1,6 @@
 //! The logs of channels in this process's memory.
 
+use std::collections::HashMap;
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +18,7 @@ use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::{
     AppendError, ChannelLog, ChannelLogs, ChannelsFull, History, Limit, Page, ReadError, Readable, Tail, Wake,
 };
-use crate::domain::{Account, ChannelEvent, ChannelName, Sequence};
+use crate::domain::{Account, ChannelEvent, ChannelName, ConnectionId, Sequence};
 
 /// The logs of all channels. A log lives as long as it has a handle or holds anything.
 pub struct MemoryChannels(Arc<SharedChannels>);
@@ -26,12 +27,14 @@ struct SharedChannels {
     limits: ChannelLimits,
     all: Arc<ChannelBudget>,
     directory: Mutex<ChannelDirectory>,
+    /// The handles of the subscribers, which keep the logs of their channels.
+    subscribed: Mutex<HashMap<(ChannelName, ConnectionId), Arc<ChannelHandle>>>,
 }
 
 /// One account's use of a channel's log. The log is not idle until its last handle is dropped.
-struct ChannelHandle {
+pub struct ChannelHandle {
     channels: Arc<SharedChannels>,
-    channel: Arc<MemoryChannel>,
+    pub channel: Arc<MemoryChannel>,
     name: ChannelName,
     account: Arc<ChannelAccount>,
 }
@@ -41,7 +44,7 @@ impl MemoryChannels {
         let all = Arc::new(ChannelBudget::new(limits.total));
         let directory = ChannelDirectory::new(Arc::clone(&all), limits.retention, limits.channels);
         let directory = Mutex::new(directory);
-        Self(Arc::new(SharedChannels { limits, all, directory }))
+        Self(Arc::new(SharedChannels { limits, all, directory, subscribed: Mutex::default() }))
     }
 
     /// Returns the bytes that all channels hold.
@@ -59,6 +62,43 @@ impl MemoryChannels {
         self.0.all.evicted()
     }
 
+    /// Returns the channel, if there is one, without a handle.
+    pub(super) fn listed(&self, name: &ChannelName) -> Option<Arc<MemoryChannel>> {
+        self.0.lock().channels.get(name).map(|listed| Arc::clone(&listed.channel))
+    }
+
+    pub(super) fn subscribed(&self, name: &ChannelName, connection: ConnectionId) -> Option<Arc<ChannelHandle>> {
+        unpoisoned(self.0.subscribed.lock()).get(&(name.clone(), connection)).cloned()
+    }
+
+    pub(super) fn add_subscribed(&self, name: &ChannelName, connection: ConnectionId, handle: Arc<ChannelHandle>) {
+        unpoisoned(self.0.subscribed.lock()).insert((name.clone(), connection), handle);
+    }
+
+    pub(super) fn remove_subscribed(&self, name: &ChannelName, connection: ConnectionId) -> Option<Arc<ChannelHandle>> {
+        unpoisoned(self.0.subscribed.lock()).remove(&(name.clone(), connection))
+    }
+
+    /// Returns a handle of the channel, which is created if it does not exist.
+    pub(super) fn open_now(&self, name: &ChannelName, account: &Account) -> Result<ChannelHandle, ChannelsFull> {
+        let mut directory = self.0.lock();
+        let account = directory.enter(account);
+        let (channel, removed) = match directory.hold(name) {
+            Some(channel) => (channel, None),
+            None => match directory.make_room(account.id) {
+                Ok(removed) => (directory.add(name, account.id), removed),
+                Err(full) => {
+                    directory.leave(account.id);
+                    return Err(full);
+                }
+            },
+        };
+        drop(directory);
+        // Up to `channels.max_bytes` of events: dropped outside the lock, which every caller takes.
+        drop(removed);
+        Ok(self.handle(name, channel, account))
+    }
+
     fn handle(&self, name: &ChannelName, channel: Arc<MemoryChannel>, account: Arc<ChannelAccount>) -> ChannelHandle {
         ChannelHandle { channels: Arc::clone(&self.0), channel, name: name.clone(), account }
     }
@@ -70,22 +110,7 @@ impl ChannelLogs for MemoryChannels {
         name: &ChannelName,
         account: &Account,
     ) -> BoxFuture<'static, Result<Arc<dyn ChannelLog>, ChannelsFull>> {
-        let mut directory = self.0.lock();
-        let account = directory.enter(account);
-        let (channel, removed) = match directory.hold(name) {
-            Some(channel) => (channel, None),
-            None => match directory.make_room(account.id) {
-                Ok(removed) => (directory.add(name, account.id), removed),
-                Err(full) => {
-                    directory.leave(account.id);
-                    return ready(Err(full)).boxed();
-                }
-            },
-        };
-        drop(directory);
-        // Up to `channels.max_bytes` of events: dropped outside the lock, which every caller takes.
-        drop(removed);
-        ready(Ok(Arc::new(self.handle(name, channel, account)) as Arc<dyn ChannelLog>)).boxed()
+        ready(self.open_now(name, account).map(|handle| Arc::new(handle) as Arc<dyn ChannelLog>)).boxed()
     }
 
     fn find(&self, name: &ChannelName) -> BoxFuture<'static, Option<Arc<dyn ChannelLog>>> {
@@ -139,7 +164,7 @@ impl SharedChannels {
 }
 
 impl ChannelHandle {
-    fn append_now(&self, events: Vec<ChannelEvent>) -> Result<Sequence, AppendError> {
+    pub(super) fn append_now(&self, events: Vec<ChannelEvent>) -> Result<Sequence, AppendError> {
         let SharedChannels { limits, all, .. } = &*self.channels;
         let must_fit = matches!(events.as_slice(), [ChannelEvent::Generation(_, event)] if event.is_terminal());
         // Assumes that no shape is shared: making room may evict the event that bears a shared shape.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::channel_account::{ChannelAccount, ChannelAccountId, ChannelBudget};
 use super::channel_limits::ChannelLimits;
 use super::channel_slot::{ChannelSlot, Cost, costs, shape, total};
+use super::memory_roster::MemoryRoster;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::tail::TailMark;
 use super::{Tail, TailState};
@@ -24,6 +25,7 @@ pub struct MemoryChannel {
     pub tail: TailMark,
     /// The id of the account that holds the channel: a copy of the owner in the directory.
     pub owner: AtomicU64,
+    roster: Mutex<MemoryRoster>,
     state: Mutex<ChannelState>,
 }
 
@@ -112,7 +114,12 @@ impl MemoryChannel {
             holdings: Lookup::default(),
         };
         let (tail, owner) = (TailMark::new(state.tail().sequence), AtomicU64::new(owner.0));
-        Self { number, tail, owner, state: Mutex::new(state) }
+        Self { number, tail, owner, roster: Mutex::new(MemoryRoster::default()), state: Mutex::new(state) }
+    }
+
+    /// Must not be called while the directory or the log is locked.
+    pub fn lock_roster(&self) -> MutexGuard<'_, MemoryRoster> {
+        unpoisoned(self.roster.lock())
     }
 
     pub fn lock(&self) -> MutexGuard<'_, ChannelState> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::arena::Arena;
 use super::{EntryBatch, Page, ReadError, Tail, TailState};
-use crate::domain::{Chunk, Entry, Escaped, Event, Sequence, Shape, Start, Trailer};
+use crate::domain::{Chunk, Entry, Escaped, Event, Sequence, Shape, Start};
 
 /// The start, the chunks and, once the log is closed, the terminal event. The texts of the chunks are stored end to end
 /// in an [`Arena`], and each shape that they share is stored once.
@@ -188,11 +188,7 @@ pub(super) fn event_size(event: &Event) -> usize {
             let metadata = start.metadata.iter().map(|(key, value)| key.len() + value.len());
             start.model.len() + metadata.sum::<usize>()
         }
-        Event::Done(done) => {
-            let Trailer { chunks_json, head_json, usage_json, completion_json } = &done.trailer;
-            let usage = usage_json.as_ref().map_or(0, |usage| usage.len());
-            chunks_json.len() + head_json.len() + usage + completion_json.as_ref().map_or(0, |json| json.len())
-        }
+        Event::Done(done) => done.trailer.size(),
         Event::Cancelled(_) | Event::Failed(_) | Event::Chunk(_) => 0,
     };
     EVENT_BYTES + texts

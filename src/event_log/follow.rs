@@ -44,13 +44,13 @@ impl<L: Readable + ?Sized> Stream for Follow<L> {
         let this = self.get_mut();
         loop {
             let page = match &mut this.step {
-                FollowStep::Read => match this.log.try_read(this.after) {
-                    Some(page) => page,
-                    None => {
+                FollowStep::Read => {
+                    let Some(page) = this.log.try_read(this.after) else {
                         this.step = FollowStep::Reading(this.log.read(this.after));
                         continue;
-                    }
-                },
+                    };
+                    page
+                }
                 FollowStep::Reading(page) => ready!(page.poll_unpin(context)),
                 FollowStep::Wait(seen) => {
                     ready!(this.wake.poll_moved(*seen, context));

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Control, Presence, Readable, ViewerLease, Writer};
+use super::{Control, Readable, ViewerLease, ViewerPresence, Writer};
 use crate::domain::{Account, Claim, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start, Usage};
 
 /// All generations' logs of one deployment, with the control of their writers and the presence of their viewers.
-pub trait EventLog: Control + Presence + Send + Sync + 'static {
+pub trait EventLog: Control + ViewerPresence + Send + Sync + 'static {
     /// Makes the log of a generation with `start` as entry 1, unless its owner's claim names a kept log (contract 1, 6,
     /// 8, 12). A create whose reply is lost is sent again and finds its own log.
     fn create(&self, start: Arc<Start>, terms: LogTerms) -> BoxFuture<'static, Result<Created, CreateError>>;

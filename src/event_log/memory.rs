@@ -15,8 +15,8 @@ use super::memory_log::MemoryLog;
 use super::memory_writer::MemoryWriter;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::{
-    ClaimError, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog, LogTerms, Presence,
-    ViewerLease,
+    ClaimError, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog, LogTerms, ViewerLease,
+    ViewerPresence,
 };
 use crate::domain::{CancelReason, Claim, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start, Usage};
 
@@ -125,7 +125,8 @@ impl EventLog for Memory {
     }
 
     fn release(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
-        ready(self.0.change(|logs| logs.release(generation))).boxed()
+        self.0.change(|logs| logs.release(generation));
+        ready(()).boxed()
     }
 
     fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> BoxFuture<'static, Vec<Listed>> {
@@ -133,11 +134,13 @@ impl EventLog for Memory {
     }
 
     fn remove(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
-        ready(self.0.change(|logs| logs.remove(generation))).boxed()
+        self.0.change(|logs| logs.remove(generation));
+        ready(()).boxed()
     }
 
     fn discard(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
-        ready(self.0.change(|logs| logs.discard(generation))).boxed()
+        self.0.change(|logs| logs.discard(generation));
+        ready(()).boxed()
     }
 }
 
@@ -157,7 +160,7 @@ impl Control for Memory {
     }
 }
 
-impl Presence for Memory {
+impl ViewerPresence for Memory {
     fn join(&self, generation: GenerationId) -> BoxFuture<'static, Result<ViewerLease, GenerationEnded>> {
         let joined = self.0.get(generation).and_then(|log| log.viewers().join());
         ready(joined.map(ViewerLease::new).ok_or(GenerationEnded)).boxed()

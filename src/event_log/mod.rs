@@ -44,7 +44,7 @@
 //!     log is next opened. From then on the old writer is fenced: its appends change nothing.
 //! 11. **Asked to end.** A request to end a generation reaches its writer's process, wherever it is made and even if
 //!     nothing waits for it yet. The first request counts. A request about a closed log has no effect.
-//! 12. **Present.** The request that makes a log is its first viewer, in one step. [`Presence::shut_when_empty`] shuts
+//! 12. **Present.** The request that makes a log is its first viewer, in one step. [`ViewerPresence::shut_when_empty`] shuts
 //!     the log to viewers in the step that finds that there was none for the grace; a later join is [`GenerationEnded`].
 //!
 //! A channel's log keeps rule 4 and the second half of rule 5, and:
@@ -69,6 +69,7 @@ mod channel_directory;
 mod channel_limits;
 mod channel_logs;
 mod channel_reading;
+mod channel_roster;
 mod channel_slot;
 mod channel_state;
 mod control;
@@ -80,9 +81,11 @@ mod kept;
 mod log_budget;
 mod memory;
 mod memory_log;
+mod memory_roster;
 mod memory_writer;
 mod presence;
 mod readable;
+mod roster;
 mod sync;
 mod tail;
 mod viewers;
@@ -96,6 +99,7 @@ pub use follow::{Follow, follow};
 pub use generation_logs::{ClaimError, Conflict, CreateError, Created, EventLog, GenerationLog, LogTerms, LostAnswer};
 pub use holdings::MOST_TOMBSTONES;
 pub use memory::{Memory, MemoryLimits};
-pub use presence::{GenerationEnded, Presence, ViewerLease};
+pub use presence::{GenerationEnded, ViewerLease, ViewerPresence};
 pub use readable::{Ends, EntryBatch, Page, ReadError, Readable, Tail, TailState, Wake, read_page, wait_until};
+pub use roster::{JoinError, JoinedRoster, PresenceMode, RosterMember, RosterMembers, Rosters};
 pub use writer::{AppendError, CloseOutcome, Events, Limit, Writer};

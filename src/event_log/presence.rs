@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use crate::domain::GenerationId;
 
 /// The viewers of all generations (contract 12).
-pub trait Presence: Send + Sync {
+pub trait ViewerPresence: Send + Sync {
     /// Adds a viewer.
     fn join(&self, generation: GenerationId) -> BoxFuture<'static, Result<ViewerLease, GenerationEnded>>;
 

@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
+pub use crate::domain::UpstreamMessages;
 use crate::domain::{FailureCode, Remedy, RequestId, UpstreamWords};
-use crate::upstream::{ErrorReport, MalformedResponseError, Phase, UpstreamError, UpstreamIdentity, without_echo};
+use crate::upstream::{
+    AttemptError, AttemptErrorKind, ErrorReport, MalformedResponseError, Phase, REQUEST_FAULT_CODES, Target,
+    without_echo,
+};
 
-/// Whether an upstream's own error messages are logged (`telemetry.upstream_messages`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum UpstreamMessages {
-    #[default]
-    Log,
-    Off,
-}
-
-/// The classification of an upstream's error.
+/// What the caller receives of a failed attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptFailure {
     pub code: FailureCode,
@@ -21,51 +17,30 @@ pub struct AttemptFailure {
     pub retry_after: Option<Duration>,
     /// The part of the upstream's error that the caller receives.
     pub words: Option<Box<UpstreamWords>>,
-    pub billed: Billed,
 }
 
-/// Whether the attempt may cost something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Billed {
-    /// The request was not sent, or was refused with a status.
-    No,
-    Maybe,
-}
-
-/// The codes of providers that clients act on. They are passed on even if the message is not.
-const ACTIONABLE: [&str; 7] = [
-    "context_length_exceeded",
-    "content_filter",
-    "unsupported_value",
-    "unsupported_parameter",
-    "model_not_found",
-    "insufficient_quota",
-    "rate_limit_exceeded",
-];
-/// The first of these codes mean that the request is at fault, whatever the status.
-const REQUEST_FAULTS: usize = 5;
+/// The codes of providers that clients act on, beside [`REQUEST_FAULT_CODES`]. They are passed on even if the message
+/// is not.
+const ACTIONABLE_CODES: [&str; 2] = ["insufficient_quota", "rate_limit_exceeded"];
 /// The messages of servers at an address without a route: FastAPI, Go, and gateways.
 const NO_ROUTE_MESSAGES: [&str; 4] =
     ["not found", "404 page not found", "no route matched with those values", "not_found"];
 
 impl AttemptFailure {
-    pub fn of(error: &UpstreamError) -> Self {
-        let retry_after = match error {
-            UpstreamError::Refused { retry_after, .. } => *retry_after,
-            _ => None,
-        };
-        let (code, report) = match error {
-            UpstreamError::Unreachable { .. } | UpstreamError::Timeout(Phase::Connect) => {
-                (FailureCode::UpstreamUnreachable, None)
+    pub fn of(error: &AttemptError) -> Self {
+        let report = error.report();
+        let code = match &error.kind {
+            AttemptErrorKind::Unreachable { .. } | AttemptErrorKind::Timeout(Phase::Connect) => {
+                FailureCode::UpstreamUnreachable
             }
-            UpstreamError::Refused { status, report, .. } => (refused(*status, report.as_deref()), report.as_deref()),
-            UpstreamError::LimitRefused { report, .. } => (FailureCode::UpstreamMisconfigured, report.as_deref()),
-            UpstreamError::Reported(report) => (reported(report), Some(&**report)),
-            UpstreamError::Timeout(_) => (FailureCode::UpstreamTimeout, None),
-            UpstreamError::Disconnected { .. } => (FailureCode::UpstreamDisconnected, None),
-            UpstreamError::Malformed(MalformedResponseError::EventTooLarge) => (FailureCode::TooLarge, None),
-            UpstreamError::Malformed(_) => (FailureCode::UpstreamMalformed, None),
-            UpstreamError::Empty => (FailureCode::UpstreamEmpty, None),
+            AttemptErrorKind::Refused { status, .. } => refused(*status, report),
+            AttemptErrorKind::LimitRefused { .. } => FailureCode::UpstreamMisconfigured,
+            AttemptErrorKind::Reported(report) => reported(report),
+            AttemptErrorKind::Timeout(_) => FailureCode::UpstreamTimeout,
+            AttemptErrorKind::Disconnected { .. } => FailureCode::UpstreamDisconnected,
+            AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge) => FailureCode::TooLarge,
+            AttemptErrorKind::Malformed(_) => FailureCode::UpstreamMalformed,
+            AttemptErrorKind::Empty => FailureCode::UpstreamEmpty,
         };
         let is_quota_error = report.is_some_and(|report| {
             [&report.code, &report.kind].into_iter().flatten().any(|word| word == "insufficient_quota")
@@ -74,26 +49,12 @@ impl AttemptFailure {
             code,
             // Waiting does not help if the account's quota is used up.
             remedy: (is_quota_error && code == FailureCode::UpstreamRateLimited).then_some(Remedy::Change),
-            retry_after,
+            retry_after: error.retry_after(),
             words: match report {
                 Some(report) => words(error, code, report).map(Box::new),
                 None => status_alone(error, code).map(Box::new),
             },
-            billed: match error {
-                UpstreamError::Unreachable { .. }
-                | UpstreamError::Timeout(Phase::Connect)
-                | UpstreamError::Refused { .. }
-                | UpstreamError::LimitRefused { .. } => Billed::No,
-                _ => Billed::Maybe,
-            },
         }
-    }
-}
-
-const fn status(error: &UpstreamError) -> Option<u16> {
-    match error {
-        UpstreamError::Refused { status, .. } | UpstreamError::LimitRefused { status, .. } => Some(*status),
-        _ => None,
     }
 }
 
@@ -121,32 +82,31 @@ fn is_missing_route(report: &ErrorReport) -> bool {
 /// Classifies an error that the upstream sent with a success status. It is `upstream_rejected` only if its code names a
 /// fault of the request. Any other error may have been billed, so it gets no code that clients retry automatically.
 fn reported(report: &ErrorReport) -> FailureCode {
-    let code = report.code.as_deref().unwrap_or_default();
-    let is_request_fault = ACTIONABLE.iter().take(REQUEST_FAULTS).any(|known| *known == code);
-    if is_request_fault { FailureCode::UpstreamRejected } else { FailureCode::UpstreamError }
+    if report.is_request_fault() { FailureCode::UpstreamRejected } else { FailureCode::UpstreamError }
 }
 
 /// Returns what the caller can act on: the whole report of an error in its request, else only a code that clients act
 /// on.
-fn words(error: &UpstreamError, code: FailureCode, report: &ErrorReport) -> Option<UpstreamWords> {
-    let is_operator_fault = matches!(error, UpstreamError::LimitRefused { .. });
+fn words(error: &AttemptError, code: FailureCode, report: &ErrorReport) -> Option<UpstreamWords> {
+    let is_operator_fault = matches!(error.kind, AttemptErrorKind::LimitRefused { .. });
     if matches!(code, FailureCode::UpstreamRejected | FailureCode::ModelNotFound) && !is_operator_fault {
         return Some(UpstreamWords {
-            status: status(error),
+            status: error.status(),
             kind: report.kind.clone(),
             code: report.code.clone(),
             param: report.param.clone(),
             message: report.public_message.clone(),
         });
     }
-    let known = |word: &Option<String>| word.clone().filter(|word| ACTIONABLE.contains(&word.as_str()));
+    let is_actionable = |word: &str| ACTIONABLE_CODES.contains(&word) || REQUEST_FAULT_CODES.contains(&word);
+    let known = |word: &Option<String>| word.clone().filter(|word| is_actionable(word));
     let code = known(&report.code).or_else(|| known(&report.kind))?;
-    Some(UpstreamWords { status: status(error), code: Some(code), ..UpstreamWords::default() })
+    Some(UpstreamWords { status: error.status(), code: Some(code), ..UpstreamWords::default() })
 }
 
 /// Returns the status of a refusal without a report, which tells the caller what is wrong with the request.
-fn status_alone(error: &UpstreamError, code: FailureCode) -> Option<UpstreamWords> {
-    let status = status(error).filter(|_| code == FailureCode::UpstreamRejected)?;
+fn status_alone(error: &AttemptError, code: FailureCode) -> Option<UpstreamWords> {
+    let status = error.status().filter(|_| code == FailureCode::UpstreamRejected)?;
     Some(UpstreamWords { status: Some(status), ..UpstreamWords::default() })
 }
 
@@ -154,35 +114,33 @@ fn status_alone(error: &UpstreamError, code: FailureCode) -> Option<UpstreamWord
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptPlace<'a> {
     pub request_id: RequestId,
-    pub upstream: &'a UpstreamIdentity,
+    pub number: usize,
+    pub target: &'a Target,
+    /// The requested model.
     pub model: &'a str,
     /// The kept part of the prompt. Text that repeats it is not logged.
     pub prompt: &'a str,
 }
 
 /// Writes the log line from which an operator can see which upstream failed, and why.
-pub fn log_failure(place: AttemptPlace<'_>, error: &UpstreamError, code: FailureCode, messages: UpstreamMessages) {
-    let report = match error {
-        UpstreamError::Refused { report, .. } | UpstreamError::LimitRefused { report, .. } => report.as_deref(),
-        UpstreamError::Reported(report) => Some(&**report),
-        _ => None,
-    };
-    let cause = match error {
-        UpstreamError::Unreachable { cause } | UpstreamError::Disconnected { cause } => cause.to_string(),
-        error => error.to_string(),
+pub fn log_failure(place: AttemptPlace<'_>, error: &AttemptError, code: FailureCode, messages: UpstreamMessages) {
+    let (upstream, report) = (place.target.upstream(), error.report());
+    let cause = match &error.kind {
+        AttemptErrorKind::Unreachable { cause } | AttemptErrorKind::Disconnected { cause } => cause.to_string(),
+        kind => kind.to_string(),
     };
     let message = report.and_then(|report| report.message.as_deref());
     let said = message.map(|message| without_echo(message, place.prompt.as_bytes()));
     let field = |word: fn(&ErrorReport) -> Option<&String>| report.and_then(word).map(String::as_str);
     tracing::warn!(
         request_id = %place.request_id,
-        upstream = &*place.upstream.name,
-        url = &*place.upstream.url,
+        upstream = &*upstream.name,
+        url = &*upstream.url,
         model = place.model,
-        target = %format_args!("{}/{}", place.upstream.name, place.model),
-        attempt = 1,
+        target = ?place.target,
+        attempt = place.number,
         code = code.name(),
-        status = status(error),
+        status = error.status(),
         upstream_type = field(|report| report.kind.as_ref()),
         upstream_code = field(|report| report.code.as_ref()),
         upstream_param = field(|report| report.param.as_ref()),
@@ -212,7 +170,8 @@ mod tests {
     }
 
     fn classified(status: u16, report: Option<Box<ErrorReport>>) -> AttemptFailure {
-        AttemptFailure::of(&UpstreamError::Refused { status, retry_after: None, report })
+        let kind = AttemptErrorKind::Refused { status, retry_after: None, report };
+        AttemptFailure::of(&AttemptError::in_response(kind))
     }
 
     #[test]
@@ -232,8 +191,7 @@ mod tests {
             (503, None, FailureCode::UpstreamOverloaded),
             (504, None, FailureCode::UpstreamTimeout),
         ] {
-            let failure = classified(status, report);
-            assert_eq!((failure.code, failure.billed), (code, Billed::No), "{status}");
+            assert_eq!(classified(status, report).code, code, "{status}");
         }
     }
 
@@ -262,8 +220,8 @@ mod tests {
             ("", FailureCode::UpstreamError),
         ] {
             let report = report("", code, "words").expect("a report");
-            let failure = AttemptFailure::of(&UpstreamError::Reported(report));
-            assert_eq!((failure.code, failure.billed), (expected, Billed::Maybe), "{code}");
+            let error = AttemptError::in_response(AttemptErrorKind::Reported(report));
+            assert_eq!(AttemptFailure::of(&error).code, expected, "{code}");
         }
     }
 }

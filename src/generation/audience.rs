@@ -6,15 +6,7 @@ use std::time::Duration;
 use crate::domain::GenerationId;
 use crate::event_log::EventLog;
 
-/// What happens to a generation when it has had no viewer for the grace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnDisconnect {
-    /// It ends as `cancelled`, and the upstream connection is closed.
-    #[default]
-    Cancel,
-    /// It runs to its end and stays readable for the retention.
-    Continue,
-}
+pub use crate::domain::OnDisconnect;
 
 /// The viewers of one generation, in all processes.
 ///

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::attempt_failure::{AttemptFailure, Billed};
+use super::attempt_failure::AttemptFailure;
 use crate::domain::{CancelReason, FailureCode, Remedy, Trailer, UpstreamWords};
 use crate::telemetry::Outcome;
-use crate::upstream::UpstreamError;
 
 /// Why a generation ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +21,6 @@ pub struct FailedEnding {
     pub remedy: Option<Remedy>,
     pub retry_after: Option<Duration>,
     pub upstream: Option<Box<UpstreamWords>>,
-    /// Whether the last attempt may cost something; `None` if the reason is not an attempt.
-    pub billed: Option<Billed>,
 }
 
 impl Ending {
@@ -33,9 +30,9 @@ impl Ending {
     }
 
     /// Returns the ending after a failed attempt.
-    pub fn of_attempt(error: &UpstreamError) -> Self {
-        let AttemptFailure { code, remedy, retry_after, words, billed } = AttemptFailure::of(error);
-        Self::Failed(Box::new(FailedEnding { code, remedy, retry_after, upstream: words, billed: Some(billed) }))
+    pub fn of_attempt(failure: AttemptFailure) -> Self {
+        let AttemptFailure { code, remedy, retry_after, words } = failure;
+        Self::Failed(Box::new(FailedEnding { code, remedy, retry_after, upstream: words }))
     }
 
     pub const fn code(&self) -> Option<FailureCode> {
@@ -58,7 +55,7 @@ impl FailedEnding {
     /// Creates an ending that is not an upstream's fault.
     pub fn new(code: FailureCode) -> Self {
         let retry_after = (code == FailureCode::TooManyGenerations).then_some(Duration::from_secs(5));
-        Self { code, remedy: None, retry_after, upstream: None, billed: None }
+        Self { code, remedy: None, retry_after, upstream: None }
     }
 
     /// Returns the text for the caller: what happened, then what to do.

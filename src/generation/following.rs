@@ -116,6 +116,11 @@ impl Following {
         Pin::new(&mut self.pages).poll_next(context).map_err(|_| LogLost)
     }
 
+    /// Continues from the beginning of the log, for an encoder that needs the entries before its viewer's position.
+    pub fn rewind(&mut self) {
+        self.pages = follow(Arc::clone(&self.log), Sequence::START);
+    }
+
     /// Returns the generation's queue position, each one once; pending if it is not queued.
     pub fn poll_queue_position(&mut self, context: &mut Context<'_>) -> Poll<QueuePosition> {
         let Some(queue_positions) = &mut self.handle.queue_positions else { return Poll::Pending };
@@ -163,5 +168,48 @@ impl Following {
     /// Returns the current state of the generation.
     pub fn state(&self) -> impl Future<Output = Result<GenerationState, FollowError>> + Send + use<> {
         GenerationState::now(Arc::clone(&self.log))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Account, CancelReason, Cancelled, Entry, GenerationId, Principal, Timestamp, Timings, Usage, UsageRequest,
+    };
+    use crate::event_log::{Created, EventLog, LogTerms, Memory, MemoryLimits};
+    use crate::telemetry::Metrics;
+
+    #[tokio::test]
+    async fn viewer_that_rewinds_receives_the_log_from_its_beginning() {
+        let limits =
+            MemoryLimits { total: 1 << 20, generation: 1 << 20, running: 0, retention: Duration::from_mins(1) };
+        let memory = Memory::new(limits);
+        let start = Start {
+            generation: GenerationId::random(),
+            owner: Principal::Anonymous,
+            model: "m".into(),
+            created_at: Timestamp::now(),
+            prompt: None,
+            metadata: [].into(),
+            usage: UsageRequest::NotAsked,
+        };
+        let (usage, timings) = (Usage::default(), Timings::default());
+        let end = Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings }));
+        let account = Account::Principal(Principal::Anonymous);
+        let terms = LogTerms { account, claim: None, if_orphaned: end.clone() };
+        let created = memory.create(Arc::new(start), terms).await;
+        let Ok(Created::New { mut writer, .. }) = created else { panic!("a new log") };
+        writer.close(end).await.expect("there is room");
+        let handle = ViewerHandle::new(None, None, Metrics::new().viewer(), None);
+        let mut following = Following::new(Arc::clone(writer.log()), Sequence::new(1), handle);
+        let sequences = |page: Option<Result<EntryBatch, LogLost>>| {
+            let page = page.expect("a page").expect("the log is kept");
+            page.iter().map(|entry: &Entry| entry.sequence.get()).collect::<Vec<_>>()
+        };
+        assert_eq!(sequences(following.next_page().await), [2]);
+        following.rewind();
+        assert_eq!(sequences(following.next_page().await), [1, 2]);
+        assert!(following.next_page().await.is_none());
     }
 }

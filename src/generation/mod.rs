@@ -15,6 +15,7 @@
 
 mod answer_text;
 mod attempt_failure;
+mod attempts;
 mod audience;
 mod ending;
 mod following;
@@ -24,7 +25,9 @@ mod running;
 mod service;
 mod start;
 mod state;
+mod stopping;
 mod storage;
+mod subject;
 mod task;
 mod tokens;
 

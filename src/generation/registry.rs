@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ending::Ending;
 use super::running::Running;
+use crate::detached::Detached;
 use crate::domain::{FailureCode, GenerationId, Lookup};
 use crate::event_log::{EventLog, Writer};
 use crate::telemetry::Gauge;
@@ -77,13 +78,13 @@ struct Begun {
     events: Arc<dyn EventLog>,
     /// `None` once the generation has ended.
     writer: Option<Box<dyn Writer>>,
-    _live: Gauge,
+    live: Gauge,
 }
 
 impl Registration {
     /// Records that the generation's log exists: from now on dropping this must close it.
     pub fn begin(&mut self, events: Arc<dyn EventLog>, writer: Box<dyn Writer>, live: Gauge) {
-        self.begun = Some(Begun { events, writer: Some(writer), _live: live });
+        self.begun = Some(Begun { events, writer: Some(writer), live });
     }
 
     pub const fn running(&self) -> &Arc<Running> {
@@ -106,18 +107,15 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some(Begun { events, writer: Some(mut writer), _live }) = self.begun.take() {
+        if let Some(Begun { events, writer: Some(mut writer), live }) = self.begun.take() {
             let running = Arc::clone(&self.running);
             let stopped = events.end_requested(running.id).now_or_never().map(Ending::Cancelled);
             let ending = stopped.unwrap_or_else(|| Ending::failed(FailureCode::Internal));
-            let mut ended = Box::pin(async move {
-                running.end_at_once(&mut *writer, ending).await;
-                drop(_live);
-            });
             // A log in memory is closed by the first poll, so that the end is readable when the task is gone.
-            if (&mut ended).now_or_never().is_none() {
-                self.tasks.spawn(ended);
-            }
+            drop(Detached::new(&self.tasks, async move {
+                running.end_at_once(&mut *writer, ending).await;
+                drop(live);
+            }));
         }
         self.registry.lock().remove(&self.running.id);
     }

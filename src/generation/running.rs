@@ -9,17 +9,18 @@ use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
 use super::answer_text::AnswerText;
-use super::attempt_failure::{self, AttemptPlace, Billed, UpstreamMessages};
+use super::attempts::{Attempts, labels};
 use super::ending::{Ending, FailedEnding};
+use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::tokens::{self, COUNTED_BYTES, TokenCounter};
 use crate::domain::{
     CancelReason, Cancelled, Chunk, Done, Event, Failed, Failure, FailureCode, Finish, FinishReason, GenerationId,
-    Principal, Prompt, Remedy, RequestId, Timings, TokenSource, UpstreamWords, Usage, UsageReport,
+    Prompt, Remedy, Timings, TokenSource, UpstreamWords, Usage, UsageReport,
 };
 use crate::event_log::{CloseOutcome, Limit, Writer};
-use crate::limits::{OutputEstimate, QueueState, Reservations};
-use crate::telemetry::{Gauge, GenerationEnd, GenerationLabels, Metrics};
-use crate::upstream::{AttemptTerms, Delivery, Sent, UpstreamError, UpstreamIdentity};
+use crate::limits::{OutputEstimate, QueueState, Reservations, Settlement};
+use crate::telemetry::{Gauge, GenerationEnd, Metrics};
+use crate::upstream::{Billed, Delivery};
 
 /// The state of a running generation that its task, its viewers and requests to end it share.
 ///
@@ -31,51 +32,18 @@ pub struct Running {
     subject: Subject,
     accepted: Instant,
     prompt: Arc<Prompt>,
-    reservations: Mutex<Reservations>,
+    /// `None` once they are settled.
+    reservations: Mutex<Option<Reservations>>,
     estimate: OutputEstimate,
     queue_state: Option<watch::Receiver<QueueState>>,
-    /// Whether the request may have reached its upstream, and which delivery was requested.
-    pub terms: AttemptTerms,
+    pub attempts: Attempts,
     /// Set if the generation is known to have cost nothing. A repeat of the request may then start a new one.
     unbilled: OnceLock<()>,
-    /// When the generation got its slot, just before its upstream request.
-    attempted: OnceLock<Instant>,
     first_token: OnceLock<Instant>,
     tally: Mutex<Tally>,
     requested_end: SetOnce<Ending>,
     metrics: Arc<Metrics>,
     counter: TokenCounter,
-}
-
-/// What a generation was started for.
-#[derive(Debug)]
-pub struct Subject {
-    pub request_id: RequestId,
-    pub principal: Principal,
-    pub model: String,
-    pub upstream: Arc<UpstreamIdentity>,
-    pub output_limit: Option<u64>,
-    /// The number of choices that the request asked for.
-    pub choices: usize,
-    pub repeats: RepeatPolicy,
-    pub source: PromptSource,
-    pub messages: UpstreamMessages,
-}
-
-/// Whether a repeat of the request attaches to this generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RepeatPolicy {
-    /// By its `Idempotency-Key`.
-    Attach,
-    StartNew,
-}
-
-/// Where the text that was sent to the model comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PromptSource {
-    Caller,
-    /// A stored prompt of the service, which messages of the upstream may quote.
-    Service,
 }
 
 /// The usage and the finish reasons that the upstream has reported so far.
@@ -99,7 +67,7 @@ impl Running {
     pub fn new(
         id: GenerationId,
         subject: Subject,
-        terms: AttemptTerms,
+        attempts: Attempts,
         admitted: AdmittedGeneration,
         metrics: Arc<Metrics>,
         counter: TokenCounter,
@@ -109,12 +77,11 @@ impl Running {
             subject,
             accepted: Instant::now(),
             prompt: admitted.prompt,
-            reservations: Mutex::new(admitted.reservations),
+            reservations: Mutex::new(Some(admitted.reservations)),
             estimate: admitted.estimate,
             queue_state: admitted.queue_state,
-            terms,
+            attempts,
             unbilled: OnceLock::new(),
-            attempted: OnceLock::new(),
             first_token: OnceLock::new(),
             tally: Mutex::default(),
             requested_end: SetOnce::new(),
@@ -131,28 +98,12 @@ impl Running {
     /// Records that the generation has its slot, and how long it waited.
     pub fn record_slot(&self) {
         self.metrics.waited(self.accepted.elapsed());
-        _ = self.attempted.set(Instant::now());
-    }
-
-    /// Returns whether the generation may cost something if it ends in this way.
-    fn billed(&self, ending: &Ending) -> Billed {
-        match ending {
-            Ending::Failed(failed) if failed.billed == Some(Billed::No) => Billed::No,
-            _ if self.terms.sent.get() == Sent::No => Billed::No,
-            _ => Billed::Maybe,
-        }
     }
 
     /// Returns whether a repeat of the request may start a new generation, because this one ended before anything could
     /// be billed.
     pub fn was_unbilled(&self) -> bool {
         self.unbilled.get().is_some()
-    }
-
-    pub fn log_failed_attempt(&self, error: &UpstreamError, ending: &Ending) {
-        let Subject { request_id, upstream, model, messages, .. } = &self.subject;
-        let place = AttemptPlace { request_id: *request_id, upstream, model, prompt: &self.prompt.text };
-        attempt_failure::log_failure(place, error, ending.code().unwrap_or(FailureCode::Internal), *messages);
     }
 
     /// Counts the generation as waiting for its slot until the gauge is dropped.
@@ -171,7 +122,7 @@ impl Running {
         }
         let now = Instant::now();
         if self.first_token.set(now).is_ok() {
-            self.metrics.first_token(self.labels(), now - self.accepted);
+            self.metrics.first_token(labels(&self.attempts.target()), now - self.accepted);
         }
     }
 
@@ -203,6 +154,7 @@ impl Running {
     /// Ends the generation, unless it has already ended. The upstream connection is closed or its answer complete by
     /// now, so counting tokens may take time. If the log has no room for the last of the answer, the generation fails.
     pub async fn end(&self, writer: &mut dyn Writer, ending: Ending) {
+        self.attempts.end(ending.outcome(), ending.code());
         let timings = self.timings();
         let mut ending = ending;
         while let Err(limit) = self.try_end(writer, &ending, timings).await {
@@ -217,7 +169,7 @@ impl Running {
         let answer = if self.needs_answer(ending) { answer_text(writer).await } else { None };
         let finish = self.finish(answer.as_ref());
         let reported = self.lock().reported;
-        let usage = match (reported.complete(), self.billed(ending), answer) {
+        let usage = match (reported.complete(), self.attempts.billed(), answer) {
             (Some(usage), _, _) => usage,
             (None, Billed::No, _) => NOTHING_USED,
             (None, _, None) => Usage::default(),
@@ -226,19 +178,22 @@ impl Running {
                 reported.completed_by(tokens::guess(&self.prompt, &answer))
             }
             (None, _, Some(answer)) => {
-                reported.completed_by(self.counter.count(&self.subject.model, &self.prompt, answer).await)
+                reported.completed_by(self.counter.count(self.attempts.target().model(), &self.prompt, answer).await)
             }
         };
-        self.close(writer, ending, finish, self.known(usage, ending), timings).await
+        let usage = self.known(usage, ending);
+        self.settle(ending, usage).await;
+        self.close(writer, ending, finish, usage, timings).await
     }
 
     /// Like [`Running::end`], for a task that is dropped: counts nothing that takes time. A requested ending takes
     /// precedence over `ending`.
     pub async fn end_at_once(&self, writer: &mut dyn Writer, ending: Ending) {
         let mut ending = self.requested_end.get().cloned().unwrap_or(ending);
+        self.attempts.end(ending.outcome(), ending.code());
         let reported = self.lock().reported;
         let usage = reported.complete().unwrap_or_else(|| {
-            if self.billed(&ending) == Billed::No {
+            if self.attempts.billed() == Billed::No {
                 return NOTHING_USED;
             }
             let answer = answer_text(writer).now_or_never().flatten();
@@ -246,6 +201,7 @@ impl Running {
         });
         let timings = self.timings();
         let usage = self.known(usage, &ending);
+        self.settle(&ending, usage).await;
         while let Err(limit) = self.close(writer, &ending, self.finish(None), usage, timings).await {
             ending = Ending::failed(limit.into());
         }
@@ -255,7 +211,7 @@ impl Running {
     /// without a finish reason.
     fn needs_answer(&self, ending: &Ending) -> bool {
         let tally = self.lock();
-        let is_counted = tally.reported.complete().is_some() || self.billed(ending) == Billed::No;
+        let is_counted = tally.reported.complete().is_some() || self.attempts.billed() == Billed::No;
         let is_finished = !matches!(ending, Ending::Done { .. }) || tally.finish.len() >= self.subject.choices;
         !(is_counted && is_finished)
     }
@@ -281,9 +237,9 @@ impl Running {
     }
 
     fn is_cut_off_whole(&self, ending: &Ending) -> bool {
-        self.terms.asked.get() == Delivery::Whole
+        self.attempts.delivery() == Delivery::Whole
             && !matches!(ending, Ending::Done { .. })
-            && self.billed(ending) == Billed::Maybe
+            && self.attempts.billed() == Billed::Maybe
     }
 
     fn timings(&self) -> Timings {
@@ -291,8 +247,28 @@ impl Running {
         Timings { first_token, total: self.accepted.elapsed() }
     }
 
-    /// Settles the reservations and appends the terminal event, unless there is one. Only the append that wins is
-    /// counted and logged.
+    /// Settles the reservations, before the terminal event is readable: its reader may start the next generation at
+    /// once.
+    fn settle(&self, ending: &Ending, usage: Usage) -> impl Future<Output = ()> + Send + use<> {
+        // An answer that was cut off must not lower the estimate.
+        if let (Ending::Done { .. }, Some(tokens)) = (ending, usage.output_tokens) {
+            self.estimate.learn(tokens / u64::try_from(self.subject.choices).unwrap_or(1).max(1));
+        }
+        let settlement = match self.attempts.billed() {
+            Billed::No => Settlement::Used(0),
+            Billed::Maybe if self.is_cut_off_whole(ending) => Settlement::AsReserved,
+            Billed::Maybe => Settlement::Used(usage.total()),
+        };
+        let reservations = self.reservations.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let settled = reservations.map(|reservations| reservations.settle(settlement));
+        async move {
+            if let Some(settled) = settled {
+                settled.await;
+            }
+        }
+    }
+
+    /// Appends the terminal event, unless there is one. Only the append that wins is counted and logged.
     async fn close(
         &self,
         writer: &mut dyn Writer,
@@ -301,18 +277,6 @@ impl Running {
         usage: Usage,
         timings: Timings,
     ) -> Result<(), Limit> {
-        // Before the terminal event is readable, because its reader may start the next generation at once. An answer
-        // that was cut off must not lower the estimate.
-        if let (Ending::Done { .. }, Some(tokens)) = (ending, usage.output_tokens) {
-            self.estimate.learn(tokens / u64::try_from(self.subject.choices).unwrap_or(1).max(1));
-        }
-        let reservations = std::mem::take(&mut *self.reservations.lock().unwrap_or_else(PoisonError::into_inner));
-        let billed = self.billed(ending);
-        match billed {
-            Billed::No => reservations.settle(0),
-            Billed::Maybe if self.is_cut_off_whole(ending) => reservations.settle_as_reserved(),
-            Billed::Maybe => reservations.settle(usage.total()),
-        }
         if writer.close(self.terminal(ending, finish, usage, timings)).await? != CloseOutcome::Won {
             return Ok(());
         }
@@ -320,7 +284,7 @@ impl Running {
             Ending::Failed(_) | Ending::Cancelled(CancelReason::Abandoned) => true,
             Ending::Done { .. } | Ending::Cancelled(CancelReason::ClientRequest) => false,
         };
-        if billed == Billed::No && is_repeatable {
+        if self.attempts.billed() == Billed::No && is_repeatable {
             _ = self.unbilled.set(());
         }
         self.report(ending, usage, timings);
@@ -330,20 +294,19 @@ impl Running {
     /// Writes one log line and updates the metrics.
     fn report(&self, ending: &Ending, usage: Usage, timings: Timings) {
         let outcome = ending.outcome();
-        let Subject { request_id, principal, model, upstream, output_limit, .. } = &self.subject;
+        let Subject { request_id, principal, model, output_limit, .. } = &self.subject;
+        let target = self.attempts.target();
         let error_type = ending.code().map(FailureCode::name);
-        let counted = Some(usage).filter(|_| self.billed(ending) == Billed::Maybe);
+        let counted = Some(usage).filter(|_| self.attempts.billed() == Billed::Maybe);
         let end = GenerationEnd { outcome, error_type, usage: counted, timings, output_limit: *output_limit };
-        self.metrics.generation_ended(self.labels(), &end);
-        if let Some(attempted) = self.attempted.get() {
-            self.metrics.attempt_ended(self.labels(), outcome, error_type, attempted.elapsed());
-        }
+        self.metrics.generation_ended(labels(&target), &end);
         // The request's id and not the generation's: without authentication the latter is a capability.
         tracing::info!(
             request_id = %request_id,
-            principal = principal.name(),
+            principal = principal.qualified_name().as_deref(),
             model,
-            upstream = &*upstream.name,
+            upstream = &*target.upstream().name,
+            attempts = self.attempts.count(),
             outcome = outcome.name(),
             code = error_type,
             input_tokens = counted.map(|usage| usage.input_tokens),
@@ -362,8 +325,12 @@ impl Running {
             }
             Ending::Cancelled(reason) => Event::Cancelled(Arc::new(Cancelled { reason: *reason, usage, timings })),
             Ending::Failed(failed) => {
-                let usage = Some(usage).filter(|_| self.billed(ending) == Billed::Maybe);
-                Event::Failed(Arc::new(Failed { failure: self.failure(failed, self.billed(ending)), usage, timings }))
+                let usage = Some(usage).filter(|_| self.attempts.billed() == Billed::Maybe);
+                Event::Failed(Arc::new(Failed {
+                    failure: self.failure(failed, self.attempts.billed()),
+                    usage,
+                    timings,
+                }))
             }
         }
     }
@@ -373,10 +340,6 @@ impl Running {
         let failed = FailedEnding::new(FailureCode::Internal);
         let failure = self.failure(&failed, Billed::Maybe);
         Event::Failed(Arc::new(Failed { failure, usage: Some(Usage::default()), timings: Timings::default() }))
-    }
-
-    fn labels(&self) -> GenerationLabels<'_> {
-        GenerationLabels { upstream: &self.subject.upstream.name, model: &self.subject.model }
     }
 
     fn failure(&self, failed: &FailedEnding, billed: Billed) -> Failure {

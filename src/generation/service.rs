@@ -8,24 +8,25 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::attempt_failure::UpstreamMessages;
+use super::attempts::{AttemptContext, Attempts};
 use super::audience::{Audience, OnDisconnect};
 use super::ending::Ending;
 use super::following::{FollowError, Following, ViewerHandle};
 use super::registry::{Registration, Registry};
-use super::running::{AdmittedGeneration, PromptSource, RepeatPolicy, Running, Subject};
+use super::running::{AdmittedGeneration, Running};
 use super::start::{NewGeneration, Origin, StartError, StartedGeneration};
 use super::state::GenerationState;
 use super::storage::{Record, Storage, Unkept};
+use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::task::{self, Work};
 use super::tokens::{self, TokenCounter};
 use crate::domain::{
-    CancelReason, ChatRequest, Claim, FailureCode, GenerationId, IdempotencyKey, Principal, Prompt, Sequence, Start,
-    Timestamp,
+    ChatRequest, Claim, FailureCode, GenerationId, IdempotencyKey, Principal, Prompt, Sequence, Start, Timestamp,
 };
 use crate::event_log::{CreateError, Created, EventLog, GenerationLog, LogTerms, TailState, wait_until};
-use crate::limits::{Allowance, Exceeded, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
+use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
-use crate::upstream::{AttemptTerms, Delivery, ListedModels, Router};
+use crate::upstream::{Delivery, ListedModels, PlannedRequest, Router};
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -56,11 +57,6 @@ pub struct Terms {
     /// Whether error messages of upstreams are logged (`telemetry.upstream_messages`).
     pub upstream_messages: UpstreamMessages,
 }
-
-/// How long a stop waits for the generation's owner before it checks whether the owner's lease has expired.
-const OWNER_CHECK: Duration = Duration::from_secs(1);
-/// The number of these checks. A stop waits no longer.
-const MOST_OWNER_CHECKS: u32 = 15;
 
 impl Generations {
     pub fn new(
@@ -94,15 +90,14 @@ impl Generations {
         if self.is_draining() {
             return Err(StartError::Draining);
         }
-        let (model, provider) = inner.router.route(new.model.as_deref())?;
-        if !new.allowed.allow(&model) {
+        let plan = inner.router.plan(new.model.as_deref())?;
+        if !new.allowed.allow(&plan.model) {
             return Err(StartError::ModelForbidden);
         }
-        let mut request = ChatRequest::new(model, new.fields);
+        let mut request = ChatRequest::new(plan.model.to_string(), new.fields);
         let prompt = Arc::new(request.prompt());
-        let Permit { slot, reservations } =
-            inner.admit(&new.spender, &mut request, &prompt, (new.wait_policy, new.request))?;
-        let id = GenerationId::random();
+        let Permit { id, slot, reservations } =
+            inner.admit(&new.spender, &mut request, &prompt, (new.wait_policy, new.request)).await?;
         let start = Arc::new(Start {
             generation: id,
             owner: new.owner,
@@ -119,21 +114,25 @@ impl Generations {
             if grace.is_zero() && on_disconnect == OnDisconnect::Cancel { new.delivery } else { Delivery::Stream };
         let audience = Audience { log: Arc::clone(&inner.log), generation: id, on_disconnect, grace };
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
+        let context = AttemptContext {
+            request_id: new.request_id,
+            model: request.model.clone(),
+            prompt: Arc::clone(&prompt),
+            messages: inner.terms.upstream_messages,
+        };
+        let attempts = Attempts::new(context, plan.first.clone(), Arc::clone(&metrics));
         let estimate = inner.limits.output_estimate(&new.spender.account, &request.model);
         let admitted = AdmittedGeneration { prompt, reservations, queue_state: slot.queue_state(), estimate };
         let subject = Subject {
             request_id: new.request_id,
             principal: start.owner.clone(),
             model: request.model.clone(),
-            upstream: Arc::clone(provider.identity()),
             output_limit: request.output_limit(),
             choices: usize::try_from(request.choices()).unwrap_or(usize::MAX),
             repeats: if new.claim.is_some() { RepeatPolicy::Attach } else { RepeatPolicy::StartNew },
             source: if start.prompt.is_some() { PromptSource::Service } else { PromptSource::Caller },
-            messages: inner.terms.upstream_messages,
         };
-        let terms = AttemptTerms { delivery, ..AttemptTerms::default() };
-        let running = Running::new(id, subject, terms.clone(), admitted, metrics, counter);
+        let running = Running::new(id, subject, attempts, admitted, metrics, counter);
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running), inner.tasks.clone());
         let if_orphaned = registration.running().orphaned();
@@ -165,8 +164,9 @@ impl Generations {
         let handle = ViewerHandle::new(Some(viewer), record.clone(), inner.metrics.viewer(), slot.queue_state());
         let following = Following::new(log, Sequence::START, handle);
         let deadline = Instant::now() + inner.terms.max_duration;
-        let (answer, wait) = (provider.attempt(request, terms), new.spender.wait(new.wait_policy));
-        inner.spawn_task(registration, record, Work { answer, audience, slot, wait, deadline });
+        let planned = PlannedRequest { plan, request: Arc::new(request), delivery, deadline };
+        let work = Work { planned, audience, slot, wait: new.spender.wait(new.wait_policy) };
+        inner.spawn_task(registration, record, work);
         Ok(StartedGeneration { following, origin: Origin::New })
     }
 
@@ -176,14 +176,16 @@ impl Generations {
     }
 
     /// Takes one request from the caller's rate, before its body is read.
-    pub fn take_request(&self, spender: &Spender) -> Result<RequestPermit, StartError> {
-        let taken = self.0.limits.take_request(spender);
-        taken.map_err(|exceeded| self.0.exceeded(exceeded, spender, ""))
+    pub async fn take_request(&self, spender: &Spender) -> Result<RequestPermit, StartError> {
+        match self.0.limits.take_request(spender).await {
+            Ok(taken) => Ok(taken),
+            Err(error) => Err(self.0.refused(error, spender, "").await),
+        }
     }
 
     /// Counts a request that was refused for its body, if the caller's rate has one left.
     pub fn charge_request(&self, spender: &Spender) {
-        _ = self.0.limits.take_request(spender).map(RequestPermit::spend);
+        self.0.limits.charge_request(spender);
     }
 
     /// Follows the generation that the claim names from its beginning; `None` if it names none. Never refused for load,
@@ -274,37 +276,9 @@ impl Generations {
         Ok(())
     }
 
-    /// Stops a generation; one that has already ended is unchanged. Returns its state after that.
-    pub async fn stop(&self, principal: &Principal, id: GenerationId) -> Result<GenerationState, FollowError> {
-        let log = self.open(principal, id, Sequence::START).await?;
-        self.0.log.request_end(id, CancelReason::ClientRequest).await;
-        self.closed(id, &log).await;
-        GenerationState::now(log).await
-    }
-
-    /// Stops a generation and removes its log, which also happens if this future is dropped while it waits for the end.
-    pub async fn erase(&self, principal: &Principal, id: GenerationId) -> Result<(), FollowError> {
-        let log = self.open(principal, id, Sequence::START).await?;
-        self.0.log.request_end(id, CancelReason::ClientRequest).await;
-        self.0.log.remove(id).await;
-        self.closed(id, &log).await;
-        Ok(())
-    }
-
-    /// Waits for the end that the owner was asked for, which comes within moments. An owner that is gone does not end
-    /// it: then opening the log closes it, once the owner's lease has expired.
-    async fn closed(&self, id: GenerationId, log: &Arc<dyn GenerationLog>) {
-        for _ in 0..MOST_OWNER_CHECKS {
-            let closed = wait_until(Arc::clone(log), |tail| tail.state == TailState::Closed);
-            if timeout(OWNER_CHECK, closed).await.is_ok() || self.0.log.open(id, Sequence::START).await.is_none() {
-                return;
-            }
-        }
-    }
-
     /// Returns the rest of a caller's limits, including those of the model.
-    pub fn left(&self, spender: &Spender, model: Option<&str>) -> Allowance {
-        self.0.limits.left(spender, model.unwrap_or_default())
+    pub async fn left(&self, spender: &Spender, model: Option<&str>) -> Allowance {
+        self.0.limits.left(spender, model.unwrap_or_default()).await
     }
 
     pub async fn models(&self) -> Arc<ListedModels> {
@@ -335,7 +309,7 @@ impl Generations {
         self.0.registry.abort_all();
     }
 
-    async fn open(
+    pub(super) async fn open(
         &self,
         principal: &Principal,
         id: GenerationId,
@@ -357,7 +331,7 @@ impl Generations {
 impl GenerationService {
     /// Reserves what the generation may use of its caller's limits, all or nothing. The answer is estimated as the
     /// request's own limit, or else as the mean of the account's answers of this model, up to the limit that applies.
-    fn admit(
+    async fn admit(
         &self,
         spender: &Spender,
         request: &mut ChatRequest,
@@ -372,13 +346,21 @@ impl GenerationService {
             expected.min(request.output_limit().unwrap_or(u64::MAX))
         });
         let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));
-        let admitted = self.limits.admit(spender, &request.model, tokens, wait_policy, permit);
-        admitted.map_err(|exceeded| self.exceeded(exceeded, spender, &request.model))
+        let demand = GenerationDemand { spender: spender.clone(), model: request.model.clone(), tokens, wait_policy };
+        match self.limits.admit(demand, permit).await {
+            Ok(admitted) => Ok(admitted),
+            Err(error) => Err(self.refused(error, spender, &request.model).await),
+        }
     }
 
-    fn exceeded(&self, exceeded: Exceeded, spender: &Spender, model: &str) -> StartError {
-        self.metrics.refused(exceeded.limit.name());
-        StartError::Exceeded(exceeded, self.limits.left(spender, model))
+    async fn refused(&self, error: LimitError, spender: &Spender, model: &str) -> StartError {
+        match error {
+            LimitError::Exceeded(exceeded) => {
+                self.metrics.refused(exceeded.limit.name());
+                StartError::Exceeded(exceeded, self.limits.left(spender, model).await)
+            }
+            LimitError::Unavailable => StartError::LimitsUnavailable,
+        }
     }
 
     /// Spawns the task that writes the answer into the log.

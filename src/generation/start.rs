@@ -70,6 +70,8 @@ pub enum StartError {
     /// A limit of the caller's is exceeded; with the rest of all its limits.
     #[error("a limit is reached")]
     Exceeded(Exceeded, Allowance),
+    #[error("the limits did not answer in time")]
+    LimitsUnavailable,
     #[error("the event log is full")]
     Full,
     #[error(transparent)]

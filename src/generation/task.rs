@@ -16,7 +16,7 @@ use super::running::Running;
 use crate::domain::{CancelReason, Event, FailureCode, Trailer};
 use crate::event_log::{AppendError, Events, Limit, Writer};
 use crate::limits::{GenerationSlot, WaitOutcome};
-use crate::upstream::{Answer, Signal, Signals, UpstreamError};
+use crate::upstream::{Answer, AttemptError, CommittedAnswer, PlannedRequest, Signal, Signals, carry_out};
 
 /// How long an upstream may take to end its response after the answer is whole, so that its connection can be reused.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -26,29 +26,37 @@ const MOST_PENDING: usize = 64;
 
 /// The parameters of a generation's task.
 pub struct Work {
-    pub answer: Answer,
+    pub planned: PlannedRequest,
     pub audience: Audience,
     pub slot: GenerationSlot,
     /// How long it may wait for its slot.
     pub wait: Duration,
-    pub deadline: Instant,
+}
+
+/// What a task releases in this order when it ends, also after a panic.
+struct HeldResources {
+    /// The answer of the attempt that is not replaced, once there is one.
+    answer: Option<Answer>,
+    slot: GenerationSlot,
 }
 
 /// Runs the generation to its end and closes its log exactly once, also after a panic. Returns the answer to pass to
 /// [`drain_answer`] once the generation no longer counts as running.
-pub async fn run(running: &Running, writer: &mut dyn Writer, mut work: Work) -> Option<Answer> {
-    let result = AssertUnwindSafe(append_answer(running, writer, &mut work)).catch_unwind().await;
-    let ending = result.unwrap_or_else(|_| {
+pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Option<Answer> {
+    let Work { planned, audience, slot, wait } = work;
+    let mut resources = HeldResources { answer: None, slot };
+    let appending = append_answer(running, writer, (planned, audience, wait), &mut resources);
+    let ending = AssertUnwindSafe(appending).catch_unwind().await.unwrap_or_else(|_| {
         running.record_panic();
         Some(Ending::failed(FailureCode::Internal))
     });
     let whole = matches!(ending, Some(Ending::Done { .. }));
     // An incomplete answer is dropped first, so that the upstream stops costing money.
-    let Work { answer, slot, .. } = work;
-    let rest = whole.then_some(answer);
+    let HeldResources { answer, slot } = resources;
+    let rest = answer.filter(|_| whole);
     // Frees the slot before the terminal event is readable: a client that reads it may start the next generation at
     // once.
-    drop(slot);
+    slot.release().await;
     if let Some(ending) = ending {
         running.end(writer, ending).await;
     }
@@ -63,24 +71,39 @@ pub async fn drain_answer(mut answer: Answer) {
 
 /// Appends the upstream's signals until there is a reason to end. Returns `None` if the log was closed by another
 /// writer.
-async fn append_answer(running: &Running, writer: &mut dyn Writer, work: &mut Work) -> Option<Ending> {
+async fn append_answer(
+    running: &Running,
+    writer: &mut dyn Writer,
+    (planned, audience, wait): (PlannedRequest, Audience, Duration),
+    resources: &mut HeldResources,
+) -> Option<Ending> {
     // One future with one timer for the whole generation. `FuturesUnordered` polls it only when it is woken, not with
     // each token.
-    let ended_from_elsewhere = ended_from_elsewhere(running, work.audience.clone(), work.deadline);
+    let ended_from_elsewhere = ended_from_elsewhere(running, audience, planned.deadline);
     let mut ended: FuturesUnordered<_> = iter::once(ended_from_elsewhere.boxed()).collect();
-    if !work.slot.is_granted() {
+    if !resources.slot.is_granted() {
         let _waiting = running.waiting();
         tokio::select! {
             biased;
             Some(ending) = ended.next() => return Some(ending),
             () = poll_fn(|context| writer.poll_renew(context)) => return None,
-            waited = work.slot.granted() => if waited == WaitOutcome::Displaced {
+            waited = resources.slot.granted() => if waited == WaitOutcome::Displaced {
                 return Some(Ending::failed(FailureCode::TooManyGenerations));
             },
-            () = sleep(work.wait) => return Some(Ending::failed(FailureCode::TooManyGenerations)),
+            () = sleep(wait) => return Some(Ending::failed(FailureCode::TooManyGenerations)),
         }
     }
     running.record_slot();
+    let CommittedAnswer { held, answer } = tokio::select! {
+        biased;
+        Some(ending) = ended.next() => return Some(ending),
+        () = poll_fn(|context| writer.poll_renew(context)) => return None,
+        committed = carry_out(planned, &running.attempts) => committed,
+    };
+    let answer = resources.answer.insert(answer);
+    if let AnswerProgress::Ended { trailer } = push_signals(running, writer, held) {
+        return Some(Ending::Done { trailer });
+    }
     loop {
         // A requested ending is polled before everything else: later signals are no longer wanted. An append in flight
         // is polled beside it, so that a slow log delays neither a stop nor a deadline.
@@ -99,15 +122,11 @@ async fn append_answer(running: &Running, writer: &mut dyn Writer, work: &mut Wo
             if writer.pending().len() >= MOST_PENDING {
                 return Poll::Pending;
             }
-            work.answer.poll_next_unpin(context).map(Step::Read)
+            answer.poll_next_unpin(context).map(Step::Read)
         });
         let signals = match step.await {
             Step::Read(Some(Ok(signals))) => signals,
-            Step::Read(Some(Err(error))) => {
-                let ending = Ending::of_attempt(&error);
-                running.log_failed_attempt(&error, &ending);
-                return Some(ending);
-            }
+            Step::Read(Some(Err(error))) => return Some(Ending::of_attempt(running.attempts.failed(&error))),
             Step::Read(None) => return Some(Ending::failed(FailureCode::UpstreamDisconnected)),
             Step::End(ending) => return Some(ending),
             Step::AppendFailed(AppendError::Full(limit)) => return Some(Ending::failed(limit.into())),
@@ -122,7 +141,7 @@ async fn append_answer(running: &Running, writer: &mut dyn Writer, work: &mut Wo
 
 /// What a generation's task does next.
 enum Step {
-    Read(Option<Result<Signals, UpstreamError>>),
+    Read(Option<Result<Signals, AttemptError>>),
     End(Ending),
     AppendFailed(AppendError),
 }
@@ -185,23 +204,35 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        Account, Cancelled, Entry, Escaped, GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, Start,
-        Timestamp, Timings, Usage, UsageRequest,
+        Account, Cancelled, ChatRequest, Entry, Escaped, GenerationId, Part, Principal, Quota, RequestId, Sequence,
+        Shape, Start, Timestamp, Timings, Usage, UsageRequest,
     };
     use crate::event_log::{Created, EventLog, LogTerms, Memory, MemoryLimits, follow};
     use crate::generation::attempt_failure::UpstreamMessages;
+    use crate::generation::attempts::{AttemptContext, Attempts};
     use crate::generation::audience::{Audience, OnDisconnect};
-    use crate::generation::running::{AdmittedGeneration, PromptSource, RepeatPolicy, Subject};
+    use crate::generation::running::AdmittedGeneration;
+    use crate::generation::subject::{PromptSource, RepeatPolicy, Subject};
     use crate::generation::tokens::TokenCounter;
-    use crate::limits::{Limiter, Permit, RequestPermit, Spender, WaitPolicy};
+    use crate::json::JsonObject;
+    use crate::limits::{GenerationDemand, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
     use crate::telemetry::Metrics;
-    use crate::upstream::{AttemptTerms, UpstreamIdentity};
+    use crate::upstream::{AttemptError, AttemptErrorKind, Delivery, Plan, ScriptedProvider, Target};
 
     const LIMITS: MemoryLimits =
         MemoryLimits { total: 1 << 20, generation: 4096, running: 0, retention: Duration::from_mins(1) };
 
     /// Runs a generation whose answer is `answer`, until `deadline`; returns all its entries.
     async fn entries(answer: Answer, deadline: Duration) -> Vec<Entry> {
+        generated(&[("test", answer)].map(target), deadline).await.0
+    }
+
+    fn target((upstream, answer): (&str, Answer)) -> Target {
+        Target::new(ScriptedProvider::new(upstream, [answer]), "m")
+    }
+
+    /// Runs a generation with these targets until `deadline`; returns all its entries, and the metrics.
+    async fn generated(targets: &[Target], deadline: Duration) -> (Vec<Entry>, Arc<Metrics>) {
         let id = GenerationId::random();
         let start = Start {
             generation: id,
@@ -225,9 +256,14 @@ mod tests {
         let audience = Audience { log, generation: id, on_disconnect: OnDisconnect::Continue, grace: Duration::ZERO };
         let counter = TokenCounter::new(TaskTracker::new());
         let limits = Limiter::default();
-        let permit = limits.admit(&spender, "m", 0, WaitPolicy::Refuses, RequestPermit::default());
-        let permit = permit.expect("there is no limit");
-        let Permit { slot, reservations } = permit;
+        let demand = GenerationDemand {
+            spender: spender.clone(),
+            model: "m".into(),
+            tokens: 0,
+            wait_policy: WaitPolicy::Refuses,
+        };
+        let permit = limits.admit(demand, RequestPermit::default()).await;
+        let Permit { slot, reservations, .. } = permit.expect("there is no limit");
         let admitted = AdmittedGeneration {
             prompt: Arc::default(),
             reservations,
@@ -238,22 +274,35 @@ mod tests {
             request_id: RequestId::random(),
             principal: Principal::Anonymous,
             model: "m".into(),
-            upstream: UpstreamIdentity::new("test", ""),
             output_limit: None,
             choices: 1,
             repeats: RepeatPolicy::StartNew,
             source: PromptSource::Caller,
+        };
+        let (first, others) = targets.split_first().expect("a target");
+        let plan = Plan { model: "m".into(), first: first.clone(), others: others.to_vec() };
+        let metrics = Metrics::new();
+        let context = AttemptContext {
+            request_id: subject.request_id,
+            model: "m".into(),
+            prompt: Arc::default(),
             messages: UpstreamMessages::Log,
         };
-        let running = Running::new(id, subject, AttemptTerms::default(), admitted, Metrics::new(), counter);
-        running.terms.sent.set();
-        let work = Work { answer, audience, slot, wait: Duration::ZERO, deadline: Instant::now() + deadline };
+        let attempts = Attempts::new(context, plan.first.clone(), Arc::clone(&metrics));
+        let running = Running::new(id, subject, attempts, admitted, Arc::clone(&metrics), counter);
+        let planned = PlannedRequest {
+            plan,
+            request: Arc::new(ChatRequest::new("m".into(), JsonObject::default())),
+            delivery: Delivery::Stream,
+            deadline: Instant::now() + deadline,
+        };
+        let work = Work { planned, audience, slot, wait: Duration::ZERO };
         let rest = run(&running, &mut *writer, work).await;
         if let Some(rest) = rest {
             drain_answer(rest).await;
         }
         let pages: Vec<_> = follow(Arc::clone(writer.log()), Sequence::START).collect().await;
-        pages.into_iter().flat_map(|page| page.expect("the log is there")).collect()
+        (pages.into_iter().flat_map(|page| page.expect("the log is there")).collect(), metrics)
     }
 
     /// Returns the code of the failure that is the last entry, and the number of entries before it.
@@ -265,6 +314,12 @@ mod tests {
             Some(Event::Failed(failed)) => (failed.failure.code, entries.len() - 1),
             other => panic!("not a failure: {other:?}"),
         }
+    }
+
+    /// A chunk with a role and an empty delta.
+    fn role() -> Signal {
+        let shape = Shape::new(None, Part::Silent);
+        Signal::Chunk(crate::domain::Chunk::new(Arc::new(shape), Escaped::from_text("")))
     }
 
     fn text(text: &str) -> Signal {
@@ -319,5 +374,50 @@ mod tests {
         let entries = entries(Box::pin(never_closes), Duration::from_mins(1)).await;
         assert!(matches!(entries.last().map(|entry| &entry.event), Some(Event::Done(_))));
         assert_eq!(began.elapsed(), DRAIN_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn second_target_answers_after_a_failure_and_names_the_generation_in_the_metrics() {
+        let refused = AttemptErrorKind::Refused { status: 503, retry_after: None, report: None };
+        let failing = stream::iter([Ok(smallvec![role()]), Err(AttemptError::in_response(refused))]);
+        let end = Signal::End { trailer: Trailer::default() };
+        let answering = stream::iter([Ok(smallvec![text("b")]), Ok(smallvec![end])]);
+        let targets: [(&str, Answer); 2] = [("a", Box::pin(failing)), ("b", Box::pin(answering))];
+        let (entries, metrics) = generated(&targets.map(target), Duration::from_mins(1)).await;
+        assert_eq!(entries.len(), 3, "nothing of the first target is in the log: {entries:?}");
+        assert!(matches!(entries.last().map(|entry| &entry.event), Some(Event::Done(_))));
+        let (_, metrics) = metrics.render();
+        for line in [
+            r#"tokenrill_generations_total{outcome="done",upstream="b",model="m",error_type=""} 1"#,
+            r#"tokenrill_upstream_attempts_total{upstream="a",model="other",outcome="failed",error_type="upstream_overloaded"} 1"#,
+            r#"tokenrill_upstream_attempts_total{upstream="b",model="m",outcome="done",error_type=""} 1"#,
+        ] {
+            assert!(metrics.contains(&format!("\n{line}\n")), "{line}: {metrics}");
+        }
+    }
+
+    #[tokio::test]
+    async fn failure_before_the_first_token_follows_what_the_last_attempt_delivered() {
+        let refused = || AttemptErrorKind::Refused { status: 400, retry_after: None, report: None };
+        let failing =
+            || -> Answer { Box::pin(stream::iter([Ok(smallvec![role()]), Err(AttemptError::in_response(refused()))])) };
+        let (alone, _) = generated(&[("a", failing())].map(target), Duration::from_mins(1)).await;
+        let silent: Answer = Box::pin(stream::pending());
+        let (first_of_two, metrics) =
+            generated(&[("a", failing()), ("b", silent)].map(target), Duration::from_mins(1)).await;
+        let events =
+            |entries: &[Entry]| entries.iter().skip(1).map(|entry| event_name(&entry.event)).collect::<Vec<_>>();
+        assert_eq!(events(&alone), ["chunk", "failed"]);
+        assert_eq!(events(&first_of_two), events(&alone));
+        let counted = r#"upstream="a",model="other",outcome="failed",error_type="upstream_rejected"} 1"#;
+        assert_eq!(metrics.render().1.matches(counted).count(), 1, "counted once");
+    }
+
+    const fn event_name(event: &Event) -> &'static str {
+        match event {
+            Event::Chunk(_) => "chunk",
+            Event::Failed(_) => "failed",
+            _ => "other",
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use compact_str::CompactString;
 
-use super::tree::Writer;
+use super::tree::TreeWriter;
 use super::{RawText, Tree};
 
 /// An object, its members in the order received. No two have the same name.
@@ -81,7 +81,7 @@ impl Object {
     /// Writes the object; returns it with the byte range of `text`, one of its texts. Without `text` the range is the
     /// empty one at the end.
     pub fn to_json_around(&self, text: Option<&RawText>) -> (String, Range<usize>) {
-        let mut writer = Writer::new(text);
+        let mut writer = TreeWriter::new(text);
         writer.object(self);
         let end = writer.json.len();
         (writer.json, writer.range.unwrap_or(end..end))

@@ -68,7 +68,7 @@ impl Tree {
     }
 
     pub fn to_json(&self) -> String {
-        let mut writer = Writer::new(None);
+        let mut writer = TreeWriter::new(None);
         writer.value(self);
         writer.json
     }
@@ -90,13 +90,13 @@ impl fmt::Debug for Tree {
 const INITIAL_CAPACITY: usize = 512;
 
 /// Writes JSON on one line and records the range of one text in it.
-pub(super) struct Writer<'t> {
+pub(super) struct TreeWriter<'t> {
     pub json: String,
     marked: Option<&'t RawText>,
     pub range: Option<Range<usize>>,
 }
 
-impl<'t> Writer<'t> {
+impl<'t> TreeWriter<'t> {
     pub fn new(marked: Option<&'t RawText>) -> Self {
         Self { json: String::with_capacity(INITIAL_CAPACITY), marked, range: None }
     }

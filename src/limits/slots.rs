@@ -2,57 +2,23 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::domain::{Account, Lookup};
+use super::Admitted;
+use super::queue::{QueuePosition, QueueState};
+use crate::domain::{Account, GenerationId, Lookup};
 
 /// The slots of running generations, limited per account and in total.
 ///
 /// Waiting accounts are served round-robin, one generation each; within an account, first come, first served. An
 /// account at its limit is skipped and keeps its turn. If the queue is full, a generation of an account with fewer
 /// queued generations displaces the last one of the account with the most. One account therefore cannot fill the queue.
-#[derive(Debug, Clone, Default)]
-pub struct GenerationSlots(Arc<Mutex<SlotTable>>);
-
-/// A generation's slot, or its position in the queue for one. Dropping it grants a free slot to the next generation.
-#[derive(Debug)]
-pub struct GenerationSlot {
-    slots: GenerationSlots,
-    account: Account,
-    number: u64,
-    /// `None` if a slot was granted without queueing.
-    queue_state: Option<watch::Receiver<QueueState>>,
-    granted: Option<Instant>,
-}
-
-/// The state of a queued generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueState {
-    Waiting(QueuePosition),
-    Granted,
-    /// A generation of an account with fewer queued generations has taken its queue position.
-    Displaced,
-}
-
-/// The result of a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitOutcome {
-    Granted,
-    Displaced,
-}
-
-/// The queue position of a generation and its estimated wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct QueuePosition {
-    /// 1 is next.
-    pub position: u32,
-    /// Estimated from the mean time for which recent slots were held. `None` until a slot has been released.
-    pub eta: Option<Duration>,
-}
+#[derive(Debug, Default)]
+pub struct GenerationSlots(Mutex<SlotTable>);
 
 /// The limits that apply to one generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,7 +45,16 @@ struct SlotTable {
     /// Accounts with queued generations in round-robin order, the next first.
     round_robin: VecDeque<Account>,
     mean_held: Option<Duration>,
-    last_number: u64,
+    holders: Lookup<GenerationId, Holder>,
+}
+
+/// A generation that has a slot or a queue position, or has lost it to another.
+#[derive(Debug)]
+struct Holder {
+    account: Account,
+    granted: Option<Instant>,
+    /// `None` if a slot was granted without queueing.
+    queue_state: Option<watch::Receiver<QueueState>>,
 }
 
 #[derive(Debug, Default)]
@@ -90,7 +65,7 @@ struct AccountQueue {
 
 #[derive(Debug)]
 struct Waiting {
-    number: u64,
+    id: GenerationId,
     for_account: Option<NonZeroU32>,
     queue_state: watch::Sender<QueueState>,
 }
@@ -99,25 +74,25 @@ struct Waiting {
 const MEMORY: u32 = 8;
 
 impl GenerationSlots {
-    /// Takes a slot or a queue position.
-    pub fn enter(&self, account: Account, room: Room) -> Result<GenerationSlot, Full> {
+    /// Takes a slot or a queue position. Returns the state of the queue position; `None` if it has a slot at once.
+    pub fn enter(
+        &self,
+        id: GenerationId,
+        account: Account,
+        room: Room,
+    ) -> Result<Option<watch::Receiver<QueueState>>, Full> {
         let mut state = self.lock();
         state.in_all = room.in_all;
-        state.last_number += 1;
-        let number = state.last_number;
         if state.take(&account, room) {
-            drop(state);
-            return Ok(GenerationSlot {
-                slots: self.clone(),
-                account,
-                number,
-                queue_state: None,
-                granted: Some(Instant::now()),
-            });
+            state.holders.insert(id, Holder { account, granted: Some(Instant::now()), queue_state: None });
+            return Ok(None);
         }
         let (sender, queue_state) = watch::channel(QueueState::Waiting(QueuePosition::default()));
+        state
+            .holders
+            .insert(id, Holder { account: account.clone(), granted: None, queue_state: Some(queue_state.clone()) });
         let queue = state.queues.entry(account.clone()).or_default();
-        queue.waiting.push_back(Waiting { number, for_account: room.for_account, queue_state: sender });
+        queue.waiting.push_back(Waiting { id, for_account: room.for_account, queue_state: sender });
         let is_first = queue.waiting.len() == 1;
         if is_first {
             state.round_robin.push_back(account.clone());
@@ -126,19 +101,31 @@ impl GenerationSlots {
         state.grant();
         let granted = *queue_state.borrow() == QueueState::Granted;
         if !granted && state.waiting > room.waiting && !(room.waiting > 0 && state.displace(&account)) {
-            let ahead = state.ahead_of(&account, number);
-            state.withdraw(&account, number);
+            let ahead = state.ahead_of(&account, id);
+            state.withdraw(&account, id);
+            state.holders.remove(&id);
             return Err(Full { eta: ahead.and_then(|ahead| ahead.eta) });
         }
         state.notify_queued();
-        drop(state);
-        Ok(GenerationSlot {
-            slots: self.clone(),
-            account,
-            number,
-            queue_state: Some(queue_state),
-            granted: granted.then(Instant::now),
-        })
+        Ok(Some(queue_state))
+    }
+
+    /// Returns the result with which this generation entered, if it has not been released.
+    pub fn find(&self, id: GenerationId) -> Option<Admitted> {
+        self.lock().holders.get(&id).map(|holder| Admitted { queue_state: holder.queue_state.clone() })
+    }
+
+    /// Frees the slot or the queue position of a generation, and grants a free slot to the next.
+    pub fn release(&self, id: GenerationId) {
+        let mut state = self.lock();
+        let Some(Holder { account, granted, .. }) = state.holders.remove(&id) else { return };
+        match granted {
+            Some(granted) => state.release(&account, granted.elapsed()),
+            // A displaced generation is no longer in the queue.
+            None => state.withdraw(&account, id),
+        }
+        state.grant();
+        state.notify_queued();
     }
 
     /// Returns the numbers of running and of queued generations.
@@ -149,47 +136,6 @@ impl GenerationSlots {
 
     fn lock(&self) -> MutexGuard<'_, SlotTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl GenerationSlot {
-    pub const fn is_granted(&self) -> bool {
-        self.granted.is_some()
-    }
-
-    /// Resolves when a slot is granted or the queue position is lost.
-    pub async fn granted(&mut self) -> WaitOutcome {
-        let Some(queue_state) = &mut self.queue_state else { return WaitOutcome::Granted };
-        // The sender sends `Granted` or `Displaced` before it is dropped.
-        let queue_state = queue_state.wait_for(|queue_state| !matches!(queue_state, QueueState::Waiting(_))).await;
-        if queue_state.is_ok_and(|queue_state| *queue_state == QueueState::Granted) {
-            self.granted.get_or_insert_with(Instant::now);
-            WaitOutcome::Granted
-        } else {
-            WaitOutcome::Displaced
-        }
-    }
-
-    /// Returns a receiver of the queue state and its changes. `None` if the generation never queued.
-    pub fn queue_state(&self) -> Option<watch::Receiver<QueueState>> {
-        self.queue_state.clone()
-    }
-
-    fn current_state(&self) -> QueueState {
-        self.queue_state.as_ref().map_or(QueueState::Granted, |queue_state| *queue_state.borrow())
-    }
-}
-
-impl Drop for GenerationSlot {
-    fn drop(&mut self) {
-        let mut state = self.slots.lock();
-        let queue_state = self.current_state();
-        let waited = matches!(queue_state, QueueState::Waiting(_)) && state.withdraw(&self.account, self.number);
-        if queue_state != QueueState::Displaced && !waited {
-            state.release(&self.account, self.granted.map(|granted| granted.elapsed()));
-        }
-        state.grant();
-        state.notify_queued();
     }
 }
 
@@ -219,6 +165,9 @@ impl SlotTable {
             if !queue.waiting.is_empty() {
                 self.round_robin.push_back(account);
             }
+            if let Some(holder) = self.holders.get_mut(&next.id) {
+                holder.granted = Some(Instant::now());
+            }
             next.queue_state.send_replace(QueueState::Granted);
         }
     }
@@ -228,17 +177,16 @@ impl SlotTable {
         self.queues.get(account).is_some_and(AccountQueue::has_room)
     }
 
-    /// Removes a generation from the queue. Returns whether it was queued.
-    fn withdraw(&mut self, account: &Account, number: u64) -> bool {
-        let Some(queue) = self.queues.get_mut(account) else { return false };
-        let Some(at) = queue.waiting.iter().position(|waiting| waiting.number == number) else { return false };
+    /// Removes a generation from the queue, if it is in it.
+    fn withdraw(&mut self, account: &Account, id: GenerationId) {
+        let Some(queue) = self.queues.get_mut(account) else { return };
+        let Some(at) = queue.waiting.iter().position(|waiting| waiting.id == id) else { return };
         queue.waiting.remove(at);
         self.waiting -= 1;
         if queue.waiting.is_empty() {
             self.round_robin.retain(|turn| turn != account);
         }
         self.remove_if_unused(account);
-        true
     }
 
     /// Displaces the last queued generation of the account with the most, if that has more than `account`. Returns
@@ -258,14 +206,12 @@ impl SlotTable {
     }
 
     /// Releases a granted slot.
-    fn release(&mut self, account: &Account, held: Option<Duration>) {
+    fn release(&mut self, account: &Account, held: Duration) {
         if let Some(queue) = self.queues.get_mut(account) {
             queue.running -= 1;
             self.running -= 1;
         }
-        if let Some(held) = held {
-            self.mean_held = Some(self.mean_held.map_or(held, |mean| (mean * (MEMORY - 1) + held) / MEMORY));
-        }
+        self.mean_held = Some(self.mean_held.map_or(held, |mean| (mean * (MEMORY - 1) + held) / MEMORY));
         self.remove_if_unused(account);
     }
 
@@ -284,10 +230,10 @@ impl SlotTable {
         });
     }
 
-    fn ahead_of(&self, account: &Account, number: u64) -> Option<QueuePosition> {
+    fn ahead_of(&self, account: &Account, id: GenerationId) -> Option<QueuePosition> {
         let mut found = None;
         self.each_waiting(|of, waiting, ahead| {
-            if of == account && waiting.number == number {
+            if of == account && waiting.id == id {
                 found = Some(ahead);
             }
         });
@@ -332,7 +278,8 @@ fn has_room(running: usize, most: Option<NonZeroU32>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
+    use std::sync::Arc;
+
     use proptest::prelude::*;
     use tokio::time::advance;
 
@@ -346,7 +293,33 @@ mod tests {
         Room { for_account: NonZeroU32::new(for_account), in_all: NonZeroU32::new(in_all), waiting: 100 }
     }
 
-    fn position(slot: &GenerationSlot) -> u32 {
+    /// A generation's slot or queue position. Dropping it releases it.
+    struct Entered {
+        slots: Arc<GenerationSlots>,
+        account: Account,
+        id: GenerationId,
+        queue_state: Option<watch::Receiver<QueueState>>,
+    }
+
+    impl Entered {
+        fn current_state(&self) -> QueueState {
+            self.queue_state.as_ref().map_or(QueueState::Granted, |queue_state| *queue_state.borrow())
+        }
+    }
+
+    impl Drop for Entered {
+        fn drop(&mut self) {
+            self.slots.release(self.id);
+        }
+    }
+
+    fn enter(slots: &Arc<GenerationSlots>, account: Account, room: Room) -> Result<Entered, Full> {
+        let id = GenerationId::random();
+        let queue_state = slots.enter(id, account.clone(), room)?;
+        Ok(Entered { slots: Arc::clone(slots), account, id, queue_state })
+    }
+
+    fn position(slot: &Entered) -> u32 {
         match slot.current_state() {
             QueueState::Waiting(ahead) => ahead.position,
             QueueState::Granted => 0,
@@ -356,17 +329,17 @@ mod tests {
 
     fn is_clear(slots: &GenerationSlots) -> bool {
         let state = slots.lock();
-        state.queues.is_empty() && state.round_robin.is_empty()
+        state.queues.is_empty() && state.round_robin.is_empty() && state.holders.is_empty()
     }
 
-    fn positions<'a>(slots: impl IntoIterator<Item = &'a GenerationSlot>) -> Vec<u32> {
+    fn positions<'a>(slots: impl IntoIterator<Item = &'a Entered>) -> Vec<u32> {
         slots.into_iter().map(position).collect()
     }
 
     #[test]
     fn accounts_are_served_round_robin_and_fifo_within_each() {
-        let slots = GenerationSlots::default();
-        let enter = |number| slots.enter(account(number), room(0, 1)).expect("room to wait");
+        let slots = Arc::<GenerationSlots>::default();
+        let enter = |number| enter(&slots, account(number), room(0, 1)).expect("room to wait");
         let running = enter(9);
         let mut queued: Vec<_> = [1, 1, 1, 1, 2, 2].map(enter).into();
         assert_eq!(positions(&queued), [1, 3, 5, 6, 2, 4], "account 2 does not wait for all generations of account 1");
@@ -382,8 +355,8 @@ mod tests {
 
     #[test]
     fn account_at_its_limit_is_skipped_and_keeps_its_turn() {
-        let slots = GenerationSlots::default();
-        let enter = |number| slots.enter(account(number), room(1, 2)).expect("room to wait");
+        let slots = Arc::<GenerationSlots>::default();
+        let enter = |number| enter(&slots, account(number), room(1, 2)).expect("room to wait");
         let (one, waits) = (enter(1), enter(1));
         assert_eq!(positions([&one, &waits]), [0, 1]);
         let two = enter(2);
@@ -398,8 +371,8 @@ mod tests {
 
     #[test]
     fn refused_generation_takes_no_slot_and_no_queue_position() {
-        let slots = GenerationSlots::default();
-        let enter = |waiting| slots.enter(account(1), Room { waiting, ..room(1, 0) });
+        let slots = Arc::<GenerationSlots>::default();
+        let enter = |waiting| enter(&slots, account(1), Room { waiting, ..room(1, 0) });
         let running = enter(0).expect("a slot");
         assert!(enter(0).is_err());
         let waits = enter(1).expect("room to wait");
@@ -411,8 +384,8 @@ mod tests {
 
     #[test]
     fn one_account_cannot_fill_the_queue() {
-        let slots = GenerationSlots::default();
-        let enter = |number| slots.enter(account(number), Room { waiting: 4, ..room(0, 1) });
+        let slots = Arc::<GenerationSlots>::default();
+        let enter = |number| enter(&slots, account(number), Room { waiting: 4, ..room(0, 1) });
         let running = enter(1).expect("a slot");
         let many: Vec<_> = (0..4).map(|_| enter(1).expect("room to wait")).collect();
         assert!(enter(1).is_err(), "the queue is full for its own generations too");
@@ -428,9 +401,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn eta_is_estimated_from_recent_hold_times() {
-        let slots = GenerationSlots::default();
-        let enter = || slots.enter(account(1), room(0, 2)).expect("room to wait");
-        let eta = |slot: &GenerationSlot| match slot.current_state() {
+        let slots = Arc::<GenerationSlots>::default();
+        let enter = || enter(&slots, account(1), room(0, 2)).expect("room to wait");
+        let eta = |slot: &Entered| match slot.current_state() {
             QueueState::Waiting(ahead) => ahead.eta,
             QueueState::Granted | QueueState::Displaced => None,
         };
@@ -441,18 +414,6 @@ mod tests {
         drop(first);
         assert_eq!((eta(&waits), eta(&last)), (None, Some(Duration::from_secs(5))));
         drop(second);
-    }
-
-    #[tokio::test]
-    async fn granted_resolves_when_a_slot_is_released() {
-        let slots = GenerationSlots::default();
-        let running = slots.enter(account(1), room(1, 0)).expect("a slot");
-        let mut waits = slots.enter(account(1), room(1, 0)).expect("room to wait");
-        assert!(running.is_granted() && !waits.is_granted());
-        assert_eq!(waits.granted().now_or_never(), None);
-        drop(running);
-        assert_eq!(waits.granted().await, WaitOutcome::Granted);
-        assert!(waits.is_granted());
     }
 
     #[derive(Debug, Clone)]
@@ -482,12 +443,12 @@ mod tests {
         /// The limits are never exceeded, no slot stays free that a queued generation may take, and no state remains.
         #[test]
         fn slots_are_never_overcommitted_idle_or_leaked(in_all in 0..4_u32, steps in steps()) {
-            let (slots, mut there) = (GenerationSlots::default(), Vec::new());
+            let (slots, mut there) = (Arc::<GenerationSlots>::default(), Vec::new());
             for step in steps {
                 match step {
                     Step::Enter { account: number, for_account, waiting } => {
                         let room = Room { waiting, ..room(for_account, in_all) };
-                        if let Ok(slot) = slots.enter(account(number), room) {
+                        if let Ok(slot) = enter(&slots, account(number), room) {
                             there.push((slot, for_account));
                         }
                     }
@@ -503,8 +464,8 @@ mod tests {
                 let all_taken = in_all != 0 && running(None) == in_all as usize;
                 for (slot, limit) in &there {
                     // The first queued generation of an account waits only if a limit is reached.
-                    let first = slots.lock().queues.get(&slot.account).and_then(|queue| queue.waiting.front().map(|first| first.number));
-                    if first == Some(slot.number) {
+                    let first = slots.lock().queues.get(&slot.account).and_then(|queue| queue.waiting.front().map(|first| first.id));
+                    if first == Some(slot.id) {
                         let own_taken = *limit != 0 && running(Some(&slot.account)) >= *limit as usize;
                         prop_assert!(all_taken || own_taken);
                     }

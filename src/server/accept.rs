@@ -19,7 +19,7 @@ use tower::Service;
 
 use super::connection::{Peer, Protocol};
 use super::connection_slot::ConnectionSlot;
-use super::{IncomingBody, Limits, Threads};
+use super::{IncomingBody, ListenerLimits, Threads};
 
 /// Listens on `address`. Connections wait in the backlog until [`serve`] runs.
 ///
@@ -29,7 +29,7 @@ use super::{IncomingBody, Limits, Threads};
 /// # Errors
 ///
 /// An error of the operating system, such as an address in use.
-pub fn bind(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr, limits: &ListenerLimits) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -52,8 +52,13 @@ pub fn bind(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
 /// When `stop` is cancelled, the listener closes, connections without a complete request end at once, and running
 /// responses may take `limits.close` to finish. Remaining responses are then cut. When this function returns, no
 /// connection and no handler remains. Dropping the future stops in the same way, but in the background.
-pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, threads: Threads, stop: CancellationToken)
-where
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    limits: ListenerLimits,
+    threads: Threads,
+    stop: CancellationToken,
+) where
     S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Body + Send + 'static,
@@ -231,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn longest_idle_connection_is_evicted_above_the_limit() {
-        let mut server = Server::start(Limits { connections: 2, ..patient() });
+        let mut server = Server::start(ListenerLimits { connections: 2, ..patient() });
         let mut without_request = server.connect().await;
         let mut after_a_request = server.connect().await;
         after_a_request.send(GET).await;
@@ -251,7 +256,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_in_the_reserve_are_crowded_and_further_ones_get_503() {
-        let limits = Limits { connections: 2, ..patient() };
+        let limits = ListenerLimits { connections: 2, ..patient() };
         assert_eq!(limits.reserve(), 1);
         let mut server = Server::start(limits);
         let mut open = Vec::new();
@@ -393,7 +398,7 @@ mod tests {
 
     #[tokio::test]
     async fn stop_cuts_responses_at_the_close_deadline() {
-        let mut server = Server::start(Limits { close: SHORT, ..patient() });
+        let mut server = Server::start(ListenerLimits { close: SHORT, ..patient() });
         let (mut http1, events1) = server.reading_client(GET).await;
         let (mut http2, events2) = server.reading_client(GET_HTTP2).await;
         let (mut http10, events10) = server.reading_client(GET_HTTP10).await;
@@ -418,7 +423,7 @@ mod tests {
 
     #[tokio::test]
     async fn dropping_the_server_ends_its_connections() {
-        let mut server = Server::start(Limits { close: SHORT, ..patient() });
+        let mut server = Server::start(ListenerLimits { close: SHORT, ..patient() });
         let mut idle = server.idle_client().await;
         let (_client, events) = server.reading_client(GET).await;
 

@@ -27,7 +27,7 @@ use super::exchange::{InFlight, IncomingBody, ServedExchange};
 use super::responding::Responding;
 use super::socket::WriteBacklog;
 use super::stall::{self, Watched};
-use super::{Limits, socket};
+use super::{ListenerLimits, socket};
 
 /// The TCP peer that sent a request; it may be a proxy. Set in the request's extensions.
 ///
@@ -49,7 +49,7 @@ pub(super) struct Protocol {
 }
 
 impl Protocol {
-    pub fn new(limits: &Limits, tasks: TaskTracker) -> Self {
+    pub fn new(limits: &ListenerLimits, tasks: TaskTracker) -> Self {
         /// hyper panics below this value.
         const MIN_BUFFER: usize = 8 * 1024;
 
@@ -279,7 +279,7 @@ mod tests {
 
     #[tokio::test]
     async fn connection_without_a_request_is_closed() {
-        let server = Server::start(Limits { first_request: SHORT, ..patient() });
+        let server = Server::start(ListenerLimits { first_request: SHORT, ..patient() });
         for sent in ["", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTT"] {
             let connected = Instant::now();
             let mut client = server.connect().await;
@@ -291,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_request_head_is_refused() {
-        let server = Server::start(Limits { header: SHORT, ..patient() });
+        let server = Server::start(ListenerLimits { header: SHORT, ..patient() });
         let mut client = server.connect().await;
         client.send("GET / HTTP/1.1\r\nHo").await;
         client.closed().await.unwrap();
@@ -299,14 +299,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_idle_kept_alive_connection_is_closed() {
-        let mut server = Server::start(Limits { header: SHORT, ..patient() });
+        let mut server = Server::start(ListenerLimits { header: SHORT, ..patient() });
         let mut idle = server.idle_client().await;
         assert_eq!(idle.closed().await.unwrap(), "");
     }
 
     #[tokio::test]
     async fn open_response_is_not_ended_by_request_deadlines() {
-        let mut server = Server::start(Limits { first_request: SHORT, header: SHORT, ..patient() });
+        let mut server = Server::start(ListenerLimits { first_request: SHORT, header: SHORT, ..patient() });
         let (mut http1, events1) = server.reading_client(GET).await;
         let (mut http2, events2) = server.reading_client(GET_HTTP2).await;
 

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{IncomingBody, Limits, Threads, bind, serve};
+use super::{IncomingBody, ListenerLimits, Threads, bind, serve};
 
 /// A deadline that a test waits for.
 pub const SHORT: Duration = Duration::from_millis(60);
@@ -27,15 +27,15 @@ pub const SHORT: Duration = Duration::from_millis(60);
 pub const LONG: Duration = Duration::from_mins(1);
 
 /// Returns limits under which no deadline ends a connection, unless the test sets one.
-pub fn patient() -> Limits {
-    Limits { first_request: LONG, header: LONG, close: LONG, ..Limits::default() }
+pub fn patient() -> ListenerLimits {
+    ListenerLimits { first_request: LONG, header: LONG, close: LONG, ..ListenerLimits::default() }
 }
 
 pub async fn soon<F: Future>(future: F) -> F::Output {
     timeout(Duration::from_secs(5), future).await.expect("within five seconds")
 }
 
-pub fn listen(limits: &Limits) -> TcpListener {
+pub fn listen(limits: &ListenerLimits) -> TcpListener {
     bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), limits).unwrap()
 }
 
@@ -47,11 +47,11 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(limits: Limits) -> Self {
+    pub fn start(limits: ListenerLimits) -> Self {
         Self::serve(listen(&limits), limits)
     }
 
-    pub fn serve(listener: TcpListener, limits: Limits) -> Self {
+    pub fn serve(listener: TcpListener, limits: ListenerLimits) -> Self {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let (called, calls) = mpsc::channel(1);

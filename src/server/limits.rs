@@ -6,7 +6,7 @@ use super::OpenConnections;
 ///
 /// The lifetime of a response is not limited: of these deadlines, only `close` ends an open event stream.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct ListenerLimits {
     /// From accepting a connection to its first complete request head. Default 10 s. Covers a client that sends
     /// nothing and one that stops inside the HTTP/2 preface, which hyper's own deadlines do not.
     pub first_request: Duration,
@@ -46,19 +46,19 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
     Normal,
-    /// The connection was accepted above [`Limits::connections`], and the limit is still reached. The service should
+    /// The connection was accepted above [`ListenerLimits::connections`], and the limit is still reached. The service should
     /// start nothing new on it.
     Crowded,
 }
 
-impl Limits {
+impl ListenerLimits {
     /// Connections above the limit that are kept free for reconnecting clients.
     pub(super) const fn reserve(&self) -> usize {
         self.connections / 10 + 1
     }
 }
 
-impl Default for Limits {
+impl Default for ListenerLimits {
     fn default() -> Self {
         Self {
             first_request: Duration::from_secs(10),

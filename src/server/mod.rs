@@ -34,6 +34,6 @@ mod threads;
 pub use accept::{bind, serve};
 pub use connection::Peer;
 pub use exchange::IncomingBody;
-pub use limits::{Limits, Load};
+pub use limits::{ListenerLimits, Load};
 pub use open_connections::OpenConnections;
 pub use threads::{StartedThreads, Threads};

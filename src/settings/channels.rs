@@ -6,49 +6,84 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::keys::{COUNT, DURATION, SIZE, SettingSection, key};
 use super::{Size, units};
 
 /// The channels.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct ChannelSettings {
-    /// How many of its last events a channel keeps for later subscribers; a generation's answer counts as one.
-    /// Default: 100. Variable: `TOKENRILL_CHANNELS__HISTORY`.
     pub history: u32,
-    /// How long a channel keeps an event. Default: 1 h. Variable: `TOKENRILL_CHANNELS__RETENTION`.
     #[serde(with = "units::duration")]
     pub retention: Duration,
-    /// The maximum size of the events of one channel, in bytes. Default: 4 MiB. Variable:
-    /// `TOKENRILL_CHANNELS__MAX_BYTES`.
     pub max_bytes: Size,
-    /// The maximum size of the events of all channels together, in bytes, in addition to `event_log.memory.max_bytes`.
-    /// If it is reached, the oldest events of the caller that holds most are evicted. Default: 64 MiB. Variable:
-    /// `TOKENRILL_CHANNELS__MAX_BYTES_TOTAL`.
     pub max_bytes_total: Size,
-    /// The maximum size of the data of one event, in bytes. Default: 64 KiB. Variable: `TOKENRILL_CHANNELS__MAX_EVENT`.
     pub max_event: Size,
-    /// The maximum number of subscribers of one channel. Default: 10,000. Variable:
-    /// `TOKENRILL_CHANNELS__MAX_SUBSCRIBERS`.
     pub max_subscribers: NonZeroU32,
-    /// The maximum number of channels. Above it, the longest idle channel of the caller that holds most is removed. A
-    /// channel is held by the caller that opened it, until another caller publishes into it while it is empty.
-    /// Default: 10,000. Variable: `TOKENRILL_CHANNELS__MAX_CHANNELS`.
     pub max_channels: NonZeroU32,
-    /// How long a subscriber's stream may be without an event. Then it is closed, and its client reconnects
-    /// automatically. Checked at each heartbeat. Default: 10 min. Variable: `TOKENRILL_CHANNELS__IDLE_TIMEOUT`.
     #[serde(with = "units::duration")]
     pub idle_timeout: Duration,
 }
+
+pub(super) const SECTION: SettingSection = SettingSection {
+    name: "channels",
+    intro: "",
+    keys: &[
+        key(
+            "channels.history",
+            "a whole number such as 100",
+            "How many of its last events a channel keeps for later subscribers. The answer of a generation that runs in \
+             the channel counts as one.",
+        ),
+        key("channels.retention", DURATION, "How long a channel keeps an event."),
+        key(
+            "channels.max_bytes",
+            SIZE,
+            "The maximum size of the events of one channel. A full channel evicts its oldest event.",
+        ),
+        key(
+            "channels.max_bytes_total",
+            SIZE,
+            "The maximum size of the events of all channels together, in addition to event_log.memory.max_bytes. If it \
+             is reached, the oldest events of the caller that holds most are evicted.",
+        ),
+        key("channels.max_event", SIZE, "The maximum size of the data of one event."),
+        key("channels.max_subscribers", COUNT, "The maximum number of subscribers of one channel."),
+        key(
+            "channels.max_channels",
+            COUNT,
+            "The maximum number of channels. Above it, the longest idle channel of the caller that holds most is \
+             removed. A channel is held by the caller that opened it, until another caller publishes into it while it \
+             is empty.",
+        ),
+        key(
+            "channels.idle_timeout",
+            DURATION,
+            "How long a subscriber's stream may be without an event. Then it is closed, and its client reconnects \
+             automatically after some seconds. Checked at each heartbeat.",
+        ),
+    ],
+};
 
 /// The prompts.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct PromptSettings {
-    /// The directory of the prompts. Default: absent, which is `prompts` if that is a directory, and otherwise the
-    /// program's built-in starter set. Variable: `TOKENRILL_PROMPTS__DIRECTORY`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
 }
+
+pub(super) const PROMPT_SECTION: SettingSection = SettingSection {
+    name: "prompts",
+    intro: "",
+    keys: &[key(
+        "prompts.directory",
+        "the path of a directory, as text in quotes",
+        "The directory of the prompts, one file for each; prompts/README.md describes their format. Reloaded at SIGHUP. \
+         Default: absent, which is \"prompts\" if that is a directory, and otherwise the program's built-in starter set.",
+    )
+    .with_example("\"prompts\"")],
+};
 
 impl Default for ChannelSettings {
     fn default() -> Self {

@@ -5,37 +5,76 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use super::keys::{CLAIM, SettingSection, TEXT, VARIABLE, key};
+
 /// JSON Web Tokens of one issuer (RFC 7519). Absent by default. The issuer, the audience and one of `jwks_url`,
 /// `jwks_file` and `secret_env` are required.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct JwtSettings {
-    /// The value that `iss` must have. Variable: `TOKENRILL_AUTH__JWT__ISSUER`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// A value that `aud` must contain. Variable: `TOKENRILL_AUTH__JWT__AUDIENCE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// The URL of the issuer's keys, for RS256, ES256 and `EdDSA`: a JWK set (RFC 7517). Variable:
-    /// `TOKENRILL_AUTH__JWT__JWKS_URL`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_url: Option<JwksUrl>,
-    /// A file with a JWK set. Variable: `TOKENRILL_AUTH__JWT__JWKS_FILE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_file: Option<String>,
-    /// The environment variable with the secret shared with the issuer, for HS256, of at least 32 bytes. Variable:
-    /// `TOKENRILL_AUTH__JWT__SECRET_ENV`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_env: Option<String>,
-    /// The claim with the scopes: words separated by spaces, or a list of texts. Default: `scope`, or `scp` if a token
-    /// has no `scope`. Variable: `TOKENRILL_AUTH__JWT__SCOPE_CLAIM`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope_claim: Option<String>,
-    /// The claim with the subject's own limits, which replace those of `limits`: an object with the same names.
-    /// Default: absent. Variable: `TOKENRILL_AUTH__JWT__LIMITS_CLAIM`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits_claim: Option<String>,
 }
+
+pub(super) const SECTION: SettingSection = SettingSection {
+    name: "auth.jwt",
+    intro: "Tokens of an identity provider (JSON Web Tokens, RFC 7519), accepted as bearer tokens besides the keys. \
+            `exp`, `iss`, `aud` and `sub` are required, `nbf` is checked, and clocks may differ by 30 s. `iss` and \
+            `sub` identify the caller. Its scopes are the words of the claim `scope` (or `scp` if that is absent) that \
+            auth.api_keys lists; without any, it may do nothing. Required: issuer, audience, and one of jwks_url, \
+            jwks_file and secret_env.",
+    keys: &[
+        key("auth.jwt.issuer", TEXT, "The value that `iss` must have.").with_example("\"https://id.example.com/\""),
+        key("auth.jwt.audience", TEXT, "A value that `aud` must contain.").with_example("\"tokenrill\""),
+        key(
+            "auth.jwt.jwks_url",
+            JwksUrl::EXPECTED,
+            "The URL of the issuer's keys, a JWK set, for RS256, ES256 and EdDSA: https, or http on loopback. They are \
+             fetched at the start, at SIGHUP, every 10 minutes, and when a token names an unknown key (at most once in \
+             10 s). While the issuer is unreachable, the last keys stay valid for a day.",
+        )
+        .with_example("\"https://id.example.com/.well-known/jwks.json\""),
+        key(
+            "auth.jwt.jwks_file",
+            "the path of a file, as text in quotes",
+            "In place of jwks_url: a file with such a set, read at the start and at SIGHUP.",
+        )
+        .with_alternative("\"jwks.json\""),
+        key(
+            "auth.jwt.secret_env",
+            VARIABLE,
+            "In place of jwks_url, for HS256: the environment variable with the secret shared with the issuer, of at \
+             least 32 bytes.",
+        )
+        .with_alternative("\"JWT_SECRET\""),
+        key(
+            "auth.jwt.scope_claim",
+            CLAIM,
+            "The claim with the scopes: words separated by spaces, or a list of texts. Default: \"scope\", or \"scp\" if \
+             a token has no \"scope\".",
+        )
+        .with_example("\"permissions\""),
+        key(
+            "auth.jwt.limits_claim",
+            CLAIM,
+            "The claim with the subject's own limits, which replace those of [limits]: an object with the same names. \
+             Unknown names are ignored. A token whose claim cannot be read is refused. Default: absent.",
+        )
+        .with_example("\"limits\""),
+    ],
+};
 
 impl JwtSettings {
     pub(super) fn is_absent(&self) -> bool {

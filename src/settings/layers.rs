@@ -10,7 +10,8 @@ use toml::{Table, Value};
 use super::{
     FileSource, Settings, SettingsError, UpstreamSettings,
     file::SettingsFile,
-    keys::{KEYS, SettingKey, is_section},
+    keys::{SettingKey, UPSTREAMS},
+    sections::{is_section, keys, named, nearest, nearest_variable},
 };
 
 /// The input of [`load`]. The environment is a parameter, so that loading depends on no other state of the process. Not
@@ -76,7 +77,7 @@ impl SettingLayers {
         for (name, value) in table {
             let name = if section.is_empty() { name } else { format!("{section}.{name}") };
             // A quoted name such as "upstreams.name" is not a setting at this level.
-            let key = SettingKey::named(&name).filter(|key| key.name == UPSTREAMS || !key.is_of_upstreams());
+            let key = named(&name).filter(|key| key.name == UPSTREAMS || !key.is_of_upstreams());
             match (key, value) {
                 (Some(key), value) => {
                     if key.name == UPSTREAMS {
@@ -111,7 +112,7 @@ impl SettingLayers {
             if name.split('.').next() == Some(UPSTREAMS) {
                 return Err(SettingsError::NotInEnvironment { variable: variable.clone() });
             }
-            let Some(key) = SettingKey::named(&name) else { return Err(unknown_variable(variable, &name)) };
+            let Some(key) = named(&name) else { return Err(unknown_variable(variable, &name)) };
             text.parse()
                 .map_err(|_| NotAccepted)
                 .and_then(|value| self.set(key, value))
@@ -152,7 +153,7 @@ fn is_near_miss(variable: &str) -> bool {
     const DISTANCE: usize = 2;
     let upper = variable.to_ascii_uppercase();
     let distance = strsim::damerau_levenshtein;
-    if KEYS.iter().any(|key| distance(&upper, &key.variable()) <= DISTANCE) {
+    if keys().any(|key| distance(&upper, &key.variable()) <= DISTANCE) {
         return true;
     }
     let Some((prefix, rest)) = upper.split_once('_') else { return false };
@@ -184,7 +185,7 @@ fn check_upstreams(upstreams: &Value, file: &str) -> Result<(), SettingsError> {
         let origin = format!("upstream {number} of {file}");
         for (field, value) in table {
             let name = format!("upstreams.{field}");
-            let key = SettingKey::named(&name).ok_or_else(|| unknown(&name, &origin))?;
+            let key = named(&name).ok_or_else(|| unknown(&name, &origin))?;
             if !upstream_accepts(field, value) {
                 return Err(refused(&name, &origin, key, is_number(value)));
             }
@@ -206,7 +207,6 @@ fn upstream_accepts(field: &str, value: &Value) -> bool {
 }
 
 const ENVIRONMENT: &str = "the environment";
-const UPSTREAMS: &str = "upstreams";
 
 fn is_number(value: &Value) -> bool {
     match value {
@@ -230,12 +230,12 @@ fn wrong(setting: &str, origin: &str, expected: &'static str) -> SettingsError {
 }
 
 fn unknown(setting: &str, origin: &str) -> SettingsError {
-    let nearest = SettingKey::nearest(setting).map(Into::into);
+    let nearest = nearest(setting).map(Into::into);
     SettingsError::Unknown { setting: setting.into(), origin: origin.into(), nearest }
 }
 
 fn unknown_variable(variable: &str, name: &str) -> SettingsError {
-    let nearest = SettingKey::nearest_variable(name);
+    let nearest = nearest_variable(name);
     SettingsError::Unknown { setting: variable.into(), origin: ENVIRONMENT.into(), nearest }
 }
 
@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
     use crate::settings::{
-        AuthMode, LimitSettings, LogFormatSetting, OnDisconnectSetting, QueueSettings, Secret, ServerSettings, Size,
+        AuthMode, LimitSettings, LogFormat, OnDisconnect, QueueSettings, Secret, ServerSettings, Size,
     };
 
     const EXAMPLE: &str = include_str!("../../tokenrill.example.toml");
@@ -324,8 +324,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.event_log.memory.max_bytes, Size::mib(64));
-        assert_eq!(settings.generation.on_disconnect, OnDisconnectSetting::Continue);
-        assert_eq!(settings.telemetry.log_format, LogFormatSetting::Json, "a value in TOML's quotes");
+        assert_eq!(settings.generation.on_disconnect, OnDisconnect::Continue);
+        assert_eq!(settings.telemetry.log_format, LogFormat::Json, "a value in TOML's quotes");
         assert_eq!(settings.models.default.as_deref(), Some("4"), "text, though it reads as a number");
         assert_eq!(settings.auth.mode, Some(AuthMode::None));
         assert_eq!(settings.generation.heartbeat, Duration::from_secs(1));
@@ -607,7 +607,7 @@ mod tests {
 
     #[test]
     fn example_names_every_setting_and_its_variable() {
-        for key in KEYS.iter().filter(|key| !["upstreams", "auth.api_keys"].contains(&key.name)) {
+        for key in keys().filter(|key| !["upstreams", "auth.api_keys"].contains(&key.name)) {
             let (_, name) = key.name.rsplit_once('.').unwrap();
             assert!(EXAMPLE.contains(&format!("{name} = ")), "{} is not written", key.name);
             assert!(key.is_of_upstreams() || EXAMPLE.contains(&key.variable()), "{} is not named", key.variable());

@@ -4,44 +4,53 @@
 //! settings are refused with one sentence that describes the fix. The settings hold no keys, only the names of the
 //! environment variables with the keys.
 
+mod auth;
 mod changes;
 mod channels;
+mod cors;
 mod error;
 mod file;
+mod generation;
 mod jwt;
 mod keys;
 mod layers;
 mod limits;
 mod network;
+mod reference;
 mod secret;
+mod sections;
+mod server;
 mod telemetry;
 mod units;
 mod upstream;
 
-use std::{
-    collections::BTreeSet,
-    net::{Ipv4Addr, SocketAddr},
-    num::NonZeroU32,
-    time::Duration,
-};
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::domain::{ErrorMessages, LogFormat, OnDisconnect, Quota, UpstreamMessages, WhenFull};
+pub use auth::{ApiKeySettings, AuthMode, AuthSettings};
 pub use changes::Changes;
 pub use channels::{ChannelSettings, PromptSettings};
+pub use cors::CorsSettings;
+use cors::is_origin;
 pub use error::SettingsError;
 pub use file::FileSource;
+pub use generation::{EventLogSettings, GenerationSettings, MemoryLogSettings, ModelSettings};
 pub use jwt::{JwksUrl, JwtSettings};
 pub use layers::{Sources, listen_address, load};
-pub use limits::{ConnectionsFull, LimitSettings, ModelLimitSettings, QueueSettings, QuotaSettings};
+pub use limits::{LimitSettings, ModelLimitSettings, QueueSettings};
 pub use network::Network;
+pub use reference::{example_file, markdown_page};
 pub use secret::Secret;
-pub use telemetry::{LogFormatSetting, TelemetrySettings, UpstreamMessagesSetting};
+pub use server::ServerSettings;
+pub use telemetry::TelemetrySettings;
 pub use units::Size;
 use upstream::is_token;
-pub use upstream::{BaseUrl, ErrorMessagesSetting, UpstreamSettings};
+pub use upstream::{BaseUrl, UpstreamSettings};
 
-/// All settings. A settings file may omit any of them.
+/// All settings. A settings file may omit any of them. The tables of [`keys`] document them.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Settings {
@@ -49,8 +58,7 @@ pub struct Settings {
     pub cors: CorsSettings,
     pub auth: AuthSettings,
     pub limits: LimitSettings,
-    /// The upstream servers, in the order of the file. Default: none. The environment cannot set them, except by
-    /// `OPENAI_API_KEY` and `OPENAI_BASE_URL` (see [`load`]).
+    /// The upstream servers, in the order of the file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<UpstreamSettings>,
     pub models: ModelSettings,
@@ -61,242 +69,10 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
 }
 
-/// The listener.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct ServerSettings {
-    /// The address to listen on. An address other than loopback requires `auth.mode` to be set explicitly.
-    /// Default: `127.0.0.1:8080`. Variable: `TOKENRILL_SERVER__LISTEN`.
-    pub listen: SocketAddr,
-    /// The address of a separate listener for operators. It serves `/metrics`, which the other listener then does not.
-    /// Default: absent. Variable: `TOKENRILL_SERVER__ADMIN_LISTEN`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub admin_listen: Option<SocketAddr>,
-    /// The proxies whose `X-Forwarded-For` is trusted, as addresses or networks. Default: none. Variable:
-    /// `TOKENRILL_SERVER__TRUSTED_PROXIES`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub trusted_proxies: Vec<Network>,
-    /// Connections that are open at the same time. A tenth more are accepted for reconnecting clients. Default: 10,000.
-    /// Variable: `TOKENRILL_SERVER__MAX_CONNECTIONS`.
-    pub max_connections: NonZeroU32,
-    /// How long a request's head may take (for the first request, from the start of the connection), and how long a
-    /// connection may be idle between two requests. Default: 10 s. Variable: `TOKENRILL_SERVER__HEAD_TIMEOUT`.
-    #[serde(with = "units::duration")]
-    pub head_timeout: Duration,
-    /// How long a request's body may take, after its head. Default: 30 s. Variable: `TOKENRILL_SERVER__BODY_TIMEOUT`.
-    #[serde(with = "units::duration")]
-    pub body_timeout: Duration,
-    /// The interval of pings on an HTTP/2 connection. Default: 20 s. Variable: `TOKENRILL_SERVER__PING_INTERVAL`.
-    #[serde(with = "units::duration")]
-    pub ping_interval: Duration,
-    /// How long a ping may stay unanswered. Default: 10 s. Variable: `TOKENRILL_SERVER__PING_TIMEOUT`.
-    #[serde(with = "units::duration")]
-    pub ping_timeout: Duration,
-    /// Concurrent requests on one HTTP/2 connection. Default: 100. Variable: `TOKENRILL_SERVER__MAX_STREAMS`.
-    pub max_streams: NonZeroU32,
-    /// The maximum size of a request's head, in bytes, at least 8 KiB and at most 1 MiB. Default: 32 KiB. Variable:
-    /// `TOKENRILL_SERVER__MAX_HEAD`.
-    pub max_head: Size,
-    /// The maximum size of a request's body, in bytes. Default: 16 MiB. Variable: `TOKENRILL_SERVER__MAX_BODY`.
-    pub max_body: Size,
-    /// The maximum memory of all request bodies together, in bytes, at least twice `max_body`. A body counts from its
-    /// first byte until the upstream has responded. Callers share it. Default: 128 MiB. Variable:
-    /// `TOKENRILL_SERVER__MAX_BODY_MEMORY`.
-    pub max_body_memory: Size,
-    /// How long live streams may continue after the signal to stop. Default: 30 s. Variable:
-    /// `TOKENRILL_SERVER__SHUTDOWN_GRACE`.
-    #[serde(with = "units::duration")]
-    pub shutdown_grace: Duration,
-}
-
-/// Cross-origin requests from pages.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct CorsSettings {
-    /// The origins whose pages may send requests, compared literally; `http://localhost:*` means any port on loopback.
-    /// Default: absent, which allows every origin on loopback without authentication, and none with it.
-    /// Variable: `TOKENRILL_CORS__ORIGINS`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub origins: Option<Vec<String>>,
-}
-
-/// Authentication.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct AuthSettings {
-    /// Whether callers are authenticated. Default: absent, which admits every caller but allows only a loopback
-    /// listener. Variable: `TOKENRILL_AUTH__MODE`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<AuthMode>,
-    /// The environment variable with the secret that signs tickets, of at least 32 bytes.
-    /// Default: absent, for a secret of this process only. Variable: `TOKENRILL_AUTH__TICKET_SECRET_ENV`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ticket_secret_env: Option<String>,
-    /// The cookie in which a token of `auth.jwt` is also accepted. Default: absent. Variable: `TOKENRILL_AUTH__COOKIE`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cookie: Option<String>,
-    /// Tokens of an identity provider, accepted besides the keys.
-    #[serde(skip_serializing_if = "JwtSettings::is_absent")]
-    pub jwt: JwtSettings,
-    /// The accepted keys, by their hashes; `tokenrill key new` creates one. Default: none.
-    /// Variable: `TOKENRILL_AUTH__API_KEYS`, as a TOML array of inline tables.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub api_keys: Vec<ApiKeySettings>,
-}
-
-impl AuthSettings {
-    /// Returns whether no credential is configured: neither a key nor `auth.jwt`.
-    pub fn admits_nobody(&self) -> bool {
-        self.api_keys.is_empty() && self.jwt.is_absent()
-    }
-}
-
-/// The settings of an API key.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApiKeySettings {
-    /// Owner of the key, and of everything that is started with it. Keys with the same name belong to the same caller,
-    /// which allows a key rotation. Required.
-    pub name: String,
-    /// The hash that `tokenrill key new` printed. Required.
-    pub hash: String,
-    /// The permitted operations: `generate`, `follow`, `stop`, `admin`. Default: the first three.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scopes: Option<Vec<String>>,
-    /// The permitted models, as patterns in which `*` stands for any characters. Default: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub models: Option<Vec<String>>,
-    /// The owner's own limits, which replace those of `limits`, with the same names. Default: absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<QuotaSettings>,
-}
-
-/// How callers are authenticated, if set explicitly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuthMode {
-    /// Callers are not authenticated. Set explicitly, it permits a listener on any address.
-    None,
-    /// Callers must send a key of `auth.api_keys`, a token of `auth.jwt`, or a ticket.
-    Required,
-}
-
-/// The choice of a model.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct ModelSettings {
-    /// The model of a request that names none. Default: absent. Variable: `TOKENRILL_MODELS__DEFAULT`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub default: Option<String>,
-}
-
-/// The lifetime and size of a generation.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct GenerationSettings {
-    /// How a generation continues after its last viewer has disconnected, unless the request sets it. Default:
-    /// `cancel`. Variable: `TOKENRILL_GENERATION__ON_DISCONNECT`.
-    pub on_disconnect: OnDisconnectSetting,
-    /// How long a generation waits for a viewer to reconnect before `on_disconnect` applies; a request may ask for
-    /// less. `0s`: no wait. Default: 10 s. Variable: `TOKENRILL_GENERATION__GRACE`.
-    #[serde(with = "units::duration_or_none")]
-    pub grace: Duration,
-    /// How long a finished generation stays readable. Default: 10 min. Variable:
-    /// `TOKENRILL_GENERATION__RETENTION`.
-    #[serde(with = "units::duration")]
-    pub retention: Duration,
-    /// How long a generation may run. Default: 10 min. Variable: `TOKENRILL_GENERATION__MAX_DURATION`.
-    #[serde(with = "units::duration")]
-    pub max_duration: Duration,
-    /// The maximum size of an answer, in bytes, at most 1 GiB. Default: 4 MiB. Variable:
-    /// `TOKENRILL_GENERATION__MAX_BYTES`.
-    pub max_bytes: Size,
-    /// The longest silence on a viewer's stream. Default: 15 s. Variable: `TOKENRILL_GENERATION__HEARTBEAT`.
-    #[serde(with = "units::duration")]
-    pub heartbeat: Duration,
-    /// How long `POST /v1/chat/completions` delays its response head until the first token. Within this time, an error
-    /// of the upstream still becomes an HTTP status. Default: 10 s. Variable: `TOKENRILL_GENERATION__HEAD_WAIT`.
-    #[serde(with = "units::duration")]
-    pub head_wait: Duration,
-    /// How long a viewer may read nothing of the data sent to it. Its connection is then closed, and the viewer may
-    /// reconnect. Default: 30 s. Variable: `TOKENRILL_GENERATION__WRITE_TIMEOUT`.
-    #[serde(with = "units::duration")]
-    pub write_timeout: Duration,
-}
-
-/// How a generation continues without viewers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnDisconnectSetting {
-    /// It ends, and the upstream connection is closed.
-    #[default]
-    Cancel,
-    /// It runs to its end.
-    Continue,
-}
-
-/// The storage of generations.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct EventLogSettings {
-    pub memory: MemoryLogSettings,
-}
-
-/// The event log in memory.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct MemoryLogSettings {
-    /// The maximum memory of all stored generations together, in bytes. Above it, ended answers are evicted before
-    /// their retention ends, first those of the caller that holds most. Default: 256 MiB. Variable:
-    /// `TOKENRILL_EVENT_LOG__MEMORY__MAX_BYTES`.
-    pub max_bytes: Size,
-}
-
 const fn some(number: u32) -> NonZeroU32 {
     match NonZeroU32::new(number) {
         Some(number) => number,
         None => NonZeroU32::MIN,
-    }
-}
-
-impl Default for ServerSettings {
-    fn default() -> Self {
-        Self {
-            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
-            admin_listen: None,
-            trusted_proxies: Vec::new(),
-            max_connections: some(10_000),
-            head_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(30),
-            ping_interval: Duration::from_secs(20),
-            ping_timeout: Duration::from_secs(10),
-            max_streams: some(100),
-            max_head: Size::kib(32),
-            max_body: Size::mib(16),
-            max_body_memory: Size::mib(128),
-            shutdown_grace: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Default for GenerationSettings {
-    fn default() -> Self {
-        Self {
-            on_disconnect: OnDisconnectSetting::default(),
-            grace: Duration::from_secs(10),
-            retention: Duration::from_mins(10),
-            max_duration: Duration::from_mins(10),
-            max_bytes: Size::mib(4),
-            heartbeat: Duration::from_secs(15),
-            head_wait: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Default for MemoryLogSettings {
-    fn default() -> Self {
-        Self { max_bytes: Size::mib(256) }
     }
 }
 
@@ -368,21 +144,6 @@ impl Settings {
         // Serialization cannot fail: TOML can represent every value here. An error would become a TOML comment.
         toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
     }
-}
-
-/// Returns whether `text` is an origin as browsers serialize it (RFC 6454, section 6.2), or a loopback origin with the
-/// port `*`.
-fn is_origin(text: &str) -> bool {
-    let (origin, any_port) = text.strip_suffix(":*").map_or((text, false), |origin| (origin, true));
-    let Ok(url) = url::Url::parse(origin) else { return false };
-    let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) && url.port().is_none();
-    let written = match url.host_str() {
-        Some(_) if url.origin().is_tuple() => url.origin().ascii_serialization(),
-        // For example the origin of a browser extension.
-        Some(host) => format!("{}://{host}", url.scheme()),
-        None => return false,
-    };
-    written == origin && !origin.contains('*') && (loopback || !any_port)
 }
 
 #[cfg(test)]

@@ -2,33 +2,35 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::keys::{SettingSection, key};
+use crate::domain::{LogFormat, UpstreamMessages};
+
 /// The settings of logs.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct TelemetrySettings {
-    /// The format of log lines. Default: `pretty`. Variable: `TOKENRILL_TELEMETRY__LOG_FORMAT`.
-    pub log_format: LogFormatSetting,
-    /// Whether the log line of a failed attempt includes the upstream's error message, masked and cut. Default: `log`.
-    /// Variable: `TOKENRILL_TELEMETRY__UPSTREAM_MESSAGES`.
-    pub upstream_messages: UpstreamMessagesSetting,
+    pub log_format: LogFormat,
+    pub upstream_messages: UpstreamMessages,
 }
 
-/// Whether the log includes the error messages of upstreams.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UpstreamMessagesSetting {
-    #[default]
-    Log,
-    Off,
-}
-
-/// The format of log lines.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormatSetting {
-    /// For people.
-    #[default]
-    Pretty,
-    /// For log collectors: one JSON object per line.
-    Json,
-}
+pub(super) const SECTION: SettingSection = SettingSection {
+    name: "telemetry",
+    intro: "",
+    keys: &[
+        key(
+            "telemetry.log_format",
+            "\"pretty\" or \"json\"",
+            "The format of log lines on standard error: \"pretty\" for people, \"json\" for log collectors (the greeting \
+             on standard output is then a log line too). The log level is not a setting: the environment variable \
+             RUST_LOG filters log lines, as in RUST_LOG=debug, RUST_LOG=warn or RUST_LOG=info,tokenrill=debug. \
+             Without it, the level is info. Requests to /healthz, /readyz and /metrics, and CORS preflights, are logged \
+             at debug.",
+        ),
+        key(
+            "telemetry.upstream_messages",
+            "\"log\" or \"off\"",
+            "Whether the log line of a failed attempt includes the upstream's error message, with secrets masked and cut \
+             to 500 bytes: \"log\" or \"off\".",
+        ),
+    ],
+};

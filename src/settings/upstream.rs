@@ -5,62 +5,140 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::keys::{DURATION, SIZE, SettingSection, TEXT, UPSTREAMS, VARIABLE, key};
 use super::units::Size;
 use super::{Secret, SettingsError, units};
+use crate::domain::ErrorMessages;
 
 /// An OpenAI-compatible server, written as `[[upstreams]]`. Only the settings file can contain one.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct UpstreamSettings {
-    /// The unique name in logs and settings. Required.
     pub name: String,
-    /// The URL to which API paths are appended. Required.
     pub base_url: BaseUrl,
-    /// The environment variable that holds the API key. Default: absent, for a server without keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
-    /// The models it serves, as patterns in which `*` stands for any characters. Default: `["*"]`.
     #[serde(default = "every_model")]
     pub models: Vec<String>,
-    /// Additional request headers. Their values may be secret. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Secret>,
-    /// How long opening a connection may take. Default: 5 s.
     #[serde(default = "connect_timeout", with = "units::duration")]
     pub connect_timeout: Duration,
-    /// How long an idle connection stays open; at most a second less than the server's `Keep-Alive: timeout`. Default:
-    /// 4 s, below the 5 s after which uvicorn closes it.
     #[serde(default = "keepalive", with = "units::duration")]
     pub keepalive: Duration,
-    /// How long the head of a response may take. Default: 120 s.
     #[serde(default = "head_timeout", with = "units::duration")]
     pub head_timeout: Duration,
-    /// How long the first token may take. Default: 120 s.
     #[serde(default = "first_token_timeout", with = "units::duration")]
     pub first_token_timeout: Duration,
-    /// How long the pause between two tokens may be. Default: 60 s.
     #[serde(default = "idle_timeout", with = "units::duration")]
     pub idle_timeout: Duration,
-    /// Whether its messages about errors in a caller's request are passed to the caller, masked. Its error codes are
-    /// always passed. Default: `pass`.
     #[serde(default)]
-    pub errors: ErrorMessagesSetting,
-    /// Whether to request a stream even if the caller wants the whole answer: for a server or a proxy that closes a
-    /// connection after a long time without data. Default: `false`.
+    pub errors: ErrorMessages,
     #[serde(default)]
     pub always_stream: bool,
-    /// The maximum size of an event of an answer, in bytes, limited by `generation.max_bytes`. Default: 4 MiB.
     #[serde(default = "max_event")]
     pub max_event: Size,
 }
 
-/// Whether an upstream's messages about a caller's request are passed to the caller.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ErrorMessagesSetting {
-    #[default]
-    Pass,
-    Hide,
-}
+pub(super) const SECTION: SettingSection = SettingSection {
+    name: UPSTREAMS,
+    intro: "",
+    keys: &[
+        key(
+            UPSTREAMS,
+            "written as tables, each under its own [[upstreams]]",
+            "The upstream servers: any server with OpenAI's chat completions API. Without an upstream, the embedded \
+             model `demo` answers. If OPENAI_API_KEY or OPENAI_BASE_URL is set in the environment, an upstream named \
+             openai is added unless this file has one. Upstreams cannot be set by TOKENRILL_ variables.",
+        )
+        .with_example(EXAMPLES),
+        key("upstreams.name", TEXT, "The upstream's unique name. Required.").with_example("\"openai\""),
+        key(
+            "upstreams.base_url",
+            BaseUrl::EXPECTED,
+            "The URL to which API paths are appended: http or https, without credentials or fragment. A query is kept \
+             after the path. Required.",
+        )
+        .with_example("\"https://api.openai.com/v1\""),
+        key(
+            "upstreams.api_key_env",
+            VARIABLE,
+            "The environment variable that holds the API key, never the key itself. If it is set here, the variable must \
+             be set too. Default: absent, for a server without keys.",
+        )
+        .with_example("\"OPENAI_API_KEY\""),
+        key(
+            "upstreams.models",
+            "a list of model names or patterns such as [\"gpt-*\"]",
+            "The models it serves; `*` stands for any characters.",
+        ),
+        key(
+            "upstreams.headers",
+            "a table of header names and texts such as { X-Team = \"search\" }",
+            "Additional request headers. Their values are never printed. Default: none.",
+        )
+        .with_example("{ OpenAI-Project = \"proj_example\" }"),
+        key("upstreams.connect_timeout", DURATION, "How long opening a connection may take."),
+        key(
+            "upstreams.keepalive",
+            DURATION,
+            "How long an idle connection stays open. \"4s\" is below the 5 s after which uvicorn, and thus vLLM, closes \
+             it. If a response's Keep-Alive header names a timeout, the connection stays open for at most a second less \
+             than that.",
+        ),
+        key("upstreams.head_timeout", DURATION, "How long the head of a response may take."),
+        key("upstreams.first_token_timeout", DURATION, "How long the first token may take."),
+        key("upstreams.idle_timeout", DURATION, "How long the pause between two tokens may be."),
+        key(
+            "upstreams.errors",
+            "\"pass\" or \"hide\"",
+            "Whether the upstream's messages about errors in a caller's request are passed to the caller, masked: \
+             \"pass\" or \"hide\". Its error codes are always passed.",
+        ),
+        key(
+            "upstreams.always_stream",
+            "true or false",
+            "Whether to request a stream even if the caller wants the whole answer: for a server or a proxy that closes \
+             a connection after a long time without data.",
+        ),
+        key(
+            "upstreams.max_event",
+            SIZE,
+            "The maximum size of an event of an answer, for images in deltas. generation.max_bytes limits it too.",
+        ),
+    ],
+};
+
+/// The last one sets every default explicitly.
+const EXAMPLES: &str = "
+# OpenAI.
+[[upstreams]]
+name = \"openai\"
+base_url = \"https://api.openai.com/v1\"
+api_key_env = \"OPENAI_API_KEY\"
+models = [\"gpt-*\", \"o*\"]
+headers = { OpenAI-Project = \"proj_example\" }
+
+# Ollama, on this machine. The first token may wait until the model is loaded.
+[[upstreams]]
+name = \"ollama\"
+base_url = \"http://127.0.0.1:11434/v1\"
+models = [\"llama*\", \"qwen*\"]
+first_token_timeout = \"5m\"
+
+# vLLM, on this machine, with every setting at its default.
+[[upstreams]]
+name = \"vllm\"
+base_url = \"http://127.0.0.1:8000/v1\"
+models = [\"*\"]
+connect_timeout = \"5s\"
+keepalive = \"4s\"
+head_timeout = \"2m\"
+first_token_timeout = \"2m\"
+idle_timeout = \"1m\"
+errors = \"pass\"
+always_stream = false
+max_event = \"4MiB\"
+";
 
 fn every_model() -> Vec<String> {
     vec!["*".into()]
@@ -104,7 +182,7 @@ impl UpstreamSettings {
             head_timeout: head_timeout(),
             first_token_timeout: first_token_timeout(),
             idle_timeout: idle_timeout(),
-            errors: ErrorMessagesSetting::default(),
+            errors: ErrorMessages::default(),
             always_stream: false,
             max_event: max_event(),
         }

@@ -5,12 +5,7 @@ use std::panic;
 
 use tracing_subscriber::EnvFilter;
 
-/// The format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Pretty,
-    Json,
-}
+pub use crate::domain::LogFormat;
 
 /// Logs each panic as one line with its source location. The panic's message is not logged, since it may contain
 /// secrets.

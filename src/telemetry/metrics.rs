@@ -13,7 +13,7 @@ use super::labels::{GenerationLabels, ModelNames};
 use super::process::Process;
 use super::stream_metrics::StreamMetrics;
 use super::total::{Total, Totals};
-use super::upstream_metrics::{RepeatCount, UpstreamMetrics};
+use super::upstream_metrics::{RetryCount, UpstreamMetrics};
 
 /// The metrics of one service. There is no global recorder, so that each service in the tests has its own.
 ///
@@ -74,9 +74,9 @@ impl Metrics {
         _ = self.totals.0.set(totals);
     }
 
-    /// Adds the counters of repeated requests. Only the first call has an effect.
-    pub fn set_repeat_counts(&self, counts: Vec<RepeatCount>) {
-        _ = self.upstreams.repeats.0.set(counts);
+    /// Adds the counters of retried requests. Only the first call has an effect.
+    pub fn set_retry_counts(&self, counts: Vec<RetryCount>) {
+        _ = self.upstreams.retries.0.set(counts);
     }
 
     /// Returns the content type and all metrics in the OpenMetrics text format.

@@ -31,4 +31,4 @@ pub use metrics::Metrics;
 pub use process::resident_memory;
 pub use stream_metrics::{LiveSubscriber, ResumedBy};
 pub use total::Total;
-pub use upstream_metrics::RepeatCount;
+pub use upstream_metrics::RetryCount;

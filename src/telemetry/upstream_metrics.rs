@@ -15,28 +15,28 @@ use super::generation_metrics::{GenAiLabels, duration_histogram};
 
 /// A counter of requests that were sent to an upstream a second time for one reason. Each scrape calls `count`, which
 /// must not block.
-pub struct RepeatCount {
+pub struct RetryCount {
     pub reason: &'static str,
     pub count: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-/// The counters of repeats, once [`Metrics::set_repeat_counts`](super::Metrics::set_repeat_counts) was called.
+/// The counters of retries, once [`Metrics::set_retry_counts`](super::Metrics::set_retry_counts) was called.
 #[derive(Clone, Default)]
-pub(super) struct RepeatCounts(pub Arc<OnceLock<Vec<RepeatCount>>>);
+pub(super) struct RetryCounts(pub Arc<OnceLock<Vec<RetryCount>>>);
 
-impl Collector for RepeatCounts {
+impl Collector for RetryCounts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(counts) = self.0.get() else { return Ok(()) };
         let help = "Requests that were sent to an upstream a second time, by reason";
         let mut metric = encoder.encode_descriptor("tokenrill_upstream_repeats", help, None, MetricType::Counter)?;
-        for RepeatCount { reason, count } in counts {
+        for RetryCount { reason, count } in counts {
             ConstCounter::<u64>::new(count()).encode(metric.encode_family(&[("reason", *reason)])?)?;
         }
         Ok(())
     }
 }
 
-impl fmt::Debug for RepeatCounts {
+impl fmt::Debug for RetryCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.get().into_iter().flatten().map(|count| count.reason)).finish()
     }
@@ -46,7 +46,7 @@ impl fmt::Debug for RepeatCounts {
 pub(super) struct UpstreamMetrics {
     pub attempts: Family<AttemptLabels, Counter>,
     pub duration: Family<GenAiLabels, Histogram>,
-    pub repeats: RepeatCounts,
+    pub retries: RetryCounts,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,7 +62,7 @@ impl UpstreamMetrics {
         let metrics = Self {
             attempts: Family::default(),
             duration: Family::new_with_constructor(duration_histogram),
-            repeats: RepeatCounts::default(),
+            retries: RetryCounts::default(),
         };
         registry.register(
             "tokenrill_upstream_attempts",
@@ -75,7 +75,7 @@ impl UpstreamMetrics {
             Unit::Seconds,
             metrics.duration.clone(),
         );
-        registry.register_collector(Box::new(metrics.repeats.clone()));
+        registry.register_collector(Box::new(metrics.retries.clone()));
         metrics
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::echo::without_echo;
 use super::mask::Masker;
+pub use crate::domain::ErrorMessages;
 
 /// The fields of an upstream's error that operators and callers can use.
 ///
@@ -27,14 +28,9 @@ pub struct ErrorReport {
     pub request_id: Option<String>,
 }
 
-/// Whether callers may read an upstream's messages (`upstreams.errors`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ErrorMessages {
-    #[default]
-    Pass,
-    Hide,
-}
-
+/// The codes with which providers name a fault of the request, whatever the status.
+pub const REQUEST_FAULT_CODES: [&str; 5] =
+    ["context_length_exceeded", "content_filter", "unsupported_value", "unsupported_parameter", "model_not_found"];
 /// Longer names and codes are truncated: they go into log fields and into fields that clients compare.
 const LONGEST_WORD: usize = 128;
 const LONGEST_MESSAGE: usize = 500;
@@ -134,6 +130,11 @@ impl ErrorReport {
             message: self.message.or(other.message),
             ..self
         }
+    }
+
+    /// Returns whether the code names a fault of the request.
+    pub fn is_request_fault(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| REQUEST_FAULT_CODES.contains(&code))
     }
 
     /// Masks secrets in the texts for operators, and addresses too in those for callers. Removes text that repeats

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::model_list_error::ModelListError;
 use super::route::Route;
-use super::{ListedModel, Phase, UpstreamError};
+use super::{AttemptErrorKind, ListedModel, Phase};
 
 /// The models that the providers list. Concurrent calls share one request to each provider.
 pub struct ModelCatalog {
@@ -161,7 +161,7 @@ impl Route {
             Ok(Ok(Ok(models))) => return Some(models),
             Ok(Ok(Err(error))) => error,
             Ok(Err(_panic)) => return None,
-            Err(_) => UpstreamError::Timeout(Phase::Head),
+            Err(_) => AttemptErrorKind::Timeout(Phase::Head),
         };
         let failure = ModelListError::new(identity, error);
         tracing::warn!(upstream = &*identity.name, url = failure.url(), cause = %failure, "listing models failed");
@@ -201,16 +201,16 @@ mod tests {
             &self.identity
         }
 
-        fn attempt(&self, _: ChatRequest, _: AttemptTerms) -> Answer {
+        fn attempt(&self, _: &Arc<ChatRequest>, _: AttemptTerms) -> Answer {
             Box::pin(futures_util::stream::empty())
         }
 
-        fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, UpstreamError>> {
+        fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, AttemptErrorKind>> {
             async {
                 let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
                 self.gate.acquire().await.expect("the semaphore stays open").forget();
                 if self.failing.load(Ordering::SeqCst) {
-                    return Err(UpstreamError::Unreachable { cause: "connection refused".into() });
+                    return Err(AttemptErrorKind::Unreachable { cause: "connection refused".into() });
                 }
                 let model = ListedModel { id: format!("list-{number}"), owned_by: "test".to_owned(), created: 0 };
                 Ok(vec![model.clone(), model])

@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-use super::{ErrorReport, MalformedResponseError, Phase, UpstreamError, UpstreamIdentity};
+use super::{AttemptErrorKind, ErrorReport, MalformedResponseError, Phase, UpstreamIdentity};
 
 /// A failed request for an upstream's list of models. Displays what failed and what to check, as one phrase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelListError {
     url: String,
-    error: UpstreamError,
+    error: AttemptErrorKind,
 }
 
 impl ModelListError {
-    pub fn new(upstream: &UpstreamIdentity, error: UpstreamError) -> Self {
+    pub fn new(upstream: &UpstreamIdentity, error: AttemptErrorKind) -> Self {
         Self { url: list_url(upstream), error }
     }
 
@@ -30,12 +30,12 @@ pub fn list_url(upstream: &UpstreamIdentity) -> String {
 impl fmt::Display for ModelListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.error {
-            UpstreamError::Unreachable { cause } => write!(f, "no connection: {cause}"),
-            UpstreamError::Timeout(Phase::Connect) => {
+            AttemptErrorKind::Unreachable { cause } => write!(f, "no connection: {cause}"),
+            AttemptErrorKind::Timeout(Phase::Connect) => {
                 f.write_str("no connection in time: check the host and port of base_url")
             }
-            UpstreamError::Timeout(_) => f.write_str("no response in time"),
-            UpstreamError::Refused { status, report, .. } | UpstreamError::LimitRefused { status, report } => {
+            AttemptErrorKind::Timeout(_) => f.write_str("no response in time"),
+            AttemptErrorKind::Refused { status, report, .. } | AttemptErrorKind::LimitRefused { status, report } => {
                 write!(f, "status {status}")?;
                 match status {
                     401 | 403 => f.write_str(", the key was refused: check api_key_env and the key in it")?,
@@ -48,13 +48,13 @@ impl fmt::Display for ModelListError {
                 }
                 write_upstream_message(f, report.as_deref())
             }
-            UpstreamError::Reported(report) => {
+            AttemptErrorKind::Reported(report) => {
                 f.write_str("an error instead of a list")?;
                 write_upstream_message(f, Some(report))
             }
-            UpstreamError::Disconnected { cause } => write!(f, "the connection ended: {cause}"),
-            UpstreamError::Malformed(MalformedResponseError::EventTooLarge) => f.write_str("the list is too large"),
-            UpstreamError::Malformed(_) | UpstreamError::Empty => {
+            AttemptErrorKind::Disconnected { cause } => write!(f, "the connection ended: {cause}"),
+            AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge) => f.write_str("the list is too large"),
+            AttemptErrorKind::Malformed(_) | AttemptErrorKind::Empty => {
                 write!(f, "the response of {} is not a list of models: does base_url end in /v1?", self.url)
             }
         }
@@ -76,9 +76,9 @@ mod tests {
     #[test]
     fn display_names_each_failure_and_what_to_check() {
         let upstream = UpstreamIdentity::new("local", "http://localhost:1/chat/completions?key=hunter2");
-        let refused = |status| UpstreamError::Refused { status, retry_after: None, report: None };
+        let refused = |status| AttemptErrorKind::Refused { status, retry_after: None, report: None };
         for (error, expected) in [
-            (UpstreamError::Unreachable { cause: "connection refused".into() }, "no connection: connection refused"),
+            (AttemptErrorKind::Unreachable { cause: "connection refused".into() }, "no connection: connection refused"),
             (
                 refused(404),
                 "status 404, there is no model list at http://localhost:1/models: does base_url end in /v1?",
@@ -86,7 +86,7 @@ mod tests {
             (refused(401), "status 401, the key was refused: check api_key_env and the key in it"),
             (refused(500), "status 500"),
             (
-                UpstreamError::Malformed(MalformedResponseError::Models),
+                AttemptErrorKind::Malformed(MalformedResponseError::Models),
                 "the response of http://localhost:1/models is not a list of models: does base_url end in /v1?",
             ),
         ] {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, RETRY_AFTER};
 
-use super::{ErrorMessages, ErrorReport, Masker, UpstreamError};
+use super::{AttemptErrorKind, ErrorMessages, ErrorReport, Masker};
 
 /// How the error reports of an upstream are masked and passed on.
 #[derive(Debug, Clone, Default)]
@@ -32,18 +32,20 @@ const REQUEST_IDS: [HeaderName; 4] = [
 impl ReportTerms {
     /// Reads a refusal. `body` is the received part of its body, `request` the body of the request.
     #[expect(clippy::disallowed_methods, reason = "Retry-After may be a date")]
-    pub fn refused(&self, status: u16, headers: &HeaderMap, body: &[u8], request: &[u8]) -> UpstreamError {
+    pub fn refused(&self, status: u16, headers: &HeaderMap, body: &[u8], request: &[u8]) -> AttemptErrorKind {
         let report = ErrorReport::read(body).map(|report| Box::new(self.report(report, headers, request)));
-        UpstreamError::Refused { status, retry_after: retry_after(headers, SystemTime::now()), report }
+        AttemptErrorKind::Refused { status, retry_after: retry_after(headers, SystemTime::now()), report }
     }
 
     /// Masks the report of an error that was read from an answer.
     ///
     /// Does not remove text that repeats the request: the adapter drops the request before it reads the answer. The
     /// generation, which keeps the prompt, removes it.
-    pub fn reported(&self, error: UpstreamError, headers: &HeaderMap) -> UpstreamError {
+    pub fn reported(&self, error: AttemptErrorKind, headers: &HeaderMap) -> AttemptErrorKind {
         match error {
-            UpstreamError::Reported(report) => UpstreamError::Reported(Box::new(self.report(*report, headers, b""))),
+            AttemptErrorKind::Reported(report) => {
+                AttemptErrorKind::Reported(Box::new(self.report(*report, headers, b"")))
+            }
             error => error,
         }
     }
@@ -109,12 +111,13 @@ mod tests {
         let headers = HeaderMap::from_iter([(REQUEST_IDS[0].clone(), HeaderValue::from_static("req_7"))]);
         let body = br#"{"error":{"message":"no","code":"context_length_exceeded"}}"#;
         let terms = ReportTerms { messages: ErrorMessages::Hide, ..ReportTerms::default() };
-        let UpstreamError::Refused { status: 400, report: Some(report), .. } = terms.refused(400, &headers, body, b"")
+        let AttemptErrorKind::Refused { status: 400, report: Some(report), .. } =
+            terms.refused(400, &headers, body, b"")
         else {
             panic!("a refusal with a report")
         };
         assert_eq!(report.request_id.as_deref(), Some("req_7"));
         assert_eq!((report.message.as_deref(), report.public_message), (Some("no"), None));
-        assert!(matches!(terms.refused(404, &headers, b"<html>", b""), UpstreamError::Refused { report: None, .. }));
+        assert!(matches!(terms.refused(404, &headers, b"<html>", b""), AttemptErrorKind::Refused { report: None, .. }));
     }
 }

@@ -1,4 +1,4 @@
-//! Selects the provider that serves a model.
+//! Selects the targets of a request.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Provider;
 use super::model_catalog::{ListedModels, ModelCatalog};
+use super::plan::{Plan, Target};
 use super::route::Route;
 use crate::domain::NamePattern;
 
@@ -58,11 +59,12 @@ impl Router {
         Self { catalog: ModelCatalog::new(Arc::clone(&routes), tasks), routes, default: default.or(only) }
     }
 
-    /// Returns the requested model, or the default, and the provider that serves it.
-    pub fn route(&self, model: Option<&str>) -> Result<(String, &dyn Provider), UnknownModelError> {
+    /// Returns the plan for the requested model, or for the default. It has one target: the model under its own name, on
+    /// the first upstream that serves it.
+    pub fn plan(&self, model: Option<&str>) -> Result<Plan, UnknownModelError> {
         let model = model.or(self.default.as_deref()).ok_or(UnknownModelError::Unnamed)?;
         let route = self.routes.iter().find(|route| route.serves(model)).ok_or(UnknownModelError::Unserved)?;
-        Ok((model.to_owned(), route.provider.as_ref()))
+        Ok(Plan::of_one(model, Target::new(Arc::clone(&route.provider), model)))
     }
 
     /// Returns all models, each once, with the entry of the provider that would serve it.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, stream};
 use tokenrill::domain::{
-    Account, AllowedModels, Chunk, Entry, Escaped, Event, FailureCode, GenerationId, Part, Principal, Quota, RequestId,
-    Sequence, Shape, Trailer, UsageRequest,
+    Account, AllowedModels, ChatRequest, Chunk, Entry, Escaped, Event, FailureCode, GenerationId, Part, Principal,
+    Quota, RequestId, Sequence, Shape, Trailer, UsageRequest,
 };
 use tokenrill::event_log::MemoryLimits;
 use tokenrill::generation::{
@@ -18,7 +18,9 @@ use tokenrill::generation::{
 use tokenrill::json::JsonObject;
 use tokenrill::limits::{Limiter, RequestPermit, Spender, WaitPolicy};
 use tokenrill::telemetry::Metrics;
-use tokenrill::upstream::{Answer, AttemptTerms, Provider, Router, Signal, Signals, UpstreamError, UpstreamIdentity};
+use tokenrill::upstream::{
+    Answer, AttemptErrorKind, AttemptTerms, Provider, Router, Signal, Signals, UpstreamIdentity,
+};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -52,7 +54,7 @@ impl Provider for Scripted {
         test_identity()
     }
 
-    fn attempt(&self, _: tokenrill::domain::ChatRequest, terms: AttemptTerms) -> Answer {
+    fn attempt(&self, _: &Arc<ChatRequest>, terms: AttemptTerms) -> Answer {
         let signals = self.signals.lock().expect("no panic").take().expect("one attempt");
         self.is_open.store(true, Ordering::SeqCst);
         terms.sent.set();
@@ -62,7 +64,7 @@ impl Provider for Scripted {
         }))
     }
 
-    fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, UpstreamError>> {
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, AttemptErrorKind>> {
         async { Ok(Vec::new()) }.boxed()
     }
 }

@@ -464,7 +464,7 @@ async fn a_ticket_follows_one_generation_and_does_nothing_else() {
     let signed = Tickets::new(TICKET_SECRET.as_bytes());
     let grant = |expires_at: Timestamp| Grant {
         resource: Resource::Generation(mine.parse().expect("an id")),
-        owner: Principal::Named("a".into()),
+        owner: Principal::Key("a".into()),
         scopes: [Scope::Follow].into_iter().collect(),
         connections: None,
         publishes_per_minute: None,

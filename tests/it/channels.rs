@@ -7,7 +7,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokenrill::auth::NewKey;
-use tokenrill::settings::{ApiKeySettings, JwtSettings, QuotaSettings, Settings, Size};
+use tokenrill::settings::{ApiKeySettings, JwtSettings, Quota, Settings, Size};
 use tower::ServiceExt;
 
 use crate::support::issuer::{SECRET, claims, hs256, trusting};
@@ -683,8 +683,8 @@ async fn publishes_into_ten_thousand_new_channels_leave_the_history_of_other_cal
 async fn an_account_over_its_publish_rate_is_refused_and_others_publish_on() {
     let mut settings = Settings::default();
     settings.limits.each.publishes_per_minute = publish_rate(3);
-    let more = QuotaSettings { publishes_per_minute: publish_rate(5), ..QuotaSettings::default() };
-    let other = QuotaSettings { requests_per_minute: publish_rate(5), ..QuotaSettings::default() };
+    let more = Quota { publishes_per_minute: publish_rate(5), ..Quota::default() };
+    let other = Quota { requests_per_minute: publish_rate(5), ..Quota::default() };
     let mut own = std::collections::BTreeMap::new();
     for (name, limits) in [("bob", more), ("carl", other)] {
         let NewKey { key, hash } = NewKey::random().expect("random bytes");

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokenrill::auth::NewKey;
-use tokenrill::settings::{ApiKeySettings, ConnectionsFull, QuotaSettings, Settings};
+use tokenrill::settings::{ApiKeySettings, Quota, Settings, WhenFull};
 
 use crate::support::{Answer, Service, Upstream, soon, text};
 
@@ -62,16 +62,16 @@ async fn operator_lists_connections_and_a_closed_stream_can_be_resumed() {
     }
 }
 
-fn limited(full: ConnectionsFull) -> Settings {
+fn limited(full: WhenFull) -> Settings {
     let mut settings = Settings::default();
-    settings.limits.each = QuotaSettings { connections: NonZeroU32::new(2), ..QuotaSettings::default() };
+    settings.limits.each = Quota { connections: NonZeroU32::new(2), ..Quota::default() };
     settings.limits.connections_full = full;
     settings
 }
 
 #[tokio::test]
 async fn stream_above_the_connection_limit_is_refused_unless_it_resumes() {
-    let service = Service::with(limited(ConnectionsFull::Refuse)).await;
+    let service = Service::with(limited(WhenFull::Refuse)).await;
     let endless = json!({"input": "Hello", "model": "demo?stall_at=2&rate=max"});
     let mut first = service.generate(&endless).await;
     let start = first.expect("start").await;
@@ -106,7 +106,7 @@ async fn broken_off(viewer: Answer) -> Option<String> {
 
 #[tokio::test]
 async fn refused_request_closes_no_other_stream() {
-    let mut settings = limited(ConnectionsFull::CloseOldest);
+    let mut settings = limited(WhenFull::CloseOldest);
     // The two viewers and the four requests that are refused for their bodies use up the rate.
     settings.limits.each.requests_per_minute = NonZeroU32::new(6);
     let service = Service::with(settings).await;
@@ -129,7 +129,7 @@ async fn refused_request_closes_no_other_stream() {
 async fn ticket_connection_counts_against_the_owner() {
     let new = NewKey::random().expect("random bytes");
     let mut settings = Settings::default();
-    let limits = Some(QuotaSettings { connections: NonZeroU32::new(2), ..QuotaSettings::default() });
+    let limits = Some(Quota { connections: NonZeroU32::new(2), ..Quota::default() });
     let hash = new.hash.to_string();
     settings.auth.api_keys.push(ApiKeySettings { name: "web".into(), hash, limits, ..ApiKeySettings::default() });
     let (service, _) = Service::guarded(settings, &[]).await;
@@ -145,7 +145,7 @@ async fn ticket_connection_counts_against_the_owner() {
 
 #[tokio::test]
 async fn close_oldest_admits_every_stream_and_breaks_off_the_oldest() {
-    let service = Service::with(limited(ConnectionsFull::CloseOldest)).await;
+    let service = Service::with(limited(WhenFull::CloseOldest)).await;
     let slow =
         json!({"input": "Hello", "model": "demo?tokens=5&rate=20&first_token=300ms", "on_disconnect": "continue"});
     let mut viewers = Vec::new();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
-use tokenrill::settings::{OnDisconnectSetting, Settings};
+use tokenrill::settings::{OnDisconnect, Settings};
 
 use crate::support::{Answer, Service, Upstream, soon};
 
@@ -136,11 +136,11 @@ async fn request_can_shorten_the_grace_and_not_extend_it() {
         ("less than the setting", minute, None, json!({"grace_ms": 0}), false),
         ("more than the setting", Duration::ZERO, None, json!({"grace_ms": 60_000}), false),
         ("continue", Duration::ZERO, None, json!({"on_disconnect": "continue"}), true),
-        ("continue by the settings", Duration::ZERO, Some(OnDisconnectSetting::Continue), json!({}), true),
+        ("continue by the settings", Duration::ZERO, Some(OnDisconnect::Continue), json!({}), true),
         (
             "cancel against the settings",
             Duration::ZERO,
-            Some(OnDisconnectSetting::Continue),
+            Some(OnDisconnect::Continue),
             json!({"on_disconnect": "cancel"}),
             false,
         ),

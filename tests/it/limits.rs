@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokenrill::auth::NewKey;
-use tokenrill::settings::{ApiKeySettings, JwtSettings, ModelLimitSettings, QuotaSettings, Settings};
+use tokenrill::settings::{ApiKeySettings, JwtSettings, ModelLimitSettings, Quota, Settings};
 
 use crate::support::issuer::{SECRET, claims, hs256, trusting};
 use crate::support::{Answer, Service, Upstream};
@@ -17,7 +17,7 @@ fn some(number: u32) -> Option<NonZeroU32> {
     NonZeroU32::new(number)
 }
 
-fn limited(quota: QuotaSettings) -> Settings {
+fn limited(quota: Quota) -> Settings {
     let mut settings = Settings::default();
     settings.limits.each = quota;
     settings
@@ -50,8 +50,7 @@ async fn sent(request: RequestBuilder) -> reqwest::Response {
 #[tokio::test]
 async fn rate_limit_headers_count_down_and_waiting_retry_after_admits_the_request() {
     // One request in 200 ms: short enough for a test to wait.
-    let service =
-        Service::with(limited(QuotaSettings { requests_per_minute: some(300), ..QuotaSettings::default() })).await;
+    let service = Service::with(limited(Quota { requests_per_minute: some(300), ..Quota::default() })).await;
     let mut left = 300;
     let refused = loop {
         let answer = sent(service.generation(&body())).await;
@@ -78,8 +77,7 @@ async fn rate_limit_headers_count_down_and_waiting_retry_after_admits_the_reques
 
 #[tokio::test]
 async fn rate_limit_refusal_is_an_sse_event_or_an_openai_error_by_client() {
-    let service =
-        Service::with(limited(QuotaSettings { requests_per_minute: some(1), ..QuotaSettings::default() })).await;
+    let service = Service::with(limited(Quota { requests_per_minute: some(1), ..Quota::default() })).await;
     let first = sent(chat(&service)).await;
     assert_eq!(first.status(), 200);
     assert_eq!(first.headers()["x-ratelimit-limit-requests"], "1");
@@ -120,8 +118,7 @@ async fn rate_limit_refusal_is_an_sse_event_or_an_openai_error_by_client() {
 async fn reconnects_and_repeats_consume_no_quota() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
-    settings.limits.each =
-        QuotaSettings { requests_per_minute: some(1), concurrent_generations: some(1), ..QuotaSettings::default() };
+    settings.limits.each = Quota { requests_per_minute: some(1), concurrent_generations: some(1), ..Quota::default() };
     settings.limits.queue.max_waiting = 0;
     let service = Service::with(settings).await;
     let request = || {
@@ -151,7 +148,7 @@ async fn reconnects_and_repeats_consume_no_quota() {
 async fn tokens_are_reserved_at_the_start_and_settled_at_the_end() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
-    settings.limits.each = QuotaSettings { tokens_per_minute: some(10_000), ..QuotaSettings::default() };
+    settings.limits.each = Quota { tokens_per_minute: some(10_000), ..Quota::default() };
     let service = Service::with(settings).await;
     let left = |answer: &Answer| {
         let list = answer.header("ratelimit").to_owned();
@@ -202,7 +199,7 @@ async fn long_answers_of_one_key_do_not_raise_the_reservations_of_another() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
     let [long, short] = [(); 2].map(|()| NewKey::random().expect("random bytes"));
-    let few = QuotaSettings { tokens_per_minute: some(5_000), ..QuotaSettings::default() };
+    let few = Quota { tokens_per_minute: some(5_000), ..Quota::default() };
     for (key, limits) in [(&long, None), (&short, Some(few))] {
         let (name, hash) = (key.hash.to_string(), key.hash.to_string());
         settings.auth.api_keys.push(ApiKeySettings { name, hash, limits, ..ApiKeySettings::default() });
@@ -239,7 +236,7 @@ async fn long_answers_of_one_key_do_not_raise_the_reservations_of_another() {
 async fn reservation_without_a_token_limit_is_estimated_from_the_keys_own_answers() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
-    settings.limits.each = QuotaSettings { tokens_per_minute: some(100_000), ..QuotaSettings::default() };
+    settings.limits.each = Quota { tokens_per_minute: some(100_000), ..Quota::default() };
     let service = Service::with(settings).await;
     let left = |answer: &Answer| {
         let list = answer.header("ratelimit").to_owned();
@@ -264,13 +261,13 @@ async fn reservation_without_a_token_limit_is_estimated_from_the_keys_own_answer
 
 #[tokio::test]
 async fn limits_of_keys_tokens_and_models_override_the_defaults() {
-    let few = QuotaSettings { requests_per_minute: some(2), ..QuotaSettings::default() };
+    let few = Quota { requests_per_minute: some(2), ..Quota::default() };
     let mut settings = trusting(JwtSettings {
         secret_env: Some("SECRET".to_owned()),
         limits_claim: Some("limits".to_owned()),
         ..JwtSettings::default()
     });
-    settings.limits.each = QuotaSettings { requests_per_minute: some(5), ..QuotaSettings::default() };
+    settings.limits.each = Quota { requests_per_minute: some(5), ..Quota::default() };
     settings.limits.models = vec![ModelLimitSettings {
         model: "demo?tokens=1*".into(),
         requests_per_minute: some(1),
@@ -315,8 +312,7 @@ async fn limits_of_keys_tokens_and_models_override_the_defaults() {
 async fn request_above_max_output_tokens_or_max_choices_is_refused() {
     let upstream = Upstream::start().await;
     let mut settings = Service::settings(&upstream.base_url());
-    settings.limits.each =
-        QuotaSettings { max_output_tokens: some(100), max_choices: some(2), ..QuotaSettings::default() };
+    settings.limits.each = Quota { max_output_tokens: some(100), max_choices: some(2), ..Quota::default() };
     let service = Service::with(settings).await;
     for (field, value) in [("max_tokens", json!(101)), ("max_completion_tokens", json!(1e3)), ("n", json!(3))] {
         let answer = Answer::to(service.generation(&json!({"input": "Hello", field: value}))).await;
@@ -341,7 +337,7 @@ async fn request_above_max_output_tokens_or_max_choices_is_refused() {
 
 #[tokio::test]
 async fn anonymous_callers_are_limited_by_address_and_only_trusted_proxies_may_forward_it() {
-    let mut settings = limited(QuotaSettings { requests_per_minute: some(1), ..QuotaSettings::default() });
+    let mut settings = limited(Quota { requests_per_minute: some(1), ..Quota::default() });
     let status = async |service: &Service, forwarded: &str| {
         sent(service.generation(&body()).header("x-forwarded-for", forwarded)).await.status().as_u16()
     };
@@ -376,8 +372,7 @@ async fn anonymous_callers_are_limited_by_address_and_only_trusted_proxies_may_f
 #[tokio::test]
 async fn fifty_clients_that_ignore_retry_after_are_admitted_only_at_the_limit() {
     const LIMIT: u32 = 600;
-    let service =
-        Service::with(limited(QuotaSettings { requests_per_minute: some(LIMIT), ..QuotaSettings::default() })).await;
+    let service = Service::with(limited(Quota { requests_per_minute: some(LIMIT), ..Quota::default() })).await;
     let began = Instant::now();
     let until = began + Duration::from_secs(10);
     let admitted = join_all((0..50).map(|_| async {

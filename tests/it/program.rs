@@ -37,6 +37,18 @@ async fn openapi_prints_the_document() {
 }
 
 #[tokio::test]
+async fn settings_command_prints_the_example_file_or_the_reference_page() {
+    let place = WorkingDirectory::new();
+    for (arguments, file) in [
+        (&["settings"][..], include_str!("../../tokenrill.example.toml")),
+        (&["settings", "--markdown"], include_str!("../../docs/settings-reference.md")),
+    ] {
+        let said = place.run(arguments).await;
+        assert_eq!((said.code, said.stdout.as_str(), said.stderr.as_str()), (Some(0), file, ""), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
 async fn check_prints_the_effective_settings_with_secrets_masked() {
     let place = WorkingDirectory::new();
     place.settings(

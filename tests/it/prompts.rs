@@ -27,6 +27,10 @@ impl Prompts {
         Self(path)
     }
 
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     fn settings(&self, mut settings: Settings) -> Settings {
         settings.prompts.directory = Some(self.0.clone());
         settings

@@ -15,18 +15,18 @@ use tokenrill::domain::{
 };
 use tokenrill::event_log::{Memory, MemoryLimits};
 use tokenrill::generation::{
-    Delivery, Generations, NewGeneration, OnDisconnect, StartError, Storage, Terms, UpstreamMessages,
+    Delivery, Generations, NewGeneration, OnDisconnect, StartError, StartedGeneration, Storage, Terms, UpstreamMessages,
 };
 use tokenrill::json::JsonObject;
-use tokenrill::limits::{Limiter, Policy, RequestPermit, Spender, WaitPolicy};
+use tokenrill::limits::{Limiter, Limits, Policy, ProcessLimits, RequestPermit, Spender, WaitPolicy};
 use tokenrill::settings::Settings;
 use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{
-    Answer as UpstreamAnswer, AttemptTerms, Provider, Router, Signal, UpstreamError, UpstreamIdentity,
+    Answer as UpstreamAnswer, AttemptError, AttemptErrorKind, AttemptTerms, Provider, Router, Signal, UpstreamIdentity,
 };
 use tokio_util::task::TaskTracker;
 
-use crate::support::{Answer, Call, Service, Upstream, test_identity};
+use crate::support::{Answer, Call, Service, SlowLimits, Upstream, test_identity};
 
 async fn service_with_one_slot(upstream: &Upstream, change: impl Fn(&mut Settings)) -> Service {
     let mut settings = Service::settings(&upstream.base_url());
@@ -225,7 +225,7 @@ impl Provider for Chaos {
         test_identity()
     }
 
-    fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> UpstreamAnswer {
+    fn attempt(&self, request: &Arc<ChatRequest>, terms: AttemptTerms) -> UpstreamAnswer {
         let number = request.fields.read::<u64>("number").expect("a number");
         let fate = self.fates[usize::try_from(number).expect("small")];
         let (asked, most) = (Arc::clone(&self.asked), Arc::clone(&self.most));
@@ -242,7 +242,7 @@ impl Provider for Chaos {
                     let finish = Signal::Finish { choice: 0, reason: FinishReason::from("stop") };
                     Ok(smallvec::smallvec![text, finish, Signal::End { trailer: Trailer::default() }])
                 }
-                Fate::Fails => Err(UpstreamError::Reported(Box::default())),
+                Fate::Fails => Err(AttemptError::in_response(AttemptErrorKind::Reported(Box::default()))),
                 Fate::Panics => panic!("a defect"),
                 Fate::Silent => std::future::pending().await,
             };
@@ -254,15 +254,105 @@ impl Provider for Chaos {
 
     fn models(
         &self,
-    ) -> futures_util::future::BoxFuture<'_, Result<Vec<tokenrill::generation::ListedModel>, UpstreamError>> {
+    ) -> futures_util::future::BoxFuture<'_, Result<Vec<tokenrill::generation::ListedModel>, AttemptErrorKind>> {
         Box::pin(async { Ok(Vec::new()) })
     }
+}
+
+fn generations(provider: Chaos, limiter: Limiter, metrics: &Arc<Metrics>, tasks: &TaskTracker) -> Generations {
+    let memory = Memory::new(MemoryLimits {
+        total: 64 << 20,
+        generation: 1 << 20,
+        running: 0,
+        retention: Duration::from_mins(1),
+    });
+    let terms = Terms {
+        upstream_messages: UpstreamMessages::Log,
+        max_duration: Duration::from_secs(30),
+        on_disconnect: OnDisconnect::Cancel,
+        grace: Duration::from_millis(5),
+    };
+    let router = Router::new(Arc::new(provider), Vec::new(), None, TaskTracker::new());
+    Generations::new(Arc::new(memory), router, terms, limiter, Arc::clone(metrics), tasks.clone())
+}
+
+fn new_generation(spender: Spender, number: u64) -> NewGeneration {
+    let Account::Principal(owner) = spender.account.clone() else { panic!("accounts of principals") };
+    NewGeneration {
+        delivery: Delivery::Stream,
+        owner,
+        spender,
+        request: RequestPermit::default(),
+        wait_policy: WaitPolicy::Waits { at_most: None },
+        claim: None,
+        model: Some("demo".into()),
+        fields: JsonObject::parse(format!("{{\"number\":{number}}}").as_bytes()).expect("an object"),
+        allowed: AllowedModels::All,
+        prompt: None,
+        metadata: [].into(),
+        usage: UsageRequest::NotAsked,
+        storage: Storage::Kept,
+        on_disconnect: None,
+        grace: None,
+        request_id: RequestId::random(),
+    }
+}
+
+/// Starts a generation that ends at once, with limits that have taken no step since its admission.
+async fn ended_upstream_with_silent_limits() -> (Arc<SlowLimits>, StartedGeneration, TaskTracker) {
+    let slow = SlowLimits::shut(Arc::default());
+    let provider = Chaos { fates: vec![Fate::Whole], asked: Arc::default(), most: Arc::default() };
+    let tasks = TaskTracker::new();
+    let limiter = Limiter::new(Arc::clone(&slow) as Arc<dyn Limits>, tasks.clone());
+    let generations = generations(provider, limiter, &Metrics::new(), &tasks);
+    let policy = Arc::new(Policy { generations: NonZeroU32::new(1), ..Policy::default() });
+    let account = Account::Principal(Principal::Key("a".into()));
+    slow.gate.pass(2);
+    let started = generations.start(new_generation(Spender::new(account, Quota::NONE, policy), 0)).await;
+    (slow, started.expect("a slot"), tasks)
+}
+
+#[tokio::test(start_paused = true)]
+async fn terminal_event_is_readable_only_after_the_slot_and_the_reservations_are_given_back() {
+    let (slow, mut started, _tasks) = ended_upstream_with_silent_limits().await;
+    // The steps of the release, then those of the settlement. Each step takes less than the time for the whole call.
+    for steps_left in (0..4).rev() {
+        let ended = tokio::time::timeout(Duration::from_millis(500), started.following.ended()).await;
+        assert!(ended.is_err(), "{steps_left} steps are left");
+        slow.gate.pass(1);
+    }
+    started.following.ended().await;
+    assert_eq!((slow.inner.count(), slow.inner.reservations()), ((0, 0), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_limits_delay_a_terminal_event_by_at_most_four_seconds() {
+    let (slow, mut started, tasks) = ended_upstream_with_silent_limits().await;
+    let began = tokio::time::Instant::now();
+    started.following.ended().await;
+    assert_eq!(began.elapsed().as_secs(), 4);
+    assert_eq!(slow.inner.count(), (1, 0), "the slot is not yet given back");
+    slow.gate.unlock();
+    tasks.close();
+    tasks.wait().await;
+    assert_eq!((slow.inner.count(), slow.inner.reservations()), ((0, 0), 0));
 }
 
 /// 1,000 generations of three callers. A third of them are left or stopped at arbitrary moments, queued or running;
 /// some fail and some panic. No more run than there are slots, and no task, slot, viewer or reservation leaks.
 #[tokio::test(start_paused = true)]
 async fn thousand_generations_that_end_in_any_way_leak_no_slot() {
+    let limits = Arc::<ProcessLimits>::default();
+    run_thousand_generations(Arc::clone(&limits) as Arc<dyn Limits>, limits).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousand_generations_that_end_in_any_way_leak_no_slot_of_slow_limits() {
+    let limits = Arc::<ProcessLimits>::default();
+    run_thousand_generations(SlowLimits::open(Arc::clone(&limits)), limits).await;
+}
+
+async fn run_thousand_generations(port: Arc<dyn Limits>, limits: Arc<ProcessLimits>) {
     const PLACES: u32 = 8;
     // Xorshift with a fixed seed: the same in each run.
     let mut random = 88_172_645_463_325_252_u64;
@@ -276,22 +366,8 @@ async fn thousand_generations_that_end_in_any_way_leak_no_slot() {
         (0..1_000).map(|_| [Fate::Whole, Fate::Whole, Fate::Fails, Fate::Panics, Fate::Silent][pick(5)]).collect();
     let (asked, most) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let provider = Chaos { fates, asked: Arc::clone(&asked), most: Arc::clone(&most) };
-    let memory = Memory::new(MemoryLimits {
-        total: 64 << 20,
-        generation: 1 << 20,
-        running: 0,
-        retention: Duration::from_mins(1),
-    });
-    let (limits, metrics, tasks) = (Limiter::default(), Metrics::new(), TaskTracker::new());
-    let terms = Terms {
-        upstream_messages: UpstreamMessages::Log,
-        max_duration: Duration::from_secs(30),
-        on_disconnect: OnDisconnect::Cancel,
-        grace: Duration::from_millis(5),
-    };
-    let router = Router::new(Arc::new(provider), Vec::new(), None, TaskTracker::new());
-    let generations =
-        Generations::new(Arc::new(memory), router, terms, limits.clone(), Arc::clone(&metrics), tasks.clone());
+    let (metrics, tasks) = (Metrics::new(), TaskTracker::new());
+    let generations = generations(provider, Limiter::new(port, tasks.clone()), &metrics, &tasks);
     let each = Quota {
         concurrent_generations: NonZeroU32::new(4),
         tokens_per_minute: NonZeroU32::new(1_000_000),
@@ -308,26 +384,9 @@ async fn thousand_generations_that_end_in_any_way_leak_no_slot() {
     let (mut viewers, mut refused) = (Vec::new(), 0);
     for number in 0..1_000_u64 {
         let name = ["a", "b", "c"][pick(3)];
-        let principal = Principal::Named(name.into());
+        let principal = Principal::Key(name.into());
         let spender = Spender::new(Account::Principal(principal.clone()), Quota::NONE, Arc::clone(&policy));
-        let new = NewGeneration {
-            delivery: Delivery::Stream,
-            owner: principal.clone(),
-            spender,
-            request: RequestPermit::default(),
-            wait_policy: WaitPolicy::Waits { at_most: None },
-            claim: None,
-            model: Some("demo".into()),
-            fields: JsonObject::parse(format!("{{\"number\":{number}}}").as_bytes()).expect("an object"),
-            allowed: AllowedModels::All,
-            prompt: None,
-            metadata: [].into(),
-            usage: UsageRequest::NotAsked,
-            storage: Storage::Kept,
-            on_disconnect: None,
-            grace: None,
-            request_id: RequestId::random(),
-        };
+        let new = new_generation(spender, number);
         match generations.start(new).await {
             Ok(started) => viewers.push((principal, started.following)),
             Err(StartError::Exceeded(..)) => refused += 1,
@@ -353,14 +412,15 @@ async fn thousand_generations_that_end_in_any_way_leak_no_slot() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     for name in ["a", "b", "c"] {
-        let spender = Spender::new(Account::Principal(Principal::Named(name.into())), Quota::NONE, Arc::clone(&policy));
-        let left = generations.left(&spender, None).tokens.expect("a limit").left;
+        let spender = Spender::new(Account::Principal(Principal::Key(name.into())), Quota::NONE, Arc::clone(&policy));
+        let left = generations.left(&spender, None).await.tokens.expect("a limit").left;
         // About 300 generations per caller used a few tokens each, and none kept its reservation of 256.
         assert!(left > 1_000_000 - 10_000, "{name}: {left}");
     }
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert!(refused > 0, "the line was full at times");
-    assert_eq!((limits.count(), asked.load(Ordering::SeqCst), tasks.len()), ((0, 0), 0, 0));
+    assert_eq!((limits.count(), limits.reservations()), ((0, 0), 0));
+    assert_eq!((asked.load(Ordering::SeqCst), tasks.len()), (0, 0));
     assert!((1..=PLACES as usize).contains(&most.load(Ordering::SeqCst)));
     let (_, figures) = metrics.render();
     for gauge in ["tokenrill_generations_live", "tokenrill_generations_waiting", "tokenrill_viewers_live"] {

@@ -100,6 +100,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("reasoning_effort", &["5", "true", "[]", "{}"]),
     ("stream_options", &["5", "true", "[]", r#""hunter2""#]),
     ("user", &["5", "true", "[]", "{}"]),
+    ("verbosity", &["5", "true", "[]", "{}"]),
 ];
 
 /// Fields that would direct this service, or an upstream that is itself a gateway, to another server.

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use tokenrill::settings::{ConnectionsFull, JwtSettings, Settings};
+use tokenrill::settings::{JwtSettings, Settings, WhenFull};
 use tower::ServiceExt;
 
 use crate::channels::{publish, subscribe};
@@ -90,7 +90,7 @@ async fn connections_beyond_a_thousand_evict_the_oldest() {
     const MOST: u32 = 1000;
     let mut settings = Settings::default();
     settings.limits.connections_total = NonZeroU32::new(MOST);
-    settings.limits.connections_full = ConnectionsFull::CloseOldest;
+    settings.limits.connections_full = WhenFull::CloseOldest;
     settings.server.max_streams = NonZeroU32::new(2000).expect("many");
     let service = Service::with(settings).await;
     // HTTP/2 multiplexes the streams over a few sockets, which saves descriptors.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use tokenrill::settings::{OnDisconnectSetting, Settings};
+use tokenrill::settings::{OnDisconnect, Settings};
 
 use crate::support::{Answer, Call, Service, Upstream, soon};
 
@@ -86,7 +86,7 @@ async fn whole_answer_can_be_repeated_and_streamed_as_chunks() {
 #[tokio::test]
 async fn whole_answer_is_streamed_upstream_if_viewers_may_reconnect_or_join() {
     type Change = fn(&mut Settings);
-    let continues: Change = |settings| settings.generation.on_disconnect = OnDisconnectSetting::Continue;
+    let continues: Change = |settings| settings.generation.on_disconnect = OnDisconnect::Continue;
     let always: Change = |settings| settings.upstreams[0].always_stream = true;
     for (name, value, change) in [
         ("grace_ms", json!(1000), None),

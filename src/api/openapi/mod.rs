@@ -4,22 +4,22 @@
 mod channel_streams;
 mod links;
 mod open_objects;
-mod paths;
+pub(super) mod paths;
 mod refusals;
-mod requests;
+pub(super) mod requests;
 mod security;
-mod streams;
 
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::extract::{Format, Replay};
+use super::events_query::{Format, Replay};
 use super::headers::X_RATE_LIMIT;
-use super::openai_error::OpenAiError;
 use super::problem::ProblemBody;
+use super::wire::openai_chat::error_body::OpenAiError;
+use super::wire::table::WIRES;
 use super::wire::{channel, native};
 
-pub use requests::{ChatCompletionBody, NewGenerationBody};
+use requests::{ChatCompletionBody, NewGenerationBody};
 
 use channel_streams::describe_channel_streams;
 use links::describe_links;
@@ -28,7 +28,6 @@ use paths::{CHANNEL_NAME, CHAT, CREATE, pointer, set};
 use refusals::describe_refusals;
 use requests::describe_requests;
 use security::describe_security;
-use streams::{describe_chunks, describe_events};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -63,8 +62,9 @@ pub fn text() -> String {
 pub fn document() -> Value {
     let routes = super::documented().into_openapi();
     let mut document = serde_json::to_value(Base::openapi().merge_from(routes)).unwrap_or_default();
-    describe_events(&mut document);
-    describe_chunks(&mut document);
+    for wire in &WIRES {
+        (wire.describe)(&mut document);
+    }
     describe_channel_streams(&mut document);
     describe_refusals(&mut document);
     describe_requests(&mut document);
@@ -136,7 +136,7 @@ fn describe_allowances(document: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chat_fields::FIELDS;
+    use super::super::chat_fields::checked_fields;
     use super::*;
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         let mut documented: Vec<_> = properties
             .flat_map(|properties| properties.as_object().expect("properties").keys().map(String::as_str))
             .collect();
-        let mut checked: Vec<_> = FIELDS.iter().map(|(name, _)| *name).collect();
+        let mut checked: Vec<_> = checked_fields().map(|(name, _)| name).collect();
         documented.sort_unstable();
         checked.sort_unstable();
         assert_eq!(documented, checked);

@@ -3,186 +3,115 @@
 use serde_json::{Value, json};
 
 use super::super::access::Access;
-use super::super::openai_error::OpenAiError;
+use super::super::problem::ErrorCode::{
+    BodyTooLarge, Cancelled, ChannelFull, ConnectionNotFound, DeadlineExceeded, Forbidden, GenerationNotFound,
+    HistoryLost, IdempotencyConflict, Internal, InvalidJson, InvalidRequest, InvalidVariables, IssuerUnavailable,
+    Misdirected, ModelNotFound, ModelRequired, NotAcceptable, Overloaded, PromptNotFound, RateLimited, RequestTimeout,
+    ShuttingDown, TooLarge, TooManyConnections, TooManyGenerations, Unauthenticated, UnsupportedMediaType,
+    UpstreamAuth, UpstreamDisconnected, UpstreamError, UpstreamMalformed, UpstreamOverloaded, UpstreamRateLimited,
+    UpstreamRejected, UpstreamTimeout, UpstreamUnreachable,
+};
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
-use super::super::refusal::{Dialect, error_event, refusal_event};
+use super::super::wire::port::RefusalFormat;
+use super::super::wire::table::WireEntry;
 use super::paths::{CHANNEL, CHAT, CREATE, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
 use super::security::access;
 
-/// The codes with which each operation may refuse. Each may also respond with `invalid_request` (for its `Host`),
-/// `misdirected` and `internal`, and each that is not public with `unauthenticated`, `forbidden` and
-/// `issuer_unavailable`.
-pub const REFUSALS: &[((&str, &str), &[ErrorCode])] = &[
-    (
-        CREATE,
-        &[
-            ErrorCode::InvalidJson,
-            ErrorCode::InvalidRequest,
-            ErrorCode::ModelRequired,
-            ErrorCode::ModelNotFound,
-            ErrorCode::PromptNotFound,
-            ErrorCode::InvalidVariables,
-            ErrorCode::GenerationNotFound,
-            ErrorCode::NotAcceptable,
-            ErrorCode::RequestTimeout,
-            ErrorCode::HistoryLost,
-            ErrorCode::BodyTooLarge,
-            ErrorCode::UnsupportedMediaType,
-            ErrorCode::IdempotencyConflict,
-            ErrorCode::RateLimited,
-            ErrorCode::TooManyGenerations,
-            ErrorCode::TooManyConnections,
-            ErrorCode::Overloaded,
-            ErrorCode::ShuttingDown,
-        ],
-    ),
-    (LIST, &[ErrorCode::InvalidRequest]),
-    (
-        EVENTS,
-        &[
-            ErrorCode::InvalidRequest,
-            ErrorCode::GenerationNotFound,
-            ErrorCode::NotAcceptable,
-            ErrorCode::HistoryLost,
-            ErrorCode::TooManyConnections,
-            ErrorCode::Overloaded,
-        ],
-    ),
-    (INSPECT, &[ErrorCode::InvalidRequest, ErrorCode::GenerationNotFound, ErrorCode::HistoryLost]),
-    (("/v1/generations/{id}", "delete"), &[ErrorCode::GenerationNotFound, ErrorCode::UnsupportedMediaType]),
-    (("/v1/generations/{id}/cancel", "post"), &[ErrorCode::GenerationNotFound, ErrorCode::UnsupportedMediaType]),
-    (
-        CHAT,
-        &[
-            ErrorCode::InvalidJson,
-            ErrorCode::InvalidRequest,
-            ErrorCode::ModelRequired,
-            ErrorCode::UpstreamRejected,
-            ErrorCode::ModelNotFound,
-            ErrorCode::PromptNotFound,
-            ErrorCode::InvalidVariables,
-            ErrorCode::RequestTimeout,
-            ErrorCode::Cancelled,
-            ErrorCode::HistoryLost,
-            ErrorCode::BodyTooLarge,
-            ErrorCode::UnsupportedMediaType,
-            ErrorCode::IdempotencyConflict,
-            ErrorCode::RateLimited,
-            ErrorCode::TooManyGenerations,
-            ErrorCode::TooManyConnections,
-            ErrorCode::UpstreamRateLimited,
-            ErrorCode::TooLarge,
-            ErrorCode::UpstreamUnreachable,
-            ErrorCode::UpstreamAuth,
-            ErrorCode::UpstreamError,
-            ErrorCode::UpstreamDisconnected,
-            ErrorCode::UpstreamMalformed,
-            ErrorCode::Overloaded,
-            ErrorCode::ShuttingDown,
-            ErrorCode::UpstreamOverloaded,
-            ErrorCode::UpstreamTimeout,
-            ErrorCode::DeadlineExceeded,
-        ],
-    ),
-    (
-        TICKETS,
-        &[
-            ErrorCode::InvalidJson,
-            ErrorCode::InvalidRequest,
-            ErrorCode::GenerationNotFound,
-            ErrorCode::RequestTimeout,
-            ErrorCode::BodyTooLarge,
-            ErrorCode::UnsupportedMediaType,
-        ],
-    ),
-    (
-        PUBLISH,
-        &[
-            ErrorCode::InvalidJson,
-            ErrorCode::InvalidRequest,
-            ErrorCode::ConnectionNotFound,
-            ErrorCode::RequestTimeout,
-            ErrorCode::BodyTooLarge,
-            ErrorCode::UnsupportedMediaType,
-            ErrorCode::RateLimited,
-            ErrorCode::Overloaded,
-            ErrorCode::ShuttingDown,
-        ],
-    ),
-    (
-        SUBSCRIBE,
-        &[
-            ErrorCode::InvalidRequest,
-            ErrorCode::NotAcceptable,
-            ErrorCode::TooManyConnections,
-            ErrorCode::ChannelFull,
-            ErrorCode::Overloaded,
-            ErrorCode::ShuttingDown,
-        ],
-    ),
-    (CHANNEL, &[ErrorCode::InvalidRequest]),
+/// Codes of an operation that reads a JSON body.
+const BODY: &[ErrorCode] = &[InvalidJson, InvalidRequest, RequestTimeout, BodyTooLarge, UnsupportedMediaType];
+/// Codes of an operation that starts a generation.
+const START: &[ErrorCode] = &[
+    ModelRequired,
+    ModelNotFound,
+    PromptNotFound,
+    InvalidVariables,
+    HistoryLost,
+    IdempotencyConflict,
+    RateLimited,
+    TooManyGenerations,
+    TooManyConnections,
+    Overloaded,
+    ShuttingDown,
+];
+/// Codes of an operation that responds only when the generation has ended, or has its first token.
+const ANSWER: &[ErrorCode] = &[
+    Cancelled,
+    UpstreamRejected,
+    UpstreamRateLimited,
+    TooLarge,
+    UpstreamUnreachable,
+    UpstreamAuth,
+    UpstreamError,
+    UpstreamDisconnected,
+    UpstreamMalformed,
+    UpstreamOverloaded,
+    UpstreamTimeout,
+    DeadlineExceeded,
+];
+/// Codes of an operation that requires a credential.
+const DENIALS: &[ErrorCode] = &[Unauthenticated, Forbidden, IssuerUnavailable];
+/// Codes of every operation: `invalid_request` is for its `Host`.
+const COMMON: &[ErrorCode] = &[InvalidRequest, Misdirected, Internal];
+
+/// An operation, by path and method, and its codes in groups.
+type OperationRefusals = ((&'static str, &'static str), &'static [&'static [ErrorCode]]);
+
+/// The codes with which each operation may refuse, in addition to [`COMMON`] and, if it is not public, [`DENIALS`].
+pub const REFUSALS: &[OperationRefusals] = &[
+    (CREATE, &[BODY, START, &[GenerationNotFound, NotAcceptable]]),
+    (LIST, &[]),
+    (EVENTS, &[&[GenerationNotFound, NotAcceptable, HistoryLost, TooManyConnections, Overloaded]]),
+    (INSPECT, &[&[GenerationNotFound, HistoryLost]]),
+    (("/v1/generations/{id}", "delete"), &[&[GenerationNotFound, UnsupportedMediaType]]),
+    (("/v1/generations/{id}/cancel", "post"), &[&[GenerationNotFound, UnsupportedMediaType]]),
+    (CHAT, &[BODY, START, ANSWER]),
+    (TICKETS, &[BODY, &[GenerationNotFound]]),
+    (PUBLISH, &[BODY, &[ConnectionNotFound, RateLimited, Overloaded, ShuttingDown]]),
+    (SUBSCRIBE, &[&[NotAcceptable, TooManyConnections, ChannelFull, Overloaded, ShuttingDown]]),
+    (CHANNEL, &[]),
     (("/v1/prompts", "get"), &[]),
-    (("/v1/prompts/{id}", "get"), &[ErrorCode::PromptNotFound]),
-    (
-        RENDER,
-        &[
-            ErrorCode::InvalidJson,
-            ErrorCode::InvalidRequest,
-            ErrorCode::PromptNotFound,
-            ErrorCode::InvalidVariables,
-            ErrorCode::RequestTimeout,
-            ErrorCode::BodyTooLarge,
-            ErrorCode::UnsupportedMediaType,
-            ErrorCode::Overloaded,
-        ],
-    ),
+    (("/v1/prompts/{id}", "get"), &[&[PromptNotFound]]),
+    (RENDER, &[BODY, &[PromptNotFound, InvalidVariables, Overloaded]]),
     (("/v1/models", "get"), &[]),
-    (("/v1/models/{id}", "get"), &[ErrorCode::ModelNotFound]),
+    (("/v1/models/{id}", "get"), &[&[ModelNotFound]]),
     (("/healthz", "get"), &[]),
-    (("/readyz", "get"), &[ErrorCode::ShuttingDown, ErrorCode::IssuerUnavailable]),
+    (("/readyz", "get"), &[&[ShuttingDown, IssuerUnavailable]]),
     (("/metrics", "get"), &[]),
-    (("/v1/connections", "get"), &[ErrorCode::InvalidRequest]),
-    (("/v1/connections/{id}", "delete"), &[ErrorCode::ConnectionNotFound, ErrorCode::UnsupportedMediaType]),
+    (("/v1/connections", "get"), &[]),
+    (("/v1/connections/{id}", "delete"), &[&[ConnectionNotFound, UnsupportedMediaType]]),
 ];
 
 /// Adds every refusal to the document, in both response formats of its dialect.
 pub fn describe_refusals(document: &mut Value) {
     for ((path, method), codes) in REFUSALS {
         let responses = pointer(path, method, "/responses");
-        let dialect = Dialect::of(path);
-        let (json, json_schema, stream_schema) = match dialect {
-            Dialect::Native if (*path, *method) == SUBSCRIBE => {
-                ("application/problem+json", "Problem", "ChannelStreamEvent")
-            }
-            Dialect::Native => ("application/problem+json", "Problem", "GenerationEvent"),
-            Dialect::OpenAi => ("application/json", "OpenAiError", "ChatCompletionEvent"),
-        };
+        let wire = WireEntry::of_path(path);
+        let stream_schema = if (*path, *method) == SUBSCRIBE { "ChannelStreamEvent" } else { wire.refusals.event };
         let reference = |name| json!({"$ref": format!("#/components/schemas/{name}")});
         let denials: &[ErrorCode] = match access(path, method) {
             Access::Public => &[],
-            Access::Authenticated | Access::Scope(_) | Access::Channel(_) | Access::Operator => {
-                &[ErrorCode::Unauthenticated, ErrorCode::Forbidden, ErrorCode::IssuerUnavailable]
-            }
+            Access::Authenticated | Access::Scope(_) | Access::Channel(_) | Access::Operator => DENIALS,
         };
-        let common = [ErrorCode::InvalidRequest, ErrorCode::Misdirected, ErrorCode::Internal];
-        for code in codes.iter().chain(denials).chain(&common) {
+        let mut codes = [&codes.concat(), denials, COMMON].concat();
+        codes.sort_by_key(|code| code.status());
+        for code in codes {
             let status = code.status();
+            let problem = example_problem(code, (path, method));
+            let refusal = (wire.refusal)(problem.clone(), RefusalFormat::Json);
+            let json = refusal.content_type;
             let existing = document.pointer(&format!("{responses}/{}", status.as_u16())).cloned();
             let mut response = existing.unwrap_or_else(|| {
                 json!({
                     "description": status.canonical_reason().unwrap_or_default(),
                     "content": {
-                        json: {"schema": reference(json_schema), "examples": {}},
+                        json: {"schema": reference(wire.refusals.json), "examples": {}},
                         "text/event-stream": {"schema": reference(stream_schema), "examples": {}},
                     },
                 })
             });
-            let problem = example_problem(*code, (path, method));
-            let (body, event) = match dialect {
-                Dialect::Native => (json!(problem), refusal_event(problem)),
-                Dialect::OpenAi => (json!(OpenAiError::from(&problem)), error_event(&problem)),
-            };
-            let event = String::from_utf8_lossy(&event).into_owned();
+            let body: Value = serde_json::from_slice(&refusal.bytes).unwrap_or_default();
+            let event = (wire.refusal)(problem, RefusalFormat::Event);
+            let event = String::from_utf8_lossy(&event.bytes).into_owned();
             let examples = |content: &str| format!("/content/{}/examples", content.replace('/', "~1"));
             set(&mut response, &examples(json), &code.name(), json!({"value": body}));
             set(&mut response, &examples("text/event-stream"), &code.name(), json!({"value": event}));
@@ -194,20 +123,20 @@ pub fn describe_refusals(document: &mut Value) {
 fn example_problem(code: ErrorCode, operation: (&str, &str)) -> ProblemBody {
     let errors = match code {
         // Only refusals of a body list fields.
-        ErrorCode::InvalidRequest if operation == CREATE || operation == CHAT => {
+        InvalidRequest if operation == CREATE || operation == CHAT => {
             vec![FieldError {
                 pointer: "/messages/0/role".into(),
                 detail: "must be one of system, developer, user, assistant, tool, function".into(),
             }]
         }
-        ErrorCode::InvalidRequest if operation == PUBLISH || operation == RENDER => {
+        InvalidRequest if operation == PUBLISH || operation == RENDER => {
             vec![FieldError { pointer: String::new(), detail: "must have data, and no unknown fields".into() }]
         }
-        ErrorCode::InvalidVariables => {
+        InvalidVariables => {
             let pointer = if operation == RENDER { "/variables/text" } else { "/prompt/variables/text" };
             vec![FieldError { pointer: pointer.to_owned(), detail: "is missing".to_owned() }]
         }
-        ErrorCode::InvalidRequest if operation == TICKETS => {
+        InvalidRequest if operation == TICKETS => {
             let detail = "is missing: it must be generation or channel".to_owned();
             vec![FieldError { pointer: "/resource".to_owned(), detail }]
         }

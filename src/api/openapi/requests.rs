@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::paths::{CHANNEL_NAME, CHAT, CREATE, PUBLISH, RENDER, TICKETS, pointer, set};
-use crate::domain::EventName;
+use crate::domain::{CHAT_PARAMETERS, EventName, FieldKind};
 
 /// A request for a generation. Fields that are not listed here are forwarded to the model's server unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -54,6 +54,7 @@ pub struct ChatCompletionBody {
 }
 
 /// The fields that chat completions and generations have in common.
+// Only those of this service: `describe_chat_parameters` adds OpenAI's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChatParameters {
     /// The model. Default: the prompt's model, else `models.default`, else the only available model. `prompt/<id>`
@@ -83,39 +84,6 @@ pub struct ChatParameters {
     pub max_queue_ms: Option<u64>,
     /// `false`: the record is removed when the generation has ended and its last viewer has disconnected.
     pub store: Option<bool>,
-    pub temperature: Option<f64>,
-    pub top_p: Option<f64>,
-    pub frequency_penalty: Option<f64>,
-    pub presence_penalty: Option<f64>,
-    /// -1, which some servers read as "no limit", is replaced by the caller's own limit, if there is one.
-    #[schema(schema_with = token_limit)]
-    pub max_tokens: Option<i64>,
-    /// Same as `max_tokens`.
-    #[schema(schema_with = token_limit)]
-    pub max_completion_tokens: Option<i64>,
-    /// The number of choices.
-    #[schema(minimum = 1)]
-    pub n: Option<u64>,
-    pub seed: Option<i64>,
-    /// A string, or an array of strings.
-    #[schema(value_type = Option<StopBody>)]
-    pub stop: Option<Value>,
-    pub logprobs: Option<bool>,
-    #[schema(minimum = 0)]
-    pub top_logprobs: Option<u64>,
-    #[schema(value_type = Option<Object>)]
-    pub logit_bias: Option<Value>,
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub tools: Option<Vec<Value>>,
-    /// `none`, `auto`, `required`, or a tool by name.
-    pub tool_choice: Option<Value>,
-    pub parallel_tool_calls: Option<bool>,
-    #[schema(value_type = Option<Object>)]
-    pub response_format: Option<Value>,
-    pub reasoning_effort: Option<String>,
-    #[schema(value_type = Option<Object>)]
-    pub stream_options: Option<Value>,
-    pub user: Option<String>,
 }
 
 /// A prompt with its variables.
@@ -148,27 +116,6 @@ pub struct MessageBody {
     content: Option<Value>,
 }
 
-/// A whole number above 0, or -1.
-fn token_limit() -> utoipa::openapi::Schema {
-    use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
-    let integer = || ObjectBuilder::new().schema_type(Type::Integer);
-    let limit = OneOfBuilder::new()
-        .item(integer().minimum(Some(1)))
-        .item(integer().enum_values(Some([-1])))
-        .item(ObjectBuilder::new().schema_type(Type::Null));
-    Schema::OneOf(limit.build())
-}
-
-/// The sequences at which the model stops.
-#[derive(ToSchema)]
-#[schema(as = Stop)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its schema is used")]
-pub enum StopBody {
-    One(String),
-    Several(Vec<String>),
-}
-
 /// The action when a generation has had no viewer for its grace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -181,8 +128,45 @@ pub enum OnDisconnectBody {
 /// Canonical base64 (RFC 4648, section 4).
 const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 
+/// Adds OpenAI's parameters to both bodies, beside the fields that they have in common.
+fn describe_chat_parameters(document: &mut Value) {
+    for body in ["NewGeneration", "NewChatCompletion"] {
+        let properties = format!("/components/schemas/{body}/allOf/0/properties");
+        for parameter in CHAT_PARAMETERS {
+            let mut schema = schema_of(parameter.kind);
+            set(&mut schema, "", "description", parameter.description.into());
+            set(document, &properties, parameter.name, schema);
+        }
+    }
+}
+
+/// Returns the schema of what [`FieldKind::admits`].
+fn schema_of(kind: FieldKind) -> Value {
+    match kind {
+        FieldKind::Text => json!({"type": ["string", "null"]}),
+        FieldKind::NonEmptyText => json!({"type": ["string", "null"], "minLength": 1}),
+        FieldKind::Number => json!({"type": ["number", "null"]}),
+        FieldKind::Natural => json!({"type": ["integer", "null"], "minimum": 0}),
+        FieldKind::Positive => json!({"type": ["integer", "null"], "minimum": 1}),
+        FieldKind::TokenLimit => {
+            json!({"oneOf": [{"type": "integer", "minimum": 1}, {"type": "integer", "enum": [-1]}, {"type": "null"}]})
+        }
+        FieldKind::Integer => json!({"type": ["integer", "null"]}),
+        FieldKind::Flag => json!({"type": ["boolean", "null"]}),
+        FieldKind::List => json!({"type": ["array", "null"]}),
+        FieldKind::Objects => json!({"type": ["array", "null"], "items": {"type": "object"}}),
+        FieldKind::Object => json!({"type": ["object", "null"]}),
+        FieldKind::TextOrTexts => {
+            json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]})
+        }
+        FieldKind::TextOrObject => json!({"oneOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]}),
+        FieldKind::OnDisconnect => json!({"enum": ["cancel", "continue", null]}),
+    }
+}
+
 /// Adds the examples to the document, and the constraints of the bodies that derives cannot express.
 pub fn describe_requests(document: &mut Value) {
+    describe_chat_parameters(document);
     let examples = request_examples()
         .into_iter()
         .map(|(name, summary, value)| (name.to_owned(), json!({"summary": summary, "value": value})));

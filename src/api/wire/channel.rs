@@ -3,57 +3,84 @@
 //! The blocks are like those of a generation; the ids are `<channel>.<sequence>`. Events about subscribers, and events
 //! that a caller marked as ephemeral, are not in the history and have no id.
 
-use bytes::BytesMut;
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::native::encode_event;
-use super::retry::Retry;
-use super::sse_block::SseBlock;
-use crate::domain::{
-    ChannelEvent, ChannelEventId, ChannelName, Entry, Keeping, Presence, Principal, Sequence, Subscriber,
-};
+use super::frames::{Frames, JsonLine};
+use super::native::encoder as native;
+use crate::domain::{ChannelEvent, ChannelEventId, ChannelName, Entry, Keeping, Sequence, Subscriber};
 
 /// The names of the events of a channel's stream other than published events and events of generations.
 pub const EVENTS: [&str; 4] = ["connected", "joined", "left", "gap"];
 
 /// Appends the block of one entry, or nothing if this format has none for it.
-pub fn encode(channel: &ChannelName, entry: &Entry<ChannelEvent>, retry: &mut Option<Retry>, out: &mut BytesMut) {
-    let id = Id { channel, sequence: entry.sequence };
-    match &entry.event {
-        ChannelEvent::Published(published) => {
-            let mut block = match &published.name {
-                Some(name) => SseBlock::new(out, name.as_str()),
-                None => SseBlock::unnamed(out),
-            };
-            block.raw(&published.data_json);
-            block.end(retry.take(), Some(id).filter(|_| published.keeping == Keeping::Kept));
+pub fn encode(channel: &ChannelName, entry: &Entry<ChannelEvent>, frames: &mut Frames) {
+    let Some(name) = event_name(&entry.event) else { return };
+    let mut block = match name {
+        ChannelEventName::Named(name) => frames.event(name),
+        ChannelEventName::Unnamed => frames.unnamed(),
+    };
+    write_data(&entry.event, &mut block.data());
+    block.end(event_id(channel, entry));
+}
+
+/// The name of a channel's event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelEventName<'a> {
+    Named(&'a str),
+    /// Browsers deliver it to `onmessage`.
+    Unnamed,
+}
+
+/// Returns the name of an event; `None` if it has no content in this format.
+pub fn event_name(event: &ChannelEvent) -> Option<ChannelEventName<'_>> {
+    Some(match event {
+        ChannelEvent::Published(published) => match &published.name {
+            Some(name) => ChannelEventName::Named(name.as_str()),
+            None => ChannelEventName::Unnamed,
+        },
+        ChannelEvent::Generation(_, event) => ChannelEventName::Named(native::event_name(event)?),
+        ChannelEvent::Joined(_) => ChannelEventName::Named("joined"),
+        ChannelEvent::Left(_) => ChannelEventName::Named("left"),
+    })
+}
+
+/// Writes the data of an event that is not without content.
+pub fn write_data(event: &ChannelEvent, line: &mut JsonLine<'_>) {
+    match event {
+        ChannelEvent::Published(published) => _ = line.raw(&published.data_json),
+        ChannelEvent::Generation(generation, event) => native::write_data(event, Some(*generation), line),
+        ChannelEvent::Joined(presence) | ChannelEvent::Left(presence) => {
+            let subscribers = presence.subscribers as u64;
+            line.json(&PresenceData { who: SubscriberBody::from(&presence.who), subscribers });
         }
-        ChannelEvent::Generation(generation, event) => encode_event(event, Some(*generation), id, retry, out),
-        ChannelEvent::Joined(presence) => encode_presence("joined", presence, retry, out),
-        ChannelEvent::Left(presence) => encode_presence("left", presence, retry, out),
     }
+}
+
+/// Returns the id of an event; `None` if it is not in the history.
+pub fn event_id<'a>(channel: &'a ChannelName, entry: &Entry<ChannelEvent>) -> Option<impl Display + use<'a>> {
+    let is_kept = match &entry.event {
+        ChannelEvent::Published(published) => published.keeping == Keeping::Kept,
+        ChannelEvent::Generation(..) => true,
+        ChannelEvent::Joined(_) | ChannelEvent::Left(_) => false,
+    };
+    is_kept.then_some(Id { channel, sequence: entry.sequence })
 }
 
 /// Appends the first block of every stream. Its id is the position after which the stream begins, so that a client that
 /// loses its connection before the first event resumes at the same position.
-pub fn encode_connected(data: &ConnectedData, id: ChannelEventId, retry: &mut Option<Retry>, out: &mut BytesMut) {
-    let mut block = SseBlock::new(out, "connected");
-    block.json(data);
-    block.end(retry.take(), Some(id));
+pub fn encode_connected(data: &ConnectedData, id: ChannelEventId, frames: &mut Frames) {
+    let mut block = frames.event("connected");
+    block.data().json(data);
+    block.end(Some(id));
 }
 
-pub fn encode_gap(channel: &ChannelName, from: Sequence, to: Sequence, retry: &mut Option<Retry>, out: &mut BytesMut) {
-    let mut block = SseBlock::new(out, "gap");
-    block.json(&GapData { from: from.get(), to: to.get() });
-    block.end(retry.take(), Some(Id { channel, sequence: to }));
-}
-
-fn encode_presence(name: &str, presence: &Presence, retry: &mut Option<Retry>, out: &mut BytesMut) {
-    let mut block = SseBlock::new(out, name);
-    let subscribers = presence.subscribers as u64;
-    block.json(&PresenceData { who: SubscriberBody::from(&presence.who), subscribers });
-    block.end(retry.take(), None::<Id<'_>>);
+pub fn encode_gap(channel: &ChannelName, from: Sequence, to: Sequence, frames: &mut Frames) {
+    let mut block = frames.event("gap");
+    block.data().json(&GapData { from: from.get(), to: to.get() });
+    block.end(Some(Id { channel, sequence: to }));
 }
 
 /// A [`ChannelEventId`] that borrows the channel's name, for writing only.
@@ -62,7 +89,7 @@ struct Id<'a> {
     sequence: Sequence,
 }
 
-impl std::fmt::Display for Id<'_> {
+impl Display for Id<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.channel.as_str())?;
         f.write_str(".")?;
@@ -188,18 +215,11 @@ pub struct FirstTokenFigures {
 
 impl From<&Subscriber> for SubscriberBody {
     fn from(who: &Subscriber) -> Self {
-        let (principal, issuer) = name_and_issuer(&who.principal);
-        Self { connection: who.connection.to_string(), principal, issuer, since: who.since.to_string() }
-    }
-}
-
-/// Returns a principal as callers see it: its name and, if it is the subject of a token, the issuer.
-pub fn name_and_issuer(principal: &Principal) -> (Option<String>, Option<String>) {
-    match principal {
-        Principal::Anonymous => (None, None),
-        Principal::Named(name) => match name.split_once('\n') {
-            Some((issuer, subject)) => (Some(subject.to_owned()), Some(issuer.to_owned())),
-            None => (Some(name.to_string()), None),
-        },
+        Self {
+            connection: who.connection.to_string(),
+            principal: who.principal.name().map(str::to_owned),
+            issuer: who.principal.issuer().map(str::to_owned),
+            since: who.since.to_string(),
+        }
     }
 }

@@ -1,15 +1,18 @@
-//! Wire formats: encode log entries in the format that a kind of client expects.
+//! Wires: the dialects in which clients send requests and read answers.
 
 pub mod channel;
-mod format;
+pub mod encoder;
+pub mod frames;
 pub mod measures;
 pub mod native;
 pub mod openai_chat;
-mod retry;
-mod sse_block;
+pub mod port;
+#[cfg(test)]
+mod resuming;
+pub mod retry;
+pub mod table;
 
-pub use format::WireFormat;
-pub use native::Native;
-pub use openai_chat::OpenAiChat;
-pub use retry::{HEARTBEAT, Retry};
-pub use sse_block::SseBlock;
+pub use encoder::Encoder;
+pub use frames::Frames;
+pub use native::encoder::NativeEncoder;
+pub use openai_chat::encoder::{BlockIds, ChatEncoder};

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
-
 /// The value of a `retry` line, in milliseconds: the wait before the client reconnects (WHATWG HTML, section 9.2.6).
 ///
 /// Never 0 and never above 2147483647: some clients would then reconnect without a pause.
@@ -22,11 +20,6 @@ impl Retry {
 
     pub const fn millis(self) -> u32 {
         self.0
-    }
-
-    /// Appends a line between blocks. After it, a blank line would reach fetch-event-source as an empty message.
-    pub fn write_alone(self, out: &mut BytesMut) {
-        out.extend_from_slice(format!("retry: {}\n", self.0).as_bytes());
     }
 }
 

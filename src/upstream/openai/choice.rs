@@ -1,6 +1,6 @@
 //! Normalizes one choice of a chunk and reads its content.
 
-use super::super::UpstreamError;
+use super::super::AttemptErrorKind;
 use super::chunk_piece::{ChunkPiece, MALFORMED, REASONING, TextMember, TextPlace};
 use super::message::{CONTENT_PARTS, normalize_message};
 use super::tool_calls::{Begins, Fragment, ToolCalls, integer};
@@ -41,7 +41,7 @@ const HIGHEST_INDEX: u32 = 1023;
 const MOST_CALLS: usize = 1024;
 
 /// Returns the index of a choice, or its position if the index is absent or invalid.
-pub fn index(choice: &Object, position: usize) -> Result<u32, UpstreamError> {
+pub fn index(choice: &Object, position: usize) -> Result<u32, AttemptErrorKind> {
     let index = integer(choice.get("index")).filter(|index| *index >= 0);
     let index = index.map_or_else(|| u32::try_from(position), u32::try_from).map_err(|_| MALFORMED)?;
     if index > HIGHEST_INDEX { Err(MALFORMED) } else { Ok(index) }
@@ -54,7 +54,7 @@ impl ChoiceState {
         choice: &mut Object,
         (position, index): (usize, u32),
         pieces: &mut Vec<ChunkPiece>,
-    ) -> Result<TemplateReuse, UpstreamError> {
+    ) -> Result<TemplateReuse, AttemptErrorKind> {
         let (mut reuse, before) = (TemplateReuse::Yes, pieces.len());
         choice.set("index", Tree::number(index));
         set_delta(choice)?;
@@ -89,7 +89,7 @@ impl ChoiceState {
         std::mem::take(&mut self.halves).into_iter().map(|(kind, _)| kind)
     }
 
-    fn finish(&mut self, choice: &mut Object) -> Result<TemplateReuse, UpstreamError> {
+    fn finish(&mut self, choice: &mut Object) -> Result<TemplateReuse, AttemptErrorKind> {
         match choice.get("finish_reason") {
             Some(Tree::Text(reason)) if !reason.is_empty() => {
                 self.finish = Some(reason.clone());
@@ -131,7 +131,7 @@ impl std::ops::BitAndAssign for TemplateReuse {
 }
 
 /// Sets the delta. Some servers send a `message`, or the `text` of the older completions, instead.
-fn set_delta(choice: &mut Object) -> Result<(), UpstreamError> {
+fn set_delta(choice: &mut Object) -> Result<(), AttemptErrorKind> {
     match choice.get("delta") {
         Some(Tree::Object(delta)) if !delta.is_empty() => {}
         Some(Tree::Object(_)) | None => {
@@ -179,7 +179,7 @@ struct DeltaReader<'a> {
 
 impl DeltaReader<'_> {
     /// Some servers send the same reasoning under both names; it then counts once.
-    fn reasoning(&mut self, delta: &mut Object) -> Result<(), UpstreamError> {
+    fn reasoning(&mut self, delta: &mut Object) -> Result<(), AttemptErrorKind> {
         let [first, second] = REASONING;
         let is_same = delta.text(first).is_some() && delta.text(first) == delta.text(second);
         let part = || Part::Reasoning { choice: self.choice };
@@ -201,7 +201,7 @@ impl DeltaReader<'_> {
         name: &'static str,
         kind: DeltaText,
         part: Part,
-    ) -> Result<(), UpstreamError> {
+    ) -> Result<(), AttemptErrorKind> {
         let Some(Tree::Text(text)) = delta.get_mut(name) else { return Ok(()) };
         self.reuse &= self.state.join(kind, text);
         if !text.is_empty() {
@@ -211,7 +211,7 @@ impl DeltaReader<'_> {
         Ok(())
     }
 
-    fn tool_calls(&mut self, delta: &mut Object) -> Result<(), UpstreamError> {
+    fn tool_calls(&mut self, delta: &mut Object) -> Result<(), AttemptErrorKind> {
         let calls = match delta.get_mut("tool_calls") {
             Some(Tree::Array(calls)) if calls.len() <= MOST_CALLS => calls,
             Some(other) if !other.is_null() => return Err(MALFORMED),
@@ -225,7 +225,7 @@ impl DeltaReader<'_> {
         Ok(())
     }
 
-    fn tool_call(&mut self, call: &mut Object, position: usize, siblings: usize) -> Result<(), UpstreamError> {
+    fn tool_call(&mut self, call: &mut Object, position: usize, siblings: usize) -> Result<(), AttemptErrorKind> {
         if call.present("function").is_some_and(|function| function.as_object().is_none()) {
             return Err(MALFORMED);
         }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use memchr::memmem;
 
-use super::super::{Signal, Signals, UpstreamError};
+use super::super::{AttemptErrorKind, Signal, Signals};
 use super::choice::TemplateReuse;
 use super::chunk_piece::{ChunkPiece, MALFORMED};
 use super::event::{EventData, StreamEventName};
 use super::normalizer::{Normalized, Normalizer, hold_finish};
-use crate::domain::{Chunk, Escaped, Frame, Part, Shape, decode_utf8, wire_safe};
+use crate::domain::{Chunk, Escaped, Frame, Part, ProviderDialect, Shape, decode_utf8, wire_safe};
 use crate::json::Object;
 
 /// Decodes the events of one stream.
@@ -53,7 +53,7 @@ impl Decoder {
     }
 
     /// Decodes one event. Appends its signals also if it fails.
-    pub fn decode(&mut self, name: &[u8], data: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
+    pub fn decode(&mut self, name: &[u8], data: &[u8], signals: &mut Signals) -> Result<(), AttemptErrorKind> {
         let named = StreamEventName::of(name);
         if named == StreamEventName::Other {
             if data.trim_ascii_start().starts_with(b"[DONE]") {
@@ -72,13 +72,13 @@ impl Decoder {
             let unchanged_json = Some(json).filter(|json| json.as_bytes() == data);
             self.chunk(chunk, json.len(), unchanged_json, signals)?;
         }
-        failure.map_or(Ok(()), |report| Err(UpstreamError::Reported(report)))
+        failure.map_or(Ok(()), |report| Err(AttemptErrorKind::Reported(report)))
     }
 
     /// Appends the end of the answer and the data that no chunk has carried.
-    pub fn end(&mut self, signals: &mut Signals) -> Result<(), UpstreamError> {
+    pub fn end(&mut self, signals: &mut Signals) -> Result<(), AttemptErrorKind> {
         if self.normalizer.is_empty() {
-            return Err(UpstreamError::Empty);
+            return Err(AttemptErrorKind::Empty);
         }
         for (chunk, piece) in self.normalizer.take_halves() {
             self.push_entries(chunk, vec![piece], signals)?;
@@ -99,7 +99,7 @@ impl Decoder {
 
     fn match_template(&mut self, data: &[u8]) -> Option<Chunk> {
         let (template, text) = self.templates.iter().find_map(|template| {
-            let Frame { before, after } = template.around.as_ref()?;
+            let Frame { before, after, .. } = template.around.as_ref()?;
             let text = data.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
             let text = Some(text).filter(|text| !text.is_empty())?;
             // Bytes with an unescaped quote are not one text: the chunk has another structure.
@@ -117,7 +117,7 @@ impl Decoder {
         size: usize,
         unchanged_json: Option<&str>,
         signals: &mut Signals,
-    ) -> Result<(), UpstreamError> {
+    ) -> Result<(), AttemptErrorKind> {
         let Some(Normalized { pieces, reuse }) = self.normalizer.chunk(&mut chunk, signals)? else { return Ok(()) };
         if reuse == TemplateReuse::No {
             // The templates may be invalid now: a new tool call takes over the fragments of its index.
@@ -143,7 +143,7 @@ impl Decoder {
         mut chunk: Object,
         mut pieces: Vec<ChunkPiece>,
         signals: &mut Signals,
-    ) -> Result<Option<(Arc<Shape>, Escaped)>, UpstreamError> {
+    ) -> Result<Option<(Arc<Shape>, Escaped)>, AttemptErrorKind> {
         let Some(ChunkPiece { part, text, place }) = pieces.pop() else { return Ok(None) };
         let is_alone = pieces.is_empty() && place.is_some();
         signals.extend(pieces.into_iter().map(ChunkPiece::into_signal));
@@ -151,7 +151,7 @@ impl Decoder {
         self.normalizer.write_head(&mut chunk);
         let (json, range) = chunk.to_json_around(place.and_then(|place| place.text_in(&chunk)));
         let (before, after) = json.get(..range.start).zip(json.get(range.end..)).ok_or(MALFORMED)?;
-        let shape = self.intern(Shape::new(Some(Frame::new(before, after)), part));
+        let shape = self.intern(Shape::new(Some(Frame::new(ProviderDialect::OpenAiChat, before, after)), part));
         let kept = self.with_silent(Arc::clone(&shape));
         signals.push(Signal::Chunk(Chunk::new(kept, text.clone())));
         Ok(is_alone.then_some((shape, text)))
@@ -168,8 +168,7 @@ impl Decoder {
         if self.silent.chunks.is_empty() {
             return shape;
         }
-        let silent = self.write_silent().into();
-        Arc::new(Shape { silent, ..Shape::clone(&shape) })
+        Arc::new(shape.after_silent(&self.write_silent()))
     }
 
     /// Returns the JSON of the silent chunks, a line for each, and removes them.
@@ -193,7 +192,8 @@ impl Decoder {
         let lines = self.write_silent();
         let lines = lines.trim_end();
         let (before, last) = lines.split_at(lines.rfind('\n').map_or(0, |end| end + 1));
-        let shape = Shape { silent: before.into(), ..Shape::new(Some(Frame::new(last, "")), Part::Silent) };
+        let frame = Frame::new(ProviderDialect::OpenAiChat, last, "");
+        let shape = Shape::new(Some(frame), Part::Silent).after_silent(before);
         signals.push(Signal::Chunk(Chunk::new(Arc::new(shape), Escaped::default())));
     }
 }
@@ -207,17 +207,18 @@ fn around(json: &str, text: &Escaped) -> Option<Frame> {
         return None;
     }
     let (before, rest) = json.split_at_checked(start)?;
-    Some(Frame::new(before, rest.get(text.as_str().len()..)?))
+    Some(Frame::new(ProviderDialect::OpenAiChat, before, rest.get(text.as_str().len()..)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ChunkJson;
     use crate::domain::UsageReport;
     use crate::upstream::ErrorReport;
 
     /// Decodes chunks, without the end of an answer.
-    fn decode(chunks: &[&str]) -> Result<Signals, UpstreamError> {
+    fn decode(chunks: &[&str]) -> Result<Signals, AttemptErrorKind> {
         let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
         for chunk in chunks {
             decoder.decode(b"", chunk.as_bytes(), &mut signals)?;
@@ -227,6 +228,14 @@ mod tests {
 
     fn chunks(signals: &[Signal]) -> Vec<&Chunk> {
         signals.iter().filter_map(|signal| if let Signal::Chunk(chunk) = signal { Some(chunk) } else { None }).collect()
+    }
+
+    /// Returns the JSON of a chunk after that of the silent chunks before it.
+    fn json_of(chunk: &Chunk) -> Option<String> {
+        match chunk.json(ProviderDialect::OpenAiChat) {
+            ChunkJson::Here { silent, pieces } => Some([silent, &pieces.concat()].concat()),
+            ChunkJson::Later | ChunkJson::Absent => None,
+        }
     }
 
     fn parts(chunks_json: &[&str]) -> Vec<(Part, String)> {
@@ -244,7 +253,7 @@ mod tests {
         let mut lines = Vec::new();
         for signal in &signals {
             match signal {
-                Signal::Chunk(chunk) => lines.extend(chunk.json().map(|json| json.concat())),
+                Signal::Chunk(chunk) => lines.extend(json_of(chunk)),
                 Signal::End { trailer } => lines.push(trailer.chunks_json.to_string()),
                 _ => {}
             }
@@ -344,7 +353,7 @@ mod tests {
         let signals = decode(&said.iter().map(String::as_str).collect::<Vec<_>>()).expect("well formed");
         let chunks = chunks(&signals);
         assert!(chunks[2..].iter().all(|chunk| Arc::ptr_eq(chunk.shape(), chunks[1].shape())));
-        assert!(chunks.iter().all(|chunk| !chunk.json().expect("whole").concat().contains("obfuscation")));
+        assert!(chunks.iter().all(|chunk| !json_of(chunk).expect("whole").contains("obfuscation")));
     }
 
     #[test]
@@ -358,7 +367,7 @@ mod tests {
     fn chunk_with_several_pieces_has_several_entries_and_one_json() {
         let json = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"a"},"finish_reason":null},{"index":1,"delta":{"role":"assistant","content":"b"},"finish_reason":null}]}"#;
         let signals = decode(&[json]).expect("well formed");
-        let frames: Vec<_> = chunks(&signals).iter().map(|chunk| chunk.json().map(|json| json.concat())).collect();
+        let frames: Vec<_> = chunks(&signals).into_iter().map(json_of).collect();
         assert_eq!(frames, [None, Some(json.to_owned())]);
     }
 
@@ -522,7 +531,7 @@ mod tests {
             for chunk in sent {
                 decoder.decode(b"", chunk.as_bytes(), &mut signals).expect("well formed");
             }
-            assert_eq!(decoder.decode(b"", b" [DONE] ", &mut signals), Err(UpstreamError::Empty));
+            assert_eq!(decoder.decode(b"", b" [DONE] ", &mut signals), Err(AttemptErrorKind::Empty));
         }
     }
 
@@ -551,7 +560,7 @@ mod tests {
         decoder
             .decode(b"", br#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}"#, &mut signals)
             .expect("well formed");
-        let kept: Vec<String> = chunks(&signals).iter().map(|chunk| chunk.json().expect("whole").concat()).collect();
+        let kept: Vec<String> = chunks(&signals).into_iter().filter_map(json_of).collect();
         let number = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["x"].as_u64();
         let numbers: Vec<_> = kept.join("\n").lines().map(number).collect();
         assert!(numbers.into_iter().eq((0..10_000).map(Some).chain([None])), "each once and in order");
@@ -562,10 +571,13 @@ mod tests {
         let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
         let json = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"error"}],"error":{"message":"m"}}"#;
         let report = ErrorReport::read(json.as_bytes()).expect("an error");
-        assert_eq!(decoder.decode(b"", json.as_bytes(), &mut signals), Err(UpstreamError::Reported(Box::new(report))));
+        assert_eq!(
+            decoder.decode(b"", json.as_bytes(), &mut signals),
+            Err(AttemptErrorKind::Reported(Box::new(report)))
+        );
         assert_eq!(chunks(&signals)[0].text().as_str(), "a");
         let named = decoder.decode(b"error", b"[DONE]", &mut signals);
-        assert!(matches!(named, Err(UpstreamError::Reported(_))));
+        assert!(matches!(named, Err(AttemptErrorKind::Reported(_))));
     }
 
     #[test]

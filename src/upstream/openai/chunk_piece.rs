@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::super::{MalformedResponseError, Signal, UpstreamError};
-use crate::domain::{Chunk, Escaped, Part, Shape};
+use super::super::{AttemptErrorKind, MalformedResponseError, Signal};
+use crate::domain::{Chunk, Escaped, Part, ProviderDialect, Raw, Shape};
 use crate::json::{Object, RawText, Tree};
 
-pub const MALFORMED: UpstreamError = UpstreamError::Malformed(MalformedResponseError::Chunk);
+pub const MALFORMED: AttemptErrorKind = AttemptErrorKind::Malformed(MalformedResponseError::Chunk);
 
 /// The names under which servers send reasoning.
 pub const REASONING: [&str; 2] = ["reasoning_content", "reasoning"];
@@ -21,14 +21,15 @@ pub struct ChunkPiece {
 }
 
 impl ChunkPiece {
-    pub fn new(part: Part, text: &RawText, place: TextPlace) -> Result<Self, UpstreamError> {
+    pub fn new(part: Part, text: &RawText, place: TextPlace) -> Result<Self, AttemptErrorKind> {
         let text = Escaped::from_json_content(text).map_err(|_| MALFORMED)?;
         Ok(Self { part, text, place: Some(place) })
     }
 
     /// Returns an entry without JSON: the last piece of the chunk gets the JSON.
     pub fn into_signal(self) -> Signal {
-        Signal::Chunk(Chunk::new(Arc::new(Shape::new(None, self.part)), self.text))
+        let raw = Raw::Later(ProviderDialect::OpenAiChat);
+        Signal::Chunk(Chunk::new(Arc::new(Shape { part: self.part, raw }), self.text))
     }
 }
 

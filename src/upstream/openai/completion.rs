@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::super::{Signal, Signals, UpstreamError};
+use super::super::{AttemptErrorKind, Signal, Signals};
 use super::chunk::Decoder;
 use super::chunk_piece::MALFORMED;
 use super::event::{EventData, StreamEventName};
@@ -19,7 +19,7 @@ use crate::json::{Object, Tree, well_formed};
 ///
 /// The trailer holds the completion: the received bytes, or rewritten JSON if something had to be normalized. `model`
 /// is the requested model, for a server that does not send its model.
-pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Result<(), UpstreamError> {
+pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Result<(), AttemptErrorKind> {
     let text = decode_utf8(json);
     let safe = wire_safe(text.as_bytes());
     let safe = decode_utf8(&safe);
@@ -44,11 +44,11 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
         decoder.chunk(chunk, safe.len(), None, signals)?;
     }
     if let Some(report) = failure {
-        return Err(UpstreamError::Reported(report));
+        return Err(AttemptErrorKind::Reported(report));
     }
     decoder.end(signals)?;
     if let Some(Signal::End { trailer }) = signals.last_mut() {
-        trailer.completion_json = completion.map(|completion| completion.as_ref().into());
+        trailer.whole_json = completion.map(|completion| completion.as_ref().into());
     }
     Ok(())
 }
@@ -58,8 +58,8 @@ fn is_cut_short(json: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(json).is_err_and(|error| error.is_eof())
 }
 
-fn cut_short() -> UpstreamError {
-    UpstreamError::Disconnected { cause: "the body ended before its JSON did".into() }
+fn cut_short() -> AttemptErrorKind {
+    AttemptErrorKind::Disconnected { cause: "the body ended before its JSON did".into() }
 }
 
 /// Returns the completion as OpenAI's clients read it; `text` itself if nothing had to be normalized.
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::domain::{Escaped, Part, UsageReport};
 
-    fn read(json: &str) -> (Signals, Result<(), UpstreamError>) {
+    fn read(json: &str) -> (Signals, Result<(), AttemptErrorKind>) {
         let mut signals = Signals::new();
         let ending = read_completion(json.as_bytes(), "m", &mut signals);
         (signals, ending)
@@ -137,7 +137,7 @@ mod tests {
         let (signals, ending) = read(json);
         assert_eq!(ending, Ok(()), "{json}");
         let Some(Signal::End { trailer }) = signals.last() else { panic!("no end: {signals:?}") };
-        trailer.completion_json.as_ref().expect("a completion").to_string()
+        trailer.whole_json.as_ref().expect("a completion").to_string()
     }
 
     #[test]
@@ -219,18 +219,18 @@ mod tests {
             _ => None,
         });
         let Some(Signal::End { trailer }) = signals.last() else { panic!("no end: {signals:?}") };
-        let completion = trailer.completion_json.as_deref().expect("a completion");
+        let completion = trailer.whole_json.as_deref().expect("a completion");
         assert!(completion.contains(&format!(r#""id":"{}""#, id.expect("an id").as_str())), "{completion}");
     }
 
     #[test]
     fn failure_keeps_the_content_before_it() {
         let (signals, ending) = read(r#"{"choices":[{"message":{"content":"partial"},"finish_reason":"error"}]}"#);
-        assert!(matches!(ending, Err(UpstreamError::Reported(_))));
+        assert!(matches!(ending, Err(AttemptErrorKind::Reported(_))));
         assert!(matches!(signals.as_slice(), [Signal::Chunk(chunk)] if chunk.text().as_str() == "partial"));
-        assert!(matches!(read(r#"{"detail":"m"}"#).1, Err(UpstreamError::Reported(_))));
-        assert_eq!(read(r#"{"choices":[]}"#).1, Err(UpstreamError::Empty));
-        assert!(matches!(read(r#"{"choices":[{"me"#).1, Err(UpstreamError::Disconnected { .. })));
-        assert!(matches!(read(r#"{"choices":[{"me":}]}"#).1, Err(UpstreamError::Malformed(_))));
+        assert!(matches!(read(r#"{"detail":"m"}"#).1, Err(AttemptErrorKind::Reported(_))));
+        assert_eq!(read(r#"{"choices":[]}"#).1, Err(AttemptErrorKind::Empty));
+        assert!(matches!(read(r#"{"choices":[{"me"#).1, Err(AttemptErrorKind::Disconnected { .. })));
+        assert!(matches!(read(r#"{"choices":[{"me":}]}"#).1, Err(AttemptErrorKind::Malformed(_))));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::super::{Phase, Signal, UpstreamError};
+use super::super::{AttemptErrorKind, Phase, Signal};
 use super::endpoint::Timeouts;
 use super::reader::AnswerReader;
 
@@ -34,7 +34,7 @@ impl<'a> AnswerDeadlines<'a> {
         self.due = self.requested_at + self.timeouts.first_token;
     }
 
-    pub async fn await_step<T>(&mut self, step: impl Future<Output = T>) -> Result<T, UpstreamError> {
+    pub async fn await_step<T>(&mut self, step: impl Future<Output = T>) -> Result<T, AttemptErrorKind> {
         if self.due < self.timer.deadline() {
             self.timer.as_mut().reset(self.due);
         }
@@ -51,7 +51,7 @@ impl<'a> AnswerDeadlines<'a> {
         tokio::select! {
             // Timer first: a step that is always ready must not prevent the timeout.
             biased;
-            () = overdue => Err(UpstreamError::Timeout(self.phase)),
+            () = overdue => Err(AttemptErrorKind::Timeout(self.phase)),
             done = step => Ok(done),
         }
     }
@@ -97,7 +97,7 @@ mod tests {
         let mut deadlines = AnswerDeadlines::new(timeouts, timer.as_mut());
         assert_eq!(deadlines.await_step(ready(())).await, Ok(()));
         tokio::time::advance(hour).await;
-        assert_eq!(deadlines.await_step(ready(())).await, Err(UpstreamError::Timeout(Phase::Head)));
+        assert_eq!(deadlines.await_step(ready(())).await, Err(AttemptErrorKind::Timeout(Phase::Head)));
     }
 
     #[tokio::test(start_paused = true)]

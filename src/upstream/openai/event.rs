@@ -1,6 +1,6 @@
 //! Classifies the data of an upstream's event: an answer, a failure, or nothing.
 
-use super::super::{ErrorReport, UpstreamError};
+use super::super::{AttemptErrorKind, ErrorReport};
 use super::chunk_piece::MALFORMED;
 use super::usage;
 use crate::json::{Object, Tree};
@@ -33,7 +33,7 @@ impl StreamEventName {
 
 impl EventData {
     /// Returns an error if the data is neither an answer nor a known error shape.
-    pub fn read(named: StreamEventName, text: &str) -> Result<Self, UpstreamError> {
+    pub fn read(named: StreamEventName, text: &str) -> Result<Self, AttemptErrorKind> {
         let text = text.trim();
         if named == StreamEventName::Error {
             let words = || ErrorReport { message: Some(text.to_owned()), ..ErrorReport::default() };
@@ -55,7 +55,7 @@ impl EventData {
         Self { chunk: None, failure: Some(Box::new(report)) }
     }
 
-    fn of_object(chunk: Object, text: &str) -> Result<Self, UpstreamError> {
+    fn of_object(chunk: Object, text: &str) -> Result<Self, AttemptErrorKind> {
         let choices = chunk.get("choices").and_then(Tree::as_array);
         if choices.is_some_and(|choices| !choices.is_empty()) || usage::find(&chunk).is_some() {
             let failure = find_failure(&chunk, text).map(Box::new);

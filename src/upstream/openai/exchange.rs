@@ -15,7 +15,7 @@ use super::super::refusal::LONGEST_REFUSAL;
 use super::super::transport::{
     InvalidUrlError, More, Response, Transport, TransportError, TransportErrorKind, UpstreamRequest,
 };
-use super::super::{Phase, ReportTerms, Sent, SentMark, UpstreamError};
+use super::super::{AttemptError, AttemptErrorKind, Phase, ReportTerms, Sent, SentMark};
 
 /// Sends requests over the transport and classifies the failures.
 ///
@@ -33,17 +33,20 @@ const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
 impl Service<HttpRequestFactory> for Exchange {
     type Response = Response;
-    type Error = UpstreamError;
-    type Future = BoxFuture<'static, Result<Response, UpstreamError>>;
+    type Error = AttemptError;
+    type Future = BoxFuture<'static, Result<Response, AttemptError>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: HttpRequestFactory) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let unsendable = || UpstreamError::Unreachable { cause: "the request cannot be built".into() };
+            let unsendable = || {
+                let cause = "the request cannot be built".into();
+                AttemptError::new(AttemptErrorKind::Unreachable { cause }, Sent::No)
+            };
             let request = request.build().await.map_err(|_| unsendable())?;
             let body = request.body().and_then(reqwest::Body::as_bytes).map(Bytes::copy_from_slice).unwrap_or_default();
             let request = upstream_request(&request).map_err(|_| unsendable())?;
@@ -59,13 +62,17 @@ impl Exchange {
         request: &UpstreamRequest,
         body: Bytes,
         sent: &SentMark,
-    ) -> Result<Response, UpstreamError> {
+    ) -> Result<Response, AttemptError> {
         let response = self.transport.send(request, body.clone(), sent).await?;
-        if response.status.is_success() { Ok(response) } else { Err(self.refusal(response, &body).await) }
+        if response.status.is_success() {
+            Ok(response)
+        } else {
+            Err(AttemptError::in_response(self.refusal(response, &body).await))
+        }
     }
 
     /// Reads the error in the response to a refused request.
-    async fn refusal(&self, mut response: Response, request: &[u8]) -> UpstreamError {
+    async fn refusal(&self, mut response: Response, request: &[u8]) -> AttemptErrorKind {
         let mut body = Vec::new();
         let reading = async {
             while let Ok(More::Maybe) = read(&mut response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await {
@@ -87,19 +94,20 @@ pub fn upstream_request(request: &Request) -> Result<UpstreamRequest, InvalidUrl
 }
 
 /// Waits for the next bytes of the body and passes them to `sink`.
-pub async fn read(response: &mut Response, sink: &mut (impl FnMut(&[u8]) + Send)) -> Result<More, UpstreamError> {
-    Ok(poll_fn(|cx| response.poll_read(cx, sink)).await?)
+pub async fn read(response: &mut Response, sink: &mut (impl FnMut(&[u8]) + Send)) -> Result<More, AttemptErrorKind> {
+    poll_fn(|cx| response.poll_read(cx, sink)).await.map_err(|error| AttemptError::from(error).kind)
 }
 
-impl From<TransportError> for UpstreamError {
+impl From<TransportError> for AttemptError {
     fn from(TransportError { kind, cause, sent }: TransportError) -> Self {
-        match (kind, sent) {
-            (TransportErrorKind::ConnectTimeout, _) => Self::Timeout(Phase::Connect),
+        let kind = match (kind, sent) {
+            (TransportErrorKind::ConnectTimeout, _) => AttemptErrorKind::Timeout(Phase::Connect),
             // The upstream has not processed the request, so a retry cannot be billed twice.
-            (TransportErrorKind::Unreachable, _) | (_, Sent::No) => Self::Unreachable { cause },
-            (TransportErrorKind::Disconnected | TransportErrorKind::Protocol, Sent::Maybe) => {
-                Self::Disconnected { cause }
+            (TransportErrorKind::Unreachable, _) | (_, Sent::No) => AttemptErrorKind::Unreachable { cause },
+            (TransportErrorKind::Disconnected | TransportErrorKind::Protocol, Sent::Maybe | Sent::Yes) => {
+                AttemptErrorKind::Disconnected { cause }
             }
-        }
+        };
+        Self { kind, sent }
     }
 }

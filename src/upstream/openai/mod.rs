@@ -12,11 +12,11 @@ mod deadlines;
 mod endpoint;
 mod event;
 mod exchange;
-mod lessons;
 mod message;
 mod model_list;
 mod normalizer;
 mod reader;
+mod refused_fields;
 mod request_body;
 mod request_form;
 mod tool_calls;
@@ -40,8 +40,8 @@ use tower::ServiceExt;
 use super::sse::EventTooLargeError;
 use super::transport::{ConnectionTerms, More, Response, TransportBuildError, TransportBuilder, UpstreamRequest};
 use super::{
-    Answer, AttemptTerms, Delivery, ListedModel, MalformedResponseError, Provider, ReportTerms, SentMark, Signals,
-    UpstreamError, UpstreamIdentity,
+    Answer, AttemptError, AttemptErrorKind, AttemptTerms, Delivery, ListedModel, MalformedResponseError, Provider,
+    ReportTerms, Signals, UpstreamIdentity,
 };
 use crate::domain::ChatRequest;
 
@@ -52,7 +52,7 @@ pub use request_form::WholeAnswers;
 
 use deadlines::AnswerDeadlines;
 use exchange::{Exchange, read, upstream_request};
-use lessons::Lessons;
+use refused_fields::RefusedFields;
 use request_form::{RequestForm, RequestForms};
 use whole_body::WholeBody;
 
@@ -69,7 +69,7 @@ struct OpenAiUpstream {
     /// Like `chat`, for a whole answer.
     whole_chat: UpstreamRequest,
     whole: WholeAnswers,
-    lessons: Lessons,
+    refused_fields: RefusedFields,
     endpoint: Endpoint,
     timeouts: Timeouts,
     /// The largest event, in bytes.
@@ -115,7 +115,7 @@ impl OpenAi {
             chat,
             whole_chat,
             whole: sizes.whole,
-            lessons: Lessons::default(),
+            refused_fields: RefusedFields::default(),
             endpoint,
             timeouts,
             max_event: sizes.max_event,
@@ -127,11 +127,12 @@ impl OpenAiUpstream {
     async fn send_chat(
         &self,
         request: &ChatRequest,
+        terms: &AttemptTerms,
         form: RequestForm,
-        sent: &SentMark,
-    ) -> Result<Response, UpstreamError> {
+    ) -> Result<Response, AttemptError> {
         let chat = if form.delivery == Delivery::Whole { &self.whole_chat } else { &self.chat };
-        self.exchange.send(chat, request_body::body(request, form), sent).await
+        let body = request_body::body(request, &terms.model, form);
+        self.exchange.send(chat, body, &terms.sent.of_request(form.delivery)).await
     }
 }
 
@@ -140,116 +141,124 @@ impl Provider for OpenAi {
         &self.0.identity
     }
 
-    fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> Answer {
-        let this = Arc::clone(&self.0);
+    fn attempt(&self, request: &Arc<ChatRequest>, terms: AttemptTerms) -> Answer {
+        let (this, request) = (Arc::clone(&self.0), Arc::clone(request));
         Box::pin(try_stream! {
-            let mut timer = pin!(sleep_until(Instant::now()));
-            let mut deadlines = AnswerDeadlines::new(this.timeouts, timer.as_mut());
-            let mut forms = RequestForms::new(&request, terms.delivery, this.whole);
-            let mut form = forms.first(|concession| this.lessons.refuses(&request.model, concession));
-            let mut response = loop {
-                terms.asked.set(form.delivery);
-                let sending = this.send_chat(&request, form, &terms.sent);
-                let asked = match form.delivery {
-                    Delivery::Stream => deadlines.await_step(sending).await?,
-                    // No timeout: the head arrives only when the whole answer is complete.
-                    Delivery::Whole => sending.await,
-                };
-                match asked {
-                    Ok(response) => break response,
-                    Err(refusal) => form = forms.next(form, refusal)?,
-                }
-            };
-            let (model, choices) = (request.model.clone(), choices(&request));
-            drop(request);
-            let mut lessons = Some(forms.collect_verdicts(form)).filter(|lessons| !lessons.is_empty());
-            let mut first = Vec::new();
-            let whole = (form.delivery == Delivery::Whole).then_some(this.whole);
-            if let Some(WholeAnswers::Allowed { max_bytes }) = whole {
-                match WholeBody::read(&mut response, max_bytes).await? {
-                    WholeBody::Json(json) => {
-                        let mut signals = Signals::new();
-                        let read = read_completion(&json, &model, &mut signals);
-                        drop(json);
-                        if read.is_ok() {
-                            this.lessons.note(&model, &lessons.take().unwrap_or_default());
-                        }
-                        if !signals.is_empty() {
-                            yield signals;
-                        }
-                        read.map_err(|error| this.exchange.reports.reported(error, &response.headers))?;
-                        response.recycle();
-                        return;
-                    }
-                    WholeBody::Other(bytes) => {
-                        // The upstream streams nevertheless: from here on the timeouts of a stream apply.
-                        deadlines = AnswerDeadlines::new(this.timeouts, timer.as_mut());
-                        first = bytes;
-                    }
-                }
-            }
-            deadlines.record_head();
-            let mut reader = AnswerReader::new(model.clone(), choices, this.max_event);
-            loop {
-                let mut signals = Signals::new();
-                let mut fed = Ok(());
-                let mut sink = |bytes: &[u8]| {
-                    if fed.is_ok() {
-                        fed = reader.feed(bytes, &mut signals);
-                    }
-                };
-                let first = std::mem::take(&mut first);
-                let reading = async {
-                    if first.is_empty() {
-                        return read(&mut response, &mut sink).await;
-                    }
-                    sink(&first);
-                    Ok(More::Maybe)
-                };
-                let read = match deadlines.await_step(reading).await {
-                    Ok(Ok(More::Maybe)) => fed,
-                    // The result of the bytes before the failure takes precedence.
-                    _ if fed.is_err() || reader.has_ended() => fed,
-                    Ok(Ok(More::None)) => {
-                        let cause = "the response ended before the answer did".into();
-                        reader.cut_off(UpstreamError::Disconnected { cause }, &mut signals)
-                    }
-                    Ok(Err(error)) | Err(error) => reader.cut_off(error, &mut signals),
-                };
-                deadlines.record(&signals, &reader);
-                if !signals.is_empty() {
-                    if let Some(lessons) = lessons.take() {
-                        this.lessons.note(&model, &lessons);
-                    }
-                    yield signals;
-                }
-                read.map_err(|error| this.exchange.reports.reported(error, &response.headers))?;
-                if reader.has_ended() {
-                    break;
-                }
-            }
-            // Reads the bytes after the end of the answer: only a connection whose response was read to its end can be
-            // reused.
-            while let Ok(More::Maybe) = read(&mut response, &mut |_: &[u8]| {}).await {}
-            response.recycle();
-        })
+                   let mut timer = pin!(sleep_until(Instant::now()));
+                   let mut deadlines = AnswerDeadlines::new(this.timeouts, timer.as_mut());
+                   let mut forms = RequestForms::new(&request, terms.delivery, this.whole);
+                   let mut form = forms.first(|concession| this.refused_fields.refuses(&terms.model, concession));
+                   let mut response = loop {
+                       let sending = this.send_chat(&request, &terms, form);
+                       let asked = match form.delivery {
+                           Delivery::Stream => {
+                               let sent = deadlines.await_step(sending).await;
+                               sent.map_err(|timeout| AttemptError::new(timeout, terms.sent.get()))?
+                           }
+                           // No timeout: the head arrives only when the whole answer is complete.
+                           Delivery::Whole => sending.await,
+                       };
+                       match asked {
+                           Ok(response) => break response,
+                           Err(AttemptError { kind, sent }) => {
+                               form = forms.next(form, kind).map_err(|kind| AttemptError { kind, sent })?;
+                           }
+                       }
+                   };
+                   let (model, choices) = (request.model.clone(), choices(&request));
+                   drop(request);
+                   let mut verdicts = Some(forms.collect_verdicts(form)).filter(|verdicts| !verdicts.is_empty());
+                   let mut first = Vec::new();
+                   let whole = (form.delivery == Delivery::Whole).then_some(this.whole);
+                   if let Some(WholeAnswers::Allowed { max_bytes }) = whole {
+                       match WholeBody::read(&mut response, max_bytes).await.map_err(AttemptError::in_response)? {
+                           WholeBody::Json(json) => {
+                               let mut signals = Signals::new();
+                               let read = read_completion(&json, &model, &mut signals);
+                               drop(json);
+                               if read.is_ok() {
+                                   this.refused_fields.note(&terms.model, &verdicts.take().unwrap_or_default());
+                               }
+                               if !signals.is_empty() {
+                                   yield signals;
+                               }
+                               read.map_err(|error| {
+        AttemptError::in_response(this.exchange.reports.reported(error, &response.headers))
+        })?;
+                               response.recycle();
+                               return;
+                           }
+                           WholeBody::Other(bytes) => {
+                               // The upstream streams nevertheless: from here on the timeouts of a stream apply.
+                               deadlines = AnswerDeadlines::new(this.timeouts, timer.as_mut());
+                               first = bytes;
+                           }
+                       }
+                   }
+                   deadlines.record_head();
+                   let mut reader = AnswerReader::new(model, choices, this.max_event);
+                   loop {
+                       let mut signals = Signals::new();
+                       let mut fed = Ok(());
+                       let mut sink = |bytes: &[u8]| {
+                           if fed.is_ok() {
+                               fed = reader.feed(bytes, &mut signals);
+                           }
+                       };
+                       let first = std::mem::take(&mut first);
+                       let reading = async {
+                           if first.is_empty() {
+                               return read(&mut response, &mut sink).await;
+                           }
+                           sink(&first);
+                           Ok(More::Maybe)
+                       };
+                       let read = match deadlines.await_step(reading).await {
+                           Ok(Ok(More::Maybe)) => fed,
+                           // The result of the bytes before the failure takes precedence.
+                           _ if fed.is_err() || reader.has_ended() => fed,
+                           Ok(Ok(More::None)) => {
+                               let cause = "the response ended before the answer did".into();
+                               reader.cut_off(AttemptErrorKind::Disconnected { cause }, &mut signals)
+                           }
+                           Ok(Err(error)) | Err(error) => reader.cut_off(error, &mut signals),
+                       };
+                       deadlines.record(&signals, &reader);
+                       if !signals.is_empty() {
+                           if let Some(verdicts) = verdicts.take() {
+                               this.refused_fields.note(&terms.model, &verdicts);
+                           }
+                           yield signals;
+                       }
+                       read.map_err(|error| {
+        AttemptError::in_response(this.exchange.reports.reported(error, &response.headers))
+        })?;
+                       if reader.has_ended() {
+                           break;
+                       }
+                   }
+                   // Reads the bytes after the end of the answer: only a connection whose response was read to its end can be
+                   // reused.
+                   while let Ok(More::Maybe) = read(&mut response, &mut |_: &[u8]| {}).await {}
+                   response.recycle();
+               })
     }
 
-    fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, UpstreamError>> {
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, AttemptErrorKind>> {
         async {
             let endpoint = self.0.endpoint.clone();
             let request = HttpRequestFactory::new(move || {
                 let request = endpoint.request(Method::GET, "/models");
                 async move { request.map_err(|error| OpenAIError::InvalidArgument(error.to_string())) }
             });
-            let mut response = self.0.exchange.clone().oneshot(request).await?;
+            let mut response = self.0.exchange.clone().oneshot(request).await.map_err(|error| error.kind)?;
             let mut body = Vec::new();
             while read(&mut response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
                 if body.len() > LARGEST_LIST {
-                    Err(UpstreamError::Malformed(MalformedResponseError::EventTooLarge))?;
+                    Err(AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge))?;
                 }
             }
-            let models = model_list::read(&body).map_err(UpstreamError::Malformed)?;
+            let models = model_list::read(&body).map_err(AttemptErrorKind::Malformed)?;
             response.recycle();
             Ok(models)
         }
@@ -262,7 +271,7 @@ fn choices(request: &ChatRequest) -> usize {
     usize::try_from(request.choices()).unwrap_or(usize::MAX)
 }
 
-impl From<EventTooLargeError> for UpstreamError {
+impl From<EventTooLargeError> for AttemptErrorKind {
     fn from(_: EventTooLargeError) -> Self {
         Self::Malformed(MalformedResponseError::EventTooLarge)
     }

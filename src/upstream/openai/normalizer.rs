@@ -9,11 +9,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Signal, Signals, UpstreamError};
+use super::super::{AttemptErrorKind, Signal, Signals};
 use super::choice::{self, ChoiceState, DeltaText, TemplateReuse};
 use super::chunk_piece::{ChunkPiece, MALFORMED, TextMember, TextPlace};
 use super::usage;
-use crate::domain::{Escaped, Part, RequestId, Trailer};
+use crate::domain::{Escaped, Part, ProviderDialect, RequestId, Trailer};
 use crate::json::{Object, REPLACEMENT, RawText, Tree, well_formed};
 
 /// The state of one stream.
@@ -66,7 +66,7 @@ impl Normalizer {
 
     /// Normalizes a chunk except for its head ([`Normalizer::write_head`]). Returns `None` if it carries only usage,
     /// which is sent at the end to callers that asked for it.
-    pub fn chunk(&mut self, chunk: &mut Object, signals: &mut Signals) -> Result<Option<Normalized>, UpstreamError> {
+    pub fn chunk(&mut self, chunk: &mut Object, signals: &mut Signals) -> Result<Option<Normalized>, AttemptErrorKind> {
         self.head.learn(chunk);
         let usage = usage::find(chunk).map(|(report, usage)| (report, usage.to_json()));
         let mut reuse = if usage.is_none() { TemplateReuse::Yes } else { TemplateReuse::No };
@@ -165,10 +165,11 @@ impl Normalizer {
         let head_json = head.to_json();
         let head_json = head_json.get(1..head_json.len().saturating_sub(1)).unwrap_or_default();
         let trailer = Trailer {
+            dialect: Some(ProviderDialect::OpenAiChat),
             chunks_json: chunks_json.into(),
             head_json: head_json.into(),
             usage_json: self.usage_json.take(),
-            completion_json: None,
+            whole_json: None,
         };
         signals.push(Signal::End { trailer });
     }

@@ -1,7 +1,7 @@
 //! Reads the body of one answer, from its first byte to its end.
 
 use super::super::sse::{BYTE_ORDER_MARK, Parser, StreamEvent};
-use super::super::{MalformedResponseError, Signal, Signals, UpstreamError};
+use super::super::{AttemptErrorKind, MalformedResponseError, Signal, Signals};
 use super::chunk::Decoder;
 use super::completion::read_completion;
 
@@ -45,12 +45,12 @@ impl AnswerReader {
 
     /// Reads the next bytes and appends their signals, also those before an error. Ignores bytes after the end of the
     /// answer.
-    pub fn feed(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
+    pub fn feed(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), AttemptErrorKind> {
         let read = match &mut self.body {
             AnswerBody::Events(_) => self.events(bytes, signals),
             AnswerBody::Unknown(begun) | AnswerBody::Document(begun) => {
                 if begun.len() + bytes.len() > self.max_event {
-                    return Err(UpstreamError::Malformed(MalformedResponseError::EventTooLarge));
+                    return Err(AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge));
                 }
                 begun.extend_from_slice(bytes);
                 if matches!(self.body, AnswerBody::Document(_)) { Ok(()) } else { self.begin(signals) }
@@ -58,7 +58,7 @@ impl AnswerReader {
         };
         match read {
             // Malformed data after the finish reasons ends the answer normally. A reported error still fails it.
-            Err(UpstreamError::Malformed(_)) if !self.has_ended() && self.is_whole() => {
+            Err(AttemptErrorKind::Malformed(_)) if !self.has_ended() && self.is_whole() => {
                 self.state = ReaderState::Ended;
                 self.decoder.end(signals)
             }
@@ -67,11 +67,11 @@ impl AnswerReader {
     }
 
     /// Ends the answer because no more bytes will come. Returns `error` unless the answer is complete.
-    pub fn cut_off(&mut self, error: UpstreamError, signals: &mut Signals) -> Result<(), UpstreamError> {
+    pub fn cut_off(&mut self, error: AttemptErrorKind, signals: &mut Signals) -> Result<(), AttemptErrorKind> {
         let ended = match &self.body {
             AnswerBody::Document(json) => match read_completion(json, &self.model, signals) {
                 // The document may have been cut off.
-                Err(UpstreamError::Malformed(_) | UpstreamError::Disconnected { .. }) => Err(error),
+                Err(AttemptErrorKind::Malformed(_) | AttemptErrorKind::Disconnected { .. }) => Err(error),
                 read => read,
             },
             _ if self.is_whole() => self.decoder.end(signals),
@@ -99,7 +99,7 @@ impl AnswerReader {
     }
 
     /// Decides the kind of the body once its first byte that is not blank has arrived.
-    fn begin(&mut self, signals: &mut Signals) -> Result<(), UpstreamError> {
+    fn begin(&mut self, signals: &mut Signals) -> Result<(), AttemptErrorKind> {
         let AnswerBody::Unknown(begun) = &mut self.body else { return Ok(()) };
         if begun.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(begun) {
             return Ok(());
@@ -111,7 +111,7 @@ impl AnswerReader {
                 self.body = AnswerBody::Document(text.to_vec());
                 Ok(())
             }
-            Some(b'<') => Err(UpstreamError::Malformed(MalformedResponseError::ContentType)),
+            Some(b'<') => Err(AttemptErrorKind::Malformed(MalformedResponseError::ContentType)),
             Some(_) => {
                 let begun = std::mem::take(begun);
                 self.body = AnswerBody::Events(Parser::new(self.max_event));
@@ -120,7 +120,7 @@ impl AnswerReader {
         }
     }
 
-    fn events(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), UpstreamError> {
+    fn events(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), AttemptErrorKind> {
         let Self { body: AnswerBody::Events(parser), decoder, state, .. } = self else { return Ok(()) };
         parser.feed(bytes, |StreamEvent { name, data }| {
             if *state == ReaderState::Ended {
@@ -140,12 +140,12 @@ impl AnswerReader {
 mod tests {
     use super::*;
 
-    const CUT: UpstreamError = UpstreamError::Disconnected { cause: std::borrow::Cow::Borrowed("cut") };
+    const CUT: AttemptErrorKind = AttemptErrorKind::Disconnected { cause: std::borrow::Cow::Borrowed("cut") };
     const TEXT: &str = r#"{"choices":[{"delta":{"content":"Hello"}}]}"#;
     const FINISH: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
 
     /// Returns the text and the ending of a body that arrives in reads of `size` bytes.
-    fn read(body: &[u8], size: usize) -> (String, Result<(), UpstreamError>) {
+    fn read(body: &[u8], size: usize) -> (String, Result<(), AttemptErrorKind>) {
         let (mut reader, mut signals) = (AnswerReader::new("m".to_owned(), 1, 300), Signals::new());
         let fed = body.chunks(size).try_for_each(|bytes| reader.feed(bytes, &mut signals));
         let ending = fed.and_then(|()| if reader.has_ended() { Ok(()) } else { reader.cut_off(CUT, &mut signals) });
@@ -160,7 +160,7 @@ mod tests {
     fn body_has_one_ending_for_every_read_size() {
         let reported = |json: &str| {
             let report = super::super::super::ErrorReport::read(json.as_bytes()).expect("an error");
-            Err(UpstreamError::Reported(Box::new(report)))
+            Err(AttemptErrorKind::Reported(Box::new(report)))
         };
         let completion = r#"{"choices":[{"message":{"content":"Hello"},"finish_reason":"stop"}]}"#;
         let error = r#"{"error":{"message":"m"}}"#;
@@ -179,7 +179,7 @@ mod tests {
                 "Hello",
                 reported(r#"{"detail":"m"}"#),
             ),
-            ("data: [DONE]\n\n".to_owned(), "", Err(UpstreamError::Empty)),
+            ("data: [DONE]\n\n".to_owned(), "", Err(AttemptErrorKind::Empty)),
             (String::new(), "", Err(CUT)),
             ("\n \n".to_owned(), "", Err(CUT)),
             (completion.to_owned(), "Hello", Ok(())),
@@ -188,17 +188,17 @@ mod tests {
             (TEXT.replace('{', r#"{"object":"chat.completion.chunk","#), "", Err(CUT)),
             (error.to_owned(), "", reported(error)),
             (format!("[{error}]"), "", reported(error)),
-            ("<html>".to_owned(), "", Err(UpstreamError::Malformed(MalformedResponseError::ContentType))),
+            ("<html>".to_owned(), "", Err(AttemptErrorKind::Malformed(MalformedResponseError::ContentType))),
             ("Bad gateway\n\n".to_owned(), "", Err(CUT)),
             (
                 format!("{{\"x\":\"{}\"}}", "x".repeat(300)),
                 "",
-                Err(UpstreamError::Malformed(MalformedResponseError::EventTooLarge)),
+                Err(AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge)),
             ),
             (
                 format!("data: \"{}\"}}", "x".repeat(300)),
                 "",
-                Err(UpstreamError::Malformed(MalformedResponseError::EventTooLarge)),
+                Err(AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge)),
             ),
         ] {
             for size in [1, 2, 7, 1000] {

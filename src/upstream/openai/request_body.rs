@@ -7,10 +7,10 @@ use super::request_form::{RequestForm, StreamOptions};
 use crate::domain::ChatRequest;
 use crate::json::{JsonObject, write_members};
 
-/// Writes the caller's fields unchanged, and the fields that the form adds: `model`, `stream`,
+/// Writes the caller's fields unchanged, `model` as the name of the model, and the fields that the form adds: `stream`,
 /// `stream_options.include_usage` and the caller's output limit. A field that the caller sent too is replaced in place.
-pub fn body(request: &ChatRequest, form: RequestForm) -> Bytes {
-    let model = serde_json::Value::from(request.model.as_str()).to_string();
+pub fn body(request: &ChatRequest, model: &str, form: RequestForm) -> Bytes {
+    let model = serde_json::Value::from(model).to_string();
     let stream = if form.delivery == Delivery::Stream { "true" } else { "false" };
     let options = request.fields.get("stream_options");
     let options = match (form.delivery, form.stream_options) {
@@ -57,9 +57,11 @@ mod tests {
 
     fn written(fields: &str, limit: Option<u32>, form: RequestForm) -> String {
         let fields = JsonObject::parse(fields.as_bytes()).expect("an object");
-        let request =
-            ChatRequest { added_limit: limit.and_then(NonZeroU32::new), ..ChatRequest::new("m".into(), fields) };
-        String::from_utf8(body(&request, form).to_vec()).expect("UTF-8")
+        let request = ChatRequest {
+            added_limit: limit.and_then(NonZeroU32::new),
+            ..ChatRequest::new("requested".into(), fields)
+        };
+        String::from_utf8(body(&request, "m", form).to_vec()).expect("UTF-8")
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The fields that the service adds to a request, and the forms that remain after a refusal.
 
-use super::super::{Delivery, ErrorReport, UpstreamError};
+use super::super::{AttemptErrorKind, Delivery, ErrorReport};
 use crate::domain::{ChatRequest, OUTPUT_LIMITS};
 
 /// The fields that the service adds to a request, and their names.
@@ -138,8 +138,8 @@ impl RequestForms {
     /// Returns the form to send after `form` was refused.
     ///
     /// Errors: the refusal, if no form remains or the upstream names another cause.
-    pub fn next(&mut self, form: RequestForm, error: UpstreamError) -> Result<RequestForm, UpstreamError> {
-        let UpstreamError::Refused { status: 400 | 422, report, .. } = &error else { return Err(error) };
+    pub fn next(&mut self, form: RequestForm, error: AttemptErrorKind) -> Result<RequestForm, AttemptErrorKind> {
+        let AttemptErrorKind::Refused { status: 400 | 422, report, .. } = &error else { return Err(error) };
         let reason = RefusalCause::of(report.as_deref());
         self.refused.push(form);
         let is_candidate = |next: &&RequestForm| match reason {
@@ -157,8 +157,8 @@ impl RequestForms {
         };
         let next = self.forms.iter().filter(|next| !self.refused.contains(next)).find(is_candidate);
         next.copied().ok_or_else(|| match error {
-            UpstreamError::Refused { status, report, .. } if self.limit_is_refused(reason) => {
-                UpstreamError::LimitRefused { status, report }
+            AttemptErrorKind::Refused { status, report, .. } if self.limit_is_refused(reason) => {
+                AttemptErrorKind::LimitRefused { status, report }
             }
             error => error,
         })
@@ -271,8 +271,8 @@ mod tests {
         ChatRequest { added_limit: limit.and_then(NonZeroU32::new), ..ChatRequest::new("m".into(), fields) }
     }
 
-    fn refusal(report: Option<ErrorReport>) -> UpstreamError {
-        UpstreamError::Refused { status: 422, retry_after: None, report: report.map(Box::new) }
+    fn refusal(report: Option<ErrorReport>) -> AttemptErrorKind {
+        AttemptErrorKind::Refused { status: 422, retry_after: None, report: report.map(Box::new) }
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "a refusal may have none")]
@@ -294,7 +294,7 @@ mod tests {
         limit: Option<u32>,
         delivery: Delivery,
         report: Option<&ErrorReport>,
-    ) -> (String, UpstreamError) {
+    ) -> (String, AttemptErrorKind) {
         let mut forms = RequestForms::new(&request(fields, limit), delivery, ALLOWED);
         let mut form = forms.first(|_| false);
         let mut tried = vec![short(form)];
@@ -320,7 +320,7 @@ mod tests {
         ] {
             let (tried, error) = tried(fields, limit, delivery, None);
             assert_eq!(tried, expected);
-            assert_eq!(matches!(error, UpstreamError::LimitRefused { .. }), limit.is_some());
+            assert_eq!(matches!(error, AttemptErrorKind::LimitRefused { .. }), limit.is_some());
         }
     }
 
@@ -348,7 +348,7 @@ mod tests {
         let mut forms = RequestForms::new(&request("{}", None), Delivery::Stream, ALLOWED);
         let form = forms.first(|_| false);
         for status in [401, 404, 413, 429, 500] {
-            let error = UpstreamError::Refused { status, retry_after: None, report: None };
+            let error = AttemptErrorKind::Refused { status, retry_after: None, report: None };
             assert_eq!(forms.next(form, error.clone()), Err(error));
         }
     }

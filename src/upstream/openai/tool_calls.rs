@@ -3,7 +3,7 @@
 use super::chunk_piece::MALFORMED;
 use crate::domain::RequestId;
 use crate::json::{Object, RawText, Tree};
-use crate::upstream::UpstreamError;
+use crate::upstream::AttemptErrorKind;
 
 /// The tool calls that a choice has begun, in their order. Their numbers on every wire are 0, 1, 2, ...
 #[derive(Debug, Default)]
@@ -49,7 +49,12 @@ impl ToolCalls {
     ///
     /// A different id is a different call, also at the same index. A fragment without an id belongs to the last call at
     /// its index; one without id and index belongs to the last call.
-    pub fn fragment(&mut self, call: &mut Object, position: usize, siblings: usize) -> Result<Fragment, UpstreamError> {
+    pub fn fragment(
+        &mut self,
+        call: &mut Object,
+        position: usize,
+        siblings: usize,
+    ) -> Result<Fragment, AttemptErrorKind> {
         let id = text_of(call.get("id"));
         let name = call.get("function").and_then(Tree::as_object).and_then(|function| text_of(function.get("name")));
         let index = integer(call.get("index"));

@@ -3,7 +3,7 @@
 use serde::de::IgnoredAny;
 
 use super::super::transport::{More, Response};
-use super::super::{MalformedResponseError, UpstreamError};
+use super::super::{AttemptErrorKind, MalformedResponseError};
 use super::exchange::read;
 
 /// The kind of a body, by its first byte.
@@ -19,7 +19,7 @@ impl WholeBody {
     ///
     /// A JSON text that is complete when the connection fails is an answer. Errors: the connection failed earlier, or
     /// the text is larger than `max_bytes`.
-    pub async fn read(response: &mut Response, max_bytes: usize) -> Result<Self, UpstreamError> {
+    pub async fn read(response: &mut Response, max_bytes: usize) -> Result<Self, AttemptErrorKind> {
         let mut body = Vec::new();
         loop {
             let more = read(response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await;
@@ -27,7 +27,7 @@ impl WholeBody {
                 return Ok(Self::Other(body));
             }
             if body.len() > max_bytes {
-                return Err(UpstreamError::Malformed(MalformedResponseError::EventTooLarge));
+                return Err(AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge));
             }
             match more {
                 Ok(More::Maybe) => {}

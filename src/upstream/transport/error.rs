@@ -46,7 +46,8 @@ impl Reached {
     const fn sent(self) -> Sent {
         match self {
             Self::Nothing => Sent::No,
-            Self::Server | Self::Response => Sent::Maybe,
+            Self::Server => Sent::Maybe,
+            Self::Response => Sent::Yes,
         }
     }
 }
@@ -57,7 +58,7 @@ impl TransportError {
     }
 
     pub fn protocol(cause: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(TransportErrorKind::Protocol, cause, Sent::Maybe)
+        Self::new(TransportErrorKind::Protocol, cause, Sent::Yes)
     }
 
     pub fn unreachable(cause: impl Into<Cow<'static, str>>) -> Self {

@@ -19,8 +19,8 @@ use super::error::{Reached, TransportError};
 use super::framing::{Framing, InvalidFramingError, More};
 use super::http1_connection::Http1Connection;
 use super::idle::Idle;
-use super::repeats::{CLOSE_RACE, FailedRequest, RepeatReason};
 use super::response_head::{Persistence, ResponseHead};
+use super::retries::{CLOSE_RACE, FailedRequest, RetryReason};
 use super::stream::Stream;
 
 /// A response body and its connection. Dropping it closes the connection; [`Http1Body::recycle`] keeps the connection.
@@ -55,7 +55,7 @@ pub async fn send(
     let (mut connection, mut read) = (Http1Connection::new(stream, head, body, sent), Vec::new());
     let head = poll_fn(|cx| poll_head(&mut connection, &mut read, cx)).await;
     let ResponseHead { parts, framing, persistence } =
-        head.map_err(|error| FailedRequest { repeat: repeat_reason(&connection), error })?;
+        head.map_err(|error| FailedRequest { retry: retry_reason(&connection), error })?;
     let keepalive = match persistence {
         Persistence::Persists => keepalive_of(&parts.headers, keepalive),
         Persistence::Closes => Duration::ZERO,
@@ -91,14 +91,13 @@ fn poll_head(
 /// Returns why a request on a reused connection may be retried. No byte of a response arrived, and either the server
 /// cannot have read the whole request, or it closed the connection so soon (`CLOSE_RACE`) that it must have decided to
 /// close before the request arrived.
-fn repeat_reason(connection: &Http1Connection) -> Option<RepeatReason> {
+fn retry_reason(connection: &Http1Connection) -> Option<RetryReason> {
     match connection.reached() {
         Reached::Response => None,
-        _ if connection.is_cut_short() => Some(RepeatReason::NotWritten),
-        _ => connection
-            .last_write()
-            .is_some_and(|last| last.elapsed() <= CLOSE_RACE)
-            .then_some(RepeatReason::ClosedEarly),
+        _ if connection.is_cut_short() => Some(RetryReason::NotWritten),
+        _ => {
+            connection.last_write().is_some_and(|last| last.elapsed() <= CLOSE_RACE).then_some(RetryReason::ClosedEarly)
+        }
     }
 }
 

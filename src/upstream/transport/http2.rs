@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::super::SentMark;
 use super::error::{Reached, TransportError, is_connection_lost, is_not_processed};
-use super::repeats::{CLOSE_RACE, FailedRequest, RepeatReason};
+use super::retries::{CLOSE_RACE, FailedRequest, RetryReason};
 use super::stream::Stream;
 use crate::domain::Lookup;
 
@@ -171,22 +171,22 @@ pub async fn send(
         Err(mut failed) => {
             let is_unsent = failed.take_message().is_some();
             let error = failed.into_error();
-            let repeat = if is_unsent {
-                Some(RepeatReason::NotWritten)
+            let retry = if is_unsent {
+                Some(RetryReason::NotWritten)
             } else if is_not_processed(&error) {
-                Some(RepeatReason::RefusedStream)
+                Some(RetryReason::RefusedStream)
             } else {
                 // hyper does not report when the last byte was written, so the time runs from handing over the request.
-                (is_connection_lost(&error) && begun.elapsed() <= CLOSE_RACE).then_some(RepeatReason::ClosedEarly)
+                (is_connection_lost(&error) && begun.elapsed() <= CLOSE_RACE).then_some(RetryReason::ClosedEarly)
             };
-            let reached = match repeat {
-                Some(RepeatReason::NotWritten | RepeatReason::RefusedStream) => {
+            let reached = match retry {
+                Some(RetryReason::NotWritten | RetryReason::RefusedStream) => {
                     connections.retire(&stream);
                     Reached::Nothing
                 }
                 _ => Reached::Server,
             };
-            Err(FailedRequest { error: TransportError::of_http2(&error, reached), repeat })
+            Err(FailedRequest { error: TransportError::of_http2(&error, reached), retry })
         }
     }
 }

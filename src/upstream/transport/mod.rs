@@ -13,7 +13,7 @@
 //! response.rs  a response whose body is streamed
 //! decoder.rs   content codings
 //! error.rs     transport errors
-//! repeats.rs   which failed requests may be retried, and how many were, by reason
+//! retries.rs   which failed requests may be retried, and how many were, by reason
 //! ```
 
 mod connect;
@@ -24,10 +24,10 @@ mod http1;
 mod http1_connection;
 mod http2;
 mod idle;
-mod repeats;
 mod request;
 mod response;
 mod response_head;
+mod retries;
 mod stream;
 
 use std::fmt;
@@ -49,16 +49,16 @@ use super::SentMark;
 use connect::{Connected, Connector};
 use http2::{Lease, Multiplexed, Tasks};
 use idle::Idle;
-use repeats::FailedRequest;
 use response::ResponseBody;
+use retries::FailedRequest;
 use stream::Stream;
 
 pub use error::{TransportError, TransportErrorKind};
 pub use framing::{Framing, InvalidFramingError, More};
-pub use repeats::{RepeatReason, Repeats};
 pub use request::{InvalidUrlError, UpstreamRequest};
 pub use response::Response;
 pub use response_head::ResponseHead;
+pub use retries::{Retries, RetryReason};
 
 const MAX_REDIRECTS: usize = 5;
 /// Interval of the search for expired idle connections.
@@ -74,7 +74,7 @@ struct ConnectionPool {
     idle: Idle,
     multiplexed: Multiplexed,
     tasks: Tasks,
-    repeats: Arc<Repeats>,
+    retries: Arc<Retries>,
 }
 
 impl fmt::Debug for Transport {
@@ -95,7 +95,7 @@ pub struct ConnectionTerms {
 /// Builds the transports of all upstreams and holds their shared state.
 pub struct TransportBuilder {
     tasks: Tasks,
-    repeats: Arc<Repeats>,
+    retries: Arc<Retries>,
     tls: OnceLock<Arc<ClientConfig>>,
 }
 
@@ -111,12 +111,12 @@ pub enum TransportBuildError {
 impl TransportBuilder {
     /// Connection tasks are spawned on `tracker` and end when `stop` is cancelled.
     pub fn new(tracker: TaskTracker, stop: CancellationToken) -> Self {
-        Self { tasks: Tasks { tracker, stop }, repeats: Arc::default(), tls: OnceLock::new() }
+        Self { tasks: Tasks { tracker, stop }, retries: Arc::default(), tls: OnceLock::new() }
     }
 
     /// Returns the counters of retried requests, over all transports.
-    pub fn repeats(&self) -> Arc<Repeats> {
-        Arc::clone(&self.repeats)
+    pub fn retries(&self) -> Arc<Retries> {
+        Arc::clone(&self.retries)
     }
 
     /// Builds a transport to the server of this URL. Must be called within a tokio runtime.
@@ -137,7 +137,7 @@ impl TransportBuilder {
             idle: Idle::default(),
             multiplexed: Multiplexed::default(),
             tasks: self.tasks.clone(),
-            repeats: Arc::clone(&self.repeats),
+            retries: Arc::clone(&self.retries),
         });
         let (stop, swept) = (self.tasks.stop.clone(), Arc::downgrade(&inner));
         self.tasks.tracker.spawn(async move { _ = stop.run_until_cancelled(sweep(swept)).await });
@@ -174,7 +174,7 @@ impl Transport {
     /// Sends a request and returns its response with any status, before its body.
     ///
     /// If a reused connection ends before any byte of the response, the request is retried once on a new connection,
-    /// provided that the server did not process it ([`RepeatReason`]). At most five redirects with 307 or 308 to the
+    /// provided that the server did not process it ([`RetryReason`]). At most five redirects with 307 or 308 to the
     /// same origin are followed; a redirect to another origin would send the API key to another host.
     ///
     /// Cancel safe: dropping the future or the response closes an HTTP/1.1 connection and resets an HTTP/2 stream.
@@ -209,8 +209,8 @@ impl Transport {
         if let Some(reused) = self.reuse() {
             match self.send_over(reused, request, body, sent).await {
                 Ok((parts, body)) => return Response::new(parts, body),
-                Err(FailedRequest { repeat: Some(reason), .. }) => self.0.repeats.add(reason),
-                Err(FailedRequest { error, repeat: None }) => return Err(error),
+                Err(FailedRequest { retry: Some(reason), .. }) => self.0.retries.add(reason),
+                Err(FailedRequest { error, retry: None }) => return Err(error),
             }
         }
         let fresh = self.connect().await?;

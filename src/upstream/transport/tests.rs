@@ -4,7 +4,7 @@ mod decoding;
 mod http1;
 mod http2;
 mod redirects;
-mod repeats;
+mod retries;
 mod tls;
 
 use std::future::poll_fn;

@@ -16,7 +16,7 @@ use super::{
 };
 
 fn owner() -> Principal {
-    Principal::Named("a".into())
+    Principal::Key("a".into())
 }
 
 fn claim(key: &str, request: u8) -> Claim {

@@ -25,7 +25,7 @@ const SLOW: Duration = Duration::from_secs(31);
 
 /// Returns the account of the caller with this name.
 pub fn account(name: &str) -> Account {
-    Account::Principal(Principal::Named(name.into()))
+    Account::Principal(Principal::Key(name.into()))
 }
 
 pub fn name(text: &str) -> ChannelName {

@@ -19,7 +19,7 @@ fn claim(key: &str, request: u8) -> Claim {
 }
 
 fn named(name: &str) -> Principal {
-    Principal::Named(name.into())
+    Principal::Key(name.into())
 }
 
 /// Creates generations with claims, and keeps them open.

@@ -147,7 +147,7 @@ async fn large_terminal_events_pass_the_limit_by_64_kib_in_all() {
         open.push(create_for(&memory, number).await);
     }
     for (_, log) in &open {
-        let trailer = Trailer { completion_json: Some("x".repeat(30 << 10).into()), ..Trailer::default() };
+        let trailer = Trailer { whole_json: Some("x".repeat(30 << 10).into()), ..Trailer::default() };
         let (usage, timings) = (Usage::default(), Timings::default());
         let done = Done { finish: [Finish::stated(0, "stop")].into(), trailer, usage, timings };
         assert_eq!(log.close(Event::Done(Arc::new(done))).await, CloseOutcome::Won);

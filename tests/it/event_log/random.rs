@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
-use tokenrill::domain::{Chunk, Entry, Escaped, Event, Frame, GenerationId, Part, Sequence, Shape};
+use tokenrill::domain::{Chunk, Entry, Escaped, Event, Frame, GenerationId, Part, ProviderDialect, Sequence, Shape};
 use tokenrill::event_log::{
     AppendError, CloseOutcome, CreateError, EntryBatch, Limit, MemoryLimits, ReadError, follow,
 };
@@ -49,9 +49,10 @@ pub fn shapes() -> Vec<Arc<Shape>> {
     let parts = (0..12).map(text).chain(parts).enumerate();
     parts
         .map(|(at, part)| {
-            let frame = (at % 3 > 0).then(|| Frame::new(&format!("{{\"before\":{at},\"text\":\""), "\"}"));
+            let before = format!("{{\"before\":{at},\"text\":\"");
+            let frame = (at % 3 > 0).then(|| Frame::new(ProviderDialect::OpenAiChat, &before, "\"}"));
             let silent = if frame.is_some() && at % 4 == 1 { "{\"silent\":true}\n" } else { "" };
-            Arc::new(Shape { silent: silent.into(), ..Shape::new(frame, part) })
+            Arc::new(Shape::new(frame, part).after_silent(silent))
         })
         .collect()
 }
@@ -96,16 +97,16 @@ impl Model {
     /// Each follower reads a page if one is ready.
     fn advance(&mut self) {
         let mut followers = std::mem::take(&mut self.followers);
-        for Follower { pages, after } in &mut followers {
-            if let Some(Some(page)) = pages.next().now_or_never() {
-                if page == Err(ReadError::Lost) && self.may_be_shortened() {
-                    continue;
-                }
-                let page = page.expect("not lost");
-                self.assert_after(*after, &page);
-                *after += page.len() as u64;
+        followers.retain_mut(|Follower { pages, after }| {
+            let Some(Some(page)) = pages.next().now_or_never() else { return true };
+            if page == Err(ReadError::Lost) && self.may_be_shortened() {
+                return false;
             }
-        }
+            let page = page.expect("not lost");
+            self.assert_after(*after, &page);
+            *after += page.len() as u64;
+            true
+        });
         self.followers = followers;
     }
 }

@@ -18,8 +18,8 @@ use tokenrill::domain::{
 };
 use tokenrill::event_log::{
     AppendError, ClaimError, CloseOutcome, Control, CreateError, Created, EventLog, Events, GenerationEnded,
-    GenerationLog, Limit, LogTerms, Memory, MemoryLimits, Page, Presence, ReadError, Readable, Tail, TailState,
-    ViewerLease, Wake, Writer,
+    GenerationLog, Limit, LogTerms, Memory, MemoryLimits, Page, ReadError, Readable, Tail, TailState, ViewerLease,
+    ViewerPresence, Wake, Writer,
 };
 use tokio::task::yield_now;
 use tokio_util::task::TaskTracker;
@@ -398,7 +398,7 @@ impl Control for Slow {
     }
 }
 
-impl Presence for Slow {
+impl ViewerPresence for Slow {
     fn join(&self, generation: GenerationId) -> BoxFuture<'static, Result<ViewerLease, GenerationEnded>> {
         let (slow, nonce) = (self.clone(), nonce());
         let joined = self.call(move |server| server.join(generation, nonce));

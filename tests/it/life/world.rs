@@ -18,9 +18,11 @@ use tokenrill::generation::{
     UpstreamMessages,
 };
 use tokenrill::json::JsonObject;
-use tokenrill::limits::{Limiter, Policy, RequestPermit, Spender, WaitPolicy};
+use tokenrill::limits::{Limiter, Limits, Policy, ProcessLimits, RequestPermit, Spender, WaitPolicy};
 use tokenrill::telemetry::Metrics;
-use tokenrill::upstream::{Answer, AttemptTerms, Provider, Router, Signal, Signals, UpstreamError, UpstreamIdentity};
+use tokenrill::upstream::{
+    Answer, AttemptError, AttemptErrorKind, AttemptTerms, Provider, Router, Signal, Signals, UpstreamIdentity,
+};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, advance};
 use tokio_util::task::TaskTracker;
@@ -63,7 +65,7 @@ impl Provider for Upstreams {
         test_identity()
     }
 
-    fn attempt(&self, request: ChatRequest, terms: AttemptTerms) -> Answer {
+    fn attempt(&self, request: &Arc<ChatRequest>, terms: AttemptTerms) -> Answer {
         let number = request.fields.read::<u64>("number").expect("a number");
         let said = self.calls.lock().expect("a lock").remove(&number).expect("asked once");
         let open = Arc::clone(&self.open.lock().expect("a lock")[&number]);
@@ -79,7 +81,9 @@ impl Provider for Upstreams {
         let rest = stream::unfold((said, Open(open)), |(mut said, open)| async {
             match said.recv().await? {
                 UpstreamStep::Signals(signals) => Some((Ok(signals), (said, open))),
-                UpstreamStep::Error => Some((Err(UpstreamError::Reported(Box::default())), (said, open))),
+                UpstreamStep::Error => {
+                    Some((Err(AttemptError::in_response(AttemptErrorKind::Reported(Box::default()))), (said, open)))
+                }
                 // Unwinds like a panic, but bypasses the panic hook, which would write to standard error.
                 UpstreamStep::Panic => std::panic::resume_unwind(Box::new("a defect, on purpose")),
             }
@@ -87,7 +91,7 @@ impl Provider for Upstreams {
         Box::pin(first.chain(rest))
     }
 
-    fn models(&self) -> BoxFuture<'_, Result<Vec<tokenrill::upstream::ListedModel>, UpstreamError>> {
+    fn models(&self) -> BoxFuture<'_, Result<Vec<tokenrill::upstream::ListedModel>, AttemptErrorKind>> {
         std::future::ready(Ok(Vec::new())).boxed()
     }
 }
@@ -110,7 +114,7 @@ struct Viewer {
 
 pub struct World {
     generations: Generations,
-    limits: Limiter,
+    limits: Arc<ProcessLimits>,
     memory: Memory,
     metrics: Arc<Metrics>,
     upstreams: Arc<Upstreams>,
@@ -155,16 +159,11 @@ impl World {
             on_disconnect: OnDisconnect::Cancel,
             grace: GRACE * 5,
         };
-        let limits = Limiter::default();
+        let limits = Arc::<ProcessLimits>::default();
+        let limiter = Limiter::new(Arc::clone(&limits) as Arc<dyn Limits>, tasks.clone());
         let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None, TaskTracker::new());
-        let generations = Generations::new(
-            Arc::new(memory.clone()),
-            router,
-            terms,
-            limits.clone(),
-            Arc::clone(&metrics),
-            tasks.clone(),
-        );
+        let generations =
+            Generations::new(Arc::new(memory.clone()), router, terms, limiter, Arc::clone(&metrics), tasks.clone());
         expiring.spawn({
             let memory = memory.clone();
             async move { memory.expire().await }
@@ -641,7 +640,7 @@ impl World {
         advance(RETENTION).await;
         self.rest().await;
         assert_eq!((self.memory.count(), self.memory.bytes(), self.tasks.len()), (0, 0, 0));
-        assert_eq!(self.limits.count(), (0, 0));
+        assert_eq!((self.limits.count(), self.limits.reservations()), ((0, 0), 0));
         assert_eq!(self.expiring.len(), 1);
         self.check().await;
     }

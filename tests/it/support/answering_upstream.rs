@@ -14,7 +14,7 @@ use axum::routing::post;
 use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 use serde_json::json;
-use tokenrill::server::{self, Limits, Threads};
+use tokenrill::server::{self, ListenerLimits, Threads};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -65,7 +65,7 @@ impl AnsweringUpstream {
     #[expect(clippy::disallowed_methods, reason = "dropping the upstream ends it")]
     #[expect(clippy::unused_async, reason = "it needs a runtime")]
     pub async fn start() -> Self {
-        let limits = Limits::default();
+        let limits = ListenerLimits::default();
         let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
         let address = listener.local_addr().expect("an address");
         let answering = Answering { calls: Arc::default(), released: CancellationToken::new() };

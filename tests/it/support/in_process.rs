@@ -7,7 +7,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use tokenrill::channel::Channels;
+use tokenrill::domain::GenerationId;
 use tokenrill::event_log::{ChannelLimits, Memory, MemoryChannels, MemoryLimits};
+use tokenrill::limits::{
+    Admitted, Allowance, GenerationDemand, LimitError, Limits, ProcessLimits, Settlement, Spender,
+};
 use tokenrill::upstream::{self, Provider};
 use tokenrill::{api, auth, generation, limits, prompts, telemetry};
 use tokio::sync::watch;
@@ -21,26 +25,56 @@ pub struct Parts {
     pub channels: Channels,
 }
 
-/// A provider that panics in each answer, and also in the handler of the first request.
-#[derive(Default)]
-struct Defect {
-    named: AtomicBool,
-}
+/// A provider that panics in each answer and each list.
+struct DefectiveProvider;
 
-impl Provider for Defect {
+impl Provider for DefectiveProvider {
     fn identity(&self) -> &Arc<upstream::UpstreamIdentity> {
-        assert!(self.named.swap(true, Ordering::SeqCst), "hunter2");
         super::test_identity()
     }
-    fn attempt(&self, _: tokenrill::domain::ChatRequest, _: upstream::AttemptTerms) -> upstream::Answer {
+    fn attempt(&self, _: &Arc<tokenrill::domain::ChatRequest>, _: upstream::AttemptTerms) -> upstream::Answer {
         Box::pin(stream::once(async { panic!("hunter2") }))
     }
-    fn models(&self) -> BoxFuture<'_, Result<Vec<upstream::ListedModel>, upstream::UpstreamError>> {
+    fn models(&self) -> BoxFuture<'_, Result<Vec<upstream::ListedModel>, upstream::AttemptErrorKind>> {
         panic!("hunter2")
     }
 }
 
-/// Builds the service. Every duration is `time`, except those of channels. The provider is a [`Defect`].
+/// Limits that panic in the handler of the first request that is admitted.
+#[derive(Default)]
+struct DefectiveLimits {
+    inner: ProcessLimits,
+    has_panicked: AtomicBool,
+}
+
+impl Limits for DefectiveLimits {
+    fn take_request<'a>(&'a self, id: GenerationId, spender: &'a Spender) -> BoxFuture<'a, Result<(), LimitError>> {
+        self.inner.take_request(id, spender)
+    }
+    fn admit<'a>(
+        &'a self,
+        id: GenerationId,
+        demand: &'a GenerationDemand,
+    ) -> BoxFuture<'a, Result<Admitted, LimitError>> {
+        assert!(self.has_panicked.swap(true, Ordering::SeqCst), "hunter2");
+        self.inner.admit(id, demand)
+    }
+    fn settle(&self, id: GenerationId, settlement: Settlement) -> BoxFuture<'_, ()> {
+        self.inner.settle(id, settlement)
+    }
+    fn release(&self, id: GenerationId) -> BoxFuture<'_, ()> {
+        self.inner.release(id)
+    }
+    fn publish<'a>(&'a self, spender: &'a Spender) -> BoxFuture<'a, Result<Allowance, (LimitError, Allowance)>> {
+        self.inner.publish(spender)
+    }
+    fn left<'a>(&'a self, spender: &'a Spender, model: &'a str) -> BoxFuture<'a, Allowance> {
+        self.inner.left(spender, model)
+    }
+}
+
+/// Builds the service. Every duration is `time`, except those of channels. The provider is a [`DefectiveProvider`], and the
+/// limits are [`DefectiveLimits`].
 pub fn parts(time: Duration) -> Parts {
     let (metrics, tasks) = (telemetry::Metrics::new(), TaskTracker::new());
     let log = Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, running: 0, retention: time });
@@ -58,8 +92,8 @@ pub fn parts(time: Duration) -> Parts {
         on_disconnect: generation::OnDisconnect::Cancel,
         grace: Duration::ZERO,
     };
-    let router = upstream::Router::new(Arc::new(Defect::default()), Vec::new(), None, TaskTracker::new());
-    let limits = limits::Limiter::default();
+    let router = upstream::Router::new(Arc::new(DefectiveProvider), Vec::new(), None, TaskTracker::new());
+    let limits = limits::Limiter::new(Arc::new(DefectiveLimits::default()), tasks.clone());
     let admission = api::Admission {
         gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),
         origins: api::Origins::Loopback,

@@ -2,6 +2,7 @@
 
 pub mod answering_upstream;
 mod client;
+mod gate;
 pub mod in_process;
 pub mod issuer;
 mod leaver;
@@ -11,6 +12,8 @@ mod output;
 mod process;
 mod program;
 mod service;
+mod slow_channels;
+mod slow_limits;
 mod slow_reader;
 mod soak;
 mod sockets;
@@ -19,12 +22,15 @@ mod upstream;
 
 pub use answering_upstream::AnsweringUpstream;
 pub use client::{Answer, Event, text};
+pub use gate::Gate;
 pub use leaver::{Leaver, Way};
 pub use litellm::LiteLlm;
 pub use output::Output;
 pub use process::ServiceProcess;
 pub use program::{free_port, installed, root, succeeds};
 pub use service::{Service, TICKET_SECRET};
+pub use slow_channels::SlowChannels;
+pub use slow_limits::SlowLimits;
 pub use slow_reader::{SlowReader, slow_http2_client};
 pub use soak::sized;
 pub use sockets::sockets;

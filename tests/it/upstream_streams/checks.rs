@@ -1,8 +1,8 @@
 //! Invariants for arbitrary bytes: the bodies of the fuzz targets and of the tests that run their corpora.
 
-use tokenrill::domain::{Trailer, UsageRequest};
+use tokenrill::domain::{ChunkJson, ProviderDialect, Trailer, UsageRequest};
 use tokenrill::upstream::sse::{EventTooLargeError, Parser, StreamEvent};
-use tokenrill::upstream::{AnswerReader, Framing, ResponseHead, Signal, Signals, UpstreamError};
+use tokenrill::upstream::{AnswerReader, AttemptErrorKind, Framing, ResponseHead, Signal, Signals};
 
 use super::{reference, wires};
 
@@ -42,7 +42,7 @@ pub fn event_stream(bytes: &[u8]) {
 }
 
 /// The signals of an answer, and its ending: `Ok` if it is complete.
-pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result<(), UpstreamError>) {
+pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result<(), AttemptErrorKind>) {
     let mut reader = AnswerReader::new("m".to_owned(), 1, LARGEST_EVENT);
     let mut signals = Signals::new();
     for read in reads {
@@ -53,7 +53,7 @@ pub fn answer<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> (Signals, Result
             return (signals, Ok(()));
         }
     }
-    let ending = reader.cut_off(UpstreamError::Disconnected { cause: "the end".into() }, &mut signals);
+    let ending = reader.cut_off(AttemptErrorKind::Disconnected { cause: "the end".into() }, &mut signals);
     (signals, ending)
 }
 
@@ -111,12 +111,15 @@ fn response<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> Option<(u16, Vec<u
 fn describe(signal: &Signal) -> String {
     match signal {
         Signal::Chunk(chunk) => {
-            let json = chunk.json().map(|json| without_ids(&json.concat()));
+            let json = match chunk.json(ProviderDialect::OpenAiChat) {
+                ChunkJson::Here { silent, pieces } => Some(without_ids(&[silent, &pieces.concat()].concat())),
+                ChunkJson::Later | ChunkJson::Absent => None,
+            };
             format!("{:?} {:?} {json:?}", chunk.part(), chunk.text().as_str())
         }
         Signal::End { trailer } => {
-            let Trailer { chunks_json, head_json, usage_json, completion_json } = trailer;
-            format!("end {} {} {usage_json:?} {completion_json:?}", without_ids(chunks_json), without_ids(head_json))
+            let Trailer { dialect: _, chunks_json, head_json, usage_json, whole_json } = trailer;
+            format!("end {} {} {usage_json:?} {whole_json:?}", without_ids(chunks_json), without_ids(head_json))
         }
         other => format!("{other:?}"),
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokenrill::domain::UsageRequest;
-use tokenrill::upstream::{Signal, UpstreamError};
+use tokenrill::upstream::{AttemptErrorKind, Signal};
 
 use checks::answer;
 use random::{Random, mutated};
@@ -209,7 +209,7 @@ proptest! {
             is_finish || others || ["content", "reasoning", "reasoning_content", "refusal"].into_iter().any(is_text)
         };
         if !sent.iter().any(|chunk| chunk["choices"].as_array().is_some_and(|choices| choices.iter().any(is_output))) {
-            prop_assert_eq!(&ending, &Err(UpstreamError::Empty), "{}", stream);
+            prop_assert_eq!(&ending, &Err(AttemptErrorKind::Empty), "{}", stream);
             return Ok(());
         }
         prop_assert_eq!(&ending, &Ok(()), "{}", stream);

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use serde_json::Value;
-use tokenrill::api::wire::openai_chat::{Ids, OpenAiChat};
-use tokenrill::api::wire::{Native, WireFormat};
+use tokenrill::api::wire::{BlockIds, ChatEncoder, Encoder, Frames, NativeEncoder};
 use tokenrill::domain::{
     Done, Entry, Event, Failed, Failure, FailureCode, Finish, GenerationId, Principal, RequestId, Sequence, Start,
     Timestamp, Timings, Usage, UsageReport, UsageRequest,
 };
-use tokenrill::upstream::{Signal, Signals, UpstreamError};
+use tokenrill::upstream::{AttemptErrorKind, Signal, Signals};
 
 use super::reference;
 
@@ -22,12 +20,12 @@ pub type Texts = BTreeMap<u64, String>;
 type Calls = BTreeMap<(u64, u64), String>;
 
 /// Writes an answer on every wire and checks that text, tool calls and ending agree. Returns the chunks.
-pub fn assert_agreement(signals: Signals, ending: &Result<(), UpstreamError>, usage: UsageRequest) -> Vec<Value> {
+pub fn assert_agreement(signals: Signals, ending: &Result<(), AttemptErrorKind>, usage: UsageRequest) -> Vec<Value> {
     let id = GenerationId::random();
     let entries = entries(id, signals, ending);
-    let native_stream = write(&Native, id, &entries);
+    let native_stream = write(NativeEncoder::new(id), &entries);
     let native = native(&native_stream, ending.is_ok());
-    let chat = write(&OpenAiChat { usage, ids: Ids::Absent }, id, &entries);
+    let chat = write(ChatEncoder::new(Arc::new(start(id, usage)), BlockIds::Absent), &entries);
     let (chunks, texts) = chat_completion_chunks(&chat, usage, ending.is_ok());
     assert_eq!(texts, native, "both wires say the same");
     assert_eq!(calls_of_chunks(&chunks), calls_of_native(&native_stream), "and call the same tools");
@@ -61,18 +59,21 @@ fn calls_of_chunks(chunks: &[Value]) -> Calls {
     calls
 }
 
-/// The log of a generation with this answer of an upstream.
-fn entries(id: GenerationId, signals: Signals, ending: &Result<(), UpstreamError>) -> Vec<Entry> {
-    let start = Start {
-        generation: id,
+fn start(generation: GenerationId, usage: UsageRequest) -> Start {
+    Start {
+        generation,
         owner: Principal::Anonymous,
         model: "m".to_owned(),
         created_at: Timestamp::now(),
         prompt: None,
         metadata: BTreeMap::new(),
-        usage: UsageRequest::Asked,
-    };
-    let mut events = vec![Event::Start(Arc::new(start))];
+        usage,
+    }
+}
+
+/// The log of a generation with this answer of an upstream.
+fn entries(id: GenerationId, signals: Signals, ending: &Result<(), AttemptErrorKind>) -> Vec<Entry> {
+    let mut events = vec![Event::Start(Arc::new(start(id, UsageRequest::Asked)))];
     let mut finish = BTreeMap::new();
     let mut usage = UsageReport::default();
     for signal in signals {
@@ -110,12 +111,12 @@ fn entries(id: GenerationId, signals: Signals, ending: &Result<(), UpstreamError
     (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry { sequence, event }).collect()
 }
 
-fn write(format: &impl WireFormat, id: GenerationId, entries: &[Entry]) -> String {
-    let mut out = BytesMut::new();
+fn write(mut encoder: impl Encoder, entries: &[Entry]) -> String {
+    let mut frames = Frames::default();
     for entry in entries {
-        format.encode(id, entry, &mut None, &mut out);
+        encoder.entry(entry, &mut frames);
     }
-    let stream = String::from_utf8(out.to_vec()).expect("UTF-8");
+    let stream = String::from_utf8(frames.take().to_vec()).expect("UTF-8");
     assert!(!stream.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']), "no line end but LF: {stream}");
     stream
 }

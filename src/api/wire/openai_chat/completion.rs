@@ -1,25 +1,27 @@
-//! The whole chat completion: the upstream's own, or one that is merged from its chunks.
+//! A chat completion that is merged from the chunks of a streamed answer.
 
 use std::sync::Arc;
 
-use super::merge::{merge_choice, merge_member};
+use super::merge::{ChunkPlace, merge};
+use super::neutral_chunks::NeutralChunks;
 use super::usage::usage_json;
-use crate::domain::{Chunk, Done, Entry, Event, Part, Shape};
+use crate::domain::{Chunk, ChunkJson, Done, Entry, Event, Part, ProviderDialect, Shape, Start};
 use crate::json::{Object, RawText, Tree};
 
 /// A chat completion under construction.
-#[derive(Default)]
 pub struct Completion {
-    /// All members except the choices.
-    members: Object,
-    choices: Vec<Object>,
+    /// All chunks. The message of each choice is still its `delta`.
+    merged: Object,
+    neutral: NeutralChunks,
     /// The last shape that was merged, if its chunks contain only text, and the position of its choice.
     plain: Option<(Arc<Shape>, usize)>,
-    /// The upstream's own completion.
-    whole: Option<String>,
 }
 
 impl Completion {
+    pub fn new(start: &Start) -> Self {
+        Self { merged: Object::default(), neutral: NeutralChunks::new(start), plain: None }
+    }
+
     /// Merges an entry.
     pub fn apply(&mut self, entry: &Entry) {
         match &entry.event {
@@ -31,26 +33,30 @@ impl Completion {
 
     /// Returns the completion in OpenAI's format.
     pub fn into_json(mut self) -> String {
-        if let Some(whole) = self.whole {
-            return whole;
+        let mut choices = match self.merged.remove("choices") {
+            Some(Tree::Array(choices)) => choices,
+            _ => Vec::new(),
+        };
+        choices.sort_by_key(index);
+        for choice in choices.iter_mut().filter_map(Tree::as_object_mut) {
+            complete(choice);
         }
-        self.choices.sort_by_key(index);
-        self.members.set("object", Tree::text("chat.completion"));
-        let choices = self.choices.into_iter().map(|choice| Tree::Object(with_message(choice))).collect();
-        self.members.set("choices", Tree::Array(choices));
-        self.members.to_json()
+        self.merged.set("object", Tree::text("chat.completion"));
+        self.merged.set("choices", Tree::Array(choices));
+        self.merged.to_json()
     }
 
     fn done(&mut self, done: &Done) {
-        let usage = usage_json(done);
-        if let Some(completion) = &done.trailer.completion_json {
-            self.whole = Some(with_usage(completion, done, &usage));
-            return;
+        if let Some(trailer) = done.trailer.of(ProviderDialect::OpenAiChat) {
+            self.lines(&trailer.chunks_json);
+            self.lines(&format!("{{{}}}", trailer.head_json));
+        } else {
+            for chunk in self.neutral.ends(done).collect::<Vec<_>>() {
+                self.lines(&chunk);
+            }
         }
-        self.lines(&done.trailer.chunks_json);
-        self.lines(&format!("{{{}}}", done.trailer.head_json));
-        if let Ok(usage) = Tree::parse(&usage) {
-            self.members.set("usage", usage);
+        if let Ok(usage) = Tree::parse(&usage_json(done)) {
+            self.merged.set("usage", usage);
         }
     }
 
@@ -58,84 +64,71 @@ impl Completion {
     fn chunk(&mut self, chunk: &Chunk) {
         if let Some((shape, choice)) = &self.plain
             && Arc::ptr_eq(shape, chunk.shape())
-            && let Some(content) = self.choices.get_mut(*choice).and_then(content)
+            && let Some(content) = content(&mut self.merged, *choice)
         {
             content.push_str(chunk.text().as_str());
             return;
         }
-        let plain = self.lines(&chunk.json().map(|parts| parts.concat()).unwrap_or_default());
-        let is_plain =
-            matches!(chunk.part(), Part::Text { logprobs_json: None, .. }) && chunk.shape().silent.is_empty();
-        self.plain = plain.filter(|_| is_plain).map(|choice| (Arc::clone(chunk.shape()), choice));
-    }
-
-    /// Merges chunks, one per line. Returns the position of the choice if the last chunk contains only its content.
-    fn lines(&mut self, lines: &str) -> Option<usize> {
-        let mut plain = None;
-        for line in lines.lines() {
-            // Always parses: the log's chunks were written from a tree.
-            let Ok(Tree::Object(chunk)) = Tree::parse(line) else { continue };
-            plain = None;
-            for (name, value) in chunk {
-                match (name.as_str(), value) {
-                    ("choices", Tree::Array(choices)) => {
-                        let is_alone = choices.len() == 1;
-                        for choice in choices {
-                            plain = self.choice(choice).filter(|_| is_alone);
-                        }
-                    }
-                    (_, value) => merge_member(&mut self.members, &name, value),
+        self.plain = None;
+        match chunk.json(ProviderDialect::OpenAiChat) {
+            ChunkJson::Later => {}
+            ChunkJson::Absent => {
+                if let Some(json) = self.neutral.chunk(chunk) {
+                    self.lines(&json);
+                }
+            }
+            ChunkJson::Here { silent, pieces } => {
+                self.lines(silent);
+                let json = pieces.concat();
+                let is_text = matches!(chunk.part(), Part::Text { logprobs_json: None, .. });
+                self.lines(&json);
+                if is_text && silent.is_empty() {
+                    self.plain = self.plain_choice(&json).map(|choice| (Arc::clone(chunk.shape()), choice));
                 }
             }
         }
-        plain
     }
 
-    fn choice(&mut self, choice: Tree) -> Option<usize> {
-        let Tree::Object(choice) = choice else { return None };
-        let delta = choice.get("delta").and_then(Tree::as_object);
-        let is_plain = delta.is_some_and(|delta| {
-            delta.iter().all(|(name, value)| name == "content" || value.is_null()) && delta.text("content").is_some()
-        });
-        let known = self.choices.iter().position(|known| known.get("index") == choice.get("index"));
-        let position = known.unwrap_or(self.choices.len());
-        if known.is_none() {
-            self.choices.push(Object::default());
+    /// Merges chunks, one per line.
+    fn lines(&mut self, lines: &str) {
+        for line in lines.lines() {
+            // Always parses: the log's chunks were written from a tree.
+            if let Ok(Tree::Object(chunk)) = Tree::parse(line) {
+                merge(&mut self.merged, chunk, ChunkPlace::Chunk);
+            }
         }
-        merge_choice(self.choices.get_mut(position)?, choice);
-        Some(position).filter(|_| is_plain)
+    }
+
+    /// Returns the position of the choice of a chunk that contains only its text.
+    fn plain_choice(&self, chunk: &str) -> Option<usize> {
+        let chunk = Tree::parse(chunk).ok()?;
+        let [choice] = chunk.as_object()?.get("choices")?.as_array()?.as_slice() else { return None };
+        let delta = choice.as_object()?.get("delta")?.as_object()?;
+        delta.text("content")?;
+        let is_plain = delta.iter().all(|(name, value)| name == "content" || value.is_null());
+        let choices = self.merged.get("choices")?.as_array()?;
+        is_plain.then(|| choices.iter().position(|known| index(known) == index(choice)))?
     }
 }
 
 /// Returns the escaped content of a choice.
-fn content(choice: &mut Object) -> Option<&mut RawText> {
+fn content(merged: &mut Object, choice: usize) -> Option<&mut RawText> {
+    let choice = merged.get_mut("choices")?.as_array_mut()?.get_mut(choice)?.as_object_mut()?;
     match choice.get_mut("delta")?.as_object_mut()?.get_mut("content")? {
         Tree::Text(content) => Some(content),
         _ => None,
     }
 }
 
-fn index(choice: &Object) -> Option<u64> {
-    match choice.get("index")? {
+fn index(choice: &Tree) -> Option<u64> {
+    match choice.as_object()?.get("index")? {
         Tree::Literal(json) => json.parse().ok(),
         _ => None,
     }
 }
 
-/// Returns the upstream's completion, byte for byte unless its usage has to be replaced.
-fn with_usage(completion: &Arc<str>, done: &Done, usage: &str) -> String {
-    if done.trailer.usage_json.as_deref() == Some(usage) {
-        return completion.to_string();
-    }
-    let (Ok(Tree::Object(mut completion)), Ok(usage)) = (Tree::parse(completion), Tree::parse(usage)) else {
-        return completion.to_string();
-    };
-    completion.set("usage", usage);
-    completion.to_json()
-}
-
 /// Converts the delta of a choice to its message.
-fn with_message(mut choice: Object) -> Object {
+fn complete(choice: &mut Object) {
     let mut message: Object =
         [("role", Tree::text("assistant")), ("content", Tree::NULL), ("refusal", Tree::NULL)].into_iter().collect();
     if let Some(Tree::Object(delta)) = choice.remove("delta") {
@@ -155,7 +148,6 @@ fn with_message(mut choice: Object) -> Object {
     if choice.get("logprobs").is_none() {
         choice.set("logprobs", Tree::NULL);
     }
-    choice
 }
 
 #[cfg(test)]
@@ -163,10 +155,25 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::{Escaped, Finish, Frame, Sequence, Timings, TokenSource, Trailer, Usage};
+    use crate::domain::{
+        Escaped, Finish, Frame, Principal, Sequence, Stated, Timestamp, Timings, TokenSource, Trailer, Usage,
+        UsageRequest,
+    };
+
+    fn completion() -> Completion {
+        Completion::new(&Start {
+            generation: "gen_AAAAAAAAAAAAAAAAAAAAAA".parse().expect("an id"),
+            owner: Principal::Anonymous,
+            model: "m\"".into(),
+            created_at: Timestamp::from_millis(1_795_245_962_001),
+            prompt: None,
+            metadata: [].into(),
+            usage: UsageRequest::NotAsked,
+        })
+    }
 
     fn merge(chunks: &[Value]) -> Value {
-        let mut completion = Completion::default();
+        let mut completion = completion();
         for chunk in chunks {
             completion.lines(&chunk.to_string());
         }
@@ -193,7 +200,7 @@ mod tests {
     fn chunks_of_one_shape_merge_as_if_each_was_parsed() {
         let frame = |before: &str, after: &str| {
             let part = Part::Text { choice: 0, logprobs_json: None };
-            Arc::new(Shape::new(Some(Frame::new(before, after)), part))
+            Arc::new(Shape::new(Some(Frame::new(ProviderDialect::OpenAiChat, before, after)), part))
         };
         for shape in [
             frame(r#"{"id":"c","x":[],"choices":[{"index":0,"delta":{"content":""#, r#""}}]}"#),
@@ -204,14 +211,18 @@ mod tests {
                 r#""}}]}"#,
             ),
         ] {
-            let (mut completion, mut each) = (Completion::default(), Completion::default());
+            let (mut completion, mut each) = (completion(), completion());
             let silent = "{\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n";
-            let first = Arc::new(Shape { silent: silent.into(), ..Shape::clone(&shape) });
+            let first = Arc::new(shape.after_silent(silent));
             for (shape, text) in [(&first, "Hel"), (&shape, "lo\n\""), (&shape, "\u{e9}"), (&first, ""), (&shape, "!")]
             {
                 let chunk = Chunk::new(Arc::clone(shape), Escaped::from_text(text));
                 completion.chunk(&chunk);
-                each.lines(&chunk.json().expect("a frame").concat());
+                let ChunkJson::Here { silent, pieces } = chunk.json(ProviderDialect::OpenAiChat) else {
+                    panic!("a frame")
+                };
+                each.lines(silent);
+                each.lines(&pieces.concat());
             }
             assert_eq!(completion.into_json(), each.into_json());
         }
@@ -236,28 +247,59 @@ mod tests {
     }
 
     #[test]
-    fn completion_of_the_upstream_is_returned_unchanged() {
-        let completed = |usage_json: &str, source| {
-            let usage = Usage { input_tokens: 5, output_tokens: Some(2), source, ..Usage::default() };
-            let completion = format!(r#"{{"id": "c", "choices": [], "usage": {usage_json}}}"#);
-            let trailer = Trailer {
-                usage_json: Some(usage_json.into()),
-                completion_json: Some(completion.as_str().into()),
-                ..Trailer::default()
-            };
-            let finish = Box::new([Finish::stated(0, "stop")]);
-            let event = Event::Done(Arc::new(Done { finish, trailer, usage, timings: Timings::default() }));
-            let mut merged = Completion::default();
-            merged.apply(&Entry { sequence: Sequence::new(2), event });
-            (completion, merged.into_json())
+    fn answer_without_json_of_openais_dialect_is_merged_from_its_parts() {
+        let mut completion = completion();
+        let call = |id: Option<&str>, name: Option<&str>| Part::ToolCall {
+            choice: 0,
+            index: 0,
+            id: id.map(Escaped::from_text),
+            name: name.map(Escaped::from_text),
         };
-        let (sent, got) =
-            completed(r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7,"x":1}"#, TokenSource::Provider);
-        assert_eq!(got, sent);
-        let (_, got) = completed(r#"{"prompt_tokens":5,"x":1}"#, TokenSource::Estimated);
+        let parts = [
+            (Part::Reasoning { choice: 0 }, "hm"),
+            (Part::Text { choice: 0, logprobs_json: None }, "Hel\n"),
+            (Part::Text { choice: 0, logprobs_json: None }, "lo"),
+            (Part::Other { choice: 0, delta_json: "{\"citations\":[]}".into() }, ""),
+            (call(Some("call_1"), Some("weather")), "{\"ci"),
+            (call(None, None), "ty\":1}"),
+        ];
+        let mut events: Vec<_> = parts
+            .into_iter()
+            .map(|(part, text)| Event::Chunk(Chunk::new(Arc::new(Shape::new(None, part)), Escaped::from_text(text))))
+            .collect();
+        let usage = Usage {
+            input_tokens: 5,
+            cache_read_tokens: Some(4),
+            output_tokens: Some(2),
+            reasoning_tokens: Some(1),
+            source: TokenSource::Provider,
+            ..Usage::default()
+        };
+        let finish = Box::new([Finish { choice: 0, reason: "tool_calls".into(), stated: Stated::Yes }]);
+        let (trailer, timings) = (Trailer::default(), Timings::default());
+        events.push(Event::Done(Arc::new(Done { finish, trailer, usage, timings })));
+        for (event, sequence) in events.into_iter().zip(2..) {
+            completion.apply(&Entry { sequence: Sequence::new(sequence), event });
+        }
+        let json: Value = serde_json::from_str(&completion.into_json()).expect("JSON");
         assert_eq!(
-            got,
-            r#"{"id":"c","choices":[],"usage":{"prompt_tokens":5,"x":1,"completion_tokens":2,"total_tokens":7,"estimated":true}}"#
+            json,
+            json!({
+                "id": "chatcmpl-gen_AAAAAAAAAAAAAAAAAAAAAA", "object": "chat.completion", "created": 1_795_245_962,
+                "model": "m\"",
+                "choices": [{
+                    "index": 0, "finish_reason": "tool_calls", "logprobs": null,
+                    "message": {
+                        "role": "assistant", "content": "Hel\nlo", "reasoning_content": "hm", "refusal": null,
+                        "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{\"city\":1}"}}],
+                    },
+                }],
+                "usage": {
+                    "prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7,
+                    "prompt_tokens_details": {"cached_tokens": 4},
+                    "completion_tokens_details": {"reasoning_tokens": 1},
+                },
+            })
         );
     }
 }

@@ -1,158 +1,117 @@
-//! Merges the chunks of an answer into its completion.
+//! Merges the chunks of an answer into one tree.
 //!
 //! Only fragments of text are concatenated, so that a value that each chunk repeats (`severity: "safe"`) does not
 //! become `safesafe`. Every other value replaces the previous one, unless it is null or an empty string.
 
 use crate::json::{Object, RawText, Tree};
 
-/// Merges a member of a chunk other than its choices.
-pub fn merge_member(into: &mut Object, name: &str, value: Tree) {
-    match (into.get_mut(name), value) {
-        (Some(Tree::Object(known)), Tree::Object(more)) => {
-            for (name, value) in more {
-                merge_member(known, &name, value);
-            }
-        }
-        (Some(known), value) => {
-            if !is_null_or_empty(&value) {
-                *known = value;
-            }
-        }
-        (None, value) => into.set(name, value),
-    }
+/// The place of an object in a chunk, which decides how its members are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkPlace {
+    Chunk,
+    /// The list of choices, and each of them.
+    Choice,
+    /// A delta and everything in it: texts are fragments, lists grow, and items with the same index are one item.
+    Delta,
+    /// Its lists grow.
+    Logprobs,
+    Other,
 }
 
-/// Merges one choice. The merged delta stays in the member `delta`.
-pub fn merge_choice(into: &mut Object, choice: Object) {
-    for (name, value) in choice {
-        match (name.as_str(), into.get_mut(&name), value) {
-            ("delta", Some(Tree::Object(known)), Tree::Object(delta)) => merge_delta(known, delta),
-            ("delta", None, Tree::Object(delta)) => {
-                // Merged as well, because one chunk may hold several fragments of the same item.
-                let mut known = Object::default();
-                merge_delta(&mut known, delta);
-                into.set(name, Tree::Object(known));
-            }
-            ("logprobs", Some(Tree::Object(known)), Tree::Object(more)) => merge_logprobs(known, more),
-            (_, _, value) => merge_member(into, &name, value),
-        }
-    }
-}
+/// The members of deltas that are sent in fragments of text.
+const FRAGMENTS: [&str; 11] = [
+    "arguments",
+    "content",
+    "data",
+    "input",
+    "reasoning",
+    "reasoning_content",
+    "refusal",
+    "summary",
+    "text",
+    "thinking",
+    "transcript",
+];
 
-fn is_null_or_empty(value: &Tree) -> bool {
-    value.is_null() || value.as_text().is_some_and(RawText::is_empty)
-}
+const THINKING_BLOCKS: &str = "thinking_blocks";
 
-/// The members of a message that are sent in fragments of text.
-const FRAGMENTS: [&str; 4] = ["content", "reasoning_content", "reasoning", "refusal"];
-
-fn merge_delta(into: &mut Object, delta: Object) {
-    for (name, value) in delta {
-        match (name.as_str(), value) {
-            (fragment, value) if FRAGMENTS.contains(&fragment) => append(into, &name, value),
-            ("audio", Tree::Object(audio)) => merge_with(into, "audio", audio, &["data", "transcript"]),
-            ("function_call", Tree::Object(call)) => merge_with(into, "function_call", call, &["arguments"]),
-            ("tool_calls", Tree::Array(calls)) => {
-                for call in calls {
-                    merge_item(items_of(into, "tool_calls"), call, merge_call);
-                }
-            }
-            ("thinking_blocks", Tree::Array(blocks)) => {
-                for block in blocks {
-                    merge_block(items_of(into, "thinking_blocks"), block);
-                }
-            }
-            // Other items are appended. Items with an index are fragments of the item with that index.
-            (_, Tree::Array(items)) => {
-                let is_same = into.get(&name).and_then(Tree::as_array) == Some(&items);
-                for item in items.into_iter().filter(|_| !is_same) {
-                    merge_item(items_of(into, &name), item, merge_detail);
-                }
-            }
-            (_, value) => merge_member(into, &name, value),
+impl ChunkPlace {
+    fn member(self, name: &str) -> Self {
+        match (self, name) {
+            (Self::Chunk, "choices") => Self::Choice,
+            (Self::Choice, "delta") => Self::Delta,
+            (Self::Choice, "logprobs") => Self::Logprobs,
+            (Self::Delta | Self::Logprobs, _) => self,
+            _ => Self::Other,
         }
     }
 }
 
-fn append(into: &mut Object, name: &str, value: Tree) {
-    match (into.get_mut(name), value) {
-        (Some(Tree::Text(known)), Tree::Text(more)) => known.push_str(&more),
-        (_, value) => merge_member(into, name, value),
-    }
-}
-
-/// Returns the list of that name, which is created if it does not exist.
-fn items_of<'a>(into: &'a mut Object, name: &str) -> Option<&'a mut Vec<Tree>> {
-    if into.get(name).and_then(Tree::as_array).is_none() {
-        into.set(name, Tree::Array(Vec::new()));
-    }
-    into.get_mut(name).and_then(Tree::as_array_mut)
-}
-
-fn merge_item(items: Option<&mut Vec<Tree>>, item: Tree, merge: fn(&mut Object, Object)) {
-    let Some(items) = items else { return };
-    let index = item.as_object().and_then(|item| item.present("index"));
-    let known = index.and_then(|index| {
-        items.iter_mut().filter_map(Tree::as_object_mut).find(|known| known.get("index") == Some(index))
-    });
-    match (known, item) {
-        (Some(known), Tree::Object(item)) => merge(known, item),
-        (_, item) => items.push(item),
-    }
-}
-
-fn merge_call(known: &mut Object, call: Object) {
-    for (name, value) in call {
-        match (name.as_str(), value) {
-            ("function", Tree::Object(function)) => merge_with(known, "function", function, &["arguments"]),
-            ("custom", Tree::Object(custom)) => merge_with(known, "custom", custom, &["input"]),
-            (_, value) => merge_member(known, &name, value),
-        }
-    }
-}
-
-/// Merges an item of `reasoning_details` or a similar list.
-fn merge_detail(known: &mut Object, detail: Object) {
-    merge_members(known, detail, &["text", "summary", "data"]);
-}
-
-/// Appends to the last thinking block until it has a signature, which ends it. Anthropic's API accepts blocks back in
-/// this form.
-fn merge_block(blocks: Option<&mut Vec<Tree>>, block: Tree) {
-    let Some(blocks) = blocks else { return };
-    let open = blocks.last_mut().and_then(Tree::as_object_mut).filter(|last| last.text("signature").is_none());
-    match (open, block) {
-        (Some(open), Tree::Object(block)) if open.get("type") == block.get("type") => {
-            merge_members(open, block, &["thinking"]);
-        }
-        (_, block) => blocks.push(block),
-    }
-}
-
-fn merge_with(into: &mut Object, name: &str, object: Object, fragments: &[&str]) {
-    match into.get_mut(name) {
-        Some(Tree::Object(known)) => merge_members(known, object, fragments),
-        _ => into.set(name, Tree::Object(object)),
-    }
-}
-
-fn merge_members(known: &mut Object, object: Object, fragments: &[&str]) {
-    for (name, value) in object {
-        if fragments.contains(&name.as_str()) {
-            append(known, &name, value);
-        } else {
-            merge_member(known, &name, value);
-        }
-    }
-}
-
-fn merge_logprobs(known: &mut Object, more: Object) {
+/// Merges the members of a later object into those of an earlier one.
+pub fn merge(into: &mut Object, more: Object, place: ChunkPlace) {
     for (name, value) in more {
-        match (known.get_mut(&name), value) {
-            (Some(Tree::Array(tokens)), Tree::Array(more)) => tokens.extend(more),
-            (_, value) => merge_member(known, &name, value),
+        let place = place.member(&name);
+        // Merged into an empty value, because one chunk may hold several fragments of the same item.
+        if place != ChunkPlace::Other && into.present(&name).is_none() {
+            match value {
+                Tree::Array(_) => into.set(name.clone(), Tree::Array(Vec::new())),
+                Tree::Object(_) => into.set(name.clone(), Tree::Object(Object::default())),
+                _ => {}
+            }
+        }
+        match (into.get_mut(&name), value) {
+            (Some(Tree::Object(known)), Tree::Object(more)) => merge(known, more, place),
+            (Some(Tree::Array(known)), Tree::Array(more)) if place == ChunkPlace::Logprobs => known.extend(more),
+            (Some(Tree::Array(known)), Tree::Array(more)) if place != ChunkPlace::Other => {
+                merge_items(known, more, &name, place);
+            }
+            (Some(Tree::Text(known)), Tree::Text(more))
+                if place == ChunkPlace::Delta && FRAGMENTS.contains(&name.as_str()) =>
+            {
+                known.push_str(&more);
+            }
+            (Some(known), value) => {
+                if !value.is_null() && !value.as_text().is_some_and(RawText::is_empty) {
+                    *known = value;
+                }
+            }
+            (None, value) => into.set(name, value),
         }
     }
+}
+
+/// Appends the items of a list, or merges them into the items with the same index.
+fn merge_items(known: &mut Vec<Tree>, more: Vec<Tree>, name: &str, place: ChunkPlace) {
+    // Some servers repeat the whole list in each chunk.
+    if name != THINKING_BLOCKS && *known == more && more.iter().all(|item| index(item).is_none()) {
+        return;
+    }
+    for item in more {
+        let same = match index(&item) {
+            Some(wanted) => known.iter().position(|known| index(known) == Some(wanted)),
+            None if name == THINKING_BLOCKS => open_block(known, &item),
+            None => None,
+        };
+        let at = same.unwrap_or(known.len());
+        if same.is_none() && item.as_object().is_some() {
+            known.push(Tree::Object(Object::default()));
+        }
+        match (known.get_mut(at), item) {
+            (Some(Tree::Object(known)), Tree::Object(more)) => merge(known, more, place),
+            (_, item) => known.push(item),
+        }
+    }
+}
+
+fn index(item: &Tree) -> Option<&Tree> {
+    item.as_object()?.present("index")
+}
+
+/// Returns the position of the thinking block that `block` continues. A block ends with its signature; Anthropic's API
+/// accepts blocks back in this form.
+fn open_block(blocks: &[Tree], block: &Tree) -> Option<usize> {
+    let last = blocks.last()?.as_object().filter(|last| last.text("signature").is_none())?;
+    (last.get("type") == block.as_object()?.get("type")).then(|| blocks.len() - 1)
 }
 
 #[cfg(test)]
@@ -167,7 +126,7 @@ mod tests {
     fn merged(choices: &[&str]) -> String {
         let mut all = Object::default();
         for choice in choices {
-            merge_choice(&mut all, object(choice));
+            merge(&mut all, object(choice), ChunkPlace::Choice);
         }
         all.to_json()
     }
@@ -233,6 +192,11 @@ mod tests {
                 r#"{"thinking_blocks":[{"type":"thinking","thinking":"b","signature":"s"},{"type":"thinking","thinking":"c"}]}"#,
                 r#"{"thinking_blocks":[{"type":"thinking","thinking":"ab","signature":"s"},{"type":"thinking","thinking":"c"}]}"#,
             ),
+            (
+                r#"{"tool_calls":[{"index":0,"function":{"arguments":"a"}}]}"#,
+                r#"{"tool_calls":[{"index":0,"function":{"arguments":"a"}}]}"#,
+                r#"{"tool_calls":[{"index":0,"function":{"arguments":"aa"}}]}"#,
+            ),
             (r#"{"annotations":[{"a":1}]}"#, r#"{"annotations":[{"b":2}]}"#, r#"{"annotations":[{"a":1},{"b":2}]}"#),
             (r#"{"annotations":[{"a":1}]}"#, r#"{"annotations":[{"a":1}]}"#, r#"{"annotations":[{"a":1}]}"#),
         ] {
@@ -244,9 +208,7 @@ mod tests {
     #[test]
     fn list_outside_the_choices_is_replaced() {
         let mut all = object(r#"{"citations":["a"],"x":1}"#);
-        for (name, value) in object(r#"{"citations":["a","b"],"x":null,"y":""}"#) {
-            merge_member(&mut all, &name, value);
-        }
+        merge(&mut all, object(r#"{"citations":["a","b"],"x":null,"y":""}"#), ChunkPlace::Chunk);
         assert_eq!(all.to_json(), r#"{"citations":["a","b"],"x":1,"y":""}"#);
     }
 }

@@ -1,121 +1,128 @@
-//! OpenAI's wire format: chat completion chunks, and the whole completion that they are merged into.
+//! OpenAI's chat completions: `/v1/chat/completions`.
 
 mod completion;
+pub mod encoder;
+mod error;
+pub mod error_body;
 mod merge;
+mod neutral_chunks;
+mod openapi;
+mod request;
 mod usage;
+mod whole;
 
-use bytes::BytesMut;
-use serde::Serialize;
+use std::sync::Arc;
 
-use super::super::openai_error::OpenAiError;
-use super::format::WireFormat;
-use super::retry::Retry;
-use super::sse_block::SseBlock;
-use crate::domain::{Chunk, Entry, Event, EventId, GenerationId, UsageRequest};
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::Value;
 
-pub use completion::Completion;
-pub use usage::usage_json;
+use super::port::{
+    AnswerForm, RefusalBody, RefusalFormat, RefusalSchemas, StreamHead, StreamPurpose, WholeAnswer, Wire,
+};
+use crate::api::allowance::RateLimitHeaders;
+use crate::api::caller::Caller;
+use crate::api::connection_record::ConnectionKind;
+use crate::api::openapi::requests::ChatCompletionBody;
+use crate::api::parsed_request::ParsedRequest;
+use crate::api::problem::{Problem, ProblemBody};
+use crate::api::serve::serve;
+use crate::api::state::Api;
+use crate::domain::Start;
+use crate::json::JsonObject;
+use encoder::{BlockIds, ChatEncoder};
 
-/// Chunks as `data:` lines; the last is `[DONE]`.
-///
-/// The log holds normalized chunks, so a frame is a copy. One entry may be several blocks: chunks without content
-/// before the chunk with content, and the finish reasons and the usage before `[DONE]`. Then the last block has the id.
-#[derive(Debug, Clone, Copy)]
-pub struct OpenAiChat {
-    /// Whether the generation's request asked for the usage chunk.
-    pub usage: UsageRequest,
-    pub ids: Ids,
-}
+/// OpenAI's chat completions.
+pub struct OpenAiChat;
 
-/// Whether blocks have ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ids {
-    /// `POST /v1/chat/completions`: an id would make openai-python fail at any later empty block.
-    Absent,
-    /// `GET /v1/generations/{id}/events?format=openai`: a stream that can be resumed.
-    Present,
-}
+impl Wire for OpenAiChat {
+    const NAME: &'static str = "openai";
+    const PATH: &'static str = "/v1/chat/completions";
+    const STREAM: ConnectionKind = ConnectionKind::Stream;
+    const STREAM_HEAD: StreamHead = StreamHead::WithFirstToken;
+    const RATE_LIMITS: RateLimitHeaders = RateLimitHeaders::AndOpenAi;
+    const REFUSALS: RefusalSchemas = RefusalSchemas { json: "OpenAiError", event: "ChatCompletionEvent" };
 
-impl WireFormat for OpenAiChat {
-    fn encode_retry(&self, retry: Retry, out: &mut BytesMut) {
-        if self.ids == Ids::Present {
-            retry.write_alone(out);
-        }
+    type Encoder = ChatEncoder;
+    type Head = request::ChatHead;
+
+    fn head(headers: &HeaderMap) -> Result<Self::Head, Problem> {
+        request::head(headers)
     }
 
-    fn encode(&self, generation: GenerationId, entry: &Entry, retry: &mut Option<Retry>, out: &mut BytesMut) {
-        let mut blocks = Blocks {
-            out,
-            retry: retry.take().filter(|_| self.ids == Ids::Present),
-            id: (self.ids == Ids::Present).then_some(EventId { generation, sequence: entry.sequence }),
+    fn form(_head: &Self::Head, fields: &JsonObject) -> Result<AnswerForm, Problem> {
+        request::form(fields)
+    }
+
+    fn parse(
+        head: Self::Head,
+        form: AnswerForm,
+        fields: JsonObject,
+        caller: &Caller,
+    ) -> Result<ParsedRequest, Problem> {
+        request::parse(&head, form, fields, caller)
+    }
+
+    fn encoder(start: &Arc<Start>, purpose: StreamPurpose) -> ChatEncoder {
+        let ids = match purpose {
+            StreamPurpose::Answer => BlockIds::Absent,
+            StreamPurpose::Follow => BlockIds::Present,
         };
-        match &entry.event {
-            Event::Start(_) => *retry = blocks.retry,
-            Event::Chunk(chunk) => {
-                if !blocks.chunk(chunk) {
-                    *retry = blocks.retry;
-                }
-            }
-            Event::Done(done) => {
-                for line in done.trailer.chunks_json.lines() {
-                    blocks.inner(&[line]);
-                }
-                if self.usage == UsageRequest::Asked {
-                    blocks.inner(&["{", &done.trailer.head_json, ",\"choices\":[],\"usage\":", &usage_json(done), "}"]);
-                }
-                blocks.last(&["[DONE]"], Retry::DORMANT);
-            }
-            Event::Cancelled(_) => blocks.error(&OpenAiError::cancelled()),
-            Event::Failed(failed) => blocks.error(&OpenAiError::from(&failed.failure)),
-        }
+        ChatEncoder::new(Arc::clone(start), ids)
+    }
+
+    fn whole(
+        api: &Api,
+        caller: &Caller,
+        answer: WholeAnswer,
+    ) -> impl Future<Output = Result<Response, Problem>> + Send {
+        whole::respond(api, caller, answer)
+    }
+
+    fn writes_errors_of(path: &str) -> bool {
+        path == Self::PATH || path == "/v1/models" || path.starts_with("/v1/models/")
+    }
+
+    fn refusal(problem: ProblemBody, format: RefusalFormat) -> RefusalBody {
+        error::refusal(&problem, format)
+    }
+
+    fn refusal_headers(problem: &ProblemBody, headers: &mut HeaderMap) {
+        error::refusal_headers(problem, headers);
+    }
+
+    fn describe(document: &mut Value) {
+        openapi::describe(document);
     }
 }
 
-/// The blocks of one entry.
-struct Blocks<'a> {
-    out: &'a mut BytesMut,
-    retry: Option<Retry>,
-    id: Option<EventId>,
-}
-
-impl Blocks<'_> {
-    /// Writes a chunk. Returns `false` if another entry holds its JSON.
-    fn chunk(&mut self, chunk: &Chunk) -> bool {
-        let Some([silent, before, text, after]) = chunk.json() else { return false };
-        for line in silent.lines() {
-            self.inner(&[line]);
-        }
-        let (retry, id) = (self.retry.take(), self.id);
-        self.block(&[before, text, after], retry, id);
-        true
-    }
-
-    fn inner(&mut self, data: &[&str]) {
-        let retry = self.retry.take();
-        self.block(data, retry, None);
-    }
-
-    fn last(&mut self, data: &[&str], retry: Retry) {
-        let id = self.id;
-        self.block(data, id.map(|_| retry), id);
-    }
-
-    /// Writes an error. No `[DONE]` follows, because the answer is incomplete.
-    fn error(&mut self, error: &OpenAiError) {
-        let json = one_line(error);
-        self.last(&[&json], Retry::DORMANT);
-    }
-
-    fn block(&mut self, data: &[&str], retry: Option<Retry>, id: Option<EventId>) {
-        let mut block = SseBlock::unnamed(self.out);
-        for part in data {
-            block.raw(part);
-        }
-        block.end(retry, id);
-    }
-}
-
-fn one_line(value: &impl Serialize) -> String {
-    let json = serde_json::to_vec(value).unwrap_or_default();
-    String::from_utf8(crate::domain::wire_safe(&json).into_owned()).unwrap_or_default()
+/// Complete a chat, as OpenAI's API does.
+///
+/// Any OpenAI SDK works with `/v1` of this service as its base URL. With `"stream": true` the response is a stream of
+/// chunks that ends with `[DONE]`. The service sends the response head with the first token, or after
+/// `generation.head_wait`. A failure before the head is a status; a later one is an `error` in the stream, without
+/// `[DONE]`. The header `Tokenrill-Generation` contains the generation's id: the same chunks, with ids, are at
+/// `GET /v1/generations/{id}/events?format=openai`.
+///
+/// Closing the connection stops the model, streaming or not, unless the request sets a grace by the field `grace_ms` or
+/// the header. A request with a used `Idempotency-Key` receives the answer of the generation that the key started, from
+/// the beginning, as long as that is kept.
+#[utoipa::path(
+    post,
+    path = "/v1/chat/completions",
+    operation_id = "create_chat_completion",
+    tag = "openai",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "A unique key for this request, so that a retry starts no second generation: 1 to 255 visible ASCII characters"),
+        ("Tokenrill-Grace-Ms" = Option<String>, Header, description = "Same as the field `grace_ms`, which takes precedence"),
+    ),
+    request_body = ChatCompletionBody,
+    responses(
+        (status = 200, description = "The chunks, or the completion", content(("text/event-stream"), ("application/json")),
+            headers(("Tokenrill-Generation" = String, description = "The generation's id"))),
+    ),
+)]
+pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Response {
+    serve::<OpenAiChat>(&api, &caller, request).await
 }

@@ -4,7 +4,7 @@ use h2::server;
 use hyper::Response as Head;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::super::repeats::CLOSE_RACE;
+use super::super::retries::CLOSE_RACE;
 use super::tls::TlsServer;
 use super::*;
 
@@ -12,8 +12,8 @@ fn ok() -> Head<()> {
     Head::new(())
 }
 
-fn repeats(server: &TlsServer) -> [u64; 3] {
-    RepeatReason::ALL.map(|reason| server.transport.0.repeats.count(reason))
+fn retries(server: &TlsServer) -> [u64; 3] {
+    RetryReason::ALL.map(|reason| server.transport.0.retries.count(reason))
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn refused_stream_of_a_reused_connection_is_retried_on_a_new_connection() 
         }
     };
     tokio::join!(serving, asking);
-    assert_eq!(repeats(&server), [0, 1, 0]);
+    assert_eq!(retries(&server), [0, 1, 0]);
 }
 
 /// Writes one frame (RFC 9113, section 4.1).
@@ -194,7 +194,7 @@ async fn request_is_retried_only_if_goaway_excludes_its_stream() {
             sent = &mut asking => sent,
             () = serving => asking.await,
         };
-        assert_eq!(repeats(&server), expected, "{last_stream}");
+        assert_eq!(retries(&server), expected, "{last_stream}");
         assert_eq!(sent.is_ok(), last_stream == 1);
     }
 }

@@ -11,7 +11,7 @@ pub const CLOSE_RACE: Duration = Duration::from_secs(1);
 
 /// Why a request was retried on a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RepeatReason {
+pub enum RetryReason {
     /// The reused connection ended before all of the request was written.
     NotWritten,
     /// HTTP/2: `REFUSED_STREAM`, or a GOAWAY whose last stream is lower.
@@ -20,7 +20,7 @@ pub enum RepeatReason {
     ClosedEarly,
 }
 
-impl RepeatReason {
+impl RetryReason {
     pub const ALL: [Self; 3] = [Self::NotWritten, Self::RefusedStream, Self::ClosedEarly];
 
     /// Returns the label value in metrics.
@@ -37,31 +37,31 @@ impl RepeatReason {
 pub struct FailedRequest {
     pub error: TransportError,
     /// Set if the request may be retried, provided that its connection was reused.
-    pub repeat: Option<RepeatReason>,
+    pub retry: Option<RetryReason>,
 }
 
 /// Counters of retried requests. They never decrease.
 #[derive(Debug, Default)]
-pub struct Repeats {
+pub struct Retries {
     not_written: AtomicU64,
     refused_stream: AtomicU64,
     closed_early: AtomicU64,
 }
 
-impl Repeats {
-    pub fn count(&self, reason: RepeatReason) -> u64 {
+impl Retries {
+    pub fn count(&self, reason: RetryReason) -> u64 {
         self.counter(reason).load(Ordering::Relaxed)
     }
 
-    pub(super) fn add(&self, reason: RepeatReason) {
+    pub(super) fn add(&self, reason: RetryReason) {
         self.counter(reason).fetch_add(1, Ordering::Relaxed);
     }
 
-    fn counter(&self, reason: RepeatReason) -> &AtomicU64 {
+    fn counter(&self, reason: RetryReason) -> &AtomicU64 {
         match reason {
-            RepeatReason::NotWritten => &self.not_written,
-            RepeatReason::RefusedStream => &self.refused_stream,
-            RepeatReason::ClosedEarly => &self.closed_early,
+            RetryReason::NotWritten => &self.not_written,
+            RetryReason::RefusedStream => &self.refused_stream,
+            RetryReason::ClosedEarly => &self.closed_early,
         }
     }
 }

@@ -1,16 +1,15 @@
-//! The event streams of generations: the schema of each event, and example streams.
+//! The native wire in the OpenAPI document: the schema of each event, and example streams.
 
 use serde_json::{Value, json};
 
-use super::super::problem::{ErrorCode, ProblemBody};
-use super::super::refusal::error_event;
-use super::super::wire::native;
-use super::paths::{CHAT, CREATE, EVENTS, pointer, set};
+use super::data::EVENTS;
+use crate::api::openapi::paths::{self, CREATE, pointer, set};
+use crate::api::problem::{ErrorCode, ProblemBody};
 
 /// Adds the event streams. The schema of a stream is the schema of its events, because OpenAPI 3.1 cannot describe a
 /// sequence of events.
-pub fn describe_events(document: &mut Value) {
-    let branches = native::EVENTS.map(|name| {
+pub fn describe(document: &mut Value) {
+    let branches = EVENTS.map(|name| {
         let data = match name {
             "reasoning" | "refusal" => "TextData".to_owned(),
             "snapshot" => "Generation".to_owned(),
@@ -34,9 +33,9 @@ pub fn describe_events(document: &mut Value) {
         "discriminator": {"propertyName": "event"},
     });
     set(document, "/components/schemas", "GenerationEvent", union);
-    for (path, method) in [CREATE, EVENTS] {
+    for (path, method) in [CREATE, paths::EVENTS] {
         let schema = match (path, method) {
-            EVENTS => {
+            paths::EVENTS => {
                 json!({"anyOf": [{"$ref": "#/components/schemas/GenerationEvent"}, {"$ref": "#/components/schemas/ChatCompletionEvent"}]})
             }
             _ => json!({"$ref": "#/components/schemas/GenerationEvent"}),
@@ -57,84 +56,6 @@ fn pascal(name: &str) -> String {
         letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
     });
     words.collect()
-}
-
-/// Adds chunks and completions. They are the provider's and may have other members; the schemas list those that are
-/// always present.
-pub fn describe_chunks(document: &mut Value) {
-    let common = |object: &str, choice: Value| {
-        json!({
-            "type": "object",
-            "required": ["id", "object", "created", "model", "choices"],
-            "properties": {
-                "id": {"type": "string"},
-                "object": {"const": object},
-                "created": {"type": "integer"},
-                "model": {"type": "string"},
-                "choices": {"type": "array", "items": choice},
-                "usage": {"type": ["object", "null"]},
-            },
-        })
-    };
-    let choice = |member: &str| {
-        json!({
-            "type": "object",
-            "required": ["index", member, "finish_reason"],
-            "properties": {"index": {"type": "integer"}, member: {"type": "object"}, "finish_reason": {"type": ["string", "null"]}},
-        })
-    };
-    let data = |schema: &str| json!({"type": "string", "contentMediaType": "application/json", "contentSchema": {"$ref": format!("#/components/schemas/{schema}")}});
-    let event = json!({
-        "description": "One event: a chunk, an error, or the end. Without names.",
-        "type": "object",
-        "required": ["data"],
-        "properties": {"data": {"anyOf": [{"const": "[DONE]"}, data("ChatCompletionChunk"), data("OpenAiError")]}},
-    });
-    for (name, schema) in [
-        ("ChatCompletion", common("chat.completion", choice("message"))),
-        ("ChatCompletionChunk", common("chat.completion.chunk", choice("delta"))),
-        ("ChatCompletionEvent", event),
-    ] {
-        set(document, "/components/schemas", name, schema);
-    }
-    let head =
-        json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_795_245_962, "model": "demo"});
-    let chunk = |delta: Value, finish: Value| {
-        let mut chunk = head.clone();
-        set(&mut chunk, "", "choices", json!([{"index": 0, "delta": delta, "finish_reason": finish}]));
-        format!("data: {chunk}\n\n")
-    };
-    let first = chunk(json!({"role": "assistant", "content": "Hel"}), Value::Null);
-    let whole = first.clone()
-        + &chunk(json!({"content": "lo"}), Value::Null)
-        + &chunk(json!({}), json!("stop"))
-        + "data: [DONE]\n\n";
-    let error =
-        String::from_utf8_lossy(&error_event(&ProblemBody::example(ErrorCode::UpstreamError, Vec::new()))).into_owned();
-    let streams = json!({
-        "done": {"summary": "An answer", "value": whole},
-        "error": {"summary": "An answer that failed midway", "value": first + &error},
-    });
-    let completion = json!({
-        "id": "chatcmpl-1", "object": "chat.completion", "created": 1_795_245_962, "model": "demo",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello", "refusal": null}, "logprobs": null, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
-    });
-    let content = pointer(CHAT.0, CHAT.1, "/responses/200/content");
-    let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
-    set(
-        document,
-        &content,
-        "text/event-stream",
-        json!({"schema": reference("ChatCompletionEvent"), "examples": streams}),
-    );
-    let completions = json!({"done": {"summary": "An answer", "value": completion}});
-    set(
-        document,
-        &content,
-        "application/json",
-        json!({"schema": reference("ChatCompletion"), "examples": completions}),
-    );
 }
 
 const EXAMPLE_ID: &str = "gen_AAAAAAAAAAAAAAAAAAAAAA";

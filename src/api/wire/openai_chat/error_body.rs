@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::error_code::ErrorCode;
-use super::upstream_error::UpstreamErrorBody;
-use super::wire::measures::UsageBody;
+use crate::api::error_code::ErrorCode;
+use crate::api::upstream_error::UpstreamErrorBody;
+use crate::api::wire::measures::UsageBody;
 use crate::domain::Failure;
 
 /// `{"error": {...}}`: the body of an error response of OpenAI's API, or an event of its streams.
@@ -37,7 +37,7 @@ pub struct OpenAiErrorBody {
 }
 
 impl OpenAiError {
-    pub(super) fn new(code: ErrorCode, message: String, param: Option<String>) -> Self {
+    pub fn new(code: ErrorCode, message: String, param: Option<String>) -> Self {
         let r#type = match code.status() {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
@@ -51,7 +51,8 @@ impl OpenAiError {
     }
 
     /// Replaces the members with those of the upstream's error, as far as it has them.
-    pub(super) fn with(self, words: &UpstreamErrorBody) -> Self {
+    #[must_use]
+    pub fn with(self, words: &UpstreamErrorBody) -> Self {
         let UpstreamErrorBody { r#type, code, param, message, .. } = words.clone();
         Self {
             error: OpenAiErrorBody {
@@ -78,7 +79,7 @@ impl From<&Failure> for OpenAiError {
 }
 
 /// Converts a JSON Pointer to OpenAI's notation: `/messages/0/role` becomes `messages[0].role`.
-pub(super) fn param(pointer: &str) -> String {
+pub fn param(pointer: &str) -> String {
     let mut param = String::new();
     for part in pointer.split('/').skip(1) {
         if part.bytes().all(|byte| byte.is_ascii_digit()) && !part.is_empty() {

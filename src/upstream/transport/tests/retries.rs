@@ -6,8 +6,8 @@ use super::*;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-fn repeats(server: &ScriptedServer) -> [u64; 3] {
-    RepeatReason::ALL.map(|reason| server.transport.0.repeats.count(reason))
+fn retries(server: &ScriptedServer) -> [u64; 3] {
+    RetryReason::ALL.map(|reason| server.transport.0.retries.count(reason))
 }
 
 /// Returns the server's end of a connection that has served one request and is idle.
@@ -35,7 +35,7 @@ async fn request_is_retried_once_on_a_new_connection_if_a_reused_one_closes_at_o
     };
     let (sent, ()) = tokio::join!(server.send(b""), serving);
     assert_eq!(read(&mut sent.unwrap()).await.unwrap(), b"ok");
-    assert_eq!(repeats(&server), [0, 0, 1]);
+    assert_eq!(retries(&server), [0, 0, 1]);
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn request_is_not_retried_if_a_new_connection_closes() {
     let (sent, stream) = tokio::join!(server.send(b""), async { drop(server.accept().await) });
     let () = stream;
     assert_eq!(&*sent.err().unwrap().cause, "closed before a response");
-    assert_eq!(repeats(&server), [0, 0, 0]);
+    assert_eq!(retries(&server), [0, 0, 0]);
 
     // The new connection of a retry is not retried either.
     let mut stream = idle(&server).await;
@@ -55,7 +55,7 @@ async fn request_is_not_retried_if_a_new_connection_closes() {
     };
     let (sent, ()) = tokio::join!(server.send(b""), serving);
     assert_eq!(sent.err().unwrap().sent, Sent::Maybe);
-    assert_eq!(repeats(&server), [0, 0, 1]);
+    assert_eq!(retries(&server), [0, 0, 1]);
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn request_is_not_retried_if_a_reused_connection_closes_two_seconds_later(
     let (sent, ()) = tokio::join!(server.send(b""), serving);
     let error = sent.err().unwrap();
     assert_eq!((error.kind, error.sent), (TransportErrorKind::Disconnected, Sent::Maybe));
-    assert_eq!(repeats(&server), [0, 0, 0]);
+    assert_eq!(retries(&server), [0, 0, 0]);
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn partly_written_request_is_retried_after_any_delay() {
     };
     let (sent, ()) = tokio::join!(server.send(&large), serving);
     assert_eq!(read(&mut sent.unwrap()).await.unwrap(), b"ok");
-    assert_eq!(repeats(&server), [1, 0, 0]);
+    assert_eq!(retries(&server), [1, 0, 0]);
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn request_is_not_retried_after_a_byte_of_the_response() {
     };
     let (sent, ()) = tokio::join!(server.send(b""), serving);
     assert_eq!(&*sent.err().unwrap().cause, "closed before the end of the response");
-    assert_eq!(repeats(&server), [0, 0, 0]);
+    assert_eq!(retries(&server), [0, 0, 0]);
 }
 
 /// Serves requests on one connection. After each response, closes the connection at a random moment, or although the
@@ -168,7 +168,7 @@ async fn two_thousand_requests_are_read_once_each_by_a_server_that_closes_idle_c
         () = serving => {}
     }
     assert_eq!(read_requests.load(Ordering::Relaxed), REQUESTS, "none was read twice");
-    let repeats = repeats(&server);
-    assert!(repeats.iter().sum::<u64>() > 0, "the keep-alive race never occurred");
-    println!("repeats for not_written, refused_stream, closed_early: {repeats:?}");
+    let retries = retries(&server);
+    assert!(retries.iter().sum::<u64>() > 0, "the keep-alive race never occurred");
+    println!("retries for not_written, refused_stream, closed_early: {retries:?}");
 }

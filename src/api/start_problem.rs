@@ -1,0 +1,46 @@
+//! The problems of generations that cannot be started or followed.
+
+use super::problem::{ErrorCode, FieldError, Problem};
+use crate::domain::TooMuch;
+use crate::generation::{FollowError, StartError};
+
+impl From<FollowError> for Problem {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::NotFound => Self::generation_not_found(),
+            FollowError::HistoryLost | FollowError::AtEnd => Problem::history_lost(),
+        }
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Draining => Self::shutting_down(),
+            StartError::ModelRequired => {
+                Self::new(ErrorCode::ModelRequired, "Send a model in the field model: GET /v1/models lists them.")
+            }
+            StartError::ModelNotFound => Self::new(
+                ErrorCode::ModelNotFound,
+                "No upstream serves this model. GET /v1/models lists the available ones.",
+            ),
+            StartError::ModelForbidden => Self::forbidden(),
+            StartError::TooMuch(TooMuch { field, demand }) => {
+                Self::invalid(vec![FieldError { pointer: format!("/{field}"), detail: demand.to_string() }])
+            }
+            StartError::Exceeded(exceeded, left) => Self::exceeded(exceeded, left),
+            StartError::LimitsUnavailable => Self::limits_unavailable(),
+            StartError::Full => Self::new(
+                ErrorCode::Overloaded,
+                "This service is out of memory for answers. Try again in a few seconds.",
+            ),
+            StartError::Conflict(_) => Self::new(
+                ErrorCode::IdempotencyConflict,
+                "This Idempotency-Key was used for another request. Send a new key with each new request.",
+            ),
+            StartError::Lost(lost) => Self::answer_lost(lost.usage),
+            StartError::TooManyTombstones(wait) => Self::too_many_lost_answers(wait),
+            StartError::Gone(error) => error.into(),
+        }
+    }
+}

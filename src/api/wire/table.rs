@@ -1,0 +1,86 @@
+//! All wires, one line for each.
+
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::Value;
+
+use super::native::Native;
+use super::openai_chat::OpenAiChat;
+use super::port::{RefusalBody, RefusalFormat, RefusalSchemas, StreamPurpose, Wire, stream};
+use crate::api::connection::Connection;
+use crate::api::problem::ProblemBody;
+use crate::api::state::Api;
+use crate::generation::Following;
+
+/// The wires. The first is the default: of `?format=`, and of errors of paths that belong to no other.
+pub static WIRES: [WireEntry; 2] = [WireEntry::of::<Native>(), WireEntry::of::<OpenAiChat>()];
+
+/// A wire, selected at run time.
+pub struct WireEntry {
+    /// The value of the query parameter `format`.
+    pub name: &'static str,
+    pub refusals: RefusalSchemas,
+    /// Responds with the event stream of a viewer that selected this wire by `format`.
+    pub follow: fn(&Api, Following, Connection) -> Response,
+    pub refusal: fn(ProblemBody, RefusalFormat) -> RefusalBody,
+    pub refusal_headers: fn(&ProblemBody, &mut HeaderMap),
+    /// Completes the OpenAPI document.
+    pub describe: fn(&mut Value),
+    writes_errors_of: fn(&str) -> bool,
+}
+
+impl WireEntry {
+    const fn of<W: Wire>() -> Self {
+        Self {
+            name: W::NAME,
+            refusals: W::REFUSALS,
+            follow: |api, following, connection| stream::<W>(api, following, StreamPurpose::Follow, connection),
+            refusal: W::refusal,
+            refusal_headers: W::refusal_headers,
+            describe: W::describe,
+            writes_errors_of: W::writes_errors_of,
+        }
+    }
+
+    /// Returns the wire in which errors of this path are written.
+    pub fn of_path(path: &str) -> &'static Self {
+        let [default, ..] = &WIRES;
+        WIRES.iter().find(|wire| (wire.writes_errors_of)(path)).unwrap_or(default)
+    }
+
+    pub fn named(name: &str) -> Option<&'static Self> {
+        WIRES.iter().find(|wire| wire.name == name)
+    }
+
+    /// Whether this is the native wire.
+    pub fn is_native(&self) -> bool {
+        self.name == Native::NAME
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_a_path_are_written_by_its_wire_and_by_the_native_one_otherwise() {
+        for (path, expected) in [
+            ("/v1/chat/completions", "openai"),
+            ("/v1/models", "openai"),
+            ("/v1/models/a/b", "openai"),
+            ("/v1/chat/completions/x", "native"),
+            ("/v1/modelsx", "native"),
+            ("/v1/generations", "native"),
+            ("/", "native"),
+        ] {
+            assert_eq!(WireEntry::of_path(path).name, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_of_wires_are_unique() {
+        for wire in &WIRES {
+            assert!(WireEntry::named(wire.name).is_some_and(|named| std::ptr::eq(named, wire)), "{}", wire.name);
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The attempts of one generation.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, log_failure};
+use crate::domain::{FailureCode, Prompt, RequestId};
+use crate::telemetry::{GenerationLabels, Metrics, Outcome};
+use crate::upstream::{AttemptError, AttemptObserver, Billed, Delivery, SentMark, Target};
+
+/// Records the attempts of one generation, in its log lines, its metrics and for its ending.
+///
+/// Each attempt is counted once, when it ends. If it is still open when this is dropped, it is counted as cancelled.
+#[derive(Debug)]
+pub struct Attempts {
+    context: AttemptContext,
+    /// The first target of the plan.
+    planned: Target,
+    /// In order; at most one for each target of the plan. Only the last one can be open.
+    made: Mutex<Vec<Attempt>>,
+    metrics: Arc<Metrics>,
+}
+
+/// The request that the attempts are made for.
+#[derive(Debug)]
+pub struct AttemptContext {
+    pub request_id: RequestId,
+    /// The requested model.
+    pub model: String,
+    pub prompt: Arc<Prompt>,
+    pub messages: UpstreamMessages,
+}
+
+/// One attempt at a target.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// From 1, in the order in which the attempts began.
+    pub number: usize,
+    pub target: Target,
+    pub began: Instant,
+    sent: SentMark,
+    /// `None` while it is open.
+    pub end: Option<AttemptEnd>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptEnd {
+    pub took: Duration,
+    pub outcome: Outcome,
+    /// The API's error code of its failure.
+    pub code: Option<FailureCode>,
+    pub billed: Billed,
+}
+
+impl Attempts {
+    pub fn new(context: AttemptContext, planned: Target, metrics: Arc<Metrics>) -> Self {
+        Self { context, planned, made: Mutex::default(), metrics }
+    }
+
+    /// Returns the target of the last attempt, or the one that the first attempt will have.
+    pub fn target(&self) -> Target {
+        self.lock().last().map_or_else(|| self.planned.clone(), |attempt| attempt.target.clone())
+    }
+
+    /// Returns whether an attempt may cost something.
+    pub fn billed(&self) -> Billed {
+        let may_be_billed = self.lock().iter().any(|attempt| attempt.billed() == Billed::Maybe);
+        if may_be_billed { Billed::Maybe } else { Billed::No }
+    }
+
+    /// Returns the delivery that the last attempt asked for.
+    pub fn delivery(&self) -> Delivery {
+        self.lock().last().map(|attempt| attempt.sent.delivery()).unwrap_or_default()
+    }
+
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Records that the last attempt failed, unless it has already ended, and classifies its error.
+    pub fn failed(&self, error: &AttemptError) -> AttemptFailure {
+        let failure = AttemptFailure::of(error);
+        if let Some(Attempt { number, target, .. }) =
+            self.end_last(Outcome::Failed, Some(failure.code), |_| error.billed())
+        {
+            let AttemptContext { request_id, model, prompt, messages } = &self.context;
+            let place = AttemptPlace { request_id: *request_id, number, target: &target, model, prompt: &prompt.text };
+            log_failure(place, error, failure.code, *messages);
+        }
+        failure
+    }
+
+    /// Records how the last attempt ended, unless it has already ended.
+    pub fn end(&self, outcome: Outcome, code: Option<FailureCode>) {
+        self.end_last(outcome, code, Attempt::billed);
+    }
+
+    /// Ends the last attempt and returns it; `None` if there is no open one.
+    fn end_last(
+        &self,
+        outcome: Outcome,
+        code: Option<FailureCode>,
+        billed: impl FnOnce(&Attempt) -> Billed,
+    ) -> Option<Attempt> {
+        let (attempt, end) = {
+            let mut attempts = self.lock();
+            let last = attempts.last_mut().filter(|attempt| attempt.end.is_none())?;
+            let end = AttemptEnd { took: last.began.elapsed(), outcome, code, billed: billed(last) };
+            last.end = Some(end);
+            (last.clone(), end)
+        };
+        let error_type = end.code.map(FailureCode::name);
+        self.metrics.attempt_ended(labels(&attempt.target), end.outcome, error_type, end.took);
+        Some(attempt)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Attempt>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AttemptObserver for Attempts {
+    fn attempt_began(&self, target: &Target, sent: &SentMark) {
+        let mut attempts = self.lock();
+        let attempt = Attempt {
+            number: attempts.len() + 1,
+            target: target.clone(),
+            began: Instant::now(),
+            sent: sent.clone(),
+            end: None,
+        };
+        attempts.push(attempt);
+    }
+
+    fn attempt_failed(&self, error: &AttemptError) {
+        self.failed(error);
+    }
+}
+
+impl Drop for Attempts {
+    fn drop(&mut self) {
+        self.end(Outcome::Cancelled, None);
+    }
+}
+
+impl Attempt {
+    /// Returns whether the upstream may charge for it, as far as is known.
+    pub fn billed(&self) -> Billed {
+        self.end.map_or_else(|| self.sent.get().into(), |end| end.billed)
+    }
+}
+
+/// Returns the labels of the metrics of a target.
+pub fn labels(target: &Target) -> GenerationLabels<'_> {
+    GenerationLabels { upstream: &target.upstream().name, model: target.model() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{AttemptErrorKind, ScriptedProvider, Sent};
+
+    fn target(upstream: &str) -> Target {
+        Target::new(ScriptedProvider::new(upstream, []), "m")
+    }
+
+    fn attempts(metrics: &Arc<Metrics>) -> Attempts {
+        let context = AttemptContext {
+            request_id: RequestId::random(),
+            model: "m".into(),
+            prompt: Arc::default(),
+            messages: UpstreamMessages::Log,
+        };
+        Attempts::new(context, target("a"), Arc::clone(metrics))
+    }
+
+    fn refused() -> AttemptError {
+        AttemptError::in_response(AttemptErrorKind::Refused { status: 503, retry_after: None, report: None })
+    }
+
+    fn disconnected() -> AttemptError {
+        AttemptError::new(AttemptErrorKind::Disconnected { cause: "connection reset".into() }, Sent::Maybe)
+    }
+
+    /// Returns the lines of the counter of attempts.
+    fn counted(metrics: &Metrics) -> Vec<String> {
+        let (_, text) = metrics.render();
+        let name = "tokenrill_upstream_attempts_total";
+        let mut lines: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(name)).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    fn begin(attempts: &Attempts, upstream: &str) -> SentMark {
+        let sent = SentMark::default();
+        attempts.attempt_began(&target(upstream), &sent);
+        sent
+    }
+
+    #[test]
+    fn each_attempt_is_counted_once_when_it_ends_with_its_own_target() {
+        let metrics = Metrics::new();
+        let attempts = attempts(&metrics);
+        assert_eq!((attempts.target(), attempts.count()), (target("a"), 0));
+        begin(&attempts, "a");
+        assert_eq!(counted(&metrics), Vec::<String>::new());
+        assert_eq!(attempts.failed(&refused()).code, FailureCode::UpstreamOverloaded);
+        // The failure that no attempt follows is reported by the loop and by the generation's task.
+        attempts.failed(&refused());
+        begin(&attempts, "b");
+        attempts.end(Outcome::Done, None);
+        attempts.end(Outcome::Cancelled, None);
+        assert_eq!((attempts.target(), attempts.count()), (target("b"), 2));
+        drop(attempts);
+        let expected = [
+            r#"{upstream="a",model="other",outcome="failed",error_type="upstream_overloaded"} 1"#,
+            r#"{upstream="b",model="m",outcome="done",error_type=""} 1"#,
+        ];
+        assert_eq!(counted(&metrics), expected);
+    }
+
+    #[test]
+    fn attempt_that_is_open_when_the_generation_is_dropped_is_counted_as_cancelled() {
+        let metrics = Metrics::new();
+        let attempts = attempts(&metrics);
+        begin(&attempts, "a");
+        drop(attempts);
+        let expected = [r#"{upstream="a",model="other",outcome="cancelled",error_type=""} 1"#];
+        assert_eq!(counted(&metrics), expected);
+    }
+
+    #[test]
+    fn generation_is_billed_if_one_of_its_attempts_may_be() {
+        let attempts = attempts(&Metrics::new());
+        assert_eq!(attempts.billed(), Billed::No, "before the first attempt");
+        let sent = begin(&attempts, "a");
+        assert_eq!(attempts.billed(), Billed::No, "nothing was sent");
+        sent.set();
+        assert_eq!(attempts.billed(), Billed::Maybe);
+        attempts.failed(&refused());
+        assert_eq!(attempts.billed(), Billed::No, "a refusal is not billed");
+        begin(&attempts, "b").set();
+        attempts.failed(&disconnected());
+        begin(&attempts, "c").of_request(Delivery::Whole).set();
+        assert_eq!(attempts.delivery(), Delivery::Whole);
+        attempts.failed(&refused());
+        assert_eq!(attempts.billed(), Billed::Maybe, "the second attempt may have been billed");
+        let numbers: Vec<_> = attempts.lock().iter().map(|attempt| (attempt.number, attempt.billed())).collect();
+        assert_eq!(numbers, [(1, Billed::No), (2, Billed::Maybe), (3, Billed::No)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempt_records_how_long_it_took() {
+        let attempts = attempts(&Metrics::new());
+        begin(&attempts, "a");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        attempts.end(Outcome::Failed, Some(FailureCode::DeadlineExceeded));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let end = AttemptEnd {
+            took: Duration::from_secs(3),
+            outcome: Outcome::Failed,
+            code: Some(FailureCode::DeadlineExceeded),
+            billed: Billed::No,
+        };
+        assert_eq!(attempts.lock().last().and_then(|attempt| attempt.end), Some(end));
+    }
+}

@@ -1,0 +1,135 @@
+//! The settings of generations and of their storage.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::keys::{DURATION, SIZE, SettingSection, TEXT, key};
+use super::{Size, units};
+use crate::domain::OnDisconnect;
+
+/// The choice of a model.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ModelSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+}
+
+pub(super) const MODEL_SECTION: SettingSection = SettingSection {
+    name: "models",
+    intro: "",
+    keys: &[key(
+        "models.default",
+        TEXT,
+        "The model of a request that names none. Default: absent; then the only available model, or the request is \
+         refused.",
+    )
+    .with_example("\"demo\"")],
+};
+
+/// The lifetime and size of a generation.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct GenerationSettings {
+    pub on_disconnect: OnDisconnect,
+    #[serde(with = "units::duration_or_none")]
+    pub grace: Duration,
+    #[serde(with = "units::duration")]
+    pub retention: Duration,
+    #[serde(with = "units::duration")]
+    pub max_duration: Duration,
+    pub max_bytes: Size,
+    #[serde(with = "units::duration")]
+    pub heartbeat: Duration,
+    #[serde(with = "units::duration")]
+    pub head_wait: Duration,
+    #[serde(with = "units::duration")]
+    pub write_timeout: Duration,
+}
+
+pub(super) const SECTION: SettingSection = SettingSection {
+    name: "generation",
+    intro: "",
+    keys: &[
+        key(
+            "generation.on_disconnect",
+            "\"cancel\" or \"continue\"",
+            "How an answer continues after its last viewer has disconnected, unless the request sets it: \"cancel\" ends \
+             it and stops the model, \"continue\" lets it run to its end.",
+        ),
+        key(
+            "generation.grace",
+            "a duration from \"0s\" to \"365d\" such as \"10s\"",
+            "How long an answer waits for a viewer to reconnect before on_disconnect applies; \"0s\": no wait. A request \
+             may ask for less, never for more. POST /v1/chat/completions waits only if the request asks for it.",
+        ),
+        key("generation.retention", DURATION, "How long a finished answer stays readable."),
+        key("generation.max_duration", DURATION, "How long one answer may run."),
+        key("generation.max_bytes", SIZE, "The maximum size of one answer, at most \"1GiB\"."),
+        key(
+            "generation.heartbeat",
+            DURATION,
+            "The longest silence on a viewer's stream. After it, a comment is sent, so that no proxy closes the stream \
+             as idle.",
+        ),
+        key(
+            "generation.head_wait",
+            DURATION,
+            "How long POST /v1/chat/completions delays its response head until the first token. Within this time, an \
+             error of the upstream still becomes an HTTP status.",
+        ),
+        key(
+            "generation.write_timeout",
+            DURATION,
+            "How long a viewer may read nothing of the data sent to it. Its connection is then closed, and the viewer \
+             may reconnect and resume.",
+        ),
+    ],
+};
+
+/// The storage of generations.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct EventLogSettings {
+    pub memory: MemoryLogSettings,
+}
+
+/// The event log in memory.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct MemoryLogSettings {
+    pub max_bytes: Size,
+}
+
+pub(super) const MEMORY_SECTION: SettingSection = SettingSection {
+    name: "event_log.memory",
+    intro: "",
+    keys: &[key(
+        "event_log.memory.max_bytes",
+        SIZE,
+        "The maximum memory of all stored answers together. Above it, ended answers are evicted before their retention \
+         ends, first those of the caller that holds most.",
+    )],
+};
+
+impl Default for GenerationSettings {
+    fn default() -> Self {
+        Self {
+            on_disconnect: OnDisconnect::default(),
+            grace: Duration::from_secs(10),
+            retention: Duration::from_mins(10),
+            max_duration: Duration::from_mins(10),
+            max_bytes: Size::mib(4),
+            heartbeat: Duration::from_secs(15),
+            head_wait: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for MemoryLogSettings {
+    fn default() -> Self {
+        Self { max_bytes: Size::mib(256) }
+    }
+}
