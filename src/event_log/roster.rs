@@ -86,7 +86,7 @@ pub struct JoinedRoster {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RosterMembers {
     pub subscribers: usize,
-    /// The first of them, at most [`MOST_LISTED`].
+    /// The first of them, at most 1,000.
     pub first: Vec<Subscriber>,
 }
 

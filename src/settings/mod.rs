@@ -50,7 +50,7 @@ pub use units::Size;
 use upstream::is_token;
 pub use upstream::{BaseUrl, UpstreamSettings};
 
-/// All settings. A settings file may omit any of them. The tables of [`keys`] document them.
+/// All settings. A settings file may omit any of them. The files of this folder document each of them below its struct.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Settings {

@@ -55,7 +55,7 @@ const MAX_HELD_BYTES: usize = 64 << 10;
 /// Makes attempts at the targets of the plan until one delivers its first token, or none may follow.
 ///
 /// A failure that no attempt may follow is passed on: as the error of the returned answer, behind what the attempt
-/// delivered. Failures after the first token are not read here. Attempts on one target: see [`NextAttempt`].
+/// delivered. Failures after the first token are not read here. Attempts on one target: see `next_attempt.rs`.
 ///
 /// Cancel safe: dropping the future or the answer cancels the current attempt and starts none.
 pub async fn carry_out(planned: PlannedRequest, observer: &impl AttemptObserver) -> CommittedAnswer {

@@ -136,7 +136,7 @@ impl Drop for Refresh {
     }
 }
 
-/// Merges the lists: each name once, from the first route that serves it, as in [`super::Router::route`].
+/// Merges the lists: each name once, from the first route that serves it, as in [`super::Router::plan`].
 fn merge(routes: &[Route], by_route: &[Vec<ListedModel>]) -> Arc<ListedModels> {
     let mut ids = HashSet::new();
     let all = routes.iter().zip(by_route).flat_map(|(route, models)| {
