@@ -1,13 +1,16 @@
 //! Limits: no caller exceeds its limits, and each refusal states when to retry.
 
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokenrill::auth::NewKey;
+use tokenrill::domain::{Account, Principal};
+use tokenrill::limits::{Limiter, Policy, Spender};
 use tokenrill::settings::{ApiKeySettings, JwtSettings, ModelLimitSettings, Quota, Settings};
 
 use crate::support::issuer::{SECRET, claims, hs256, trusting};
@@ -366,35 +369,30 @@ async fn anonymous_callers_are_limited_by_address_and_only_trusted_proxies_may_f
     assert_eq!(sent(metrics).await.status(), 403);
 }
 
-/// 50 clients send requests for ten seconds and are admitted for the limit plus the refill. Quota refilled after a
-/// client's last request, or while it waits for a response, may stay unused; the quota at the last response is the
-/// upper bound.
-#[tokio::test]
+/// 50 clients send requests for ten seconds and are admitted for the limit plus the refill, which is exact on a paused
+/// clock. They retry far sooner than `Retry-After`.
+#[tokio::test(start_paused = true)]
 async fn fifty_clients_that_ignore_retry_after_are_admitted_only_at_the_limit() {
     const LIMIT: u32 = 600;
-    let service = Service::with(limited(Quota { requests_per_minute: some(LIMIT), ..Quota::default() })).await;
-    let began = Instant::now();
-    let until = began + Duration::from_secs(10);
+    const TIME: Duration = Duration::from_secs(10);
+    let each = Quota { requests_per_minute: some(LIMIT), ..Quota::NONE };
+    let policy = Arc::new(Policy { each, ..Policy::default() });
+    let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, policy);
+    let limiter = Limiter::default();
+    let until = tokio::time::Instant::now() + TIME;
     let admitted = join_all((0..50).map(|_| async {
-        let (mut admitted, mut last, mut slowest) = (0_u32, began, Duration::ZERO);
-        while Instant::now() < until {
-            let asked = Instant::now();
-            let answer = sent(service.generation(&body())).await;
-            let refused = answer.status() == 429;
-            admitted += u32::from(!refused);
-            answer.bytes().await.expect("it ends");
-            // Far sooner than `Retry-After`, but rare enough to leave CPU time for other tests.
-            last = Instant::now();
-            tokio::time::sleep(Duration::from_millis(if refused { 100 } else { 0 })).await;
-            slowest = slowest.max(asked.elapsed());
+        let mut admitted = 0;
+        while tokio::time::Instant::now() <= until {
+            match limiter.take_request(&spender).await {
+                Ok(permit) => {
+                    permit.spend().await;
+                    admitted += 1;
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
         }
-        (admitted, last, slowest)
+        admitted
     }));
-    let admitted = admitted.await;
-    let last = admitted.iter().map(|(_, last, _)| *last).max().expect("there are clients");
-    let slowest = admitted.iter().map(|(.., slowest)| *slowest).max().expect("there are clients");
-    let admitted: f64 = admitted.iter().map(|(admitted, ..)| f64::from(*admitted)).sum();
-    let after = |time: Duration| f64::from(LIMIT) * (1.0 + time.as_secs_f64() / 60.0);
-    let (least, most) = (after((until - began).saturating_sub(slowest)), after(last - began));
-    assert!((0.99 * least..=1.01 * most).contains(&admitted), "{admitted}, of {least} to {most}");
+    let refill = LIMIT * u32::try_from(TIME.as_secs()).expect("small") / 60;
+    assert_eq!(admitted.await.into_iter().sum::<u32>(), LIMIT + refill);
 }
