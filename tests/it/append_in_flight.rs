@@ -2,7 +2,6 @@
 //! is neither lost nor repeated.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -21,7 +20,7 @@ use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{
     Answer, AttemptErrorKind, AttemptTerms, Provider, Router, Signal, Signals, UpstreamIdentity,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::event_log::Backend as _;
@@ -37,15 +36,15 @@ const LIMITS: MemoryLimits =
 /// An upstream that sends what the test gives it, to one request.
 struct Scripted {
     signals: std::sync::Mutex<Option<mpsc::Receiver<Signals>>>,
-    is_open: Arc<AtomicBool>,
+    is_open: Arc<watch::Sender<bool>>,
 }
 
 /// Marks the upstream call as closed when it is dropped.
-struct OpenCall(Arc<AtomicBool>);
+struct OpenCall(Arc<watch::Sender<bool>>);
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.send_replace(false);
     }
 }
 
@@ -56,7 +55,7 @@ impl Provider for Scripted {
 
     fn attempt(&self, _: &Arc<ChatRequest>, terms: AttemptTerms) -> Answer {
         let signals = self.signals.lock().expect("no panic").take().expect("one attempt");
-        self.is_open.store(true, Ordering::SeqCst);
+        self.is_open.send_replace(true);
         terms.sent.set();
         let state = (signals, OpenCall(Arc::clone(&self.is_open)));
         Box::pin(stream::unfold(state, |(mut signals, open)| async {
@@ -76,7 +75,7 @@ struct Running {
     id: GenerationId,
     viewer: Following,
     upstream: mpsc::Sender<Signals>,
-    is_open: Arc<AtomicBool>,
+    is_open: Arc<watch::Sender<bool>>,
 }
 
 fn service(log: Slow, provider: Scripted) -> Generations {
@@ -100,7 +99,7 @@ impl Running {
     async fn start() -> Self {
         let log = Slow::start(LIMITS);
         let (upstream, signals) = mpsc::channel(8);
-        let is_open = Arc::new(AtomicBool::new(false));
+        let is_open = Arc::new(watch::Sender::new(false));
         let provider = |signals| Scripted { signals: std::sync::Mutex::new(signals), is_open: Arc::clone(&is_open) };
         let owner = service(log.clone(), provider(Some(signals)));
         let other = service(log.replica(), provider(None));
@@ -152,9 +151,7 @@ impl Running {
 
     /// Waits until the task has closed the upstream, while the log answers nothing.
     async fn wait_for_upstream_close(&self) {
-        while self.is_open.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        self.is_open.subscribe().wait_for(|is_open| !is_open).await.expect("the sender is kept");
     }
 
     /// Asserts that the log has the whole text, once, and returns its terminal event.
@@ -204,14 +201,14 @@ async fn the_end_of_the_grace_closes_the_upstream_while_an_append_is_unanswered(
     let here = std::mem::replace(&mut running.viewer, there);
     drop(here);
     tokio::time::sleep(GRACE * 2).await;
-    assert!(running.is_open.load(Ordering::SeqCst), "the viewer of the other process keeps it running");
+    assert!(*running.is_open.borrow(), "the viewer of the other process keeps it running");
 
     let silence = running.log.silence();
     running.upstream.send(text("b")).await.expect("the task reads it");
     let Running { log: _log, other, id, viewer, upstream: _upstream, is_open } = running;
     drop(viewer);
     tokio::time::sleep(GRACE * 2).await;
-    assert!(!is_open.load(Ordering::SeqCst), "nobody wants it");
+    assert!(!*is_open.borrow(), "nobody wants it");
     drop(silence);
     let mut following = soon(other.follow(&CALLER, id, Sequence::START)).await.expect("it is kept");
     let mut last = None;
