@@ -208,7 +208,7 @@ async fn the_end_of_the_grace_closes_the_upstream_while_an_append_is_unanswered(
     let Running { log: _log, other, id, viewer, upstream: _upstream, is_open } = running;
     drop(viewer);
     tokio::time::sleep(GRACE * 2).await;
-    assert!(!*is_open.borrow(), "nobody wants it");
+    assert!(!*is_open.borrow(), "no viewer is left");
     drop(silence);
     let mut following = soon(other.follow(&CALLER, id, Sequence::START)).await.expect("it is kept");
     let mut last = None;

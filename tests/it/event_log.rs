@@ -735,7 +735,7 @@ async fn a_request_to_end_reaches_the_writer_from_any_replica<B: Backend>() {
         if asks_first {
             asked.await;
         } else {
-            assert_eq!((&mut requested).now_or_never(), None, "nobody has asked");
+            assert_eq!((&mut requested).now_or_never(), None, "there is no request yet");
             asked.await;
         }
         assert_eq!(soon(requested).await, CancelReason::ClientRequest, "the first counts");
@@ -865,7 +865,7 @@ async fn all_logs_are_bounded_and_the_log_that_ended_first_is_evicted_first<B: B
     logs.check(TIGHT);
     assert!(logs.create(begun(new), terms(&account(0), None)).await.is_ok(), "a closed log makes room for a new one");
     assert!(!is_known(&logs, growing).await && is_known(&logs, open).await);
-    let last = log.read(tail(&log).await.before()).await.expect("whoever is at its end reads on").entries;
+    let last = log.read(tail(&log).await.before()).await.expect("a reader at its end reads on").entries;
     assert!(matches!(last.as_slice(), [entry] if entry.event == ended(0)));
 }
 
