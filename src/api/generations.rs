@@ -15,7 +15,7 @@ use super::snapshot::SnapshotBody;
 use super::snapshot_source::SnapshotSource;
 use super::sse::event_stream;
 use super::state::Api;
-use super::state_json::StateJson;
+use super::state_json::state_json;
 use super::state_response::respond;
 use super::viewer_source::ViewerSource;
 use super::wire::native::encoder::NativeEncoder;
@@ -71,7 +71,7 @@ pub async fn events(
         let outline = state.outline().await.map_err(|_| Problem::history_lost())?;
         let position = EventId { generation: id, sequence: outline.position };
         let viewer = ViewerSource::new(following, NativeEncoder::new(id));
-        let source = SnapshotSource::new(StateJson::new(state, &outline), position, viewer);
+        let source = SnapshotSource::new(state_json(&state, &outline), position, viewer);
         return Ok(event_stream(api.event_stream(source, connection)));
     }
     let following = api.generations.follow(&caller.principal, id, after).await;

@@ -38,11 +38,14 @@ mod listener_role;
 mod models;
 pub mod openapi;
 mod operations;
+mod output_pieces;
 mod pages;
 mod parsed_request;
 mod problem;
 mod prompt_call;
 mod prompts;
+#[cfg(test)]
+mod ready_writes;
 mod refusal;
 mod refused_body;
 mod refused_origins;

@@ -4,14 +4,13 @@ use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
 
+use super::output_pieces::OutputPieces;
 use super::sse::{EventStreamError, Source, StreamLifetime};
-use super::state_json::StateJson;
 use super::viewer_source::ViewerSource;
 use super::wire::frames::Frames;
 use super::wire::native::encoder::NativeEncoder;
 use super::wire::retry::Retry;
 use crate::domain::{EventId, GenerationId};
-use crate::generation::LogLost;
 
 /// The stream of a viewer that asked for a `snapshot` event instead of the earlier events.
 ///
@@ -19,21 +18,19 @@ use crate::generation::LogLost;
 pub struct SnapshotSource {
     /// `None` after the block has been written.
     snapshot: Option<Snapshot>,
-    /// Set if the log was lost in the middle of the block. The block then must not be completed.
-    lost: Option<LogLost>,
     viewer: ViewerSource<NativeEncoder>,
 }
 
 struct Snapshot {
-    json: StateJson,
+    json: OutputPieces,
     id: EventId,
     is_started: bool,
 }
 
 impl SnapshotSource {
     /// `id` is the id of the last event that the state includes.
-    pub fn new(json: StateJson, id: EventId, viewer: ViewerSource<NativeEncoder>) -> Self {
-        Self { snapshot: Some(Snapshot { json, id, is_started: false }), lost: None, viewer }
+    pub fn new(json: OutputPieces, id: EventId, viewer: ViewerSource<NativeEncoder>) -> Self {
+        Self { snapshot: Some(Snapshot { json, id, is_started: false }), viewer }
     }
 }
 
@@ -43,9 +40,6 @@ impl Source for SnapshotSource {
         context: &mut Context<'_>,
         frames: &mut Frames,
     ) -> Poll<Option<Result<usize, EventStreamError>>> {
-        if let Some(lost) = self.lost {
-            return Poll::Ready(Some(Err(lost.into())));
-        }
         let Some(snapshot) = &mut self.snapshot else { return self.viewer.poll_write(context, frames) };
         if !snapshot.is_started {
             snapshot.is_started = true;
@@ -53,13 +47,10 @@ impl Source for SnapshotSource {
         }
         match snapshot.json.poll_next_unpin(context) {
             Poll::Ready(Some(Ok(piece))) => {
-                frames.unfinished().data().raw(&piece);
+                frames.append(&piece);
                 Poll::Ready(Some(Ok(0)))
             }
-            Poll::Ready(Some(Err(lost))) => {
-                self.lost = Some(lost);
-                Poll::Ready(Some(Err(lost.into())))
-            }
+            Poll::Ready(Some(Err(lost))) => Poll::Ready(Some(Err(lost.into()))),
             Poll::Ready(None) => {
                 frames.unfinished().end(Some(snapshot.id));
                 self.snapshot = None;
@@ -74,7 +65,7 @@ impl Source for SnapshotSource {
     }
 
     fn is_in_block(&self) -> bool {
-        self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_started)
+        self.snapshot.as_ref().map_or(self.viewer.is_in_block(), |snapshot| snapshot.is_started)
     }
 
     fn poll_unlogged(&mut self, context: &mut Context<'_>, frames: &mut Frames) -> Poll<()> {

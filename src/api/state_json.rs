@@ -1,68 +1,31 @@
 //! The state of a generation as JSON, streamed while the log is read.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use futures_util::Stream;
-use futures_util::stream::BoxStream;
 use serde::Serialize;
 
+use super::output_pieces::OutputPieces;
 use super::problem::ProblemBody;
 use super::snapshot::StatusBody;
 use super::wire::measures::{TimingsBody, UsageBody};
 use super::wire::native::data::CancelledData;
+use super::wire::output_piece::{LoggedText, OutputPiece, TextForm};
 use crate::domain::{Stated, wire_safe};
-use crate::generation::{ChoiceOutline, GenerationState, LogLost, Outline, Status, TextSpan, ToolCallOutline};
+use crate::generation::{ChoiceOutline, GenerationState, Outline, Status, TextSpan, ToolCallOutline};
 
-/// The JSON of a [`SnapshotBody`](super::snapshot::SnapshotBody), in pieces without line breaks, as an event stream
-/// needs them.
-///
-/// Holds only the JSON between the texts; the texts are read from the log.
-pub struct StateJson {
-    state: GenerationState,
-    pieces: VecDeque<JsonPiece>,
-    text: Option<BoxStream<'static, Result<String, LogLost>>>,
-}
-
-enum JsonPiece {
-    Json(String),
-    Text(TextSpan),
-}
-
-impl StateJson {
-    pub fn new(state: GenerationState, outline: &Outline) -> Self {
-        let mut writer = StateWriter::default();
-        writer.state(outline);
-        writer.flush();
-        Self { state, pieces: writer.pieces, text: None }
-    }
-}
-
-impl Stream for StateJson {
-    type Item = Result<String, LogLost>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(text) = &mut self.text {
-                match text.as_mut().poll_next(context) {
-                    Poll::Ready(None) => self.text = None,
-                    piece => return piece,
-                }
-            }
-            match self.pieces.pop_front() {
-                Some(JsonPiece::Json(json)) => return Poll::Ready(Some(Ok(json))),
-                Some(JsonPiece::Text(span)) => self.text = Some(Box::pin(self.state.pieces(span))),
-                None => return Poll::Ready(None),
-            }
-        }
-    }
+/// Returns the JSON of a [`SnapshotBody`](super::snapshot::SnapshotBody), without line breaks, as an event stream needs
+/// it. Holds only the JSON between the texts.
+pub fn state_json(state: &GenerationState, outline: &Outline) -> OutputPieces {
+    let mut writer = StateWriter::default();
+    writer.state(outline);
+    writer.flush();
+    OutputPieces::new(state.texts(), writer.pieces)
 }
 
 /// Collects the pieces in the order of the schema.
 #[derive(Default)]
 struct StateWriter {
-    pieces: VecDeque<JsonPiece>,
+    pieces: VecDeque<OutputPiece>,
     json: String,
 }
 
@@ -157,7 +120,7 @@ impl StateWriter {
         self.json.push('"');
         if let Some(span) = text {
             self.flush();
-            self.pieces.push_back(JsonPiece::Text(span));
+            self.pieces.push_back(OutputPiece::Logged(LoggedText { span, form: TextForm::StringContent }));
         }
         self.json.push('"');
     }
@@ -172,6 +135,6 @@ impl StateWriter {
     }
 
     fn flush(&mut self) {
-        self.pieces.push_back(JsonPiece::Json(std::mem::take(&mut self.json)));
+        self.pieces.push_back(OutputPiece::Written(std::mem::take(&mut self.json).into()));
     }
 }

@@ -14,9 +14,10 @@ use futures_util::{Stream, StreamExt};
 use super::caller::Caller;
 use super::connection::{Connection, ConnectionClosing};
 use super::connection_record::ConnectionKind;
+use super::output_pieces::OutputPieces;
 use super::problem::Problem;
 use super::state::Api;
-use super::state_json::StateJson;
+use super::state_json::state_json;
 use crate::generation::GenerationState;
 
 /// States up to this size are sent whole, with their length.
@@ -32,11 +33,11 @@ pub async fn respond(
     connection: Option<Connection>,
 ) -> Result<Response, Problem> {
     let outline = state.outline().await.map_err(|_| Problem::history_lost())?;
-    let mut json = StateJson::new(state, &outline);
-    let mut head = String::new();
+    let mut json = state_json(&state, &outline);
+    let mut head = Vec::new();
     let is_whole = loop {
         match json.next().await {
-            Some(Ok(piece)) => head.push_str(&piece),
+            Some(Ok(piece)) => head.extend_from_slice(&piece),
             Some(Err(_)) => return Err(Problem::history_lost()),
             None => break true,
         }
@@ -59,8 +60,8 @@ pub async fn respond(
 
 /// A state that is sent in pieces. The body ends with an error if its connection is displaced.
 struct StateBody {
-    head: Option<String>,
-    json: StateJson,
+    head: Option<Vec<u8>>,
+    json: OutputPieces,
     connection: Option<Connection>,
 }
 
@@ -75,9 +76,9 @@ impl Stream for StateBody {
             }
         }
         let piece = match self.head.take() {
-            Some(head) => Some(Ok(head)),
+            Some(head) => Some(Ok(head.into())),
             None => std::task::ready!(self.json.poll_next_unpin(context)),
         };
-        Poll::Ready(piece.map(|piece| piece.map(Bytes::from).map_err(io::Error::other)))
+        Poll::Ready(piece.map(|piece| piece.map_err(io::Error::other)))
     }
 }

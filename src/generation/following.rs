@@ -12,7 +12,8 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::state::{GenerationState, LogLost};
+use super::log_text::{LogLost, LogTexts};
+use super::state::GenerationState;
 use super::storage::Record;
 use crate::domain::{Event, Failed, Sequence, Start};
 use crate::event_log::{
@@ -119,6 +120,11 @@ impl Following {
     /// Continues from the beginning of the log, for an encoder that needs the entries before its viewer's position.
     pub fn rewind(&mut self) {
         self.pages = follow(Arc::clone(&self.log), Sequence::START);
+    }
+
+    /// Returns the texts of the log.
+    pub fn texts(&self) -> LogTexts {
+        LogTexts::new(Arc::clone(&self.log))
     }
 
     /// Returns the generation's queue position, each one once; pending if it is not queued.

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::Stream;
-
+use super::log_text::{LogLost, LogTexts, TextKind, TextSpan, page_up_to};
 use crate::domain::{
     Cancelled, Chunk, Done, Entry, Escaped, Event, Failed, Finish, Part, Sequence, Start, Timings, Usage,
 };
-use crate::event_log::{EntryBatch, GenerationLog, read_page};
+use crate::event_log::GenerationLog;
 
 /// The state of a generation at one position of its log.
 ///
@@ -56,28 +55,6 @@ pub struct ToolCallOutline {
     pub arguments: Option<TextSpan>,
 }
 
-/// The range of the log that holds the fragments of one text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TextSpan {
-    pub kind: TextKind,
-    first: Sequence,
-    last: Sequence,
-}
-
-/// Identifies a text of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TextKind {
-    Text { choice: u32 },
-    Reasoning { choice: u32 },
-    Refusal { choice: u32 },
-    Arguments { choice: u32, call: u32 },
-}
-
-/// The log was lost while a viewer read it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the log is lost")]
-pub struct LogLost;
-
 impl GenerationState {
     /// Returns the state after the entry at `position`, which must be in the log.
     pub(super) fn at(log: Arc<dyn GenerationLog>, position: Sequence) -> Self {
@@ -96,7 +73,7 @@ impl GenerationState {
         let start = Arc::clone(self.log.start());
         let mut outline = Outline { start, position: self.position, status: Status::Running, choices };
         let mut at = Sequence::START;
-        while let Some(page) = self.page(at, self.position).await? {
+        while let Some(page) = page_up_to(&*self.log, at, self.position).await? {
             for entry in &page {
                 outline.apply(entry);
                 at = entry.sequence;
@@ -105,62 +82,9 @@ impl GenerationState {
         Ok(outline)
     }
 
-    /// Returns one text, escaped, in pieces of at most 64 KiB. No text is held between two pieces: for a longer
-    /// fragment the log is read again.
-    pub fn pieces(&self, span: TextSpan) -> impl Stream<Item = Result<String, LogLost>> + Send + use<> {
-        let state = self.clone();
-        let cursor = TextCursor { after: span.first.before(), offset: 0 };
-        futures_util::stream::try_unfold(cursor, move |mut cursor| {
-            let state = state.clone();
-            async move {
-                let Some(page) = state.page(cursor.after, span.last).await? else { return Ok(None) };
-                let mut piece = String::new();
-                for entry in &page {
-                    if !cursor.take(entry, span.kind, &mut piece) {
-                        break;
-                    }
-                }
-                Ok(Some((piece, cursor)))
-            }
-        })
-    }
-
-    /// Returns the entries after a position up to another; `None` if there are none.
-    async fn page(&self, after: Sequence, to: Sequence) -> Result<Option<EntryBatch>, LogLost> {
-        if after >= to {
-            return Ok(None);
-        }
-        let mut entries = read_page(&*self.log, after).await.map_err(|_| LogLost)?.entries;
-        entries.retain(|entry| entry.sequence <= to);
-        if entries.is_empty() { Err(LogLost) } else { Ok(Some(entries)) }
-    }
-}
-
-/// How far a text was read: the last entry that was read whole, and the bytes read of the next.
-struct TextCursor {
-    after: Sequence,
-    offset: usize,
-}
-
-/// Bytes of one piece of a text.
-const LARGEST_PIECE: usize = 64 << 10;
-
-impl TextCursor {
-    /// Appends as much of an entry's text as fits; returns `false` if some of it remains.
-    fn take(&mut self, entry: &Entry, kind: TextKind, piece: &mut String) -> bool {
-        let text = match &entry.event {
-            Event::Chunk(chunk) if TextKind::of(chunk.part()) == Some(kind) => chunk.text().as_str(),
-            _ => "",
-        };
-        let rest = text.get(self.offset..).unwrap_or_default();
-        let fitting = rest.floor_char_boundary(LARGEST_PIECE.saturating_sub(piece.len()));
-        piece.push_str(rest.get(..fitting).unwrap_or_default());
-        if fitting < rest.len() {
-            self.offset += fitting;
-            return false;
-        }
-        *self = Self { after: entry.sequence, offset: 0 };
-        true
+    /// Returns the texts of the log.
+    pub fn texts(&self) -> LogTexts {
+        LogTexts::new(Arc::clone(&self.log))
     }
 }
 
@@ -200,7 +124,8 @@ impl Outline {
             TextKind::Arguments { call, .. } => &mut choice.call(call, chunk.part()).arguments,
         };
         if !chunk.text().as_str().is_empty() {
-            span.get_or_insert(TextSpan { kind, first: sequence, last: sequence }).last = sequence;
+            let fragment = TextSpan::new(kind, sequence);
+            span.get_or_insert(fragment).join(fragment);
         }
     }
 }
@@ -234,17 +159,5 @@ impl ChoiceOutline {
             call.name = name.clone().or(call.name.take());
         }
         call
-    }
-}
-
-impl TextKind {
-    fn of(part: &Part) -> Option<Self> {
-        match *part {
-            Part::Text { choice, .. } => Some(Self::Text { choice }),
-            Part::Reasoning { choice, .. } => Some(Self::Reasoning { choice }),
-            Part::Refusal { choice, .. } => Some(Self::Refusal { choice }),
-            Part::ToolCall { choice, index, .. } => Some(Self::Arguments { choice, call: index }),
-            Part::Other { .. } | Part::Silent => None,
-        }
     }
 }

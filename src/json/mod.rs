@@ -4,6 +4,7 @@
 //! accepts. JSON of callers is parsed strictly into a [`JsonObject`], whose members are forwarded byte for byte. No
 //! I/O, no HTTP, no other module.
 
+mod check;
 mod object;
 mod parse;
 mod request_object;
@@ -11,6 +12,7 @@ mod surrogates;
 mod tokens;
 mod tree;
 
+pub use check::{JsonCheck, WholeJson};
 pub use object::Object;
 pub use parse::Unreadable;
 pub use request_object::{InvalidObject, JsonObject, JsonText, MOST_MEMBERS, write_members};

@@ -8,7 +8,9 @@ use crate::limits::QueuePosition;
 /// Encodes the entries of one generation for one viewer, in the order of the log.
 ///
 /// Its output is a function of the entries, so that a replay has the same bytes as the live stream, apart from `retry`
-/// and heartbeats. What it keeps about earlier entries must be small: an open block, counters, ids, but not the text.
+/// and heartbeats. What it keeps about earlier entries must be small: an open block, counters, ids, spans of texts. A
+/// block with a whole text names its span ([`SseBlock::logged_string`](super::frames::SseBlock::logged_string)), and the
+/// stream inserts the text from the log.
 pub trait Encoder: Send + 'static {
     /// Appends the blocks of one entry, or nothing if this wire has none for it.
     fn entry(&mut self, entry: &Entry, frames: &mut Frames);

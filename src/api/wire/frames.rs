@@ -1,17 +1,23 @@
 //! The blocks of an event stream (WHATWG HTML, section 9.2.6).
 
+use std::collections::VecDeque;
 use std::fmt::{Display, Write};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
+use super::output_piece::{LoggedText, OutputPiece, TextForm};
 use super::retry::Retry;
 use crate::domain::{GenerationId, wire_safe};
+use crate::generation::TextSpan;
+use crate::json::WholeJson;
 
 /// The bytes of an event stream that are not sent yet, and the reconnection delay for the next block.
 #[derive(Debug, Default)]
 pub struct Frames {
     bytes: BytesMut,
+    /// The positions in `bytes` at which texts of the log are to be inserted, in order. Most wires have none.
+    logged: Vec<(usize, LoggedText)>,
     /// The next block that ends with [`SseBlock::end`] takes it.
     retry: Option<Retry>,
 }
@@ -58,7 +64,29 @@ impl Frames {
         self.bytes.is_empty()
     }
 
-    /// Returns the bytes and removes them.
+    /// Splits off all bytes from the first text of the log on, as pieces; `None` if there is no such text. What remains
+    /// can be sent.
+    pub fn split_off_logged(&mut self) -> Option<VecDeque<OutputPiece>> {
+        let mut at = self.logged.first()?.0;
+        let mut rest = self.bytes.split_off(at).freeze();
+        let mut pieces = VecDeque::with_capacity(2 * self.logged.len());
+        for (place, text) in std::mem::take(&mut self.logged) {
+            if place > at {
+                pieces.push_back(OutputPiece::Written(rest.split_to(place - at)));
+                at = place;
+            }
+            pieces.push_back(OutputPiece::Logged(text));
+        }
+        pieces.push_back(OutputPiece::Written(rest));
+        Some(pieces)
+    }
+
+    /// Appends bytes that were split off.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.bytes.put_slice(bytes);
+    }
+
+    /// Returns the bytes and removes them. Texts of the log must have been split off.
     pub fn take(&mut self) -> Bytes {
         self.bytes.split().freeze()
     }
@@ -76,6 +104,22 @@ impl SseBlock<'_> {
     /// Returns the writer of the data.
     pub const fn data(&mut self) -> JsonLine<'_> {
         JsonLine::new(&mut self.frames.bytes)
+    }
+
+    /// Appends a JSON string with a text of the log. Only in blocks of entries, which have the log beside them.
+    pub fn logged_string(&mut self, span: TextSpan) {
+        self.data().raw("\"");
+        self.logged(LoggedText { span, form: TextForm::StringContent });
+        self.data().raw("\"");
+    }
+
+    /// Appends a text of the log that is a JSON value itself. Only in blocks of entries.
+    pub fn logged_value(&mut self, span: TextSpan, _: WholeJson) {
+        self.logged(LoggedText { span, form: TextForm::Value });
+    }
+
+    fn logged(&mut self, text: LoggedText) {
+        self.frames.logged.push((self.frames.bytes.len(), text));
     }
 
     /// Ends the block with the reconnection delay, if one is set, and its id, if it has one.

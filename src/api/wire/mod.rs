@@ -1,11 +1,14 @@
 //! Wires: the dialects in which clients send requests and read answers.
 
+#[cfg(test)]
+pub mod block_encoder;
 pub mod channel;
 pub mod encoder;
 pub mod frames;
 pub mod measures;
 pub mod native;
 pub mod openai_chat;
+pub mod output_piece;
 pub mod port;
 #[cfg(test)]
 mod resuming;

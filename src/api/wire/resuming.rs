@@ -1,107 +1,23 @@
 //! A viewer that resumes after an entry receives the rest of the bytes, on each wire.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
+use serde_json::Value;
 
+use super::block_encoder::BlockEncoder;
 use super::encoder::{CatchUp, Encoder, PageEffect};
 use super::frames::Frames;
 use super::native::encoder::NativeEncoder;
 use super::openai_chat::encoder::{BlockIds, ChatEncoder};
+use crate::api::ready_writes::ready_writes;
+use crate::api::viewer_source::ViewerSource;
 use crate::domain::{
     CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, Finish, Frame, Part, Principal, ProviderDialect,
     Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageRequest,
 };
-
-/// A wire with state, as later dialects have it: blocks that open and close, their indexes, and a number in each event.
-#[derive(Default)]
-struct BlockEncoder {
-    next_number: u64,
-    next_index: u64,
-    open: Option<OpenBlock>,
-}
-
-struct OpenBlock {
-    kind: &'static str,
-    /// The id of the open tool call.
-    call: Option<Escaped>,
-    characters: usize,
-}
-
-impl BlockEncoder {
-    /// Updates the state and returns the events of an entry, the data of each.
-    fn advance(&mut self, event: &Event) -> Vec<String> {
-        let mut events = Vec::new();
-        match event {
-            Event::Start(_) => self.push("start", "", &mut events),
-            Event::Chunk(chunk) => {
-                let (kind, call) = match chunk.part() {
-                    Part::Text { .. } | Part::Refusal { .. } => ("text", None),
-                    Part::Reasoning { .. } => ("thinking", None),
-                    Part::ToolCall { id, .. } => ("tool", id.clone()),
-                    Part::Other { .. } | Part::Silent => return events,
-                };
-                let continues = |open: &OpenBlock| open.kind == kind && (call.is_none() || open.call == call);
-                if !self.open.as_ref().is_some_and(continues) {
-                    self.close(&mut events);
-                    self.open = Some(OpenBlock { kind, call, characters: 0 });
-                    self.push("block_start", kind, &mut events);
-                }
-                let text = chunk.text();
-                if let Some(open) = &mut self.open {
-                    open.characters += text.unescape().chars().count();
-                }
-                self.push("block_delta", text.as_str(), &mut events);
-            }
-            Event::Done(_) | Event::Cancelled(_) | Event::Failed(_) => {
-                self.close(&mut events);
-                let blocks = self.next_index.to_string();
-                self.push("end", &blocks, &mut events);
-            }
-        }
-        events
-    }
-
-    fn close(&mut self, events: &mut Vec<String>) {
-        if let Some(open) = self.open.take() {
-            let characters = open.characters.to_string();
-            self.push("block_stop", &characters, events);
-            self.next_index += 1;
-        }
-    }
-
-    fn push(&mut self, kind: &str, text: &str, events: &mut Vec<String>) {
-        let mut json = String::new();
-        write!(
-            json,
-            r#"{{"type":"{kind}","index":{},"sequence_number":{},"text":"{text}"}}"#,
-            self.next_index, self.next_number
-        )
-        .expect("memory");
-        events.push(json);
-        self.next_number += 1;
-    }
-}
-
-impl Encoder for BlockEncoder {
-    fn entry(&mut self, entry: &Entry, frames: &mut Frames) {
-        for json in self.advance(&entry.event) {
-            let mut block = frames.unnamed();
-            block.data().raw(&json);
-            block.end_with_data();
-        }
-    }
-
-    fn needs_history(&self, _next: &Entry) -> bool {
-        true
-    }
-
-    fn skip(&mut self, entry: &Entry) {
-        self.advance(&entry.event);
-    }
-}
+use crate::generation::fixture::FixtureLog;
 
 fn part() -> impl Strategy<Value = Part> {
     let choice = 0..2_u32;
@@ -119,9 +35,16 @@ fn part() -> impl Strategy<Value = Part> {
     ]
 }
 
+/// Any text, or a part of tool call arguments.
+fn text() -> impl Strategy<Value = String> {
+    let arguments =
+        prop::sample::select(vec!["{\"a\u{2028}\\n\":", "1", "\"\\ud83d\\ude00\"", "[", "]", "}", ",", "\r\n"]);
+    prop_oneof!["\\PC{0,6}", arguments.prop_map(str::to_owned)]
+}
+
 /// A chunk with JSON of this dialect, or without JSON.
 fn chunk(dialect: Option<ProviderDialect>) -> impl Strategy<Value = Event> {
-    (part(), "\\PC{0,6}", any::<bool>()).prop_map(move |(part, text, follows_silent)| {
+    (part(), text(), any::<bool>()).prop_map(move |(part, text, follows_silent)| {
         let (before, after) = ("{\"choices\":[{\"delta\":{\"content\":\"", "\"}}]}");
         let frame = dialect.map(|dialect| Frame::new(dialect, before, after));
         let silent = if follows_silent { "{\"choices\":[]}\n" } else { "" };
@@ -195,6 +118,36 @@ fn resumed(entries: &[Entry], position: usize, size: usize, mut encoder: impl En
     frames.take().to_vec()
 }
 
+/// Checks each whole text of the block wire against the deltas before it.
+fn check_texts(stream: &[u8]) {
+    let stream = str::from_utf8(stream).expect("UTF-8");
+    assert!(!stream.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']), "{stream}");
+    let (mut block, mut is_tool, mut all) = (String::new(), false, Vec::new());
+    for (number, line) in stream.split_terminator("\n\n").enumerate() {
+        let event: Value = serde_json::from_str(line.strip_prefix("data: ").expect("data")).expect(line);
+        assert_eq!(event["number"], number);
+        match event["type"].as_str().expect("a type") {
+            "block_start" => (block, is_tool) = (String::new(), event["kind"] == "tool"),
+            "block_delta" => block.push_str(event["text"].as_str().expect("a text")),
+            "block_stop" => {
+                let value = serde_json::from_str(&block).ok().filter(|_: &Value| is_tool);
+                assert_eq!(event["text"], value.unwrap_or_else(|| block.as_str().into()));
+                all.push(std::mem::take(&mut block));
+            }
+            "end" => {
+                let output = event["output"].as_array().expect("a list").iter();
+                let mut output: Vec<_> = output.flat_map(|text| text.as_str().expect("a text").chars()).collect();
+                let mut all: Vec<_> = all.concat().chars().collect();
+                // Texts that took turns are whole here.
+                output.sort_unstable();
+                all.sort_unstable();
+                assert_eq!(output, all);
+            }
+            _ => {}
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn viewer_that_resumes_after_any_entry_receives_the_rest_of_the_bytes(entries in entries(), size in 1..8_usize) {
@@ -205,14 +158,30 @@ proptest! {
             blocks(&entries, native()),
             blocks(&entries, chat(BlockIds::Absent)),
             blocks(&entries, chat(BlockIds::Present)),
-            blocks(&entries, BlockEncoder::default()),
         ];
         for position in 0..entries.len() {
             let rest = whole.each_ref().map(|blocks| blocks[position..].concat());
             prop_assert_eq!(&resumed(&entries, position, size, native()), &rest[0]);
             prop_assert_eq!(&resumed(&entries, position, size, chat(BlockIds::Absent)), &rest[1]);
             prop_assert_eq!(&resumed(&entries, position, size, chat(BlockIds::Present)), &rest[2]);
-            prop_assert_eq!(&resumed(&entries, position, size, BlockEncoder::default()), &rest[3]);
+        }
+    }
+
+    #[test]
+    fn viewer_that_resumes_a_wire_with_state_receives_the_rest_of_the_bytes(entries in entries(), size in 1..8_usize) {
+        let log = FixtureLog::new(entries.clone(), size);
+        let source = |position: usize| ViewerSource::new(log.viewer(entries[position].sequence.before()), BlockEncoder::default());
+        let mut live = source(0);
+        let live: Vec<_> = (1..=entries.len())
+            .map(|visible| {
+                log.show(visible);
+                ready_writes(&mut live).expect("the log is kept").concat()
+            })
+            .collect();
+        check_texts(&live.concat());
+        for position in 0..entries.len() {
+            let replayed = ready_writes(&mut source(position)).expect("the log is kept").concat();
+            prop_assert_eq!(&replayed, &live[position..].concat());
         }
     }
 }

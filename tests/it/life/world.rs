@@ -437,7 +437,7 @@ impl World {
         let expected =
             (0..subject.model.said).map(|at| format!("{}.{at}", subject.number)).collect::<Vec<_>>().concat();
         let text = match outline.choices[&0].text {
-            Some(span) => state.pieces(span).try_collect::<String>().await.expect("the log is there"),
+            Some(span) => state.texts().pieces(span).try_collect::<String>().await.expect("the log is there"),
             None => String::new(),
         };
         assert!(expected.starts_with(&text), "{text} of {expected}");
