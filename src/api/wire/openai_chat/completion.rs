@@ -2,141 +2,100 @@
 
 use std::sync::Arc;
 
-use super::merge::{ChunkPlace, merge};
-use super::neutral_chunks::NeutralChunks;
-use super::usage::usage_json;
-use crate::domain::{Chunk, ChunkJson, Done, Entry, Event, Part, ProviderDialect, Shape, Start};
-use crate::json::{Object, RawText, Tree};
+use super::super::encoder::Encoder;
+use super::super::frames::Frames;
+use super::encoder::{BlockIds, ChatEncoder};
+use super::merge::{MergeRule, index, merge};
+use crate::domain::{Chunk, ChunkJson, Entry, Escaped, Event, ProviderDialect, Sequence, Shape, Start, UsageRequest};
+use crate::json::{Object, Tree};
 
-/// A chat completion under construction.
+/// A chat completion under construction: the chunks that a stream would have, merged.
 pub struct Completion {
-    /// All chunks. The message of each choice is still its `delta`.
+    encoder: ChatEncoder,
+    /// The message of each choice is still its `delta`.
     merged: Object,
-    neutral: NeutralChunks,
-    /// The last shape that was merged, if its chunks contain only text, and the position of its choice.
-    plain: Option<(Arc<Shape>, usize)>,
+    /// Chunks that differ only in their text, which are merged as one: their shape and their joined text. Without it, a
+    /// repeated request could make the service parse every chunk of a long answer.
+    run: Option<(Arc<Shape>, String)>,
 }
 
 impl Completion {
     pub fn new(start: &Start) -> Self {
-        Self { merged: Object::default(), neutral: NeutralChunks::new(start), plain: None }
+        let start = Arc::new(Start { usage: UsageRequest::Asked, ..start.clone() });
+        Self { encoder: ChatEncoder::new(start, BlockIds::Absent), merged: Object::default(), run: None }
     }
 
-    /// Merges an entry.
+    /// Merges an entry of an answer that has not failed.
     pub fn apply(&mut self, entry: &Entry) {
-        match &entry.event {
-            Event::Chunk(chunk) => self.chunk(chunk),
-            Event::Done(done) => self.done(done),
-            Event::Start(_) | Event::Cancelled(_) | Event::Failed(_) => {}
+        match (&mut self.run, &entry.event) {
+            (Some((shape, text)), Event::Chunk(chunk)) if Arc::ptr_eq(shape, chunk.shape()) => {
+                text.push_str(chunk.text().as_str());
+            }
+            (_, Event::Chunk(chunk)) if is_only_text(chunk) => {
+                self.end_run();
+                self.run = Some((Arc::clone(chunk.shape()), chunk.text().as_str().to_owned()));
+            }
+            _ => {
+                self.end_run();
+                self.blocks(entry);
+            }
         }
     }
 
     /// Returns the completion in OpenAI's format.
     pub fn into_json(mut self) -> String {
-        let mut choices = match self.merged.remove("choices") {
-            Some(Tree::Array(choices)) => choices,
-            _ => Vec::new(),
-        };
+        self.end_run();
+        let choices = self.merged.remove("choices");
+        let mut choices = if let Some(Tree::Array(choices)) = choices { choices } else { Vec::new() };
         choices.sort_by_key(index);
-        for choice in choices.iter_mut().filter_map(Tree::as_object_mut) {
-            complete(choice);
-        }
+        choices.iter_mut().filter_map(Tree::as_object_mut).for_each(complete);
         self.merged.set("object", Tree::text("chat.completion"));
         self.merged.set("choices", Tree::Array(choices));
         self.merged.to_json()
     }
 
-    fn done(&mut self, done: &Done) {
-        if let Some(trailer) = done.trailer.of(ProviderDialect::OpenAiChat) {
-            self.lines(&trailer.chunks_json);
-            self.lines(&format!("{{{}}}", trailer.head_json));
-        } else {
-            for chunk in self.neutral.ends(done).collect::<Vec<_>>() {
-                self.lines(&chunk);
-            }
-        }
-        if let Ok(usage) = Tree::parse(&usage_json(done)) {
-            self.merged.set("usage", usage);
+    fn end_run(&mut self) {
+        if let Some((shape, text)) = self.run.take() {
+            let event = Event::Chunk(Chunk::new(shape, Escaped::from_stored(&text)));
+            self.blocks(&Entry { sequence: Sequence::START, event });
         }
     }
 
-    /// Merges a chunk. It is parsed only if its shape differs from the last one; otherwise only the text is new.
-    fn chunk(&mut self, chunk: &Chunk) {
-        if let Some((shape, choice)) = &self.plain
-            && Arc::ptr_eq(shape, chunk.shape())
-            && let Some(content) = content(&mut self.merged, *choice)
-        {
-            content.push_str(chunk.text().as_str());
-            return;
-        }
-        self.plain = None;
-        match chunk.json(ProviderDialect::OpenAiChat) {
-            ChunkJson::Later => {}
-            ChunkJson::Absent => {
-                if let Some(json) = self.neutral.chunk(chunk) {
-                    self.lines(&json);
-                }
-            }
-            ChunkJson::Here { silent, pieces } => {
-                self.lines(silent);
-                let json = pieces.concat();
-                let is_text = matches!(chunk.part(), Part::Text { logprobs_json: None, .. });
-                self.lines(&json);
-                if is_text && silent.is_empty() {
-                    self.plain = self.plain_choice(&json).map(|choice| (Arc::clone(chunk.shape()), choice));
-                }
-            }
-        }
+    /// Merges the blocks of an entry.
+    fn blocks(&mut self, entry: &Entry) {
+        let mut frames = Frames::default();
+        self.encoder.entry(entry, &mut frames);
+        let blocks = frames.take();
+        let lines = str::from_utf8(&blocks).unwrap_or_default().lines();
+        lines.filter_map(|line| line.strip_prefix("data: ")).for_each(|json| self.chunk(json));
     }
 
-    /// Merges chunks, one per line.
-    fn lines(&mut self, lines: &str) {
-        for line in lines.lines() {
-            // Always parses: the log's chunks were written from a tree.
-            if let Ok(Tree::Object(chunk)) = Tree::parse(line) {
-                merge(&mut self.merged, chunk, ChunkPlace::Chunk);
-            }
+    /// Merges a chunk. `[DONE]` is not one.
+    fn chunk(&mut self, json: &str) {
+        if let Ok(Tree::Object(chunk)) = Tree::parse(json) {
+            merge(&mut self.merged, chunk, MergeRule::Replace);
         }
-    }
-
-    /// Returns the position of the choice of a chunk that contains only its text.
-    fn plain_choice(&self, chunk: &str) -> Option<usize> {
-        let chunk = Tree::parse(chunk).ok()?;
-        let [choice] = chunk.as_object()?.get("choices")?.as_array()?.as_slice() else { return None };
-        let delta = choice.as_object()?.get("delta")?.as_object()?;
-        delta.text("content")?;
-        let is_plain = delta.iter().all(|(name, value)| name == "content" || value.is_null());
-        let choices = self.merged.get("choices")?.as_array()?;
-        is_plain.then(|| choices.iter().position(|known| index(known) == index(choice)))?
     }
 }
 
-/// Returns the escaped content of a choice.
-fn content(merged: &mut Object, choice: usize) -> Option<&mut RawText> {
-    let choice = merged.get_mut("choices")?.as_array_mut()?.get_mut(choice)?.as_object_mut()?;
-    match choice.get_mut("delta")?.as_object_mut()?.get_mut("content")? {
-        Tree::Text(content) => Some(content),
-        _ => None,
-    }
-}
-
-fn index(choice: &Tree) -> Option<u64> {
-    match choice.as_object()?.get("index")? {
-        Tree::Literal(json) => json.parse().ok(),
-        _ => None,
-    }
+/// Returns whether a chunk without its text changes nothing when it is merged again.
+fn is_only_text(chunk: &Chunk) -> bool {
+    let ChunkJson::Here { silent: "", pieces: [before, _, after] } = chunk.json(ProviderDialect::OpenAiChat) else {
+        return false;
+    };
+    let Ok(Tree::Object(frame)) = Tree::parse(&[before, after].concat()) else { return false };
+    let mut merged = Object::default();
+    merge(&mut merged, frame.clone(), MergeRule::Replace);
+    let once = merged.clone();
+    merge(&mut merged, frame, MergeRule::Replace);
+    merged == once
 }
 
 /// Converts the delta of a choice to its message.
 fn complete(choice: &mut Object) {
-    let mut message: Object =
-        [("role", Tree::text("assistant")), ("content", Tree::NULL), ("refusal", Tree::NULL)].into_iter().collect();
-    if let Some(Tree::Object(delta)) = choice.remove("delta") {
-        for (name, value) in delta {
-            message.set(name, value);
-        }
-    }
-    let calls = message.get_mut("tool_calls").and_then(Tree::as_array_mut);
+    let delta = choice.remove("delta");
+    let mut delta = if let Some(Tree::Object(delta)) = delta { delta } else { Object::default() };
+    let calls = delta.get_mut("tool_calls").and_then(Tree::as_array_mut);
     for call in calls.into_iter().flatten().filter_map(Tree::as_object_mut) {
         // `index` belongs only to fragments.
         call.remove("index");
@@ -144,7 +103,9 @@ fn complete(choice: &mut Object) {
             call.set("type", Tree::text("function"));
         }
     }
-    choice.set("message", Tree::Object(message));
+    let defaults = [("role", Tree::text("assistant")), ("content", Tree::NULL), ("refusal", Tree::NULL)];
+    let defaults = defaults.map(|(name, value)| (name.into(), value));
+    choice.set("message", Tree::Object(defaults.into_iter().chain(delta).collect()));
     if choice.get("logprobs").is_none() {
         choice.set("logprobs", Tree::NULL);
     }
@@ -156,8 +117,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        Escaped, Finish, Frame, Principal, Sequence, Stated, Timestamp, Timings, TokenSource, Trailer, Usage,
-        UsageRequest,
+        Done, Finish, Frame, Part, Principal, Stated, Timestamp, Timings, TokenSource, Trailer, Usage,
     };
 
     fn completion() -> Completion {
@@ -175,7 +135,7 @@ mod tests {
     fn merge(chunks: &[Value]) -> Value {
         let mut completion = completion();
         for chunk in chunks {
-            completion.lines(&chunk.to_string());
+            completion.chunk(&chunk.to_string());
         }
         serde_json::from_str(&completion.into_json()).expect("JSON")
     }
@@ -217,12 +177,12 @@ mod tests {
             for (shape, text) in [(&first, "Hel"), (&shape, "lo\n\""), (&shape, "\u{e9}"), (&first, ""), (&shape, "!")]
             {
                 let chunk = Chunk::new(Arc::clone(shape), Escaped::from_text(text));
-                completion.chunk(&chunk);
+                completion.apply(&Entry { sequence: Sequence::START, event: Event::Chunk(chunk.clone()) });
                 let ChunkJson::Here { silent, pieces } = chunk.json(ProviderDialect::OpenAiChat) else {
                     panic!("a frame")
                 };
-                each.lines(silent);
-                each.lines(&pieces.concat());
+                silent.lines().for_each(|json| each.chunk(json));
+                each.chunk(&pieces.concat());
             }
             assert_eq!(completion.into_json(), each.into_json());
         }

@@ -1,21 +1,19 @@
 //! Merges the chunks of an answer into one tree.
 //!
-//! Only fragments of text are concatenated, so that a value that each chunk repeats (`severity: "safe"`) does not
-//! become `safesafe`. Every other value replaces the previous one, unless it is null or an empty string.
+//! Objects are merged by member, and items of lists by their `index`. Only fragments of text are concatenated, so that a
+//! value that each chunk repeats (`severity: "safe"`) does not become `safesafe`. Every other value replaces the previous
+//! one, unless it is null or empty.
 
 use crate::json::{Object, RawText, Tree};
 
-/// The place of an object in a chunk, which decides how its members are merged.
+/// How lists without indexes and texts are merged. `delta` and `logprobs` have rules of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChunkPlace {
-    Chunk,
-    /// The list of choices, and each of them.
-    Choice,
-    /// A delta and everything in it: texts are fragments, lists grow, and items with the same index are one item.
-    Delta,
-    /// Its lists grow.
-    Logprobs,
-    Other,
+pub enum MergeRule {
+    Replace,
+    /// Lists grow.
+    Extend,
+    /// Lists grow, unless they are repeated, and texts are fragments.
+    Join,
 }
 
 /// The members of deltas that are sent in fragments of text.
@@ -35,76 +33,65 @@ const FRAGMENTS: [&str; 11] = [
 
 const THINKING_BLOCKS: &str = "thinking_blocks";
 
-impl ChunkPlace {
-    fn member(self, name: &str) -> Self {
-        match (self, name) {
-            (Self::Chunk, "choices") => Self::Choice,
-            (Self::Choice, "delta") => Self::Delta,
-            (Self::Choice, "logprobs") => Self::Logprobs,
-            (Self::Delta | Self::Logprobs, _) => self,
-            _ => Self::Other,
-        }
-    }
-}
-
 /// Merges the members of a later object into those of an earlier one.
-pub fn merge(into: &mut Object, more: Object, place: ChunkPlace) {
+pub fn merge(into: &mut Object, more: Object, rule: MergeRule) {
     for (name, value) in more {
-        let place = place.member(&name);
-        // Merged into an empty value, because one chunk may hold several fragments of the same item.
-        if place != ChunkPlace::Other && into.present(&name).is_none() {
-            match value {
-                Tree::Array(_) => into.set(name.clone(), Tree::Array(Vec::new())),
-                Tree::Object(_) => into.set(name.clone(), Tree::Object(Object::default())),
-                _ => {}
-            }
-        }
-        match (into.get_mut(&name), value) {
-            (Some(Tree::Object(known)), Tree::Object(more)) => merge(known, more, place),
-            (Some(Tree::Array(known)), Tree::Array(more)) if place == ChunkPlace::Logprobs => known.extend(more),
-            (Some(Tree::Array(known)), Tree::Array(more)) if place != ChunkPlace::Other => {
-                merge_items(known, more, &name, place);
-            }
-            (Some(Tree::Text(known)), Tree::Text(more))
-                if place == ChunkPlace::Delta && FRAGMENTS.contains(&name.as_str()) =>
-            {
-                known.push_str(&more);
-            }
-            (Some(known), value) => {
-                if !value.is_null() && !value.as_text().is_some_and(RawText::is_empty) {
-                    *known = value;
-                }
-            }
-            (None, value) => into.set(name, value),
-        }
+        let rule = match name.as_str() {
+            "delta" => MergeRule::Join,
+            "logprobs" => MergeRule::Extend,
+            _ => rule,
+        };
+        let known = into.get_mut(&name).map(|known| std::mem::replace(known, Tree::NULL));
+        let value = merged(known, value, &name, rule);
+        into.set(name, value);
     }
 }
 
-/// Appends the items of a list, or merges them into the items with the same index.
-fn merge_items(known: &mut Vec<Tree>, more: Vec<Tree>, name: &str, place: ChunkPlace) {
+fn merged(known: Option<Tree>, more: Tree, name: &str, rule: MergeRule) -> Tree {
+    match (known, more) {
+        (Some(Tree::Text(mut known)), Tree::Text(more)) if rule == MergeRule::Join && FRAGMENTS.contains(&name) => {
+            known.push_str(&more);
+            Tree::Text(known)
+        }
+        // One chunk may hold several fragments of the same item, so the first value is merged as well.
+        (known, Tree::Object(more)) => {
+            let mut members = if let Some(Tree::Object(known)) = known { known } else { Object::default() };
+            merge(&mut members, more, rule);
+            Tree::Object(members)
+        }
+        (known, Tree::Array(more)) => {
+            let known = if let Some(Tree::Array(known)) = known { known } else { Vec::new() };
+            Tree::Array(merged_list(known, more, name, rule))
+        }
+        (Some(known), more) if more.is_null() || more.as_text().is_some_and(RawText::is_empty) => known,
+        (_, more) => more,
+    }
+}
+
+fn merged_list(mut known: Vec<Tree>, more: Vec<Tree>, name: &str, rule: MergeRule) -> Vec<Tree> {
     // Some servers repeat the whole list in each chunk.
-    if name != THINKING_BLOCKS && *known == more && more.iter().all(|item| index(item).is_none()) {
-        return;
+    let is_repeated = rule == MergeRule::Join && name != THINKING_BLOCKS && known == more;
+    let is_replaced = is_repeated || (rule == MergeRule::Replace && !more.is_empty());
+    if is_replaced && more.iter().all(|item| index(item).is_none()) {
+        return more;
     }
     for item in more {
         let same = match index(&item) {
             Some(wanted) => known.iter().position(|known| index(known) == Some(wanted)),
-            None if name == THINKING_BLOCKS => open_block(known, &item),
+            None if name == THINKING_BLOCKS => open_block(&known, &item),
             None => None,
         };
-        let at = same.unwrap_or(known.len());
-        if same.is_none() && item.as_object().is_some() {
-            known.push(Tree::Object(Object::default()));
-        }
-        match (known.get_mut(at), item) {
-            (Some(Tree::Object(known)), Tree::Object(more)) => merge(known, more, place),
-            (_, item) => known.push(item),
+        match same.and_then(|at| known.get_mut(at)) {
+            Some(same) => *same = merged(Some(std::mem::replace(same, Tree::NULL)), item, name, rule),
+            None => known.push(merged(None, item, name, rule)),
         }
     }
+    known
 }
 
-fn index(item: &Tree) -> Option<&Tree> {
-    item.as_object()?.present("index")
+/// Returns the `index` of a list's item.
+pub fn index(item: &Tree) -> Option<u32> {
+    if let Tree::Literal(index) = item.as_object()?.get("index")? { index.parse().ok() } else { None }
 }
 
 /// Returns the position of the thinking block that `block` continues. A block ends with its signature; Anthropic's API
@@ -126,7 +113,7 @@ mod tests {
     fn merged(choices: &[&str]) -> String {
         let mut all = Object::default();
         for choice in choices {
-            merge(&mut all, object(choice), ChunkPlace::Choice);
+            merge(&mut all, object(choice), MergeRule::Replace);
         }
         all.to_json()
     }
@@ -208,7 +195,8 @@ mod tests {
     #[test]
     fn list_outside_the_choices_is_replaced() {
         let mut all = object(r#"{"citations":["a"],"x":1}"#);
-        merge(&mut all, object(r#"{"citations":["a","b"],"x":null,"y":""}"#), ChunkPlace::Chunk);
+        merge(&mut all, object(r#"{"citations":["a","b"],"x":null,"y":""}"#), MergeRule::Replace);
+        merge(&mut all, object(r#"{"citations":[]}"#), MergeRule::Replace);
         assert_eq!(all.to_json(), r#"{"citations":["a","b"],"x":1,"y":""}"#);
     }
 }
