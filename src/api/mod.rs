@@ -43,6 +43,7 @@ mod parsed_request;
 mod problem;
 mod prompt_call;
 mod prompts;
+mod query;
 mod refusal;
 mod refused_body;
 mod refused_origins;

@@ -77,13 +77,8 @@ pub fn document() -> Value {
 }
 
 /// The patterns of string parameters, by name.
-const PATTERNS: [(&str, &str); 5] = [
-    ("name", CHANNEL_NAME),
-    ("Idempotency-Key", "^[!-~]{1,255}$"),
-    ("Tokenrill-Grace-Ms", "^[0-9]{1,15}$"),
-    ("cursor", "^(0|[1-9][0-9]{0,14})\\.gen_[A-Za-z0-9_-]{21}[AQgw]$"),
-    ("wait", "^[0-9]{1,6}(ms|s|m)$"),
-];
+const PATTERNS: [(&str, &str); 3] =
+    [("name", CHANNEL_NAME), ("Idempotency-Key", "^[!-~]{1,255}$"), ("Tokenrill-Grace-Ms", "^[0-9]{1,15}$")];
 
 /// Removes `null` from the types of parameters, because headers and queries cannot contain it, and adds their patterns.
 fn describe_parameters(document: &mut Value) {

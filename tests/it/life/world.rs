@@ -14,8 +14,8 @@ use tokenrill::domain::{
 };
 use tokenrill::event_log::{Conflict, EventLog, GenerationLog, Memory, MemoryLimits, Tail, TailState};
 use tokenrill::generation::{
-    Delivery, FollowError, Following, Generations, NewGeneration, OnDisconnect, Origin, StartError, Storage, Terms,
-    UpstreamMessages,
+    CreateError, Delivery, FollowError, Following, Generations, NewGeneration, OnDisconnect, Origin, StartError,
+    Storage, Terms, UpstreamMessages,
 };
 use tokenrill::json::JsonObject;
 use tokenrill::limits::{Limiter, Limits, Policy, ProcessLimits, RequestPermit, Spender, WaitPolicy};
@@ -313,12 +313,12 @@ impl World {
                 let following = Some(started.following);
                 self.viewers.push(Viewer { generation: at, received: Vec::new(), following });
             }
-            Err(StartError::Conflict(Conflict)) => {
+            Err(StartError::Log(CreateError::Conflict(Conflict))) => {
                 let ((_, first_body), body) = known.expect("only a known key conflicts");
                 assert_ne!(first_body, body);
                 assert_ne!((kept, lost), (Some(Kept::No), Some(Kept::No)));
             }
-            Err(StartError::Lost(lost_answer)) => {
+            Err(StartError::Log(CreateError::Lost(lost_answer))) => {
                 let ((_, first_body), body) = known.expect("only a known key is of a lost answer");
                 assert_eq!(first_body, body);
                 assert_ne!(kept, Some(Kept::Yes));
