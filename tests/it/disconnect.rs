@@ -284,6 +284,7 @@ async fn flowing_tokens_suppress_heartbeats() {
     let flowing = Instant::now();
     let mut spoken = Instant::now();
     while flowing.elapsed() < HEARTBEAT * 5 {
+        // A real wait: the pace of the tokens, against the service's real heartbeat.
         tokio::time::sleep(HEARTBEAT / 5).await;
         let silent_since = spoken;
         spoken = Instant::now();

@@ -106,6 +106,7 @@ async fn reconnect_as_the_grace_ends_receives_done_or_cancelled() {
         let mut answer = service.generate(&body).await;
         let start = answer.expect("start").await;
         drop(answer);
+        // The pause sweeps over the moment at which the grace ends; a barrier would fix the order.
         tokio::time::sleep(Duration::from_micros(1000 + 20 * (round % 75))).await;
         let back = service.generation(&body).header("last-event-id", start.id.as_deref().expect("an id"));
         let events = Answer::to(back).await.events().await;

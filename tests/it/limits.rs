@@ -74,6 +74,7 @@ async fn rate_limit_headers_count_down_and_waiting_retry_after_admits_the_reques
     assert_eq!((&problem["code"], &problem["retryable"]), (&json!("rate_limited"), &json!(true)));
     let wait = problem["retry_after_ms"].as_u64().expect("a wait");
     assert!((1..=200).contains(&wait), "{wait}");
+    // A real wait: the service runs on the real clock, and the test is that its own `Retry-After` is long enough.
     tokio::time::sleep(Duration::from_millis(wait)).await;
     assert_eq!(sent(service.generation(&body())).await.status(), 200);
 }

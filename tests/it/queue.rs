@@ -408,9 +408,8 @@ async fn run_thousand_generations(port: Arc<dyn Limits>, limits: Arc<ProcessLimi
         assert!(running <= PLACES as usize && waiting <= 30, "{running} and {waiting}");
     }
     drop(viewers);
-    while !tasks.is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    tasks.close();
+    tasks.wait().await;
     for name in ["a", "b", "c"] {
         let spender = Spender::new(Account::Principal(Principal::Key(name.into())), Quota::NONE, Arc::clone(&policy));
         let left = generations.left(&spender, None).await.tokens.expect("a limit").left;
