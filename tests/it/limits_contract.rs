@@ -17,7 +17,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, advance};
 use tokio_util::task::TaskTracker;
 
-use crate::support::SlowLimits;
+use crate::support::{LEASE, SharedLimits, SlowLimits};
 
 /// One adapter, and what it keeps.
 struct Adapter {
@@ -241,6 +241,40 @@ async fn slot_that_expires_is_granted_to_the_queue_and_its_release_changes_nothi
         drop((holder.reservations, queued));
         adapter.assert_empty().await;
     }
+}
+
+/// Contract 5: the process that holds a slot is gone, and another one frees it.
+#[tokio::test(start_paused = true)]
+async fn slot_of_a_process_that_no_longer_renews_is_granted_to_the_queue_of_another_process() {
+    let kept = Arc::<ProcessLimits>::default();
+    let [here, gone] = SharedLimits::pair(&kept);
+    let [waiting, holding] =
+        [&here, &gone].map(|process| Adapter::new(Arc::clone(process) as Arc<dyn Limits>, Arc::clone(&kept)));
+    let spender = spender("a", &policy(1));
+    let holder = holding.limiter.admit(waits(&spender), RequestPermit::default()).await.expect("a slot");
+    let mut queued = waiting.limiter.admit(waits(&spender), RequestPermit::default()).await.expect("room to wait");
+
+    // While both processes renew, the slot stays with its holder for longer than a lease.
+    for _ in 0..3 {
+        advance(LEASE / 2).await;
+        here.renew().await;
+        gone.renew().await;
+        assert_eq!((queued.slot.granted().now_or_never(), kept.count()), (None, (1, 1)));
+    }
+    advance(LEASE).await;
+    here.renew().await;
+    assert_eq!(queued.slot.granted().now_or_never(), None, "the lease has not expired yet");
+    advance(Duration::from_millis(1)).await;
+    here.renew().await;
+    assert_eq!(queued.slot.granted().await, WaitOutcome::Granted);
+    assert_eq!(kept.count(), (1, 0));
+
+    // The process was only slow: the slot is no longer its own, and its rates are still settled.
+    holder.slot.release().await;
+    assert_eq!(kept.count(), (1, 0), "the queued one keeps it");
+    holder.reservations.settle(Settlement::Used(40)).await;
+    drop(queued);
+    waiting.assert_empty().await;
 }
 
 /// Contract 6.

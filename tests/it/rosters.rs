@@ -22,7 +22,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::support::{Gate, SlowChannels, soon};
+use crate::support::{Gate, LEASE, SharedChannels, SlowChannels, soon};
 
 const LIMITS: ChannelLimits =
     ChannelLimits { history: 1_000, retention: Duration::from_hours(1), bytes: 1 << 20, total: 1 << 20, channels: 2 };
@@ -158,6 +158,51 @@ async fn join_above_the_maximum_is_refused_and_leaves_nothing_behind() {
         let events = [(true, third.who.connection, 2), (true, fourth.who.connection, 3)];
         assert_eq!(presence(&logs, begun).await, events, "none for the passing one");
     }
+}
+
+/// Contract 5: one of two processes is gone, and its subscribers leave.
+#[tokio::test(start_paused = true)]
+async fn entries_of_a_process_that_no_longer_refreshes_are_removed_with_their_left_events() {
+    let store = Arc::new(MemoryChannels::new(ChannelLimits { channels: 10, ..LIMITS }));
+    let tasks = TaskTracker::new();
+    let [here, gone] = SharedChannels::pair(&store).map(|process| {
+        let (channels, metrics) = (Channels::new(process, MOST, Metrics::new()), Metrics::new());
+        let running = channels.clone();
+        (channels, tasks.spawn(async move { running.run(&metrics, || 0).await }))
+    });
+    let subscribe = async |channels: &Channels| {
+        let (who, beginning) = (subscriber(), Beginning::History(0));
+        let mode = PresenceMode::PresentAndTold;
+        channels.subscribe(&room(), &account(), who, beginning, mode, Reserve::Kept).await.expect("room")
+    };
+    let mut watcher = subscribe(&here.0).await.subscription;
+    let other = subscribe(&gone.0).await;
+    let connection = other.present.last().expect("itself").connection;
+    let presence = |entries: Vec<Entry<ChannelEvent>>| match &entries[0].event {
+        ChannelEvent::Joined(presence) => (true, presence.who.connection, presence.subscribers),
+        ChannelEvent::Left(presence) => (false, presence.who.connection, presence.subscribers),
+        event => panic!("{event:?}"),
+    };
+    assert_eq!(presence(next_events(&mut watcher, 1).await), (true, connection, 2));
+
+    // While both processes run, they keep their entries for much longer than a lease.
+    assert!(timeout(LEASE * 10, watcher.heard()).await.is_err(), "no one has left");
+    assert_eq!(store.entries(&room()).await, 2);
+
+    gone.1.abort();
+    let since = Instant::now();
+    assert_eq!(presence(next_events(&mut watcher, 1).await), (false, connection, 1));
+    assert!(since.elapsed() < LEASE + Duration::from_secs(3), "after {:?}", since.elapsed());
+    assert_eq!(store.entries(&room()).await, 1);
+    let private = Published { to: Recipient::Connection(connection), ..publication("1") };
+    let refused = here.0.publish(&room(), &account(), private).await;
+    assert_eq!(refused, Err(PublishError::ConnectionNotFound));
+
+    // The process was only slow: a late departure changes nothing.
+    drop(other);
+    assert!(timeout(LEASE, watcher.heard()).await.is_err(), "it has left once");
+    assert_eq!(store.entries(&room()).await, 1);
+    here.1.abort();
 }
 
 /// Contract 6.
