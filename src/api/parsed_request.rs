@@ -425,7 +425,7 @@ mod tests {
             assert_eq!(chat(&format!(r#""extra_body":{{{members}}}"#)), Err(vec![pointer.to_owned()]), "{members}");
         }
         assert_eq!(chat(r#""extra_body":5"#), Err(vec!["/extra_body".to_owned()]));
-        assert!(read(&json!({"input": "x", "extra_body": {}})).is_err(), "not on the native wire");
+        assert!(read(&json!({"input": "x", "extra_body": {}})).is_err(), "the native wire refuses it");
     }
 
     #[test]
@@ -434,7 +434,7 @@ mod tests {
             let errors = chat(&format!(r#""{name}":{{"a":"1","b":"2","\u0061":"3"}}"#));
             assert_eq!(errors, Err(vec![format!("/{name}/a")]), "{name}");
         }
-        assert!(chat(r#""response_format":{"a":1,"a":2}"#).is_ok(), "the provider reads that one");
+        assert!(chat(r#""response_format":{"a":1,"a":2}"#).is_ok(), "the provider reads that object");
     }
 
     #[test]

@@ -133,7 +133,7 @@ async fn two_thousand_hostile_clients(service: &Service) {
     assert!(texts.iter().all(|text| *text == texts[0] && !text.is_empty()));
 
     let gone = within(PATIENCE, join_all(hostile)).await;
-    assert!(gone.iter().all(Result::is_ok), "each did what it was to do");
+    assert!(gone.iter().all(Result::is_ok), "each hostile client ran to its end");
     soon(async {
         while sockets(address.port()) > before {
             sleep(Duration::from_millis(20)).await;
@@ -282,7 +282,7 @@ async fn above_max_connections_new_requests_are_refused_and_resumes_are_served()
     assert_eq!(back.status, 200);
     call.text("Hello").await;
     assert_eq!(back.expect("delta").await.data["text"], "Hello");
-    assert!(soon(viewer.into_body().bytes()).await.is_err(), "its own oldest stream has given way");
+    assert!(soon(viewer.into_body().bytes()).await.is_err(), "the oldest stream of the same client is closed");
     let mut viewer = viewers.remove(0);
     viewer.expect("start").await;
     viewer.expect("delta").await;

@@ -260,7 +260,10 @@ async fn silent_stream_gets_heartbeats_that_are_no_events() {
 
     for count in 1..=3 {
         client.read_until(&heartbeats_after(1, count)).await;
-        assert!(asked.elapsed() >= HEARTBEAT * u32::try_from(count).expect("few"), "each fills its own silence");
+        assert!(
+            asked.elapsed() >= HEARTBEAT * u32::try_from(count).expect("few"),
+            "one heartbeat for each silent interval"
+        );
     }
     call.ok().await;
     client.read_until(&heartbeats_after(1, 5)).await;

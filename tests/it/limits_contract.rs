@@ -187,7 +187,7 @@ async fn second_settlement_and_second_release_change_nothing() {
         for _ in 0..2 {
             limits.release(one).await;
             limits.release(unknown).await;
-            assert_eq!(kept.count(), (1, 0), "the other one keeps its slot");
+            assert_eq!(kept.count(), (1, 0), "the other generation keeps its slot");
             assert_eq!(left(limiter.left(&spender, "m").await), (998, 99_800), "a release settles nothing");
         }
         for settlement in [Settlement::Used(30), Settlement::Refunded, Settlement::Used(99_000)] {
@@ -237,7 +237,7 @@ async fn slot_that_expires_is_granted_to_the_queue_and_its_release_changes_nothi
         adapter.limits.release(holder.id).await;
         assert_eq!(queued.slot.granted().await, WaitOutcome::Granted);
         holder.slot.release().await;
-        assert_eq!(adapter.kept.count(), (1, 0), "the queued one keeps it");
+        assert_eq!(adapter.kept.count(), (1, 0), "the queued generation keeps the slot");
         drop((holder.reservations, queued));
         adapter.assert_empty().await;
     }
@@ -271,7 +271,7 @@ async fn slot_of_a_process_that_no_longer_renews_is_granted_to_the_queue_of_anot
 
     // The process was only slow: the slot is no longer its own, and its rates are still settled.
     holder.slot.release().await;
-    assert_eq!(kept.count(), (1, 0), "the queued one keeps it");
+    assert_eq!(kept.count(), (1, 0), "the queued generation keeps the slot");
     holder.reservations.settle(Settlement::Used(40)).await;
     drop(queued);
     waiting.assert_empty().await;
@@ -348,7 +348,7 @@ async fn drop_at_gate<T>(call: impl Future<Output = T>) {
     let mut call = Box::pin(call);
     for _ in 0..10 {
         let polled = poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_ready())).await;
-        assert!(!polled, "it waits for the gate");
+        assert!(!polled, "the call waits for the gate");
         yield_now().await;
     }
 }

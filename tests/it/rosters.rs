@@ -145,7 +145,7 @@ async fn join_above_the_maximum_is_refused_and_leaves_nothing_behind() {
                 .map(member);
         let begun = join(&*rosters, &told).await.expect("room").tail;
         join(&*rosters, &passing).await.expect("room");
-        assert!(!rosters.has(&room(), passing.who.connection).await, "it has no stream");
+        assert!(!rosters.has(&room(), passing.who.connection).await, "the member has no stream");
         join(&*rosters, &third).await.expect("room");
         for _ in 0..2 {
             assert_eq!(join(&*rosters, &fourth).await, Err(JoinError::RosterFull));
@@ -216,7 +216,7 @@ async fn log_with_a_subscriber_is_kept_and_one_without_is_not() {
             logs.sweep().await;
         }
         let refused = rosters.join(&names[2], &account(), &members[2], MOST).await;
-        assert!(matches!(refused, Err(JoinError::ChannelsFull(_))), "both have a subscriber");
+        assert!(matches!(refused, Err(JoinError::ChannelsFull(_))), "both channels have a subscriber");
         rosters.leave(&names[0], members[0].who.connection).await;
         rosters.join(&names[2], &account(), &members[2], MOST).await.expect("room for a channel");
         for at in 1..3 {
@@ -324,7 +324,7 @@ async fn subscriber_that_disconnects_while_it_joins_leaves_the_roster() {
         let mut call = Box::pin(world.subscribe(subscriber(), Beginning::History(1)));
         for _ in 0..10 {
             let is_ready = poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_ready())).await;
-            assert!(!is_ready, "it waits for the gate");
+            assert!(!is_ready, "the call waits for the gate");
             yield_now().await;
         }
         drop(call);

@@ -322,7 +322,7 @@ impl World {
         match started.await {
             Ok(started) if started.origin == Origin::New => {
                 assert_ne!(kept, Some(Kept::Yes), "a known key starts nothing");
-                assert_ne!(lost, Some(Kept::Yes), "nor does one whose answer is lost");
+                assert_ne!(lost, Some(Kept::Yes), "a key whose answer is lost starts nothing");
                 let now = Instant::now();
                 let id = started.following.start().generation;
                 let log = self.memory.open(id, Sequence::START).await.expect("its log is there");
@@ -425,12 +425,12 @@ impl World {
         let id = self.subjects[at].id;
         let following = match self.generations.follow(&CALLER, id, after).await {
             Ok(following) => {
-                assert_ne!(kept, Kept::No, "what is gone is not found");
+                assert_ne!(kept, Kept::No, "a removed record is not found");
                 self.join(at);
                 Some(following)
             }
             Err(FollowError::NotFound) => {
-                assert_ne!(kept, Kept::Yes, "what is kept is found");
+                assert_ne!(kept, Kept::Yes, "a kept record is found");
                 None
             }
             Err(FollowError::AtEnd) => {
@@ -473,7 +473,7 @@ impl World {
             Some(None) => {
                 assert!(
                     viewer.received.last().is_some_and(|last| last.event.is_terminal()),
-                    "no end before the ending"
+                    "the stream ends only after the terminal event"
                 );
             }
             None => {}
@@ -556,7 +556,7 @@ impl World {
         self.settle().await;
         self.clock();
         let now = Instant::now();
-        assert!(self.stops_and_erasures.is_empty(), "a stop and an erasure come to their end");
+        assert!(self.stops_and_erasures.is_empty(), "each stop and erasure completes");
         let mut ended = 0;
         for subject in &mut self.subjects {
             let Subject { model, log, number, .. } = subject;
@@ -572,8 +572,12 @@ impl World {
                 match actual {
                     None => {
                         assert!(!model.must_end, "it must have ended: {model:?}");
-                        assert!(!model.is_abandoned(now), "nobody wants it any more: {model:?}");
-                        assert_eq!(tail.sequence.get(), 1 + model.said as u64, "all that was said is in the log");
+                        assert!(!model.is_abandoned(now), "it is abandoned and still runs: {model:?}");
+                        assert_eq!(
+                            tail.sequence.get(),
+                            1 + model.said as u64,
+                            "all tokens that the upstream sent are in the log"
+                        );
                         model.possible.clear();
                     }
                     Some(outcome) => assert!(model.possible.contains(&outcome), "{outcome:?}: {model:?}"),
@@ -581,7 +585,7 @@ impl World {
                 model.ended = actual;
                 model.ended_between = actual.map(|_| (self.rested, now));
             }
-            assert_eq!(model.ended, actual, "an ending stays");
+            assert_eq!(model.ended, actual, "a terminal event does not change");
             ended += usize::from(actual.is_some());
             // N6: an upstream call is open exactly as long as its generation runs.
             let open = self.upstreams.open.lock().expect("a lock")[number].load(Ordering::SeqCst);
@@ -674,7 +678,7 @@ impl World {
             assert!(matches!(entries[0].event, Event::Start(_)));
             let terminals = entries.iter().filter(|entry| entry.event.is_terminal()).count();
             let last_is_terminal = entries.last().is_some_and(|entry| entry.event.is_terminal());
-            assert_eq!(terminals, usize::from(last_is_terminal), "one ending, last");
+            assert_eq!(terminals, usize::from(last_is_terminal), "one terminal event, last");
             let chunks = entries.iter().filter_map(|entry| match &entry.event {
                 Event::Chunk(chunk) => Some(chunk.text().as_str()),
                 _ => None,
@@ -686,10 +690,10 @@ impl World {
             }
             assert!(count <= subject.model.said);
             if matches!(entries.last().map(|entry| &entry.event), Some(Event::Done(_))) {
-                assert_eq!(count, subject.model.said, "done means complete");
+                assert_eq!(count, subject.model.said, "done follows the complete answer");
             }
             for viewer in self.viewers.iter().filter(|viewer| self.subjects[viewer.generation].id == subject.id) {
-                assert!(entries.starts_with(&viewer.received), "what a viewer has is the beginning of the log");
+                assert!(entries.starts_with(&viewer.received), "a viewer's entries are a prefix of the log");
             }
         }
     }
@@ -704,7 +708,10 @@ impl World {
         self.clock();
         advance(MAX_DURATION).await;
         self.rest().await;
-        assert!(self.subjects.iter().all(|subject| subject.model.ended.is_some()), "each has ended in bounded time");
+        assert!(
+            self.subjects.iter().all(|subject| subject.model.ended.is_some()),
+            "each generation has ended in bounded time"
+        );
         advance(RETENTION).await;
         self.rest().await;
         assert_eq!((self.memory.count(), self.memory.bytes(), self.tasks.len()), (0, 0, 0));
