@@ -37,7 +37,7 @@ fn main() -> io::Result<ExitCode> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     println!(
         "| | subscribers | events/s | delivered | missing or disordered | p50 ms | p99 ms | max ms | CPU µs per delivery | \
-         KiB per subscriber, idle | at most |"
+         KiB per subscriber, idle | maximum |"
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let mut lost = 0;
@@ -60,7 +60,7 @@ fn run(peer: Peer, (subscribers, rate, seconds): Load) -> io::Result<u64> {
     let service = Service::start(peer)?;
     let name = match peer {
         Peer::Tokenrill => "Tokenrill",
-        Peer::Node => "Node, by hand",
+        Peer::Node => "Node, hand-written",
     };
     let runtime = Runtime::new()?;
     let (began, events) = (Instant::now(), rate * seconds);

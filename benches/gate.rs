@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     let mut slowest = Duration::ZERO;
     for (what, credential, good) in [
         ("a key, one of 10,000", Credential::ApiKey(known), true),
-        ("a key that nobody has", Credential::ApiKey(&unknown), false),
+        ("an unknown key", Credential::ApiKey(&unknown), false),
         ("a ticket", Credential::Ticket(&ticket), true),
         ("a forged ticket", Credential::Ticket(&forged), false),
     ] {

@@ -43,7 +43,7 @@ const STEPS: [Step; 7] = [
     Step { name: "append", what: "a chunk is appended", tokens: 1, prepare: append },
     Step {
         name: "wake",
-        what: "a chunk is appended, and who follows wakes, reads it and waits again",
+        what: "a chunk is appended; its viewer wakes, reads it and waits again",
         tokens: 1,
         prepare: wake,
     },

@@ -2,6 +2,7 @@
 
 use axum::http::Method;
 
+use super::wire::table::WIRES;
 use crate::auth::{ChannelScope, Scope};
 
 /// Who may call an operation.
@@ -21,9 +22,17 @@ pub enum Access {
     Operator,
 }
 
-/// Every operation of the OpenAPI document.
-pub const OPERATIONS: &[((&str, &str), Access)] = &[
-    (("/v1/generations", "post"), Access::Scope(Scope::Generate)),
+/// An operation by path and method, and its access.
+type OperationAccess = ((&'static str, &'static str), Access);
+
+/// Returns every operation of the OpenAPI document.
+pub fn operations() -> impl Iterator<Item = OperationAccess> {
+    let of_wires = WIRES.iter().map(|wire| (wire.operation(), Access::Scope(Scope::Generate)));
+    OPERATIONS.iter().copied().chain(of_wires)
+}
+
+/// Every operation but those of wires that start a generation.
+const OPERATIONS: &[OperationAccess] = &[
     (("/v1/generations", "get"), Access::Scope(Scope::Follow)),
     (("/v1/generations/{id}", "get"), Access::Scope(Scope::Follow)),
     (("/v1/generations/{id}/events", "get"), Access::Scope(Scope::Follow)),
@@ -36,7 +45,6 @@ pub const OPERATIONS: &[((&str, &str), Access)] = &[
     (("/v1/prompts/{id}", "get"), Access::Authenticated),
     (("/v1/prompts/{id}/render", "post"), Access::Operator),
     (("/v1/tickets", "post"), Access::Authenticated),
-    (("/v1/chat/completions", "post"), Access::Scope(Scope::Generate)),
     (("/v1/models", "get"), Access::Authenticated),
     (("/v1/models/{id}", "get"), Access::Authenticated),
     (("/healthz", "get"), Access::Public),
@@ -59,16 +67,16 @@ pub const PAGES: [&str; 7] = [
 
 impl Access {
     /// Returns the access that a route requires. A method that the route does not support is public, because its
-    /// response is only a `405`. A route that is missing in both tables requires operator access.
+    /// response is only a `405`. A route that is in no table requires operator access.
     pub fn of(method: &Method, route: &str) -> Self {
         let method = if method == Method::HEAD { &Method::GET } else { method };
-        let mut of_route = OPERATIONS.iter().filter(|((path, _), _)| *path == route).peekable();
+        let mut of_route = operations().filter(|((path, _), _)| *path == route).peekable();
         if of_route.peek().is_none() {
             let page = PAGES.contains(&route) || route.starts_with("/docs/");
             return if page { Self::Public } else { Self::Operator };
         }
         let operation = of_route.find(|((_, named), _)| method.as_str().eq_ignore_ascii_case(named));
-        operation.map_or(Self::Public, |(_, access)| *access)
+        operation.map_or(Self::Public, |(_, access)| access)
     }
 }
 
@@ -80,6 +88,8 @@ mod tests {
     fn unlisted_route_requires_operator_access() {
         for (method, route, access) in [
             (Method::GET, "/v1/forgotten", Access::Operator),
+            (Method::POST, "/v1/chat/completions", Access::Scope(Scope::Generate)),
+            (Method::GET, "/v1/chat/completions", Access::Public),
             (Method::GET, "/v1/models", Access::Authenticated),
             (Method::HEAD, "/v1/models", Access::Authenticated),
             (Method::PUT, "/v1/models", Access::Public),

@@ -5,12 +5,15 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error, IgnoredAny};
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::caller::Caller;
-use super::extract::{invalid_query, last_event_id, longest_wait, query, sequence};
+use super::extract::last_event_id;
 use super::problem::{ErrorCode, FieldError, Problem};
+use super::query::{QueryParameters, sequence, wait, whole_number};
 use crate::auth::ChannelScope;
 use crate::channel::PresenceMode;
 use crate::domain::{ChannelEventId, ChannelName, Sequence};
@@ -56,42 +59,72 @@ fn may_publish(channel: &ChannelName, caller: &Caller) -> bool {
 }
 
 /// The query of a subscription.
-#[derive(Debug)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ChannelQuery {
+    /// The number of kept events to send first, at most `channels.history`; default 0. Ignored if a position is given
+    #[serde(default)]
+    #[param(inline)]
+    pub history: HistoryLength,
+    /// `true`: also send `joined` and `left` events
+    #[serde(default)]
+    presence: bool,
+    /// The sequence number after which to start: the digits after the last dot of an event's id, or `last_sequence`
+    #[serde(default, deserialize_with = "sequence")]
+    #[param(value_type = Option<u64>)]
     pub after: Option<Sequence>,
-    pub history: usize,
-    pub attendance: PresenceMode,
+    /// The longest time to wait for the page, with its unit, such as `20s`; at most `60s`. Default: no wait
+    #[serde(default, deserialize_with = "wait")]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,6}(ms|s|m)$", example = "2s")]
     pub wait: Duration,
+    /// Accepted here because the gate reads it.
+    #[serde(rename = "ticket")]
+    #[param(ignore)]
+    _ticket: Option<IgnoredAny>,
 }
 
-const LONGEST_HISTORY: usize = 100_000;
-
-impl<S: Send + Sync> FromRequestParts<S> for ChannelQuery {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Raw {
-            after: Option<String>,
-            history: Option<usize>,
-            presence: Option<bool>,
-            wait: Option<String>,
-            /// Accepted here because the gate reads it.
-            #[serde(rename = "ticket")]
-            _ticket: Option<IgnoredAny>,
-        }
-        let takes = "history (a whole number), presence (true or false), after and wait";
-        let Raw { after, history, presence, wait, .. } = query(parts, state, takes).await?;
-        let history = history.unwrap_or_default();
-        if history > LONGEST_HISTORY {
-            return Err(invalid_query(&format!("history must be at most {LONGEST_HISTORY}.")));
-        }
-        let attendance = if presence == Some(true) { PresenceMode::PresentAndTold } else { PresenceMode::Present };
-        let after = after.as_deref().map(sequence).transpose()?;
-        Ok(Self { after, history, attendance, wait: longest_wait(wait.as_deref())? })
+impl ChannelQuery {
+    pub const fn attendance(&self) -> PresenceMode {
+        if self.presence { PresenceMode::PresentAndTold } else { PresenceMode::Present }
     }
 }
+
+impl QueryParameters for ChannelQuery {
+    fn accepted() -> String {
+        "history (a whole number), presence (true or false), after and wait".to_owned()
+    }
+}
+
+/// The parameter `history`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HistoryLength(usize);
+
+impl HistoryLength {
+    const LONGEST: usize = 100_000;
+
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for HistoryLength {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let history = usize::deserialize(deserializer)?;
+        if history > Self::LONGEST {
+            return Err(D::Error::custom(format_args!("history must be at most {}.", Self::LONGEST)));
+        }
+        Ok(Self(history))
+    }
+}
+
+impl utoipa::PartialSchema for HistoryLength {
+    fn schema() -> RefOr<Schema> {
+        whole_number(0, Self::LONGEST)
+    }
+}
+
+impl ToSchema for HistoryLength {}
 
 /// Returns the position in `Last-Event-ID`. An id that is not of this channel is a client error.
 pub fn last_position(headers: &HeaderMap, channel: &ChannelName) -> Result<Option<Sequence>, Problem> {

@@ -21,6 +21,7 @@ use super::connections::Arrival;
 use super::held_json::json_response;
 use super::json_body::JsonBytes;
 use super::problem::{ErrorCode, Problem};
+use super::query::ApiQuery;
 use super::sse::event_stream;
 use super::state::Api;
 use super::subscriber_source::SubscriberSource;
@@ -117,10 +118,7 @@ const EVENT_HEAD: usize = 16 << 10;
     tag = "channels",
     params(
         ("name" = String, Path, description = "The channel's name", example = "room-1"),
-        ("history" = Option<u64>, Query, minimum = 0, maximum = 100_000, description = "The number of kept events to send first, at most `channels.history`; default 0. Ignored if a position is given"),
-        ("presence" = Option<bool>, Query, description = "`true`: also send `joined` and `left` events"),
-        ("after" = Option<u64>, Query, description = "The sequence number after which to start: the digits after the last dot of an event's id, or `last_sequence`"),
-        ("wait" = Option<String>, Query, description = "The longest time to wait for the page, with its unit, such as `20s`; at most `60s`. Default: no wait", example = "2s"),
+        ChannelQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client received; takes precedence over `after`"),
     ),
     responses((status = 200, description = "The events", content(("text/event-stream"), (EventPage = "application/json")))),
@@ -129,12 +127,12 @@ pub async fn subscribe(
     State(api): State<Api>,
     caller: Caller,
     ChannelPath(channel): ChannelPath,
-    query: ChannelQuery,
+    ApiQuery(query): ApiQuery<ChannelQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let form = Accept::of(&headers).form()?;
     let position = last_position(&headers, &channel)?.or(query.after);
-    let beginning = position.map_or(Beginning::History(query.history), Beginning::After);
+    let beginning = position.map_or(Beginning::History(query.history.get()), Beginning::After);
     // Only a client that was subscribed before knows an existing position; any other number may be made up.
     let arrival = match position {
         Some(position) if api.channels.knows(&channel, position).await => Arrival::Reconnecting,
@@ -152,9 +150,11 @@ pub async fn subscribe(
         Subscriber { connection: connection.id(), principal: caller.principal.clone(), since: connection.since() };
     match form {
         ResponseForm::Events => {
-            let subscribed =
-                api.channels.subscribe(&channel, account, new_subscriber, beginning, query.attendance, reserve).await?;
-            Ok(stream(&api, subscribed, connection, query.attendance))
+            let subscribed = api
+                .channels
+                .subscribe(&channel, account, new_subscriber, beginning, query.attendance(), reserve)
+                .await?;
+            Ok(stream(&api, subscribed, connection, query.attendance()))
         }
         ResponseForm::Snapshot => {
             let subscribed = api

@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 use super::caller::Caller;
 use super::connection_record::{ConnectionKind, ConnectionKindBody, ConnectionRecord};
 use super::durations::millis;
-use super::extract::{ConnectionPath, ConnectionsQuery};
+use super::extract::ConnectionPath;
 use super::problem::Problem;
+use super::query::{ApiQuery, PageLimit, QueryParameters};
 use super::state::Api;
 use crate::domain::Account;
 
@@ -52,6 +53,23 @@ pub struct ConnectionBody {
     pub bytes: u64,
 }
 
+/// The query of the list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ConnectionsQuery {
+    /// The maximum number of connections; default 100
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageLimit<100, 1_000>,
+}
+
+impl QueryParameters for ConnectionsQuery {
+    fn accepted() -> String {
+        "limit".to_owned()
+    }
+}
+
 /// List the requests in flight.
 ///
 /// Event streams, requests that wait for JSON, and requests whose body is not complete.
@@ -60,15 +78,15 @@ pub struct ConnectionBody {
     path = "/v1/connections",
     operation_id = "list_connections",
     tag = "operations",
-    params(("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "The maximum number of connections; default 100")),
+    params(ConnectionsQuery),
     responses((status = 200, description = "The connections", body = ConnectionList)),
 )]
 pub async fn list(
     State(api): State<Api>,
     _: Caller,
-    ConnectionsQuery { limit }: ConnectionsQuery,
+    ApiQuery(ConnectionsQuery { limit }): ApiQuery<ConnectionsQuery>,
 ) -> Json<ConnectionList> {
-    let (records, total) = api.connections.list(limit);
+    let (records, total) = api.connections.list(limit.get());
     let data = records.iter().map(|(record, kind)| connection_body(record, *kind)).collect();
     Json(ConnectionList { data, total: total as u64 })
 }

@@ -380,10 +380,10 @@ mod tests {
         assert_eq!(held.each_ref().map(is_closing), [false, false, false, true]);
         let second = open(&two, STREAM).expect("below its share");
         assert_eq!(held.each_ref().map(is_closing), [false, false, true, true]);
-        assert_eq!(open(&two, STREAM).err(), Some(ConnectionLimitError::Total), "it has its share");
+        assert_eq!(open(&two, STREAM).err(), Some(ConnectionLimitError::Total), "the account has its share");
         let third = open(&three, STREAM).expect("below its share");
         let ended = [&held[0], &held[1], &first, &second].map(is_closing);
-        assert_eq!(ended.iter().filter(|ended| **ended).count(), 1, "one of those that have two");
+        assert_eq!(ended.iter().filter(|ended| **ended).count(), 1, "one connection of an account that has two");
         assert!(!is_closing(&third) && !is_closing(&held[1]));
         assert_eq!(connections.count(), 4);
     }
@@ -425,7 +425,7 @@ mod tests {
         let held = [(); 2].map(|()| connections.open(&other, Arrival::New, STREAM).expect("room"));
         assert_eq!(connections.check_load(&crowded(1)), Ok(()));
         assert!(connections.open(&crowded(1), Arrival::New, STREAM).is_ok());
-        assert_eq!(held.each_ref().map(is_closing), [false, true], "the newest");
+        assert_eq!(held.each_ref().map(is_closing), [false, true], "the newest connection is closed");
     }
 
     #[test]

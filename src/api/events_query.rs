@@ -2,28 +2,49 @@
 
 use std::borrow::Cow;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::extract::{invalid_form, invalid_query, query, sequence};
-use super::problem::Problem;
+use super::query::{QueryParameters, sequence};
 use super::wire::table::{WIRES, WireEntry};
 use crate::domain::Sequence;
 
 /// The query of an event stream.
-#[derive(Default)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct EventsQuery {
-    /// `after=SEQ`, for clients that cannot set headers.
+    /// The sequence number after which to start: the digits after the dot of an event's id
+    #[serde(default, deserialize_with = "sequence")]
+    #[param(value_type = Option<u64>)]
     pub after: Option<Sequence>,
-    /// `format=native|openai`: the wire format.
+    /// The wire format: `native`, or `openai` for OpenAI's chunks
+    #[serde(default)]
     pub format: Format,
-    /// `replay=events|snapshot`: how the past events are sent.
+    /// `snapshot`: a stream from the beginning has one event `snapshot` in place of the past events; native format only
+    #[serde(default)]
     pub replay: Replay,
+    /// Accepted here because the gate reads it.
+    #[serde(rename = "ticket")]
+    #[param(ignore)]
+    _ticket: Option<IgnoredAny>,
+}
+
+impl QueryParameters for EventsQuery {
+    fn accepted() -> String {
+        let formats: Vec<_> = WIRES.iter().map(|wire| wire.name).collect();
+        format!("after, format ({}) and replay (events or snapshot)", formats.join(" or "))
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        if self.replay == Replay::Snapshot && !self.format.0.is_native() {
+            return Err("replay=snapshot requires the native format: omit replay or format.");
+        }
+        Ok(())
+    }
 }
 
 /// How past events are sent to a viewer that starts at the beginning.
@@ -42,10 +63,6 @@ pub enum Replay {
 pub struct Format(&'static WireEntry);
 
 impl Format {
-    fn named(name: &str, takes: &str) -> Result<Self, Problem> {
-        WireEntry::named(name).map(Self).ok_or_else(|| invalid_form(takes))
-    }
-
     pub const fn wire(self) -> &'static WireEntry {
         self.0
     }
@@ -55,6 +72,13 @@ impl Default for Format {
     fn default() -> Self {
         let [default, ..] = &WIRES;
         Self(default)
+    }
+}
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        WireEntry::named(&name).map(Self).ok_or_else(|| D::Error::unknown_variant(&name, &[]))
     }
 }
 
@@ -72,31 +96,5 @@ impl PartialSchema for Format {
 impl ToSchema for Format {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("Format")
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for EventsQuery {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Raw {
-            after: Option<String>,
-            format: Option<String>,
-            #[serde(default)]
-            replay: Replay,
-            /// Accepted here because the gate reads it.
-            #[serde(rename = "ticket")]
-            _ticket: Option<IgnoredAny>,
-        }
-        let names: Vec<_> = WIRES.iter().map(|wire| wire.name).collect();
-        let takes = format!("after, format ({}) and replay (events or snapshot)", names.join(" or "));
-        let Raw { after, format, replay, .. } = query(parts, state, &takes).await?;
-        let format = format.as_deref().map_or(Ok(Format::default()), |name| Format::named(name, &takes))?;
-        if replay == Replay::Snapshot && !format.0.is_native() {
-            return Err(invalid_query("replay=snapshot requires the native format: omit replay or format."));
-        }
-        Ok(Self { after: after.as_deref().map(sequence).transpose()?, format, replay })
     }
 }

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::Caller;
-use super::extract::ListQuery;
 use super::held_json::json_response;
 use super::problem::Problem;
+use super::query::{ApiQuery, PageLimit, QueryParameters, cursor};
 use super::snapshot::StatusBody;
 use super::state::Api;
 use super::wire::measures::{TimingsBody, UsageBody};
-use crate::domain::Metadata;
+use crate::domain::{Listed, Metadata};
 use crate::generation::Summary;
 
 /// A page of the caller's generations, newest first.
@@ -52,6 +52,29 @@ pub struct SummaryBody {
     pub metadata: Metadata,
 }
 
+/// The query of the list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// Only generations with this status
+    status: Option<StatusBody>,
+    /// The maximum number of generations; default 20
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageLimit<20, 100>,
+    /// `next` of the previous page
+    #[serde(default, deserialize_with = "cursor")]
+    #[param(value_type = Option<String>, pattern = r"^(0|[1-9][0-9]{0,14})\.gen_[A-Za-z0-9_-]{21}[AQgw]$")]
+    cursor: Option<Listed>,
+}
+
+impl QueryParameters for ListQuery {
+    fn accepted() -> String {
+        "status, cursor and limit".to_owned()
+    }
+}
+
 /// List your generations.
 ///
 /// Running and kept generations, newest first. Without authentication the list is empty: all clients are the same
@@ -61,20 +84,16 @@ pub struct SummaryBody {
     path = "/v1/generations",
     operation_id = "list_generations",
     tag = "generations",
-    params(
-        ("status" = Option<StatusBody>, Query, description = "Only generations with this status"),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 100, description = "The maximum number of generations; default 20"),
-        ("cursor" = Option<String>, Query, description = "`next` of the previous page"),
-    ),
+    params(ListQuery),
     responses((status = 200, description = "A page", body = GenerationList)),
 )]
 pub async fn list(
     State(api): State<Api>,
     caller: Caller,
-    ListQuery { status, cursor, limit }: ListQuery,
+    ApiQuery(ListQuery { status, limit, cursor }): ApiQuery<ListQuery>,
 ) -> Result<Response, Problem> {
     let wanted = |one: &_| status.is_none_or(|status| StatusBody::of(one) == status);
-    let page = api.generations.list(&caller.principal, wanted, cursor, limit).await;
+    let page = api.generations.list(&caller.principal, wanted, cursor, limit.get()).await;
     let data = page.generations.iter().map(SummaryBody::from).collect();
     let list = GenerationList { data, next: page.next.map(|next| next.to_string()) };
     json_response(&api, &caller, &list, None)

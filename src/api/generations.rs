@@ -1,16 +1,21 @@
 //! The native resource: `/v1/generations/{id}`.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::accept::Accept;
 use super::caller::Caller;
 use super::connection_record::ConnectionKind;
 use super::connections::Arrival;
-use super::events_query::{EventsQuery, Format, Replay};
-use super::extract::{GenerationPath, InspectQuery, LastEventId};
+use super::events_query::{EventsQuery, Replay};
+use super::extract::{GenerationPath, LastEventId};
 use super::problem::Problem;
+use super::query::{ApiQuery, QueryParameters, sequence, wait};
 use super::snapshot::SnapshotBody;
 use super::snapshot_source::SnapshotSource;
 use super::sse::event_stream;
@@ -34,9 +39,7 @@ use crate::telemetry::ResumedBy;
     tag = "generations",
     params(
         ("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA"),
-        ("after" = Option<u64>, Query, description = "The sequence number after which to start: the digits after the dot of an event's id"),
-        ("format" = Option<Format>, Query, description = "The wire format: `native`, or `openai` for OpenAI's chunks"),
-        ("replay" = Option<Replay>, Query, description = "`snapshot`: a stream from the beginning has one event `snapshot` in place of the past events; native format only"),
+        EventsQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client received; takes precedence over `after`"),
     ),
     responses(
@@ -49,7 +52,7 @@ pub async fn events(
     State(api): State<Api>,
     caller: Caller,
     GenerationPath(id): GenerationPath,
-    EventsQuery { after, format, replay }: EventsQuery,
+    ApiQuery(EventsQuery { after, format, replay, .. }): ApiQuery<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Accept::of(&headers).events()?;
@@ -85,6 +88,31 @@ pub async fn events(
     }
 }
 
+/// The query of a generation's state.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct InspectQuery {
+    /// The `last_sequence` that the caller received; default 0
+    #[serde(default, deserialize_with = "sequence")]
+    #[param(value_type = Option<u64>)]
+    after: Option<Sequence>,
+    /// The longest time to wait for events after `after`, with its unit, such as `20s`; at most `60s`. Default: no wait
+    #[serde(default, deserialize_with = "wait")]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,6}(ms|s|m)$", example = "2s")]
+    wait: Duration,
+    /// Accepted here because the gate reads it.
+    #[serde(rename = "ticket")]
+    #[param(ignore)]
+    _ticket: Option<IgnoredAny>,
+}
+
+impl QueryParameters for InspectQuery {
+    fn accepted() -> String {
+        "after and wait".to_owned()
+    }
+}
+
 /// Inspect a generation.
 ///
 /// Returns its status and its answer so far. With `after` and `wait` the response is sent when there are events after
@@ -97,8 +125,7 @@ pub async fn events(
     tag = "generations",
     params(
         ("id" = String, Path, description = "The generation's id", example = "gen_AAAAAAAAAAAAAAAAAAAAAA"),
-        ("after" = Option<u64>, Query, description = "The `last_sequence` that the caller received; default 0"),
-        ("wait" = Option<String>, Query, description = "The longest time to wait for events after `after`, with its unit, such as `20s`; at most `60s`. Default: no wait", example = "2s"),
+        InspectQuery,
     ),
     responses((status = 200, description = "The snapshot", body = SnapshotBody)),
 )]
@@ -106,8 +133,9 @@ pub async fn show(
     State(api): State<Api>,
     caller: Caller,
     GenerationPath(id): GenerationPath,
-    InspectQuery { after, wait }: InspectQuery,
+    ApiQuery(InspectQuery { after, wait, .. }): ApiQuery<InspectQuery>,
 ) -> Result<Response, Problem> {
+    let after = after.unwrap_or(Sequence::START);
     // A request that does not wait is answered at once, so it does not count as a connection.
     let connection = if wait.is_zero() {
         None

@@ -44,6 +44,7 @@ mod parsed_request;
 mod problem;
 mod prompt_call;
 mod prompts;
+mod query;
 #[cfg(test)]
 mod ready_writes;
 mod refusal;
@@ -94,6 +95,7 @@ use refusal::RefusalForm;
 use refused_body::RefusedBodies;
 use request_id::Traced;
 use unknown_path::unknown_path;
+use wire::table::WIRES;
 
 pub use admission::{Admission, Origins};
 pub use body_limits::BodyLimits;
@@ -242,8 +244,9 @@ fn documented() -> OpenApiRouter<Api> {
 }
 
 fn caller_routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(wire::native::create, generation_list::list))
+    let wires = WIRES.iter().fold(OpenApiRouter::new(), |routes, wire| routes.merge((wire.routes)()));
+    wires
+        .routes(routes!(generation_list::list))
         .routes(routes!(generations::show, generations::erase))
         .routes(routes!(generations::events))
         .routes(routes!(generations::cancel))
@@ -252,7 +255,6 @@ fn caller_routes() -> OpenApiRouter<Api> {
         .routes(routes!(prompts::list))
         .routes(routes!(prompts::show))
         .routes(routes!(tickets::create))
-        .routes(routes!(wire::openai_chat::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
 }

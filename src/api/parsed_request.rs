@@ -27,19 +27,19 @@ pub struct ParsedRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldRules {
     /// `metadata`, `store` and `stream`. `extra_body` and misspelled names of own fields are refused.
-    Native,
-    /// None: `metadata`, `store` and `extra_body` are forwarded.
-    OpenAi,
+    Strict,
+    /// None: `metadata`, `store` and `extra_body` are forwarded, as clients of the provider's API expect.
+    Forwarding,
 }
 
 /// Reads the body of a request for a generation. Reports all errors, up to `MOST_ERRORS`, not only the first.
 pub fn new_generation(mut body: JsonObject, rules: FieldRules, caller: &Caller) -> Result<ParsedRequest, Problem> {
     let mut check = Check::default();
-    let compares_names = rules == FieldRules::Native && body.len() <= MOST_COMPARED;
+    let compares_names = rules == FieldRules::Strict && body.len() <= MOST_COMPARED;
     for (name, json) in body.iter() {
         match (name, rules) {
-            ("extra_body", FieldRules::OpenAi) => check.extra_body(json, caller),
-            ("extra_body", FieldRules::Native) => check.fail("/extra_body", STEERS),
+            ("extra_body", FieldRules::Forwarding) => check.extra_body(json, caller),
+            ("extra_body", FieldRules::Strict) => check.fail("/extra_body", STEERS),
             _ => check.field("", name, json, caller),
         }
         if compares_names && let Some(nearest) = nearest_own_field(name) {
@@ -57,7 +57,7 @@ pub fn new_generation(mut body: JsonObject, rules: FieldRules, caller: &Caller) 
     }
     let metadata = match metadata(body.present("metadata")) {
         Ok(metadata) => metadata,
-        Err(demand) if rules == FieldRules::Native => {
+        Err(demand) if rules == FieldRules::Strict => {
             check.fail("/metadata", demand);
             Metadata::new()
         }
@@ -77,7 +77,7 @@ pub fn new_generation(mut body: JsonObject, rules: FieldRules, caller: &Caller) 
     for ours in ["channel", "on_disconnect", "grace_ms", "max_queue_ms"] {
         body.remove(ours);
     }
-    if rules == FieldRules::Native {
+    if rules == FieldRules::Strict {
         for ours in ["metadata", "store", "stream"] {
             body.remove(ours);
         }
@@ -335,13 +335,13 @@ mod tests {
     }
 
     fn read(body: &Value) -> Result<NewGeneration, Problem> {
-        read_as(FieldRules::Native, &body.to_string())
+        read_as(FieldRules::Strict, &body.to_string())
     }
 
     /// Returns the forwarded fields of a chat without its messages, or the pointers of its errors.
     fn chat(members: &str) -> Result<String, Vec<String>> {
         let body = format!(r#"{{"messages":[{{"role":"user"}}],{members}}}"#);
-        let forwarded = read_as(FieldRules::OpenAi, &body).map(|new| new.fields.to_json());
+        let forwarded = read_as(FieldRules::Forwarding, &body).map(|new| new.fields.to_json());
         let forwarded = forwarded.map(|json| json.replace(r#""messages":[{"role":"user"}],"#, ""));
         forwarded.map_err(|problem| problem.errors.into_iter().map(|error| error.pointer).collect())
     }
@@ -384,7 +384,7 @@ mod tests {
             (r#""user""#, Some("/messages/0")),
             (r#"[{"role":"user"}]"#, Some("/messages/0")),
         ] {
-            let read = read_as(FieldRules::Native, &format!(r#"{{"messages":[{message},{{"role":"x"}}]}}"#));
+            let read = read_as(FieldRules::Strict, &format!(r#"{{"messages":[{message},{{"role":"x"}}]}}"#));
             let errors = read.map(drop).map_err(|problem| problem.errors.into_iter().map(|it| it.pointer).collect());
             assert_eq!(errors, error.map_or(Ok(()), |error| Err(vec![error.to_owned()])), "{message}");
         }
@@ -397,7 +397,8 @@ mod tests {
         for sent in [r#""metadata":{"a":1}"#, r#""metadata":null"#, r#""store":null"#] {
             assert_eq!(chat(sent), Ok(format!("{{{sent}}}")), "{sent}");
         }
-        let new = read_as(FieldRules::OpenAi, r#"{"messages":[{"role":"user"}],"store":false,"metadata":{"a":"b"}}"#);
+        let new =
+            read_as(FieldRules::Forwarding, r#"{"messages":[{"role":"user"}],"store":false,"metadata":{"a":"b"}}"#);
         let new = new.expect("valid");
         assert_eq!((new.storage, new.metadata.len()), (Storage::UntilRead, 1));
     }
@@ -424,7 +425,7 @@ mod tests {
             assert_eq!(chat(&format!(r#""extra_body":{{{members}}}"#)), Err(vec![pointer.to_owned()]), "{members}");
         }
         assert_eq!(chat(r#""extra_body":5"#), Err(vec!["/extra_body".to_owned()]));
-        assert!(read(&json!({"input": "x", "extra_body": {}})).is_err(), "not on the native wire");
+        assert!(read(&json!({"input": "x", "extra_body": {}})).is_err(), "the native wire refuses it");
     }
 
     #[test]
@@ -433,7 +434,7 @@ mod tests {
             let errors = chat(&format!(r#""{name}":{{"a":"1","b":"2","\u0061":"3"}}"#));
             assert_eq!(errors, Err(vec![format!("/{name}/a")]), "{name}");
         }
-        assert!(chat(r#""response_format":{"a":1,"a":2}"#).is_ok(), "the provider reads that one");
+        assert!(chat(r#""response_format":{"a":1,"a":2}"#).is_ok(), "the provider reads that object");
     }
 
     #[test]

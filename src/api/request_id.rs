@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, Method};
 use axum::response::Response;
 use tracing::Span;
 
-use super::access::{OPERATIONS, PAGES};
+use super::access::{PAGES, operations};
 use super::headers::X_REQUEST_ID;
 use crate::domain::RequestId;
 use crate::telemetry::{HttpRequestLabels, Metrics};
@@ -75,7 +75,7 @@ pub fn request_id(request: &Request) -> RequestId {
 fn route(matched: Option<&str>) -> &'static str {
     const DOCS: &str = "/docs/{*rest}";
     let Some(matched) = matched else { return UNMATCHED };
-    let mut known = OPERATIONS.iter().map(|((path, _), _)| *path).chain(PAGES);
+    let mut known = operations().map(|((path, _), _)| path).chain(PAGES);
     match known.find(|path| *path == matched) {
         Some(path) => path,
         None if matched.starts_with("/docs/") => DOCS,

@@ -2,7 +2,7 @@
 
 use super::problem::{ErrorCode, FieldError, Problem};
 use crate::domain::TooMuch;
-use crate::generation::{FollowError, StartError};
+use crate::generation::{CreateError, FollowError, StartError};
 
 impl From<FollowError> for Problem {
     fn from(error: FollowError) -> Self {
@@ -30,17 +30,25 @@ impl From<StartError> for Problem {
             }
             StartError::Exceeded(exceeded, left) => Self::exceeded(exceeded, left),
             StartError::LimitsUnavailable => Self::limits_unavailable(),
-            StartError::Full => Self::new(
+            StartError::Log(error) => error.into(),
+            StartError::Gone(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateError> for Problem {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Full => Self::new(
                 ErrorCode::Overloaded,
                 "This service is out of memory for answers. Try again in a few seconds.",
             ),
-            StartError::Conflict(_) => Self::new(
+            CreateError::Conflict(_) => Self::new(
                 ErrorCode::IdempotencyConflict,
                 "This Idempotency-Key was used for another request. Send a new key with each new request.",
             ),
-            StartError::Lost(lost) => Self::answer_lost(lost.usage),
-            StartError::TooManyTombstones(wait) => Self::too_many_lost_answers(wait),
-            StartError::Gone(error) => error.into(),
+            CreateError::Lost(lost) => Self::answer_lost(lost.usage),
+            CreateError::TooManyTombstones(wait) => Self::too_many_lost_answers(wait),
         }
     }
 }

@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Uri};
 
-use super::access::OPERATIONS;
+use super::access::operations;
 use super::problem::{ErrorCode, Problem};
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -63,7 +63,7 @@ const NOT_FOUND: &str = "This path does not exist. GET /openapi.json lists the o
 
 /// Whether the path matches an operation of the API.
 fn is_operation(path: &str) -> bool {
-    OPERATIONS.iter().any(|((template, _), _)| {
+    operations().any(|((template, _), _)| {
         let (mut parts, mut wanted) = (path.split('/'), template.split('/'));
         loop {
             match (parts.next(), wanted.next()) {

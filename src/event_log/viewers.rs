@@ -118,7 +118,7 @@ mod tests {
         let mut abandoned = Box::pin(viewers.shut_when_empty(Duration::ZERO));
         assert_eq!((&mut abandoned).now_or_never(), None);
         drop(first);
-        assert_eq!((&mut abandoned).now_or_never(), None, "one is still there");
+        assert_eq!((&mut abandoned).now_or_never(), None, "one viewer is still connected");
         drop(second);
         assert_eq!(abandoned.now_or_never(), Some(()));
         assert!(viewers.join().is_none());
@@ -154,7 +154,7 @@ mod tests {
             assert!(timeout(NEARLY, &mut abandoned).await.is_err());
         }
         let back = viewers.join().expect("in time");
-        assert!(timeout(GRACE * 2, &mut abandoned).await.is_err(), "one is there");
+        assert!(timeout(GRACE * 2, &mut abandoned).await.is_err(), "one viewer is connected");
         drop(back);
         assert!(timeout(NEARLY, &mut abandoned).await.is_err());
         timeout(MOMENT * 2, abandoned).await.expect("the grace has passed");
@@ -166,7 +166,7 @@ mod tests {
         drop(viewers.join());
         advance(GRACE).await;
         let late = viewers.join();
-        assert!(late.is_some(), "the viewers has not been checked yet");
+        assert!(late.is_some(), "the viewers have not been checked yet");
         assert_eq!(viewers.shut_when_empty(GRACE).now_or_never(), None);
     }
 }

@@ -34,6 +34,7 @@ mod subject;
 mod task;
 mod tokens;
 
+pub use crate::event_log::CreateError;
 pub use crate::upstream::{Delivery, ListedModel, ListedModels};
 pub use attempt_failure::UpstreamMessages;
 pub use audience::OnDisconnect;

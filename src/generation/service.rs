@@ -193,7 +193,7 @@ impl Generations {
     ///
     /// # Errors
     ///
-    /// [`StartError::Conflict`], and [`StartError::Lost`] if the answer was evicted or discarded.
+    /// [`StartError::Log`]: a conflict, or an answer that was evicted or discarded.
     pub async fn claimed(&self, principal: &Principal, claim: &Claim) -> Result<Option<Following>, StartError> {
         let Some(id) = self.0.log.claimed(principal, claim).await? else { return Ok(None) };
         match self.follow(principal, id, Sequence::START).await {

@@ -6,7 +6,7 @@ use super::audience::OnDisconnect;
 use super::following::{FollowError, Following};
 use super::storage::Storage;
 use crate::domain::{AllowedModels, Claim, Metadata, Principal, PromptReference, RequestId, TooMuch, UsageRequest};
-use crate::event_log::{ClaimError, Conflict, CreateError, LostAnswer};
+use crate::event_log::{ClaimError, CreateError};
 use crate::json::JsonObject;
 use crate::limits::{Allowance, Exceeded, RequestPermit, Spender, WaitPolicy};
 use crate::upstream::{Delivery, UnknownModelError};
@@ -72,15 +72,9 @@ pub enum StartError {
     Exceeded(Exceeded, Allowance),
     #[error("the limits did not answer in time")]
     LimitsUnavailable,
-    #[error("the event log is full")]
-    Full,
+    /// The event log did not create the generation's log.
     #[error(transparent)]
-    Conflict(#[from] Conflict),
-    #[error(transparent)]
-    Lost(#[from] LostAnswer),
-    /// The account has too many keys whose answers are lost. The oldest key is free after this time.
-    #[error("the account has too many idempotency keys whose answers are lost")]
-    TooManyTombstones(Duration),
+    Log(#[from] CreateError),
     /// The claim named a generation that has been removed since.
     #[error(transparent)]
     Gone(#[from] FollowError),
@@ -95,22 +89,8 @@ impl From<UnknownModelError> for StartError {
     }
 }
 
-impl From<CreateError> for StartError {
-    fn from(error: CreateError) -> Self {
-        match error {
-            CreateError::Full => Self::Full,
-            CreateError::Conflict(conflict) => Self::Conflict(conflict),
-            CreateError::Lost(lost) => Self::Lost(lost),
-            CreateError::TooManyTombstones(wait) => Self::TooManyTombstones(wait),
-        }
-    }
-}
-
 impl From<ClaimError> for StartError {
     fn from(error: ClaimError) -> Self {
-        match error {
-            ClaimError::Conflict(conflict) => Self::Conflict(conflict),
-            ClaimError::Lost(lost) => Self::Lost(lost),
-        }
+        Self::Log(error.into())
     }
 }

@@ -203,6 +203,6 @@ mod tests {
         assert_eq!(of(&estimates, 1, "m0").tokens(), 7, "used again");
         of(&estimates, 1, "new").learn(7);
         assert_eq!(["m0", "m1", "new"].map(|model| of(&estimates, 1, model).tokens()), [7, DEFAULT_ESTIMATE, 7]);
-        assert_eq!(of(&estimates, 2, "m0").tokens(), 7, "of another account");
+        assert_eq!(of(&estimates, 2, "m0").tokens(), 7, "the estimate of another account");
     }
 }

@@ -67,7 +67,7 @@ mod tests {
         assert!(output.write_all(b"two").is_ok());
         assert!(output.write_all(b"s").is_err());
         assert!(output.is_over());
-        assert!(output.write_all(b"").is_ok() && output.is_over(), "it stays over");
+        assert!(output.write_all(b"").is_ok() && output.is_over(), "the limit stays exceeded");
     }
 
     #[test]

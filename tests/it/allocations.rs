@@ -68,7 +68,7 @@ async fn relay(call: &mut Call, client: &mut TcpStream, tokens: usize) {
         read.clear();
         // The response head and the first events precede the first token.
         while !read.ends_with(b"\n\n\r\n") || !read.windows(TOKEN.len()).any(|some| some == TOKEN.as_bytes()) {
-            assert_ne!(soon(client.read_buf(&mut read)).await.expect("no cut"), 0, "the stream goes on");
+            assert_ne!(soon(client.read_buf(&mut read)).await.expect("no cut"), 0, "the stream continues");
         }
     }
 }

@@ -198,7 +198,7 @@ async fn a_replay_is_the_live_stream_byte_for_byte() {
         events.iter().map(|event| (event.id.clone(), event.data.clone())).collect::<Vec<_>>()
     };
     assert_eq!(without_retry(&rest), without_retry(&events[21..]));
-    assert_eq!(rest[0].retry, Some(1000), "the first block of each response says when to come back");
+    assert_eq!(rest[0].retry, Some(1000), "the first block of each response has the reconnection delay");
     let by_query = service.get(&format!("{path}?after={}", middle.sequence())).await.events().await;
     assert_eq!(by_query, rest);
 }

@@ -341,7 +341,7 @@ async fn unauthenticated_request_is_refused_before_its_body_is_read() {
     assert_eq!((event.status, event.header("content-type")), (401, "text/event-stream"));
     let event = event.events().await.remove(0);
     assert_eq!((event.name.as_str(), &event.data["error"]["code"]), ("failed", &json!("unauthenticated")));
-    assert_eq!(event.retry, Some(86_400_000), "it is no use to come back as one is");
+    assert_eq!(event.retry, Some(86_400_000), "a reconnect with the same credential is useless, so the delay is a day");
 }
 
 #[tokio::test]
@@ -406,7 +406,7 @@ async fn key_with_a_model_list_is_refused_other_models() {
         assert!(said["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{said}");
     }
     let shown = Answer::to(service.request(Method::GET, "/v1/models/demo").bearer_auth(&few.key)).await;
-    assert_eq!(shown.status, 404, "what it may not ask is not there for it");
+    assert_eq!(shown.status, 404, "a model that the key may not use is not found");
 }
 
 #[tokio::test]
@@ -512,7 +512,7 @@ async fn a_ticket_follows_one_generation_and_does_nothing_else() {
     let stop = ask("a", stop).await.json().await;
     let cancel = stop["url"].as_str().expect("a URL");
     let events = cancel.replace("/cancel", "/events");
-    assert_eq!(service.get(&events).await.status, 403, "it only stops");
+    assert_eq!(service.get(&events).await.status, 403, "the ticket permits only a stop");
     assert_eq!(Answer::to(service.request(Method::POST, cancel)).await.status, 200);
     viewer.expect("cancelled").await;
 }
@@ -662,7 +662,7 @@ async fn admin_listener_serves_only_operator_routes_and_health() {
         }
     }
     let page = Answer::to(at(admin, "/metrics").header(ORIGIN, PAGE)).await;
-    assert_eq!(page.header(ACCESS_CONTROL_ALLOW_ORIGIN.as_str()), "", "no page has business there");
+    assert_eq!(page.header(ACCESS_CONTROL_ALLOW_ORIGIN.as_str()), "", "operator routes have no CORS headers");
 
     let open = Service::with(settings).await;
     assert_eq!(open.get("/metrics").await.status, 404);

@@ -116,7 +116,7 @@ async fn unfinished_bodies_of_one_caller_give_way_to_a_body_of_another() {
         assert_eq!(soon(admitted).await.expect("no panic").expect("a response").status(), 200);
         call.ok().await;
         for (response, release) in others {
-            assert!(!response.is_finished(), "one gives way for one");
+            assert!(!response.is_finished(), "only one body is refused for a new one");
             drop(release);
             response.abort();
         }

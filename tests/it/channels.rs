@@ -108,7 +108,7 @@ async fn resuming_subscriber_misses_nothing_and_a_new_one_gets_the_history() {
     for (at, id) in ids.iter().enumerate() {
         let request = subscription(&service, "a", "?history=1").header(LAST_EVENT_ID, id);
         let (mut stream, connected) = subscribe(request).await;
-        assert_eq!(connected.id.as_ref(), Some(id), "it goes on from there");
+        assert_eq!(connected.id.as_ref(), Some(id), "the stream continues after that position");
         for missed in at..5 {
             assert_eq!(stream.next().await.expect("it was kept").data, json!(missed));
         }
@@ -312,7 +312,7 @@ async fn generation_with_a_channel_reaches_the_subscribers() {
     let mut viewer = service.generate(&body).await;
     let id = viewer.expect("start").await.generation().to_owned();
     let mut call = soon(upstream.call()).await;
-    assert!(call.body.get("channel").is_none(), "it is not the provider's business");
+    assert!(call.body.get("channel").is_none(), "the field is not forwarded to the provider");
     call.ok().await;
     call.text("Hel").await;
     assert_eq!(early.expect("start").await.data["generation"], json!(id));
@@ -359,7 +359,7 @@ async fn subscriber_is_no_viewer_and_a_repeat_is_delivered_once() {
     drop((viewer, again));
     room.expect("start").await;
     let cancelled = room.expect("cancelled").await;
-    assert_eq!(cancelled.data["reason"], "abandoned", "the room does not keep the model running");
+    assert_eq!(cancelled.data["reason"], "abandoned", "subscribers of the channel do not count as viewers");
 }
 
 #[tokio::test]
@@ -508,7 +508,7 @@ async fn long_poll_counts_as_a_connection_and_can_be_closed() {
         });
         let id = connections.await["data"][0]["id"].as_str().expect("an id").to_owned();
         let made_up = service.request(Method::GET, &events_path("a", "?after=0"));
-        assert_eq!(refused(made_up).await.0, 429, "a number that anybody could name is no coming back");
+        assert_eq!(refused(made_up).await.0, 429, "a position that the channel does not know is not a reconnect");
         let close = service.request(Method::DELETE, &format!("/v1/connections/{id}"));
         assert_eq!(Answer::to(close).await.status, 204);
     };
@@ -543,7 +543,7 @@ async fn silent_subscription_gets_heartbeats_and_ends_after_ten_minutes() {
     let retry: u64 = last.strip_prefix("retry: ").and_then(|rest| rest.trim().parse().ok()).expect("when to come back");
     assert!((1_000..5_000).contains(&retry) && broken.contains("closed"), "{last} {broken}");
     drop(body);
-    assert_eq!(channels.inspect(&"a".parse().expect("a name")).await, None, "its place is free");
+    assert_eq!(channels.inspect(&"a".parse().expect("a name")).await, None, "its entry in the roster is free");
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn chat_stream_contains_only_chunks_and_done() {
     let roles = chunks.iter().filter(|chunk| chunk["choices"][0]["delta"]["role"] == "assistant").count();
     let finishes = chunks.iter().filter(|chunk| chunk["choices"][0]["finish_reason"] == "stop").count();
     assert_eq!((roles, finishes), (1, 1));
-    assert!(chunks.iter().all(|chunk| chunk.get("usage").is_none()), "nobody asked");
+    assert!(chunks.iter().all(|chunk| chunk.get("usage").is_none()), "usage was not requested");
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ async fn operator_lists_connections_and_a_closed_stream_can_be_resumed() {
         assert!(status == expected || (status, expected) == (404, 204), "{status}");
     }
     let broken = viewer.into_body().bytes().await;
-    assert!(broken.is_err(), "no clean end: the client comes back by itself");
+    assert!(broken.is_err(), "an unclean end, so that the client reconnects");
 
     let mut back = Answer::to(request().header("last-event-id", delta.id.expect("an id"))).await;
     call.text("lo").await;
@@ -83,13 +83,13 @@ async fn stream_above_the_connection_limit_is_refused_unless_it_resumes() {
     let path = format!("/v1/generations/{}/events", start.generation());
     assert_eq!(service.get(&path).await.status, 429);
     let begun = service.metric("tokenrill_generations_live").await;
-    assert_eq!(begun.to_bits(), 2.0_f64.to_bits(), "what is refused has begun nothing");
+    assert_eq!(begun.to_bits(), 2.0_f64.to_bits(), "a refused request starts nothing");
 
     let mut back = Answer::to(service.generation(&json!({})).header("last-event-id", start.id.expect("an id"))).await;
     assert_eq!(back.status, 200);
     back.expect("delta").await;
     let broken = first.into_body().bytes().await;
-    assert!(broken.is_err(), "the oldest has made room");
+    assert!(broken.is_err(), "the oldest stream was closed");
 }
 
 /// Returns the bytes of a stream until it breaks off; `None` if it ends cleanly.
@@ -159,7 +159,7 @@ async fn close_oldest_admits_every_stream_and_breaks_off_the_oldest() {
         match broken_off(viewer).await {
             None => whole.push(start),
             Some(said) => {
-                assert!(said.ends_with("retry: 5000\n"), "it does not come back to displace another: {said}");
+                assert!(said.ends_with("retry: 5000\n"), "the client does not reconnect and displace another: {said}");
                 broken.push(start);
             }
         }

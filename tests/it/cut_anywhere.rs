@@ -49,7 +49,7 @@ impl Reader {
             let Some(line) = line.strip_suffix(b"\n") else { return };
             let line = std::str::from_utf8(line).expect("a whole line is UTF-8");
             if line.is_empty() {
-                assert!(!data.is_empty(), "no block without data: a client would hand on an empty message");
+                assert!(!data.is_empty(), "no block without data: a client would deliver an empty message");
                 let [json]: [&str; 1] = data.try_into().expect("one line of data");
                 self.events.push((id.clone().expect("an id"), serde_json::from_str(json).expect("JSON")));
                 self.held.clone_from(&id);
@@ -165,7 +165,11 @@ async fn stream_cut_after_any_byte_resumes_without_loss() {
             if between && parser == Parser::FetchEventSource {
                 let lost = before.len() as u64 + 1;
                 let others: Vec<_> = (1..=last).filter(|sequence| *sequence != lost).collect();
-                assert_eq!(reader.sequences(), others, "{offset}: that event and no other, and the gap can be seen");
+                assert_eq!(
+                    reader.sequences(),
+                    others,
+                    "{offset}: only that event is missing, and its id shows the gap"
+                );
             } else {
                 assert!(reader.events == whole.events, "{offset} as {parser:?}: {:?}", reader.sequences());
             }
@@ -179,7 +183,7 @@ async fn stream_cut_after_any_byte_resumes_without_loss() {
         }
         lost
     }));
-    assert_eq!(lost.await.iter().sum::<usize>(), tokens + 2, "one such place in each block");
+    assert_eq!(lost.await.iter().sum::<usize>(), tokens + 2, "each block has one such offset");
     // The state contains the lost event.
     assert_eq!(text, Value::from((0..tokens).map(|at| PIECES[at % PIECES.len()]).collect::<String>()));
     assert!(!upstream.was_called(), "one upstream call in all");

@@ -260,7 +260,10 @@ async fn silent_stream_gets_heartbeats_that_are_no_events() {
 
     for count in 1..=3 {
         client.read_until(&heartbeats_after(1, count)).await;
-        assert!(asked.elapsed() >= HEARTBEAT * u32::try_from(count).expect("few"), "each fills its own silence");
+        assert!(
+            asked.elapsed() >= HEARTBEAT * u32::try_from(count).expect("few"),
+            "one heartbeat for each silent interval"
+        );
     }
     call.ok().await;
     client.read_until(&heartbeats_after(1, 5)).await;
@@ -284,6 +287,7 @@ async fn flowing_tokens_suppress_heartbeats() {
     let flowing = Instant::now();
     let mut spoken = Instant::now();
     while flowing.elapsed() < HEARTBEAT * 5 {
+        // A real wait: the pace of the tokens, against the service's real heartbeat.
         tokio::time::sleep(HEARTBEAT / 5).await;
         let silent_since = spoken;
         spoken = Instant::now();

@@ -190,7 +190,7 @@ impl OwnedLog {
         let mut writer = self.writer.lock().await;
         writer.push(events);
         poll_fn(|context| writer.poll_append(context)).await?;
-        assert!(writer.pending().is_empty(), "all is appended");
+        assert!(writer.pending().is_empty(), "all events are appended");
         Ok(writer.tail())
     }
 
@@ -311,9 +311,9 @@ async fn an_append_adds_all_its_events_or_none<B: Backend>() {
     let too_much = vec![token("fits"), token(&"x".repeat(4096)), token("fits")];
     assert_eq!(append(&log, too_much).await, Err(AppendError::Full(Limit::Own)));
     assert_eq!(read_events(&log).await, before);
-    assert_eq!(tail(&log).await, seen, "nothing has moved");
+    assert_eq!(tail(&log).await, seen, "the tail has not moved");
     _ = poll_fn(|context| std::task::Poll::Ready(wake.poll_moved(seen, context))).await;
-    assert_eq!(append(&log, vec![token("fits"); 2]).await, Ok(Sequence::new(3)), "what fits does");
+    assert_eq!(append(&log, vec![token("fits"); 2]).await, Ok(Sequence::new(3)), "events that fit are appended");
 }
 
 /// Polls the writer's append `polls` times, or until there is nothing left to append.
@@ -381,7 +381,7 @@ async fn one_of_many_closers_wins_and_the_others_get_its_event<B: Backend>() {
                     match log.append(smallvec![token("x")]).await {
                         Ok(moved) => tail = moved,
                         Err(error) => {
-                            assert_eq!(error, AppendError::Closed, "nothing else ends its appends");
+                            assert_eq!(error, AppendError::Closed, "no other error ends its appends");
                             return tail;
                         }
                     }
@@ -407,13 +407,13 @@ async fn one_of_many_closers_wins_and_the_others_get_its_event<B: Backend>() {
                 (_, CloseOutcome::Lost(winner)) => told.push(winner),
             }
         }
-        assert_eq!(won.len(), 1, "one wins");
-        assert_eq!(told, vec![won[0].clone(); CLOSERS - 1], "all others are told who");
+        assert_eq!(won.len(), 1, "exactly one close wins");
+        assert_eq!(told, vec![won[0].clone(); CLOSERS - 1], "all other closes return the winner's event");
         let entries = read(&log, Sequence::START).await;
         assert_complete(&entries, 0, written.get() + 1);
         assert_eq!(entries.last().map(|entry| &entry.event), won.first());
         let last = Tail { sequence: written.plus(1), state: TailState::Closed };
-        assert_eq!(log.tail().await.expect("a tail"), last, "no tail overtakes the last");
+        assert_eq!(log.tail().await.expect("a tail"), last, "no tail is after the terminal event");
     }
 }
 
@@ -660,7 +660,7 @@ async fn a_close_whose_pending_events_do_not_fit_leaves_the_log_open<B: Backend>
     let mut writer = log.writer.lock().await;
     writer.push(smallvec![token(&"x".repeat(4096))]);
     assert_eq!(writer.close(ended(1)).await, Err(Limit::Own));
-    assert_eq!(writer.pending(), [], "they are discarded");
+    assert_eq!(writer.pending(), [], "the pending events are discarded");
     assert_eq!(writer.close(ended(2)).await, Ok(CloseOutcome::Won));
     drop(writer);
     assert_eq!(read_events(&log).await, [start(id), ended(2)]);
@@ -738,9 +738,9 @@ async fn a_request_to_end_reaches_the_writer_from_any_replica<B: Backend>() {
             assert_eq!((&mut requested).now_or_never(), None, "there is no request yet");
             asked.await;
         }
-        assert_eq!(soon(requested).await, CancelReason::ClientRequest, "the first counts");
-        assert_eq!(soon(logs.end_requested(id)).await, CancelReason::ClientRequest, "it is not lost");
-        assert_eq!(log.close(ended(0)).await, CloseOutcome::Won, "asking does not close");
+        assert_eq!(soon(requested).await, CancelReason::ClientRequest, "the first request counts");
+        assert_eq!(soon(logs.end_requested(id)).await, CancelReason::ClientRequest, "the request is not lost");
+        assert_eq!(log.close(ended(0)).await, CloseOutcome::Won, "a request to end does not close the log");
     }
 }
 
@@ -762,10 +762,10 @@ async fn a_log_is_shut_once_no_replica_has_had_a_viewer_for_the_grace<B: Backend
     let (id, log) = create(&logs).await;
     let other = logs.replica();
     let mut shut = logs.shut_when_empty(id, GRACE);
-    assert!(timeout(GRACE * 2, &mut shut).await.is_err(), "the request that made it is a viewer");
+    assert!(timeout(GRACE * 2, &mut shut).await.is_err(), "the request that created the log is a viewer");
     let foreign = other.join(id).await.expect("it is open");
     drop(log.viewer.lock().expect("no panic").take());
-    assert!(timeout(GRACE * 2, &mut shut).await.is_err(), "a viewer of another replica is one");
+    assert!(timeout(GRACE * 2, &mut shut).await.is_err(), "a viewer on another replica counts");
     drop(foreign);
     assert!(timeout(nearly, &mut shut).await.is_err(), "the grace has not passed");
     let back = logs.join(id).await.expect("it is in time");
@@ -808,10 +808,10 @@ async fn a_log_is_bounded_and_still_ends<B: Backend>() {
             Ok(_) => said += 100,
             Err(full) => break full,
         }
-        assert!(said <= LIMIT, "it holds more than it may");
+        assert!(said <= LIMIT, "the log exceeds its limit");
     };
     assert_eq!(full, AppendError::Full(Limit::Own));
-    assert!(said >= LIMIT / 2, "{said} of {LIMIT} bytes are little use");
+    assert!(said >= LIMIT / 2, "only {said} of {LIMIT} bytes are used");
     let before = read_events(&log).await;
     assert_eq!(log.close(ended(0)).await, CloseOutcome::Won, "a terminal event always fits");
     assert_eq!(read_events(&log).await, [before, vec![ended(0)]].concat());
@@ -844,13 +844,13 @@ async fn all_logs_are_bounded_and_the_log_that_ended_first_is_evicted_first<B: B
         for (id, _) in &closed {
             known.push(is_known(&logs, *id).await);
         }
-        assert!(known.is_sorted(), "the first to end goes first: {known:?}");
+        assert!(known.is_sorted(), "the first log that ended is evicted first: {known:?}");
     };
     assert_eq!(full, AppendError::Full(Limit::Total));
     for (id, _) in &closed {
-        assert!(!is_known(&logs, *id).await, "nothing is full while a closed log could go");
+        assert!(!is_known(&logs, *id).await, "no append is refused while a closed log can be evicted");
     }
-    assert!(is_known(&logs, open).await && is_known(&logs, growing).await, "an open log never goes");
+    assert!(is_known(&logs, open).await && is_known(&logs, growing).await, "an open log is never evicted");
 
     let new = GenerationId::random();
     let mut more_open = Vec::new();
@@ -863,7 +863,7 @@ async fn all_logs_are_bounded_and_the_log_that_ended_first_is_evicted_first<B: B
     assert_eq!(refused, CreateError::Full);
     assert_eq!(log.close(ended(0)).await, CloseOutcome::Won, "a terminal event always fits");
     logs.check(TIGHT);
-    assert!(logs.create(begun(new), terms(&account(0), None)).await.is_ok(), "a closed log makes room for a new one");
+    assert!(logs.create(begun(new), terms(&account(0), None)).await.is_ok(), "a closed log is evicted for a new one");
     assert!(!is_known(&logs, growing).await && is_known(&logs, open).await);
     let last = log.read(tail(&log).await.before()).await.expect("a reader at its end reads on").entries;
     assert!(matches!(last.as_slice(), [entry] if entry.event == ended(0)));
@@ -884,7 +884,7 @@ async fn no_more_logs_are_evicted_than_needed<B: Backend>() {
         }
         // Each log has 2 KiB of text and less than 2 KiB beside it, so at least eight fit.
         assert!(known >= closed.len().min(8), "{known} of {} are kept", closed.len());
-        assert!(is_known(&logs, id).await, "the last to end is the last to go");
+        assert!(is_known(&logs, id).await, "the last log that ended is evicted last");
     }
 }
 
@@ -905,9 +905,9 @@ async fn a_closed_log_is_kept_for_the_retention<B: Backend>() {
     pass_minutes(5).await;
     second_log.close(ended(2)).await;
     pass_minutes(4).await;
-    assert!(is_known(&logs, first).await, "it counts from its end");
+    assert!(is_known(&logs, first).await, "the retention counts from the end");
     pass_minutes(2).await;
-    assert!(!is_known(&logs, first).await && is_known(&logs, second).await, "each has its own time");
+    assert!(!is_known(&logs, first).await && is_known(&logs, second).await, "each log has its own retention");
     pass_minutes(3).await;
     assert!(is_known(&logs, second).await);
     pass_minutes(2).await;
@@ -917,7 +917,7 @@ async fn a_closed_log_is_kept_for_the_retention<B: Backend>() {
     let (third, third_log) = create(&logs).await;
     third_log.close(ended(3)).await;
     pass_minutes(11).await;
-    assert!(!is_known(&logs, third).await, "also after a time with nothing to forget");
+    assert!(!is_known(&logs, third).await, "also after a time without any expiry");
 }
 
 async fn a_removed_log_is_unknown_and_its_holders_can_still_read_it<B: Backend>() {
@@ -931,7 +931,7 @@ async fn a_removed_log_is_unknown_and_its_holders_can_still_read_it<B: Backend>(
     assert_eq!(log.close(ended(0)).await, CloseOutcome::Won);
     assert_complete(&follower.await, 0, 4);
     assert_eq!(read_events(&log).await, [start(id), token("a"), token("b"), ended(0)]);
-    assert!(!is_known(&logs, id).await, "it does not come back");
+    assert!(!is_known(&logs, id).await, "the removed log stays removed");
     logs.remove(id).await;
     logs.remove(GenerationId::random()).await;
 }
@@ -946,13 +946,13 @@ async fn a_removed_log_frees_its_bytes<B: Backend>() {
         append(&log, vec![token(&"x".repeat(16 << 10))]).await.expect("room");
         log.close(ended(0)).await;
         logs.remove(id).await;
-        assert!(is_known(&logs, kept).await, "nothing else had to go");
+        assert!(is_known(&logs, kept).await, "no other log was evicted");
     }
     let (removed, log) = create(&logs).await;
     logs.remove(removed).await;
     append(&log, vec![token(&"x".repeat(31 << 10))]).await.expect("room");
     log.close(ended(0)).await;
-    assert!(is_known(&logs, kept).await, "what nobody can open takes no room from what somebody can");
+    assert!(is_known(&logs, kept).await, "a removed log takes no room from logs that can be opened");
 }
 
 // Followers.
@@ -990,5 +990,5 @@ async fn a_dropped_follower_leaves_nothing_behind<B: Backend>() {
     let gone = Arc::downgrade(&log.log);
     logs.remove(id).await;
     drop(log);
-    assert!(gone.upgrade().is_none(), "the last holder takes it along");
+    assert!(gone.upgrade().is_none(), "the log is dropped with its last holder");
 }

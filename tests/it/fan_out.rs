@@ -191,9 +191,16 @@ async fn viewer_with_a_closed_http2_window_is_reset_alone() {
     assert_eq!(first.expect("delta").await.data, json!({"text": "on"}));
     let on = soon(reading.chunk()).await.expect("no cut").expect("more");
     assert!(String::from_utf8_lossy(&on).contains("\"on\""));
-    // A stream without events is not a stalled one, even after the write timeout.
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    assert_eq!(service.metric("tokenrill_viewers_live").await.to_bits(), 2f64.to_bits());
+    // A stream without events is not a stalled one: the idle stream is older than another stalled one, which is reset at
+    // the write timeout.
+    let late = client.get(format!("{url}/events")).send().await.expect("an answer");
+    assert_eq!(service.metric("tokenrill_viewers_live").await.to_bits(), 3f64.to_bits());
+    service.metric_becomes("tokenrill_viewers_live", 2.0).await;
+    late.bytes().await.expect_err("reset");
+    call.text("still").await;
+    assert_eq!(first.expect("delta").await.data, json!({"text": "still"}));
+    let still = soon(reading.chunk()).await.expect("no cut").expect("more");
+    assert!(String::from_utf8_lossy(&still).contains("\"still\""));
 }
 
 /// A state is one large frame of a body. It is written in slices: the write timeout must distinguish a client that
@@ -222,6 +229,7 @@ async fn large_http2_response_waits_for_a_slow_reader_and_resets_a_stuck_one() {
     let (mut received, began) = (0, Instant::now());
     while let Some(bytes) = soon(slow.chunk()).await.expect("no cut") {
         received += bytes.len();
+        // A real wait: the reader's pace, against the service's real write timeout.
         tokio::time::sleep(Duration::from_millis(400)).await;
     }
     assert!(received > 256 * 1024 && began.elapsed() > Duration::from_secs(6), "{received} in {:?}", began.elapsed());

@@ -88,7 +88,7 @@ async fn reconnect_after_the_grace_receives_cancelled() {
     let ended = back.expect("cancelled").await;
     assert_eq!(ended.data["reason"], "abandoned");
     assert_eq!(back.next().await, None);
-    assert!(!upstream.was_called(), "and nothing is started in its place");
+    assert!(!upstream.was_called(), "no other generation is started");
 }
 
 /// The grace ends while viewers reconnect. Each is in time, and the generation continues to its end, or is too late and
@@ -106,6 +106,7 @@ async fn reconnect_as_the_grace_ends_receives_done_or_cancelled() {
         let mut answer = service.generate(&body).await;
         let start = answer.expect("start").await;
         drop(answer);
+        // The pause sweeps over the moment at which the grace ends; a barrier would fix the order.
         tokio::time::sleep(Duration::from_micros(1000 + 20 * (round % 75))).await;
         let back = service.generation(&body).header("last-event-id", start.id.as_deref().expect("an id"));
         let events = Answer::to(back).await.events().await;
@@ -220,6 +221,6 @@ async fn waiting_json_request_counts_as_a_viewer() {
     };
     let left = Instant::now();
     call.closed().await;
-    assert!(left.elapsed() >= GRACE / 2, "the grace holds for it too");
+    assert!(left.elapsed() >= GRACE / 2, "the grace applies to it too");
     service.metric_becomes("tokenrill_generations_total{outcome=\"cancelled\"}", 1.0).await;
 }

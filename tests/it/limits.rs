@@ -74,6 +74,7 @@ async fn rate_limit_headers_count_down_and_waiting_retry_after_admits_the_reques
     assert_eq!((&problem["code"], &problem["retryable"]), (&json!("rate_limited"), &json!(true)));
     let wait = problem["retry_after_ms"].as_u64().expect("a wait");
     assert!((1..=200).contains(&wait), "{wait}");
+    // A real wait: the service runs on the real clock, and the test is that its own `Retry-After` is long enough.
     tokio::time::sleep(Duration::from_millis(wait)).await;
     assert_eq!(sent(service.generation(&body())).await.status(), 200);
 }
@@ -295,11 +296,15 @@ async fn limits_of_keys_tokens_and_models_override_the_defaults() {
     assert_eq!(admitted(&keys[0].key, &body()).await, 2);
     assert_eq!(admitted(&keys[1].key, &body()).await, 5);
     assert_eq!(admitted(&token("alice", json!({"requests_per_minute": 3})), &body()).await, 3);
-    assert_eq!(admitted(&token("alice", json!({"requests_per_minute": 3})), &body()).await, 0, "another token of hers");
+    assert_eq!(
+        admitted(&token("alice", json!({"requests_per_minute": 3})), &body()).await,
+        0,
+        "another token of the same caller"
+    );
     assert_eq!(admitted(&token("bob", Value::Null), &body()).await, 5);
     let one = json!({"input": "Hello", "model": "demo?tokens=1&rate=max"});
     assert_eq!(admitted(&token("carol", Value::Null), &one).await, 1, "of this model");
-    assert_eq!(admitted(&token("carol", Value::Null), &body()).await, 4, "and the rest of the others");
+    assert_eq!(admitted(&token("carol", Value::Null), &body()).await, 4, "and the remaining quota of the other limits");
     assert_eq!(admitted(&token("erin", json!({"requests_per_minute": 2, "budget": {"usd": 1}})), &body()).await, 2);
     // An invalid limits claim is refused. It does not mean "no limits".
     for limits in [json!("many"), json!({"requests_per_minute": 0}), json!({"requests_per_minute": -1}), json!([])] {
@@ -348,7 +353,7 @@ async fn anonymous_callers_are_limited_by_address_and_only_trusted_proxies_may_f
     assert_eq!(
         (status(&service, "198.51.100.1").await, status(&service, "198.51.100.2").await),
         (200, 429),
-        "anybody can say that"
+        "a forwarded address from an untrusted client is ignored"
     );
 
     settings.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];

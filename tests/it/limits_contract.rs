@@ -17,7 +17,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, advance};
 use tokio_util::task::TaskTracker;
 
-use crate::support::SlowLimits;
+use crate::support::{LEASE, SharedLimits, SlowLimits};
 
 /// One adapter, and what it keeps.
 struct Adapter {
@@ -187,7 +187,7 @@ async fn second_settlement_and_second_release_change_nothing() {
         for _ in 0..2 {
             limits.release(one).await;
             limits.release(unknown).await;
-            assert_eq!(kept.count(), (1, 0), "the other one keeps its slot");
+            assert_eq!(kept.count(), (1, 0), "the other generation keeps its slot");
             assert_eq!(left(limiter.left(&spender, "m").await), (998, 99_800), "a release settles nothing");
         }
         for settlement in [Settlement::Used(30), Settlement::Refunded, Settlement::Used(99_000)] {
@@ -237,10 +237,44 @@ async fn slot_that_expires_is_granted_to_the_queue_and_its_release_changes_nothi
         adapter.limits.release(holder.id).await;
         assert_eq!(queued.slot.granted().await, WaitOutcome::Granted);
         holder.slot.release().await;
-        assert_eq!(adapter.kept.count(), (1, 0), "the queued one keeps it");
+        assert_eq!(adapter.kept.count(), (1, 0), "the queued generation keeps the slot");
         drop((holder.reservations, queued));
         adapter.assert_empty().await;
     }
+}
+
+/// Contract 5: the process that holds a slot is gone, and another one frees it.
+#[tokio::test(start_paused = true)]
+async fn slot_of_a_process_that_no_longer_renews_is_granted_to_the_queue_of_another_process() {
+    let kept = Arc::<ProcessLimits>::default();
+    let [here, gone] = SharedLimits::pair(&kept);
+    let [waiting, holding] =
+        [&here, &gone].map(|process| Adapter::new(Arc::clone(process) as Arc<dyn Limits>, Arc::clone(&kept)));
+    let spender = spender("a", &policy(1));
+    let holder = holding.limiter.admit(waits(&spender), RequestPermit::default()).await.expect("a slot");
+    let mut queued = waiting.limiter.admit(waits(&spender), RequestPermit::default()).await.expect("room to wait");
+
+    // While both processes renew, the slot stays with its holder for longer than a lease.
+    for _ in 0..3 {
+        advance(LEASE / 2).await;
+        here.renew().await;
+        gone.renew().await;
+        assert_eq!((queued.slot.granted().now_or_never(), kept.count()), (None, (1, 1)));
+    }
+    advance(LEASE).await;
+    here.renew().await;
+    assert_eq!(queued.slot.granted().now_or_never(), None, "the lease has not expired yet");
+    advance(Duration::from_millis(1)).await;
+    here.renew().await;
+    assert_eq!(queued.slot.granted().await, WaitOutcome::Granted);
+    assert_eq!(kept.count(), (1, 0));
+
+    // The process was only slow: the slot is no longer its own, and its rates are still settled.
+    holder.slot.release().await;
+    assert_eq!(kept.count(), (1, 0), "the queued generation keeps the slot");
+    holder.reservations.settle(Settlement::Used(40)).await;
+    drop(queued);
+    waiting.assert_empty().await;
 }
 
 /// Contract 6.
@@ -314,7 +348,7 @@ async fn drop_at_gate<T>(call: impl Future<Output = T>) {
     let mut call = Box::pin(call);
     for _ in 0..10 {
         let polled = poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_ready())).await;
-        assert!(!polled, "it waits for the gate");
+        assert!(!polled, "the call waits for the gate");
         yield_now().await;
     }
 }

@@ -45,6 +45,7 @@ mod ownership;
 mod plain_language;
 mod program;
 mod prompts;
+mod queries;
 mod queue;
 mod reattaching;
 mod refusals;

@@ -35,7 +35,7 @@ fn every_operation_of_the_document_has_a_unique_id_a_summary_tags_and_its_path_p
     let mut ids = BTreeSet::new();
     for Operation { path, method, definition } in operations(&document) {
         let what = format!("{method} {path}");
-        assert!(ids.insert(word(&definition["operationId"])), "{what}: its operation id is another's");
+        assert!(ids.insert(word(&definition["operationId"])), "{what}: the operation id is not unique");
         assert!(!word(&definition["summary"]).is_empty(), "{what}");
         let own = definition["tags"].as_array().expect("tags");
         assert!(!own.is_empty() && own.iter().all(|tag| tags.contains(word(tag))), "{what}: {own:?}");

@@ -80,7 +80,7 @@ async fn another_caller_cannot_see_follow_or_stop_a_generation() {
     assert_eq!((attached.status, attached.header("tokenrill-attached")), (200, "existing"));
 
     call.answer(&["Hel", "lo"]).await;
-    assert_eq!(text(&viewer.events().await), "Hello", "nobody has disturbed it");
+    assert_eq!(text(&viewer.events().await), "Hello", "the generation was not changed");
     assert!(!tenants.upstream.was_called());
     viewer = Answer::to(tenants.request("a", Method::GET, &path)).await;
     assert_eq!(viewer.json().await["text"], "Hello");

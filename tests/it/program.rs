@@ -266,7 +266,7 @@ async fn shutdown_drains_a_thousand_live_streams() {
     let last = start.id.clone().expect("an id");
     let mut back = Answer::to(program.generation(&json!({})).header("last-event-id", last)).await;
     let first = back.expect("delta").await;
-    assert!((1_000..5_000).contains(&first.retry.expect("a time")), "who comes back now is told to be later");
+    assert!((1_000..5_000).contains(&first.retry.expect("a time")), "a client that reconnects now gets a longer delay");
 
     let ends = viewers.into_iter().map(|(_, mut viewer)| async move {
         let mut events = Vec::new();
@@ -283,7 +283,7 @@ async fn shutdown_drains_a_thousand_live_streams() {
     let mut waits = BTreeSet::new();
     for (events, at) in ends.into_iter().zip(0..) {
         let terminal = |event: &Event| ["done", "failed"].contains(&event.name.as_str());
-        assert_eq!(events.iter().position(terminal), Some(events.len() - 1), "one ending, last");
+        assert_eq!(events.iter().position(terminal), Some(events.len() - 1), "one terminal event, last");
         let deltas = events.iter().filter(|event| event.name == "delta").count();
         let last = events.last().expect("an ending");
         if at < EACH {
@@ -451,7 +451,7 @@ async fn new_key_works_once_in_the_settings_and_no_credential_is_logged() {
         let mut call = upstream.call().await;
         call.answer(&["Hello"]).await;
         let mut said = vec![answer.text().await];
-        assert!(!call.head.contains("trk_"), "a caller's key is not for the upstream");
+        assert!(!call.head.contains("trk_"), "a caller's key is not forwarded");
         let ticket = program.http.post(program.url("/v1/tickets")).bearer_auth(&key);
         let asked = json!({"resource": "generation", "id": id});
         let ticket = Answer::to(ticket.header(CONTENT_TYPE, "application/json").body(asked.to_string())).await;
@@ -491,7 +491,7 @@ async fn new_key_works_once_in_the_settings_and_no_credential_is_logged() {
         }
         program.signal("TERM").await;
         let ended = program.wait_for_exit().await;
-        assert_eq!(ended.stderr.matches("a caller was refused").count(), 9, "a line for each: {}", ended.stderr);
+        assert_eq!(ended.stderr.matches("a caller was refused").count(), 9, "one log line for each: {}", ended.stderr);
         said.extend([checked.stdout, checked.stderr, tried.stderr, ended.stdout, ended.stderr]);
         let ticket = url.split_once("ticket=").expect("a ticket").1;
         let tokens = [&token, &expired].into_iter().flat_map(|token| token.split('.').skip(1));
@@ -555,7 +555,7 @@ async fn sighup_applies_keys_and_origins_together_or_not_at_all() {
     place.settings("[auth]\nmode = \"required\"\n");
     program.signal("HUP").await;
     program.wait_for_log("were read again", 2).await;
-    assert_eq!(status(&program, &keys[1].0).await.0, 401, "the last one withdrawn");
+    assert_eq!(status(&program, &keys[1].0).await.0, 401, "the last key was removed");
     write(PAGE, &keys[1].1);
     program.signal("HUP").await;
     program.wait_for_log("were read again", 3).await;
@@ -712,7 +712,7 @@ async fn sighup_logs_the_changed_settings_that_need_a_restart() {
     program.signal("HUP").await;
     program.wait_for_log("were read again", 2).await;
     let log = fs::read_to_string(&program.stderr).expect("UTF-8");
-    assert_eq!(log.matches("not applied before a restart").count(), 2, "nothing waits any longer: {log}");
+    assert_eq!(log.matches("not applied before a restart").count(), 2, "no generation waits: {log}");
     assert!(!log.contains("hunter2"), "{log}");
 }
 

@@ -63,7 +63,7 @@ async fn queued_generation_receives_its_queue_position_until_a_slot_is_free() {
         let queued = viewer.expect("queued").await;
         assert_eq!((&queued.data["position"], queued.id, queued.retry), (&json!(position), None, None));
     }
-    assert!(!upstream.was_called(), "nobody is asked for those who wait");
+    assert!(!upstream.was_called(), "a queued generation calls no upstream");
     service.metric_becomes("tokenrill_generations_waiting", 2.0).await;
 
     call.text("Hello").await;
@@ -76,7 +76,7 @@ async fn queued_generation_receives_its_queue_position_until_a_slot_is_free() {
     assert!(moved.data["eta_ms"].is_u64(), "{moved:?}");
     let mut call = next(&upstream, call).await;
     call.answer(&["Hi"]).await;
-    assert_eq!(second.expect("delta").await.sequence(), 2, "the line is not in the log");
+    assert_eq!(second.expect("delta").await.sequence(), 2, "queue positions are not in the log");
     second.expect("done").await;
     next(&upstream, call).await.answer(&["Hey"]).await;
     third.expect("delta").await;
@@ -98,7 +98,11 @@ async fn queue_position_survives_a_reconnect_until_the_grace_ends() {
     drop(waits);
     let mut back = Answer::to(service.generation(&hello()).header("last-event-id", start.id.expect("an id"))).await;
     let queued = back.expect("queued").await;
-    assert_eq!((&queued.data["position"], queued.retry), (&json!(1), Some(1000)), "the same place, after a resume");
+    assert_eq!(
+        (&queued.data["position"], queued.retry),
+        (&json!(1), Some(1000)),
+        "the same queue position after a resume"
+    );
 
     // A queued generation without viewers leaves the queue when its grace ends: here at once.
     let mut gone = service.generate(&json!({"input": "Hello", "grace_ms": 0})).await;
@@ -179,7 +183,7 @@ async fn queue_wait_and_queue_length_are_bounded() {
     let mut waits = service.generate(&hello()).await;
     waits.expect("start").await;
     let refused = Answer::to(service.generation(&hello())).await;
-    assert_eq!(refused.status, 429, "nobody else may wait");
+    assert_eq!(refused.status, 429, "the queue is full");
     assert!(!refused.header("retry-after").is_empty());
     assert_eq!(refused.json().await["code"], "too_many_generations");
     let refused = service.generate(&json!({"input": "Hello", "max_queue_ms": 0})).await;
@@ -408,9 +412,8 @@ async fn run_thousand_generations(port: Arc<dyn Limits>, limits: Arc<ProcessLimi
         assert!(running <= PLACES as usize && waiting <= 30, "{running} and {waiting}");
     }
     drop(viewers);
-    while !tasks.is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    tasks.close();
+    tasks.wait().await;
     for name in ["a", "b", "c"] {
         let spender = Spender::new(Account::Principal(Principal::Key(name.into())), Quota::NONE, Arc::clone(&policy));
         let left = generations.left(&spender, None).await.tokens.expect("a limit").left;
@@ -418,7 +421,7 @@ async fn run_thousand_generations(port: Arc<dyn Limits>, limits: Arc<ProcessLimi
         assert!(left > 1_000_000 - 10_000, "{name}: {left}");
     }
     tokio::time::sleep(Duration::from_mins(1)).await;
-    assert!(refused > 0, "the line was full at times");
+    assert!(refused > 0, "the queue was full at times");
     assert_eq!((limits.count(), limits.reservations()), ((0, 0), 0));
     assert_eq!((asked.load(Ordering::SeqCst), tasks.len()), (0, 0));
     assert!((1..=PLACES as usize).contains(&most.load(Ordering::SeqCst)));

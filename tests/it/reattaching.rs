@@ -175,7 +175,7 @@ async fn idempotency_key_names_its_generation_until_that_is_erased() {
     assert_eq!((again.header("tokenrill-attached"), again.header("tokenrill-generation")), ("existing", id.as_str()));
     assert_eq!(again.events().await, events, "from the beginning");
     let whole = Answer::to(keyed(&service, "k", &body).header(ACCEPT, "application/json")).await;
-    assert_eq!(whole.header("tokenrill-generation"), id.as_str(), "events were named, and win");
+    assert_eq!(whole.header("tokenrill-generation"), id.as_str(), "Accept names events, which take precedence");
     let whole = service.generation(&body).header("idempotency-key", "k").header(ACCEPT, "application/json");
     assert_eq!(Answer::to(whole).await.json().await["id"], id.as_str());
     let async_ = keyed(&service, "k", &body).header("prefer", "respond-async");
@@ -244,7 +244,7 @@ async fn key_is_free_after_a_refusal_and_kept_once_the_upstream_may_have_billed(
     call.closed().await;
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
     let repeat = Answer::to(chat(&service, "abandoned", &body)).await;
-    assert_eq!(repeat.status, 409, "it is the ended one");
+    assert_eq!(repeat.status, 409, "the response is of the ended generation");
     assert!(!upstream.was_called());
 
     // The upstream connection is lost after the request was sent: the error asks for a new key.
@@ -264,7 +264,11 @@ async fn key_is_free_after_a_refusal_and_kept_once_the_upstream_may_have_billed(
     });
     assert_eq!((answer.status, answer.header("tokenrill-attached")), (200, ""));
     let again = Answer::to(chat(&service, "k", &body)).await;
-    assert_eq!((again.status, again.header("tokenrill-attached")), (200, "existing"), "what was said stays claimed");
+    assert_eq!(
+        (again.status, again.header("tokenrill-attached")),
+        (200, "existing"),
+        "the key of a billed answer stays claimed"
+    );
     assert_eq!(again.json().await["choices"][0]["message"]["content"], "Hello");
 
     // A stop is not a failure, however early: the key stays in use.

@@ -358,7 +358,11 @@ async fn invalid_positions_and_queries_are_refused() {
         let again = service.generation(&json!({"input": "a"})).header(ORIGIN, PAGE).header("last-event-id", position);
         refused(again, 404, "generation_not_found", position).await;
     }
-    assert_eq!(service.metric("tokenrill_generations_live").await.to_bits(), 1f64.to_bits(), "none was started");
+    assert_eq!(
+        service.metric("tokenrill_generations_live").await.to_bits(),
+        1f64.to_bits(),
+        "no generation was started"
+    );
     drop(running);
     assert_nothing_is_running(&service, "positions").await;
 }

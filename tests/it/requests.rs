@@ -501,7 +501,7 @@ async fn limit_sent_by_the_caller_is_not_renamed() {
     assert_eq!(picky.ask(CHAT, body).await.0, 422);
     assert_eq!(picky.take_requests().len(), 1);
     assert_eq!(picky.ask(CHAT, PLAIN).await.0, 200);
-    assert_eq!(picky.take_requests().len(), 2, "nothing was learned");
+    assert_eq!(picky.take_requests().len(), 2, "no refusal was remembered");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::support::{Gate, SlowChannels, soon};
+use crate::support::{Gate, LEASE, SharedChannels, SlowChannels, soon};
 
 const LIMITS: ChannelLimits =
     ChannelLimits { history: 1_000, retention: Duration::from_hours(1), bytes: 1 << 20, total: 1 << 20, channels: 2 };
@@ -145,7 +145,7 @@ async fn join_above_the_maximum_is_refused_and_leaves_nothing_behind() {
                 .map(member);
         let begun = join(&*rosters, &told).await.expect("room").tail;
         join(&*rosters, &passing).await.expect("room");
-        assert!(!rosters.has(&room(), passing.who.connection).await, "it has no stream");
+        assert!(!rosters.has(&room(), passing.who.connection).await, "the member has no stream");
         join(&*rosters, &third).await.expect("room");
         for _ in 0..2 {
             assert_eq!(join(&*rosters, &fourth).await, Err(JoinError::RosterFull));
@@ -160,6 +160,51 @@ async fn join_above_the_maximum_is_refused_and_leaves_nothing_behind() {
     }
 }
 
+/// Contract 5: one of two processes is gone, and its subscribers leave.
+#[tokio::test(start_paused = true)]
+async fn entries_of_a_process_that_no_longer_refreshes_are_removed_with_their_left_events() {
+    let store = Arc::new(MemoryChannels::new(ChannelLimits { channels: 10, ..LIMITS }));
+    let tasks = TaskTracker::new();
+    let [here, gone] = SharedChannels::pair(&store).map(|process| {
+        let (channels, metrics) = (Channels::new(process, MOST, Metrics::new()), Metrics::new());
+        let running = channels.clone();
+        (channels, tasks.spawn(async move { running.run(&metrics, || 0).await }))
+    });
+    let subscribe = async |channels: &Channels| {
+        let (who, beginning) = (subscriber(), Beginning::History(0));
+        let mode = PresenceMode::PresentAndTold;
+        channels.subscribe(&room(), &account(), who, beginning, mode, Reserve::Kept).await.expect("room")
+    };
+    let mut watcher = subscribe(&here.0).await.subscription;
+    let other = subscribe(&gone.0).await;
+    let connection = other.present.last().expect("itself").connection;
+    let presence = |entries: Vec<Entry<ChannelEvent>>| match &entries[0].event {
+        ChannelEvent::Joined(presence) => (true, presence.who.connection, presence.subscribers),
+        ChannelEvent::Left(presence) => (false, presence.who.connection, presence.subscribers),
+        event => panic!("{event:?}"),
+    };
+    assert_eq!(presence(next_events(&mut watcher, 1).await), (true, connection, 2));
+
+    // While both processes run, they keep their entries for much longer than a lease.
+    assert!(timeout(LEASE * 10, watcher.heard()).await.is_err(), "no one has left");
+    assert_eq!(store.entries(&room()).await, 2);
+
+    gone.1.abort();
+    let since = Instant::now();
+    assert_eq!(presence(next_events(&mut watcher, 1).await), (false, connection, 1));
+    assert!(since.elapsed() < LEASE + Duration::from_secs(3), "after {:?}", since.elapsed());
+    assert_eq!(store.entries(&room()).await, 1);
+    let private = Published { to: Recipient::Connection(connection), ..publication("1") };
+    let refused = here.0.publish(&room(), &account(), private).await;
+    assert_eq!(refused, Err(PublishError::ConnectionNotFound));
+
+    // The process was only slow: a late departure changes nothing.
+    drop(other);
+    assert!(timeout(LEASE, watcher.heard()).await.is_err(), "it has left once");
+    assert_eq!(store.entries(&room()).await, 1);
+    here.1.abort();
+}
+
 /// Contract 6.
 #[tokio::test]
 async fn log_with_a_subscriber_is_kept_and_one_without_is_not() {
@@ -171,7 +216,7 @@ async fn log_with_a_subscriber_is_kept_and_one_without_is_not() {
             logs.sweep().await;
         }
         let refused = rosters.join(&names[2], &account(), &members[2], MOST).await;
-        assert!(matches!(refused, Err(JoinError::ChannelsFull(_))), "both have a subscriber");
+        assert!(matches!(refused, Err(JoinError::ChannelsFull(_))), "both channels have a subscriber");
         rosters.leave(&names[0], members[0].who.connection).await;
         rosters.join(&names[2], &account(), &members[2], MOST).await.expect("room for a channel");
         for at in 1..3 {
@@ -279,7 +324,7 @@ async fn subscriber_that_disconnects_while_it_joins_leaves_the_roster() {
         let mut call = Box::pin(world.subscribe(subscriber(), Beginning::History(1)));
         for _ in 0..10 {
             let is_ready = poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_ready())).await;
-            assert!(!is_ready, "it waits for the gate");
+            assert!(!is_ready, "the call waits for the gate");
             yield_now().await;
         }
         drop(call);

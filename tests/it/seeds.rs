@@ -112,7 +112,7 @@ async fn connections_beyond_a_thousand_evict_the_oldest() {
         let said = said.expect("its last words").expect("not at its end");
         assert!(said.starts_with(expected.as_bytes()), "{at}: {said:?}");
         if at < newest.len() {
-            assert!(soon(body.chunk()).await.is_err(), "{at} is closed");
+            assert!(soon(body.chunk()).await.is_err(), "stream {at} is closed");
         }
     }
     for mut stream in newest {
@@ -133,7 +133,7 @@ async fn idle_connections_are_closed_after_ten_minutes() {
     let began = tokio::time::Instant::now();
     let until_closed = async |body: axum::body::Body| {
         let read = axum::body::to_bytes(body, usize::MAX).await;
-        assert!(read.is_err(), "cut, so that its client comes back");
+        assert!(read.is_err(), "an unclean end, so that the client reconnects");
         began.elapsed().as_secs()
     };
     let (idle, busy) = (open("idle").await, open("busy").await);

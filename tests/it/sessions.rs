@@ -91,7 +91,7 @@ async fn cookie_request_that_changes_state_needs_a_listed_origin_and_json() {
     }
     let list = || with_session(&service, Method::GET, "/v1/generations");
     let begun = async || Answer::to(list()).await.json().await["data"].as_array().map(Vec::len);
-    assert_eq!(begun().await, Some(0), "nothing has come of all that");
+    assert_eq!(begun().await, Some(0), "the refused requests started nothing");
 
     let answer = Answer::to(post().header(CONTENT_TYPE, JSON).header(ORIGIN, PAGE)).await;
     assert_eq!((answer.status, answer.header(ACCESS_CONTROL_ALLOW_ORIGIN.as_str())), (200, PAGE),);

@@ -54,7 +54,7 @@ async fn snapshot_replaces_the_events_before_it() {
     assert_eq!(
         (ending.block, state.data["status"].as_str()),
         (done.block, Some("running")),
-        "the ending comes as an event"
+        "the terminal event follows"
     );
 }
 
@@ -74,7 +74,7 @@ async fn poll_returns_when_new_events_arrive() {
     let poll = async |after: u64, wait: &str| {
         service.get(&format!("/v1/generations/{id}?after={after}&wait={wait}")).await.json().await
     };
-    assert_eq!(poll(0, "60s").await["last_sequence"], 1, "there is more already");
+    assert_eq!(poll(0, "60s").await["last_sequence"], 1, "there are later events already");
     let (snapshot, ()) = tokio::join!(poll(1, "60s"), async {
         call.ok().await;
         call.text("Hel").await;
@@ -91,8 +91,12 @@ async fn poll_returns_when_new_events_arrive() {
         call.done().await;
     });
     assert_eq!((&snapshot["status"], &snapshot["last_sequence"]), (&json!("done"), &json!(3)));
-    assert_eq!(poll(3, "60s").await, snapshot, "an ended one has nothing to wait for");
-    assert_eq!(service.get(&format!("/v1/generations/{id}?after=4&wait=60s")).await.status, 410, "never a wait");
+    assert_eq!(poll(3, "60s").await, snapshot, "a poll of an ended generation does not wait");
+    assert_eq!(
+        service.get(&format!("/v1/generations/{id}?after=4&wait=60s")).await.status,
+        410,
+        "a position after the end is refused at once"
+    );
     drop(viewer);
 }
 
@@ -110,9 +114,9 @@ async fn polling_prevents_abandonment_until_the_grace_after_the_last_poll() {
     };
     let (_, ()) = tokio::join!(poll(1, "1s"), async { drop(viewer) });
     let still = poll(1, "3s").await;
-    assert_eq!(still["status"], "running", "a poll longer than the grace");
+    assert_eq!(still["status"], "running", "a poll keeps it running for longer than the grace");
     let still = poll(1, "3s").await;
-    assert_eq!(still["status"], "running", "and between two polls the grace");
+    assert_eq!(still["status"], "running", "the grace begins between two polls");
     let left = Instant::now();
     call.closed().await;
     assert!(left.elapsed() >= Duration::from_secs(1), "{:?}", left.elapsed());

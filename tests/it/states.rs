@@ -34,7 +34,7 @@ async fn large_state_is_complete_in_every_form() {
     for query in ["", "?after=1&wait=10s"] {
         let answer = service.get(&format!("{path}{query}")).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
-        assert!(answer.headers.get("content-length").is_none(), "it leaves in pieces");
+        assert!(answer.headers.get("content-length").is_none(), "the state is sent in pieces");
         let state = answer.json().await;
         assert_eq!((state["text"].as_str(), &state["status"]), (Some(text.as_str()), &json!("done")));
         assert_eq!(state["finish_reason"], "stop");

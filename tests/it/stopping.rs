@@ -105,7 +105,7 @@ async fn racing_endings_agree_on_one_outcome() {
         let recorded = service.metric(&format!("tokenrill_generations_total{{outcome=\"{outcome}\"}}")).await;
         assert_eq!(recorded.to_bits(), f64::from(*count).to_bits(), "{outcome}: {outcomes:?}");
     }
-    assert!(outcomes.len() > 1, "it was a race: {outcomes:?}");
+    assert!(outcomes.len() > 1, "the endings raced: {outcomes:?}");
 }
 
 #[tokio::test]

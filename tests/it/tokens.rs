@@ -159,7 +159,7 @@ async fn token_is_accepted_only_if_algorithm_key_claims_and_encoding_are_valid()
     }
     let powerless = with(&json!({"scope": "openid"}));
     let models = Answer::to(service.request(Method::GET, "/v1/models").bearer_auth(powerless)).await;
-    assert_eq!(models.status, 403, "a token of another kind is for nothing here");
+    assert_eq!(models.status, 403, "a token of another kind is refused");
 }
 
 #[tokio::test]
@@ -223,7 +223,7 @@ async fn jwt_subject_is_distinct_from_an_api_key_of_the_same_name() {
     assert!(expires < token_ends, "{expires} {token_ends}");
 
     let key_header = service.request(Method::GET, &path).header("x-api-key", of("alice"));
-    assert_eq!(Answer::to(key_header).await.status, 401, "a token is no key");
+    assert_eq!(Answer::to(key_header).await.status, 401, "a token is not accepted as a key");
 }
 
 /// A response of the issuer's server.

@@ -104,7 +104,7 @@ impl Scene {
         assert!(before[1..].iter().all(|event| event.name == "delta"), "one terminal event, and last: {before:?}");
         assert_eq!(outcome_of(terminal), ending);
         assert!(events.iter().all(|event| !event.block.contains(WORDS)), "{events:?}");
-        assert!(events.is_sorted_by(|one, next| one.sequence() < next.sequence()), "ids rise");
+        assert!(events.is_sorted_by(|one, next| one.sequence() < next.sequence()), "ids increase");
 
         let snapshot = service.get(&format!("/v1/generations/{}", terminal.generation())).await.text().await;
         assert!(!snapshot.contains(WORDS), "{snapshot}");
@@ -112,14 +112,14 @@ impl Scene {
         let first: Vec<_> = events.iter().filter(|event| event.data["choice"].is_null()).cloned().collect();
         assert_eq!((&snapshot["text"], &snapshot["status"]), (&json!(text(&first)), &json!(terminal.name)));
         if terminal.name == "failed" {
-            assert_eq!(snapshot["error"], terminal.data["error"], "both tell the same");
+            assert_eq!(snapshot["error"], terminal.data["error"], "both wires have the same content");
         }
 
         service.metric_becomes("tokenrill_generations_live", 0.0).await;
         service.metric_becomes("tokenrill_viewers_live", 0.0).await;
         let outcome = format!("tokenrill_generations_total{{outcome=\"{}\"}}", terminal.name);
         assert_eq!(service.metric(&outcome).await.to_bits(), 1f64.to_bits());
-        assert!(!upstream.was_called(), "it was asked once");
+        assert!(!upstream.was_called(), "the upstream was called once");
         terminal.clone()
     }
 }
@@ -403,7 +403,10 @@ async fn bytes_after_done_are_ignored() {
     call.data("[DONE]").await;
     scene.read_until("Hello").await;
     let done = scene.answer.expect("done").await;
-    assert!(done.data["timings"]["total_ms"].as_u64() < Some(1000), "not when the connection has been tidied up");
+    assert!(
+        done.data["timings"]["total_ms"].as_u64() < Some(1000),
+        "the upstream's end of the response is not awaited"
+    );
     scene.events.push(done);
     call.repeat(chunk(text_event("again"))).await;
     scene.read_to_end("Hello", "done").await;
@@ -791,7 +794,7 @@ async fn full_event_log_refuses_before_the_upstream_is_called() {
     drop(call);
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
     let next = service.generate(&json!({"input": "Hello"})).await;
-    assert_eq!(next.status, 200, "what has ended makes room");
+    assert_eq!(next.status, 200, "an ended generation is evicted for a new one");
 }
 
 // Unusual but valid responses.
@@ -900,7 +903,7 @@ async fn response_head_is_sent_after_head_wait_and_later_failures_are_events() {
     .await;
     let asked = Instant::now();
     let answer = ask(&service, Delivery::Stream).await;
-    assert!(asked.elapsed() >= SHORT, "the upstream has that long to refuse");
+    assert!(asked.elapsed() >= SHORT, "the upstream may refuse within that time");
     assert!(answer.header("tokenrill-generation").len() > 16);
     let mut call = upstream.call().await;
     let stream = async {

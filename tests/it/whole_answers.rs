@@ -137,6 +137,14 @@ async fn disconnect_before_or_within_the_body_closes_the_upstream() {
     }
 }
 
+/// Requests a streamed answer, and waits until it has failed at a timeout of streams.
+async fn streamed_answer_times_out(upstream: &Upstream, service: &Service) {
+    let mut streamed = chat();
+    streamed["stream"] = json!(true);
+    let (answer, _call) = tokio::join!(Answer::to(request(service, &streamed)), upstream.call());
+    assert_eq!(answer.status, 504);
+}
+
 #[tokio::test]
 async fn stream_timeouts_do_not_apply_to_whole_answers_but_the_deadline_does() {
     let short = |settings: &mut Settings| {
@@ -144,15 +152,16 @@ async fn stream_timeouts_do_not_apply_to_whole_answers_but_the_deadline_does() {
         (upstream.head_timeout, upstream.first_token_timeout) = (Duration::from_millis(20), Duration::from_millis(20));
         upstream.idle_timeout = Duration::from_millis(20);
     };
-    let (_, answer) = request_whole_answer(short, async |mut call| {
+    let (upstream, service) = service(short).await;
+    let (answer, ()) = tokio::join!(Answer::to(request(&service, &chat())), async {
+        let mut call = upstream.call().await;
         // Longer than each of these timeouts, before the head and within the body.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        streamed_answer_times_out(&upstream, &service).await;
         let (one, other) = COMPLETION.split_at(20);
         call.raw(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{one}", COMPLETION.len())).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        streamed_answer_times_out(&upstream, &service).await;
         call.raw(other).await;
-    })
-    .await;
+    });
     assert_eq!((answer.status, answer.text().await.as_str()), (200, COMPLETION));
 
     let deadline = |settings: &mut Settings| settings.generation.max_duration = Duration::from_millis(100);

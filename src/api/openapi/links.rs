@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::paths::{CHAT, CREATE, pointer, set};
+use super::super::wire::table::WIRES;
+use super::paths::{pointer, set};
 
 const NEXT: [&str; 4] = ["follow_generation", "inspect_generation", "cancel_generation", "erase_generation"];
 
@@ -16,7 +17,7 @@ pub fn describe_links(document: &mut Value) {
     });
     let links = NEXT.into_iter().map(|operation| (operation.to_owned(), link(operation)));
     let links: Value = links.chain([("create_ticket".to_owned(), ticket)]).collect();
-    for ((path, method), status) in [(CREATE, 200), (CREATE, 202), (CHAT, 200)] {
+    for ((path, method), status) in WIRES.iter().flat_map(|wire| [200, 202].map(|status| (wire.operation(), status))) {
         set(document, &pointer(path, method, &format!("/responses/{status}")), "links", links.clone());
     }
     let show = json!({"operationId": "show_prompt", "parameters": {"id": "$response.body#/data/0/id"}});

@@ -2,6 +2,7 @@
 //! event streams, the refusals of each operation, and the examples.
 
 mod channel_streams;
+pub(super) mod code_groups;
 mod links;
 mod open_objects;
 pub(super) mod paths;
@@ -12,19 +13,17 @@ mod security;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
+use super::allowance::RateLimitHeaders;
 use super::events_query::{Format, Replay};
 use super::headers::X_RATE_LIMIT;
 use super::problem::ProblemBody;
-use super::wire::openai_chat::error_body::OpenAiError;
+use super::wire::channel;
 use super::wire::table::WIRES;
-use super::wire::{channel, native};
-
-use requests::{ChatCompletionBody, NewGenerationBody};
 
 use channel_streams::describe_channel_streams;
 use links::describe_links;
 use open_objects::describe_open_objects;
-use paths::{CHANNEL_NAME, CHAT, CREATE, pointer, set};
+use paths::{CHANNEL_NAME, EVENTS, pointer, set};
 use refusals::describe_refusals;
 use requests::describe_requests;
 use security::describe_security;
@@ -36,10 +35,8 @@ use security::describe_security;
         description = "Accepts chat requests and streams a model's tokens as Server-Sent Events.\n\nSwagger UI shows an event stream only after it has ended; the playground at `/` shows it live.",
     ),
     components(schemas(
-        native::StartData, native::QueuedData, native::DeltaData, native::TextData, native::ToolCallData, native::PartData,
-        native::DoneData, native::CancelledData, native::FailedData, channel::ConnectedData, channel::PresenceData,
-        channel::GapData, channel::ServerTimeData, channel::MetricsData, ProblemBody, NewGenerationBody,
-        OpenAiError, ChatCompletionBody, Format, Replay,
+        channel::ConnectedData, channel::PresenceData, channel::GapData, channel::ServerTimeData, channel::MetricsData,
+        ProblemBody, Format, Replay,
     )),
     tags(
         (name = "generations", description = "A generation is one answer of one model. It outlives the connection of the request that started it."),
@@ -65,6 +62,7 @@ pub fn document() -> Value {
     for wire in &WIRES {
         (wire.describe)(&mut document);
     }
+    describe_followed_streams(&mut document);
     describe_channel_streams(&mut document);
     describe_refusals(&mut document);
     describe_requests(&mut document);
@@ -76,14 +74,16 @@ pub fn document() -> Value {
     document
 }
 
+/// Sets the schema of a followed stream: its events are those of the wire that the client selected by `format`.
+fn describe_followed_streams(document: &mut Value) {
+    let events = WIRES.iter().map(|wire| json!({"$ref": format!("#/components/schemas/{}", wire.refusals.event)}));
+    let schema = json!({"anyOf": events.collect::<Vec<_>>()});
+    set(document, &pointer(EVENTS.0, EVENTS.1, "/responses/200/content/text~1event-stream"), "schema", schema);
+}
+
 /// The patterns of string parameters, by name.
-const PATTERNS: [(&str, &str); 5] = [
-    ("name", CHANNEL_NAME),
-    ("Idempotency-Key", "^[!-~]{1,255}$"),
-    ("Tokenrill-Grace-Ms", "^[0-9]{1,15}$"),
-    ("cursor", "^(0|[1-9][0-9]{0,14})\\.gen_[A-Za-z0-9_-]{21}[AQgw]$"),
-    ("wait", "^[0-9]{1,6}(ms|s|m)$"),
-];
+const PATTERNS: [(&str, &str); 3] =
+    [("name", CHANNEL_NAME), ("Idempotency-Key", "^[!-~]{1,255}$"), ("Tokenrill-Grace-Ms", "^[0-9]{1,15}$")];
 
 /// Removes `null` from the types of parameters, because headers and queries cannot contain it, and adds their patterns.
 fn describe_parameters(document: &mut Value) {
@@ -118,7 +118,12 @@ fn describe_allowances(document: &mut Value) {
         .iter()
         .map(|(name, description)| (name.clone(), json!({"description": description, "schema": {"type": "string"}})));
     set(document, "/components", "headers", headers.collect());
-    for ((path, method), count) in [(CREATE, NATIVE.len()), (CHAT, all.len())] {
+    for wire in &WIRES {
+        let (path, method) = wire.operation();
+        let count = match wire.rate_limits {
+            RateLimitHeaders::Standard => NATIVE.len(),
+            RateLimitHeaders::AndOpenAi => all.len(),
+        };
         let statuses = document.pointer(&pointer(path, method, "/responses")).and_then(Value::as_object);
         let statuses: Vec<_> = statuses.into_iter().flat_map(|statuses| statuses.keys().cloned()).collect();
         for status in statuses {
@@ -136,7 +141,6 @@ fn describe_allowances(document: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chat_fields::checked_fields;
     use super::*;
 
     #[test]
@@ -146,30 +150,10 @@ mod tests {
             operations.as_object().expect("operations").keys().map(move |method| (path.clone(), method.clone()))
         });
         for (path, method) in operations {
-            assert!(
-                refusals::REFUSALS.iter().any(|((p, m), _)| (*p, *m) == (path.as_str(), method.as_str())),
-                "{method} {path}"
-            );
+            let responses = &document["paths"][&path][&method]["responses"];
+            assert!(responses["500"].is_object() && responses["421"].is_object(), "{method} {path}");
         }
         assert_eq!(document["openapi"], "3.1.0");
-    }
-
-    #[test]
-    fn documented_fields_equal_checked_fields() {
-        let document = document();
-        let schemas = &document["components"]["schemas"];
-        let parts = schemas["NewGeneration"]["allOf"].as_array().expect("parts");
-        let properties = parts.iter().map(|part| match part["$ref"].as_str() {
-            Some(reference) => &document.pointer(reference.trim_start_matches('#')).expect("a schema")["properties"],
-            None => &part["properties"],
-        });
-        let mut documented: Vec<_> = properties
-            .flat_map(|properties| properties.as_object().expect("properties").keys().map(String::as_str))
-            .collect();
-        let mut checked: Vec<_> = checked_fields().map(|(name, _)| name).collect();
-        documented.sort_unstable();
-        checked.sort_unstable();
-        assert_eq!(documented, checked);
     }
 
     #[test]

@@ -1,9 +1,7 @@
-//! The operations that need more than the derives express, and access to the parts of the document.
+//! The operations that need more than the derives express and are not of a wire, and access to the parts of the document.
 
 use serde_json::Value;
 
-pub const CREATE: (&str, &str) = ("/v1/generations", "post");
-pub const CHAT: (&str, &str) = ("/v1/chat/completions", "post");
 pub const EVENTS: (&str, &str) = ("/v1/generations/{id}/events", "get");
 pub const INSPECT: (&str, &str) = ("/v1/generations/{id}", "get");
 pub const LIST: (&str, &str) = ("/v1/generations", "get");

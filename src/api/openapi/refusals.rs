@@ -4,50 +4,17 @@ use serde_json::{Value, json};
 
 use super::super::access::Access;
 use super::super::problem::ErrorCode::{
-    BodyTooLarge, Cancelled, ChannelFull, ConnectionNotFound, DeadlineExceeded, Forbidden, GenerationNotFound,
-    HistoryLost, IdempotencyConflict, Internal, InvalidJson, InvalidRequest, InvalidVariables, IssuerUnavailable,
-    Misdirected, ModelNotFound, ModelRequired, NotAcceptable, Overloaded, PromptNotFound, RateLimited, RequestTimeout,
-    ShuttingDown, TooLarge, TooManyConnections, TooManyGenerations, Unauthenticated, UnsupportedMediaType,
-    UpstreamAuth, UpstreamDisconnected, UpstreamError, UpstreamMalformed, UpstreamOverloaded, UpstreamRateLimited,
-    UpstreamRejected, UpstreamTimeout, UpstreamUnreachable,
+    ChannelFull, ConnectionNotFound, Forbidden, GenerationNotFound, HistoryLost, Internal, InvalidRequest,
+    InvalidVariables, IssuerUnavailable, Misdirected, ModelNotFound, NotAcceptable, Overloaded, PromptNotFound,
+    RateLimited, ShuttingDown, TooManyConnections, Unauthenticated, UnsupportedMediaType,
 };
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::wire::port::RefusalFormat;
-use super::super::wire::table::WireEntry;
-use super::paths::{CHANNEL, CHAT, CREATE, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
+use super::super::wire::table::{WIRES, WireEntry};
+use super::code_groups::BODY;
+use super::paths::{CHANNEL, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
 use super::security::access;
 
-/// Codes of an operation that reads a JSON body.
-const BODY: &[ErrorCode] = &[InvalidJson, InvalidRequest, RequestTimeout, BodyTooLarge, UnsupportedMediaType];
-/// Codes of an operation that starts a generation.
-const START: &[ErrorCode] = &[
-    ModelRequired,
-    ModelNotFound,
-    PromptNotFound,
-    InvalidVariables,
-    HistoryLost,
-    IdempotencyConflict,
-    RateLimited,
-    TooManyGenerations,
-    TooManyConnections,
-    Overloaded,
-    ShuttingDown,
-];
-/// Codes of an operation that responds only when the generation has ended, or has its first token.
-const ANSWER: &[ErrorCode] = &[
-    Cancelled,
-    UpstreamRejected,
-    UpstreamRateLimited,
-    TooLarge,
-    UpstreamUnreachable,
-    UpstreamAuth,
-    UpstreamError,
-    UpstreamDisconnected,
-    UpstreamMalformed,
-    UpstreamOverloaded,
-    UpstreamTimeout,
-    DeadlineExceeded,
-];
 /// Codes of an operation that requires a credential.
 const DENIALS: &[ErrorCode] = &[Unauthenticated, Forbidden, IssuerUnavailable];
 /// Codes of every operation: `invalid_request` is for its `Host`.
@@ -56,15 +23,14 @@ const COMMON: &[ErrorCode] = &[InvalidRequest, Misdirected, Internal];
 /// An operation, by path and method, and its codes in groups.
 type OperationRefusals = ((&'static str, &'static str), &'static [&'static [ErrorCode]]);
 
-/// The codes with which each operation may refuse, in addition to [`COMMON`] and, if it is not public, [`DENIALS`].
-pub const REFUSALS: &[OperationRefusals] = &[
-    (CREATE, &[BODY, START, &[GenerationNotFound, NotAcceptable]]),
+/// The codes with which operations may refuse, in addition to [`COMMON`] and, if they are not public, [`DENIALS`]. Those
+/// of an operation of a wire are in the wire.
+const REFUSALS: &[OperationRefusals] = &[
     (LIST, &[]),
     (EVENTS, &[&[GenerationNotFound, NotAcceptable, HistoryLost, TooManyConnections, Overloaded]]),
     (INSPECT, &[&[GenerationNotFound, HistoryLost]]),
     (("/v1/generations/{id}", "delete"), &[&[GenerationNotFound, UnsupportedMediaType]]),
     (("/v1/generations/{id}/cancel", "post"), &[&[GenerationNotFound, UnsupportedMediaType]]),
-    (CHAT, &[BODY, START, ANSWER]),
     (TICKETS, &[BODY, &[GenerationNotFound]]),
     (PUBLISH, &[BODY, &[ConnectionNotFound, RateLimited, Overloaded, ShuttingDown]]),
     (SUBSCRIBE, &[&[NotAcceptable, TooManyConnections, ChannelFull, Overloaded, ShuttingDown]]),
@@ -83,10 +49,11 @@ pub const REFUSALS: &[OperationRefusals] = &[
 
 /// Adds every refusal to the document, in both response formats of its dialect.
 pub fn describe_refusals(document: &mut Value) {
-    for ((path, method), codes) in REFUSALS {
+    let of_wires = WIRES.iter().map(|wire| (wire.operation(), wire.codes));
+    for ((path, method), codes) in REFUSALS.iter().copied().chain(of_wires) {
         let responses = pointer(path, method, "/responses");
         let wire = WireEntry::of_path(path);
-        let stream_schema = if (*path, *method) == SUBSCRIBE { "ChannelStreamEvent" } else { wire.refusals.event };
+        let stream_schema = if (path, method) == SUBSCRIBE { "ChannelStreamEvent" } else { wire.refusals.event };
         let reference = |name| json!({"$ref": format!("#/components/schemas/{name}")});
         let denials: &[ErrorCode] = match access(path, method) {
             Access::Public => &[],
@@ -123,7 +90,7 @@ pub fn describe_refusals(document: &mut Value) {
 fn example_problem(code: ErrorCode, operation: (&str, &str)) -> ProblemBody {
     let errors = match code {
         // Only refusals of a body list fields.
-        InvalidRequest if operation == CREATE || operation == CHAT => {
+        InvalidRequest if WIRES.iter().any(|wire| wire.operation() == operation) => {
             vec![FieldError {
                 pointer: "/messages/0/role".into(),
                 detail: "must be one of system, developer, user, assistant, tool, function".into(),

@@ -1,57 +1,11 @@
-//! Request bodies, with working examples.
+//! Request bodies, with working examples. The bodies of one wire are in its folder.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::paths::{CHANNEL_NAME, CHAT, CREATE, PUBLISH, RENDER, TICKETS, pointer, set};
+use super::paths::{CHANNEL_NAME, PUBLISH, RENDER, TICKETS, pointer, set};
 use crate::domain::{CHAT_PARAMETERS, EventName, FieldKind};
-
-/// A request for a generation. Fields that are not listed here are forwarded to the model's server unchanged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[schema(as = NewGeneration, example = json!({"input": "Hello"}))]
-pub struct NewGenerationBody {
-    /// The user's message: short for `messages` with one message. Without a prompt, exactly one of both is required.
-    #[schema(min_length = 1)]
-    pub input: Option<String>,
-    /// OpenAI chat messages: text, image, audio and tool parts.
-    #[schema(value_type = Option<Vec<MessageBody>>)]
-    pub messages: Option<Vec<Value>>,
-    /// `false`: the response is the snapshot at the end. Used only if `Accept` names neither `text/event-stream` nor
-    /// `application/json`.
-    pub stream: Option<bool>,
-    /// Up to 16 pairs of strings, shown in the snapshot and never forwarded.
-    #[schema(value_type = Option<BTreeMap<String, String>>)]
-    pub metadata: Option<Value>,
-    #[serde(flatten)]
-    #[schema(inline)]
-    pub parameters: ChatParameters,
-}
-
-/// A request for a chat completion: all fields of `NewGeneration` except `input`. Fields that are not listed here are
-/// forwarded to the model's server unchanged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[schema(as = NewChatCompletion)]
-pub struct ChatCompletionBody {
-    /// OpenAI chat messages: text, image, audio and tool parts.
-    #[schema(value_type = Vec<MessageBody>, min_items = 1)]
-    pub messages: Vec<Value>,
-    /// `true`: the response is a stream of chunks; else it is the whole completion at the end.
-    pub stream: Option<bool>,
-    /// The variables of the prompt, if `model` is `prompt/<id>`.
-    #[schema(value_type = Option<Object>)]
-    pub variables: Option<Value>,
-    /// OpenAI's `metadata`: forwarded, and shown in the snapshot if it is up to 16 pairs of strings.
-    #[schema(value_type = Option<Object>)]
-    pub metadata: Option<Value>,
-    /// Forwarded unchanged. Members that would be refused at the top level are refused here too, and limits apply to
-    /// them.
-    #[schema(value_type = Option<Object>)]
-    pub extra_body: Option<Value>,
-    #[serde(flatten)]
-    #[schema(inline)]
-    pub parameters: ChatParameters,
-}
 
 /// The fields that chat completions and generations have in common.
 // Only those of this service: `describe_chat_parameters` adds OpenAI's.
@@ -128,16 +82,20 @@ pub enum OnDisconnectBody {
 /// Canonical base64 (RFC 4648, section 4).
 const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 
-/// Adds OpenAI's parameters to both bodies, beside the fields that they have in common.
-fn describe_chat_parameters(document: &mut Value) {
-    for body in ["NewGeneration", "NewChatCompletion"] {
-        let properties = format!("/components/schemas/{body}/allOf/0/properties");
-        for parameter in CHAT_PARAMETERS {
-            let mut schema = schema_of(parameter.kind);
-            set(&mut schema, "", "description", parameter.description.into());
-            set(document, &properties, parameter.name, schema);
-        }
+/// Adds OpenAI's parameters to the schema of a body, beside the [`ChatParameters`] in it.
+pub fn describe_chat_parameters(document: &mut Value, body: &str) {
+    let properties = format!("/components/schemas/{body}/allOf/0/properties");
+    for parameter in CHAT_PARAMETERS {
+        let mut schema = schema_of(parameter.kind);
+        set(&mut schema, "", "description", parameter.description.into());
+        set(document, &properties, parameter.name, schema);
     }
+}
+
+/// Adds the examples of an operation's body.
+pub fn set_examples(document: &mut Value, operation: (&str, &str), examples: Value) {
+    let (path, method) = operation;
+    set(document, &pointer(path, method, "/requestBody/content/application~1json"), "examples", examples);
 }
 
 /// Returns the schema of what [`FieldKind::admits`].
@@ -164,25 +122,13 @@ fn schema_of(kind: FieldKind) -> Value {
     }
 }
 
-/// Adds the examples to the document, and the constraints of the bodies that derives cannot express.
+/// Adds the examples of the bodies that no wire has, and the constraints of the bodies that derives cannot express.
 pub fn describe_requests(document: &mut Value) {
-    describe_chat_parameters(document);
-    let examples = request_examples()
-        .into_iter()
-        .map(|(name, summary, value)| (name.to_owned(), json!({"summary": summary, "value": value})));
-    let examples = Value::Object(examples.collect::<Map<_, _>>());
-    set(document, &pointer(CREATE.0, CREATE.1, "/requestBody/content/application~1json"), "examples", examples);
-    let chats = json!({
-        "stream": {"summary": "A stream of chunks", "value": {"model": "demo?tokens=5&rate=max", "messages": [{"role": "user", "content": "Hello"}], "stream": true}},
-        "prompt": {"summary": "A prompt as the model", "value": {"model": "prompt/assistant", "variables": {"tone": "brief"}, "messages": [{"role": "user", "content": "Hello"}], "max_completion_tokens": 5}},
-        "whole": {"summary": "The whole completion at the end", "value": {"model": "demo?tokens=5&rate=max", "messages": [{"role": "user", "content": "Hello"}]}},
-    });
-    set(document, &pointer(CHAT.0, CHAT.1, "/requestBody/content/application~1json"), "examples", chats);
     let tickets = json!({
         "subscribe": {"summary": "To subscribe to a channel", "value": {"resource": "channel", "id": "room-1", "ttl_s": 300}},
         "follow": {"summary": "To follow one of your generations", "value": {"resource": "generation", "id": "gen_AAAAAAAAAAAAAAAAAAAAAA", "ttl_s": 300}},
     });
-    set(document, &pointer(TICKETS.0, TICKETS.1, "/requestBody/content/application~1json"), "examples", tickets);
+    set_examples(document, TICKETS, tickets);
     let events = json!({
         "unnamed": {"summary": "Without a name, for `onmessage`", "value": {"data": {"text": "Your report is ready", "level": "info"}}},
         "named": {"summary": "With a name", "value": {"event": "said", "data": {"name": "Ada", "text": "Hello"}}},
@@ -190,18 +136,13 @@ pub fn describe_requests(document: &mut Value) {
         "principal": {"summary": "For one caller, on all of its streams", "value": {"event": "notification", "data": "Only for you", "to": {"principal": "ada"}}},
         "base64": {"summary": "Bytes", "value": {"event": "thumbnail", "data": "aGVsbG8=", "encoding": "base64"}},
     });
-    set(document, &pointer(PUBLISH.0, PUBLISH.1, "/requestBody/content/application~1json"), "examples", events);
+    set_examples(document, PUBLISH, events);
     let renderings = prompt_examples().into_iter().map(|(name, summary, variables)| {
         (name.to_owned(), json!({"summary": summary, "value": {"variables": variables}}))
     });
     // The path's example is the prompt `summarise`, so only its variables fit.
     let renderings = renderings.filter(|(name, _)| name == "summarise").collect::<Map<_, _>>();
-    set(
-        document,
-        &pointer(RENDER.0, RENDER.1, "/requestBody/content/application~1json"),
-        "examples",
-        renderings.into(),
-    );
+    set_examples(document, RENDER, renderings.into());
     // The scopes of a ticket depend on its resource, and the type of `data` on `encoding`.
     let scopes = |resource: &str, scopes: [&str; 2]| json!({"properties": {"resource": {"const": resource}, "scopes": {"type": ["array", "null"], "items": {"enum": scopes}}}});
     let mut channel = scopes("channel", ["subscribe", "publish"]);
@@ -213,13 +154,6 @@ pub fn describe_requests(document: &mut Value) {
     ]);
     set(document, "/components/schemas/NewEvent", "oneOf", encodings);
     set(document, "/components/schemas/NewEvent/properties/event", "not", json!({"enum": EventName::TAKEN}));
-    // `input` or `messages`, never both; neither only with a prompt.
-    let one_of = json!([
-        {"required": ["prompt"], "properties": {"prompt": {"type": "object"}, "input": {"type": "null"}, "messages": {"type": ["array", "null"], "maxItems": 0}}},
-        {"required": ["input"], "properties": {"input": {"type": "string"}, "messages": {"type": "null"}}},
-        {"required": ["messages"], "properties": {"messages": {"type": "array", "minItems": 1}, "input": {"type": "null"}}},
-    ]);
-    set(document, "/components/schemas/NewGeneration", "oneOf", one_of);
 }
 
 /// Returns example variables for each prompt of the starter set.
@@ -252,60 +186,4 @@ pub fn prompt_examples() -> Vec<(&'static str, &'static str, Value)> {
             json!({"text": "It is to be noted that errors may occur.", "goal": "clearer"}),
         ),
     ]
-}
-
-/// Returns requests that work with the default settings, each with a summary.
-fn request_examples() -> Vec<(&'static str, &'static str, Value)> {
-    let prompts = prompt_examples().into_iter().map(|(id, summary, variables)| {
-        let prompt = json!({"id": id, "variables": variables});
-        let model = "demo?tokens=5&rate=max";
-        match id {
-            "assistant" => (
-                id,
-                summary,
-                json!({"model": model, "prompt": prompt, "messages": [{"role": "user", "content": "Hello"}]}),
-            ),
-            _ => (id, summary, json!({"model": model, "prompt": prompt})),
-        }
-    });
-    let mut examples = vec![
-        ("input", "A string is a complete request", json!({"input": "Hello"})),
-        (
-            "messages",
-            "A conversation, with a provider's parameters",
-            json!({"model": "demo", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}], "temperature": 0.2, "max_completion_tokens": 20}),
-        ),
-        (
-            "reasoning",
-            "The demo model thinks first",
-            json!({"model": "demo?reasoning=5&tokens=5&rate=max", "input": "Hello"}),
-        ),
-        (
-            "tool_call",
-            "The demo model calls a tool",
-            json!({"model": "demo?tool=weather&rate=max", "input": "How is the weather?", "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]}),
-        ),
-        (
-            "choices",
-            "Two choices with log probabilities",
-            json!({"model": "demo?tokens=3&rate=max", "input": "Hello", "n": 2, "logprobs": true}),
-        ),
-        (
-            "failure",
-            "The demo model fails in the middle of its answer",
-            json!({"model": "demo?fail_at=3&rate=max", "input": "Hello"}),
-        ),
-        (
-            "continue",
-            "Continues without a viewer, with metadata",
-            json!({"input": "Hello", "on_disconnect": "continue", "metadata": {"conversation": "42"}}),
-        ),
-        (
-            "channel",
-            "Also published to a channel",
-            json!({"model": "demo?tokens=5&rate=max", "input": "Hello", "channel": "room-1"}),
-        ),
-    ];
-    examples.extend(prompts);
-    examples
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::super::access::{Access, OPERATIONS};
+use super::super::access::{Access, operations};
 use super::paths::{pointer, set};
 use crate::auth::Scope;
 
 /// Returns the access that an operation of the document requires.
 pub fn access(path: &str, method: &str) -> Access {
-    let operation = OPERATIONS.iter().find(|(operation, _)| *operation == (path, method));
-    operation.map_or(Access::Public, |(_, access)| *access)
+    let operation = operations().find(|(operation, _)| *operation == (path, method));
+    operation.map_or(Access::Public, |(_, access)| access)
 }
 
 /// Describes the credentials, and which of them each operation accepts. The empty alternative is valid unless
@@ -22,7 +22,7 @@ pub fn describe_security(document: &mut Value) {
         "ticket": {"type": "apiKey", "in": "query", "name": "ticket", "description": "A ticket of `POST /v1/tickets`, for clients that cannot set headers."},
     });
     set(document, "/components", "securitySchemes", schemes);
-    for ((path, method), access) in OPERATIONS {
+    for ((path, method), access) in operations() {
         let operation = pointer(path, method, "");
         let scope = match access {
             Access::Public => continue,

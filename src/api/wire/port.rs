@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
 
 use super::encoder::Encoder;
 use crate::api::allowance::RateLimitHeaders;
@@ -13,7 +14,7 @@ use crate::api::caller::Caller;
 use crate::api::connection::Connection;
 use crate::api::connection_record::ConnectionKind;
 use crate::api::parsed_request::ParsedRequest;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::problem::{ErrorCode, Problem, ProblemBody};
 use crate::api::sse::event_stream;
 use crate::api::state::Api;
 use crate::domain::{EventId, Start};
@@ -38,6 +39,8 @@ pub trait Wire: 'static {
     const RATE_LIMITS: RateLimitHeaders;
     /// How the OpenAPI document describes refusals.
     const REFUSALS: RefusalSchemas;
+    /// The codes with which the operation may refuse, in groups, in addition to those of every operation.
+    const CODES: &'static [&'static [ErrorCode]];
 
     type Encoder: Encoder;
     /// What the head of a request says about the generation and its response.
@@ -75,7 +78,10 @@ pub trait Wire: 'static {
     /// Sets headers of an error response in addition to `Retry-After` and `WWW-Authenticate`.
     fn refusal_headers(_problem: &ProblemBody, _headers: &mut HeaderMap) {}
 
-    /// Completes the OpenAPI document with the streams of this wire.
+    /// Returns the operation that starts a generation, with the schemas of this wire.
+    fn routes() -> OpenApiRouter<Api>;
+
+    /// Completes the OpenAPI document: streams, examples, and what derives cannot express.
     fn describe(document: &mut Value);
 }
 

@@ -3,12 +3,14 @@
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
 
 use super::native::Native;
 use super::openai_chat::OpenAiChat;
 use super::port::{RefusalBody, RefusalFormat, RefusalSchemas, StreamPurpose, Wire, stream};
+use crate::api::allowance::RateLimitHeaders;
 use crate::api::connection::Connection;
-use crate::api::problem::ProblemBody;
+use crate::api::problem::{ErrorCode, ProblemBody};
 use crate::api::state::Api;
 use crate::generation::Following;
 
@@ -19,7 +21,12 @@ pub static WIRES: [WireEntry; 2] = [WireEntry::of::<Native>(), WireEntry::of::<O
 pub struct WireEntry {
     /// The value of the query parameter `format`.
     pub name: &'static str,
+    pub path: &'static str,
+    pub rate_limits: RateLimitHeaders,
     pub refusals: RefusalSchemas,
+    /// The codes with which its operation may refuse, in groups.
+    pub codes: &'static [&'static [ErrorCode]],
+    pub routes: fn() -> OpenApiRouter<Api>,
     /// Responds with the event stream of a viewer that selected this wire by `format`.
     pub follow: fn(&Api, Following, Connection) -> Response,
     pub refusal: fn(ProblemBody, RefusalFormat) -> RefusalBody,
@@ -33,13 +40,22 @@ impl WireEntry {
     const fn of<W: Wire>() -> Self {
         Self {
             name: W::NAME,
+            path: W::PATH,
+            rate_limits: W::RATE_LIMITS,
             refusals: W::REFUSALS,
+            codes: W::CODES,
+            routes: W::routes,
             follow: |api, following, connection| stream::<W>(api, following, StreamPurpose::Follow, connection),
             refusal: W::refusal,
             refusal_headers: W::refusal_headers,
             describe: W::describe,
             writes_errors_of: W::writes_errors_of,
         }
+    }
+
+    /// Returns the path and the method of the operation that starts a generation.
+    pub const fn operation(&self) -> (&'static str, &'static str) {
+        (self.path, "post")
     }
 
     /// Returns the wire in which errors of this path are written.

@@ -563,7 +563,7 @@ mod tests {
         let kept: Vec<String> = chunks(&signals).into_iter().filter_map(json_of).collect();
         let number = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["x"].as_u64();
         let numbers: Vec<_> = kept.join("\n").lines().map(number).collect();
-        assert!(numbers.into_iter().eq((0..10_000).map(Some).chain([None])), "each once and in order");
+        assert!(numbers.into_iter().eq((0..10_000).map(Some).chain([None])), "each token once and in order");
     }
 
     #[test]

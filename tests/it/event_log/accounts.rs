@@ -72,7 +72,7 @@ pub async fn large_answers_evict_their_own_accounts_and_none_of_another<B: Backe
         logs.check(TIGHT);
     }
     assert!(is_known(&logs, small).await);
-    assert!(!is_known(&logs, large[0]).await && is_known(&logs, large[49]).await, "the oldest goes first");
+    assert!(!is_known(&logs, large[0]).await && is_known(&logs, large[49]).await, "the oldest is evicted first");
 }
 
 pub async fn an_account_within_its_share_evicts_from_the_one_that_holds_most<B: Backend>() {
@@ -208,8 +208,8 @@ pub async fn an_account_with_too_many_lost_claims_gets_no_new_one_until_the_olde
     let Err(CreateError::TooManyTombstones(wait)) = lose(1, "new".to_owned()).await else { panic!("one too many") };
     assert_eq!(wait + Duration::from_mins(1), RETENTION, "until the oldest expires");
     assert!(logs.create(begun(GenerationId::random()), terms(&account(1), None)).await.is_ok(), "without a key");
-    assert_eq!(logs.claimed(&owner(), &claim("k1", 1)).await, Err(ClaimError::Lost(lost(7))), "a repeat");
-    assert_eq!(lose(2, "other".to_owned()).await, Ok(()), "of another account");
+    assert_eq!(logs.claimed(&owner(), &claim("k1", 1)).await, Err(ClaimError::Lost(lost(7))), "a repeat of the claim");
+    assert_eq!(lose(2, "other".to_owned()).await, Ok(()), "the estimate of another account");
 
     tokio::time::sleep(wait + Duration::from_millis(1)).await;
     assert_eq!(lose(1, "new".to_owned()).await, Ok(()));

@@ -63,12 +63,16 @@ async fn eviction_in_a_shared_channel_takes_the_events_of_one_account_and_leaves
         ["bob 0", "gap", "bob 1", "gap", "bob 2", "gap", "bob 3", "gap", "bob 4", "gap"]
     );
     let history = bob.history(3).await;
-    assert_eq!((history.after, history.gap_from), (before.plus(4), None), "the gaps stand where they are");
+    assert_eq!(
+        (history.after, history.gap_from),
+        (before.plus(4), None),
+        "the gaps are at the positions of the evicted events"
+    );
     assert_eq!(read_on(&*bob, history.after).await, ["bob 2", "gap", "bob 3", "gap", "bob 4", "gap"]);
     assert_eq!(bob.read(before.plus(1)).await, Err(ReadError::Trimmed(before.plus(2))));
     bob.append(vec![kept("bob 5")]).await.expect("room");
     assert_eq!(read_on(&*bob, before.plus(8)).await, ["bob 4", "gap", "bob 5"]);
-    assert_eq!(read_on(&*bob, before.plus(10)).await, ["bob 5"], "a reader after the gap lacks nothing");
+    assert_eq!(read_on(&*bob, before.plus(10)).await, ["bob 5"], "a reader after the gap misses no event");
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +139,7 @@ async fn an_account_whose_channels_are_all_in_use_is_refused_and_others_are_not(
     }
     open_as(&logs, "bob", "bob").await.append(vec![kept("1")]).await.expect("room");
     let refused = logs.open(&name("eve-3"), &account("eve")).await.err();
-    assert_eq!(refused, Some(ChannelsFull), "it holds most: another's channel does not go for it");
+    assert_eq!(refused, Some(ChannelsFull), "the account holds most, so no channel of another account is evicted");
     assert!(logs.find(&name("bob")).await.is_some());
     held.pop();
     open_as(&logs, "carl", "carl").await;
@@ -174,7 +178,7 @@ async fn history_of_a_channel_that_was_evicted_begins_with_a_gap_until_its_reten
     let history = again.history(9).await;
     assert_eq!((history.events, history.gap_from), (1, Some(before.plus(1))));
     assert!(history.after >= before.plus(1));
-    assert_eq!(again.history(1).await.gap_from, None, "all that was asked for is there");
+    assert_eq!(again.history(1).await.gap_from, None, "all requested events are kept");
 
     // After a second eviction, the gap still begins at the first evicted event.
     drop(again);
@@ -187,10 +191,14 @@ async fn history_of_a_channel_that_was_evicted_begins_with_a_gap_until_its_reten
     assert_eq!(
         open_as(&logs, "a", "bob").await.history(9).await.gap_from,
         Some(before.plus(1)),
-        "swept, not forgotten"
+        "the sweep keeps the gap"
     );
     tokio::time::advance(RETENTION).await;
-    assert_eq!(open_as(&logs, "a", "bob").await.history(9).await.gap_from, None, "it would have expired");
+    assert_eq!(
+        open_as(&logs, "a", "bob").await.history(9).await.gap_from,
+        None,
+        "the evicted events would have expired"
+    );
     logs.sweep().await;
     assert_eq!((logs.count(), logs.bytes()), (0, 0));
 }
@@ -318,7 +326,7 @@ proptest! {
                             read.extend(page.entries.iter().map(|entry| entry.sequence));
                         }
                         Err(ReadError::Trimmed(to)) => {
-                            assert!(to > after, "a gap leads on");
+                            assert!(to > after, "a gap ends after its beginning");
                             gaps.push(after.plus(1)..=to);
                             after = to;
                         }

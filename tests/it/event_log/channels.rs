@@ -73,7 +73,7 @@ pub async fn read_on(log: &dyn ChannelLog, mut after: Sequence) -> Vec<String> {
                 read.extend(data(&page.entries));
             }
             Err(ReadError::Trimmed(to)) => {
-                assert!(to > after, "a gap leads on");
+                assert!(to > after, "a gap ends after its beginning");
                 after = to;
                 read.push("gap".to_owned());
             }
@@ -111,9 +111,9 @@ async fn the_last_events_are_kept_and_missing_ones_are_a_gap() {
     for at in 1..=8 {
         log.append(vec![kept(&at.to_string())]).await.expect("room");
     }
-    assert_eq!(read_on(&*log, before).await.len(), 8, "who is there and slow lacks nothing");
+    assert_eq!(read_on(&*log, before).await.len(), 8, "a slow subscriber misses no event");
     let history = log.history(100).await;
-    assert_eq!((history.after, history.events), (before.plus(3), 5), "who comes gets the history");
+    assert_eq!((history.after, history.events), (before.plus(3), 5), "a new subscriber gets the history");
     assert_eq!(log.history(2).await.after, before.plus(6));
     assert_eq!(log.history(0).await.after, before.plus(8));
 
@@ -123,11 +123,11 @@ async fn the_last_events_are_kept_and_missing_ones_are_a_gap() {
     assert_eq!(read_on(&*log, before.plus(3)).await, ["4", "5", "6", "7", "8", "9"], "nothing is missing");
     tokio::time::advance(SLOW).await;
     log.append(vec![kept("10")]).await.expect("room");
-    assert_eq!(read_on(&*log, before.plus(8)).await, ["10"], "what is ephemeral is no loss");
+    assert_eq!(read_on(&*log, before.plus(8)).await, ["10"], "ephemeral events are not counted as lost");
 
     tokio::time::advance(LIMITS.retention).await;
     log.append(vec![kept("11")]).await.expect("room");
-    assert_eq!(read_on(&*log, before.plus(9)).await, ["10", "11"], "an hour is not over an hour");
+    assert_eq!(read_on(&*log, before.plus(9)).await, ["10", "11"], "the retention includes its last moment");
     tokio::time::advance(Duration::from_secs(1)).await;
     log.append(vec![kept("12")]).await.expect("room");
     assert_eq!(read_on(&*log, before.plus(9)).await, ["gap", "11", "12"]);
@@ -187,21 +187,21 @@ async fn history_of_an_answer_without_its_start_states_where_the_gap_begins() {
     let (one, other) = (GenerationId::random(), GenerationId::random());
     log.append(vec![kept("before"), ChannelEvent::Generation(one, start(one))]).await.expect("room");
     let began = log.tail().await.expect("a tail").sequence;
-    assert_eq!(log.history(1).await.gap_from, None, "it is whole");
+    assert_eq!(log.history(1).await.gap_from, None, "the answer is complete");
     for _ in 0..100 {
         log.append(vec![ChannelEvent::Generation(one, token("Hello"))]).await.expect("room");
     }
     let history = log.history(usize::MAX).await;
-    assert_eq!((history.events, history.gap_from), (1, Some(began.before())), "what stood before it went too");
+    assert_eq!((history.events, history.gap_from), (1, Some(began.before())), "the events before it were evicted too");
     assert!(history.bytes > 0 && history.after > began);
-    assert_eq!(log.history(0).await.gap_from, None, "nothing of it is asked for");
+    assert_eq!(log.history(0).await.gap_from, None, "none of its events is requested");
 
     // A second, complete answer, while the first continues.
     log.append(vec![ChannelEvent::Generation(other, start(other))]).await.expect("room");
-    assert_eq!(log.history(1).await.gap_from, None, "the first has said no more");
+    assert_eq!(log.history(1).await.gap_from, None, "the first answer has no further events");
     log.append(vec![ChannelEvent::Generation(one, token("Hello"))]).await.expect("room");
     let both = log.history(1).await;
-    assert_eq!((both.events, both.gap_from), (1, Some(began)), "the first goes on");
+    assert_eq!((both.events, both.gap_from), (1, Some(began)), "the first answer continues");
     assert_eq!(both.after, history.after.max(both.after));
 }
 
@@ -229,11 +229,8 @@ async fn an_answer_counts_as_one_event() {
     tokio::time::advance(SLOW).await;
     log.append(vec![kept("5")]).await.expect("room");
     let mut rest = read_on(&*log, begins).await;
-    assert!(
-        rest.remove(5).starts_with("Generation("),
-        "what came after others, and is no longer known to belong to a start"
-    );
-    assert_eq!(rest, ["gap", "1", "2", "3", "4", "5"], "it goes from its start on");
+    assert!(rest.remove(5).starts_with("Generation("), "a late event of the answer stays, without its start");
+    assert_eq!(rest, ["gap", "1", "2", "3", "4", "5"], "the answer is evicted from its start on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,11 +252,11 @@ async fn an_append_above_the_byte_limit_evicts_the_oldest_events() {
     other.append(vec![kept(&text)]).await.expect("the oldest went");
     assert_eq!((read_on(&*log, before).await.len(), logs.bytes() <= 4000), (3, true));
     assert_eq!(other.append(vec![kept(&text.repeat(5))]).await, Err(AppendError::Full(Limit::Own)));
-    assert_eq!(other.history(9).await.events, 2, "what finds no room changes nothing");
+    assert_eq!(other.history(9).await.events, 2, "an event without room changes nothing");
     let end = other.tail().await.expect("a tail").sequence;
     other.skip().await;
-    assert_eq!(read_on(&*other, end).await, ["gap"], "what had no room is said to be missing");
-    assert_eq!(other.history(9).await.events, 2, "and nothing else is");
+    assert_eq!(read_on(&*other, end).await, ["gap"], "an event without room is reported as a gap");
+    assert_eq!(other.history(9).await.events, 2, "no other event is in a gap");
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,7 +270,11 @@ async fn channel_count_is_bounded_and_unused_channels_are_removed() {
     assert!(logs.find(&name("neither")).await.is_none() && logs.find(&name("written")).await.is_some());
     let again = open(&logs, "again").await;
     assert!(logs.find(&name("written")).await.is_none());
-    assert_eq!(logs.open(&name("one-too-many"), &account("ada")).await.err(), Some(ChannelsFull), "all are held");
+    assert_eq!(
+        logs.open(&name("one-too-many"), &account("ada")).await.err(),
+        Some(ChannelsFull),
+        "all channels are kept"
+    );
     drop((more, again));
     logs.sweep().await;
     assert_eq!(logs.count(), 1);
@@ -390,7 +391,7 @@ proptest! {
                             .collect();
                         let expected: Vec<_> = kept.iter().copied().filter(|at| *at > from).collect();
                         assert_eq!(read, expected, "gap: {gap}");
-                        assert!(read.len() >= kept.len().min(LIMITS.history), "no more is gone than may");
+                        assert!(read.len() >= kept.len().min(LIMITS.history), "only events that may be evicted are missing");
                     }
                 }
             }

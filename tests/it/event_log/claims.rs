@@ -70,7 +70,11 @@ pub async fn a_claim_names_one_log_as_long_as_it_is_kept<B: Backend>() {
     let second = claimant.claim(owner.clone(), claim("k", 2)).await.expect("the key is free");
     assert_ne!(second, first);
     logs.remove(first).await;
-    assert_eq!(claimant.claim(owner, claim("k", 2)).await, Ok(second), "the old log takes only its own claim along");
+    assert_eq!(
+        claimant.claim(owner, claim("k", 2)).await,
+        Ok(second),
+        "the old log is removed with its own claim only"
+    );
 }
 
 pub async fn a_claim_that_is_released_is_free_and_its_log_stays<B: Backend>() {
@@ -85,7 +89,11 @@ pub async fn a_claim_that_is_released_is_free_and_its_log_stays<B: Backend>() {
     assert_ne!(second, first);
     logs.release(first).await;
     logs.remove(first).await;
-    assert_eq!(claimant.claim(named("a"), claim("k", 2)).await, Ok(second), "what was released takes nothing along");
+    assert_eq!(
+        claimant.claim(named("a"), claim("k", 2)).await,
+        Ok(second),
+        "a released log is removed without the claim"
+    );
 }
 
 pub async fn a_claim_belongs_to_its_owner<B: Backend>() {
@@ -113,7 +121,7 @@ pub async fn a_claim_that_conflicts_or_finds_no_room_changes_nothing<B: Backend>
     let conflict = claimant.claim(owner.clone(), claim("k", 2)).await;
     assert_eq!(conflict, Err(CreateError::Conflict(Conflict)));
     assert_eq!(logs.claimed(&owner, &claim("k", 2)).await, Err(Conflict.into()));
-    assert!(is_known(&logs, first).await, "nothing goes to make room for what is refused");
+    assert!(is_known(&logs, first).await, "a refused creation evicts nothing");
     assert_eq!(read_events(&log).await, before);
 
     // Fill the store with open logs, which are never evicted.
@@ -147,7 +155,7 @@ pub async fn racing_claims_make_one_log<B: Backend>() {
         let (mut ids, mut made) = (Vec::new(), 0);
         for twin in twins {
             let (id, new) = soon(twin).await.expect("no panic");
-            assert!(is_known(&logs, id).await, "who is told of a log can open it");
+            assert!(is_known(&logs, id).await, "a log that is returned can be opened");
             ids.push(id);
             made += usize::from(new);
         }

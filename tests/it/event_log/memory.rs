@@ -102,7 +102,7 @@ async fn hundred_thousand_tokens_take_at_most_1_25_mb() {
     for _ in 0..1000 {
         append(&log, vec![token("toks"); 100]).await.expect("room");
     }
-    assert!(memory.bytes() >= 400_000, "it counts what it keeps");
+    assert!(memory.bytes() >= 400_000, "the account is charged for what is kept");
     assert!(memory.bytes() <= 1_250_000, "{} bytes", memory.bytes());
 }
 
@@ -113,7 +113,7 @@ async fn a_shape_shared_by_chunks_is_stored_once() {
     append(&log, vec![token("a")]).await.expect("room");
     let before = memory.bytes();
     append(&log, vec![token("b")]).await.expect("room");
-    assert!(memory.bytes() - before < PLAIN.size(), "the second costs no shape");
+    assert!(memory.bytes() - before < PLAIN.size(), "the second chunk of a shape is charged without the shape");
     for entry in &read(&log, Sequence::new(1)).await {
         let Event::Chunk(chunk) = &entry.event else { panic!("{entry:?}") };
         assert!(Arc::ptr_eq(chunk.shape(), &PLAIN));
@@ -152,6 +152,6 @@ async fn large_terminal_events_pass_the_limit_by_64_kib_in_all() {
         let done = Done { finish: [Finish::stated(0, "stop")].into(), trailer, usage, timings };
         assert_eq!(log.close(Event::Done(Arc::new(done))).await, CloseOutcome::Won);
         assert!(memory.bytes() <= TIGHT.total + (64 << 10), "{} bytes", memory.bytes());
-        assert_eq!(read(log, Sequence::START).await.len(), 2, "its viewers read on");
+        assert_eq!(read(log, Sequence::START).await.len(), 2, "its viewers continue to read");
     }
 }

@@ -249,7 +249,7 @@ impl<B: Backend> Run<B> {
     async fn assert_full(&mut self) {
         assert!(!self.is_roomy(), "there was room");
         self.compare_known_logs().await;
-        assert_eq!(self.closed, [], "nothing is full while a closed log could go");
+        assert_eq!(self.closed, [], "no append is refused while a closed log can be evicted");
     }
 
     async fn end(mut self) {

@@ -248,6 +248,11 @@ impl Slow {
         network.call(move || call(&server)).boxed()
     }
 
+    /// Returns the logs as they are stored.
+    pub fn store(&self) -> &Memory {
+        &self.server.memory
+    }
+
     /// Makes all replies to this process wait until the returned guard is dropped.
     pub fn silence(&self) -> Silence {
         self.network.silent.send_replace(true);
@@ -561,8 +566,9 @@ impl SlowWriter {
         let (id, epoch, events) = (self.id, self.epoch, self.pending.clone());
         let closed = self.slow.call(move |server| server.close(id, (epoch, nonce), &events, &terminal)).await;
         self.pending.clear();
-        self.closing = None;
         self.copy.refresh().await;
+        // Only now: a close that is dropped before is repeated with the same nonce.
+        self.closing = None;
         closed
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -14,8 +15,8 @@ use tokenrill::domain::{
 };
 use tokenrill::event_log::{Conflict, EventLog, GenerationLog, Memory, MemoryLimits, Tail, TailState};
 use tokenrill::generation::{
-    Delivery, FollowError, Following, Generations, NewGeneration, OnDisconnect, Origin, StartError, Storage, Terms,
-    UpstreamMessages,
+    CreateError, Delivery, FollowError, Following, Generations, NewGeneration, OnDisconnect, Origin, StartError,
+    Storage, Terms, UpstreamMessages,
 };
 use tokenrill::json::JsonObject;
 use tokenrill::limits::{Limiter, Limits, Policy, ProcessLimits, RequestPermit, Spender, WaitPolicy};
@@ -29,6 +30,8 @@ use tokio_util::task::TaskTracker;
 
 use super::model::{Model, Outcome};
 use super::{Operation, Pause};
+use crate::event_log::Backend as _;
+use crate::event_log::slow::Slow;
 use crate::support::test_identity;
 
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -115,6 +118,8 @@ struct Viewer {
 pub struct World {
     generations: Generations,
     limits: Arc<ProcessLimits>,
+    backend: LogBackend,
+    /// The logs as they are stored.
     memory: Memory,
     metrics: Arc<Metrics>,
     upstreams: Arc<Upstreams>,
@@ -147,10 +152,46 @@ fn token(number: u64, at: usize) -> Signal {
     Signal::Chunk(Chunk::new(Arc::clone(&TOKEN), Escaped::from_text(&format!("{number}.{at}"))))
 }
 
+/// The backend of the event log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogBackend {
+    Memory,
+    /// Behind a slow and lossy network.
+    Slow,
+}
+
+impl LogBackend {
+    /// The scheduler turns after which every task waits, however many calls it has to repeat.
+    const fn turns_to_rest(self) -> usize {
+        match self {
+            Self::Memory => 40,
+            Self::Slow => 2_000,
+        }
+    }
+
+    /// The scheduler turns for which a viewer waits for its next page.
+    const fn turns_to_read(self) -> usize {
+        match self {
+            Self::Memory => 0,
+            Self::Slow => 30,
+        }
+    }
+}
+
 impl World {
-    pub fn new() -> Self {
-        let memory =
-            Memory::new(MemoryLimits { total: 64 << 20, generation: 1 << 20, running: 0, retention: RETENTION });
+    pub fn new(backend: LogBackend) -> Self {
+        let limits = MemoryLimits { total: 64 << 20, generation: 1 << 20, running: 0, retention: RETENTION };
+        let (log, memory) = match backend {
+            LogBackend::Memory => {
+                let memory = Memory::new(limits);
+                (Arc::new(memory.clone()) as Arc<dyn EventLog>, memory)
+            }
+            LogBackend::Slow => {
+                let slow = Slow::start(limits);
+                let memory = slow.store().clone();
+                (Arc::new(slow) as Arc<dyn EventLog>, memory)
+            }
+        };
         let (metrics, tasks, expiring) = (Metrics::new(), TaskTracker::new(), TaskTracker::new());
         let upstreams = Arc::new(Upstreams::default());
         let terms = Terms {
@@ -162,8 +203,7 @@ impl World {
         let limits = Arc::<ProcessLimits>::default();
         let limiter = Limiter::new(Arc::clone(&limits) as Arc<dyn Limits>, tasks.clone());
         let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None, TaskTracker::new());
-        let generations =
-            Generations::new(Arc::new(memory.clone()), router, terms, limiter, Arc::clone(&metrics), tasks.clone());
+        let generations = Generations::new(log, router, terms, limiter, Arc::clone(&metrics), tasks.clone());
         expiring.spawn({
             let memory = memory.clone();
             async move { memory.expire().await }
@@ -174,6 +214,7 @@ impl World {
         Self {
             generations,
             limits,
+            backend,
             memory,
             metrics,
             upstreams,
@@ -211,7 +252,7 @@ impl World {
                 self.end_upstream(at, Some(UpstreamStep::Panic), Outcome::Failed(FailureCode::Internal));
             }
             Operation::Follow(at) => self.follow(at).await,
-            Operation::Read(at) => self.read(at),
+            Operation::Read(at) => self.read(at).await,
             Operation::Drop(at) => self.drop(at),
             Operation::Resume(at) => self.resume(at).await,
             Operation::FollowBeyond(at) => self.follow_beyond(at).await,
@@ -228,6 +269,10 @@ impl World {
                 }
             }
             Operation::Advance(span) => {
+                if self.backend == LogBackend::Slow {
+                    // Every call that has begun is carried out before time passes, as the model expects.
+                    self.settle().await;
+                }
                 advance(span).await;
                 self.clock();
             }
@@ -277,7 +322,7 @@ impl World {
         match started.await {
             Ok(started) if started.origin == Origin::New => {
                 assert_ne!(kept, Some(Kept::Yes), "a known key starts nothing");
-                assert_ne!(lost, Some(Kept::Yes), "nor does one whose answer is lost");
+                assert_ne!(lost, Some(Kept::Yes), "a key whose answer is lost starts nothing");
                 let now = Instant::now();
                 let id = started.following.start().generation;
                 let log = self.memory.open(id, Sequence::START).await.expect("its log is there");
@@ -309,21 +354,22 @@ impl World {
                 let ((at, first_body), body) = known.expect("only a known key joins");
                 assert_eq!((started.following.start().generation, first_body), (self.subjects[at].id, body));
                 assert_ne!(kept, Some(Kept::No));
-                self.subjects[at].model.viewers += 1;
+                self.join(at);
                 let following = Some(started.following);
                 self.viewers.push(Viewer { generation: at, received: Vec::new(), following });
             }
-            Err(StartError::Conflict(Conflict)) => {
+            Err(StartError::Log(CreateError::Conflict(Conflict))) => {
                 let ((_, first_body), body) = known.expect("only a known key conflicts");
                 assert_ne!(first_body, body);
                 assert_ne!((kept, lost), (Some(Kept::No), Some(Kept::No)));
             }
-            Err(StartError::Lost(lost_answer)) => {
-                let ((_, first_body), body) = known.expect("only a known key is of a lost answer");
+            Err(StartError::Log(CreateError::Lost(lost_answer))) => {
+                let ((at, first_body), body) = known.expect("only a known key is of a lost answer");
                 assert_eq!(first_body, body);
                 assert_ne!(kept, Some(Kept::Yes));
                 assert_ne!(lost, Some(Kept::No));
-                assert!(lost_answer.usage.is_some(), "it was billed");
+                // A task that is dropped before its upstream call does not free its key.
+                assert_eq!(lost_answer.usage.is_none(), self.is_unbilled(at), "usage, unless nothing was billed");
             }
             Err(error) => panic!("{error}"),
         }
@@ -376,15 +422,15 @@ impl World {
     async fn attach(&mut self, at: usize, received: Vec<Entry>, viewer: Option<usize>) {
         let kept = self.is_kept(at);
         let after = received.last().map_or(Sequence::START, |entry| entry.sequence);
-        let subject = &mut self.subjects[at];
-        let following = match self.generations.follow(&CALLER, subject.id, after).await {
+        let id = self.subjects[at].id;
+        let following = match self.generations.follow(&CALLER, id, after).await {
             Ok(following) => {
-                assert_ne!(kept, Kept::No, "what is gone is not found");
-                subject.model.viewers += 1;
+                assert_ne!(kept, Kept::No, "a removed record is not found");
+                self.join(at);
                 Some(following)
             }
             Err(FollowError::NotFound) => {
-                assert_ne!(kept, Kept::Yes, "what is kept is found");
+                assert_ne!(kept, Kept::Yes, "a kept record is found");
                 None
             }
             Err(FollowError::AtEnd) => {
@@ -399,6 +445,17 @@ impl World {
         }
     }
 
+    /// Counts a viewer.
+    fn join(&mut self, at: usize) {
+        let model = &mut self.subjects[at].model;
+        // Behind a network the generation may end while its only viewer joins. A record that is not to be kept is then
+        // removed, and the viewer reads the log for as long as it stays connected.
+        if self.backend == LogBackend::Slow && model.viewers == 0 {
+            model.may_be_removed |= model.ended.is_some() || !model.possible.is_empty();
+        }
+        model.viewers += 1;
+    }
+
     /// A position after the tail is refused at once; the service does not wait for the log to reach it.
     async fn follow_beyond(&mut self, at: usize) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
@@ -407,15 +464,16 @@ impl World {
         assert!(matches!(refused, Some(FollowError::HistoryLost | FollowError::NotFound)), "{refused:?}");
     }
 
-    fn read(&mut self, at: usize) {
+    async fn read(&mut self, at: usize) {
+        let turns = self.backend.turns_to_read();
         let Some(viewer) = pick(&mut self.viewers, at) else { return };
         let Some(following) = &mut viewer.following else { return };
-        match following.next_page().now_or_never() {
+        match ready_within(turns, following.next_page()).await {
             Some(Some(page)) => viewer.received.extend(page.expect("the log is there")),
             Some(None) => {
                 assert!(
                     viewer.received.last().is_some_and(|last| last.event.is_terminal()),
-                    "no end before the ending"
+                    "the stream ends only after the terminal event"
                 );
             }
             None => {}
@@ -441,7 +499,12 @@ impl World {
             None => String::new(),
         };
         assert!(expected.starts_with(&text), "{text} of {expected}");
-        assert_eq!(outline.position, subject.log.tail().await.expect("a tail").sequence);
+        let tail = subject.log.tail().await.expect("a tail").sequence;
+        match self.backend {
+            LogBackend::Memory => assert_eq!(outline.position, tail),
+            // Entries may be appended while the state is read.
+            LogBackend::Slow => assert!(outline.position <= tail, "{:?} is after {tail:?}", outline.position),
+        }
     }
 
     fn stop_or_erase(
@@ -481,14 +544,19 @@ impl World {
         self.clock();
     }
 
-    /// Runs all tasks until each of them waits, and compares the result with the model.
-    async fn rest(&mut self) {
-        for _ in 0..40 {
+    /// Runs all tasks until each of them waits.
+    async fn settle(&self) {
+        for _ in 0..self.backend.turns_to_rest() {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Runs all tasks until each of them waits, and compares the result with the model.
+    async fn rest(&mut self) {
+        self.settle().await;
         self.clock();
         let now = Instant::now();
-        assert!(self.stops_and_erasures.is_empty(), "a stop and an erasure come to their end");
+        assert!(self.stops_and_erasures.is_empty(), "each stop and erasure completes");
         let mut ended = 0;
         for subject in &mut self.subjects {
             let Subject { model, log, number, .. } = subject;
@@ -504,8 +572,12 @@ impl World {
                 match actual {
                     None => {
                         assert!(!model.must_end, "it must have ended: {model:?}");
-                        assert!(!model.is_abandoned(now), "nobody wants it any more: {model:?}");
-                        assert_eq!(tail.sequence.get(), 1 + model.said as u64, "all that was said is in the log");
+                        assert!(!model.is_abandoned(now), "it is abandoned and still runs: {model:?}");
+                        assert_eq!(
+                            tail.sequence.get(),
+                            1 + model.said as u64,
+                            "all tokens that the upstream sent are in the log"
+                        );
                         model.possible.clear();
                     }
                     Some(outcome) => assert!(model.possible.contains(&outcome), "{outcome:?}: {model:?}"),
@@ -513,7 +585,7 @@ impl World {
                 model.ended = actual;
                 model.ended_between = actual.map(|_| (self.rested, now));
             }
-            assert_eq!(model.ended, actual, "an ending stays");
+            assert_eq!(model.ended, actual, "a terminal event does not change");
             ended += usize::from(actual.is_some());
             // N6: an upstream call is open exactly as long as its generation runs.
             let open = self.upstreams.open.lock().expect("a lock")[number].load(Ordering::SeqCst);
@@ -606,7 +678,7 @@ impl World {
             assert!(matches!(entries[0].event, Event::Start(_)));
             let terminals = entries.iter().filter(|entry| entry.event.is_terminal()).count();
             let last_is_terminal = entries.last().is_some_and(|entry| entry.event.is_terminal());
-            assert_eq!(terminals, usize::from(last_is_terminal), "one ending, last");
+            assert_eq!(terminals, usize::from(last_is_terminal), "one terminal event, last");
             let chunks = entries.iter().filter_map(|entry| match &entry.event {
                 Event::Chunk(chunk) => Some(chunk.text().as_str()),
                 _ => None,
@@ -618,10 +690,10 @@ impl World {
             }
             assert!(count <= subject.model.said);
             if matches!(entries.last().map(|entry| &entry.event), Some(Event::Done(_))) {
-                assert_eq!(count, subject.model.said, "done means complete");
+                assert_eq!(count, subject.model.said, "done follows the complete answer");
             }
             for viewer in self.viewers.iter().filter(|viewer| self.subjects[viewer.generation].id == subject.id) {
-                assert!(entries.starts_with(&viewer.received), "what a viewer has is the beginning of the log");
+                assert!(entries.starts_with(&viewer.received), "a viewer's entries are a prefix of the log");
             }
         }
     }
@@ -636,7 +708,10 @@ impl World {
         self.clock();
         advance(MAX_DURATION).await;
         self.rest().await;
-        assert!(self.subjects.iter().all(|subject| subject.model.ended.is_some()), "each has ended in bounded time");
+        assert!(
+            self.subjects.iter().all(|subject| subject.model.ended.is_some()),
+            "each generation has ended in bounded time"
+        );
         advance(RETENTION).await;
         self.rest().await;
         assert_eq!((self.memory.count(), self.memory.bytes(), self.tasks.len()), (0, 0, 0));
@@ -652,6 +727,18 @@ enum Kept {
     Yes,
     No,
     Maybe,
+}
+
+/// Polls a future for at most this many scheduler turns more. A timeout would let the paused clock advance.
+async fn ready_within<T>(turns: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    for _ in 0..turns {
+        if let Some(output) = future.as_mut().now_or_never() {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    future.now_or_never()
 }
 
 fn pick<T>(all: &mut [T], at: usize) -> Option<&mut T> {

@@ -103,7 +103,7 @@ async fn access_log_has_route_status_and_time_and_unknown_paths() {
         assert_eq!((&line["span"]["route"], &line["fields"]["path"]), (&json!(route), &logged), "{line}");
         assert_eq!((&line["span"]["method"], &line["fields"]["status"]), (&json!("GET"), &json!(status)), "{line}");
         assert!(line["fields"]["head_ms"].is_u64(), "{line}");
-        assert_eq!(line["spans"], Value::Null, "the span is told once: {line}");
+        assert_eq!(line["spans"], Value::Null, "the span is logged once: {line}");
     }
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(program.get(path).await.status, 200);

@@ -80,7 +80,7 @@ impl Stage {
         tokio::join!(asked, played);
         self.service.metric_becomes("tokenrill_generations_live", 0.0).await;
         self.service.metric_becomes("tokenrill_viewers_live", 0.0).await;
-        assert!(!self.upstream.was_called(), "it was asked once");
+        assert!(!self.upstream.was_called(), "the upstream was called once");
     }
 }
 

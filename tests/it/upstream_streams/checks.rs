@@ -63,7 +63,7 @@ pub fn chunks(bytes: &[u8]) {
     let (signals, ending) = answer([bytes]);
     let ends = signals.iter().filter(|signal| matches!(signal, Signal::End { .. })).count();
     assert_eq!(ends, usize::from(ending.is_ok()), "one ending: {ending:?}");
-    assert!(ends == 0 || matches!(signals.last(), Some(Signal::End { .. })), "and last");
+    assert!(ends == 0 || matches!(signals.last(), Some(Signal::End { .. })), "and the last entry");
     let said = signals.iter().map(describe).collect::<Vec<_>>();
     for size in [1, 5] {
         let (split, split_ending) = answer(bytes.chunks(size));

@@ -27,7 +27,7 @@ pub fn assert_agreement(signals: Signals, ending: &Result<(), AttemptErrorKind>,
     let native = native(&native_stream, ending.is_ok());
     let chat = write(ChatEncoder::new(Arc::new(start(id, usage)), BlockIds::Absent), &entries);
     let (chunks, texts) = chat_completion_chunks(&chat, usage, ending.is_ok());
-    assert_eq!(texts, native, "both wires say the same");
+    assert_eq!(texts, native, "both wires have the same text");
     assert_eq!(calls_of_chunks(&chunks), calls_of_native(&native_stream), "and call the same tools");
     chunks
 }
@@ -178,7 +178,7 @@ pub fn chat_completion_chunks(stream: &str, usage: UsageRequest, whole: bool) ->
             let seen = choices.entry(index).or_default();
             let delta = choice["delta"].as_object().expect("a delta is an object");
             let role = delta.get("role");
-            assert_eq!(role.is_some(), seen.chunks == 0, "the role is in the first chunk alone: {chunk}");
+            assert_eq!(role.is_some(), seen.chunks == 0, "the role is only in the first chunk: {chunk}");
             assert!(role.is_none_or(|role| role == "assistant"), "{chunk}");
             assert!(
                 choice.get("finish_reason").is_some_and(|reason| reason.is_null() || reason.is_string()),
@@ -193,7 +193,11 @@ pub fn chat_completion_chunks(stream: &str, usage: UsageRequest, whole: bool) ->
         assert!(choice.finishes <= 1 && (choice.finishes == 1 || !whole), "one finish reason of {index}: {stream}");
     }
     let asked = usage == UsageRequest::Asked && whole;
-    assert_eq!(usages, if asked { vec![chunks.len() - 1] } else { vec![] }, "usage where asked, once, last: {stream}");
+    assert_eq!(
+        usages,
+        if asked { vec![chunks.len() - 1] } else { vec![] },
+        "usage only if requested, once and last: {stream}"
+    );
     let texts = choices.into_iter().map(|(index, choice)| (index, choice.text)).filter(|(_, text)| !text.is_empty());
     (chunks, texts.collect())
 }

@@ -1,5 +1,6 @@
 //! The native wire: `/v1/generations`.
 
+mod body;
 pub mod data;
 pub mod encoder;
 mod error;
@@ -13,6 +14,9 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::port::{
     AnswerForm, RefusalBody, RefusalFormat, RefusalSchemas, StreamHead, StreamPurpose, WholeAnswer, Wire,
@@ -20,15 +24,17 @@ use super::port::{
 use crate::api::allowance::RateLimitHeaders;
 use crate::api::caller::Caller;
 use crate::api::connection_record::ConnectionKind;
-use crate::api::openapi::requests::NewGenerationBody;
+use crate::api::openapi::code_groups::{BODY, START};
 use crate::api::parsed_request::ParsedRequest;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::problem::{ErrorCode, Problem, ProblemBody};
 use crate::api::serve::serve;
 use crate::api::snapshot::SnapshotBody;
 use crate::api::state::Api;
 use crate::domain::{EventId, Start};
 use crate::json::JsonObject;
+use body::{NewGenerationBody, OPERATION};
 use encoder::NativeEncoder;
+use openapi::NativeSchemas;
 
 pub use data::{
     CancelledData, DeltaData, DoneData, EVENTS, FailedData, FinishedChoice, PartData, QueuedData, StartData, TextData,
@@ -40,11 +46,13 @@ pub struct Native;
 
 impl Wire for Native {
     const NAME: &'static str = "native";
-    const PATH: &'static str = "/v1/generations";
+    const PATH: &'static str = OPERATION.0;
     const STREAM: ConnectionKind = ConnectionKind::ResumableStream;
     const STREAM_HEAD: StreamHead = StreamHead::AtOnce;
     const RATE_LIMITS: RateLimitHeaders = RateLimitHeaders::Standard;
     const REFUSALS: RefusalSchemas = RefusalSchemas { json: "Problem", event: "GenerationEvent" };
+    const CODES: &'static [&'static [ErrorCode]] =
+        &[BODY, START, &[ErrorCode::GenerationNotFound, ErrorCode::NotAcceptable]];
 
     type Encoder = NativeEncoder;
     type Head = request::NativeHead;
@@ -89,6 +97,10 @@ impl Wire for Native {
 
     fn refusal(problem: ProblemBody, format: RefusalFormat) -> RefusalBody {
         error::refusal(problem, format)
+    }
+
+    fn routes() -> OpenApiRouter<Api> {
+        OpenApiRouter::with_openapi(NativeSchemas::openapi()).routes(routes!(create))
     }
 
     fn describe(document: &mut Value) {

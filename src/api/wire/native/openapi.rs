@@ -1,14 +1,35 @@
 //! The native wire in the OpenAPI document: the schema of each event, and example streams.
 
 use serde_json::{Value, json};
+use utoipa::OpenApi;
 
-use super::data::EVENTS;
-use crate::api::openapi::paths::{self, CREATE, pointer, set};
+use super::body::{self, NewGenerationBody, OPERATION};
+use super::data::{
+    CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, QueuedData, StartData, TextData, ToolCallData,
+};
+use crate::api::openapi::paths::{EVENTS as FOLLOW, pointer, set};
 use crate::api::problem::{ErrorCode, ProblemBody};
+
+/// The schemas of this wire.
+#[derive(OpenApi)]
+#[openapi(components(schemas(
+    StartData,
+    QueuedData,
+    DeltaData,
+    TextData,
+    ToolCallData,
+    PartData,
+    DoneData,
+    CancelledData,
+    FailedData,
+    NewGenerationBody,
+)))]
+pub struct NativeSchemas;
 
 /// Adds the event streams. The schema of a stream is the schema of its events, because OpenAPI 3.1 cannot describe a
 /// sequence of events.
 pub fn describe(document: &mut Value) {
+    body::describe(document);
     let branches = EVENTS.map(|name| {
         let data = match name {
             "reasoning" | "refusal" => "TextData".to_owned(),
@@ -33,15 +54,10 @@ pub fn describe(document: &mut Value) {
         "discriminator": {"propertyName": "event"},
     });
     set(document, "/components/schemas", "GenerationEvent", union);
-    for (path, method) in [CREATE, paths::EVENTS] {
-        let schema = match (path, method) {
-            paths::EVENTS => {
-                json!({"anyOf": [{"$ref": "#/components/schemas/GenerationEvent"}, {"$ref": "#/components/schemas/ChatCompletionEvent"}]})
-            }
-            _ => json!({"$ref": "#/components/schemas/GenerationEvent"}),
-        };
+    for (path, method) in [OPERATION, FOLLOW] {
+        let schema = json!({"$ref": "#/components/schemas/GenerationEvent"});
         let mut examples = event_examples();
-        if (path, method) == CREATE {
+        if (path, method) == OPERATION {
             // Only a request that follows a generation can ask for a snapshot.
             _ = examples.as_object_mut().and_then(|examples| examples.shift_remove("snapshot"));
         }
@@ -156,4 +172,28 @@ fn event_examples() -> Value {
         .into_iter()
         .map(|(name, summary, value)| (name.to_owned(), json!({"summary": summary, "value": value})));
     Value::Object(examples.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::chat_fields::checked_fields;
+    use crate::api::openapi::document;
+
+    #[test]
+    fn documented_fields_equal_checked_fields() {
+        let document = document();
+        let schemas = &document["components"]["schemas"];
+        let parts = schemas["NewGeneration"]["allOf"].as_array().expect("parts");
+        let properties = parts.iter().map(|part| match part["$ref"].as_str() {
+            Some(reference) => &document.pointer(reference.trim_start_matches('#')).expect("a schema")["properties"],
+            None => &part["properties"],
+        });
+        let mut documented: Vec<_> = properties
+            .flat_map(|properties| properties.as_object().expect("properties").keys().map(String::as_str))
+            .collect();
+        let mut checked: Vec<_> = checked_fields().map(|(name, _)| name).collect();
+        documented.sort_unstable();
+        checked.sort_unstable();
+        assert_eq!(documented, checked);
+    }
 }

@@ -43,7 +43,7 @@ pub fn form(head: &NativeHead, fields: &JsonObject) -> Result<AnswerForm, Proble
 }
 
 pub fn parse(form: AnswerForm, fields: JsonObject, caller: &Caller) -> Result<ParsedRequest, Problem> {
-    let mut parsed = new_generation(fields, FieldRules::Native, caller)?;
+    let mut parsed = new_generation(fields, FieldRules::Strict, caller)?;
     if form == AnswerForm::Reference {
         parsed.generation.on_disconnect = Some(OnDisconnect::Continue);
     }

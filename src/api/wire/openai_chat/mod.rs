@@ -1,5 +1,6 @@
 //! OpenAI's chat completions: `/v1/chat/completions`.
 
+mod body;
 mod completion;
 pub mod encoder;
 mod error;
@@ -17,6 +18,9 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::port::{
     AnswerForm, RefusalBody, RefusalFormat, RefusalSchemas, StreamHead, StreamPurpose, WholeAnswer, Wire,
@@ -24,25 +28,28 @@ use super::port::{
 use crate::api::allowance::RateLimitHeaders;
 use crate::api::caller::Caller;
 use crate::api::connection_record::ConnectionKind;
-use crate::api::openapi::requests::ChatCompletionBody;
+use crate::api::openapi::code_groups::{ANSWER, BODY, START};
 use crate::api::parsed_request::ParsedRequest;
-use crate::api::problem::{Problem, ProblemBody};
+use crate::api::problem::{ErrorCode, Problem, ProblemBody};
 use crate::api::serve::serve;
 use crate::api::state::Api;
 use crate::domain::Start;
 use crate::json::JsonObject;
+use body::{ChatCompletionBody, OPERATION};
 use encoder::{BlockIds, ChatEncoder};
+use openapi::ChatSchemas;
 
 /// OpenAI's chat completions.
 pub struct OpenAiChat;
 
 impl Wire for OpenAiChat {
     const NAME: &'static str = "openai";
-    const PATH: &'static str = "/v1/chat/completions";
+    const PATH: &'static str = OPERATION.0;
     const STREAM: ConnectionKind = ConnectionKind::Stream;
     const STREAM_HEAD: StreamHead = StreamHead::WithFirstToken;
     const RATE_LIMITS: RateLimitHeaders = RateLimitHeaders::AndOpenAi;
     const REFUSALS: RefusalSchemas = RefusalSchemas { json: "OpenAiError", event: "ChatCompletionEvent" };
+    const CODES: &'static [&'static [ErrorCode]] = &[BODY, START, ANSWER];
 
     type Encoder = ChatEncoder;
     type Head = request::ChatHead;
@@ -90,6 +97,10 @@ impl Wire for OpenAiChat {
 
     fn refusal_headers(problem: &ProblemBody, headers: &mut HeaderMap) {
         error::refusal_headers(problem, headers);
+    }
+
+    fn routes() -> OpenApiRouter<Api> {
+        OpenApiRouter::with_openapi(ChatSchemas::openapi()).routes(routes!(create))
     }
 
     fn describe(document: &mut Value) {

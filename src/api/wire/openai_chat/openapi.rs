@@ -1,15 +1,24 @@
 //! Chat completions in the OpenAPI document: chunks, completions and example streams.
 
 use serde_json::{Value, json};
+use utoipa::OpenApi;
 
+use super::body::{self, ChatCompletionBody, OPERATION};
 use super::error::refusal;
-use crate::api::openapi::paths::{CHAT, pointer, set};
+use super::error_body::OpenAiError;
+use crate::api::openapi::paths::{pointer, set};
 use crate::api::problem::{ErrorCode, ProblemBody};
 use crate::api::wire::port::RefusalFormat;
+
+/// The schemas of this wire.
+#[derive(OpenApi)]
+#[openapi(components(schemas(OpenAiError, ChatCompletionBody)))]
+pub struct ChatSchemas;
 
 /// Adds chunks and completions. They are the provider's and may have other members; the schemas list those that are
 /// always present.
 pub fn describe(document: &mut Value) {
+    body::describe(document);
     let common = |object: &str, choice: Value| {
         json!({
             "type": "object",
@@ -68,7 +77,7 @@ pub fn describe(document: &mut Value) {
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello", "refusal": null}, "logprobs": null, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
     });
-    let content = pointer(CHAT.0, CHAT.1, "/responses/200/content");
+    let content = pointer(OPERATION.0, OPERATION.1, "/responses/200/content");
     let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     set(
         document,

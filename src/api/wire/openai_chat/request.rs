@@ -35,7 +35,7 @@ pub fn parse(head: &ChatHead, form: AnswerForm, fields: JsonObject, caller: &Cal
     if fields.get("input").is_some() {
         return Err(field("/input", "is not a field of chat completions: send messages"));
     }
-    let mut parsed = new_generation(fields, FieldRules::OpenAi, caller)?;
+    let mut parsed = new_generation(fields, FieldRules::Forwarding, caller)?;
     let new = &mut parsed.generation;
     new.delivery = match form {
         // Subscribers of a channel read the tokens as they arrive.

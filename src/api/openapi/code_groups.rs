@@ -1,0 +1,41 @@
+//! Codes that several operations refuse requests with.
+
+use super::super::problem::ErrorCode::{
+    self, BodyTooLarge, Cancelled, DeadlineExceeded, HistoryLost, IdempotencyConflict, InvalidJson, InvalidRequest,
+    InvalidVariables, ModelNotFound, ModelRequired, Overloaded, PromptNotFound, RateLimited, RequestTimeout,
+    ShuttingDown, TooLarge, TooManyConnections, TooManyGenerations, UnsupportedMediaType, UpstreamAuth,
+    UpstreamDisconnected, UpstreamError, UpstreamMalformed, UpstreamOverloaded, UpstreamRateLimited, UpstreamRejected,
+    UpstreamTimeout, UpstreamUnreachable,
+};
+
+/// Codes of an operation that reads a JSON body.
+pub const BODY: &[ErrorCode] = &[InvalidJson, InvalidRequest, RequestTimeout, BodyTooLarge, UnsupportedMediaType];
+/// Codes of an operation that starts a generation.
+pub const START: &[ErrorCode] = &[
+    ModelRequired,
+    ModelNotFound,
+    PromptNotFound,
+    InvalidVariables,
+    HistoryLost,
+    IdempotencyConflict,
+    RateLimited,
+    TooManyGenerations,
+    TooManyConnections,
+    Overloaded,
+    ShuttingDown,
+];
+/// Codes of an operation that responds only when the generation has ended, or has its first token.
+pub const ANSWER: &[ErrorCode] = &[
+    Cancelled,
+    UpstreamRejected,
+    UpstreamRateLimited,
+    TooLarge,
+    UpstreamUnreachable,
+    UpstreamAuth,
+    UpstreamError,
+    UpstreamDisconnected,
+    UpstreamMalformed,
+    UpstreamOverloaded,
+    UpstreamTimeout,
+    DeadlineExceeded,
+];
