@@ -3,6 +3,7 @@
 
 mod admission;
 mod measures;
+mod stored_logs;
 mod upstream_check;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use crate::auth::FetchError;
 use crate::channel::Channels;
 use crate::demo::{self, Demo};
 use crate::domain::NamePattern;
-use crate::event_log::{ChannelLimits, Memory, MemoryChannels, MemoryLimits};
+use crate::event_log::{ChannelLimits, Memory, MemoryChannels};
 use crate::generation::{Generations, Terms};
 use crate::limits::{Limiter, Limits, ProcessLimits};
 use crate::prompts::CatalogError;
@@ -41,6 +42,7 @@ pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
 
 use measures::{capacities, evictions, retry_counts};
+use stored_logs::StoredLogs;
 
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,11 @@ pub enum AppError {
     JwksUrl(#[from] FetchError),
     #[error(transparent)]
     Prompts(#[from] CatalogError),
+    #[error(
+        "event_log.redis.url_env or url_file does not lead to the address of a server: write an address such as \
+         redis://127.0.0.1:6379 there"
+    )]
+    RedisUrl,
     #[error("the operating system returned no random bytes: {0}")]
     Random(String),
 }
@@ -79,8 +86,6 @@ pub enum AppError {
 /// Bytes. The demo's events have a few hundred.
 const DEMO_MAX_EVENT: usize = 1 << 20;
 
-/// Bytes that a running generation holds in addition to its log: its task and its upstream connection.
-const RUNNING: usize = 16 * 1024;
 /// Limit of the operators' listener, so that its connections cannot use up the descriptors of the public listener.
 const ADMIN_CONNECTIONS: usize = 100;
 /// Timeout of each step of the embedded model. Generous, because a request may ask the model to be slow;
@@ -145,16 +150,7 @@ pub async fn serve(
     let router = router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
     metrics.set_retry_counts(retry_counts(&transports.retries()));
-    let log = Memory::new(MemoryLimits {
-        total: settings.event_log.memory.max_bytes.bytes(),
-        generation: settings.generation.max_bytes.bytes(),
-        running: RUNNING,
-        retention: settings.generation.retention,
-    });
-    tasks.spawn({
-        let (log, stop) = (log.clone(), stop.clone());
-        async move { _ = stop.run_until_cancelled(log.expire()).await }
-    });
+    let logs = StoredLogs::start(settings, environment, &tasks, &stop)?;
     let channel_logs = Arc::new(MemoryChannels::new(ChannelLimits {
         history: settings.channels.history as usize,
         retention: settings.channels.retention,
@@ -165,8 +161,8 @@ pub async fn serve(
     let connections = Connections::new(settings.server.max_connections.get() as usize);
     let body_memory = BodyMemory::new(settings.server.max_body_memory.bytes());
     let held = (connections.clone(), body_memory.clone());
-    metrics.set_capacities(capacities(settings, &bounds, &log, &channel_logs, held));
-    metrics.set_totals(evictions(log.clone(), Arc::clone(&channel_logs)));
+    metrics.set_capacities(capacities(settings, &bounds, logs.memory(), &channel_logs, held));
+    metrics.set_totals(evictions(logs.memory(), Arc::clone(&channel_logs)));
     let process_limits = Arc::<ProcessLimits>::default();
     tasks.spawn({
         let (limits, stop) = (Arc::clone(&process_limits), stop.clone());
@@ -174,22 +170,16 @@ pub async fn serve(
     });
     let running = TaskTracker::new();
     let limits = Limiter::new(process_limits as Arc<dyn Limits>, running.clone());
-    let generations = Generations::new(
-        Arc::new(log.clone()),
-        router,
-        terms(settings),
-        limits.clone(),
-        Arc::clone(&metrics),
-        running.clone(),
-    );
+    let generations =
+        Generations::new(logs.port(), router, terms(settings), limits.clone(), Arc::clone(&metrics), running.clone());
     let channels = Channels::new(
         Arc::clone(&channel_logs),
         settings.channels.max_subscribers.get() as usize,
         Arc::clone(&metrics),
     );
     tasks.spawn({
-        let (channels, metrics, log, stop) = (channels.clone(), Arc::clone(&metrics), log.clone(), stop.clone());
-        let logged = move || log.bytes() + channel_logs.bytes();
+        let (channels, metrics, stop) = (channels.clone(), Arc::clone(&metrics), stop.clone());
+        let logged = move || logs.memory().map_or(0, Memory::bytes) + channel_logs.bytes();
         async move { _ = stop.run_until_cancelled(channels.run(&metrics, logged)).await }
     });
     let api = Api {

@@ -192,7 +192,10 @@ fn concurrent_creates_with_the_same_key_make_one_log() {
                     match block_on(memory.create(start(), terms(Some(claim)))).expect("room") {
                         Created::New { writer, .. } => writer.log().start().generation,
                         Created::Known(id) => {
-                            assert!(block_on(memory.open(id, Sequence::START)).is_some(), "a known log can be opened");
+                            assert!(
+                                block_on(memory.open(id, Sequence::START)).is_ok_and(|log| log.is_some()),
+                                "a known log can be opened"
+                            );
                             id
                         }
                     }

@@ -120,6 +120,10 @@ error_codes! {
     TooLarge: INTERNAL_SERVER_ERROR, Change, Other, "The answer is too large";
     /// The service has reached a limit of its load or memory.
     Overloaded: SERVICE_UNAVAILABLE, Wait, Other, "The service is overloaded";
+    /// The store of the answers does not respond.
+    EventLogUnavailable: SERVICE_UNAVAILABLE, Wait, Other, "The event log does not respond";
+    /// The replica that ran the generation is lost.
+    ReplicaLost: SERVICE_UNAVAILABLE, Wait, Other, "The replica of the generation is lost";
     /// The service is stopping.
     ShuttingDown: SERVICE_UNAVAILABLE, Wait, Other, "The service is restarting";
     /// The events after this id, or the answer for this `Idempotency-Key`, are no longer kept.
@@ -189,6 +193,7 @@ failure_codes! {
     TooLarge
     Overloaded
     ShuttingDown
+    ReplicaLost
     Internal
 }
 

@@ -93,7 +93,7 @@ pub async fn list(
     ApiQuery(ListQuery { status, limit, cursor }): ApiQuery<ListQuery>,
 ) -> Result<Response, Problem> {
     let wanted = |one: &_| status.is_none_or(|status| StatusBody::of(one) == status);
-    let page = api.generations.list(&caller.principal, wanted, cursor, limit.get()).await;
+    let page = api.generations.list(&caller.principal, wanted, cursor, limit.get()).await?;
     let data = page.generations.iter().map(SummaryBody::from).collect();
     let list = GenerationList { data, next: page.next.map(|next| next.to_string()) };
     json_response(&api, &caller, &list, None)

@@ -30,8 +30,8 @@ pub async fn healthz() -> Json<Health> {
 
 /// Check that new generations are accepted.
 ///
-/// Responds with `503` and the reason while the service is draining (live generations can still be followed), and until
-/// the keys of the identity provider have been fetched for the first time. Upstreams are not checked, because one that
+/// Responds with `503` and the reason while the service is draining (live generations can still be followed), while the
+/// event log does not respond, and until the keys of the identity provider have been fetched for the first time. Upstreams are not checked, because one that
 /// fails would make the service unavailable to callers of the others.
 #[utoipa::path(get, path = "/readyz", tag = "operations",
     responses((status = 200, description = "New generations are accepted", body = Health)))]
@@ -39,6 +39,9 @@ pub async fn readyz(State(api): State<Api>) -> Result<Json<Health>, Problem> {
     if api.generations.is_draining() {
         let detail = "This service is draining. Send new requests elsewhere.";
         return Err(Problem::new(ErrorCode::ShuttingDown, detail));
+    }
+    if api.generations.check_log().await.is_err() {
+        return Err(Problem::event_log_unavailable());
     }
     if !api.admission.borrow().gate.is_ready() {
         let detail = "The keys of the identity provider have not been fetched yet. See the log.";

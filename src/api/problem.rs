@@ -178,6 +178,14 @@ impl Problem {
         Self::new(ErrorCode::Overloaded, "This service cannot check its limits. Try again in a few seconds.")
     }
 
+    /// Returns the problem for an event log that did not answer in time.
+    pub fn event_log_unavailable() -> Self {
+        Self::new(
+            ErrorCode::EventLogUnavailable,
+            "This service cannot reach the store of its answers. Try again in a few seconds.",
+        )
+    }
+
     /// Returns the problem for a channel whose log or roster did not answer in time.
     pub fn channels_unavailable() -> Self {
         Self::new(ErrorCode::Overloaded, "This service cannot reach its channels. Try again in a few seconds.")

@@ -57,7 +57,7 @@ impl AdmittedRequest {
     pub async fn admit(api: &Api, caller: &Caller, headers: &HeaderMap) -> Result<Self, Problem> {
         let key = idempotency_key(headers)?;
         if let Some(known) = &key
-            && api.generations.knows(&caller.principal, known).await
+            && api.generations.knows(&caller.principal, known).await?
         {
             return Ok(Self { key, arrival: Arrival::Reconnecting, permit: RequestPermit::default() });
         }

@@ -9,6 +9,7 @@ impl From<FollowError> for Problem {
         match error {
             FollowError::NotFound => Self::generation_not_found(),
             FollowError::HistoryLost | FollowError::AtEnd => Problem::history_lost(),
+            FollowError::LogUnavailable(_) => Self::event_log_unavailable(),
         }
     }
 }
@@ -49,6 +50,7 @@ impl From<CreateError> for Problem {
             ),
             CreateError::Lost(lost) => Self::answer_lost(lost.usage),
             CreateError::TooManyTombstones(wait) => Self::too_many_lost_answers(wait),
+            CreateError::Unavailable(_) => Self::event_log_unavailable(),
         }
     }
 }

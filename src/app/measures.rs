@@ -19,34 +19,35 @@ pub fn retry_counts(retries: &Arc<Retries>) -> Vec<RetryCount> {
 }
 
 /// Returns the counters of evicted logs and channel events.
-pub fn evictions(log: Memory, channel_logs: Arc<MemoryChannels>) -> Vec<Total> {
-    vec![
-        Total {
-            name: "tokenrill_evicted_logs",
-            help: "Ended generations that were evicted before their retention ended, to make room",
-            count: Box::new(move || log.evicted()),
-        },
-        Total {
-            name: "tokenrill_channel_evicted_events",
-            help: "Channel events that were evicted before they expired, to make room for others",
-            count: Box::new(move || channel_logs.evicted()),
-        },
-    ]
+pub fn evictions(log: Option<&Memory>, channel_logs: Arc<MemoryChannels>) -> Vec<Total> {
+    let log = log.cloned().map(|log| Total {
+        name: "tokenrill_evicted_logs",
+        help: "Ended generations that were evicted before their retention ended, to make room",
+        count: Box::new(move || log.evicted()),
+    });
+    let channels = Total {
+        name: "tokenrill_channel_evicted_events",
+        help: "Channel events that were evicted before they expired, to make room for others",
+        count: Box::new(move || channel_logs.evicted()),
+    };
+    log.into_iter().chain([channels]).collect()
 }
 
 /// Returns the gauges of limited resources.
 pub fn capacities(
     settings: &Settings,
     bounds: &server::ListenerLimits,
-    log: &Memory,
+    log: Option<&Memory>,
     channel_logs: &Arc<MemoryChannels>,
     (in_flight, bodies): (Connections, BodyMemory),
 ) -> Vec<Capacity> {
-    let (log, channel_logs, open) = (log.clone(), Arc::clone(channel_logs), bounds.open.clone());
+    let (log, channel_logs, open) = (log.cloned(), Arc::clone(channel_logs), bounds.open.clone());
     let log_limit = settings.event_log.memory.max_bytes.bytes();
     let channel_limit = settings.channels.max_bytes_total.bytes();
-    vec![
-        Capacity::bytes("tokenrill_event_log", "Memory of the logs of generations", log_limit, move || log.bytes()),
+    let log = log.map(|log| {
+        Capacity::bytes("tokenrill_event_log", "Memory of the logs of generations", log_limit, move || log.bytes())
+    });
+    let others = [
         Capacity::bytes("tokenrill_channel_log", "Memory of the histories of channels", channel_limit, move || {
             channel_logs.bytes()
         }),
@@ -68,5 +69,6 @@ pub fn capacities(
             settings.server.max_body_memory.bytes(),
             move || bodies.bytes(),
         ),
-    ]
+    ];
+    log.into_iter().chain(others).collect()
 }

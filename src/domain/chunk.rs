@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 use memchr::{memchr, memchr2};
+use serde::{Deserialize, Serialize};
 
 /// One chunk of a provider's stream, or the part of one that a single event carries.
 ///
@@ -19,7 +20,7 @@ pub struct Chunk {
 }
 
 /// The common part of many chunks of one stream.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     pub part: Part,
     pub raw: Raw,
@@ -27,7 +28,7 @@ pub struct Shape {
 
 /// The provider's own JSON of a chunk, kept for a wire of the same dialect. Every other wire writes the chunk from its
 /// part.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Raw {
     /// No wire has the provider's dialect.
     Absent,
@@ -42,13 +43,13 @@ pub enum Raw {
 }
 
 /// The dialect of a provider's JSON. A wire sends JSON of its own dialect unchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProviderDialect {
     OpenAiChat,
 }
 
 /// The JSON of a chunk before and after its text.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     pub dialect: ProviderDialect,
     pub before: Box<str>,
@@ -73,7 +74,7 @@ pub enum ChunkJson<'a> {
 }
 
 /// The neutral part of a chunk, which every wire can show. Members named `json` hold JSON as received.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
     /// `text` is part of the answer.
     Text { choice: u32, logprobs_json: Option<Box<str>> },
@@ -200,7 +201,8 @@ impl fmt::Debug for Shape {
 ///
 /// Always the content of a valid JSON string, and always safe in one line of an event stream: U+2028, U+2029 and
 /// U+0085, at which some clients end a line, are escaped too.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Escaped(CompactString);
 
 /// The bytes are not the content of a JSON string.

@@ -38,7 +38,17 @@ impl FromStr for IdempotencyKey {
     }
 }
 
+impl IdempotencyKey {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Fingerprint {
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     pub const fn new(digest: [u8; 32]) -> Self {
         Self(digest)
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Chunk, Failure, GenerationId, Principal, PromptReference, ProviderDialect, Sequence, Timestamp, Timings, Usage,
 };
@@ -46,7 +48,7 @@ impl Event {
 /// Up to 16 pairs that the caller attached. Shown in the snapshot, never sent upstream.
 pub type Metadata = BTreeMap<String, String>;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Start {
     pub generation: GenerationId,
     /// The caller that started it; never sent to a client.
@@ -59,7 +61,7 @@ pub struct Start {
 }
 
 /// The model completed its answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     /// One for each choice that finished, in the order of the choices; never empty.
     pub finish: Box<[Finish]>,
@@ -69,7 +71,7 @@ pub struct Done {
 }
 
 /// How one choice ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finish {
     pub choice: u32,
     pub reason: FinishReason,
@@ -89,7 +91,7 @@ impl Finish {
 }
 
 /// Whether the upstream stated a finish reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stated {
     Yes,
     /// The upstream ended the answer without one: `stop` is used instead and marked (`finish_reason_missing`).
@@ -98,7 +100,8 @@ pub enum Stated {
 
 /// The end of a provider's stream in its own JSON, kept for a wire of the same dialect. Every other wire writes the end
 /// from the members of [`Done`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Trailer {
     /// `None` if no wire has the provider's dialect. All other members are empty then.
     pub dialect: Option<ProviderDialect>,
@@ -126,7 +129,7 @@ impl Trailer {
 }
 
 /// Whether a request asked for the usage as a chunk of its own (`stream_options.include_usage`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum UsageRequest {
     Asked,
     #[default]
@@ -138,14 +141,14 @@ pub enum UsageRequest {
 pub type FinishReason = Box<str>;
 
 /// The generation was cancelled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cancelled {
     pub reason: CancelReason,
     pub usage: Usage,
     pub timings: Timings,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CancelReason {
     /// A client called `cancel` or `DELETE`.
     ClientRequest,
@@ -154,7 +157,7 @@ pub enum CancelReason {
 }
 
 /// The generation failed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failed {
     pub failure: Failure,
     /// `None` if the request was not sent, or the upstream refused it: nothing was used.

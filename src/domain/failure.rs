@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::RequestId;
 
 /// Why a generation failed: the content of a `failed` event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub code: FailureCode,
     /// The service's own text: what happened, then what to do.
@@ -21,7 +23,7 @@ pub struct Failure {
 }
 
 /// Whether the same request may succeed later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Remedy {
     /// Only if it is changed.
     Change,
@@ -30,7 +32,8 @@ pub enum Remedy {
 }
 
 /// The part of an upstream's error that the caller receives, with secrets and addresses masked.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UpstreamWords {
     /// The HTTP status, if the upstream refused the request.
     pub status: Option<u16>,
@@ -44,7 +47,8 @@ pub struct UpstreamWords {
 }
 
 /// Every way in which a running generation can fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureCode {
     /// The upstream could not be connected to.
     UpstreamUnreachable,
@@ -80,7 +84,10 @@ pub enum FailureCode {
     Overloaded,
     /// The service is shutting down.
     ShuttingDown,
+    /// The process that ran the generation is lost.
+    ReplicaLost,
     /// A defect of the service.
+    #[serde(other)]
     Internal,
 }
 
@@ -105,6 +112,7 @@ impl FailureCode {
             Self::TooLarge => "too_large",
             Self::Overloaded => "overloaded",
             Self::ShuttingDown => "shutting_down",
+            Self::ReplicaLost => "replica_lost",
             Self::Internal => "internal",
         }
     }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 
 const RANDOM_BYTES: usize = 16;
 const TEXT_BYTES: usize = 22;
@@ -14,12 +15,22 @@ const TEXT_BYTES: usize = 22;
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
         pub struct $name([u8; RANDOM_BYTES]);
 
         impl $name {
             pub fn random() -> Self {
                 Self(random_bits())
+            }
+
+            /// Returns the id as a number. Numbers sort as ids do, which their texts do not.
+            pub const fn to_bits(self) -> u128 {
+                u128::from_be_bytes(self.0)
+            }
+
+            pub const fn from_bits(bits: u128) -> Self {
+                Self(bits.to_be_bytes())
             }
         }
 
@@ -34,6 +45,20 @@ macro_rules! id {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 encode($prefix, &self.0, f)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
             }
         }
 

@@ -61,6 +61,14 @@ pub struct Epoch(u32);
 impl Epoch {
     pub const FIRST: Self = Self(1);
 
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
     /// Returns the epoch of the next owner.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// The caller of a request: the owner of the generations it starts.
 ///
 /// A principal cannot distinguish another caller's generation from one that never existed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Principal {
     /// Every caller, if the service does not authenticate. The unguessable id of a generation is then the capability,
     /// and generations are not listed.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// The id of a stored prompt: 1 to 64 characters out of `[a-z0-9_-]`, the first a letter or a digit. It is also the
 /// name of the prompt's file without `.md`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,7 +15,8 @@ pub struct PromptId(Box<str>);
 pub struct PromptVersion([u8; PromptVersion::BYTES]);
 
 /// A reference to the current version of a prompt, `id`, or to one version only, `id@version`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct PromptReference {
     pub id: PromptId,
     pub version: Option<PromptVersion>,
@@ -105,6 +108,20 @@ impl fmt::Display for PromptVersion {
 impl fmt::Debug for PromptVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<PromptReference> for String {
+    fn from(reference: PromptReference) -> Self {
+        reference.to_string()
+    }
+}
+
+impl TryFrom<String> for PromptReference {
+    type Error = InvalidReference;
+
+    fn try_from(text: String) -> Result<Self, InvalidReference> {
+        text.parse()
     }
 }
 

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 /// A wall-clock time in whole milliseconds, written as RFC 3339 in UTC.
 ///
 /// Only for display, and for the order of displayed items. Every deadline uses the monotonic clock, so that a step of
 /// the wall clock does not end anything early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Timestamp {
     /// Since 1970-01-01T00:00:00Z.
     millis: u64,

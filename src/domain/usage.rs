@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Tokens read and written by the model. Totals are inclusive: each part is also in its total.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub input_tokens: u64,
@@ -30,7 +33,7 @@ impl Usage {
 }
 
 /// The origin of the figures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum TokenSource {
     /// All figures are the provider's.
     Provider,
@@ -93,7 +96,8 @@ impl UsageReport {
 }
 
 /// How long a generation took, on the monotonic clock from the moment it was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Timings {
     /// Until the first text, reasoning or tool call; `None` if none came.
     pub first_token: Option<Duration>,

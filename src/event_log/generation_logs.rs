@@ -1,8 +1,10 @@
 //! The port of the generations' logs.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{Control, Readable, ViewerLease, ViewerPresence, Writer};
@@ -10,33 +12,47 @@ use crate::domain::{Account, Claim, Event, GenerationId, IdempotencyKey, Listed,
 
 /// All generations' logs of one deployment, with the control of their writers and the presence of their viewers.
 pub trait EventLog: Control + ViewerPresence + Send + Sync + 'static {
+    /// Checks that logs can be made.
+    fn check_available(&self) -> BoxFuture<'static, Result<(), LogUnavailable>> {
+        ready(Ok(())).boxed()
+    }
+
     /// Makes the log of a generation with `start` as entry 1, unless its owner's claim names a kept log (contract 1, 6,
     /// 8, 12). A create whose reply is lost is sent again and finds its own log.
     fn create(&self, start: Arc<Start>, terms: LogTerms) -> BoxFuture<'static, Result<Created, CreateError>>;
 
     /// Returns the log, if it is kept (contract 7). Closes it if its writer's lease has expired (contract 10). A
     /// backend that reads from a copy refreshes the copy if it does not reach `at_least`.
-    fn open(&self, generation: GenerationId, at_least: Sequence) -> BoxFuture<'static, Option<Arc<dyn GenerationLog>>>;
+    fn open(
+        &self,
+        generation: GenerationId,
+        at_least: Sequence,
+    ) -> BoxFuture<'static, Result<Option<Arc<dyn GenerationLog>>, LogUnavailable>>;
 
     /// Returns the generation that the owner's claim names, if it is kept (contract 8).
     fn claimed(&self, owner: &Principal, claim: &Claim)
     -> BoxFuture<'static, Result<Option<GenerationId>, ClaimError>>;
 
     /// Returns whether a claim with this key exists, with any fingerprint (contract 8).
-    fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> BoxFuture<'static, bool>;
+    fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> BoxFuture<'static, Result<bool, LogUnavailable>>;
 
     /// Frees the claim on the log, or removes its tombstone. The log is kept (contract 8).
-    fn release(&self, generation: GenerationId) -> BoxFuture<'static, ()>;
+    fn release(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>>;
 
     /// Returns the owner's generations that follow `before`, newest first, at most `most` (contract 9).
-    fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> BoxFuture<'static, Vec<Listed>>;
+    fn list(
+        &self,
+        owner: &Principal,
+        before: Option<Listed>,
+        most: usize,
+    ) -> BoxFuture<'static, Result<Vec<Listed>, LogUnavailable>>;
 
     /// Removes the log and its claim at once (contract 7).
-    fn remove(&self, generation: GenerationId) -> BoxFuture<'static, ()>;
+    fn remove(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>>;
 
     /// Removes the log as an eviction does, at once or, if it is open, when it closes. Its claim stays as a tombstone
     /// (contract 8).
-    fn discard(&self, generation: GenerationId) -> BoxFuture<'static, ()>;
+    fn discard(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>>;
 }
 
 /// The log of one generation, for its readers.
@@ -78,6 +94,8 @@ pub enum CreateError {
     /// The account has too many tombstones for a new claim; the oldest expires after this time.
     #[error("the account has too many idempotency keys whose answers are lost")]
     TooManyTombstones(Duration),
+    #[error(transparent)]
+    Unavailable(#[from] LogUnavailable),
 }
 
 /// Why a claim cannot be used.
@@ -87,6 +105,8 @@ pub enum ClaimError {
     Conflict(#[from] Conflict),
     #[error(transparent)]
     Lost(#[from] LostAnswer),
+    #[error(transparent)]
+    Unavailable(#[from] LogUnavailable),
 }
 
 impl From<ClaimError> for CreateError {
@@ -94,6 +114,7 @@ impl From<ClaimError> for CreateError {
         match error {
             ClaimError::Conflict(conflict) => Self::Conflict(conflict),
             ClaimError::Lost(lost) => Self::Lost(lost),
+            ClaimError::Unavailable(unavailable) => Self::Unavailable(unavailable),
         }
     }
 }
@@ -110,3 +131,8 @@ pub struct LostAnswer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the idempotency key was used for another request")]
 pub struct Conflict;
+
+/// The backend does not answer in time. Whether it has carried out the call is unknown; every call may be repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the event log does not answer")]
+pub struct LogUnavailable;

@@ -15,8 +15,8 @@ use super::memory_log::MemoryLog;
 use super::memory_writer::MemoryWriter;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::{
-    ClaimError, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog, LogTerms, ViewerLease,
-    ViewerPresence,
+    ClaimError, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog, LogTerms, LogUnavailable,
+    ViewerLease, ViewerPresence,
 };
 use crate::domain::{CancelReason, Claim, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start, Usage};
 
@@ -108,8 +108,8 @@ impl EventLog for Memory {
         &self,
         generation: GenerationId,
         _at_least: Sequence,
-    ) -> BoxFuture<'static, Option<Arc<dyn GenerationLog>>> {
-        ready(self.0.get(generation).map(|log| log as Arc<dyn GenerationLog>)).boxed()
+    ) -> BoxFuture<'static, Result<Option<Arc<dyn GenerationLog>>, LogUnavailable>> {
+        ready(Ok(self.0.get(generation).map(|log| log as Arc<dyn GenerationLog>))).boxed()
     }
 
     fn claimed(
@@ -120,36 +120,45 @@ impl EventLog for Memory {
         ready(self.0.lock().claimed(owner, claim)).boxed()
     }
 
-    fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> BoxFuture<'static, bool> {
-        ready(self.0.lock().knows(owner, key)).boxed()
+    fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> BoxFuture<'static, Result<bool, LogUnavailable>> {
+        ready(Ok(self.0.lock().knows(owner, key))).boxed()
     }
 
-    fn release(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
+    fn release(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>> {
         self.0.change(|logs| logs.release(generation));
-        ready(()).boxed()
+        ready(Ok(())).boxed()
     }
 
-    fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> BoxFuture<'static, Vec<Listed>> {
-        ready(self.0.lock().list(owner, before, most)).boxed()
+    fn list(
+        &self,
+        owner: &Principal,
+        before: Option<Listed>,
+        most: usize,
+    ) -> BoxFuture<'static, Result<Vec<Listed>, LogUnavailable>> {
+        ready(Ok(self.0.lock().list(owner, before, most))).boxed()
     }
 
-    fn remove(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
+    fn remove(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>> {
         self.0.change(|logs| logs.remove(generation));
-        ready(()).boxed()
+        ready(Ok(())).boxed()
     }
 
-    fn discard(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
+    fn discard(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>> {
         self.0.change(|logs| logs.discard(generation));
-        ready(()).boxed()
+        ready(Ok(())).boxed()
     }
 }
 
 impl Control for Memory {
-    fn request_end(&self, generation: GenerationId, reason: CancelReason) -> BoxFuture<'static, ()> {
+    fn request_end(
+        &self,
+        generation: GenerationId,
+        reason: CancelReason,
+    ) -> BoxFuture<'static, Result<(), LogUnavailable>> {
         if let Some(log) = self.0.get(generation) {
             log.request_end(reason);
         }
-        ready(()).boxed()
+        ready(Ok(())).boxed()
     }
 
     fn end_requested(&self, generation: GenerationId) -> BoxFuture<'static, CancelReason> {

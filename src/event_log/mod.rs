@@ -2,7 +2,8 @@
 //!
 //! # The contract
 //!
-//! Every backend keeps these rules; `tests/it/event_log.rs` tests each rule against each backend.
+//! Every backend keeps these rules; `tests/it/event_log.rs` tests each rule against each backend. The backend in Redis
+//! evicts nothing: a log that does not fit is refused, so what rules 6 and 8 say of evictions does not apply to it.
 //!
 //! 1. **Dense.** Entry 1 is the event that made the log; each append adds the next numbers, with no gap.
 //! 2. **Compare and append.** Only the [`Writer`] appends. Each append names the epoch and the tail that it extends, and
@@ -85,18 +86,22 @@ mod memory_roster;
 mod memory_writer;
 mod presence;
 mod readable;
+mod redis;
 mod roster;
 mod sync;
 mod tail;
 mod viewers;
 mod writer;
 
+pub use self::redis::{RedisLogs, RedisTerms};
 pub use channel::MemoryChannels;
 pub use channel_limits::ChannelLimits;
 pub use channel_logs::{ChannelLog, ChannelLogs, ChannelsFull, History};
 pub use control::Control;
 pub use follow::{Follow, follow};
-pub use generation_logs::{ClaimError, Conflict, CreateError, Created, EventLog, GenerationLog, LogTerms, LostAnswer};
+pub use generation_logs::{
+    ClaimError, Conflict, CreateError, Created, EventLog, GenerationLog, LogTerms, LogUnavailable, LostAnswer,
+};
 pub use holdings::MOST_TOMBSTONES;
 pub use memory::{Memory, MemoryLimits};
 pub use presence::{GenerationEnded, ViewerLease, ViewerPresence};

@@ -94,6 +94,9 @@ impl FailedEnding {
             FailureCode::TooLarge => "The answer is larger than this service keeps. It is incomplete.",
             FailureCode::Overloaded => "This service is out of memory for answers. Try again later.",
             FailureCode::ShuttingDown => "This service is restarting. The answer is incomplete. Try again.",
+            FailureCode::ReplicaLost => {
+                "The replica that ran this generation is lost. The answer is incomplete. Try again."
+            }
             FailureCode::Internal => "This service has a defect. Report the request id to its operator.",
         }
     }

@@ -17,7 +17,8 @@ use super::state::GenerationState;
 use super::storage::Record;
 use crate::domain::{Event, Failed, Sequence, Start};
 use crate::event_log::{
-    EntryBatch, Follow, GenerationLog, ReadError, Tail, TailState, ViewerLease, follow, read_page, wait_until,
+    EntryBatch, Follow, GenerationLog, LogUnavailable, ReadError, Tail, TailState, ViewerLease, follow, read_page,
+    wait_until,
 };
 use crate::limits::{QueuePosition, QueueState};
 use crate::telemetry::Gauge;
@@ -53,6 +54,8 @@ pub enum FollowError {
     AtEnd,
     #[error("the log does not reach this position")]
     HistoryLost,
+    #[error(transparent)]
+    LogUnavailable(#[from] LogUnavailable),
 }
 
 impl From<LogLost> for FollowError {

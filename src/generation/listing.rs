@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::following::FollowError;
 use super::service::Generations;
 use super::state::Status;
 use crate::domain::{Event, GenerationId, Listed, Principal, Sequence, Start};
-use crate::event_log::{TailState, read_page};
+use crate::event_log::{GenerationLog, TailState, read_page};
 
 /// A page of a list, newest first.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,37 +36,46 @@ impl Generations {
         wanted: impl Fn(&Status) -> bool,
         before: Option<Listed>,
         most: usize,
-    ) -> GenerationPage {
+    ) -> Result<GenerationPage, FollowError> {
         let mut generations = Vec::new();
-        let listed = self.0.log.list(principal, before, MOST_LOOKED_AT).await;
+        let listed = self.0.log.list(principal, before, MOST_LOOKED_AT).await?;
         let ended = listed.len() < MOST_LOOKED_AT;
         let mut next = None;
         for place in listed {
             if generations.len() == most {
-                return GenerationPage { generations, next };
+                return Ok(GenerationPage { generations, next });
             }
             next = Some(place);
-            if let Some(summary) = self.summary(place.generation).await
+            if let Some(summary) = self.summary(place.generation).await?
                 && wanted(&summary.status)
             {
                 generations.push(summary);
             }
         }
-        GenerationPage { generations, next: next.filter(|_| !ended) }
+        Ok(GenerationPage { generations, next: next.filter(|_| !ended) })
     }
 
-    async fn summary(&self, id: GenerationId) -> Option<Summary> {
-        let log = self.0.log.open(id, Sequence::START).await?;
+    /// Returns a generation that is still kept.
+    async fn summary(&self, id: GenerationId) -> Result<Option<Summary>, FollowError> {
+        match self.0.log.open(id, Sequence::START).await? {
+            Some(log) => Ok(Summary::of(&*log).await),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Summary {
+    async fn of(log: &dyn GenerationLog) -> Option<Self> {
         let tail = log.tail().await.ok()?;
         let status = match tail.state {
             TailState::Open => Status::Running,
-            TailState::Closed => match read_page(&*log, tail.sequence.before()).await.ok()?.entries.pop()?.event {
+            TailState::Closed => match read_page(log, tail.sequence.before()).await.ok()?.entries.pop()?.event {
                 Event::Done(done) => Status::Done(done),
                 Event::Cancelled(cancelled) => Status::Cancelled(cancelled),
                 Event::Failed(failed) => Status::Failed(failed),
                 Event::Start(_) | Event::Chunk(_) => return None,
             },
         };
-        Some(Summary { start: Arc::clone(log.start()), status, last_sequence: tail.sequence })
+        Some(Self { start: Arc::clone(log.start()), status, last_sequence: tail.sequence })
     }
 }

@@ -39,6 +39,8 @@ pub struct Running {
     pub attempts: Attempts,
     /// Set if the generation is known to have cost nothing. A repeat of the request may then start a new one.
     unbilled: OnceLock<()>,
+    /// Set when the end was counted and logged.
+    reported_end: OnceLock<()>,
     first_token: OnceLock<Instant>,
     tally: Mutex<Tally>,
     requested_end: SetOnce<Ending>,
@@ -82,6 +84,7 @@ impl Running {
             queue_state: admitted.queue_state,
             attempts,
             unbilled: OnceLock::new(),
+            reported_end: OnceLock::new(),
             first_token: OnceLock::new(),
             tally: Mutex::default(),
             requested_end: SetOnce::new(),
@@ -171,7 +174,7 @@ impl Running {
         let reported = self.lock().reported;
         let usage = match (reported.complete(), self.attempts.billed(), answer) {
             (Some(usage), _, _) => usage,
-            (None, Billed::No, _) => NOTHING_USED,
+            (None, Billed::No, _) => nothing_used(),
             (None, _, None) => Usage::default(),
             // A guess, not a count: every viewer must receive the terminal event before the process ends.
             (None, _, Some(answer)) if ending.code() == Some(FailureCode::ShuttingDown) => {
@@ -194,7 +197,7 @@ impl Running {
         let reported = self.lock().reported;
         let usage = reported.complete().unwrap_or_else(|| {
             if self.attempts.billed() == Billed::No {
-                return NOTHING_USED;
+                return nothing_used();
             }
             let answer = answer_text(writer).now_or_never().flatten();
             answer.map(|answer| reported.completed_by(tokens::guess(&self.prompt, &answer))).unwrap_or_default()
@@ -268,7 +271,7 @@ impl Running {
         }
     }
 
-    /// Appends the terminal event, unless there is one. Only the append that wins is counted and logged.
+    /// Appends the terminal event, unless there is one. The end is counted and logged once.
     async fn close(
         &self,
         writer: &mut dyn Writer,
@@ -277,7 +280,13 @@ impl Running {
         usage: Usage,
         timings: Timings,
     ) -> Result<(), Limit> {
-        if writer.close(self.terminal(ending, finish, usage, timings)).await? != CloseOutcome::Won {
+        let closed = writer.close(self.terminal(ending, finish, usage, timings)).await?;
+        if self.reported_end.set(()).is_err() {
+            return Ok(());
+        }
+        if closed != CloseOutcome::Won {
+            // Another process ended the log, because this one did not renew its lease in time.
+            self.report(&Ending::failed(FailureCode::ReplicaLost), usage, timings);
             return Ok(());
         }
         let is_repeatable = match ending {
@@ -337,7 +346,7 @@ impl Running {
 
     /// Returns the terminal event of a generation whose process is gone. Nothing is known of its usage.
     pub fn orphaned(&self) -> Event {
-        let failed = FailedEnding::new(FailureCode::Internal);
+        let failed = FailedEnding::new(FailureCode::ReplicaLost);
         let failure = self.failure(&failed, Billed::Maybe);
         Event::Failed(Arc::new(Failed { failure, usage: Some(Usage::default()), timings: Timings::default() }))
     }
@@ -366,21 +375,18 @@ impl Running {
 
 /// Reads what the writer was given so far.
 fn answer_text(writer: &dyn Writer) -> impl Future<Output = Option<AnswerText>> + Send {
-    let (log, tail, pending) = (Arc::clone(writer.log()), writer.tail(), writer.pending());
-    async move { AnswerText::read(&*log, tail, pending, COUNTED_BYTES).await }
+    let (log, pending) = (Arc::clone(writer.log()), writer.pending());
+    async move {
+        // Up to what viewers have seen, which a slow log may not have acknowledged.
+        let tail = log.tail().await.ok()?.sequence;
+        AnswerText::read(&*log, tail, pending, COUNTED_BYTES).await
+    }
 }
 
 /// The usage of a generation that never reached its upstream.
-const NOTHING_USED: Usage = Usage {
-    input_tokens: 0,
-    cache_read_tokens: None,
-    cache_write_tokens: None,
-    input_audio_tokens: None,
-    output_tokens: Some(0),
-    reasoning_tokens: None,
-    output_audio_tokens: None,
-    source: TokenSource::Estimated,
-};
+fn nothing_used() -> Usage {
+    Usage { output_tokens: Some(0), ..Usage::default() }
+}
 
 /// Advice for a failure that may have been billed: a repeat with the same key attaches to it.
 const KEY_IS_KEPT: &str =

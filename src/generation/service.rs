@@ -23,7 +23,9 @@ use super::tokens::{self, TokenCounter};
 use crate::domain::{
     ChatRequest, Claim, FailureCode, GenerationId, IdempotencyKey, Principal, Prompt, Sequence, Start, Timestamp,
 };
-use crate::event_log::{CreateError, Created, EventLog, GenerationLog, LogTerms, TailState, wait_until};
+use crate::event_log::{
+    CreateError, Created, EventLog, GenerationLog, LogTerms, LogUnavailable, TailState, wait_until,
+};
 use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
 use crate::upstream::{Delivery, ListedModels, PlannedRequest, Router};
@@ -141,6 +143,7 @@ impl Generations {
         match created {
             Err(CreateError::Full) => inner.metrics.refused("memory"),
             Err(CreateError::TooManyTombstones(_)) => inner.metrics.refused("lost_answers"),
+            Err(CreateError::Unavailable(_)) => inner.metrics.refused("event_log"),
             _ => {}
         }
         let (writer, viewer) = match created? {
@@ -158,7 +161,7 @@ impl Generations {
         // Check again, now that the generation is registered: a drain that began in between did not see it.
         if self.is_draining() {
             registration.running().request_end(Ending::failed(FailureCode::ShuttingDown));
-            inner.log.remove(id).await;
+            _ = inner.log.remove(id).await;
             return Err(StartError::Draining);
         }
         let handle = ViewerHandle::new(Some(viewer), record.clone(), inner.metrics.viewer(), slot.queue_state());
@@ -171,8 +174,8 @@ impl Generations {
     }
 
     /// Returns whether a key of the caller's names a generation, for any request.
-    pub async fn knows(&self, principal: &Principal, key: &IdempotencyKey) -> bool {
-        self.0.log.knows(principal, key).await
+    pub async fn knows(&self, principal: &Principal, key: &IdempotencyKey) -> Result<bool, FollowError> {
+        Ok(self.0.log.knows(principal, key).await?)
     }
 
     /// Takes one request from the caller's rate, before its body is read.
@@ -294,6 +297,11 @@ impl Generations {
         self.0.draining.load(Ordering::Acquire)
     }
 
+    /// Checks that the event log accepts new generations.
+    pub async fn check_log(&self) -> Result<(), LogUnavailable> {
+        self.0.log.check_available().await
+    }
+
     /// Returns the number of running generations.
     pub fn count(&self) -> usize {
         self.0.registry.count()
@@ -315,7 +323,7 @@ impl Generations {
         id: GenerationId,
         at_least: Sequence,
     ) -> Result<Arc<dyn GenerationLog>, FollowError> {
-        let log = self.0.log.open(id, at_least).await.ok_or(FollowError::NotFound)?;
+        let log = self.0.log.open(id, at_least).await?.ok_or(FollowError::NotFound)?;
         if log.start().owner == *principal { Ok(log) } else { Err(FollowError::NotFound) }
     }
 
@@ -376,7 +384,7 @@ impl GenerationService {
             };
             registration.end();
             if registration.running().was_unbilled() {
-                logs.release(id).await;
+                _ = logs.release(id).await;
             }
             drop((registration, record));
             if let Some(rest) = rest {

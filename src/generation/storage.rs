@@ -63,6 +63,6 @@ impl Drop for Record {
     fn drop(&mut self) {
         let (generation, log) = (self.generation, Arc::clone(&self.shared.log));
         self.shared.lock().remove(&generation);
-        self.shared.tasks.spawn(async move { log.discard(generation).await });
+        self.shared.tasks.spawn(async move { _ = log.discard(generation).await });
     }
 }

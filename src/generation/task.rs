@@ -57,9 +57,8 @@ pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Opti
     // Frees the slot before the terminal event is readable: a client that reads it may start the next generation at
     // once.
     slot.release().await;
-    if let Some(ending) = ending {
-        running.end(writer, ending).await;
-    }
+    // Without an ending of its own, another process has ended the log: this process is lost to it.
+    running.end(writer, ending.unwrap_or_else(|| Ending::failed(FailureCode::ReplicaLost))).await;
     rest
 }
 

@@ -37,6 +37,21 @@ pub enum SettingsError {
     #[error("`server.max_body_memory` is less than twice `server.max_body`: raise it, or lower `server.max_body`")]
     MaxBodyMemory,
 
+    #[error(
+        "event_log.backend is \"redis\" and its address is missing: write one of event_log.redis.url_env and \
+         event_log.redis.url_file"
+    )]
+    RedisUrl,
+
+    #[error(
+        "event_log.backend is \"redis\", so a ticket of one replica must be valid at all: write \
+         auth.ticket_secret_env, with the same secret for each"
+    )]
+    SharedTicketSecret,
+
+    #[error("`event_log.redis.lease` is too short or too long: write at least \"3s\" and at most \"12s\"")]
+    Lease,
+
     #[error("`{setting}` is too large: write at most {most}")]
     TooLarge { setting: &'static str, most: &'static str },
 

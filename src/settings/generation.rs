@@ -88,31 +88,6 @@ pub(super) const SECTION: SettingSection = SettingSection {
     ],
 };
 
-/// The storage of generations.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct EventLogSettings {
-    pub memory: MemoryLogSettings,
-}
-
-/// The event log in memory.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct MemoryLogSettings {
-    pub max_bytes: Size,
-}
-
-pub(super) const MEMORY_SECTION: SettingSection = SettingSection {
-    name: "event_log.memory",
-    intro: "",
-    keys: &[key(
-        "event_log.memory.max_bytes",
-        SIZE,
-        "The maximum memory of all stored answers together. Above it, ended answers are evicted before their retention \
-         ends, first those of the caller that holds most.",
-    )],
-};
-
 impl Default for GenerationSettings {
     fn default() -> Self {
         Self {
@@ -125,11 +100,5 @@ impl Default for GenerationSettings {
             head_wait: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
         }
-    }
-}
-
-impl Default for MemoryLogSettings {
-    fn default() -> Self {
-        Self { max_bytes: Size::mib(256) }
     }
 }

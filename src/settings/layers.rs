@@ -245,7 +245,8 @@ mod tests {
 
     use super::*;
     use crate::settings::{
-        AuthMode, LimitSettings, LogFormat, OnDisconnect, QueueSettings, Secret, ServerSettings, Size,
+        AuthMode, EventLogSettings, LimitSettings, LogFormat, OnDisconnect, QueueSettings, RedisSettings, Secret,
+        ServerSettings, Size,
     };
 
     const EXAMPLE: &str = include_str!("../../tokenrill.example.toml");
@@ -628,13 +629,16 @@ mod tests {
             ]
         );
         // Only these, and settings that are absent by default, differ from the defaults.
-        let Settings { server, cors, auth, limits, upstreams, models, prompts, .. } = settings.clone();
+        let Settings { server, cors, auth, limits, upstreams, models, event_log, prompts, .. } = settings.clone();
+        let RedisSettings { url_env, url_file, .. } = event_log.redis;
+        let redis = RedisSettings { url_env, url_file, ..RedisSettings::default() };
+        let event_log = EventLogSettings { redis, ..EventLogSettings::default() };
         let ServerSettings { admin_listen, trusted_proxies, .. } = server;
         let server = ServerSettings { admin_listen, trusted_proxies, ..ServerSettings::default() };
         let limits = LimitSettings { queue: QueueSettings::default(), ..limits };
         assert_eq!(
             settings,
-            Settings { server, cors, auth, limits, upstreams, models, prompts, ..Settings::default() }
+            Settings { server, cors, auth, limits, upstreams, models, event_log, prompts, ..Settings::default() }
         );
     }
 }

@@ -9,6 +9,7 @@ mod changes;
 mod channels;
 mod cors;
 mod error;
+mod event_log;
 mod file;
 mod generation;
 mod jwt;
@@ -26,6 +27,8 @@ mod upstream;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +39,9 @@ pub use channels::{ChannelSettings, PromptSettings};
 pub use cors::CorsSettings;
 use cors::is_origin;
 pub use error::SettingsError;
+pub use event_log::{EventLogSettings, LogBackend, MemoryLogSettings, RedisSettings};
 pub use file::FileSource;
-pub use generation::{EventLogSettings, GenerationSettings, MemoryLogSettings, ModelSettings};
+pub use generation::{GenerationSettings, ModelSettings};
 pub use jwt::{JwksUrl, JwtSettings};
 pub use layers::{Sources, listen_address, load};
 pub use limits::{LimitSettings, ModelLimitSettings, QueueSettings};
@@ -68,6 +72,10 @@ pub struct Settings {
     pub prompts: PromptSettings,
     pub telemetry: TelemetrySettings,
 }
+
+/// The values of `event_log.redis.lease`: an owner counts on its lease until a second before its end, and a stop waits
+/// for it.
+const LEASES: RangeInclusive<Duration> = Duration::from_secs(3)..=Duration::from_secs(12);
 
 const fn some(number: u32) -> NonZeroU32 {
     match NonZeroU32::new(number) {
@@ -124,6 +132,18 @@ impl Settings {
         // Each change of the queue notifies every queued generation.
         if self.limits.queue.max_waiting > 10_000 {
             return Err(SettingsError::TooLarge { setting: "limits.queue.max_waiting", most: "10000" });
+        }
+        let redis = &self.event_log.redis;
+        if self.event_log.backend == LogBackend::Redis {
+            if redis.url_env.is_some() == redis.url_file.is_some() {
+                return Err(SettingsError::RedisUrl);
+            }
+            if self.auth.mode == Some(AuthMode::Required) && self.auth.ticket_secret_env.is_none() {
+                return Err(SettingsError::SharedTicketSecret);
+            }
+        }
+        if !LEASES.contains(&redis.lease) {
+            return Err(SettingsError::Lease);
         }
         // The log counts a generation's bytes in 32 bits.
         if self.generation.max_bytes > Size::mib(1024) {

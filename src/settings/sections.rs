@@ -2,7 +2,7 @@
 //! hints in error messages.
 
 use super::keys::{SettingKey, SettingSection};
-use super::{auth, channels, cors, generation, jwt, limits, server, telemetry, upstream};
+use super::{auth, channels, cors, event_log, generation, jwt, limits, server, telemetry, upstream};
 
 /// All sections of this version, in the order of the example file. A test compares them with [`super::Settings`].
 pub(super) const SECTIONS: &[SettingSection] = &[
@@ -15,7 +15,9 @@ pub(super) const SECTIONS: &[SettingSection] = &[
     upstream::SECTION,
     generation::MODEL_SECTION,
     generation::SECTION,
-    generation::MEMORY_SECTION,
+    event_log::SECTION,
+    event_log::MEMORY_SECTION,
+    event_log::REDIS_SECTION,
     channels::SECTION,
     channels::PROMPT_SECTION,
     telemetry::SECTION,
@@ -68,8 +70,9 @@ mod tests {
     use super::*;
     use crate::domain::Quota;
     use crate::settings::{
-        ApiKeySettings, AuthMode, AuthSettings, CorsSettings, JwtSettings, LimitSettings, ModelLimitSettings,
-        ModelSettings, PromptSettings, Secret, ServerSettings, Settings, UpstreamSettings,
+        ApiKeySettings, AuthMode, AuthSettings, CorsSettings, EventLogSettings, JwtSettings, LimitSettings,
+        ModelLimitSettings, ModelSettings, PromptSettings, RedisSettings, Secret, ServerSettings, Settings,
+        UpstreamSettings,
     };
 
     /// Returns settings in which each is present, including those that are absent by default.
@@ -115,6 +118,14 @@ mod tests {
                 ..LimitSettings::default()
             },
             models: ModelSettings { default: Some("demo".into()) },
+            event_log: EventLogSettings {
+                redis: RedisSettings {
+                    url_env: Some("any".into()),
+                    url_file: Some("any".into()),
+                    ..RedisSettings::default()
+                },
+                ..EventLogSettings::default()
+            },
             prompts: PromptSettings { directory: Some("any".into()) },
             upstreams: vec![upstream],
             ..Settings::default()

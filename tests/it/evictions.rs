@@ -201,7 +201,7 @@ async fn lose(log: &impl EventLog, key: &str) {
     let Ok(Created::New { mut writer, .. }) = log.create(Arc::new(start), terms).await else { panic!("there is room") };
     let generation = writer.log().start().generation;
     writer.close(cancelled).await.expect("there is room");
-    log.discard(generation).await;
+    log.discard(generation).await.expect("the log answers");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::path::Path;
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder};
@@ -13,7 +14,7 @@ use tokenrill::api::wire::native::{
 };
 use tokenrill::auth::{Grant, Resource, Scopes, Tickets};
 use tokenrill::domain::{Principal, Timestamp};
-use tokenrill::settings::{JwtSettings, Settings};
+use tokenrill::settings::{JwtSettings, LogBackend, Settings};
 
 use crate::support::issuer::{SECRET, claims, hs256, trusting};
 use crate::support::{Answer, Event, SOON, Service, TICKET_SECRET, Upstream, case};
@@ -362,6 +363,9 @@ struct Scenes {
     viewers: [Answer; 5],
     /// Allows one subscriber per channel, which is connected, and has no memory for an event.
     packed: Service,
+    /// Its event log does not respond; with the key of a caller.
+    without_log: Service,
+    caller: String,
     _subscriber: Answer,
     _upstream: Upstream,
 }
@@ -427,6 +431,12 @@ impl Scenes {
         let nowhere = "http://127.0.0.1:1/jwks.json".parse().expect("a URL");
         let without_issuer =
             Service::with(trusting(JwtSettings { jwks_url: Some(nowhere), ..JwtSettings::default() })).await;
+        let mut settings = Settings::default();
+        let address = Path::new(env!("CARGO_TARGET_TMPDIR")).join("closed-port");
+        std::fs::write(&address, "redis://127.0.0.1:1").expect("written");
+        settings.event_log.backend = LogBackend::Redis;
+        settings.event_log.redis.url_file = Some(address);
+        let (without_log, keys) = Service::guarded(settings, &[("web", &["generate", "follow", "stop"])]).await;
         Self {
             plain,
             several_models,
@@ -443,6 +453,8 @@ impl Scenes {
             generation,
             viewers,
             packed,
+            without_log,
+            caller: keys["web"].clone(),
             _subscriber: subscriber,
             _upstream: upstream,
         }
@@ -460,6 +472,11 @@ impl Scenes {
             (_, _, "misdirected") => {
                 let method = method.to_uppercase().parse().expect("a method");
                 self.plain.request(method, &path.replace("{id}", "any")).header("host", "evil.example")
+            }
+            (_, _, "event_log_unavailable") => {
+                let path = path.replace("{id}", "gen_AAAAAAAAAAAAAAAAAAAAAA");
+                let request = self.without_log.request(method.to_uppercase().parse().expect("a method"), &path);
+                json(request.bearer_auth(&self.caller), &good.to_string())
             }
             ("post", "/v1/channels/any/events", "body_too_large" | "overloaded") => {
                 let body = if code == "overloaded" { r#"{"data":1}"#.to_owned() } else { " ".repeat(2048) };

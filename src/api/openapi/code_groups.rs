@@ -1,11 +1,11 @@
 //! Codes that several operations refuse requests with.
 
 use super::super::problem::ErrorCode::{
-    self, BodyTooLarge, Cancelled, DeadlineExceeded, HistoryLost, IdempotencyConflict, InvalidJson, InvalidRequest,
-    InvalidVariables, ModelNotFound, ModelRequired, Overloaded, PromptNotFound, RateLimited, RequestTimeout,
-    ShuttingDown, TooLarge, TooManyConnections, TooManyGenerations, UnsupportedMediaType, UpstreamAuth,
-    UpstreamDisconnected, UpstreamError, UpstreamMalformed, UpstreamOverloaded, UpstreamRateLimited, UpstreamRejected,
-    UpstreamTimeout, UpstreamUnreachable,
+    self, BodyTooLarge, Cancelled, DeadlineExceeded, EventLogUnavailable, HistoryLost, IdempotencyConflict,
+    InvalidJson, InvalidRequest, InvalidVariables, ModelNotFound, ModelRequired, Overloaded, PromptNotFound,
+    RateLimited, ReplicaLost, RequestTimeout, ShuttingDown, TooLarge, TooManyConnections, TooManyGenerations,
+    UnsupportedMediaType, UpstreamAuth, UpstreamDisconnected, UpstreamError, UpstreamMalformed, UpstreamOverloaded,
+    UpstreamRateLimited, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable,
 };
 
 /// Codes of an operation that reads a JSON body.
@@ -22,6 +22,7 @@ pub const START: &[ErrorCode] = &[
     TooManyGenerations,
     TooManyConnections,
     Overloaded,
+    EventLogUnavailable,
     ShuttingDown,
 ];
 /// Codes of an operation that responds only when the generation has ended, or has its first token.
@@ -37,5 +38,6 @@ pub const ANSWER: &[ErrorCode] = &[
     UpstreamMalformed,
     UpstreamOverloaded,
     UpstreamTimeout,
+    ReplicaLost,
     DeadlineExceeded,
 ];

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::super::access::Access;
 use super::super::problem::ErrorCode::{
-    ChannelFull, ConnectionNotFound, Forbidden, GenerationNotFound, HistoryLost, Internal, InvalidRequest,
-    InvalidVariables, IssuerUnavailable, Misdirected, ModelNotFound, NotAcceptable, Overloaded, PromptNotFound,
-    RateLimited, ShuttingDown, TooManyConnections, Unauthenticated, UnsupportedMediaType,
+    ChannelFull, ConnectionNotFound, EventLogUnavailable, Forbidden, GenerationNotFound, HistoryLost, Internal,
+    InvalidRequest, InvalidVariables, IssuerUnavailable, Misdirected, ModelNotFound, NotAcceptable, Overloaded,
+    PromptNotFound, RateLimited, ShuttingDown, TooManyConnections, Unauthenticated, UnsupportedMediaType,
 };
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::wire::port::RefusalFormat;
@@ -26,11 +26,11 @@ type OperationRefusals = ((&'static str, &'static str), &'static [&'static [Erro
 /// The codes with which operations may refuse, in addition to [`COMMON`] and, if they are not public, [`DENIALS`]. Those
 /// of an operation of a wire are in the wire.
 const REFUSALS: &[OperationRefusals] = &[
-    (LIST, &[]),
-    (EVENTS, &[&[GenerationNotFound, NotAcceptable, HistoryLost, TooManyConnections, Overloaded]]),
-    (INSPECT, &[&[GenerationNotFound, HistoryLost]]),
-    (("/v1/generations/{id}", "delete"), &[&[GenerationNotFound, UnsupportedMediaType]]),
-    (("/v1/generations/{id}/cancel", "post"), &[&[GenerationNotFound, UnsupportedMediaType]]),
+    (LIST, &[&[EventLogUnavailable]]),
+    (EVENTS, &[&[GenerationNotFound, NotAcceptable, HistoryLost, TooManyConnections, Overloaded, EventLogUnavailable]]),
+    (INSPECT, &[&[GenerationNotFound, HistoryLost, EventLogUnavailable]]),
+    (("/v1/generations/{id}", "delete"), &[&[GenerationNotFound, UnsupportedMediaType, EventLogUnavailable]]),
+    (("/v1/generations/{id}/cancel", "post"), &[&[GenerationNotFound, UnsupportedMediaType, EventLogUnavailable]]),
     (TICKETS, &[BODY, &[GenerationNotFound]]),
     (PUBLISH, &[BODY, &[ConnectionNotFound, RateLimited, Overloaded, ShuttingDown]]),
     (SUBSCRIBE, &[&[NotAcceptable, TooManyConnections, ChannelFull, Overloaded, ShuttingDown]]),
@@ -41,7 +41,7 @@ const REFUSALS: &[OperationRefusals] = &[
     (("/v1/models", "get"), &[]),
     (("/v1/models/{id}", "get"), &[&[ModelNotFound]]),
     (("/healthz", "get"), &[]),
-    (("/readyz", "get"), &[&[ShuttingDown, IssuerUnavailable]]),
+    (("/readyz", "get"), &[&[ShuttingDown, EventLogUnavailable, IssuerUnavailable]]),
     (("/metrics", "get"), &[]),
     (("/v1/connections", "get"), &[]),
     (("/v1/connections/{id}", "delete"), &[&[ConnectionNotFound, UnsupportedMediaType]]),

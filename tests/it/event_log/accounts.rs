@@ -137,7 +137,7 @@ pub async fn an_evicted_claim_is_lost_with_its_usage_until_its_retention_ends<B:
     log.close(ended(7)).await;
     pass_minutes(1).await;
     evict_all(&logs).await;
-    assert!(!is_known(&logs, id).await && logs.list(&owner(), None, 9).await.is_empty());
+    assert!(!is_known(&logs, id).await && logs.list(&owner(), None, 9).await.expect("the log answers").is_empty());
     for _ in 0..2 {
         assert_eq!(logs.claimed(&owner(), &claim("k", 1)).await, Err(ClaimError::Lost(lost(7))));
         assert_eq!(logs.claimed(&owner(), &claim("k", 2)).await, Err(ClaimError::Conflict(Conflict)));
@@ -153,20 +153,20 @@ pub async fn an_evicted_claim_is_lost_with_its_usage_until_its_retention_ends<B:
 pub async fn a_discarded_claim_is_lost_with_its_usage_until_its_retention_ends<B: Backend>() {
     let logs = B::start(ROOMY);
     let (id, log) = claim_new(&logs, &account(1), claim("k", 1)).await.expect("room");
-    logs.discard(id).await;
+    logs.discard(id).await.expect("the log answers");
     assert!(is_known(&logs, id).await, "it is open");
     log.close(ended(7)).await;
     assert!(!is_known(&logs, id).await);
     let (second, log) = claim_new(&logs, &account(1), claim("l", 1)).await.expect("room");
     log.close(ended(8)).await;
-    logs.discard(second).await;
-    logs.discard(second).await;
-    logs.discard(GenerationId::random()).await;
+    logs.discard(second).await.expect("the log answers");
+    logs.discard(second).await.expect("the log answers");
+    logs.discard(GenerationId::random()).await.expect("the log answers");
     for (key, by) in [("k", 7), ("l", 8)] {
         assert_eq!(logs.claimed(&owner(), &claim(key, 1)).await, Err(ClaimError::Lost(lost(by))));
     }
     // The id is unknown, so a remove does not free the key: only the retention does.
-    logs.remove(second).await;
+    logs.remove(second).await.expect("the log answers");
     assert_eq!(logs.claimed(&owner(), &claim("l", 1)).await, Err(ClaimError::Lost(lost(8))));
     pass_minutes(11).await;
     for key in ["k", "l"] {
@@ -178,17 +178,17 @@ pub async fn a_release_frees_a_lost_claim_and_a_removal_leaves_none<B: Backend>(
     let logs = B::start(ROOMY);
     let (id, log) = claim_new(&logs, &account(1), claim("k", 1)).await.expect("room");
     log.close(ended(0)).await;
-    logs.discard(id).await;
-    logs.release(id).await;
+    logs.discard(id).await.expect("the log answers");
+    logs.release(id).await.expect("the log answers");
     assert_eq!(logs.claimed(&owner(), &claim("k", 2)).await, Ok(None));
     let (id, log) = claim_new(&logs, &account(1), claim("k", 2)).await.expect("room");
     log.close(ended(0)).await;
-    logs.remove(id).await;
-    logs.discard(id).await;
+    logs.remove(id).await.expect("the log answers");
+    logs.discard(id).await.expect("the log answers");
     assert_eq!(logs.claimed(&owner(), &claim("k", 3)).await, Ok(None));
     let (id, log) = create(&logs).await;
     log.close(ended(0)).await;
-    logs.discard(id).await;
+    logs.discard(id).await.expect("the log answers");
     assert!(!is_known(&logs, id).await, "also without a claim");
 }
 
@@ -197,7 +197,7 @@ pub async fn an_account_with_too_many_lost_claims_gets_no_new_one_until_the_olde
     let lose = async |number: u8, key: String| {
         let (id, log) = claim_new(&logs, &account(number), claim(&key, 1)).await?;
         log.close(ended(7)).await;
-        logs.discard(id).await;
+        logs.discard(id).await.expect("the log answers");
         Ok(())
     };
     lose(1, "oldest".to_owned()).await.expect("the first");
@@ -226,7 +226,7 @@ pub async fn lost_claims_of_many_accounts_leave_room_for_answers_and_for_keys_of
             match claim_new(&logs, &account(number), claim(&format!("{number}-{count}"), 1)).await {
                 Ok((id, log)) => {
                     log.close(ended(0)).await;
-                    logs.discard(id).await;
+                    logs.discard(id).await.expect("the log answers");
                     count += 1;
                 }
                 Err(refused) => break refused,

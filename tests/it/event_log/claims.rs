@@ -65,11 +65,11 @@ pub async fn a_claim_names_one_log_as_long_as_it_is_kept<B: Backend>() {
     assert_ne!(claimant.claim(owner.clone(), claim("l", 1)).await, Ok(first), "another key");
     assert_ne!(claimant.claim(owner.clone(), None).await, Ok(first), "no key");
 
-    logs.remove(first).await;
+    logs.remove(first).await.expect("the log answers");
     assert_eq!(logs.claimed(&owner, &claim("k", 2)).await, Ok(None));
     let second = claimant.claim(owner.clone(), claim("k", 2)).await.expect("the key is free");
     assert_ne!(second, first);
-    logs.remove(first).await;
+    logs.remove(first).await.expect("the log answers");
     assert_eq!(
         claimant.claim(owner, claim("k", 2)).await,
         Ok(second),
@@ -81,14 +81,14 @@ pub async fn a_claim_that_is_released_is_free_and_its_log_stays<B: Backend>() {
     let logs = B::start(ROOMY);
     let claimant = Claimant::of(&logs);
     let first = claimant.claim(named("a"), claim("k", 1)).await.expect("room");
-    logs.release(first).await;
-    logs.release(first).await;
-    logs.release(GenerationId::random()).await;
+    logs.release(first).await.expect("the log answers");
+    logs.release(first).await.expect("the log answers");
+    logs.release(GenerationId::random()).await.expect("the log answers");
     assert!(is_known(&logs, first).await);
     let second = claimant.claim(named("a"), claim("k", 2)).await.expect("the key is free");
     assert_ne!(second, first);
-    logs.release(first).await;
-    logs.remove(first).await;
+    logs.release(first).await.expect("the log answers");
+    logs.remove(first).await.expect("the log answers");
     assert_eq!(
         claimant.claim(named("a"), claim("k", 2)).await,
         Ok(second),
@@ -180,7 +180,7 @@ pub async fn each_owner_lists_its_own_newest_first_each_once<B: Backend>() {
     let list = async |most| {
         let (mut all, mut before): (Vec<Listed>, _) = (Vec::new(), None);
         loop {
-            let page = logs.list(&named("a"), before, most).await;
+            let page = logs.list(&named("a"), before, most).await.expect("the log answers");
             assert!(page.len() <= most);
             before = page.last().copied();
             if page.is_empty() {
@@ -192,14 +192,20 @@ pub async fn each_owner_lists_its_own_newest_first_each_once<B: Backend>() {
     for most in [1, 2, 7, 25, 100] {
         assert_eq!(list(most).await, own, "in pages of {most}");
     }
-    assert!(logs.list(&Principal::Anonymous, None, 100).await.is_empty());
-    assert!(logs.list(&named("nobody"), None, 100).await.is_empty());
+    assert!(logs.list(&Principal::Anonymous, None, 100).await.expect("the log answers").is_empty());
+    assert!(logs.list(&named("nobody"), None, 100).await.expect("the log answers").is_empty());
 
     // A removed log does not disturb the pages, even if a page ended with it.
-    let before = logs.list(&named("a"), None, 5).await.last().copied();
+    let before = logs.list(&named("a"), None, 5).await.expect("the log answers").last().copied();
     let (_, gone) = own.remove(4);
-    logs.remove(gone).await;
+    logs.remove(gone).await.expect("the log answers");
     assert_eq!(list(100).await, own);
-    let rest: Vec<_> = logs.list(&named("a"), before, 100).await.into_iter().map(|one| one.generation).collect();
+    let rest: Vec<_> = logs
+        .list(&named("a"), before, 100)
+        .await
+        .expect("the log answers")
+        .into_iter()
+        .map(|one| one.generation)
+        .collect();
     assert_eq!(rest, own[4..].iter().map(|(_, id)| *id).collect::<Vec<_>>());
 }

@@ -52,8 +52,8 @@ async fn removed_logs_leave_no_bytes_counted() {
         if at % 2 == 0 {
             log.close(ended(0)).await;
         }
-        memory.remove(*id).await;
-        memory.remove(*id).await;
+        memory.remove(*id).await.expect("the log answers");
+        memory.remove(*id).await.expect("the log answers");
         append(log, vec![token("nobody's")]).await.ok();
         log.close(ended(0)).await;
     }
@@ -69,7 +69,7 @@ async fn removed_log_keeps_only_its_last_page_whether_it_closed_before_or_after(
         if closes_first {
             log.close(ended(0)).await;
         }
-        memory.remove(id).await;
+        memory.remove(id).await.expect("the log answers");
         tokio::time::sleep(RETENTION).await;
         log.close(ended(0)).await;
         tokio::time::sleep(RETENTION).await;

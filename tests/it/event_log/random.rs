@@ -214,7 +214,7 @@ impl<B: Backend> Run<B> {
 
     async fn remove(&mut self, at: usize) {
         let model = &mut self.models[at];
-        self.logs.remove(model.id).await;
+        self.logs.remove(model.id).await.expect("the log answers");
         model.known = false;
         self.closed.retain(|id| *id != model.id);
     }

@@ -18,8 +18,8 @@ use tokenrill::domain::{
 };
 use tokenrill::event_log::{
     AppendError, ClaimError, CloseOutcome, Control, CreateError, Created, EventLog, Events, GenerationEnded,
-    GenerationLog, Limit, LogTerms, Memory, MemoryLimits, Page, ReadError, Readable, Tail, TailState, ViewerLease,
-    ViewerPresence, Wake, Writer,
+    GenerationLog, Limit, LogTerms, LogUnavailable, Memory, MemoryLimits, Page, ReadError, Readable, Tail, TailState,
+    ViewerLease, ViewerPresence, Wake, Writer,
 };
 use tokio::task::yield_now;
 use tokio_util::task::TaskTracker;
@@ -338,18 +338,23 @@ impl EventLog for Slow {
         .boxed()
     }
 
-    fn open(&self, generation: GenerationId, at_least: Sequence) -> BoxFuture<'static, Option<Arc<dyn GenerationLog>>> {
+    fn open(
+        &self,
+        generation: GenerationId,
+        at_least: Sequence,
+    ) -> BoxFuture<'static, Result<Option<Arc<dyn GenerationLog>>, LogUnavailable>> {
         let slow = self.clone();
         let opened = self.call(move |server| {
             server.take_over(generation);
             done(server.memory.open(generation, at_least))
         });
         async move {
-            let copy = slow.copy(opened.await?);
+            let Some(log) = opened.await? else { return Ok(None) };
+            let copy = slow.copy(log);
             if *lock(&copy.seen) < at_least {
                 copy.refresh().await;
             }
-            Some(copy as Arc<dyn GenerationLog>)
+            Ok(Some(copy as Arc<dyn GenerationLog>))
         }
         .boxed()
     }
@@ -363,31 +368,40 @@ impl EventLog for Slow {
         self.call(move |server| done(server.memory.claimed(&owner, &claim)))
     }
 
-    fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> BoxFuture<'static, bool> {
+    fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> BoxFuture<'static, Result<bool, LogUnavailable>> {
         let (owner, key) = (owner.clone(), key.clone());
         self.call(move |server| done(server.memory.knows(&owner, &key)))
     }
 
-    fn release(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
+    fn release(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>> {
         self.call(move |server| done(server.memory.release(generation)))
     }
 
-    fn list(&self, owner: &Principal, before: Option<Listed>, most: usize) -> BoxFuture<'static, Vec<Listed>> {
+    fn list(
+        &self,
+        owner: &Principal,
+        before: Option<Listed>,
+        most: usize,
+    ) -> BoxFuture<'static, Result<Vec<Listed>, LogUnavailable>> {
         let owner = owner.clone();
         self.call(move |server| done(server.memory.list(&owner, before, most)))
     }
 
-    fn remove(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
+    fn remove(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>> {
         self.call(move |server| done(server.memory.remove(generation)))
     }
 
-    fn discard(&self, generation: GenerationId) -> BoxFuture<'static, ()> {
+    fn discard(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>> {
         self.call(move |server| done(server.memory.discard(generation)))
     }
 }
 
 impl Control for Slow {
-    fn request_end(&self, generation: GenerationId, reason: CancelReason) -> BoxFuture<'static, ()> {
+    fn request_end(
+        &self,
+        generation: GenerationId,
+        reason: CancelReason,
+    ) -> BoxFuture<'static, Result<(), LogUnavailable>> {
         self.call(move |server| done(server.memory.request_end(generation, reason)))
     }
 

@@ -325,7 +325,8 @@ impl World {
                 assert_ne!(lost, Some(Kept::Yes), "a key whose answer is lost starts nothing");
                 let now = Instant::now();
                 let id = started.following.start().generation;
-                let log = self.memory.open(id, Sequence::START).await.expect("its log is there");
+                let log =
+                    self.memory.open(id, Sequence::START).await.expect("the log answers").expect("its log is there");
                 let model = Model {
                     on_disconnect,
                     grace,
@@ -438,6 +439,7 @@ impl World {
                 None
             }
             Err(FollowError::HistoryLost) => panic!("whoever was sent an id finds it in the log"),
+            Err(FollowError::LogUnavailable(_)) => panic!("the log answers"),
         };
         match viewer {
             Some(viewer) => self.viewers[viewer].following = following,

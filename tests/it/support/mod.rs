@@ -12,6 +12,7 @@ pub mod metrics;
 mod output;
 mod process;
 mod program;
+pub mod redis_server;
 mod service;
 mod shared_channels;
 mod shared_limits;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -32,6 +32,11 @@ pub struct ServiceProcess {
 impl ServiceProcess {
     /// Starts the service with these settings, on its own port.
     pub async fn start(settings: &Settings) -> Self {
+        Self::start_at(settings, 0).await
+    }
+
+    /// Starts the service with these settings on this port.
+    pub async fn start_at(settings: &Settings, port: u16) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         super::service::raise_descriptor_limit();
         let name = format!("service-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -41,7 +46,11 @@ impl ServiceProcess {
         let output = Output::of("the service");
         let program = std::env::var_os("TOKENRILL_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_tokenrill").into());
         let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(&directory).env_clear().env("RUST_LOG", "warn");
+        command
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+            .current_dir(&directory)
+            .env_clear()
+            .env("RUST_LOG", "warn");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(output.stream()).kill_on_drop(true);
         let mut process = command.spawn().expect("it starts");
         let mut stdout = BufReader::new(process.stdout.take().expect("a pipe"));
@@ -54,6 +63,18 @@ impl ServiceProcess {
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let address = address.expect("an address");
         Self { address, http, directory, process, _stdout: stdout, _output: output }
+    }
+
+    /// Asks the process to end, and waits until it has.
+    pub async fn terminate(mut self) -> ExitStatus {
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.id())]).status().await;
+        assert!(sent.expect("a shell").success(), "it runs");
+        self.process.wait().await.expect("it ends")
+    }
+
+    /// Ends the process at once, without a signal that it could handle.
+    pub async fn kill(mut self) {
+        self.process.kill().await.expect("it runs");
     }
 
     pub async fn metrics(&self) -> String {

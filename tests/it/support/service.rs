@@ -10,13 +10,14 @@ use serde_json::Value;
 use tokenrill::app::{self, Kept, Listeners};
 use tokenrill::auth::NewKey;
 use tokenrill::server::{self, Threads};
-use tokenrill::settings::{ApiKeySettings, AuthMode, Settings, UpstreamSettings};
+use tokenrill::settings::{ApiKeySettings, AuthMode, EventLogSettings, Settings, UpstreamSettings};
 use tokenrill::shutdown::Shutdown;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::client::Answer;
 use super::metrics::sum_of_series;
+use super::redis_server::{RedisServer, unique_prefix};
 use super::soon;
 
 /// The ticket secret of a guarded service.
@@ -56,8 +57,13 @@ impl Service {
 
     #[expect(clippy::disallowed_methods, reason = "dropping the service ends it")]
     #[expect(clippy::unused_async, reason = "it needs a runtime, as its siblings do")]
-    pub async fn in_environment(settings: Settings, environment: BTreeMap<String, String>) -> Self {
+    pub async fn in_environment(mut settings: Settings, mut environment: BTreeMap<String, String>) -> Self {
         raise_descriptor_limit();
+        // Settings of the log in memory are those of a test about that log.
+        let log = EventLogSettings::default();
+        if std::env::var_os("TOKENRILL_TEST_REDIS").is_some() && settings.event_log == log {
+            RedisServer::shared().serve(&mut settings, &mut environment, &unique_prefix());
+        }
         let limits = app::limits(&settings);
         let bind = || server::bind((Ipv4Addr::LOCALHOST, 0).into(), &limits).expect("a port");
         let listeners = Listeners { public: bind(), admin: settings.server.admin_listen.map(|_| bind()) };

@@ -50,6 +50,7 @@ fn should_retry(problem: &ProblemBody) -> bool {
             | ErrorCode::UpstreamUnreachable
             | ErrorCode::UpstreamRateLimited
             | ErrorCode::Overloaded
+            | ErrorCode::EventLogUnavailable
             | ErrorCode::ShuttingDown
     );
     let wait = problem.retry_after_ms.map_or(Duration::ZERO, Duration::from_millis);

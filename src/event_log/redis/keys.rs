@@ -1,0 +1,100 @@
+//! The names of the keys and channels in Redis.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::{GenerationId, IdempotencyKey, Principal};
+
+/// Names keys with one prefix, so that several deployments can share a server.
+///
+/// `{xx}` is the hash tag of Redis Cluster: the keys of one generation are in one slot. No name holds a caller's name,
+/// an idempotency key or any other text of a request.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    prefix: Arc<str>,
+}
+
+/// The keys of one generation, and the channel that announces its entries.
+#[derive(Debug, Clone)]
+pub struct LogKeys {
+    /// Hash: epoch, tail, lease, owner.
+    pub head: String,
+    /// Stream: the entries, a batch for each append.
+    pub entries: String,
+    /// Sorted set: the replicas that have viewers, by the end of their time.
+    pub viewers: String,
+    pub wakes: String,
+}
+
+impl Keys {
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub fn of(&self, generation: GenerationId) -> LogKeys {
+        let id = generation.to_string();
+        let tag = id.get(4..6).unwrap_or_default();
+        let name = |part| format!("{}:{{{tag}}}:g:{id}:{part}", self.prefix);
+        LogKeys { head: name("h"), entries: name("e"), viewers: name("a"), wakes: name("w") }
+    }
+
+    /// Returns the key of a claim, by the digest of the caller and its idempotency key.
+    pub fn claim(&self, owner: &Principal, key: &IdempotencyKey) -> String {
+        let digest = digest(owner, key.as_str());
+        let tag = digest.get(..2).unwrap_or_default();
+        format!("{}:{{{tag}}}:k:{digest}", self.prefix)
+    }
+
+    /// Returns the key of the sorted set that lists the generations of a caller; `None` for anonymous ones, which are
+    /// not listed.
+    pub fn list(&self, owner: &Principal) -> Option<String> {
+        (*owner != Principal::Anonymous).then(|| format!("{}:{{{}}}:l", self.prefix, digest(owner, "")))
+    }
+
+    /// Returns the prefix of the channels of the replicas.
+    pub fn replicas(&self) -> String {
+        format!("{}:r:", self.prefix)
+    }
+}
+
+/// Each part is preceded by its length, so that no two callers and keys have the same input.
+fn digest(owner: &Principal, key: &str) -> String {
+    let mut text = String::new();
+    for part in [owner.issuer().unwrap_or_default(), owner.name().unwrap_or_default(), key] {
+        // Writing to memory does not fail.
+        _ = write!(text, "{}:{part}", part.len());
+    }
+    let kind = match owner {
+        Principal::Anonymous => 0_u8,
+        Principal::Key(_) => 1,
+        Principal::Subject { .. } => 2,
+    };
+    URL_SAFE_NO_PAD.encode(Sha256::new().chain_update([kind]).chain_update(text).finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_a_generation_share_a_hash_tag_and_name_no_caller() {
+        let keys = Keys::new("tr");
+        let id: GenerationId = "gen_AbAAAAAAAAAAAAAAAAAAAA".parse().expect("an id");
+        let LogKeys { head, entries, viewers, wakes } = keys.of(id);
+        for key in [head, entries, viewers, wakes] {
+            assert!(key.starts_with("tr:{Ab}:g:gen_AbAAAAAAAAAAAAAAAAAAAA:"), "{key}");
+        }
+        let claim = |owner: &str, key: &str| keys.claim(&Principal::Key(owner.into()), &key.parse().expect("a key"));
+        assert!(!claim("web", "order").contains("web") && !claim("web", "order").contains("order"));
+        assert_ne!(claim("web", "order"), claim("webo", "rder"));
+        assert_eq!(keys.list(&Principal::Anonymous), None);
+    }
+}

@@ -1,0 +1,26 @@
+//! The event log in Redis or Valkey, shared by all processes that use the same server and prefix.
+//!
+//! Each generation has a hash (the head), a stream (the entries, a batch for each append) and a sorted set (the
+//! processes that have viewers). Every comparison and the change that depends on it are one script in Redis, by its
+//! clock. The process that runs the generation owns the log: its lease is moved by every append, and a log whose lease
+//! has expired is closed by its next reader.
+
+mod batch;
+mod claims;
+mod connection;
+mod follower;
+mod keys;
+mod mirror;
+mod mirror_log;
+mod owned;
+mod owner_list;
+mod redis_logs;
+mod redis_writer;
+mod replica_viewers;
+mod script;
+mod store;
+mod subscriptions;
+mod writer_calls;
+
+pub use redis_logs::RedisLogs;
+pub use store::RedisTerms;

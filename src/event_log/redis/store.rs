@@ -1,0 +1,73 @@
+//! What every part of this backend needs: the connection, the names, the terms.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{CommandConnection, PATIENCE, Patience, ScriptCall};
+use super::keys::Keys;
+use super::script;
+use super::subscriptions::Subscriptions;
+use crate::domain::GenerationId;
+
+pub struct Store {
+    pub connection: CommandConnection,
+    pub keys: Keys,
+    pub terms: RedisTerms,
+    pub subscriptions: Subscriptions,
+    pub replica: ReplicaId,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
+}
+
+/// The times and sizes of logs in Redis.
+#[derive(Debug, Clone, Copy)]
+pub struct RedisTerms {
+    /// Bytes of one generation's log (`generation.max_bytes`), without its terminal event.
+    pub most_of_one_log: usize,
+    /// How long a closed log stays readable (`generation.retention`).
+    pub retention: Duration,
+    /// How long a log can be open (`generation.max_duration`).
+    pub max_duration: Duration,
+    /// How long an owner keeps a log that it does not write to (`event_log.redis.lease`).
+    pub lease: Duration,
+    /// After this silence of Redis, viewers of the owner's process see entries that Redis has not acknowledged
+    /// (`event_log.redis.hold`).
+    pub hold: Duration,
+}
+
+/// Identifies one process among those that share a Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaId(String);
+
+impl ReplicaId {
+    pub fn random() -> Self {
+        // An id of a request has as many random bits as are needed here.
+        Self(crate::domain::ConnectionId::random().to_string())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Time beside `generation.max_duration` until the keys of a log that is never closed expire.
+const CLOSING_TIME: Duration = Duration::from_mins(1);
+
+impl Store {
+    /// Returns the time after which the keys of a new log expire, whatever happens to its owner.
+    pub fn lifetime(&self) -> Duration {
+        self.terms.max_duration + self.terms.retention + CLOSING_TIME
+    }
+
+    /// Lets a claim expire with its log, which another process closed. Without it, the claim expires later, and a create
+    /// that finds its log gone replaces it.
+    pub async fn retain_claim(&self, generation: GenerationId, claim: &[u8]) {
+        let Ok(claim) = String::from_utf8(claim.to_vec()) else { return };
+        let call = ScriptCall::new(&script::RETAIN_CLAIM, [&self.keys.of(generation).head, &claim])
+            .arg(generation.to_string())
+            .millis(self.terms.retention);
+        _ = self.connection.call(&call, Patience::For(PATIENCE)).await;
+    }
+}

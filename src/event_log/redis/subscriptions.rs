@@ -1,0 +1,157 @@
+//! The connection for messages: announcements of entries, and messages to this process.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use redis::aio::{PubSubSink, PubSubStream};
+use redis::{Client, RedisResult};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+/// The channels that this process listens to. [`Subscriptions::run`] keeps the connection.
+#[derive(Clone, Default)]
+pub struct Subscriptions(Arc<SharedSubscriptions>);
+
+#[derive(Default)]
+struct SharedSubscriptions {
+    wanted: Mutex<HashMap<String, Weak<Notify>>>,
+    changed: Notify,
+    connected: watch::Sender<bool>,
+}
+
+/// One channel. A message sets a mark, so that messages that come faster than they are taken are one.
+pub struct ChannelSubscription {
+    channel: String,
+    announced: Arc<Notify>,
+    shared: Arc<SharedSubscriptions>,
+}
+
+/// How long a connection and each of its commands may take.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// The wait between two attempts to connect.
+const RECONNECT: Duration = Duration::from_millis(200);
+/// The interval in which a silent connection is tested.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Subscriptions {
+    /// Subscribes to a channel. The subscription is marked as announced once it is in effect, after each new connection
+    /// too: a message before that is lost.
+    pub fn subscribe(&self, channel: String) -> ChannelSubscription {
+        let announced = Arc::new(Notify::new());
+        self.0.lock().insert(channel.clone(), Arc::downgrade(&announced));
+        self.0.changed.notify_one();
+        ChannelSubscription { channel, announced, shared: Arc::clone(&self.0) }
+    }
+
+    /// Returns whether messages arrive.
+    pub fn is_connected(&self) -> bool {
+        *self.0.connected.borrow()
+    }
+
+    /// Keeps the connection, and passes messages to this process to `receive`. Runs until dropped.
+    pub async fn run(&self, client: &Client, own: &str, receive: impl Fn(&str)) {
+        loop {
+            if let Ok(Ok(pubsub)) = timeout(TIMEOUT, client.get_async_pubsub()).await {
+                let (sink, stream) = pubsub.split();
+                _ = self.listen(sink, stream, (own, &receive)).await;
+                self.0.connected.send_replace(false);
+                tracing::warn!("Redis delivers no messages: connecting again");
+            }
+            sleep(RECONNECT).await;
+        }
+    }
+
+    /// Listens until the connection fails.
+    async fn listen(
+        &self,
+        mut sink: PubSubSink,
+        mut stream: PubSubStream,
+        (own, receive): (&str, &impl Fn(&str)),
+    ) -> RedisResult<()> {
+        bounded(sink.subscribe(own)).await?;
+        // A request of before this connection is in the head of its log, which the owner reads at its next renewal.
+        self.0.connected.send_replace(true);
+        let mut subscribed = HashSet::new();
+        self.update(&mut sink, &mut subscribed).await?;
+        loop {
+            tokio::select! {
+                message = stream.next() => {
+                    let Some(message) = message else { return Ok(()) };
+                    match message.get_channel_name() {
+                        channel if channel == own => receive(&message.get_payload::<String>().unwrap_or_default()),
+                        channel => self.0.announce(channel),
+                    }
+                }
+                () = self.0.changed.notified() => self.update(&mut sink, &mut subscribed).await?,
+                () = sleep(PING_INTERVAL) => bounded(sink.ping::<redis::Value>()).await.map(drop)?,
+            }
+        }
+    }
+}
+
+impl Subscriptions {
+    /// Subscribes to the channels that are wanted, and unsubscribes from those that are no longer.
+    async fn update(&self, sink: &mut PubSubSink, subscribed: &mut HashSet<String>) -> RedisResult<()> {
+        let (added, removed) = self.0.difference(subscribed);
+        if !removed.is_empty() {
+            bounded(sink.unsubscribe(&removed)).await?;
+            subscribed.retain(|channel| !removed.contains(channel));
+        }
+        if !added.is_empty() {
+            bounded(sink.subscribe(&added)).await?;
+        }
+        for channel in added {
+            self.0.announce(&channel);
+            subscribed.insert(channel);
+        }
+        Ok(())
+    }
+}
+
+async fn bounded<T>(command: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    match timeout(TIMEOUT, command).await {
+        Ok(answered) => answered,
+        Err(_) => Err((redis::ErrorKind::Io, "no reply in time").into()),
+    }
+}
+
+impl SharedSubscriptions {
+    fn announce(&self, channel: &str) {
+        if let Some(announced) = self.lock().get(channel).and_then(Weak::upgrade) {
+            announced.notify_one();
+        }
+    }
+
+    /// Returns the channels to subscribe and to unsubscribe.
+    fn difference(&self, subscribed: &HashSet<String>) -> (Vec<String>, Vec<String>) {
+        let wanted = self.lock();
+        let added = wanted.keys().filter(|channel| !subscribed.contains(*channel)).cloned().collect();
+        let removed = subscribed.iter().filter(|channel| !wanted.contains_key(*channel)).cloned().collect();
+        (added, removed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Weak<Notify>>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ChannelSubscription {
+    /// Waits for a message since the last call.
+    pub async fn next(&mut self) {
+        self.announced.notified().await;
+    }
+}
+
+impl Drop for ChannelSubscription {
+    fn drop(&mut self) {
+        let mut wanted = self.shared.lock();
+        // A later subscription to the same channel stays.
+        if wanted.get(&self.channel).is_some_and(|other| other.as_ptr() == Arc::as_ptr(&self.announced)) {
+            wanted.remove(&self.channel);
+        }
+        drop(wanted);
+        self.shared.changed.notify_one();
+    }
+}

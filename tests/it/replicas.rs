@@ -1,0 +1,444 @@
+//! Several replicas with one event log in Redis: start on one, resume on another, stop from a third, lose one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use redis::cmd;
+use reqwest::Method;
+use reqwest::header::ACCEPT;
+use serde_json::{Value, json};
+use tokenrill::settings::Settings;
+use tokio::time::sleep;
+
+use crate::support::redis_server::{RedisServer, unique_prefix};
+use crate::support::{Answer, Call, Event, Service, ServiceProcess, Upstream, soon, text, within};
+
+const GRACE: Duration = Duration::from_mins(1);
+/// The shortest lease that the settings permit.
+const LEASE: Duration = Duration::from_secs(3);
+
+/// Replicas that share an upstream and a Redis server of their own.
+struct Deployment {
+    redis: RedisServer,
+    upstream: Upstream,
+    prefix: String,
+}
+
+impl Deployment {
+    async fn new() -> Self {
+        Self { redis: RedisServer::start(), upstream: Upstream::start().await, prefix: unique_prefix() }
+    }
+
+    fn settings(&self) -> (Settings, BTreeMap<String, String>) {
+        let (mut settings, mut environment) = (Service::settings(&self.upstream.base_url()), BTreeMap::new());
+        self.redis.serve(&mut settings, &mut environment, &self.prefix);
+        settings.generation.grace = GRACE;
+        settings.event_log.redis.lease = LEASE;
+        (settings, environment)
+    }
+
+    async fn replica(&self) -> Service {
+        let (settings, environment) = self.settings();
+        ready(Service::in_environment(settings, environment).await).await
+    }
+
+    /// Starts two replicas.
+    async fn replicas(&self) -> [Service; 2] {
+        [self.replica().await, self.replica().await]
+    }
+
+    async fn with_grace(&self, grace: Duration) -> Service {
+        let (mut settings, environment) = self.settings();
+        settings.generation.grace = grace;
+        ready(Service::in_environment(settings, environment).await).await
+    }
+}
+
+/// Waits until the replica receives messages of Redis.
+async fn ready(service: Service) -> Service {
+    soon(async { while service.get("/readyz").await.status != 200 {} }).await;
+    service
+}
+
+/// Starts a generation and reads its first token.
+async fn begin(service: &Service, upstream: &Upstream) -> (Answer, Call, String) {
+    let mut answer = service.generate(&json!({"input": "Hello"})).await;
+    let id = answer.expect("start").await.generation().to_owned();
+    let mut call = upstream.call().await;
+    call.ok().await;
+    call.text("Hel").await;
+    answer.expect("delta").await;
+    (answer, call, id)
+}
+
+async fn follow(service: &Service, id: &str, after: Option<&Event>) -> Answer {
+    let mut request = service.request(Method::GET, &format!("/v1/generations/{id}/events"));
+    if let Some(id) = after.and_then(|event| event.id.as_deref()) {
+        request = request.header("Last-Event-ID", id);
+    }
+    Answer::to(request.header(ACCEPT, "text/event-stream")).await
+}
+
+async fn snapshot(service: &Service, id: &str) -> Value {
+    service.get(&format!("/v1/generations/{id}")).await.json().await
+}
+
+/// Waits until the generation is cancelled for this reason.
+async fn ended_as(service: &Service, id: &str, reason: &str) {
+    let ended = soon(async {
+        loop {
+            let state = snapshot(service, id).await;
+            if state["status"] != "running" {
+                return state;
+            }
+        }
+    });
+    let ended = ended.await;
+    assert_eq!((&ended["status"], &ended["reason"]), (&json!("cancelled"), &json!(reason)));
+}
+
+async fn finish(mut call: Call) {
+    call.text("!").await;
+    call.finish("stop").await;
+    call.done().await;
+}
+
+#[tokio::test]
+async fn viewer_resumes_on_another_replica_with_the_same_bytes() {
+    let deployment = Deployment::new().await;
+    let [one, other] = deployment.replicas().await;
+    let (mut first, mut call, id) = begin(&one, &deployment.upstream).await;
+    let mut elsewhere = follow(&other, &id, None).await;
+    elsewhere.expect("start").await;
+    let seen = elsewhere.expect("delta").await;
+    call.text("lo").await;
+    let live = first.expect("delta").await;
+    assert_eq!(elsewhere.expect("delta").await, live, "live on both");
+    drop(elsewhere);
+    let resumed = follow(&other, &id, Some(&seen)).await;
+    finish(call).await;
+    let rest = first.events().await;
+    assert_eq!(text(&rest), "!");
+    let parts = |events: Vec<Event>| -> Vec<_> {
+        events.into_iter().map(|Event { name, data, id, .. }| (name, data, id)).collect()
+    };
+    assert_eq!(parts(resumed.events().await), parts([&[live][..], &rest].concat()));
+    let replayed = follow(&other, &id, None).await.events().await;
+    assert_eq!(text(&replayed), "Hello!");
+    assert_eq!(snapshot(&other, &id).await["text"], "Hello!");
+}
+
+#[tokio::test]
+async fn stop_and_erase_from_another_replica_close_the_upstream() {
+    for erase in [false, true] {
+        let deployment = Deployment::new().await;
+        let [one, other] = deployment.replicas().await;
+        let (first, mut call, id) = begin(&one, &deployment.upstream).await;
+        let elsewhere = follow(&other, &id, None).await;
+        let asked = if erase {
+            other.request(Method::DELETE, &format!("/v1/generations/{id}"))
+        } else {
+            other.request(Method::POST, &format!("/v1/generations/{id}/cancel"))
+        };
+        let answer = Answer::to(asked).await;
+        assert_eq!(answer.status, if erase { 204 } else { 200 });
+        call.closed().await;
+        let told = first.events().await;
+        let [ending] = told.as_slice() else { panic!("one terminal event: {told:?}") };
+        assert_eq!((ending.name.as_str(), &ending.data["reason"]), ("cancelled", &json!("client_request")));
+        assert_eq!(elsewhere.events().await.last(), Some(ending));
+        for service in [&one, &other] {
+            let found = service.get(&format!("/v1/generations/{id}")).await.status;
+            assert_eq!(found, if erase { 404 } else { 200 });
+            service.metric_becomes("tokenrill_viewers_live", 0.0).await;
+        }
+        one.metric_becomes("tokenrill_generations_live", 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn grace_counts_the_viewers_of_all_replicas() {
+    let deployment = Deployment::new().await;
+    let (one, other) = (deployment.with_grace(Duration::from_millis(700)).await, deployment.replica().await);
+    let (first, mut call, id) = begin(&one, &deployment.upstream).await;
+    let mut elsewhere = follow(&other, &id, None).await;
+    elsewhere.expect("start").await;
+    elsewhere.expect("delta").await;
+    drop(first);
+    one.metric_becomes("tokenrill_viewers_live", 0.0).await;
+    // Longer than the grace: the viewer of the other replica keeps the generation running.
+    sleep(Duration::from_millis(1400)).await;
+    call.text("lo").await;
+    elsewhere.expect("delta").await;
+    let left = Instant::now();
+    drop(elsewhere);
+    call.closed().await;
+    assert!(left.elapsed() >= Duration::from_millis(700), "{:?}", left.elapsed());
+    ended_as(&other, &id, "abandoned").await;
+}
+
+#[tokio::test]
+async fn without_grace_the_last_viewer_of_any_replica_ends_the_generation_at_once() {
+    let deployment = Deployment::new().await;
+    let (one, other) = (deployment.with_grace(Duration::ZERO).await, deployment.replica().await);
+    let (first, mut call, id) = begin(&one, &deployment.upstream).await;
+    let mut elsewhere = follow(&other, &id, None).await;
+    elsewhere.expect("start").await;
+    drop(first);
+    one.metric_becomes("tokenrill_viewers_live", 0.0).await;
+    call.text("lo").await;
+    elsewhere.expect("delta").await;
+    elsewhere.expect("delta").await;
+    drop(elsewhere);
+    call.closed().await;
+    ended_as(&one, &id, "abandoned").await;
+}
+
+#[tokio::test]
+async fn repeats_of_a_request_on_all_replicas_are_one_generation() {
+    let deployment = Deployment::new().await;
+    let replicas = deployment.replicas().await;
+    let repeats = join_all((0..20).map(|at| {
+        let request = replicas[at % 2].generation(&json!({"input": "Hello"}));
+        Answer::to(request.header(ACCEPT, "text/event-stream").header("Idempotency-Key", "order-1"))
+    }));
+    let answers = repeats.await;
+    let mut call = deployment.upstream.call().await;
+    call.ok().await;
+    finish(call).await;
+    let streams = join_all(answers.into_iter().map(Answer::events)).await;
+    for stream in &streams {
+        assert_eq!((text(stream).as_str(), stream.len()), ("!", streams[0].len()));
+        assert_eq!(stream[0].generation(), streams[0][0].generation());
+    }
+    assert!(!deployment.upstream.was_called(), "one call");
+    let other = replicas[1].generation(&json!({"input": "Another"})).header("Idempotency-Key", "order-1");
+    assert_eq!(Answer::to(other).await.status, 422);
+}
+
+#[tokio::test]
+async fn generation_of_a_killed_replica_ends_as_replica_lost_within_the_lease() {
+    let deployment = Deployment::new().await;
+    let (mut settings, environment) = deployment.settings();
+    let file =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("redis-{}-{}", std::process::id(), deployment.prefix));
+    fs::write(&file, environment.values().next().expect("an address")).expect("written");
+    settings.event_log.redis.url_env = None;
+    settings.event_log.redis.url_file = Some(file.clone());
+    let killed = ServiceProcess::start(&settings).await;
+    let other = deployment.replica().await;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let generation = http.post(format!("http://{}/v1/generations", killed.address));
+    let request = generation.header("content-type", "application/json").header(ACCEPT, "text/event-stream");
+    let mut first = Answer::to(request.body(json!({"input": "Hello"}).to_string())).await;
+    let id = first.expect("start").await.generation().to_owned();
+    let mut call = deployment.upstream.call().await;
+    call.ok().await;
+    call.text("Hel").await;
+    let seen = first.expect("delta").await;
+    let mut elsewhere = follow(&other, &id, None).await;
+    elsewhere.expect("start").await;
+    elsewhere.expect("delta").await;
+    let began = Instant::now();
+    killed.kill().await;
+    call.closed().await;
+    let ending = elsewhere.expect("failed").await;
+    assert!(began.elapsed() < LEASE + Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!((&ending.data["error"]["code"], &ending.data["error"]["status"]), (&json!("replica_lost"), &json!(503)));
+    assert!(elsewhere.next().await.is_none());
+    assert_eq!(follow(&other, &id, Some(&seen)).await.events().await, [ending], "exactly once");
+    assert_eq!(snapshot(&other, &id).await["text"], "Hel");
+    fs::remove_file(file).expect("it is there");
+}
+
+#[tokio::test]
+async fn tokens_are_held_back_while_redis_is_silent_for_less_than_the_hold() {
+    let deployment = Deployment::new().await;
+    let (mut settings, environment) = deployment.settings();
+    settings.event_log.redis.hold = Duration::from_mins(1);
+    let service = ready(Service::in_environment(settings, environment).await).await;
+    let (mut first, mut call, _) = begin(&service, &deployment.upstream).await;
+    deployment.redis.pause();
+    call.text("lo").await;
+    // A token that is not stored must not arrive; there is nothing to wait for.
+    let early = tokio::time::timeout(Duration::from_millis(300), first.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    deployment.redis.resume();
+    first.expect("delta").await;
+    finish(call).await;
+    assert_eq!(text(&first.events().await), "!");
+}
+
+#[tokio::test]
+async fn viewers_of_the_owner_go_on_while_redis_is_silent_for_longer_than_the_hold() {
+    let deployment = Deployment::new().await;
+    let (mut settings, environment) = deployment.settings();
+    settings.event_log.redis.lease = Duration::from_secs(20);
+    settings.event_log.redis.hold = Duration::from_millis(200);
+    let one = ready(Service::in_environment(settings, environment).await).await;
+    let other = deployment.replica().await;
+    let (mut first, mut call, id) = begin(&one, &deployment.upstream).await;
+    let mut elsewhere = follow(&other, &id, None).await;
+    elsewhere.expect("start").await;
+    elsewhere.expect("delta").await;
+    deployment.redis.pause();
+    for part in ["a", "b", "c"] {
+        call.text(part).await;
+        assert_eq!(first.expect("delta").await.data["text"], part);
+    }
+    assert_eq!(refusal(&one).await, (503, json!("event_log_unavailable")));
+    assert_eq!(other.get("/readyz").await.status, 503);
+    let stopped = Answer::to(other.request(Method::POST, &format!("/v1/generations/{id}/cancel")));
+    assert_eq!(within(Duration::from_secs(6), stopped).await.status, 503);
+    deployment.redis.resume();
+    for part in ["a", "b", "c"] {
+        assert_eq!(elsewhere.expect("delta").await.data["text"], part, "each once, on the other replica too");
+    }
+    finish(call).await;
+    assert_eq!(first.events().await, elsewhere.events().await);
+}
+
+/// Returns the status and the code with which the replica refuses a generation.
+async fn refusal(service: &Service) -> (u16, Value) {
+    let request = service.generation(&json!({"input": "Hello"})).header(ACCEPT, "application/json");
+    let answer = Answer::to(request).await;
+    (answer.status, answer.json().await["code"].clone())
+}
+
+/// Redis loses everything: the owner, which has the whole log in memory, writes it again.
+#[tokio::test]
+async fn log_that_redis_has_lost_is_written_again_by_its_owner() {
+    for restart in [false, true] {
+        let mut deployment = Deployment::new().await;
+        let [one, other] = deployment.replicas().await;
+        let (first, mut call, id) = begin(&one, &deployment.upstream).await;
+        if restart {
+            deployment.redis.restart();
+        } else {
+            let _: () = deployment.redis.command(&cmd("FLUSHALL"));
+        }
+        assert_eq!(snapshot(&one, &id).await["text"], "Hel", "its owner has it");
+        call.text("lo").await;
+        finish(call).await;
+        assert_eq!(text(&first.events().await), "lo!");
+        let whole = soon(async {
+            loop {
+                let answer = follow(&other, &id, None).await;
+                if answer.status == 200 {
+                    return answer.events().await;
+                }
+            }
+        });
+        assert_eq!(text(&whole.await), "Hello!", "restart: {restart}");
+    }
+}
+
+#[tokio::test]
+async fn full_redis_refuses_new_generations_and_ends_running_ones() {
+    let deployment = Deployment { redis: RedisServer::with_options("--maxmemory 3mb"), ..Deployment::new().await };
+    let [one, other] = deployment.replicas().await;
+    let (mut first, mut call, id) = begin(&one, &deployment.upstream).await;
+    let client = redis::Client::open(deployment.redis.url()).expect("an address");
+    let mut connection = client.get_connection().expect("it runs");
+    let mut fill = || {
+        for size in [64 << 10, 4 << 10, 64] {
+            let filler = "x".repeat(size);
+            while cmd("RPUSH").arg("filler").arg(&filler).query::<()>(&mut connection).is_ok() {}
+        }
+    };
+    fill();
+    call.text("lo").await;
+    let ending = first.expect("failed").await;
+    assert_eq!(ending.data["error"]["code"], "overloaded");
+    assert!(first.next().await.is_none());
+    assert_eq!(follow(&other, &id, None).await.events().await.last(), Some(&ending));
+    fill();
+    assert_eq!(refusal(&one).await, (503, json!("overloaded")));
+}
+
+#[tokio::test]
+async fn every_key_has_the_prefix_and_expires_and_none_names_the_request() {
+    let deployment = Deployment::new().await;
+    let [one, other] = deployment.replicas().await;
+    let request = one.generation(&json!({"input": "a secret prompt"})).header("Idempotency-Key", "secret-order");
+    let mut first = Answer::to(request.header(ACCEPT, "text/event-stream")).await;
+    let id = first.expect("start").await.generation().to_owned();
+    let mut call = deployment.upstream.call().await;
+    call.ok().await;
+    let elsewhere = follow(&other, &id, None).await;
+    let check = || {
+        let keys: Vec<String> = deployment.redis.command(cmd("KEYS").arg("*"));
+        assert!(keys.len() >= 3, "{keys:?}");
+        for key in keys {
+            assert!(key.starts_with(&format!("{}:", deployment.prefix)) && !key.contains("secret"), "{key}");
+            let expiry: i64 = deployment.redis.command(cmd("PTTL").arg(&key));
+            assert!(expiry > 0, "{key} never expires");
+        }
+    };
+    check();
+    finish(call).await;
+    first.events().await;
+    elsewhere.events().await;
+    check();
+}
+
+#[tokio::test]
+async fn server_that_may_evict_answers_is_not_ready() {
+    let deployment = Deployment::new().await;
+    let service = deployment.replica().await;
+    let _: () = deployment.redis.command(cmd("CONFIG").arg("SET").arg("maxmemory-policy").arg("allkeys-lru"));
+    let answer = service.get("/readyz").await;
+    assert_eq!((answer.status, answer.json().await["code"].clone()), (503, json!("event_log_unavailable")));
+}
+
+#[tokio::test]
+async fn owner_serves_its_own_log_of_any_length() {
+    let deployment = Deployment::new().await;
+    let [one, other] = deployment.replicas().await;
+    let (mut first, mut call, id) = begin(&one, &deployment.upstream).await;
+    // More appends than one read of Redis returns.
+    for _ in 0..300 {
+        call.text("x").await;
+        first.expect("delta").await;
+    }
+    for service in [&one, &other] {
+        assert_eq!(snapshot(service, &id).await["text"].as_str().map(str::len), Some(303));
+    }
+    finish(call).await;
+    assert_eq!(follow(&one, &id, None).await.events().await.len(), 304);
+}
+
+#[tokio::test]
+async fn key_of_a_request_that_was_refused_while_redis_was_silent_is_free_again() {
+    let deployment = Deployment::new().await;
+    let service = deployment.replica().await;
+    let request = || {
+        let request = service.generation(&json!({"input": "Hello"})).header("Idempotency-Key", "order-1");
+        request.header(ACCEPT, "text/event-stream")
+    };
+    deployment.redis.pause();
+    assert_eq!(Answer::to(request()).await.status, 503);
+    deployment.redis.resume();
+    // The refused create may be carried out now, and is then undone: a repeat in between fails as lost.
+    let answered = soon(async {
+        loop {
+            let answer = Answer::to(request()).await;
+            if answer.status != 200 {
+                continue;
+            }
+            let mut answered = Box::pin(answer.events());
+            tokio::select! {
+                events = &mut answered => assert_eq!(events.last().expect("an end").data["error"]["code"], "replica_lost"),
+                Some(mut call) = deployment.upstream.next_call() => {
+                    call.ok().await;
+                    finish(call).await;
+                    return answered.await;
+                }
+            }
+        }
+    });
+    assert_eq!(text(&answered.await), "!");
+}
