@@ -2,22 +2,27 @@
 .PHONY: help run test quick soak check openapi settings bench release playground
 .DEFAULT_GOAL := help
 
-# Tests that need neither a browser nor Node nor Python. The tests in modules named `clients` need them.
+# Tests that need neither a browser nor Node nor Python, but redis-server and HAProxy. The tests in modules named `clients` need them.
 without_clients := cargo test --locked --lib --bins --test it -- --skip clients::
 
 help: ## Shows this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
+# The tests of resuming, stopping and the grace, which are the same on every event log.
+promise := answers:: cut_anywhere:: disconnect:: fan_out:: grace:: reattaching:: sessions:: snapshots:: stopping:: whole_answers::
+
 run: playground ## Builds and serves on http://127.0.0.1:8080: no key, no settings, no other server
 	cargo run --locked --bin tokenrill
 
-quick: ## Runs the tests that need no browser, Node or Python: under two minutes after a build
+quick: ## Runs the tests that need no browser, Node or Python (needs redis-server, HAProxy): under two minutes after a build
 	$(without_clients) --test-threads 4 # most tests are idle most of the time
 
 test: ## Installs the tests' dependencies and runs all tests
 	./tests/install
 	$(MAKE) playground
 	cargo test --locked -- --skip clients::
+	# The promise again, with the answers in Redis.
+	TOKENRILL_TEST_REDIS=1 cargo test --locked --test it -- $(promise)
 	# One test at a time, because two browsers in parallel miss their deadlines on two cores.
 	cargo test --locked --test it clients:: -- --test-threads 1
 	cargo test --locked --features shuttle --test schedules
