@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokenrill::settings::Settings;
 use tokio::time::sleep;
 
+use crate::support::lossy_proxy::LossyProxy;
 use crate::support::redis_server::{RedisServer, unique_prefix};
 use crate::support::{Answer, Call, Event, Service, ServiceProcess, Upstream, soon, text, within};
 
@@ -441,4 +442,50 @@ async fn key_of_a_request_that_was_refused_while_redis_was_silent_is_free_again(
         }
     });
     assert_eq!(text(&answered.await), "!");
+}
+
+#[tokio::test]
+async fn call_whose_reply_is_lost_is_repeated_and_carried_out_once_for_every_script() {
+    let deployment = Deployment::new().await;
+    let proxy = LossyProxy::start(deployment.redis.port()).await;
+    let (mut settings, mut environment) = deployment.settings();
+    environment.insert("REDIS".to_owned(), format!("redis://127.0.0.1:{}", proxy.port));
+    settings.generation.grace = Duration::from_millis(500);
+    let one = ready(Service::in_environment(settings.clone(), environment.clone()).await).await;
+    let other = ready(Service::in_environment(settings, environment).await).await;
+
+    // Create, append, read, renew, join, close.
+    let keyed = one.generation(&json!({"input": "Hello"})).header("Idempotency-Key", "order-1");
+    let mut first = Answer::to(keyed.header(ACCEPT, "text/event-stream")).await;
+    let id = first.expect("start").await.generation().to_owned();
+    let mut call = deployment.upstream.call().await;
+    call.ok().await;
+    call.text("Hel").await;
+    first.expect("delta").await;
+    let elsewhere = follow(&other, &id, None).await;
+    // Longer than a third of the lease: the silent owner renews it.
+    sleep(LEASE / 2).await;
+    call.text("lo").await;
+    finish(call).await;
+    assert_eq!(text(&first.events().await), "lo!");
+    assert_eq!(text(&elsewhere.events().await), "Hello!");
+    let repeat = one.generation(&json!({"input": "Hello"})).header("Idempotency-Key", "order-1");
+    assert_eq!(text(&Answer::to(repeat.header(ACCEPT, "text/event-stream")).await.events().await), "Hello!");
+    assert!(!deployment.upstream.was_called(), "one call");
+
+    // A stop from elsewhere, leave, shut, remove.
+    let (first, mut call, id) = begin(&one, &deployment.upstream).await;
+    let stop = other.request(Method::POST, &format!("/v1/generations/{id}/cancel"));
+    assert_eq!(Answer::to(stop).await.status, 200);
+    call.closed().await;
+    assert_eq!(first.events().await.len(), 1, "one terminal event");
+    let (first, mut call, id) = begin(&one, &deployment.upstream).await;
+    drop(first);
+    call.closed().await;
+    ended_as(&other, &id, "abandoned").await;
+    let erase = other.request(Method::DELETE, &format!("/v1/generations/{id}"));
+    assert_eq!(Answer::to(erase).await.status, 204);
+    assert_eq!(one.get(&format!("/v1/generations/{id}")).await.status, 404);
+    // All but those that follow a failure before the upstream call, and a lost owner.
+    assert_eq!(proxy.lost(), 10, "scripts");
 }

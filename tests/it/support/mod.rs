@@ -8,6 +8,7 @@ pub mod issuer;
 mod leases;
 mod leaver;
 mod litellm;
+pub mod lossy_proxy;
 pub mod metrics;
 mod output;
 mod process;

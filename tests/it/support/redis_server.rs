@@ -70,6 +70,10 @@ impl RedisServer {
         Self { port, options: options.to_owned(), process: process.trim().to_owned(), shell }
     }
 
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }

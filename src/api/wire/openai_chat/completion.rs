@@ -6,7 +6,7 @@ use super::super::encoder::Encoder;
 use super::super::frames::Frames;
 use super::encoder::{BlockIds, ChatEncoder};
 use super::merge::{MergeRule, index, merge};
-use crate::domain::{Chunk, ChunkJson, Entry, Escaped, Event, ProviderDialect, Sequence, Shape, Start, UsageRequest};
+use crate::domain::{Entry, Start, UsageRequest};
 use crate::json::{Object, Tree};
 
 /// A chat completion under construction: the chunks that a stream would have, merged.
@@ -14,37 +14,31 @@ pub struct Completion {
     encoder: ChatEncoder,
     /// The message of each choice is still its `delta`.
     merged: Object,
-    /// Chunks that differ only in their text, which are merged as one: their shape and their joined text. Without it, a
-    /// repeated request could make the service parse every chunk of a long answer.
-    run: Option<(Arc<Shape>, String)>,
 }
 
 impl Completion {
     pub fn new(start: &Start) -> Self {
         let start = Arc::new(Start { usage: UsageRequest::Asked, ..start.clone() });
-        Self { encoder: ChatEncoder::new(start, BlockIds::Absent), merged: Object::default(), run: None }
+        Self { encoder: ChatEncoder::new(start, BlockIds::Absent), merged: Object::default() }
     }
 
-    /// Merges an entry of an answer that has not failed.
+    /// Merges the blocks of an entry of an answer that has not failed. `[DONE]` is no chunk.
     pub fn apply(&mut self, entry: &Entry) {
-        match (&mut self.run, &entry.event) {
-            (Some((shape, text)), Event::Chunk(chunk)) if Arc::ptr_eq(shape, chunk.shape()) => {
-                text.push_str(chunk.text().as_str());
-            }
-            (_, Event::Chunk(chunk)) if is_only_text(chunk) => {
-                self.end_run();
-                self.run = Some((Arc::clone(chunk.shape()), chunk.text().as_str().to_owned()));
-            }
-            _ => {
-                self.end_run();
-                self.blocks(entry);
-            }
+        let mut frames = Frames::default();
+        self.encoder.entry(entry, &mut frames);
+        let blocks = frames.take();
+        let lines = str::from_utf8(&blocks).unwrap_or_default().lines();
+        lines.filter_map(|line| line.strip_prefix("data: ")).for_each(|json| self.chunk(json));
+    }
+
+    fn chunk(&mut self, json: &str) {
+        if let Ok(Tree::Object(chunk)) = Tree::parse(json) {
+            merge(&mut self.merged, chunk, MergeRule::Replace);
         }
     }
 
     /// Returns the completion in OpenAI's format.
     pub fn into_json(mut self) -> String {
-        self.end_run();
         let choices = self.merged.remove("choices");
         let mut choices = if let Some(Tree::Array(choices)) = choices { choices } else { Vec::new() };
         choices.sort_by_key(index);
@@ -53,42 +47,6 @@ impl Completion {
         self.merged.set("choices", Tree::Array(choices));
         self.merged.to_json()
     }
-
-    fn end_run(&mut self) {
-        if let Some((shape, text)) = self.run.take() {
-            let event = Event::Chunk(Chunk::new(shape, Escaped::from_stored(&text)));
-            self.blocks(&Entry { sequence: Sequence::START, event });
-        }
-    }
-
-    /// Merges the blocks of an entry.
-    fn blocks(&mut self, entry: &Entry) {
-        let mut frames = Frames::default();
-        self.encoder.entry(entry, &mut frames);
-        let blocks = frames.take();
-        let lines = str::from_utf8(&blocks).unwrap_or_default().lines();
-        lines.filter_map(|line| line.strip_prefix("data: ")).for_each(|json| self.chunk(json));
-    }
-
-    /// Merges a chunk. `[DONE]` is not one.
-    fn chunk(&mut self, json: &str) {
-        if let Ok(Tree::Object(chunk)) = Tree::parse(json) {
-            merge(&mut self.merged, chunk, MergeRule::Replace);
-        }
-    }
-}
-
-/// Returns whether a chunk without its text changes nothing when it is merged again.
-fn is_only_text(chunk: &Chunk) -> bool {
-    let ChunkJson::Here { silent: "", pieces: [before, _, after] } = chunk.json(ProviderDialect::OpenAiChat) else {
-        return false;
-    };
-    let Ok(Tree::Object(frame)) = Tree::parse(&[before, after].concat()) else { return false };
-    let mut merged = Object::default();
-    merge(&mut merged, frame.clone(), MergeRule::Replace);
-    let once = merged.clone();
-    merge(&mut merged, frame, MergeRule::Replace);
-    merged == once
 }
 
 /// Converts the delta of a choice to its message.
@@ -117,7 +75,8 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        Done, Finish, Frame, Part, Principal, Stated, Timestamp, Timings, TokenSource, Trailer, Usage,
+        Chunk, Done, Escaped, Event, Finish, Part, Principal, Sequence, Shape, Stated, Timestamp, Timings, TokenSource,
+        Trailer, Usage,
     };
 
     fn completion() -> Completion {
@@ -154,38 +113,6 @@ mod tests {
                 "message": {"role": "assistant", "content": "Hello", "reasoning_content": "hm", "refusal": null},
             }]})
         );
-    }
-
-    #[test]
-    fn chunks_of_one_shape_merge_as_if_each_was_parsed() {
-        let frame = |before: &str, after: &str| {
-            let part = Part::Text { choice: 0, logprobs_json: None };
-            Arc::new(Shape::new(Some(Frame::new(ProviderDialect::OpenAiChat, before, after)), part))
-        };
-        for shape in [
-            frame(r#"{"id":"c","x":[],"choices":[{"index":0,"delta":{"content":""#, r#""}}]}"#),
-            // Shapes with other members, which are merged as well.
-            frame(r#"{"id":"c","choices":[{"index":0,"delta":{"content":""#, r#"","reasoning":"a"}}]}"#),
-            frame(
-                r#"{"id":"c","choices":[{"index":0,"delta":{"list":[{"index":0,"text":"t"}],"content":""#,
-                r#""}}]}"#,
-            ),
-        ] {
-            let (mut completion, mut each) = (completion(), completion());
-            let silent = "{\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n";
-            let first = Arc::new(shape.after_silent(silent));
-            for (shape, text) in [(&first, "Hel"), (&shape, "lo\n\""), (&shape, "\u{e9}"), (&first, ""), (&shape, "!")]
-            {
-                let chunk = Chunk::new(Arc::clone(shape), Escaped::from_text(text));
-                completion.apply(&Entry { sequence: Sequence::START, event: Event::Chunk(chunk.clone()) });
-                let ChunkJson::Here { silent, pieces } = chunk.json(ProviderDialect::OpenAiChat) else {
-                    panic!("a frame")
-                };
-                silent.lines().for_each(|json| each.chunk(json));
-                each.chunk(&pieces.concat());
-            }
-            assert_eq!(completion.into_json(), each.into_json());
-        }
     }
 
     #[test]

@@ -17,20 +17,8 @@ pub enum MergeRule {
 }
 
 /// The members of deltas that are sent in fragments of text.
-const FRAGMENTS: [&str; 11] = [
-    "arguments",
-    "content",
-    "data",
-    "input",
-    "reasoning",
-    "reasoning_content",
-    "refusal",
-    "summary",
-    "text",
-    "thinking",
-    "transcript",
-];
-
+const FRAGMENTS: &str =
+    "arguments content data input reasoning reasoning_content refusal summary text thinking transcript";
 const THINKING_BLOCKS: &str = "thinking_blocks";
 
 /// Merges the members of a later object into those of an earlier one.
@@ -49,7 +37,9 @@ pub fn merge(into: &mut Object, more: Object, rule: MergeRule) {
 
 fn merged(known: Option<Tree>, more: Tree, name: &str, rule: MergeRule) -> Tree {
     match (known, more) {
-        (Some(Tree::Text(mut known)), Tree::Text(more)) if rule == MergeRule::Join && FRAGMENTS.contains(&name) => {
+        (Some(Tree::Text(mut known)), Tree::Text(more))
+            if rule == MergeRule::Join && FRAGMENTS.split(' ').any(|fragment| fragment == name) =>
+        {
             known.push_str(&more);
             Tree::Text(known)
         }

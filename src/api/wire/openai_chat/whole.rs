@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::task::yield_now;
 
 use super::completion::Completion;
 use super::usage::usage_json;
@@ -38,6 +39,8 @@ pub async fn respond(api: &Api, caller: &Caller, answer: WholeAnswer) -> Result<
             }
             _ => page.iter().for_each(|entry| completion.apply(entry)),
         }
+        // Merging a long answer takes a while: other requests of this thread are served in between.
+        yield_now().await;
     }
     Ok(json(api, caller, vec![completion.into_json().into()], connection))
 }
