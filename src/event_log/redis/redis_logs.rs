@@ -110,7 +110,7 @@ impl SharedRedisLogs {
             match reply.code() {
                 "made" => {
                     let mirror = Mirror::owned(Arc::clone(&self.store), Arc::clone(&start));
-                    self.lock().insert(generation, Arc::downgrade(&mirror));
+                    insert(&mut self.lock(), &mirror);
                     owner_list::add(&self.store, &start).await?;
                     let RedisTerms { lease, retention, .. } = self.store.terms;
                     let calls =
@@ -204,10 +204,7 @@ impl SharedRedisLogs {
         {
             return other;
         }
-        if mirrors.len() >= MANY_MIRRORS && mirrors.len() == mirrors.capacity() {
-            mirrors.retain(|_, mirror| mirror.strong_count() > 0);
-        }
-        mirrors.insert(mirror.generation(), Arc::downgrade(mirror));
+        insert(&mut mirrors, mirror);
         Arc::clone(mirror)
     }
 
@@ -253,6 +250,14 @@ impl SharedRedisLogs {
     fn lock(&self) -> MutexGuard<'_, Lookup<GenerationId, Weak<Mirror>>> {
         self.mirrors.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Inserts a mirror. Mirrors without a reader are removed whenever the table is full.
+fn insert(mirrors: &mut Lookup<GenerationId, Weak<Mirror>>, mirror: &Arc<Mirror>) {
+    if mirrors.len() >= MANY_MIRRORS && mirrors.len() == mirrors.capacity() {
+        mirrors.retain(|_, mirror| mirror.strong_count() > 0);
+    }
+    mirrors.insert(mirror.generation(), Arc::downgrade(mirror));
 }
 
 fn create_error(error: CallError) -> CreateError {
