@@ -57,7 +57,7 @@ async fn pass(client: TcpStream, server: u16, lost: LostReplies) {
 type Called = Arc<Mutex<Option<String>>>;
 
 async fn pass_calls(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (lost, called): (LostReplies, Called)) {
-    let mut bytes = [0; 64 << 10];
+    let mut bytes = [0; 16 << 10];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
         // A call begins with the name of its command and the digest of the script, each after its length.
         for call in String::from_utf8_lossy(&bytes[..read]).split("EVALSHA\r\n$40\r\n").skip(1) {
@@ -73,7 +73,7 @@ async fn pass_calls(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (lost, call
 }
 
 async fn pass_replies(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (lost, called): (LostReplies, Called)) {
-    let mut bytes = [0; 64 << 10];
+    let mut bytes = [0; 16 << 10];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
         let unanswered = called.lock().expect("no panic").take();
         if let Some(digest) = unanswered {
