@@ -15,16 +15,16 @@ use super::{
     pass_minutes, read_events, terms, token,
 };
 
-fn owner() -> Principal {
+pub fn owner() -> Principal {
     Principal::Key("a".into())
 }
 
-fn claim(key: &str, request: u8) -> Claim {
+pub fn claim(key: &str, request: u8) -> Claim {
     Claim { key: key.parse().expect("a key"), request: Fingerprint::new([request; 32]) }
 }
 
 /// Returns the lost answer that a repeat receives, after a log that [`ended`] with this number.
-fn lost(by: u64) -> LostAnswer {
+pub fn lost(by: u64) -> LostAnswer {
     LostAnswer { usage: Some(Usage { output_tokens: Some(by), ..Usage::default() }) }
 }
 
@@ -42,7 +42,7 @@ async fn closed(logs: &impl EventLog, number: u8, bytes: usize) -> GenerationId 
 }
 
 /// Creates a log of the account with a claim of [`owner`].
-async fn claim_new(
+pub async fn claim_new(
     logs: &impl EventLog,
     account: &Account,
     claim: Claim,

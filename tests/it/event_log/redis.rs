@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::cmd;
-use tokenrill::event_log::{MemoryLimits, RedisLogs, RedisTerms};
+use tokenrill::domain::Sequence;
+use tokenrill::event_log::{
+    ClaimError, EventLog as _, GenerationEnded, MemoryLimits, RedisLogs, RedisTerms, ViewerPresence as _,
+};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Backend, OwnedLog};
+use super::accounts::{claim, claim_new, lost, owner};
+use super::{Backend, OwnedLog, ROOMY, account, assert_complete, create, ended, is_known, read};
 use crate::support::redis_server::{RedisServer, unique_prefix};
+use crate::support::soon;
 
 shared_contract!(RedisLogs);
 
@@ -49,4 +55,59 @@ impl Backend for RedisLogs {
     }
 
     fn check(&self, _: MemoryLimits) {}
+}
+
+/// Redis' own clock cannot be paused, so these tests wait in real time.
+const SHORT: Duration = Duration::from_millis(800);
+
+#[tokio::test]
+async fn closed_log_is_kept_for_the_retention_and_an_open_log_stays() {
+    let logs = RedisLogs::start(MemoryLimits { retention: SHORT, ..ROOMY });
+    let (open, _open) = create(&logs).await;
+    let (closed, log) = create(&logs).await;
+    let begun = Instant::now();
+    log.close(ended(1)).await;
+    assert!(is_known(&logs, closed).await);
+    soon(async { while is_known(&logs, closed).await {} }).await;
+    assert!(begun.elapsed() >= SHORT, "{:?}", begun.elapsed());
+    assert!(is_known(&logs, open).await);
+    assert_complete(&read(&log, Sequence::START).await, 0, 2);
+}
+
+#[tokio::test]
+async fn discarded_claim_is_lost_with_its_usage_until_its_retention_ends() {
+    let logs = RedisLogs::start(MemoryLimits { retention: SHORT, ..ROOMY });
+    let (id, log) = claim_new(&logs, &account(1), claim("k", 1)).await.expect("room");
+    logs.discard(id).await.expect("the log answers");
+    assert!(is_known(&logs, id).await, "it is open");
+    log.close(ended(7)).await;
+    assert!(!is_known(&logs, id).await);
+    assert_eq!(logs.claimed(&owner(), &claim("k", 1)).await, Err(ClaimError::Lost(lost(7))));
+    logs.remove(id).await.expect("the log answers");
+    assert_eq!(
+        logs.claimed(&owner(), &claim("k", 1)).await,
+        Err(ClaimError::Lost(lost(7))),
+        "a remove does not free it"
+    );
+    soon(async { while logs.claimed(&owner(), &claim("k", 1)).await.is_err() {} }).await;
+    assert_eq!(logs.claimed(&owner(), &claim("k", 1)).await, Ok(None));
+}
+
+#[tokio::test]
+async fn log_is_shut_once_no_replica_has_had_a_viewer_for_the_grace() {
+    let logs = RedisLogs::start(ROOMY);
+    let (id, log) = create(&logs).await;
+    let other = Backend::replica(&logs);
+    let mut shut = logs.shut_when_empty(id, SHORT);
+    assert!(timeout(SHORT * 2, &mut shut).await.is_err(), "the request that created the log is a viewer");
+    let foreign = other.join(id).await.expect("it is open");
+    drop(log.viewer.lock().expect("no panic").take());
+    assert!(timeout(SHORT * 2, &mut shut).await.is_err(), "a viewer on another replica counts");
+    let left = Instant::now();
+    drop(foreign);
+    soon(&mut shut).await;
+    assert!(left.elapsed() >= SHORT, "{:?}", left.elapsed());
+    for replica in [&logs, &other] {
+        assert_eq!(replica.join(id).await.err(), Some(GenerationEnded));
+    }
 }

@@ -6,7 +6,8 @@ local id = ARGV[1]
 local st = redis.call('HGET', KEYS[1], 'st')
 if KEYS[4] and redis.call('HGET', KEYS[4], 'id') == id then
   if ARGV[2] == 'free' then
-    redis.call('DEL', KEYS[4])
+    -- That of a lost answer stays until its retention ends.
+    if redis.call('HEXISTS', KEYS[4], 'lost') == 0 then redis.call('DEL', KEYS[4]) end
   elseif st ~= 'open' then
     redis.call('HSET', KEYS[4], 'lost', redis.call('HGET', KEYS[1], 'usage') or '')
   end
