@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use redis::cmd;
 use tokenrill::domain::Sequence;
 use tokenrill::event_log::{
-    ClaimError, EventLog as _, GenerationEnded, MemoryLimits, RedisLogs, RedisTerms, ViewerPresence as _,
+    ClaimError, EventLog as _, GenerationEnded, MemoryLimits, RedisLogs, RedisTerms, ViewerPresence as _, follow,
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accounts::{claim, claim_new, lost, owner};
-use super::{Backend, OwnedLog, ROOMY, account, assert_complete, create, ended, is_known, read};
+use super::{Backend, OwnedLog, ROOMY, account, append, assert_complete, create, ended, is_known, read, token};
 use crate::support::redis_server::{RedisServer, unique_prefix};
 use crate::support::soon;
 
@@ -110,4 +111,31 @@ async fn log_is_shut_once_no_replica_has_had_a_viewer_for_the_grace() {
     for replica in [&logs, &other] {
         assert_eq!(replica.join(id).await.err(), Some(GenerationEnded));
     }
+}
+
+/// A failover to a server that has not received the last entries.
+#[tokio::test]
+async fn entries_that_redis_has_lost_are_written_again_under_the_same_numbers() {
+    let logs = RedisLogs::start(ROOMY);
+    let (id, log) = create(&logs).await;
+    for text in ["a", "b", "c"] {
+        append(&log, vec![token(text)]).await.expect("room");
+    }
+    let key = format!("{}:{{{}}}:g:{id}", logs.prefix(), &id.to_string()[4..6]);
+    let (head, entries) = (format!("{key}:h"), format!("{key}:e"));
+    let server = RedisServer::shared();
+    for lost in ["1-3", "1-4"] {
+        let _: i64 = server.command(cmd("XDEL").arg(&entries).arg(lost));
+    }
+    let _: () = server.command(cmd("XSETID").arg(&entries).arg("1-2"));
+    let _: i64 = server.command(cmd("HSET").arg(&head).arg("tail").arg(2));
+    assert_eq!(append(&log, vec![token("d")]).await, Ok(Sequence::new(5)));
+    let other = Backend::replica(&logs);
+    let copy = other.open(id, Sequence::new(5)).await.expect("the log answers").expect("it is kept");
+    log.close(ended(1)).await;
+    let entries: Vec<_> =
+        soon(follow(copy, Sequence::START).map(|page| page.expect("it is not lost")).concat()).await.into_vec();
+    assert_complete(&entries, 0, 6);
+    let events: Vec<_> = entries.into_iter().skip(1).map(|entry| entry.event).collect();
+    assert_eq!(events, [token("a"), token("b"), token("c"), token("d"), ended(1)]);
 }
