@@ -160,7 +160,7 @@ impl CommandConnection {
             self.reconnect();
         }
         if !self.failing.swap(true, Ordering::Relaxed) {
-            tracing::warn!(error.kind = ?error.kind(), error.code = error.code(), "Redis does not answer");
+            tracing::warn!(cause = %error, "Redis does not answer");
         }
     }
 
@@ -175,9 +175,15 @@ impl CommandConnection {
     pub async fn is_usable(&self) -> bool {
         let mut manager = self.manager();
         let info = redis::cmd("INFO");
-        let Ok(Ok(info)) = timeout(REPLY_TIMEOUT, info.query_async::<InfoDict>(&mut manager)).await else {
-            return false;
+        let info = match timeout(REPLY_TIMEOUT, info.query_async::<InfoDict>(&mut manager)).await {
+            Ok(Ok(info)) => info,
+            Ok(Err(error)) => {
+                self.failed(&error);
+                return false;
+            }
+            Err(_) => return false,
         };
+        self.answered();
         let Some(fault) = ServerFault::of(&info) else {
             self.unusable.store(false, Ordering::Relaxed);
             return true;

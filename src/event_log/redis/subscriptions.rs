@@ -52,12 +52,21 @@ impl Subscriptions {
 
     /// Keeps the connection, and passes messages to this process to `receive`. Runs until dropped.
     pub async fn run(&self, client: &Client, own: &str, receive: impl Fn(&str)) {
+        let mut is_failing = false;
         loop {
-            if let Ok(Ok(pubsub)) = timeout(TIMEOUT, client.get_async_pubsub()).await {
-                let (sink, stream) = pubsub.split();
-                _ = self.listen(sink, stream, (own, &receive)).await;
-                self.0.connected.send_replace(false);
-                tracing::warn!("Redis delivers no messages: connecting again");
+            match bounded(client.get_async_pubsub()).await {
+                Ok(pubsub) => {
+                    is_failing = false;
+                    let (sink, stream) = pubsub.split();
+                    _ = self.listen(sink, stream, (own, &receive)).await;
+                    self.0.connected.send_replace(false);
+                    tracing::warn!("Redis delivers no messages: connecting again");
+                }
+                Err(error) if !is_failing => {
+                    is_failing = true;
+                    tracing::warn!(cause = %error, "no connection to Redis for messages");
+                }
+                Err(_) => {}
             }
             sleep(RECONNECT).await;
         }
