@@ -161,7 +161,7 @@ async fn rolling_restart_of_both_replicas_loses_no_token_and_fails_no_generation
     let mut clients = Vec::new();
     for at in [0, 1] {
         clients.extend(site.clients(&tracker, &format!("wave-{at}")));
-        // The answers run when the replica is told to end.
+        // A real wait: the answers must be in progress when the replica receives the signal.
         sleep(Duration::from_secs(1)).await;
         let old = replicas[at].take().expect("it runs");
         let ended = within(LONGEST, old.terminate()).await;
@@ -180,6 +180,7 @@ async fn every_viewer_of_a_killed_replica_holds_what_the_log_holds_and_then_one_
     let (site, tracker) = (Site::new(), TaskTracker::new());
     let [killed, _other] = [site.replica(0).await, site.replica(1).await];
     let clients = site.clients(&tracker, "all");
+    // Real waits: the answers are in progress when Redis stops answering, and the replica is killed during the silence.
     sleep(Duration::from_secs(1)).await;
     site.redis.pause();
     // Less than `hold`.

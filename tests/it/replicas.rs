@@ -170,7 +170,8 @@ async fn grace_counts_the_viewers_of_all_replicas() {
     elsewhere.expect("delta").await;
     drop(first);
     one.metric_becomes("tokenrill_viewers_live", 0.0).await;
-    // Longer than the grace: the viewer of the other replica keeps the generation running.
+    // A real wait, by Redis' clock. It is longer than the grace: the viewer of the other replica keeps the generation
+    // running.
     sleep(Duration::from_millis(1400)).await;
     call.text("lo").await;
     elsewhere.expect("delta").await;
@@ -463,7 +464,7 @@ async fn call_whose_reply_is_lost_is_repeated_and_carried_out_once_for_every_scr
     call.text("Hel").await;
     first.expect("delta").await;
     let elsewhere = follow(&other, &id, None).await;
-    // Longer than a third of the lease: the silent owner renews it.
+    // A real wait, by Redis' clock. It is longer than a third of the lease, so the silent owner renews it.
     sleep(LEASE / 2).await;
     call.text("lo").await;
     finish(call).await;

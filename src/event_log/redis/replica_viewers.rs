@@ -22,7 +22,7 @@ struct SharedViewers {
     by_generation: Mutex<Lookup<GenerationId, Arc<ViewersHere>>>,
 }
 
-/// The number of viewers of one generation. The lock is held while Redis is told of the first and the last one, so that
+/// The number of viewers of one generation. The lock is held while the first and the last one are reported to Redis, so that
 /// it learns of both in their order.
 #[derive(Default)]
 struct ViewersHere(tokio::sync::Mutex<usize>);

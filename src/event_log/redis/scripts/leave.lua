@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes a replica that has no viewer any more, and tells the owner if it was the last one.
+-- Removes a replica that has no viewer any more, and notifies the owner if it was the last one.
 -- KEYS: head, viewers. ARGV: id, replica, prefix of the replicas' channels.
 local head = redis.call('HMGET', KEYS[1], 'st', 'replica')
 if redis.call('ZREM', KEYS[2], ARGV[2]) == 0 or head[1] ~= 'open' then return {'ok'} end

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Stores the first request to end a generation, and tells its owner.
+-- Stores the first request to end a generation, and notifies its owner.
 -- KEYS: head. ARGV: id, reason, prefix of the replicas' channels.
 local head = redis.call('HMGET', KEYS[1], 'st', 'replica')
 if head[1] == 'open' then
