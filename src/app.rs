@@ -3,6 +3,7 @@
 
 mod admission;
 mod measures;
+mod shared_redis;
 mod stored_logs;
 mod upstream_check;
 
@@ -150,7 +151,8 @@ pub async fn serve(
     let router = router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
     metrics.set_retry_counts(retry_counts(&transports.retries()));
-    let logs = StoredLogs::start(settings, environment, &tasks, &stop)?;
+    let redis = shared_redis::start(settings, environment, &tasks, &stop)?;
+    let logs = StoredLogs::start(settings, redis.as_ref(), &tasks, &stop);
     let channel_logs = Arc::new(MemoryChannels::new(ChannelLimits {
         history: settings.channels.history as usize,
         retention: settings.channels.retention,

@@ -17,6 +17,7 @@ pub mod generation;
 pub mod json;
 pub mod limits;
 pub mod prompts;
+pub mod redis_client;
 pub mod server;
 pub mod settings;
 pub mod shutdown;

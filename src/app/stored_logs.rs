@@ -1,15 +1,13 @@
 //! The event log that the settings choose.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::AppError;
 use crate::event_log::{EventLog, Memory, MemoryLimits, RedisLogs, RedisTerms};
-use crate::settings::{LogBackend, Settings};
+use crate::redis_client::RedisClient;
+use crate::settings::Settings;
 
 /// The logs of all generations.
 #[derive(Clone)]
@@ -25,12 +23,12 @@ impl StoredLogs {
     /// Creates the logs and starts their tasks.
     pub fn start(
         settings: &Settings,
-        environment: &BTreeMap<String, String>,
+        redis: Option<&RedisClient>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
-    ) -> Result<Self, AppError> {
-        match settings.event_log.backend {
-            LogBackend::Memory => {
+    ) -> Self {
+        match redis {
+            None => {
                 let memory = Memory::new(MemoryLimits {
                     total: settings.event_log.memory.max_bytes.bytes(),
                     generation: settings.generation.max_bytes.bytes(),
@@ -39,9 +37,9 @@ impl StoredLogs {
                 });
                 let (expiring, stop) = (memory.clone(), stop.clone());
                 tasks.spawn(async move { _ = stop.run_until_cancelled(expiring.expire()).await });
-                Ok(Self::Memory(memory))
+                Self::Memory(memory)
             }
-            LogBackend::Redis => {
+            Some(client) => {
                 let redis = &settings.event_log.redis;
                 let terms = RedisTerms {
                     most_of_one_log: settings.generation.max_bytes.bytes(),
@@ -50,12 +48,10 @@ impl StoredLogs {
                     lease: redis.lease,
                     hold: redis.hold,
                 };
-                let address = address(settings, environment).ok_or(AppError::RedisUrl)?;
-                let logs = RedisLogs::new(address.trim(), &redis.prefix, terms, tasks.clone(), stop.clone());
-                let logs = logs.map_err(|_| AppError::RedisUrl)?;
+                let logs = RedisLogs::new(client.clone(), terms, tasks.clone(), stop.clone());
                 let (running, stop) = (logs.clone(), stop.clone());
                 tasks.spawn(async move { stop.run_until_cancelled(running.run()).await });
-                Ok(Self::Redis(logs))
+                Self::Redis(logs)
             }
         }
     }
@@ -73,15 +69,5 @@ impl StoredLogs {
             Self::Memory(memory) => Some(memory),
             Self::Redis(_) => None,
         }
-    }
-}
-
-/// Returns the address of the Redis server.
-fn address(settings: &Settings, environment: &BTreeMap<String, String>) -> Option<String> {
-    let redis = &settings.event_log.redis;
-    match (&redis.url_env, &redis.url_file) {
-        (Some(variable), _) => environment.get(variable).cloned(),
-        (None, Some(file)) => fs::read_to_string(file).ok(),
-        (None, None) => None,
     }
 }

@@ -1,10 +1,10 @@
 //! Claims of idempotency keys in Redis, and the removal of the logs that they name.
 
-use super::connection::{PATIENCE, Patience, ScriptCall};
 use super::script;
 use super::store::Store;
 use crate::domain::{Claim, GenerationId, IdempotencyKey, Principal};
 use crate::event_log::{ClaimError, Conflict, LogUnavailable, LostAnswer};
+use crate::redis_client::{PATIENCE, Patience, ScriptCall};
 
 /// What becomes of the claim on a log that is removed.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,8 @@ pub enum ClaimFate {
 pub async fn claimed(store: &Store, owner: &Principal, claim: &Claim) -> Result<Option<GenerationId>, ClaimError> {
     let mut commands = redis::pipe();
     commands.cmd("HMGET").arg(store.keys.claim(owner, &claim.key)).arg(&["id", "fp", "lost"]);
-    let found = store.connection.send::<(Vec<Option<Vec<u8>>>,)>(&commands).await?.0;
+    let found =
+        store.client.connection.send::<(Vec<Option<Vec<u8>>>,)>(&commands).await.map_err(LogUnavailable::from)?.0;
     let [Some(id), Some(fingerprint), lost] = found.as_slice() else { return Ok(None) };
     if fingerprint.as_slice() != claim.request.as_bytes() {
         return Err(Conflict.into());
@@ -30,14 +31,14 @@ pub async fn claimed(store: &Store, owner: &Principal, claim: &Claim) -> Result<
 pub async fn knows(store: &Store, owner: &Principal, key: &IdempotencyKey) -> Result<bool, LogUnavailable> {
     let mut commands = redis::pipe();
     commands.exists(store.keys.claim(owner, key));
-    Ok(store.connection.send::<(bool,)>(&commands).await?.0)
+    Ok(store.client.connection.send::<(bool,)>(&commands).await?.0)
 }
 
 /// Returns the key of the claim on a log; `None` if it has none, or is gone.
 async fn claim_of(store: &Store, generation: GenerationId) -> Result<Option<String>, LogUnavailable> {
     let mut commands = redis::pipe();
     commands.hget(store.keys.of(generation).head, "claim");
-    let claim = store.connection.send::<(Option<String>,)>(&commands).await?.0;
+    let claim = store.client.connection.send::<(Option<String>,)>(&commands).await?.0;
     Ok(claim.filter(|claim| !claim.is_empty()))
 }
 
@@ -62,5 +63,5 @@ pub async fn remove(store: &Store, generation: GenerationId, claim_becomes: Clai
 }
 
 async fn send(store: &Store, call: &ScriptCall) -> Result<(), LogUnavailable> {
-    store.connection.call(call, Patience::For(PATIENCE)).await.map(drop).map_err(|_| LogUnavailable)
+    store.client.connection.call(call, Patience::For(PATIENCE)).await.map(drop).map_err(|_| LogUnavailable)
 }

@@ -24,7 +24,7 @@ const AFTER_LEASE: Duration = Duration::from_millis(20);
 /// connection to Redis.
 pub fn follow_log(mirror: &Arc<Mirror>) {
     let store = Arc::clone(mirror.store());
-    let mut announced = store.subscriptions.subscribe(store.keys.of(mirror.generation()).wakes);
+    let mut announced = store.client.subscriptions.subscribe(store.keys.of(mirror.generation()).wakes);
     let mut follower = Follower { mirror: Arc::downgrade(mirror), lease: store.terms.lease, missing_since: None };
     let stop = store.stop.clone();
     let following = async move {

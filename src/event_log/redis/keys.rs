@@ -35,10 +35,6 @@ impl Keys {
         Self { prefix: prefix.into() }
     }
 
-    pub fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
     pub fn of(&self, generation: GenerationId) -> LogKeys {
         let id = generation.to_string();
         let tag = id.get(4..6).unwrap_or_default();

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::batch::BatchDecoder;
-use super::connection::{CallError, PATIENCE, Patience, Reply, ScriptCall};
 use super::script;
 use super::store::Store;
 use crate::domain::{Epoch, Event, GenerationId, Sequence, Start};
@@ -13,6 +12,7 @@ use crate::event_log::entries::Entries;
 use crate::event_log::sync::{Mutex, MutexGuard, unpoisoned};
 use crate::event_log::tail::{TailMark, TailWake};
 use crate::event_log::{Limit, Page, ReadError, Tail, TailState};
+use crate::redis_client::{CallError, PATIENCE, Patience, Reply, ScriptCall};
 
 /// A copy from the first entry on, shared by all readers of this process.
 ///
@@ -306,7 +306,7 @@ async fn read(
         .millis(store.terms.retention)
         .arg(keys.wakes)
         .arg(if removed == RemovedLogs::Hidden { "hidden" } else { "readable" });
-    let reply = store.connection.call(&call, Patience::For(PATIENCE)).await;
+    let reply = store.client.connection.call(&call, Patience::For(PATIENCE)).await;
     let reply = reply.map_err(|_: CallError| RefreshError::Unavailable)?;
     if reply.code() != "ok" {
         return Err(RefreshError::Missing);

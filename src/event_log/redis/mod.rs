@@ -7,7 +7,6 @@
 
 mod batch;
 mod claims;
-mod connection;
 mod follower;
 mod keys;
 mod mirror;
@@ -19,7 +18,6 @@ mod redis_writer;
 mod replica_viewers;
 mod script;
 mod store;
-mod subscriptions;
 mod writer_calls;
 
 pub use redis_logs::RedisLogs;

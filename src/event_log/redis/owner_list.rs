@@ -13,7 +13,7 @@ pub async fn add(store: &Store, start: &Start) -> Result<(), LogUnavailable> {
     commands.cmd("ZREMRANGEBYLEX").arg(&list).arg("-").arg(format!("({oldest:014}")).ignore();
     commands.zadd(&list, list_member(&Listed::from(start)), 0).ignore();
     commands.cmd("PEXPIRE").arg(&list).arg(lifetime).ignore();
-    store.connection.send::<()>(&commands).await
+    Ok(store.client.connection.send::<()>(&commands).await?)
 }
 
 pub async fn list(
@@ -29,7 +29,7 @@ pub async fn list(
         let from = before.map_or_else(|| "+".to_owned(), |before| format!("({}", list_member(&before)));
         let mut commands = redis::pipe();
         commands.cmd("ZRANGE").arg(&list).arg(from).arg("-").arg(&["BYLEX", "REV", "LIMIT", "0"]).arg(wanted);
-        let members = store.connection.send::<(Vec<String>,)>(&commands).await?.0;
+        let members = store.client.connection.send::<(Vec<String>,)>(&commands).await?.0;
         let found: Vec<Listed> = members.iter().filter_map(|member| parse_member(member)).collect();
         let Some(oldest) = found.last() else { break };
         before = Some(*oldest);
@@ -47,14 +47,14 @@ async fn kept(store: &Store, list: &str, found: Vec<Listed>) -> Result<Vec<Liste
     for place in &found {
         commands.cmd("HMGET").arg(store.keys.of(place.generation).head).arg(&["v", "gone"]);
     }
-    let heads = store.connection.send::<Vec<(Option<String>, Option<String>)>>(&commands).await?;
+    let heads = store.client.connection.send::<Vec<(Option<String>, Option<String>)>>(&commands).await?;
     let is_kept = |head: &(Option<String>, Option<String>)| head.0.is_some() && head.1.is_none();
     let (kept, gone): (Vec<_>, Vec<_>) = found.into_iter().zip(&heads).partition(|(_, head)| is_kept(head));
     if !gone.is_empty() {
         let mut commands = redis::pipe();
         let members: Vec<_> = gone.iter().map(|(place, _)| list_member(place)).collect();
         commands.zrem(list, members).ignore();
-        store.connection.send::<()>(&commands).await?;
+        store.client.connection.send::<()>(&commands).await?;
     }
     Ok(kept.into_iter().map(|(place, _)| place).collect())
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use redis::{Client, RedisResult};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +13,6 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::BatchEncoder;
 use super::claims::{self, ClaimFate};
-use super::connection::{CallError, CommandConnection, PATIENCE, Patience, ScriptCall};
 use super::keys::Keys;
 use super::mirror::{Mirror, RefreshError, RemovedLogs};
 use super::mirror_log::MirrorLog;
@@ -23,7 +21,7 @@ use super::owner_list;
 use super::redis_writer::RedisWriter;
 use super::replica_viewers::{self, ReplicaViewers};
 use super::script;
-use super::store::{RedisTerms, ReplicaId, Store};
+use super::store::{RedisTerms, Store};
 use super::writer_calls::{NewLog, WriterCalls};
 use crate::domain::{
     CancelReason, Claim, Event, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Sequence, Start,
@@ -32,6 +30,7 @@ use crate::event_log::{
     ClaimError, Conflict, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog, LogTerms,
     LogUnavailable, LostAnswer, ViewerLease, ViewerPresence,
 };
+use crate::redis_client::{CallError, PATIENCE, Patience, RedisClient, ScriptCall};
 
 /// Logs that every process with the same server and prefix shares. Clones are the same process.
 #[derive(Clone)]
@@ -39,7 +38,6 @@ pub struct RedisLogs(Arc<SharedRedisLogs>);
 
 struct SharedRedisLogs {
     store: Arc<Store>,
-    client: Client,
     owned: OwnedGenerations,
     viewers: ReplicaViewers,
     mirrors: Mutex<Lookup<GenerationId, Weak<Mirror>>>,
@@ -53,44 +51,24 @@ const RETRY: Duration = Duration::from_millis(200);
 const MANY_MIRRORS: usize = 64;
 
 impl RedisLogs {
-    /// Connects at the first use. [`RedisLogs::run`] keeps the connection for messages.
-    ///
-    /// # Errors
-    ///
-    /// If `url` is not the address of a Redis server. The error may contain the address.
-    pub fn new(
-        url: &str,
-        prefix: &str,
-        terms: RedisTerms,
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> RedisResult<Self> {
-        let client = Client::open(url)?;
-        let store = Arc::new(Store {
-            connection: CommandConnection::new(&client)?,
-            keys: Keys::new(prefix),
-            terms,
-            subscriptions: super::subscriptions::Subscriptions::default(),
-            replica: ReplicaId::random(),
-            tasks,
-            stop,
-        });
+    pub fn new(client: RedisClient, terms: RedisTerms, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        let keys = Keys::new(client.prefix());
+        let store = Arc::new(Store { client, keys, terms, tasks, stop });
         let owned = OwnedGenerations::default();
+        let receiver = owned.clone();
+        let own = format!("{}{}", store.keys.replicas(), store.client.replica.as_str());
+        store.client.subscriptions.handle(own, move |message| receiver.receive(message));
         let viewers = ReplicaViewers::new(Arc::clone(&store), owned.clone());
-        Ok(Self(Arc::new(SharedRedisLogs { store, client, owned, viewers, mirrors: Mutex::default() })))
+        Self(Arc::new(SharedRedisLogs { store, owned, viewers, mirrors: Mutex::default() }))
     }
 
-    /// Receives messages from other processes and keeps the viewers of this one present. Runs until dropped.
+    /// Keeps the viewers of this process present. Runs until dropped.
     pub async fn run(&self) {
-        let store = &self.0.store;
-        let own = format!("{}{}", store.keys.replicas(), store.replica.as_str());
-        let receiving = store.subscriptions.run(&self.0.client, &own, |message| self.0.owned.receive(message));
-        tokio::join!(receiving, self.0.viewers.refresh());
+        self.0.viewers.refresh().await;
     }
 
-    /// Returns the prefix of its keys.
-    pub fn prefix(&self) -> &str {
-        self.0.store.keys.prefix()
+    pub fn client(&self) -> &RedisClient {
+        &self.0.store.client
     }
 
     pub fn terms(&self) -> RedisTerms {
@@ -106,7 +84,8 @@ impl SharedRedisLogs {
         let mut replaced = String::new();
         loop {
             let call = self.create_call(&start, &terms, &mut encoder, (claim.as_ref(), &replaced));
-            let reply = self.store.connection.call(&call, Patience::For(PATIENCE)).await.map_err(create_error)?;
+            let reply =
+                self.store.client.connection.call(&call, Patience::For(PATIENCE)).await.map_err(create_error)?;
             match reply.code() {
                 "made" => {
                     let mirror = Mirror::owned(Arc::clone(&self.store), Arc::clone(&start));
@@ -152,8 +131,8 @@ impl SharedRedisLogs {
         let fingerprint = terms.claim.as_ref().map_or(&[][..], |claim| &claim.request.as_bytes()[..]);
         ScriptCall::new(&script::CREATE, [&keys.head, &keys.entries, &keys.viewers].into_iter().chain(claim))
             .arg(start.generation.to_string())
-            .arg(format!("{}/{}", store.replica.as_str(), start.generation))
-            .arg(store.replica.as_str())
+            .arg(format!("{}/{}", store.client.replica.as_str(), start.generation))
+            .arg(store.client.replica.as_str())
             .arg(encoder.encode([&Event::Start(Arc::clone(start))]))
             .arg(BatchEncoder::default().encode([&terms.if_orphaned]))
             .millis(store.terms.lease)
@@ -194,7 +173,7 @@ impl SharedRedisLogs {
     async fn is_removed(&self, generation: GenerationId) -> bool {
         let mut commands = redis::pipe();
         commands.hexists(self.store.keys.of(generation).head, "gone");
-        self.store.connection.send::<(bool,)>(&commands).await.is_ok_and(|(is_removed,)| is_removed)
+        self.store.client.connection.send::<(bool,)>(&commands).await.is_ok_and(|(is_removed,)| is_removed)
     }
 
     /// Adds a mirror, unless another reader has added one of the same log meanwhile, which is returned.
@@ -219,7 +198,7 @@ impl SharedRedisLogs {
             .arg(generation.to_string())
             .arg(name_of(reason))
             .arg(self.store.keys.replicas());
-        self.store.connection.call(&call, Patience::For(PATIENCE)).await.map(drop).map_err(|_| LogUnavailable)
+        self.store.client.connection.call(&call, Patience::For(PATIENCE)).await.map(drop).map_err(|_| LogUnavailable)
     }
 
     async fn shut_when_empty(&self, generation: GenerationId, grace: Duration) {
@@ -233,7 +212,7 @@ impl SharedRedisLogs {
                 owned.viewers_changed.notified().await;
                 continue;
             }
-            let wait = match self.store.connection.call(&call, Patience::For(PATIENCE)).await {
+            let wait = match self.store.client.connection.call(&call, Patience::For(PATIENCE)).await {
                 Ok(reply) if reply.code() == "shut" => return,
                 Ok(reply) if reply.code() == "wait" => Duration::from_millis(reply.number(1)),
                 Ok(reply) if reply.code() == "ended" => return pending().await,
@@ -263,7 +242,7 @@ fn insert(mirrors: &mut Lookup<GenerationId, Weak<Mirror>>, mirror: &Arc<Mirror>
 fn create_error(error: CallError) -> CreateError {
     match error {
         CallError::Full => CreateError::Full,
-        CallError::Unavailable(unavailable) => unavailable.into(),
+        CallError::Unavailable(unavailable) => LogUnavailable::from(unavailable).into(),
     }
 }
 
@@ -271,11 +250,7 @@ impl EventLog for RedisLogs {
     /// Redis must answer commands and deliver messages.
     fn check_available(&self) -> BoxFuture<'static, Result<(), LogUnavailable>> {
         let logs = Arc::clone(&self.0);
-        async move {
-            let is_ready = logs.store.subscriptions.is_connected() && logs.store.connection.is_usable().await;
-            if is_ready { Ok(()) } else { Err(LogUnavailable) }
-        }
-        .boxed()
+        async move { if logs.store.client.is_usable().await { Ok(()) } else { Err(LogUnavailable) } }.boxed()
     }
 
     /// A create whose caller has left, or that was not answered in time, is undone: its claim would name a log without

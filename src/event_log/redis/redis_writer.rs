@@ -11,7 +11,6 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::batch::BatchEncoder;
-use super::connection::{CallError, Patience, Reply, ScriptCall};
 use super::follower::follow_log;
 use super::mirror::{Mirror, RemovedLogs};
 use super::mirror_log::MirrorLog;
@@ -21,6 +20,7 @@ use super::store::Store;
 use super::writer_calls::{NewLog, ReplyVerdict, SentCall, WriterCalls, nonce};
 use crate::domain::{Epoch, Event, Sequence};
 use crate::event_log::{AppendError, CloseOutcome, Events, GenerationLog, Limit, TailState, Writer, read_page};
+use crate::redis_client::{CallError, Patience, Reply, ScriptCall};
 
 /// Appends to a log in Redis, one append at a time. What is pushed while it is in flight is the next one.
 ///
@@ -243,7 +243,7 @@ impl RedisWriter {
                 return Poll::Pending;
             }
             let call = self.calls.renew(self.epoch, self.store.terms.lease, self.acknowledged);
-            let connection = self.store.connection.clone();
+            let connection = self.store.client.connection.clone();
             let sent = Instant::now();
             self.next_renewal.as_mut().reset(sent + self.store.terms.lease / 3);
             self.renewal = Some((sent, async move { connection.call(&call, Patience::Unlimited).await }.boxed()));
@@ -272,7 +272,7 @@ impl RedisWriter {
             let events = self.shown.len() + self.pending.len() + 1;
             let call = self.calls.close(&nonce, (self.epoch, self.acknowledged), (events, batch), &terminal);
             let sent = Instant::now();
-            let Ok(reply) = self.store.connection.call(&call, Patience::Unlimited).await else { continue };
+            let Ok(reply) = self.store.client.connection.call(&call, Patience::Unlimited).await else { continue };
             match self.judge(&reply, sent) {
                 ReplyVerdict::Ok => {
                     self.acknowledge(self.shown.len() + self.pending.len());
@@ -388,7 +388,7 @@ impl Drop for RedisWriter {
         }
         self.hand_over();
         let call = self.calls.renew(self.epoch, Duration::ZERO, Sequence::START);
-        let (connection, lease) = (self.store.connection.clone(), self.store.terms.lease);
+        let (connection, lease) = (self.store.client.connection.clone(), self.store.terms.lease);
         self.store.tasks.spawn(async move { _ = connection.call(&call, Patience::For(lease)).await });
     }
 }

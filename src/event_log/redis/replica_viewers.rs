@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::connection::{PATIENCE, Patience, ScriptCall};
 use super::owned::OwnedGenerations;
 use super::script;
 use super::store::Store;
 use crate::domain::{GenerationId, Lookup};
 use crate::event_log::GenerationEnded;
+use crate::redis_client::{PATIENCE, Patience, ScriptCall};
 
 /// Counts the viewers of this process. Redis knows only which processes have any, each for a time that is extended.
 #[derive(Clone)]
@@ -102,9 +102,9 @@ impl ReplicaViewers {
         let store = &self.0.store;
         let keys = store.keys.of(generation);
         let call = ScriptCall::new(&script::JOIN, [&keys.head, &keys.viewers])
-            .arg(store.replica.as_str())
+            .arg(store.client.replica.as_str())
             .millis(VIEWER_LEASE);
-        let reply = store.connection.call(&call, Patience::For(PATIENCE)).await.ok()?;
+        let reply = store.client.connection.call(&call, Patience::For(PATIENCE)).await.ok()?;
         // A log that Redis has lost is made again by its owner.
         Some(if reply.code() == "ended" { Joined::Ended } else { Joined::Present })
     }
@@ -120,10 +120,10 @@ impl ReplicaViewers {
         let keys = store.keys.of(generation);
         let call = ScriptCall::new(&script::LEAVE, [&keys.head, &keys.viewers])
             .arg(generation.to_string())
-            .arg(store.replica.as_str())
+            .arg(store.client.replica.as_str())
             .arg(store.keys.replicas());
         // If Redis does not answer, the time of this process runs out.
-        _ = store.connection.call(&call, Patience::For(VIEWER_LEASE)).await;
+        _ = store.client.connection.call(&call, Patience::For(VIEWER_LEASE)).await;
         drop(count);
         self.0.forget(generation, here);
         if let Some(owned) = self.0.owned.get(generation) {

@@ -1,18 +1,9 @@
-//! The scripts that run inside Redis: each comparison and the change that depends on it are one step.
+//! The scripts of the log.
 
-use std::sync::LazyLock;
-
-/// The functions that all scripts share.
-const PRELUDE: &str = include_str!("scripts/prelude.lua");
-
-macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident: $file:literal;)*) => {
-        $($(#[$doc])*
-        pub static $name: LazyLock<redis::Script> = LazyLock::new(|| assemble(include_str!($file)));)*
-    };
-}
+use crate::redis_client::scripts;
 
 scripts! {
+    include_str!("scripts/retain.lua");
     CREATE: "scripts/create.lua";
     APPEND: "scripts/append.lua";
     CLOSE: "scripts/close.lua";
@@ -25,14 +16,4 @@ scripts! {
     REMOVE: "scripts/remove.lua";
     RELEASE: "scripts/release.lua";
     RETAIN_CLAIM: "scripts/retain_claim.lua";
-}
-
-/// Puts the shared functions after the line that declares the flags. A script without that line could use keys of
-/// another slot of Redis Cluster by mistake.
-fn assemble(source: &str) -> redis::Script {
-    let (flags, body) = match source.split_once('\n') {
-        Some((flags, body)) if flags.starts_with("#!lua") => (flags, body),
-        _ => ("#!lua", source),
-    };
-    redis::Script::new(&format!("{flags}\n{PRELUDE}\n{body}"))
 }

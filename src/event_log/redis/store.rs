@@ -1,22 +1,20 @@
-//! What every part of this backend needs: the connection, the names, the terms.
+//! What every part of this backend needs: the client, the names, the terms.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{CommandConnection, PATIENCE, Patience, ScriptCall};
 use super::keys::Keys;
 use super::script;
-use super::subscriptions::Subscriptions;
 use crate::domain::GenerationId;
+use crate::event_log::LogUnavailable;
+use crate::redis_client::{PATIENCE, Patience, RedisClient, RedisUnavailable, ScriptCall};
 
 pub struct Store {
-    pub connection: CommandConnection,
+    pub client: RedisClient,
     pub keys: Keys,
     pub terms: RedisTerms,
-    pub subscriptions: Subscriptions,
-    pub replica: ReplicaId,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
 }
@@ -37,23 +35,14 @@ pub struct RedisTerms {
     pub hold: Duration,
 }
 
-/// Identifies one process among those that share a Redis.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplicaId(String);
-
-impl ReplicaId {
-    pub fn random() -> Self {
-        // An id of a request has as many random bits as are needed here.
-        Self(crate::domain::ConnectionId::random().to_string())
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 /// Time beside `generation.max_duration` until the keys of a log that is never closed expire.
 const CLOSING_TIME: Duration = Duration::from_mins(1);
+
+impl From<RedisUnavailable> for LogUnavailable {
+    fn from(_: RedisUnavailable) -> Self {
+        Self
+    }
+}
 
 impl Store {
     /// Returns the time after which the keys of a new log expire, whatever happens to its owner.
@@ -68,6 +57,6 @@ impl Store {
         let call = ScriptCall::new(&script::RETAIN_CLAIM, [&self.keys.of(generation).head, &claim])
             .arg(generation.to_string())
             .millis(self.terms.retention);
-        _ = self.connection.call(&call, Patience::For(PATIENCE)).await;
+        _ = self.client.connection.call(&call, Patience::For(PATIENCE)).await;
     }
 }

@@ -9,7 +9,6 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::batch::BatchEncoder;
-use super::connection::{CallError, Patience, Reply, ScriptCall};
 use super::keys::LogKeys;
 use super::mirror::Mirror;
 use super::owned::OwnedGeneration;
@@ -17,6 +16,7 @@ use super::script;
 use super::store::Store;
 use crate::domain::{ConnectionId, Epoch, Event, GenerationId, Sequence};
 use crate::event_log::AppendError;
+use crate::redis_client::{CallError, Patience, Reply, ScriptCall};
 
 /// Makes the calls for one log.
 pub struct WriterCalls {
@@ -101,7 +101,7 @@ pub struct SentCall {
 
 impl SentCall {
     pub fn send(store: &Store, call: ScriptCall, events: usize) -> Self {
-        let (connection, sent) = (store.connection.clone(), Instant::now());
+        let (connection, sent) = (store.client.connection.clone(), Instant::now());
         let reply = async move { connection.call(&call, Patience::Unlimited).await }.boxed();
         Self { events, is_restore: false, sent, hold: Box::pin(sleep_until(sent + store.terms.hold)), reply }
     }

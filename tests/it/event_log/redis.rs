@@ -22,9 +22,9 @@ shared_contract!(RedisLogs);
 
 /// Returns one process with this prefix. It runs as long as the test.
 fn replica(prefix: &str, terms: RedisTerms) -> RedisLogs {
+    let client = RedisServer::shared().client(prefix);
     let tasks = TaskTracker::new();
-    let url = RedisServer::shared().url();
-    let logs = RedisLogs::new(&url, prefix, terms, tasks.clone(), CancellationToken::new()).expect("an address");
+    let logs = RedisLogs::new(client, terms, tasks.clone(), CancellationToken::new());
     tasks.spawn({
         let logs = logs.clone();
         async move { logs.run().await }
@@ -45,12 +45,12 @@ impl Backend for RedisLogs {
     }
 
     fn replica(&self) -> Self {
-        replica(self.prefix(), self.terms())
+        replica(self.client().prefix(), self.terms())
     }
 
     fn expire_lease(&self, log: Arc<OwnedLog>) -> Option<Arc<OwnedLog>> {
         let id = log.start().generation.to_string();
-        let head = format!("{}:{{{}}}:g:{id}:h", self.prefix(), &id[4..6]);
+        let head = format!("{}:{{{}}}:g:{id}:h", self.client().prefix(), &id[4..6]);
         let _: i64 = RedisServer::shared().command(cmd("HSET").arg(head).arg("ls").arg(0));
         Some(log)
     }
@@ -121,7 +121,7 @@ async fn entries_that_redis_has_lost_are_written_again_under_the_same_numbers() 
     for text in ["a", "b", "c"] {
         append(&log, vec![token(text)]).await.expect("room");
     }
-    let key = format!("{}:{{{}}}:g:{id}", logs.prefix(), &id.to_string()[4..6]);
+    let key = format!("{}:{{{}}}:g:{id}", logs.client().prefix(), &id.to_string()[4..6]);
     let (head, entries) = (format!("{key}:h"), format!("{key}:e"));
     let server = RedisServer::shared();
     for lost in ["1-3", "1-4"] {

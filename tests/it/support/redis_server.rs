@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use tokenrill::redis_client::RedisClient;
 use tokenrill::settings::{LogBackend, Settings};
 
 /// The server that all tests share which need no server of their own; each uses its own prefix.
@@ -76,6 +77,14 @@ impl RedisServer {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Returns one process's client of this server. It runs as long as the test.
+    pub fn client(&self, prefix: &str) -> RedisClient {
+        let client = RedisClient::new(&self.url(), prefix).expect("an address");
+        let running = client.clone();
+        tokio::spawn(async move { running.run().await });
+        client
     }
 
     /// Makes a service use this server.

@@ -1,14 +1,14 @@
 //! The connection for commands.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, InfoDict, RedisError, RedisResult, Value};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::event_log::LogUnavailable;
+use super::call::{CallError, PATIENCE, Patience, RedisUnavailable, Reply, ScriptCall};
 
 /// One connection to Redis, shared by all calls. It connects again by itself.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub struct CommandConnection {
     unusable: Arc<AtomicBool>,
 }
 
-/// Why a server cannot keep logs.
+/// Why a server cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum ServerFault {
     #[error("Redis is too old: use Redis 7.0 or later, or Valkey 7.2 or later")]
@@ -35,38 +35,6 @@ enum ServerFault {
     Replica,
 }
 
-/// A call of a script. It may be sent more than once: every script finds what an earlier call has done.
-#[derive(Clone)]
-pub struct ScriptCall {
-    script: &'static LazyLock<redis::Script>,
-    keys: Vec<String>,
-    arguments: Vec<Vec<u8>>,
-}
-
-/// The reply of a script: a code and its values.
-#[derive(Debug)]
-pub struct Reply(Vec<Value>);
-
-/// How long a call is repeated while Redis does not answer.
-#[derive(Debug, Clone, Copy)]
-pub enum Patience {
-    For(Duration),
-    /// Until the future is dropped.
-    Unlimited,
-}
-
-/// Why a call has no reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    #[error(transparent)]
-    Unavailable(#[from] LogUnavailable),
-    /// Redis has reached its `maxmemory`.
-    #[error("Redis is full")]
-    Full,
-}
-
-/// How long a call that a request waits for is repeated.
-pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How long one attempt waits for its reply.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The first wait before a call is repeated; each later one is twice as long, up to [`LONGEST_BACKOFF`].
@@ -119,9 +87,9 @@ impl CommandConnection {
     }
 
     /// Sends commands together until they are answered.
-    pub async fn send<T: redis::FromRedisValue>(&self, commands: &redis::Pipeline) -> Result<T, LogUnavailable> {
+    pub async fn send<T: redis::FromRedisValue>(&self, commands: &redis::Pipeline) -> Result<T, RedisUnavailable> {
         let sent = self.repeat(Patience::For(PATIENCE), || async { commands.query_async(&mut self.manager()).await });
-        sent.await.map_err(|_| LogUnavailable)
+        sent.await.map_err(|_| RedisUnavailable)
     }
 
     async fn repeat<T, F>(&self, patience: Patience, attempt: impl Fn() -> F) -> Result<T, CallError>
@@ -146,7 +114,7 @@ impl CommandConnection {
                 Err(_) => self.failed(&RedisError::from((redis::ErrorKind::Io, "no reply in time"))),
             }
             if deadline.is_some_and(|deadline| Instant::now() + backoff >= deadline) {
-                return Err(LogUnavailable.into());
+                return Err(RedisUnavailable.into());
             }
             sleep(backoff).await;
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
@@ -171,7 +139,7 @@ impl CommandConnection {
         }
     }
 
-    /// Returns whether Redis answers now, and is a server that this backend can use.
+    /// Returns whether Redis answers now, and is a server that can be used.
     pub async fn is_usable(&self) -> bool {
         let mut manager = self.manager();
         let info = redis::cmd("INFO");
@@ -218,52 +186,5 @@ impl ServerFault {
         }
         let policy: Option<String> = info.get("maxmemory_policy");
         policy.is_some_and(|policy| policy != "noeviction").then_some(Self::Evicts)
-    }
-}
-
-impl ScriptCall {
-    pub fn new<'a>(script: &'static LazyLock<redis::Script>, keys: impl IntoIterator<Item = &'a String>) -> Self {
-        Self { script, keys: keys.into_iter().cloned().collect(), arguments: Vec::new() }
-    }
-
-    #[must_use]
-    pub fn arg(mut self, argument: impl Into<Vec<u8>>) -> Self {
-        self.arguments.push(argument.into());
-        self
-    }
-
-    #[must_use]
-    pub fn number(self, number: u64) -> Self {
-        self.arg(number.to_string())
-    }
-
-    /// Adds a duration in milliseconds.
-    #[must_use]
-    pub fn millis(self, duration: Duration) -> Self {
-        self.number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX >> 16))
-    }
-}
-
-impl Reply {
-    pub fn code(&self) -> &str {
-        std::str::from_utf8(self.bytes(0)).unwrap_or_default()
-    }
-
-    pub fn bytes(&self, at: usize) -> &[u8] {
-        match self.0.get(at) {
-            Some(Value::BulkString(bytes)) => bytes,
-            _ => &[],
-        }
-    }
-
-    pub fn number(&self, at: usize) -> u64 {
-        match self.0.get(at) {
-            Some(Value::Int(number)) => u64::try_from(*number).unwrap_or_default(),
-            _ => std::str::from_utf8(self.bytes(at)).ok().and_then(|text| text.parse().ok()).unwrap_or_default(),
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
     }
 }

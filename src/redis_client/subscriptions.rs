@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
-use redis::{Client, RedisResult};
+use redis::{Client, Msg, RedisResult};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
@@ -16,9 +16,18 @@ pub struct Subscriptions(Arc<SharedSubscriptions>);
 
 #[derive(Default)]
 struct SharedSubscriptions {
-    wanted: Mutex<HashMap<String, Weak<Notify>>>,
+    wanted: Mutex<HashMap<String, MessageReceiver>>,
     changed: Notify,
     connected: watch::Sender<bool>,
+}
+
+/// What becomes of the messages of a channel.
+#[derive(Clone)]
+enum MessageReceiver {
+    /// Sets the mark of a [`ChannelSubscription`].
+    Mark(Weak<Notify>),
+    /// Is called with each message.
+    Handler(Arc<dyn Fn(&str) + Send + Sync>),
 }
 
 /// One channel. A message sets a mark, so that messages that come faster than they are taken are one.
@@ -40,9 +49,16 @@ impl Subscriptions {
     /// too: a message before that is lost.
     pub fn subscribe(&self, channel: String) -> ChannelSubscription {
         let announced = Arc::new(Notify::new());
-        self.0.lock().insert(channel.clone(), Arc::downgrade(&announced));
+        self.0.lock().insert(channel.clone(), MessageReceiver::Mark(Arc::downgrade(&announced)));
         self.0.changed.notify_one();
         ChannelSubscription { channel, announced, shared: Arc::clone(&self.0) }
+    }
+
+    /// Calls `handler` with each message of a channel, as long as the process runs. Messages are lost while there is no
+    /// connection.
+    pub fn handle(&self, channel: String, handler: impl Fn(&str) + Send + Sync + 'static) {
+        self.0.lock().insert(channel, MessageReceiver::Handler(Arc::new(handler)));
+        self.0.changed.notify_one();
     }
 
     /// Returns whether messages arrive.
@@ -50,15 +66,15 @@ impl Subscriptions {
         *self.0.connected.borrow()
     }
 
-    /// Keeps the connection, and passes messages to this process to `receive`. Runs until dropped.
-    pub async fn run(&self, client: &Client, own: &str, receive: impl Fn(&str)) {
+    /// Keeps the connection. Runs until dropped.
+    pub async fn run(&self, client: &Client) {
         let mut is_failing = false;
         loop {
             match bounded(client.get_async_pubsub()).await {
                 Ok(pubsub) => {
                     is_failing = false;
                     let (sink, stream) = pubsub.split();
-                    _ = self.listen(sink, stream, (own, &receive)).await;
+                    _ = self.listen(sink, stream).await;
                     self.0.connected.send_replace(false);
                     tracing::warn!("Redis delivers no messages: connecting again");
                 }
@@ -73,25 +89,15 @@ impl Subscriptions {
     }
 
     /// Listens until the connection fails.
-    async fn listen(
-        &self,
-        mut sink: PubSubSink,
-        mut stream: PubSubStream,
-        (own, receive): (&str, &impl Fn(&str)),
-    ) -> RedisResult<()> {
-        bounded(sink.subscribe(own)).await?;
-        // A request of before this connection is in the head of its log, which the owner reads at its next renewal.
-        self.0.connected.send_replace(true);
+    async fn listen(&self, mut sink: PubSubSink, mut stream: PubSubStream) -> RedisResult<()> {
         let mut subscribed = HashSet::new();
         self.update(&mut sink, &mut subscribed).await?;
+        self.0.connected.send_replace(true);
         loop {
             tokio::select! {
                 message = stream.next() => {
                     let Some(message) = message else { return Ok(()) };
-                    match message.get_channel_name() {
-                        channel if channel == own => receive(&message.get_payload::<String>().unwrap_or_default()),
-                        channel => self.0.announce(channel),
-                    }
+                    self.0.receive(&message);
                 }
                 () = self.0.changed.notified() => self.update(&mut sink, &mut subscribed).await?,
                 () = sleep(PING_INTERVAL) => bounded(sink.ping::<redis::Value>()).await.map(drop)?,
@@ -112,7 +118,7 @@ impl Subscriptions {
             bounded(sink.subscribe(&added)).await?;
         }
         for channel in added {
-            self.0.announce(&channel);
+            self.0.subscribed(&channel);
             subscribed.insert(channel);
         }
         Ok(())
@@ -127,9 +133,23 @@ async fn bounded<T>(command: impl Future<Output = RedisResult<T>>) -> RedisResul
 }
 
 impl SharedSubscriptions {
-    fn announce(&self, channel: &str) {
-        if let Some(announced) = self.lock().get(channel).and_then(Weak::upgrade) {
-            announced.notify_one();
+    fn receive(&self, message: &Msg) {
+        let receiver = self.lock().get(message.get_channel_name()).cloned();
+        match receiver {
+            Some(MessageReceiver::Mark(mark)) => announce(&mark),
+            Some(MessageReceiver::Handler(handler)) => {
+                if let Ok(text) = message.get_payload::<String>() {
+                    handler(&text);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Sets the mark of a channel whose subscription is in effect.
+    fn subscribed(&self, channel: &str) {
+        if let Some(MessageReceiver::Mark(mark)) = self.lock().get(channel) {
+            announce(mark);
         }
     }
 
@@ -141,8 +161,14 @@ impl SharedSubscriptions {
         (added, removed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Weak<Notify>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, MessageReceiver>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn announce(mark: &Weak<Notify>) {
+    if let Some(announced) = mark.upgrade() {
+        announced.notify_one();
     }
 }
 
@@ -157,7 +183,11 @@ impl Drop for ChannelSubscription {
     fn drop(&mut self) {
         let mut wanted = self.shared.lock();
         // A later subscription to the same channel stays.
-        if wanted.get(&self.channel).is_some_and(|other| other.as_ptr() == Arc::as_ptr(&self.announced)) {
+        let is_own = |receiver: &MessageReceiver| match receiver {
+            MessageReceiver::Mark(mark) => mark.as_ptr() == Arc::as_ptr(&self.announced),
+            MessageReceiver::Handler(_) => false,
+        };
+        if wanted.get(&self.channel).is_some_and(is_own) {
             wanted.remove(&self.channel);
         }
         drop(wanted);
