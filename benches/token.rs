@@ -230,7 +230,7 @@ impl Wake for Wakes {
 
 /// Encodes the hundredth entry of an answer.
 fn encode(mut encoder: impl Encoder) -> Operation {
-    let entry = Entry { sequence: Sequence::new(100), event: Event::Chunk(token()) };
+    let entry = Entry::new(Sequence::new(100), Event::Chunk(token()));
     let mut frames = Frames::default();
     Box::new(move || {
         encoder.entry(black_box(&entry), &mut frames);

@@ -639,9 +639,13 @@ export interface components {
             error?: components["schemas"]["Problem"] | null;
             id: string;
             /**
+             * @description The id of the last event that this state includes. The events after it are at
+             *     `GET /v1/generations/{id}/events?after=` and this id.
+             */
+            last_event_id: string;
+            /**
              * Format: int64
-             * @description The position of the last event that this state includes. The events after it are at
-             *     `GET /v1/generations/{id}/events?after=` and this number.
+             * @description The sequence number of that event.
              */
             last_sequence: number;
             /** @description The metadata of the request. */
@@ -2979,8 +2983,11 @@ export interface operations {
     inspect_generation: {
         parameters: {
             query?: {
-                /** @description The `last_sequence` that the caller received; default 0 */
-                after?: number;
+                /**
+                 * @description The position up to which the caller has the answer: `last_event_id`, or the part of it after the generation's
+                 *     id; default 0
+                 */
+                after?: number | string;
                 /**
                  * @description The longest time to wait for events after `after`, with its unit, such as `20s`; at most `60s`. Default: no wait
                  * @example 2s
@@ -3303,8 +3310,8 @@ export interface operations {
     follow_generation: {
         parameters: {
             query?: {
-                /** @description The sequence number after which to start: the digits after the dot of an event's id */
-                after?: number;
+                /** @description The position after which to start: an event's id, or the part of it after the generation's id */
+                after?: number | string;
                 /** @description The wire format: `native`, or `openai` for OpenAI's chunks */
                 format?: components["schemas"]["Format"];
                 /** @description `snapshot`: a stream from the beginning has one event `snapshot` in place of the past events; native format only */

@@ -8,19 +8,19 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::query::{QueryParameters, sequence};
+use super::after::After;
+use super::query::QueryParameters;
 use super::wire::table::{WIRES, WireEntry};
-use crate::domain::Sequence;
 
 /// The query of an event stream.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
-    /// The sequence number after which to start: the digits after the dot of an event's id
-    #[serde(default, deserialize_with = "sequence")]
-    #[param(value_type = Option<u64>)]
-    pub after: Option<Sequence>,
+    /// The position after which to start: an event's id, or the part of it after the generation's id
+    #[serde(default, deserialize_with = "After::read")]
+    #[param(inline)]
+    pub after: Option<After>,
     /// The wire format: `native`, or `openai` for OpenAI's chunks
     #[serde(default)]
     pub format: Format,

@@ -106,7 +106,7 @@ pub fn last_event_id(headers: &HeaderMap) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Sequence;
+    use crate::domain::{EventPosition, Sequence};
 
     fn last(values: &[&str]) -> LastEventId {
         let mut headers = HeaderMap::new();
@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn last_event_id_is_the_last_nonempty_member_and_empty_is_absent() {
-        let id = EventId { generation: GenerationId::random(), sequence: Sequence::new(3) };
+        let position = EventPosition::first(Sequence::new(3));
+        let id = EventId { generation: GenerationId::random(), position };
         assert_eq!(last(&[]), LastEventId::Absent);
         assert_eq!(last(&[""]), LastEventId::Absent);
         assert_eq!(last(&[&id.to_string()]), LastEventId::Event(id));

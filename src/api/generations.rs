@@ -9,13 +9,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::accept::Accept;
+use super::after::After;
 use super::caller::Caller;
 use super::connection_record::ConnectionKind;
 use super::connections::Arrival;
 use super::events_query::{EventsQuery, Replay};
 use super::extract::{GenerationPath, LastEventId};
 use super::problem::Problem;
-use super::query::{ApiQuery, QueryParameters, sequence, wait};
+use super::query::{ApiQuery, QueryParameters, wait};
 use super::snapshot::SnapshotBody;
 use super::snapshot_source::SnapshotSource;
 use super::sse::event_stream;
@@ -24,7 +25,7 @@ use super::state_json::state_json;
 use super::state_response::respond;
 use super::viewer_source::ViewerSource;
 use super::wire::native::encoder::NativeEncoder;
-use crate::domain::{EventId, Sequence};
+use crate::domain::{EventId, EventPosition};
 use crate::generation::FollowError;
 use crate::telemetry::ResumedBy;
 
@@ -57,22 +58,23 @@ pub async fn events(
 ) -> Result<Response, Problem> {
     Accept::of(&headers).events()?;
     let last = LastEventId::of(&headers);
-    let has_a_position = last != LastEventId::Absent || after.is_some_and(|after| after > Sequence::START);
+    let after = After::position(after, id)?;
+    let has_a_position = last != LastEventId::Absent || after != EventPosition::START;
     let arrival = if has_a_position { Arrival::Reconnecting } else { Arrival::New };
     let resumed_by = if last == LastEventId::Absent { ResumedBy::After } else { ResumedBy::LastEventId };
     let after = match last {
-        LastEventId::Absent => after.unwrap_or(Sequence::START),
-        LastEventId::Event(EventId { generation, sequence }) if generation == id => sequence,
+        LastEventId::Absent => after,
+        LastEventId::Event(EventId { generation, position }) if generation == id => position,
         LastEventId::Event(_) | LastEventId::Foreign => return Err(Problem::nothing_to_resume()),
     };
     let connect = || api.connect(&caller, arrival, ConnectionKind::ResumableStream);
     // A client with a position has received the events before it, so it needs no snapshot.
-    if replay == Replay::Snapshot && after == Sequence::START {
+    if replay == Replay::Snapshot && after == EventPosition::START {
         let (state, following) = api.generations.follow_from_snapshot(&caller.principal, id).await?;
         api.metrics.resumed(ResumedBy::Snapshot);
         let connection = connect()?;
         let outline = state.outline().await.map_err(|_| Problem::history_lost())?;
-        let position = EventId { generation: id, sequence: outline.position };
+        let position = EventId { generation: id, position: outline.position };
         let viewer = ViewerSource::new(following, NativeEncoder::new(id));
         let source = SnapshotSource::new(state_json(&state, &outline), position, viewer);
         return Ok(event_stream(api.event_stream(source, connection)));
@@ -93,10 +95,11 @@ pub async fn events(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct InspectQuery {
-    /// The `last_sequence` that the caller received; default 0
-    #[serde(default, deserialize_with = "sequence")]
-    #[param(value_type = Option<u64>)]
-    after: Option<Sequence>,
+    /// The position up to which the caller has the answer: `last_event_id`, or the part of it after the generation's
+    /// id; default 0
+    #[serde(default, deserialize_with = "After::read")]
+    #[param(inline)]
+    after: Option<After>,
     /// The longest time to wait for events after `after`, with its unit, such as `20s`; at most `60s`. Default: no wait
     #[serde(default, deserialize_with = "wait")]
     #[param(value_type = Option<String>, pattern = "^[0-9]{1,6}(ms|s|m)$", example = "2s")]
@@ -135,12 +138,12 @@ pub async fn show(
     GenerationPath(id): GenerationPath,
     ApiQuery(InspectQuery { after, wait, .. }): ApiQuery<InspectQuery>,
 ) -> Result<Response, Problem> {
-    let after = after.unwrap_or(Sequence::START);
+    let after = After::position(after, id)?;
     // A request that does not wait is answered at once, so it does not count as a connection.
     let connection = if wait.is_zero() {
         None
     } else {
-        let arrival = if after > Sequence::START { Arrival::Reconnecting } else { Arrival::New };
+        let arrival = if after != EventPosition::START { Arrival::Reconnecting } else { Arrival::New };
         Some(api.connect(&caller, arrival, ConnectionKind::Wait)?)
     };
     let displaced = async {

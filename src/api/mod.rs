@@ -3,6 +3,7 @@
 mod accept;
 mod access;
 mod admission;
+mod after;
 mod allowance;
 mod body;
 mod body_limits;

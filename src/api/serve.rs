@@ -146,7 +146,7 @@ async fn wait(following: &mut Following, connection: Option<&Connection>) -> Ans
 /// Resumes after an event. A client that lost its connection repeats its whole request. It is never refused for load
 /// and never starts a second generation.
 async fn resume<W: Wire>(api: &Api, caller: &Caller, last: EventId) -> Result<Response, Problem> {
-    let mut response = match api.generations.follow(&caller.principal, last.generation, last.sequence).await {
+    let mut response = match api.generations.follow(&caller.principal, last.generation, last.position).await {
         Ok(following) => {
             api.metrics.resumed(ResumedBy::LastEventId);
             let connection = api.connect(caller, Arrival::Reconnecting, W::STREAM)?;

@@ -26,8 +26,10 @@ pub struct SnapshotBody {
     /// When the request was accepted (RFC 3339, UTC).
     #[schema(format = "date-time")]
     pub created_at: String,
-    /// The position of the last event that this state includes. The events after it are at
-    /// `GET /v1/generations/{id}/events?after=` and this number.
+    /// The id of the last event that this state includes. The events after it are at
+    /// `GET /v1/generations/{id}/events?after=` and this id.
+    pub last_event_id: String,
+    /// The sequence number of that event.
     pub last_sequence: u64,
     /// The first choice.
     #[serde(flatten)]

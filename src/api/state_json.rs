@@ -10,7 +10,7 @@ use super::snapshot::StatusBody;
 use super::wire::measures::{TimingsBody, UsageBody};
 use super::wire::native::data::CancelledData;
 use super::wire::output_piece::{LoggedText, OutputPiece, TextForm};
-use crate::domain::{Stated, wire_safe};
+use crate::domain::{EventId, Stated, wire_safe};
 use crate::generation::{ChoiceOutline, GenerationState, Outline, Status, TextSpan, ToolCallOutline};
 
 /// Returns the JSON of a [`SnapshotBody`](super::snapshot::SnapshotBody), without line breaks, as an event stream needs
@@ -38,7 +38,9 @@ impl StateWriter {
         self.member("model", &start.model);
         self.optional("prompt", start.prompt.as_ref().map(ToString::to_string));
         self.member("created_at", &start.created_at.to_string());
-        self.member("last_sequence", &outline.position.get());
+        let last = EventId { generation: start.generation, position: outline.position };
+        self.member("last_event_id", &last.to_string());
+        self.member("last_sequence", &outline.position.sequence.get());
         if let Some((index, first)) = outline.choices.first_key_value() {
             self.choice(*index, first, outline);
         }

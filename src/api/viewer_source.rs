@@ -139,7 +139,8 @@ mod tests {
             .chain(arguments.iter().map(|fragment| chunk(call.clone(), fragment)))
             .chain([text("lo\n")])
             .chain([Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings }))]);
-        let entries = (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry { sequence, event }).collect();
+        let entries =
+            (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry::new(sequence, event)).collect();
         let log = FixtureLog::new(entries, page);
         log.show(usize::MAX);
         log

@@ -6,14 +6,28 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Chunk, Failure, GenerationId, Principal, PromptReference, ProviderDialect, Sequence, Timestamp, Timings, Usage,
+    Chunk, Epoch, EventPosition, Failure, GenerationId, Principal, PromptReference, ProviderDialect, Sequence,
+    Timestamp, Timings, Usage,
 };
 
 /// One event at its position in the log of a generation or a channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry<E = Event> {
     pub sequence: Sequence,
+    /// The epoch in which it was appended; a channel has only the first.
+    pub epoch: Epoch,
     pub event: E,
+}
+
+impl<E> Entry<E> {
+    /// An entry of the first epoch.
+    pub const fn new(sequence: Sequence, event: E) -> Self {
+        Self { sequence, epoch: Epoch::FIRST, event }
+    }
+
+    pub const fn position(&self) -> EventPosition {
+        EventPosition { epoch: self.epoch, sequence: self.sequence }
+    }
 }
 
 /// One event of a generation. Cheap to clone: every viewer's page holds clones.

@@ -50,7 +50,7 @@ pub use name_pattern::tests::COMPARISONS;
 pub use name_pattern::{AllowedModels, NamePattern, NamePatterns};
 pub use on_disconnect::OnDisconnect;
 pub use output_limits::{LimitDemand, TooMuch};
-pub use position::{Epoch, EventId, Listed, Sequence};
+pub use position::{Epoch, EventId, EventPosition, Listed, Sequence};
 pub use principal::Principal;
 pub use prompt_reference::{InvalidReference, PromptId, PromptReference, PromptVersion};
 pub use quota::Quota;

@@ -76,17 +76,58 @@ impl Epoch {
     }
 }
 
-/// `<generation>.<sequence>`: the `id` of an event, which a client sends as `Last-Event-ID` to resume (WHATWG HTML,
+/// `<sequence>`, or `<epoch>.<sequence>` after the first epoch: the position of one entry, which no other entry has.
+///
+/// An owner that is lost may have shown an entry that its log does not have. The next owner gives the same number to
+/// another entry, in another epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventPosition {
+    pub epoch: Epoch,
+    pub sequence: Sequence,
+}
+
+impl EventPosition {
+    /// Before the first entry.
+    pub const START: Self = Self::first(Sequence::START);
+
+    /// A position in the first epoch.
+    pub const fn first(sequence: Sequence) -> Self {
+        Self { epoch: Epoch::FIRST, sequence }
+    }
+}
+
+impl fmt::Display for EventPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.epoch > Epoch::FIRST {
+            write!(f, "{}.", self.epoch.get())?;
+        }
+        self.sequence.fmt(f)
+    }
+}
+
+impl FromStr for EventPosition {
+    type Err = InvalidId;
+
+    /// Accepts no epoch 0 or 1, so that a position has one text form.
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let Some((epoch, sequence)) = text.split_once('.') else { return text.parse().map(Self::first) };
+        let epoch = u32::try_from(epoch.parse::<Sequence>()?.get()).map_err(|_| InvalidId)?;
+        let position = Self { epoch: Epoch::new(epoch), sequence: sequence.parse()? };
+        if position.epoch > Epoch::FIRST { Ok(position) } else { Err(InvalidId) }
+    }
+}
+
+/// `<generation>.<position>`: the `id` of an event, which a client sends as `Last-Event-ID` to resume (WHATWG HTML,
 /// section 9.2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventId {
     pub generation: GenerationId,
-    pub sequence: Sequence,
+    pub position: EventPosition,
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.generation, self.sequence)
+        write!(f, "{}.{}", self.generation, self.position)
     }
 }
 
@@ -94,8 +135,8 @@ impl FromStr for EventId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let (generation, sequence) = text.rsplit_once('.').ok_or(InvalidId)?;
-        Ok(Self { generation: generation.parse()?, sequence: sequence.parse()? })
+        let (generation, position) = text.split_once('.').ok_or(InvalidId)?;
+        Ok(Self { generation: generation.parse()?, position: position.parse()? })
     }
 }
 
@@ -145,15 +186,24 @@ mod tests {
 
     #[test]
     fn an_event_id_reads_back_as_itself() {
-        let id = EventId { generation: GenerationId::random(), sequence: Sequence::new(42) };
-        assert_eq!(id.to_string().parse(), Ok(id));
-        assert!(id.to_string().len() <= 128);
+        let generation = GenerationId::random();
+        for (epoch, text) in [(1, "42"), (2, "2.42"), (u32::MAX, "4294967295.42")] {
+            let position = EventPosition { epoch: Epoch::new(epoch), sequence: Sequence::new(42) };
+            let id = EventId { generation, position };
+            assert_eq!(id.to_string(), format!("{generation}.{text}"));
+            assert_eq!(id.to_string().parse(), Ok(id));
+            assert!(id.to_string().len() <= 128);
+        }
     }
 
     #[test]
     fn a_position_has_one_text_form() {
         for text in ["", "01", "+1", "-1", "1 ", "1.0", "99999999999999999999999", "١"] {
             assert_eq!(text.parse::<Sequence>(), Err(InvalidId), "{text}");
+            assert_eq!(text.parse::<EventPosition>(), Err(InvalidId), "{text}");
+        }
+        for text in ["0.1", "1.1", "02.1", "2.", ".2", "2.01", "4294967296.1", "2.1.1"] {
+            assert_eq!(text.parse::<EventPosition>(), Err(InvalidId), "{text}");
         }
         assert_eq!("0".parse(), Ok(Sequence::START));
     }

@@ -65,7 +65,7 @@ impl ChannelState {
             };
             let Some(slot) = next else { break };
             bytes += slot.bytes;
-            entries.push(Entry { sequence: slot.sequence, event: slot.event.clone() });
+            entries.push(Entry::new(slot.sequence, slot.event.clone()));
         }
         Ok(Page { entries, tail })
     }

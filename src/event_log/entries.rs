@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::arena::Arena;
 use super::{EntryBatch, Page, ReadError, Tail, TailState};
-use crate::domain::{Chunk, Entry, Escaped, Event, Sequence, Shape, Start};
+use crate::domain::{Chunk, Entry, Epoch, Escaped, Event, Sequence, Shape, Start};
 
 /// The start, the chunks and, once the log is closed, the terminal event. The texts of the chunks are stored end to end
 /// in an [`Arena`], and each shape that they share is stored once.
@@ -16,6 +16,8 @@ pub struct Entries {
     arena: Arena,
     shapes: Vec<Arc<Shape>>,
     terminal: Option<Event>,
+    /// The epochs after the first, each with the last position before it.
+    later_epochs: Vec<(Sequence, Epoch)>,
 }
 
 /// A chunk: its shape, and where its text ends.
@@ -40,7 +42,15 @@ const EVENT_BYTES: usize = 512;
 
 impl Entries {
     pub const fn new(start: Arc<Start>) -> Self {
-        Self { start, lost: 0, slots: Vec::new(), arena: Arena::new(), shapes: Vec::new(), terminal: None }
+        Self {
+            start,
+            lost: 0,
+            slots: Vec::new(),
+            arena: Arena::new(),
+            shapes: Vec::new(),
+            terminal: None,
+            later_epochs: Vec::new(),
+        }
     }
 
     pub const fn terminal(&self) -> Option<&Event> {
@@ -50,6 +60,17 @@ impl Entries {
     pub fn tail(&self) -> Tail {
         let state = if self.terminal.is_some() { TailState::Closed } else { TailState::Open };
         Tail { sequence: Sequence::new(self.len() as u64), state }
+    }
+
+    /// The entries that are pushed from now on are of this epoch.
+    pub fn begin_epoch(&mut self, epoch: Epoch) {
+        self.later_epochs.push((self.tail().sequence, epoch));
+    }
+
+    /// Returns the epoch of the entry with this number.
+    pub fn epoch_of(&self, sequence: Sequence) -> Epoch {
+        let later = self.later_epochs.iter().rfind(|(before, _)| *before < sequence);
+        later.map_or(Epoch::FIRST, |(_, epoch)| *epoch)
     }
 
     fn len(&self) -> usize {
@@ -144,7 +165,8 @@ impl Entries {
         let (mut entries, mut size) = (EntryBatch::with_capacity(places.len().min(PAGE_ENTRIES)), 0);
         for place in places {
             let (event, bytes) = self.event(place).ok_or(ReadError::Lost)?;
-            entries.push(Entry { sequence: Sequence::new(place as u64 + 1), event });
+            let sequence = Sequence::new(place as u64 + 1);
+            entries.push(Entry { sequence, epoch: self.epoch_of(sequence), event });
             size += bytes;
             if size > PAGE_BYTES {
                 break;

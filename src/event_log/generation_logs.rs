@@ -8,7 +8,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{Control, Readable, ViewerLease, ViewerPresence, Writer};
-use crate::domain::{Account, Claim, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start, Usage};
+use crate::domain::{
+    Account, Claim, Epoch, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start, Usage,
+};
 
 /// All generations' logs of one deployment, with the control of their writers and the presence of their viewers.
 pub trait EventLog: Control + ViewerPresence + Send + Sync + 'static {
@@ -59,6 +61,11 @@ pub trait EventLog: Control + ViewerPresence + Send + Sync + 'static {
 pub trait GenerationLog: Readable<Event = Event> {
     /// Returns entry 1.
     fn start(&self) -> &Arc<Start>;
+
+    /// Returns the epoch of the entry with this number. A log that ends with its process has one epoch.
+    fn epoch_of(&self, _sequence: Sequence) -> Epoch {
+        Epoch::FIRST
+    }
 }
 
 /// What a new log is made with.

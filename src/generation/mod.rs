@@ -23,6 +23,7 @@ pub mod fixture;
 mod following;
 mod listing;
 mod log_text;
+mod reading;
 mod registry;
 mod running;
 mod service;

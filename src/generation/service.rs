@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::attempt_failure::UpstreamMessages;
@@ -15,17 +15,14 @@ use super::following::{FollowError, Following, ViewerHandle};
 use super::registry::{Registration, Registry};
 use super::running::{AdmittedGeneration, Running};
 use super::start::{NewGeneration, Origin, StartError, StartedGeneration};
-use super::state::GenerationState;
 use super::storage::{Record, Storage, Unkept};
 use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::task::{self, Work};
 use super::tokens::{self, TokenCounter};
 use crate::domain::{
-    ChatRequest, Claim, FailureCode, GenerationId, IdempotencyKey, Principal, Prompt, Sequence, Start, Timestamp,
+    ChatRequest, Claim, EventPosition, FailureCode, IdempotencyKey, Principal, Prompt, Sequence, Start, Timestamp,
 };
-use crate::event_log::{
-    CreateError, Created, EventLog, GenerationLog, LogTerms, LogUnavailable, TailState, wait_until,
-};
+use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable};
 use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
 use crate::upstream::{Delivery, ListedModels, PlannedRequest, Router};
@@ -39,10 +36,10 @@ pub struct GenerationService {
     router: Router,
     terms: Terms,
     limits: Limiter,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     tasks: TaskTracker,
-    registry: Registry,
-    unkept: Unkept,
+    pub(super) registry: Registry,
+    pub(super) unkept: Unkept,
     counter: TokenCounter,
     draining: AtomicBool,
 }
@@ -149,7 +146,7 @@ impl Generations {
         let (writer, viewer) = match created? {
             Created::New { writer, viewer } => (writer, viewer),
             Created::Known(known) => {
-                let following = match self.follow(&start.owner, known, Sequence::START).await {
+                let following = match self.follow(&start.owner, known, EventPosition::START).await {
                     Ok(following) => following,
                     Err(gone) => return Err(self.lost(&start.owner, new.claim.as_ref()).await.unwrap_or(gone.into())),
                 };
@@ -199,7 +196,7 @@ impl Generations {
     /// [`StartError::Log`]: a conflict, or an answer that was evicted or discarded.
     pub async fn claimed(&self, principal: &Principal, claim: &Claim) -> Result<Option<Following>, StartError> {
         let Some(id) = self.0.log.claimed(principal, claim).await? else { return Ok(None) };
-        match self.follow(principal, id, Sequence::START).await {
+        match self.follow(principal, id, EventPosition::START).await {
             Ok(following) => Ok(Some(following)),
             // If the log was removed or has expired since the lookup, the key is free; if it was evicted, it is not.
             Err(_) => self.lost(principal, Some(claim)).await.map_or(Ok(None), Err),
@@ -210,73 +207,6 @@ impl Generations {
     async fn lost(&self, principal: &Principal, claim: Option<&Claim>) -> Option<StartError> {
         let claimed = self.0.log.claimed(principal, claim?).await;
         claimed.err().map(StartError::from)
-    }
-
-    /// Follows a generation: every event after a position, then each new one.
-    pub async fn follow(
-        &self,
-        principal: &Principal,
-        id: GenerationId,
-        after: Sequence,
-    ) -> Result<Following, FollowError> {
-        let log = self.open(principal, id, after).await?;
-        let tail = log.tail().await.map_err(|_| FollowError::HistoryLost)?;
-        if after > tail.sequence {
-            return Err(FollowError::HistoryLost);
-        }
-        if after == tail.sequence && tail.state == TailState::Closed {
-            return Err(FollowError::AtEnd);
-        }
-        Ok(Following::new(log, after, self.viewer_handle(id).await))
-    }
-
-    /// Returns the current state of a generation, in place of its events so far, and every event after that. The
-    /// terminal event is always delivered as an event.
-    pub async fn follow_from_snapshot(
-        &self,
-        principal: &Principal,
-        id: GenerationId,
-    ) -> Result<(GenerationState, Following), FollowError> {
-        let log = self.open(principal, id, Sequence::START).await?;
-        let handle = self.viewer_handle(id).await;
-        let tail = log.tail().await.map_err(|_| FollowError::HistoryLost)?;
-        let position = match tail.state {
-            TailState::Open => tail.sequence,
-            TailState::Closed => tail.sequence.before(),
-        };
-        let state = GenerationState::at(Arc::clone(&log), position);
-        Ok((state, Following::new(log, position, handle)))
-    }
-
-    /// Checks that the caller may see a generation, without reading its log.
-    pub async fn exists(&self, principal: &Principal, id: GenerationId) -> Result<(), FollowError> {
-        self.open(principal, id, Sequence::START).await.map(drop)
-    }
-
-    /// Returns the current state of a generation.
-    pub async fn inspect(&self, principal: &Principal, id: GenerationId) -> Result<GenerationState, FollowError> {
-        GenerationState::now(self.open(principal, id, Sequence::START).await?).await
-    }
-
-    /// Waits, as a viewer, until a generation has events after a position or has ended, at most `patience`.
-    pub async fn wait_for_more(
-        &self,
-        principal: &Principal,
-        id: GenerationId,
-        after: Sequence,
-        patience: Duration,
-    ) -> Result<(), FollowError> {
-        let log = self.open(principal, id, after).await?;
-        let tail = log.tail().await.map_err(|_| FollowError::HistoryLost)?;
-        if after > tail.sequence {
-            return Err(FollowError::HistoryLost);
-        }
-        if patience.is_zero() {
-            return Ok(());
-        }
-        let _handle = self.viewer_handle(id).await;
-        _ = timeout(patience, wait_until(log, |tail| tail.sequence > after || tail.state == TailState::Closed)).await;
-        Ok(())
     }
 
     /// Returns the rest of a caller's limits, including those of the model.
@@ -315,24 +245,6 @@ impl Generations {
     /// Aborts the tasks of all running generations.
     pub fn abort_all(&self) {
         self.0.registry.abort_all();
-    }
-
-    pub(super) async fn open(
-        &self,
-        principal: &Principal,
-        id: GenerationId,
-        at_least: Sequence,
-    ) -> Result<Arc<dyn GenerationLog>, FollowError> {
-        let log = self.0.log.open(id, at_least).await?.ok_or(FollowError::NotFound)?;
-        if log.start().owner == *principal { Ok(log) } else { Err(FollowError::NotFound) }
-    }
-
-    /// Returns a viewer's handle for a generation that the caller may see. Take one only for a caller that stays: each
-    /// departure restarts the grace.
-    async fn viewer_handle(&self, id: GenerationId) -> ViewerHandle {
-        let viewer = self.0.log.join(id).await.ok();
-        let queue_state = self.0.registry.get(id).and_then(|running| running.queue_state());
-        ViewerHandle::new(viewer, self.0.unkept.held(id), self.0.metrics.viewer(), queue_state)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::log_text::{LogLost, LogTexts, TextKind, TextSpan, page_up_to};
 use crate::domain::{
-    Cancelled, Chunk, Done, Entry, Escaped, Event, Failed, Finish, Part, Sequence, Start, Timings, Usage,
+    Cancelled, Chunk, Done, Entry, Escaped, Event, EventPosition, Failed, Finish, Part, Sequence, Start, Timings, Usage,
 };
 use crate::event_log::GenerationLog;
 
@@ -21,7 +21,7 @@ pub struct GenerationState {
 /// A state without its texts.
 pub struct Outline {
     pub start: Arc<Start>,
-    pub position: Sequence,
+    pub position: EventPosition,
     pub status: Status,
     /// By index; choice 0 is always there.
     pub choices: BTreeMap<u32, ChoiceOutline>,
@@ -71,7 +71,8 @@ impl GenerationState {
     pub async fn outline(&self) -> Result<Outline, LogLost> {
         let choices = BTreeMap::from([(0, ChoiceOutline::default())]);
         let start = Arc::clone(self.log.start());
-        let mut outline = Outline { start, position: self.position, status: Status::Running, choices };
+        let position = EventPosition { epoch: self.log.epoch_of(self.position), sequence: self.position };
+        let mut outline = Outline { start, position, status: Status::Running, choices };
         let mut at = Sequence::START;
         while let Some(page) = page_up_to(&*self.log, at, self.position).await? {
             for entry in &page {

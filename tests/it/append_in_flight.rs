@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, stream};
 use tokenrill::domain::{
-    Account, AllowedModels, ChatRequest, Chunk, Entry, Escaped, Event, FailureCode, GenerationId, Part, Principal,
-    Quota, RequestId, Sequence, Shape, Trailer, UsageRequest,
+    Account, AllowedModels, ChatRequest, Chunk, Entry, Escaped, Event, EventPosition, FailureCode, GenerationId, Part,
+    Principal, Quota, RequestId, Shape, Trailer, UsageRequest,
 };
 use tokenrill::event_log::MemoryLimits;
 use tokenrill::generation::{
@@ -141,7 +141,7 @@ impl Running {
 
     /// Returns all entries, as a viewer on the other process reads them.
     async fn entries(&self) -> Vec<Entry> {
-        let mut following = soon(self.other.follow(&CALLER, self.id, Sequence::START)).await.expect("it is kept");
+        let mut following = soon(self.other.follow(&CALLER, self.id, EventPosition::START)).await.expect("it is kept");
         let mut entries = Vec::new();
         while let Some(page) = soon(following.next_page()).await {
             entries.extend(page.expect("not lost"));
@@ -197,7 +197,7 @@ async fn a_deadline_closes_the_upstream_while_an_append_is_unanswered() {
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_grace_closes_the_upstream_while_an_append_is_unanswered() {
     let mut running = Running::start().await;
-    let there = soon(running.other.follow(&CALLER, running.id, Sequence::START)).await.expect("it is kept");
+    let there = soon(running.other.follow(&CALLER, running.id, EventPosition::START)).await.expect("it is kept");
     let here = std::mem::replace(&mut running.viewer, there);
     drop(here);
     tokio::time::sleep(GRACE * 2).await;
@@ -210,7 +210,7 @@ async fn the_end_of_the_grace_closes_the_upstream_while_an_append_is_unanswered(
     tokio::time::sleep(GRACE * 2).await;
     assert!(!*is_open.borrow(), "no viewer is left");
     drop(silence);
-    let mut following = soon(other.follow(&CALLER, id, Sequence::START)).await.expect("it is kept");
+    let mut following = soon(other.follow(&CALLER, id, EventPosition::START)).await.expect("it is kept");
     let mut last = None;
     while let Some(page) = soon(following.next_page()).await {
         last = page.expect("not lost").pop();

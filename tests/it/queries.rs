@@ -18,7 +18,7 @@ async fn refusal(service: &Service, path: &str) -> (u16, Value) {
 async fn refused_parameter_gets_400_with_its_text() {
     let service = Service::start().await;
     let (generation, events) = (format!("/v1/generations/{ID}"), format!("/v1/generations/{ID}/events"));
-    let after = "after must be a sequence number: the digits after the dot of an event's id.";
+    let after = "after must be the id of an event, or the part of it after the generation's id.";
     let wait = "wait must be a duration with its unit, such as 20s or 500ms.";
     let of_generation = "The query is invalid. It accepts after and wait.";
     let of_events =
@@ -56,7 +56,11 @@ async fn refused_parameter_gets_400_with_its_text() {
         ("/v1/channels/a/events", "history=100001", "history must be at most 100000."),
         ("/v1/channels/a/events", "history=-1", of_channel),
         ("/v1/channels/a/events", "presence=1", of_channel),
-        ("/v1/channels/a/events", "after=01", after),
+        (
+            "/v1/channels/a/events",
+            "after=01",
+            "after must be a sequence number: the digits after the dot of an event's id.",
+        ),
         ("/v1/channels/a/events", "wait=5", wait),
         ("/v1/channels/a/events", "other=1", of_channel),
     ] {

@@ -221,26 +221,45 @@ async fn repeats_of_a_request_on_all_replicas_are_one_generation() {
     assert_eq!(Answer::to(other).await.status, 422);
 }
 
+/// A replica in a process of its own, and its generation.
+struct OtherProcess {
+    process: ServiceProcess,
+    first: Answer,
+    call: Call,
+    id: String,
+    /// The first token.
+    seen: Event,
+}
+
+impl OtherProcess {
+    async fn begin(deployment: &Deployment, hold: Duration) -> Self {
+        let (mut settings, environment) = deployment.settings();
+        let name = format!("redis-{}-{}", std::process::id(), deployment.prefix);
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&file, environment.values().next().expect("an address")).expect("written");
+        settings.event_log.redis.url_env = None;
+        settings.event_log.redis.url_file = Some(file.clone());
+        settings.event_log.redis.hold = hold;
+        let process = ServiceProcess::start(&settings).await;
+        fs::remove_file(file).expect("it is there");
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let generation = http.post(format!("http://{}/v1/generations", process.address));
+        let request = generation.header("content-type", "application/json").header(ACCEPT, "text/event-stream");
+        let mut first = Answer::to(request.body(json!({"input": "Hello"}).to_string())).await;
+        let id = first.expect("start").await.generation().to_owned();
+        let mut call = deployment.upstream.call().await;
+        call.ok().await;
+        call.text("Hel").await;
+        let seen = first.expect("delta").await;
+        Self { process, first, call, id, seen }
+    }
+}
+
 #[tokio::test]
 async fn generation_of_a_killed_replica_ends_as_replica_lost_within_the_lease() {
     let deployment = Deployment::new().await;
-    let (mut settings, environment) = deployment.settings();
-    let file =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("redis-{}-{}", std::process::id(), deployment.prefix));
-    fs::write(&file, environment.values().next().expect("an address")).expect("written");
-    settings.event_log.redis.url_env = None;
-    settings.event_log.redis.url_file = Some(file.clone());
-    let killed = ServiceProcess::start(&settings).await;
+    let OtherProcess { process: killed, mut call, id, seen, .. } = OtherProcess::begin(&deployment, LEASE / 3).await;
     let other = deployment.replica().await;
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let generation = http.post(format!("http://{}/v1/generations", killed.address));
-    let request = generation.header("content-type", "application/json").header(ACCEPT, "text/event-stream");
-    let mut first = Answer::to(request.body(json!({"input": "Hello"}).to_string())).await;
-    let id = first.expect("start").await.generation().to_owned();
-    let mut call = deployment.upstream.call().await;
-    call.ok().await;
-    call.text("Hel").await;
-    let seen = first.expect("delta").await;
     let mut elsewhere = follow(&other, &id, None).await;
     elsewhere.expect("start").await;
     elsewhere.expect("delta").await;
@@ -251,9 +270,46 @@ async fn generation_of_a_killed_replica_ends_as_replica_lost_within_the_lease() 
     assert!(began.elapsed() < LEASE + Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!((&ending.data["error"]["code"], &ending.data["error"]["status"]), (&json!("replica_lost"), &json!(503)));
     assert!(elsewhere.next().await.is_none());
-    assert_eq!(follow(&other, &id, Some(&seen)).await.events().await, [ending], "exactly once");
-    assert_eq!(snapshot(&other, &id).await["text"], "Hel");
-    fs::remove_file(file).expect("it is there");
+    assert_eq!(follow(&other, &id, Some(&seen)).await.events().await, [ending.clone()], "exactly once");
+    // Its id names the second owner: the first one may have shown another entry under the number.
+    assert_eq!(ending.id, Some(format!("{id}.2.3")));
+    let state = snapshot(&other, &id).await;
+    assert_eq!((&state["text"], &state["last_event_id"]), (&json!("Hel"), &json!(ending.id)));
+    for (after, status) in [("2.3", 204), (&format!("{id}.2.3"), 204), ("3", 410), ("2", 200)] {
+        assert_eq!(other.get(&format!("/v1/generations/{id}/events?after={after}")).await.status, status, "{after}");
+    }
+}
+
+/// Two faults at once: a token that was shown while Redis was silent, and then lost with its replica.
+#[tokio::test]
+async fn viewer_that_is_ahead_of_the_log_of_a_killed_replica_learns_that_its_history_is_lost() {
+    let deployment = Deployment::new().await;
+    let hold = Duration::from_millis(200);
+    let OtherProcess { process: killed, mut first, mut call, id, .. } = OtherProcess::begin(&deployment, hold).await;
+    let other = deployment.replica().await;
+    deployment.redis.pause();
+    let mut shown = Vec::new();
+    for part in ["a", "b", "c"] {
+        call.text(part).await;
+        shown.push(first.expect("delta").await);
+    }
+    killed.kill().await;
+    deployment.redis.resume();
+    let log = follow(&other, &id, None).await.events().await;
+    let ending = log.last().expect("an end");
+    assert_eq!((ending.name.as_str(), &ending.data["error"]["code"]), ("failed", &json!("replica_lost")));
+    let kept = ending.sequence() - 1;
+    for token in shown {
+        let resumed = follow(&other, &id, Some(&token)).await;
+        if token.sequence() <= kept {
+            assert_eq!(resumed.events().await.last(), Some(ending));
+        } else {
+            assert_eq!(resumed.status, 410, "{token:?}");
+            assert_eq!(resumed.events().await[0].data["error"]["code"], "history_lost");
+        }
+    }
+    let waiting = other.get(&format!("/v1/generations/{id}?after={}&wait=1s", kept + 1)).await;
+    assert_eq!(waiting.status, 410);
 }
 
 #[tokio::test]

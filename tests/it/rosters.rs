@@ -389,7 +389,7 @@ fn answer_events(count: usize) -> Vec<Event> {
 fn pages(events: Vec<Event>, held: Arc<()>) -> impl Stream<Item = Result<EntryBatch, ReadError>> + Send + 'static {
     stream::iter(events.into_iter().zip(1..)).map(move |(event, number)| {
         assert!(Arc::strong_count(&held) > 0, "owned by the stream");
-        Ok(EntryBatch::from_iter([Entry { sequence: Sequence::new(number), event }]))
+        Ok(EntryBatch::from_iter([Entry::new(Sequence::new(number), event)]))
     })
 }
 

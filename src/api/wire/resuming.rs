@@ -82,7 +82,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
             usage: UsageRequest::Asked,
         };
         let events = std::iter::once(Event::Start(Arc::new(start))).chain(chunks).chain([terminal]);
-        (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry { sequence, event }).collect()
+        (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry::new(sequence, event)).collect()
     })
 }
 

@@ -149,6 +149,10 @@ impl Mirror {
         if state.role == MirrorRole::Lost { Err(ReadError::Lost) } else { Ok(state.entries.tail()) }
     }
 
+    pub fn epoch_of(&self, sequence: Sequence) -> Epoch {
+        self.lock().entries.epoch_of(sequence)
+    }
+
     pub fn wake(&self) -> TailWake {
         self.tail.wake()
     }
@@ -254,6 +258,9 @@ impl Mirror {
             if base > tail.sequence.get() || is_other_end {
                 self.lose(&mut state);
                 return;
+            }
+            if position.epoch > state.position.epoch {
+                state.entries.begin_epoch(position.epoch);
             }
             let known = usize::try_from(tail.sequence.get() - base).unwrap_or(usize::MAX);
             for event in events.into_iter().skip(known) {

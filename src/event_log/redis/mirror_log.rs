@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use super::follower::follow_log;
 use super::mirror::{Mirror, RemovedLogs};
-use crate::domain::{Event, Sequence, Start};
+use crate::domain::{Epoch, Event, Sequence, Start};
 use crate::event_log::{GenerationLog, Page, ReadError, Readable, Tail, Wake};
 
 /// Reads the copy. A copy of another process's log is kept up to date from its first wake on.
@@ -17,6 +17,10 @@ pub struct MirrorLog(pub Arc<Mirror>);
 impl GenerationLog for MirrorLog {
     fn start(&self) -> &Arc<Start> {
         self.0.start()
+    }
+
+    fn epoch_of(&self, sequence: Sequence) -> Epoch {
+        self.0.epoch_of(sequence)
     }
 }
 

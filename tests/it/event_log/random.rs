@@ -84,8 +84,7 @@ impl Model {
     /// Asserts that `entries` are the events directly after a position.
     fn assert_after(&self, after: u64, entries: &[Entry]) {
         let expected = (after + 1..).zip(self.events.iter().skip(usize::try_from(after).expect("small")));
-        let expected =
-            expected.map(|(sequence, event)| Entry { sequence: Sequence::new(sequence), event: event.clone() });
+        let expected = expected.map(|(sequence, event)| Entry::new(Sequence::new(sequence), event.clone()));
         assert_eq!(entries, expected.take(entries.len()).collect::<Vec<_>>());
     }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokenrill::domain::{
-    Account, AllowedModels, ChatRequest, Chunk, Claim, Entry, Escaped, Event, FailureCode, Fingerprint, FinishReason,
-    GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, Trailer, UsageReport, UsageRequest,
+    Account, AllowedModels, ChatRequest, Chunk, Claim, Entry, Escaped, Event, EventPosition, FailureCode, Fingerprint,
+    FinishReason, GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, Trailer, UsageReport, UsageRequest,
 };
 use tokenrill::event_log::{Conflict, EventLog, GenerationLog, Memory, MemoryLimits, Tail, TailState};
 use tokenrill::generation::{
@@ -424,7 +424,7 @@ impl World {
         let kept = self.is_kept(at);
         let after = received.last().map_or(Sequence::START, |entry| entry.sequence);
         let id = self.subjects[at].id;
-        let following = match self.generations.follow(&CALLER, id, after).await {
+        let following = match self.generations.follow(&CALLER, id, EventPosition::first(after)).await {
             Ok(following) => {
                 assert_ne!(kept, Kept::No, "a removed record is not found");
                 self.join(at);
@@ -462,7 +462,7 @@ impl World {
     async fn follow_beyond(&mut self, at: usize) {
         let Some(subject) = pick(&mut self.subjects, at) else { return };
         let beyond = subject.log.tail().await.expect("a tail").sequence.plus(1000);
-        let refused = self.generations.follow(&CALLER, subject.id, beyond).await.err();
+        let refused = self.generations.follow(&CALLER, subject.id, EventPosition::first(beyond)).await.err();
         assert!(matches!(refused, Some(FollowError::HistoryLost | FollowError::NotFound)), "{refused:?}");
     }
 
@@ -503,9 +503,9 @@ impl World {
         assert!(expected.starts_with(&text), "{text} of {expected}");
         let tail = subject.log.tail().await.expect("a tail").sequence;
         match self.backend {
-            LogBackend::Memory => assert_eq!(outline.position, tail),
+            LogBackend::Memory => assert_eq!(outline.position.sequence, tail),
             // Entries may be appended while the state is read.
-            LogBackend::Slow => assert!(outline.position <= tail, "{:?} is after {tail:?}", outline.position),
+            LogBackend::Slow => assert!(outline.position.sequence <= tail, "{:?} is after {tail:?}", outline.position),
         }
     }
 

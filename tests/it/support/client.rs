@@ -126,7 +126,7 @@ impl Event {
     }
 
     pub fn generation(&self) -> &str {
-        self.id.as_deref().and_then(|id| id.rsplit_once('.')).expect("an id").0
+        self.id.as_deref().and_then(|id| id.split_once('.')).expect("an id").0
     }
 }
 

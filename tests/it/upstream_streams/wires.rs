@@ -108,7 +108,7 @@ fn entries(id: GenerationId, signals: Signals, ending: &Result<(), AttemptErrorK
             timings: Timings::default(),
         })));
     }
-    (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry { sequence, event }).collect()
+    (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry::new(sequence, event)).collect()
 }
 
 fn write(mut encoder: impl Encoder, entries: &[Entry]) -> String {

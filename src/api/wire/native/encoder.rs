@@ -26,7 +26,8 @@ impl Encoder for NativeEncoder {
         if entry.event.is_terminal() {
             frames.set_retry(Retry::DORMANT);
         }
-        encode_event(&entry.event, None, EventId { generation: self.generation, sequence: entry.sequence }, frames);
+        let id = EventId { generation: self.generation, position: entry.position() };
+        encode_event(&entry.event, None, id, frames);
     }
 
     fn notice(&mut self, notice: Notice, frames: &mut Frames) {
@@ -141,7 +142,7 @@ mod tests {
         if let Some(retry) = retry {
             frames.set_retry(retry);
         }
-        NativeEncoder::new(generation).entry(&Entry { sequence: Sequence::new(7), event }, &mut frames);
+        NativeEncoder::new(generation).entry(&Entry::new(Sequence::new(7), event), &mut frames);
         String::from_utf8(frames.take().to_vec()).expect("UTF-8")
     }
 

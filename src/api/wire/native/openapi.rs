@@ -148,7 +148,7 @@ fn event_examples() -> Value {
             stream_from(
                 &(
                     "snapshot",
-                    json!({"id": EXAMPLE_ID, "status": "running", "model": "demo", "created_at": began, "last_sequence": 2, "text": "Hel"}),
+                    json!({"id": EXAMPLE_ID, "status": "running", "model": "demo", "created_at": began, "last_event_id": format!("{EXAMPLE_ID}.2"), "last_sequence": 2, "text": "Hel"}),
                 ),
                 2,
                 &[delta("lo"), done("stop")],

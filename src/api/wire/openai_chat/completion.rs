@@ -166,7 +166,7 @@ mod tests {
         let (trailer, timings) = (Trailer::default(), Timings::default());
         events.push(Event::Done(Arc::new(Done { finish, trailer, usage, timings })));
         for (event, sequence) in events.into_iter().zip(2..) {
-            completion.apply(&Entry { sequence: Sequence::new(sequence), event });
+            completion.apply(&Entry::new(Sequence::new(sequence), event));
         }
         let json: Value = serde_json::from_str(&completion.into_json()).expect("JSON");
         assert_eq!(

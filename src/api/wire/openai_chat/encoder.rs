@@ -48,7 +48,7 @@ fn neutral<'a>(chunks: &'a mut Option<Box<NeutralChunks>>, start: &Start) -> &'a
 
 impl Encoder for ChatEncoder {
     fn entry(&mut self, entry: &Entry, frames: &mut Frames) {
-        let id = EventId { generation: self.start.generation, sequence: entry.sequence };
+        let id = EventId { generation: self.start.generation, position: entry.position() };
         let mut blocks = EntryBlocks { frames, id, ids: self.ids };
         match &entry.event {
             Event::Start(_) => {}
@@ -186,7 +186,7 @@ mod tests {
         let events = [Event::Start(start())].into_iter().chain(parts.into_iter().map(chunk));
         let (mut encoder, mut frames) = (ChatEncoder::new(start(), BlockIds::Absent), Frames::default());
         for (event, sequence) in events.chain([Event::Done(Arc::new(done))]).zip(1..) {
-            encoder.entry(&Entry { sequence: Sequence::new(sequence), event }, &mut frames);
+            encoder.entry(&Entry::new(Sequence::new(sequence), event), &mut frames);
         }
         String::from_utf8(frames.take().to_vec()).expect("UTF-8")
     }
