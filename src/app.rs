@@ -8,13 +8,14 @@ mod stored_logs;
 mod upstream_check;
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -94,6 +95,8 @@ const ADMIN_CONNECTIONS: usize = 100;
 const DEMO_TIMEOUT: Duration = Duration::from_hours(1);
 /// How long an idle connection to the embedded model stays in the pool.
 const DEMO_KEEPALIVE: Duration = Duration::from_secs(90);
+/// How long a load balancer takes to notice that this replica is not ready.
+const READINESS_TIME: Duration = Duration::from_secs(5);
 /// How long the tasks of ended generations may take to close their upstream connections when the service stops.
 const TASK_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -220,7 +223,16 @@ pub async fn serve(
     let drained = async {
         shutdown.draining().await;
         connections.drain();
-        drain(&generations, &running, settings.server.shutdown_grace, &shutdown).await;
+        let moving = async {
+            if redis.is_some() {
+                move_viewers(&generations, &connections).await;
+            }
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = drain(&generations, &running, settings.server.shutdown_grace, &shutdown) => {}
+            () = moving => {}
+        }
         channels.close().await;
         connections.end();
         shutdown.close();
@@ -236,6 +248,13 @@ fn terms(settings: &Settings) -> Terms {
         grace: settings.generation.grace,
         upstream_messages: settings.telemetry.upstream_messages,
     }
+}
+
+/// Sends the viewers to the other replicas once load balancers have noticed that this one is not ready.
+async fn move_viewers(generations: &Generations, connections: &Connections) {
+    generations.expect_moves();
+    sleep(READINESS_TIME).await;
+    connections.move_streams();
 }
 
 async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration, shutdown: &Shutdown) {

@@ -53,6 +53,14 @@ impl Connections {
         self.add(caller, arrival, kind).map(|record| Connection::new(record, self.clone()))
     }
 
+    /// Closes the streams that their clients can resume, each after a random reconnection delay has been sent, so that
+    /// they continue on another replica. A stream that is opened later stays.
+    pub fn move_streams(&self) {
+        for record in self.resumable() {
+            record.move_after(random_retry());
+        }
+    }
+
     /// Opens a connection only if no other has to be displaced for it.
     pub fn open_if_free(&self, caller: &Caller, kind: ConnectionKind) -> Option<Connection> {
         self.add_if_free(caller, kind).map(|record| Connection::new(record, self.clone()))
@@ -89,7 +97,7 @@ impl Connection {
             ConnectionClosing::Now
         } else if self.record.displaced.load(Ordering::Acquire) {
             ConnectionClosing::Later(Retry::after(DISPLACED))
-        } else if let Some(retry) = self.scheduled_close {
+        } else if let Some(retry) = self.scheduled_close.or_else(|| self.record.moves_after.get().copied()) {
             ConnectionClosing::Later(retry)
         } else if self.connections.is_ending() {
             ConnectionClosing::AtEndOfService

@@ -1,5 +1,6 @@
 //! The data of one request in flight, which its connection and the table of connections share.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::caller::Caller;
+use super::wire::retry::Retry;
 use crate::domain::{Account, ConnectionId, Principal, RequestId, Timestamp};
 
 /// The activity of a request in flight. In this order connections are displaced by those of other accounts.
@@ -61,6 +63,8 @@ pub struct ConnectionRecord {
     pub(super) bytes: AtomicU64,
     pub(super) closed: AtomicBool,
     pub(super) displaced: AtomicBool,
+    /// Set when the client is to continue on another replica: the reconnection delay that it is sent.
+    pub(super) moves_after: OnceLock<Retry>,
     pub(super) waker: AtomicWaker,
 }
 
@@ -79,6 +83,7 @@ impl ConnectionRecord {
             bytes: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             displaced: AtomicBool::new(false),
+            moves_after: OnceLock::new(),
             waker: AtomicWaker::new(),
         }
     }
@@ -91,6 +96,12 @@ impl ConnectionRecord {
     /// Closes the connection in favour of another.
     pub(super) fn displace(&self) {
         self.displaced.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Closes the connection, so that its client continues on another replica.
+    pub(super) fn move_after(&self, retry: Retry) {
+        _ = self.moves_after.set(retry);
         self.waker.wake();
     }
 

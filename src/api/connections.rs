@@ -142,6 +142,13 @@ impl Connections {
         (latest.map(|entry| (Arc::clone(&entry.record), entry.kind)).collect(), table.all.len())
     }
 
+    /// Returns the event streams that their clients can resume.
+    pub(super) fn resumable(&self) -> Vec<Arc<ConnectionRecord>> {
+        let table = self.lock();
+        let resumable = table.all.values().filter(|entry| entry.kind == ConnectionKind::ResumableStream);
+        resumable.map(|entry| Arc::clone(&entry.record)).collect()
+    }
+
     pub fn count(&self) -> usize {
         self.lock().all.len()
     }

@@ -6,7 +6,6 @@ use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
 
 use super::after::After;
 use super::query::QueryParameters;
@@ -48,7 +47,7 @@ impl QueryParameters for EventsQuery {
 }
 
 /// How past events are sent to a viewer that starts at the beginning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Replay {
     /// As single events.
@@ -82,7 +81,7 @@ impl<'de> Deserialize<'de> for Format {
     }
 }
 
-impl PartialSchema for Format {
+impl utoipa::PartialSchema for Format {
     fn schema() -> RefOr<Schema> {
         let names = WIRES.iter().map(|wire| wire.name);
         let schema = ObjectBuilder::new()
@@ -93,7 +92,7 @@ impl PartialSchema for Format {
     }
 }
 
-impl ToSchema for Format {
+impl utoipa::ToSchema for Format {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("Format")
     }

@@ -1,13 +1,14 @@
 //! The event log that the settings choose.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::event_log::{EventLog, Memory, MemoryLimits, RedisLogs, RedisTerms};
 use crate::redis_client::RedisClient;
-use crate::settings::Settings;
+use crate::settings::{RedisWrite, Settings, Size};
 
 /// The logs of all generations.
 #[derive(Clone)]
@@ -46,7 +47,8 @@ impl StoredLogs {
                     retention: settings.generation.retention,
                     max_duration: settings.generation.max_duration,
                     lease: redis.lease,
-                    hold: redis.hold,
+                    hold: if redis.write == RedisWrite::Behind { Duration::ZERO } else { redis.hold },
+                    max_bytes: redis.max_bytes.map(Size::bytes),
                 };
                 let logs = RedisLogs::new(client.clone(), terms, tasks.clone(), stop.clone());
                 let (running, stop) = (logs.clone(), stop.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Control, Readable, ViewerLease, ViewerPresence, Writer};
+use super::{Control, LogSummary, Readable, ViewerLease, ViewerPresence, Writer};
 use crate::domain::{
     Account, Claim, Epoch, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start, Usage,
 };
@@ -30,6 +30,18 @@ pub trait EventLog: Control + ViewerPresence + Send + Sync + 'static {
         generation: GenerationId,
         at_least: Sequence,
     ) -> BoxFuture<'static, Result<Option<Arc<dyn GenerationLog>>, LogUnavailable>>;
+
+    /// Returns the start and the end of a log, if it is kept (contract 7, 10).
+    fn summary(&self, generation: GenerationId) -> BoxFuture<'static, Result<Option<LogSummary>, LogUnavailable>> {
+        let opening = self.open(generation, Sequence::START);
+        async move {
+            match opening.await? {
+                Some(log) => Ok(LogSummary::of(&*log).await),
+                None => Ok(None),
+            }
+        }
+        .boxed()
+    }
 
     /// Returns the generation that the owner's claim names, if it is kept (contract 8).
     fn claimed(&self, owner: &Principal, claim: &Claim)

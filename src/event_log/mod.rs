@@ -80,6 +80,7 @@ mod generation_logs;
 mod holdings;
 mod kept;
 mod log_budget;
+mod log_summary;
 mod memory;
 mod memory_log;
 mod memory_roster;
@@ -103,6 +104,7 @@ pub use generation_logs::{
     ClaimError, Conflict, CreateError, Created, EventLog, GenerationLog, LogTerms, LogUnavailable, LostAnswer,
 };
 pub use holdings::MOST_TOMBSTONES;
+pub use log_summary::LogSummary;
 pub use memory::{Memory, MemoryLimits};
 pub use presence::{GenerationEnded, ViewerLease, ViewerPresence};
 pub use readable::{Ends, EntryBatch, Page, ReadError, Readable, Tail, TailState, Wake, read_page, wait_until};

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use futures_util::{FutureExt, StreamExt, stream};
+
 use super::following::FollowError;
 use super::service::Generations;
 use super::state::Status;
-use crate::domain::{Event, GenerationId, Listed, Principal, Sequence, Start};
-use crate::event_log::{GenerationLog, TailState, read_page};
+use crate::domain::{Event, Listed, Principal, Sequence, Start};
+use crate::event_log::LogSummary;
 
 /// A page of a list, newest first.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +29,8 @@ pub struct Summary {
 /// Generations that are inspected for one page, so that a rare status costs no more than a common one. A page may
 /// therefore be short, or empty, and still have a next one.
 const MOST_LOOKED_AT: usize = 500;
+/// Generations that are read at the same time.
+const READ_AT_ONCE: usize = 16;
 
 impl Generations {
     /// Returns the caller's own generations that `wanted` accepts, newest first, after `before`, at most `most`.
@@ -41,12 +45,16 @@ impl Generations {
         let listed = self.0.log.list(principal, before, MOST_LOOKED_AT).await?;
         let ended = listed.len() < MOST_LOOKED_AT;
         let mut next = None;
-        for place in listed {
+        let log = &self.0.log;
+        let summaries =
+            listed.into_iter().map(|place| log.summary(place.generation).map(move |summary| (place, summary)));
+        let mut summaries = stream::iter(summaries).buffered(READ_AT_ONCE);
+        while let Some((place, summary)) = summaries.next().await {
             if generations.len() == most {
                 return Ok(GenerationPage { generations, next });
             }
             next = Some(place);
-            if let Some(summary) = self.summary(place.generation).await?
+            if let Some(summary) = summary?.and_then(Summary::of)
                 && wanted(&summary.status)
             {
                 generations.push(summary);
@@ -54,28 +62,17 @@ impl Generations {
         }
         Ok(GenerationPage { generations, next: next.filter(|_| !ended) })
     }
-
-    /// Returns a generation that is still kept.
-    async fn summary(&self, id: GenerationId) -> Result<Option<Summary>, FollowError> {
-        match self.0.log.open(id, Sequence::START).await? {
-            Some(log) => Ok(Summary::of(&*log).await),
-            None => Ok(None),
-        }
-    }
 }
 
 impl Summary {
-    async fn of(log: &dyn GenerationLog) -> Option<Self> {
-        let tail = log.tail().await.ok()?;
-        let status = match tail.state {
-            TailState::Open => Status::Running,
-            TailState::Closed => match read_page(log, tail.sequence.before()).await.ok()?.entries.pop()?.event {
-                Event::Done(done) => Status::Done(done),
-                Event::Cancelled(cancelled) => Status::Cancelled(cancelled),
-                Event::Failed(failed) => Status::Failed(failed),
-                Event::Start(_) | Event::Chunk(_) => return None,
-            },
+    fn of(summary: LogSummary) -> Option<Self> {
+        let status = match summary.end {
+            None => Status::Running,
+            Some(Event::Done(done)) => Status::Done(done),
+            Some(Event::Cancelled(cancelled)) => Status::Cancelled(cancelled),
+            Some(Event::Failed(failed)) => Status::Failed(failed),
+            Some(Event::Start(_) | Event::Chunk(_)) => return None,
         };
-        Some(Self { start: Arc::clone(log.start()), status, last_sequence: tail.sequence })
+        Some(Self { start: summary.start, status, last_sequence: summary.last })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::attempt_failure::UpstreamMessages;
@@ -42,6 +43,8 @@ pub struct GenerationService {
     pub(super) unkept: Unkept,
     counter: TokenCounter,
     draining: AtomicBool,
+    /// Cancelled when viewers are sent to other replicas.
+    moving: CancellationToken,
 }
 
 /// How long one generation may take.
@@ -66,7 +69,7 @@ impl Generations {
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
     ) -> Self {
-        let (registry, draining) = (Registry::default(), AtomicBool::new(false));
+        let (registry, draining, moving) = (Registry::default(), AtomicBool::new(false), CancellationToken::new());
         let (unkept, counter) = (Unkept::new(Arc::clone(&log), tasks.clone()), TokenCounter::new(tasks.clone()));
         Self(Arc::new(GenerationService {
             log,
@@ -79,6 +82,7 @@ impl Generations {
             unkept,
             counter,
             draining,
+            moving,
         }))
     }
 
@@ -111,7 +115,8 @@ impl Generations {
         // A client that reconnects within the grace needs the tokens so far, and only a streamed answer has them.
         let delivery =
             if grace.is_zero() && on_disconnect == OnDisconnect::Cancel { new.delivery } else { Delivery::Stream };
-        let audience = Audience { log: Arc::clone(&inner.log), generation: id, on_disconnect, grace };
+        let (log, moving) = (Arc::clone(&inner.log), inner.moving.clone());
+        let audience = Audience { log, generation: id, on_disconnect, grace, moving };
         let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
         let context = AttemptContext {
             request_id: new.request_id,
@@ -221,6 +226,11 @@ impl Generations {
     /// Refuses new generations from now on.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
+    }
+
+    /// Gives the viewers of all generations the time to continue on another replica, whatever the grace is.
+    pub fn expect_moves(&self) {
+        self.0.moving.cancel();
     }
 
     pub fn is_draining(&self) -> bool {

@@ -199,6 +199,7 @@ mod tests {
 
     use futures_util::stream;
     use smallvec::smallvec;
+    use tokio_util::sync::CancellationToken;
     use tokio_util::task::TaskTracker;
 
     use super::*;
@@ -252,7 +253,13 @@ mod tests {
             panic!("there is room")
         };
         let log = Arc::new(memory);
-        let audience = Audience { log, generation: id, on_disconnect: OnDisconnect::Continue, grace: Duration::ZERO };
+        let audience = Audience {
+            log,
+            generation: id,
+            on_disconnect: OnDisconnect::Continue,
+            grace: Duration::ZERO,
+            moving: CancellationToken::new(),
+        };
         let counter = TokenCounter::new(TaskTracker::new());
         let limits = Limiter::default();
         let demand = GenerationDemand {

@@ -46,8 +46,22 @@ pub struct RedisSettings {
     pub prefix: String,
     #[serde(with = "super::units::duration")]
     pub lease: Duration,
+    pub write: RedisWrite,
     #[serde(with = "super::units::duration")]
     pub hold: Duration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<Size>,
+}
+
+/// When a viewer of the replica that runs the generation is sent a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedisWrite {
+    /// After Redis has stored it.
+    #[default]
+    Ahead,
+    /// At once.
+    Behind,
 }
 
 pub(super) const SECTION: SettingSection = SettingSection {
@@ -102,11 +116,27 @@ pub(super) const REDIS_SECTION: SettingSection = SettingSection {
              reads one ends it as failed (replica_lost).",
         ),
         key(
+            "event_log.redis.write",
+            "\"ahead\" or \"behind\"",
+            "When viewers of the replica that runs the generation are sent a token: \"ahead\": when Redis has stored it; \
+             \"behind\": at once, so that a killed replica loses the last tokens that its viewers were sent (history_lost). \
+             The end of an answer is always stored first.",
+        ),
+        key(
             "event_log.redis.hold",
             DURATION,
-            "A viewer is sent a token when Redis has stored it. If Redis does not answer for this long, viewers of the \
-             replica that runs the generation are sent tokens that are not stored yet.",
+            "With write = \"ahead\": if Redis does not answer for this long, viewers of the replica that runs the generation \
+             are sent tokens that are not stored yet.",
         ),
+        key(
+            "event_log.redis.max_bytes",
+            SIZE,
+            "The maximum of the answers in Redis, counted when a generation begins and when it ends. At it, a caller that \
+             holds more than its share (this size, divided by the callers that hold something) gets 503 for new \
+             generations until its answers expire; the others do not. Set it below the server's maxmemory. Default: \
+             absent, only maxmemory limits.",
+        )
+        .with_alternative("\"512MiB\""),
     ],
 };
 
@@ -123,7 +153,9 @@ impl Default for RedisSettings {
             url_file: None,
             prefix: "tr".to_owned(),
             lease: Duration::from_secs(5),
+            write: RedisWrite::Ahead,
             hold: Duration::from_secs(1),
+            max_bytes: None,
         }
     }
 }

@@ -39,7 +39,7 @@ pub use channels::{ChannelSettings, PromptSettings};
 pub use cors::CorsSettings;
 use cors::is_origin;
 pub use error::SettingsError;
-pub use event_log::{EventLogSettings, LogBackend, MemoryLogSettings, RedisSettings};
+pub use event_log::{EventLogSettings, LogBackend, MemoryLogSettings, RedisSettings, RedisWrite};
 pub use file::FileSource;
 pub use generation::{GenerationSettings, ModelSettings};
 pub use jwt::{JwksUrl, JwtSettings};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,16 +13,19 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::json;
 use tokenrill::settings::Settings;
 use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::support::redis_server::{RedisServer, unique_prefix};
 use crate::support::{Event, ServiceProcess, free_port, soon, within};
 
-/// Live streams of each test: more would measure the machine.
-const STREAMS: usize = 60;
-/// 120 tokens at 30 a second: an answer takes four seconds.
-const MODEL: &str = "demo?tokens=120&rate=30";
+/// Live streams of each test.
+const STREAMS: usize = 200;
+/// 240 tokens at 30 a second: an answer takes eight seconds.
+const MODEL: &str = "demo?tokens=240&rate=30";
+/// The events of an answer: the start, the tokens, the end.
+const EVENTS: usize = 242;
 /// The longest that a test may take on a machine under load.
 const LONGEST: Duration = Duration::from_mins(2);
 /// The wait of a client between two attempts, as clients of event streams wait.
@@ -84,19 +88,29 @@ impl Site {
     }
 
     /// Starts clients that read one answer each, and reconnect whenever their connection breaks.
-    fn clients(&self, tracker: &TaskTracker, wave: &str) -> Vec<tokio::task::JoinHandle<Vec<Event>>> {
+    /// Returns once each has a token.
+    async fn clients(&self, tracker: &TaskTracker, wave: &str) -> Vec<tokio::task::JoinHandle<Vec<Event>>> {
+        let begun = Arc::new(Semaphore::new(0));
         let clients = (0..STREAMS).map(|number| {
             let (client, url, key) = (self.client.clone(), self.url("/v1/generations"), format!("{wave}-{number}"));
-            tracker.spawn(read_answer(client, url, key))
+            tracker.spawn(read_answer(client, url, key, Arc::clone(&begun)))
         });
-        clients.collect()
+        let clients = clients.collect();
+        _ = within(LONGEST, begun.acquire_many(u32::try_from(STREAMS).expect("few"))).await.expect("open");
+        clients
     }
 
     /// Returns all events of a generation.
     async fn log(&self, id: &str) -> Vec<Event> {
-        let answer =
-            self.client.get(self.url(&format!("/v1/generations/{id}/events"))).send().await.expect("an answer");
-        Event::all(&answer.text().await.expect("a clean end"))
+        loop {
+            let request = self.client.get(self.url(&format!("/v1/generations/{id}/events")));
+            let answer = request.send().await.expect("an answer");
+            if answer.status() == 200 {
+                return Event::all(&answer.text().await.expect("a clean end"));
+            }
+            // The load balancer has not noticed yet that Redis answers again.
+            sleep(RETRY).await;
+        }
     }
 }
 
@@ -107,7 +121,7 @@ impl Drop for Site {
 }
 
 /// Reads an answer to its terminal event as fetch-event-source does: the same request again, with the last id.
-async fn read_answer(client: Client, url: String, key: String) -> Vec<Event> {
+async fn read_answer(client: Client, url: String, key: String, begun: Arc<Semaphore>) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     while !events.last().is_some_and(|event| ["done", "failed", "cancelled"].contains(&event.name.as_str())) {
         let body = json!({"model": MODEL, "input": key}).to_string();
@@ -116,12 +130,13 @@ async fn read_answer(client: Client, url: String, key: String) -> Vec<Event> {
         if let Some(id) = events.last().and_then(|event| event.id.as_deref()) {
             request = request.header("Last-Event-ID", id);
         }
-        read_until_it_breaks(request, &mut events).await;
+        read_until_it_breaks(request, &mut events, &begun).await;
     }
     events
 }
 
-async fn read_until_it_breaks(request: RequestBuilder, events: &mut Vec<Event>) {
+/// `begun` gets a permit for the first token.
+async fn read_until_it_breaks(request: RequestBuilder, events: &mut Vec<Event>, begun: &Semaphore) {
     let answer = request.send().await;
     let Ok(mut answer) = answer else { return sleep(RETRY).await };
     if answer.status() != 200 {
@@ -136,6 +151,7 @@ async fn read_until_it_breaks(request: RequestBuilder, events: &mut Vec<Event>) 
             let block = String::from_utf8(block).expect("UTF-8");
             // A comment of a draining replica is not an event.
             if block.contains("data: ") {
+                begun.add_permits(usize::from(events.len() == 1));
                 events.extend(Event::all(&block));
             }
         }
@@ -160,9 +176,7 @@ async fn rolling_restart_of_both_replicas_loses_no_token_and_fails_no_generation
     let mut replicas = [site.replica(0).await, site.replica(1).await].map(Some);
     let mut clients = Vec::new();
     for at in [0, 1] {
-        clients.extend(site.clients(&tracker, &format!("wave-{at}")));
-        // A real wait: the answers must be in progress when the replica receives the signal.
-        sleep(Duration::from_secs(1)).await;
+        clients.extend(site.clients(&tracker, &format!("wave-{at}")).await);
         let old = replicas[at].take().expect("it runs");
         let ended = within(LONGEST, old.terminate()).await;
         assert!(ended.success(), "{ended}");
@@ -171,7 +185,7 @@ async fn rolling_restart_of_both_replicas_loses_no_token_and_fails_no_generation
     for client in clients {
         let events = within(LONGEST, client).await.expect("no panic");
         assert_once_and_in_order(&events);
-        assert_eq!((events.last().expect("an end").name.as_str(), events.len()), ("done", 122));
+        assert_eq!((events.last().expect("an end").name.as_str(), events.len()), ("done", EVENTS));
     }
 }
 
@@ -179,11 +193,9 @@ async fn rolling_restart_of_both_replicas_loses_no_token_and_fails_no_generation
 async fn every_viewer_of_a_killed_replica_holds_what_the_log_holds_and_then_one_ending() {
     let (site, tracker) = (Site::new(), TaskTracker::new());
     let [killed, _other] = [site.replica(0).await, site.replica(1).await];
-    let clients = site.clients(&tracker, "all");
-    // Real waits: the answers are in progress when Redis stops answering, and the replica is killed during the silence.
-    sleep(Duration::from_secs(1)).await;
+    let clients = site.clients(&tracker, "all").await;
     site.redis.pause();
-    // Less than `hold`.
+    // A real wait: the replica is killed during the silence, which is shorter than `hold`.
     sleep(Duration::from_millis(400)).await;
     killed.kill().await;
     site.redis.resume();
@@ -199,4 +211,48 @@ async fn every_viewer_of_a_killed_replica_holds_what_the_log_holds_and_then_one_
     }
     assert_eq!(names.keys().collect::<Vec<_>>(), ["done", "replica_lost"], "{names:?}");
     assert_eq!(names.values().sum::<usize>(), STREAMS);
+}
+
+#[tokio::test]
+async fn viewers_of_a_draining_replica_continue_on_the_other_one_and_streams_without_ids_stay() {
+    let site = Site::new();
+    let [draining, _other] = [site.replica(0).await, site.replica(1).await];
+    let post = |path: &str, accept: &str, body: serde_json::Value| {
+        let request = site.client.post(format!("http://127.0.0.1:{}{path}", site.ports[0]));
+        request.header(CONTENT_TYPE, "application/json").header(ACCEPT, accept).body(body.to_string()).send()
+    };
+    // An answer takes longer than the replica waits before it sends its viewers away. Without a grace, a viewer that
+    // leaves would otherwise end its generation.
+    let native = json!({"model": MODEL, "input": "Hello", "grace_ms": 0});
+    let chat = json!({"model": MODEL, "stream": true, "messages": [{"role": "user", "content": "Hello"}]});
+    let mut viewer = post("/v1/generations", "text/event-stream", native).await.expect("a stream");
+    let without_ids = post("/v1/chat/completions", "*/*", chat).await.expect("a stream");
+    let whole = tokio::spawn(without_ids.text());
+    let mut seen = String::new();
+    seen += std::str::from_utf8(&viewer.chunk().await.expect("no cut").expect("a start")).expect("UTF-8");
+    let ended = tokio::spawn(draining.terminate());
+    let cut = within(LONGEST, async {
+        loop {
+            match viewer.chunk().await {
+                Ok(Some(bytes)) => seen += std::str::from_utf8(&bytes).expect("UTF-8"),
+                Ok(None) => break false,
+                Err(_) => break true,
+            }
+        }
+    });
+    assert!(cut.await, "a clean end would end the client too");
+    assert!(seen.rsplit("\n\n").next().expect("a part").starts_with("retry: "), "{seen}");
+    let draining = site.client.get(format!("http://127.0.0.1:{}/readyz", site.ports[0])).send().await;
+    assert_eq!(draining.expect("it still runs").status(), 503);
+    let before = Event::all(&seen[..seen.rfind("\n\n").expect("blocks") + 2]);
+    let last = before.last().expect("events").id.clone().expect("an id");
+    let url = format!("http://127.0.0.1:{}/v1/generations/{}/events", site.ports[1], before[0].generation());
+    let rest = site.client.get(url).header("Last-Event-ID", last).send().await.expect("a stream");
+    let rest = within(LONGEST, rest.text()).await.expect("a clean end");
+    let events = [before, Event::all(&rest)].concat();
+    assert_once_and_in_order(&events);
+    assert_eq!((events.last().expect("an end").name.as_str(), events.len()), ("done", EVENTS));
+    let whole = within(LONGEST, whole).await.expect("no panic").expect("a clean end");
+    assert!(whole.ends_with("data: [DONE]\n\n"), "{whole}");
+    assert!(within(LONGEST, ended).await.expect("no panic").success());
 }

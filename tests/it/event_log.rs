@@ -61,6 +61,7 @@ macro_rules! shared_contract {
             a_claim_that_is_released_is_free_and_its_log_stays
             a_claim_belongs_to_its_owner
             each_owner_lists_its_own_newest_first_each_once
+            a_summary_has_the_start_and_the_end_of_a_kept_log
             a_dropped_follower_leaves_nothing_behind
         }
         contract! { $backend, #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -131,7 +132,8 @@ use accounts::{
 use claims::{
     a_claim_belongs_to_its_owner, a_claim_names_one_log_as_long_as_it_is_kept,
     a_claim_that_conflicts_or_finds_no_room_changes_nothing, a_claim_that_is_released_is_free_and_its_log_stays,
-    each_owner_lists_its_own_newest_first_each_once, racing_claims_make_one_log,
+    a_summary_has_the_start_and_the_end_of_a_kept_log, each_owner_lists_its_own_newest_first_each_once,
+    racing_claims_make_one_log,
 };
 
 use random::{

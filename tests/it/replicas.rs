@@ -10,7 +10,7 @@ use redis::cmd;
 use reqwest::Method;
 use reqwest::header::ACCEPT;
 use serde_json::{Value, json};
-use tokenrill::settings::Settings;
+use tokenrill::settings::{RedisWrite, Settings};
 use tokio::time::sleep;
 
 use crate::support::lossy_proxy::LossyProxy;
@@ -328,6 +328,52 @@ async fn tokens_are_held_back_while_redis_is_silent_for_less_than_the_hold() {
     first.expect("delta").await;
     finish(call).await;
     assert_eq!(text(&first.events().await), "!");
+}
+
+#[tokio::test]
+async fn tokens_that_are_written_behind_are_sent_at_once_and_the_end_after_it_is_stored() {
+    let deployment = Deployment::new().await;
+    let (mut settings, environment) = deployment.settings();
+    settings.event_log.redis.write = RedisWrite::Behind;
+    settings.event_log.redis.hold = Duration::from_mins(1);
+    let service = ready(Service::in_environment(settings, environment).await).await;
+    let (mut first, mut call, _) = begin(&service, &deployment.upstream).await;
+    deployment.redis.pause();
+    call.text("lo").await;
+    first.expect("delta").await;
+    call.finish("stop").await;
+    call.done().await;
+    // The end is not stored, so it must not arrive; there is nothing to wait for.
+    let early = tokio::time::timeout(Duration::from_millis(300), first.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    deployment.redis.resume();
+    first.expect("done").await;
+}
+
+#[tokio::test]
+async fn append_that_was_carried_out_before_redis_was_full_is_not_lost() {
+    let deployment = Deployment::new().await;
+    let proxy = LossyProxy::start(deployment.redis.port()).await;
+    let (settings, mut environment) = deployment.settings();
+    let one = ready(Service::in_environment(settings, environment.clone()).await).await;
+    environment.insert("REDIS".to_owned(), format!("redis://127.0.0.1:{}", proxy.port));
+    let (settings, _) = deployment.settings();
+    let owner = ready(Service::in_environment(settings, environment).await).await;
+    let mut first = owner.generate(&json!({"input": "Hello"})).await;
+    let id = first.expect("start").await.generation().to_owned();
+    let mut call = deployment.upstream.call().await;
+    call.ok().await;
+    proxy.hold_new_connections();
+    // Its append is carried out, and its reply is lost.
+    call.text("Hel").await;
+    soon(async { while snapshot(&one, &id).await["text"] != "Hel" {} }).await;
+    let _: () = deployment.redis.command(cmd("CONFIG").arg(&["SET", "maxmemory", "1"]));
+    proxy.admit_new_connections();
+    first.expect("delta").await;
+    let _: () = deployment.redis.command(cmd("CONFIG").arg(&["SET", "maxmemory", "0"]));
+    finish(call).await;
+    assert_eq!(text(&first.events().await), "!");
+    assert_eq!(text(&follow(&one, &id, None).await.events().await), "Hel!");
 }
 
 #[tokio::test]

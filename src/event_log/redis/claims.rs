@@ -1,5 +1,6 @@
 //! Claims of idempotency keys in Redis, and the removal of the logs that they name.
 
+use super::kept_bytes;
 use super::script;
 use super::store::Store;
 use crate::domain::{Claim, GenerationId, IdempotencyKey, Principal};
@@ -59,7 +60,9 @@ pub async fn remove(store: &Store, generation: GenerationId, claim_becomes: Clai
     let call = ScriptCall::new(&script::REMOVE, [&keys.head, &keys.entries, &keys.viewers].into_iter().chain(&claim))
         .arg(generation.to_string())
         .arg(fate);
-    send(store, &call).await
+    send(store, &call).await?;
+    kept_bytes::release(store, generation).await;
+    Ok(())
 }
 
 async fn send(store: &Store, call: &ScriptCall) -> Result<(), LogUnavailable> {

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::{GenerationId, IdempotencyKey, Principal};
+use crate::domain::{Account, GenerationId, IdempotencyKey, Principal};
 
 /// Names keys with one prefix, so that several deployments can share a server.
 ///
@@ -53,6 +53,20 @@ impl Keys {
     /// not listed.
     pub fn list(&self, owner: &Principal) -> Option<String> {
         (*owner != Principal::Anonymous).then(|| format!("{}:{{{}}}:l", self.prefix, digest(owner, "")))
+    }
+
+    /// Returns the digest of an account, as the field of a hash.
+    pub fn account(&self, account: &Account) -> String {
+        match account {
+            Account::Principal(principal) => digest(principal, ""),
+            Account::Address(address) => digest(&Principal::Anonymous, &address.to_string()),
+            Account::Service => digest(&Principal::Anonymous, "service"),
+        }
+    }
+
+    /// Returns the keys that count the bytes of all logs, which are in one slot.
+    pub fn kept_bytes(&self) -> [String; 3] {
+        ["i", "x", "a"].map(|part| format!("{}:{{kept}}:{part}", self.prefix))
     }
 
     /// Returns the prefix of the channels of the replicas.

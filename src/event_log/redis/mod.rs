@@ -8,6 +8,7 @@
 mod batch;
 mod claims;
 mod follower;
+mod kept_bytes;
 mod keys;
 mod mirror;
 mod mirror_log;
@@ -18,6 +19,7 @@ mod redis_writer;
 mod replica_viewers;
 mod script;
 mod store;
+mod summary;
 mod writer_calls;
 
 pub use redis_logs::RedisLogs;

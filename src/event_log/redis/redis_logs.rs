@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::BatchEncoder;
 use super::claims::{self, ClaimFate};
+use super::kept_bytes;
 use super::keys::Keys;
 use super::mirror::{Mirror, RefreshError, RemovedLogs};
 use super::mirror_log::MirrorLog;
@@ -22,13 +23,14 @@ use super::redis_writer::RedisWriter;
 use super::replica_viewers::{self, ReplicaViewers};
 use super::script;
 use super::store::{RedisTerms, Store};
+use super::summary::{self, SummaryReply};
 use super::writer_calls::{NewLog, WriterCalls};
 use crate::domain::{
     CancelReason, Claim, Event, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Sequence, Start,
 };
 use crate::event_log::{
-    ClaimError, Conflict, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog, LogTerms,
-    LogUnavailable, LostAnswer, ViewerLease, ViewerPresence,
+    ClaimError, Conflict, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog, LogSummary,
+    LogTerms, LogUnavailable, LostAnswer, ViewerLease, ViewerPresence,
 };
 use crate::redis_client::{CallError, PATIENCE, Patience, RedisClient, ScriptCall};
 
@@ -92,8 +94,14 @@ impl SharedRedisLogs {
                     insert(&mut self.lock(), &mirror);
                     owner_list::add(&self.store, &start).await?;
                     let RedisTerms { lease, retention, .. } = self.store.terms;
-                    let calls =
-                        WriterCalls { generation, keys: self.store.keys.of(generation), claim, lease, retention };
+                    let calls = WriterCalls {
+                        generation,
+                        keys: self.store.keys.of(generation),
+                        claim,
+                        lease,
+                        retention,
+                        stored: kept_bytes::LOG_BYTES,
+                    };
                     let new = NewLog { mirror, owned: self.owned.own(generation), encoder, create: call, calls };
                     let writer = RedisWriter::new(Arc::clone(&self.store), new);
                     let viewer = ViewerLease::new(self.viewers.first(generation));
@@ -260,7 +268,13 @@ impl EventLog for RedisLogs {
         let (created, receiver) = oneshot::channel();
         self.0.store.tasks.spawn(async move {
             let generation = start.generation;
-            let result = logs.create(start, terms).await;
+            let result = match kept_bytes::reserve(&logs.store, generation, &terms.account).await {
+                Ok(()) => logs.create(start, terms).await,
+                Err(error) => Err(error),
+            };
+            if !matches!(result, Ok(Created::New { .. })) {
+                kept_bytes::release(&logs.store, generation).await;
+            }
             let is_unanswered = matches!(result, Err(CreateError::Unavailable(_)));
             let is_abandoned = matches!(created.send(result), Err(Ok(Created::New { .. })));
             if is_unanswered || is_abandoned {
@@ -279,6 +293,22 @@ impl EventLog for RedisLogs {
         async move {
             let mirror = logs.open(generation, at_least).await?;
             Ok(mirror.map(|mirror| Arc::new(MirrorLog(mirror)) as Arc<dyn GenerationLog>))
+        }
+        .boxed()
+    }
+
+    /// An ended log is not read whole.
+    fn summary(&self, generation: GenerationId) -> BoxFuture<'static, Result<Option<LogSummary>, LogUnavailable>> {
+        let logs = Arc::clone(&self.0);
+        async move {
+            match summary::read(&logs.store, generation).await? {
+                SummaryReply::Closed(summary) => Ok(Some(summary)),
+                SummaryReply::Missing => Ok(None),
+                SummaryReply::Open => match logs.open(generation, Sequence::START).await? {
+                    Some(mirror) => Ok(LogSummary::of(&MirrorLog(mirror)).await),
+                    None => Ok(None),
+                },
+            }
         }
         .boxed()
     }

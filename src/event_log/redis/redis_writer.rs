@@ -17,7 +17,7 @@ use super::mirror_log::MirrorLog;
 use super::owned::OwnedGeneration;
 use super::owner_list;
 use super::store::Store;
-use super::writer_calls::{NewLog, ReplyVerdict, SentCall, WriterCalls, nonce};
+use super::writer_calls::{CallPurpose, NewLog, ReplyVerdict, SentCall, WriterCalls, nonce};
 use crate::domain::{Epoch, Event, Sequence};
 use crate::event_log::{AppendError, CloseOutcome, Events, GenerationLog, Limit, TailState, Writer, read_page};
 use crate::redis_client::{CallError, Patience, Reply, ScriptCall};
@@ -89,29 +89,31 @@ impl RedisWriter {
         if self.in_flight.is_some() || self.shown.is_empty() && self.pending.is_empty() {
             return Ok(());
         }
-        self.check_room().map_err(AppendError::Full)?;
+        self.mirror.check_room(&self.pending).map_err(AppendError::Full)?;
         let events = self.shown.len() + self.pending.len();
         let batch = self.encoder.encode(self.shown.iter().chain(&self.pending));
         let call = self.calls.append(self.epoch, self.acknowledged, events, batch);
-        self.in_flight = Some(SentCall::send(&self.store, call, events));
+        self.in_flight = Some(SentCall::send(&self.store, CallPurpose::Append, call, events));
         Ok(())
-    }
-
-    fn check_room(&self) -> Result<(), Limit> {
-        if self.pending.is_empty() { Ok(()) } else { self.mirror.check_room(&self.pending) }
     }
 
     /// Waits for the append in flight. Ready without one.
     fn poll_in_flight(&mut self, context: &mut Context<'_>) -> Poll<Result<(), AppendError>> {
         let Some(in_flight) = &mut self.in_flight else { return Poll::Ready(Ok(())) };
         let Poll::Ready(reply) = in_flight.reply.poll_unpin(context) else { return Poll::Pending };
-        let (events, sent, is_restore) = (in_flight.events, in_flight.sent, in_flight.is_restore);
+        let (events, sent, purpose) = (in_flight.events, in_flight.sent, in_flight.purpose);
         self.in_flight = None;
         let verdict = match reply {
+            Ok(reply) if purpose == CallPurpose::Check && reply.code() == "moved" => {
+                ReplyVerdict::Failed(AppendError::Full(Limit::Total))
+            }
             Ok(reply) => self.judge(&reply, sent),
+            Err(CallError::Full) if purpose == CallPurpose::Append => {
+                self.in_flight = Some(self.calls.check(&self.store, (self.epoch, self.acknowledged), events));
+                ReplyVerdict::Behind
+            }
             // A log that Redis has lost cannot be made again.
-            Err(CallError::Full) if is_restore => self.fenced(AppendError::Lost),
-            Err(CallError::Full) => ReplyVerdict::Failed(AppendError::Full(Limit::Total)),
+            Err(CallError::Full) => self.fenced(AppendError::Lost),
             // An unlimited call does not give up.
             Err(CallError::Unavailable(_)) => ReplyVerdict::Behind,
         };
@@ -199,7 +201,7 @@ impl RedisWriter {
         let keys = self.store.keys.of(self.mirror.generation());
         let tail = self.acknowledged.plus(self.shown.len() as u64);
         let call = self.create.clone().number(tail.get()).arg(batch).arg(keys.wakes);
-        self.in_flight = Some(SentCall { is_restore: true, ..SentCall::send(&self.store, call, self.shown.len()) });
+        self.in_flight = Some(SentCall::send(&self.store, CallPurpose::Restore, call, self.shown.len()));
         let (store, start) = (Arc::clone(&self.store), Arc::clone(self.mirror.start()));
         self.store.tasks.spawn(async move { owner_list::add(&store, &start).await });
         ReplyVerdict::Behind
@@ -213,7 +215,7 @@ impl RedisWriter {
         {
             return Poll::Pending;
         }
-        let has_room = self.check_room();
+        let has_room = self.mirror.check_room(&self.pending);
         let pending = std::mem::take(&mut self.pending);
         has_room.map_err(AppendError::Full)?;
         self.shown.extend(pending.iter().cloned());
@@ -261,7 +263,7 @@ impl RedisWriter {
             if self.in_flight.is_some() {
                 continue;
             }
-            if let Err(limit) = self.check_room() {
+            if let Err(limit) = self.mirror.check_room(&self.pending) {
                 self.pending.clear();
                 return Err(limit);
             }
@@ -279,6 +281,7 @@ impl RedisWriter {
                     self.acknowledged = self.acknowledged.plus(1);
                     self.is_closed = true;
                     self.closing = None;
+                    self.calls.settle(&self.store);
                     self.mirror.add_own([terminal]);
                     self.mirror.give_up(self.epoch, self.acknowledged);
                     return Ok(CloseOutcome::Won);

@@ -15,5 +15,6 @@ scripts! {
     SHUT: "scripts/shut.lua";
     REMOVE: "scripts/remove.lua";
     RELEASE: "scripts/release.lua";
+    KEEP: "scripts/keep.lua";
     RETAIN_CLAIM: "scripts/retain_claim.lua";
 }

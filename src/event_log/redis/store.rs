@@ -24,6 +24,8 @@ pub struct Store {
 pub struct RedisTerms {
     /// Bytes of one generation's log (`generation.max_bytes`), without its terminal event.
     pub most_of_one_log: usize,
+    /// Bytes of all logs together (`event_log.redis.max_bytes`). `None`: only the server limits them.
+    pub max_bytes: Option<usize>,
     /// How long a closed log stays readable (`generation.retention`).
     pub retention: Duration,
     /// How long a log can be open (`generation.max_duration`).

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::batch::BatchEncoder;
+use super::kept_bytes::{self, BATCH_BYTES};
 use super::keys::LogKeys;
 use super::mirror::Mirror;
 use super::owned::OwnedGeneration;
@@ -26,11 +27,14 @@ pub struct WriterCalls {
     pub claim: Option<String>,
     pub lease: Duration,
     pub retention: Duration,
+    /// About what the log takes in Redis.
+    pub stored: usize,
 }
 
 impl WriterCalls {
     /// Appends a batch of `events` entries after `tail`.
-    pub fn append(&self, epoch: Epoch, tail: Sequence, events: usize, batch: Vec<u8>) -> ScriptCall {
+    pub fn append(&mut self, epoch: Epoch, tail: Sequence, events: usize, batch: Vec<u8>) -> ScriptCall {
+        self.stored += batch.len() + BATCH_BYTES;
         ScriptCall::new(&script::APPEND, [&self.keys.head, &self.keys.entries])
             .number(epoch.get().into())
             .number(tail.get())
@@ -64,6 +68,18 @@ impl WriterCalls {
             .arg(self.generation.to_string())
     }
 
+    /// Asks whether Redis has `events` entries after `tail`.
+    pub fn check(&self, store: &Store, (epoch, tail): (Epoch, Sequence), events: usize) -> SentCall {
+        let call = self.renew(epoch, self.lease, tail.plus(events as u64));
+        SentCall::send(store, CallPurpose::Check, call, events)
+    }
+
+    /// Counts what the closed log takes, without waiting.
+    pub fn settle(&self, store: &Arc<Store>) {
+        let (store, generation, stored) = (Arc::clone(store), self.generation, self.stored);
+        store.tasks.clone().spawn(async move { kept_bytes::settle(&store, generation, stored).await });
+    }
+
     /// Moves the end of the lease, if Redis has all entries up to `tail`. A lease of 0 gives the log up.
     pub fn renew(&self, epoch: Epoch, lease: Duration, tail: Sequence) -> ScriptCall {
         ScriptCall::new(&script::RENEW, [&self.keys.head]).number(epoch.get().into()).millis(lease).number(tail.get())
@@ -87,12 +103,21 @@ pub enum ReplyVerdict {
     Behind,
 }
 
+/// What a call is sent for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallPurpose {
+    Append,
+    /// Makes a log again that Redis has lost.
+    Restore,
+    /// Finds out whether an append was carried out before Redis refused its repeat because it is full.
+    Check,
+}
+
 /// A call that was sent, and is repeated until it is answered.
 pub struct SentCall {
     /// The number of events that it carries.
     pub events: usize,
-    /// It makes a log again that Redis has lost.
-    pub is_restore: bool,
+    pub purpose: CallPurpose,
     pub sent: Instant,
     /// Ends with `event_log.redis.hold`.
     pub hold: Pin<Box<Sleep>>,
@@ -100,10 +125,10 @@ pub struct SentCall {
 }
 
 impl SentCall {
-    pub fn send(store: &Store, call: ScriptCall, events: usize) -> Self {
+    pub fn send(store: &Store, purpose: CallPurpose, call: ScriptCall, events: usize) -> Self {
         let (connection, sent) = (store.client.connection.clone(), Instant::now());
         let reply = async move { connection.call(&call, Patience::Unlimited).await }.boxed();
-        Self { events, is_restore: false, sent, hold: Box::pin(sleep_until(sent + store.terms.hold)), reply }
+        Self { events, purpose, sent, hold: Box::pin(sleep_until(sent + store.terms.hold)), reply }
     }
 }
 

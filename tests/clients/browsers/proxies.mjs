@@ -2,15 +2,14 @@
 //   node proxies.mjs PROGRAM [ONLY]
 // Exit code 0 only if every scenario held.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
-import net from "node:net";
 import { EventEmitter, once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createGunzip } from "node:zlib";
-import { lastLines, launch, Pages, run, sleep, soon, Tokenrill, until, Upstream } from "./support.mjs";
+import { freePort, Servers } from "./servers.mjs";
+import { launch, Pages, run, sleep, soon, Tokenrill, until, Upstream } from "./support.mjs";
 
 const [program, only] = process.argv.slice(2);
 if (!program) {
@@ -24,41 +23,7 @@ const beating = await Tokenrill.start(program, { ...environment, TOKENRILL_GENER
 const silent = await Tokenrill.start(program, { ...environment, TOKENRILL_GENERATION__HEARTBEAT: "1h" });
 const pages = await Pages.start();
 const folder = await mkdtemp(join(tmpdir(), "tokenrill-proxies-"));
-const running = [];
-
-/** A port below the range from which the kernel takes the ports of connections: no other test takes it meanwhile. */
-async function freePort() {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 10_000);
-    const server = net.createServer();
-    const isFree = await new Promise((resolve) => {
-      server.on("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
-    });
-    if (!isFree) continue;
-    await new Promise((closed) => server.close(closed));
-    return port;
-  }
-}
-
-async function start(command, args, port) {
-  // Debian keeps servers where only root looks.
-  const env = { PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
-  const proxy = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"] });
-  const output = lastLines(proxy);
-  let failure;
-  proxy.on("error", (error) => (failure = error.message)).on("exit", (code) => (failure = `ended with ${code}`));
-  running.push(proxy);
-  const accepts = () => new Promise((resolve) => net.connect(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false)));
-  try {
-    await until(async () => {
-      if (failure) throw new Error(failure);
-      return accepts();
-    }, command);
-  } catch (error) {
-    throw new Error(`${command} does not start: ${error.message}\n${output()}`);
-  }
-  return `http://127.0.0.1:${port}`;
-}
+const servers = new Servers();
 
 /** nginx with its defaults, but for what `settings` say. */
 async function nginx(service, settings = "") {
@@ -67,7 +32,7 @@ async function nginx(service, settings = "") {
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${folder}/${name};`).join(" ");
   await writeFile(file, `daemon off; pid ${folder}/nginx-${port}.pid; error_log stderr; events {}
     http { access_log off; ${temporary} server { listen 127.0.0.1:${port}; location / { proxy_pass ${service.url}; ${settings} } } }`);
-  return start("nginx", ["-e", "stderr", "-p", folder, "-c", file], port);
+  return servers.start("nginx", ["-e", "stderr", "-p", folder, "-c", file], port);
 }
 
 /** HAProxy with the timeouts that its manual shows, but for what `settings` say. */
@@ -86,7 +51,7 @@ frontend in
 backend out
   server tokenrill 127.0.0.1:${service.port}
 `);
-  return start("haproxy", ["-f", file], port);
+  return servers.start("haproxy", ["-f", file], port);
 }
 
 /** One answer, read as it comes: the pieces with the moment of their arrival. */
@@ -285,7 +250,6 @@ const scenarios = {
 };
 
 const broken = await run(scenarios, only);
-for (const proxy of running) proxy.kill("SIGTERM");
-for (const part of [pages, beating, silent, upstream]) part.stop();
+for (const part of [servers, pages, beating, silent, upstream]) part.stop();
 await rm(folder, { recursive: true, force: true });
 process.exit(broken ? 1 : 0);

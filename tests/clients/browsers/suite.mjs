@@ -1,23 +1,24 @@
 // The promise in a real browser, page and service on different origins.
-//   node suite.mjs PROGRAM chromium|firefox [ONLY]
+//   node suite.mjs PROGRAM chromium|firefox one|replicas [ONLY]
 // Exit code 0 only if every scenario held.
 import assert from "node:assert/strict";
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { playground } from "./playground.mjs";
+import { Replicas } from "./replicas.mjs";
 import { FaultProxy, launch, newKey, newToken, Pages, run, sleep, soon, Tokenrill, until, Upstream } from "./support.mjs";
 
-const [program, browserName, only] = process.argv.slice(2);
-if (!program || !browserName) {
-  console.error("usage: node suite.mjs PROGRAM chromium|firefox [ONLY]");
+const [program, browserName, processes, only] = process.argv.slice(2);
+if (!program || !browserName || !["one", "replicas"].includes(processes)) {
+  console.error("usage: node suite.mjs PROGRAM chromium|firefox one|replicas [ONLY]");
   process.exit(2);
 }
 
 const upstream = await Upstream.start();
 // A grace longer than any scenario, so that a generation ends only when a page cancels it.
 const settings = { OPENAI_BASE_URL: upstream.baseUrl, TOKENRILL_MODELS__DEFAULT: "m", TOKENRILL_GENERATION__GRACE: "10m" };
-const tokenrill = await Tokenrill.start(program, settings);
+const tokenrill = await (processes === "one" ? Tokenrill : Replicas).start(program, settings);
 const proxy = await FaultProxy.before(tokenrill.port);
 const pages = await Pages.start();
 const browser = await launch(browserName);

@@ -16,12 +16,18 @@ async fn suite(script: &str, arguments: &[&str]) {
 
 #[tokio::test]
 async fn chromium_passes_the_browser_suite() {
-    suite("suite.mjs", &["chromium"]).await;
+    suite("suite.mjs", &["chromium", "one"]).await;
 }
 
 #[tokio::test]
 async fn firefox_passes_the_browser_suite() {
-    suite("suite.mjs", &["firefox"]).await;
+    suite("suite.mjs", &["firefox", "one"]).await;
+}
+
+/// Both replicas get each other request of a page.
+#[tokio::test]
+async fn chromium_passes_the_browser_suite_over_two_replicas() {
+    suite("suite.mjs", &["chromium", "replicas"]).await;
 }
 
 #[tokio::test]

@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use tokenrill::domain::{Claim, Fingerprint, GenerationId, Listed, Principal};
-use tokenrill::event_log::{Conflict, CreateError, Created};
+use tokenrill::domain::{Claim, Fingerprint, GenerationId, Listed, Principal, Sequence};
+use tokenrill::event_log::{Conflict, CreateError, Created, LogSummary};
 use tokio::sync::Barrier;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Backend, OwnedLog, ROOMY, TIGHT, account, append, begun, begun_by, create, ended, is_known, made, read_events,
-    terms, token,
+    Backend, OwnedLog, ROOMY, TIGHT, account, append, begun, begun_by, create, ended, is_known, made, orphaned,
+    read_events, terms, token,
 };
 use crate::support::soon;
 
@@ -208,4 +208,29 @@ pub async fn each_owner_lists_its_own_newest_first_each_once<B: Backend>() {
         .map(|one| one.generation)
         .collect();
     assert_eq!(rest, own[4..].iter().map(|(_, id)| *id).collect::<Vec<_>>());
+}
+
+// 7, 10. Retained; owned.
+
+pub async fn a_summary_has_the_start_and_the_end_of_a_kept_log<B: Backend>() {
+    let logs = B::start(ROOMY);
+    let (id, log) = create(&logs).await;
+    append(&log, vec![token("a"), token("b")]).await.expect("room");
+    let summary = async |replica: &B, id| replica.summary(id).await.expect("the log answers");
+    let replica = logs.replica();
+    let open = LogSummary { start: Arc::clone(log.start()), last: Sequence::new(3), end: None };
+    for view in [&logs, &replica] {
+        assert_eq!(summary(view, id).await, Some(open.clone()));
+    }
+    log.close(ended(1)).await;
+    let closed = LogSummary { last: Sequence::new(4), end: Some(ended(1)), ..open };
+    for view in [&logs, &replica] {
+        assert_eq!(summary(view, id).await, Some(closed.clone()));
+        assert_eq!(summary(view, GenerationId::random()).await, None);
+    }
+    logs.remove(id).await.expect("the log answers");
+    let (lost, log) = create(&logs).await;
+    let _writer = logs.expire_lease(log);
+    assert_eq!(summary(&replica, id).await, None, "it was removed");
+    assert_eq!(summary(&replica, lost).await.expect("it is kept").end, Some(orphaned()));
 }

@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::cmd;
-use tokenrill::domain::Sequence;
+use tokenrill::domain::{GenerationId, Sequence};
 use tokenrill::event_log::{
-    ClaimError, EventLog as _, GenerationEnded, MemoryLimits, RedisLogs, RedisTerms, ViewerPresence as _, follow,
+    ClaimError, CreateError, EventLog as _, GenerationEnded, MemoryLimits, RedisLogs, RedisTerms, ViewerPresence as _,
+    follow,
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accounts::{claim, claim_new, lost, owner};
-use super::{Backend, OwnedLog, ROOMY, account, append, assert_complete, create, ended, is_known, read, token};
+use super::{
+    Backend, OwnedLog, ROOMY, account, append, assert_complete, begun, create, create_for, ended, is_known, read,
+    terms, token,
+};
 use crate::support::redis_server::{RedisServer, unique_prefix};
 use crate::support::soon;
 
@@ -37,6 +41,7 @@ impl Backend for RedisLogs {
         let terms = RedisTerms {
             most_of_one_log: limits.generation,
             retention: limits.retention,
+            max_bytes: None,
             max_duration: Duration::from_mins(10),
             lease: Duration::from_secs(10),
             hold: Duration::from_secs(1),
@@ -138,4 +143,82 @@ async fn entries_that_redis_has_lost_are_written_again_under_the_same_numbers() 
     assert_complete(&entries, 0, 6);
     let events: Vec<_> = entries.into_iter().skip(1).map(|entry| entry.event).collect();
     assert_eq!(events, [token("a"), token("b"), token("c"), token("d"), ended(1)]);
+}
+
+/// Logs whose bytes are counted.
+fn counted(max_bytes: usize, retention: Duration) -> RedisLogs {
+    let terms = RedisLogs::start(MemoryLimits { retention, ..ROOMY }).terms();
+    replica(&unique_prefix(), RedisTerms { max_bytes: Some(max_bytes), ..terms })
+}
+
+async fn is_refused(logs: &RedisLogs, number: u8) -> bool {
+    let created = logs.create(begun(GenerationId::random()), terms(&account(number), None)).await;
+    match created {
+        Ok(_) => false,
+        Err(CreateError::Full) => true,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn account_above_its_share_is_refused_at_the_maximum_until_its_logs_expire_and_no_other_is() {
+    let logs = counted(40 << 10, SHORT);
+    let mut kept = Vec::new();
+    while !is_refused(&logs, 1).await {
+        let (_, log) = create_for(&logs, 1).await;
+        append(&log, vec![token(&"x".repeat(4 << 10))]).await.expect("room");
+        kept.push(log);
+        assert!(kept.len() < 30, "the maximum refuses");
+    }
+    assert!(!is_refused(&logs, 2).await, "an account below its share");
+    assert!(is_refused(&logs, 1).await);
+    let other = counted(40 << 10, SHORT);
+    assert!(!is_refused(&other, 1).await, "another deployment");
+    for log in kept {
+        log.close(ended(1)).await;
+    }
+    soon(async { while is_refused(&logs, 1).await {} }).await;
+}
+
+#[tokio::test]
+async fn removed_log_no_longer_counts() {
+    let logs = counted(13_000, Duration::from_mins(1));
+    let (id, log) = create_for(&logs, 1).await;
+    let (_, _second) = create_for(&logs, 1).await;
+    assert!(is_refused(&logs, 1).await);
+    log.close(ended(1)).await;
+    logs.remove(id).await.expect("the log answers");
+    assert!(!is_refused(&logs, 1).await);
+}
+
+/// The count is an estimate of what the server reports for the same keys.
+#[tokio::test]
+async fn counted_bytes_are_those_that_the_server_reports() {
+    let logs = counted(1 << 30, Duration::from_mins(10));
+    let server = RedisServer::shared();
+    for tokens in [1, 64, 1_000] {
+        let (id, log) = create_for(&logs, 1).await;
+        for _ in 0..tokens {
+            append(&log, vec![token("word ")]).await.expect("room");
+        }
+        log.close(ended(1)).await;
+        let counts = format!("{}:{{kept}}:i", logs.client().prefix());
+        let counted = async {
+            loop {
+                let entry: String = server.command(cmd("HGET").arg(&counts).arg(id.to_string()));
+                let bytes: f64 = entry.split_once(' ').and_then(|(_, bytes)| bytes.parse().ok()).expect("a count");
+                if bytes > 6_144.0 {
+                    return bytes;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let counted = soon(counted).await;
+        let key = format!("{}:{{{}}}:g:{id}", logs.client().prefix(), &id.to_string()[4..6]);
+        let usage = |part: &str| -> Option<f64> {
+            server.command(cmd("MEMORY").arg("USAGE").arg(format!("{key}:{part}")).arg("SAMPLES").arg(0))
+        };
+        let reported: f64 = ["h", "e", "a"].iter().filter_map(|part| usage(part)).sum();
+        assert!((0.5..2.0).contains(&(counted / reported)), "{tokens}: {counted} counted, {reported} reported");
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 /// Passes bytes between clients and a server. When a script is called for the first time, its call is passed on, and the
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 pub struct LossyProxy {
     pub port: u16,
     lost: LostReplies,
+    admits: watch::Sender<bool>,
 }
 
 /// The scripts whose first reply is lost, by their digests.
@@ -24,15 +26,28 @@ impl LossyProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (lost, tracker) = (LostReplies::default(), TaskTracker::new());
+        let admits = watch::Sender::new(true);
         tracker.clone().spawn({
-            let lost = lost.clone();
+            let (lost, mut admits) = (lost.clone(), admits.subscribe());
             async move {
                 while let Ok((client, _)) = listener.accept().await {
+                    if admits.wait_for(|admits| *admits).await.is_err() {
+                        return;
+                    }
                     tracker.spawn(pass(client, server, lost.clone()));
                 }
             }
         });
-        Self { port, lost }
+        Self { port, lost, admits }
+    }
+
+    /// From now on, a new connection waits for [`LossyProxy::admit_new_connections`].
+    pub fn hold_new_connections(&self) {
+        self.admits.send_replace(false);
+    }
+
+    pub fn admit_new_connections(&self) {
+        self.admits.send_replace(true);
     }
 
     /// Returns the number of scripts whose first reply was lost.

@@ -1,0 +1,57 @@
+//! The bytes that the accounts hold in Redis, if the settings limit them.
+
+use std::time::Duration;
+
+use super::script;
+use super::store::Store;
+use crate::domain::{Account, GenerationId};
+use crate::event_log::CreateError;
+use crate::redis_client::{CallError, PATIENCE, Patience, ScriptCall};
+
+/// About what a log takes in Redis beside its batches: its keys, its start, its claim, and these counts.
+pub const LOG_BYTES: usize = 6 * 1024;
+/// About what a batch takes in addition to its bytes.
+pub const BATCH_BYTES: usize = 16;
+
+/// Counts a new log for its account.
+///
+/// # Errors
+///
+/// [`CreateError::Full`] if all logs together are at the limit and the account is above its share.
+pub async fn reserve(store: &Store, generation: GenerationId, account: &Account) -> Result<(), CreateError> {
+    let Some(most) = store.terms.max_bytes else { return Ok(()) };
+    let account = store.keys.account(account);
+    let call = call(store, generation, &account, (LOG_BYTES, store.lifetime())).number(most as u64);
+    match store.client.connection.call(&call, Patience::For(PATIENCE)).await {
+        Ok(reply) if reply.code() == "full" => Err(CreateError::Full),
+        Ok(_) => Ok(()),
+        Err(CallError::Full) => Err(CreateError::Full),
+        Err(CallError::Unavailable(_)) => Err(CreateError::Unavailable(crate::event_log::LogUnavailable)),
+    }
+}
+
+/// Counts what a closed log holds until its retention ends.
+pub async fn settle(store: &Store, generation: GenerationId, bytes: usize) {
+    replace(store, generation, bytes).await;
+}
+
+/// No longer counts a log that was not made, or was removed.
+pub async fn release(store: &Store, generation: GenerationId) {
+    replace(store, generation, 0).await;
+}
+
+/// Without a reply, the count stays as it is until it expires.
+async fn replace(store: &Store, generation: GenerationId, bytes: usize) {
+    if store.terms.max_bytes.is_some() {
+        let call = call(store, generation, "", (bytes, store.terms.retention)).number(0);
+        _ = store.client.connection.call(&call, Patience::For(PATIENCE)).await;
+    }
+}
+
+fn call(store: &Store, generation: GenerationId, account: &str, (bytes, time): (usize, Duration)) -> ScriptCall {
+    ScriptCall::new(&script::KEEP, &store.keys.kept_bytes())
+        .arg(generation.to_string())
+        .arg(account)
+        .number(bytes as u64)
+        .millis(time)
+}
