@@ -17,6 +17,8 @@ use crate::support::lossy_proxy::LossyProxy;
 use crate::support::redis_server::{RedisServer, unique_prefix};
 use crate::support::{Answer, Call, Event, Service, ServiceProcess, Upstream, soon, text, within};
 
+mod faults;
+
 const GRACE: Duration = Duration::from_mins(1);
 /// The shortest lease that the settings permit.
 const LEASE: Duration = Duration::from_secs(3);

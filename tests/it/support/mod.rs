@@ -19,6 +19,7 @@ mod shared_channels;
 mod shared_limits;
 mod slow_channels;
 mod slow_limits;
+pub mod slow_proxy;
 mod slow_reader;
 mod soak;
 mod sockets;

@@ -39,6 +39,11 @@ impl RedisServer {
         Self::on_port(port, options)
     }
 
+    /// Starts a server on this port.
+    pub fn start_at(port: u16) -> Self {
+        Self::on_port(port, "")
+    }
+
     /// Kills the server and starts another one at the same address.
     pub fn restart(&mut self) {
         self.kill();
