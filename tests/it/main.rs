@@ -56,6 +56,7 @@ mod requests;
 mod reused_connections;
 mod rosters;
 mod seeds;
+mod sentinel;
 mod sessions;
 mod snapshots;
 mod states;

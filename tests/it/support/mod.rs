@@ -14,6 +14,7 @@ mod output;
 mod process;
 mod program;
 pub mod redis_server;
+pub mod sentinels;
 mod service;
 mod shared_channels;
 mod shared_limits;
