@@ -9,7 +9,7 @@ use tokenrill::settings::Settings;
 use crate::replicas::{begin, finish, follow, ready};
 use crate::support::redis_server::{RedisServer, unique_prefix};
 use crate::support::sentinels::Sentinels;
-use crate::support::{Event, Service, Upstream, soon, text, within};
+use crate::support::{Event, Service, Upstream, text, within};
 
 /// Time for a failover: sentinels elect a leader, which takes a second or two, and waits between elections.
 const FAILOVER: Duration = Duration::from_secs(20);
@@ -94,7 +94,7 @@ async fn connections_move_to_the_new_primary_in_a_planned_failover() {
     elsewhere.expect("start").await;
     elsewhere.expect("delta").await;
     deployment.redis.fail_over();
-    soon(async { while deployment.redis.primary.info("role") != "slave" {} }).await;
+    deployment.redis.primary.info_becomes("role", "slave").await;
     call.text("lo").await;
     assert_eq!(first.expect("delta").await, elsewhere.expect("delta").await);
     finish(call).await;

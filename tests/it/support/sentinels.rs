@@ -6,7 +6,7 @@ use std::path::Path;
 
 use redis::cmd;
 use tokenrill::settings::Settings;
-use tokio::time::{Duration, sleep};
+use tokio::task::yield_now;
 
 use super::redis_server::{RedisServer, unique_prefix, use_redis};
 use super::soon;
@@ -24,15 +24,17 @@ const DOWN: u32 = 500;
 impl Sentinels {
     /// Starts the servers, and waits until the sentinels know each other and the replica.
     pub async fn start() -> Self {
-        let primary = RedisServer::start();
-        let replica = RedisServer::with_options(&format!("--replicaof 127.0.0.1 {}", primary.port()));
-        soon(async { while replica.info("master_link_status") != "up" {} }).await;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
             "sentinels-{}-{}",
             std::process::id(),
             unique_prefix()
         ));
         fs::create_dir_all(&folder).expect("a folder");
+        let primary = RedisServer::start();
+        // A replica stores what it receives first in a file.
+        let options = format!("--dir {} --replicaof 127.0.0.1 {}", folder.display(), primary.port());
+        let replica = RedisServer::with_options(&options);
+        replica.info_becomes("master_link_status", "up").await;
         let sentinel = |number: u32| {
             let file = folder.join(format!("{number}.conf"));
             let text = format!(
@@ -46,7 +48,7 @@ impl Sentinels {
         let all = Self { sentinels: (0..3).map(sentinel).collect(), primary, replica };
         soon(async {
             while !all.sentinels.iter().all(Self::is_complete) {
-                sleep(Duration::from_millis(20)).await;
+                yield_now().await;
             }
         })
         .await;
@@ -84,9 +86,20 @@ impl Sentinels {
 }
 
 impl RedisServer {
-    /// Returns a field of the server's `INFO`.
+    /// Returns a field of the server's `INFO`, or nothing while it closes its connections.
     pub fn info(&self, field: &str) -> String {
-        let info: redis::InfoDict = self.command(&cmd("INFO"));
-        info.get(field).unwrap_or_default()
+        let client = redis::Client::open(self.url()).expect("an address");
+        let info = client.get_connection().and_then(|mut server| cmd("INFO").query::<redis::InfoDict>(&mut server));
+        info.ok().and_then(|info| info.get(field)).unwrap_or_default()
+    }
+
+    /// Waits until a field of the server's `INFO` has a value.
+    pub async fn info_becomes(&self, field: &str, value: &str) {
+        soon(async {
+            while self.info(field) != value {
+                yield_now().await;
+            }
+        })
+        .await;
     }
 }
