@@ -178,9 +178,14 @@ impl Generations {
         Ok(self.0.log.knows(principal, key).await?)
     }
 
-    /// Takes one request from the caller's rate, before its body is read.
-    pub async fn take_request(&self, spender: &Spender) -> Result<RequestPermit, StartError> {
-        match self.0.limits.take_request(spender).await {
+    /// Returns the id of a new generation, which the log chooses for its key.
+    pub fn new_id(&self, owner: &Principal, key: Option<&IdempotencyKey>) -> GenerationId {
+        self.0.log.new_id(owner, key)
+    }
+
+    /// Takes one request from the caller's rate for a new generation, before the body of its request is read.
+    pub async fn take_request(&self, spender: &Spender, id: GenerationId) -> Result<RequestPermit, StartError> {
+        match self.0.limits.take_request_for(id, spender).await {
             Ok(taken) => Ok(taken),
             Err(error) => Err(self.0.refused(error, spender, "").await),
         }

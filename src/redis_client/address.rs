@@ -1,9 +1,12 @@
 //! The address of the server that all replicas share.
 
-use futures_util::FutureExt;
-use futures_util::future::select_ok;
-use redis::sentinel::{Sentinel, SentinelNodeConnectionInfo};
-use redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisResult, TlsMode};
+use std::future::pending;
+use std::sync::Arc;
+
+use redis::{Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisResult};
+use tokio::sync::watch;
+
+use super::sentinels::Sentinels;
 
 /// Where the server is.
 #[derive(Clone)]
@@ -11,20 +14,13 @@ pub enum RedisAddress {
     /// `redis://`, `rediss://` for TLS, or a Unix socket.
     Server(Box<ConnectionInfo>),
     /// `redis+sentinel://`, `rediss+sentinel://`.
-    Sentinels(Box<SentinelAddress>),
+    Sentinels(Arc<Sentinels>),
     /// `redis+cluster://`, `rediss+cluster://`: some nodes of a cluster, which name the others.
     Cluster(Vec<ConnectionInfo>),
 }
 
-/// The primary that sentinels name.
-#[derive(Clone)]
-pub struct SentinelAddress {
-    sentinels: Vec<ConnectionInfo>,
-    /// The name by which the sentinels know the primary.
-    primary: String,
-    /// How to connect to it.
-    node: SentinelNodeConnectionInfo,
-}
+/// Moves of the primary to another server.
+pub struct PrimaryMoves(Option<watch::Receiver<()>>);
 
 /// The parts of an address that names several hosts: `SCHEME+TOPOLOGY://[USER:PASSWORD@]HOST,HOST[/PATH][?QUERY]`.
 struct AddressParts<'a> {
@@ -47,10 +43,25 @@ impl RedisAddress {
     pub fn parse(address: &str) -> RedisResult<Self> {
         let (scheme, rest) = address.split_once("://").unwrap_or_default();
         match scheme.split_once('+') {
-            Some((scheme, "sentinel")) => SentinelAddress::parse(&AddressParts::new(scheme, rest)).map(Self::Sentinels),
+            Some((scheme, "sentinel")) => Ok(Self::Sentinels(Arc::new(AddressParts::new(scheme, rest).sentinels()?))),
             Some((scheme, "cluster")) => AddressParts::new(scheme, rest).cluster().map(Self::Cluster),
             _ => Ok(Self::Server(Box::new(address.into_connection_info()?))),
         }
+    }
+
+    /// Keeps up with moves of the primary. Runs until dropped.
+    pub async fn watch(&self) {
+        if let Self::Sentinels(sentinels) = self {
+            sentinels.watch().await;
+        }
+    }
+
+    /// Returns the moves of the primary from now on.
+    pub fn moves(&self) -> PrimaryMoves {
+        PrimaryMoves(match self {
+            Self::Sentinels(sentinels) => Some(sentinels.moved.subscribe()),
+            Self::Server(_) | Self::Cluster(_) => None,
+        })
     }
 
     /// Returns a server that delivers messages. `attempt` numbers the attempts to connect: each node of a cluster
@@ -67,38 +78,15 @@ impl RedisAddress {
     }
 }
 
-impl SentinelAddress {
-    fn parse(parts: &AddressParts<'_>) -> RedisResult<Box<Self>> {
-        let (primary, database) = parts.path.split_once('/').unwrap_or((parts.path, ""));
-        if primary.is_empty() {
-            return Err(invalid("the address names no primary"));
+impl PrimaryMoves {
+    /// Waits for a move since the last call.
+    pub async fn next(&mut self) {
+        if let Some(moves) = &mut self.0
+            && moves.changed().await.is_ok()
+        {
+            return;
         }
-        // The sentinels tell the host.
-        let node = format!("{}://{}localhost/{database}", parts.scheme, parts.credentials).into_connection_info()?;
-        let credentials = parts.sentinel_credentials()?;
-        let sentinel = |host: &str| {
-            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-            let port = if has_port { String::new() } else { format!(":{SENTINEL_PORT}") };
-            format!("{}://{credentials}{host}{port}", parts.scheme).into_connection_info()
-        };
-        let mut to_node =
-            SentinelNodeConnectionInfo::default().set_redis_connection_info(node.redis_settings().clone());
-        if matches!(node.addr(), ConnectionAddr::TcpTls { .. }) {
-            to_node = to_node.set_tls_mode(TlsMode::Secure);
-        }
-        let sentinels = parts.hosts.split(',').map(sentinel).collect::<RedisResult<_>>()?;
-        Ok(Box::new(Self { sentinels, primary: primary.to_owned(), node: to_node }))
-    }
-
-    /// Returns the primary that the first sentinel to answer names, once it has confirmed its role. All are asked at the
-    /// same time, because the host of a lost primary often runs a sentinel too, which would delay the others.
-    pub async fn primary(&self) -> RedisResult<Client> {
-        let asked = self.sentinels.iter().map(|sentinel| self.ask(sentinel.clone()).boxed());
-        select_ok(asked).await.map(|(client, _)| client)
-    }
-
-    async fn ask(&self, sentinel: ConnectionInfo) -> RedisResult<Client> {
-        Sentinel::build(vec![sentinel])?.async_master_for(&self.primary, Some(&self.node)).await
+        pending::<()>().await;
     }
 }
 
@@ -108,6 +96,22 @@ impl<'a> AddressParts<'a> {
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (credentials, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
         Self { scheme, credentials, hosts, path: path.trim_end_matches('/'), query }
+    }
+
+    fn sentinels(&self) -> RedisResult<Sentinels> {
+        let (primary, database) = self.path.split_once('/').unwrap_or((self.path, ""));
+        if primary.is_empty() {
+            return Err(invalid("the address names no primary"));
+        }
+        let node = format!("{}://{}localhost/{database}", self.scheme, self.credentials).into_connection_info()?;
+        let credentials = self.sentinel_credentials()?;
+        let sentinel = |host: &str| {
+            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+            let port = if has_port { String::new() } else { format!(":{SENTINEL_PORT}") };
+            format!("{}://{credentials}{host}{port}", self.scheme).into_connection_info()
+        };
+        let addresses = self.hosts.split(',').map(sentinel).collect::<RedisResult<_>>()?;
+        Ok(Sentinels { addresses, primary: primary.to_owned(), node, moved: watch::Sender::new(()) })
     }
 
     fn cluster(&self) -> RedisResult<Vec<ConnectionInfo>> {
@@ -139,6 +143,8 @@ fn invalid(reason: &'static str) -> redis::RedisError {
 
 #[cfg(test)]
 mod tests {
+    use redis::ConnectionAddr;
+
     use super::*;
 
     fn described(address: &str) -> String {
@@ -152,7 +158,7 @@ mod tests {
         match RedisAddress::parse(address) {
             Ok(RedisAddress::Server(server)) => format!("server {}", node(&server)),
             Ok(RedisAddress::Sentinels(address)) => {
-                format!("{} of {}: {:?}", address.primary, nodes(&address.sentinels), address.node)
+                format!("{} at {} of {}", address.primary, node(&address.node), nodes(&address.addresses))
             }
             Ok(RedisAddress::Cluster(all)) => format!("cluster {}", nodes(&all)),
             Err(_) => "invalid".to_owned(),
@@ -170,11 +176,14 @@ mod tests {
 
     #[test]
     fn credentials_and_database_of_a_sentinel_address_are_those_of_the_primary() {
-        let read = described("redis+sentinel://u:p%40@a:1,b,[::1]/main/2?sentinel_password=s%40");
-        assert!(read.starts_with("main of a:1 -:s@ 0, b:26379 -:s@ 0, ::1:26379 -:s@ 0: "), "{read}");
-        assert!(read.contains("tls_mode: None") && read.contains("db: 2") && read.contains("\"u\""), "{read}");
-        let read = described("rediss+sentinel://a:1/main");
-        assert!(read.starts_with("main of a:1 -:- 0 tls: ") && read.contains("Some(Secure)"), "{read}");
+        assert_eq!(
+            described("redis+sentinel://u:p%40@a:1,b,[::1]/main/2?sentinel_password=s%40"),
+            "main at localhost:6379 u:p@ 2 of a:1 -:s@ 0, b:26379 -:s@ 0, ::1:26379 -:s@ 0"
+        );
+        assert_eq!(
+            described("rediss+sentinel://a:1/main?sentinel_user=x&sentinel_password=y"),
+            "main at localhost:6379 -:- 0 tls of a:1 x:y 0 tls"
+        );
         for invalid in ["redis+sentinel://a:1", "redis+sentinel://a:1/", "redis+sentinel://,/main", "x+sentinel://a/m"]
         {
             assert_eq!(described(invalid), "invalid", "{invalid}");

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::address::RedisAddress;
 use super::call::{CallError, PATIENCE, Patience, RedisUnavailable, Reply, ScriptCall};
+use super::call_counts::{CallCounts, CallResult};
 use super::link::{BACKOFF, CommandLink, CommandRoute, REPLY_TIMEOUT};
 use super::server_fault::ServerFault;
 
@@ -22,6 +23,7 @@ struct SharedCommandConnection {
     link: watch::Sender<Option<Arc<CommandLink>>>,
     /// Whether the last call failed, so that an outage is logged once.
     is_failing: AtomicBool,
+    counts: CallCounts,
     /// Whether a fault of the server has been logged.
     is_unusable: AtomicBool,
 }
@@ -39,6 +41,7 @@ impl CommandConnection {
             address,
             link: watch::Sender::new(None),
             is_failing: AtomicBool::new(false),
+            counts: CallCounts::default(),
             is_unusable: AtomicBool::new(false),
         }))
     }
@@ -47,12 +50,16 @@ impl CommandConnection {
     /// until dropped, beside the calls, which meanwhile fail on the old connection.
     pub async fn run(&self) {
         loop {
+            let mut moves = self.0.address.moves();
             let opened = timeout(OPEN_TIMEOUT, CommandLink::open(&self.0.address)).await;
             match opened.unwrap_or_else(|_| Err(no_reply())) {
                 Ok(link) => {
                     let link = Arc::new(link);
                     self.0.link.send_replace(Some(Arc::clone(&link)));
-                    link.failed().await;
+                    tokio::select! {
+                        () = link.failed() => {}
+                        () = moves.next() => {}
+                    }
                 }
                 Err(error) => self.report(&error),
             }
@@ -111,15 +118,23 @@ impl CommandConnection {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let Ok(link) = timeout_at(end, self.link()).await else { return Err(no_reply()) };
+        let Ok(link) = timeout_at(end, self.link()).await else {
+            self.0.counts.add(CallResult::Failed);
+            return Err(no_reply());
+        };
         let reply = timeout_at(end, attempt(link.route())).await.unwrap_or_else(|_| Err(no_reply()));
-        match &reply {
-            // A full server answers.
-            Err(error) if error.code() != Some("OOM") => {
+        let result = match &reply {
+            Ok(_) => CallResult::Answered,
+            Err(error) if error.code() == Some("OOM") => CallResult::Full,
+            Err(error) => {
                 link.note_failure(error);
                 self.report(error);
+                CallResult::Failed
             }
-            _ => self.note_reply(&link),
+        };
+        self.0.counts.add(result);
+        if result != CallResult::Failed {
+            self.note_reply(&link);
         }
         reply
     }
@@ -141,6 +156,7 @@ impl CommandConnection {
 
     fn report(&self, error: &RedisError) {
         if !self.0.is_failing.swap(true, Ordering::Relaxed) {
+            self.0.counts.begin_outage();
             tracing::warn!(cause = %error, "Redis does not answer");
         }
     }
@@ -148,8 +164,18 @@ impl CommandConnection {
     fn note_reply(&self, link: &CommandLink) {
         link.note_reply();
         if self.0.is_failing.load(Ordering::Relaxed) && self.0.is_failing.swap(false, Ordering::Relaxed) {
+            self.0.counts.end_outage();
             tracing::info!("Redis answers again");
         }
+    }
+
+    pub fn counts(&self) -> &CallCounts {
+        &self.0.counts
+    }
+
+    /// Returns whether the last call was answered.
+    pub fn is_answered(&self) -> bool {
+        self.0.link.borrow().is_some() && !self.0.is_failing.load(Ordering::Relaxed)
     }
 
     /// Returns whether Redis answers now, and is a server that can be used.

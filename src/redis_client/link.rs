@@ -105,6 +105,11 @@ impl CommandRoute {
         match self {
             Self::Server(server) => Ok(vec![command.query_async(server).await?]),
             Self::Cluster(cluster) => {
+                let mut state = redis::cmd("CLUSTER");
+                let state: InfoDict = state.arg("INFO").query_async(cluster).await?;
+                if state.get::<String>("cluster_state").is_some_and(|state| state != "ok") {
+                    return Err((redis::ErrorKind::Client, "the cluster does not cover all slots").into());
+                }
                 let to_primaries = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
                 let Value::Map(by_node) = cluster.route_command(command, to_primaries).await? else {
                     return Err((redis::ErrorKind::UnexpectedReturnType, "no INFO of each node").into());

@@ -5,8 +5,10 @@
 //! address        the forms of an address: one server, sentinels, a cluster
 //! connection     the connection for commands: repeats calls, and replaces a connection that has failed
 //! link           an open connection for commands
+//! sentinels      the primary that sentinels name
 //! server_fault   the requirements on a server
 //! call           a call of a script, and its reply
+//! call_counts    figures of the calls
 //! script         declares scripts
 //! subscriptions  the connection for messages
 //! replica_id     the id of this process
@@ -14,10 +16,12 @@
 
 mod address;
 mod call;
+mod call_counts;
 mod connection;
 mod link;
 mod replica_id;
 mod script;
+mod sentinels;
 mod server_fault;
 mod subscriptions;
 
@@ -28,6 +32,7 @@ use redis::RedisResult;
 use address::RedisAddress;
 
 pub use call::{CallError, PATIENCE, Patience, RedisUnavailable, Reply, ScriptCall};
+pub use call_counts::CallResult;
 pub use connection::CommandConnection;
 pub use replica_id::ReplicaId;
 pub use script::assemble;
@@ -59,7 +64,7 @@ impl RedisClient {
 
     /// Keeps the connections for commands and for messages. Runs until dropped.
     pub async fn run(&self) {
-        tokio::join!(self.connection.run(), self.subscriptions.run(&self.address));
+        tokio::join!(self.address.watch(), self.connection.run(), self.subscriptions.run(&self.address));
     }
 
     /// Returns the prefix of all keys, so that several deployments can share a server.

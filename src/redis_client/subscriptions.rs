@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::address::RedisAddress;
+use crate::domain::ConnectionId;
 
 /// The channels that this process listens to. [`Subscriptions::run`] keeps the connection.
 #[derive(Clone, Default)]
@@ -43,6 +44,8 @@ pub struct ChannelSubscription {
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may take, for which sentinels may be asked first.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// More nodes than a cluster has.
+const MANY_NODES: u128 = 1 << 14;
 /// The wait between two attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(200);
 /// The interval in which a silent connection is tested.
@@ -73,13 +76,19 @@ impl Subscriptions {
     /// Keeps the connection. Runs until dropped.
     pub async fn run(&self, address: &RedisAddress) {
         let mut is_failing = false;
-        for attempt in 0.. {
+        // Processes take different nodes of a cluster.
+        let first = usize::try_from(ConnectionId::random().to_bits() % MANY_NODES).unwrap_or_default();
+        for attempt in first.. {
+            let mut moves = address.moves();
             let connecting = async { address.message_server(attempt).await?.get_async_pubsub().await };
             match bounded(CONNECT_TIMEOUT, connecting).await {
                 Ok(pubsub) => {
                     is_failing = false;
                     let (sink, stream) = pubsub.split();
-                    _ = self.listen(sink, stream).await;
+                    tokio::select! {
+                        _ = self.listen(sink, stream) => {}
+                        () = moves.next() => {}
+                    }
                     self.0.connected.send_replace(false);
                     tracing::warn!("Redis delivers no messages: connecting again");
                 }

@@ -23,6 +23,7 @@ mod channels;
 mod chat_completions;
 mod chat_parameters;
 mod clients;
+mod cluster;
 mod connections;
 mod cut_anywhere;
 mod deploys;

@@ -2,6 +2,7 @@
 
 pub mod answering_upstream;
 mod client;
+pub mod cluster;
 mod gate;
 pub mod in_process;
 pub mod issuer;
