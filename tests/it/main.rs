@@ -50,6 +50,7 @@ mod prompts;
 mod queries;
 mod queue;
 mod reattaching;
+mod redis_metrics;
 mod refusals;
 mod replicas;
 mod request_hosts;
