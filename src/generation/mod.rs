@@ -24,6 +24,7 @@ mod following;
 mod listing;
 mod log_text;
 mod registry;
+mod repeats;
 mod running;
 mod service;
 mod start;

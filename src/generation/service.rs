@@ -20,9 +20,7 @@ use super::storage::{Record, Storage, Unkept};
 use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::task::{self, Work};
 use super::tokens::{self, TokenCounter};
-use crate::domain::{
-    ChatRequest, Claim, FailureCode, GenerationId, IdempotencyKey, Principal, Prompt, Sequence, Start, Timestamp,
-};
+use crate::domain::{ChatRequest, Claim, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp};
 use crate::event_log::{
     CreateError, Created, EventLog, GenerationLog, LogTerms, LogUnavailable, TailState, wait_until,
 };
@@ -171,16 +169,6 @@ impl Generations {
         let work = Work { planned, audience, slot, wait: new.spender.wait(new.wait_policy) };
         inner.spawn_task(registration, record, work);
         Ok(StartedGeneration { following, origin: Origin::New })
-    }
-
-    /// Returns whether a key of the caller's names a generation, for any request.
-    pub async fn knows(&self, principal: &Principal, key: &IdempotencyKey) -> Result<bool, FollowError> {
-        Ok(self.0.log.knows(principal, key).await?)
-    }
-
-    /// Returns the id of a new generation, which the log chooses for its key.
-    pub fn new_id(&self, owner: &Principal, key: Option<&IdempotencyKey>) -> GenerationId {
-        self.0.log.new_id(owner, key)
     }
 
     /// Takes one request from the caller's rate for a new generation, before the body of its request is read.
