@@ -11,6 +11,10 @@ help: ## Shows this list
 # The tests of resuming, stopping and the grace, which are the same on every event log.
 promise := answers:: cut_anywhere:: disconnect:: fan_out:: grace:: reattaching:: sessions:: snapshots:: stopping:: whole_answers::
 
+# The tests of what replicas share.
+shared := event_log::redis replicas:: sentinel:: cluster::
+valkey := $(CURDIR)/.venv-valkey/bin/valkey-server
+
 run: playground ## Builds and serves on http://127.0.0.1:8080: no key, no settings, no other server
 	cargo run --locked --bin tokenrill
 
@@ -23,6 +27,8 @@ test: ## Installs the tests' dependencies and runs all tests
 	cargo test --locked -- --skip clients::
 	# The promise again, with the answers in Redis.
 	TOKENRILL_TEST_REDIS=1 cargo test --locked --test it -- $(promise)
+	# Again, in Valkey, with all that replicas share.
+	TOKENRILL_TEST_REDIS=1 TOKENRILL_TEST_REDIS_SERVER=$(valkey) cargo test --locked --test it -- $(promise) $(shared)
 	# One test at a time, because two browsers in parallel miss their deadlines on two cores.
 	cargo test --locked --test it clients:: -- --test-threads 1
 	cargo test --locked --features shuttle --test schedules

@@ -43,7 +43,7 @@ use crate::upstream::{
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
 
-use measures::{capacities, evictions, retry_counts};
+use measures::{capacities, evictions, redis_figures, retry_counts};
 use stored_logs::StoredLogs;
 
 /// Why the service could not start.
@@ -155,6 +155,9 @@ pub async fn serve(
     let metrics = metrics(settings);
     metrics.set_retry_counts(retry_counts(&transports.retries()));
     let redis = shared_redis::start(settings, environment, &tasks, &stop)?;
+    if let Some(redis) = &redis {
+        metrics.set_redis(redis_figures(redis.clone()));
+    }
     let logs = StoredLogs::start(settings, redis.as_ref(), &tasks, &stop);
     let channel_logs = Arc::new(MemoryChannels::new(ChannelLimits {
         history: settings.channels.history as usize,

@@ -61,23 +61,24 @@ impl AdmittedRequest {
         {
             return Ok(Self { key, arrival: Arrival::Reconnecting, permit: RequestPermit::default() });
         }
-        let permit = Self::admit_new(api, caller).await?;
+        let permit = Self::admit_new(api, caller, key.as_ref()).await?;
         Ok(Self { key, arrival: Arrival::New, permit })
     }
 
-    async fn admit_new(api: &Api, caller: &Caller) -> Result<RequestPermit, Problem> {
+    async fn admit_new(api: &Api, caller: &Caller, key: Option<&IdempotencyKey>) -> Result<RequestPermit, Problem> {
         if api.generations.is_draining() {
             return Err(Problem::shutting_down());
         }
         api.check_load(caller)?;
-        Ok(api.generations.take_request(&caller.spender).await?)
+        let id = api.generations.new_id(&caller.principal, key);
+        Ok(api.generations.take_request(&caller.spender, id).await?)
     }
 
     /// Reads the body. A large body uses up its reserved request, even if the request is refused later.
     pub async fn read(&mut self, body: &mut RequestBody<'_>, api: &Api, caller: &Caller) -> Result<JsonBytes, Problem> {
         let json = body.json(api, caller, self.arrival).await?;
         if is_large(json.len()) {
-            std::mem::take(&mut self.permit).spend().await;
+            self.permit.spend().await;
         }
         Ok(json)
     }
@@ -146,7 +147,8 @@ async fn start_new(
 ) -> Result<(StartedGeneration, Option<Connection>), Problem> {
     if pending.arrival == Arrival::Reconnecting {
         // The key was known at admission, but its generation no longer exists, so this starts a new one.
-        pending.permit = AdmittedRequest::admit_new(api, caller).await?;
+        let key = pending.claim.as_ref().map(|claim| &claim.key);
+        pending.permit = AdmittedRequest::admit_new(api, caller, key).await?;
     }
     let connection = match pending.kind {
         None => None,

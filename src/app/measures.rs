@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::api::{BodyMemory, Connections};
 use crate::event_log::{Memory, MemoryChannels};
+use crate::redis_client::{CallResult, RedisClient};
 use crate::server;
 use crate::settings::Settings;
-use crate::telemetry::{Capacity, RetryCount, Total};
+use crate::telemetry::{Capacity, ReadRedisFigures, RedisFigures, RetryCount, Total};
 use crate::upstream::{Retries, RetryReason};
 
 /// Returns the counters of requests that were sent to an upstream a second time.
@@ -16,6 +17,19 @@ pub fn retry_counts(retries: &Arc<Retries>) -> Vec<RetryCount> {
         RetryCount { reason: reason.name(), count: Box::new(move || retries.count(reason)) }
     };
     RetryReason::ALL.map(count).into()
+}
+
+/// Returns the figures of the server that all replicas share.
+pub fn redis_figures(client: RedisClient) -> ReadRedisFigures {
+    Box::new(move || {
+        let counts = client.connection.counts();
+        RedisFigures {
+            answers: client.connection.is_answered(),
+            delivers: client.subscriptions.is_connected(),
+            calls: CallResult::ALL.map(|result| (result.name(), counts.count(result))).into(),
+            outage: counts.outage(),
+        }
+    })
 }
 
 /// Returns the counters of evicted logs and channel events.

@@ -19,6 +19,12 @@ pub trait EventLog: Control + ViewerPresence + Send + Sync + 'static {
         ready(Ok(())).boxed()
     }
 
+    /// Returns the id of a new generation. With a key, the backend can make the log and its claim in one step (contract
+    /// 8): one that is spread over several servers keeps both on the same one.
+    fn new_id(&self, _owner: &Principal, _key: Option<&IdempotencyKey>) -> GenerationId {
+        GenerationId::random()
+    }
+
     /// Makes the log of a generation with `start` as entry 1, unless its owner's claim names a kept log (contract 1, 6,
     /// 8, 12). A create whose reply is lost is sent again and finds its own log.
     fn create(&self, start: Arc<Start>, terms: LogTerms) -> BoxFuture<'static, Result<Created, CreateError>>;

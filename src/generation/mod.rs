@@ -25,6 +25,7 @@ mod listing;
 mod log_text;
 mod reading;
 mod registry;
+mod repeats;
 mod running;
 mod service;
 mod start;

@@ -20,9 +20,7 @@ use super::storage::{Record, Storage, Unkept};
 use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::task::{self, Work};
 use super::tokens::{self, TokenCounter};
-use crate::domain::{
-    ChatRequest, Claim, EventPosition, FailureCode, IdempotencyKey, Principal, Prompt, Sequence, Start, Timestamp,
-};
+use crate::domain::{ChatRequest, Claim, EventPosition, FailureCode, Principal, Prompt, Sequence, Start, Timestamp};
 use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable};
 use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
@@ -175,14 +173,9 @@ impl Generations {
         Ok(StartedGeneration { following, origin: Origin::New })
     }
 
-    /// Returns whether a key of the caller's names a generation, for any request.
-    pub async fn knows(&self, principal: &Principal, key: &IdempotencyKey) -> Result<bool, FollowError> {
-        Ok(self.0.log.knows(principal, key).await?)
-    }
-
-    /// Takes one request from the caller's rate, before its body is read.
-    pub async fn take_request(&self, spender: &Spender) -> Result<RequestPermit, StartError> {
-        match self.0.limits.take_request(spender).await {
+    /// Takes one request from the caller's rate for a new generation, before the body of its request is read.
+    pub async fn take_request(&self, spender: &Spender, id: GenerationId) -> Result<RequestPermit, StartError> {
+        match self.0.limits.take_request_for(id, spender).await {
             Ok(taken) => Ok(taken),
             Err(error) => Err(self.0.refused(error, spender, "").await),
         }

@@ -32,21 +32,26 @@ impl Limiter {
 
     /// Reserves one request in the account's rate. Needs no model, so it can refuse a request before its body is read.
     pub async fn take_request(&self, spender: &Spender) -> Result<RequestPermit, LimitError> {
-        self.taking_request(spender).within(CALL_TIMEOUT).await.unwrap_or(Err(LimitError::Unavailable))
+        self.take_request_for(GenerationId::random(), spender).await
+    }
+
+    /// Reserves one request for the generation that will have this id.
+    pub async fn take_request_for(&self, id: GenerationId, spender: &Spender) -> Result<RequestPermit, LimitError> {
+        self.taking_request(id, spender).within(CALL_TIMEOUT).await.unwrap_or(Err(LimitError::Unavailable))
     }
 
     /// Counts one request as used, if the account's rate has one left. Returns without waiting for it.
     pub fn charge_request(&self, spender: &Spender) {
-        let taking = self.taking_request(spender);
+        let taking = self.taking_request(GenerationId::random(), spender);
         drop(Detached::new(&self.calls.tasks, async move {
-            if let Ok(permit) = taking.await {
+            if let Ok(mut permit) = taking.await {
                 permit.spend().await;
             }
         }));
     }
 
-    fn taking_request(&self, spender: &Spender) -> Detached<Result<RequestPermit, LimitError>> {
-        let (calls, spender, id) = (Arc::clone(&self.calls), spender.clone(), GenerationId::random());
+    fn taking_request(&self, id: GenerationId, spender: &Spender) -> Detached<Result<RequestPermit, LimitError>> {
+        let (calls, spender) = (Arc::clone(&self.calls), spender.clone());
         Detached::new(&self.calls.tasks, async move {
             calls.limits.take_request(id, &spender).await?;
             Ok(RequestPermit::new(Reservations::new(id, calls)))
@@ -58,8 +63,7 @@ impl Limiter {
     pub async fn admit(&self, demand: GenerationDemand, request: RequestPermit) -> Result<Permit, LimitError> {
         let calls = Arc::clone(&self.calls);
         let call = Detached::new(&self.calls.tasks, async move {
-            let reservations = request.into_reservations();
-            let id = reservations.as_ref().map_or_else(GenerationId::random, Reservations::id);
+            let (id, reservations) = request.into_parts();
             let reservations = reservations.unwrap_or_else(|| Reservations::new(id, Arc::clone(&calls)));
             let slot = GenerationSlot::new(id, Arc::clone(&calls));
             match calls.limits.admit(id, &demand).await {

@@ -22,9 +22,14 @@ pub struct Permit {
     pub reservations: Reservations,
 }
 
-/// The reservation of one request in its account's rate, made before the body is read. Dropping it refunds the request.
-#[derive(Debug, Default)]
-pub struct RequestPermit(Option<Reservations>);
+/// The id of a generation, with the reservation of one request in its account's rate, made before the body is read.
+/// Dropping it refunds the request.
+#[derive(Debug)]
+pub struct RequestPermit {
+    id: GenerationId,
+    /// `None` once it is spent, or if nothing was reserved.
+    reservations: Option<Reservations>,
+}
 
 /// The reservations of one generation in each rate. Dropping them unsettled refunds them.
 pub struct Reservations {
@@ -65,28 +70,31 @@ impl LimitCalls {
 
 impl RequestPermit {
     pub(super) const fn new(reservations: Reservations) -> Self {
-        Self(Some(reservations))
+        Self { id: reservations.id, reservations: Some(reservations) }
     }
 
     /// Counts the request as used.
-    pub async fn spend(self) {
-        if let Some(reservations) = self.0 {
+    pub async fn spend(&mut self) {
+        if let Some(reservations) = self.reservations.take() {
             reservations.settle(Settlement::AsReserved).await;
         }
     }
 
-    pub(super) fn into_reservations(self) -> Option<Reservations> {
-        self.0
+    pub(super) fn into_parts(self) -> (GenerationId, Option<Reservations>) {
+        (self.id, self.reservations)
+    }
+}
+
+/// Reserves nothing.
+impl Default for RequestPermit {
+    fn default() -> Self {
+        Self { id: GenerationId::random(), reservations: None }
     }
 }
 
 impl Reservations {
     pub(super) const fn new(id: GenerationId, calls: Arc<LimitCalls>) -> Self {
         Self { id, calls: Some(calls) }
-    }
-
-    pub(super) const fn id(&self) -> GenerationId {
-        self.id
     }
 
     /// Settles the reservations. Returns when that is done, or after a timeout; if this future is dropped, or the

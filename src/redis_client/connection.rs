@@ -1,79 +1,75 @@
 //! The connection for commands.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, InfoDict, RedisError, RedisResult, Value};
+use redis::{RedisError, RedisResult, Value};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::address::RedisAddress;
 use super::call::{CallError, PATIENCE, Patience, RedisUnavailable, Reply, ScriptCall};
+use super::call_counts::{CallCounts, CallResult};
+use super::link::{BACKOFF, CommandLink, CommandRoute, REPLY_TIMEOUT};
+use super::server_fault::ServerFault;
 
-/// One connection to Redis, shared by all calls. It connects again by itself.
+/// The connection to Redis that all calls share. [`CommandConnection::run`] opens it, and replaces it if it fails.
 #[derive(Clone)]
-pub struct CommandConnection {
-    client: Client,
-    /// Replaced if the server behind it is gone, or is no longer the primary, which no error of TCP may tell for minutes.
-    manager: Arc<Mutex<ConnectionManager>>,
-    /// Timeouts in a row.
-    timeouts: Arc<AtomicU32>,
+pub struct CommandConnection(Arc<SharedCommandConnection>);
+
+struct SharedCommandConnection {
+    address: RedisAddress,
+    link: watch::Sender<Option<Arc<CommandLink>>>,
     /// Whether the last call failed, so that an outage is logged once.
-    failing: Arc<AtomicBool>,
+    is_failing: AtomicBool,
+    counts: CallCounts,
     /// Whether a fault of the server has been logged.
-    unusable: Arc<AtomicBool>,
+    is_unusable: AtomicBool,
 }
 
-/// Why a server cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum ServerFault {
-    #[error("Redis is too old: use Redis 7.0 or later, or Valkey 7.2 or later")]
-    TooOld,
-    #[error("Redis may evict answers: set its maxmemory-policy to noeviction")]
-    Evicts,
-    #[error("Redis is a replica of another server: name the primary")]
-    Replica,
-}
-
-/// How long one attempt waits for its reply.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
-/// The first wait before a call is repeated; each later one is twice as long, up to [`LONGEST_BACKOFF`].
-const BACKOFF: Duration = Duration::from_millis(25);
+/// The longest wait before a call is repeated; each wait is twice as long as the one before.
 const LONGEST_BACKOFF: Duration = Duration::from_millis(400);
-/// Timeouts in a row after which the connection is replaced.
-const MOST_TIMEOUTS: u32 = 3;
-/// The first version with flags for scripts (`#!lua`).
-const OLDEST_VERSION: u32 = 7;
-/// Commands that may wait to be written: about the number of generations of a replica.
-const PIPELINE: usize = 4096;
+/// How long it may take to open a connection: sentinels are asked, or the nodes of a cluster.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The wait between two attempts to open a connection.
+const REOPEN: Duration = Duration::from_millis(200);
 
 impl CommandConnection {
-    /// Creates a connection, which is opened by the first call.
-    pub fn new(client: &Client) -> RedisResult<Self> {
-        let manager = Arc::new(Mutex::new(connect(client)?));
-        Ok(Self {
-            client: client.clone(),
-            manager,
-            timeouts: Arc::default(),
-            failing: Arc::default(),
-            unusable: Arc::default(),
-        })
+    pub fn new(address: RedisAddress) -> Self {
+        Self(Arc::new(SharedCommandConnection {
+            address,
+            link: watch::Sender::new(None),
+            is_failing: AtomicBool::new(false),
+            counts: CallCounts::default(),
+            is_unusable: AtomicBool::new(false),
+        }))
     }
 
-    fn manager(&self) -> ConnectionManager {
-        self.manager.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn reconnect(&self) {
-        self.timeouts.store(0, Ordering::Relaxed);
-        if let Ok(manager) = connect(&self.client) {
-            *self.manager.lock().unwrap_or_else(PoisonError::into_inner) = manager;
+    /// Opens the connection, and another one each time it has failed: sentinels may name another server then. Runs
+    /// until dropped, beside the calls, which meanwhile fail on the old connection.
+    pub async fn run(&self) {
+        loop {
+            let mut moves = self.0.address.moves();
+            let opened = timeout(OPEN_TIMEOUT, CommandLink::open(&self.0.address)).await;
+            match opened.unwrap_or_else(|_| Err(no_reply())) {
+                Ok(link) => {
+                    let link = Arc::new(link);
+                    self.0.link.send_replace(Some(Arc::clone(&link)));
+                    tokio::select! {
+                        () = link.failed() => {}
+                        () = moves.next() => {}
+                    }
+                }
+                Err(error) => self.report(&error),
+            }
+            sleep(REOPEN).await;
         }
     }
 
     /// Calls a script until it replies.
     pub async fn call(&self, call: &ScriptCall, patience: Patience) -> Result<Reply, CallError> {
-        self.repeat(patience, || async {
+        self.repeat(patience, |mut route| async move {
             let mut invocation = call.script.prepare_invoke();
             for key in &call.keys {
                 invocation.key(key);
@@ -81,18 +77,19 @@ impl CommandConnection {
             for argument in &call.arguments {
                 invocation.arg(argument.as_slice());
             }
-            invocation.invoke_async::<Vec<Value>>(&mut self.manager()).await.map(Reply)
+            invocation.invoke_async::<Vec<Value>>(&mut route).await.map(Reply)
         })
         .await
     }
 
-    /// Sends commands together until they are answered.
+    /// Sends commands together until they are answered. All their keys must have one hash tag.
     pub async fn send<T: redis::FromRedisValue>(&self, commands: &redis::Pipeline) -> Result<T, RedisUnavailable> {
-        let sent = self.repeat(Patience::For(PATIENCE), || async { commands.query_async(&mut self.manager()).await });
+        let sent =
+            self.repeat(Patience::For(PATIENCE), |mut route| async move { commands.query_async(&mut route).await });
         sent.await.map_err(|_| RedisUnavailable)
     }
 
-    async fn repeat<T, F>(&self, patience: Patience, attempt: impl Fn() -> F) -> Result<T, CallError>
+    async fn repeat<T, F>(&self, patience: Patience, attempt: impl Fn(CommandRoute) -> F) -> Result<T, CallError>
     where
         F: Future<Output = RedisResult<T>>,
     {
@@ -104,14 +101,10 @@ impl CommandConnection {
         loop {
             let end = Instant::now() + REPLY_TIMEOUT;
             let end = deadline.map_or(end, |deadline| end.min(deadline));
-            match timeout_at(end, attempt()).await {
-                Ok(Ok(reply)) => {
-                    self.answered();
-                    return Ok(reply);
-                }
-                Ok(Err(error)) if error.code() == Some("OOM") => return Err(CallError::Full),
-                Ok(Err(error)) => self.failed(&error),
-                Err(_) => self.failed(&RedisError::from((redis::ErrorKind::Io, "no reply in time"))),
+            match self.try_once(end, &attempt).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) if error.code() == Some("OOM") => return Err(CallError::Full),
+                Err(_) => {}
             }
             if deadline.is_some_and(|deadline| Instant::now() + backoff >= deadline) {
                 return Err(RedisUnavailable.into());
@@ -121,70 +114,94 @@ impl CommandConnection {
         }
     }
 
-    fn failed(&self, error: &RedisError) {
-        let is_timeout = error.is_timeout() || error.kind() == redis::ErrorKind::Io;
-        let timeouts = if is_timeout { self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
-        if timeouts >= MOST_TIMEOUTS || error.code() == Some("READONLY") {
-            self.reconnect();
+    async fn try_once<T, F>(&self, end: Instant, attempt: impl Fn(CommandRoute) -> F) -> RedisResult<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let Ok(link) = timeout_at(end, self.link()).await else {
+            self.0.counts.add(CallResult::Failed);
+            return Err(no_reply());
+        };
+        let reply = timeout_at(end, attempt(link.route())).await.unwrap_or_else(|_| Err(no_reply()));
+        let result = match &reply {
+            Ok(_) => CallResult::Answered,
+            Err(error) if error.code() == Some("OOM") => CallResult::Full,
+            Err(error) => {
+                link.note_failure(error);
+                self.report(error);
+                CallResult::Failed
+            }
+        };
+        self.0.counts.add(result);
+        if result != CallResult::Failed {
+            self.note_reply(&link);
         }
-        if !self.failing.swap(true, Ordering::Relaxed) {
+        reply
+    }
+
+    /// Returns the open connection, once there is one.
+    async fn link(&self) -> Arc<CommandLink> {
+        if let Some(link) = &*self.0.link.borrow() {
+            return Arc::clone(link);
+        }
+        let mut opened = self.0.link.subscribe();
+        loop {
+            if let Some(link) = &*opened.borrow_and_update() {
+                return Arc::clone(link);
+            }
+            // Cannot fail while `self` has the sender.
+            _ = opened.changed().await;
+        }
+    }
+
+    fn report(&self, error: &RedisError) {
+        if !self.0.is_failing.swap(true, Ordering::Relaxed) {
+            self.0.counts.begin_outage();
             tracing::warn!(cause = %error, "Redis does not answer");
         }
     }
 
-    fn answered(&self) {
-        self.timeouts.store(0, Ordering::Relaxed);
-        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
+    fn note_reply(&self, link: &CommandLink) {
+        link.note_reply();
+        if self.0.is_failing.load(Ordering::Relaxed) && self.0.is_failing.swap(false, Ordering::Relaxed) {
+            self.0.counts.end_outage();
             tracing::info!("Redis answers again");
         }
     }
 
+    pub fn counts(&self) -> &CallCounts {
+        &self.0.counts
+    }
+
+    /// Returns whether the last call was answered.
+    pub fn is_answered(&self) -> bool {
+        self.0.link.borrow().is_some() && !self.0.is_failing.load(Ordering::Relaxed)
+    }
+
     /// Returns whether Redis answers now, and is a server that can be used.
     pub async fn is_usable(&self) -> bool {
-        let mut manager = self.manager();
-        let info = redis::cmd("INFO");
-        let info = match timeout(REPLY_TIMEOUT, info.query_async::<InfoDict>(&mut manager)).await {
-            Ok(Ok(info)) => info,
-            Ok(Err(error)) => {
-                self.failed(&error);
-                return false;
-            }
-            Err(_) => return false,
-        };
-        self.answered();
-        let Some(fault) = ServerFault::of(&info) else {
-            self.unusable.store(false, Ordering::Relaxed);
+        let end = Instant::now() + REPLY_TIMEOUT;
+        let infos = self.try_once(end, |mut route| async move { route.infos().await });
+        let Ok(infos) = infos.await else { return false };
+        let Some(fault) = infos.iter().find_map(ServerFault::of) else {
+            self.0.is_unusable.store(false, Ordering::Relaxed);
             return true;
         };
-        if !self.unusable.swap(true, Ordering::Relaxed) {
+        if fault == ServerFault::Replica && self.is_found_by_others() {
+            // It was the primary when it was found.
+            self.link().await.fail();
+        } else if !self.0.is_unusable.swap(true, Ordering::Relaxed) {
             tracing::error!("{fault}");
         }
         false
     }
-}
 
-fn connect(client: &Client) -> RedisResult<ConnectionManager> {
-    let config = ConnectionManagerConfig::new()
-        .set_number_of_retries(1)
-        .set_min_delay(BACKOFF)
-        .set_connection_timeout(Some(REPLY_TIMEOUT))
-        .set_response_timeout(Some(REPLY_TIMEOUT))
-        .set_pipeline_buffer_size(PIPELINE);
-    ConnectionManager::new_lazy_with_config(client.clone(), config)
-}
-
-impl ServerFault {
-    fn of(info: &InfoDict) -> Option<Self> {
-        let version: String = info.get("redis_version").unwrap_or_default();
-        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        // A server that does not report its version is accepted.
-        if major.is_some_and(|major| major < OLDEST_VERSION) {
-            return Some(Self::TooOld);
-        }
-        if info.get::<String>("role").is_some_and(|role| role != "master") {
-            return Some(Self::Replica);
-        }
-        let policy: Option<String> = info.get("maxmemory_policy");
-        policy.is_some_and(|policy| policy != "noeviction").then_some(Self::Evicts)
+    /// Returns whether sentinels or a cluster tell which server is the primary.
+    fn is_found_by_others(&self) -> bool {
+        !matches!(self.0.address, RedisAddress::Server(_))
     }
+}
+
+fn no_reply() -> RedisError {
+    (redis::ErrorKind::Io, "no reply in time").into()
 }

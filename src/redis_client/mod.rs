@@ -2,24 +2,37 @@
 //!
 //! ```text
 //! mod            one process's client
-//! connection     the connection for commands
+//! address        the forms of an address: one server, sentinels, a cluster
+//! connection     the connection for commands: repeats calls, and replaces a connection that has failed
+//! link           an open connection for commands
+//! sentinels      the primary that sentinels name
+//! server_fault   the requirements on a server
 //! call           a call of a script, and its reply
+//! call_counts    figures of the calls
 //! script         declares scripts
 //! subscriptions  the connection for messages
 //! replica_id     the id of this process
 //! ```
 
+mod address;
 mod call;
+mod call_counts;
 mod connection;
+mod link;
 mod replica_id;
 mod script;
+mod sentinels;
+mod server_fault;
 mod subscriptions;
 
 use std::sync::Arc;
 
-use redis::{Client, RedisResult};
+use redis::RedisResult;
+
+use address::RedisAddress;
 
 pub use call::{CallError, PATIENCE, Patience, RedisUnavailable, Reply, ScriptCall};
+pub use call_counts::CallResult;
 pub use connection::CommandConnection;
 pub use replica_id::ReplicaId;
 pub use script::assemble;
@@ -29,7 +42,7 @@ pub use subscriptions::{ChannelSubscription, Subscriptions};
 /// One process's connections to the server that all replicas share. Clones share them.
 #[derive(Clone)]
 pub struct RedisClient {
-    client: Client,
+    address: RedisAddress,
     prefix: Arc<str>,
     pub connection: CommandConnection,
     pub subscriptions: Subscriptions,
@@ -37,21 +50,21 @@ pub struct RedisClient {
 }
 
 impl RedisClient {
-    /// Connects at the first use. [`RedisClient::run`] keeps the connection for messages.
+    /// [`RedisClient::run`] opens and keeps the connections.
     ///
     /// # Errors
     ///
-    /// If `url` is not the address of a Redis server. The error may contain the address.
+    /// If `url` is not the address of a server, of sentinels or of a cluster. The error may contain the address.
     pub fn new(url: &str, prefix: &str) -> RedisResult<Self> {
-        let client = Client::open(url)?;
-        let connection = CommandConnection::new(&client)?;
+        let address = RedisAddress::parse(url)?;
+        let connection = CommandConnection::new(address.clone());
         let (subscriptions, replica) = (Subscriptions::default(), ReplicaId::random());
-        Ok(Self { client, prefix: prefix.into(), connection, subscriptions, replica })
+        Ok(Self { address, prefix: prefix.into(), connection, subscriptions, replica })
     }
 
-    /// Receives messages from other processes. Runs until dropped.
+    /// Keeps the connections for commands and for messages. Runs until dropped.
     pub async fn run(&self) {
-        self.subscriptions.run(&self.client).await;
+        tokio::join!(self.address.watch(), self.connection.run(), self.subscriptions.run(&self.address));
     }
 
     /// Returns the prefix of all keys, so that several deployments can share a server.

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
-use redis::{Client, Msg, RedisResult};
+use redis::{Msg, RedisResult};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
+
+use super::address::RedisAddress;
+use crate::domain::ConnectionId;
 
 /// The channels that this process listens to. [`Subscriptions::run`] keeps the connection.
 #[derive(Clone, Default)]
@@ -37,8 +40,12 @@ pub struct ChannelSubscription {
     shared: Arc<SharedSubscriptions>,
 }
 
-/// How long a connection and each of its commands may take.
+/// How long each command may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection may take, for which sentinels may be asked first.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// More nodes than a cluster has.
+const MANY_NODES: u128 = 1 << 14;
 /// The wait between two attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(200);
 /// The interval in which a silent connection is tested.
@@ -67,14 +74,21 @@ impl Subscriptions {
     }
 
     /// Keeps the connection. Runs until dropped.
-    pub async fn run(&self, client: &Client) {
+    pub async fn run(&self, address: &RedisAddress) {
         let mut is_failing = false;
-        loop {
-            match bounded(client.get_async_pubsub()).await {
+        // Processes take different nodes of a cluster.
+        let first = usize::try_from(ConnectionId::random().to_bits() % MANY_NODES).unwrap_or_default();
+        for attempt in first.. {
+            let mut moves = address.moves();
+            let connecting = async { address.message_server(attempt).await?.get_async_pubsub().await };
+            match bounded(CONNECT_TIMEOUT, connecting).await {
                 Ok(pubsub) => {
                     is_failing = false;
                     let (sink, stream) = pubsub.split();
-                    _ = self.listen(sink, stream).await;
+                    tokio::select! {
+                        _ = self.listen(sink, stream) => {}
+                        () = moves.next() => {}
+                    }
                     self.0.connected.send_replace(false);
                     tracing::warn!("Redis delivers no messages: connecting again");
                 }
@@ -100,7 +114,7 @@ impl Subscriptions {
                     self.0.receive(&message);
                 }
                 () = self.0.changed.notified() => self.update(&mut sink, &mut subscribed).await?,
-                () = sleep(PING_INTERVAL) => bounded(sink.ping::<redis::Value>()).await.map(drop)?,
+                () = sleep(PING_INTERVAL) => bounded(TIMEOUT, sink.ping::<redis::Value>()).await.map(drop)?,
             }
         }
     }
@@ -111,11 +125,11 @@ impl Subscriptions {
     async fn update(&self, sink: &mut PubSubSink, subscribed: &mut HashSet<String>) -> RedisResult<()> {
         let (added, removed) = self.0.difference(subscribed);
         if !removed.is_empty() {
-            bounded(sink.unsubscribe(&removed)).await?;
+            bounded(TIMEOUT, sink.unsubscribe(&removed)).await?;
             subscribed.retain(|channel| !removed.contains(channel));
         }
         if !added.is_empty() {
-            bounded(sink.subscribe(&added)).await?;
+            bounded(TIMEOUT, sink.subscribe(&added)).await?;
         }
         for channel in added {
             self.0.subscribed(&channel);
@@ -125,8 +139,8 @@ impl Subscriptions {
     }
 }
 
-async fn bounded<T>(command: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    match timeout(TIMEOUT, command).await {
+async fn bounded<T>(time: Duration, command: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    match timeout(time, command).await {
         Ok(answered) => answered,
         Err(_) => Err((redis::ErrorKind::Io, "no reply in time").into()),
     }

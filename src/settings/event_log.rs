@@ -94,7 +94,8 @@ pub(super) const REDIS_SECTION: SettingSection = SettingSection {
             "event_log.redis.url_env",
             VARIABLE,
             "The environment variable with the address of the server: redis://user:password@host:port/database, or \
-             rediss:// for TLS. Required with backend = \"redis\", unless url_file is set. Default: absent.",
+             rediss:// for TLS; for Sentinel and Cluster see docs/replicas.md. Required with backend = \"redis\", unless \
+             url_file is set. Default: absent.",
         )
         .with_example("\"REDIS_URL\""),
         key(

@@ -11,6 +11,7 @@ use super::generation_metrics::GenerationMetrics;
 use super::http_metrics::HttpMetrics;
 use super::labels::{GenerationLabels, ModelNames};
 use super::process::Process;
+use super::redis_metrics::{ReadRedisFigures, RedisMetrics};
 use super::stream_metrics::StreamMetrics;
 use super::total::{Total, Totals};
 use super::upstream_metrics::{RetryCount, UpstreamMetrics};
@@ -28,12 +29,13 @@ pub struct Metrics {
     pub(super) http: HttpMetrics,
     capacities: Capacities,
     pub(super) totals: Totals,
+    redis: RedisMetrics,
 }
 
 impl Metrics {
     pub fn new() -> Arc<Self> {
         let mut registry = Registry::default();
-        let (capacities, totals) = (Capacities::default(), Totals::default());
+        let (capacities, totals, redis) = (Capacities::default(), Totals::default(), RedisMetrics::default());
         let generations = GenerationMetrics::register(&mut registry);
         let upstreams = UpstreamMetrics::register(&mut registry);
         let streams = StreamMetrics::register(&mut registry);
@@ -41,6 +43,7 @@ impl Metrics {
         registry.register("tokenrill_build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register_collector(Box::new(capacities.clone()));
         registry.register_collector(Box::new(totals.clone()));
+        registry.register_collector(Box::new(redis.clone()));
         registry.register_collector(Box::new(Process));
         Arc::new(Self {
             registry,
@@ -51,6 +54,7 @@ impl Metrics {
             http,
             capacities,
             totals,
+            redis,
         })
     }
 
@@ -72,6 +76,11 @@ impl Metrics {
     /// Adds the counters of other modules. Only the first call has an effect.
     pub fn set_totals(&self, totals: Vec<Total>) {
         _ = self.totals.0.set(totals);
+    }
+
+    /// Adds the figures of Redis. Only the first call has an effect.
+    pub fn set_redis(&self, read: ReadRedisFigures) {
+        _ = self.redis.0.set(read);
     }
 
     /// Adds the counters of retried requests. Only the first call has an effect.

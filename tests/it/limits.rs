@@ -389,7 +389,7 @@ async fn fifty_clients_that_ignore_retry_after_are_admitted_only_at_the_limit() 
         let mut admitted = 0;
         while tokio::time::Instant::now() <= until {
             match limiter.take_request(&spender).await {
-                Ok(permit) => {
+                Ok(mut permit) => {
                     permit.spend().await;
                     admitted += 1;
                 }

@@ -61,13 +61,13 @@ impl Deployment {
 }
 
 /// Waits until the replica receives messages of Redis.
-async fn ready(service: Service) -> Service {
+pub async fn ready(service: Service) -> Service {
     soon(async { while service.get("/readyz").await.status != 200 {} }).await;
     service
 }
 
 /// Starts a generation and reads its first token.
-async fn begin(service: &Service, upstream: &Upstream) -> (Answer, Call, String) {
+pub async fn begin(service: &Service, upstream: &Upstream) -> (Answer, Call, String) {
     let mut answer = service.generate(&json!({"input": "Hello"})).await;
     let id = answer.expect("start").await.generation().to_owned();
     let mut call = upstream.call().await;
@@ -77,7 +77,7 @@ async fn begin(service: &Service, upstream: &Upstream) -> (Answer, Call, String)
     (answer, call, id)
 }
 
-async fn follow(service: &Service, id: &str, after: Option<&Event>) -> Answer {
+pub async fn follow(service: &Service, id: &str, after: Option<&Event>) -> Answer {
     let mut request = service.request(Method::GET, &format!("/v1/generations/{id}/events"));
     if let Some(id) = after.and_then(|event| event.id.as_deref()) {
         request = request.header("Last-Event-ID", id);
@@ -85,7 +85,7 @@ async fn follow(service: &Service, id: &str, after: Option<&Event>) -> Answer {
     Answer::to(request.header(ACCEPT, "text/event-stream")).await
 }
 
-async fn snapshot(service: &Service, id: &str) -> Value {
+pub async fn snapshot(service: &Service, id: &str) -> Value {
     service.get(&format!("/v1/generations/{id}")).await.json().await
 }
 
@@ -103,7 +103,7 @@ async fn ended_as(service: &Service, id: &str, reason: &str) {
     assert_eq!((&ended["status"], &ended["reason"]), (&json!("cancelled"), &json!(reason)));
 }
 
-async fn finish(mut call: Call) {
+pub async fn finish(mut call: Call) {
     call.text("!").await;
     call.finish("stop").await;
     call.done().await;

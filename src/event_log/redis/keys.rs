@@ -49,6 +49,14 @@ impl Keys {
         format!("{}:{{{tag}}}:k:{digest}", self.prefix)
     }
 
+    /// Returns a new id whose keys have the hash tag of a claim, so that one script can use both.
+    pub fn new_id(owner: &Principal, key: &IdempotencyKey) -> GenerationId {
+        let (digest, random) = (digest(owner, key.as_str()), GenerationId::random());
+        let (tag, id) = (digest.get(..2).unwrap_or_default(), random.to_string());
+        // 116 random bits remain.
+        format!("gen_{tag}{}", id.get(6..).unwrap_or_default()).parse().unwrap_or(random)
+    }
+
     /// Returns the key of the sorted set that lists the generations of a caller; `None` for anonymous ones, which are
     /// not listed.
     pub fn list(&self, owner: &Principal) -> Option<String> {
@@ -92,6 +100,8 @@ fn digest(owner: &Principal, key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -106,5 +116,21 @@ mod tests {
         assert!(!claim("web", "order").contains("web") && !claim("web", "order").contains("order"));
         assert_ne!(claim("web", "order"), claim("webo", "rder"));
         assert_eq!(keys.list(&Principal::Anonymous), None);
+    }
+
+    #[test]
+    fn new_ids_for_a_claim_share_its_hash_tag_and_differ() {
+        let keys = Keys::new("tr");
+        let (owner, mut tags) = (Principal::Key("web".into()), HashSet::new());
+        for number in 0..100 {
+            let key = format!("order-{number}").parse().expect("a key");
+            let [one, other] = [Keys::new_id(&owner, &key), Keys::new_id(&owner, &key)];
+            assert_ne!(one, other);
+            let (claim, head) = (keys.claim(&owner, &key), keys.of(one).head);
+            assert_eq!(claim.get(..7), head.get(..7));
+            assert_eq!(claim.get(..7), keys.of(other).head.get(..7));
+            tags.insert(claim.get(..7).map(str::to_owned));
+        }
+        assert!(tags.len() > 50, "{tags:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! The list of a caller's generations in Redis: a sorted set that is ordered by its members.
 
+use futures_util::future::try_join_all;
+
 use super::store::Store;
 use crate::domain::{GenerationId, Listed, Principal, Start, Timestamp};
 use crate::event_log::LogUnavailable;
@@ -43,13 +45,9 @@ pub async fn list(
 
 /// Returns those whose logs are kept; the others leave the list.
 async fn kept(store: &Store, list: &str, found: Vec<Listed>) -> Result<Vec<Listed>, LogUnavailable> {
-    let mut commands = redis::pipe();
-    for place in &found {
-        commands.cmd("HMGET").arg(store.keys.of(place.generation).head).arg(&["v", "gone"]);
-    }
-    let heads = store.client.connection.send::<Vec<(Option<String>, Option<String>)>>(&commands).await?;
-    let is_kept = |head: &(Option<String>, Option<String>)| head.0.is_some() && head.1.is_none();
-    let (kept, gone): (Vec<_>, Vec<_>) = found.into_iter().zip(&heads).partition(|(_, head)| is_kept(head));
+    // Each by itself, because they are in several slots of a cluster. The connection sends them together.
+    let are_kept = try_join_all(found.iter().map(|place| is_kept(store, place.generation))).await?;
+    let (kept, gone): (Vec<_>, Vec<_>) = found.into_iter().zip(are_kept).partition(|(_, is_kept)| *is_kept);
     if !gone.is_empty() {
         let mut commands = redis::pipe();
         let members: Vec<_> = gone.iter().map(|(place, _)| list_member(place)).collect();
@@ -57,6 +55,13 @@ async fn kept(store: &Store, list: &str, found: Vec<Listed>) -> Result<Vec<Liste
         store.client.connection.send::<()>(&commands).await?;
     }
     Ok(kept.into_iter().map(|(place, _)| place).collect())
+}
+
+async fn is_kept(store: &Store, generation: GenerationId) -> Result<bool, LogUnavailable> {
+    let mut commands = redis::pipe();
+    commands.cmd("HMGET").arg(store.keys.of(generation).head).arg(&["v", "gone"]);
+    let head = store.client.connection.send::<((Option<String>, Option<String>),)>(&commands).await?.0;
+    Ok(matches!(head, (Some(_), None)))
 }
 
 /// Returns the member of a list. Members sort as their generations do: by time, then by id.

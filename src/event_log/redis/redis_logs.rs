@@ -261,6 +261,10 @@ impl EventLog for RedisLogs {
         async move { if logs.store.client.is_usable().await { Ok(()) } else { Err(LogUnavailable) } }.boxed()
     }
 
+    fn new_id(&self, owner: &Principal, key: Option<&IdempotencyKey>) -> GenerationId {
+        key.map_or_else(GenerationId::random, |key| Keys::new_id(owner, key))
+    }
+
     /// A create whose caller has left, or that was not answered in time, is undone: its claim would name a log without
     /// an owner.
     fn create(&self, start: Arc<Start>, terms: LogTerms) -> BoxFuture<'static, Result<Created, CreateError>> {

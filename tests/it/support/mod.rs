@@ -2,6 +2,7 @@
 
 pub mod answering_upstream;
 mod client;
+pub mod cluster;
 mod gate;
 pub mod in_process;
 pub mod issuer;
@@ -14,6 +15,7 @@ mod output;
 mod process;
 mod program;
 pub mod redis_server;
+pub mod sentinels;
 mod service;
 mod shared_channels;
 mod shared_limits;

@@ -1,8 +1,10 @@
 //! A Redis server of the tests.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,12 +14,17 @@ use std::time::{Duration, Instant};
 use tokenrill::redis_client::RedisClient;
 use tokenrill::settings::{LogBackend, Settings};
 
+/// The environment variable with another program than `redis-server`, such as a `valkey-server`.
+const PROGRAM: &str = "TOKENRILL_TEST_REDIS_SERVER";
+
 /// The server that all tests share which need no server of their own; each uses its own prefix.
 static SHARED: LazyLock<RedisServer> = LazyLock::new(RedisServer::start);
 
 /// A server that ends with this value, or with the process of the tests.
 pub struct RedisServer {
     port: u16,
+    /// The path of a file with settings, or empty.
+    file: String,
     options: String,
     process: String,
     /// A shell that ends the server when its input is closed.
@@ -35,8 +42,12 @@ impl RedisServer {
 
     /// Starts a server with further options of its command line.
     pub fn with_options(options: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        Self::on_port(port, options)
+        Self::on_port(free_port(), "", options)
+    }
+
+    /// Starts a sentinel with a file of settings, which it changes.
+    pub fn sentinel(file: &Path) -> Self {
+        Self::on_port(free_port(), file.to_str().expect("UTF-8"), "--sentinel")
     }
 
     /// Starts a server on this port.
@@ -47,7 +58,7 @@ impl RedisServer {
     /// Kills the server and starts another one at the same address.
     pub fn restart(&mut self) {
         self.kill();
-        *self = Self::on_port(self.port, &self.options.clone());
+        *self = Self::on_port(self.port, &self.file.clone(), &self.options.clone());
     }
 
     /// Kills the server.
@@ -57,9 +68,10 @@ impl RedisServer {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the server starts within milliseconds, once for many tests")]
-    fn on_port(port: u16, options: &str) -> Self {
+    fn on_port(port: u16, file: &str, options: &str) -> Self {
+        let program = env::var(PROGRAM).unwrap_or_else(|_| "redis-server".to_owned());
         let command = format!(
-            "redis-server --port {port} --bind 127.0.0.1 --save '' --appendonly no --maxmemory-policy noeviction \
+            "{program} {file} --port {port} --bind 127.0.0.1 --save '' --appendonly no --maxmemory-policy noeviction \
              --loglevel warning {options} >&2 & echo $!; read -r _; kill -CONT $!; kill -9 $!"
         );
         let mut shell = Command::new("sh");
@@ -70,10 +82,11 @@ impl RedisServer {
         BufReader::new(output).read_line(&mut process).expect("UTF-8");
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "redis-server (Debian: redis-server) does not start");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{program} (Debian: redis-server) does not start");
             sleep(Duration::from_millis(5));
         }
-        Self { port, options: options.to_owned(), process: process.trim().to_owned(), shell }
+        let (file, options) = (file.to_owned(), options.to_owned());
+        Self { port, file, options, process: process.trim().to_owned(), shell }
     }
 
     pub const fn port(&self) -> u16 {
@@ -94,10 +107,7 @@ impl RedisServer {
 
     /// Makes a service use this server.
     pub fn serve(&self, settings: &mut Settings, environment: &mut BTreeMap<String, String>, prefix: &str) {
-        settings.event_log.backend = LogBackend::Redis;
-        settings.event_log.redis.url_env = Some("REDIS".to_owned());
-        prefix.clone_into(&mut settings.event_log.redis.prefix);
-        environment.insert("REDIS".to_owned(), self.url());
+        use_redis(self.url(), settings, environment, prefix);
     }
 
     /// Sends one command, beside the service.
@@ -121,6 +131,18 @@ impl RedisServer {
             Command::new("sh").args(["-c", &format!("kill {signal} {}", self.process)]).status().expect("a shell");
         assert!(sent.success(), "the server runs");
     }
+}
+
+/// Makes a service use the servers at this address.
+pub fn use_redis(url: String, settings: &mut Settings, environment: &mut BTreeMap<String, String>, prefix: &str) {
+    settings.event_log.backend = LogBackend::Redis;
+    settings.event_log.redis.url_env = Some("REDIS".to_owned());
+    prefix.clone_into(&mut settings.event_log.redis.prefix);
+    environment.insert("REDIS".to_owned(), url);
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port()
 }
 
 /// Returns a prefix that no other test uses.

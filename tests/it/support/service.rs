@@ -85,7 +85,16 @@ impl Service {
     }
 
     /// Starts a service with authentication, and a key for each name with its scopes. Returns the keys by name.
-    pub async fn guarded(mut settings: Settings, keys: &[(&str, &[&str])]) -> (Self, BTreeMap<String, String>) {
+    pub async fn guarded(settings: Settings, keys: &[(&str, &[&str])]) -> (Self, BTreeMap<String, String>) {
+        Self::guarded_in(settings, BTreeMap::new(), keys).await
+    }
+
+    /// Starts a service with authentication in an environment.
+    pub async fn guarded_in(
+        mut settings: Settings,
+        mut environment: BTreeMap<String, String>,
+        keys: &[(&str, &[&str])],
+    ) -> (Self, BTreeMap<String, String>) {
         let mut told = BTreeMap::new();
         settings.auth.mode = Some(AuthMode::Required);
         settings.auth.ticket_secret_env = Some("TICKETS".to_owned());
@@ -100,7 +109,7 @@ impl Service {
             });
             told.insert((*name).to_owned(), key);
         }
-        let environment = BTreeMap::from([("TICKETS".to_owned(), TICKET_SECRET.to_owned())]);
+        environment.insert("TICKETS".to_owned(), TICKET_SECRET.to_owned());
         (Self::in_environment(settings, environment).await, told)
     }
 
