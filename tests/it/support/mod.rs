@@ -22,6 +22,7 @@ mod slow_limits;
 mod slow_reader;
 mod soak;
 mod sockets;
+mod still_redis;
 mod tls;
 mod upstream;
 
@@ -42,6 +43,7 @@ pub use slow_limits::SlowLimits;
 pub use slow_reader::{SlowReader, slow_http2_client};
 pub use soak::sized;
 pub use sockets::sockets;
+pub use still_redis::StillRedis;
 pub use tls::Tls;
 pub use upstream::{Call, Upstream};
 
