@@ -2,6 +2,7 @@
 //! concrete adapters.
 
 mod admission;
+mod counted_limits;
 mod measures;
 mod shared_redis;
 mod stored_logs;
@@ -29,7 +30,7 @@ use crate::demo::{self, Demo};
 use crate::domain::NamePattern;
 use crate::event_log::{ChannelLimits, Memory, MemoryChannels};
 use crate::generation::{Generations, Terms};
-use crate::limits::{Limiter, Limits, ProcessLimits};
+use crate::limits::Limiter;
 use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
 use crate::settings::{self, Settings, SettingsError, UpstreamSettings};
@@ -171,13 +172,8 @@ pub async fn serve(
     let held = (connections.clone(), body_memory.clone());
     metrics.set_capacities(capacities(settings, &bounds, logs.memory(), &channel_logs, held));
     metrics.set_totals(evictions(logs.memory(), Arc::clone(&channel_logs)));
-    let process_limits = Arc::<ProcessLimits>::default();
-    tasks.spawn({
-        let (limits, stop) = (Arc::clone(&process_limits), stop.clone());
-        async move { _ = stop.run_until_cancelled(limits.sweep()).await }
-    });
     let running = TaskTracker::new();
-    let limits = Limiter::new(process_limits as Arc<dyn Limits>, running.clone());
+    let limits = Limiter::new(counted_limits::start(settings, redis.as_ref(), &tasks, &stop), running.clone());
     let generations =
         Generations::new(logs.port(), router, terms(settings), limits.clone(), Arc::clone(&metrics), running.clone());
     let channels = Channels::new(

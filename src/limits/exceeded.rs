@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::rates::RemainingQuota;
+use super::rates::{RateKind, RemainingQuota, UsedUp};
+use super::room::Full;
 
 /// Why a call to the limits fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,5 +53,35 @@ pub struct Allowance {
 impl From<Exceeded> for LimitError {
     fn from(exceeded: Exceeded) -> Self {
         Self::Exceeded(exceeded)
+    }
+}
+
+impl From<UsedUp> for Exceeded {
+    fn from(used_up: UsedUp) -> Self {
+        let limit = match used_up.rate {
+            RateKind::Requests => ExceededLimit::RequestsPerMinute(used_up.limit),
+            RateKind::Tokens => ExceededLimit::TokensPerMinute(used_up.limit),
+            RateKind::Publishes => ExceededLimit::PublishesPerMinute(used_up.limit),
+        };
+        Self { limit, wait: Some(used_up.wait) }
+    }
+}
+
+impl From<Full> for Exceeded {
+    fn from(full: Full) -> Self {
+        // Only an estimate, so it is clamped: other clients retry too.
+        let wait = full.eta.map(|eta| eta.clamp(Duration::from_secs(1), Duration::from_mins(1)));
+        Self { limit: ExceededLimit::Generations, wait }
+    }
+}
+
+impl Allowance {
+    /// Returns the lesser of this and of another limit's requests and tokens.
+    pub(super) fn and(self, requests: Option<RemainingQuota>, tokens: Option<RemainingQuota>) -> Self {
+        let lesser = |one: Option<RemainingQuota>, other: Option<RemainingQuota>| match (one, other) {
+            (Some(one), Some(other)) => Some(if other.left < one.left { other } else { one }),
+            (one, other) => one.or(other),
+        };
+        Self { requests: lesser(self.requests, requests), tokens: lesser(self.tokens, tokens), ..self }
     }
 }

@@ -49,15 +49,7 @@ impl Meter {
 
     /// Returns the time until `wanted` cells are available.
     pub fn wait(&self, limit: NonZeroU32, wanted: NonZeroU32, now: Moment) -> Duration {
-        let beyond = u64::from(limit.get() - wanted.min(limit).get()).saturating_mul(interval(limit));
-        self.full_in(now).saturating_sub(Duration::from_nanos(beyond))
-    }
-
-    /// Returns how many cells are available now.
-    pub fn left(&self, limit: NonZeroU32, now: Moment) -> u32 {
-        let owed = nanos(self.full_in(now));
-        let all = interval(limit).saturating_mul(limit.get().into());
-        u32::try_from(all.saturating_sub(owed) / interval(limit)).unwrap_or(u32::MAX)
+        wait(limit, wanted, self.full_in(now))
     }
 
     /// Returns the time until the limit is full again.
@@ -68,6 +60,18 @@ impl Meter {
     fn move_by(&self, to: impl Fn(u64) -> u64) {
         self.0.update(Ordering::Relaxed, Ordering::Relaxed, to);
     }
+}
+
+/// Returns the time until `wanted` cells of a limit are available that is full again in `full_in`.
+pub fn wait(limit: NonZeroU32, wanted: NonZeroU32, full_in: Duration) -> Duration {
+    let beyond = u64::from(limit.get() - wanted.min(limit).get()).saturating_mul(interval(limit));
+    full_in.saturating_sub(Duration::from_nanos(beyond))
+}
+
+/// Returns how many cells of a limit are available that is full again in `full_in`.
+pub fn left(limit: NonZeroU32, full_in: Duration) -> u32 {
+    let all = interval(limit).saturating_mul(limit.get().into());
+    u32::try_from(all.saturating_sub(nanos(full_in)) / interval(limit)).unwrap_or(u32::MAX)
 }
 
 /// Returns the nanoseconds in which one cell is refilled.
@@ -196,7 +200,7 @@ mod tests {
                     Step::Wait(time) => now += time,
                 }
                 bucket.fill(now);
-                prop_assert_eq!(u64::from(meter.left(limit, now)), bucket.level / interval(limit));
+                prop_assert_eq!(u64::from(left(limit, meter.full_in(now))), bucket.level / interval(limit));
                 prop_assert_eq!(nanos(meter.full_in(now)), bucket.all() - bucket.level);
             }
         }
@@ -236,8 +240,8 @@ mod tests {
     fn usage_is_kept_when_the_rate_changes() {
         let (meter, now) = (Meter::default(), Duration::from_secs(1));
         meter.take(some(60), some(60), now).expect("all of it");
-        assert_eq!(meter.left(some(120), now), 0, "the debt is one minute at any rate");
-        assert_eq!(meter.left(some(120), now + MINUTE / 2), 60);
+        assert_eq!(left(some(120), meter.full_in(now)), 0, "the debt is one minute at any rate");
+        assert_eq!(left(some(120), meter.full_in(now + MINUTE / 2)), 60);
     }
 
     #[test]
@@ -250,7 +254,7 @@ mod tests {
         meter.charge(some(60), u64::MAX, now);
         assert_eq!(meter.full_in(now), MAX_DEBT);
         meter.refund(some(60), u64::MAX, now);
-        assert_eq!((meter.full_in(now), meter.left(some(60), now)), (Duration::ZERO, 60));
+        assert_eq!((meter.full_in(now), left(some(60), meter.full_in(now))), (Duration::ZERO, 60));
     }
 
     #[test]

@@ -8,10 +8,13 @@
 //! exceeded   why a limit refuses a request, and what a caller has left
 //! queue      the state of a generation that waits for a slot
 //! estimates  expected output tokens per account and model
+//! room       the limits on concurrent generations that apply to one
+//! line       the generations of this process that wait for a slot, in the order of service
 //! process    the port's adapter for one process
 //!   slots    slots for concurrent generations, and the queue for them
 //!   rates    requests, tokens and published events per minute, for each account
 //!   meter    one rate of one account
+//! redis      the port's adapter for several processes that share a server
 //! ```
 //!
 //! # The contract
@@ -46,12 +49,15 @@
 mod estimates;
 mod exceeded;
 mod limiter;
+mod line;
 mod meter;
 mod permit;
 mod policy;
 mod process;
 mod queue;
 mod rates;
+mod redis;
+mod room;
 mod slots;
 
 use futures_util::future::BoxFuture;
@@ -60,6 +66,7 @@ use tokio::sync::watch;
 use crate::domain::GenerationId;
 pub use crate::domain::WhenFull;
 
+pub use self::redis::{RedisLimitTerms, RedisLimits};
 pub use estimates::OutputEstimate;
 pub use exceeded::{Allowance, Exceeded, ExceededLimit, LimitError};
 pub use limiter::Limiter;

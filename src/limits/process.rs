@@ -7,10 +7,10 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use tokio::time::sleep;
 
-use super::exceeded::{Allowance, Exceeded, ExceededLimit, LimitError};
-use super::policy::{GenerationDemand, Spender, WaitPolicy};
-use super::rates::{RateKey, RateKind, RateReservation, Rates, RemainingQuota, UsedUp};
-use super::slots::{Full, GenerationSlots, Room};
+use super::exceeded::{Allowance, Exceeded, LimitError};
+use super::policy::{GenerationDemand, Spender};
+use super::rates::{RateKey, RateReservation, Rates, UsedUp};
+use super::slots::GenerationSlots;
 use super::{Admitted, Limits, Settlement};
 use crate::domain::{GenerationId, Lookup, Quota};
 
@@ -55,7 +55,7 @@ impl ProcessLimits {
             return Ok(());
         }
         let quota = Quota { tokens_per_minute: None, ..spender.quota };
-        let taken = self.rates.take(account_key(spender), quota, 0).map_err(Exceeded::from)?;
+        let taken = self.rates.take(RateKey::of_account(spender.account.clone()), quota, 0).map_err(Exceeded::from)?;
         if let Some(taken) = taken {
             reserved.insert(id, vec![taken]);
         }
@@ -63,7 +63,7 @@ impl ProcessLimits {
     }
 
     fn admit_now(&self, id: GenerationId, demand: &GenerationDemand) -> Result<Admitted, LimitError> {
-        let GenerationDemand { spender, model, tokens, wait_policy } = demand;
+        let GenerationDemand { spender, model, tokens, .. } = demand;
         let mut reserved = self.lock();
         if let Some(admitted) = self.slots.find(id) {
             return Ok(admitted);
@@ -75,13 +75,7 @@ impl ProcessLimits {
             let waits = rates.flat_map(|(key, quota)| self.rates.waits(&key, quota, *tokens));
             Exceeded::from(waits.max_by_key(|wait| wait.wait).unwrap_or(used_up))
         })?;
-        let waiting = match wait_policy {
-            WaitPolicy::Waits { at_most: Some(Duration::ZERO) } | WaitPolicy::Refuses => 0,
-            WaitPolicy::Waits { .. } => spender.policy.waiting,
-        };
-        let for_account = spender.quota.concurrent_generations;
-        let room = Room { for_account, in_all: spender.policy.generations, waiting };
-        let queue_state = self.slots.enter(id, spender.account.clone(), room).map_err(Exceeded::from)?;
+        let queue_state = self.slots.enter(id, spender.account.clone(), demand.into()).map_err(Exceeded::from)?;
         if !taken.is_empty() {
             reserved.entry(id).or_default().extend(taken);
         }
@@ -109,7 +103,7 @@ impl ProcessLimits {
 
     fn publish_now(&self, spender: &Spender) -> Result<Allowance, (LimitError, Allowance)> {
         let Some(limit) = spender.quota.publishes_per_minute else { return Ok(Allowance::default()) };
-        let (taken, left) = self.rates.take_publish(account_key(spender), limit);
+        let (taken, left) = self.rates.take_publish(RateKey::of_account(spender.account.clone()), limit);
         let allowance = Allowance { publishes: Some(left), ..Allowance::default() };
         match taken {
             Ok(()) => Ok(allowance),
@@ -118,19 +112,9 @@ impl ProcessLimits {
     }
 
     fn left_now(&self, spender: &Spender, model: &str) -> Allowance {
-        let lesser = |one: Option<RemainingQuota>, other: Option<RemainingQuota>| match (one, other) {
-            (Some(one), Some(other)) => Some(if other.left < one.left { other } else { one }),
-            (one, other) => one.or(other),
-        };
         let _no_admission_is_half_done = self.lock();
-        spender.rates(model).fold(Allowance::default(), |allowance, (key, quota)| {
-            let (requests, tokens) = self.rates.left(&key, quota);
-            Allowance {
-                requests: lesser(allowance.requests, requests),
-                tokens: lesser(allowance.tokens, tokens),
-                publishes: None,
-            }
-        })
+        let rates = spender.rates(model).map(|(key, quota)| self.rates.left(&key, quota));
+        rates.fold(Allowance::default(), |allowance, (requests, tokens)| allowance.and(requests, tokens))
     }
 
     fn lock(&self) -> MutexGuard<'_, Lookup<GenerationId, Vec<RateReservation>>> {
@@ -167,28 +151,5 @@ impl Limits for ProcessLimits {
 
     fn left<'a>(&'a self, spender: &'a Spender, model: &'a str) -> BoxFuture<'a, Allowance> {
         ready(self.left_now(spender, model)).boxed()
-    }
-}
-
-fn account_key(spender: &Spender) -> RateKey {
-    RateKey { account: spender.account.clone(), models: None }
-}
-
-impl From<UsedUp> for Exceeded {
-    fn from(used_up: UsedUp) -> Self {
-        let limit = match used_up.rate {
-            RateKind::Requests => ExceededLimit::RequestsPerMinute(used_up.limit),
-            RateKind::Tokens => ExceededLimit::TokensPerMinute(used_up.limit),
-            RateKind::Publishes => ExceededLimit::PublishesPerMinute(used_up.limit),
-        };
-        Self { limit, wait: Some(used_up.wait) }
-    }
-}
-
-impl From<Full> for Exceeded {
-    fn from(full: Full) -> Self {
-        // Only an estimate, so it is clamped: other clients retry too.
-        let wait = full.eta.map(|eta| eta.clamp(Duration::from_secs(1), Duration::from_mins(1)));
-        Self { limit: ExceededLimit::Generations, wait }
     }
 }

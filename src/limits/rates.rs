@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::meter::{Meter, Moment};
+use super::meter::{self, Meter, Moment};
 use crate::domain::{Account, Quota};
 
 /// The usage of all accounts. Accounts whose limits are full again are removed.
@@ -107,7 +107,7 @@ impl Rates {
         let meter = &self.meters(key, now).publishes;
         let taken = meter.take(limit, NonZeroU32::MIN, now);
         let taken = taken.map_err(|wait| UsedUp { rate: RateKind::Publishes, limit, wait });
-        (taken, RemainingQuota { limit, left: meter.left(limit, now), full_in: meter.full_in(now) })
+        (taken, RemainingQuota::new(limit, meter.full_in(now)))
     }
 
     /// Returns for each limited rate the time until it allows one request and `tokens`.
@@ -130,7 +130,7 @@ impl Rates {
         let now = self.now();
         let meters = self.lock().get(key).cloned().unwrap_or_default();
         let of = |meter: &Meter, limit: Option<NonZeroU32>| {
-            limit.map(|limit| RemainingQuota { limit, left: meter.left(limit, now), full_in: meter.full_in(now) })
+            limit.map(|limit| RemainingQuota::new(limit, meter.full_in(now)))
         };
         (of(&meters.requests, quota.requests_per_minute), of(&meters.tokens, quota.tokens_per_minute))
     }
@@ -165,6 +165,19 @@ impl Rates {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RateKey, Arc<Meters>>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RemainingQuota {
+    pub fn new(limit: NonZeroU32, full_in: Duration) -> Self {
+        Self { limit, left: meter::left(limit, full_in), full_in }
+    }
+}
+
+impl RateKey {
+    /// Returns the key of an account for all models.
+    pub const fn of_account(account: Account) -> Self {
+        Self { account, models: None }
     }
 }
 

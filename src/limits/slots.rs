@@ -1,6 +1,5 @@
-//! Slots for concurrent generations, and the queue for them.
+//! Slots for concurrent generations of this process, and the queue for them.
 
-use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,43 +8,31 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Admitted;
-use super::queue::{QueuePosition, QueueState};
+use super::line::{Standing, WaitingLine};
+use super::queue::QueueState;
+use super::room::{Full, Room};
 use crate::domain::{Account, GenerationId, Lookup};
 
 /// The slots of running generations, limited per account and in total.
 ///
-/// Waiting accounts are served round-robin, one generation each; within an account, first come, first served. An
-/// account at its limit is skipped and keeps its turn. If the queue is full, a generation of an account with fewer
+/// An account at its limit is skipped and keeps its turn. If the queue is full, a generation of an account with fewer
 /// queued generations displaces the last one of the account with the most. One account therefore cannot fill the queue.
 #[derive(Debug, Default)]
 pub struct GenerationSlots(Mutex<SlotTable>);
 
-/// The limits that apply to one generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Room {
-    pub for_account: Option<NonZeroU32>,
-    pub in_all: Option<NonZeroU32>,
-    /// Maximum queued generations of all accounts together; 0 if this generation does not wait.
-    pub waiting: usize,
-}
-
-/// All slots and queue positions are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full {
-    /// Estimated time until a slot is free, if known.
-    pub eta: Option<Duration>,
-}
-
 #[derive(Debug, Default)]
 struct SlotTable {
     in_all: Option<NonZeroU32>,
-    running: usize,
-    waiting: usize,
-    queues: Lookup<Account, AccountQueue>,
-    /// Accounts with queued generations in round-robin order, the next first.
-    round_robin: VecDeque<Account>,
-    mean_held: Option<Duration>,
+    running: RunningGenerations,
+    line: WaitingLine,
     holders: Lookup<GenerationId, Holder>,
+}
+
+/// The numbers of running generations.
+#[derive(Debug, Default)]
+struct RunningGenerations {
+    in_all: usize,
+    of: Lookup<Account, usize>,
 }
 
 /// A generation that has a slot or a queue position, or has lost it to another.
@@ -56,22 +43,6 @@ struct Holder {
     /// `None` if a slot was granted without queueing.
     queue_state: Option<watch::Receiver<QueueState>>,
 }
-
-#[derive(Debug, Default)]
-struct AccountQueue {
-    running: usize,
-    waiting: VecDeque<Waiting>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    id: GenerationId,
-    for_account: Option<NonZeroU32>,
-    queue_state: watch::Sender<QueueState>,
-}
-
-/// The latest slot has a weight of `1 / MEMORY` in the mean time for which a slot is held.
-const MEMORY: u32 = 8;
 
 impl GenerationSlots {
     /// Takes a slot or a queue position. Returns the state of the queue position; `None` if it has a slot at once.
@@ -87,26 +58,19 @@ impl GenerationSlots {
             state.holders.insert(id, Holder { account, granted: Some(Instant::now()), queue_state: None });
             return Ok(None);
         }
-        let (sender, queue_state) = watch::channel(QueueState::Waiting(QueuePosition::default()));
+        let queue_state = state.line.push(&account, id, room.for_account);
         state
             .holders
             .insert(id, Holder { account: account.clone(), granted: None, queue_state: Some(queue_state.clone()) });
-        let queue = state.queues.entry(account.clone()).or_default();
-        queue.waiting.push_back(Waiting { id, for_account: room.for_account, queue_state: sender });
-        let is_first = queue.waiting.len() == 1;
-        if is_first {
-            state.round_robin.push_back(account.clone());
-        }
-        state.waiting += 1;
         state.grant();
         let granted = *queue_state.borrow() == QueueState::Granted;
-        if !granted && state.waiting > room.waiting && !(room.waiting > 0 && state.displace(&account)) {
-            let ahead = state.ahead_of(&account, id);
-            state.withdraw(&account, id);
+        if !granted && state.line.len() > room.waiting && !(room.waiting > 0 && state.line.displace(&account)) {
+            let ahead = state.line.ahead_of(id, &state.standing());
+            state.line.withdraw(&account, id);
             state.holders.remove(&id);
             return Err(Full { eta: ahead.and_then(|ahead| ahead.eta) });
         }
-        state.notify_queued();
+        state.line.notify(&state.standing());
         Ok(Some(queue_state))
     }
 
@@ -122,16 +86,16 @@ impl GenerationSlots {
         match granted {
             Some(granted) => state.release(&account, granted.elapsed()),
             // A displaced generation is no longer in the queue.
-            None => state.withdraw(&account, id),
+            None => drop(state.line.withdraw(&account, id)),
         }
         state.grant();
-        state.notify_queued();
+        state.line.notify(&state.standing());
     }
 
     /// Returns the numbers of running and of queued generations.
     pub fn count(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.running, state.waiting)
+        (state.running.in_all, state.line.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, SlotTable> {
@@ -142,133 +106,62 @@ impl GenerationSlots {
 impl SlotTable {
     /// Takes a slot if no generation waits and the limits allow it. Returns whether it took one.
     fn take(&mut self, account: &Account, room: Room) -> bool {
-        let is_free = self.round_robin.is_empty() && has_room(self.running, room.in_all);
-        let running = self.queues.get(account).map_or(0, |queue| queue.running);
-        if !is_free || !has_room(running, room.for_account) {
+        let is_free = self.line.is_empty() && has_room(self.running.in_all, room.in_all);
+        if !is_free || !self.running.has_room(account, room.for_account) {
             return false;
         }
-        self.queues.entry(account.clone()).or_default().running += 1;
-        self.running += 1;
+        self.running.add(account);
         true
     }
 
     /// Grants every free slot to the next account in turn that is below its limit.
     fn grant(&mut self) {
-        while has_room(self.running, self.in_all) {
-            let Some(at) = self.round_robin.iter().position(|account| self.has_room(account)) else { return };
-            let Some(account) = self.round_robin.remove(at) else { return };
-            let Some(queue) = self.queues.get_mut(&account) else { continue };
-            let Some(next) = queue.waiting.pop_front() else { continue };
-            queue.running += 1;
-            self.running += 1;
-            self.waiting -= 1;
-            if !queue.waiting.is_empty() {
-                self.round_robin.push_back(account);
-            }
-            if let Some(holder) = self.holders.get_mut(&next.id) {
+        while has_room(self.running.in_all, self.in_all) {
+            let Some((account, id)) = self.next() else { return };
+            self.running.add(&account);
+            if let Some(holder) = self.holders.get_mut(&id) {
                 holder.granted = Some(Instant::now());
             }
-            next.queue_state.send_replace(QueueState::Granted);
+            self.line.grant(&account, id);
         }
     }
 
-    /// Returns whether the account's limit allows its first queued generation to run.
-    fn has_room(&self, account: &Account) -> bool {
-        self.queues.get(account).is_some_and(AccountQueue::has_room)
-    }
-
-    /// Removes a generation from the queue, if it is in it.
-    fn withdraw(&mut self, account: &Account, id: GenerationId) {
-        let Some(queue) = self.queues.get_mut(account) else { return };
-        let Some(at) = queue.waiting.iter().position(|waiting| waiting.id == id) else { return };
-        queue.waiting.remove(at);
-        self.waiting -= 1;
-        if queue.waiting.is_empty() {
-            self.round_robin.retain(|turn| turn != account);
-        }
-        self.remove_if_unused(account);
-    }
-
-    /// Displaces the last queued generation of the account with the most, if that has more than `account`. Returns
-    /// whether one was displaced.
-    fn displace(&mut self, account: &Account) -> bool {
-        let own = self.queues.get(account).map_or(0, |queue| queue.waiting.len());
-        let longest = self
-            .round_robin
-            .iter()
-            .max_by_key(|account| self.queues.get(account).map_or(0, |queue| queue.waiting.len()));
-        let Some(longest) = longest.cloned() else { return false };
-        let Some(queue) = self.queues.get_mut(&longest).filter(|queue| queue.waiting.len() > own) else { return false };
-        let Some(last) = queue.waiting.pop_back() else { return false };
-        self.waiting -= 1;
-        last.queue_state.send_replace(QueueState::Displaced);
-        true
+    /// Returns the generation that is next.
+    fn next(&self) -> Option<(Account, GenerationId)> {
+        let mut turns = self.line.first_of_each();
+        let next = turns.find(|(account, first)| self.running.has_room(account, first.for_account));
+        next.map(|(account, first)| (account.clone(), first.id))
     }
 
     /// Releases a granted slot.
     fn release(&mut self, account: &Account, held: Duration) {
-        if let Some(queue) = self.queues.get_mut(account) {
-            queue.running -= 1;
-            self.running -= 1;
-        }
-        self.mean_held = Some(self.mean_held.map_or(held, |mean| (mean * (MEMORY - 1) + held) / MEMORY));
-        self.remove_if_unused(account);
+        self.running.remove(account);
+        self.line.learn(held);
     }
 
-    fn remove_if_unused(&mut self, account: &Account) {
-        if self.queues.get(account).is_some_and(|queue| queue.running == 0 && queue.waiting.is_empty()) {
-            self.queues.remove(account);
-        }
-    }
-
-    /// Sends each queued generation its current position.
-    fn notify_queued(&self) {
-        self.each_waiting(|_, waiting, ahead| {
-            waiting.queue_state.send_if_modified(|queue_state| {
-                std::mem::replace(queue_state, QueueState::Waiting(ahead)) != QueueState::Waiting(ahead)
-            });
-        });
-    }
-
-    fn ahead_of(&self, account: &Account, id: GenerationId) -> Option<QueuePosition> {
-        let mut found = None;
-        self.each_waiting(|of, waiting, ahead| {
-            if of == account && waiting.id == id {
-                found = Some(ahead);
-            }
-        });
-        found
-    }
-
-    /// Visits the queued generations in the order of service. A generation that waits only for its own account's limit
-    /// has its position within that account.
-    fn each_waiting<'a>(&'a self, mut each: impl FnMut(&'a Account, &'a Waiting, QueuePosition)) {
-        let mut shared = 0;
-        let queues = self.round_robin.iter().filter_map(|account| self.queues.get(account));
-        let longest = queues.map(|queue| queue.waiting.len()).max().unwrap_or_default();
-        for round in 0..longest {
-            for account in &self.round_robin {
-                let Some(queue) = self.queues.get(account) else { continue };
-                let Some(waiting) = queue.waiting.get(round) else { continue };
-                let own = waiting.for_account.filter(|_| !queue.has_room());
-                let (position, of) = if let Some(own) = own {
-                    (round + 1, Some(own))
-                } else {
-                    shared += 1;
-                    (shared, self.in_all)
-                };
-                let position = u32::try_from(position).unwrap_or(u32::MAX);
-                let eta = self.mean_held.zip(of).map(|(held, of)| held.saturating_mul(position) / of.get());
-                each(account, waiting, QueuePosition { position, eta });
-            }
-        }
+    fn standing(&self) -> Standing<impl Fn(&Account, Option<NonZeroU32>) -> bool> {
+        Standing { in_all: self.in_all, is_at_limit: |account, limit| !self.running.has_room(account, limit) }
     }
 }
 
-impl AccountQueue {
-    fn has_room(&self) -> bool {
-        let limit = self.waiting.front().and_then(|first| first.for_account);
-        has_room(self.running, limit)
+impl RunningGenerations {
+    fn add(&mut self, account: &Account) {
+        self.in_all += 1;
+        *self.of.entry(account.clone()).or_default() += 1;
+    }
+
+    fn remove(&mut self, account: &Account) {
+        let Some(running) = self.of.get_mut(account) else { return };
+        self.in_all -= 1;
+        *running -= 1;
+        if *running == 0 {
+            self.of.remove(account);
+        }
+    }
+
+    /// Returns whether the account is below this limit.
+    fn has_room(&self, account: &Account, limit: Option<NonZeroU32>) -> bool {
+        has_room(self.of.get(account).copied().unwrap_or_default(), limit)
     }
 }
 
@@ -329,7 +222,7 @@ mod tests {
 
     fn is_clear(slots: &GenerationSlots) -> bool {
         let state = slots.lock();
-        state.queues.is_empty() && state.round_robin.is_empty() && state.holders.is_empty()
+        state.line.is_empty() && state.running.of.is_empty() && state.holders.is_empty()
     }
 
     fn positions<'a>(slots: impl IntoIterator<Item = &'a Entered>) -> Vec<u32> {
@@ -464,7 +357,7 @@ mod tests {
                 let all_taken = in_all != 0 && running(None) == in_all as usize;
                 for (slot, limit) in &there {
                     // The first queued generation of an account waits only if a limit is reached.
-                    let first = slots.lock().queues.get(&slot.account).and_then(|queue| queue.waiting.front().map(|first| first.id));
+                    let first = slots.lock().line.first_of_each().find(|(account, _)| **account == slot.account).map(|(_, first)| first.id);
                     if first == Some(slot.id) {
                         let own_taken = *limit != 0 && running(Some(&slot.account)) >= *limit as usize;
                         prop_assert!(all_taken || own_taken);

@@ -1,4 +1,9 @@
 //! The contract of the limits (`tokenrill::limits`), rule by rule, against each adapter.
+//!
+//! The clock of a Redis server cannot be paused, so its tests run in real time, and [`StillRedis`] stops the refilling of
+//! its rates. Two kinds of tests need what a server does not have: those with a gate before and after each call
+//! (`tests/it/replica_limits.rs` pauses the server, and loses its replies), and those that move the time by a lease (there
+//! a second process waits for a short one).
 
 use std::future::poll_fn;
 use std::num::NonZeroU32;
@@ -17,27 +22,75 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, advance};
 use tokio_util::task::TaskTracker;
 
-use crate::support::{LEASE, SharedLimits, SlowLimits};
+use crate::support::{LEASE, SharedLimits, SlowLimits, StillRedis, soon};
+
+/// What an adapter keeps.
+enum Kept {
+    Process(Arc<ProcessLimits>),
+    Redis(Arc<StillRedis>),
+}
+
+impl Kept {
+    /// Returns the numbers of running and of queued generations.
+    fn count(&self) -> (usize, usize) {
+        match self {
+            Self::Process(limits) => limits.count(),
+            Self::Redis(redis) => redis.count(),
+        }
+    }
+
+    fn reservations(&self) -> usize {
+        match self {
+            Self::Process(limits) => limits.reservations(),
+            Self::Redis(redis) => redis.reservations(),
+        }
+    }
+}
 
 /// One adapter, and what it keeps.
 struct Adapter {
     limits: Arc<dyn Limits>,
     limiter: Limiter,
-    kept: Arc<ProcessLimits>,
+    kept: Kept,
     /// Calls whose callers are gone.
     tasks: TaskTracker,
 }
 
 impl Adapter {
     fn new(limits: Arc<dyn Limits>, kept: Arc<ProcessLimits>) -> Self {
+        Self::keeping(limits, Kept::Process(kept))
+    }
+
+    fn keeping(limits: Arc<dyn Limits>, kept: Kept) -> Self {
         let tasks = TaskTracker::new();
         tasks.close();
         Self { limiter: Limiter::new(Arc::clone(&limits), tasks.clone()), limits, kept, tasks }
     }
 
+    fn redis() -> Self {
+        let limits = StillRedis::start(LEASE);
+        Self::keeping(Arc::clone(&limits) as Arc<dyn Limits>, Kept::Redis(limits))
+    }
+
+    async fn pass(&self, time: Duration) {
+        match &self.kept {
+            Kept::Process(_) => advance(time).await,
+            Kept::Redis(redis) => redis.pass(time),
+        }
+    }
+
     /// Asserts that nothing is reserved, once all calls are completed.
     async fn assert_empty(&self) {
         self.tasks.wait().await;
+        if let Kept::Redis(_) = &self.kept {
+            // A slot that was granted while its generation left the queue is freed by a task of the adapter.
+            soon(async {
+                while self.kept.count() != (0, 0) {
+                    yield_now().await;
+                }
+            })
+            .await;
+        }
         assert_eq!((self.kept.count(), self.kept.reservations()), ((0, 0), 0));
     }
 
@@ -57,6 +110,38 @@ fn adapters() -> [Adapter; 2] {
         Adapter::new(Arc::clone(&process) as Arc<dyn Limits>, process),
         Adapter::new(SlowLimits::open(Arc::clone(&behind)), behind),
     ]
+}
+
+macro_rules! shared_contract {
+    ($($name:ident)*) => {
+        mod in_memory {
+            $(#[tokio::test(start_paused = true)]
+            async fn $name() {
+                for adapter in super::adapters() {
+                    super::$name(adapter).await;
+                }
+            })*
+        }
+
+        mod in_redis {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Adapter::redis()).await;
+            })*
+        }
+    };
+}
+
+shared_contract! {
+    request_refused_by_one_limit_reserves_nothing_of_another
+    retry_after_the_reported_wait_is_admitted_by_all_limits
+    repeated_call_finds_its_own_reservation
+    second_settlement_and_second_release_change_nothing
+    settlement_leaves_the_rate_as_if_the_usage_had_been_reserved
+    slot_that_expires_is_granted_to_the_queue_and_its_release_changes_nothing
+    released_slot_wakes_the_queue_and_a_released_position_is_given_up
+    displaced_generation_is_told_and_releases_nothing
+    published_events_are_limited_and_the_rest_is_returned
 }
 
 fn limit(error: LimitError) -> ExceededLimit {
@@ -97,150 +182,128 @@ fn waits(spender: &Spender) -> GenerationDemand {
 }
 
 /// Contract 1.
-#[tokio::test(start_paused = true)]
-async fn request_refused_by_one_limit_reserves_nothing_of_another() {
-    for adapter in adapters() {
-        let policy = Arc::new(Policy {
-            each: Quota { concurrent_generations: Some(some(1)), ..per_minute(10, 1_000) },
-            models: vec![(NamePattern::new("big*"), per_minute(1, 500))],
-            ..Policy::default()
-        });
-        let spender = spender("a", &policy);
-        let first = adapter.start(&spender, "big-1", 100).await.expect("a slot");
-        assert_eq!(
-            (adapter.left(&spender, "small").await, adapter.left(&spender, "big-1").await),
-            ((9, 900), (0, 400))
-        );
-        let refused = adapter.start(&spender, "big-2", 1).await.err();
-        assert_eq!(refused, Some(ExceededLimit::RequestsPerMinute(some(1))), "of the model");
-        let refused = adapter.start(&spender, "small", 950).await.err();
-        assert_eq!(refused, Some(ExceededLimit::TokensPerMinute(some(1_000))));
-        assert_eq!(adapter.start(&spender, "small", 100).await.err(), Some(ExceededLimit::Generations));
-        assert_eq!(adapter.left(&spender, "small").await, (9, 900));
-        first.reservations.settle(Settlement::Used(40)).await;
-        assert_eq!(
-            (adapter.left(&spender, "small").await, adapter.left(&spender, "big-1").await),
-            ((9, 960), (0, 460))
-        );
-        first.slot.release().await;
-        assert!(adapter.start(&spender, "small", 100).await.is_ok());
-        adapter.assert_empty().await;
-        assert_eq!(adapter.left(&spender, "small").await, (9, 960), "dropped: all is refunded");
-    }
+async fn request_refused_by_one_limit_reserves_nothing_of_another(adapter: Adapter) {
+    let policy = Arc::new(Policy {
+        each: Quota { concurrent_generations: Some(some(1)), ..per_minute(10, 1_000) },
+        models: vec![(NamePattern::new("big*"), per_minute(1, 500))],
+        ..Policy::default()
+    });
+    let spender = spender("a", &policy);
+    let first = adapter.start(&spender, "big-1", 100).await.expect("a slot");
+    assert_eq!((adapter.left(&spender, "small").await, adapter.left(&spender, "big-1").await), ((9, 900), (0, 400)));
+    let refused = adapter.start(&spender, "big-2", 1).await.err();
+    assert_eq!(refused, Some(ExceededLimit::RequestsPerMinute(some(1))), "of the model");
+    let refused = adapter.start(&spender, "small", 950).await.err();
+    assert_eq!(refused, Some(ExceededLimit::TokensPerMinute(some(1_000))));
+    assert_eq!(adapter.start(&spender, "small", 100).await.err(), Some(ExceededLimit::Generations));
+    assert_eq!(adapter.left(&spender, "small").await, (9, 900));
+    first.reservations.settle(Settlement::Used(40)).await;
+    assert_eq!((adapter.left(&spender, "small").await, adapter.left(&spender, "big-1").await), ((9, 960), (0, 460)));
+    first.slot.release().await;
+    assert!(adapter.start(&spender, "small", 100).await.is_ok());
+    adapter.assert_empty().await;
+    assert_eq!(adapter.left(&spender, "small").await, (9, 960), "dropped: all is refunded");
 }
 
-#[tokio::test(start_paused = true)]
-async fn retry_after_the_reported_wait_is_admitted_by_all_limits() {
-    for adapter in adapters() {
-        let policy = Arc::new(Policy { each: per_minute(60, 1_000), ..Policy::default() });
-        let spender = spender("a", &policy);
-        for _ in 0..59 {
-            let permit = adapter.start(&spender, "m", 0).await.expect("enough");
-            permit.reservations.settle(Settlement::Used(16)).await;
-        }
-        let request = adapter.limiter.take_request(&spender).await.expect("one is left");
-        let refused = adapter.limiter.admit(demand(&spender, "m", 640, WaitPolicy::Refuses), request).await;
-        let Err(LimitError::Exceeded(refused)) = refused else { panic!("no tokens are left") };
-        assert_eq!(refused.limit, ExceededLimit::TokensPerMinute(some(1_000)));
-        let wait = refused.wait.expect("a wait");
-        advance(wait * 9 / 10).await;
-        assert!(adapter.start(&spender, "m", 640).await.is_err());
-        advance(wait / 10).await;
-        assert!(adapter.start(&spender, "m", 640).await.is_ok());
-        adapter.assert_empty().await;
+async fn retry_after_the_reported_wait_is_admitted_by_all_limits(adapter: Adapter) {
+    let policy = Arc::new(Policy { each: per_minute(60, 1_000), ..Policy::default() });
+    let spender = spender("a", &policy);
+    for _ in 0..59 {
+        let permit = adapter.start(&spender, "m", 0).await.expect("enough");
+        permit.reservations.settle(Settlement::Used(16)).await;
     }
+    let request = adapter.limiter.take_request(&spender).await.expect("one is left");
+    let refused = adapter.limiter.admit(demand(&spender, "m", 640, WaitPolicy::Refuses), request).await;
+    let Err(LimitError::Exceeded(refused)) = refused else { panic!("no tokens are left") };
+    assert_eq!(refused.limit, ExceededLimit::TokensPerMinute(some(1_000)));
+    let wait = refused.wait.expect("a wait");
+    adapter.pass(wait * 9 / 10).await;
+    assert!(adapter.start(&spender, "m", 640).await.is_err());
+    adapter.pass(wait / 10).await;
+    assert!(adapter.start(&spender, "m", 640).await.is_ok());
+    adapter.assert_empty().await;
 }
 
 /// Contract 2.
-#[tokio::test(start_paused = true)]
-async fn repeated_call_finds_its_own_reservation() {
-    for Adapter { limits, limiter, kept, .. } in adapters() {
-        let spender = spender("a", &policy(1));
-        let [runs, queues] = [(); 2].map(|()| GenerationId::random());
-        for _ in 0..3 {
-            limits.take_request(runs, &spender).await.expect("enough");
-            let admitted = limits.admit(runs, &waits(&spender)).await.expect("a slot");
-            assert!(admitted.queue_state.is_none());
-            let admitted = limits.admit(queues, &waits(&spender)).await.expect("room to wait");
-            let queue_state = admitted.queue_state.expect("it queues");
-            assert!(matches!(*queue_state.borrow(), QueueState::Waiting(ahead) if ahead.position == 1));
-            assert_eq!(kept.count(), (1, 1));
-            assert_eq!(left(limiter.left(&spender, "m").await), (999, 99_800));
-        }
-        limits.release(runs).await;
-        let admitted = limits.admit(queues, &waits(&spender)).await.expect("it has the slot now");
-        assert_eq!(admitted.queue_state.map(|queue_state| *queue_state.borrow()), Some(QueueState::Granted));
-        assert_eq!(kept.count(), (1, 0));
+async fn repeated_call_finds_its_own_reservation(adapter: Adapter) {
+    let Adapter { limits, limiter, kept, .. } = adapter;
+    let spender = spender("a", &policy(1));
+    let [runs, queues] = [(); 2].map(|()| GenerationId::random());
+    for _ in 0..3 {
+        limits.take_request(runs, &spender).await.expect("enough");
+        let admitted = limits.admit(runs, &waits(&spender)).await.expect("a slot");
+        assert!(admitted.queue_state.is_none());
+        let admitted = limits.admit(queues, &waits(&spender)).await.expect("room to wait");
+        let queue_state = admitted.queue_state.expect("it queues");
+        assert!(matches!(*queue_state.borrow(), QueueState::Waiting(ahead) if ahead.position == 1));
+        assert_eq!(kept.count(), (1, 1));
+        assert_eq!(left(limiter.left(&spender, "m").await), (999, 99_800));
     }
+    limits.release(runs).await;
+    let admitted = limits.admit(queues, &waits(&spender)).await.expect("it has the slot now");
+    assert_eq!(admitted.queue_state.map(|queue_state| *queue_state.borrow()), Some(QueueState::Granted));
+    assert_eq!(kept.count(), (1, 0));
 }
 
 /// Contract 3.
-#[tokio::test(start_paused = true)]
-async fn second_settlement_and_second_release_change_nothing() {
-    for Adapter { limits, limiter, kept, .. } in adapters() {
-        let spender = spender("a", &policy(2));
-        let [one, other, unknown] = [(); 3].map(|()| GenerationId::random());
-        for id in [one, other] {
-            limits.take_request(id, &spender).await.expect("enough");
-            limits.admit(id, &waits(&spender)).await.expect("a slot");
-        }
-        for _ in 0..2 {
-            limits.release(one).await;
-            limits.release(unknown).await;
-            assert_eq!(kept.count(), (1, 0), "the other generation keeps its slot");
-            assert_eq!(left(limiter.left(&spender, "m").await), (998, 99_800), "a release settles nothing");
-        }
-        for settlement in [Settlement::Used(30), Settlement::Refunded, Settlement::Used(99_000)] {
-            limits.settle(one, settlement).await;
-            limits.settle(unknown, settlement).await;
-            assert_eq!(left(limiter.left(&spender, "m").await), (998, 99_870));
-        }
-        assert_eq!((kept.count(), kept.reservations()), ((1, 0), 1));
+async fn second_settlement_and_second_release_change_nothing(adapter: Adapter) {
+    let Adapter { limits, limiter, kept, .. } = adapter;
+    let spender = spender("a", &policy(2));
+    let [one, other, unknown] = [(); 3].map(|()| GenerationId::random());
+    for id in [one, other] {
+        limits.take_request(id, &spender).await.expect("enough");
+        limits.admit(id, &waits(&spender)).await.expect("a slot");
     }
+    for _ in 0..2 {
+        limits.release(one).await;
+        limits.release(unknown).await;
+        assert_eq!(kept.count(), (1, 0), "the other generation keeps its slot");
+        assert_eq!(left(limiter.left(&spender, "m").await), (998, 99_800), "a release settles nothing");
+    }
+    for settlement in [Settlement::Used(30), Settlement::Refunded, Settlement::Used(99_000)] {
+        limits.settle(one, settlement).await;
+        limits.settle(unknown, settlement).await;
+        assert_eq!(left(limiter.left(&spender, "m").await), (998, 99_870));
+    }
+    assert_eq!((kept.count(), kept.reservations()), ((1, 0), 1));
 }
 
 /// Contract 4.
-#[tokio::test(start_paused = true)]
-async fn settlement_leaves_the_rate_as_if_the_usage_had_been_reserved() {
-    for adapter in adapters() {
-        let spender = spender("a", &policy(10));
-        let (mut used, mut requests) = (0, 0);
-        for (settlement, tokens, counted) in [
-            (Settlement::Used(0), 0, 1),
-            (Settlement::Used(30), 30, 1),
-            (Settlement::Used(100), 100, 1),
-            (Settlement::Used(5_000), 5_000, 1),
-            (Settlement::AsReserved, 100, 1),
-            (Settlement::Refunded, 0, 0),
-        ] {
-            let permit = adapter.start(&spender, "m", 100).await.expect("enough");
-            permit.reservations.settle(settlement).await;
-            (used, requests) = (used + tokens, requests + counted);
-            assert_eq!(adapter.left(&spender, "m").await, (1_000 - requests, 100_000 - used), "{settlement:?}");
-        }
-        adapter.limiter.take_request(&spender).await.expect("enough").spend().await;
-        assert_eq!(adapter.left(&spender, "m").await, (1_000 - requests - 1, 100_000 - used));
-        adapter.limiter.charge_request(&spender);
-        adapter.assert_empty().await;
-        assert_eq!(adapter.left(&spender, "m").await, (1_000 - requests - 2, 100_000 - used));
+async fn settlement_leaves_the_rate_as_if_the_usage_had_been_reserved(adapter: Adapter) {
+    let spender = spender("a", &policy(10));
+    let (mut used, mut requests) = (0, 0);
+    for (settlement, tokens, counted) in [
+        (Settlement::Used(0), 0, 1),
+        (Settlement::Used(30), 30, 1),
+        (Settlement::Used(100), 100, 1),
+        (Settlement::Used(5_000), 5_000, 1),
+        (Settlement::AsReserved, 100, 1),
+        (Settlement::Refunded, 0, 0),
+    ] {
+        let permit = adapter.start(&spender, "m", 100).await.expect("enough");
+        permit.reservations.settle(settlement).await;
+        (used, requests) = (used + tokens, requests + counted);
+        assert_eq!(adapter.left(&spender, "m").await, (1_000 - requests, 100_000 - used), "{settlement:?}");
     }
+    adapter.limiter.take_request(&spender).await.expect("enough").spend().await;
+    assert_eq!(adapter.left(&spender, "m").await, (1_000 - requests - 1, 100_000 - used));
+    adapter.limiter.charge_request(&spender);
+    adapter.assert_empty().await;
+    assert_eq!(adapter.left(&spender, "m").await, (1_000 - requests - 2, 100_000 - used));
 }
 
 /// Contract 5: the lease of a slot ends while its holder still has it.
-#[tokio::test(start_paused = true)]
-async fn slot_that_expires_is_granted_to_the_queue_and_its_release_changes_nothing() {
-    for adapter in adapters() {
-        let spender = spender("a", &policy(1));
-        let holder = adapter.limiter.admit(waits(&spender), RequestPermit::default()).await.expect("a slot");
-        let mut queued = adapter.limiter.admit(waits(&spender), RequestPermit::default()).await.expect("room to wait");
-        assert_eq!(queued.slot.granted().now_or_never(), None);
-        adapter.limits.release(holder.id).await;
-        assert_eq!(queued.slot.granted().await, WaitOutcome::Granted);
-        holder.slot.release().await;
-        assert_eq!(adapter.kept.count(), (1, 0), "the queued generation keeps the slot");
-        drop((holder.reservations, queued));
-        adapter.assert_empty().await;
-    }
+async fn slot_that_expires_is_granted_to_the_queue_and_its_release_changes_nothing(adapter: Adapter) {
+    let spender = spender("a", &policy(1));
+    let holder = adapter.limiter.admit(waits(&spender), RequestPermit::default()).await.expect("a slot");
+    let mut queued = adapter.limiter.admit(waits(&spender), RequestPermit::default()).await.expect("room to wait");
+    assert_eq!(queued.slot.granted().now_or_never(), None);
+    adapter.limits.release(holder.id).await;
+    assert_eq!(queued.slot.granted().await, WaitOutcome::Granted);
+    holder.slot.release().await;
+    assert_eq!(adapter.kept.count(), (1, 0), "the queued generation keeps the slot");
+    drop((holder.reservations, queued));
+    adapter.assert_empty().await;
 }
 
 /// Contract 5: the process that holds a slot is gone, and another one frees it.
@@ -278,69 +341,58 @@ async fn slot_of_a_process_that_no_longer_renews_is_granted_to_the_queue_of_anot
 }
 
 /// Contract 6.
-#[tokio::test(start_paused = true)]
-async fn released_slot_wakes_the_queue_and_a_released_position_is_given_up() {
-    for adapter in adapters() {
-        let spender = spender("a", &policy(1));
-        let admit =
-            || async { adapter.limiter.admit(waits(&spender), RequestPermit::default()).await.expect("room to wait") };
-        let (runs, mut first, second, mut third) = (admit().await, admit().await, admit().await, admit().await);
-        let position = |permit: &Permit| match *permit.slot.queue_state().expect("it queues").borrow() {
-            QueueState::Waiting(ahead) => ahead.position,
-            QueueState::Granted => 0,
-            QueueState::Displaced => u32::MAX,
-        };
-        assert_eq!([&first, &second, &third].map(position), [1, 2, 3]);
-        second.slot.release().await;
-        assert_eq!([&first, &third].map(position), [1, 2]);
-        runs.slot.release().await;
-        assert_eq!(first.slot.granted().await, WaitOutcome::Granted);
-        assert_eq!((position(&third), adapter.kept.count()), (1, (1, 1)));
-        drop(first);
-        assert_eq!(third.slot.granted().await, WaitOutcome::Granted);
-        drop((third, runs.reservations, second.reservations));
-        adapter.assert_empty().await;
-    }
+async fn released_slot_wakes_the_queue_and_a_released_position_is_given_up(adapter: Adapter) {
+    let spender = spender("a", &policy(1));
+    let admit =
+        || async { adapter.limiter.admit(waits(&spender), RequestPermit::default()).await.expect("room to wait") };
+    let (runs, mut first, second, mut third) = (admit().await, admit().await, admit().await, admit().await);
+    let position = |permit: &Permit| match *permit.slot.queue_state().expect("it queues").borrow() {
+        QueueState::Waiting(ahead) => ahead.position,
+        QueueState::Granted => 0,
+        QueueState::Displaced => u32::MAX,
+    };
+    assert_eq!([&first, &second, &third].map(position), [1, 2, 3]);
+    second.slot.release().await;
+    assert_eq!([&first, &third].map(position), [1, 2]);
+    runs.slot.release().await;
+    assert_eq!(first.slot.granted().await, WaitOutcome::Granted);
+    assert_eq!((position(&third), adapter.kept.count()), (1, (1, 1)));
+    drop(first);
+    assert_eq!(third.slot.granted().await, WaitOutcome::Granted);
+    drop((third, runs.reservations, second.reservations));
+    adapter.assert_empty().await;
 }
 
 /// Contract 6: the last of the caller with most is displaced.
-#[tokio::test(start_paused = true)]
-async fn displaced_generation_is_told_and_releases_nothing() {
-    for adapter in adapters() {
-        let policy = Arc::new(Policy { generations: Some(some(1)), waiting: 2, ..Policy::default() });
-        let (one, other) = (spender("a", &policy), spender("b", &policy));
-        let admit = |spender: &Spender| {
-            let demand = waits(spender);
-            async { adapter.limiter.admit(demand, RequestPermit::default()).await.expect("room to wait") }
-        };
-        let (runs, waits, mut displaced) = (admit(&one).await, admit(&one).await, admit(&one).await);
-        let displaces = admit(&other).await;
-        assert_eq!(displaced.slot.granted().await, WaitOutcome::Displaced);
-        displaced.slot.release().await;
-        assert_eq!(adapter.kept.count(), (1, 2));
-        drop((runs, waits, displaces));
-        adapter.assert_empty().await;
-    }
+async fn displaced_generation_is_told_and_releases_nothing(adapter: Adapter) {
+    let policy = Arc::new(Policy { generations: Some(some(1)), waiting: 2, ..Policy::default() });
+    let (one, other) = (spender("a", &policy), spender("b", &policy));
+    let admit = |spender: &Spender| {
+        let demand = waits(spender);
+        async { adapter.limiter.admit(demand, RequestPermit::default()).await.expect("room to wait") }
+    };
+    let (runs, waits, mut displaced) = (admit(&one).await, admit(&one).await, admit(&one).await);
+    let displaces = admit(&other).await;
+    assert_eq!(displaced.slot.granted().await, WaitOutcome::Displaced);
+    displaced.slot.release().await;
+    assert_eq!(adapter.kept.count(), (1, 2));
+    drop((runs, waits, displaces));
+    adapter.assert_empty().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn published_events_are_limited_and_the_rest_is_returned() {
-    for adapter in adapters() {
-        let policy = Arc::new(Policy {
-            each: Quota { publishes_per_minute: Some(some(2)), ..Quota::NONE },
-            ..Policy::default()
-        });
-        let spender = spender("a", &policy);
-        for rest in [1, 0] {
-            let allowance = adapter.limiter.publish(&spender).await.expect("enough");
-            assert_eq!(allowance.publishes.map(|left| left.left), Some(rest));
-        }
-        let (error, allowance) = adapter.limiter.publish(&spender).await.expect_err("none is left");
-        assert_eq!(
-            (limit(error), allowance.publishes.map(|left| left.left)),
-            (ExceededLimit::PublishesPerMinute(some(2)), Some(0))
-        );
+async fn published_events_are_limited_and_the_rest_is_returned(adapter: Adapter) {
+    let policy =
+        Arc::new(Policy { each: Quota { publishes_per_minute: Some(some(2)), ..Quota::NONE }, ..Policy::default() });
+    let spender = spender("a", &policy);
+    for rest in [1, 0] {
+        let allowance = adapter.limiter.publish(&spender).await.expect("enough");
+        assert_eq!(allowance.publishes.map(|left| left.left), Some(rest));
     }
+    let (error, allowance) = adapter.limiter.publish(&spender).await.expect_err("none is left");
+    assert_eq!(
+        (limit(error), allowance.publishes.map(|left| left.left)),
+        (ExceededLimit::PublishesPerMinute(some(2)), Some(0))
+    );
 }
 
 /// Polls a future until it waits for the gate, then drops it.
@@ -522,5 +574,16 @@ proptest! {
                 run(&adapter, &steps).await;
             }
         });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10))]
+
+    /// The same on a real server, in real time.
+    #[test]
+    fn nothing_is_exceeded_counted_twice_or_left_behind_in_redis(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async { run(&Adapter::redis(), &steps).await });
     }
 }

@@ -25,6 +25,7 @@ pub mod slow_proxy;
 mod slow_reader;
 mod soak;
 mod sockets;
+mod still_redis;
 mod tls;
 mod upstream;
 
@@ -45,6 +46,7 @@ pub use slow_limits::SlowLimits;
 pub use slow_reader::{SlowReader, slow_http2_client};
 pub use soak::sized;
 pub use sockets::sockets;
+pub use still_redis::StillRedis;
 pub use tls::Tls;
 pub use upstream::{Call, Upstream};
 
