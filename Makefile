@@ -8,8 +8,8 @@ without_clients := cargo test --locked --lib --bins --test it -- --skip clients:
 help: ## Shows this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
-# The tests of resuming, stopping and the grace, which are the same on every event log.
-promise := answers:: cut_anywhere:: disconnect:: fan_out:: grace:: reattaching:: sessions:: snapshots:: stopping:: whole_answers::
+# The tests of resuming, stopping, the grace and channels, which are the same on every event log.
+promise := answers:: channels:: cut_anywhere:: disconnect:: fan_out:: grace:: reattaching:: sessions:: snapshots:: stopping:: whole_answers::
 
 run: playground ## Builds and serves on http://127.0.0.1:8080: no key, no settings, no other server
 	cargo run --locked --bin tokenrill

@@ -3,7 +3,9 @@
 
 mod admission;
 mod measures;
+mod replica_connections;
 mod shared_redis;
+mod stored_channels;
 mod stored_logs;
 mod upstream_check;
 
@@ -20,13 +22,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{
     self, Admission, Api, BodyLimits, BodyMemory, ChannelTerms, Connections, DeliveredEnds, Hosts, LargeBodies,
-    ListenerRole,
+    ListenerRole, OtherReplicas,
 };
 use crate::auth::FetchError;
-use crate::channel::Channels;
 use crate::demo::{self, Demo};
 use crate::domain::NamePattern;
-use crate::event_log::{ChannelLimits, Memory, MemoryChannels};
+use crate::event_log::Memory;
 use crate::generation::{Generations, Terms};
 use crate::limits::{Limiter, Limits, ProcessLimits};
 use crate::prompts::CatalogError;
@@ -43,6 +44,8 @@ pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
 
 use measures::{capacities, evictions, retry_counts};
+use replica_connections::ReplicaConnections;
+use stored_channels::StoredChannels;
 use stored_logs::StoredLogs;
 
 /// Why the service could not start.
@@ -153,18 +156,12 @@ pub async fn serve(
     metrics.set_retry_counts(retry_counts(&transports.retries()));
     let redis = shared_redis::start(settings, environment, &tasks, &stop)?;
     let logs = StoredLogs::start(settings, redis.as_ref(), &tasks, &stop);
-    let channel_logs = Arc::new(MemoryChannels::new(ChannelLimits {
-        history: settings.channels.history as usize,
-        retention: settings.channels.retention,
-        bytes: settings.channels.max_bytes.bytes(),
-        total: settings.channels.max_bytes_total.bytes(),
-        channels: settings.channels.max_channels.get() as usize,
-    }));
+    let channel_logs = StoredChannels::start(settings, redis.as_ref(), &tasks, &stop);
     let connections = Connections::new(settings.server.max_connections.get() as usize);
     let body_memory = BodyMemory::new(settings.server.max_body_memory.bytes());
     let held = (connections.clone(), body_memory.clone());
     metrics.set_capacities(capacities(settings, &bounds, logs.memory(), &channel_logs, held));
-    metrics.set_totals(evictions(logs.memory(), Arc::clone(&channel_logs)));
+    metrics.set_totals(evictions(logs.memory(), channel_logs.clone()));
     let process_limits = Arc::<ProcessLimits>::default();
     tasks.spawn({
         let (limits, stop) = (Arc::clone(&process_limits), stop.clone());
@@ -174,11 +171,7 @@ pub async fn serve(
     let limits = Limiter::new(process_limits as Arc<dyn Limits>, running.clone());
     let generations =
         Generations::new(logs.port(), router, terms(settings), limits.clone(), Arc::clone(&metrics), running.clone());
-    let channels = Channels::new(
-        Arc::clone(&channel_logs),
-        settings.channels.max_subscribers.get() as usize,
-        Arc::clone(&metrics),
-    );
+    let channels = channel_logs.service(settings.channels.max_subscribers.get() as usize, Arc::clone(&metrics));
     tasks.spawn({
         let (channels, metrics, stop) = (channels.clone(), Arc::clone(&metrics), stop.clone());
         let logged = move || logs.memory().map_or(0, Memory::bytes) + channel_logs.bytes();
@@ -191,6 +184,9 @@ pub async fn serve(
         metrics,
         admission,
         connections: connections.clone(),
+        other_replicas: redis
+            .as_ref()
+            .map(|client| ReplicaConnections::start(client, &connections, &tasks) as Arc<dyn OtherReplicas>),
         // Without `auth.mode` the service listens on loopback only. It then accepts only loopback names in `Host`, as a
         // protection against DNS rebinding.
         hosts: if settings.auth.mode.is_none() { Hosts::Loopback } else { Hosts::Any },

@@ -50,6 +50,7 @@ mod queries;
 mod queue;
 mod reattaching;
 mod refusals;
+mod replica_channels;
 mod replicas;
 mod request_hosts;
 mod requests;
