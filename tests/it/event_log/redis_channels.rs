@@ -373,7 +373,7 @@ async fn copies_of_a_process_stay_within_their_limit_and_the_largest_one_loses_i
     }
     soon(async {
         while channels.bytes() > limits.total {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
@@ -383,7 +383,7 @@ async fn copies_of_a_process_stay_within_their_limit_and_the_largest_one_loses_i
     drop((small, large));
     soon(async {
         while channels.bytes() > 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
