@@ -4,7 +4,9 @@
 mod admission;
 mod counted_limits;
 mod measures;
+mod replica_connections;
 mod shared_redis;
+mod stored_channels;
 mod stored_logs;
 mod upstream_check;
 
@@ -22,13 +24,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{
     self, Admission, Api, BodyLimits, BodyMemory, ChannelTerms, Connections, DeliveredEnds, Hosts, LargeBodies,
-    ListenerRole,
+    ListenerRole, OtherReplicas,
 };
 use crate::auth::FetchError;
-use crate::channel::Channels;
 use crate::demo::{self, Demo};
 use crate::domain::NamePattern;
-use crate::event_log::{ChannelLimits, Memory, MemoryChannels};
+use crate::event_log::Memory;
 use crate::generation::{Generations, Terms};
 use crate::limits::Limiter;
 use crate::prompts::CatalogError;
@@ -45,6 +46,8 @@ pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
 
 use measures::{capacities, evictions, redis_figures, retry_counts};
+use replica_connections::ReplicaConnections;
+use stored_channels::StoredChannels;
 use stored_logs::StoredLogs;
 
 /// Why the service could not start.
@@ -160,27 +163,17 @@ pub async fn serve(
         metrics.set_redis(redis_figures(redis.clone()));
     }
     let logs = StoredLogs::start(settings, redis.as_ref(), &tasks, &stop);
-    let channel_logs = Arc::new(MemoryChannels::new(ChannelLimits {
-        history: settings.channels.history as usize,
-        retention: settings.channels.retention,
-        bytes: settings.channels.max_bytes.bytes(),
-        total: settings.channels.max_bytes_total.bytes(),
-        channels: settings.channels.max_channels.get() as usize,
-    }));
+    let channel_logs = StoredChannels::start(settings, redis.as_ref(), &tasks, &stop);
     let connections = Connections::new(settings.server.max_connections.get() as usize);
     let body_memory = BodyMemory::new(settings.server.max_body_memory.bytes());
     let held = (connections.clone(), body_memory.clone());
     metrics.set_capacities(capacities(settings, &bounds, logs.memory(), &channel_logs, held));
-    metrics.set_totals(evictions(logs.memory(), Arc::clone(&channel_logs)));
+    metrics.set_totals(evictions(logs.memory(), channel_logs.clone()));
     let running = TaskTracker::new();
     let limits = Limiter::new(counted_limits::start(settings, redis.as_ref(), &tasks, &stop), running.clone());
     let generations =
         Generations::new(logs.port(), router, terms(settings), limits.clone(), Arc::clone(&metrics), running.clone());
-    let channels = Channels::new(
-        Arc::clone(&channel_logs),
-        settings.channels.max_subscribers.get() as usize,
-        Arc::clone(&metrics),
-    );
+    let channels = channel_logs.service(settings.channels.max_subscribers.get() as usize, Arc::clone(&metrics));
     tasks.spawn({
         let (channels, metrics, stop) = (channels.clone(), Arc::clone(&metrics), stop.clone());
         let logged = move || logs.memory().map_or(0, Memory::bytes) + channel_logs.bytes();
@@ -193,6 +186,9 @@ pub async fn serve(
         metrics,
         admission,
         connections: connections.clone(),
+        other_replicas: redis
+            .as_ref()
+            .map(|client| ReplicaConnections::start(client, &connections, &tasks) as Arc<dyn OtherReplicas>),
         // Without `auth.mode` the service listens on loopback only. It then accepts only loopback names in `Host`, as a
         // protection against DNS rebinding.
         hosts: if settings.auth.mode.is_none() { Hosts::Loopback } else { Hosts::Any },

@@ -26,7 +26,10 @@ use super::sse::event_stream;
 use super::state::Api;
 use super::subscriber_source::SubscriberSource;
 use super::wire::channel::{self, ConnectedData, GapData, SubscriberBody};
-use crate::channel::{Beginning, Heard, PresenceMode, PublishError, Reserve, SubscribeError, Subscribed, Subscription};
+use crate::channel::{
+    Beginning, ChannelsUnavailable, Heard, PresenceMode, PublishError, Reserve, SubscribeError, Subscribed,
+    Subscription,
+};
 use crate::domain::{ChannelEventId, ChannelName, Keeping, Subscriber};
 use crate::limits::{Allowance, LimitError};
 
@@ -231,7 +234,7 @@ pub async fn show(
     caller: Caller,
     ChannelPath(channel): ChannelPath,
 ) -> Result<Response, Problem> {
-    let inspection = api.channels.inspect(&channel).await;
+    let inspection = api.channels.inspect(&channel).await?;
     let history = inspection.as_ref().map(|inspection| HistoryBody {
         events: inspection.history.events as u64,
         bytes: inspection.history.bytes as u64,
@@ -271,6 +274,12 @@ impl From<PublishError> for Problem {
             PublishError::Unavailable => Self::channels_unavailable(),
             PublishError::Closing => Self::shutting_down(),
         }
+    }
+}
+
+impl From<ChannelsUnavailable> for Problem {
+    fn from(_: ChannelsUnavailable) -> Self {
+        Self::channels_unavailable()
     }
 }
 

@@ -10,10 +10,11 @@ use super::caller::Caller;
 use super::connection_record::{ConnectionKind, ConnectionKindBody, ConnectionRecord};
 use super::durations::millis;
 use super::extract::ConnectionPath;
+use super::other_replicas::ReplicasUnavailable;
 use super::problem::Problem;
 use super::query::{ApiQuery, PageLimit, QueryParameters};
 use super::state::Api;
-use crate::domain::Account;
+use crate::domain::{Account, ConnectionId};
 
 /// The requests in flight.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -72,7 +73,8 @@ impl QueryParameters for ConnectionsQuery {
 
 /// List the requests in flight.
 ///
-/// Event streams, requests that wait for JSON, and requests whose body is not complete.
+/// Event streams, requests that wait for JSON, and requests whose body is not complete: those of the replica that
+/// responds.
 #[utoipa::path(
     get,
     path = "/v1/connections",
@@ -94,7 +96,8 @@ pub async fn list(
 /// Close a connection.
 ///
 /// An event stream is closed without its end, so a browser reconnects by itself unless it is then refused. A request
-/// that waits for JSON receives the state so far; a request whose body is not complete is refused.
+/// that waits for JSON receives the state so far; a request whose body is not complete is refused. The connection may be
+/// one of another replica.
 #[utoipa::path(
     delete,
     path = "/v1/connections/{id}",
@@ -108,7 +111,16 @@ pub async fn close(
     _: Caller,
     ConnectionPath(id): ConnectionPath,
 ) -> Result<StatusCode, Problem> {
-    if api.connections.close(id) { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::connection_not_found()) }
+    if api.connections.close(id) || is_closed_elsewhere(&api, id).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Problem::connection_not_found())
+}
+
+/// Closes the connection if another replica has it. Returns whether one has.
+async fn is_closed_elsewhere(api: &Api, id: ConnectionId) -> Result<bool, Problem> {
+    let Some(replicas) = &api.other_replicas else { return Ok(false) };
+    replicas.close_connection(id).await.map_err(|ReplicasUnavailable| Problem::replicas_unavailable())
 }
 
 fn connection_body(record: &ConnectionRecord, kind: ConnectionKind) -> ConnectionBody {

@@ -39,6 +39,7 @@ mod listener_role;
 mod models;
 pub mod openapi;
 mod operations;
+mod other_replicas;
 mod output_pieces;
 mod pages;
 mod parsed_request;
@@ -107,6 +108,7 @@ pub use delivered_ends::DeliveredEnds;
 pub use host::Hosts;
 pub use large_bodies::LargeBodies;
 pub use listener_role::ListenerRole;
+pub use other_replicas::{OtherReplicas, ReplicasUnavailable};
 pub use snapshot::SnapshotBody;
 pub use state::{Api, ChannelTerms};
 

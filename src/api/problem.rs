@@ -188,7 +188,18 @@ impl Problem {
 
     /// Returns the problem for a channel whose log or roster did not answer in time.
     pub fn channels_unavailable() -> Self {
-        Self::new(ErrorCode::Overloaded, "This service cannot reach its channels. Try again in a few seconds.")
+        Self::new(
+            ErrorCode::EventLogUnavailable,
+            "This service cannot reach the store of its channels. Try again in a few seconds.",
+        )
+    }
+
+    /// Returns the problem for a connection that is not here while the other replicas cannot be asked.
+    pub fn replicas_unavailable() -> Self {
+        Self::new(
+            ErrorCode::EventLogUnavailable,
+            "This replica does not have this connection and cannot ask the others. Try again in a few seconds.",
+        )
     }
 
     pub fn history_lost() -> Self {

@@ -16,6 +16,7 @@ use super::connections::{Arrival, ConnectionLimitError, Connections};
 use super::delivered_ends::DeliveredEnds;
 use super::host::Hosts;
 use super::large_bodies::LargeBodies;
+use super::other_replicas::OtherReplicas;
 use super::problem::{ErrorCode, Problem};
 use super::sse::{EventStream, Source};
 use super::viewer_source::ViewerSource;
@@ -36,6 +37,8 @@ pub struct Api {
     pub admission: watch::Receiver<Admission>,
     pub hosts: Hosts,
     pub connections: Connections,
+    /// `None` if this process is alone.
+    pub other_replicas: Option<Arc<dyn OtherReplicas>>,
     pub delivered_ends: Arc<DeliveredEnds>,
     /// Time without a write on an event stream after which a heartbeat is sent (`generation.heartbeat`).
     pub heartbeat: Duration,

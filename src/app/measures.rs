@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::stored_channels::StoredChannels;
 use crate::api::{BodyMemory, Connections};
-use crate::event_log::{Memory, MemoryChannels};
+use crate::event_log::Memory;
 use crate::redis_client::{CallResult, RedisClient};
 use crate::server;
 use crate::settings::Settings;
@@ -33,7 +34,7 @@ pub fn redis_figures(client: RedisClient) -> ReadRedisFigures {
 }
 
 /// Returns the counters of evicted logs and channel events.
-pub fn evictions(log: Option<&Memory>, channel_logs: Arc<MemoryChannels>) -> Vec<Total> {
+pub fn evictions(log: Option<&Memory>, channel_logs: StoredChannels) -> Vec<Total> {
     let log = log.cloned().map(|log| Total {
         name: "tokenrill_evicted_logs",
         help: "Ended generations that were evicted before their retention ended, to make room",
@@ -52,10 +53,10 @@ pub fn capacities(
     settings: &Settings,
     bounds: &server::ListenerLimits,
     log: Option<&Memory>,
-    channel_logs: &Arc<MemoryChannels>,
+    channel_logs: &StoredChannels,
     (in_flight, bodies): (Connections, BodyMemory),
 ) -> Vec<Capacity> {
-    let (log, channel_logs, open) = (log.cloned(), Arc::clone(channel_logs), bounds.open.clone());
+    let (log, channel_logs, open) = (log.cloned(), channel_logs.clone(), bounds.open.clone());
     let log_limit = settings.event_log.memory.max_bytes.bytes();
     let channel_limit = settings.channels.max_bytes_total.bytes();
     let log = log.map(|log| {

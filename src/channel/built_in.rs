@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::service::{CALL_TIMEOUT, Channels};
 use crate::detached::within;
@@ -18,14 +18,18 @@ const SWEEP: u32 = 10;
 const REFRESH: u32 = 2;
 
 impl Channels {
-    /// Writes `system.time` and `system.metrics` until it is dropped. `logged` returns the bytes of all logs.
+    /// Writes `system.time` and `system.metrics`, and keeps the channels in order, until it is dropped. `logged` returns
+    /// the bytes of all logs.
     ///
     /// After the process was suspended, missed ticks are skipped.
     pub async fn run(&self, metrics: &Metrics, logged: impl Fn() -> usize) {
-        let (time, figures) = (ChannelName::system_time(), ChannelName::system_metrics());
-        let mut rate = PieceRate { pieces: metrics.figures().pieces, at: Instant::now() };
-        let mut ticks = interval(INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        // Apart from one another: a store that does not answer must not stop the clock.
+        tokio::join!(self.maintain(), self.write_built_in(metrics, logged));
+    }
+
+    /// Removes expired events, and extends the roster entries of this process.
+    async fn maintain(&self) {
+        let mut ticks = every_second();
         for count in (0..SWEEP).cycle() {
             ticks.tick().await;
             if count == 0 {
@@ -34,6 +38,15 @@ impl Channels {
             if count % REFRESH == 0 {
                 within(CALL_TIMEOUT, self.0.rosters.refresh()).await;
             }
+        }
+    }
+
+    async fn write_built_in(&self, metrics: &Metrics, logged: impl Fn() -> usize) {
+        let (time, figures) = (ChannelName::system_time(), ChannelName::system_metrics());
+        let mut rate = PieceRate { pieces: metrics.figures().pieces, at: Instant::now() };
+        let mut ticks = every_second();
+        loop {
+            ticks.tick().await;
             let now = Timestamp::now();
             let clock = json!({"time": now.to_string(), "unix_ms": now.millis()});
             let seen = metrics.figures();
@@ -50,6 +63,12 @@ impl Channels {
             }
         }
     }
+}
+
+fn every_second() -> Interval {
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
 }
 
 /// The rate of chunks per second since the last call.

@@ -19,7 +19,7 @@ mod roster;
 mod service;
 mod subscription;
 
-pub use service::{Channels, Inspection, PublishError, Reserve, SubscribeError, Subscribed};
+pub use service::{Channels, ChannelsUnavailable, Inspection, PublishError, Reserve, SubscribeError, Subscribed};
 pub use subscription::{Beginning, Heard, Subscription};
 
 pub use crate::event_log::PresenceMode;

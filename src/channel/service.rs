@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::roster::RosterHandle;
 use super::subscription::{Beginning, Subscription};
-use crate::detached::Detached;
+use crate::detached::{Detached, within};
 use crate::domain::{Account, ChannelEvent, ChannelName, Published, Recipient, Sequence, Subscriber};
 use crate::event_log::{
     AppendError, ChannelLogs, ChannelsFull, History, JoinError, JoinedRoster, Limit, PresenceMode, RosterMember,
@@ -60,6 +60,11 @@ pub enum SubscribeError {
     #[error("the service is shutting down")]
     Closing,
 }
+
+/// The log and the roster of a channel did not answer in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the channels did not answer in time")]
+pub struct ChannelsUnavailable;
 
 /// The public state of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,17 +142,22 @@ impl Channels {
     /// Checks that another subscriber fits, before a connection is closed to make room for it.
     pub async fn has_room(&self, channel: &ChannelName, reserve: Reserve) -> Result<(), SubscribeError> {
         let inner = &self.0;
-        if inner.rosters.entries(channel).await < inner.most_subscribers(reserve) {
+        let entries = within(CALL_TIMEOUT, inner.rosters.entries(channel)).await;
+        if entries.ok_or(SubscribeError::Unavailable)? < inner.most_subscribers(reserve) {
             return Ok(());
         }
         inner.metrics.refused("subscribers");
         Err(SubscribeError::RosterFull)
     }
 
-    /// Returns whether the channel has a log that reaches this position and still has the events after it.
+    /// Returns whether the channel has a log that reaches this position and still has the events after it, as far as the
+    /// log answers in time.
     pub async fn knows(&self, channel: &ChannelName, position: Sequence) -> bool {
-        let Some(log) = self.0.logs.find(channel).await else { return false };
-        read_page(&*log, position).await.is_ok()
+        let known = async {
+            let Some(log) = self.0.logs.find(channel).await else { return false };
+            read_page(&*log, position).await.is_ok()
+        };
+        within(CALL_TIMEOUT, Box::pin(known)).await == Some(true)
     }
 
     /// Subscribes to every kept event from a beginning on, then to each new one. A channel that is created for it, and
@@ -201,7 +211,11 @@ impl Channels {
             }
             // The position is of an earlier log, so the subscriber has no event of this one.
             Beginning::After(position) if position > tail => (Sequence::START, None),
-            Beginning::After(position) => (position, None),
+            Beginning::After(position) => {
+                // So that the first read has what was appended before the join, also for a caller that does not wait.
+                _ = log.tail().await;
+                (position, None)
+            }
         };
         let live = inner.metrics.subscriber();
         let subscription =
@@ -210,7 +224,11 @@ impl Channels {
     }
 
     /// Returns the state of a channel; `None` if it has no subscriber and keeps no event.
-    pub async fn inspect(&self, channel: &ChannelName) -> Option<Inspection> {
+    pub async fn inspect(&self, channel: &ChannelName) -> Result<Option<Inspection>, ChannelsUnavailable> {
+        within(CALL_TIMEOUT, Box::pin(self.read_state(channel))).await.ok_or(ChannelsUnavailable)
+    }
+
+    async fn read_state(&self, channel: &ChannelName) -> Option<Inspection> {
         let log = self.0.logs.find(channel).await?;
         let history = log.history(usize::MAX).await;
         let RosterMembers { subscribers, first: present } = self.0.rosters.members(channel).await;
@@ -223,9 +241,9 @@ impl Channels {
         })
     }
 
-    /// Removes expired events and unused channels.
+    /// Removes expired events and unused channels, as far as the logs answer in time.
     pub async fn sweep(&self) {
-        self.0.logs.sweep().await;
+        within(CALL_TIMEOUT, self.0.logs.sweep()).await;
     }
 
     /// Refuses new events and subscribers, and ends all waits. Returns when the tasks that copy answers have finished,

@@ -17,3 +17,9 @@ pub struct ChannelLimits {
     /// Number of channels (`channels.max_channels`).
     pub channels: usize,
 }
+
+impl ChannelLimits {
+    /// The minimum time that every event is kept, for slow subscribers. A subscriber that reads nothing for longer is
+    /// disconnected.
+    pub const LIVE: Duration = Duration::from_secs(30);
+}

@@ -29,7 +29,7 @@ pub struct Cost {
 
 /// Bytes counted for an event beside its text: its slot, its position in the list of its account, and a share of the
 /// indexes.
-const EVENT_BYTES: usize = size_of::<ChannelSlot>() + size_of::<Sequence>() + 64;
+pub const EVENT_BYTES: usize = size_of::<ChannelSlot>() + size_of::<Sequence>() + 64;
 
 impl ChannelSlot {
     pub fn generation(&self) -> Option<GenerationId> {

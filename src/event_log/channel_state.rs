@@ -30,7 +30,7 @@ pub struct MemoryChannel {
 }
 
 pub struct ChannelState {
-    all: Arc<ChannelBudget>,
+    pub(super) all: Arc<ChannelBudget>,
     /// `kept` and `ephemeral` are in the order of their positions.
     pub(super) kept: VecDeque<ChannelSlot>,
     pub(super) ephemeral: VecDeque<ChannelSlot>,
@@ -75,7 +75,7 @@ pub struct ChannelLoss {
 
 /// Why an event is removed from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Departure {
+pub enum Departure {
     Expired,
     Evicted,
 }
@@ -86,10 +86,6 @@ pub struct RemovedEvents {
     _ephemeral: VecDeque<ChannelSlot>,
 }
 
-/// The minimum time that every event is kept, for slow subscribers. A subscriber that reads nothing for longer is
-/// disconnected.
-const LIVE: Duration = Duration::from_secs(30);
-
 impl MemoryChannel {
     /// `loss` is the loss of an earlier log of this name.
     pub fn new(
@@ -99,20 +95,7 @@ impl MemoryChannel {
         before: Sequence,
         loss: Option<ChannelLoss>,
     ) -> Self {
-        let state = ChannelState {
-            all,
-            kept: VecDeque::new(),
-            ephemeral: VecDeque::new(),
-            tail: before,
-            lost: before,
-            lost_counted: before,
-            expired: loss.map_or(before, |loss| loss.from.before()),
-            lost_at: loss.map_or_else(Instant::now, |loss| loss.at),
-            holes: BTreeMap::new(),
-            counted: 0,
-            bytes: 0,
-            holdings: Lookup::default(),
-        };
+        let state = ChannelState::new(all, before, loss);
         let (tail, owner) = (TailMark::new(state.tail().sequence), AtomicU64::new(owner.0));
         Self { number, tail, owner, roster: Mutex::new(MemoryRoster::default()), state: Mutex::new(state) }
     }
@@ -128,6 +111,23 @@ impl MemoryChannel {
 }
 
 impl ChannelState {
+    pub fn new(all: Arc<ChannelBudget>, before: Sequence, loss: Option<ChannelLoss>) -> Self {
+        Self {
+            all,
+            kept: VecDeque::new(),
+            ephemeral: VecDeque::new(),
+            tail: before,
+            lost: before,
+            lost_counted: before,
+            expired: loss.map_or(before, |loss| loss.from.before()),
+            lost_at: loss.map_or_else(Instant::now, |loss| loss.at),
+            holes: BTreeMap::new(),
+            counted: 0,
+            bytes: 0,
+            holdings: Lookup::default(),
+        }
+    }
+
     pub const fn tail(&self) -> Tail {
         Tail { sequence: self.tail, state: TailState::Open }
     }
@@ -209,12 +209,12 @@ impl ChannelState {
     /// events older than `LIVE`.
     pub fn trim(&mut self, limits: &ChannelLimits, now: Instant) {
         let age = |slot: &ChannelSlot| now.saturating_duration_since(slot.at);
-        while self.ephemeral.front().is_some_and(|slot| age(slot) > LIVE) {
+        while self.ephemeral.front().is_some_and(|slot| age(slot) > ChannelLimits::LIVE) {
             self.remove(Keeping::Ephemeral, 0, Departure::Expired);
         }
         while let Some(slot) = self.kept.front() {
             let beyond = self.counted > limits.history || (self.counted == limits.history && !slot.event.counts());
-            if age(slot) <= limits.retention && !(beyond && age(slot) > LIVE) {
+            if age(slot) <= limits.retention && !(beyond && age(slot) > ChannelLimits::LIVE) {
                 break;
             }
             self.remove(Keeping::Kept, 0, Departure::Expired);
@@ -257,7 +257,7 @@ impl ChannelState {
     }
 
     /// Removes an event, which must be the first of its account in its list; returns the freed bytes.
-    fn remove(&mut self, keeping: Keeping, index: usize, departure: Departure) -> Option<usize> {
+    pub(super) fn remove(&mut self, keeping: Keeping, index: usize, departure: Departure) -> Option<usize> {
         let slots = self.slots_mut(keeping);
         let slot = slots.remove(index)?;
         let mut freed = slot.bytes;
@@ -296,7 +296,7 @@ impl ChannelState {
     }
 
     /// Records an evicted event, which stood at `index`, as a hole or as lost at the front.
-    fn note_evicted(&mut self, position: Sequence, at: Instant, index: usize) {
+    pub(super) fn note_evicted(&mut self, position: Sequence, at: Instant, index: usize) {
         let Some(before) = index.checked_sub(1).and_then(|before| self.kept.get(before)) else {
             (self.lost, self.lost_at) = (position, at);
             return;

@@ -50,18 +50,23 @@
 //!
 //! A channel's log keeps rule 4 and the second half of rule 5, and:
 //!
-//! 13. **Monotonic.** Each append adds the next numbers. The first number is above every number that a log of this name
-//!     ever had: it is taken from the clock, so an old position is never taken for a new one.
+//! 13. **Monotonic.** Each append adds consecutive numbers above the tail: in memory the next ones, in Redis none below
+//!     the microseconds of its clock. The first number is above every number that a log of this name ever had: it is
+//!     taken from the clock, so an old position is never taken for a new one.
 //! 14. **Trimmed, with gaps reported.** The last events are kept, up to a number, an age and a size. A read that
 //!     reaches a position whose event is no longer kept is [`ReadError::Trimmed`], with the position after which to
-//!     continue; the missing position may be in the middle of the log. A missing ephemeral event is not a gap. A
-//!     [`History`] states where a gap of events begins that were evicted before they expired, including those of an
-//!     earlier log of the name.
+//!     continue; the missing position may be in the middle of the log. A missing ephemeral event is not a gap, and
+//!     neither is a number that no event has. A [`History`] states where a gap of events begins that were evicted before
+//!     they expired, including those of an earlier log of the name.
 //! 15. **Fair.** Each event counts against the account that appended it. A log that is full evicts its oldest event; if
 //!     all logs together are full, the oldest events of the account that holds most are evicted, in whichever log they
 //!     are. An append is [`AppendError::Full`] only if its events alone are too large. The terminal event of an answer
 //!     that is copied into a channel always fits. If there are too many channels, the account that holds most of them
 //!     loses the one that has been idle for longest.
+//!
+//! In Redis, a channel's log loses events only to its own number, age and size; all logs together have no limit, nor has
+//! their number. If the server is full, an append is [`AppendError::Full`] and evicts nothing, and a log that expires
+//! whole leaves no gap in a later [`History`].
 
 mod arena;
 mod channel;
@@ -74,6 +79,7 @@ mod channel_roster;
 mod channel_slot;
 mod channel_state;
 mod control;
+mod copied_channel;
 mod entries;
 mod follow;
 mod generation_logs;
@@ -94,7 +100,7 @@ mod tail;
 mod viewers;
 mod writer;
 
-pub use self::redis::{RedisLogs, RedisTerms};
+pub use self::redis::{RedisChannelTerms, RedisChannels, RedisLogs, RedisTerms, ReplicaChannels};
 pub use channel::MemoryChannels;
 pub use channel_limits::ChannelLimits;
 pub use channel_logs::{ChannelLog, ChannelLogs, ChannelsFull, History};

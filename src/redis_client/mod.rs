@@ -72,6 +72,17 @@ impl RedisClient {
         &self.prefix
     }
 
+    /// Sends a message to the processes that listen to the channel.
+    ///
+    /// # Errors
+    ///
+    /// If Redis does not answer. The message may have been sent, more than once.
+    pub async fn publish(&self, channel: &str, message: &str) -> Result<(), RedisUnavailable> {
+        let mut commands = redis::pipe();
+        commands.publish(channel, message).ignore();
+        self.connection.send(&commands).await
+    }
+
     /// Returns whether Redis answers commands, delivers messages, and is a server that can be used.
     pub async fn is_usable(&self) -> bool {
         self.subscriptions.is_connected() && self.connection.is_usable().await

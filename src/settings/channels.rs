@@ -45,7 +45,8 @@ pub(super) const SECTION: SettingSection = SettingSection {
             "channels.max_bytes_total",
             SIZE,
             "The maximum size of the events of all channels together, in addition to event_log.memory.max_bytes. If it \
-             is reached, the oldest events of the caller that holds most are evicted.",
+             is reached, the oldest events of the caller that holds most are evicted. With event_log.backend = \"redis\" it \
+             limits the copies of channels that one process has for its subscribers.",
         ),
         key("channels.max_event", SIZE, "The maximum size of the data of one event."),
         key("channels.max_subscribers", COUNT, "The maximum number of subscribers of one channel."),
@@ -54,7 +55,7 @@ pub(super) const SECTION: SettingSection = SettingSection {
             COUNT,
             "The maximum number of channels. Above it, the longest idle channel of the caller that holds most is \
              removed. A channel is held by the caller that opened it, until another caller publishes into it while it \
-             is empty.",
+             is empty. Without effect with event_log.backend = \"redis\".",
         ),
         key(
             "channels.idle_timeout",

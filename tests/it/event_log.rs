@@ -115,6 +115,7 @@ mod claims;
 mod memory;
 mod random;
 mod redis;
+mod redis_channels;
 pub mod slow;
 
 use accounts::{

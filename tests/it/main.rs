@@ -52,6 +52,7 @@ mod queue;
 mod reattaching;
 mod redis_metrics;
 mod refusals;
+mod replica_channels;
 mod replica_limits;
 mod replicas;
 mod request_hosts;

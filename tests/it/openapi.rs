@@ -436,7 +436,11 @@ impl Scenes {
         std::fs::write(&address, "redis://127.0.0.1:1").expect("written");
         settings.event_log.backend = LogBackend::Redis;
         settings.event_log.redis.url_file = Some(address);
-        let (without_log, keys) = Service::guarded(settings, &[("web", &["generate", "follow", "stop"])]).await;
+        let (without_log, keys) = Service::guarded(
+            settings,
+            &[("web", &["generate", "follow", "stop", "publish:*", "subscribe:*", "admin"])],
+        )
+        .await;
         Self {
             plain,
             several_models,
@@ -474,9 +478,11 @@ impl Scenes {
                 self.plain.request(method, &path.replace("{id}", "any")).header("host", "evil.example")
             }
             (_, _, "event_log_unavailable") => {
-                let path = path.replace("{id}", "gen_AAAAAAAAAAAAAAAAAAAAAA");
+                let kind = if path.starts_with("/v1/connections") { "conn" } else { "gen" };
+                let path = path.replace("{id}", &format!("{kind}_AAAAAAAAAAAAAAAAAAAAAA"));
+                let body = if path.starts_with("/v1/channels") { json!({"data": 1}) } else { good };
                 let request = self.without_log.request(method.to_uppercase().parse().expect("a method"), &path);
-                json(request.bearer_auth(&self.caller), &good.to_string())
+                json(request.bearer_auth(&self.caller), &body.to_string())
             }
             ("post", "/v1/channels/any/events", "body_too_large" | "overloaded") => {
                 let body = if code == "overloaded" { r#"{"data":1}"#.to_owned() } else { " ".repeat(2048) };

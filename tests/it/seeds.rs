@@ -151,7 +151,8 @@ async fn idle_connections_are_closed_after_ten_minutes() {
     };
     let (idle, busy, ()) = tokio::join!(until_closed(idle), until_closed(busy), chatter);
     assert_eq!((idle, busy), (600, 15 * 60 + 600));
-    assert_eq!(channels.inspect(&name).await.expect("its history").subscribers, 0);
+    let inspection = channels.inspect(&name).await.expect("it answers");
+    assert_eq!(inspection.expect("its history").subscribers, 0);
 }
 
 /// Events that require a token: 401 without a valid token, 403 with a token that lacks the scope.

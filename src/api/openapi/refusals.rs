@@ -32,9 +32,9 @@ const REFUSALS: &[OperationRefusals] = &[
     (("/v1/generations/{id}", "delete"), &[&[GenerationNotFound, UnsupportedMediaType, EventLogUnavailable]]),
     (("/v1/generations/{id}/cancel", "post"), &[&[GenerationNotFound, UnsupportedMediaType, EventLogUnavailable]]),
     (TICKETS, &[BODY, &[GenerationNotFound]]),
-    (PUBLISH, &[BODY, &[ConnectionNotFound, RateLimited, Overloaded, ShuttingDown]]),
-    (SUBSCRIBE, &[&[NotAcceptable, TooManyConnections, ChannelFull, Overloaded, ShuttingDown]]),
-    (CHANNEL, &[]),
+    (PUBLISH, &[BODY, &[ConnectionNotFound, RateLimited, Overloaded, EventLogUnavailable, ShuttingDown]]),
+    (SUBSCRIBE, &[&[NotAcceptable, TooManyConnections, ChannelFull, Overloaded, EventLogUnavailable, ShuttingDown]]),
+    (CHANNEL, &[&[EventLogUnavailable]]),
     (("/v1/prompts", "get"), &[]),
     (("/v1/prompts/{id}", "get"), &[&[PromptNotFound]]),
     (RENDER, &[BODY, &[PromptNotFound, InvalidVariables, Overloaded]]),
@@ -44,7 +44,7 @@ const REFUSALS: &[OperationRefusals] = &[
     (("/readyz", "get"), &[&[ShuttingDown, EventLogUnavailable, IssuerUnavailable]]),
     (("/metrics", "get"), &[]),
     (("/v1/connections", "get"), &[]),
-    (("/v1/connections/{id}", "delete"), &[&[ConnectionNotFound, UnsupportedMediaType]]),
+    (("/v1/connections/{id}", "delete"), &[&[ConnectionNotFound, UnsupportedMediaType, EventLogUnavailable]]),
 ];
 
 /// Adds every refusal to the document, in both response formats of its dialect.

@@ -3,9 +3,10 @@
 //! Each generation has a hash (the head), a stream (the entries, a batch for each append) and a sorted set (the
 //! processes that have viewers). Every comparison and the change that depends on it are one script in Redis, by its
 //! clock. The process that runs the generation owns the log: its lease is moved by every append, and a log whose lease
-//! has expired is closed by its next reader.
+//! has expired is closed by its next reader. Channels have their own scripts and keys (`channels/`).
 
 mod batch;
+mod channels;
 mod claims;
 mod follower;
 mod kept_bytes;
@@ -22,5 +23,6 @@ mod store;
 mod summary;
 mod writer_calls;
 
+pub use channels::{RedisChannelTerms, RedisChannels, ReplicaChannels};
 pub use redis_logs::RedisLogs;
 pub use store::RedisTerms;

@@ -54,7 +54,7 @@ pub async fn open_as(logs: &MemoryChannels, channel: &str, caller: &str) -> Arc<
     logs.open(&name(channel), &account(caller)).await.expect("room")
 }
 
-fn data(entries: &[Entry<ChannelEvent>]) -> Vec<String> {
+pub fn data(entries: &[Entry<ChannelEvent>]) -> Vec<String> {
     let text = |entry: &Entry<ChannelEvent>| match &entry.event {
         ChannelEvent::Published(published) => published.data_json.to_string(),
         other => format!("{other:?}"),

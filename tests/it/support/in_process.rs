@@ -105,6 +105,7 @@ pub fn parts(time: Duration) -> Parts {
     let api = api::Api {
         delivered_ends: Arc::default(),
         connections: api::Connections::new(10_000),
+        other_replicas: None,
         body_memory: api::BodyMemory::new(64 << 20),
         large_bodies: api::LargeBodies::default(),
         admission: watch::channel(admission).1,

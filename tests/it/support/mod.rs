@@ -38,7 +38,7 @@ pub use litellm::LiteLlm;
 pub use output::Output;
 pub use process::ServiceProcess;
 pub use program::{free_port, installed, root, succeeds};
-pub use service::{Service, TICKET_SECRET};
+pub use service::{Service, TICKET_SECRET, tests_use_redis};
 pub use shared_channels::SharedChannels;
 pub use shared_limits::SharedLimits;
 pub use slow_channels::SlowChannels;

@@ -61,7 +61,7 @@ impl Service {
         raise_descriptor_limit();
         // Settings of the log in memory are those of a test about that log.
         let log = EventLogSettings::default();
-        if std::env::var_os("TOKENRILL_TEST_REDIS").is_some() && settings.event_log == log {
+        if tests_use_redis() && settings.event_log == log {
             RedisServer::shared().serve(&mut settings, &mut environment, &unique_prefix());
         }
         let limits = app::limits(&settings);
@@ -145,6 +145,11 @@ impl Service {
         })
         .await;
     }
+}
+
+/// Returns whether services of tests use Redis, unless a test chooses otherwise.
+pub fn tests_use_redis() -> bool {
+    std::env::var_os("TOKENRILL_TEST_REDIS").is_some()
 }
 
 /// The tests of attacks open thousands of sockets at both ends. Many systems allow 1,024 descriptors unless a process
