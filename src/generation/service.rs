@@ -12,7 +12,7 @@ use super::attempt_failure::UpstreamMessages;
 use super::attempts::{AttemptContext, Attempts};
 use super::audience::{Audience, OnDisconnect};
 use super::ending::Ending;
-use super::following::{FollowError, Following, ViewerHandle};
+use super::following::{Following, ViewerHandle};
 use super::registry::{Registration, Registry};
 use super::running::{AdmittedGeneration, Running};
 use super::start::{NewGeneration, Origin, StartError, StartedGeneration};
@@ -20,7 +20,9 @@ use super::storage::{Record, Storage, Unkept};
 use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::task::{self, Work};
 use super::tokens::{self, TokenCounter};
-use crate::domain::{ChatRequest, Claim, EventPosition, FailureCode, Principal, Prompt, Sequence, Start, Timestamp};
+use crate::domain::{
+    ChatRequest, Claim, EventPosition, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp,
+};
 use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable};
 use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
