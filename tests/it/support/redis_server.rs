@@ -52,7 +52,7 @@ impl RedisServer {
 
     /// Starts a server on this port.
     pub fn start_at(port: u16) -> Self {
-        Self::on_port(port, "")
+        Self::on_port(port, "", "")
     }
 
     /// Kills the server and starts another one at the same address.
