@@ -173,9 +173,9 @@ impl CommandConnection {
         &self.0.counts
     }
 
-    /// Returns whether the last call was answered.
+    /// Returns whether there was a call, and the last one was answered.
     pub fn is_answered(&self) -> bool {
-        self.0.link.borrow().is_some() && !self.0.is_failing.load(Ordering::Relaxed)
+        self.0.counts.count(CallResult::Answered) > 0 && !self.0.is_failing.load(Ordering::Relaxed)
     }
 
     /// Returns whether Redis answers now, and is a server that can be used.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokenrill::redis_client::RedisClient;
 use tokenrill::settings::{LogBackend, Settings};
+use tokio_util::task::TaskTracker;
 
 /// The environment variable with another program than `redis-server`, such as a `valkey-server`.
 const PROGRAM: &str = "TOKENRILL_TEST_REDIS_SERVER";
@@ -101,7 +102,7 @@ impl RedisServer {
     pub fn client(&self, prefix: &str) -> RedisClient {
         let client = RedisClient::new(&self.url(), prefix).expect("an address");
         let running = client.clone();
-        tokio::spawn(async move { running.run().await });
+        TaskTracker::new().spawn(async move { running.run().await });
         client
     }
 

@@ -15,7 +15,7 @@ use super::soon;
 pub struct Sentinels {
     pub primary: RedisServer,
     pub replica: RedisServer,
-    sentinels: Vec<RedisServer>,
+    watchers: Vec<RedisServer>,
 }
 
 /// After this time without a reply, a sentinel takes the primary for down.
@@ -45,9 +45,9 @@ impl Sentinels {
             fs::write(&file, text).expect("a file");
             RedisServer::sentinel(&file)
         };
-        let all = Self { sentinels: (0..3).map(sentinel).collect(), primary, replica };
+        let all = Self { watchers: (0..3).map(sentinel).collect(), primary, replica };
         soon(async {
-            while !all.sentinels.iter().all(Self::is_complete) {
+            while !all.watchers.iter().all(Self::is_complete) {
                 yield_now().await;
             }
         })
@@ -70,12 +70,12 @@ impl Sentinels {
 
     /// Makes the replica the primary, and the primary its replica.
     pub fn fail_over(&self) {
-        let [sentinel, ..] = self.sentinels.as_slice() else { return };
+        let [sentinel, ..] = self.watchers.as_slice() else { return };
         let _: () = sentinel.command(cmd("SENTINEL").arg("FAILOVER").arg("main"));
     }
 
     pub fn url(&self) -> String {
-        let hosts = self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port()));
+        let hosts = self.watchers.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port()));
         format!("redis+sentinel://{}/main", hosts.collect::<Vec<_>>().join(","))
     }
 
