@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokenrill::redis_client::RedisClient;
 use tokenrill::settings::{LogBackend, Settings};
+use tokio_util::task::TaskTracker;
 
 /// The server that all tests share which need no server of their own; each uses its own prefix.
 static SHARED: LazyLock<RedisServer> = LazyLock::new(RedisServer::start);
@@ -83,7 +84,7 @@ impl RedisServer {
     pub fn client(&self, prefix: &str) -> RedisClient {
         let client = RedisClient::new(&self.url(), prefix).expect("an address");
         let running = client.clone();
-        tokio::spawn(async move { running.run().await });
+        TaskTracker::new().spawn(async move { running.run().await });
         client
     }
 
