@@ -10,6 +10,7 @@ use tokenrill::domain::GenerationId;
 use tokenrill::limits::{
     Admitted, Allowance, GenerationDemand, LimitError, Limits, RedisLimitTerms, RedisLimits, Settlement, Spender,
 };
+use tokio_util::task::TaskTracker;
 
 use super::redis_server::{RedisServer, unique_prefix};
 
@@ -35,7 +36,7 @@ impl StillRedis {
         let prefix = unique_prefix();
         let inner = RedisLimits::new(RedisServer::shared().client(&prefix), RedisLimitTerms { lease });
         let running = inner.clone();
-        tokio::spawn(async move { running.run().await });
+        TaskTracker::new().spawn(async move { running.run().await });
         Arc::new(Self { inner, prefix })
     }
 
