@@ -149,7 +149,8 @@ export interface paths {
         };
         /**
          * List the requests in flight.
-         * @description Event streams, requests that wait for JSON, and requests whose body is not complete.
+         * @description Event streams, requests that wait for JSON, and requests whose body is not complete: those of the replica that
+         *     responds.
          */
         get: operations["list_connections"];
         put?: never;
@@ -173,7 +174,8 @@ export interface paths {
         /**
          * Close a connection.
          * @description An event stream is closed without its end, so a browser reconnects by itself unless it is then refused. A request
-         *     that waits for JSON receives the state so far; a request whose body is not complete is refused.
+         *     that waits for JSON receives the state so far; a request whose body is not complete is refused. The connection may be
+         *     one of another replica.
          */
         delete: operations["close_connection"];
         options?: never;

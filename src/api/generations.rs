@@ -143,7 +143,7 @@ pub async fn show(
     let connection = if wait.is_zero() {
         None
     } else {
-        let arrival = if after != EventPosition::START { Arrival::Reconnecting } else { Arrival::New };
+        let arrival = if after == EventPosition::START { Arrival::New } else { Arrival::Reconnecting };
         Some(api.connect(&caller, arrival, ConnectionKind::Wait)?)
     };
     let displaced = async {

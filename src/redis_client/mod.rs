@@ -3,6 +3,7 @@
 //! ```text
 //! mod            one process's client
 //! address        the forms of an address: one server, sentinels, a cluster
+//! digest         digests of callers, keys and names
 //! connection     the connection for commands: repeats calls, and replaces a connection that has failed
 //! link           an open connection for commands
 //! sentinels      the primary that sentinels name
@@ -18,6 +19,7 @@ mod address;
 mod call;
 mod call_counts;
 mod connection;
+mod digest;
 mod link;
 mod replica_id;
 mod script;
@@ -34,6 +36,7 @@ use address::RedisAddress;
 pub use call::{CallError, PATIENCE, Patience, RedisUnavailable, Reply, ScriptCall};
 pub use call_counts::CallResult;
 pub use connection::CommandConnection;
+pub use digest::{digest, digest_of_account};
 pub use replica_id::ReplicaId;
 pub use script::assemble;
 pub(crate) use script::scripts;

@@ -215,7 +215,7 @@ async fn every_viewer_of_a_killed_replica_holds_what_the_log_holds_and_then_one_
 
 #[tokio::test]
 async fn viewers_of_a_draining_replica_continue_on_the_other_one_and_streams_without_ids_stay() {
-    let site = Site::new();
+    let (site, tracker) = (Site::new(), TaskTracker::new());
     let [draining, _other] = [site.replica(0).await, site.replica(1).await];
     let post = |path: &str, accept: &str, body: serde_json::Value| {
         let request = site.client.post(format!("http://127.0.0.1:{}{path}", site.ports[0]));
@@ -227,10 +227,10 @@ async fn viewers_of_a_draining_replica_continue_on_the_other_one_and_streams_wit
     let chat = json!({"model": MODEL, "stream": true, "messages": [{"role": "user", "content": "Hello"}]});
     let mut viewer = post("/v1/generations", "text/event-stream", native).await.expect("a stream");
     let without_ids = post("/v1/chat/completions", "*/*", chat).await.expect("a stream");
-    let whole = tokio::spawn(without_ids.text());
+    let whole = tracker.spawn(without_ids.text());
     let mut seen = String::new();
     seen += std::str::from_utf8(&viewer.chunk().await.expect("no cut").expect("a start")).expect("UTF-8");
-    let ended = tokio::spawn(draining.terminate());
+    let ended = tracker.spawn(draining.terminate());
     let cut = within(LONGEST, async {
         loop {
             match viewer.chunk().await {

@@ -6,7 +6,7 @@ use super::script;
 use super::store::Store;
 use crate::domain::{Account, GenerationId};
 use crate::event_log::CreateError;
-use crate::redis_client::{CallError, PATIENCE, Patience, ScriptCall};
+use crate::redis_client::{CallError, PATIENCE, Patience, ScriptCall, digest_of_account};
 
 /// About what a log takes in Redis beside its batches: its keys, its start, its claim, and these counts.
 pub const LOG_BYTES: usize = 6 * 1024;
@@ -20,7 +20,7 @@ pub const BATCH_BYTES: usize = 16;
 /// [`CreateError::Full`] if all logs together are at the limit and the account is above its share.
 pub async fn reserve(store: &Store, generation: GenerationId, account: &Account) -> Result<(), CreateError> {
     let Some(most) = store.terms.max_bytes else { return Ok(()) };
-    let account = store.keys.account(account);
+    let account = digest_of_account(account, &[]);
     let call = call(store, generation, &account, (LOG_BYTES, store.lifetime())).number(most as u64);
     match store.client.connection.call(&call, Patience::For(PATIENCE)).await {
         Ok(reply) if reply.code() == "full" => Err(CreateError::Full),

@@ -1,13 +1,9 @@
 //! The names of the keys and channels in Redis.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
-
 use crate::domain::{Account, GenerationId, IdempotencyKey, Principal};
+use crate::redis_client::digest_of_account;
 
 /// Names keys with one prefix, so that several deployments can share a server.
 ///
@@ -44,14 +40,14 @@ impl Keys {
 
     /// Returns the key of a claim, by the digest of the caller and its idempotency key.
     pub fn claim(&self, owner: &Principal, key: &IdempotencyKey) -> String {
-        let digest = digest(owner, key.as_str());
+        let digest = digest(owner, &[key.as_str()]);
         let tag = digest.get(..2).unwrap_or_default();
         format!("{}:{{{tag}}}:k:{digest}", self.prefix)
     }
 
     /// Returns a new id whose keys have the hash tag of a claim, so that one script can use both.
     pub fn new_id(owner: &Principal, key: &IdempotencyKey) -> GenerationId {
-        let (digest, random) = (digest(owner, key.as_str()), GenerationId::random());
+        let (digest, random) = (digest(owner, &[key.as_str()]), GenerationId::random());
         let (tag, id) = (digest.get(..2).unwrap_or_default(), random.to_string());
         // 116 random bits remain.
         format!("gen_{tag}{}", id.get(6..).unwrap_or_default()).parse().unwrap_or(random)
@@ -60,16 +56,7 @@ impl Keys {
     /// Returns the key of the sorted set that lists the generations of a caller; `None` for anonymous ones, which are
     /// not listed.
     pub fn list(&self, owner: &Principal) -> Option<String> {
-        (*owner != Principal::Anonymous).then(|| format!("{}:{{{}}}:l", self.prefix, digest(owner, "")))
-    }
-
-    /// Returns the digest of an account, as the field of a hash.
-    pub fn account(&self, account: &Account) -> String {
-        match account {
-            Account::Principal(principal) => digest(principal, ""),
-            Account::Address(address) => digest(&Principal::Anonymous, &address.to_string()),
-            Account::Service => digest(&Principal::Anonymous, "service"),
-        }
+        (*owner != Principal::Anonymous).then(|| format!("{}:{{{}}}:l", self.prefix, digest(owner, &[])))
     }
 
     /// Returns the keys that count the bytes of all logs, which are in one slot.
@@ -83,19 +70,8 @@ impl Keys {
     }
 }
 
-/// Each part is preceded by its length, so that no two callers and keys have the same input.
-fn digest(owner: &Principal, key: &str) -> String {
-    let mut text = String::new();
-    for part in [owner.issuer().unwrap_or_default(), owner.name().unwrap_or_default(), key] {
-        // Writing to memory does not fail.
-        _ = write!(text, "{}:{part}", part.len());
-    }
-    let kind = match owner {
-        Principal::Anonymous => 0_u8,
-        Principal::Key(_) => 1,
-        Principal::Subject { .. } => 2,
-    };
-    URL_SAFE_NO_PAD.encode(Sha256::new().chain_update([kind]).chain_update(text).finalize())
+fn digest(owner: &Principal, parts: &[&str]) -> String {
+    digest_of_account(&Account::Principal(owner.clone()), parts)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub async fn read(store: &Store, generation: GenerationId) -> Result<SummaryRepl
     commands.cmd("XRANGE").arg(&keys.entries).arg(&["-", "+", "COUNT", "1"]);
     let (head, first) = store.client.connection.send::<(StoredHead, StoredBatches)>(&commands).await?;
     let (Some(state), tail, end, None) = head else { return Ok(SummaryReply::Missing) };
-    let first = first.first().and_then(|(_, fields)| fields.get(1)).and_then(|batch| decode(batch));
+    let first = first.first().and_then(|(_, fields)| fields.get(1)).and_then(decode);
     let Some(Event::Start(start)) = first else { return Ok(SummaryReply::Missing) };
     Ok(match end.as_deref().and_then(decode) {
         Some(end) if state == "closed" => {

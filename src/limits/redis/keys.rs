@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
-
-use crate::domain::{Account, GenerationId, Principal};
+use crate::domain::{Account, GenerationId};
 use crate::limits::rates::{RateKey, RateKind};
+use crate::redis_client::digest_of_account;
 
 /// Names keys with one prefix and one hash tag of Redis Cluster, so that one script can use any of them. No name holds
 /// the name or the address of a caller, nor a model.
@@ -29,7 +26,11 @@ impl LimitKeys {
             RateKind::Tokens => "t",
             RateKind::Publishes => "p",
         };
-        format!("{}r:{}:{kind}", self.begin, digest(&key.account, key.models.as_deref()))
+        let models: &[&str] = match &key.models {
+            Some(models) => &[models],
+            None => &[],
+        };
+        format!("{}r:{}:{kind}", self.begin, digest_of_account(&key.account, models))
     }
 
     /// Hash: what is reserved for a generation.
@@ -44,7 +45,7 @@ impl LimitKeys {
 
     /// Sorted set: those of an account with a limit.
     pub fn slots_of(&self, account: &Account) -> String {
-        format!("{}s:{}", self.begin, digest(account, None))
+        format!("{}s:{}", self.begin, digest_of_account(account, &[]))
     }
 
     /// Channel: a slot is free.
@@ -53,34 +54,12 @@ impl LimitKeys {
     }
 }
 
-/// Each part is preceded by its length, so that no two accounts and patterns have the same input.
-fn digest(account: &Account, models: Option<&str>) -> String {
-    let mut hash = Sha256::new();
-    let mut add = |kind: u8, parts: &[&str]| {
-        hash.update([kind]);
-        for part in parts {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-    };
-    match account {
-        Account::Principal(Principal::Anonymous) => add(0, &[]),
-        Account::Principal(Principal::Key(name)) => add(1, &[name]),
-        Account::Principal(Principal::Subject { issuer, subject }) => add(2, &[issuer, subject]),
-        Account::Address(address) => add(3, &[&address.to_string()]),
-        Account::Service => add(4, &[]),
-    }
-    if let Some(models) = models {
-        add(5, &[models]);
-    }
-    URL_SAFE_NO_PAD.encode(hash.finalize())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::domain::Principal;
 
     #[test]
     fn names_share_a_hash_tag_are_distinct_and_name_no_caller() {

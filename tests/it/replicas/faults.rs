@@ -78,10 +78,12 @@ async fn redis_that_takes_200_ms_for_each_command_delays_tokens_and_loses_none()
     let other = deployment.replica().await;
     let (mut first, mut call, id) = begin(&slow, &deployment.upstream).await;
     let elsewhere = follow(&other, &id, None).await;
+    let mut expected = String::new();
     for number in 0..20 {
-        call.text(&format!("{number} ")).await;
+        let token = format!("{number} ");
+        call.text(&token).await;
+        expected += &token;
     }
-    let expected: String = (0..20).map(|number| format!("{number} ")).collect();
     let mut seen = String::new();
     while seen != expected {
         seen += first.expect("delta").await.data["text"].as_str().expect("text");

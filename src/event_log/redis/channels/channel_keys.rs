@@ -1,10 +1,7 @@
 //! The names of a channel's keys in Redis.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
-
 use crate::domain::ChannelName;
+use crate::redis_client::digest;
 
 /// The keys of one channel, and the channel of Redis that announces its events.
 ///
@@ -33,7 +30,7 @@ const TAG: usize = 22;
 
 impl ChannelKeys {
     pub fn of(prefix: &str, channel: &ChannelName) -> Self {
-        let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(channel.as_str()));
+        let digest = digest(&[channel.as_str()]);
         let tag = digest.get(..TAG).unwrap_or(&digest);
         let name = |part| format!("{prefix}:{{{tag}}}:c:{part}");
         Self {
