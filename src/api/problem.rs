@@ -175,7 +175,7 @@ impl Problem {
 
     /// Returns the problem for limits that did not answer in time.
     pub fn limits_unavailable() -> Self {
-        Self::new(ErrorCode::Overloaded, "This service cannot check its limits. Try again in a few seconds.")
+        Self::new(ErrorCode::EventLogUnavailable, "This service cannot check its limits. Try again in a few seconds.")
     }
 
     /// Returns the problem for an event log that did not answer in time.

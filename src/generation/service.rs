@@ -12,7 +12,7 @@ use super::attempt_failure::UpstreamMessages;
 use super::attempts::{AttemptContext, Attempts};
 use super::audience::{Audience, OnDisconnect};
 use super::ending::Ending;
-use super::following::{Following, ViewerHandle};
+use super::following::{FollowError, Following, ViewerHandle};
 use super::registry::{Registration, Registry};
 use super::running::{AdmittedGeneration, Running};
 use super::start::{NewGeneration, Origin, StartError, StartedGeneration};
@@ -23,10 +23,19 @@ use super::tokens::{self, TokenCounter};
 use crate::domain::{
     ChatRequest, Claim, EventPosition, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp,
 };
-use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable};
+use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable, ViewerLease, Writer};
 use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
 use crate::upstream::{Delivery, ListedModels, PlannedRequest, Router};
+
+/// The log of a new generation, or the generation that its claim names.
+enum MadeLog {
+    New(Box<dyn Writer>, ViewerLease),
+    Known(Box<Following>),
+}
+
+/// How often a log is made whose claim names a generation that is removed at the same moment.
+const MOST_CREATES: usize = 3;
 
 /// All generations of this process.
 #[derive(Clone)]
@@ -141,21 +150,10 @@ impl Generations {
         let mut registration = inner.registry.register(Arc::new(running), inner.tasks.clone());
         let if_orphaned = registration.running().orphaned();
         let log_terms = LogTerms { account: new.spender.account.clone(), claim: new.claim.clone(), if_orphaned };
-        let created = inner.log.create(Arc::clone(&start), log_terms).await;
-        match created {
-            Err(CreateError::Full) => inner.metrics.refused("memory"),
-            Err(CreateError::TooManyTombstones(_)) => inner.metrics.refused("lost_answers"),
-            Err(CreateError::Unavailable(_)) => inner.metrics.refused("event_log"),
-            _ => {}
-        }
-        let (writer, viewer) = match created? {
-            Created::New { writer, viewer } => (writer, viewer),
-            Created::Known(known) => {
-                let following = match self.follow(&start.owner, known, EventPosition::START).await {
-                    Ok(following) => following,
-                    Err(gone) => return Err(self.lost(&start.owner, new.claim.as_ref()).await.unwrap_or(gone.into())),
-                };
-                return Ok(StartedGeneration { following, origin: Origin::Existing });
+        let (writer, viewer) = match self.make_log(&start, &log_terms).await? {
+            MadeLog::New(writer, viewer) => (writer, viewer),
+            MadeLog::Known(following) => {
+                return Ok(StartedGeneration { following: *following, origin: Origin::Existing });
             }
         };
         let log = Arc::clone(writer.log());
@@ -173,6 +171,27 @@ impl Generations {
         let work = Work { planned, audience, slot, wait: new.spender.wait(new.wait_policy) };
         inner.spawn_task(registration, record, work);
         Ok(StartedGeneration { following, origin: Origin::New })
+    }
+
+    /// Makes the log, or follows the generation that the claim names. If that was removed in between, its key is free, and
+    /// the log is made.
+    async fn make_log(&self, start: &Arc<Start>, terms: &LogTerms) -> Result<MadeLog, StartError> {
+        for _ in 0..MOST_CREATES {
+            let created = self.0.log.create(Arc::clone(start), terms.clone()).await;
+            let known = match created.inspect_err(|error| self.0.count_refusal(error))? {
+                Created::New { writer, viewer } => return Ok(MadeLog::New(writer, viewer)),
+                Created::Known(known) => known,
+            };
+            match self.follow(&start.owner, known, EventPosition::START).await {
+                Ok(following) => return Ok(MadeLog::Known(Box::new(following))),
+                Err(gone) => match self.lost(&start.owner, terms.claim.as_ref()).await {
+                    Some(lost) => return Err(lost),
+                    None if gone == FollowError::NotFound => {}
+                    None => return Err(gone.into()),
+                },
+            }
+        }
+        Err(FollowError::NotFound.into())
     }
 
     /// Takes one request from the caller's rate for a new generation, before the body of its request is read.
@@ -254,6 +273,15 @@ impl Generations {
 }
 
 impl GenerationService {
+    fn count_refusal(&self, error: &CreateError) {
+        match error {
+            CreateError::Full => self.metrics.refused("memory"),
+            CreateError::TooManyTombstones(_) => self.metrics.refused("lost_answers"),
+            CreateError::Unavailable(_) => self.metrics.refused("event_log"),
+            CreateError::Conflict(_) | CreateError::Lost(_) => {}
+        }
+    }
+
     /// Reserves what the generation may use of its caller's limits, all or nothing. The answer is estimated as the
     /// request's own limit, or else as the mean of the account's answers of this model, up to the limit that applies.
     async fn admit(

@@ -71,12 +71,18 @@ impl SettingKey {
     }
 
     /// Returns the sum of two distances: of each word of `unknown` to the closest word of this name, and twice that of
-    /// the whole names. The first tolerates an omitted section, the second a split or misspelt word.
+    /// the whole names. The first tolerates an omitted section, the second a split or misspelt word. A section in the
+    /// middle that `unknown` omits does not count.
     pub(super) fn distance(&self, unknown: &str) -> usize {
         const WORD_ENDS: [char; 2] = ['.', '_'];
         let distance = strsim::damerau_levenshtein;
         let closest = |word| self.name.split(WORD_ENDS).map(|known| distance(word, known)).min().unwrap_or_default();
         let joined = |name: &str| name.replace('_', "");
-        unknown.split(WORD_ENDS).map(closest).sum::<usize>() + 2 * distance(&joined(unknown), &joined(self.name))
+        let mut sections: Vec<_> = self.name.split('.').collect();
+        if sections.len() == 3 && unknown.split('.').count() == 2 {
+            sections.remove(1);
+        }
+        let whole = distance(&joined(unknown), &joined(&sections.join(".")));
+        unknown.split(WORD_ENDS).map(closest).sum::<usize>() + 2 * whole
     }
 }

@@ -71,7 +71,7 @@ mod tests {
     use crate::domain::Quota;
     use crate::settings::{
         ApiKeySettings, AuthMode, AuthSettings, CorsSettings, EventLogSettings, JwtSettings, LimitSettings,
-        ModelLimitSettings, ModelSettings, PromptSettings, RedisSettings, Secret, ServerSettings, Settings,
+        ModelLimitSettings, ModelSettings, PromptSettings, RedisSettings, Secret, ServerSettings, Settings, Size,
         UpstreamSettings,
     };
 
@@ -122,6 +122,7 @@ mod tests {
                 redis: RedisSettings {
                     url_env: Some("any".into()),
                     url_file: Some("any".into()),
+                    max_bytes: Some(Size::mib(1)),
                     ..RedisSettings::default()
                 },
                 ..EventLogSettings::default()

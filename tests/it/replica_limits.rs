@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::support::lossy_proxy::LossyProxy;
-use crate::support::redis_server::{RedisServer, unique_prefix};
+use crate::support::redis_server::{RedisServer, client_of, unique_prefix};
 use crate::support::{Answer, Service, ServiceProcess, soon, within};
 
 /// Longer than any pause of a machine under load that a test does not expect.
@@ -300,8 +300,7 @@ async fn call_whose_reply_is_lost_reserves_once_and_settles_once() {
     for with_request in [false, true] {
         let deployment = Deployment::new();
         let proxy = LossyProxy::start(deployment.server.port()).await;
-        let client = RedisClient::new(&format!("redis://127.0.0.1:{}", proxy.port), &deployment.prefix);
-        let replica = Replica::new(client.expect("an address"), LEASE);
+        let replica = Replica::new(client_of(proxy.port, &deployment.prefix), LEASE);
         // One cell is refilled in 60 seconds, and one in 6 seconds.
         let each = Quota {
             requests_per_minute: some(1).filter(|_| with_request),

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use super::channels::{LIMITS, account, data, ephemeral, kept, name, read_on};
 use super::{start, token};
 use crate::support::lossy_proxy::LossyProxy;
-use crate::support::redis_server::{RedisServer, unique_prefix};
+use crate::support::redis_server::{RedisServer, client_of, unique_prefix};
 use crate::support::soon;
 
 const TERMS: RedisChannelTerms =
@@ -336,8 +336,7 @@ async fn follower_reads_what_was_appended_while_messages_were_lost() {
 #[tokio::test]
 async fn append_whose_reply_is_lost_is_applied_once() {
     let proxy = LossyProxy::start(RedisServer::shared().port()).await;
-    let client = RedisClient::new(&format!("redis://127.0.0.1:{}", proxy.port), &unique_prefix()).expect("an address");
-    let channels = process(client, TERMS);
+    let channels = process(client_of(proxy.port, &unique_prefix()), TERMS);
     let log = open(&channels, "a").await;
     let told = member(PresenceMode::PresentAndTold);
     let other = member(PresenceMode::Present);

@@ -100,10 +100,7 @@ impl RedisServer {
 
     /// Returns one process's client of this server. It runs as long as the test.
     pub fn client(&self, prefix: &str) -> RedisClient {
-        let client = RedisClient::new(&self.url(), prefix).expect("an address");
-        let running = client.clone();
-        TaskTracker::new().spawn(async move { running.run().await });
-        client
+        client_of(self.port, prefix)
     }
 
     /// Makes a service use this server.
@@ -144,6 +141,14 @@ pub fn use_redis(url: String, settings: &mut Settings, environment: &mut BTreeMa
 
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port()
+}
+
+/// Returns one process's client of the server at this port, or behind it. It runs as long as the test.
+pub fn client_of(port: u16, prefix: &str) -> RedisClient {
+    let client = RedisClient::new(&format!("redis://127.0.0.1:{port}"), prefix).expect("an address");
+    let running = client.clone();
+    TaskTracker::new().spawn(async move { running.run().await });
+    client
 }
 
 /// Returns a prefix that no other test uses.
