@@ -113,7 +113,7 @@ pub(super) const REDIS_SECTION: SettingSection = SettingSection {
         key(
             "event_log.redis.lease",
             DURATION,
-            "How long a replica that is gone keeps its generations, from \"3s\" to \"12s\". After that, the next replica that \
+            "How long a replica that is gone keeps its generations and slots, from \"3s\" to \"12s\". After that, the next replica that \
              reads one ends it as failed (replica_lost).",
         ),
         key(

@@ -30,7 +30,7 @@ export class Replicas {
     // Each request to the next replica, whichever had the one before.
     await writeFile(file, `defaults
   mode http
-  option http-no-delay
+  option abortonclose
   timeout connect 5s
   timeout client 1m
   timeout server 1m

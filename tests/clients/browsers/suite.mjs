@@ -643,7 +643,10 @@ const scenarios = {
   },
 };
 
-const broken = await run({ ...scenarios, ...playground(open, tokenrill.url) }, only);
+const all = { ...scenarios, ...playground(open, tokenrill.url) };
+// `system.metrics` has the figures of the replica that the page is connected to; the generation may run on the other.
+if (processes === "replicas") delete all["the plots of the metrics move, and rise while a generation runs"];
+const broken = await run(all, only);
 await browser.close();
 for (const part of [pages, proxy, tokenrill, upstream]) part.stop();
 process.exit(broken ? 1 : 0);
