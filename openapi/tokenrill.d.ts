@@ -527,6 +527,11 @@ export interface components {
             /** @description The connections, newest first. */
             data: components["schemas"]["Connection"][];
             /**
+             * @description The replica that responds, whose connections these are.
+             * @example rep_AAAAAAAAAAAAAAAAAAAAAA
+             */
+            replica: string;
+            /**
              * Format: int64
              * @description The number of all connections.
              */
@@ -749,6 +754,11 @@ export interface components {
              * @description Requests that were refused because of a limit.
              */
             refusals: number;
+            /**
+             * @description The replica whose figures these are.
+             * @example rep_AAAAAAAAAAAAAAAAAAAAAA
+             */
+            replica: string;
             /**
              * Format: int64
              * @description Current viewers and subscribers.
@@ -1231,6 +1241,11 @@ export interface components {
         Replay: "events" | "snapshot";
         /** @description The event `server-time` of the channel `system.time`, sent every second. */
         ServerTimeData: {
+            /**
+             * @description The replica whose clock this is.
+             * @example rep_AAAAAAAAAAAAAAAAAAAAAA
+             */
+            replica: string;
             /**
              * Format: date-time
              * @description RFC 3339, UTC.

@@ -158,7 +158,7 @@ pub async fn serve(
     let router = router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
     metrics.set_retry_counts(retry_counts(&transports.retries()));
-    let redis = shared_redis::start(settings, environment, &tasks, &stop)?;
+    let redis = shared_redis::start(settings, environment, metrics.replica(), &tasks, &stop)?;
     if let Some(redis) = &redis {
         metrics.set_redis(redis_figures(redis.clone()));
     }

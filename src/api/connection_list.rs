@@ -24,6 +24,9 @@ pub struct ConnectionList {
     pub data: Vec<ConnectionBody>,
     /// The number of all connections.
     pub total: u64,
+    /// The replica that responds, whose connections these are.
+    #[schema(example = "rep_AAAAAAAAAAAAAAAAAAAAAA")]
+    pub replica: String,
 }
 
 /// One request in flight.
@@ -90,7 +93,7 @@ pub async fn list(
 ) -> Json<ConnectionList> {
     let (records, total) = api.connections.list(limit.get());
     let data = records.iter().map(|(record, kind)| connection_body(record, *kind)).collect();
-    Json(ConnectionList { data, total: total as u64 })
+    Json(ConnectionList { data, total: total as u64, replica: api.metrics.replica().to_string() })
 }
 
 /// Close a connection.

@@ -47,7 +47,7 @@ impl ReplicaConnections {
             }
         });
         let receiver = Arc::clone(&asked);
-        client.subscriptions.handle(replies(client, client.replica.as_str()), move |message| {
+        client.subscriptions.handle(replies(client, &client.replica.to_string()), move |message| {
             let closed = message.parse().ok().and_then(|id: ConnectionId| receiver.lock().get(&id).cloned());
             if let Some(closed) = closed {
                 closed.cancel();
@@ -96,7 +96,7 @@ impl OtherReplicas for ReplicaConnections {
             if !client.subscriptions.is_connected() {
                 return Err(ReplicasUnavailable);
             }
-            let request = format!("{id} {}", client.replica.as_str());
+            let request = format!("{id} {}", client.replica);
             let sent = timeout_at(deadline, client.publish(&requests(&client), &request)).await;
             sent.map_err(|_| ReplicasUnavailable)?.map_err(|_| ReplicasUnavailable)?;
             Ok(timeout_at(deadline, asked.closed.cancelled()).await.is_ok())

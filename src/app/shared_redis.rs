@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::AppError;
+use crate::domain::ReplicaId;
 use crate::redis_client::RedisClient;
 use crate::settings::{LogBackend, Settings};
 
@@ -14,6 +15,7 @@ use crate::settings::{LogBackend, Settings};
 pub fn start(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
+    replica: ReplicaId,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Option<RedisClient>, AppError> {
@@ -28,7 +30,7 @@ pub fn start(
     };
     let address = address.ok_or(AppError::RedisUrl)?;
     // The error may contain the password of the address.
-    let client = RedisClient::new(address.trim(), &redis.prefix).map_err(|_| AppError::RedisUrl)?;
+    let client = RedisClient::new(address.trim(), &redis.prefix, replica).map_err(|_| AppError::RedisUrl)?;
     let (running, stop) = (client.clone(), stop.clone());
     tasks.spawn(async move { stop.run_until_cancelled(running.run()).await });
     Ok(Some(client))

@@ -7,7 +7,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::service::{CALL_TIMEOUT, Channels};
 use crate::detached::within;
-use crate::domain::{Account, ChannelName, Keeping, Published, Recipient, Timestamp};
+use crate::domain::{Account, ChannelName, Keeping, Published, Recipient, ReplicaId, Timestamp};
 use crate::telemetry::{Figures, Metrics, resident_memory};
 
 /// The time between two events of each channel.
@@ -48,9 +48,9 @@ impl Channels {
         loop {
             ticks.tick().await;
             let now = Timestamp::now();
-            let clock = json!({"time": now.to_string(), "unix_ms": now.millis()});
+            let clock = json!({"time": now.to_string(), "unix_ms": now.millis(), "replica": metrics.replica()});
             let seen = metrics.figures();
-            let data = body(&seen, now, rate.since(seen.pieces), logged());
+            let data = body(&seen, now, rate.since(seen.pieces), logged(), metrics.replica());
             for (channel, name, data) in [(&time, "server-time", clock), (&figures, "metrics", data)] {
                 let published = Published {
                     name: name.parse().ok(),
@@ -86,7 +86,7 @@ impl PieceRate {
     }
 }
 
-fn body(figures: &Figures, now: Timestamp, tokens_per_second: f64, logged: usize) -> Value {
+fn body(figures: &Figures, now: Timestamp, tokens_per_second: f64, logged: usize, replica: ReplicaId) -> Value {
     let [done, cancelled, failed] = figures.ended;
     let millis = |time: Duration| (time.as_secs_f64() * 10_000.0).round() / 10.0;
     json!({
@@ -113,5 +113,6 @@ fn body(figures: &Figures, now: Timestamp, tokens_per_second: f64, logged: usize
         "refusals": figures.refusals,
         "memory_bytes": resident_memory(),
         "event_log_bytes": logged,
+        "replica": replica,
     })
 }

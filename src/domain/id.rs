@@ -89,6 +89,11 @@ id! {
     ConnectionId, "conn_"
 }
 
+id! {
+    /// Identifies one process among those that serve together: `rep_` and 128 random bits, as [`GenerationId`].
+    ReplicaId, "rep_"
+}
+
 /// The text is not an id of this kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of this service")]

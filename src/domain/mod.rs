@@ -42,7 +42,7 @@ pub use event::{
 };
 pub use failure::{Failure, FailureCode, Remedy, UpstreamWords};
 pub use field_kind::FieldKind;
-pub use id::{ConnectionId, GenerationId, InvalidId, RequestId};
+pub use id::{ConnectionId, GenerationId, InvalidId, ReplicaId, RequestId};
 pub use log_format::LogFormat;
 pub use lookup::Lookup;
 #[cfg(test)]

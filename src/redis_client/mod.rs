@@ -12,7 +12,6 @@
 //! call_counts    figures of the calls
 //! script         declares scripts
 //! subscriptions  the connection for messages
-//! replica_id     the id of this process
 //! ```
 
 mod address;
@@ -21,7 +20,6 @@ mod call_counts;
 mod connection;
 mod digest;
 mod link;
-mod replica_id;
 mod script;
 mod sentinels;
 mod server_fault;
@@ -33,11 +31,12 @@ use redis::RedisResult;
 
 use address::RedisAddress;
 
+use crate::domain::ReplicaId;
+
 pub use call::{CallError, PATIENCE, Patience, RedisUnavailable, Reply, ScriptCall};
 pub use call_counts::CallResult;
 pub use connection::CommandConnection;
 pub use digest::{digest, digest_of_account};
-pub use replica_id::ReplicaId;
 pub use script::assemble;
 pub(crate) use script::scripts;
 pub use subscriptions::{ChannelSubscription, Subscriptions};
@@ -49,6 +48,7 @@ pub struct RedisClient {
     prefix: Arc<str>,
     pub connection: CommandConnection,
     pub subscriptions: Subscriptions,
+    /// This process.
     pub replica: ReplicaId,
 }
 
@@ -58,11 +58,10 @@ impl RedisClient {
     /// # Errors
     ///
     /// If `url` is not the address of a server, of sentinels or of a cluster. The error may contain the address.
-    pub fn new(url: &str, prefix: &str) -> RedisResult<Self> {
+    pub fn new(url: &str, prefix: &str, replica: ReplicaId) -> RedisResult<Self> {
         let address = RedisAddress::parse(url)?;
         let connection = CommandConnection::new(address.clone());
-        let (subscriptions, replica) = (Subscriptions::default(), ReplicaId::random());
-        Ok(Self { address, prefix: prefix.into(), connection, subscriptions, replica })
+        Ok(Self { address, prefix: prefix.into(), connection, subscriptions: Subscriptions::default(), replica })
     }
 
     /// Keeps the connections for commands and for messages. Runs until dropped.

@@ -15,12 +15,14 @@ use super::redis_metrics::{ReadRedisFigures, RedisMetrics};
 use super::stream_metrics::StreamMetrics;
 use super::total::{Total, Totals};
 use super::upstream_metrics::{RetryCount, UpstreamMetrics};
+use crate::domain::ReplicaId;
 
 /// The metrics of one service. There is no global recorder, so that each service in the tests has its own.
 ///
 /// The methods that count are in `recording.rs`.
 #[derive(Debug)]
 pub struct Metrics {
+    replica: ReplicaId,
     registry: Registry,
     pub(super) models: ModelNames,
     pub(super) generations: GenerationMetrics,
@@ -40,12 +42,15 @@ impl Metrics {
         let upstreams = UpstreamMetrics::register(&mut registry);
         let streams = StreamMetrics::register(&mut registry);
         let http = HttpMetrics::register(&mut registry);
-        registry.register("tokenrill_build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let replica = ReplicaId::random();
+        let program = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("replica", replica.to_string())];
+        registry.register("tokenrill_build", "The program, and this process of it", Info::new(program));
         registry.register_collector(Box::new(capacities.clone()));
         registry.register_collector(Box::new(totals.clone()));
         registry.register_collector(Box::new(redis.clone()));
         registry.register_collector(Box::new(Process));
         Arc::new(Self {
+            replica,
             registry,
             models: ModelNames::default(),
             generations,
@@ -56,6 +61,11 @@ impl Metrics {
             totals,
             redis,
         })
+    }
+
+    /// Returns the id of this process, whose figures these are.
+    pub const fn replica(&self) -> ReplicaId {
+        self.replica
     }
 
     /// Creates the series of an upstream and of the models that the settings name. Starting them at 0 lets a rate
@@ -107,7 +117,8 @@ mod tests {
         let metrics = Metrics::new();
         metrics.set_capacities(vec![Capacity::bytes("tokenrill_event_log", "Memory of logs", 100, || 7)]);
         let (_, text) = metrics.render();
-        let version = format!("tokenrill_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+        let (version, replica) = (env!("CARGO_PKG_VERSION"), metrics.replica());
+        let version = format!("tokenrill_build_info{{version=\"{version}\",replica=\"{replica}\"}} 1");
         for line in [&version, "tokenrill_event_log_bytes 7", "tokenrill_event_log_limit_bytes 100"] {
             assert!(text.contains(&format!("\n{line}\n")), "{line}: {text}");
         }

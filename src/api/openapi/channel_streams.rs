@@ -46,6 +46,8 @@ pub fn describe_channel_streams(document: &mut Value) {
     set(document, &pointer(SUBSCRIBE.0, SUBSCRIBE.1, "/responses/200/content"), "text/event-stream", content);
 }
 
+const REPLICA: &str = "rep_AAAAAAAAAAAAAAAAAAAAAA";
+
 /// Returns example streams as text, one for each kind of event.
 fn examples() -> Value {
     const FIRST: u64 = 1_795_690_000_000_000;
@@ -72,8 +74,10 @@ fn examples() -> Value {
         "time": since, "streams": 3, "subscribers": 2,
         "generations": {"running": 1, "waiting": 0, "done": 40, "cancelled": 2, "failed": 0},
         "tokens": {"input": 900, "output": 12_000, "saved": 310}, "tokens_per_second": 48.5,
-        "first_token_ms": {"p50": 180.5, "p95": 420.0}, "refusals": 0, "memory_bytes": 31_000_000, "event_log_bytes": 90_000,
+        "first_token_ms": {"p50": 180.5, "p95": 420.0}, "refusals": 0, "memory_bytes": 31_000_000,
+        "event_log_bytes": 90_000, "replica": REPLICA,
     });
+    let clock = json!({"time": since, "unix_ms": 1_795_690_000_000_u64, "replica": REPLICA});
     let examples = [
         (
             "published",
@@ -126,15 +130,7 @@ fn examples() -> Value {
                 ],
             ),
         ),
-        (
-            "system.time",
-            "The server's clock",
-            stream(
-                "system.time",
-                None,
-                &[(Some("server-time"), json!({"time": since, "unix_ms": 1_795_690_000_000_u64}), Some(1))],
-            ),
-        ),
+        ("system.time", "The server's clock", stream("system.time", None, &[(Some("server-time"), clock, Some(1))])),
         (
             "system.metrics",
             "The service's metrics",

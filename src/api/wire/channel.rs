@@ -155,6 +155,9 @@ pub struct ServerTimeData {
     pub time: String,
     /// Unix time in milliseconds.
     pub unix_ms: u64,
+    /// The replica whose clock this is.
+    #[schema(example = "rep_AAAAAAAAAAAAAAAAAAAAAA")]
+    pub replica: String,
 }
 
 /// The event `metrics` of the channel `system.metrics`, sent every second. Values other than rates are current, or
@@ -180,6 +183,9 @@ pub struct MetricsData {
     pub memory_bytes: Option<u64>,
     /// Memory of the logs of generations and channels.
     pub event_log_bytes: u64,
+    /// The replica whose figures these are.
+    #[schema(example = "rep_AAAAAAAAAAAAAAAAAAAAAA")]
+    pub replica: String,
 }
 
 /// Numbers of generations, by status.

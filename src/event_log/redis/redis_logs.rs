@@ -58,7 +58,7 @@ impl RedisLogs {
         let store = Arc::new(Store { client, keys, terms, tasks, stop });
         let owned = OwnedGenerations::default();
         let receiver = owned.clone();
-        let own = format!("{}{}", store.keys.replicas(), store.client.replica.as_str());
+        let own = format!("{}{}", store.keys.replicas(), store.client.replica);
         store.client.subscriptions.handle(own, move |message| receiver.receive(message));
         let viewers = ReplicaViewers::new(Arc::clone(&store), owned.clone());
         Self(Arc::new(SharedRedisLogs { store, owned, viewers, mirrors: Mutex::default() }))
@@ -139,8 +139,8 @@ impl SharedRedisLogs {
         let fingerprint = terms.claim.as_ref().map_or(&[][..], |claim| &claim.request.as_bytes()[..]);
         ScriptCall::new(&script::CREATE, [&keys.head, &keys.entries, &keys.viewers].into_iter().chain(claim))
             .arg(start.generation.to_string())
-            .arg(format!("{}/{}", store.client.replica.as_str(), start.generation))
-            .arg(store.client.replica.as_str())
+            .arg(format!("{}/{}", store.client.replica, start.generation))
+            .arg(store.client.replica.to_string())
             .arg(encoder.encode([&Event::Start(Arc::clone(start))]))
             .arg(BatchEncoder::default().encode([&terms.if_orphaned]))
             .millis(store.terms.lease)

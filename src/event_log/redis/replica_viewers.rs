@@ -102,7 +102,7 @@ impl ReplicaViewers {
         let store = &self.0.store;
         let keys = store.keys.of(generation);
         let call = ScriptCall::new(&script::JOIN, [&keys.head, &keys.viewers])
-            .arg(store.client.replica.as_str())
+            .arg(store.client.replica.to_string())
             .millis(VIEWER_LEASE);
         let reply = store.client.connection.call(&call, Patience::For(PATIENCE)).await.ok()?;
         // A log that Redis has lost is made again by its owner.
@@ -120,7 +120,7 @@ impl ReplicaViewers {
         let keys = store.keys.of(generation);
         let call = ScriptCall::new(&script::LEAVE, [&keys.head, &keys.viewers])
             .arg(generation.to_string())
-            .arg(store.client.replica.as_str())
+            .arg(store.client.replica.to_string())
             .arg(store.keys.replicas());
         // If Redis does not answer, the time of this process runs out.
         _ = store.client.connection.call(&call, Patience::For(VIEWER_LEASE)).await;

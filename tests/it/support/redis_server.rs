@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use tokenrill::domain::ReplicaId;
 use tokenrill::redis_client::RedisClient;
 use tokenrill::settings::{LogBackend, Settings};
 use tokio_util::task::TaskTracker;
@@ -145,7 +146,8 @@ pub fn free_port() -> u16 {
 
 /// Returns one process's client of the server at this port, or behind it. It runs as long as the test.
 pub fn client_of(port: u16, prefix: &str) -> RedisClient {
-    let client = RedisClient::new(&format!("redis://127.0.0.1:{port}"), prefix).expect("an address");
+    let client = RedisClient::new(&format!("redis://127.0.0.1:{port}"), prefix, ReplicaId::random());
+    let client = client.expect("an address");
     let running = client.clone();
     TaskTracker::new().spawn(async move { running.run().await });
     client

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::redis_server::{RedisServer, unique_prefix};
 
-/// One process's limits. Before each call, the time that has passed is taken back from the rates, so that all figures are
+/// One process's limits. Around each call, the time that has passed is taken back from the rates, so that all figures are
 /// exact; [`StillRedis::pass`] lets time pass.
 pub struct StillRedis {
     inner: RedisLimits,
@@ -67,7 +67,9 @@ impl Limits for StillRedis {
     fn take_request<'a>(&'a self, id: GenerationId, spender: &'a Spender) -> BoxFuture<'a, Result<(), LimitError>> {
         async move {
             self.pass(Duration::ZERO);
-            self.inner.take_request(id, spender).await
+            let result = self.inner.take_request(id, spender).await;
+            self.pass(Duration::ZERO);
+            result
         }
         .boxed()
     }
@@ -79,7 +81,9 @@ impl Limits for StillRedis {
     ) -> BoxFuture<'a, Result<Admitted, LimitError>> {
         async move {
             self.pass(Duration::ZERO);
-            self.inner.admit(id, demand).await
+            let result = self.inner.admit(id, demand).await;
+            self.pass(Duration::ZERO);
+            result
         }
         .boxed()
     }
@@ -88,6 +92,7 @@ impl Limits for StillRedis {
         async move {
             self.pass(Duration::ZERO);
             self.inner.settle(id, settlement).await;
+            self.pass(Duration::ZERO);
         }
         .boxed()
     }
@@ -99,7 +104,9 @@ impl Limits for StillRedis {
     fn publish<'a>(&'a self, spender: &'a Spender) -> BoxFuture<'a, Result<Allowance, (LimitError, Allowance)>> {
         async move {
             self.pass(Duration::ZERO);
-            self.inner.publish(spender).await
+            let result = self.inner.publish(spender).await;
+            self.pass(Duration::ZERO);
+            result
         }
         .boxed()
     }

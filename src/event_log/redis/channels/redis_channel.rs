@@ -16,7 +16,15 @@ pub struct RedisChannel(pub Arc<ChannelCopy>);
 impl ChannelLog for RedisChannel {
     fn append(&self, events: Vec<ChannelEvent>) -> BoxFuture<'static, Result<Sequence, AppendError>> {
         let copy = Arc::clone(&self.0);
-        async move { copy.append(&events).await }.boxed()
+        async move {
+            let appended = copy.append(&events).await;
+            // A drain that waited for this answer closes the subscribers' streams next: they get its end before that.
+            if events.iter().any(|event| matches!(event, ChannelEvent::Generation(_, event) if event.is_terminal())) {
+                _ = copy.refresh(MissingLog::Report).await;
+            }
+            appended
+        }
+        .boxed()
     }
 
     fn skip(&self) -> BoxFuture<'static, ()> {
