@@ -66,12 +66,18 @@ pub async fn ready(service: Service) -> Service {
     service
 }
 
-/// Starts a generation and reads its first token.
-pub async fn begin(service: &Service, upstream: &Upstream) -> (Answer, Call, String) {
+/// Starts a generation whose model accepts the request and sends nothing yet.
+pub async fn begin_silent(service: &Service, upstream: &Upstream) -> (Answer, Call, String) {
     let mut answer = service.generate(&json!({"input": "Hello"})).await;
     let id = answer.expect("start").await.generation().to_owned();
     let mut call = upstream.call().await;
     call.ok().await;
+    (answer, call, id)
+}
+
+/// Starts a generation and reads its first token.
+pub async fn begin(service: &Service, upstream: &Upstream) -> (Answer, Call, String) {
+    let (mut answer, mut call, id) = begin_silent(service, upstream).await;
     call.text("Hel").await;
     answer.expect("delta").await;
     (answer, call, id)
@@ -361,10 +367,7 @@ async fn append_that_was_carried_out_before_redis_was_full_is_not_lost() {
     environment.insert("REDIS".to_owned(), format!("redis://127.0.0.1:{}", proxy.port));
     let (settings, _) = deployment.settings();
     let owner = ready(Service::in_environment(settings, environment).await).await;
-    let mut first = owner.generate(&json!({"input": "Hello"})).await;
-    let id = first.expect("start").await.generation().to_owned();
-    let mut call = deployment.upstream.call().await;
-    call.ok().await;
+    let (mut first, mut call, id) = begin_silent(&owner, &deployment.upstream).await;
     proxy.hold_new_connections();
     // Its append is carried out, and its reply is lost.
     call.text("Hel").await;

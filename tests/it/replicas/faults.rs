@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokenrill::settings::Settings;
 
-use super::{Deployment, LEASE, begin, finish, follow, ready, refusal, snapshot};
+use super::{Deployment, LEASE, begin, begin_silent, finish, follow, ready, refusal, snapshot};
 use crate::support::lossy_proxy::LossyProxy;
 use crate::support::redis_server::RedisServer;
 use crate::support::slow_proxy::SlowProxy;
@@ -102,10 +102,7 @@ async fn stop_from_another_replica_reaches_an_owner_whose_append_is_not_answered
     let proxy = LossyProxy::start(deployment.redis.port()).await;
     let owner = replica_through(&deployment, proxy.port).await;
     let other = deployment.replica().await;
-    let mut first = owner.generate(&json!({"input": "Hello"})).await;
-    let id = first.expect("start").await.generation().to_owned();
-    let mut call = deployment.upstream.call().await;
-    call.ok().await;
+    let (_first, mut call, id) = begin_silent(&owner, &deployment.upstream).await;
     proxy.hold_new_connections();
     // The connection breaks before the reply, and a new one is not admitted. That for messages stays.
     call.text("Hel").await;
