@@ -10,6 +10,7 @@ export class People {
   readonly #names = new Map<string, string>();
   readonly #typing = new Map<string, number>();
   #self = "";
+  #greeted: Promise<void> = Promise.resolve();
   #toldTyping = -Infinity;
 
   constructor(private readonly room: string) {}
@@ -22,17 +23,23 @@ export class People {
     this.renamed(name);
   }
 
-  /** The service knows connections; a name is what its page says that it is. */
+  /** The service knows connections; a name is what its page says that it is. The first connection sends it later. */
   renamed(name: string): void {
-    const hello = { connection: this.#self, name };
+    if (this.#self === "") return;
     this.learn(this.#self, name);
-    attempt(() => publish(this.room, { event: "hello", data: hello, ephemeral: true }));
+    this.#greet(name);
   }
 
   joined(connection: string, name: string): void {
     this.learn(connection, "");
+    this.#greet(name, { connection });
+  }
+
+  /** One at a time: of two requests at once, the later one may arrive first, and an old name would stay. */
+  #greet(name: string, to?: { connection: string }): void {
     const hello = { connection: this.#self, name };
-    attempt(() => publish(this.room, { event: "hello", data: hello, ephemeral: true, to: { connection } }));
+    const greeting = { event: "hello", data: hello, ephemeral: true, ...(to && { to }) } as const;
+    this.#greeted = this.#greeted.then(() => attempt(() => publish(this.room, greeting)));
   }
 
   left(connection: string): void {

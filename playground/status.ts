@@ -11,9 +11,9 @@ export function showState(state: State): void {
 }
 
 /** Does it, and says so where that fails. */
-export function attempt(what: () => Promise<void>): void {
+export function attempt(what: () => Promise<void>): Promise<void> {
   problem.textContent = "";
-  what().catch((error: unknown) => {
+  return what().catch((error: unknown) => {
     problem.textContent = error instanceof Error ? error.message : String(error);
   });
 }

@@ -329,9 +329,9 @@ export function launch(name) {
     : puppeteer.launch({ browser: "chrome", executablePath: CHROMIUM, headless: true, args: FLAGS });
 }
 
-/** Runs named scenarios and ends the process: with 0 only if each held. */
-export async function run(scenarios, only) {
-  let broken = 0;
+/** Runs named scenarios; how many failed. `tidy` follows each that failed, so that the next one begins as if it had not. */
+export async function run(scenarios, only, tidy = () => {}) {
+  const failed = [];
   for (const [name, scenario] of Object.entries(scenarios)) {
     if (only && !name.includes(only)) continue;
     const began = performance.now();
@@ -339,9 +339,11 @@ export async function run(scenarios, only) {
       await scenario();
       console.log(`ok   ${name} (${Math.round(performance.now() - began)} ms)`);
     } catch (error) {
-      broken += 1;
+      failed.push(`${name}: ${error.message}`);
       console.log(`FAIL ${name}\n${error.stack}`);
+      await tidy();
     }
   }
-  return broken;
+  for (const one of failed) console.log(`failed: ${one}`);
+  return failed.length;
 }
