@@ -409,10 +409,35 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/upstreams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the upstreams with their health.
+         * @description Breakers, keys that rest and times to the first token, as the replica that responds sees them.
+         */
+        get: operations["list_upstreams"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * @description The state of a circuit breaker.
+         * @enum {string}
+         */
+        Breaker: "closed" | "half_open" | "open";
         /** @description The generation was cancelled. The events before this one are the incomplete answer. */
         CancelledData: {
             reason: components["schemas"]["CancelledReason"];
@@ -791,6 +816,33 @@ export interface components {
             object: string;
             /** @example tokenrill */
             owned_by: string;
+        };
+        /** @description One model of an upstream. */
+        ModelHealth: {
+            breaker: components["schemas"]["Breaker"];
+            /**
+             * Format: int64
+             * @description The time to the first token of half of the last 200 answers. Absent before the first answer.
+             */
+            first_token_p50_ms?: number | null;
+            /**
+             * Format: int64
+             * @description The time to the first token of 95 % of the last 200 answers.
+             */
+            first_token_p95_ms?: number | null;
+            /**
+             * Format: int32
+             * @description Answers in progress.
+             */
+            in_flight: number;
+            /** @description The name that the upstream knows. */
+            model: string;
+            /**
+             * Format: int64
+             * @description How long the model is not requested, because the upstream is overloaded or does not have it. Absent if it is in
+             *     use.
+             */
+            rest_ms?: number | null;
         };
         /** @description A list of models, in OpenAI's shape. */
         ModelList: {
@@ -1380,6 +1432,22 @@ export interface components {
          * @enum {string}
          */
         UnauthenticatedReason: "credential_missing" | "credential_invalid" | "token_expired" | "issuer_unknown";
+        /** @description One upstream. */
+        Upstream: {
+            /** @description Whether it is connected to: `open` while it cannot be reached. */
+            connections: components["schemas"]["Breaker"];
+            /** @description In the order of the settings. The keys themselves are never shown. */
+            keys: components["schemas"]["UpstreamKey"][];
+            /** @description The models that were requested, by name, at most 1,000. */
+            models: components["schemas"]["ModelHealth"][];
+            /** @example openai */
+            name: string;
+            /**
+             * @description The URL of its chat API, without a query.
+             * @example https://api.openai.com/v1/chat/completions
+             */
+            url: string;
+        };
         /** @description The error that the upstream returned for the request. Keys, account ids and addresses are masked. */
         UpstreamErrorBody: {
             /** @example context_length_exceeded */
@@ -1400,6 +1468,26 @@ export interface components {
              * @example invalid_request_error
              */
             type?: string | null;
+        };
+        /** @description One key. */
+        UpstreamKey: {
+            /** @description From 1. */
+            number: number;
+            /**
+             * Format: int64
+             * @description How long the key is not used, because it was limited or refused. Absent if it is in use.
+             */
+            rest_ms?: number | null;
+        };
+        /** @description The upstreams as this replica sees them. */
+        UpstreamList: {
+            /** @description In the order of the settings; first the embedded model. */
+            data: components["schemas"]["Upstream"][];
+            /**
+             * @description The replica that responds, whose attempts these figures are of.
+             * @example rep_AAAAAAAAAAAAAAAAAAAAAA
+             */
+            replica: string;
         };
         /** @description The tokens that the model read and wrote. */
         Usage: {
@@ -4045,6 +4133,86 @@ export interface operations {
             };
             /** @description Unsupported Media Type */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    list_upstreams: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The upstreams */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UpstreamList"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

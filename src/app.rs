@@ -4,6 +4,7 @@
 mod admission;
 mod counted_limits;
 mod measures;
+mod model_aliases;
 mod replica_connections;
 mod shared_redis;
 mod stored_channels;
@@ -34,18 +35,19 @@ use crate::generation::{Generations, Terms};
 use crate::limits::Limiter;
 use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
-use crate::settings::{self, Settings, SettingsError, UpstreamSettings};
+use crate::settings::{self, Secret, Settings, SettingsError, UpstreamSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use crate::upstream::{
     AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, TransportBuilder,
-    WholeAnswers,
+    UpstreamServer, WholeAnswers,
 };
 
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
 
-use measures::{capacities, evictions, redis_figures, retry_counts};
+use measures::{capacities, evictions, redis_figures, retry_counts, upstream_figures};
+use model_aliases::{Servers, aliases, retry_terms};
 use replica_connections::ReplicaConnections;
 use stored_channels::StoredChannels;
 use stored_logs::StoredLogs;
@@ -157,6 +159,7 @@ pub async fn serve(
     let transports = TransportBuilder::new(tasks.clone(), stop.clone());
     let router = router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
+    metrics.set_upstreams(upstream_figures(router.status_source()));
     metrics.set_retry_counts(retry_counts(&transports.retries()));
     let redis = shared_redis::start(settings, environment, metrics.replica(), &tasks, &stop)?;
     if let Some(redis) = &redis {
@@ -275,12 +278,20 @@ fn router(
     tasks: TaskTracker,
 ) -> Result<Router, AppError> {
     let masker = masker(settings, environment, Some(demo))?;
-    let others = settings.upstreams.iter().map(|upstream| {
-        let provider = provider(settings, upstream, environment, &masker, transports)?;
-        let models = upstream.models.iter().map(NamePattern::new).collect();
-        Ok((models, Arc::new(provider) as Arc<dyn Provider>))
-    });
-    let others = others.collect::<Result<Vec<_>, AppError>>()?;
+    let mut servers = Servers::new();
+    let mut others = Vec::new();
+    for upstream in &settings.upstreams {
+        let mut keys = upstream.api_keys(environment)?.into_iter();
+        let adapter = |key: Option<Secret>| {
+            let provider = provider(settings, upstream, key, &masker, transports)?;
+            Ok::<_, AppError>(Arc::new(provider) as Arc<dyn Provider>)
+        };
+        let first = adapter(keys.next())?;
+        let other_keys = keys.map(|key| adapter(Some(key))).collect::<Result<_, _>>()?;
+        let server = UpstreamServer::new(first, other_keys, retry_terms(upstream));
+        servers.insert(upstream.name.clone(), Arc::clone(&server));
+        others.push((upstream.models.iter().map(NamePattern::new).collect(), server));
+    }
 
     let endpoint = Endpoint::new(&demo.base_url(), Some(demo.key.as_str().into()), HeaderMap::new());
     let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
@@ -292,17 +303,16 @@ fn router(
     let sizes = AnswerSizes { max_event: DEMO_MAX_EVENT, whole };
     let demo = OpenAi::new("demo", endpoint, timeouts, reports, sizes, DEMO_KEEPALIVE, transports);
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
-    Ok(Router::new(demo, others, settings.models.default.clone(), tasks))
+    Ok(Router::new(demo, others, aliases(settings, &servers), settings.models.default.clone(), tasks))
 }
 
 fn provider(
     settings: &Settings,
     upstream: &UpstreamSettings,
-    environment: &BTreeMap<String, String>,
+    key: Option<Secret>,
     masker: &Masker,
     transports: &TransportBuilder,
 ) -> Result<OpenAi, AppError> {
-    let key = upstream.api_key(environment)?;
     let failed = |reason: String| AppError::Upstream { name: upstream.name.clone(), reason };
     let endpoint = Endpoint::new(upstream.base_url.as_str(), key.map(|key| key.expose().into()), headers(upstream)?);
     let timeouts = Timeouts {
@@ -332,7 +342,7 @@ fn masker(
 ) -> Result<Masker, AppError> {
     let mut secrets: Vec<_> = demo.iter().map(|demo| demo.key.as_str().into()).collect();
     for upstream in &settings.upstreams {
-        secrets.extend(upstream.api_key(environment)?.map(|key| key.expose().into()));
+        secrets.extend(upstream.api_keys(environment)?.iter().map(|key| key.expose().into()));
         secrets.extend(upstream.headers.values().map(|value| value.expose().into()));
         secrets.extend(upstream.base_url.query_secrets().into_iter().map(Into::into));
     }
@@ -346,6 +356,9 @@ fn metrics(settings: &Settings) -> Arc<Metrics> {
     metrics.add_upstream("demo", ["demo"]);
     for UpstreamSettings { name, models, .. } in &settings.upstreams {
         metrics.add_upstream(name, models.iter().map(String::as_str).filter(|model| !model.contains('*')));
+    }
+    for target in settings.models.aliases.values().flat_map(|alias| &alias.targets) {
+        metrics.add_upstream(target.split().map_or("", |(name, _)| name), target.split().map(|(_, model)| model));
     }
     metrics
 }

@@ -50,6 +50,7 @@ const OPERATIONS: &[OperationAccess] = &[
     (("/healthz", "get"), Access::Public),
     (("/readyz", "get"), Access::Public),
     (("/metrics", "get"), Access::Operator),
+    (("/v1/upstreams", "get"), Access::Operator),
     (("/v1/connections", "get"), Access::Operator),
     (("/v1/connections/{id}", "delete"), Access::Operator),
 ];

@@ -66,6 +66,7 @@ mod subscriber_source;
 mod tickets;
 mod unknown_path;
 mod upstream_error;
+mod upstream_list;
 mod viewer_source;
 pub mod wire;
 
@@ -269,6 +270,7 @@ fn probe_routes() -> OpenApiRouter<Api> {
 fn operator_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(operations::metrics))
+        .routes(routes!(upstream_list::list))
         .routes(routes!(connection_list::list))
         .routes(routes!(connection_list::close))
         .routes(routes!(prompts::render))

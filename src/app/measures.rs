@@ -8,8 +8,10 @@ use crate::event_log::Memory;
 use crate::redis_client::{CallResult, RedisClient};
 use crate::server;
 use crate::settings::Settings;
-use crate::telemetry::{Capacity, ReadRedisFigures, RedisFigures, RetryCount, Total};
-use crate::upstream::{Retries, RetryReason};
+use crate::telemetry::{
+    BreakerFigure, Capacity, ReadRedisFigures, ReadUpstreamFigures, RedisFigures, RetryCount, Total, UpstreamFigures,
+};
+use crate::upstream::{BreakerState, Retries, RetryReason, UpstreamStatus};
 
 /// Returns the counters of requests that were sent to an upstream a second time.
 pub fn retry_counts(retries: &Arc<Retries>) -> Vec<RetryCount> {
@@ -30,6 +32,29 @@ pub fn redis_figures(client: RedisClient) -> ReadRedisFigures {
             calls: CallResult::ALL.map(|result| (result.name(), counts.count(result))).into(),
             outage: counts.outage(),
         }
+    })
+}
+
+/// Returns the health of the upstreams.
+pub fn upstream_figures(status: impl Fn() -> Vec<UpstreamStatus> + Send + Sync + 'static) -> ReadUpstreamFigures {
+    Box::new(move || status().iter().map(figures).collect())
+}
+
+fn figures(status: &UpstreamStatus) -> UpstreamFigures {
+    let resting = status.keys.iter().filter(|key| key.rest.is_some()).count();
+    UpstreamFigures {
+        upstream: status.identity.name.to_string(),
+        connections: breaker(status.connections),
+        resting_keys: resting as u64,
+        models: status.models.iter().map(|model| (model.model.to_string(), breaker(model.breaker))).collect(),
+    }
+}
+
+const fn breaker(state: BreakerState) -> BreakerFigure {
+    BreakerFigure(match state {
+        BreakerState::Closed => 0,
+        BreakerState::HalfOpen => 1,
+        BreakerState::Open => 2,
     })
 }
 

@@ -38,7 +38,7 @@ impl UpstreamCheck {
     }
 }
 
-/// Requests the list of models from all upstreams concurrently, with a timeout of 10 s for each.
+/// Requests the list of models from all upstreams concurrently, with each of their keys, with a timeout of 10 s for each.
 pub async fn check_upstreams(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
@@ -47,15 +47,22 @@ pub async fn check_upstreams(
     let stop = CancellationToken::new();
     let _stop_on_return = stop.clone().drop_guard();
     let transports = TransportBuilder::new(TaskTracker::new(), stop);
-    let checks = settings.upstreams.iter().map(|upstream| {
-        let provider = provider(settings, upstream, environment, &masker, &transports)?;
-        Ok((upstream, provider))
-    });
-    let checks = checks.collect::<Result<Vec<_>, AppError>>()?;
-    Ok(join_all(checks.iter().map(|(upstream, provider)| check(upstream, provider))).await)
+    let mut checks = Vec::new();
+    for upstream in &settings.upstreams {
+        let keys = upstream.api_keys(environment)?;
+        if keys.is_empty() {
+            checks.push((upstream, None, provider(settings, upstream, None, &masker, &transports)?));
+        }
+        let has_several = keys.len() > 1;
+        for (number, key) in (1..).zip(keys) {
+            let number = has_several.then_some(number);
+            checks.push((upstream, number, provider(settings, upstream, Some(key), &masker, &transports)?));
+        }
+    }
+    Ok(join_all(checks.iter().map(|(upstream, key, provider)| check(upstream, *key, provider))).await)
 }
 
-async fn check(upstream: &UpstreamSettings, provider: &impl Provider) -> UpstreamCheck {
+async fn check(upstream: &UpstreamSettings, key: Option<usize>, provider: &impl Provider) -> UpstreamCheck {
     let identity = provider.identity();
     let models = timeout(TIMEOUT, provider.models()).await.unwrap_or(Err(AttemptErrorKind::Timeout(Phase::Head)));
     let patterns: NamePatterns = upstream.models.iter().map(NamePattern::new).collect();
@@ -66,7 +73,11 @@ async fn check(upstream: &UpstreamSettings, provider: &impl Provider) -> Upstrea
         }),
         Err(error) => Err(ModelListError::new(identity, error)),
     };
-    UpstreamCheck { name: upstream.name.clone(), url: list_url(identity), result }
+    let name = match key {
+        Some(number) => format!("{} (key {number})", upstream.name),
+        None => upstream.name.clone(),
+    };
+    UpstreamCheck { name, url: list_url(identity), result }
 }
 
 impl fmt::Display for UpstreamCheck {

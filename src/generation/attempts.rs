@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, log_failure};
 use crate::domain::{FailureCode, Prompt, RequestId};
 use crate::telemetry::{GenerationLabels, Metrics, Outcome};
-use crate::upstream::{AttemptError, AttemptObserver, Billed, Delivery, SentMark, Target};
+use crate::upstream::{AttemptError, AttemptObserver, AttemptReason, Billed, Delivery, SentMark, Target};
 
 /// Records the attempts of one generation, in its log lines, its metrics and for its ending.
 ///
@@ -18,7 +18,7 @@ pub struct Attempts {
     context: AttemptContext,
     /// The first target of the plan.
     planned: Target,
-    /// In order; at most one for each target of the plan. Only the last one can be open.
+    /// In order. Only the last one can be open.
     made: Mutex<Vec<Attempt>>,
     metrics: Arc<Metrics>,
 }
@@ -123,7 +123,10 @@ impl Attempts {
 }
 
 impl AttemptObserver for Attempts {
-    fn attempt_began(&self, target: &Target, sent: &SentMark) {
+    fn attempt_began(&self, target: &Target, sent: &SentMark, reason: AttemptReason) {
+        if reason != AttemptReason::First {
+            self.metrics.attempt_repeated(labels(target), reason.name());
+        }
         let mut attempts = self.lock();
         let attempt = Attempt {
             number: attempts.len() + 1,
@@ -164,7 +167,7 @@ mod tests {
     use crate::upstream::{AttemptErrorKind, ScriptedProvider, Sent};
 
     fn target(upstream: &str) -> Target {
-        Target::new(ScriptedProvider::new(upstream, []), "m")
+        Target::single(ScriptedProvider::new(upstream, []), "m")
     }
 
     fn attempts(metrics: &Arc<Metrics>) -> Attempts {
@@ -196,7 +199,7 @@ mod tests {
 
     fn begin(attempts: &Attempts, upstream: &str) -> SentMark {
         let sent = SentMark::default();
-        attempts.attempt_began(&target(upstream), &sent);
+        attempts.attempt_began(&target(upstream), &sent, AttemptReason::First);
         sent
     }
 

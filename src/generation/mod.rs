@@ -37,7 +37,7 @@ mod task;
 mod tokens;
 
 pub use crate::event_log::CreateError;
-pub use crate::upstream::{Delivery, ListedModel, ListedModels};
+pub use crate::upstream::{BreakerState, Delivery, KeyStatus, ListedModel, ListedModels, ModelStatus, UpstreamStatus};
 pub use attempt_failure::UpstreamMessages;
 pub use audience::OnDisconnect;
 pub use following::{FollowError, Following};

@@ -26,7 +26,7 @@ use crate::domain::{
 use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable, ViewerLease, Writer};
 use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
-use crate::upstream::{Delivery, ListedModels, PlannedRequest, Router};
+use crate::upstream::{Conversation, Delivery, ListedModels, PlannedRequest, Router, UpstreamStatus};
 
 /// The log of a new generation, or the generation that its claim names.
 enum MadeLog {
@@ -102,11 +102,13 @@ impl Generations {
         if self.is_draining() {
             return Err(StartError::Draining);
         }
-        let plan = inner.router.plan(new.model.as_deref())?;
+        let fields = new.fields;
+        let conversation = |model: &str| Conversation::of(&new.owner, model, &fields);
+        let plan = inner.router.plan(new.model.as_deref(), conversation)?;
         if !new.allowed.allow(&plan.model) {
             return Err(StartError::ModelForbidden);
         }
-        let mut request = ChatRequest::new(plan.model.to_string(), new.fields);
+        let mut request = ChatRequest::new(plan.model.to_string(), fields);
         let prompt = Arc::new(request.prompt());
         let Permit { id, slot, reservations } =
             inner.admit(&new.spender, &mut request, &prompt, (new.wait_policy, new.request)).await?;
@@ -133,7 +135,7 @@ impl Generations {
             prompt: Arc::clone(&prompt),
             messages: inner.terms.upstream_messages,
         };
-        let attempts = Attempts::new(context, plan.first.clone(), Arc::clone(&metrics));
+        let attempts = Attempts::new(context, plan.first.target.clone(), Arc::clone(&metrics));
         let estimate = inner.limits.output_estimate(&new.spender.account, &request.model);
         let admitted = AdmittedGeneration { prompt, reservations, queue_state: slot.queue_state(), estimate };
         let subject = Subject {
@@ -235,6 +237,11 @@ impl Generations {
 
     pub async fn models(&self) -> Arc<ListedModels> {
         self.0.router.models().await
+    }
+
+    /// Returns the health of all upstreams.
+    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
+        self.0.router.status()
     }
 
     /// Refuses new generations from now on.

@@ -16,7 +16,9 @@ use super::running::Running;
 use crate::domain::{CancelReason, Event, FailureCode, Trailer};
 use crate::event_log::{AppendError, Events, Limit, Writer};
 use crate::limits::{GenerationSlot, WaitOutcome};
-use crate::upstream::{Answer, AttemptError, CommittedAnswer, PlannedRequest, Signal, Signals, carry_out};
+use crate::upstream::{
+    Answer, AttemptError, AttemptLease, CommittedAnswer, FailedAttempt, PlannedRequest, Signal, Signals, carry_out,
+};
 
 /// How long an upstream may take to end its response after the answer is whole, so that its connection can be reused.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -37,6 +39,8 @@ pub struct Work {
 struct HeldResources {
     /// The answer of the attempt that is not replaced, once there is one.
     answer: Option<Answer>,
+    /// Counts the attempt as in progress.
+    lease: Option<AttemptLease>,
     slot: GenerationSlot,
 }
 
@@ -44,7 +48,7 @@ struct HeldResources {
 /// [`drain_answer`] once the generation no longer counts as running.
 pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Option<Answer> {
     let Work { planned, audience, slot, wait } = work;
-    let mut resources = HeldResources { answer: None, slot };
+    let mut resources = HeldResources { answer: None, lease: None, slot };
     let appending = append_answer(running, writer, (planned, audience, wait), &mut resources);
     let ending = AssertUnwindSafe(appending).catch_unwind().await.unwrap_or_else(|_| {
         running.record_panic();
@@ -52,8 +56,9 @@ pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Opti
     });
     let whole = matches!(ending, Some(Ending::Done { .. }));
     // An incomplete answer is dropped first, so that the upstream stops costing money.
-    let HeldResources { answer, slot } = resources;
+    let HeldResources { answer, lease, slot } = resources;
     let rest = answer.filter(|_| whole);
+    drop(lease);
     // Frees the slot before the terminal event is readable: a client that reads it may start the next generation at
     // once.
     slot.release().await;
@@ -93,13 +98,21 @@ async fn append_answer(
         }
     }
     running.record_slot();
-    let CommittedAnswer { held, answer } = tokio::select! {
+    let carried_out = tokio::select! {
         biased;
         Some(ending) = ended.next() => return Some(ending),
         () = poll_fn(|context| writer.poll_renew(context)) => return None,
-        committed = carry_out(planned, &running.attempts) => committed,
+        carried_out = carry_out(planned, &running.attempts) => carried_out,
+    };
+    let CommittedAnswer { held, answer, lease } = match carried_out {
+        Ok(committed) => committed,
+        Err(FailedAttempt { held, error }) => {
+            push_signals(running, writer, held);
+            return Some(Ending::of_attempt(running.attempts.failed(&error)));
+        }
     };
     let answer = resources.answer.insert(answer);
+    let lease = resources.lease.insert(lease);
     if let AnswerProgress::Ended { trailer } = push_signals(running, writer, held) {
         return Some(Ending::Done { trailer });
     }
@@ -125,8 +138,14 @@ async fn append_answer(
         });
         let signals = match step.await {
             Step::Read(Some(Ok(signals))) => signals,
-            Step::Read(Some(Err(error))) => return Some(Ending::of_attempt(running.attempts.failed(&error))),
-            Step::Read(None) => return Some(Ending::failed(FailureCode::UpstreamDisconnected)),
+            Step::Read(Some(Err(error))) => {
+                lease.record_break();
+                return Some(Ending::of_attempt(running.attempts.failed(&error)));
+            }
+            Step::Read(None) => {
+                lease.record_break();
+                return Some(Ending::failed(FailureCode::UpstreamDisconnected));
+            }
             Step::End(ending) => return Some(ending),
             Step::AppendFailed(AppendError::Full(limit)) => return Some(Ending::failed(limit.into())),
             Step::AppendFailed(AppendError::Closed | AppendError::Fenced) => return None,
@@ -228,7 +247,7 @@ mod tests {
     }
 
     fn target((upstream, answer): (&str, Answer)) -> Target {
-        Target::new(ScriptedProvider::new(upstream, [answer]), "m")
+        Target::single(ScriptedProvider::new(upstream, [answer]), "m")
     }
 
     /// Runs a generation with these targets until `deadline`; returns all its entries, and the metrics.
@@ -286,7 +305,7 @@ mod tests {
             source: PromptSource::Caller,
         };
         let (first, others) = targets.split_first().expect("a target");
-        let plan = Plan { model: "m".into(), first: first.clone(), others: others.to_vec() };
+        let plan = Plan::of("m", first.clone(), others.to_vec());
         let metrics = Metrics::new();
         let context = AttemptContext {
             request_id: subject.request_id,
@@ -294,7 +313,7 @@ mod tests {
             prompt: Arc::default(),
             messages: UpstreamMessages::Log,
         };
-        let attempts = Attempts::new(context, plan.first.clone(), Arc::clone(&metrics));
+        let attempts = Attempts::new(context, plan.first.target.clone(), Arc::clone(&metrics));
         let running = Running::new(id, subject, attempts, admitted, Arc::clone(&metrics), counter);
         let planned = PlannedRequest {
             plan,

@@ -112,6 +112,38 @@ pub enum SettingsError {
     )]
     InvalidKey { upstream: String, variable: String },
 
+    #[error(
+        "upstream `{upstream}` has more than one source of keys: write one of api_key_env, api_key_envs and api_key_file"
+    )]
+    KeySources { upstream: String },
+
+    #[error(
+        "the key of upstream `{upstream}` cannot be read from {path}: write the key alone into this file, as visible \
+         ASCII characters"
+    )]
+    KeyFile { upstream: String, path: String },
+
+    #[error("`upstreams.retry_budget` is out of range: write a ratio from 0 to 10 and a min_per_second from 0 to 1000")]
+    RetryBudget,
+
+    #[error("`upstreams.breaker` opens after 0 failures: write failures = 1 or more")]
+    BreakerFailures,
+
+    #[error("`models.\"{alias}\"` is the name of the embedded model, or empty: choose another name")]
+    AliasName { alias: String },
+
+    #[error(
+        "the target `{target}` of `models.\"{alias}\"` is not a model of an upstream: write \"upstream/model\" with the \
+         name of one of [[upstreams]]"
+    )]
+    AliasTarget { alias: String, target: String },
+
+    #[error("a weight of `models.\"{alias}\"` is negative, or all are 0: write numbers above 0")]
+    AliasWeight { alias: String },
+
+    #[error("`models.\"{alias}\"` sets the parameter `{parameter}`, which only the request can set: remove it")]
+    AliasParameter { alias: String, parameter: &'static str },
+
     #[error("upstream `{upstream}` has a header `{header}`, which is not a valid header name: rename or remove it")]
     HeaderName { upstream: String, header: String },
 

@@ -1,11 +1,12 @@
 //! The settings of generations and of their storage.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::keys::{DURATION, SIZE, SettingSection, TEXT, key};
-use super::{Size, units};
+use super::{AliasSettings, Size, units};
 use crate::domain::OnDisconnect;
 
 /// The choice of a model.
@@ -14,18 +15,44 @@ use crate::domain::OnDisconnect;
 pub struct ModelSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// The models that stand for several targets, by name.
+    #[serde(flatten)]
+    pub aliases: BTreeMap<String, AliasSettings>,
 }
 
 pub(super) const MODEL_SECTION: SettingSection = SettingSection {
     name: "models",
     intro: "",
-    keys: &[key(
-        "models.default",
-        TEXT,
-        "The model of a request that names none. Default: absent; then the only available model, or the request is \
-         refused.",
-    )
-    .with_example("\"demo\"")],
+    keys: &[
+        key(
+            "models.default",
+            TEXT,
+            "The model of a request that names none. Default: absent; then the only available model, or the request is \
+             refused.",
+        )
+        .with_example("\"demo\""),
+        key(
+            "models.*",
+            "written as a table under [models.\"name\"]",
+            "A model that stands for one or more models of upstreams. Callers see its name. It cannot be set by a \
+             TOKENRILL_ variable. In each table:\n\
+             targets: a list of \"upstream/model\", or of tables with target, weight (default 1) and parameters, which \
+             replace those of the request. Required.\n\
+             strategy: \"fallback\" tries them in this order; \"weighted\" begins with each in the share of its weight; \
+             \"fastest\" with the faster of two that are drawn. Default: \"fallback\".\n\
+             affinity: whether a conversation stays with its target and key while they are healthy, for the sake of \
+             prompt caches. Default: true.\n\
+             fallback_on: the refusals after which another target is tried too: \"rejected\", \"context_length\", \
+             \"content_filter\". Default: none.\n\
+             first_token_timeout: how long an attempt may take until its first token if another target is left. Default: \
+             as its upstream says.",
+        )
+        .with_example(
+            "[models.\"fast\"]\n\
+             targets = [\"openai/gpt-4.1-mini\", { target = \"ollama/qwen3\", parameters = { temperature = 0.2 } }]\n\
+             first_token_timeout = \"10s\"",
+        ),
+    ],
 };
 
 /// The lifetime and size of a generation.

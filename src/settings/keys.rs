@@ -65,6 +65,11 @@ impl SettingKey {
         self.name.starts_with(UPSTREAMS)
     }
 
+    /// Returns whether an environment variable can set it.
+    pub(super) fn has_variable(&self) -> bool {
+        !self.is_of_upstreams() && !self.name.contains('*')
+    }
+
     /// Returns the environment variable that sets it.
     pub(super) fn variable(&self) -> String {
         format!("TOKENRILL_{}", self.name.to_ascii_uppercase().replace('.', "__"))

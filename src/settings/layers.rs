@@ -8,7 +8,7 @@ use std::{
 use toml::{Table, Value};
 
 use super::{
-    FileSource, Settings, SettingsError, UpstreamSettings,
+    AliasSettings, FileSource, Settings, SettingsError, UpstreamSettings,
     file::SettingsFile,
     keys::{SettingKey, UPSTREAMS},
     sections::{is_section, keys, named, nearest, nearest_variable},
@@ -56,7 +56,7 @@ fn layer(
     }
     settings.validate()?;
     for upstream in &settings.upstreams {
-        upstream.api_key(environment)?;
+        upstream.api_keys(environment)?;
     }
     Ok(settings)
 }
@@ -85,6 +85,11 @@ impl SettingLayers {
                     }
                     let is_bare = is_number(&value);
                     self.set(key, value).map_err(|NotAccepted| refused(&name, file, key, is_bare))?;
+                }
+                (None, Value::Table(alias)) if section == "models" => {
+                    let short = name.trim_start_matches("models.");
+                    AliasSettings::check(short, &alias, file)?;
+                    self.add_alias(short, alias);
                 }
                 // Enter unknown sections too: the settings in them allow the best suggestion.
                 (None, Value::Table(inner)) if is_section(&name) || !inner.is_empty() => {
@@ -120,6 +125,17 @@ impl SettingLayers {
                 .map_err(|NotAccepted| refused(variable, ENVIRONMENT, key, text.trim().parse::<f64>().is_ok()))?;
         }
         Ok(())
+    }
+
+    /// Adds a checked alias. Its name may contain dots.
+    fn add_alias(&mut self, name: &str, alias: Table) {
+        let models = self.written.entry("models").or_insert_with(|| Table::new().into());
+        if let Value::Table(models) = models {
+            models.insert(name.into(), alias.into());
+        }
+        if let Ok(settings) = self.written.clone().try_into() {
+            self.settings = settings;
+        }
     }
 
     fn set(&mut self, key: &SettingKey, value: Value) -> Result<(), NotAccepted> {
@@ -608,10 +624,12 @@ mod tests {
 
     #[test]
     fn example_names_every_setting_and_its_variable() {
-        for key in keys().filter(|key| !["upstreams", "auth.api_keys"].contains(&key.name)) {
+        for key in keys().filter(|key| !["upstreams", "auth.api_keys", "models.*"].contains(&key.name)) {
             let (_, name) = key.name.rsplit_once('.').unwrap();
-            assert!(EXAMPLE.contains(&format!("{name} = ")), "{} is not written", key.name);
-            assert!(key.is_of_upstreams() || EXAMPLE.contains(&key.variable()), "{} is not named", key.variable());
+            // The fields of an upstream are described before the examples.
+            let is_written = EXAMPLE.contains(&format!("{name} = ")) || EXAMPLE.contains(&format!("\n# {name}: "));
+            assert!(is_written, "{} is not written", key.name);
+            assert!(!key.has_variable() || EXAMPLE.contains(&key.variable()), "{} is not named", key.variable());
         }
     }
 

@@ -4,7 +4,9 @@
 //! settings are refused with one sentence that describes the fix. The settings hold no keys, only the names of the
 //! environment variables with the keys.
 
+mod aliases;
 mod auth;
+mod base_url;
 mod changes;
 mod channels;
 mod cors;
@@ -18,12 +20,14 @@ mod layers;
 mod limits;
 mod network;
 mod reference;
+mod retries;
 mod secret;
 mod sections;
 mod server;
 mod telemetry;
 mod units;
 mod upstream;
+mod upstream_keys;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -33,7 +37,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use crate::domain::{ErrorMessages, LogFormat, OnDisconnect, Quota, UpstreamMessages, WhenFull};
+pub use aliases::{AliasSettings, TargetSettings};
 pub use auth::{ApiKeySettings, AuthMode, AuthSettings};
+pub use base_url::BaseUrl;
 pub use changes::Changes;
 pub use channels::{ChannelSettings, PromptSettings};
 pub use cors::CorsSettings;
@@ -47,12 +53,13 @@ pub use layers::{Sources, listen_address, load};
 pub use limits::{LimitSettings, ModelLimitSettings, QueueSettings};
 pub use network::Network;
 pub use reference::{example_file, markdown_page};
+pub use retries::{BreakerSettings, RetryBudgetSettings};
 pub use secret::Secret;
 pub use server::ServerSettings;
 pub use telemetry::TelemetrySettings;
 pub use units::Size;
+pub use upstream::UpstreamSettings;
 use upstream::is_token;
-pub use upstream::{BaseUrl, UpstreamSettings};
 
 /// All settings. A settings file may omit any of them. The files of this folder document each of them below its struct.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -155,6 +162,9 @@ impl Settings {
             if !names.insert(&upstream.name) {
                 return Err(SettingsError::DuplicateUpstream { name: upstream.name.clone() });
             }
+        }
+        for (name, alias) in &self.models.aliases {
+            alias.validate(name, &names)?;
         }
         Ok(())
     }
@@ -290,7 +300,10 @@ mod tests {
 
     #[test]
     fn an_empty_default_model_is_refused() {
-        let settings = Settings { models: ModelSettings { default: Some(String::new()) }, ..Settings::default() };
+        let settings = Settings {
+            models: ModelSettings { default: Some(String::new()), ..ModelSettings::default() },
+            ..Settings::default()
+        };
         assert_eq!(settings.validate().unwrap_err().to_string(), "`models.default` is empty: give it a value");
     }
 

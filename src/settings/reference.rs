@@ -47,7 +47,10 @@ pub fn example_file() -> String {
             if index > 0 {
                 file.push('\n');
             }
-            file.push_str(&comment(&format!("{}\nEnvironment: {}", key.description, key.variable())));
+            file.push_str(&comment(key.description));
+            if key.has_variable() {
+                file.push_str(&comment(&format!("Environment: {}", key.variable())));
+            }
             file.push_str(&setting(key, &defaults));
         }
     }
@@ -72,7 +75,7 @@ fn setting(key: &SettingKey, defaults: &Table) -> String {
     let name = key.short_name();
     match key.shown {
         ShownValue::Default => default_of(key, defaults).map(|value| format!("{name} = {value}\n")).unwrap_or_default(),
-        ShownValue::Example(tables) if tables.starts_with("[[") => commented_out(tables),
+        ShownValue::Example(tables) if tables.starts_with('[') && tables.contains("]\n") => commented_out(tables),
         ShownValue::Example(example) => format!("#{name} = {example}\n"),
         ShownValue::Alternative(example) => format!("# {name} = {example}\n"),
     }

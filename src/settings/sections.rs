@@ -70,9 +70,9 @@ mod tests {
     use super::*;
     use crate::domain::Quota;
     use crate::settings::{
-        ApiKeySettings, AuthMode, AuthSettings, CorsSettings, EventLogSettings, JwtSettings, LimitSettings,
-        ModelLimitSettings, ModelSettings, PromptSettings, RedisSettings, Secret, ServerSettings, Settings, Size,
-        UpstreamSettings,
+        AliasSettings, ApiKeySettings, AuthMode, AuthSettings, CorsSettings, EventLogSettings, JwtSettings,
+        LimitSettings, ModelLimitSettings, ModelSettings, PromptSettings, RedisSettings, Secret, ServerSettings,
+        Settings, Size, UpstreamSettings,
     };
 
     /// Returns settings in which each is present, including those that are absent by default.
@@ -80,6 +80,9 @@ mod tests {
         let mut upstream = UpstreamSettings::new("local", "http://localhost".parse().unwrap());
         upstream.api_key_env = Some("LOCAL_KEY".into());
         upstream.headers.insert("X-Team".into(), Secret::from("search"));
+        upstream.api_key_envs = vec!["KEY_1".into()];
+        upstream.api_key_file = Some("any".into());
+        let alias: AliasSettings = toml::from_str("targets = [\"local/any\"]").unwrap();
         Settings {
             server: ServerSettings {
                 admin_listen: Some(([127, 0, 0, 1], 9090).into()),
@@ -117,7 +120,7 @@ mod tests {
                 models: vec![ModelLimitSettings { model: "any".into(), ..ModelLimitSettings::default() }],
                 ..LimitSettings::default()
             },
-            models: ModelSettings { default: Some("demo".into()) },
+            models: ModelSettings { default: Some("demo".into()), aliases: [("*".to_owned(), alias)].into() },
             event_log: EventLogSettings {
                 redis: RedisSettings {
                     url_env: Some("any".into()),
@@ -133,9 +136,12 @@ mod tests {
         }
     }
 
+    /// Settings that are written as one table.
+    const TABLES: [&str; 4] = ["models.*", "upstreams.breaker", "upstreams.headers", "upstreams.retry_budget"];
+
     fn collect(prefix: &str, value: &Value, names: &mut BTreeSet<String>) {
         match value {
-            Value::Table(table) if prefix != "upstreams.headers" => {
+            Value::Table(table) if !TABLES.contains(&prefix) => {
                 for (name, value) in table {
                     let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
                     collect(&name, value, names);

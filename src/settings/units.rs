@@ -81,6 +81,30 @@ pub(super) mod duration_or_none {
     }
 }
 
+/// Like [`duration`], for a setting that may be absent.
+pub(super) mod optional_duration {
+    use std::time::Duration;
+
+    use serde::{Deserializer, Serializer};
+
+    pub(in crate::settings) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        super::duration::deserialize(deserializer).map(Some)
+    }
+
+    #[expect(clippy::ref_option, reason = "serde passes the field")]
+    pub(in crate::settings) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::duration::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+}
+
 /// For `#[serde(with = ...)]`: a `Duration` written `"15s"`, `"10m"` or `"1h 30m"`.
 pub(super) mod duration {
     use std::{ops::RangeInclusive, time::Duration};

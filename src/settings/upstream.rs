@@ -1,13 +1,14 @@
 //! The settings of one upstream server.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 
+use super::base_url::BaseUrl;
 use super::keys::{DURATION, SIZE, SettingSection, TEXT, UPSTREAMS, VARIABLE, key};
+use super::retries::{BreakerSettings, RetryBudgetSettings};
 use super::units::Size;
-use super::{Secret, SettingsError, units};
+use super::{Secret, SettingsError, units, upstream_keys};
 use crate::domain::ErrorMessages;
 
 /// An OpenAI-compatible server, written as `[[upstreams]]`. Only the settings file can contain one.
@@ -17,6 +18,10 @@ pub struct UpstreamSettings {
     pub base_url: BaseUrl,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub api_key_envs: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_file: Option<PathBuf>,
     #[serde(default = "every_model")]
     pub models: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -31,6 +36,12 @@ pub struct UpstreamSettings {
     pub first_token_timeout: Duration,
     #[serde(default = "idle_timeout", with = "units::duration")]
     pub idle_timeout: Duration,
+    #[serde(default = "max_retries")]
+    pub max_retries: u32,
+    #[serde(default)]
+    pub retry_budget: RetryBudgetSettings,
+    #[serde(default)]
+    pub breaker: BreakerSettings,
     #[serde(default)]
     pub errors: ErrorMessages,
     #[serde(default)]
@@ -67,6 +78,19 @@ pub(super) const SECTION: SettingSection = SettingSection {
         )
         .with_example("\"OPENAI_API_KEY\""),
         key(
+            "upstreams.api_key_envs",
+            "a list of names of environment variables such as [\"KEY_1\", \"KEY_2\"]",
+            "The variables of several keys, instead of api_key_env. A conversation stays with one key. If a key is refused \
+             or limited, the next one is used. Default: none.",
+        )
+        .with_example("[\"OPENAI_API_KEY_1\", \"OPENAI_API_KEY_2\"]"),
+        key(
+            "upstreams.api_key_file",
+            TEXT,
+            "A file that holds the API key, instead of api_key_env. It is read at start. Default: absent.",
+        )
+        .with_example("\"/run/secrets/openai\""),
+        key(
             "upstreams.models",
             "a list of model names or patterns such as [\"gpt-*\"]",
             "The models it serves; `*` stands for any characters.",
@@ -88,6 +112,24 @@ pub(super) const SECTION: SettingSection = SettingSection {
         key("upstreams.head_timeout", DURATION, "How long the head of a response may take."),
         key("upstreams.first_token_timeout", DURATION, "How long the first token may take."),
         key("upstreams.idle_timeout", DURATION, "How long the pause between two tokens may be."),
+        key(
+            "upstreams.max_retries",
+            "a whole number from 0 to 10",
+            "How often a request that failed before its first token is sent again with the same key. A request that may \
+             be billed is never sent again with it.",
+        ),
+        key(
+            "upstreams.retry_budget",
+            RetryBudgetSettings::EXPECTED,
+            "The most retries of all requests in 10 s: ratio times the first calls, and min_per_second for each second.",
+        ),
+        key(
+            "upstreams.breaker",
+            BreakerSettings::EXPECTED,
+            "After this many failures in a row, or if half of at least 20 attempts in 30 s failed, requests go to the \
+             other targets for the time open, which doubles up to two minutes. Then one request finds out whether the \
+             upstream has recovered. A model has its own breaker; connections that fail have one for all models.",
+        ),
         key(
             "upstreams.errors",
             "\"pass\" or \"hide\"",
@@ -135,10 +177,15 @@ keepalive = \"4s\"
 head_timeout = \"2m\"
 first_token_timeout = \"2m\"
 idle_timeout = \"1m\"
+max_retries = 2
+retry_budget = { ratio = 0.2, min_per_second = 1 }
+breaker = { failures = 5, open = \"15s\" }
 errors = \"pass\"
 always_stream = false
 max_event = \"4MiB\"
 ";
+
+const MOST_RETRIES: u32 = 10;
 
 fn every_model() -> Vec<String> {
     vec!["*".into()]
@@ -164,6 +211,10 @@ const fn idle_timeout() -> Duration {
     Duration::from_mins(1)
 }
 
+const fn max_retries() -> u32 {
+    2
+}
+
 const fn max_event() -> Size {
     Size::mib(4)
 }
@@ -175,6 +226,8 @@ impl UpstreamSettings {
             name: name.into(),
             base_url,
             api_key_env: None,
+            api_key_envs: Vec::new(),
+            api_key_file: None,
             models: every_model(),
             headers: BTreeMap::new(),
             connect_timeout: connect_timeout(),
@@ -182,6 +235,9 @@ impl UpstreamSettings {
             head_timeout: head_timeout(),
             first_token_timeout: first_token_timeout(),
             idle_timeout: idle_timeout(),
+            max_retries: max_retries(),
+            retry_budget: RetryBudgetSettings::default(),
+            breaker: BreakerSettings::default(),
             errors: ErrorMessages::default(),
             always_stream: false,
             max_event: max_event(),
@@ -202,21 +258,18 @@ impl UpstreamSettings {
         Ok(Some(Self { api_key_env: key.map(|_| "OPENAI_API_KEY".into()), ..Self::new("openai", base_url) }))
     }
 
-    /// Returns the key, trimmed, from the variable that `api_key_env` names. `None` if it names none.
+    /// Returns the keys, trimmed; none for a server without keys.
     ///
-    /// Errors: the variable is unset, empty, or not a valid HTTP header value (RFC 9110, section 5.5; only visible
-    /// ASCII is accepted). They name the variable, never the value.
-    pub fn api_key(&self, environment: &BTreeMap<String, String>) -> Result<Option<Secret>, SettingsError> {
-        let Some(variable) = &self.api_key_env else { return Ok(None) };
-        let key = environment.get(variable).map_or("", |value| value.trim());
-        let (upstream, variable) = (self.name.clone(), variable.clone());
-        if key.is_empty() {
-            return Err(SettingsError::NoKey { upstream, variable });
-        }
-        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(SettingsError::InvalidKey { upstream, variable });
-        }
-        Ok(Some(Secret::from(key)))
+    /// Errors: a variable or the file is missing, empty, or not a valid HTTP header value (RFC 9110, section 5.5; only
+    /// visible ASCII is accepted). They name the variable or file, never the value.
+    pub fn api_keys(&self, environment: &BTreeMap<String, String>) -> Result<Vec<Secret>, SettingsError> {
+        let from_file = self.api_key_file.iter().map(|path| upstream_keys::of_file(&self.name, path));
+        let variables = self.api_key_env.iter().chain(&self.api_key_envs);
+        let from_environment = variables.map(|variable| {
+            let key = environment.get(variable).map_or("", String::as_str);
+            upstream_keys::checked(&self.name, variable, key)
+        });
+        from_environment.chain(from_file).collect()
     }
 
     pub(super) fn validate(&self) -> Result<(), SettingsError> {
@@ -227,6 +280,15 @@ impl UpstreamSettings {
         if self.models.is_empty() || self.models.iter().any(String::is_empty) {
             return Err(SettingsError::Empty { setting: format!("`upstreams.models` of `{}`", self.name) });
         }
+        let sources = [self.api_key_env.is_some(), !self.api_key_envs.is_empty(), self.api_key_file.is_some()];
+        if sources.into_iter().filter(|is_set| *is_set).count() > 1 {
+            return Err(SettingsError::KeySources { upstream: upstream() });
+        }
+        if self.max_retries > MOST_RETRIES {
+            return Err(SettingsError::TooLarge { setting: "upstreams.max_retries", most: "10" });
+        }
+        self.retry_budget.validate()?;
+        self.breaker.validate()?;
         for (header, value) in &self.headers {
             if !is_token(header) {
                 return Err(SettingsError::HeaderName { upstream: upstream(), header: header.clone() });
@@ -244,116 +306,6 @@ pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// An http or https URL into which a path such as `/chat/completions` can be inserted: with a host, without
-/// credentials, fragment or trailing slash. A query stays after the path. It may contain secrets, so it is printed
-/// masked.
-#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct BaseUrl(String);
-
-/// Query parameters whose values are printed. All others may be keys or signatures.
-const PRINTED: [&str; 3] = ["api-version", "api_version", "version"];
-
-impl BaseUrl {
-    pub(super) const EXPECTED: &str =
-        "an http or https URL without credentials or fragment, such as \"https://api.openai.com/v1\"";
-
-    /// Returns the host's name or address.
-    pub fn host(&self) -> Option<String> {
-        Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
-    }
-
-    /// Returns the normalized URL with its whole query. Use it only for requests; never print it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the URL without its query, which may hold a key.
-    pub fn without_query(&self) -> &str {
-        self.0.split('?').next().unwrap_or_default()
-    }
-
-    /// Returns the values in the query that may be secrets, percent-encoded as written and decoded.
-    pub fn query_secrets(&self) -> Vec<String> {
-        let written = self.0.split_once('?').into_iter().flat_map(|(_, query)| query.split('&'));
-        let written = written.filter_map(|pair| match pair.split_once('=') {
-            Some((name, value)) => (!PRINTED.contains(&name)).then_some(value),
-            None => Some(pair),
-        });
-        let decoded = Url::parse(&self.0).into_iter().flat_map(|url| {
-            let pairs = url.query_pairs().into_owned();
-            pairs.filter(|(name, _)| !PRINTED.contains(&name.as_str())).map(|(_, value)| value).collect::<Vec<_>>()
-        });
-        written.map(str::to_owned).chain(decoded).collect()
-    }
-
-    /// Returns a warning about a URL that is usable but probably wrong.
-    pub fn warning(&self) -> Option<&'static str> {
-        let (_, rest) = self.without_query().split_once("://")?;
-        match rest.split_once('/').map_or("", |(_, path)| path.trim_end_matches('/')) {
-            "" => Some("base_url has no path: most servers have their API below /v1"),
-            path if path.ends_with("chat/completions") => {
-                Some("base_url ends in /chat/completions: leave that out, it is appended to base_url")
-            }
-            _ => None,
-        }
-    }
-
-    fn masked(&self) -> String {
-        let Some((url, query)) = self.0.split_once('?') else { return self.0.clone() };
-        let masked = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((name, _)) if !PRINTED.contains(&name) => format!("{name}=***"),
-            Some(_) => pair.to_owned(),
-            None => "***".to_owned(),
-        });
-        format!("{url}?{}", masked.collect::<Vec<_>>().join("&"))
-    }
-}
-
-impl FromStr for BaseUrl {
-    /// Describes the expected value. It does not quote the given one, which may contain a password.
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url = Url::parse(text).map_err(|_| Self::EXPECTED)?;
-        let http = matches!(url.scheme(), "http" | "https") && url.has_host();
-        let credentials = !url.username().is_empty() || url.password().is_some();
-        if !http || credentials || url.fragment().is_some() {
-            return Err(Self::EXPECTED);
-        }
-        let query = url.query().filter(|query| !query.is_empty()).map(|query| format!("?{query}"));
-        let place = url.as_str().split('?').next().unwrap_or_default().trim_end_matches('/');
-        Ok(Self(format!("{place}{}", query.unwrap_or_default())))
-    }
-}
-
-impl TryFrom<String> for BaseUrl {
-    type Error = <Self as FromStr>::Err;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-/// Masked, because `tokenrill check` prints it.
-impl From<BaseUrl> for String {
-    fn from(base_url: BaseUrl) -> Self {
-        base_url.masked()
-    }
-}
-
-impl fmt::Debug for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.masked())
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.masked())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,7 +316,8 @@ mod tests {
 
     fn keyed(value: &str) -> Result<Option<Secret>, String> {
         let upstream = UpstreamSettings { api_key_env: Some("LOCAL_KEY".into()), ..local() };
-        upstream.api_key(&[("LOCAL_KEY".into(), value.into())].into()).map_err(|error| error.to_string())
+        let keys = upstream.api_keys(&[("LOCAL_KEY".into(), value.into())].into());
+        keys.map(|keys| keys.into_iter().next()).map_err(|error| error.to_string())
     }
 
     fn with_header(name: &str, value: &str) -> Result<(), String> {
@@ -450,7 +403,7 @@ mod tests {
 
     #[test]
     fn an_upstream_that_names_no_variable_has_no_key() {
-        assert!(local().api_key(&BTreeMap::new()).unwrap().is_none());
+        assert!(local().api_keys(&BTreeMap::new()).unwrap().is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::process::Process;
 use super::redis_metrics::{ReadRedisFigures, RedisMetrics};
 use super::stream_metrics::StreamMetrics;
 use super::total::{Total, Totals};
+use super::upstream_health::{ReadUpstreamFigures, UpstreamHealth};
 use super::upstream_metrics::{RetryCount, UpstreamMetrics};
 use crate::domain::ReplicaId;
 
@@ -24,7 +25,7 @@ use crate::domain::ReplicaId;
 pub struct Metrics {
     replica: ReplicaId,
     registry: Registry,
-    pub(super) models: ModelNames,
+    pub(super) models: Arc<ModelNames>,
     pub(super) generations: GenerationMetrics,
     pub(super) upstreams: UpstreamMetrics,
     pub(super) streams: StreamMetrics,
@@ -32,6 +33,7 @@ pub struct Metrics {
     capacities: Capacities,
     pub(super) totals: Totals,
     redis: RedisMetrics,
+    upstream_health: UpstreamHealth,
 }
 
 impl Metrics {
@@ -48,11 +50,14 @@ impl Metrics {
         registry.register_collector(Box::new(capacities.clone()));
         registry.register_collector(Box::new(totals.clone()));
         registry.register_collector(Box::new(redis.clone()));
+        let models = Arc::new(ModelNames::default());
+        let upstream_health = UpstreamHealth::new(Arc::clone(&models));
+        registry.register_collector(Box::new(upstream_health.clone()));
         registry.register_collector(Box::new(Process));
         Arc::new(Self {
             replica,
             registry,
-            models: ModelNames::default(),
+            models,
             generations,
             upstreams,
             streams,
@@ -60,6 +65,7 @@ impl Metrics {
             capacities,
             totals,
             redis,
+            upstream_health,
         })
     }
 
@@ -91,6 +97,11 @@ impl Metrics {
     /// Adds the figures of Redis. Only the first call has an effect.
     pub fn set_redis(&self, read: ReadRedisFigures) {
         _ = self.redis.0.set(read);
+    }
+
+    /// Adds the health of upstreams. Only the first call has an effect.
+    pub fn set_upstreams(&self, read: ReadUpstreamFigures) {
+        _ = self.upstream_health.read.set(read);
     }
 
     /// Adds the counters of retried requests. Only the first call has an effect.

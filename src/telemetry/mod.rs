@@ -19,6 +19,7 @@ mod recording;
 mod redis_metrics;
 mod stream_metrics;
 mod total;
+mod upstream_health;
 mod upstream_metrics;
 
 pub use capacity::Capacity;
@@ -33,4 +34,5 @@ pub use process::resident_memory;
 pub use redis_metrics::{ReadRedisFigures, RedisFigures};
 pub use stream_metrics::{LiveSubscriber, ResumedBy};
 pub use total::Total;
+pub use upstream_health::{BreakerFigure, ReadUpstreamFigures, UpstreamFigures};
 pub use upstream_metrics::RetryCount;

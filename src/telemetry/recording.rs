@@ -9,7 +9,7 @@ use super::http_metrics::{HttpRequestLabels, LimitLabels};
 use super::labels::{GenerationLabels, Outcome, Series};
 use super::metrics::Metrics;
 use super::stream_metrics::{LiveSubscriber, ResumeLabels, ResumedBy};
-use super::upstream_metrics::AttemptLabels;
+use super::upstream_metrics::{AttemptLabels, RepeatLabels};
 
 impl Metrics {
     /// Counts a generation as live until the gauge is dropped.
@@ -85,6 +85,12 @@ impl Metrics {
         let Series { upstream, model } = series;
         let labels = AttemptLabels { upstream, model, outcome: outcome.name(), error_type };
         self.upstreams.attempts.get_or_create(&labels).inc();
+    }
+
+    /// Counts an attempt that follows a failed one.
+    pub fn attempt_repeated(&self, labels: GenerationLabels<'_>, reason: &'static str) {
+        let Series { upstream, model } = self.models.find(labels);
+        self.upstreams.repeated.get_or_create(&RepeatLabels { upstream, model, reason }).inc();
     }
 
     /// Counts a viewer until the gauge is dropped.

@@ -47,6 +47,14 @@ pub(super) struct UpstreamMetrics {
     pub attempts: Family<AttemptLabels, Counter>,
     pub duration: Family<GenAiLabels, Histogram>,
     pub retries: RetryCounts,
+    pub repeated: Family<RepeatLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RepeatLabels {
+    pub upstream: Arc<str>,
+    pub model: Arc<str>,
+    pub reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +71,7 @@ impl UpstreamMetrics {
             attempts: Family::default(),
             duration: Family::new_with_constructor(duration_histogram),
             retries: RetryCounts::default(),
+            repeated: Family::default(),
         };
         registry.register(
             "tokenrill_upstream_attempts",
@@ -74,6 +83,12 @@ impl UpstreamMetrics {
             "Time from the request to an upstream to the end of its answer",
             Unit::Seconds,
             metrics.duration.clone(),
+        );
+        registry.register(
+            "tokenrill_upstream_repeated_attempts",
+            "Attempts that followed a failed one, by upstream and model of the new attempt, and by reason: retry, other_key, \
+             fallback",
+            metrics.repeated.clone(),
         );
         registry.register_collector(Box::new(metrics.retries.clone()));
         metrics

@@ -2,17 +2,21 @@
 //!
 //! A new provider takes one adapter beside `openai` and one line in `app`, which builds the [`Router`].
 
+mod alias;
 mod attempt_error;
+mod attempt_lease;
 mod attempt_terms;
 mod carry_out;
+mod conversation;
+mod course;
 mod echo;
 mod error_report;
 mod mask;
 mod model_catalog;
 mod model_list_error;
-mod next_attempt;
 mod openai;
 mod plan;
+mod policy;
 mod refusal;
 mod route;
 mod routing;
@@ -20,6 +24,8 @@ mod routing;
 mod scripted_provider;
 pub mod sse;
 mod transport;
+mod upstream_server;
+mod upstream_status;
 
 use std::sync::Arc;
 
@@ -29,18 +35,24 @@ use smallvec::SmallVec;
 
 use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 
+pub use alias::{AliasTarget, ModelAlias};
 pub use attempt_error::{AttemptError, AttemptErrorKind, Billed, MalformedResponseError, Phase, Sent};
+pub use attempt_lease::AttemptLease;
 pub use attempt_terms::{AttemptTerms, Delivery, SentMark};
-pub use carry_out::{AttemptObserver, CommittedAnswer, PlannedRequest, carry_out};
+pub use carry_out::{AttemptObserver, CommittedAnswer, FailedAttempt, PlannedRequest, carry_out};
+pub use conversation::Conversation;
+pub use course::AttemptReason;
 pub use echo::without_echo;
 pub use error_report::{ErrorMessages, ErrorReport, REQUEST_FAULT_CODES};
 pub use mask::Masker;
 pub use model_catalog::ListedModels;
 pub use model_list_error::{ModelListError, list_url};
 pub use openai::{
-    AnswerReader, AnswerSizes, Endpoint, InvalidEndpointError, OpenAi, Timeouts, WholeAnswers, read_completion,
+    AnswerReader, AnswerSizes, Endpoint, InvalidEndpointError, OpenAi, ShownModel, Timeouts, WholeAnswers,
+    read_completion,
 };
-pub use plan::{Plan, Target};
+pub use plan::{Plan, PlannedTarget, Target};
+pub use policy::{BreakerState, BreakerTerms, RetryBudgetTerms};
 pub use refusal::{LONGEST_REFUSAL, ReportTerms};
 pub use routing::{Router, UnknownModelError};
 #[cfg(test)]
@@ -49,6 +61,8 @@ pub use scripted_provider::ScriptedProvider;
 pub use transport::{
     Framing, InvalidFramingError, ResponseHead, Retries, RetryReason, TransportBuilder, TransportError,
 };
+pub use upstream_server::{RetryTerms, UpstreamServer};
+pub use upstream_status::{KeyStatus, ModelStatus, UpstreamStatus};
 
 /// An adapter for one kind of upstream.
 pub trait Provider: Send + Sync + 'static {

@@ -25,6 +25,8 @@ pub struct ModelCatalog {
 
 struct Lists {
     routes: Arc<[Route]>,
+    /// The models of the settings that stand for several targets.
+    aliases: Box<[Box<str>]>,
     listed: watch::Sender<Option<CachedLists>>,
     refreshing: AtomicBool,
 }
@@ -78,8 +80,8 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_MODELS: usize = 10_000;
 
 impl ModelCatalog {
-    pub fn new(routes: Arc<[Route]>, tasks: TaskTracker) -> Self {
-        let lists = Lists { routes, listed: watch::Sender::new(None), refreshing: AtomicBool::new(false) };
+    pub fn new(routes: Arc<[Route]>, aliases: Box<[Box<str>]>, tasks: TaskTracker) -> Self {
+        let lists = Lists { routes, aliases, listed: watch::Sender::new(None), refreshing: AtomicBool::new(false) };
         Self { lists: Arc::new(lists), tasks }
     }
 
@@ -125,7 +127,7 @@ impl Refresh {
             route.list().await.unwrap_or_else(last)
         });
         let by_route: Arc<[Vec<ListedModel>]> = join_all(asked).await.into();
-        let merged = merge(&lists.routes, &by_route);
+        let merged = merge(&lists.aliases, &lists.routes, &by_route);
         lists.listed.send_replace(Some(CachedLists { at: Instant::now(), by_route, merged }));
     }
 }
@@ -136,27 +138,31 @@ impl Drop for Refresh {
     }
 }
 
-/// Merges the lists: each name once, from the first route that serves it, as in [`super::Router::plan`].
-fn merge(routes: &[Route], by_route: &[Vec<ListedModel>]) -> Arc<ListedModels> {
+/// Merges the lists: each name once, from the aliases or the first route that serves it, as in
+/// [`super::Router::plan`].
+fn merge(aliases: &[Box<str>], routes: &[Route], by_route: &[Vec<ListedModel>]) -> Arc<ListedModels> {
     let mut ids = HashSet::new();
     let all = routes.iter().zip(by_route).flat_map(|(route, models)| {
         let listed =
             models.iter().filter(|model| route.serves(&model.id)).map(|model| (model.id.as_str(), Some(model)));
         listed.chain(route.names().map(|name| (name, None)))
     });
-    let merged = all.filter(|(id, _)| ids.insert(*id)).take(MAX_MODELS).map(|(id, listed)| {
-        let unlisted = || ListedModel { id: id.to_owned(), owned_by: "unknown".to_owned(), created: 0 };
-        listed.cloned().unwrap_or_else(unlisted)
-    });
+    let merged =
+        aliases.iter().map(|name| (&**name, None)).chain(all).filter(|(id, _)| ids.insert(*id)).take(MAX_MODELS).map(
+            |(id, listed)| {
+                let unlisted = || ListedModel { id: id.to_owned(), owned_by: "unknown".to_owned(), created: 0 };
+                listed.cloned().unwrap_or_else(unlisted)
+            },
+        );
     Arc::new(merged.collect())
 }
 
 impl Route {
     /// Requests the list of one provider. Returns `None` if the provider failed, and logs the error.
     async fn list(&self) -> Option<Vec<ListedModel>> {
-        let identity = self.provider.identity();
+        let identity = self.server.identity();
         // A panic in one adapter must not affect the lists of the others.
-        let asking = AssertUnwindSafe(async { self.provider.models().await }).catch_unwind();
+        let asking = AssertUnwindSafe(async { self.server.provider(0).models().await }).catch_unwind();
         let error = match timeout(LIST_TIMEOUT, asking).await {
             Ok(Ok(Ok(models))) => return Some(models),
             Ok(Ok(Err(error))) => error,
@@ -178,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{COMPARISONS, ChatRequest, NamePattern};
-    use crate::upstream::{Answer, AttemptTerms, Provider, Router, UpstreamIdentity};
+    use crate::upstream::{Answer, AttemptTerms, Provider, Router, UpstreamIdentity, UpstreamServer};
 
     /// Each request for a list waits for a permit and returns one model, twice, named by the number of the request.
     struct Scripted {
@@ -223,7 +229,17 @@ mod tests {
         let demo = Scripted::new();
         demo.gate.add_permits(1_000);
         let patterns = vec![NamePattern::new("*"), NamePattern::new("named")];
-        Router::new(demo, vec![(patterns, Arc::clone(scripted) as _)], None, TaskTracker::new())
+        Router::new(
+            demo,
+            vec![(patterns, UpstreamServer::single(Arc::clone(scripted) as _))],
+            Vec::new(),
+            None,
+            TaskTracker::new(),
+        )
+    }
+
+    fn server() -> Arc<UpstreamServer> {
+        UpstreamServer::single(Scripted::new())
     }
 
     #[test]
@@ -232,13 +248,13 @@ mod tests {
         let model = |number| ListedModel { id: format!("model-{number}"), owned_by: "test".to_owned(), created: 0 };
         let listed: Vec<_> = (0..MANY).map(model).collect();
         let named = listed.iter().rev().map(|model| NamePattern::new(&*model.id));
-        let named = Route { models: named.collect(), provider: Scripted::new() };
+        let named = Route { models: named.collect(), server: server() };
         let few = [NamePattern::new("x*"), NamePattern::new("y")];
-        let few = Route { models: few.into_iter().collect(), provider: Scripted::new() };
-        let every = Route { models: [NamePattern::new("*")].into_iter().collect(), provider: Scripted::new() };
+        let few = Route { models: few.into_iter().collect(), server: server() };
+        let every = Route { models: [NamePattern::new("*")].into_iter().collect(), server: server() };
         for (route, most_compared, found) in [(named, 0, MAX_MODELS), (every, MANY, MAX_MODELS), (few, MANY, 1)] {
             let before = COMPARISONS.get();
-            let merged = merge(&[route], std::slice::from_ref(&listed));
+            let merged = merge(&[], &[route], std::slice::from_ref(&listed));
             assert_eq!(merged.len(), found);
             assert!(COMPARISONS.get() - before <= most_compared, "{}", COMPARISONS.get() - before);
             for model in merged.iter() {

@@ -1,58 +1,112 @@
 //! The targets of a request.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde_json::Value;
+
+use super::upstream_server::UpstreamServer;
 use super::{Answer, AttemptTerms, Provider, UpstreamIdentity};
-use crate::domain::ChatRequest;
+use crate::domain::{ChatRequest, FallbackClass};
 
-/// The targets of a request, in the order in which they are tried. A target that is listed again is retried.
+/// The targets of a request, in the order in which they are tried.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The requested model, or the default.
     pub model: Box<str>,
-    pub first: Target,
-    pub others: Vec<Target>,
+    pub first: PlannedTarget,
+    pub others: Vec<PlannedTarget>,
+    /// How long an attempt may take until its first token, unless it is the last one; `None`: as its upstream says.
+    pub first_token: Option<Duration>,
+    /// The refusals after which another target is tried.
+    pub fallback_on: Arc<[FallbackClass]>,
 }
 
-/// A model on an upstream.
+/// A target, and the order of its upstream's keys.
+#[derive(Debug, Clone)]
+pub struct PlannedTarget {
+    pub target: Target,
+    /// Never empty.
+    pub keys: Vec<usize>,
+}
+
+/// A model on an upstream, with the parameters that the settings give it.
 #[derive(Clone)]
 pub struct Target {
-    provider: Arc<dyn Provider>,
+    server: Arc<UpstreamServer>,
     model: Arc<str>,
+    /// Fields of the request body that replace the caller's.
+    parameters: Option<Arc<BTreeMap<String, Value>>>,
 }
 
 impl Plan {
-    /// Returns a plan with one attempt.
-    pub fn of_one(model: &str, target: Target) -> Self {
-        Self { model: model.into(), first: target, others: Vec::new() }
+    /// Returns a plan with these targets, each with its keys in order.
+    pub fn of(model: &str, first: Target, others: impl IntoIterator<Item = Target>) -> Self {
+        let others = others.into_iter().map(PlannedTarget::with_all_keys).collect();
+        let first = PlannedTarget::with_all_keys(first);
+        Self { model: model.into(), first, others, first_token: None, fallback_on: Arc::default() }
+    }
+}
+
+impl PlannedTarget {
+    pub fn with_all_keys(target: Target) -> Self {
+        let keys = (0..target.server.key_count()).collect();
+        Self { target, keys }
     }
 }
 
 impl Target {
     /// `model` is the name that is sent to the upstream.
-    pub fn new(provider: Arc<dyn Provider>, model: impl Into<Arc<str>>) -> Self {
-        Self { provider, model: model.into() }
+    pub fn new(server: Arc<UpstreamServer>, model: impl Into<Arc<str>>) -> Self {
+        Self { server, model: model.into(), parameters: None }
+    }
+
+    /// Returns this target with fields that replace those of each request.
+    #[must_use]
+    pub fn with_parameters(self, parameters: BTreeMap<String, Value>) -> Self {
+        let parameters = Some(parameters).filter(|parameters| !parameters.is_empty()).map(Arc::new);
+        Self { parameters, ..self }
+    }
+
+    /// Creates a target on an upstream that is asked once for each request.
+    pub fn single(provider: Arc<dyn Provider>, model: impl Into<Arc<str>>) -> Self {
+        Self::new(UpstreamServer::single(provider), model)
     }
 
     pub fn upstream(&self) -> &Arc<UpstreamIdentity> {
-        self.provider.identity()
+        self.server.identity()
+    }
+
+    pub const fn server(&self) -> &Arc<UpstreamServer> {
+        &self.server
     }
 
     pub const fn model(&self) -> &Arc<str> {
         &self.model
     }
 
-    /// Makes one attempt at this target.
-    pub fn attempt(&self, request: &Arc<ChatRequest>, terms: AttemptTerms) -> Answer {
-        self.provider.attempt(request, terms)
+    /// Makes one attempt at this target with one of its upstream's keys.
+    pub fn attempt(&self, key: usize, request: &Arc<ChatRequest>, terms: AttemptTerms) -> Answer {
+        let provider = self.server.provider(key);
+        match &self.parameters {
+            None => provider.attempt(request, terms),
+            Some(parameters) => {
+                let mut request = ChatRequest::clone(request);
+                for (name, value) in parameters.iter() {
+                    request.fields.set(name, value);
+                }
+                provider.attempt(&Arc::new(request), terms)
+            }
+        }
     }
 }
 
-/// Two targets are equal if they are the same model on the same upstream.
+/// Two targets are equal if they are the same model on the same upstream with the same parameters.
 impl PartialEq for Target {
     fn eq(&self, other: &Self) -> bool {
-        self.upstream() == other.upstream() && self.model == other.model
+        self.upstream() == other.upstream() && self.model == other.model && self.parameters == other.parameters
     }
 }
 

@@ -1,14 +1,14 @@
-//! A provider and the models that it serves.
+//! An upstream and the models that it serves.
 
 use std::sync::Arc;
 
-use super::Provider;
+use super::upstream_server::UpstreamServer;
 use crate::domain::NamePatterns;
 
-/// A provider and the names of the models that it serves.
+/// An upstream and the names of the models that it serves.
 pub struct Route {
     pub models: NamePatterns,
-    pub provider: Arc<dyn Provider>,
+    pub server: Arc<UpstreamServer>,
 }
 
 impl Route {

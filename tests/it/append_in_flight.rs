@@ -85,7 +85,7 @@ fn service(log: Slow, provider: Scripted) -> Generations {
         on_disconnect: OnDisconnect::Cancel,
         grace: GRACE,
     };
-    let router = Router::new(Arc::new(provider), Vec::new(), None, TaskTracker::new());
+    let router = Router::new(Arc::new(provider), Vec::new(), Vec::new(), None, TaskTracker::new());
     Generations::new(Arc::new(log), router, terms, Limiter::default(), Metrics::new(), TaskTracker::new())
 }
 

@@ -65,6 +65,7 @@ mod sessions;
 mod snapshots;
 mod states;
 mod stopping;
+mod targets;
 mod tokens;
 mod upstream_faults;
 mod upstream_streams;

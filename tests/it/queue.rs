@@ -276,7 +276,7 @@ fn generations(provider: Chaos, limiter: Limiter, metrics: &Arc<Metrics>, tasks:
         on_disconnect: OnDisconnect::Cancel,
         grace: Duration::from_millis(5),
     };
-    let router = Router::new(Arc::new(provider), Vec::new(), None, TaskTracker::new());
+    let router = Router::new(Arc::new(provider), Vec::new(), Vec::new(), None, TaskTracker::new());
     Generations::new(Arc::new(memory), router, terms, limiter, Arc::clone(metrics), tasks.clone())
 }
 

@@ -43,6 +43,7 @@ const REFUSALS: &[OperationRefusals] = &[
     (("/healthz", "get"), &[]),
     (("/readyz", "get"), &[&[ShuttingDown, EventLogUnavailable, IssuerUnavailable]]),
     (("/metrics", "get"), &[]),
+    (("/v1/upstreams", "get"), &[]),
     (("/v1/connections", "get"), &[]),
     (("/v1/connections/{id}", "delete"), &[&[ConnectionNotFound, UnsupportedMediaType, EventLogUnavailable]]),
 ];

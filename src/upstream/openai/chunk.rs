@@ -9,6 +9,7 @@ use super::choice::TemplateReuse;
 use super::chunk_piece::{ChunkPiece, MALFORMED};
 use super::event::{EventData, StreamEventName};
 use super::normalizer::{Normalized, Normalizer, hold_finish};
+use super::shown_model::ShownModel;
 use crate::domain::{Chunk, Escaped, Frame, Part, ProviderDialect, Shape, decode_utf8, wire_safe};
 use crate::json::Object;
 
@@ -47,8 +48,7 @@ const TEMPLATES: usize = 4;
 const MOST_SILENT: usize = 16 * 1024;
 
 impl Decoder {
-    /// `model` is the requested model, for a server that does not send its model.
-    pub fn new(model: &str) -> Self {
+    pub fn new(model: &ShownModel) -> Self {
         Self { normalizer: Normalizer::new(model), templates: Vec::new(), silent: Silent::default() }
     }
 
@@ -219,7 +219,7 @@ mod tests {
 
     /// Decodes chunks, without the end of an answer.
     fn decode(chunks: &[&str]) -> Result<Signals, AttemptErrorKind> {
-        let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+        let (mut decoder, mut signals) = (Decoder::new(&"m".to_owned().into()), Signals::new());
         for chunk in chunks {
             decoder.decode(b"", chunk.as_bytes(), &mut signals)?;
         }
@@ -245,7 +245,7 @@ mod tests {
 
     /// Returns the lines of a complete stream on the chat wire, and all its signals.
     fn wire(chunks_json: &[&str]) -> (Vec<String>, Signals) {
-        let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+        let (mut decoder, mut signals) = (Decoder::new(&"m".to_owned().into()), Signals::new());
         for chunk in chunks_json {
             decoder.decode(b"", chunk.as_bytes(), &mut signals).expect("well formed");
         }
@@ -295,7 +295,7 @@ mod tests {
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"","function":{"arguments":"TEXT"}}]}}]}"#,
         ] {
             let said = |text: &str| form.replace("TEXT", text);
-            let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+            let (mut decoder, mut signals) = (Decoder::new(&"m".to_owned().into()), Signals::new());
             for text in ["abc", "def"] {
                 decoder.decode(b"", said(text).as_bytes(), &mut signals).expect("well formed");
             }
@@ -313,7 +313,7 @@ mod tests {
             r#"{"choices":[{"delta":{"reasoning":"TEXT","reasoning_content":"TEXT"}}]}"#,
         ] {
             let said = |text: &str| form.replace("TEXT", text);
-            let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+            let (mut decoder, mut signals) = (Decoder::new(&"m".to_owned().into()), Signals::new());
             for text in ["abc", "def", "ghi"] {
                 decoder.decode(b"", said(text).as_bytes(), &mut signals).expect("well formed");
             }
@@ -527,7 +527,8 @@ mod tests {
         for sent in
             [vec![], vec![r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#], vec![r#"{"choices":[]}"#]]
         {
-            let (mut decoder, mut signals) = (Decoder::new("m"), decode(&sent).expect("well formed"));
+            let (mut decoder, mut signals) =
+                (Decoder::new(&"m".to_owned().into()), decode(&sent).expect("well formed"));
             for chunk in sent {
                 decoder.decode(b"", chunk.as_bytes(), &mut signals).expect("well formed");
             }
@@ -551,7 +552,7 @@ mod tests {
 
     #[test]
     fn silent_chunks_above_the_limit_become_entries() {
-        let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+        let (mut decoder, mut signals) = (Decoder::new(&"m".to_owned().into()), Signals::new());
         for number in 0..10_000 {
             let chunk = format!(r#"{{"choices":[],"x":{number}}}"#);
             decoder.decode(b"", chunk.as_bytes(), &mut signals).expect("well formed");
@@ -568,7 +569,7 @@ mod tests {
 
     #[test]
     fn failure_ends_a_stream_after_the_content_of_its_chunk() {
-        let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+        let (mut decoder, mut signals) = (Decoder::new(&"m".to_owned().into()), Signals::new());
         let json = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"error"}],"error":{"message":"m"}}"#;
         let report = ErrorReport::read(json.as_bytes()).expect("an error");
         assert_eq!(
@@ -608,7 +609,7 @@ mod tests {
 
     #[test]
     fn invalid_utf_8_is_replaced() {
-        let (mut decoder, mut signals) = (Decoder::new("m"), Signals::new());
+        let (mut decoder, mut signals) = (Decoder::new(&"m".to_owned().into()), Signals::new());
         for bytes in [
             &b"{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}"[..],
             b"{\"choices\":[{\"delta\":{\"content\":\"b\xff\"}}]}",
@@ -622,7 +623,10 @@ mod tests {
     fn every_prefix_of_a_chunk_is_malformed() {
         let json = r#"{"choices":[{"delta":{"content":"é\u00e9","tool_calls":[{"id":1,"function":{}}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}"#;
         for end in 1..json.len() {
-            assert!(Decoder::new("m").decode(b"", &json.as_bytes()[..end], &mut Signals::new()).is_err(), "{end}");
+            assert!(
+                Decoder::new(&"m".to_owned().into()).decode(b"", &json.as_bytes()[..end], &mut Signals::new()).is_err(),
+                "{end}"
+            );
         }
     }
 }

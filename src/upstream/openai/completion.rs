@@ -9,17 +9,17 @@ use super::chunk::Decoder;
 use super::chunk_piece::MALFORMED;
 use super::event::{EventData, StreamEventName};
 use super::message::normalize_message;
+use super::shown_model::ShownModel;
 use super::tool_calls::generate_id;
-use crate::domain::{decode_utf8, wire_safe};
+use crate::domain::{Escaped, decode_utf8, wire_safe};
 use crate::json::{Object, Tree, well_formed};
 
 /// Reads a chat completion, or an error, and appends its entries. Each choice yields at most one entry of reasoning, of
 /// text and of refusal, one for each tool call, and its other parts. The finish reasons, the usage and the end follow.
 /// Before an error, the entries of the received content are appended.
 ///
-/// The trailer holds the completion: the received bytes, or rewritten JSON if something had to be normalized. `model`
-/// is the requested model, for a server that does not send its model.
-pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Result<(), AttemptErrorKind> {
+/// The trailer holds the completion: the received bytes, or rewritten JSON if something had to be normalized.
+pub fn read_completion(json: &[u8], model: &ShownModel, signals: &mut Signals) -> Result<(), AttemptErrorKind> {
     let text = decode_utf8(json);
     let safe = wire_safe(text.as_bytes());
     let safe = decode_utf8(&safe);
@@ -40,7 +40,7 @@ pub fn read_completion(json: &[u8], model: &str, signals: &mut Signals) -> Resul
         let sent = lacks_ids.then(|| chunk.clone());
         // Ids are generated before the events: the events and the completion must have the same ids.
         tool_calls(&mut chunk).for_each(ensure_id);
-        completion = Some(normalized(&chunk, sent.as_ref().unwrap_or(&chunk), &text));
+        completion = Some(normalized(&chunk, sent.as_ref().unwrap_or(&chunk), model, &text));
         decoder.chunk(chunk, safe.len(), None, signals)?;
     }
     if let Some(report) = failure {
@@ -63,8 +63,11 @@ fn cut_short() -> AttemptErrorKind {
 }
 
 /// Returns the completion as OpenAI's clients read it; `text` itself if nothing had to be normalized.
-fn normalized<'a>(completion: &Object, sent: &Object, text: &'a str) -> Cow<'a, str> {
+fn normalized<'a>(completion: &Object, sent: &Object, model: &ShownModel, text: &'a str) -> Cow<'a, str> {
     let mut normalized = completion.clone();
+    if let ShownModel::Alias(alias) = model {
+        normalized.set("model", Tree::text(Escaped::from_text(alias).as_str()));
+    }
     let choices = normalized.get_mut("choices").and_then(Tree::as_array_mut);
     for (choice, position) in choices.into_iter().flatten().filter_map(Tree::as_object_mut).zip(0..) {
         normalize_choice(choice, position);
@@ -128,7 +131,7 @@ mod tests {
 
     fn read(json: &str) -> (Signals, Result<(), AttemptErrorKind>) {
         let mut signals = Signals::new();
-        let ending = read_completion(json.as_bytes(), "m", &mut signals);
+        let ending = read_completion(json.as_bytes(), &"m".to_owned().into(), &mut signals);
         (signals, ending)
     }
 

@@ -19,6 +19,7 @@ mod reader;
 mod refused_fields;
 mod request_body;
 mod request_form;
+mod shown_model;
 mod tool_calls;
 mod usage;
 mod whole_body;
@@ -49,6 +50,7 @@ pub use completion::read_completion;
 pub use endpoint::{Endpoint, InvalidEndpointError, Timeouts};
 pub use reader::AnswerReader;
 pub use request_form::WholeAnswers;
+pub use shown_model::ShownModel;
 
 use deadlines::AnswerDeadlines;
 use exchange::{Exchange, read, upstream_request};
@@ -165,7 +167,7 @@ impl Provider for OpenAi {
                            }
                        }
                    };
-                   let (model, choices) = (request.model.clone(), choices(&request));
+                   let (model, choices) = (ShownModel::of_request(&request.model, &terms.model), choices(&request));
                    drop(request);
                    let mut verdicts = Some(forms.collect_verdicts(form)).filter(|verdicts| !verdicts.is_empty());
                    let mut first = Vec::new();

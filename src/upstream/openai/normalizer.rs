@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use super::super::{AttemptErrorKind, Signal, Signals};
 use super::choice::{self, ChoiceState, DeltaText, TemplateReuse};
 use super::chunk_piece::{ChunkPiece, MALFORMED, TextMember, TextPlace};
+use super::shown_model::ShownModel;
 use super::usage;
 use crate::domain::{Escaped, Part, ProviderDialect, RequestId, Trailer};
 use crate::json::{Object, REPLACEMENT, RawText, Tree, well_formed};
@@ -54,10 +55,11 @@ const OBFUSCATION: &str = "obfuscation";
 const OBJECT: &str = "chat.completion.chunk";
 
 impl Normalizer {
-    pub fn new(model: &str) -> Self {
-        let requested_model = Escaped::from_text(model).as_str().into();
+    pub fn new(model: &ShownModel) -> Self {
+        let requested_model: RawText = Escaped::from_text(model.requested()).as_str().into();
+        let alias = matches!(model, ShownModel::Alias(_)).then(|| requested_model.clone());
         Self {
-            head: Head { id: None, created: None, model: None, requested_model },
+            head: Head { id: None, created: None, model: alias, requested_model },
             choices: BTreeMap::new(),
             usage_json: None,
             beside_usage: Object::default(),

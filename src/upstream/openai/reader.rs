@@ -4,6 +4,7 @@ use super::super::sse::{BYTE_ORDER_MARK, Parser, StreamEvent};
 use super::super::{AttemptErrorKind, MalformedResponseError, Signal, Signals};
 use super::chunk::Decoder;
 use super::completion::read_completion;
+use super::shown_model::ShownModel;
 
 /// Converts the bytes of one answer to signals, with exactly one ending: a [`Signal::End`] or an error.
 ///
@@ -14,7 +15,7 @@ pub struct AnswerReader {
     body: AnswerBody,
     decoder: Decoder,
     state: ReaderState,
-    model: String,
+    model: ShownModel,
     /// The number of requested choices.
     choices: usize,
     max_event: usize,
@@ -36,9 +37,10 @@ enum ReaderState {
 }
 
 impl AnswerReader {
-    /// `model` is the requested model, for a server that does not send its model; `choices` is the number of requested
+    /// `choices` is the number of requested
     /// choices; `max_event` is the largest event, or JSON document, in bytes.
-    pub fn new(model: String, choices: usize, max_event: usize) -> Self {
+    pub fn new(model: impl Into<ShownModel>, choices: usize, max_event: usize) -> Self {
+        let model = model.into();
         let (body, decoder) = (AnswerBody::Unknown(Vec::new()), Decoder::new(&model));
         Self { body, decoder, state: ReaderState::Reading, model, choices, max_event }
     }

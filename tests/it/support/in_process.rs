@@ -92,7 +92,7 @@ pub fn parts(time: Duration) -> Parts {
         on_disconnect: generation::OnDisconnect::Cancel,
         grace: Duration::ZERO,
     };
-    let router = upstream::Router::new(Arc::new(DefectiveProvider), Vec::new(), None, TaskTracker::new());
+    let router = upstream::Router::new(Arc::new(DefectiveProvider), Vec::new(), Vec::new(), None, TaskTracker::new());
     let limits = limits::Limiter::new(Arc::new(DefectiveLimits::default()), tasks.clone());
     let admission = api::Admission {
         gate: Arc::new(auth::Gate::Open { tickets: auth::Tickets::new(b"a secret") }),

@@ -46,7 +46,9 @@ impl Service {
 
     pub fn settings(base_url: &str) -> Settings {
         let mut settings = Settings::default();
-        settings.upstreams.push(UpstreamSettings::new("scripted", base_url.parse().expect("a base URL")));
+        let upstream = UpstreamSettings::new("scripted", base_url.parse().expect("a base URL"));
+        // Most tests are about one attempt; those about several set it.
+        settings.upstreams.push(UpstreamSettings { max_retries: 0, ..upstream });
         settings.models.default = Some("m".to_owned());
         settings
     }

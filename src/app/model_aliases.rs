@@ -1,0 +1,45 @@
+//! The models that stand for several targets, and the retries of upstreams.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::settings::{AliasSettings, Settings, TargetSettings, UpstreamSettings};
+use crate::upstream::{AliasTarget, BreakerTerms, ModelAlias, RetryBudgetTerms, RetryTerms, Target, UpstreamServer};
+
+/// The upstreams by name.
+pub type Servers = BTreeMap<String, Arc<UpstreamServer>>;
+
+/// Returns the aliases of the settings, whose targets have been checked.
+pub fn aliases(settings: &Settings, servers: &Servers) -> Vec<ModelAlias> {
+    settings.models.aliases.iter().filter_map(|(name, alias)| model_alias(name, alias, servers)).collect()
+}
+
+fn model_alias(name: &str, alias: &AliasSettings, servers: &Servers) -> Option<ModelAlias> {
+    let mut targets = alias.targets.iter().filter_map(|target| alias_target(target, servers));
+    Some(ModelAlias {
+        name: name.into(),
+        first: targets.next()?,
+        others: targets.collect(),
+        strategy: alias.strategy,
+        affinity: alias.affinity,
+        fallback_on: alias.fallback_on.clone().into(),
+        first_token: alias.first_token_timeout,
+    })
+}
+
+fn alias_target(settings: &TargetSettings, servers: &Servers) -> Option<AliasTarget> {
+    let (upstream, model) = settings.split()?;
+    let target = Target::new(Arc::clone(servers.get(upstream)?), model).with_parameters(settings.parameters.clone());
+    Some(AliasTarget { target, weight: settings.weight })
+}
+
+/// Returns how attempts at an upstream are repeated.
+pub const fn retry_terms(upstream: &UpstreamSettings) -> RetryTerms {
+    let UpstreamSettings { max_retries, retry_budget, breaker, first_token_timeout, .. } = upstream;
+    RetryTerms {
+        max_retries: *max_retries,
+        budget: RetryBudgetTerms { ratio: retry_budget.ratio, min_per_second: retry_budget.min_per_second },
+        breaker: BreakerTerms { failures: breaker.failures, open: breaker.open },
+        first_token: *first_token_timeout,
+    }
+}

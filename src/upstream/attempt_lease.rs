@@ -1,0 +1,67 @@
+//! An attempt in progress, as the health of its upstream counts it.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::policy::{AttemptHealth, FailureVerdict};
+use super::upstream_server::{BreakerPass, UpstreamServer};
+
+/// One attempt in progress. Its drop counts it as ended. If nothing was recorded, such as after a stop, it tells nothing
+/// about the upstream, and a probe is given back.
+#[derive(Debug)]
+pub struct AttemptLease {
+    server: Arc<UpstreamServer>,
+    model: Arc<str>,
+    key: usize,
+    pass: BreakerPass,
+    began: Instant,
+    recorded: RecordedHealth,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RecordedHealth {
+    Nothing,
+    FirstToken,
+    Failure,
+}
+
+impl AttemptLease {
+    pub fn new(server: Arc<UpstreamServer>, model: Arc<str>, key: usize, pass: BreakerPass) -> Self {
+        server.count_in_flight(&model);
+        Self { server, model, key, pass, began: Instant::now(), recorded: RecordedHealth::Nothing }
+    }
+
+    /// The attempt delivered its first token, or ended without one as it should.
+    pub fn record_first_token(&mut self) {
+        let now = Instant::now();
+        self.recorded = RecordedHealth::FirstToken;
+        self.server.record(&self.model, self.pass, AttemptHealth::Success, now);
+        self.server.record_first_token(&self.model, now.saturating_duration_since(self.began), now);
+    }
+
+    /// The attempt failed before its first token.
+    pub fn record_failure(&mut self, verdict: &FailureVerdict) {
+        let now = Instant::now();
+        self.recorded = RecordedHealth::Failure;
+        self.server.record(&self.model, self.pass, verdict.health, now);
+        self.server.record_rest(&self.model, self.key, verdict, now);
+    }
+
+    /// The answer broke after its first token.
+    pub fn record_break(&mut self) {
+        if self.recorded == RecordedHealth::FirstToken {
+            self.recorded = RecordedHealth::Failure;
+            self.server.record(&self.model, self.pass, AttemptHealth::Failure, Instant::now());
+        }
+    }
+}
+
+impl Drop for AttemptLease {
+    fn drop(&mut self) {
+        if self.recorded == RecordedHealth::Nothing {
+            self.server.record(&self.model, self.pass, AttemptHealth::Unknown, Instant::now());
+        }
+        self.server.uncount_in_flight(&self.model);
+    }
+}

@@ -1,0 +1,89 @@
+//! Recognizes the turns of one conversation, which should stay with one target and key: a prompt cache costs a tenth.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::domain::Principal;
+use crate::json::JsonObject;
+
+/// Identifies a conversation of a caller with a model: its `prompt_cache_key`, or its messages up to the first of the user. All
+/// replicas compute the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conversation(u64);
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Option<&'a RawValue>,
+}
+
+impl Conversation {
+    pub fn of(principal: &Principal, model: &str, fields: &JsonObject) -> Self {
+        let mut hasher = DefaultHasher::new();
+        principal.hash(&mut hasher);
+        model.hash(&mut hasher);
+        if let Some(key) = fields.present("prompt_cache_key") {
+            key.hash(&mut hasher);
+            return Self(hasher.finish());
+        }
+        let messages: Vec<&RawValue> = fields.read("messages").unwrap_or_default();
+        for message in messages {
+            message.get().hash(&mut hasher);
+            let role = serde_json::from_str::<Message<'_>>(message.get()).ok().and_then(|message| message.role);
+            if role.is_some_and(|role| role.get() == "\"user\"") {
+                break;
+            }
+        }
+        Self(hasher.finish())
+    }
+
+    /// Returns a number above 0 and up to 1 that depends only on the conversation and on `choice`.
+    pub fn draw(self, choice: &impl Hash) -> f64 {
+        let mut hasher = DefaultHasher::new();
+        self.0.hash(&mut hasher);
+        choice.hash(&mut hasher);
+        let bits = u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX);
+        (f64::from(bits) + 1.0) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn conversation(principal: &Principal, fields: &str) -> Conversation {
+        let fields = JsonObject::parse(fields.as_bytes()).expect("an object");
+        Conversation::of(principal, "m", &fields)
+    }
+
+    #[test]
+    fn turns_of_a_conversation_have_its_beginning_in_common() {
+        let first = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"}]}"#;
+        let later = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]}"#;
+        let other = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"b"}]}"#;
+        let caller = Principal::Key(Arc::from("web"));
+        assert_eq!(conversation(&caller, first), conversation(&caller, later));
+        assert_ne!(conversation(&caller, first), conversation(&caller, other));
+        assert_ne!(conversation(&caller, first), conversation(&Principal::Anonymous, first), "another caller");
+        let keyed = |key: &str, text: &str| {
+            conversation(
+                &caller,
+                &format!(r#"{{"prompt_cache_key":"{key}","messages":[{{"role":"user","content":"{text}"}}]}}"#),
+            )
+        };
+        assert_eq!(keyed("k", "a"), keyed("k", "b"));
+        assert_ne!(keyed("k", "a"), keyed("l", "a"));
+    }
+
+    #[test]
+    fn draws_are_spread_evenly_and_repeatable() {
+        let draw = |number: u64| Conversation(number).draw(&"a");
+        let mean = (0..1_000).map(draw).sum::<f64>() / 1_000.0;
+        assert!((0.45..0.55).contains(&mean), "{mean}");
+        assert_eq!(draw(7).to_bits(), draw(7).to_bits());
+    }
+}

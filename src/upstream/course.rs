@@ -1,0 +1,273 @@
+//! The order in which the targets and keys of one request are tried.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::attempt_lease::AttemptLease;
+use super::plan::{Plan, PlannedTarget, Target};
+use super::policy::{FailureVerdict, LONGEST_WAIT, NextStep, full_jitter};
+use super::upstream_server::BreakerPass;
+use crate::domain::FallbackClass;
+
+/// What is left to try for one request.
+#[derive(Debug)]
+pub struct Course {
+    /// In order of preference.
+    candidates: Vec<Candidate>,
+    fallback_on: Arc<[FallbackClass]>,
+    attempts: usize,
+    /// No attempt begins after this.
+    deadline: Instant,
+}
+
+/// A target with one key.
+#[derive(Debug)]
+struct Candidate {
+    target: Target,
+    /// Its place in the plan, which all keys of the target share.
+    place: usize,
+    key: usize,
+    retries: u32,
+    state: CandidateState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CandidateState {
+    Untried,
+    /// May be tried again at this time.
+    Again(Instant),
+    /// May be tried again at this time, if there is nothing else to try.
+    LastResort(Instant),
+    Finished,
+}
+
+/// Why an attempt is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptReason {
+    First,
+    /// The same target with the same key.
+    Retry,
+    /// The same target with another key.
+    OtherKey,
+    /// Another target.
+    Fallback,
+}
+
+/// The next attempt.
+#[derive(Debug)]
+pub struct NextAttempt {
+    candidate: usize,
+    pub target: Target,
+    pub key: usize,
+    pub reason: AttemptReason,
+    pub lease: AttemptLease,
+}
+
+/// What a request does next.
+#[derive(Debug)]
+pub enum CourseStep {
+    Attempt(NextAttempt),
+    /// Asks again at this time.
+    Wait(Instant),
+    /// Nothing is left to try.
+    End,
+}
+
+impl Course {
+    /// `deadline` is the end of the generation. A chain of targets takes no longer until its first token than the slowest
+    /// of its upstreams may.
+    pub fn new(plan: Plan, deadline: Instant, now: Instant) -> Self {
+        let Plan { first, others, fallback_on, .. } = plan;
+        let targets: Vec<_> = std::iter::once(first).chain(others).collect();
+        let first_token = targets.iter().map(|planned| planned.target.server().terms().first_token).max();
+        let deadline = first_token.and_then(|time| now.checked_add(time)).map_or(deadline, |end| end.min(deadline));
+        let candidates = targets.into_iter().enumerate().flat_map(|(place, planned)| {
+            let PlannedTarget { target, keys } = planned;
+            keys.into_iter().map(move |key| Candidate::new(target.clone(), place, key))
+        });
+        Self { candidates: candidates.collect(), fallback_on, attempts: 0, deadline }
+    }
+
+    /// Returns the time after which no attempt begins.
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    pub const fn attempts(&self) -> usize {
+        self.attempts
+    }
+
+    /// Returns whether another target is left after this attempt.
+    pub fn has_other_target(&self, attempt: &NextAttempt) -> bool {
+        let place = self.candidates.get(attempt.candidate).map(|candidate| candidate.place);
+        self.candidates.iter().any(|other| Some(other.place) != place && other.state == CandidateState::Untried)
+    }
+
+    /// Chooses the next attempt. The caller makes it, and records its failure.
+    pub fn next(&mut self, now: Instant) -> CourseStep {
+        if self.attempts > 0 && now >= self.deadline {
+            return CourseStep::End;
+        }
+        for at in 0..self.candidates.len() {
+            let Some(candidate) = self.candidates.get_mut(at) else { break };
+            match candidate.state {
+                CandidateState::Untried => match candidate.admit(now) {
+                    Some(lease) => {
+                        candidate.target.server().record_call(now);
+                        return self.attempt(at, lease);
+                    }
+                    // It rests, or its breaker is open.
+                    None => candidate.skip(),
+                },
+                CandidateState::Again(time) if time > now => {
+                    if self.can_wait_until(time, now) {
+                        return CourseStep::Wait(time);
+                    }
+                    self.finish(at);
+                }
+                CandidateState::Again(_) => match candidate.retry(now) {
+                    Some(lease) => return self.attempt(at, lease),
+                    None => self.finish(at),
+                },
+                CandidateState::LastResort(_) | CandidateState::Finished => {}
+            }
+        }
+        self.last_resort(now)
+    }
+
+    /// Chooses the candidate with the shortest wait. If no attempt was made, asks the first one all the same: it may have
+    /// recovered, and its own refusal is a better answer than ours.
+    fn last_resort(&mut self, now: Instant) -> CourseStep {
+        if self.attempts == 0 {
+            let first = self.candidates.iter().enumerate().filter(|(_, candidate)| candidate.place == 0);
+            let first = first.min_by_key(|(_, candidate)| candidate.target.server().key_rest(candidate.key, now));
+            let Some((at, candidate)) = first else { return CourseStep::End };
+            candidate.target.server().record_call(now);
+            let lease = candidate.lease(candidate.target.server().force(candidate.target.model(), now));
+            return self.attempt(at, lease);
+        }
+        let waits = self.candidates.iter_mut().enumerate().filter_map(|(at, candidate)| match candidate.state {
+            CandidateState::LastResort(time) => Some((time, at)),
+            _ => None,
+        });
+        let Some((time, at)) = waits.min() else { return CourseStep::End };
+        if !self.can_wait_until(time, now) {
+            return CourseStep::End;
+        }
+        if let Some(candidate) = self.candidates.get_mut(at) {
+            candidate.state = CandidateState::Again(time);
+        }
+        self.next(now)
+    }
+
+    fn can_wait_until(&self, time: Instant, now: Instant) -> bool {
+        time < self.deadline && time.saturating_duration_since(now) <= LONGEST_WAIT
+    }
+
+    fn attempt(&mut self, at: usize, lease: AttemptLease) -> CourseStep {
+        let Some(candidate) = self.candidates.get(at) else { return CourseStep::End };
+        let is_tried = |other: &&Candidate| other.place == candidate.place && other.tried();
+        let reason = if self.attempts == 0 {
+            AttemptReason::First
+        } else if candidate.tried() {
+            AttemptReason::Retry
+        } else if self.candidates.iter().any(|other| is_tried(&other)) {
+            AttemptReason::OtherKey
+        } else {
+            AttemptReason::Fallback
+        };
+        let (target, key) = (candidate.target.clone(), candidate.key);
+        self.attempts += 1;
+        CourseStep::Attempt(NextAttempt { candidate: at, target, key, reason, lease })
+    }
+
+    /// Records that an attempt failed before its first token.
+    pub fn record_failure(&mut self, attempt: NextAttempt, verdict: &FailureVerdict, now: Instant) {
+        let NextAttempt { candidate: at, mut lease, .. } = attempt;
+        lease.record_failure(verdict);
+        drop(lease);
+        let Some(candidate) = self.candidates.get_mut(at) else { return };
+        candidate.state = CandidateState::Finished;
+        let retries = candidate.retries;
+        let can_repeat = retries < candidate.target.server().terms().max_retries;
+        candidate.retries = retries.saturating_add(1);
+        let backoff = || now + full_jitter(retries, fastrand::f64());
+        match verdict.next {
+            NextStep::SameKey { wait } => {
+                let state = wait.map_or_else(|| CandidateState::Again(backoff()), |wait| at_last(now, wait));
+                self.finish(at);
+                self.repeat(at, state, can_repeat);
+            }
+            NextStep::OtherKey { wait } => {
+                let state = wait.map_or_else(|| CandidateState::LastResort(backoff()), |wait| at_last(now, wait));
+                self.repeat(at, state, can_repeat);
+            }
+            NextStep::OtherKeyOnly => {}
+            NextStep::OtherTarget => self.finish(at),
+            NextStep::OtherTargetIf(class) if self.fallback_on.contains(&class) => self.finish(at),
+            NextStep::OtherTargetIf(_) => {
+                for candidate in &mut self.candidates {
+                    candidate.state = CandidateState::Finished;
+                }
+            }
+        }
+    }
+
+    fn repeat(&mut self, at: usize, state: CandidateState, can_repeat: bool) {
+        if let Some(candidate) = self.candidates.get_mut(at).filter(|_| can_repeat) {
+            candidate.state = state;
+        }
+    }
+
+    /// Finishes all keys of this candidate's target.
+    fn finish(&mut self, at: usize) {
+        let Some(place) = self.candidates.get(at).map(|candidate| candidate.place) else { return };
+        for candidate in self.candidates.iter_mut().filter(|candidate| candidate.place == place) {
+            candidate.state = CandidateState::Finished;
+        }
+    }
+}
+
+fn at_last(now: Instant, wait: Duration) -> CandidateState {
+    now.checked_add(wait).map_or(CandidateState::Finished, CandidateState::LastResort)
+}
+
+impl Candidate {
+    const fn new(target: Target, place: usize, key: usize) -> Self {
+        Self { target, place, key, retries: 0, state: CandidateState::Untried }
+    }
+
+    const fn tried(&self) -> bool {
+        self.retries > 0
+    }
+
+    fn skip(&mut self) {
+        self.state = CandidateState::Finished;
+    }
+
+    fn admit(&self, now: Instant) -> Option<AttemptLease> {
+        self.target.server().admit(self.target.model(), self.key, now).map(|pass| self.lease(pass))
+    }
+
+    fn lease(&self, pass: BreakerPass) -> AttemptLease {
+        AttemptLease::new(Arc::clone(self.target.server()), Arc::clone(self.target.model()), self.key, pass)
+    }
+
+    fn retry(&self, now: Instant) -> Option<AttemptLease> {
+        let lease = self.admit(now)?;
+        self.target.server().take_retry(now).map(|()| lease)
+    }
+}
+
+impl AttemptReason {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Retry => "retry",
+            Self::OtherKey => "other_key",
+            Self::Fallback => "fallback",
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! Models that stand for several targets: which target or key gets a request after which failure, and what callers and
+//! operators see of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokenrill::settings::{AliasSettings, BreakerSettings, Settings, UpstreamSettings};
+use tokio::sync::Mutex;
+
+use crate::support::answering_upstream::{HELD, WORDS, WORDS_TEXT};
+use crate::support::{Answer, AnsweringUpstream, Call, Service, Upstream, case, text};
+
+const SHORT: Duration = Duration::from_millis(200);
+
+fn alias(fields: &str) -> AliasSettings {
+    toml::from_str(fields).expect("an alias")
+}
+
+/// Settings with upstreams named `a`, `b` and so on, and the model `fast` with these fields.
+fn settings(base_urls: &[String], fast: &str) -> Settings {
+    let mut settings = Settings::default();
+    for (name, base_url) in ["a", "b", "c"].iter().zip(base_urls) {
+        let upstream = UpstreamSettings::new(name, base_url.parse().expect("a base URL"));
+        settings.upstreams.push(UpstreamSettings { max_retries: 1, models: vec!["none".to_owned()], ..upstream });
+    }
+    settings.models.aliases.insert("fast".to_owned(), alias(fast));
+    settings
+}
+
+/// Does to one call what a faulty upstream does. Returns it if its connection stays open.
+type Fault = fn(Call) -> futures_util::future::BoxFuture<'static, Option<Call>>;
+
+async fn refused(mut call: Call, status: u16, headers: &str, code: &str) -> Option<Call> {
+    call.refuse(status, headers, &json!({"error": {"message": "words", "code": code}}).to_string()).await;
+    None
+}
+
+/// Sends the head of a stream.
+async fn with_head(mut call: Call) -> Option<Call> {
+    call.ok().await;
+    Some(call)
+}
+
+/// Sends the head of a stream, and one event.
+async fn with_event(mut call: Call, data: Value) -> Option<Call> {
+    call.ok().await;
+    call.data(data).await;
+    Some(call)
+}
+
+async fn with_role(call: Call) -> Option<Call> {
+    with_event(call, json!({"id": "c1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}))
+        .await
+}
+
+async fn reset(call: Option<Call>) -> Option<Call> {
+    call?.reset();
+    None
+}
+
+async fn html(mut call: Call) -> Option<Call> {
+    call.raw("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 3\r\n\r\n<p>").await;
+    None
+}
+
+async fn only_done(mut call: Call) -> Option<Call> {
+    call.ok().await;
+    call.data("[DONE]").await;
+    None
+}
+
+/// A name, what happens to each call of the first target, and the number of its calls.
+type MatrixRow = (&'static str, Fault, usize);
+
+fn broken() -> Vec<MatrixRow> {
+    vec![
+        ("hang before the head", |call| Box::pin(async { Some(call) }), 1),
+        ("hang after the head", |call| Box::pin(with_head(call)), 1),
+        ("hang before the first token", |call| Box::pin(with_role(call)), 1),
+        (
+            "close before the head",
+            |call| {
+                Box::pin(async {
+                    drop(call);
+                    None
+                })
+            },
+            1,
+        ),
+        ("close after the head", |call| Box::pin(async { with_head(call).await.and(None) }), 1),
+        ("close before the first token", |call| Box::pin(async { with_role(call).await.and(None) }), 1),
+        ("reset before the head", |call| Box::pin(reset(Some(call))), 1),
+        ("reset after the head", |call| Box::pin(async { reset(with_head(call).await).await }), 1),
+        ("reset before the first token", |call| Box::pin(async { reset(with_role(call).await).await }), 1),
+        ("a wrong type", |call| Box::pin(html(call)), 1),
+        ("an empty answer", |call| Box::pin(only_done(call)), 1),
+        (
+            "an error in a 200",
+            |call| Box::pin(async { with_event(call, json!({"error": {"message": "words"}})).await.and(None) }),
+            2,
+        ),
+    ]
+}
+
+fn refusals() -> Vec<MatrixRow> {
+    vec![
+        ("401", |call| Box::pin(refused(call, 401, "", "invalid_api_key")), 1),
+        ("403", |call| Box::pin(refused(call, 403, "", "forbidden")), 1),
+        ("404", |call| Box::pin(refused(call, 404, "", "model_not_found")), 1),
+        ("408", |call| Box::pin(refused(call, 408, "", "timeout")), 2),
+        ("409", |call| Box::pin(refused(call, 409, "", "conflict")), 2),
+        ("429 with a wait", |call| Box::pin(refused(call, 429, "retry-after: 7\r\n", "rate_limit_exceeded")), 1),
+        ("429 without a wait", |call| Box::pin(refused(call, 429, "", "rate_limit_exceeded")), 1),
+        ("429 about money", |call| Box::pin(refused(call, 429, "", "insufficient_quota")), 1),
+        ("500", |call| Box::pin(refused(call, 500, "", "server_error")), 2),
+        ("502", |call| Box::pin(refused(call, 502, "", "bad_gateway")), 1),
+        ("503", |call| Box::pin(refused(call, 503, "", "overloaded")), 2),
+        ("503 with a wait", |call| Box::pin(refused(call, 503, "retry-after: 7\r\n", "overloaded")), 1),
+        ("504", |call| Box::pin(refused(call, 504, "", "timeout")), 1),
+        ("529", |call| Box::pin(refused(call, 529, "", "overloaded")), 2),
+    ]
+}
+
+/// Serves the faults of an upstream until the other future is complete; returns its output and the number of calls.
+async fn while_faulty<T>(upstream: &Upstream, fault: Fault, other: impl Future<Output = T>) -> (T, usize) {
+    let calls = Mutex::new((0, Vec::new()));
+    let serving = async {
+        while let Some(call) = upstream.next_call().await {
+            let open = fault(call).await;
+            let mut calls = calls.lock().await;
+            calls.0 += 1;
+            calls.1.extend(open);
+        }
+    };
+    let output = tokio::select! {
+        output = other => output,
+        () = serving => panic!("the upstream ended"),
+    };
+    (output, calls.into_inner().0)
+}
+
+/// Asks on the native wire; returns the text.
+async fn ask_native(service: &Service) -> String {
+    let request = service.generation(&json!({"input": "Hello", "model": "fast"})).header("accept", "text/event-stream");
+    let events = Answer::to(request).await.events().await;
+    assert_eq!(events.last().map(|event| event.name.as_str()), Some("done"), "{events:?}");
+    assert_eq!(events[0].data["model"], "fast", "callers see the alias");
+    text(&events)
+}
+
+/// Asks for a whole answer; returns the text.
+async fn ask_chat(service: &Service) -> String {
+    let body = json!({"model": "fast", "messages": [{"role": "user", "content": "Hello"}]});
+    let answer = Answer::to(service.request(Method::POST, "/v1/chat/completions").json(&body)).await;
+    assert_eq!(answer.status, 200);
+    let body = answer.json().await;
+    assert_eq!(body["model"], "fast", "callers see the alias");
+    body["choices"][0]["message"]["content"].as_str().expect("a text").to_owned()
+}
+
+#[tokio::test]
+async fn each_failure_before_the_first_token_goes_to_the_other_target_and_leaves_nothing_open() {
+    for (what, fault, calls) in broken().into_iter().chain(refusals()) {
+        for wire in ["native", "chat"] {
+            let answered = async {
+                let (a, b) = (Upstream::start().await, AnsweringUpstream::start().await);
+                let fast = "targets = [\"a/one\", \"b/words\"]\nfirst_token_timeout = \"200ms\"";
+                let mut settings = settings(&[a.base_url(), b.base_url()], fast);
+                // A whole answer has no first token to wait for.
+                settings.upstreams[0].always_stream = true;
+                let service = Service::with(settings).await;
+                let asking =
+                    async { if wire == "native" { ask_native(&service).await } else { ask_chat(&service).await } };
+                let (answer, made) = while_faulty(&a, fault, asking).await;
+                assert_eq!((answer.as_str(), made), (WORDS_TEXT, calls), "{wire}");
+                service.metric_becomes("tokenrill_generations_live", 0.0).await;
+                let fallbacks =
+                    r#"tokenrill_upstream_repeated_attempts_total{upstream="b",model="words",reason="fallback"}"#;
+                service.metric_becomes(fallbacks, 1.0).await;
+            };
+            case(&format!("{what}, {wire}"), answered).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn fault_of_the_request_is_not_sent_to_another_target_unless_the_settings_say_so() {
+    for status in [400, 413, 422] {
+        for (fallback_on, succeeds) in [("", false), ("fallback_on = [\"rejected\"]", true)] {
+            let (a, b) = (Upstream::start().await, AnsweringUpstream::start().await);
+            let fast = format!("targets = [\"a/one\", \"b/words\"]\n{fallback_on}");
+            let service = Service::with(settings(&[a.base_url(), b.base_url()], &fast)).await;
+            let body = json!({"input": "Hello", "model": "fast"});
+            let asking = service.generate(&body);
+            let answered = async { asking.await.events().await };
+            let fault: Fault = match status {
+                400 => |call| Box::pin(refused(call, 400, "", "invalid_value")),
+                413 => |call| Box::pin(refused(call, 413, "", "invalid_value")),
+                _ => |call| Box::pin(refused(call, 422, "", "invalid_value")),
+            };
+            let (events, _) = while_faulty(&a, fault, answered).await;
+            let last = events.last().expect("an end");
+            assert_eq!(last.name, if succeeds { "done" } else { "failed" }, "{status}");
+            assert_eq!(b.calls("Hello"), usize::from(succeeds));
+        }
+    }
+}
+
+#[tokio::test]
+async fn alias_is_listed_and_its_targets_get_their_own_names_and_parameters() {
+    let (a, b) = (Upstream::start().await, Upstream::start().await);
+    let fast = "targets = [{ target = \"a/one\", parameters = { temperature = 0.2, top_k = 5 } }, \"b/org/two\"]";
+    let service = Service::with(settings(&[a.base_url(), b.base_url()], fast)).await;
+    let body = json!({"input": "Hello", "model": "fast", "temperature": 1});
+    let answering = async {
+        let call = a.call().await;
+        assert_eq!((&call.body["model"], &call.body["temperature"]), (&json!("one"), &json!(0.2)));
+        assert_eq!(call.body["top_k"], 5);
+        refused(call, 502, "", "bad_gateway").await;
+        let mut call = b.call().await;
+        assert_eq!((&call.body["model"], &call.body["temperature"]), (&json!("org/two"), &json!(1)));
+        assert_eq!(call.body.get("top_k"), None, "the parameters of one target do not reach another");
+        call.answer(&["Hello"]).await;
+    };
+    let (answer, ()) = tokio::join!(service.generate(&body), answering);
+    assert_eq!(text(&answer.events().await), "Hello");
+    let listing = async {
+        for upstream in [&a, &b] {
+            let mut call = upstream.call().await;
+            call.json(r#"{"object":"list","data":[]}"#).await;
+        }
+    };
+    let (list, ()) = tokio::join!(service.get("/v1/models"), listing);
+    let list = list.json().await;
+    let names: Vec<_> = list["data"].as_array().expect("a list").iter().map(|model| &model["id"]).collect();
+    assert!(names.contains(&&json!("fast")), "{names:?}");
+}
+
+/// The bodies of 20 conversations of two turns each.
+fn conversation(number: usize, turn: usize) -> Value {
+    let mut messages = vec![json!({"role": "user", "content": format!("Question {number}")})];
+    for turn in 1..turn {
+        messages.push(json!({"role": "assistant", "content": "Answer"}));
+        messages.push(json!({"role": "user", "content": format!("Question {number} again, {turn}")}));
+    }
+    json!({"messages": messages})
+}
+
+#[tokio::test]
+async fn conversations_stay_with_their_key_while_it_is_healthy_and_fail_over_when_it_is_refused() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.upstreams[0].api_key_envs = vec!["KEY_1".to_owned(), "KEY_2".to_owned()];
+    let environment = [("KEY_1", "sk-one"), ("KEY_2", "sk-two")];
+    let environment = environment.map(|(name, key)| (name.to_owned(), key.to_owned())).into_iter().collect();
+    let service = Service::in_environment(settings, environment).await;
+    let key_of = async |number: usize, turn: usize| {
+        let answering = async {
+            let mut call = upstream.call().await;
+            let key = if call.head.contains("bearer sk-one") { 1 } else { 2 };
+            call.answer(&["Answer"]).await;
+            key
+        };
+        let body = conversation(number, turn);
+        let (answer, key) = tokio::join!(service.generate(&body), answering);
+        assert_eq!(text(&answer.events().await), "Answer");
+        key
+    };
+    let mut keys = BTreeMap::new();
+    for number in 0..20 {
+        keys.insert(number, key_of(number, 1).await);
+    }
+    for turn in 2..4 {
+        for number in 0..20 {
+            assert_eq!(key_of(number, turn).await, keys[&number], "conversation {number}, turn {turn}");
+        }
+    }
+    let first = keys.values().filter(|key| **key == 1).count();
+    assert!((8..=12).contains(&first), "{first} of 20 use the first key");
+
+    let of_first = *keys.iter().find(|(_, key)| **key == 1).expect("a conversation").0;
+    let answering = async {
+        refused(upstream.call().await, 401, "", "invalid_api_key").await;
+        let mut call = upstream.call().await;
+        assert!(call.head.contains("bearer sk-two"));
+        call.answer(&["Answer"]).await;
+    };
+    let body = conversation(of_first, 4);
+    let (answer, ()) = tokio::join!(service.generate(&body), answering);
+    assert_eq!(text(&answer.events().await), "Answer");
+    for number in 0..20 {
+        assert_eq!(key_of(number, 5).await, 2, "the refused key rests");
+    }
+    let status = service.get("/v1/upstreams").await.json().await;
+    let keys = &status["data"][1]["keys"];
+    assert!(keys[0]["rest_ms"].as_u64().is_some_and(|rest| rest > 200_000), "{status}");
+    assert_eq!(keys[1], json!({"number": 2}));
+    service.metric_becomes(r#"tokenrill_upstream_resting_keys{upstream="scripted"}"#, 1.0).await;
+    assert!(!status.to_string().contains("sk-"));
+}
+
+#[tokio::test]
+async fn killed_target_fails_its_live_answers_and_all_arriving_ones_are_answered_by_the_other() {
+    const STREAMS: usize = 100;
+    let (a, b) = (AnsweringUpstream::start().await, AnsweringUpstream::start().await);
+    let mut settings = settings(&[a.base_url(), b.base_url()], "targets = [\"a/words\", \"b/words\"]");
+    settings.models.aliases.insert("held".to_owned(), alias("targets = [\"a/held\"]"));
+    settings
+        .models
+        .aliases
+        .insert("even".to_owned(), alias("targets = [\"a/words\", \"b/words\"]\nstrategy = \"weighted\""));
+    let service = Service::with(settings).await;
+    let ask = async |model: &str, number: usize| {
+        let body = json!({"input": format!("Hello {number}"), "model": model});
+        let mut answer = service.generate(&body).await;
+        answer.expect("start").await;
+        answer
+    };
+    let mut live = join_all((0..STREAMS).map(|number| ask("held", number))).await;
+    join_all(live.iter_mut().map(|answer| answer.expect("delta"))).await;
+    drop(a);
+    let arriving = (0..STREAMS).map(async |number| {
+        let model = if number % 2 == 0 { "fast" } else { "even" };
+        ask(model, number).await.events().await
+    });
+    let (arriving, ended) = tokio::join!(join_all(arriving), join_all(live.into_iter().map(Answer::events)));
+    for events in arriving {
+        assert_eq!(events.last().map(|event| event.name.as_str()), Some("done"));
+        assert_eq!(text(&events), WORDS_TEXT);
+    }
+    for events in ended {
+        let last = events.last().expect("an end");
+        assert_eq!((last.name.as_str(), &last.data["error"]["code"]), ("failed", &json!("upstream_disconnected")));
+    }
+    service.metric_becomes("tokenrill_generations_live", 0.0).await;
+    let status = service.get("/v1/upstreams").await.json().await;
+    assert_eq!(status["data"][1]["connections"], "open", "{status}");
+    assert_eq!(status["data"][2]["connections"], "closed");
+    let names: BTreeSet<_> = [HELD, WORDS].into();
+    assert!(
+        status["data"][1]["models"]
+            .as_array()
+            .expect("models")
+            .iter()
+            .all(|model| { names.contains(model["model"].as_str().expect("a name")) && model["in_flight"] == 0 })
+    );
+}
+
+#[tokio::test]
+async fn open_breaker_is_shown_and_its_only_target_is_asked_all_the_same() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.upstreams[0].breaker = BreakerSettings { failures: 2, open: Duration::from_mins(1) };
+    let service = Service::with(settings).await;
+    let body = json!({"input": "Hello"});
+    for _ in 0..3 {
+        let asking = service.generate(&body);
+        let (answer, _) = tokio::join!(asking, async { refused(upstream.call().await, 500, "", "server_error").await });
+        assert_eq!(answer.events().await.last().map(|event| event.name.clone()).as_deref(), Some("failed"));
+    }
+    let breaker = async || service.get("/v1/upstreams").await.json().await["data"][1]["models"][0]["breaker"].clone();
+    assert_eq!(breaker().await, "open");
+    let answering = async { upstream.call().await.answer(&["Hello"]).await };
+    let (answer, ()) = tokio::join!(service.generate(&body), answering);
+    assert_eq!(text(&answer.events().await), "Hello");
+    assert_eq!(breaker().await, "closed");
+}
+
+#[tokio::test]
+async fn stop_while_the_first_target_is_silent_closes_it_and_asks_no_other() {
+    let (a, b) = (Upstream::start().await, Upstream::start().await);
+    let fast = "targets = [\"a/one\", \"b/two\"]\nfirst_token_timeout = \"10s\"";
+    let service = Service::with(settings(&[a.base_url(), b.base_url()], fast)).await;
+    let mut answer = service.generate(&json!({"input": "Hello", "model": "fast"})).await;
+    let id = answer.expect("start").await.generation().to_owned();
+    let mut call = a.call().await;
+    call.ok().await;
+    service.request(Method::POST, &format!("/v1/generations/{id}/cancel")).send().await.expect("a stop");
+    call.closed().await;
+    assert_eq!(answer.events().await.last().map(|event| event.name.clone()).as_deref(), Some("cancelled"));
+    tokio::time::sleep(SHORT).await; // Nothing can signal a request that is not made.
+    assert!(!b.was_called());
+}
