@@ -52,10 +52,10 @@ pub async fn check_upstreams(
         Ok((upstream, provider))
     });
     let checks = checks.collect::<Result<Vec<_>, AppError>>()?;
-    Ok(join_all(checks.iter().map(|(upstream, provider)| check(upstream, provider))).await)
+    Ok(join_all(checks.iter().map(|(upstream, provider)| check(upstream, &**provider))).await)
 }
 
-async fn check(upstream: &UpstreamSettings, provider: &impl Provider) -> UpstreamCheck {
+async fn check(upstream: &UpstreamSettings, provider: &dyn Provider) -> UpstreamCheck {
     let identity = provider.identity();
     let models = timeout(TIMEOUT, provider.models()).await.unwrap_or(Err(AttemptErrorKind::Timeout(Phase::Head)));
     let patterns: NamePatterns = upstream.models.iter().map(NamePattern::new).collect();

@@ -5,6 +5,7 @@
 //! environment variables with the keys.
 
 mod auth;
+mod base_url;
 mod changes;
 mod channels;
 mod cors;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::domain::{ErrorMessages, LogFormat, OnDisconnect, Quota, UpstreamMessages, WhenFull};
 pub use auth::{ApiKeySettings, AuthMode, AuthSettings};
+pub use base_url::BaseUrl;
 pub use changes::Changes;
 pub use channels::{ChannelSettings, PromptSettings};
 pub use cors::CorsSettings;
@@ -52,7 +54,7 @@ pub use server::ServerSettings;
 pub use telemetry::TelemetrySettings;
 pub use units::Size;
 use upstream::is_token;
-pub use upstream::{BaseUrl, UpstreamSettings};
+pub use upstream::{DEFAULT_ANTHROPIC_VERSION, UpstreamDialect, UpstreamSettings};
 
 /// All settings. A settings file may omit any of them. The files of this folder document each of them below its struct.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]

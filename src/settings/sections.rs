@@ -80,6 +80,8 @@ mod tests {
         let mut upstream = UpstreamSettings::new("local", "http://localhost".parse().unwrap());
         upstream.api_key_env = Some("LOCAL_KEY".into());
         upstream.headers.insert("X-Team".into(), Secret::from("search"));
+        upstream.auth_header = Some("api-key".into());
+        upstream.anthropic_version = Some("2023-06-01".into());
         Settings {
             server: ServerSettings {
                 admin_listen: Some(([127, 0, 0, 1], 9090).into()),

@@ -1,22 +1,30 @@
 //! The settings of one upstream server.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 
+use super::base_url::BaseUrl;
 use super::keys::{DURATION, SIZE, SettingSection, TEXT, UPSTREAMS, VARIABLE, key};
 use super::units::Size;
 use super::{Secret, SettingsError, units};
 use crate::domain::ErrorMessages;
 
-/// An OpenAI-compatible server, written as `[[upstreams]]`. Only the settings file can contain one.
+/// An upstream server, written as `[[upstreams]]`. Only the settings file can contain one.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct UpstreamSettings {
     pub name: String,
+    #[serde(default)]
+    pub dialect: UpstreamDialect,
     pub base_url: BaseUrl,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
+    /// Absent for the header of the dialect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_header: Option<String>,
+    /// Absent for [`DEFAULT_ANTHROPIC_VERSION`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anthropic_version: Option<String>,
     #[serde(default = "every_model")]
     pub models: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -39,6 +47,20 @@ pub struct UpstreamSettings {
     pub max_event: Size,
 }
 
+/// The API of an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamDialect {
+    /// OpenAI's chat completions.
+    #[default]
+    OpenAi,
+    /// Anthropic's Messages.
+    Anthropic,
+}
+
+/// The version of Anthropic's API unless the settings have one.
+pub const DEFAULT_ANTHROPIC_VERSION: &str = "2023-06-01";
+
 pub(super) const SECTION: SettingSection = SettingSection {
     name: UPSTREAMS,
     intro: "",
@@ -46,17 +68,22 @@ pub(super) const SECTION: SettingSection = SettingSection {
         key(
             UPSTREAMS,
             "written as tables, each under its own [[upstreams]]",
-            "The upstream servers: any server with OpenAI's chat completions API. Without an upstream, the embedded \
-             model `demo` answers. If OPENAI_API_KEY or OPENAI_BASE_URL is set in the environment, an upstream named \
+            "The upstream servers: any server with OpenAI's chat completions API or Anthropic's Messages API. Without \
+             an upstream, the embedded model `demo` answers. If OPENAI_API_KEY or OPENAI_BASE_URL is set in the environment, an upstream named \
              openai is added unless this file has one. Upstreams cannot be set by TOKENRILL_ variables.",
         )
         .with_example(EXAMPLES),
         key("upstreams.name", TEXT, "The upstream's unique name. Required.").with_example("\"openai\""),
         key(
+            "upstreams.dialect",
+            "\"openai\" or \"anthropic\"",
+            "The server's API: \"openai\" for OpenAI's chat completions, \"anthropic\" for Anthropic's Messages.",
+        ),
+        key(
             "upstreams.base_url",
             BaseUrl::EXPECTED,
             "The URL to which API paths are appended: http or https, without credentials or fragment. A query is kept \
-             after the path. Required.",
+             after the path. For Anthropic's API, the path may end in /v1 or not. Required.",
         )
         .with_example("\"https://api.openai.com/v1\""),
         key(
@@ -66,6 +93,22 @@ pub(super) const SECTION: SettingSection = SettingSection {
              be set too. Default: absent, for a server without keys.",
         )
         .with_example("\"OPENAI_API_KEY\""),
+        key(
+            "upstreams.auth_header",
+            "the name of a header, as text in quotes",
+            "The header that carries the key. `authorization` sends `Authorization: Bearer` and the key; any other header \
+             sends the key alone, such as `api-key` for Azure. Default: `authorization`, and `x-api-key` for the dialect \
+             \"anthropic\".",
+        )
+        .with_example("\"api-key\""),
+        key(
+            "upstreams.anthropic_version",
+            "a date such as \"2023-06-01\"",
+            "The version of Anthropic's API, sent as `anthropic-version`; only for the dialect \"anthropic\". From \
+             \"2026-10-21\" on, Anthropic refuses temperature, top_p and top_k, so they are left out. Default: \
+             \"2023-06-01\".",
+        )
+        .with_example("\"2023-06-01\""),
         key(
             "upstreams.models",
             "a list of model names or patterns such as [\"gpt-*\"]",
@@ -118,6 +161,23 @@ api_key_env = \"OPENAI_API_KEY\"
 models = [\"gpt-*\", \"o*\"]
 headers = { OpenAI-Project = \"proj_example\" }
 
+# Anthropic.
+[[upstreams]]
+name = \"anthropic\"
+dialect = \"anthropic\"
+base_url = \"https://api.anthropic.com\"
+api_key_env = \"ANTHROPIC_API_KEY\"
+anthropic_version = \"2023-06-01\"
+models = [\"claude-*\"]
+
+# Azure OpenAI.
+[[upstreams]]
+name = \"azure\"
+base_url = \"https://example.openai.azure.com/openai/v1\"
+api_key_env = \"AZURE_OPENAI_API_KEY\"
+auth_header = \"api-key\"
+models = [\"azure-*\"]
+
 # Ollama, on this machine. The first token may wait until the model is loaded.
 [[upstreams]]
 name = \"ollama\"
@@ -128,6 +188,7 @@ first_token_timeout = \"5m\"
 # vLLM, on this machine, with every setting at its default.
 [[upstreams]]
 name = \"vllm\"
+dialect = \"openai\"
 base_url = \"http://127.0.0.1:8000/v1\"
 models = [\"*\"]
 connect_timeout = \"5s\"
@@ -173,8 +234,11 @@ impl UpstreamSettings {
     pub fn new(name: &str, base_url: BaseUrl) -> Self {
         Self {
             name: name.into(),
+            dialect: UpstreamDialect::default(),
             base_url,
             api_key_env: None,
+            auth_header: None,
+            anthropic_version: None,
             models: every_model(),
             headers: BTreeMap::new(),
             connect_timeout: connect_timeout(),
@@ -219,6 +283,27 @@ impl UpstreamSettings {
         Ok(Some(Secret::from(key)))
     }
 
+    /// Returns the name of the header that carries the key, in lower case; `authorization` stands for a bearer token.
+    pub fn key_header(&self) -> String {
+        let default = match self.dialect {
+            UpstreamDialect::OpenAi => "authorization",
+            UpstreamDialect::Anthropic => "x-api-key",
+        };
+        self.auth_header.as_deref().unwrap_or(default).to_ascii_lowercase()
+    }
+
+    /// Returns a warning about a URL that is usable but probably wrong.
+    pub fn warning(&self) -> Option<&'static str> {
+        match self.dialect {
+            UpstreamDialect::OpenAi => self.base_url.warning(),
+            UpstreamDialect::Anthropic => self
+                .base_url
+                .without_query()
+                .ends_with("/messages")
+                .then_some("base_url ends in /messages: leave that out, it is appended to base_url"),
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<(), SettingsError> {
         let upstream = || self.name.clone();
         if self.name.is_empty() {
@@ -226,6 +311,18 @@ impl UpstreamSettings {
         }
         if self.models.is_empty() || self.models.iter().any(String::is_empty) {
             return Err(SettingsError::Empty { setting: format!("`upstreams.models` of `{}`", self.name) });
+        }
+        if let Some(header) = self.auth_header.as_ref().filter(|header| !is_token(header)) {
+            return Err(SettingsError::HeaderName { upstream: upstream(), header: header.clone() });
+        }
+        match (&self.anthropic_version, self.dialect) {
+            (Some(_), UpstreamDialect::OpenAi) => {
+                return Err(SettingsError::UnusedVersion { upstream: upstream() });
+            }
+            (Some(version), UpstreamDialect::Anthropic) if !is_date(version) => {
+                return Err(SettingsError::Version { upstream: upstream() });
+            }
+            _ => {}
         }
         for (header, value) in &self.headers {
             if !is_token(header) {
@@ -239,119 +336,15 @@ impl UpstreamSettings {
     }
 }
 
+/// Returns whether this is a date such as 2023-06-01.
+fn is_date(text: &str) -> bool {
+    let is_expected = |(at, byte): (usize, u8)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() };
+    text.len() == 10 && text.bytes().enumerate().all(is_expected)
+}
+
 /// Returns whether this is a token (RFC 9110, section 5.6.2), the syntax of field names and cookie names.
 pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
-/// An http or https URL into which a path such as `/chat/completions` can be inserted: with a host, without
-/// credentials, fragment or trailing slash. A query stays after the path. It may contain secrets, so it is printed
-/// masked.
-#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct BaseUrl(String);
-
-/// Query parameters whose values are printed. All others may be keys or signatures.
-const PRINTED: [&str; 3] = ["api-version", "api_version", "version"];
-
-impl BaseUrl {
-    pub(super) const EXPECTED: &str =
-        "an http or https URL without credentials or fragment, such as \"https://api.openai.com/v1\"";
-
-    /// Returns the host's name or address.
-    pub fn host(&self) -> Option<String> {
-        Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
-    }
-
-    /// Returns the normalized URL with its whole query. Use it only for requests; never print it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the URL without its query, which may hold a key.
-    pub fn without_query(&self) -> &str {
-        self.0.split('?').next().unwrap_or_default()
-    }
-
-    /// Returns the values in the query that may be secrets, percent-encoded as written and decoded.
-    pub fn query_secrets(&self) -> Vec<String> {
-        let written = self.0.split_once('?').into_iter().flat_map(|(_, query)| query.split('&'));
-        let written = written.filter_map(|pair| match pair.split_once('=') {
-            Some((name, value)) => (!PRINTED.contains(&name)).then_some(value),
-            None => Some(pair),
-        });
-        let decoded = Url::parse(&self.0).into_iter().flat_map(|url| {
-            let pairs = url.query_pairs().into_owned();
-            pairs.filter(|(name, _)| !PRINTED.contains(&name.as_str())).map(|(_, value)| value).collect::<Vec<_>>()
-        });
-        written.map(str::to_owned).chain(decoded).collect()
-    }
-
-    /// Returns a warning about a URL that is usable but probably wrong.
-    pub fn warning(&self) -> Option<&'static str> {
-        let (_, rest) = self.without_query().split_once("://")?;
-        match rest.split_once('/').map_or("", |(_, path)| path.trim_end_matches('/')) {
-            "" => Some("base_url has no path: most servers have their API below /v1"),
-            path if path.ends_with("chat/completions") => {
-                Some("base_url ends in /chat/completions: leave that out, it is appended to base_url")
-            }
-            _ => None,
-        }
-    }
-
-    fn masked(&self) -> String {
-        let Some((url, query)) = self.0.split_once('?') else { return self.0.clone() };
-        let masked = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((name, _)) if !PRINTED.contains(&name) => format!("{name}=***"),
-            Some(_) => pair.to_owned(),
-            None => "***".to_owned(),
-        });
-        format!("{url}?{}", masked.collect::<Vec<_>>().join("&"))
-    }
-}
-
-impl FromStr for BaseUrl {
-    /// Describes the expected value. It does not quote the given one, which may contain a password.
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url = Url::parse(text).map_err(|_| Self::EXPECTED)?;
-        let http = matches!(url.scheme(), "http" | "https") && url.has_host();
-        let credentials = !url.username().is_empty() || url.password().is_some();
-        if !http || credentials || url.fragment().is_some() {
-            return Err(Self::EXPECTED);
-        }
-        let query = url.query().filter(|query| !query.is_empty()).map(|query| format!("?{query}"));
-        let place = url.as_str().split('?').next().unwrap_or_default().trim_end_matches('/');
-        Ok(Self(format!("{place}{}", query.unwrap_or_default())))
-    }
-}
-
-impl TryFrom<String> for BaseUrl {
-    type Error = <Self as FromStr>::Err;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-/// Masked, because `tokenrill check` prints it.
-impl From<BaseUrl> for String {
-    fn from(base_url: BaseUrl) -> Self {
-        base_url.masked()
-    }
-}
-
-impl fmt::Debug for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.masked())
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.masked())
-    }
 }
 
 #[cfg(test)]
@@ -370,69 +363,6 @@ mod tests {
     fn with_header(name: &str, value: &str) -> Result<(), String> {
         let upstream = UpstreamSettings { headers: [(name.into(), Secret::from(value))].into(), ..local() };
         upstream.validate().map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_base_url_is_normalized_without_its_trailing_slash() {
-        for (text, url) in [
-            ("https://api.openai.com/v1", "https://api.openai.com/v1"),
-            ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
-            ("HTTP://LocalHost:80/", "http://localhost"),
-            ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
-            ("https://host/v1/?api-version=2024-10-21", "https://host/v1?api-version=2024-10-21"),
-            ("https://host/v1?", "https://host/v1"),
-        ] {
-            assert_eq!(text.parse::<BaseUrl>().unwrap().as_str(), url);
-        }
-    }
-
-    #[test]
-    fn values_of_a_base_urls_query_are_secrets_as_written_and_decoded() {
-        let url: BaseUrl = "https://a/v1?api-version=2&key=a%2Bsecret&token".parse().unwrap();
-        let mut secrets = url.query_secrets();
-        secrets.sort();
-        assert_eq!(secrets, ["", "a%2Bsecret", "a+secret", "token"]);
-    }
-
-    #[test]
-    fn a_base_url_that_is_probably_wrong_has_a_warning() {
-        for (text, warning) in [
-            ("https://api.openai.com/v1", None),
-            ("https://host/openai/deployments/x", None),
-            ("https://host", Some("base_url has no path")),
-            ("https://host:8000/", Some("base_url has no path")),
-            ("https://host/v1/chat/completions", Some("base_url ends in /chat/completions")),
-        ] {
-            let found = text.parse::<BaseUrl>().unwrap().warning();
-            let matches = found.zip(warning).is_some_and(|(found, warning)| found.starts_with(warning));
-            assert!(matches || (found, warning) == (None, None), "{text}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn base_url_that_is_not_http_or_contains_credentials_is_refused() {
-        for text in [
-            "",
-            "api.openai.com/v1",
-            "localhost:11434",
-            "ftp://host/v1",
-            "unix:/run/model.sock",
-            "https://",
-            "https://host/v1#top",
-            "https://user:hunter2@host/v1",
-            "https://user@host/v1",
-        ] {
-            assert_eq!(text.parse::<BaseUrl>(), Err(BaseUrl::EXPECTED), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_query_is_printed_without_its_secrets() {
-        let url: BaseUrl = "https://host/v1?api-version=2024-10-21&key=hunter2&hunter2".parse().unwrap();
-        assert!(url.as_str().contains("key=hunter2"));
-        let printed = "https://host/v1?api-version=2024-10-21&key=***&***";
-        assert_eq!((url.to_string().as_str(), String::from(url.clone()).as_str()), (printed, printed));
-        assert!(!format!("{url:?}").contains("hunter2"));
     }
 
     #[test]
@@ -481,6 +411,47 @@ mod tests {
             let refusal = with_header("X-Team", value).unwrap_err();
             assert!(refusal.contains("`X-Team`") && !refusal.contains(value), "{refusal}");
         }
+    }
+
+    #[test]
+    fn key_header_is_that_of_the_dialect_unless_it_is_set_explicitly() {
+        let upstream = |dialect, auth_header: Option<&str>| {
+            let auth_header = auth_header.map(Into::into);
+            UpstreamSettings { dialect, auth_header, ..local() }.key_header()
+        };
+        assert_eq!(upstream(UpstreamDialect::OpenAi, None), "authorization");
+        assert_eq!(upstream(UpstreamDialect::Anthropic, None), "x-api-key");
+        assert_eq!(upstream(UpstreamDialect::Anthropic, Some("Authorization")), "authorization");
+        assert_eq!(upstream(UpstreamDialect::OpenAi, Some("API-Key")), "api-key");
+        let refusal = UpstreamSettings { auth_header: Some("api key".into()), ..local() }.validate().unwrap_err();
+        assert!(refusal.to_string().contains("header `api key`"), "{refusal}");
+    }
+
+    #[test]
+    fn version_of_anthropics_api_is_a_date_and_only_of_its_dialect() {
+        let validated = |dialect, version: &str| {
+            let upstream = UpstreamSettings { dialect, anthropic_version: Some(version.into()), ..local() };
+            upstream.validate().map_err(|error| error.to_string())
+        };
+        assert_eq!(validated(UpstreamDialect::Anthropic, "2026-10-21"), Ok(()));
+        for version in ["", "latest", "2026-1-1", "2026-10-21 ", "2026/10/21"] {
+            let refusal = validated(UpstreamDialect::Anthropic, version).unwrap_err();
+            assert!(refusal.contains("must be a date"), "{refusal}");
+        }
+        let refusal = validated(UpstreamDialect::OpenAi, "2026-10-21").unwrap_err();
+        assert!(refusal.contains("write dialect = \"anthropic\""), "{refusal}");
+    }
+
+    #[test]
+    fn warning_of_an_upstream_depends_on_its_dialect() {
+        let warning = |dialect, url: &str| {
+            UpstreamSettings { dialect, ..UpstreamSettings::new("a", url.parse().unwrap()) }.warning().is_some()
+        };
+        for url in ["https://api.anthropic.com", "https://api.anthropic.com/v1"] {
+            assert!(!warning(UpstreamDialect::Anthropic, url), "{url}");
+        }
+        assert!(warning(UpstreamDialect::Anthropic, "https://api.anthropic.com/v1/messages"));
+        assert!(warning(UpstreamDialect::OpenAi, "https://api.openai.com"));
     }
 
     #[test]

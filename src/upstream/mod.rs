@@ -2,11 +2,16 @@
 //!
 //! A new provider takes one adapter beside `openai` and one line in `app`, which builds the [`Router`].
 
+mod answer_parser;
+mod anthropic;
 mod attempt_error;
 mod attempt_terms;
 mod carry_out;
+mod deadlines;
 mod echo;
+mod endpoint;
 mod error_report;
+mod exchange;
 mod mask;
 mod model_catalog;
 mod model_list_error;
@@ -29,17 +34,19 @@ use smallvec::SmallVec;
 
 use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 
+pub use answer_parser::AnswerParser;
+pub use anthropic::{Anthropic, ApiVersion, InvalidVersionError, MessageReader, MessageTerms};
 pub use attempt_error::{AttemptError, AttemptErrorKind, Billed, MalformedResponseError, Phase, Sent};
 pub use attempt_terms::{AttemptTerms, Delivery, SentMark};
 pub use carry_out::{AttemptObserver, CommittedAnswer, PlannedRequest, carry_out};
+pub use deadlines::Timeouts;
 pub use echo::without_echo;
+pub use endpoint::{Endpoint, InvalidEndpointError, KeyHeader};
 pub use error_report::{ErrorMessages, ErrorReport, REQUEST_FAULT_CODES};
 pub use mask::Masker;
 pub use model_catalog::ListedModels;
 pub use model_list_error::{ModelListError, list_url};
-pub use openai::{
-    AnswerReader, AnswerSizes, Endpoint, InvalidEndpointError, OpenAi, Timeouts, WholeAnswers, read_completion,
-};
+pub use openai::{AnswerReader, AnswerSizes, OpenAi, WholeAnswers, read_completion};
 pub use plan::{Plan, Target};
 pub use refusal::{LONGEST_REFUSAL, ReportTerms};
 pub use routing::{Router, UnknownModelError};

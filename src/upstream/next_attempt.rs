@@ -16,8 +16,8 @@ impl NextAttempt {
     pub fn after(error: &AttemptError) -> Self {
         match &error.kind {
             AttemptErrorKind::Reported(report) if report.is_request_fault() => Self::None,
-            // The operator's limit is at fault, not the request.
-            AttemptErrorKind::LimitRefused { .. } => Self::OtherTarget,
+            // The operator's limit is at fault, or the dialect of the target, not the request.
+            AttemptErrorKind::LimitRefused { .. } | AttemptErrorKind::Unsupported(_) => Self::OtherTarget,
             AttemptErrorKind::Refused { status, .. } => Self::after_refusal(*status),
             _ if error.billed() == Billed::No => Self::AnyTarget,
             _ => Self::OtherTarget,
@@ -57,6 +57,7 @@ mod tests {
             (disconnected(), Sent::Yes, NextAttempt::OtherTarget),
             (AttemptErrorKind::Empty, Sent::Yes, NextAttempt::OtherTarget),
             (AttemptErrorKind::LimitRefused { status: 400, report: None }, Sent::Yes, NextAttempt::OtherTarget),
+            (AttemptErrorKind::Unsupported(Box::default()), Sent::No, NextAttempt::OtherTarget),
             (reported("server_error"), Sent::Yes, NextAttempt::OtherTarget),
             (reported("context_length_exceeded"), Sent::Yes, NextAttempt::None),
             (refused(307), Sent::Yes, NextAttempt::OtherTarget),
