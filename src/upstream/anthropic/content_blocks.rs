@@ -1,5 +1,6 @@
 //! The content blocks of an answer, from their events to chunks.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::super::{AttemptErrorKind, MalformedResponseError, Signal, Signals};
@@ -22,7 +23,6 @@ pub struct ContentBlocks {
 }
 
 /// A block that has begun.
-#[derive(Debug)]
 enum OpenContent {
     Text,
     /// The text is kept for the part that follows with the signature.
@@ -41,6 +41,18 @@ enum OpenContent {
         block: Object,
         input: RawText,
     },
+}
+
+/// Prints no text: answers are never logged.
+impl fmt::Debug for OpenContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "Text",
+            Self::Thinking { .. } => "Thinking",
+            Self::ToolCall { .. } => "ToolCall",
+            Self::Other { .. } => "Other",
+        })
+    }
 }
 
 /// Most blocks that may be open at once; more are malformed.

@@ -482,6 +482,14 @@ mod tests {
     }
 
     #[test]
+    fn debug_prints_no_thinking() {
+        let mut reader = MessageReader::new(4_096);
+        let secret = json!({"type": "thinking", "thinking": "secret", "signature": "secret"});
+        reader.feed(event(&start(0, &secret)).as_bytes(), &mut Signals::new()).expect("a block");
+        assert!(!format!("{reader:?}").contains("secret"));
+    }
+
+    #[test]
     fn blocks_that_are_kept_until_their_end_are_bounded() {
         let too_large = Err(AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge));
         let input = json!({"type": "input_json_delta", "partial_json": "x".repeat(1_000)});

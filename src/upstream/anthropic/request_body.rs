@@ -1,6 +1,7 @@
 //! The body of a request to Anthropic's Messages API.
 
 use std::borrow::Cow;
+use std::mem::take;
 
 use bytes::Bytes;
 
@@ -12,7 +13,8 @@ use super::version::SamplingParameters;
 use crate::domain::ChatRequest;
 use crate::json::{Object, RawText, Tree, write_members};
 
-/// The limit of an answer for which neither the caller nor the settings have one: Anthropic requires a limit.
+/// The limit of an answer for which neither the caller nor the settings have one: Anthropic requires a limit. Thinking
+/// with a budget comes on top of it, because the limit must exceed the budget.
 const DEFAULT_MAX_TOKENS: u64 = 4_096;
 
 /// Fields that are converted.
@@ -35,7 +37,7 @@ const CONVERTED: [&str; 15] = [
 ];
 
 /// Fields of OpenAI's chat completions that Anthropic lacks and that are left out.
-const DROPPED: [&str; 17] = [
+const DROPPED: [&str; 16] = [
     "frequency_penalty",
     "logit_bias",
     "logprobs",
@@ -50,7 +52,6 @@ const DROPPED: [&str; 17] = [
     "seed",
     "store",
     "stream_options",
-    "thinking_blocks",
     "top_logprobs",
     "verbosity",
 ];
@@ -64,17 +65,17 @@ const SAMPLING: [&str; 3] = ["temperature", "top_k", "top_p"];
 pub fn body(request: &ChatRequest, model: &str, sampling: SamplingParameters) -> Result<Bytes, UnsupportedFieldError> {
     refuse_unsupported(request)?;
     let fields = &request.fields;
-    let conversation = Conversation::read(fields.present("messages").unwrap_or("[]"))?;
+    let mut conversation = Conversation::read(fields.present("messages").unwrap_or("[]"))?;
     if !conversation.system.is_empty() && fields.present("system").is_some() {
         return Err(UnsupportedFieldError::new("system", "is a second system prompt beside the system messages"));
     }
     let mut members: Vec<(&str, Cow<'_, str>)> = vec![
         ("model", text(model).to_json().into()),
-        ("max_tokens", request.output_limit().unwrap_or(DEFAULT_MAX_TOKENS).to_string().into()),
+        ("max_tokens", request.output_limit().unwrap_or_else(|| default_limit(request)).to_string().into()),
         ("stream", "true".into()),
     ];
     if !conversation.system.is_empty() {
-        members.push(("system", Tree::Array(conversation.system.clone()).to_json().into()));
+        members.push(("system", Tree::Array(take(&mut conversation.system)).to_json().into()));
     }
     members.push(("messages", conversation.into_messages().to_json().into()));
     if let Some(json) = fields.present("tools") {
@@ -145,6 +146,17 @@ fn refuse_unsupported(request: &ChatRequest) -> Result<(), UnsupportedFieldError
 
 fn field(request: &ChatRequest, name: &str) -> Option<Tree> {
     Tree::parse(request.fields.present(name)?).ok()
+}
+
+fn default_limit(request: &ChatRequest) -> u64 {
+    let budget = match field(request, "thinking") {
+        Some(Tree::Object(thinking)) => match thinking.get("budget_tokens") {
+            Some(Tree::Literal(budget)) => budget.parse().unwrap_or(0),
+            _ => 0,
+        },
+        _ => 0,
+    };
+    DEFAULT_MAX_TOKENS.saturating_add(budget)
 }
 
 /// Returns the caller's `output_config` with the format and the effort that other fields ask for.
@@ -260,6 +272,9 @@ mod tests {
         assert_eq!(limit(json!({"max_completion_tokens": 1e3}), None), json!(1000));
         assert_eq!(limit(json!({"max_tokens": -1}), Some(9)), json!(9));
         assert_eq!(limit(json!({"max_tokens": null}), None), json!(4096));
+        let thinking = json!({"thinking": {"type": "enabled", "budget_tokens": 2048}});
+        assert_eq!(limit(thinking.clone(), None), json!(6144));
+        assert_eq!(limit(thinking, Some(3000)), json!(3000));
     }
 
     #[test]
