@@ -23,7 +23,7 @@ use tokenrill::domain::{
     Timings, Usage, UsageRequest,
 };
 use tokenrill::event_log::{Created, EntryBatch, EventLog, LogTerms, Memory, MemoryLimits, ReadError, Writer, follow};
-use tokenrill::upstream::{AnswerReader, Signal, Signals};
+use tokenrill::upstream::{AnswerParser as _, AnswerReader, Signal, Signals};
 
 /// The measured operation, with its state, which each round creates anew.
 type Operation = Box<dyn FnMut()>;

@@ -35,12 +35,14 @@ use crate::generation::{Generations, Terms};
 use crate::limits::Limiter;
 use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
-use crate::settings::{self, Secret, Settings, SettingsError, UpstreamSettings};
+use crate::settings::{
+    self, DEFAULT_ANTHROPIC_VERSION, Secret, Settings, SettingsError, UpstreamDialect, UpstreamSettings,
+};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use crate::upstream::{
-    AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, TransportBuilder,
-    UpstreamServer, WholeAnswers,
+    AnswerSizes, Anthropic, ApiVersion, Endpoint, ErrorMessages, KeyHeader, Masker, MessageTerms, OpenAi, Provider,
+    ReportTerms, Router, Timeouts, TransportBuilder, UpstreamServer, WholeAnswers,
 };
 
 pub use admission::{Kept, admission, tickets};
@@ -282,10 +284,7 @@ fn router(
     let mut others = Vec::new();
     for upstream in &settings.upstreams {
         let mut keys = upstream.api_keys(environment)?.into_iter();
-        let adapter = |key: Option<Secret>| {
-            let provider = provider(settings, upstream, key, &masker, transports)?;
-            Ok::<_, AppError>(Arc::new(provider) as Arc<dyn Provider>)
-        };
+        let adapter = |key: Option<Secret>| provider(settings, upstream, key, &masker, transports);
         let first = adapter(keys.next())?;
         let other_keys = keys.map(|key| adapter(Some(key))).collect::<Result<_, _>>()?;
         let server = UpstreamServer::new(first, other_keys, retry_terms(upstream));
@@ -293,7 +292,8 @@ fn router(
         others.push((upstream.models.iter().map(NamePattern::new).collect(), server));
     }
 
-    let endpoint = Endpoint::new(&demo.base_url(), Some(demo.key.as_str().into()), HeaderMap::new());
+    let endpoint =
+        Endpoint::new(&demo.base_url(), Some(demo.key.as_str().into()), &KeyHeader::Bearer, HeaderMap::new());
     let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
     let timeouts =
         Timeouts { connect: DEMO_TIMEOUT, head: DEMO_TIMEOUT, first_token: DEMO_TIMEOUT, idle: DEMO_TIMEOUT };
@@ -312,9 +312,15 @@ fn provider(
     key: Option<Secret>,
     masker: &Masker,
     transports: &TransportBuilder,
-) -> Result<OpenAi, AppError> {
+) -> Result<Arc<dyn Provider>, AppError> {
+    let key = key.map(|key| key.expose().into());
     let failed = |reason: String| AppError::Upstream { name: upstream.name.clone(), reason };
-    let endpoint = Endpoint::new(upstream.base_url.as_str(), key.map(|key| key.expose().into()), headers(upstream)?);
+    let key_header = match upstream.key_header().as_str() {
+        "authorization" => KeyHeader::Bearer,
+        name => KeyHeader::Named(name.parse().map_err(|_| failed("auth_header is not a header name".to_owned()))?),
+    };
+    let endpoint = Endpoint::new(upstream.base_url.as_str(), key, &key_header, headers(upstream)?);
+    let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
     let timeouts = Timeouts {
         connect: upstream.connect_timeout,
         head: upstream.head_timeout,
@@ -322,16 +328,28 @@ fn provider(
         idle: upstream.idle_timeout,
     };
     let reports = ReportTerms { masker: masker.clone(), messages: upstream.errors };
-    let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-    let whole = if upstream.always_stream {
-        WholeAnswers::Never
-    } else {
-        WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() }
-    };
     let max_event = upstream.max_event.bytes().min(settings.generation.max_bytes.bytes());
-    let sizes = AnswerSizes { max_event, whole };
-    OpenAi::new(&upstream.name, endpoint, timeouts, reports, sizes, upstream.keepalive, transports)
-        .map_err(|error| failed(error.to_string()))
+    let (name, keepalive) = (&upstream.name, upstream.keepalive);
+    let provider: Arc<dyn Provider> = match upstream.dialect {
+        UpstreamDialect::OpenAi => {
+            let whole = if upstream.always_stream {
+                WholeAnswers::Never
+            } else {
+                WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() }
+            };
+            let sizes = AnswerSizes { max_event, whole };
+            let openai = OpenAi::new(name, endpoint, timeouts, reports, sizes, keepalive, transports);
+            Arc::new(openai.map_err(|error| failed(error.to_string()))?)
+        }
+        UpstreamDialect::Anthropic => {
+            let version = upstream.anthropic_version.as_deref().unwrap_or(DEFAULT_ANTHROPIC_VERSION);
+            let version = ApiVersion::new(version).map_err(|error| failed(error.to_string()))?;
+            let terms = MessageTerms { version, max_event };
+            let anthropic = Anthropic::new(name, endpoint, timeouts, reports, terms, keepalive, transports);
+            Arc::new(anthropic.map_err(|error| failed(error.to_string()))?)
+        }
+    };
+    Ok(provider)
 }
 
 /// Masks every secret that an upstream's error message could repeat.

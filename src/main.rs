@@ -176,7 +176,7 @@ async fn check(flags: CheckFlags) -> Result<(), StartupError> {
 
 /// Returns the names of the upstreams whose settings are probably wrong, each with a warning.
 fn warnings(settings: &Settings) -> impl Iterator<Item = (&str, &'static str)> {
-    let warning = |upstream: &settings::UpstreamSettings| upstream.base_url.warning();
+    let warning = settings::UpstreamSettings::warning;
     settings.upstreams.iter().filter_map(move |upstream| Some((upstream.name.as_str(), warning(upstream)?)))
 }
 

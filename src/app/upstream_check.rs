@@ -59,10 +59,10 @@ pub async fn check_upstreams(
             checks.push((upstream, number, provider(settings, upstream, Some(key), &masker, &transports)?));
         }
     }
-    Ok(join_all(checks.iter().map(|(upstream, key, provider)| check(upstream, *key, provider))).await)
+    Ok(join_all(checks.iter().map(|(upstream, key, provider)| check(upstream, *key, &**provider))).await)
 }
 
-async fn check(upstream: &UpstreamSettings, key: Option<usize>, provider: &impl Provider) -> UpstreamCheck {
+async fn check(upstream: &UpstreamSettings, key: Option<usize>, provider: &dyn Provider) -> UpstreamCheck {
     let identity = provider.identity();
     let models = timeout(TIMEOUT, provider.models()).await.unwrap_or(Err(AttemptErrorKind::Timeout(Phase::Head)));
     let patterns: NamePatterns = upstream.models.iter().map(NamePattern::new).collect();

@@ -35,6 +35,7 @@ impl AttemptFailure {
             }
             AttemptErrorKind::Refused { status, .. } => refused(*status, report),
             AttemptErrorKind::LimitRefused { .. } => FailureCode::UpstreamMisconfigured,
+            AttemptErrorKind::Unsupported(_) => FailureCode::UpstreamRejected,
             AttemptErrorKind::Reported(report) => reported(report),
             AttemptErrorKind::Timeout(_) => FailureCode::UpstreamTimeout,
             AttemptErrorKind::Disconnected { .. } => FailureCode::UpstreamDisconnected,

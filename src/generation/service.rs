@@ -26,7 +26,7 @@ use crate::domain::{
 use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable, ViewerLease, Writer};
 use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
-use crate::upstream::{Conversation, Delivery, ListedModels, PlannedRequest, Router, UpstreamStatus};
+use crate::upstream::{ConversationKey, Delivery, ListedModels, PlannedRequest, Router, UpstreamStatus};
 
 /// The log of a new generation, or the generation that its claim names.
 enum MadeLog {
@@ -103,7 +103,7 @@ impl Generations {
             return Err(StartError::Draining);
         }
         let fields = new.fields;
-        let conversation = |model: &str| Conversation::of(&new.owner, model, &fields);
+        let conversation = |model: &str| ConversationKey::of(&new.owner, model, &fields);
         let plan = inner.router.plan(new.model.as_deref(), conversation)?;
         if !new.allowed.allow(&plan.model) {
             return Err(StartError::ModelForbidden);

@@ -1,7 +1,6 @@
 //! The base URL of an upstream.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -113,5 +112,73 @@ impl fmt::Debug for BaseUrl {
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.masked())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_normalized_without_its_trailing_slash() {
+        for (text, url) in [
+            ("https://api.openai.com/v1", "https://api.openai.com/v1"),
+            ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
+            ("HTTP://LocalHost:80/", "http://localhost"),
+            ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
+            ("https://host/v1/?api-version=2024-10-21", "https://host/v1?api-version=2024-10-21"),
+            ("https://host/v1?", "https://host/v1"),
+        ] {
+            assert_eq!(text.parse::<BaseUrl>().unwrap().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn values_of_a_base_urls_query_are_secrets_as_written_and_decoded() {
+        let url: BaseUrl = "https://a/v1?api-version=2&key=a%2Bsecret&token".parse().unwrap();
+        let mut secrets = url.query_secrets();
+        secrets.sort();
+        assert_eq!(secrets, ["", "a%2Bsecret", "a+secret", "token"]);
+    }
+
+    #[test]
+    fn a_base_url_that_is_probably_wrong_has_a_warning() {
+        for (text, warning) in [
+            ("https://api.openai.com/v1", None),
+            ("https://host/openai/deployments/x", None),
+            ("https://host", Some("base_url has no path")),
+            ("https://host:8000/", Some("base_url has no path")),
+            ("https://host/v1/chat/completions", Some("base_url ends in /chat/completions")),
+        ] {
+            let found = text.parse::<BaseUrl>().unwrap().warning();
+            let matches = found.zip(warning).is_some_and(|(found, warning)| found.starts_with(warning));
+            assert!(matches || (found, warning) == (None, None), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn base_url_that_is_not_http_or_contains_credentials_is_refused() {
+        for text in [
+            "",
+            "api.openai.com/v1",
+            "localhost:11434",
+            "ftp://host/v1",
+            "unix:/run/model.sock",
+            "https://",
+            "https://host/v1#top",
+            "https://user:hunter2@host/v1",
+            "https://user@host/v1",
+        ] {
+            assert_eq!(text.parse::<BaseUrl>(), Err(BaseUrl::EXPECTED), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_printed_without_its_secrets() {
+        let url: BaseUrl = "https://host/v1?api-version=2024-10-21&key=hunter2&hunter2".parse().unwrap();
+        assert!(url.as_str().contains("key=hunter2"));
+        let printed = "https://host/v1?api-version=2024-10-21&key=***&***";
+        assert_eq!((url.to_string().as_str(), String::from(url.clone()).as_str()), (printed, printed));
+        assert!(!format!("{url:?}").contains("hunter2"));
     }
 }

@@ -147,6 +147,15 @@ pub enum SettingsError {
     #[error("upstream `{upstream}` has a header `{header}`, which is not a valid header name: rename or remove it")]
     HeaderName { upstream: String, header: String },
 
+    #[error("anthropic_version of upstream `{upstream}` must be a date such as \"2023-06-01\"")]
+    Version { upstream: String },
+
+    #[error(
+        "upstream `{upstream}` has anthropic_version, but not Anthropic's API: write dialect = \"anthropic\", or remove \
+         anthropic_version"
+    )]
+    UnusedVersion { upstream: String },
+
     #[error(
         "the header `{header}` of upstream `{upstream}` cannot be sent: use visible ASCII characters and spaces only"
     )]

@@ -635,13 +635,16 @@ mod tests {
 
     #[test]
     fn example_loads_when_its_settings_are_uncommented() {
-        let settings = layered(&uncommented_example(), &[("OPENAI_API_KEY", "sk-hunter2")], None).unwrap();
+        let keys = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY"].map(|key| (key, "sk-hunter2"));
+        let settings = layered(&uncommented_example(), &keys, None).unwrap();
         let urls: Vec<_> =
             settings.upstreams.iter().map(|upstream| (upstream.name.as_str(), upstream.base_url.as_str())).collect();
         assert_eq!(
             urls,
             [
                 ("openai", "https://api.openai.com/v1"),
+                ("anthropic", "https://api.anthropic.com"),
+                ("azure", "https://example.openai.azure.com/openai/v1"),
                 ("ollama", "http://127.0.0.1:11434/v1"),
                 ("vllm", "http://127.0.0.1:8000/v1"),
             ]

@@ -27,6 +27,7 @@ mod server;
 mod telemetry;
 mod units;
 mod upstream;
+mod upstream_checks;
 mod upstream_keys;
 
 use std::collections::BTreeSet;
@@ -58,8 +59,8 @@ pub use secret::Secret;
 pub use server::ServerSettings;
 pub use telemetry::TelemetrySettings;
 pub use units::Size;
-pub use upstream::UpstreamSettings;
 use upstream::is_token;
+pub use upstream::{DEFAULT_ANTHROPIC_VERSION, UpstreamDialect, UpstreamSettings};
 
 /// All settings. A settings file may omit any of them. The files of this folder document each of them below its struct.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]

@@ -83,6 +83,8 @@ mod tests {
         upstream.api_key_envs = vec!["KEY_1".into()];
         upstream.api_key_file = Some("any".into());
         let alias: AliasSettings = toml::from_str("targets = [\"local/any\"]").unwrap();
+        upstream.auth_header = Some("api-key".into());
+        upstream.anthropic_version = Some("2023-06-01".into());
         Settings {
             server: ServerSettings {
                 admin_listen: Some(([127, 0, 0, 1], 9090).into()),

@@ -11,10 +11,12 @@ use super::units::Size;
 use super::{Secret, SettingsError, units, upstream_keys};
 use crate::domain::ErrorMessages;
 
-/// An OpenAI-compatible server, written as `[[upstreams]]`. Only the settings file can contain one.
+/// An upstream server, written as `[[upstreams]]`. Only the settings file can contain one.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct UpstreamSettings {
     pub name: String,
+    #[serde(default)]
+    pub dialect: UpstreamDialect,
     pub base_url: BaseUrl,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
@@ -22,6 +24,12 @@ pub struct UpstreamSettings {
     pub api_key_envs: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
+    /// Absent for the header of the dialect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_header: Option<String>,
+    /// Absent for [`DEFAULT_ANTHROPIC_VERSION`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anthropic_version: Option<String>,
     #[serde(default = "every_model")]
     pub models: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -50,6 +58,20 @@ pub struct UpstreamSettings {
     pub max_event: Size,
 }
 
+/// The API of an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamDialect {
+    /// OpenAI's chat completions.
+    #[default]
+    OpenAi,
+    /// Anthropic's Messages.
+    Anthropic,
+}
+
+/// The version of Anthropic's API unless the settings have one.
+pub const DEFAULT_ANTHROPIC_VERSION: &str = "2023-06-01";
+
 pub(super) const SECTION: SettingSection = SettingSection {
     name: UPSTREAMS,
     intro: "",
@@ -57,17 +79,22 @@ pub(super) const SECTION: SettingSection = SettingSection {
         key(
             UPSTREAMS,
             "written as tables, each under its own [[upstreams]]",
-            "The upstream servers: any server with OpenAI's chat completions API. Without an upstream, the embedded \
-             model `demo` answers. If OPENAI_API_KEY or OPENAI_BASE_URL is set in the environment, an upstream named \
+            "The upstream servers: any server with OpenAI's chat completions API or Anthropic's Messages API. Without \
+             an upstream, the embedded model `demo` answers. If OPENAI_API_KEY or OPENAI_BASE_URL is set in the environment, an upstream named \
              openai is added unless this file has one. Upstreams cannot be set by TOKENRILL_ variables.",
         )
         .with_example(EXAMPLES),
         key("upstreams.name", TEXT, "The upstream's unique name. Required.").with_example("\"openai\""),
         key(
+            "upstreams.dialect",
+            "\"openai\" or \"anthropic\"",
+            "The server's API: \"openai\" for OpenAI's chat completions, \"anthropic\" for Anthropic's Messages.",
+        ),
+        key(
             "upstreams.base_url",
             BaseUrl::EXPECTED,
             "The URL to which API paths are appended: http or https, without credentials or fragment. A query is kept \
-             after the path. Required.",
+             after the path. For Anthropic's API, the path may end in /v1 or not. Required.",
         )
         .with_example("\"https://api.openai.com/v1\""),
         key(
@@ -90,6 +117,22 @@ pub(super) const SECTION: SettingSection = SettingSection {
             "A file that holds the API key, instead of api_key_env. It is read at start. Default: absent.",
         )
         .with_example("\"/run/secrets/openai\""),
+        key(
+            "upstreams.auth_header",
+            "the name of a header, as text in quotes",
+            "The header that carries the key. `authorization` sends `Authorization: Bearer` and the key; any other header \
+             sends the key alone, such as `api-key` for Azure. Default: `authorization`, and `x-api-key` for the dialect \
+             \"anthropic\".",
+        )
+        .with_example("\"api-key\""),
+        key(
+            "upstreams.anthropic_version",
+            "a date such as \"2023-06-01\"",
+            "The version of Anthropic's API, sent as `anthropic-version`; only for the dialect \"anthropic\". From \
+             \"2026-10-21\" on, Anthropic refuses temperature, top_p and top_k, so they are left out. Default: \
+             \"2023-06-01\".",
+        )
+        .with_example("\"2023-06-01\""),
         key(
             "upstreams.models",
             "a list of model names or patterns such as [\"gpt-*\"]",
@@ -160,6 +203,23 @@ api_key_env = \"OPENAI_API_KEY\"
 models = [\"gpt-*\", \"o*\"]
 headers = { OpenAI-Project = \"proj_example\" }
 
+# Anthropic.
+[[upstreams]]
+name = \"anthropic\"
+dialect = \"anthropic\"
+base_url = \"https://api.anthropic.com\"
+api_key_env = \"ANTHROPIC_API_KEY\"
+anthropic_version = \"2023-06-01\"
+models = [\"claude-*\"]
+
+# Azure OpenAI.
+[[upstreams]]
+name = \"azure\"
+base_url = \"https://example.openai.azure.com/openai/v1\"
+api_key_env = \"AZURE_OPENAI_API_KEY\"
+auth_header = \"api-key\"
+models = [\"azure-*\"]
+
 # Ollama, on this machine. The first token may wait until the model is loaded.
 [[upstreams]]
 name = \"ollama\"
@@ -170,6 +230,7 @@ first_token_timeout = \"5m\"
 # vLLM, on this machine, with every setting at its default.
 [[upstreams]]
 name = \"vllm\"
+dialect = \"openai\"
 base_url = \"http://127.0.0.1:8000/v1\"
 models = [\"*\"]
 connect_timeout = \"5s\"
@@ -184,8 +245,6 @@ errors = \"pass\"
 always_stream = false
 max_event = \"4MiB\"
 ";
-
-const MOST_RETRIES: u32 = 10;
 
 fn every_model() -> Vec<String> {
     vec!["*".into()]
@@ -224,10 +283,13 @@ impl UpstreamSettings {
     pub fn new(name: &str, base_url: BaseUrl) -> Self {
         Self {
             name: name.into(),
+            dialect: UpstreamDialect::default(),
             base_url,
             api_key_env: None,
             api_key_envs: Vec::new(),
             api_key_file: None,
+            auth_header: None,
+            anthropic_version: None,
             models: every_model(),
             headers: BTreeMap::new(),
             connect_timeout: connect_timeout(),
@@ -272,32 +334,25 @@ impl UpstreamSettings {
         from_environment.chain(from_file).collect()
     }
 
-    pub(super) fn validate(&self) -> Result<(), SettingsError> {
-        let upstream = || self.name.clone();
-        if self.name.is_empty() {
-            return Err(SettingsError::Empty { setting: "`upstreams.name`".into() });
+    /// Returns the name of the header that carries the key, in lower case; `authorization` stands for a bearer token.
+    pub fn key_header(&self) -> String {
+        let default = match self.dialect {
+            UpstreamDialect::OpenAi => "authorization",
+            UpstreamDialect::Anthropic => "x-api-key",
+        };
+        self.auth_header.as_deref().unwrap_or(default).to_ascii_lowercase()
+    }
+
+    /// Returns a warning about a URL that is usable but probably wrong.
+    pub fn warning(&self) -> Option<&'static str> {
+        match self.dialect {
+            UpstreamDialect::OpenAi => self.base_url.warning(),
+            UpstreamDialect::Anthropic => self
+                .base_url
+                .without_query()
+                .ends_with("/messages")
+                .then_some("base_url ends in /messages: leave that out, it is appended to base_url"),
         }
-        if self.models.is_empty() || self.models.iter().any(String::is_empty) {
-            return Err(SettingsError::Empty { setting: format!("`upstreams.models` of `{}`", self.name) });
-        }
-        let sources = [self.api_key_env.is_some(), !self.api_key_envs.is_empty(), self.api_key_file.is_some()];
-        if sources.into_iter().filter(|is_set| *is_set).count() > 1 {
-            return Err(SettingsError::KeySources { upstream: upstream() });
-        }
-        if self.max_retries > MOST_RETRIES {
-            return Err(SettingsError::TooLarge { setting: "upstreams.max_retries", most: "10" });
-        }
-        self.retry_budget.validate()?;
-        self.breaker.validate()?;
-        for (header, value) in &self.headers {
-            if !is_token(header) {
-                return Err(SettingsError::HeaderName { upstream: upstream(), header: header.clone() });
-            }
-            if !value.expose().bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
-                return Err(SettingsError::HeaderValue { upstream: upstream(), header: header.clone() });
-            }
-        }
-        Ok(())
     }
 }
 
@@ -323,69 +378,6 @@ mod tests {
     fn with_header(name: &str, value: &str) -> Result<(), String> {
         let upstream = UpstreamSettings { headers: [(name.into(), Secret::from(value))].into(), ..local() };
         upstream.validate().map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_base_url_is_normalized_without_its_trailing_slash() {
-        for (text, url) in [
-            ("https://api.openai.com/v1", "https://api.openai.com/v1"),
-            ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
-            ("HTTP://LocalHost:80/", "http://localhost"),
-            ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
-            ("https://host/v1/?api-version=2024-10-21", "https://host/v1?api-version=2024-10-21"),
-            ("https://host/v1?", "https://host/v1"),
-        ] {
-            assert_eq!(text.parse::<BaseUrl>().unwrap().as_str(), url);
-        }
-    }
-
-    #[test]
-    fn values_of_a_base_urls_query_are_secrets_as_written_and_decoded() {
-        let url: BaseUrl = "https://a/v1?api-version=2&key=a%2Bsecret&token".parse().unwrap();
-        let mut secrets = url.query_secrets();
-        secrets.sort();
-        assert_eq!(secrets, ["", "a%2Bsecret", "a+secret", "token"]);
-    }
-
-    #[test]
-    fn a_base_url_that_is_probably_wrong_has_a_warning() {
-        for (text, warning) in [
-            ("https://api.openai.com/v1", None),
-            ("https://host/openai/deployments/x", None),
-            ("https://host", Some("base_url has no path")),
-            ("https://host:8000/", Some("base_url has no path")),
-            ("https://host/v1/chat/completions", Some("base_url ends in /chat/completions")),
-        ] {
-            let found = text.parse::<BaseUrl>().unwrap().warning();
-            let matches = found.zip(warning).is_some_and(|(found, warning)| found.starts_with(warning));
-            assert!(matches || (found, warning) == (None, None), "{text}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn base_url_that_is_not_http_or_contains_credentials_is_refused() {
-        for text in [
-            "",
-            "api.openai.com/v1",
-            "localhost:11434",
-            "ftp://host/v1",
-            "unix:/run/model.sock",
-            "https://",
-            "https://host/v1#top",
-            "https://user:hunter2@host/v1",
-            "https://user@host/v1",
-        ] {
-            assert_eq!(text.parse::<BaseUrl>(), Err(BaseUrl::EXPECTED), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_query_is_printed_without_its_secrets() {
-        let url: BaseUrl = "https://host/v1?api-version=2024-10-21&key=hunter2&hunter2".parse().unwrap();
-        assert!(url.as_str().contains("key=hunter2"));
-        let printed = "https://host/v1?api-version=2024-10-21&key=***&***";
-        assert_eq!((url.to_string().as_str(), String::from(url.clone()).as_str()), (printed, printed));
-        assert!(!format!("{url:?}").contains("hunter2"));
     }
 
     #[test]
@@ -434,6 +426,47 @@ mod tests {
             let refusal = with_header("X-Team", value).unwrap_err();
             assert!(refusal.contains("`X-Team`") && !refusal.contains(value), "{refusal}");
         }
+    }
+
+    #[test]
+    fn key_header_is_that_of_the_dialect_unless_it_is_set_explicitly() {
+        let upstream = |dialect, auth_header: Option<&str>| {
+            let auth_header = auth_header.map(Into::into);
+            UpstreamSettings { dialect, auth_header, ..local() }.key_header()
+        };
+        assert_eq!(upstream(UpstreamDialect::OpenAi, None), "authorization");
+        assert_eq!(upstream(UpstreamDialect::Anthropic, None), "x-api-key");
+        assert_eq!(upstream(UpstreamDialect::Anthropic, Some("Authorization")), "authorization");
+        assert_eq!(upstream(UpstreamDialect::OpenAi, Some("API-Key")), "api-key");
+        let refusal = UpstreamSettings { auth_header: Some("api key".into()), ..local() }.validate().unwrap_err();
+        assert!(refusal.to_string().contains("header `api key`"), "{refusal}");
+    }
+
+    #[test]
+    fn version_of_anthropics_api_is_a_date_and_only_of_its_dialect() {
+        let validated = |dialect, version: &str| {
+            let upstream = UpstreamSettings { dialect, anthropic_version: Some(version.into()), ..local() };
+            upstream.validate().map_err(|error| error.to_string())
+        };
+        assert_eq!(validated(UpstreamDialect::Anthropic, "2026-10-21"), Ok(()));
+        for version in ["", "latest", "2026-1-1", "2026-10-21 ", "2026/10/21"] {
+            let refusal = validated(UpstreamDialect::Anthropic, version).unwrap_err();
+            assert!(refusal.contains("must be a date"), "{refusal}");
+        }
+        let refusal = validated(UpstreamDialect::OpenAi, "2026-10-21").unwrap_err();
+        assert!(refusal.contains("write dialect = \"anthropic\""), "{refusal}");
+    }
+
+    #[test]
+    fn warning_of_an_upstream_depends_on_its_dialect() {
+        let warning = |dialect, url: &str| {
+            UpstreamSettings { dialect, ..UpstreamSettings::new("a", url.parse().unwrap()) }.warning().is_some()
+        };
+        for url in ["https://api.anthropic.com", "https://api.anthropic.com/v1"] {
+            assert!(!warning(UpstreamDialect::Anthropic, url), "{url}");
+        }
+        assert!(warning(UpstreamDialect::Anthropic, "https://api.anthropic.com/v1/messages"));
+        assert!(warning(UpstreamDialect::OpenAi, "https://api.openai.com"));
     }
 
     #[test]

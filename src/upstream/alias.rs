@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::conversation::Conversation;
+use super::conversation::ConversationKey;
 use super::plan::{Plan, PlannedTarget, Target};
 use crate::domain::{Affinity, FallbackClass, Strategy};
 
@@ -34,7 +34,7 @@ const EXPLORATION: f64 = 0.02;
 
 impl ModelAlias {
     /// Returns the targets in the order of the strategy.
-    pub fn plan(&self, conversation: Option<Conversation>) -> Plan {
+    pub fn plan(&self, conversation: Option<ConversationKey>) -> Plan {
         let conversation = conversation.filter(|_| self.affinity == Affinity::On);
         let mut targets: Vec<_> = std::iter::once(&self.first).chain(&self.others).collect();
         match self.strategy {
@@ -56,7 +56,7 @@ impl ModelAlias {
 
 /// Puts the faster of two drawn targets first: each request would choose the fastest one at the same moment. A known
 /// conversation draws the same two, and changes only if the other one is twice as fast.
-fn sort_by_speed(targets: &mut [&AliasTarget], conversation: Option<Conversation>) {
+fn sort_by_speed(targets: &mut [&AliasTarget], conversation: Option<ConversationKey>) {
     sort_by_draw(targets, |target| (target.draw(conversation), 1.0));
     let expected = |target: &AliasTarget| target.target.server().expected_first_token(target.target.model());
     if let [one, other, ..] = targets {
@@ -76,14 +76,14 @@ fn sort_by_speed(targets: &mut [&AliasTarget], conversation: Option<Conversation
 }
 
 impl AliasTarget {
-    fn draw(&self, conversation: Option<Conversation>) -> f64 {
+    fn draw(&self, conversation: Option<ConversationKey>) -> f64 {
         let identity = (&self.target.upstream().name, self.target.model());
         drawn(conversation, &identity)
     }
 }
 
 /// Returns a target with its keys in the order of a conversation, or in a random one.
-pub fn planned(target: Target, conversation: Option<Conversation>) -> PlannedTarget {
+pub fn planned(target: Target, conversation: Option<ConversationKey>) -> PlannedTarget {
     let mut planned = planned_in_order(target);
     if planned.keys.len() > 1 {
         let name = Arc::clone(planned.target.upstream());
@@ -96,7 +96,7 @@ fn planned_in_order(target: Target) -> PlannedTarget {
     PlannedTarget::with_all_keys(target)
 }
 
-fn drawn(conversation: Option<Conversation>, choice: &impl Hash) -> f64 {
+fn drawn(conversation: Option<ConversationKey>, choice: &impl Hash) -> f64 {
     conversation.map_or_else(|| 1.0 - fastrand::f64(), |conversation| conversation.draw(choice))
 }
 
@@ -154,10 +154,10 @@ mod tests {
         }
     }
 
-    fn conversation(number: usize) -> Conversation {
+    fn conversation(number: usize) -> ConversationKey {
         let fields = format!(r#"{{"prompt_cache_key":"{number}"}}"#);
         let fields = JsonObject::parse(fields.as_bytes()).expect("an object");
-        Conversation::of(&Principal::Anonymous, "fast", &fields)
+        ConversationKey::of(&Principal::Anonymous, "fast", &fields)
     }
 
     fn order(plan: &Plan) -> Vec<&str> {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::error_report::ErrorReport;
+use super::sse::EventTooLargeError;
 
 /// A failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +40,9 @@ pub enum AttemptErrorKind {
     /// The upstream refused the output limit under each of its names.
     #[error("the upstream refused every name of the output limit")]
     LimitRefused { status: u16, report: Option<Box<ErrorReport>> },
+    /// The upstream's dialect cannot carry a field of the request, which `report` names. Nothing was sent.
+    #[error("the upstream's dialect cannot carry the request")]
+    Unsupported(Box<ErrorReport>),
 }
 
 /// Whether an upstream received a request.
@@ -126,9 +130,15 @@ impl AttemptError {
             AttemptErrorKind::Refused { report, .. } | AttemptErrorKind::LimitRefused { report, .. } => {
                 report.as_deref()
             }
-            AttemptErrorKind::Reported(report) => Some(report),
+            AttemptErrorKind::Reported(report) | AttemptErrorKind::Unsupported(report) => Some(report),
             _ => None,
         }
+    }
+}
+
+impl From<EventTooLargeError> for AttemptErrorKind {
+    fn from(_: EventTooLargeError) -> Self {
+        Self::Malformed(MalformedResponseError::EventTooLarge)
     }
 }
 
@@ -175,6 +185,7 @@ mod tests {
             (AttemptErrorKind::Reported(Box::default()), Sent::Yes, Billed::Maybe),
             (AttemptErrorKind::Malformed(MalformedResponseError::Chunk), Sent::Yes, Billed::Maybe),
             (AttemptErrorKind::Empty, Sent::Yes, Billed::Maybe),
+            (AttemptErrorKind::Unsupported(Box::default()), Sent::No, Billed::No),
         ] {
             let error = AttemptError::new(kind, sent);
             assert_eq!(error.billed(), billed, "{error:?}");

@@ -11,15 +11,15 @@ use crate::json::JsonObject;
 /// Identifies a conversation of a caller with a model: its `prompt_cache_key`, or its messages up to the first of the user. All
 /// replicas compute the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conversation(u64);
+pub struct ConversationKey(u64);
 
 #[derive(Deserialize)]
-struct Message<'a> {
+struct MessageRole<'a> {
     #[serde(borrow)]
     role: Option<&'a RawValue>,
 }
 
-impl Conversation {
+impl ConversationKey {
     pub fn of(principal: &Principal, model: &str, fields: &JsonObject) -> Self {
         let mut hasher = DefaultHasher::new();
         principal.hash(&mut hasher);
@@ -31,7 +31,7 @@ impl Conversation {
         let messages: Vec<&RawValue> = fields.read("messages").unwrap_or_default();
         for message in messages {
             message.get().hash(&mut hasher);
-            let role = serde_json::from_str::<Message<'_>>(message.get()).ok().and_then(|message| message.role);
+            let role = serde_json::from_str::<MessageRole<'_>>(message.get()).ok().and_then(|message| message.role);
             if role.is_some_and(|role| role.get() == "\"user\"") {
                 break;
             }
@@ -55,9 +55,9 @@ mod tests {
 
     use super::*;
 
-    fn conversation(principal: &Principal, fields: &str) -> Conversation {
+    fn conversation(principal: &Principal, fields: &str) -> ConversationKey {
         let fields = JsonObject::parse(fields.as_bytes()).expect("an object");
-        Conversation::of(principal, "m", &fields)
+        ConversationKey::of(principal, "m", &fields)
     }
 
     #[test]
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn draws_are_spread_evenly_and_repeatable() {
-        let draw = |number: u64| Conversation(number).draw(&"a");
+        let draw = |number: u64| ConversationKey(number).draw(&"a");
         let mean = (0..1_000).map(draw).sum::<f64>() / 1_000.0;
         assert!((0.45..0.55).contains(&mean), "{mean}");
         assert_eq!(draw(7).to_bits(), draw(7).to_bits());

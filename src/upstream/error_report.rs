@@ -24,7 +24,7 @@ pub struct ErrorReport {
     pub message: Option<String>,
     /// For callers; absent until [`ErrorReport::masked`], and if the settings hide it.
     pub public_message: Option<String>,
-    /// The upstream's request id, from the response headers.
+    /// The upstream's request id, from the response headers or the envelope of the error.
     pub request_id: Option<String>,
 }
 
@@ -53,7 +53,10 @@ impl ErrorReport {
             Some(Value::Array(errors)) => {
                 return errors.first().and_then(Value::as_object).map(Self::of_members);
             }
-            Some(Value::Object(error)) => return Some(Self::of_members(error).or(Self::of_members(body))),
+            Some(Value::Object(error)) => {
+                let request_id = word(body.get("request_id"));
+                return Some(Self { request_id, ..Self::of_members(error).or(Self::of_members(body)) });
+            }
             Some(Value::String(message)) if !message.is_empty() => {
                 return Some(Self { message: non_empty(message), ..Self::default() }.or(Self::of_members(body)));
             }
@@ -85,7 +88,7 @@ impl ErrorReport {
         Self {
             // The `type` of an envelope is `error`, which names no kind.
             kind: first(&["type", "error_type", "status"]).filter(|kind| kind != "error"),
-            code: first(&["code", "error_code"]),
+            code: first(&["code", "error_code"]).or_else(|| word(present(members, "details")?.get("error_code"))),
             param: first(&["param"]),
             message,
             ..Self::default()
@@ -248,6 +251,11 @@ mod tests {
             (r#"{"error":"m"}"#, ["", "", "", "m"]),
             (r#"{"error":"m","code":"c"}"#, ["", "c", "", "m"]),
             (r#"{"type":"error","error":{"type":"t","message":"m"},"request_id":"r"}"#, ["t", "", "", "m"]),
+            (
+                r#"{"type":"error","error":{"type":"t","message":"m","details":{"error_code":"c"}}}"#,
+                ["t", "c", "", "m"],
+            ),
+            (r#"{"error":{"message":"m","details":[{"error_code":"c"}]}}"#, ["", "", "", "m"]),
             (r#"{"object":"error","message":"m","type":"t","code":404}"#, ["t", "404", "", "m"]),
             (r#"{"detail":"m"}"#, ["", "", "", "m"]),
             (

@@ -3,14 +3,19 @@
 //! A new provider takes one adapter beside `openai` and one line in `app`, which builds the [`Router`].
 
 mod alias;
+mod answer_parser;
+mod anthropic;
 mod attempt_error;
 mod attempt_lease;
 mod attempt_terms;
 mod carry_out;
 mod conversation;
 mod course;
+mod deadlines;
 mod echo;
+mod endpoint;
 mod error_report;
+mod exchange;
 mod mask;
 mod model_catalog;
 mod model_list_error;
@@ -36,21 +41,22 @@ use smallvec::SmallVec;
 use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
 
 pub use alias::{AliasTarget, ModelAlias};
+pub use answer_parser::AnswerParser;
+pub use anthropic::{Anthropic, ApiVersion, InvalidVersionError, MessageReader, MessageTerms};
 pub use attempt_error::{AttemptError, AttemptErrorKind, Billed, MalformedResponseError, Phase, Sent};
 pub use attempt_lease::AttemptLease;
 pub use attempt_terms::{AttemptTerms, Delivery, SentMark};
 pub use carry_out::{AttemptObserver, CommittedAnswer, FailedAttempt, PlannedRequest, carry_out};
-pub use conversation::Conversation;
+pub use conversation::ConversationKey;
 pub use course::AttemptReason;
+pub use deadlines::Timeouts;
 pub use echo::without_echo;
+pub use endpoint::{Endpoint, InvalidEndpointError, KeyHeader};
 pub use error_report::{ErrorMessages, ErrorReport, REQUEST_FAULT_CODES};
 pub use mask::Masker;
 pub use model_catalog::ListedModels;
 pub use model_list_error::{ModelListError, list_url};
-pub use openai::{
-    AnswerReader, AnswerSizes, Endpoint, InvalidEndpointError, OpenAi, ShownModel, Timeouts, WholeAnswers,
-    read_completion,
-};
+pub use openai::{AnswerReader, AnswerSizes, OpenAi, ShownModel, WholeAnswers, read_completion};
 pub use plan::{Plan, PlannedTarget, Target};
 pub use policy::{BreakerState, BreakerTerms, RetryBudgetTerms};
 pub use refusal::{LONGEST_REFUSAL, ReportTerms};

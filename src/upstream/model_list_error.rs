@@ -20,11 +20,21 @@ impl ModelListError {
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// Returns what to check if there is no list.
+    fn hint(&self) -> &'static str {
+        if self.url.ends_with("/v1/models") {
+            "check the host and path of base_url"
+        } else {
+            "does base_url end in /v1?"
+        }
+    }
 }
 
 /// Returns the URL of an upstream's list of models, without its query.
 pub fn list_url(upstream: &UpstreamIdentity) -> String {
-    format!("{}/models", upstream.url.trim_end_matches("/chat/completions"))
+    let url = upstream.url.trim_end_matches("/chat/completions").trim_end_matches("/messages");
+    format!("{url}/models")
 }
 
 impl fmt::Display for ModelListError {
@@ -40,7 +50,7 @@ impl fmt::Display for ModelListError {
                 match status {
                     401 | 403 => f.write_str(", the key was refused: check api_key_env and the key in it")?,
                     404 | 405 => {
-                        write!(f, ", there is no model list at {}: does base_url end in /v1?", self.url)?;
+                        write!(f, ", there is no model list at {}: {}", self.url, self.hint())?;
                     }
                     300..=399 => f.write_str(", a redirect: set base_url to its target")?,
                     429 => f.write_str(", the upstream is limiting this service")?,
@@ -48,14 +58,14 @@ impl fmt::Display for ModelListError {
                 }
                 write_upstream_message(f, report.as_deref())
             }
-            AttemptErrorKind::Reported(report) => {
+            AttemptErrorKind::Reported(report) | AttemptErrorKind::Unsupported(report) => {
                 f.write_str("an error instead of a list")?;
                 write_upstream_message(f, Some(report))
             }
             AttemptErrorKind::Disconnected { cause } => write!(f, "the connection ended: {cause}"),
             AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge) => f.write_str("the list is too large"),
             AttemptErrorKind::Malformed(_) | AttemptErrorKind::Empty => {
-                write!(f, "the response of {} is not a list of models: does base_url end in /v1?", self.url)
+                write!(f, "the response of {} is not a list of models: {}", self.url, self.hint())
             }
         }
     }

@@ -51,7 +51,8 @@ impl ReportTerms {
     }
 
     fn report(&self, report: ErrorReport, headers: &HeaderMap, request: &[u8]) -> ErrorReport {
-        ErrorReport { request_id: request_id(headers), ..report }.masked(&self.masker, request, self.messages)
+        let request_id = request_id(headers).or_else(|| report.request_id.clone());
+        ErrorReport { request_id, ..report }.masked(&self.masker, request, self.messages)
     }
 }
 
@@ -89,6 +90,19 @@ mod tests {
         };
         let now = httpdate::parse_http_date("Wed, 21 Oct 2026 07:28:00 GMT").expect("a date");
         retry_after(&pairs.iter().map(pair).collect(), now)
+    }
+
+    #[test]
+    fn request_id_is_that_of_the_headers_else_that_of_the_error() {
+        let body = br#"{"type":"error","error":{"type":"api_error","message":"m"},"request_id":"req_body"}"#;
+        let terms = ReportTerms::default();
+        let id = |headers: &HeaderMap| match terms.refused(500, headers, body, b"") {
+            AttemptErrorKind::Refused { report, .. } => report.and_then(|report| report.request_id),
+            _ => None,
+        };
+        let header = (HeaderName::from_static("request-id"), HeaderValue::from_static("req_header"));
+        assert_eq!(id(&[header].into_iter().collect()).as_deref(), Some("req_header"));
+        assert_eq!(id(&HeaderMap::new()).as_deref(), Some("req_body"));
     }
 
     #[test]

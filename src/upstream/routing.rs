@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Provider;
 use super::alias::{ModelAlias, planned};
-use super::conversation::Conversation;
+use super::conversation::ConversationKey;
 use super::model_catalog::{ListedModels, ModelCatalog};
 use super::plan::{Plan, Target};
 use super::route::Route;
@@ -77,7 +77,7 @@ impl Router {
     pub fn plan(
         &self,
         model: Option<&str>,
-        conversation: impl FnOnce(&str) -> Conversation,
+        conversation: impl FnOnce(&str) -> ConversationKey,
     ) -> Result<Plan, UnknownModelError> {
         let model = model.or(self.default.as_deref()).ok_or(UnknownModelError::Unnamed)?;
         if let Some(alias) = self.aliases.get(model) {

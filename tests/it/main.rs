@@ -14,6 +14,7 @@ mod support;
 
 mod allocations;
 mod answers;
+mod anthropic;
 mod append_in_flight;
 mod architecture;
 mod attacks;

@@ -31,6 +31,7 @@ fn part() -> impl Strategy<Value = Part> {
             Part::ToolCall { choice, index, id, name }
         }),
         Just(Part::Other { choice: 0, delta_json: "{\"audio\":{}}".into() }),
+        Just(Part::Other { choice: 0, delta_json: "{\"thinking_blocks\":[{\"type\":\"thinking\"}]}".into() }),
         Just(Part::Silent),
     ]
 }

@@ -8,10 +8,7 @@ mod choice;
 mod chunk;
 mod chunk_piece;
 mod completion;
-mod deadlines;
-mod endpoint;
 mod event;
-mod exchange;
 mod message;
 mod model_list;
 mod normalizer;
@@ -19,6 +16,7 @@ mod reader;
 mod refused_fields;
 mod request_body;
 mod request_form;
+mod sdk_request;
 mod shown_model;
 mod tool_calls;
 mod usage;
@@ -28,9 +26,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_openai::config::Config;
-use async_openai::error::OpenAIError;
-use async_openai::middleware::HttpRequestFactory;
 use async_stream::try_stream;
 use futures_util::future::{BoxFuture, FutureExt};
 use reqwest::Method;
@@ -38,22 +33,22 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
-use super::sse::EventTooLargeError;
-use super::transport::{ConnectionTerms, More, Response, TransportBuildError, TransportBuilder, UpstreamRequest};
+use super::answer_parser::{AnswerParser, drain, next_signals};
+use super::deadlines::{AnswerDeadlines, Timeouts};
+use super::endpoint::Endpoint;
+use super::exchange::{Exchange, read_to_end};
+use super::transport::{ConnectionTerms, Response, TransportBuildError, TransportBuilder, UpstreamRequest};
 use super::{
-    Answer, AttemptError, AttemptErrorKind, AttemptTerms, Delivery, ListedModel, MalformedResponseError, Provider,
-    ReportTerms, Signals, UpstreamIdentity,
+    Answer, AttemptError, AttemptErrorKind, AttemptTerms, Delivery, ListedModel, Provider, ReportTerms, Signals,
+    UpstreamIdentity,
 };
 use crate::domain::ChatRequest;
 
 pub use completion::read_completion;
-pub use endpoint::{Endpoint, InvalidEndpointError, Timeouts};
 pub use reader::AnswerReader;
 pub use request_form::WholeAnswers;
 pub use shown_model::ShownModel;
 
-use deadlines::AnswerDeadlines;
-use exchange::{Exchange, read, upstream_request};
 use refused_fields::RefusedFields;
 use request_form::{RequestForm, RequestForms};
 use whole_body::WholeBody;
@@ -104,10 +99,9 @@ impl OpenAi {
         let terms = ConnectionTerms { connect_timeout: timeouts.connect, keepalive };
         let identity = UpstreamIdentity::new(name, &endpoint.url("/chat/completions"));
         let chat = |accept: &'static str| {
-            let mut chat = endpoint.request(Method::POST, "/chat/completions")?;
-            chat.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            chat.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
-            upstream_request(&chat)
+            let headers = [(CONTENT_TYPE, "application/json"), (ACCEPT, accept)];
+            let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            endpoint.request(Method::POST, "/chat/completions", headers)
         };
         let (chat, whole_chat) = (chat("text/event-stream")?, chat("application/json")?);
         let exchange = Exchange { transport: transports.build(chat.url(), terms)?, reports };
@@ -199,33 +193,9 @@ impl Provider for OpenAi {
                    }
                    deadlines.record_head();
                    let mut reader = AnswerReader::new(model, choices, this.max_event);
-                   loop {
-                       let mut signals = Signals::new();
-                       let mut fed = Ok(());
-                       let mut sink = |bytes: &[u8]| {
-                           if fed.is_ok() {
-                               fed = reader.feed(bytes, &mut signals);
-                           }
-                       };
+                   while !reader.has_ended() {
                        let first = std::mem::take(&mut first);
-                       let reading = async {
-                           if first.is_empty() {
-                               return read(&mut response, &mut sink).await;
-                           }
-                           sink(&first);
-                           Ok(More::Maybe)
-                       };
-                       let read = match deadlines.await_step(reading).await {
-                           Ok(Ok(More::Maybe)) => fed,
-                           // The result of the bytes before the failure takes precedence.
-                           _ if fed.is_err() || reader.has_ended() => fed,
-                           Ok(Ok(More::None)) => {
-                               let cause = "the response ended before the answer did".into();
-                               reader.cut_off(AttemptErrorKind::Disconnected { cause }, &mut signals)
-                           }
-                           Ok(Err(error)) | Err(error) => reader.cut_off(error, &mut signals),
-                       };
-                       deadlines.record(&signals, &reader);
+                       let (signals, read) = next_signals(&mut response, first, &mut reader, &mut deadlines).await;
                        if !signals.is_empty() {
                            if let Some(verdicts) = verdicts.take() {
                                this.refused_fields.note(&terms.model, &verdicts);
@@ -235,31 +205,16 @@ impl Provider for OpenAi {
                        read.map_err(|error| {
         AttemptError::in_response(this.exchange.reports.reported(error, &response.headers))
         })?;
-                       if reader.has_ended() {
-                           break;
-                       }
                    }
-                   // Reads the bytes after the end of the answer: only a connection whose response was read to its end can be
-                   // reused.
-                   while let Ok(More::Maybe) = read(&mut response, &mut |_: &[u8]| {}).await {}
-                   response.recycle();
+                   drain(response).await;
                })
     }
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, AttemptErrorKind>> {
         async {
-            let endpoint = self.0.endpoint.clone();
-            let request = HttpRequestFactory::new(move || {
-                let request = endpoint.request(Method::GET, "/models");
-                async move { request.map_err(|error| OpenAIError::InvalidArgument(error.to_string())) }
-            });
+            let request = sdk_request::get(&self.0.endpoint, "/models");
             let mut response = self.0.exchange.clone().oneshot(request).await.map_err(|error| error.kind)?;
-            let mut body = Vec::new();
-            while read(&mut response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
-                if body.len() > LARGEST_LIST {
-                    Err(AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge))?;
-                }
-            }
+            let body = read_to_end(&mut response, LARGEST_LIST).await?;
             let models = model_list::read(&body).map_err(AttemptErrorKind::Malformed)?;
             response.recycle();
             Ok(models)
@@ -271,10 +226,4 @@ impl Provider for OpenAi {
 /// Returns the number of choices that a request asks for.
 fn choices(request: &ChatRequest) -> usize {
     usize::try_from(request.choices()).unwrap_or(usize::MAX)
-}
-
-impl From<EventTooLargeError> for AttemptErrorKind {
-    fn from(_: EventTooLargeError) -> Self {
-        Self::Malformed(MalformedResponseError::EventTooLarge)
-    }
 }

@@ -1,5 +1,7 @@
 //! Reads the body of one answer, from its first byte to its end.
 
+use super::super::answer_parser::AnswerParser;
+use super::super::deadlines::ReadProgress;
 use super::super::sse::{BYTE_ORDER_MARK, Parser, StreamEvent};
 use super::super::{AttemptErrorKind, MalformedResponseError, Signal, Signals};
 use super::chunk::Decoder;
@@ -45,59 +47,10 @@ impl AnswerReader {
         Self { body, decoder, state: ReaderState::Reading, model, choices, max_event }
     }
 
-    /// Reads the next bytes and appends their signals, also those before an error. Ignores bytes after the end of the
-    /// answer.
-    pub fn feed(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), AttemptErrorKind> {
-        let read = match &mut self.body {
-            AnswerBody::Events(_) => self.events(bytes, signals),
-            AnswerBody::Unknown(begun) | AnswerBody::Document(begun) => {
-                if begun.len() + bytes.len() > self.max_event {
-                    return Err(AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge));
-                }
-                begun.extend_from_slice(bytes);
-                if matches!(self.body, AnswerBody::Document(_)) { Ok(()) } else { self.begin(signals) }
-            }
-        };
-        match read {
-            // Malformed data after the finish reasons ends the answer normally. A reported error still fails it.
-            Err(AttemptErrorKind::Malformed(_)) if !self.has_ended() && self.is_whole() => {
-                self.state = ReaderState::Ended;
-                self.decoder.end(signals)
-            }
-            read => read,
-        }
-    }
-
-    /// Ends the answer because no more bytes will come. Returns `error` unless the answer is complete.
-    pub fn cut_off(&mut self, error: AttemptErrorKind, signals: &mut Signals) -> Result<(), AttemptErrorKind> {
-        let ended = match &self.body {
-            AnswerBody::Document(json) => match read_completion(json, &self.model, signals) {
-                // The document may have been cut off.
-                Err(AttemptErrorKind::Malformed(_) | AttemptErrorKind::Disconnected { .. }) => Err(error),
-                read => read,
-            },
-            _ if self.is_whole() => self.decoder.end(signals),
-            _ => Err(error),
-        };
-        if ended.is_ok() {
-            self.state = ReaderState::Ended;
-        }
-        ended
-    }
-
-    /// Returns whether the end of the answer was read.
-    pub fn has_ended(&self) -> bool {
-        self.state == ReaderState::Ended
-    }
-
     /// Returns whether every choice, requested or received, has its finish reason. The answer is then complete,
     /// whatever happens to its connection.
     pub fn is_whole(&self) -> bool {
         self.decoder.has_finished(self.choices)
-    }
-
-    pub const fn has_usage(&self) -> bool {
-        self.decoder.has_usage()
     }
 
     /// Decides the kind of the body once its first byte that is not blank has arrived.
@@ -135,6 +88,57 @@ impl AnswerReader {
             }
             Ok(())
         })
+    }
+}
+
+impl AnswerParser for AnswerReader {
+    fn feed(&mut self, bytes: &[u8], signals: &mut Signals) -> Result<(), AttemptErrorKind> {
+        let read = match &mut self.body {
+            AnswerBody::Events(_) => self.events(bytes, signals),
+            AnswerBody::Unknown(begun) | AnswerBody::Document(begun) => {
+                if begun.len() + bytes.len() > self.max_event {
+                    return Err(AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge));
+                }
+                begun.extend_from_slice(bytes);
+                if matches!(self.body, AnswerBody::Document(_)) { Ok(()) } else { self.begin(signals) }
+            }
+        };
+        match read {
+            // Malformed data after the finish reasons ends the answer normally. A reported error still fails it.
+            Err(AttemptErrorKind::Malformed(_)) if !self.has_ended() && self.is_whole() => {
+                self.state = ReaderState::Ended;
+                self.decoder.end(signals)
+            }
+            read => read,
+        }
+    }
+
+    fn cut_off(&mut self, error: AttemptErrorKind, signals: &mut Signals) -> Result<(), AttemptErrorKind> {
+        let ended = match &self.body {
+            AnswerBody::Document(json) => match read_completion(json, &self.model, signals) {
+                // The document may have been cut off.
+                Err(AttemptErrorKind::Malformed(_) | AttemptErrorKind::Disconnected { .. }) => Err(error),
+                read => read,
+            },
+            _ if self.is_whole() => self.decoder.end(signals),
+            _ => Err(error),
+        };
+        if ended.is_ok() {
+            self.state = ReaderState::Ended;
+        }
+        ended
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state == ReaderState::Ended
+    }
+
+    fn progress(&self) -> ReadProgress {
+        match (self.is_whole(), self.decoder.has_usage()) {
+            (false, _) => ReadProgress::Unfinished,
+            (true, false) => ReadProgress::Finished,
+            (true, true) => ReadProgress::FinishedWithUsage,
+        }
     }
 }
 
@@ -207,6 +211,32 @@ mod tests {
                 assert_eq!(read(body.as_bytes(), size), (text.to_owned(), ending.clone()), "{body} in reads of {size}");
             }
         }
+    }
+
+    #[test]
+    fn answer_has_progressed_to_its_finish_reason_and_then_to_its_usage() {
+        let mut reader = AnswerReader::new("m".to_owned(), 1, 1 << 20);
+        for (bytes, progress) in [
+            (": ping\n\n".to_owned(), ReadProgress::Unfinished),
+            (format!("data: {TEXT}\n\n"), ReadProgress::Unfinished),
+            (format!("data: {FINISH}\n\n"), ReadProgress::Finished),
+            (
+                "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n".to_owned(),
+                ReadProgress::FinishedWithUsage,
+            ),
+        ] {
+            reader.feed(bytes.as_bytes(), &mut Signals::new()).expect("no fault");
+            assert_eq!(reader.progress(), progress, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn role_and_empty_delta_are_no_token() {
+        let role = r#"data: {"choices":[{"delta":{"role":"assistant","content":""}}]}"#;
+        let (mut reader, mut signals) = (AnswerReader::new("m".to_owned(), 1, 1 << 20), Signals::new());
+        reader.feed(format!("{role}\n\n").as_bytes(), &mut signals).expect("a chunk");
+        let is_token = |signal: &Signal| matches!(signal, Signal::Chunk(chunk) if chunk.part().choice().is_some());
+        assert!(!signals.iter().any(is_token), "{signals:?}");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use serde::de::IgnoredAny;
 
+use super::super::exchange::read;
 use super::super::transport::{More, Response};
 use super::super::{AttemptErrorKind, MalformedResponseError};
-use super::exchange::read;
 
 /// The kind of a body, by its first byte.
 pub enum WholeBody {

@@ -82,6 +82,8 @@ impl FailureVerdict {
             AttemptErrorKind::Reported(_) => Self::new(NextStep::SameKey { wait: None }, AttemptHealth::Failure),
             // The operator's limit is at fault.
             AttemptErrorKind::LimitRefused { .. } => Self::new(NextStep::OtherTarget, AttemptHealth::Success),
+            // Only the dialect of this target cannot say it, and nothing was sent.
+            AttemptErrorKind::Unsupported(_) => Self::new(NextStep::OtherTarget, AttemptHealth::Unknown),
             AttemptErrorKind::Disconnected { .. } if error.billed() == Billed::No => {
                 Self::new(NextStep::SameKey { wait: None }, AttemptHealth::Failure)
             }
@@ -178,6 +180,7 @@ mod tests {
             (AttemptErrorKind::Empty, Sent::Yes, NextStep::OtherTarget, Failure),
             (AttemptErrorKind::Malformed(MalformedResponseError::Chunk), Sent::Yes, NextStep::OtherTarget, Failure),
             (AttemptErrorKind::Reported(report("server_error")), Sent::Yes, again, Failure),
+            (AttemptErrorKind::Unsupported(Box::default()), Sent::No, NextStep::OtherTarget, AttemptHealth::Unknown),
         ] {
             assert_eq!(verdict(kind.clone(), sent), FailureVerdict { next, rest: None, health }, "{kind:?} {sent:?}");
         }

@@ -2,7 +2,7 @@
 
 use tokenrill::domain::{ChunkJson, ProviderDialect, Trailer, UsageRequest};
 use tokenrill::upstream::sse::{EventTooLargeError, Parser, StreamEvent};
-use tokenrill::upstream::{AnswerReader, AttemptErrorKind, Framing, ResponseHead, Signal, Signals};
+use tokenrill::upstream::{AnswerParser as _, AnswerReader, AttemptErrorKind, Framing, ResponseHead, Signal, Signals};
 
 use super::{reference, wires};
 

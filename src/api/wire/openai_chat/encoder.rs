@@ -193,6 +193,8 @@ mod tests {
 
     const TEXT: Part = Part::Text { choice: 0, logprobs_json: None };
     const HEAD: &str = r#"{"id":"chatcmpl-gen_AAAAAAAAAAAAAAAAAAAAAA","object":"chat.completion.chunk","created":1795245962,"model":"m\"","choices":["#;
+    const THINKING: &str =
+        r#"{"thinking_blocks":[{"type":"thinking","thinking":"hm","signature":"s"}],"citations":[]}"#;
     const END: &str =
         "],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n\ndata: [DONE]\n\n";
 
@@ -208,6 +210,7 @@ mod tests {
             (Part::Reasoning { choice: 0 }, "hm"),
             (TEXT, "a\n"),
             (Part::Other { choice: 0, delta_json: "{\"citations\":[]}".into() }, ""),
+            (Part::Other { choice: 0, delta_json: THINKING.into() }, ""),
             (Part::Refusal { choice: 0 }, "no"),
             (call(Some("call_1")), "{\"a\""),
             (call(None), ":1}"),
@@ -215,6 +218,7 @@ mod tests {
         let deltas = [
             r#""role":"assistant","reasoning_content":"hm""#,
             r#""content":"a\n""#,
+            r#""thinking_blocks":[{"type":"thinking","thinking":"hm","signature":"s"}]"#,
             r#""refusal":"no""#,
             r#""tool_calls":[{"index":1,"id":"call_1","type":"function","function":{"name":"weather","arguments":"{\"a\""}}]"#,
             r#""tool_calls":[{"index":1,"function":{"arguments":":1}"}}]"#,

@@ -84,10 +84,11 @@ pub fn index(item: &Tree) -> Option<u32> {
     if let Tree::Literal(index) = item.as_object()?.get("index")? { index.parse().ok() } else { None }
 }
 
-/// Returns the position of the thinking block that `block` continues. A block ends with its signature; Anthropic's API
-/// accepts blocks back in this form.
+/// Returns the position of the thinking block that `block` continues. A block ends with its signature, a redacted one is
+/// never sent in fragments; Anthropic's API accepts blocks back in this form.
 fn open_block(blocks: &[Tree], block: &Tree) -> Option<usize> {
-    let last = blocks.last()?.as_object().filter(|last| last.text("signature").is_none())?;
+    let is_open = |last: &&Object| last.text("signature").is_none() && last.text("data").is_none();
+    let last = blocks.last()?.as_object().filter(is_open)?;
     (last.get("type") == block.as_object()?.get("type")).then(|| blocks.len() - 1)
 }
 
@@ -168,6 +169,11 @@ mod tests {
                 r#"{"thinking_blocks":[{"type":"thinking","thinking":"a","signature":null}]}"#,
                 r#"{"thinking_blocks":[{"type":"thinking","thinking":"b","signature":"s"},{"type":"thinking","thinking":"c"}]}"#,
                 r#"{"thinking_blocks":[{"type":"thinking","thinking":"ab","signature":"s"},{"type":"thinking","thinking":"c"}]}"#,
+            ),
+            (
+                r#"{"thinking_blocks":[{"type":"redacted_thinking","data":"a"}]}"#,
+                r#"{"thinking_blocks":[{"type":"redacted_thinking","data":"a"}]}"#,
+                r#"{"thinking_blocks":[{"type":"redacted_thinking","data":"a"},{"type":"redacted_thinking","data":"a"}]}"#,
             ),
             (
                 r#"{"tool_calls":[{"index":0,"function":{"arguments":"a"}}]}"#,

@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::domain::{Chunk, Done, Escaped, Part, Start, Stated};
+use crate::json::Tree;
+
+/// The member in which clients of this format receive signed thinking, and send it back.
+const THINKING_BLOCKS: &str = "thinking_blocks";
 
 /// Writes the chunks of one generation.
 #[derive(Debug)]
@@ -46,8 +50,10 @@ impl NeutralChunks {
                 let call = format!(r#"{{"index":{index},{id}{kind}"function":{{{name}"arguments":"{text}"}}}}"#);
                 (choice, format!(r#""tool_calls":[{call}]"#), None)
             }
-            // The members of `Other` are words of the provider's dialect.
-            Part::Other { .. } | Part::Silent => return None,
+            Part::Other { choice, delta_json } => {
+                (choice, format!(r#""{THINKING_BLOCKS}":{}"#, thinking_blocks(delta_json)?), None)
+            }
+            Part::Silent => return None,
         };
         let role = if self.begun.insert(*choice) { r#""role":"assistant","# } else { "" };
         let logprobs = logprobs.unwrap_or("null");
@@ -60,7 +66,7 @@ impl NeutralChunks {
     /// Notes a chunk that the client has received before.
     pub fn skip(&mut self, chunk: &Chunk) {
         match chunk.part() {
-            Part::Other { .. } | Part::Silent => {}
+            Part::Other { delta_json, .. } if thinking_blocks(delta_json).is_none() => {}
             part => self.begun.extend(part.choice()),
         }
     }
@@ -81,4 +87,13 @@ impl NeutralChunks {
             )
         })
     }
+}
+
+/// Returns the thinking blocks of a part. Its other members are words of the provider's dialect.
+fn thinking_blocks(delta_json: &str) -> Option<String> {
+    // Most parts hold none, and need not be parsed.
+    if !delta_json.contains(THINKING_BLOCKS) {
+        return None;
+    }
+    Some(Tree::parse(delta_json).ok()?.as_object()?.present(THINKING_BLOCKS)?.to_json())
 }

@@ -5,9 +5,30 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::super::{AttemptErrorKind, Phase, Signal};
-use super::endpoint::Timeouts;
-use super::reader::AnswerReader;
+use super::{AttemptErrorKind, Phase, Signal};
+
+/// Timeouts of the steps of an answer; a whole generation has a limit of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Until the connection is established, including TLS.
+    pub connect: Duration,
+    /// From the request to the response headers.
+    pub head: Duration,
+    /// From the request to the first text, reasoning or tool call.
+    pub first_token: Duration,
+    /// From one of those to the next one.
+    pub idle: Duration,
+}
+
+/// How far an answer has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadProgress {
+    Unfinished,
+    /// Every choice has its finish reason.
+    Finished,
+    /// Nothing but the end of the stream is missing.
+    FinishedWithUsage,
+}
 
 /// The phase of an answer and the deadline of its next step.
 #[derive(Debug)]
@@ -57,19 +78,19 @@ impl<'a> AnswerDeadlines<'a> {
     }
 
     /// Records the signals of one read. Only a token, or the end of an answer without one, extends the deadline.
-    pub fn record(&mut self, signals: &[Signal], reader: &AnswerReader) {
+    pub fn record(&mut self, signals: &[Signal], progress: ReadProgress) {
         if signals.iter().any(|signal| matches!(signal, Signal::Chunk(chunk) if chunk.part().choice().is_some())) {
             self.phase = Phase::NextToken;
             self.due = Instant::now() + self.timeouts.idle;
         }
-        if !reader.is_whole() {
+        if progress == ReadProgress::Unfinished {
             return;
         }
         if self.phase != Phase::NextToken {
             self.phase = Phase::NextToken;
             self.due = Instant::now() + self.timeouts.idle;
         }
-        if reader.has_usage() {
+        if progress == ReadProgress::FinishedWithUsage {
             self.due = self.due.min(Instant::now() + DONE_TIMEOUT);
         }
     }
@@ -84,10 +105,11 @@ mod tests {
     use super::*;
     use std::future::ready;
     use std::pin::pin;
+    use std::sync::Arc;
 
     use tokio::time::sleep_until;
 
-    use super::super::super::Signals;
+    use crate::domain::{Chunk, Escaped, Part, Shape, UsageReport};
 
     #[tokio::test(start_paused = true)]
     async fn step_that_is_always_ready_does_not_prevent_the_timeout() {
@@ -105,13 +127,9 @@ mod tests {
         let [head, first_token, idle] = [10, 100, 20].map(Duration::from_secs);
         let mut timer = pin!(sleep_until(Instant::now()));
         let mut deadlines = AnswerDeadlines::new(Timeouts { connect: head, head, first_token, idle }, timer.as_mut());
-        let mut reader = AnswerReader::new("m".to_owned(), 1, 1 << 20);
-        let mut signals = Signals::new();
         let requested_at = deadlines.requested_at;
-        let mut said = |deadlines: &mut AnswerDeadlines<'_>, bytes: &str| {
-            signals.clear();
-            reader.feed(bytes.as_bytes(), &mut signals).expect("no fault");
-            deadlines.record(&signals, &reader);
+        let record = |deadlines: &mut AnswerDeadlines<'_>, signals: &[Signal], progress| {
+            deadlines.record(signals, progress);
             (deadlines.phase, deadlines.due - Instant::now())
         };
         assert_eq!((deadlines.phase, deadlines.due), (Phase::Head, requested_at + head));
@@ -119,20 +137,24 @@ mod tests {
         deadlines.record_head();
         assert_eq!((deadlines.phase, deadlines.due), (Phase::FirstToken, requested_at + first_token));
 
-        // Other bytes do not count as progress, only a token does.
+        // Other signals do not count as progress, only a token does.
         let left = Duration::from_secs(95);
-        let role = r#"data: {"choices":[{"delta":{"role":"assistant","content":""}}]}"#;
-        for no_token in [": ping\n\n", role, "\n\n", "data: {\"choices\":[],\"usage\":{}}\n\n"] {
-            assert_eq!(said(&mut deadlines, no_token), (Phase::FirstToken, left), "{no_token}");
+        let silent = chunk(Part::Silent);
+        for no_token in [&[][..], &[silent], &[Signal::Usage(UsageReport::default())]] {
+            let recorded = record(&mut deadlines, no_token, ReadProgress::Unfinished);
+            assert_eq!(recorded, (Phase::FirstToken, left), "{no_token:?}");
         }
-        let token = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
-        assert_eq!(said(&mut deadlines, token), (Phase::NextToken, idle));
+        let token = [chunk(Part::Reasoning { choice: 0 })];
+        assert_eq!(record(&mut deadlines, &token, ReadProgress::Unfinished), (Phase::NextToken, idle));
         tokio::time::advance(Duration::from_secs(15)).await;
-        assert_eq!(said(&mut deadlines, ": ping\n\n"), (Phase::NextToken, Duration::from_secs(5)));
-        assert_eq!(said(&mut deadlines, token), (Phase::NextToken, idle));
-        let finish = "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n";
-        assert_eq!(said(&mut deadlines, finish), (Phase::NextToken, idle));
-        let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n";
-        assert_eq!(said(&mut deadlines, usage), (Phase::NextToken, DONE_TIMEOUT));
+        let nothing = record(&mut deadlines, &[], ReadProgress::Unfinished);
+        assert_eq!(nothing, (Phase::NextToken, Duration::from_secs(5)));
+        assert_eq!(record(&mut deadlines, &token, ReadProgress::Unfinished), (Phase::NextToken, idle));
+        assert_eq!(record(&mut deadlines, &[], ReadProgress::Finished), (Phase::NextToken, idle));
+        assert_eq!(record(&mut deadlines, &[], ReadProgress::FinishedWithUsage), (Phase::NextToken, DONE_TIMEOUT));
+    }
+
+    fn chunk(part: Part) -> Signal {
+        Signal::Chunk(Chunk::new(Arc::new(Shape::new(None, part)), Escaped::from_text("a")))
     }
 }

@@ -1,27 +1,19 @@
 //! One exchange with an upstream: sends a request and returns a successful response.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_openai::middleware::HttpRequestFactory;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use reqwest::Request;
 use tokio::time::timeout;
-use tower::Service;
 
-use super::super::refusal::LONGEST_REFUSAL;
-use super::super::transport::{
-    InvalidUrlError, More, Response, Transport, TransportError, TransportErrorKind, UpstreamRequest,
-};
-use super::super::{AttemptError, AttemptErrorKind, Phase, ReportTerms, Sent, SentMark};
+use super::attempt_error::{AttemptError, AttemptErrorKind, MalformedResponseError, Phase, Sent};
+use super::attempt_terms::SentMark;
+use super::refusal::{LONGEST_REFUSAL, ReportTerms};
+use super::transport::{More, Response, Transport, TransportError, TransportErrorKind, UpstreamRequest};
 
 /// Sends requests over the transport and classifies the failures.
 ///
-/// Replaces the default executor of async-openai, which retries a refused request up to three times, sleeps for the
-/// `Retry-After` of the upstream, and loses status and headers of a refusal with an unknown body. The generation
-/// decides about retries, because it knows what may have been billed.
+/// Sends each request once. The loop of the attempts decides about retries, because it knows what may have been billed.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     pub transport: Transport,
@@ -30,30 +22,6 @@ pub struct Exchange {
 
 /// Time for the body of a refusal; only the bytes that arrive within it are read.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
-
-impl Service<HttpRequestFactory> for Exchange {
-    type Response = Response;
-    type Error = AttemptError;
-    type Future = BoxFuture<'static, Result<Response, AttemptError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: HttpRequestFactory) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            let unsendable = || {
-                let cause = "the request cannot be built".into();
-                AttemptError::new(AttemptErrorKind::Unreachable { cause }, Sent::No)
-            };
-            let request = request.build().await.map_err(|_| unsendable())?;
-            let body = request.body().and_then(reqwest::Body::as_bytes).map(Bytes::copy_from_slice).unwrap_or_default();
-            let request = upstream_request(&request).map_err(|_| unsendable())?;
-            this.send(&request, body, &SentMark::default()).await
-        })
-    }
-}
 
 impl Exchange {
     /// Sends a prepared request with `body`. A response without a success status is an error.
@@ -88,14 +56,20 @@ impl Exchange {
     }
 }
 
-/// Converts a request for the transport, without its body.
-pub fn upstream_request(request: &Request) -> Result<UpstreamRequest, InvalidUrlError> {
-    UpstreamRequest::new(request.method().clone(), request.url().clone(), request.headers().clone())
-}
-
 /// Waits for the next bytes of the body and passes them to `sink`.
 pub async fn read(response: &mut Response, sink: &mut (impl FnMut(&[u8]) + Send)) -> Result<More, AttemptErrorKind> {
     poll_fn(|cx| response.poll_read(cx, sink)).await.map_err(|error| AttemptError::from(error).kind)
+}
+
+/// Reads a body of at most `max_bytes` to its end.
+pub async fn read_to_end(response: &mut Response, max_bytes: usize) -> Result<Vec<u8>, AttemptErrorKind> {
+    let mut body = Vec::new();
+    while read(response, &mut |bytes: &[u8]| body.extend_from_slice(bytes)).await? == More::Maybe {
+        if body.len() > max_bytes {
+            Err(AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge))?;
+        }
+    }
+    Ok(body)
 }
 
 impl From<TransportError> for AttemptError {
