@@ -415,6 +415,12 @@ export interface components {
     schemas: {
         /** @description The generation was cancelled. The events before this one are the incomplete answer. */
         CancelledData: {
+            /**
+             * Format: double
+             * @description What the tokens cost in US dollars; absent if that is unknown.
+             * @example 0.000123
+             */
+            cost?: number | null;
             reason: components["schemas"]["CancelledReason"];
             timings: components["schemas"]["Timings"];
             usage: components["schemas"]["Usage"];
@@ -557,6 +563,12 @@ export interface components {
             /** @description Why each choice ended, if there are several. */
             choices?: components["schemas"]["FinishedChoice"][] | null;
             /**
+             * Format: double
+             * @description What the tokens cost in US dollars; absent if that is unknown.
+             * @example 0.000123
+             */
+            cost?: number | null;
+            /**
              * @description Why the first choice ended: `stop`, `length`, `tool_calls`, `content_filter`, or another value of the provider.
              * @example stop
              */
@@ -591,6 +603,12 @@ export interface components {
         EventRecipient: components["schemas"]["ConnectionRecipient"] | components["schemas"]["PrincipalRecipient"];
         /** @description The generation failed, or the request was refused before the generation started. A refusal contains only the error. */
         FailedData: {
+            /**
+             * Format: double
+             * @description What the tokens cost in US dollars; absent if that is unknown.
+             * @example 0.000123
+             */
+            cost?: number | null;
             error: components["schemas"]["Problem"];
             timings?: components["schemas"]["Timings"] | null;
             usage?: components["schemas"]["Usage"] | null;
@@ -638,6 +656,12 @@ export interface components {
         Generation: components["schemas"]["Choice"] & {
             /** @description All choices, if there are several. */
             choices?: components["schemas"]["NumberedChoice"][];
+            /**
+             * Format: double
+             * @description What the tokens cost in US dollars; absent if that is unknown, and before the generation has ended.
+             * @example 0.000123
+             */
+            cost?: number | null;
             /**
              * Format: date-time
              * @description When the request was accepted (RFC 3339, UTC).

@@ -9,6 +9,7 @@ mod shared_redis;
 mod stored_channels;
 mod stored_logs;
 mod upstream_check;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -41,9 +42,11 @@ use crate::upstream::{
     AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, TransportBuilder,
     WholeAnswers,
 };
+use crate::usage::PriceFileError;
 
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
+pub use usage::prices;
 
 use measures::{capacities, evictions, redis_figures, retry_counts};
 use replica_connections::ReplicaConnections;
@@ -85,6 +88,8 @@ pub enum AppError {
          redis://127.0.0.1:6379 there"
     )]
     RedisUrl,
+    #[error("the file that usage.prices_file names cannot be used: {0}")]
+    PriceFile(#[from] PriceFileError),
     #[error("the operating system returned no random bytes: {0}")]
     Random(String),
 }
@@ -153,6 +158,7 @@ pub async fn serve(
     let stop = CancellationToken::new();
     let _stop_on_return = stop.clone().drop_guard();
 
+    let prices = Arc::new(prices(settings)?);
     let demo = demo::start(&tasks, stop.clone()).await?;
     let transports = TransportBuilder::new(tasks.clone(), stop.clone());
     let router = router(settings, environment, &demo, &transports, tasks.clone())?;
@@ -171,8 +177,15 @@ pub async fn serve(
     metrics.set_totals(evictions(logs.memory(), channel_logs.clone()));
     let running = TaskTracker::new();
     let limits = Limiter::new(counted_limits::start(settings, redis.as_ref(), &tasks, &stop), running.clone());
-    let generations =
-        Generations::new(logs.port(), router, terms(settings), limits.clone(), Arc::clone(&metrics), running.clone());
+    let generations = Generations::new(
+        logs.port(),
+        router,
+        terms(settings),
+        limits.clone(),
+        Arc::clone(&metrics),
+        running.clone(),
+        prices,
+    );
     let channels = channel_logs.service(settings.channels.max_subscribers.get() as usize, Arc::clone(&metrics));
     tasks.spawn({
         let (channels, metrics, stop) = (channels.clone(), Arc::clone(&metrics), stop.clone());

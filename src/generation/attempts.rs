@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, log_failure};
-use crate::domain::{FailureCode, Prompt, RequestId};
+use crate::domain::{FailureCode, Prompt, RequestId, Usage, Usd};
 use crate::telemetry::{GenerationLabels, Metrics, Outcome};
 use crate::upstream::{AttemptError, AttemptObserver, Billed, Delivery, SentMark, Target};
+use crate::usage::Prices;
 
 /// Records the attempts of one generation, in its log lines, its metrics and for its ending.
 ///
@@ -31,6 +32,7 @@ pub struct AttemptContext {
     pub model: String,
     pub prompt: Arc<Prompt>,
     pub messages: UpstreamMessages,
+    pub prices: Arc<Prices>,
 }
 
 /// One attempt at a target.
@@ -76,6 +78,12 @@ impl Attempts {
         self.lock().last().map(|attempt| attempt.sent.delivery()).unwrap_or_default()
     }
 
+    /// Returns what the tokens cost at the target of the last attempt; `None` if that is unknown.
+    pub fn cost(&self, usage: &Usage) -> Option<Usd> {
+        let target = self.target();
+        self.context.prices.cost(&target.upstream().name, target.model(), usage)
+    }
+
     pub fn count(&self) -> usize {
         self.lock().len()
     }
@@ -86,7 +94,7 @@ impl Attempts {
         if let Some(Attempt { number, target, .. }) =
             self.end_last(Outcome::Failed, Some(failure.code), |_| error.billed())
         {
-            let AttemptContext { request_id, model, prompt, messages } = &self.context;
+            let AttemptContext { request_id, model, prompt, messages, .. } = &self.context;
             let place = AttemptPlace { request_id: *request_id, number, target: &target, model, prompt: &prompt.text };
             log_failure(place, error, failure.code, *messages);
         }
@@ -173,6 +181,7 @@ mod tests {
             model: "m".into(),
             prompt: Arc::default(),
             messages: UpstreamMessages::Log,
+            prices: Arc::default(),
         };
         Attempts::new(context, target("a"), Arc::clone(metrics))
     }

@@ -27,6 +27,7 @@ use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable,
 use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
 use crate::upstream::{Delivery, ListedModels, PlannedRequest, Router};
+use crate::usage::Prices;
 
 /// The log of a new generation, or the generation that its claim names.
 enum MadeLog {
@@ -51,6 +52,7 @@ pub struct GenerationService {
     pub(super) registry: Registry,
     pub(super) unkept: Unkept,
     counter: TokenCounter,
+    prices: Arc<Prices>,
     draining: AtomicBool,
     /// Cancelled when viewers are sent to other replicas.
     moving: CancellationToken,
@@ -77,6 +79,7 @@ impl Generations {
         limits: Limiter,
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
+        prices: Arc<Prices>,
     ) -> Self {
         let (registry, draining, moving) = (Registry::default(), AtomicBool::new(false), CancellationToken::new());
         let (unkept, counter) = (Unkept::new(Arc::clone(&log), tasks.clone()), TokenCounter::new(tasks.clone()));
@@ -90,6 +93,7 @@ impl Generations {
             registry,
             unkept,
             counter,
+            prices,
             draining,
             moving,
         }))
@@ -132,6 +136,7 @@ impl Generations {
             model: request.model.clone(),
             prompt: Arc::clone(&prompt),
             messages: inner.terms.upstream_messages,
+            prices: Arc::clone(&inner.prices),
         };
         let attempts = Attempts::new(context, plan.first.clone(), Arc::clone(&metrics));
         let estimate = inner.limits.output_estimate(&new.spender.account, &request.model);

@@ -293,6 +293,7 @@ mod tests {
             model: "m".into(),
             prompt: Arc::default(),
             messages: UpstreamMessages::Log,
+            prices: Arc::default(),
         };
         let attempts = Attempts::new(context, plan.first.clone(), Arc::clone(&metrics));
         let running = Running::new(id, subject, attempts, admitted, Arc::clone(&metrics), counter);

@@ -72,7 +72,9 @@ fn setting(key: &SettingKey, defaults: &Table) -> String {
     let name = key.short_name();
     match key.shown {
         ShownValue::Default => default_of(key, defaults).map(|value| format!("{name} = {value}\n")).unwrap_or_default(),
-        ShownValue::Example(tables) if tables.starts_with("[[") => commented_out(tables),
+        ShownValue::Example(tables) if tables.starts_with("[[") || tables.starts_with("[prices") => {
+            commented_out(tables)
+        }
         ShownValue::Example(example) => format!("#{name} = {example}\n"),
         ShownValue::Alternative(example) => format!("# {name} = {example}\n"),
     }

@@ -2,7 +2,7 @@
 //! hints in error messages.
 
 use super::keys::{SettingKey, SettingSection};
-use super::{auth, channels, cors, event_log, generation, jwt, limits, server, telemetry, upstream};
+use super::{auth, channels, cors, event_log, generation, jwt, limits, server, telemetry, upstream, usage};
 
 /// All sections of this version, in the order of the example file. A test compares them with [`super::Settings`].
 pub(super) const SECTIONS: &[SettingSection] = &[
@@ -14,6 +14,8 @@ pub(super) const SECTIONS: &[SettingSection] = &[
     limits::QUEUE_SECTION,
     upstream::SECTION,
     generation::MODEL_SECTION,
+    usage::PRICE_SECTION,
+    usage::SECTION,
     generation::SECTION,
     event_log::SECTION,
     event_log::MEMORY_SECTION,
@@ -68,11 +70,11 @@ mod tests {
     use toml::Value;
 
     use super::*;
-    use crate::domain::Quota;
+    use crate::domain::{ModelPrice, Quota};
     use crate::settings::{
         ApiKeySettings, AuthMode, AuthSettings, CorsSettings, EventLogSettings, JwtSettings, LimitSettings,
         ModelLimitSettings, ModelSettings, PromptSettings, RedisSettings, Secret, ServerSettings, Settings, Size,
-        UpstreamSettings,
+        UpstreamSettings, UsageSettings,
     };
 
     /// Returns settings in which each is present, including those that are absent by default.
@@ -118,6 +120,8 @@ mod tests {
                 ..LimitSettings::default()
             },
             models: ModelSettings { default: Some("demo".into()) },
+            prices: [("gpt-x".to_owned(), ModelPrice::default())].into(),
+            usage: UsageSettings { prices_file: Some("any".into()) },
             event_log: EventLogSettings {
                 redis: RedisSettings {
                     url_env: Some("any".into()),
@@ -135,7 +139,7 @@ mod tests {
 
     fn collect(prefix: &str, value: &Value, names: &mut BTreeSet<String>) {
         match value {
-            Value::Table(table) if prefix != "upstreams.headers" => {
+            Value::Table(table) if prefix != "upstreams.headers" && prefix != "prices" => {
                 for (name, value) in table {
                     let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
                     collect(&name, value, names);

@@ -9,7 +9,8 @@ use super::http_metrics::{HttpRequestLabels, LimitLabels};
 use super::labels::{GenerationLabels, Outcome, Series};
 use super::metrics::Metrics;
 use super::stream_metrics::{LiveSubscriber, ResumeLabels, ResumedBy};
-use super::upstream_metrics::AttemptLabels;
+use super::upstream_metrics::{AttemptLabels, ModelLabels};
+use crate::domain::Usd;
 
 impl Metrics {
     /// Counts a generation as live until the gauge is dropped.
@@ -85,6 +86,17 @@ impl Metrics {
         let Series { upstream, model } = series;
         let labels = AttemptLabels { upstream, model, outcome: outcome.name(), error_type };
         self.upstreams.attempts.get_or_create(&labels).inc();
+    }
+
+    /// Counts what an attempt cost.
+    pub fn spent(&self, labels: GenerationLabels<'_>, cost: Usd) {
+        self.costs.costs.add(self.models.find(labels), cost);
+    }
+
+    /// Counts a generation whose cost is unknown.
+    pub fn unpriced(&self, labels: GenerationLabels<'_>) {
+        let Series { upstream, model } = self.models.find(labels);
+        self.costs.unpriced.get_or_create(&ModelLabels { upstream, model }).inc();
     }
 
     /// Counts a viewer until the gauge is dropped.

@@ -86,7 +86,15 @@ fn service(log: Slow, provider: Scripted) -> Generations {
         grace: GRACE,
     };
     let router = Router::new(Arc::new(provider), Vec::new(), None, TaskTracker::new());
-    Generations::new(Arc::new(log), router, terms, Limiter::default(), Metrics::new(), TaskTracker::new())
+    Generations::new(
+        Arc::new(log),
+        router,
+        terms,
+        Limiter::default(),
+        Metrics::new(),
+        TaskTracker::new(),
+        Arc::default(),
+    )
 }
 
 fn text(text: &str) -> Signals {

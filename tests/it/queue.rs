@@ -277,7 +277,7 @@ fn generations(provider: Chaos, limiter: Limiter, metrics: &Arc<Metrics>, tasks:
         grace: Duration::from_millis(5),
     };
     let router = Router::new(Arc::new(provider), Vec::new(), None, TaskTracker::new());
-    Generations::new(Arc::new(memory), router, terms, limiter, Arc::clone(metrics), tasks.clone())
+    Generations::new(Arc::new(memory), router, terms, limiter, Arc::clone(metrics), tasks.clone(), Arc::default())
 }
 
 fn new_generation(spender: Spender, number: u64) -> NewGeneration {

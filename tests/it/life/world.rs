@@ -203,7 +203,8 @@ impl World {
         let limits = Arc::<ProcessLimits>::default();
         let limiter = Limiter::new(Arc::clone(&limits) as Arc<dyn Limits>, tasks.clone());
         let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None, TaskTracker::new());
-        let generations = Generations::new(log, router, terms, limiter, Arc::clone(&metrics), tasks.clone());
+        let generations =
+            Generations::new(log, router, terms, limiter, Arc::clone(&metrics), tasks.clone(), Arc::default());
         expiring.spawn({
             let memory = memory.clone();
             async move { memory.expire().await }

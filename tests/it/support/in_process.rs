@@ -116,6 +116,7 @@ pub fn parts(time: Duration) -> Parts {
             limits.clone(),
             Arc::clone(&metrics),
             tasks,
+            Arc::default(),
         ),
         limits,
         channels: channels.clone(),
