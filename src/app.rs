@@ -42,7 +42,7 @@ use crate::upstream::{
     AnswerSizes, Endpoint, ErrorMessages, Masker, OpenAi, Provider, ReportTerms, Router, Timeouts, TransportBuilder,
     WholeAnswers,
 };
-use crate::usage::PriceFileError;
+use crate::usage::{LedgerError, PriceFileError};
 
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
@@ -90,6 +90,8 @@ pub enum AppError {
     RedisUrl,
     #[error("the file that usage.prices_file names cannot be used: {0}")]
     PriceFile(#[from] PriceFileError),
+    #[error("the folder that usage.path names cannot be used: {0}")]
+    Ledger(#[from] LedgerError),
     #[error("the operating system returned no random bytes: {0}")]
     Random(String),
 }
@@ -158,11 +160,11 @@ pub async fn serve(
     let stop = CancellationToken::new();
     let _stop_on_return = stop.clone().drop_guard();
 
-    let prices = Arc::new(prices(settings)?);
     let demo = demo::start(&tasks, stop.clone()).await?;
     let transports = TransportBuilder::new(tasks.clone(), stop.clone());
     let router = router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
+    let ledger = usage::ledger(settings, &metrics)?;
     metrics.set_retry_counts(retry_counts(&transports.retries()));
     let redis = shared_redis::start(settings, environment, metrics.replica(), &tasks, &stop)?;
     if let Some(redis) = &redis {
@@ -184,7 +186,7 @@ pub async fn serve(
         limits.clone(),
         Arc::clone(&metrics),
         running.clone(),
-        prices,
+        ledger.clone(),
     );
     let channels = channel_logs.service(settings.channels.max_subscribers.get() as usize, Arc::clone(&metrics));
     tasks.spawn({
@@ -197,6 +199,7 @@ pub async fn serve(
         channels: channels.clone(),
         limits,
         metrics,
+        ledger: ledger.clone(),
         admission,
         connections: connections.clone(),
         other_replicas: redis
@@ -246,6 +249,7 @@ pub async fn serve(
         shutdown.close();
     };
     tokio::join!(serving, serving_operators, drained);
+    ledger.close().await;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ mod connections;
 mod cors;
 mod credential;
 mod credential_fault;
+mod csv;
 mod delivered_ends;
 mod denial;
 mod durations;
@@ -66,6 +67,7 @@ mod subscriber_source;
 mod tickets;
 mod unknown_path;
 mod upstream_error;
+mod usage_report;
 mod viewer_source;
 pub mod wire;
 
@@ -126,8 +128,8 @@ pub fn router(api: Api, role: ListenerRole) -> Router {
     };
     let routes = match role {
         ListenerRole::Sole => documented(),
-        ListenerRole::Public => caller_routes().merge(probe_routes()),
-        ListenerRole::Admin => operator_routes().merge(probe_routes()),
+        ListenerRole::Public => caller_routes().merge(account_routes()).merge(probe_routes()),
+        ListenerRole::Admin => operator_routes().merge(account_routes()).merge(probe_routes()),
     };
     let (routes, _) = routes.with_state(api).split_for_parts();
     let pages = if role == ListenerRole::Admin { Router::new() } else { pages::pages() };
@@ -243,7 +245,7 @@ fn without_slash(uri: &Uri) -> Option<Uri> {
 
 /// Returns all routes. The OpenAPI document is generated from the same list.
 fn documented() -> OpenApiRouter<Api> {
-    caller_routes().merge(probe_routes()).merge(operator_routes())
+    caller_routes().merge(account_routes()).merge(probe_routes()).merge(operator_routes())
 }
 
 fn caller_routes() -> OpenApiRouter<Api> {
@@ -260,6 +262,11 @@ fn caller_routes() -> OpenApiRouter<Api> {
         .routes(routes!(tickets::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
+}
+
+/// Routes for callers about their account, and for operators about all accounts.
+fn account_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(usage_report::sum))
 }
 
 fn probe_routes() -> OpenApiRouter<Api> {

@@ -9,6 +9,7 @@ mod chat;
 mod chat_parameter;
 mod chunk;
 mod claim;
+mod day;
 mod decimal;
 mod event;
 mod failure;
@@ -39,6 +40,7 @@ pub use chunk::{
     Chunk, ChunkJson, Escaped, Frame, InvalidText, Part, ProviderDialect, Raw, Shape, decode_utf8, wire_safe,
 };
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
+pub use day::{Day, InvalidDay};
 pub use event::{
     CancelReason, Cancelled, Done, Entry, Event, Failed, Finish, FinishReason, Metadata, Start, Stated, Trailer,
     UsageRequest,

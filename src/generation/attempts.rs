@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, log_failure};
-use crate::domain::{FailureCode, Prompt, RequestId, Usage, Usd};
+use super::tokens::guess_prompt;
+use crate::domain::{FailureCode, Principal, Prompt, RequestId, Usage, Usd};
 use crate::telemetry::{GenerationLabels, Metrics, Outcome};
 use crate::upstream::{AttemptError, AttemptObserver, Billed, Delivery, SentMark, Target};
-use crate::usage::Prices;
+use crate::usage::{AttemptRole, AttemptSubject, AttemptUsage, Ledger, OpenAttempt};
 
 /// Records the attempts of one generation, in its log lines, its metrics and for its ending.
 ///
@@ -32,7 +33,10 @@ pub struct AttemptContext {
     pub model: String,
     pub prompt: Arc<Prompt>,
     pub messages: UpstreamMessages,
-    pub prices: Arc<Prices>,
+    pub principal: Principal,
+    /// The tokens that are reserved for each attempt.
+    pub reserved: Usage,
+    pub ledger: Ledger,
 }
 
 /// One attempt at a target.
@@ -43,6 +47,7 @@ pub struct Attempt {
     pub target: Target,
     pub began: Instant,
     sent: SentMark,
+    entry: Arc<OpenAttempt>,
     /// `None` while it is open.
     pub end: Option<AttemptEnd>,
 }
@@ -81,7 +86,7 @@ impl Attempts {
     /// Returns what the tokens cost at the target of the last attempt; `None` if that is unknown.
     pub fn cost(&self, usage: &Usage) -> Option<Usd> {
         let target = self.target();
-        self.context.prices.cost(&target.upstream().name, target.model(), usage)
+        self.context.ledger.cost(&target.upstream().name, target.model(), usage)
     }
 
     pub fn count(&self) -> usize {
@@ -104,6 +109,34 @@ impl Attempts {
     /// Records how the last attempt ended, unless it has already ended.
     pub fn end(&self, outcome: Outcome, code: Option<FailureCode>) {
         self.end_last(outcome, code, Attempt::billed);
+    }
+
+    /// Settles the attempts that have ended in the ledger. `usage` is that of the last one, whose answer is the
+    /// generation's; each is settled once.
+    pub fn settle(&self, usage: AttemptUsage) {
+        let made = self.lock().clone();
+        let Some((last, earlier)) = made.split_last() else { return };
+        self.settle_failed(earlier);
+        let Some(end) = last.end else { return };
+        let role = if end.outcome == Outcome::Failed { AttemptRole::Failed } else { AttemptRole::Winner };
+        let usage = if end.billed == Billed::No { AttemptUsage::Unbilled } else { usage };
+        last.entry.settle(end.outcome, role, usage);
+    }
+
+    /// Settles attempts that others followed. Their answers never began, so the upstream may charge for the prompt.
+    fn settle_failed(&self, attempts: &[Attempt]) {
+        for Attempt { end, entry, .. } in attempts {
+            let Some(AttemptEnd { outcome, billed, .. }) = end else { continue };
+            let usage = match billed {
+                Billed::No => AttemptUsage::Unbilled,
+                Billed::Maybe => AttemptUsage::Known(Usage {
+                    input_tokens: guess_prompt(&self.context.prompt),
+                    output_tokens: Some(0),
+                    ..Usage::default()
+                }),
+            };
+            entry.settle(*outcome, AttemptRole::Failed, usage);
+        }
     }
 
     /// Ends the last attempt and returns it; `None` if there is no open one.
@@ -132,12 +165,22 @@ impl Attempts {
 
 impl AttemptObserver for Attempts {
     fn attempt_began(&self, target: &Target, sent: &SentMark) {
+        let AttemptContext { principal, model, reserved, ledger, .. } = &self.context;
+        let entry = ledger.begin(AttemptSubject {
+            principal: principal.clone(),
+            model: model.as_str().into(),
+            upstream: (*target.upstream().name).into(),
+            target: Arc::clone(target.model()),
+            reserved: *reserved,
+        });
         let mut attempts = self.lock();
+        self.settle_failed(&attempts);
         let attempt = Attempt {
             number: attempts.len() + 1,
             target: target.clone(),
             began: Instant::now(),
             sent: sent.clone(),
+            entry: Arc::new(entry),
             end: None,
         };
         attempts.push(attempt);
@@ -169,7 +212,9 @@ pub fn labels(target: &Target) -> GenerationLabels<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::TokenSource;
     use crate::upstream::{AttemptErrorKind, ScriptedProvider, Sent};
+    use crate::usage::{UsageDimension, UsageQuery, UsageRow};
 
     fn target(upstream: &str) -> Target {
         Target::new(ScriptedProvider::new(upstream, []), "m")
@@ -181,7 +226,9 @@ mod tests {
             model: "m".into(),
             prompt: Arc::default(),
             messages: UpstreamMessages::Log,
-            prices: Arc::default(),
+            principal: Principal::Anonymous,
+            reserved: Usage::default(),
+            ledger: Ledger::default(),
         };
         Attempts::new(context, target("a"), Arc::clone(metrics))
     }
@@ -275,5 +322,35 @@ mod tests {
             billed: Billed::No,
         };
         assert_eq!(attempts.lock().last().and_then(|attempt| attempt.end), Some(end));
+    }
+
+    #[test]
+    fn each_attempt_is_settled_in_the_ledger_with_its_own_target() {
+        let attempts = attempts(&Metrics::new());
+        let rows = || {
+            let by = vec![UsageDimension::Upstream];
+            let rows = attempts.context.ledger.rows(&UsageQuery { by, ..UsageQuery::default() });
+            let row = |row: UsageRow| {
+                let totals = row.totals;
+                let outcomes = [totals.done, totals.cancelled, totals.failed];
+                (row.upstream.expect("a name").to_string(), outcomes, totals.input_tokens, totals.estimated)
+            };
+            rows.into_iter().map(row).collect::<Vec<_>>()
+        };
+        begin(&attempts, "a").set();
+        attempts.failed(&refused());
+        begin(&attempts, "b").set();
+        attempts.failed(&disconnected());
+        begin(&attempts, "c").set();
+        let refused = ("a".to_owned(), [0, 0, 1], 0, 0);
+        // The prompt is empty, so that its estimate is that of a message.
+        let disconnected = ("b".to_owned(), [0, 0, 1], guess_prompt(&Prompt::default()), 1);
+        assert_eq!(rows(), [refused.clone(), disconnected.clone()]);
+        attempts.end(Outcome::Cancelled, None);
+        let usage = Usage { input_tokens: 7, source: TokenSource::Provider, ..Usage::default() };
+        for _ in 0..2 {
+            attempts.settle(AttemptUsage::Known(usage));
+        }
+        assert_eq!(rows(), [refused, disconnected, ("c".to_owned(), [0, 1, 0], 7, 0)]);
     }
 }

@@ -29,10 +29,9 @@ impl EndReport<'_> {
         let counted = Some(usage).filter(|_| attempts.billed() == Billed::Maybe);
         let end = GenerationEnd { outcome, error_type, usage: counted, timings, output_limit: *output_limit };
         metrics.generation_ended(labels(&target), &end);
-        match counted.map(|usage| usage.cost) {
-            Some(Some(cost)) => metrics.spent(labels(&target), cost),
-            Some(None) => metrics.unpriced(labels(&target)),
-            None => {}
+        // The ledger counts what attempts cost.
+        if counted.is_some_and(|usage| usage.cost.is_none()) {
+            metrics.unpriced(labels(&target));
         }
         // The request's id and not the generation's: without authentication the latter is a capability.
         tracing::info!(

@@ -21,6 +21,7 @@ use crate::event_log::{CloseOutcome, Limit, Writer};
 use crate::limits::{OutputEstimate, QueueState, Reservations, Settlement};
 use crate::telemetry::{Gauge, Metrics};
 use crate::upstream::{Billed, Delivery};
+use crate::usage::AttemptUsage;
 
 /// The state of a running generation that its task, its viewers and requests to end it share.
 ///
@@ -265,6 +266,10 @@ impl Running {
             Billed::Maybe if self.is_cut_off_whole(ending) => Settlement::AsReserved,
             Billed::Maybe => Settlement::Used(usage.total()),
         };
+        self.attempts.settle(match settlement {
+            Settlement::AsReserved => AttemptUsage::AsReserved,
+            Settlement::Used(_) | Settlement::Refunded => AttemptUsage::Known(usage),
+        });
         let reservations = self.reservations.lock().unwrap_or_else(PoisonError::into_inner).take();
         let settled = reservations.map(|reservations| reservations.settle(settlement));
         async move {

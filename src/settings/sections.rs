@@ -121,7 +121,7 @@ mod tests {
             },
             models: ModelSettings { default: Some("demo".into()) },
             prices: [("gpt-x".to_owned(), ModelPrice::default())].into(),
-            usage: UsageSettings { prices_file: Some("any".into()) },
+            usage: UsageSettings { path: Some("any".into()), prices_file: Some("any".into()) },
             event_log: EventLogSettings {
                 redis: RedisSettings {
                     url_env: Some("any".into()),

@@ -22,20 +22,32 @@ pub(super) const PRICE: &str = "a price in US dollars for a million tokens, from
 #[serde(default)]
 pub struct UsageSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prices_file: Option<PathBuf>,
 }
 
 pub(super) const SECTION: SettingSection = SettingSection {
     name: "usage",
     intro: "",
-    keys: &[key(
+    keys: &[
+        key(
+            "usage.path",
+            TEXT,
+            "The folder of the usage ledger: a file of JSON lines for each day, with two lines for each attempt at an \
+             upstream. It is created if it does not exist, and read at the start. Each process needs a folder of its \
+             own. Default: absent; usage is then kept in memory only, until the process ends.",
+        )
+        .with_example("\"/var/lib/tokenrill/usage\""),
+        key(
         "usage.prices_file",
         TEXT,
         "A file of prices in the JSON of LiteLLM's model_prices_and_context_window.json, of at most 16 MiB, read at the \
          start. [prices] takes precedence over it. Prices of long contexts, batches and service tiers are not read. \
          Default: absent.",
     )
-    .with_example("\"model_prices_and_context_window.json\"")],
+    .with_example("\"model_prices_and_context_window.json\"")
+    ],
 };
 
 pub(super) const PRICE_SECTION: SettingSection = SettingSection {

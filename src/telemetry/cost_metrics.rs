@@ -19,6 +19,7 @@ use crate::domain::Usd;
 pub(super) struct CostMetrics {
     pub costs: CostSums,
     pub unpriced: Family<ModelLabels, Counter>,
+    pub lost_lines: Counter,
 }
 
 /// Costs by upstream and model. They are summed in integers and become floats only in the text of the metrics.
@@ -27,12 +28,17 @@ pub(super) struct CostSums(Arc<Mutex<BTreeMap<Series, Usd>>>);
 
 impl CostMetrics {
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self { costs: CostSums::default(), unpriced: Family::default() };
+        let metrics = Self { costs: CostSums::default(), unpriced: Family::default(), lost_lines: Counter::default() };
         registry.register_collector(Box::new(metrics.costs.clone()));
         registry.register(
             "tokenrill_unpriced_generations",
             "Generations whose cost is unknown, because their model has no price or their tokens are unknown",
             metrics.unpriced.clone(),
+        );
+        registry.register(
+            "tokenrill_usage_lines_lost",
+            "Lines of the usage ledger that could not be written",
+            metrics.lost_lines.clone(),
         );
         metrics
     }
@@ -69,14 +75,13 @@ mod tests {
     #[test]
     fn costs_are_summed_exactly_by_upstream_and_model() {
         let metrics = Metrics::new();
-        metrics.add_upstream("a", ["m"]);
-        for (model, nanos) in [("m", 100_000_000), ("m", 200_000_000), ("unknown", 1)] {
+        for (model, nanos) in [("m", 100_000_000), ("m", 200_000_000), ("n", 1)] {
             metrics.spent(GenerationLabels { upstream: "a", model }, Usd::from_nanos(nanos));
         }
         let (_, text) = metrics.render();
         for line in [
             "tokenrill_cost_usd_total{upstream=\"a\",model=\"m\"} 0.3",
-            "tokenrill_cost_usd_total{upstream=\"a\",model=\"other\"} 0.000000001",
+            "tokenrill_cost_usd_total{upstream=\"a\",model=\"n\"} 0.000000001",
         ] {
             let found = text.lines().any(|found| same_value(found, line));
             assert!(found, "{line}: {text}");

@@ -88,15 +88,24 @@ impl Metrics {
         self.upstreams.attempts.get_or_create(&labels).inc();
     }
 
-    /// Counts what an attempt cost.
+    /// Counts what an attempt cost. Its model exists, since it has a price.
     pub fn spent(&self, labels: GenerationLabels<'_>, cost: Usd) {
-        self.costs.costs.add(self.models.find(labels), cost);
+        self.costs.costs.add(self.models.learn(labels), cost);
     }
 
     /// Counts a generation whose cost is unknown.
     pub fn unpriced(&self, labels: GenerationLabels<'_>) {
         let Series { upstream, model } = self.models.find(labels);
         self.costs.unpriced.get_or_create(&ModelLabels { upstream, model }).inc();
+    }
+
+    /// Counts lines of the usage ledger that could not be written.
+    pub fn usage_lines_lost(&self, lines: u64) {
+        self.costs.lost_lines.inc_by(lines);
+    }
+
+    pub fn lost_usage_lines(&self) -> u64 {
+        self.costs.lost_lines.get()
     }
 
     /// Counts a viewer until the gauge is dropped.

@@ -20,6 +20,7 @@ use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{
     Answer, AttemptErrorKind, AttemptTerms, Provider, Router, Signal, Signals, UpstreamIdentity,
 };
+use tokenrill::usage::Ledger;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
@@ -93,7 +94,7 @@ fn service(log: Slow, provider: Scripted) -> Generations {
         Limiter::default(),
         Metrics::new(),
         TaskTracker::new(),
-        Arc::default(),
+        Ledger::default(),
     )
 }
 

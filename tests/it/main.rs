@@ -69,4 +69,5 @@ mod tokens;
 mod upstream_faults;
 mod upstream_streams;
 mod usage;
+mod usage_ledger;
 mod whole_answers;

@@ -24,6 +24,7 @@ use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{
     Answer, AttemptError, AttemptErrorKind, AttemptTerms, Provider, Router, Signal, Signals, UpstreamIdentity,
 };
+use tokenrill::usage::Ledger;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, advance};
 use tokio_util::task::TaskTracker;
@@ -204,7 +205,7 @@ impl World {
         let limiter = Limiter::new(Arc::clone(&limits) as Arc<dyn Limits>, tasks.clone());
         let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), None, TaskTracker::new());
         let generations =
-            Generations::new(log, router, terms, limiter, Arc::clone(&metrics), tasks.clone(), Arc::default());
+            Generations::new(log, router, terms, limiter, Arc::clone(&metrics), tasks.clone(), Ledger::default());
         expiring.spawn({
             let memory = memory.clone();
             async move { memory.expire().await }
