@@ -429,6 +429,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sum usage and cost.
+         * @description The attempts at upstreams that ended in the last 62 days, those of failed and cancelled generations included: yours,
+         *     or with the scope `admin` those of all callers. As CSV if `Accept` names `text/csv`. Without authentication this is
+         *     for operators only, as `/metrics`.
+         */
+        get: operations["sum_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -440,6 +462,12 @@ export interface components {
         Breaker: "closed" | "half_open" | "open";
         /** @description The generation was cancelled. The events before this one are the incomplete answer. */
         CancelledData: {
+            /**
+             * Format: double
+             * @description What the tokens cost in US dollars; absent if that is unknown.
+             * @example 0.0022
+             */
+            cost?: number | null;
             reason: components["schemas"]["CancelledReason"];
             timings: components["schemas"]["Timings"];
             usage: components["schemas"]["Usage"];
@@ -582,6 +610,12 @@ export interface components {
             /** @description Why each choice ended, if there are several. */
             choices?: components["schemas"]["FinishedChoice"][] | null;
             /**
+             * Format: double
+             * @description What the tokens cost in US dollars; absent if that is unknown.
+             * @example 0.0022
+             */
+            cost?: number | null;
+            /**
              * @description Why the first choice ended: `stop`, `length`, `tool_calls`, `content_filter`, or another value of the provider.
              * @example stop
              */
@@ -616,6 +650,12 @@ export interface components {
         EventRecipient: components["schemas"]["ConnectionRecipient"] | components["schemas"]["PrincipalRecipient"];
         /** @description The generation failed, or the request was refused before the generation started. A refusal contains only the error. */
         FailedData: {
+            /**
+             * Format: double
+             * @description What the tokens cost in US dollars; absent if that is unknown.
+             * @example 0.0022
+             */
+            cost?: number | null;
             error: components["schemas"]["Problem"];
             timings?: components["schemas"]["Timings"] | null;
             usage?: components["schemas"]["Usage"] | null;
@@ -663,6 +703,12 @@ export interface components {
         Generation: components["schemas"]["Choice"] & {
             /** @description All choices, if there are several. */
             choices?: components["schemas"]["NumberedChoice"][];
+            /**
+             * Format: double
+             * @description What the tokens cost in US dollars; absent if that is unknown, and before the generation has ended.
+             * @example 0.0022
+             */
+            cost?: number | null;
             /**
              * Format: date-time
              * @description When the request was accepted (RFC 3339, UTC).
@@ -1529,6 +1575,74 @@ export interface components {
              * @description Reasoning tokens of the answer, if the provider reports them.
              */
             reasoning_tokens?: number | null;
+        };
+        /** @description The sums over attempts that have ended. Totals of tokens include their parts. */
+        UsageRow: {
+            /** Format: int64 */
+            attempts: number;
+            /** Format: int64 */
+            cache_read_tokens: number;
+            /** Format: int64 */
+            cache_write_tokens: number;
+            /** Format: int64 */
+            cancelled: number;
+            /**
+             * Format: double
+             * @description What the attempts cost in US dollars, except the unpriced ones; absent if that is unknown.
+             * @example 0.0022
+             */
+            cost?: number | null;
+            /**
+             * Format: date
+             * @description The day (UTC) on which the attempts ended; only if `by` names it.
+             * @example 2026-12-01
+             */
+            day?: string | null;
+            /**
+             * Format: int64
+             * @description Attempts by outcome.
+             */
+            done: number;
+            /**
+             * Format: int64
+             * @description Attempts whose tokens are, at least in part, estimates.
+             */
+            estimated: number;
+            /** Format: int64 */
+            failed: number;
+            /** Format: int64 */
+            input_audio_tokens: number;
+            /** Format: int64 */
+            input_tokens: number;
+            /** @description The token's issuer, if `principal` is a token's subject. */
+            issuer?: string | null;
+            /** @description The requested model; only if `by` names it. */
+            model?: string | null;
+            /** Format: int64 */
+            output_audio_tokens: number;
+            /** Format: int64 */
+            output_tokens: number;
+            /** @description The caller: the name of a key, a token's subject, or `anonymous`; only if `by` names it. */
+            principal?: string | null;
+            /** Format: int64 */
+            reasoning_tokens: number;
+            /**
+             * Format: int64
+             * @description Attempts whose cost is unknown.
+             */
+            unpriced: number;
+            /** @description The name of the upstream in the settings; only if `by` names it. */
+            upstream?: string | null;
+        };
+        /** @description Usage and cost of attempts at upstreams. */
+        UsageRows: {
+            /** @description One row for each combination of what `by` names that has attempts, in this order: day, principal, model, upstream. */
+            data: components["schemas"]["UsageRow"][];
+            /**
+             * @description The replica that responds, whose attempts these are.
+             * @example rep_AAAAAAAAAAAAAAAAAAAAAA
+             */
+            replica: string;
         };
         /** @description One event. `data` is one line of JSON. The last event is exactly one of `done`, `cancelled` and `failed`; then the response ends. Clients must ignore unknown events. */
         GenerationEvent: {
@@ -4189,6 +4303,104 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["UpstreamList"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    sum_usage: {
+        parameters: {
+            query?: {
+                /**
+                 * @description What the rows are grouped by: `principal`, `model`, `upstream` and `day`, separated by commas. Default: one row
+                 *     with the sum of everything
+                 * @example principal,day
+                 */
+                by?: string;
+                /**
+                 * @description The first day, in UTC; default: the first of the 62 days that are kept
+                 * @example 2026-12-01
+                 */
+                from?: string;
+                /**
+                 * @description The last day, in UTC; default: today
+                 * @example 2026-12-31
+                 */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sums */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageRows"];
+                    "text/csv": string;
                 };
             };
             /** @description Bad Request */

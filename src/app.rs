@@ -10,6 +10,7 @@ mod shared_redis;
 mod stored_channels;
 mod stored_logs;
 mod upstream_check;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -44,9 +45,11 @@ use crate::upstream::{
     AnswerSizes, Anthropic, ApiVersion, Endpoint, ErrorMessages, KeyHeader, Masker, MessageTerms, OpenAi, Provider,
     ReportTerms, Router, Timeouts, TransportBuilder, UpstreamServer, WholeAnswers,
 };
+use crate::usage::{LedgerError, PriceFileError};
 
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
+pub use usage::prices;
 
 use measures::{capacities, evictions, redis_figures, retry_counts, upstream_figures};
 use model_aliases::{Servers, aliases, retry_terms};
@@ -89,6 +92,10 @@ pub enum AppError {
          redis://127.0.0.1:6379 there"
     )]
     RedisUrl,
+    #[error("the file that usage.prices_file names cannot be used: {0}")]
+    PriceFile(#[from] PriceFileError),
+    #[error("the folder that usage.path names cannot be used: {0}")]
+    Ledger(#[from] LedgerError),
     #[error("the operating system returned no random bytes: {0}")]
     Random(String),
 }
@@ -162,6 +169,7 @@ pub async fn serve(
     let router = router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
     metrics.set_upstreams(upstream_figures(router.status_source()));
+    let ledger = usage::ledger(settings, &metrics)?;
     metrics.set_retry_counts(retry_counts(&transports.retries()));
     let redis = shared_redis::start(settings, environment, metrics.replica(), &tasks, &stop)?;
     if let Some(redis) = &redis {
@@ -176,8 +184,15 @@ pub async fn serve(
     metrics.set_totals(evictions(logs.memory(), channel_logs.clone()));
     let running = TaskTracker::new();
     let limits = Limiter::new(counted_limits::start(settings, redis.as_ref(), &tasks, &stop), running.clone());
-    let generations =
-        Generations::new(logs.port(), router, terms(settings), limits.clone(), Arc::clone(&metrics), running.clone());
+    let generations = Generations::new(
+        logs.port(),
+        router,
+        terms(settings),
+        limits.clone(),
+        Arc::clone(&metrics),
+        running.clone(),
+        ledger.clone(),
+    );
     let channels = channel_logs.service(settings.channels.max_subscribers.get() as usize, Arc::clone(&metrics));
     tasks.spawn({
         let (channels, metrics, stop) = (channels.clone(), Arc::clone(&metrics), stop.clone());
@@ -189,6 +204,7 @@ pub async fn serve(
         channels: channels.clone(),
         limits,
         metrics,
+        ledger: ledger.clone(),
         admission,
         connections: connections.clone(),
         other_replicas: redis
@@ -238,6 +254,7 @@ pub async fn serve(
         shutdown.close();
     };
     tokio::join!(serving, serving_operators, drained);
+    ledger.close().await;
     Ok(())
 }
 

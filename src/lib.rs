@@ -23,3 +23,4 @@ pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
 pub mod upstream;
+pub mod usage;

@@ -156,6 +156,7 @@ fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Envir
 async fn check(flags: CheckFlags) -> Result<(), StartupError> {
     let (settings, environment) = load(flags.config, None)?;
     admission(&settings, &environment)?;
+    app::prices(&settings)?;
     print(&settings.effective());
     for (upstream, warning) in warnings(&settings) {
         write_line(&mut std::io::stderr(), &format!("tokenrill: warning: upstream {upstream}: {warning}"));

@@ -59,6 +59,11 @@ impl Accept {
         self.has(EVENTS)
     }
 
+    /// Whether the header names `text/csv` explicitly.
+    pub fn names_csv(&self) -> bool {
+        self.has("text/csv")
+    }
+
     /// Selects the format of the response to a request without a body.
     pub fn form(&self) -> Result<ResponseForm, Problem> {
         self.form_for(StreamField::Absent)

@@ -12,6 +12,8 @@ pub enum Access {
     Public,
     /// Every authenticated caller with at least one scope, except by a ticket.
     Authenticated,
+    /// As `Authenticated`; without authentication as `Operator`, because the response has the data of all clients then.
+    Account,
     /// Callers with this scope.
     Scope(Scope),
     /// Callers with this scope for the channel in the path.
@@ -49,6 +51,7 @@ const OPERATIONS: &[OperationAccess] = &[
     (("/v1/models/{id}", "get"), Access::Authenticated),
     (("/healthz", "get"), Access::Public),
     (("/readyz", "get"), Access::Public),
+    (("/v1/usage", "get"), Access::Account),
     (("/metrics", "get"), Access::Operator),
     (("/v1/upstreams", "get"), Access::Operator),
     (("/v1/connections", "get"), Access::Operator),
@@ -93,6 +96,7 @@ mod tests {
             (Method::GET, "/v1/chat/completions", Access::Public),
             (Method::GET, "/v1/models", Access::Authenticated),
             (Method::HEAD, "/v1/models", Access::Authenticated),
+            (Method::GET, "/v1/usage", Access::Account),
             (Method::PUT, "/v1/models", Access::Public),
             (Method::GET, "/docs/{*rest}", Access::Public),
             (Method::GET, "/docs-of-ours", Access::Operator),

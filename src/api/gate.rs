@@ -43,7 +43,8 @@ pub async fn admit(
     }
     let admission = admission.borrow().clone();
     // A local program needs no credential on the admin listener.
-    let identity = if access == Access::Operator && role == ListenerRole::Admin && is_local(head) {
+    let is_for_operators = matches!(access, Access::Operator | Access::Account);
+    let identity = if is_for_operators && role == ListenerRole::Admin && is_local(head) {
         Ok(Identity::anonymous())
     } else {
         identify(&admission, head).await.and_then(|identity| {
@@ -133,9 +134,16 @@ fn authorize(
     head: &Parts,
 ) -> Result<(), AdmissionError> {
     let scope = match access {
-        Access::Authenticated if identity.only.is_some() => return Err(AdmissionError::OtherTicket),
-        Access::Authenticated if identity.scopes.is_empty() => return Err(AdmissionError::NoScopes),
-        Access::Public | Access::Authenticated => return Ok(()),
+        // Without authentication, operations for operators are not on the public listener.
+        Access::Account if admission.gate.is_open() && role == ListenerRole::Public => {
+            return Err(AdmissionError::NotLocal);
+        }
+        Access::Account if admission.gate.is_open() => {
+            return authorize(admission, role, Access::Operator, identity, head);
+        }
+        Access::Authenticated | Access::Account if identity.only.is_some() => return Err(AdmissionError::OtherTicket),
+        Access::Authenticated | Access::Account if identity.scopes.is_empty() => return Err(AdmissionError::NoScopes),
+        Access::Public | Access::Authenticated | Access::Account => return Ok(()),
         // Calls from this machine must pass `is_local` also on the admin listener: after DNS rebinding, the requests of
         // a foreign page come from this machine.
         Access::Operator if admission.gate.is_open() => {

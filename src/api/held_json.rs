@@ -1,4 +1,4 @@
-//! JSON responses that stay in memory until their clients have read them.
+//! Responses, usually JSON, that stay in memory until their clients have read them.
 
 use std::convert::Infallible;
 
@@ -16,6 +16,8 @@ use super::connection_record::ConnectionKind;
 use super::problem::Problem;
 use super::state::Api;
 
+const JSON: &str = "application/json";
+
 /// Responses up to this size are not counted. Also the size of the slices in which a response is written.
 const SMALL: usize = 16 << 10;
 
@@ -29,24 +31,39 @@ pub fn json_response(
     value: &impl Serialize,
     connection: Option<Connection>,
 ) -> Result<Response, Problem> {
-    let json = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
-    if json.len() <= SMALL {
-        return Ok(held_json(vec![json], ()));
+    held_response(api, caller, JSON, serde_json::to_vec(value).unwrap_or_default(), connection)
+}
+
+/// As [`json_response`], with a body of another content type.
+pub fn held_response(
+    api: &Api,
+    caller: &Caller,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+    connection: Option<Connection>,
+) -> Result<Response, Problem> {
+    let body = body.into();
+    if body.len() <= SMALL {
+        return Ok(held_pieces(content_type, vec![body], ()));
     }
-    let memory = api.body_memory.hold(&caller.spender.account, json.len());
+    let memory = api.body_memory.hold(&caller.spender.account, body.len());
     let memory = memory.inspect_err(|_| api.metrics.refused("body_memory"))?;
     let connection = connection.or_else(|| api.connections.open_if_free(caller, ConnectionKind::Wait));
-    Ok(held_json(vec![json], (memory, connection)))
+    Ok(held_pieces(content_type, vec![body], (memory, connection)))
 }
 
 /// Responds with these pieces of JSON. `held` is dropped when the client has read all but the last 16 KiB.
 pub fn held_json(pieces: Vec<Bytes>, held: impl Send + 'static) -> Response {
+    held_pieces(JSON, pieces, held)
+}
+
+fn held_pieces(content_type: &'static str, pieces: Vec<Bytes>, held: impl Send + 'static) -> Response {
     let length: usize = pieces.iter().map(Bytes::len).sum();
     let slices = stream::iter(pieces).flat_map(|piece| stream::iter(slices(piece))).map(move |slice| {
         _ = &held;
         Ok::<_, Infallible>(slice)
     });
-    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (CONTENT_LENGTH, length.into())];
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type)), (CONTENT_LENGTH, length.into())];
     (headers, Body::from_stream(slices)).into_response()
 }
 

@@ -21,6 +21,7 @@ mod connections;
 mod cors;
 mod credential;
 mod credential_fault;
+mod csv;
 mod delivered_ends;
 mod denial;
 mod durations;
@@ -67,6 +68,7 @@ mod tickets;
 mod unknown_path;
 mod upstream_error;
 mod upstream_list;
+mod usage_report;
 mod viewer_source;
 pub mod wire;
 
@@ -127,8 +129,8 @@ pub fn router(api: Api, role: ListenerRole) -> Router {
     };
     let routes = match role {
         ListenerRole::Sole => documented(),
-        ListenerRole::Public => caller_routes().merge(probe_routes()),
-        ListenerRole::Admin => operator_routes().merge(probe_routes()),
+        ListenerRole::Public => caller_routes().merge(account_routes()).merge(probe_routes()),
+        ListenerRole::Admin => operator_routes().merge(account_routes()).merge(probe_routes()),
     };
     let (routes, _) = routes.with_state(api).split_for_parts();
     let pages = if role == ListenerRole::Admin { Router::new() } else { pages::pages() };
@@ -244,7 +246,7 @@ fn without_slash(uri: &Uri) -> Option<Uri> {
 
 /// Returns all routes. The OpenAPI document is generated from the same list.
 fn documented() -> OpenApiRouter<Api> {
-    caller_routes().merge(probe_routes()).merge(operator_routes())
+    caller_routes().merge(account_routes()).merge(probe_routes()).merge(operator_routes())
 }
 
 fn caller_routes() -> OpenApiRouter<Api> {
@@ -261,6 +263,11 @@ fn caller_routes() -> OpenApiRouter<Api> {
         .routes(routes!(tickets::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
+}
+
+/// Routes for callers about their account, and for operators about all accounts.
+fn account_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(usage_report::sum))
 }
 
 fn probe_routes() -> OpenApiRouter<Api> {

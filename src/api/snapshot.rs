@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::ProblemBody;
-use super::wire::measures::{TimingsBody, UsageBody};
+use super::wire::measures::{CostBody, TimingsBody, UsageBody};
 use super::wire::native::data::CancelledReason;
 use crate::domain::Metadata;
 use crate::generation::Status;
@@ -46,6 +46,10 @@ pub struct SnapshotBody {
     /// Present after the generation has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageBody>,
+    /// What the tokens cost in US dollars; absent if that is unknown, and before the generation has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>, example = 0.0022)]
+    pub cost: Option<CostBody>,
     /// Present after the generation has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings: Option<TimingsBody>,

@@ -26,6 +26,7 @@ use crate::generation::{Following, Generations};
 use crate::limits::{Limiter, WhenFull};
 use crate::prompts::Catalog;
 use crate::telemetry::Metrics;
+use crate::usage::Ledger;
 
 /// The use cases, and the settings of the HTTP API.
 #[derive(Clone)]
@@ -34,6 +35,7 @@ pub struct Api {
     pub channels: Channels,
     pub limits: Limiter,
     pub metrics: Arc<Metrics>,
+    pub ledger: Ledger,
     pub admission: watch::Receiver<Admission>,
     pub hosts: Hosts,
     pub connections: Connections,

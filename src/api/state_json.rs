@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::output_pieces::OutputPieces;
 use super::problem::ProblemBody;
 use super::snapshot::StatusBody;
-use super::wire::measures::{TimingsBody, UsageBody};
+use super::wire::measures::{CostBody, TimingsBody, UsageBody};
 use super::wire::native::data::CancelledData;
 use super::wire::output_piece::{LoggedText, OutputPiece, TextForm};
 use crate::domain::{EventId, Stated, wire_safe};
@@ -57,6 +57,7 @@ impl StateWriter {
         }
         if let Some((usage, timings)) = outline.status.usage() {
             self.optional("usage", usage.map(UsageBody::from));
+            self.optional("cost", usage.and_then(|usage| usage.cost).map(CostBody));
             self.member("timings", &TimingsBody::from(timings));
         }
         if !start.metadata.is_empty() {

@@ -9,6 +9,8 @@ mod chat;
 mod chat_parameter;
 mod chunk;
 mod claim;
+mod day;
+mod decimal;
 mod event;
 mod failure;
 mod field_kind;
@@ -19,6 +21,7 @@ mod name_pattern;
 mod on_disconnect;
 mod output_limits;
 mod position;
+mod price;
 mod principal;
 mod prompt_reference;
 mod quota;
@@ -26,6 +29,7 @@ mod routing_policy;
 mod time;
 mod upstream_messages;
 mod usage;
+mod usd;
 mod when_full;
 
 pub use account::Account;
@@ -37,6 +41,7 @@ pub use chunk::{
     Chunk, ChunkJson, Escaped, Frame, InvalidText, Part, ProviderDialect, Raw, Shape, decode_utf8, wire_safe,
 };
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
+pub use day::{Day, InvalidDay};
 pub use event::{
     CancelReason, Cancelled, Done, Entry, Event, Failed, Finish, FinishReason, Metadata, Start, Stated, Trailer,
     UsageRequest,
@@ -52,6 +57,7 @@ pub use name_pattern::{AllowedModels, NamePattern, NamePatterns};
 pub use on_disconnect::OnDisconnect;
 pub use output_limits::{LimitDemand, TooMuch};
 pub use position::{Epoch, EventId, EventPosition, Listed, Sequence};
+pub use price::{InvalidPrice, ModelPrice, TokenPrice};
 pub use principal::Principal;
 pub use prompt_reference::{InvalidReference, PromptId, PromptReference, PromptVersion};
 pub use quota::Quota;
@@ -59,4 +65,5 @@ pub use routing_policy::{Affinity, FallbackClass, Strategy};
 pub use time::Timestamp;
 pub use upstream_messages::{ErrorMessages, UpstreamMessages};
 pub use usage::{Timings, TokenSource, Usage, UsageReport};
+pub use usd::{InvalidUsd, Usd};
 pub use when_full::WhenFull;

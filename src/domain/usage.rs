@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Usd;
+
 /// Tokens read and written by the model. Totals are inclusive: each part is also in its total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -23,6 +25,8 @@ pub struct Usage {
     /// The part of `output_tokens` that was audio.
     pub output_audio_tokens: Option<u64>,
     pub source: TokenSource,
+    /// What the tokens cost; `None` if that is unknown.
+    pub cost: Option<Usd>,
 }
 
 impl Usage {
@@ -91,6 +95,7 @@ impl UsageReport {
             reasoning_tokens: self.reasoning_tokens,
             output_audio_tokens: self.output_audio_tokens,
             source: TokenSource::Estimated,
+            cost: None,
         }
     }
 }

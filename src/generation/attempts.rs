@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, log_failure};
-use crate::domain::{FailureCode, Prompt, RequestId};
+use super::tokens::guess_prompt;
+use crate::domain::{FailureCode, Principal, Prompt, RequestId, Usage, Usd};
 use crate::telemetry::{GenerationLabels, Metrics, Outcome};
 use crate::upstream::{AttemptError, AttemptObserver, AttemptReason, Billed, Delivery, SentMark, Target};
+use crate::usage::{AttemptRole, AttemptSubject, AttemptUsage, Ledger, OpenAttempt};
 
 /// Records the attempts of one generation, in its log lines, its metrics and for its ending.
 ///
@@ -31,6 +33,10 @@ pub struct AttemptContext {
     pub model: String,
     pub prompt: Arc<Prompt>,
     pub messages: UpstreamMessages,
+    pub principal: Principal,
+    /// The tokens that are reserved for each attempt.
+    pub reserved: Usage,
+    pub ledger: Ledger,
 }
 
 /// One attempt at a target.
@@ -41,6 +47,7 @@ pub struct Attempt {
     pub target: Target,
     pub began: Instant,
     sent: SentMark,
+    entry: Arc<OpenAttempt>,
     /// `None` while it is open.
     pub end: Option<AttemptEnd>,
 }
@@ -76,6 +83,12 @@ impl Attempts {
         self.lock().last().map(|attempt| attempt.sent.delivery()).unwrap_or_default()
     }
 
+    /// Returns what the tokens cost at the target of the last attempt; `None` if that is unknown.
+    pub fn cost(&self, usage: &Usage) -> Option<Usd> {
+        let target = self.target();
+        self.context.ledger.cost(&target.upstream().name, target.model(), usage)
+    }
+
     pub fn count(&self) -> usize {
         self.lock().len()
     }
@@ -86,7 +99,7 @@ impl Attempts {
         if let Some(Attempt { number, target, .. }) =
             self.end_last(Outcome::Failed, Some(failure.code), |_| error.billed())
         {
-            let AttemptContext { request_id, model, prompt, messages } = &self.context;
+            let AttemptContext { request_id, model, prompt, messages, .. } = &self.context;
             let place = AttemptPlace { request_id: *request_id, number, target: &target, model, prompt: &prompt.text };
             log_failure(place, error, failure.code, *messages);
         }
@@ -96,6 +109,34 @@ impl Attempts {
     /// Records how the last attempt ended, unless it has already ended.
     pub fn end(&self, outcome: Outcome, code: Option<FailureCode>) {
         self.end_last(outcome, code, Attempt::billed);
+    }
+
+    /// Settles the attempts that have ended in the ledger. `usage` is that of the last one, whose answer is the
+    /// generation's; each is settled once.
+    pub fn settle(&self, usage: AttemptUsage) {
+        let made = self.lock().clone();
+        let Some((last, earlier)) = made.split_last() else { return };
+        self.settle_failed(earlier);
+        let Some(end) = last.end else { return };
+        let role = if end.outcome == Outcome::Failed { AttemptRole::Failed } else { AttemptRole::Winner };
+        let usage = if end.billed == Billed::No { AttemptUsage::Unbilled } else { usage };
+        last.entry.settle(end.outcome, role, usage);
+    }
+
+    /// Settles attempts that others followed. Their answers never began, so the upstream may charge for the prompt.
+    fn settle_failed(&self, attempts: &[Attempt]) {
+        for Attempt { end, entry, .. } in attempts {
+            let Some(AttemptEnd { outcome, billed, .. }) = end else { continue };
+            let usage = match billed {
+                Billed::No => AttemptUsage::Unbilled,
+                Billed::Maybe => AttemptUsage::Known(Usage {
+                    input_tokens: guess_prompt(&self.context.prompt),
+                    output_tokens: Some(0),
+                    ..Usage::default()
+                }),
+            };
+            entry.settle(*outcome, AttemptRole::Failed, usage);
+        }
     }
 
     /// Ends the last attempt and returns it; `None` if there is no open one.
@@ -127,12 +168,22 @@ impl AttemptObserver for Attempts {
         if reason != AttemptReason::First {
             self.metrics.attempt_repeated(labels(target), reason.name());
         }
+        let AttemptContext { principal, model, reserved, ledger, .. } = &self.context;
+        let entry = ledger.begin(AttemptSubject {
+            principal: principal.clone(),
+            model: model.as_str().into(),
+            upstream: (*target.upstream().name).into(),
+            target: Arc::clone(target.model()),
+            reserved: *reserved,
+        });
         let mut attempts = self.lock();
+        self.settle_failed(&attempts);
         let attempt = Attempt {
             number: attempts.len() + 1,
             target: target.clone(),
             began: Instant::now(),
             sent: sent.clone(),
+            entry: Arc::new(entry),
             end: None,
         };
         attempts.push(attempt);
@@ -164,7 +215,9 @@ pub fn labels(target: &Target) -> GenerationLabels<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::TokenSource;
     use crate::upstream::{AttemptErrorKind, ScriptedProvider, Sent};
+    use crate::usage::{UsageDimension, UsageQuery, UsageRow};
 
     fn target(upstream: &str) -> Target {
         Target::single(ScriptedProvider::new(upstream, []), "m")
@@ -176,6 +229,9 @@ mod tests {
             model: "m".into(),
             prompt: Arc::default(),
             messages: UpstreamMessages::Log,
+            principal: Principal::Anonymous,
+            reserved: Usage::default(),
+            ledger: Ledger::default(),
         };
         Attempts::new(context, target("a"), Arc::clone(metrics))
     }
@@ -269,5 +325,35 @@ mod tests {
             billed: Billed::No,
         };
         assert_eq!(attempts.lock().last().and_then(|attempt| attempt.end), Some(end));
+    }
+
+    #[test]
+    fn each_attempt_is_settled_in_the_ledger_with_its_own_target() {
+        let attempts = attempts(&Metrics::new());
+        let rows = || {
+            let by = vec![UsageDimension::Upstream];
+            let rows = attempts.context.ledger.rows(&UsageQuery { by, ..UsageQuery::default() });
+            let row = |row: UsageRow| {
+                let totals = row.totals;
+                let outcomes = [totals.done, totals.cancelled, totals.failed];
+                (row.upstream.expect("a name").to_string(), outcomes, totals.input_tokens, totals.estimated)
+            };
+            rows.into_iter().map(row).collect::<Vec<_>>()
+        };
+        begin(&attempts, "a").set();
+        attempts.failed(&refused());
+        begin(&attempts, "b").set();
+        attempts.failed(&disconnected());
+        begin(&attempts, "c").set();
+        let refused = ("a".to_owned(), [0, 0, 1], 0, 0);
+        // The prompt is empty, so that its estimate is that of a message.
+        let disconnected = ("b".to_owned(), [0, 0, 1], guess_prompt(&Prompt::default()), 1);
+        assert_eq!(rows(), [refused.clone(), disconnected.clone()]);
+        attempts.end(Outcome::Cancelled, None);
+        let usage = Usage { input_tokens: 7, source: TokenSource::Provider, ..Usage::default() };
+        for _ in 0..2 {
+            attempts.settle(AttemptUsage::Known(usage));
+        }
+        assert_eq!(rows(), [refused, disconnected, ("c".to_owned(), [0, 1, 0], 7, 0)]);
     }
 }

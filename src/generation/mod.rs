@@ -17,6 +17,7 @@ mod answer_text;
 mod attempt_failure;
 mod attempts;
 mod audience;
+mod end_report;
 mod ending;
 #[cfg(test)]
 pub mod fixture;

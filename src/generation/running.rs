@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{SetOnce, watch};
@@ -10,17 +9,19 @@ use tokio::time::Instant;
 
 use super::answer_text::AnswerText;
 use super::attempts::{Attempts, labels};
+use super::end_report::EndReport;
 use super::ending::{Ending, FailedEnding};
 use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::tokens::{self, COUNTED_BYTES, TokenCounter};
 use crate::domain::{
     CancelReason, Cancelled, Chunk, Done, Event, Failed, Failure, FailureCode, Finish, FinishReason, GenerationId,
-    Prompt, Remedy, Timings, TokenSource, UpstreamWords, Usage, UsageReport,
+    Prompt, Remedy, Timings, UpstreamWords, Usage, UsageReport,
 };
 use crate::event_log::{CloseOutcome, Limit, Writer};
 use crate::limits::{OutputEstimate, QueueState, Reservations, Settlement};
-use crate::telemetry::{Gauge, GenerationEnd, Metrics};
+use crate::telemetry::{Gauge, Metrics};
 use crate::upstream::{Billed, Delivery};
+use crate::usage::AttemptUsage;
 
 /// The state of a running generation that its task, its viewers and requests to end it share.
 ///
@@ -234,9 +235,12 @@ impl Running {
         finish.into()
     }
 
-    /// Removes the output tokens if a whole answer was requested and did not arrive: its length is then unknown.
+    /// Removes the output tokens if a whole answer was requested and did not arrive: its length is then unknown. Adds
+    /// the cost, if it is known.
     fn known(&self, usage: Usage, ending: &Ending) -> Usage {
-        if self.is_cut_off_whole(ending) { Usage { output_tokens: None, ..usage } } else { usage }
+        let output_tokens = usage.output_tokens.filter(|_| !self.is_cut_off_whole(ending));
+        let usage = Usage { output_tokens, ..usage };
+        Usage { cost: self.attempts.cost(&usage), ..usage }
     }
 
     fn is_cut_off_whole(&self, ending: &Ending) -> bool {
@@ -262,6 +266,10 @@ impl Running {
             Billed::Maybe if self.is_cut_off_whole(ending) => Settlement::AsReserved,
             Billed::Maybe => Settlement::Used(usage.total()),
         };
+        self.attempts.settle(match settlement {
+            Settlement::AsReserved => AttemptUsage::AsReserved,
+            Settlement::Used(_) | Settlement::Refunded => AttemptUsage::Known(usage),
+        });
         let reservations = self.reservations.lock().unwrap_or_else(PoisonError::into_inner).take();
         let settled = reservations.map(|reservations| reservations.settle(settlement));
         async move {
@@ -300,31 +308,9 @@ impl Running {
         Ok(())
     }
 
-    /// Writes one log line and updates the metrics.
     fn report(&self, ending: &Ending, usage: Usage, timings: Timings) {
-        let outcome = ending.outcome();
-        let Subject { request_id, principal, model, output_limit, .. } = &self.subject;
-        let target = self.attempts.target();
-        let error_type = ending.code().map(FailureCode::name);
-        let counted = Some(usage).filter(|_| self.attempts.billed() == Billed::Maybe);
-        let end = GenerationEnd { outcome, error_type, usage: counted, timings, output_limit: *output_limit };
-        self.metrics.generation_ended(labels(&target), &end);
-        // The request's id and not the generation's: without authentication the latter is a capability.
-        tracing::info!(
-            request_id = %request_id,
-            principal = principal.qualified_name().as_deref(),
-            model,
-            upstream = &*target.upstream().name,
-            attempts = self.attempts.count(),
-            outcome = outcome.name(),
-            code = error_type,
-            input_tokens = counted.map(|usage| usage.input_tokens),
-            output_tokens = counted.and_then(|usage| usage.output_tokens),
-            estimated = counted.map(|usage| usage.source == TokenSource::Estimated),
-            first_token_ms = timings.first_token.map(millis),
-            total_ms = millis(timings.total),
-            "generation ended"
-        );
+        let end = EndReport { subject: &self.subject, attempts: &self.attempts, ending, usage, timings };
+        end.write(&self.metrics);
     }
 
     fn terminal(&self, ending: &Ending, finish: Box<[Finish]>, usage: Usage, timings: Timings) -> Event {
@@ -391,7 +377,3 @@ fn nothing_used() -> Usage {
 /// Advice for a failure that may have been billed: a repeat with the same key attaches to it.
 const KEY_IS_KEPT: &str =
     "A repeat with this Idempotency-Key returns this failure. Send a new key to start a new generation.";
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}

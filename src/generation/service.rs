@@ -21,12 +21,13 @@ use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::task::{self, Work};
 use super::tokens::{self, TokenCounter};
 use crate::domain::{
-    ChatRequest, Claim, EventPosition, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp,
+    ChatRequest, Claim, EventPosition, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp, Usage,
 };
 use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable, ViewerLease, Writer};
 use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
 use crate::upstream::{ConversationKey, Delivery, ListedModels, PlannedRequest, Router, UpstreamStatus};
+use crate::usage::Ledger;
 
 /// The log of a new generation, or the generation that its claim names.
 enum MadeLog {
@@ -51,6 +52,7 @@ pub struct GenerationService {
     pub(super) registry: Registry,
     pub(super) unkept: Unkept,
     counter: TokenCounter,
+    ledger: Ledger,
     draining: AtomicBool,
     /// Cancelled when viewers are sent to other replicas.
     moving: CancellationToken,
@@ -77,6 +79,7 @@ impl Generations {
         limits: Limiter,
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
+        ledger: Ledger,
     ) -> Self {
         let (registry, draining, moving) = (Registry::default(), AtomicBool::new(false), CancellationToken::new());
         let (unkept, counter) = (Unkept::new(Arc::clone(&log), tasks.clone()), TokenCounter::new(tasks.clone()));
@@ -90,6 +93,7 @@ impl Generations {
             registry,
             unkept,
             counter,
+            ledger,
             draining,
             moving,
         }))
@@ -110,7 +114,7 @@ impl Generations {
         }
         let mut request = ChatRequest::new(plan.model.to_string(), fields);
         let prompt = Arc::new(request.prompt());
-        let Permit { id, slot, reservations } =
+        let (Permit { id, slot, reservations }, reserved) =
             inner.admit(&new.spender, &mut request, &prompt, (new.wait_policy, new.request)).await?;
         let start = Arc::new(Start {
             generation: id,
@@ -134,6 +138,9 @@ impl Generations {
             model: request.model.clone(),
             prompt: Arc::clone(&prompt),
             messages: inner.terms.upstream_messages,
+            principal: start.owner.clone(),
+            reserved,
+            ledger: inner.ledger.clone(),
         };
         let attempts = Attempts::new(context, plan.first.target.clone(), Arc::clone(&metrics));
         let estimate = inner.limits.output_estimate(&new.spender.account, &request.model);
@@ -297,7 +304,7 @@ impl GenerationService {
         request: &mut ChatRequest,
         prompt: &Prompt,
         (wait_policy, permit): (WaitPolicy, RequestPermit),
-    ) -> Result<Permit, StartError> {
+    ) -> Result<(Permit, Usage), StartError> {
         let wanted = request.output_limit();
         let (tokens, choices) = spender.most(&request.model);
         request.apply_limits(tokens, choices)?;
@@ -305,10 +312,13 @@ impl GenerationService {
             let expected = self.limits.output_estimate(&spender.account, &request.model).tokens();
             expected.min(request.output_limit().unwrap_or(u64::MAX))
         });
-        let tokens = tokens::guess_prompt(prompt).saturating_add(output.saturating_mul(request.choices()));
-        let demand = GenerationDemand { spender: spender.clone(), model: request.model.clone(), tokens, wait_policy };
+        let input_tokens = tokens::guess_prompt(prompt);
+        let output_tokens = Some(output.saturating_mul(request.choices()));
+        let reserved = Usage { input_tokens, output_tokens, ..Usage::default() };
+        let (model, tokens) = (request.model.clone(), reserved.total());
+        let demand = GenerationDemand { spender: spender.clone(), model, tokens, wait_policy };
         match self.limits.admit(demand, permit).await {
-            Ok(admitted) => Ok(admitted),
+            Ok(admitted) => Ok((admitted, reserved)),
             Err(error) => Err(self.refused(error, spender, &request.model).await),
         }
     }

@@ -237,6 +237,7 @@ mod tests {
     use crate::limits::{GenerationDemand, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
     use crate::telemetry::Metrics;
     use crate::upstream::{AttemptError, AttemptErrorKind, Delivery, Plan, ScriptedProvider, Target};
+    use crate::usage::Ledger;
 
     const LIMITS: MemoryLimits =
         MemoryLimits { total: 1 << 20, generation: 4096, running: 0, retention: Duration::from_mins(1) };
@@ -312,6 +313,9 @@ mod tests {
             model: "m".into(),
             prompt: Arc::default(),
             messages: UpstreamMessages::Log,
+            principal: Principal::Anonymous,
+            reserved: Usage::default(),
+            ledger: Ledger::default(),
         };
         let attempts = Attempts::new(context, plan.first.target.clone(), Arc::clone(&metrics));
         let running = Running::new(id, subject, attempts, admitted, Arc::clone(&metrics), counter);

@@ -88,7 +88,8 @@ pub(super) const SECTION: SettingSection = SettingSection {
              scopes: the permitted operations: \"generate\" (start and attach again), \"follow\" (read), \"stop\" (stop \
              and erase), for the owner's generations only; `publish:<channel>` and `subscribe:<channel>`, where `*` \
              stands for any characters (it matches system.time and system.metrics only if the pattern begins with \
-             system.); \"admin\" (read /metrics, list and close connections). Default: the first three.\n\
+             system.); \"admin\" (read /metrics and the usage of all callers, list and close connections). Default: the \
+             first three.\n\
              models: the permitted models; `*` stands for any characters. Default: [\"*\"].\n\
              limits: the owner's own limits, which replace those of [limits], with the same names. Default: absent.",
         )

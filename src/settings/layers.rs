@@ -8,10 +8,11 @@ use std::{
 use toml::{Table, Value};
 
 use super::{
-    AliasSettings, FileSource, Settings, SettingsError, UpstreamSettings,
+    AliasSettings, FileSource, ModelPrice, Settings, SettingsError, UpstreamSettings,
     file::SettingsFile,
     keys::{SettingKey, UPSTREAMS},
     sections::{is_section, keys, named, nearest, nearest_variable},
+    usage::{PRICE, PRICE_KINDS, PRICE_TABLE, PRICES},
 };
 
 /// The input of [`load`]. The environment is a parameter, so that loading depends on no other state of the process. Not
@@ -82,6 +83,9 @@ impl SettingLayers {
                 (Some(key), value) => {
                     if key.name == UPSTREAMS {
                         check_upstreams(&value, file)?;
+                    }
+                    if key.name == PRICES {
+                        check_prices(&value, file)?;
                     }
                     let is_bare = is_number(&value);
                     self.set(key, value).map_err(|NotAccepted| refused(&name, file, key, is_bare))?;
@@ -208,6 +212,24 @@ fn check_upstreams(upstreams: &Value, file: &str) -> Result<(), SettingsError> {
         }
         if let Some(field) = ["name", "base_url"].into_iter().find(|field| !table.contains_key(*field)) {
             return Err(SettingsError::Missing { setting: format!("upstreams.{field}"), origin });
+        }
+    }
+    Ok(())
+}
+
+/// Checks the prices of each model separately, so that an error can name the model and the price.
+fn check_prices(prices: &Value, file: &str) -> Result<(), SettingsError> {
+    for (model, price) in prices.as_table().into_iter().flatten() {
+        let name = format!("prices.\"{model}\"");
+        let Some(table) = price.as_table() else { return Err(wrong(&name, file, PRICE_TABLE)) };
+        for (field, value) in table {
+            if !PRICE_KINDS.contains(&field.as_str()) {
+                return Err(wrong(&name, file, PRICE_TABLE));
+            }
+            let one: Table = [(field.clone(), value.clone())].into_iter().collect();
+            if one.try_into::<ModelPrice>().is_err() {
+                return Err(wrong(&format!("{name}.{field}"), file, PRICE));
+            }
         }
     }
     Ok(())
@@ -543,6 +565,25 @@ mod tests {
     }
 
     #[test]
+    fn prices_are_read_by_model_and_a_wrong_one_is_refused_by_name() {
+        let settings =
+            from_file("[prices.\"gpt-4.1\"]\ninput = 0.1\noutput = 8\n[prices.\"a/b\"]\ninput = \"3\"").unwrap();
+        let inputs: Vec<_> = settings.prices.iter().map(|(model, price)| (&**model, price.input.unwrap())).collect();
+        assert_eq!(inputs, [("a/b", "3".parse().unwrap()), ("gpt-4.1", "0.1".parse().unwrap())]);
+        for (price, refusal) in [
+            ("input = -1", "`prices.\"m\".input` in tokenrill.toml must be a price in US dollars"),
+            ("input = \"hunter2\"", "`prices.\"m\".input` in tokenrill.toml must be a price in US dollars"),
+            ("input = 0.0000000001", "`prices.\"m\".input` in tokenrill.toml must be a price in US dollars"),
+            ("inputs = 1", "`prices.\"m\"` in tokenrill.toml must be a table of the prices input"),
+        ] {
+            let error = from_file(&format!("[prices.\"m\"]\n{price}")).unwrap_err();
+            assert!(error.starts_with(refusal) && !error.contains("hunter2"), "{error}");
+        }
+        let error = from_file("[prices]\ninput = 1").unwrap_err();
+        assert!(error.starts_with("`prices.\"input\"` in tokenrill.toml must be a table"), "{error}");
+    }
+
+    #[test]
     fn an_upstream_without_its_key_is_refused() {
         let refusal = with_upstream_line("api_key_env = \"LOCAL_KEY\"").unwrap_err();
         assert!(
@@ -624,7 +665,7 @@ mod tests {
 
     #[test]
     fn example_names_every_setting_and_its_variable() {
-        for key in keys().filter(|key| !["upstreams", "auth.api_keys", "models.*"].contains(&key.name)) {
+        for key in keys().filter(|key| !["upstreams", "auth.api_keys", "models.*", "prices"].contains(&key.name)) {
             let (_, name) = key.name.rsplit_once('.').unwrap();
             // The fields of an upstream are described before the examples.
             let is_written = EXAMPLE.contains(&format!("{name} = ")) || EXAMPLE.contains(&format!("\n# {name}: "));
@@ -650,7 +691,8 @@ mod tests {
             ]
         );
         // Only these, and settings that are absent by default, differ from the defaults.
-        let Settings { server, cors, auth, limits, upstreams, models, event_log, prompts, .. } = settings.clone();
+        let Settings { server, cors, auth, limits, upstreams, models, prices, usage, event_log, prompts, .. } =
+            settings.clone();
         let RedisSettings { url_env, url_file, .. } = event_log.redis;
         let redis = RedisSettings { url_env, url_file, ..RedisSettings::default() };
         let event_log = EventLogSettings { redis, ..EventLogSettings::default() };
@@ -659,7 +701,19 @@ mod tests {
         let limits = LimitSettings { queue: QueueSettings::default(), ..limits };
         assert_eq!(
             settings,
-            Settings { server, cors, auth, limits, upstreams, models, event_log, prompts, ..Settings::default() }
+            Settings {
+                server,
+                cors,
+                auth,
+                limits,
+                upstreams,
+                models,
+                prices,
+                usage,
+                event_log,
+                prompts,
+                ..Settings::default()
+            }
         );
     }
 }

@@ -29,15 +29,16 @@ mod units;
 mod upstream;
 mod upstream_checks;
 mod upstream_keys;
+mod usage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::domain::{ErrorMessages, LogFormat, OnDisconnect, Quota, UpstreamMessages, WhenFull};
+pub use crate::domain::{ErrorMessages, LogFormat, ModelPrice, OnDisconnect, Quota, UpstreamMessages, WhenFull};
 pub use aliases::{AliasSettings, TargetSettings};
 pub use auth::{ApiKeySettings, AuthMode, AuthSettings};
 pub use base_url::BaseUrl;
@@ -61,6 +62,7 @@ pub use telemetry::TelemetrySettings;
 pub use units::Size;
 use upstream::is_token;
 pub use upstream::{DEFAULT_ANTHROPIC_VERSION, UpstreamDialect, UpstreamSettings};
+pub use usage::UsageSettings;
 
 /// All settings. A settings file may omit any of them. The files of this folder document each of them below its struct.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -74,6 +76,9 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<UpstreamSettings>,
     pub models: ModelSettings,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub prices: BTreeMap<String, ModelPrice>,
+    pub usage: UsageSettings,
     pub generation: GenerationSettings,
     pub event_log: EventLogSettings,
     pub channels: ChannelSettings,

@@ -2,7 +2,7 @@
 //! hints in error messages.
 
 use super::keys::{SettingKey, SettingSection};
-use super::{auth, channels, cors, event_log, generation, jwt, limits, server, telemetry, upstream};
+use super::{auth, channels, cors, event_log, generation, jwt, limits, server, telemetry, upstream, usage};
 
 /// All sections of this version, in the order of the example file. A test compares them with [`super::Settings`].
 pub(super) const SECTIONS: &[SettingSection] = &[
@@ -14,6 +14,8 @@ pub(super) const SECTIONS: &[SettingSection] = &[
     limits::QUEUE_SECTION,
     upstream::SECTION,
     generation::MODEL_SECTION,
+    usage::PRICE_SECTION,
+    usage::SECTION,
     generation::SECTION,
     event_log::SECTION,
     event_log::MEMORY_SECTION,
@@ -68,11 +70,11 @@ mod tests {
     use toml::Value;
 
     use super::*;
-    use crate::domain::Quota;
+    use crate::domain::{ModelPrice, Quota};
     use crate::settings::{
         AliasSettings, ApiKeySettings, AuthMode, AuthSettings, CorsSettings, EventLogSettings, JwtSettings,
         LimitSettings, ModelLimitSettings, ModelSettings, PromptSettings, RedisSettings, Secret, ServerSettings,
-        Settings, Size, UpstreamSettings,
+        Settings, Size, UpstreamSettings, UsageSettings,
     };
 
     /// Returns settings in which each is present, including those that are absent by default.
@@ -123,6 +125,8 @@ mod tests {
                 ..LimitSettings::default()
             },
             models: ModelSettings { default: Some("demo".into()), aliases: [("*".to_owned(), alias)].into() },
+            prices: [("gpt-x".to_owned(), ModelPrice::default())].into(),
+            usage: UsageSettings { path: Some("any".into()), prices_file: Some("any".into()) },
             event_log: EventLogSettings {
                 redis: RedisSettings {
                     url_env: Some("any".into()),
@@ -139,7 +143,8 @@ mod tests {
     }
 
     /// Settings that are written as one table.
-    const TABLES: [&str; 4] = ["models.*", "upstreams.breaker", "upstreams.headers", "upstreams.retry_budget"];
+    const TABLES: [&str; 5] =
+        ["models.*", "prices", "upstreams.breaker", "upstreams.headers", "upstreams.retry_budget"];
 
     fn collect(prefix: &str, value: &Value, names: &mut BTreeSet<String>) {
         match value {

@@ -41,7 +41,7 @@ pub struct GenerationLabels<'a> {
 }
 
 /// An upstream and one of its models, as labels.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Series {
     pub upstream: Arc<str>,
     pub model: Arc<str>,

@@ -7,6 +7,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::capacity::{Capacities, Capacity};
+use super::cost_metrics::CostMetrics;
 use super::generation_metrics::GenerationMetrics;
 use super::http_metrics::HttpMetrics;
 use super::labels::{GenerationLabels, ModelNames};
@@ -28,6 +29,7 @@ pub struct Metrics {
     pub(super) models: Arc<ModelNames>,
     pub(super) generations: GenerationMetrics,
     pub(super) upstreams: UpstreamMetrics,
+    pub(super) costs: CostMetrics,
     pub(super) streams: StreamMetrics,
     pub(super) http: HttpMetrics,
     capacities: Capacities,
@@ -42,6 +44,7 @@ impl Metrics {
         let (capacities, totals, redis) = (Capacities::default(), Totals::default(), RedisMetrics::default());
         let generations = GenerationMetrics::register(&mut registry);
         let upstreams = UpstreamMetrics::register(&mut registry);
+        let costs = CostMetrics::register(&mut registry);
         let streams = StreamMetrics::register(&mut registry);
         let http = HttpMetrics::register(&mut registry);
         let replica = ReplicaId::random();
@@ -60,6 +63,7 @@ impl Metrics {
             models,
             generations,
             upstreams,
+            costs,
             streams,
             http,
             capacities,

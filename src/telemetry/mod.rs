@@ -5,6 +5,7 @@
 //! series. No label names a principal.
 
 mod capacity;
+mod cost_metrics;
 mod expected_output;
 mod figures;
 mod gauge;

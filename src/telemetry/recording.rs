@@ -9,7 +9,8 @@ use super::http_metrics::{HttpRequestLabels, LimitLabels};
 use super::labels::{GenerationLabels, Outcome, Series};
 use super::metrics::Metrics;
 use super::stream_metrics::{LiveSubscriber, ResumeLabels, ResumedBy};
-use super::upstream_metrics::{AttemptLabels, RepeatLabels};
+use super::upstream_metrics::{AttemptLabels, ModelLabels, RepeatLabels};
+use crate::domain::Usd;
 
 impl Metrics {
     /// Counts a generation as live until the gauge is dropped.
@@ -91,6 +92,26 @@ impl Metrics {
     pub fn attempt_repeated(&self, labels: GenerationLabels<'_>, reason: &'static str) {
         let Series { upstream, model } = self.models.find(labels);
         self.upstreams.repeated.get_or_create(&RepeatLabels { upstream, model, reason }).inc();
+    }
+
+    /// Counts what an attempt cost. Its model exists, since it has a price.
+    pub fn spent(&self, labels: GenerationLabels<'_>, cost: Usd) {
+        self.costs.costs.add(self.models.learn(labels), cost);
+    }
+
+    /// Counts a generation whose cost is unknown.
+    pub fn unpriced(&self, labels: GenerationLabels<'_>) {
+        let Series { upstream, model } = self.models.find(labels);
+        self.costs.unpriced.get_or_create(&ModelLabels { upstream, model }).inc();
+    }
+
+    /// Counts lines of the usage ledger that could not be written.
+    pub fn usage_lines_lost(&self, lines: u64) {
+        self.costs.lost_lines.inc_by(lines);
+    }
+
+    pub fn lost_usage_lines(&self) -> u64 {
+        self.costs.lost_lines.get()
     }
 
     /// Counts a viewer until the gauge is dropped.

@@ -65,6 +65,13 @@ pub(super) struct AttemptLabels {
     pub error_type: Option<&'static str>,
 }
 
+/// An upstream and one of its models.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ModelLabels {
+    pub upstream: Arc<str>,
+    pub model: Arc<str>,
+}
+
 impl UpstreamMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {

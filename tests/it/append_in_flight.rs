@@ -20,6 +20,7 @@ use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{
     Answer, AttemptErrorKind, AttemptTerms, Provider, Router, Signal, Signals, UpstreamIdentity,
 };
+use tokenrill::usage::Ledger;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
@@ -86,7 +87,15 @@ fn service(log: Slow, provider: Scripted) -> Generations {
         grace: GRACE,
     };
     let router = Router::new(Arc::new(provider), Vec::new(), Vec::new(), None, TaskTracker::new());
-    Generations::new(Arc::new(log), router, terms, Limiter::default(), Metrics::new(), TaskTracker::new())
+    Generations::new(
+        Arc::new(log),
+        router,
+        terms,
+        Limiter::default(),
+        Metrics::new(),
+        TaskTracker::new(),
+        Ledger::default(),
+    )
 }
 
 fn text(text: &str) -> Signals {

@@ -71,4 +71,5 @@ mod tokens;
 mod upstream_faults;
 mod upstream_streams;
 mod usage;
+mod usage_ledger;
 mod whole_answers;

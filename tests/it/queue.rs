@@ -24,6 +24,7 @@ use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{
     Answer as UpstreamAnswer, AttemptError, AttemptErrorKind, AttemptTerms, Provider, Router, Signal, UpstreamIdentity,
 };
+use tokenrill::usage::Ledger;
 use tokio_util::task::TaskTracker;
 
 use crate::support::{Answer, Call, Service, SlowLimits, Upstream, test_identity};
@@ -277,7 +278,7 @@ fn generations(provider: Chaos, limiter: Limiter, metrics: &Arc<Metrics>, tasks:
         grace: Duration::from_millis(5),
     };
     let router = Router::new(Arc::new(provider), Vec::new(), Vec::new(), None, TaskTracker::new());
-    Generations::new(Arc::new(memory), router, terms, limiter, Arc::clone(metrics), tasks.clone())
+    Generations::new(Arc::new(memory), router, terms, limiter, Arc::clone(metrics), tasks.clone(), Ledger::default())
 }
 
 fn new_generation(spender: Spender, number: u64) -> NewGeneration {

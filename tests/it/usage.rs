@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokenrill::settings::{ModelPrice, Settings};
 
 use crate::support::{Answer, Service, Upstream};
 
@@ -96,4 +97,80 @@ async fn tokens_saved_by_a_stop_are_reported() {
     let spent = viewer.expect("cancelled").await.data["usage"]["output_tokens"].as_f64().expect("a number");
     assert!((3.0..=8.0).contains(&spent), "{spent}");
     service.metric_becomes(saved, 200.0 - spent).await;
+}
+
+/// Settings with prices of the model `m`, in dollars for a million tokens.
+fn priced(upstream: &Upstream) -> Settings {
+    let price = |text: &str| Some(text.parse().expect("a price"));
+    let price = ModelPrice {
+        input: price("2"),
+        cache_read: price("0.5"),
+        output: price("10"),
+        reasoning: price("20"),
+        ..ModelPrice::default()
+    };
+    Settings { prices: [("scripted/m".to_owned(), price)].into(), ..Service::settings(&upstream.base_url()) }
+}
+
+/// The usage that a server reports, and what it costs at the prices of [`priced`].
+const REPORTED: &str = r#"{"choices":[],"usage":{"prompt_tokens":1000,"completion_tokens":50,"prompt_tokens_details":{"cached_tokens":400},"completion_tokens_details":{"reasoning_tokens":30}}}"#;
+/// Millionths: 600 * 2 + 400 * 0.5 + 20 * 10 + 30 * 20.
+const REPORTED_COST: &str = "0.0022";
+
+#[tokio::test]
+async fn cost_is_in_the_last_event_the_snapshot_and_the_metric_of_each_ending() {
+    let upstream = Upstream::start().await;
+    let service = Service::with(priced(&upstream)).await;
+    for ending in ["done", "cancelled", "failed"] {
+        let (mut viewer, id, mut call) = start_generation(&service, &upstream, "m").await;
+        call.data(REPORTED).await;
+        // The upstream's usage has been read once this has arrived.
+        call.text("!").await;
+        viewer.expect("delta").await;
+        match ending {
+            "cancelled" => {
+                Answer::to(service.request(Method::POST, &format!("/v1/generations/{id}/cancel"))).await;
+            }
+            "failed" => drop(call),
+            _ => {
+                call.finish("stop").await;
+                call.done().await;
+            }
+        }
+        let event = viewer.expect(ending).await;
+        assert_eq!(event.data["cost"].to_string(), REPORTED_COST, "{ending}: {}", event.data);
+        let snapshot = service.get(&format!("/v1/generations/{id}")).await.text().await;
+        assert!(snapshot.contains(&format!(",\"cost\":{REPORTED_COST},")), "{snapshot}");
+    }
+    let cost = service.metric("tokenrill_cost_usd_total{upstream=\"scripted\"}").await;
+    assert_eq!(cost.to_bits(), 0.0066_f64.to_bits(), "{cost}");
+}
+
+#[tokio::test]
+async fn cost_of_an_unpriced_model_is_absent_and_counted() {
+    let upstream = Upstream::start().await;
+    let service = Service::with(priced(&upstream)).await;
+    let (mut viewer, id, mut call) = start_generation(&service, &upstream, "other").await;
+    call.finish("stop").await;
+    call.done().await;
+    assert_eq!(viewer.expect("done").await.data.get("cost"), None);
+    let snapshot = service.get(&format!("/v1/generations/{id}")).await.json().await;
+    assert_eq!((snapshot.get("cost"), &snapshot["status"]), (None, &json!("done")));
+    let unpriced = service.metric("tokenrill_unpriced_generations_total{upstream=\"scripted\"}").await;
+    assert_eq!(unpriced.to_bits(), 1f64.to_bits());
+}
+
+#[tokio::test]
+async fn refused_request_has_no_cost_and_is_not_counted_as_unpriced() {
+    let upstream = Upstream::start().await;
+    let service = Service::with(priced(&upstream)).await;
+    let mut viewer = service.generate(&json!({"input": "Hello", "model": "m"})).await;
+    viewer.expect("start").await;
+    upstream.call().await.refuse(401, "content-type: application/json\r\n", r#"{"error":{"message":"no"}}"#).await;
+    let failed = viewer.expect("failed").await;
+    assert_eq!((failed.data.get("cost"), failed.data.get("usage")), (None, None));
+    let metrics = service.get("/metrics").await.text().await;
+    for name in ["tokenrill_cost_usd_total{", "tokenrill_unpriced_generations_total{"] {
+        assert!(!metrics.contains(name), "{name}: {metrics}");
+    }
 }

@@ -44,6 +44,7 @@ const REFUSALS: &[OperationRefusals] = &[
     (("/readyz", "get"), &[&[ShuttingDown, EventLogUnavailable, IssuerUnavailable]]),
     (("/metrics", "get"), &[]),
     (("/v1/upstreams", "get"), &[]),
+    (("/v1/usage", "get"), &[]),
     (("/v1/connections", "get"), &[]),
     (("/v1/connections/{id}", "delete"), &[&[ConnectionNotFound, UnsupportedMediaType, EventLogUnavailable]]),
 ];
@@ -58,7 +59,9 @@ pub fn describe_refusals(document: &mut Value) {
         let reference = |name| json!({"$ref": format!("#/components/schemas/{name}")});
         let denials: &[ErrorCode] = match access(path, method) {
             Access::Public => &[],
-            Access::Authenticated | Access::Scope(_) | Access::Channel(_) | Access::Operator => DENIALS,
+            Access::Authenticated | Access::Account | Access::Scope(_) | Access::Channel(_) | Access::Operator => {
+                DENIALS
+            }
         };
         let mut codes = [&codes.concat(), denials, COMMON].concat();
         codes.sort_by_key(|code| code.status());

@@ -26,7 +26,7 @@ pub fn describe_security(document: &mut Value) {
         let operation = pointer(path, method, "");
         let scope = match access {
             Access::Public => continue,
-            Access::Authenticated => None,
+            Access::Authenticated | Access::Account => None,
             Access::Operator => Some(Scope::Admin.name().to_owned()),
             Access::Scope(scope) => Some(scope.name().to_owned()),
             Access::Channel(scope) => Some(format!("{}:{{name}}", scope.name())),

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::domain::{Timings, TokenSource, Usage};
+use crate::domain::{Timings, TokenSource, Usage, Usd};
 
 /// The tokens that the model read and wrote.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -35,6 +37,23 @@ pub struct UsageBody {
     pub output_audio_tokens: Option<u64>,
     /// Whether at least one total is an estimate of this service, because the provider reported none.
     pub estimated: bool,
+}
+
+/// A cost in US dollars: a JSON number with the exact decimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CostBody(pub Usd);
+
+impl Serialize for CostBody {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = RawValue::from_string(self.0.to_string()).map_err(serde::ser::Error::custom)?;
+        number.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for CostBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        f64::deserialize(deserializer)?.to_string().parse().map(Self).map_err(D::Error::custom)
+    }
 }
 
 /// Durations since the request was accepted.

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         CancelReason, Cancelled, Done, Failed, Failure, FailureCode, Finish, Frame, Principal, ProviderDialect,
-        RequestId, Start, Timestamp, Timings, Trailer, Usage, UsageRequest,
+        RequestId, Start, Timestamp, Timings, Trailer, Usage, UsageRequest, Usd,
     };
 
     const ID: &str = "gen_AAAAAAAAAAAAAAAAAAAAAA";
@@ -208,6 +208,22 @@ mod tests {
             Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::Abandoned, usage, timings })),
             Event::Failed(Arc::new(Failed { failure, usage: Some(usage), timings })),
         ]
+    }
+
+    #[test]
+    fn cost_is_stored_and_an_entry_of_an_earlier_version_has_none() {
+        let usage = Usage { output_tokens: Some(2), cost: Some(Usd::from_nanos(75)), ..Usage::default() };
+        let cancelled = Cancelled { reason: CancelReason::Abandoned, usage, timings: Timings::default() };
+        let event = Event::Cancelled(Arc::new(cancelled));
+        let batch = BatchEncoder::default().encode([&event]);
+        assert_eq!(BatchDecoder::default().decode(&batch), Ok(vec![event]));
+        let mut earlier = Vec::new();
+        let json =
+            br#"{"reason":"Abandoned","usage":{"input_tokens":1,"output_tokens":2,"source":"Provider"},"timings":{}}"#;
+        put(&mut earlier, b'X', json);
+        let events = BatchDecoder::default().decode(&earlier).expect("a batch");
+        let usage = events.first().and_then(Event::usage).expect("usage");
+        assert_eq!((usage.input_tokens, usage.output_tokens, usage.cost), (1, Some(2), None));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{
     Answer, AttemptError, AttemptErrorKind, AttemptTerms, Provider, Router, Signal, Signals, UpstreamIdentity,
 };
+use tokenrill::usage::Ledger;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, advance};
 use tokio_util::task::TaskTracker;
@@ -203,7 +204,8 @@ impl World {
         let limits = Arc::<ProcessLimits>::default();
         let limiter = Limiter::new(Arc::clone(&limits) as Arc<dyn Limits>, tasks.clone());
         let router = Router::new(Arc::clone(&upstreams) as _, Vec::new(), Vec::new(), None, TaskTracker::new());
-        let generations = Generations::new(log, router, terms, limiter, Arc::clone(&metrics), tasks.clone());
+        let generations =
+            Generations::new(log, router, terms, limiter, Arc::clone(&metrics), tasks.clone(), Ledger::default());
         expiring.spawn({
             let memory = memory.clone();
             async move { memory.expire().await }

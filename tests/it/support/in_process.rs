@@ -13,7 +13,7 @@ use tokenrill::limits::{
     Admitted, Allowance, GenerationDemand, LimitError, Limits, ProcessLimits, Settlement, Spender,
 };
 use tokenrill::upstream::{self, Provider};
-use tokenrill::{api, auth, generation, limits, prompts, telemetry};
+use tokenrill::{api, auth, generation, limits, prompts, telemetry, usage};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
@@ -102,6 +102,7 @@ pub fn parts(time: Duration) -> Parts {
         proxies: api::TrustedProxies::default(),
         prompts: prompts::Catalog::empty(),
     };
+    let ledger = usage::Ledger::default();
     let api = api::Api {
         delivered_ends: Arc::default(),
         connections: api::Connections::new(10_000),
@@ -116,10 +117,12 @@ pub fn parts(time: Duration) -> Parts {
             limits.clone(),
             Arc::clone(&metrics),
             tasks,
+            ledger.clone(),
         ),
         limits,
         channels: channels.clone(),
         metrics: Arc::clone(&metrics),
+        ledger,
         head_wait: time,
         hosts: api::Hosts::Any,
         heartbeat: time,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::super::super::problem::ProblemBody;
-use super::super::measures::{TimingsBody, UsageBody};
+use super::super::measures::{CostBody, TimingsBody, UsageBody};
 use crate::domain::{CancelReason, Cancelled, Done, Failed, Start, Stated};
 
 /// The names of all events.
@@ -120,6 +120,10 @@ pub struct DoneData {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choices: Option<Vec<FinishedChoice>>,
     pub usage: UsageBody,
+    /// What the tokens cost in US dollars; absent if that is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>, example = 0.0022)]
+    pub cost: Option<CostBody>,
     pub timings: TimingsBody,
 }
 
@@ -140,6 +144,10 @@ pub struct FinishedChoice {
 pub struct CancelledData {
     pub reason: CancelledReason,
     pub usage: UsageBody,
+    /// What the tokens cost in US dollars; absent if that is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>, example = 0.0022)]
+    pub cost: Option<CostBody>,
     pub timings: TimingsBody,
 }
 
@@ -160,6 +168,10 @@ pub struct FailedData {
     pub error: ProblemBody,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageBody>,
+    /// What the tokens cost in US dollars; absent if that is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>, example = 0.0022)]
+    pub cost: Option<CostBody>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings: Option<TimingsBody>,
 }
@@ -194,6 +206,7 @@ impl From<&Done> for DoneData {
             finish_reason_missing: choices.first().is_some_and(|first| first.finish_reason_missing),
             choices: Some(choices).filter(|choices| choices.len() > 1),
             usage: done.usage.into(),
+            cost: done.usage.cost.map(CostBody),
             timings: done.timings.into(),
         }
     }
@@ -205,7 +218,8 @@ impl From<&Cancelled> for CancelledData {
             CancelReason::ClientRequest => CancelledReason::ClientRequest,
             CancelReason::Abandoned => CancelledReason::Abandoned,
         };
-        Self { reason, usage: cancelled.usage.into(), timings: cancelled.timings.into() }
+        let cost = cancelled.usage.cost.map(CostBody);
+        Self { reason, usage: cancelled.usage.into(), cost, timings: cancelled.timings.into() }
     }
 }
 
@@ -214,6 +228,7 @@ impl From<&Failed> for FailedData {
         Self {
             error: ProblemBody::from(&failed.failure),
             usage: failed.usage.map(UsageBody::from),
+            cost: failed.usage.and_then(|usage| usage.cost).map(CostBody),
             timings: Some(failed.timings.into()),
         }
     }

@@ -159,6 +159,7 @@ mod tests {
         reasoning_tokens: None,
         output_audio_tokens: None,
         source: TokenSource::Estimated,
+        cost: None,
     };
     const USAGE: Usage = Usage { input_tokens: 3, output_tokens: Some(1), source: TokenSource::Provider, ..NO_USAGE };
     const TIMINGS: Timings =

@@ -25,7 +25,7 @@ fn refusal_event(error: ProblemBody) -> RefusalBody {
     frames.set_retry(retry);
     let mut block = frames.event("failed");
     let usage = error.usage.clone();
-    block.data().json(&FailedData { error, usage, timings: None });
+    block.data().json(&FailedData { error, usage, cost: None, timings: None });
     block.end(None::<&str>);
     RefusalBody::event(frames.take())
 }

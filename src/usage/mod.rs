@@ -1,0 +1,32 @@
+//! Usage and money: what attempts used, and what that cost.
+//!
+//! ```text
+//!   begin ──▶ line `open`, at the reservation
+//!     │
+//!   settle ─▶ sums in memory ──▶ report
+//!     └─────▶ line `done`, `cancelled` or `failed` ──▶ channel ──▶ task ──▶ file of the day
+//! ```
+//!
+//! Sums are exact also if a line is lost. At the start they are read from the files.
+
+mod attempt;
+mod charge;
+mod folder;
+mod ledger;
+mod line;
+mod price_file;
+mod prices;
+mod report;
+mod sums;
+mod totals;
+mod writer;
+
+pub use attempt::{AttemptRole, AttemptSubject, OTHER};
+pub use folder::LedgerError;
+pub use ledger::{AttemptUsage, Ledger, OpenAttempt};
+pub use line::ANONYMOUS;
+pub use price_file::{LONGEST_PRICE_FILE, PriceFileError};
+pub use prices::Prices;
+pub use report::{UsageDimension, UsageQuery, UsageRow};
+pub use sums::{KEPT_DAYS, UsageCaller};
+pub use totals::UsageTotals;

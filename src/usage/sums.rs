@@ -1,0 +1,198 @@
+//! Sums of usage by day, caller, model and upstream.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::attempt::{AttemptSubject, OTHER};
+use super::totals::UsageTotals;
+use crate::domain::{Day, Principal};
+
+/// The sums of the latest days. Bounded: callers that are too many share the rows of [`UsageCaller::Others`], and models of a caller
+/// that are too many share the name `other`.
+#[derive(Debug, Default)]
+pub struct UsageSums {
+    days: BTreeMap<Day, DaySums>,
+    rows: usize,
+}
+
+#[derive(Debug, Default)]
+struct DaySums {
+    callers: HashMap<Principal, BTreeMap<ModelKey, UsageTotals>>,
+    others: UsageTotals,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct ModelKey {
+    model: Arc<str>,
+    upstream: Arc<str>,
+}
+
+/// Whose usage a row is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum UsageCaller {
+    Principal(Principal),
+    /// Callers beyond the number of rows that are kept.
+    Others,
+}
+
+/// The sums of one day, caller, model and upstream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsageEntry {
+    pub day: Day,
+    pub caller: UsageCaller,
+    pub model: Arc<str>,
+    pub upstream: Arc<str>,
+    pub totals: UsageTotals,
+}
+
+/// The days that are kept.
+pub const KEPT_DAYS: u64 = 62;
+/// The rows of all days.
+const MOST_ROWS: usize = 20_000;
+/// The rows of a caller on one day.
+const MOST_ROWS_OF_CALLER: usize = 100;
+
+impl UsageSums {
+    pub fn add(&mut self, day: Day, subject: &AttemptSubject, totals: &UsageTotals) {
+        let newest = self.days.last_key_value().map_or(day, |(newest, _)| day.max(*newest));
+        if day < oldest_kept(newest) {
+            return;
+        }
+        self.remove_before(oldest_kept(newest));
+        let has_room = self.rows < MOST_ROWS;
+        let sums = self.days.entry(day).or_default();
+        let Some(models) = of_caller(&mut sums.callers, &subject.principal, has_room) else {
+            sums.others.add(totals);
+            return;
+        };
+        let mut key = ModelKey { model: Arc::clone(&subject.model), upstream: Arc::clone(&subject.upstream) };
+        if !models.contains_key(&key) && (models.len() >= MOST_ROWS_OF_CALLER || !has_room) {
+            key = ModelKey { model: OTHER.into(), upstream: OTHER.into() };
+        }
+        let before = models.len();
+        models.entry(key).or_default().add(totals);
+        self.rows += models.len() - before;
+    }
+
+    /// Returns the sums, in any order. `principal`: only those of this caller.
+    pub fn entries(&self, principal: Option<&Principal>) -> Vec<UsageEntry> {
+        let mut entries = Vec::new();
+        for (day, sums) in &self.days {
+            for (caller, models) in &sums.callers {
+                if principal.is_some_and(|principal| principal != caller) {
+                    continue;
+                }
+                entries.extend(models.iter().map(|(key, totals)| UsageEntry {
+                    day: *day,
+                    caller: UsageCaller::Principal(caller.clone()),
+                    model: Arc::clone(&key.model),
+                    upstream: Arc::clone(&key.upstream),
+                    totals: *totals,
+                }));
+            }
+            if principal.is_none() && sums.others != UsageTotals::default() {
+                let (caller, totals) = (UsageCaller::Others, sums.others);
+                entries.push(UsageEntry { day: *day, caller, model: OTHER.into(), upstream: OTHER.into(), totals });
+            }
+        }
+        entries
+    }
+
+    fn remove_before(&mut self, oldest: Day) {
+        while let Some(entry) = self.days.first_entry().filter(|entry| *entry.key() < oldest) {
+            let removed: usize = entry.remove().callers.values().map(BTreeMap::len).sum();
+            self.rows = self.rows.saturating_sub(removed);
+        }
+    }
+}
+
+/// Returns the oldest day that is kept.
+pub const fn oldest_kept(newest: Day) -> Day {
+    newest.earlier(KEPT_DAYS - 1)
+}
+
+/// Returns the rows of a caller; `None` if it has none yet and there is no room for one.
+fn of_caller<'a>(
+    callers: &'a mut HashMap<Principal, BTreeMap<ModelKey, UsageTotals>>,
+    principal: &Principal,
+    has_room: bool,
+) -> Option<&'a mut BTreeMap<ModelKey, UsageTotals>> {
+    if !callers.contains_key(principal) && has_room {
+        callers.insert(principal.clone(), BTreeMap::new());
+    }
+    callers.get_mut(principal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Usage;
+    use crate::telemetry::Outcome;
+
+    fn subject(principal: &str, model: &str) -> AttemptSubject {
+        AttemptSubject {
+            principal: Principal::Key(principal.into()),
+            model: model.into(),
+            upstream: "u".into(),
+            target: model.into(),
+            reserved: Usage::default(),
+        }
+    }
+
+    fn one() -> UsageTotals {
+        let usage = Usage { input_tokens: 2, output_tokens: Some(3), ..Usage::default() };
+        UsageTotals::of(Outcome::Done, Some(&usage))
+    }
+
+    fn day(text: &str) -> Day {
+        text.parse().expect("a day")
+    }
+
+    fn attempts(sums: &UsageSums) -> u64 {
+        sums.entries(None).iter().map(|entry| entry.totals.attempts()).sum()
+    }
+
+    #[test]
+    fn days_before_the_kept_ones_are_removed_and_not_added() {
+        let mut sums = UsageSums::default();
+        sums.add(day("2026-10-01"), &subject("a", "m"), &one());
+        sums.add(day("2026-12-01"), &subject("a", "m"), &one());
+        assert_eq!(sums.entries(None).len(), 2, "62 days with both");
+        sums.add(day("2026-12-02"), &subject("a", "m"), &one());
+        sums.add(day("2026-10-01"), &subject("a", "m"), &one());
+        let mut days: Vec<_> = sums.entries(None).iter().map(|entry| entry.day.to_string()).collect();
+        days.sort();
+        assert_eq!((days, sums.rows), (vec!["2026-12-01".to_owned(), "2026-12-02".to_owned()], 2));
+    }
+
+    #[test]
+    fn models_of_a_caller_beyond_the_limit_are_summed_together() {
+        let mut sums = UsageSums::default();
+        for model in 0..2 * MOST_ROWS_OF_CALLER {
+            sums.add(day("2026-12-01"), &subject("a", &format!("m{model}")), &one());
+        }
+        sums.add(day("2026-12-01"), &subject("b", "m"), &one());
+        let entries = sums.entries(Some(&Principal::Key("a".into())));
+        assert_eq!(entries.len(), MOST_ROWS_OF_CALLER + 1);
+        let other = entries.iter().find(|entry| &*entry.model == OTHER).expect("a row of the others");
+        assert_eq!((other.totals.attempts(), &*other.upstream), (MOST_ROWS_OF_CALLER as u64, OTHER));
+        assert_eq!(attempts(&sums), 2 * MOST_ROWS_OF_CALLER as u64 + 1);
+    }
+
+    #[test]
+    fn callers_beyond_the_limit_share_a_row_and_no_attempt_is_lost() {
+        let mut sums = UsageSums::default();
+        let most = MOST_ROWS + 50;
+        for caller in 0..most {
+            sums.add(day("2026-12-01"), &subject(&format!("c{caller}"), "m"), &one());
+        }
+        sums.add(day("2026-12-01"), &subject("c0", "m"), &one());
+        sums.add(day("2026-12-01"), &subject("c0", "n"), &one());
+        assert_eq!(attempts(&sums), most as u64 + 2);
+        let entries = sums.entries(None);
+        let others: Vec<_> = entries.iter().filter(|entry| entry.caller == UsageCaller::Others).collect();
+        assert_eq!(others.iter().map(|entry| entry.totals.attempts()).collect::<Vec<_>>(), [50]);
+        let own: u64 = sums.entries(Some(&Principal::Key("c0".into()))).iter().map(|e| e.totals.attempts()).sum();
+        assert_eq!(own, 3, "a caller that has rows keeps its own sums");
+    }
+}
