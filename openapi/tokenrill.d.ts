@@ -440,7 +440,7 @@ export interface components {
             /**
              * Format: double
              * @description What the tokens cost in US dollars; absent if that is unknown.
-             * @example 0.000123
+             * @example 0.0022
              */
             cost?: number | null;
             reason: components["schemas"]["CancelledReason"];
@@ -587,7 +587,7 @@ export interface components {
             /**
              * Format: double
              * @description What the tokens cost in US dollars; absent if that is unknown.
-             * @example 0.000123
+             * @example 0.0022
              */
             cost?: number | null;
             /**
@@ -628,7 +628,7 @@ export interface components {
             /**
              * Format: double
              * @description What the tokens cost in US dollars; absent if that is unknown.
-             * @example 0.000123
+             * @example 0.0022
              */
             cost?: number | null;
             error: components["schemas"]["Problem"];
@@ -681,7 +681,7 @@ export interface components {
             /**
              * Format: double
              * @description What the tokens cost in US dollars; absent if that is unknown, and before the generation has ended.
-             * @example 0.000123
+             * @example 0.0022
              */
             cost?: number | null;
             /**
@@ -1501,7 +1501,7 @@ export interface components {
             /**
              * Format: double
              * @description What the attempts cost in US dollars, except the unpriced ones; absent if that is unknown.
-             * @example 0.000123
+             * @example 0.0022
              */
             cost?: number | null;
             /**

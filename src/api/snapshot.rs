@@ -48,7 +48,7 @@ pub struct SnapshotBody {
     pub usage: Option<UsageBody>,
     /// What the tokens cost in US dollars; absent if that is unknown, and before the generation has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>, example = 0.000123)]
+    #[schema(value_type = Option<f64>, example = 0.0022)]
     pub cost: Option<CostBody>,
     /// Present after the generation has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -67,7 +67,7 @@ pub struct UsageRowBody {
     pub estimated: u64,
     /// What the attempts cost in US dollars, except the unpriced ones; absent if that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>, example = 0.000123)]
+    #[schema(value_type = Option<f64>, example = 0.0022)]
     pub cost: Option<CostBody>,
     /// Attempts whose cost is unknown.
     pub unpriced: u64,
@@ -156,7 +156,7 @@ pub async fn sum(
 /// The names that the rows are grouped by, then the figures.
 fn csv(by: &[UsageDimension], rows: &[UsageRowBody]) -> String {
     let has = |dimension| by.contains(&dimension);
-    let mut columns: Vec<(&str, fn(&UsageRowBody) -> String)> = Vec::new();
+    let mut columns: Vec<CsvColumn> = Vec::new();
     if has(UsageDimension::Day) {
         columns.push(("day", |row| row.day.clone().unwrap_or_default()));
     }
@@ -178,8 +178,11 @@ fn csv(by: &[UsageDimension], rows: &[UsageRowBody]) -> String {
     table.into_text()
 }
 
+/// The name of a column, and its value in a row.
+type CsvColumn = (&'static str, fn(&UsageRowBody) -> String);
+
 /// The columns of figures.
-const FIGURES: [(&str, fn(&UsageRowBody) -> String); 14] = [
+const FIGURES: [CsvColumn; 14] = [
     ("attempts", |row| row.attempts.to_string()),
     ("done", |row| row.done.to_string()),
     ("cancelled", |row| row.cancelled.to_string()),

@@ -1,6 +1,7 @@
 //! Amounts of money, in integers.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -8,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::decimal::{Decimal, Remainder};
 
 /// An amount of US dollars, in whole nano-dollars.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "u64", into = "u64")]
 pub struct Usd {
-    nanos: u64,
+    /// The nano-dollars and one, so that an optional amount takes eight bytes: each entry of a log may have one.
+    successor: NonZeroU64,
 }
 
 /// Nano-dollars per dollar.
@@ -21,16 +23,34 @@ const PLACES: i64 = 9;
 
 impl Usd {
     pub const fn from_nanos(nanos: u64) -> Self {
-        Self { nanos }
+        Self { successor: NonZeroU64::MIN.saturating_add(nanos) }
     }
 
     pub const fn nanos(self) -> u64 {
-        self.nanos
+        self.successor.get() - 1
     }
 
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
-        Self { nanos: self.nanos.saturating_add(other.nanos) }
+        Self::from_nanos(self.nanos().saturating_add(other.nanos()))
+    }
+}
+
+impl Default for Usd {
+    fn default() -> Self {
+        Self::from_nanos(0)
+    }
+}
+
+impl From<u64> for Usd {
+    fn from(nanos: u64) -> Self {
+        Self::from_nanos(nanos)
+    }
+}
+
+impl From<Usd> for u64 {
+    fn from(amount: Usd) -> Self {
+        amount.nanos()
     }
 }
 
@@ -55,7 +75,7 @@ impl FromStr for Usd {
 /// Writes the exact decimal number of dollars, without an exponent: a JSON number.
 impl fmt::Display for Usd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (dollars, nanos) = (self.nanos / NANOS, self.nanos % NANOS);
+        let (dollars, nanos) = (self.nanos() / NANOS, self.nanos() % NANOS);
         if nanos == 0 {
             return write!(f, "{dollars}");
         }
@@ -76,7 +96,7 @@ mod tests {
             (75_000, "0.000075"),
             (1_500_000_000, "1.5"),
             (20_000_000_000, "20"),
-            (u64::MAX, "18446744073.709551615"),
+            (u64::MAX - 1, "18446744073.709551614"),
         ] {
             assert_eq!(Usd::from_nanos(nanos).to_string(), text);
             assert_eq!(text.parse(), Ok(Usd::from_nanos(nanos)));

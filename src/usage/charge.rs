@@ -51,6 +51,7 @@ fn rounded(nanos_times_million: u128) -> Usd {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "each price of a model is optional")]
     fn price(text: &str) -> Option<TokenPrice> {
         Some(text.parse().expect("a price"))
     }

@@ -97,6 +97,7 @@ fn of_one_token(json: &str) -> Result<TokenPrice, InvalidPrice> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "each price of a model is optional")]
     fn price(text: &str) -> Option<TokenPrice> {
         Some(text.parse().expect("a price"))
     }

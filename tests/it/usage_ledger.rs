@@ -334,3 +334,15 @@ async fn shutdown_writes_the_last_lines() {
     let outcomes: Vec<_> = folder.lines().iter().map(|line| line["outcome"].clone()).collect();
     assert_eq!(outcomes, [json!("open"), json!("done")]);
 }
+
+#[tokio::test]
+async fn sums_without_authentication_are_on_the_admin_listener_if_there_is_one() {
+    let mut settings = Settings::default();
+    settings.server.admin_listen = Some(([127, 0, 0, 1], 0).into());
+    let service = Service::with(settings).await;
+    assert_eq!(service.get("/v1/usage").await.status, 403);
+    let admin = format!("http://{}/v1/usage", service.admin.expect("an address"));
+    let client = Client::builder().no_proxy().build().expect("a client");
+    let sums = Answer::to(client.get(admin)).await;
+    assert_eq!((sums.status, sums.json().await["data"].clone()), (200, json!([])));
+}

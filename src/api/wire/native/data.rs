@@ -122,7 +122,7 @@ pub struct DoneData {
     pub usage: UsageBody,
     /// What the tokens cost in US dollars; absent if that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>, example = 0.000123)]
+    #[schema(value_type = Option<f64>, example = 0.0022)]
     pub cost: Option<CostBody>,
     pub timings: TimingsBody,
 }
@@ -146,7 +146,7 @@ pub struct CancelledData {
     pub usage: UsageBody,
     /// What the tokens cost in US dollars; absent if that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>, example = 0.000123)]
+    #[schema(value_type = Option<f64>, example = 0.0022)]
     pub cost: Option<CostBody>,
     pub timings: TimingsBody,
 }
@@ -170,7 +170,7 @@ pub struct FailedData {
     pub usage: Option<UsageBody>,
     /// What the tokens cost in US dollars; absent if that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>, example = 0.000123)]
+    #[schema(value_type = Option<f64>, example = 0.0022)]
     pub cost: Option<CostBody>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings: Option<TimingsBody>,
