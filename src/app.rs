@@ -10,6 +10,7 @@ mod shared_redis;
 mod stored_channels;
 mod stored_logs;
 mod upstream_check;
+mod upstreams;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,6 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -29,22 +29,16 @@ use crate::api::{
     ListenerRole, OtherReplicas,
 };
 use crate::auth::FetchError;
-use crate::demo::{self, Demo};
-use crate::domain::NamePattern;
+use crate::demo;
 use crate::event_log::Memory;
 use crate::generation::{Generations, Terms};
 use crate::limits::Limiter;
 use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
-use crate::settings::{
-    self, DEFAULT_ANTHROPIC_VERSION, Secret, Settings, SettingsError, UpstreamDialect, UpstreamSettings,
-};
+use crate::settings::{self, Settings, SettingsError, UpstreamSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
-use crate::upstream::{
-    AnswerSizes, Anthropic, ApiVersion, Endpoint, ErrorMessages, KeyHeader, Masker, MessageTerms, OpenAi, Provider,
-    ReportTerms, Router, Timeouts, TransportBuilder, UpstreamServer, WholeAnswers,
-};
+use crate::upstream::TransportBuilder;
 use crate::usage::{LedgerError, PriceFileError};
 
 pub use admission::{Kept, admission, tickets};
@@ -52,7 +46,6 @@ pub use upstream_check::{UpstreamCheck, check_upstreams};
 pub use usage::prices;
 
 use measures::{capacities, evictions, redis_figures, retry_counts, upstream_figures};
-use model_aliases::{Servers, aliases, retry_terms};
 use replica_connections::ReplicaConnections;
 use stored_channels::StoredChannels;
 use stored_logs::StoredLogs;
@@ -100,16 +93,8 @@ pub enum AppError {
     Random(String),
 }
 
-/// Bytes. The demo's events have a few hundred.
-const DEMO_MAX_EVENT: usize = 1 << 20;
-
 /// Limit of the operators' listener, so that its connections cannot use up the descriptors of the public listener.
 const ADMIN_CONNECTIONS: usize = 100;
-/// Timeout of each step of the embedded model. Generous, because a request may ask the model to be slow;
-/// `generation.max_duration` still limits the generation.
-const DEMO_TIMEOUT: Duration = Duration::from_hours(1);
-/// How long an idle connection to the embedded model stays in the pool.
-const DEMO_KEEPALIVE: Duration = Duration::from_secs(90);
 /// How long a load balancer takes to notice that this replica is not ready.
 const READINESS_TIME: Duration = Duration::from_secs(5);
 /// How long the tasks of ended generations may take to close their upstream connections when the service stops.
@@ -166,7 +151,7 @@ pub async fn serve(
 
     let demo = demo::start(&tasks, stop.clone()).await?;
     let transports = TransportBuilder::new(tasks.clone(), stop.clone());
-    let router = router(settings, environment, &demo, &transports, tasks.clone())?;
+    let router = upstreams::router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
     metrics.set_upstreams(upstream_figures(router.status_source()));
     let ledger = usage::ledger(settings, &metrics)?;
@@ -289,102 +274,6 @@ async fn drain(generations: &Generations, running: &TaskTracker, grace: Duration
     }
 }
 
-fn router(
-    settings: &Settings,
-    environment: &BTreeMap<String, String>,
-    demo: &Demo,
-    transports: &TransportBuilder,
-    tasks: TaskTracker,
-) -> Result<Router, AppError> {
-    let masker = masker(settings, environment, Some(demo))?;
-    let mut servers = Servers::new();
-    let mut others = Vec::new();
-    for upstream in &settings.upstreams {
-        let mut keys = upstream.api_keys(environment)?.into_iter();
-        let adapter = |key: Option<Secret>| provider(settings, upstream, key, &masker, transports);
-        let first = adapter(keys.next())?;
-        let other_keys = keys.map(|key| adapter(Some(key))).collect::<Result<_, _>>()?;
-        let server = UpstreamServer::new(first, other_keys, retry_terms(upstream));
-        servers.insert(upstream.name.clone(), Arc::clone(&server));
-        others.push((upstream.models.iter().map(NamePattern::new).collect(), server));
-    }
-
-    let endpoint =
-        Endpoint::new(&demo.base_url(), Some(demo.key.as_str().into()), &KeyHeader::Bearer, HeaderMap::new());
-    let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
-    let timeouts =
-        Timeouts { connect: DEMO_TIMEOUT, head: DEMO_TIMEOUT, first_token: DEMO_TIMEOUT, idle: DEMO_TIMEOUT };
-    let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-    let whole = WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() };
-    let reports = ReportTerms { masker, messages: ErrorMessages::Pass };
-    let sizes = AnswerSizes { max_event: DEMO_MAX_EVENT, whole };
-    let demo = OpenAi::new("demo", endpoint, timeouts, reports, sizes, DEMO_KEEPALIVE, transports);
-    let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
-    Ok(Router::new(demo, others, aliases(settings, &servers), settings.models.default.clone(), tasks))
-}
-
-fn provider(
-    settings: &Settings,
-    upstream: &UpstreamSettings,
-    key: Option<Secret>,
-    masker: &Masker,
-    transports: &TransportBuilder,
-) -> Result<Arc<dyn Provider>, AppError> {
-    let key = key.map(|key| key.expose().into());
-    let failed = |reason: String| AppError::Upstream { name: upstream.name.clone(), reason };
-    let key_header = match upstream.key_header().as_str() {
-        "authorization" => KeyHeader::Bearer,
-        name => KeyHeader::Named(name.parse().map_err(|_| failed("auth_header is not a header name".to_owned()))?),
-    };
-    let endpoint = Endpoint::new(upstream.base_url.as_str(), key, &key_header, headers(upstream)?);
-    let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
-    let timeouts = Timeouts {
-        connect: upstream.connect_timeout,
-        head: upstream.head_timeout,
-        first_token: upstream.first_token_timeout,
-        idle: upstream.idle_timeout,
-    };
-    let reports = ReportTerms { masker: masker.clone(), messages: upstream.errors };
-    let max_event = upstream.max_event.bytes().min(settings.generation.max_bytes.bytes());
-    let (name, keepalive) = (&upstream.name, upstream.keepalive);
-    let provider: Arc<dyn Provider> = match upstream.dialect {
-        UpstreamDialect::OpenAi => {
-            let whole = if upstream.always_stream {
-                WholeAnswers::Never
-            } else {
-                WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() }
-            };
-            let sizes = AnswerSizes { max_event, whole };
-            let openai = OpenAi::new(name, endpoint, timeouts, reports, sizes, keepalive, transports);
-            Arc::new(openai.map_err(|error| failed(error.to_string()))?)
-        }
-        UpstreamDialect::Anthropic => {
-            let version = upstream.anthropic_version.as_deref().unwrap_or(DEFAULT_ANTHROPIC_VERSION);
-            let version = ApiVersion::new(version).map_err(|error| failed(error.to_string()))?;
-            let terms = MessageTerms { version, max_event };
-            let anthropic = Anthropic::new(name, endpoint, timeouts, reports, terms, keepalive, transports);
-            Arc::new(anthropic.map_err(|error| failed(error.to_string()))?)
-        }
-    };
-    Ok(provider)
-}
-
-/// Masks every secret that an upstream's error message could repeat.
-fn masker(
-    settings: &Settings,
-    environment: &BTreeMap<String, String>,
-    demo: Option<&Demo>,
-) -> Result<Masker, AppError> {
-    let mut secrets: Vec<_> = demo.iter().map(|demo| demo.key.as_str().into()).collect();
-    for upstream in &settings.upstreams {
-        secrets.extend(upstream.api_keys(environment)?.iter().map(|key| key.expose().into()));
-        secrets.extend(upstream.headers.values().map(|value| value.expose().into()));
-        secrets.extend(upstream.base_url.query_secrets().into_iter().map(Into::into));
-    }
-    let hosts = settings.upstreams.iter().filter_map(|upstream| upstream.base_url.host());
-    Ok(Masker::new(secrets, hosts))
-}
-
 /// Metrics with a series for each model that the settings name.
 fn metrics(settings: &Settings) -> Arc<Metrics> {
     let metrics = Metrics::new();
@@ -396,15 +285,4 @@ fn metrics(settings: &Settings) -> Arc<Metrics> {
         metrics.add_upstream(target.split().map_or("", |(name, _)| name), target.split().map(|(_, model)| model));
     }
     metrics
-}
-
-fn headers(upstream: &UpstreamSettings) -> Result<HeaderMap, AppError> {
-    let pairs = upstream.headers.iter().map(|(name, value)| {
-        let name = HeaderName::from_bytes(name.as_bytes()).ok();
-        name.zip(HeaderValue::from_str(value.expose()).ok())
-    });
-    pairs.collect::<Option<HeaderMap>>().ok_or_else(|| AppError::Upstream {
-        name: upstream.name.clone(),
-        reason: "its headers contain characters that are not valid in HTTP headers".to_owned(),
-    })
 }

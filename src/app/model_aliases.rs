@@ -1,10 +1,10 @@
-//! The models that stand for several targets, and the retries of upstreams.
+//! The models that stand for several targets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::settings::{AliasSettings, Settings, TargetSettings, UpstreamSettings};
-use crate::upstream::{AliasTarget, BreakerTerms, ModelAlias, RetryBudgetTerms, RetryTerms, Target, UpstreamServer};
+use crate::settings::{AliasSettings, Settings, TargetSettings};
+use crate::upstream::{AliasTarget, ModelAlias, Target, UpstreamServer};
 
 /// The upstreams by name.
 pub type Servers = BTreeMap<String, Arc<UpstreamServer>>;
@@ -31,15 +31,4 @@ fn alias_target(settings: &TargetSettings, servers: &Servers) -> Option<AliasTar
     let (upstream, model) = settings.split()?;
     let target = Target::new(Arc::clone(servers.get(upstream)?), model).with_parameters(settings.parameters.clone());
     Some(AliasTarget { target, weight: settings.weight })
-}
-
-/// Returns how attempts at an upstream are repeated.
-pub const fn retry_terms(upstream: &UpstreamSettings) -> RetryTerms {
-    let UpstreamSettings { max_retries, retry_budget, breaker, first_token_timeout, .. } = upstream;
-    RetryTerms {
-        max_retries: *max_retries,
-        budget: RetryBudgetTerms { ratio: retry_budget.ratio, min_per_second: retry_budget.min_per_second },
-        breaker: BreakerTerms { failures: breaker.failures, open: breaker.open },
-        first_token: *first_token_timeout,
-    }
 }

@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{AppError, masker, provider};
+use super::AppError;
+use super::upstreams::{masker, provider};
 use crate::domain::{NamePattern, NamePatterns};
 use crate::settings::{Settings, UpstreamSettings};
 use crate::upstream::{AttemptErrorKind, ModelListError, Phase, Provider, TransportBuilder, list_url};
