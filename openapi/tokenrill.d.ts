@@ -868,12 +868,12 @@ export interface components {
             breaker: components["schemas"]["Breaker"];
             /**
              * Format: int64
-             * @description The time to the first token of half of the last 200 answers. Absent before the first answer.
+             * @description The time to the first token of half of the last 200 streamed answers. Absent before the first answer.
              */
             first_token_p50_ms?: number | null;
             /**
              * Format: int64
-             * @description The time to the first token of 95 % of the last 200 answers.
+             * @description The time to the first token of 95 % of the last 200 streamed answers.
              */
             first_token_p95_ms?: number | null;
             /**
@@ -881,6 +881,8 @@ export interface components {
              * @description Answers in progress.
              */
             in_flight: number;
+            /** @description Keys that are not used for this model for the moment, because the upstream limited them. */
+            limited_keys: number;
             /** @description The name that the upstream knows. */
             model: string;
             /**
@@ -1521,7 +1523,7 @@ export interface components {
             number: number;
             /**
              * Format: int64
-             * @description How long the key is not used, because it was limited or refused. Absent if it is in use.
+             * @description How long the key is not used, because it was refused or its quota is used up. Absent if it is in use.
              */
             rest_ms?: number | null;
         };

@@ -153,7 +153,7 @@ pub async fn serve(
     let transports = TransportBuilder::new(tasks.clone(), stop.clone());
     let router = upstreams::router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
-    metrics.set_upstreams(upstream_figures(router.status_source()));
+    metrics.set_upstreams(upstream_figures(router.breakers_source()));
     let ledger = usage::ledger(settings, &metrics)?;
     metrics.set_retry_counts(retry_counts(&transports.retries()));
     let redis = shared_redis::start(settings, environment, metrics.replica(), &tasks, &stop)?;

@@ -48,7 +48,7 @@ pub struct UpstreamBody {
 pub struct KeyBody {
     /// From 1.
     pub number: usize,
-    /// How long the key is not used, because it was limited or refused. Absent if it is in use.
+    /// How long the key is not used, because it was refused or its quota is used up. Absent if it is in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest_ms: Option<u64>,
 }
@@ -67,10 +67,12 @@ pub struct ModelHealthBody {
     pub rest_ms: Option<u64>,
     /// Answers in progress.
     pub in_flight: u32,
-    /// The time to the first token of half of the last 200 answers. Absent before the first answer.
+    /// Keys that are not used for this model for the moment, because the upstream limited them.
+    pub limited_keys: usize,
+    /// The time to the first token of half of the last 200 streamed answers. Absent before the first answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_token_p50_ms: Option<u64>,
-    /// The time to the first token of 95 % of the last 200 answers.
+    /// The time to the first token of 95 % of the last 200 streamed answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_token_p95_ms: Option<u64>,
 }
@@ -124,8 +126,9 @@ fn model_body(status: &ModelStatus) -> ModelHealthBody {
         breaker: status.breaker.into(),
         rest_ms: time(status.rest),
         in_flight: status.in_flight,
-        first_token_p50_ms: time(status.first_token_p50),
-        first_token_p95_ms: time(status.first_token_p95),
+        limited_keys: status.limited_keys,
+        first_token_p50_ms: time(status.first_tokens.percentile(50)),
+        first_token_p95_ms: time(status.first_tokens.percentile(95)),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::telemetry::{
     BreakerFigure, Capacity, ReadRedisFigures, ReadUpstreamFigures, RedisFigures, RetryCount, Total, UpstreamFigures,
 };
-use crate::upstream::{BreakerState, Retries, RetryReason, UpstreamStatus};
+use crate::upstream::{BreakerState, Retries, RetryReason, UpstreamBreakers};
 
 /// Returns the counters of requests that were sent to an upstream a second time.
 pub fn retry_counts(retries: &Arc<Retries>) -> Vec<RetryCount> {
@@ -36,17 +36,16 @@ pub fn redis_figures(client: RedisClient) -> ReadRedisFigures {
 }
 
 /// Returns the health of the upstreams.
-pub fn upstream_figures(status: impl Fn() -> Vec<UpstreamStatus> + Send + Sync + 'static) -> ReadUpstreamFigures {
-    Box::new(move || status().iter().map(figures).collect())
+pub fn upstream_figures(breakers: impl Fn() -> Vec<UpstreamBreakers> + Send + Sync + 'static) -> ReadUpstreamFigures {
+    Box::new(move || breakers().iter().map(figures).collect())
 }
 
-fn figures(status: &UpstreamStatus) -> UpstreamFigures {
-    let resting = status.keys.iter().filter(|key| key.rest.is_some()).count();
+fn figures(breakers: &UpstreamBreakers) -> UpstreamFigures {
     UpstreamFigures {
-        upstream: status.identity.name.to_string(),
-        connections: breaker(status.connections),
-        resting_keys: resting as u64,
-        models: status.models.iter().map(|model| (model.model.to_string(), breaker(model.breaker))).collect(),
+        upstream: breakers.identity.name.to_string(),
+        connections: breaker(breakers.connections),
+        resting_keys: breakers.resting_keys as u64,
+        models: breakers.models.iter().map(|(model, state)| (model.to_string(), breaker(*state))).collect(),
     }
 }
 

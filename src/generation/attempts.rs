@@ -72,6 +72,13 @@ impl Attempts {
         self.lock().last().map_or_else(|| self.planned.clone(), |attempt| attempt.target.clone())
     }
 
+    /// Returns the target of the last attempt that may be billed, else of the last one: what usage and cost are of.
+    pub fn charged_target(&self) -> Target {
+        let attempts = self.lock();
+        let charged = attempts.iter().rfind(|attempt| attempt.billed() == Billed::Maybe).or(attempts.last());
+        charged.map_or_else(|| self.planned.clone(), |attempt| attempt.target.clone())
+    }
+
     /// Returns whether an attempt may cost something.
     pub fn billed(&self) -> Billed {
         let may_be_billed = self.lock().iter().any(|attempt| attempt.billed() == Billed::Maybe);
@@ -83,9 +90,9 @@ impl Attempts {
         self.lock().last().map(|attempt| attempt.sent.delivery()).unwrap_or_default()
     }
 
-    /// Returns what the tokens cost at the target of the last attempt; `None` if that is unknown.
+    /// Returns what the tokens cost at the target that is charged for them; `None` if that is unknown.
     pub fn cost(&self, usage: &Usage) -> Option<Usd> {
-        let target = self.target();
+        let target = self.charged_target();
         self.context.ledger.cost(&target.upstream().name, target.model(), usage)
     }
 

@@ -31,7 +31,7 @@ impl EndReport<'_> {
         metrics.generation_ended(labels(&target), &end);
         // The ledger counts what attempts cost.
         if counted.is_some_and(|usage| usage.cost.is_none()) {
-            metrics.unpriced(labels(&target));
+            metrics.unpriced(labels(&attempts.charged_target()));
         }
         // The request's id and not the generation's: without authentication the latter is a capability.
         tracing::info!(

@@ -181,9 +181,8 @@ impl Running {
             (None, _, Some(answer)) if ending.code() == Some(FailureCode::ShuttingDown) => {
                 reported.completed_by(tokens::guess(&self.prompt, &answer))
             }
-            (None, _, Some(answer)) => {
-                reported.completed_by(self.counter.count(self.attempts.target().model(), &self.prompt, answer).await)
-            }
+            (None, _, Some(answer)) => reported
+                .completed_by(self.counter.count(self.attempts.charged_target().model(), &self.prompt, answer).await),
         };
         let usage = self.known(usage, ending);
         self.settle(ending, usage).await;

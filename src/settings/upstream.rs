@@ -159,7 +159,7 @@ pub(super) const SECTION: SettingSection = SettingSection {
             "upstreams.max_retries",
             "a whole number from 0 to 10",
             "How often a request that failed before its first token is sent again with the same key. A request that may \
-             be billed is never sent again with it.",
+             be billed is never sent again with it, except after an error in a response with status 200.",
         ),
         key(
             "upstreams.retry_budget",

@@ -77,7 +77,7 @@ impl Collector for UpstreamHealth {
             let labels = [("upstream", upstream.as_str())];
             ConstGauge::<u64>::new(*state).encode(connections.encode_family(&labels)?)?;
         }
-        let help = "Keys of an upstream that are not used, because they were limited or refused";
+        let help = "Keys of an upstream that are not used, because they were refused or their quota is used up";
         let mut keys = encoder.encode_descriptor("tokenrill_upstream_resting_keys", help, None, MetricType::Gauge)?;
         for UpstreamFigures { upstream, resting_keys, .. } in &figures {
             ConstGauge::<u64>::new(*resting_keys).encode(keys.encode_family(&[("upstream", upstream.as_str())])?)?;

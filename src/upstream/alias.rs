@@ -29,7 +29,7 @@ pub struct AliasTarget {
     pub weight: f64,
 }
 
-/// The share of requests that explore, so that a target that has recovered is found.
+/// The share of requests without a conversation that explore, so that a target that has recovered is found.
 const EXPLORATION: f64 = 0.02;
 
 impl ModelAlias {
@@ -61,7 +61,7 @@ fn sort_by_speed(targets: &mut [&AliasTarget], conversation: Option<Conversation
     let expected = |target: &AliasTarget| target.target.server().expected_first_token(target.target.model());
     if let [one, other, ..] = targets {
         let is_faster = match (expected(one), expected(other)) {
-            // What was never asked is.
+            // A target without measurements is tried first.
             (Some(_), None) => conversation.is_none(),
             (None, _) => false,
             (Some(mine), Some(theirs)) => {
@@ -69,7 +69,8 @@ fn sort_by_speed(targets: &mut [&AliasTarget], conversation: Option<Conversation
                 theirs.saturating_mul(factor) < mine
             }
         };
-        if is_faster && fastrand::f64() >= EXPLORATION {
+        let explores = conversation.is_none() && fastrand::f64() < EXPLORATION;
+        if is_faster && !explores {
             std::mem::swap(one, other);
         }
     }
@@ -131,6 +132,7 @@ impl Ord for OrderedDraw {
 mod tests {
     use tokio::time::{Instant, sleep};
 
+    use super::super::Delivery;
     use super::super::attempt_lease::AttemptLease;
     use super::super::scripted_provider::ScriptedProvider;
     use super::*;
@@ -204,7 +206,7 @@ mod tests {
         let pass = target.server().force(target.model(), Instant::now());
         let mut lease = AttemptLease::new(Arc::clone(target.server()), Arc::clone(target.model()), 0, pass);
         sleep(time).await;
-        lease.record_first_token();
+        lease.record_first_token(Delivery::Stream);
     }
 
     #[tokio::test(start_paused = true)]

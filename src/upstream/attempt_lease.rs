@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::Delivery;
 use super::policy::{AttemptHealth, FailureVerdict};
 use super::upstream_server::{BreakerPass, UpstreamServer};
 
-/// One attempt in progress. Its drop counts it as ended. If nothing was recorded, such as after a stop, it tells nothing
-/// about the upstream, and a probe is given back.
+/// One attempt in progress. Its drop counts it as ended. If nothing was recorded, such as after a stop, the health of the
+/// upstream stays as it is, and the breaker admits another probe.
 #[derive(Debug)]
 pub struct AttemptLease {
     server: Arc<UpstreamServer>,
@@ -33,16 +34,18 @@ impl AttemptLease {
     }
 
     /// The attempt delivered its first token, or ended without one as it should.
-    pub fn record_first_token(&mut self) {
+    pub fn record_first_token(&mut self, delivery: Delivery) {
         let now = Instant::now();
         self.recorded = RecordedHealth::FirstToken;
         self.server.record(&self.model, self.pass, AttemptHealth::Success, now);
-        self.server.record_first_token(&self.model, now.saturating_duration_since(self.began), now);
+        // A whole answer does not show when its model began.
+        if delivery == Delivery::Stream {
+            self.server.record_first_token(&self.model, now.saturating_duration_since(self.began), now);
+        }
     }
 
     /// The attempt failed before its first token.
-    pub fn record_failure(&mut self, verdict: &FailureVerdict) {
-        let now = Instant::now();
+    pub fn record_failure(&mut self, verdict: &FailureVerdict, now: Instant) {
         self.recorded = RecordedHealth::Failure;
         self.server.record(&self.model, self.pass, verdict.health, now);
         self.server.record_rest(&self.model, self.key, verdict, now);

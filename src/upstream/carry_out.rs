@@ -91,12 +91,14 @@ pub async fn carry_out(
         let terms = AttemptTerms::new(Arc::clone(attempt.target.model()), delivery);
         let sent = terms.sent.clone();
         observer.attempt_began(&attempt.target, &sent, attempt.reason);
-        let own = first_token_time.filter(|_| course.has_other_target(&attempt)).map(|time| Instant::now() + time);
+        let own = first_token_time
+            .filter(|_| course.has_other_target(&attempt, Instant::now()))
+            .map(|time| Instant::now() + time);
         let shared = (course.attempts() > 1).then(|| course.deadline());
         let answer = attempt.target.attempt(attempt.key, &request, terms);
         let failed = match first_token(answer, own.into_iter().chain(shared).min(), &sent).await {
             Ok((held, answer)) => {
-                attempt.lease.record_first_token();
+                attempt.lease.record_first_token(sent.delivery());
                 return Ok(CommittedAnswer { held, answer, lease: attempt.lease });
             }
             Err(failed) => failed,
@@ -399,8 +401,11 @@ mod tests {
             assert_eq!(calls.take(), ["first: a/m", "failed: Yes", "other_key: a/m"]);
             assert_eq!(began.elapsed(), Duration::ZERO);
             // The key rests.
-            assert_eq!(carried_out(planned_with([target]), &calls).await, whole_of("a"));
+            assert_eq!(carried_out(planned_with([target.clone()]), &calls).await, whole_of("a"));
             assert_eq!(calls.take(), ["first: a/m"]);
+            // A rate is of one model; credentials and quota are of the key.
+            let rest = target.server().rest(&Arc::from("other"), 0, Instant::now());
+            assert_eq!(rest.is_zero(), status == 429);
         }
     }
 
@@ -448,6 +453,56 @@ mod tests {
         let began = Instant::now();
         let carried = carried_out(planned, &RecordedCalls::default()).await;
         assert_eq!((carried, began.elapsed()), ((vec![text("b")], Vec::new()), Duration::from_secs(33)));
+    }
+
+    /// A target whose breaker is open.
+    async fn broken_target(provider: &Arc<ScriptedProvider>) -> Target {
+        let breaker = BreakerTerms { failures: 1, open: Duration::from_mins(1) };
+        let terms = RetryTerms { max_retries: 0, breaker, ..RetryTerms::default() };
+        let target = Target::new(UpstreamServer::new(Arc::clone(provider) as _, Vec::new(), terms), "m");
+        carried_out(planned_with([target.clone()]), &RecordedCalls::default()).await;
+        target
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn target_is_not_cut_off_for_another_one_that_would_not_be_asked() {
+        let late = stream::once(async {
+            sleep(Duration::from_secs(30)).await;
+            Ok(smallvec![text("a")])
+        });
+        let a = ScriptedProvider::new("a", [late.boxed()]);
+        let b = broken_target(&ScriptedProvider::new("b", [failing(refused(500))])).await;
+        let mut planned = planned_with([Target::single(Arc::clone(&a) as _, "m"), b]);
+        planned.plan.first_token = Some(Duration::from_secs(3));
+        let carried = carried_out(planned, &RecordedCalls::default()).await;
+        assert_eq!(carried, (vec![text("a")], Vec::new()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn targets_whose_breakers_are_all_open_are_each_asked_once() {
+        let a = ScriptedProvider::new("a", [failing(refused(500)), failing(refused(500))]);
+        let b = ScriptedProvider::new("b", [failing(refused(500)), whole("b")]);
+        let targets = [broken_target(&a).await, broken_target(&b).await];
+        let calls = RecordedCalls::default();
+        assert_eq!(carried_out(planned_with(targets), &calls).await, whole_of("b"));
+        assert_eq!(calls.take().join(", "), "first: a/m, failed: Yes, fallback: b/m");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_waits_for_a_target_whose_rest_ends_soon() {
+        let overloaded = |seconds| {
+            let retry_after = Some(Duration::from_secs(seconds));
+            failing(AttemptError::in_response(AttemptErrorKind::Refused { status: 503, retry_after, report: None }))
+        };
+        let a = ScriptedProvider::new("a", [overloaded(4), whole("a")]);
+        let target = Target::single(Arc::clone(&a) as _, "m");
+        carried_out(planned_with([target.clone()]), &RecordedCalls::default()).await;
+        let b = ScriptedProvider::new("b", [failing(disconnected())]);
+        let (began, calls) = (Instant::now(), RecordedCalls::default());
+        let targets = [target, Target::single(Arc::clone(&b) as _, "m")];
+        assert_eq!(carried_out(planned_with(targets), &calls).await, whole_of("a"));
+        assert_eq!(calls.take().join(", "), "first: b/m, failed: Maybe, fallback: a/m");
+        assert_eq!(began.elapsed(), Duration::from_secs(4));
     }
 
     #[tokio::test]

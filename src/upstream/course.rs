@@ -38,8 +38,10 @@ enum CandidateState {
     Untried,
     /// May be tried again at this time.
     Again(Instant),
-    /// May be tried again at this time, if there is nothing else to try.
+    /// May be tried at this time, if there is nothing else to try.
     LastResort(Instant),
+    /// Untried, because its breaker is open or it rests for long.
+    Skipped,
     Finished,
 }
 
@@ -99,10 +101,11 @@ impl Course {
         self.attempts
     }
 
-    /// Returns whether another target is left after this attempt.
-    pub fn has_other_target(&self, attempt: &NextAttempt) -> bool {
+    /// Returns whether another target could be tried now instead of this one.
+    pub fn has_other_target(&self, attempt: &NextAttempt, now: Instant) -> bool {
         let place = self.candidates.get(attempt.candidate).map(|candidate| candidate.place);
-        self.candidates.iter().any(|other| Some(other.place) != place && other.state == CandidateState::Untried)
+        let mut others = self.candidates.iter().filter(|other| Some(other.place) != place);
+        others.any(|other| other.state == CandidateState::Untried && other.would_admit(now))
     }
 
     /// Chooses the next attempt. The caller makes it, and records its failure.
@@ -118,8 +121,7 @@ impl Course {
                         candidate.target.server().record_call(now);
                         return self.attempt(at, lease);
                     }
-                    // It rests, or its breaker is open.
-                    None => candidate.skip(),
+                    None => candidate.skip(now),
                 },
                 CandidateState::Again(time) if time > now => {
                     if self.can_wait_until(time, now) {
@@ -127,39 +129,44 @@ impl Course {
                     }
                     self.finish(at);
                 }
-                CandidateState::Again(_) => match candidate.retry(now) {
+                CandidateState::Again(_) if candidate.tried() => match candidate.retry(now) {
                     Some(lease) => return self.attempt(at, lease),
                     None => self.finish(at),
                 },
-                CandidateState::LastResort(_) | CandidateState::Finished => {}
+                // Its rest has ended.
+                CandidateState::Again(_) => {
+                    candidate.state = CandidateState::Untried;
+                    return self.next(now);
+                }
+                CandidateState::LastResort(_) | CandidateState::Skipped | CandidateState::Finished => {}
             }
         }
         self.last_resort(now)
     }
 
-    /// Chooses the candidate with the shortest wait. If no attempt was made, asks the first one all the same: it may have
+    /// Chooses the candidate with the shortest wait. Without one, asks a target that was skipped all the same: it may have
     /// recovered, and its own refusal is a better answer than ours.
     fn last_resort(&mut self, now: Instant) -> CourseStep {
-        if self.attempts == 0 {
-            let first = self.candidates.iter().enumerate().filter(|(_, candidate)| candidate.place == 0);
-            let first = first.min_by_key(|(_, candidate)| candidate.target.server().key_rest(candidate.key, now));
-            let Some((at, candidate)) = first else { return CourseStep::End };
-            candidate.target.server().record_call(now);
-            let lease = candidate.lease(candidate.target.server().force(candidate.target.model(), now));
-            return self.attempt(at, lease);
-        }
-        let waits = self.candidates.iter_mut().enumerate().filter_map(|(at, candidate)| match candidate.state {
+        let waits = self.candidates.iter().enumerate().filter_map(|(at, candidate)| match candidate.state {
             CandidateState::LastResort(time) => Some((time, at)),
             _ => None,
         });
-        let Some((time, at)) = waits.min() else { return CourseStep::End };
-        if !self.can_wait_until(time, now) {
-            return CourseStep::End;
+        if let Some((time, at)) = waits.min().filter(|(time, _)| self.can_wait_until(*time, now)) {
+            if let Some(candidate) = self.candidates.get_mut(at) {
+                candidate.state = CandidateState::Again(time);
+            }
+            return self.next(now);
         }
-        if let Some(candidate) = self.candidates.get_mut(at) {
-            candidate.state = CandidateState::Again(time);
-        }
-        self.next(now)
+        let is_untried = |place: usize| !self.candidates.iter().any(|other| other.place == place && other.tried());
+        let mut skipped = self
+            .candidates
+            .iter()
+            .enumerate()
+            .filter(|(_, candidate)| candidate.state == CandidateState::Skipped && is_untried(candidate.place));
+        let Some((at, candidate)) = skipped.next() else { return CourseStep::End };
+        candidate.target.server().record_call(now);
+        let lease = candidate.lease(candidate.target.server().force(candidate.target.model(), now));
+        self.attempt(at, lease)
     }
 
     fn can_wait_until(&self, time: Instant, now: Instant) -> bool {
@@ -186,7 +193,7 @@ impl Course {
     /// Records that an attempt failed before its first token.
     pub fn record_failure(&mut self, attempt: NextAttempt, verdict: &FailureVerdict, now: Instant) {
         let NextAttempt { candidate: at, mut lease, .. } = attempt;
-        lease.record_failure(verdict);
+        lease.record_failure(verdict, now);
         drop(lease);
         let Some(candidate) = self.candidates.get_mut(at) else { return };
         candidate.state = CandidateState::Finished;
@@ -200,10 +207,7 @@ impl Course {
                 self.finish(at);
                 self.repeat(at, state, can_repeat);
             }
-            NextStep::OtherKey { wait } => {
-                let state = wait.map_or_else(|| CandidateState::LastResort(backoff()), |wait| at_last(now, wait));
-                self.repeat(at, state, can_repeat);
-            }
+            NextStep::OtherKey { wait } => self.repeat(at, at_last(now, wait), can_repeat),
             NextStep::OtherKeyOnly => {}
             NextStep::OtherTarget => self.finish(at),
             NextStep::OtherTargetIf(class) if self.fallback_on.contains(&class) => self.finish(at),
@@ -243,8 +247,18 @@ impl Candidate {
         self.retries > 0
     }
 
-    fn skip(&mut self) {
-        self.state = CandidateState::Finished;
+    /// Leaves it for later: until its rest has ended, or as the last resort.
+    fn skip(&mut self, now: Instant) {
+        let rest = self.target.server().rest(self.target.model(), self.key, now);
+        self.state = if rest.is_zero() || rest > LONGEST_WAIT {
+            CandidateState::Skipped
+        } else {
+            CandidateState::LastResort(now + rest)
+        };
+    }
+
+    fn would_admit(&self, now: Instant) -> bool {
+        self.target.server().would_admit(self.target.model(), self.key, now)
     }
 
     fn admit(&self, now: Instant) -> Option<AttemptLease> {

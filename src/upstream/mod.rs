@@ -68,7 +68,7 @@ pub use transport::{
     Framing, InvalidFramingError, ResponseHead, Retries, RetryReason, TransportBuilder, TransportError,
 };
 pub use upstream_server::{RetryTerms, UpstreamServer};
-pub use upstream_status::{KeyStatus, ModelStatus, UpstreamStatus};
+pub use upstream_status::{KeyStatus, ModelStatus, UpstreamBreakers, UpstreamStatus};
 
 /// An adapter for one kind of upstream.
 pub trait Provider: Send + Sync + 'static {

@@ -12,7 +12,7 @@ use super::model_catalog::{ListedModels, ModelCatalog};
 use super::plan::{Plan, Target};
 use super::route::Route;
 use super::upstream_server::UpstreamServer;
-use super::upstream_status::UpstreamStatus;
+use super::upstream_status::{UpstreamBreakers, UpstreamStatus};
 use crate::domain::{Lookup, NamePattern};
 
 /// The models of the settings, and the upstreams in match order: the first that has a matching pattern serves a model.
@@ -93,15 +93,16 @@ impl Router {
 
     /// Returns the health of all upstreams, in match order.
     pub fn status(&self) -> Vec<UpstreamStatus> {
-        self.status_source()()
+        let now = Instant::now();
+        self.routes.iter().map(|route| route.server.status(now)).collect()
     }
 
-    /// Returns a function that returns the health of all upstreams, and does not keep the router.
-    pub fn status_source(&self) -> impl Fn() -> Vec<UpstreamStatus> + Send + Sync + 'static {
+    /// Returns a function that returns the breakers of all upstreams, and does not keep the router.
+    pub fn breakers_source(&self) -> impl Fn() -> Vec<UpstreamBreakers> + Send + Sync + 'static {
         let routes = Arc::clone(&self.routes);
         move || {
             let now = Instant::now();
-            routes.iter().map(|route| route.server.status(now)).collect()
+            routes.iter().map(|route| route.server.breakers(now)).collect()
         }
     }
 

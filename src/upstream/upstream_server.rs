@@ -11,7 +11,7 @@ use super::policy::{
     AdmittedAs, AttemptHealth, Breaker, BreakerTerms, FailureVerdict, FirstTokenTimes, Rest, Resting, RetryBudget,
     RetryBudgetTerms,
 };
-use super::upstream_status::{KeyStatus, ModelStatus, UpstreamStatus};
+use super::upstream_status::{KeyStatus, ModelStatus, UpstreamBreakers, UpstreamStatus};
 use super::{Provider, UpstreamIdentity};
 
 /// One upstream of the settings.
@@ -48,6 +48,8 @@ struct ServerState {
 struct ModelState {
     breaker: Breaker,
     rest: Rest,
+    /// Of each key.
+    key_rests: Box<[Rest]>,
     times: FirstTokenTimes,
     in_flight: u32,
 }
@@ -61,8 +63,6 @@ pub struct BreakerPass {
 
 /// Models whose health is recorded. The names come from callers if the settings have a pattern.
 const MOST_MODELS: usize = 1_000;
-/// Recent answers from which on a percentile is reported.
-const FEWEST_TIMES: usize = 1;
 
 impl UpstreamServer {
     /// Creates an upstream with `first` and `others`: the same upstream with one key each.
@@ -102,9 +102,7 @@ impl UpstreamServer {
     /// Begins an attempt. Returns `None` if the key or the model rests, or a breaker is open.
     pub fn admit(&self, model: &Arc<str>, key: usize, now: Instant) -> Option<BreakerPass> {
         let mut state = self.lock();
-        let is_resting = state.rests.get(key).is_some_and(|rest| rest.left(now).is_some())
-            || state.models.get(model).is_some_and(|model| model.rest.left(now).is_some());
-        if is_resting {
+        if !state.rest(model, key, now).is_zero() {
             return None;
         }
         let connection = state.connections.admit(now)?;
@@ -114,6 +112,15 @@ impl UpstreamServer {
             return None;
         };
         Some(BreakerPass { connection, model: admitted })
+    }
+
+    /// Returns whether [`UpstreamServer::admit`] would begin an attempt.
+    pub fn would_admit(&self, model: &Arc<str>, key: usize, now: Instant) -> bool {
+        let state = self.lock();
+        let of_model = state.models.get(model);
+        state.rest(model, key, now).is_zero()
+            && state.connections.would_admit(now)
+            && of_model.is_none_or(|model| model.breaker.would_admit(now))
     }
 
     /// Begins an attempt whatever rests or is open, because there is nothing else to ask.
@@ -141,9 +148,20 @@ impl UpstreamServer {
         Some(model.times.expected()?.saturating_mul(model.in_flight.saturating_add(1)))
     }
 
-    /// Returns how long a key rests from now on.
-    pub fn key_rest(&self, key: usize, now: Instant) -> Duration {
-        self.lock().rests.get(key).and_then(|rest| rest.left(now)).unwrap_or_default()
+    /// Returns how long a model or its key rests from now on.
+    pub fn rest(&self, model: &Arc<str>, key: usize, now: Instant) -> Duration {
+        self.lock().rest(model, key, now)
+    }
+
+    /// Returns the states of the breakers and keys.
+    pub fn breakers(&self, now: Instant) -> UpstreamBreakers {
+        let state = self.lock();
+        UpstreamBreakers {
+            identity: Arc::clone(&self.identity),
+            connections: state.connections.state(now),
+            resting_keys: state.rests.iter().filter(|rest| rest.left(now).is_some()).count(),
+            models: state.models.iter().map(|(model, state)| (Arc::clone(model), state.breaker.state(now))).collect(),
+        }
     }
 
     pub fn status(&self, now: Instant) -> UpstreamStatus {
@@ -153,8 +171,8 @@ impl UpstreamServer {
             breaker: state.breaker.state(now),
             rest: state.rest.left(now),
             in_flight: state.in_flight,
-            first_token_p50: state.times.percentile(50, FEWEST_TIMES),
-            first_token_p95: state.times.percentile(95, FEWEST_TIMES),
+            limited_keys: state.key_rests.iter().filter(|rest| rest.left(now).is_some()).count(),
+            first_tokens: state.times.clone(),
         });
         let mut models: Vec<_> = models.collect();
         models.sort_by(|one, other| one.model.cmp(&other.model));
@@ -202,6 +220,11 @@ impl UpstreamServer {
                     rest.extend(now, wait);
                 }
             }
+            Resting::KeyForModel => {
+                if let Some(rest) = state.model(model, &self.terms).and_then(|model| model.key_rests.get_mut(key)) {
+                    rest.extend(now, wait);
+                }
+            }
             Resting::Target => {
                 if let Some(model) = state.model(model, &self.terms) {
                     model.rest.extend(now, wait);
@@ -228,6 +251,13 @@ impl UpstreamServer {
 }
 
 impl ServerState {
+    fn rest(&self, model: &Arc<str>, key: usize, now: Instant) -> Duration {
+        let of_model = self.models.get(model);
+        let of_key = of_model.and_then(|model| model.key_rests.get(key));
+        let rests = self.rests.get(key).into_iter().chain(of_key).chain(of_model.map(|model| &model.rest));
+        rests.filter_map(|rest| rest.left(now)).max().unwrap_or_default()
+    }
+
     /// Returns the state of a model; `None` if too many others are known.
     fn model(&mut self, model: &Arc<str>, terms: &RetryTerms) -> Option<&mut ModelState> {
         if self.models.len() >= MOST_MODELS && !self.models.contains_key(model) {
@@ -237,13 +267,15 @@ impl ServerState {
                 return None;
             }
         }
-        Some(self.models.entry(Arc::clone(model)).or_insert_with(|| ModelState::new(terms)))
+        let keys = self.rests.len();
+        Some(self.models.entry(Arc::clone(model)).or_insert_with(|| ModelState::new(terms, keys)))
     }
 }
 
 impl ModelState {
-    fn new(terms: &RetryTerms) -> Self {
+    fn new(terms: &RetryTerms, keys: usize) -> Self {
         Self {
+            key_rests: std::iter::repeat_n(Rest::default(), keys).collect(),
             breaker: Breaker::new(terms.breaker),
             rest: Rest::default(),
             times: FirstTokenTimes::default(),

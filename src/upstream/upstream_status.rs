@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::UpstreamIdentity;
-use super::policy::BreakerState;
+use super::policy::{BreakerState, FirstTokenTimes};
 
 /// The health of one upstream.
 #[derive(Debug, Clone)]
@@ -34,7 +34,18 @@ pub struct ModelStatus {
     pub rest: Option<Duration>,
     /// Answers in progress.
     pub in_flight: u32,
-    /// Times to the first token of the last 200 answers; `None` before the first one.
-    pub first_token_p50: Option<Duration>,
-    pub first_token_p95: Option<Duration>,
+    /// Keys that are not used for this model, because they were limited.
+    pub limited_keys: usize,
+    /// Times to the first token of the last 200 streamed answers.
+    pub first_tokens: FirstTokenTimes,
+}
+
+/// The breakers and keys of one upstream, for metrics.
+#[derive(Debug, Clone)]
+pub struct UpstreamBreakers {
+    pub identity: Arc<UpstreamIdentity>,
+    pub connections: BreakerState,
+    /// Keys that are not used for any model.
+    pub resting_keys: usize,
+    pub models: Vec<(Arc<str>, BreakerState)>,
 }

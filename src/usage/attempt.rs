@@ -17,7 +17,7 @@ pub struct AttemptSubject {
     pub reserved: Usage,
 }
 
-/// What became of an attempt.
+/// The role of an attempt in its generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptRole {
     /// Its answer is that of the generation.

@@ -32,7 +32,7 @@ struct LedgerState {
 }
 
 /// An attempt that has begun. Its first settlement counts. If it is dropped without one, it has failed, at its
-/// reservation: what is not settled is spent.
+/// reservation: an unsettled reservation counts as used.
 pub struct OpenAttempt {
     attempt: Arc<str>,
     subject: Arc<AttemptSubject>,

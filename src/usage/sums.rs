@@ -27,7 +27,7 @@ struct ModelKey {
     upstream: Arc<str>,
 }
 
-/// Whose usage a row is.
+/// The caller of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum UsageCaller {
     Principal(Principal),
@@ -59,6 +59,9 @@ impl UsageSums {
             return;
         }
         self.remove_before(oldest_kept(newest));
+        if self.rows >= MOST_ROWS {
+            self.merge_callers_of_oldest_day(newest);
+        }
         let has_room = self.rows < MOST_ROWS;
         let sums = self.days.entry(day).or_default();
         let Some(models) = of_caller(&mut sums.callers, &subject.principal, has_room) else {
@@ -96,6 +99,16 @@ impl UsageSums {
             }
         }
         entries
+    }
+
+    /// Makes room for the newest day: the callers of the oldest day are then one row.
+    fn merge_callers_of_oldest_day(&mut self, newest: Day) {
+        let mut days = self.days.iter_mut().filter(|(day, sums)| **day < newest && !sums.callers.is_empty());
+        let Some((_, sums)) = days.next() else { return };
+        for totals in std::mem::take(&mut sums.callers).into_values().flat_map(BTreeMap::into_values) {
+            sums.others.add(&totals);
+            self.rows = self.rows.saturating_sub(1);
+        }
     }
 
     fn remove_before(&mut self, oldest: Day) {

@@ -103,12 +103,15 @@ impl WritingTask {
         if count == 0 {
             return;
         }
-        let Some(mut folder) = self.folder.take() else { return };
+        let Some(mut folder) = self.folder.take() else { return self.metrics.usage_lines_lost(count as u64) };
         let writing = tokio::task::spawn_blocking(move || {
             let written = folder.append(Day::of(Timestamp::now()), &lines);
             (folder, written)
         });
-        let Ok((folder, written)) = writing.await else { return };
+        let Ok((folder, written)) = writing.await else {
+            tracing::error!("the task that writes the usage ledger has failed: its lines are lost until a restart");
+            return self.metrics.usage_lines_lost(count as u64);
+        };
         self.folder = Some(folder);
         if let Err(error) = written {
             tracing::error!(%error, "the usage ledger cannot be written");

@@ -298,18 +298,23 @@ async fn prompt_that_is_too_long_has_the_code_of_openai() {
 }
 
 #[tokio::test]
-async fn connection_that_ends_before_message_stop_fails_the_answer() {
-    let scene = Scene::new().await;
-    let cut = async |call: &mut Call| {
-        let mut message = Message::begin(call, &json!({"input_tokens": 3})).await;
-        message.text(&["Half"]).await;
-        event(call, &json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})).await;
-        call.raw("0\r\n\r\n").await;
-    };
-    let (events, _) = scene.generated(&json!({"input": "Hello", "model": "claude"}), cut).await;
-    let failed = events.last().expect("an event");
-    assert_eq!((failed.name.as_str(), &failed.data["error"]["code"]), ("failed", &json!("upstream_disconnected")));
-    assert_eq!(text(&events), "Half");
+async fn connection_that_ends_before_the_model_has_stopped_fails_the_answer() {
+    for has_stopped in [false, true] {
+        let scene = Scene::new().await;
+        let cut = async |call: &mut Call| {
+            let mut message = Message::begin(call, &json!({"input_tokens": 3})).await;
+            message.text(&["Half"]).await;
+            if has_stopped {
+                event(call, &json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})).await;
+            }
+            call.raw("0\r\n\r\n").await;
+        };
+        let (events, _) = scene.generated(&json!({"input": "Hello", "model": "claude"}), cut).await;
+        let end = events.last().expect("an event");
+        let expected = if has_stopped { ("done", Value::Null) } else { ("failed", json!("upstream_disconnected")) };
+        assert_eq!((end.name.as_str(), end.data["error"]["code"].clone()), expected);
+        assert_eq!(text(&events), "Half");
+    }
 }
 
 #[tokio::test]

@@ -194,12 +194,17 @@ fn effort(request: &ChatRequest) -> Option<RawText> {
     field(request, "reasoning_effort")?.as_text().cloned()
 }
 
-/// Returns how the model may think, if the request has an effort and no `thinking` of its own.
+/// Returns how the model may think, if the request has an effort and no `thinking` of its own. Anthropic refuses thinking
+/// with sampling parameters or a forced tool, so the request then has the effort alone.
 fn thinking(request: &ChatRequest) -> Option<Tree> {
-    if request.fields.present("thinking").is_some() {
-        return None;
-    }
-    let kind = if effort(request)? == "none" { "disabled" } else { "adaptive" };
+    let fields = &request.fields;
+    let forces_tool = fields.present("tool_choice").is_some_and(|json| !matches!(json, "\"auto\"" | "\"none\""));
+    let kind = match effort(request)?.as_str() {
+        _ if fields.present("thinking").is_some() => return None,
+        "none" => "disabled",
+        _ if forces_tool || SAMPLING.iter().any(|name| fields.present(name).is_some()) => return None,
+        _ => "adaptive",
+    };
     Some(Tree::Object(object([("type", Tree::text(kind))])))
 }
 

@@ -88,6 +88,15 @@ impl Breaker {
         }
     }
 
+    /// Returns whether [`Breaker::admit`] would let an attempt pass.
+    pub fn would_admit(&self, now: Instant) -> bool {
+        match self.state {
+            Position::Closed { .. } => true,
+            Position::Open { until, .. } => now >= until,
+            Position::HalfOpen { .. } => false,
+        }
+    }
+
     /// Lets an attempt pass, or returns `None`. A probe must be given back by [`Breaker::succeeded`],
     /// [`Breaker::failed`] or [`Breaker::returned`].
     pub fn admit(&mut self, now: Instant) -> Option<AdmittedAs> {

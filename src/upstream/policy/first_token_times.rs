@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The times to the first token of one model on one upstream.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct FirstTokenTimes {
     estimate: Option<PeakEstimate>,
     recent: VecDeque<Duration>,
 }
 
 /// A peak EWMA (Finagle's load balancer): a worse time counts at once, a better one decays it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct PeakEstimate {
     seconds: f64,
     at: Instant,
@@ -41,9 +41,9 @@ impl FirstTokenTimes {
         self.estimate.as_ref().map(|estimate| Duration::from_secs_f64(estimate.seconds))
     }
 
-    /// Returns the time within which this percentage of the recent answers began; `None` if there are fewer than `fewest`.
-    pub fn percentile(&self, percent: usize, fewest: usize) -> Option<Duration> {
-        if self.recent.len() < fewest.max(1) {
+    /// Returns the time within which this percentage of the recent answers began; `None` before the first one.
+    pub fn percentile(&self, percent: usize) -> Option<Duration> {
+        if self.recent.is_empty() {
             return None;
         }
         let mut sorted: Vec<_> = self.recent.iter().copied().collect();
@@ -84,15 +84,15 @@ mod tests {
     }
 
     #[test]
-    fn percentile_is_of_the_recent_answers_and_needs_enough_of_them() {
+    fn percentile_is_of_the_recent_answers() {
         let (now, mut times) = (Instant::now(), FirstTokenTimes::default());
         for millis in 1..=300 {
-            assert_eq!(times.percentile(95, 20).is_some(), millis > 20);
+            assert_eq!(times.percentile(95).is_some(), millis > 1);
             times.record(Duration::from_millis(millis), now);
         }
-        assert_eq!(times.percentile(50, 20), Some(Duration::from_millis(200)));
-        assert_eq!(times.percentile(95, 20), Some(Duration::from_millis(290)));
+        assert_eq!(times.percentile(50), Some(Duration::from_millis(200)));
+        assert_eq!(times.percentile(95), Some(Duration::from_millis(290)));
         times.record_failure(Duration::from_mins(2), now);
-        assert_eq!(times.percentile(100, 1), Some(Duration::from_millis(300)), "a failure has no first token");
+        assert_eq!(times.percentile(100), Some(Duration::from_millis(300)), "a failure has no first token");
     }
 }

@@ -20,7 +20,7 @@ pub enum NextStep {
     /// To the same target with the same key, after a backoff, or after the wait that the upstream asks for.
     SameKey { wait: Option<Duration> },
     /// With another key at once; with the same key after the wait, if there is nothing else to ask.
-    OtherKey { wait: Option<Duration> },
+    OtherKey { wait: Duration },
     /// With another key. The same key would be refused again.
     OtherKeyOnly,
     /// To another target. The same target would refuse the request again, or charge for it twice.
@@ -33,6 +33,8 @@ pub enum NextStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resting {
     Key,
+    /// The key for this model: providers limit the rate of each model.
+    KeyForModel,
     /// The model on this upstream.
     Target,
 }
@@ -53,11 +55,11 @@ const REFUSED_KEY: Duration = Duration::from_mins(5);
 /// The rest of a key whose quota is used up, unless the upstream names a time.
 const EMPTY_QUOTA: Duration = Duration::from_hours(1);
 /// The rest of a key above its rate, unless the upstream names a time.
-const ABOVE_RATE: Duration = Duration::from_secs(5);
+const ABOVE_RATE: Duration = Duration::from_secs(1);
 /// The rest of a model that an upstream does not have.
 const NO_MODEL: Duration = Duration::from_mins(1);
 
-/// The codes and types of a 429 about money, which no waiting mends.
+/// The codes and types of a 429 about money, which a retry does not change.
 const QUOTA_WORDS: [&str; 7] = [
     "insufficient_quota",
     "credit_balance_exhausted",
@@ -97,11 +99,10 @@ impl FailureVerdict {
     fn of_refusal(status: u16, retry_after: Option<Duration>, report: Option<&ErrorReport>) -> Self {
         match status {
             402 => Self::of_money(retry_after),
-            429 if report.is_some_and(is_about_money) => Self::of_money(retry_after),
+            _ if report.is_some_and(is_about_money) => Self::of_money(retry_after),
             429 => {
                 let wait = retry_after.unwrap_or(ABOVE_RATE);
-                Self::new(NextStep::OtherKey { wait: retry_after }, AttemptHealth::Unknown)
-                    .with_rest(Resting::Key, wait)
+                Self::new(NextStep::OtherKey { wait }, AttemptHealth::Unknown).with_rest(Resting::KeyForModel, wait)
             }
             401 | 403 => Self::new(NextStep::OtherKeyOnly, AttemptHealth::Unknown).with_rest(Resting::Key, REFUSED_KEY),
             404 => Self::new(NextStep::OtherTarget, AttemptHealth::Unknown).with_rest(Resting::Target, NO_MODEL),
@@ -201,8 +202,8 @@ mod tests {
             (409, None, again(None), None, Failure),
             (413, None, rejected, None, Success),
             (422, None, rejected, None, Success),
-            (429, None, other_key(None), Some((Resting::Key, ABOVE_RATE)), Unknown),
-            (429, Some(WAIT), other_key(Some(WAIT)), Some((Resting::Key, WAIT)), Unknown),
+            (429, None, other_key(ABOVE_RATE), Some((Resting::KeyForModel, ABOVE_RATE)), Unknown),
+            (429, Some(WAIT), other_key(WAIT), Some((Resting::KeyForModel, WAIT)), Unknown),
             (500, None, again(None), None, Failure),
             (502, None, NextStep::OtherTarget, None, Failure),
             (503, None, again(None), None, Failure),
@@ -219,8 +220,10 @@ mod tests {
     fn quota_that_is_used_up_rests_its_key_long_whatever_the_status() {
         let rest = |wait| Some((Resting::Key, wait));
         for word in QUOTA_WORDS {
-            let verdict = refused(429, None, Some(word));
-            assert_eq!((verdict.next, verdict.rest), (NextStep::OtherKeyOnly, rest(EMPTY_QUOTA)), "{word}");
+            for status in [400, 402, 403, 429] {
+                let verdict = refused(status, None, Some(word));
+                assert_eq!((verdict.next, verdict.rest), (NextStep::OtherKeyOnly, rest(EMPTY_QUOTA)), "{word}");
+            }
         }
         assert_eq!(refused(429, Some(WAIT), Some("insufficient_quota")).rest, rest(WAIT), "as the upstream says");
         let reported = verdict(AttemptErrorKind::Reported(report("insufficient_quota")), Sent::Yes);

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::json;
-use tokenrill::settings::Settings;
+use tokenrill::settings::{Settings, UpstreamSettings};
 use tokio::process::Command;
 
 use crate::support::{Answer, LiteLlm, Service, installed, root, succeeds, text};
@@ -48,4 +48,23 @@ async fn litellm_as_upstream_answers_through_the_service() {
     let models: Vec<_> = models["data"].as_array().expect("data").iter().map(|model| model["id"].clone()).collect();
     assert_eq!(models[0], "demo");
     assert!(models.contains(&json!("mock-hello")), "{models:?}");
+}
+
+#[tokio::test]
+async fn litellm_answers_as_the_last_target_of_a_model() {
+    let litellm = LiteLlm::start().await;
+    let dead = UpstreamSettings::new("dead", "http://127.0.0.1:1/v1".parse().expect("a base URL"));
+    let mut settings = Settings { upstreams: vec![dead], ..Settings::default() };
+    let chain = r#"targets = ["dead/any", "litellm/mock-rate-limit", "litellm/mock-hello"]"#;
+    settings.models.aliases.insert("chain".to_owned(), toml::from_str(chain).expect("an alias"));
+    let service = litellm.behind_tokenrill(settings).await;
+
+    let events = service.generate(&json!({"model": "chain", "input": "Hello"})).await.events().await;
+    let answer = text(&events);
+    assert!(answer.starts_with("Hello from LiteLLM. ") && answer.ends_with("this text comes back whole."), "{answer}");
+    let status = service.get("/v1/upstreams").await.json().await;
+    let [_, dead, litellm] = status["data"].as_array().expect("a list").as_slice() else { panic!("{status}") };
+    assert_eq!((&dead["name"], &litellm["name"]), (&json!("dead"), &json!("litellm")));
+    let models: Vec<_> = litellm["models"].as_array().expect("models").iter().map(|model| &model["model"]).collect();
+    assert_eq!(models, ["mock-hello", "mock-rate-limit"]);
 }

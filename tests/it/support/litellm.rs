@@ -65,14 +65,15 @@ impl LiteLlm {
         }
     }
 
-    /// Starts a service with this upstream.
+    /// Starts a service with this upstream after those of the settings.
     pub async fn behind_tokenrill(&self, settings: Settings) -> Service {
         let mut upstream =
             UpstreamSettings::new("litellm", format!("{}/v1", self.base_url).parse().expect("a base URL"));
         upstream.api_key_env = Some("LITELLM_KEY".to_owned());
         // When its client disconnects, LiteLLM cancels the upstream request only if that is streamed.
         upstream.always_stream = true;
-        let settings = Settings { upstreams: vec![upstream], ..settings };
+        let upstreams = settings.upstreams.iter().cloned().chain([upstream]).collect();
+        let settings = Settings { upstreams, ..settings };
         Service::in_environment(settings, BTreeMap::from([("LITELLM_KEY".to_owned(), self.key.clone())])).await
     }
 }
