@@ -505,6 +505,19 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::from_secs(4));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn only_target_is_asked_at_once_if_its_rest_ends_too_late() {
+        let retry_after = Some(Duration::from_secs(9));
+        let limited = AttemptErrorKind::Refused { status: 429, retry_after, report: None };
+        let a = ScriptedProvider::new("a", [failing(AttemptError::in_response(limited)), whole("a")]);
+        let terms = RetryTerms { max_retries: 0, first_token: Duration::from_secs(5), ..RetryTerms::default() };
+        let target = Target::new(UpstreamServer::new(Arc::clone(&a) as _, Vec::new(), terms), "m");
+        carried_out(planned_with([target.clone()]), &RecordedCalls::default()).await;
+        let began = Instant::now();
+        assert_eq!(carried_out(planned_with([target]), &RecordedCalls::default()).await, whole_of("a"));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
     #[tokio::test]
     async fn fault_of_the_request_goes_to_another_target_only_if_the_plan_says_so() {
         for (fallback_on, remaining) in [(Vec::new(), 1), (vec![FallbackClass::Rejected], 0)] {

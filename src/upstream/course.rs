@@ -144,8 +144,8 @@ impl Course {
         self.last_resort(now)
     }
 
-    /// Chooses the candidate with the shortest wait. Without one, asks a target that was skipped all the same: it may have
-    /// recovered, and its own refusal is a better answer than ours.
+    /// Chooses the candidate with the shortest wait. Without one, asks a target that was not asked yet all the same: it may
+    /// have recovered, and its own refusal is a better answer than ours.
     fn last_resort(&mut self, now: Instant) -> CourseStep {
         let waits = self.candidates.iter().enumerate().filter_map(|(at, candidate)| match candidate.state {
             CandidateState::LastResort(time) => Some((time, at)),
@@ -158,12 +158,11 @@ impl Course {
             return self.next(now);
         }
         let is_untried = |place: usize| !self.candidates.iter().any(|other| other.place == place && other.tried());
-        let mut skipped = self
-            .candidates
-            .iter()
-            .enumerate()
-            .filter(|(_, candidate)| candidate.state == CandidateState::Skipped && is_untried(candidate.place));
-        let Some((at, candidate)) = skipped.next() else { return CourseStep::End };
+        let mut left = self.candidates.iter().enumerate().filter(|(_, candidate)| {
+            matches!(candidate.state, CandidateState::Skipped | CandidateState::LastResort(_))
+                && is_untried(candidate.place)
+        });
+        let Some((at, candidate)) = left.next() else { return CourseStep::End };
         candidate.target.server().record_call(now);
         let lease = candidate.lease(candidate.target.server().force(candidate.target.model(), now));
         self.attempt(at, lease)
