@@ -119,7 +119,8 @@ class Call {
   }
 
   refuse(status) {
-    this.response.writeHead(status, { "content-type": "application/json", "retry-after": "1" });
+    // A wait that is too long for a retry by the service.
+    this.response.writeHead(status, { "content-type": "application/json", "retry-after": "120" });
     // With its reason: a refusal without one is repeated without what the service adds.
     this.response.end(JSON.stringify({ error: { message: "Too long.", param: "messages", code: "context_length_exceeded" } }));
   }
