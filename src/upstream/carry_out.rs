@@ -573,11 +573,11 @@ mod tests {
         assert_eq!((a.remaining(), a.open()), (1, 0), "during a backoff");
     }
 
-    /// 500 requests against a dead target, four a second: the retries are a fifth, and one a second.
+    /// 500 requests at once against a dead target: the retries are at most a fifth, and ten, the floor of 10 s.
     #[tokio::test(start_paused = true)]
     async fn retries_against_a_dead_target_stay_within_the_budget() {
         fastrand::seed(7);
-        // Without a breaker, which would make fewer of them.
+        // Without a breaker, which would prevent most of them.
         let breaker = BreakerTerms { failures: u32::MAX, open: Duration::from_secs(15) };
         let terms = RetryTerms { breaker, ..RetryTerms::default() };
         let dead = ScriptedProvider::new("a", (0..2_000).map(|_| failing(unsent())));

@@ -1,4 +1,5 @@
-//! Recognizes the turns of one conversation, which should stay with one target and key: a prompt cache costs a tenth.
+//! Recognizes the turns of one conversation, which should stay with one target and key: input that is read
+//! from a prompt cache costs about a tenth.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -4,16 +4,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokenrill::settings::{ModelPrice, Settings};
 
-use crate::support::{Answer, Service, Upstream};
+use crate::support::{Answer, Call, Service, Upstream};
 
 const SENTENCE: &str = "The quick brown fox jumps over the lazy dog.";
 
 /// Starts a generation of `model` that sends [`SENTENCE`]. The test ends it.
-async fn start_generation(
-    service: &Service,
-    upstream: &Upstream,
-    model: &str,
-) -> (Answer, String, crate::support::Call) {
+async fn start_generation(service: &Service, upstream: &Upstream, model: &str) -> (Answer, String, Call) {
     let body = json!({"model": model, "messages": [{"role": "user", "content": "Hello"}]});
     let mut viewer = service.generate(&body).await;
     let id = viewer.expect("start").await.generation().to_owned();
@@ -26,22 +22,27 @@ async fn start_generation(
     (viewer, id, call)
 }
 
+/// Ends a generation as `ending` says: by a stop, a lost upstream, or the end of the answer.
+async fn end(service: &Service, id: &str, mut call: Call, ending: &str) {
+    match ending {
+        "cancelled" => {
+            Answer::to(service.request(Method::POST, &format!("/v1/generations/{id}/cancel"))).await;
+        }
+        "failed" => drop(call),
+        _ => {
+            call.finish("stop").await;
+            call.done().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn usage_of_an_early_end_is_estimated_in_tokens_not_in_chunks() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     for ending in ["cancelled", "failed", "done"] {
-        let (mut viewer, id, mut call) = start_generation(&service, &upstream, "gpt-4o-mini").await;
-        match ending {
-            "cancelled" => {
-                Answer::to(service.request(Method::POST, &format!("/v1/generations/{id}/cancel"))).await;
-            }
-            "failed" => drop(call),
-            _ => {
-                call.finish("stop").await;
-                call.done().await;
-            }
-        }
+        let (mut viewer, id, call) = start_generation(&service, &upstream, "gpt-4o-mini").await;
+        end(&service, &id, call, ending).await;
         let event = viewer.expect(ending).await;
         // The counts that OpenAI reports for this prompt and this text.
         assert_eq!(event.data["usage"], json!({"input_tokens": 8, "output_tokens": 10, "estimated": true}), "{ending}");
@@ -127,16 +128,7 @@ async fn cost_is_in_the_last_event_the_snapshot_and_the_metric_of_each_ending() 
         // The upstream's usage has been read once this has arrived.
         call.text("!").await;
         viewer.expect("delta").await;
-        match ending {
-            "cancelled" => {
-                Answer::to(service.request(Method::POST, &format!("/v1/generations/{id}/cancel"))).await;
-            }
-            "failed" => drop(call),
-            _ => {
-                call.finish("stop").await;
-                call.done().await;
-            }
-        }
+        end(&service, &id, call, ending).await;
         let event = viewer.expect(ending).await;
         assert_eq!(event.data["cost"].to_string(), REPORTED_COST, "{ending}: {}", event.data);
         let snapshot = service.get(&format!("/v1/generations/{id}")).await.text().await;

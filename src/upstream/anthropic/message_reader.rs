@@ -11,7 +11,7 @@ use crate::domain::{FinishReason, Trailer, decode_utf8, wire_safe};
 use crate::json::{Object, RawText, Tree};
 
 /// Converts the events of Anthropic's stream to signals, with exactly one ending: a [`Signal::End`] at `message_stop`,
-/// or an error. Unknown events and deltas are ignored, as Anthropic requires of clients.
+/// or at the end of the body once the model has stopped, or an error. Unknown events and deltas are ignored, as Anthropic requires of clients.
 #[derive(Debug)]
 pub struct MessageReader {
     body: AnswerBytes,
