@@ -354,8 +354,11 @@ fn log_start(flags: &ServeFlags, settings: &Settings) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), settings = file, authentication, "starting");
     for upstream in &settings.upstreams {
         let (base_url, models) = (upstream.base_url.without_query(), upstream.models.join(", "));
-        let key = upstream.api_key_env.as_deref().unwrap_or("none");
+        let key = upstream.key_sources();
         tracing::info!(upstream = upstream.name, base_url, models, key, "upstream configured");
+    }
+    for (model, alias) in &settings.models.aliases {
+        tracing::info!(model, targets = alias.target_names(), "model configured");
     }
     for (upstream, warning) in warnings(settings) {
         tracing::warn!(upstream, "{warning}");

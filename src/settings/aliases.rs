@@ -96,6 +96,11 @@ impl TargetSettings {
 }
 
 impl AliasSettings {
+    /// Returns the targets in order, for a log line.
+    pub fn target_names(&self) -> String {
+        self.targets.iter().map(|target| target.target.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// Checks one alias of the file, field by field, so that an error can name the field.
     pub(super) fn check(name: &str, table: &Table, file: &str) -> Result<(), SettingsError> {
         let setting = |field: &str| format!("models.\"{name}\".{field}");

@@ -334,6 +334,13 @@ impl UpstreamSettings {
         from_environment.chain(from_file).collect()
     }
 
+    /// Returns where the keys come from: the names of variables, or of a file, or `none`.
+    pub fn key_sources(&self) -> String {
+        let file = self.api_key_file.iter().map(|path| path.display().to_string());
+        let sources: Vec<_> = self.api_key_env.iter().chain(&self.api_key_envs).cloned().chain(file).collect();
+        if sources.is_empty() { "none".to_owned() } else { sources.join(", ") }
+    }
+
     /// Returns the name of the header that carries the key, in lower case; `authorization` stands for a bearer token.
     pub fn key_header(&self) -> String {
         let default = match self.dialect {

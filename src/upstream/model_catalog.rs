@@ -26,7 +26,7 @@ pub struct ModelCatalog {
 struct Lists {
     routes: Arc<[Route]>,
     /// The models of the settings that stand for several targets.
-    aliases: Box<[Box<str>]>,
+    aliases: Box<[ListedModel]>,
     listed: watch::Sender<Option<CachedLists>>,
     refreshing: AtomicBool,
 }
@@ -80,7 +80,7 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_MODELS: usize = 10_000;
 
 impl ModelCatalog {
-    pub fn new(routes: Arc<[Route]>, aliases: Box<[Box<str>]>, tasks: TaskTracker) -> Self {
+    pub fn new(routes: Arc<[Route]>, aliases: Box<[ListedModel]>, tasks: TaskTracker) -> Self {
         let lists = Lists { routes, aliases, listed: watch::Sender::new(None), refreshing: AtomicBool::new(false) };
         Self { lists: Arc::new(lists), tasks }
     }
@@ -140,20 +140,23 @@ impl Drop for Refresh {
 
 /// Merges the lists: each name once, from the aliases or the first route that serves it, as in
 /// [`super::Router::plan`].
-fn merge(aliases: &[Box<str>], routes: &[Route], by_route: &[Vec<ListedModel>]) -> Arc<ListedModels> {
+fn merge(aliases: &[ListedModel], routes: &[Route], by_route: &[Vec<ListedModel>]) -> Arc<ListedModels> {
     let mut ids = HashSet::new();
     let all = routes.iter().zip(by_route).flat_map(|(route, models)| {
         let listed =
             models.iter().filter(|model| route.serves(&model.id)).map(|model| (model.id.as_str(), Some(model)));
         listed.chain(route.names().map(|name| (name, None)))
     });
-    let merged =
-        aliases.iter().map(|name| (&**name, None)).chain(all).filter(|(id, _)| ids.insert(*id)).take(MAX_MODELS).map(
-            |(id, listed)| {
-                let unlisted = || ListedModel { id: id.to_owned(), owned_by: "unknown".to_owned(), created: 0 };
-                listed.cloned().unwrap_or_else(unlisted)
-            },
-        );
+    let merged = aliases
+        .iter()
+        .map(|alias| (alias.id.as_str(), Some(alias)))
+        .chain(all)
+        .filter(|(id, _)| ids.insert(*id))
+        .take(MAX_MODELS)
+        .map(|(id, listed)| {
+            let unlisted = || ListedModel { id: id.to_owned(), owned_by: "unknown".to_owned(), created: 0 };
+            listed.cloned().unwrap_or_else(unlisted)
+        });
     Arc::new(merged.collect())
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::Provider;
 use super::alias::{ModelAlias, planned};
 use super::conversation::ConversationKey;
 use super::model_catalog::{ListedModels, ModelCatalog};
@@ -13,6 +12,7 @@ use super::plan::{Plan, Target};
 use super::route::Route;
 use super::upstream_server::UpstreamServer;
 use super::upstream_status::{UpstreamBreakers, UpstreamStatus};
+use super::{ListedModel, Provider};
 use crate::domain::{Lookup, NamePattern};
 
 /// The models of the settings, and the upstreams in match order: the first that has a matching pattern serves a model.
@@ -34,6 +34,8 @@ pub enum UnknownModelError {
 
 /// The embedded model. Its options follow a question mark: `demo?rate=20`.
 const DEMO: &str = "demo";
+/// The owner of models that the settings define, as the embedded model states it.
+const OWNER: &str = "tokenrill";
 
 impl Router {
     /// `demo` serves the names `demo` and `demo?...` and takes precedence over every other upstream; an alias takes
@@ -65,8 +67,12 @@ impl Router {
             .chain(others)
             .map(|(models, server)| Route { models: models.into_iter().collect(), server });
         let routes: Arc<[Route]> = routes.collect();
-        let names = aliases.iter().map(|alias| alias.name.clone()).collect();
-        let catalog = ModelCatalog::new(Arc::clone(&routes), names, tasks);
+        let names = aliases.iter().map(|alias| ListedModel {
+            id: alias.name.to_string(),
+            owned_by: OWNER.to_owned(),
+            created: 0,
+        });
+        let catalog = ModelCatalog::new(Arc::clone(&routes), names.collect(), tasks);
         let aliases = aliases.into_iter().map(|alias| (alias.name.clone(), alias)).collect();
         Self { routes, aliases, default: default.or(only), catalog }
     }

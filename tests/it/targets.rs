@@ -237,6 +237,8 @@ async fn alias_is_listed_and_its_targets_get_their_own_names_and_parameters() {
     let list = list.json().await;
     let names: Vec<_> = list["data"].as_array().expect("a list").iter().map(|model| &model["id"]).collect();
     assert!(names.contains(&&json!("fast")), "{names:?}");
+    let fast = service.get("/v1/models/fast").await.json().await;
+    assert_eq!(fast["owned_by"], "tokenrill");
 }
 
 /// The bodies of 20 conversations of two turns each.

@@ -62,7 +62,8 @@ async fn log_starts_with_version_settings_upstreams_and_authentication() {
     let place = WorkingDirectory::new();
     place.settings(
         "[[upstreams]]\nname = \"near\"\nbase_url = \"http://127.0.0.1:1\"\nmodels = [\"a\", \"b-*\"]\napi_key_env = \"NEAR_KEY\"\n\
-         [[upstreams]]\nname = \"doubled\"\nbase_url = \"http://127.0.0.1:1/v1/chat/completions\"\n",
+         [[upstreams]]\nname = \"doubled\"\nbase_url = \"http://127.0.0.1:1/v1/chat/completions\"\n\
+         [models.\"fast\"]\ntargets = [\"near/a\", \"doubled/b\"]\n",
     );
     let program = Program::start_with_json_logs(place.serve().env("NEAR_KEY", "sk-hunter2-near"), &place).await;
     program.signal("TERM").await;
@@ -82,6 +83,7 @@ async fn log_starts_with_version_settings_upstreams_and_authentication() {
         json!({"message": "upstream configured", "upstream": "near", "base_url": "http://127.0.0.1:1", "models": "a, b-*", "key": "NEAR_KEY"}),
     );
     has(json!({"message": "upstream configured", "upstream": "doubled", "models": "*", "key": "none"}));
+    has(json!({"message": "model configured", "model": "fast", "targets": "near/a, doubled/b"}));
     has(json!({"upstream": "near", "message": "base_url has no path: most servers have their API below /v1"}));
     has(
         json!({"upstream": "doubled", "message": "base_url ends in /chat/completions: leave that out, it is appended to base_url"}),
