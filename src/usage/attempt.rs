@@ -22,10 +22,6 @@ pub struct AttemptSubject {
 pub enum AttemptRole {
     /// Its answer is that of the generation.
     Winner,
-    /// It was made beside another one, which won.
-    Hedged,
-    /// Its answer was withdrawn.
-    Withdrawn,
     Failed,
 }
 
@@ -45,13 +41,11 @@ impl AttemptSubject {
 }
 
 impl AttemptRole {
-    pub const ALL: [Self; 4] = [Self::Winner, Self::Hedged, Self::Withdrawn, Self::Failed];
+    pub const ALL: [Self; 2] = [Self::Winner, Self::Failed];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Winner => "winner",
-            Self::Hedged => "hedged",
-            Self::Withdrawn => "withdrawn",
             Self::Failed => "failed",
         }
     }
