@@ -39,7 +39,7 @@ use crate::settings::{self, Settings, SettingsError, UpstreamSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use crate::upstream::TransportBuilder;
-use crate::usage::{LedgerError, PriceFileError};
+use crate::usage::{LedgerError, OpenedLedger, PriceFileError};
 
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
@@ -154,7 +154,7 @@ pub async fn serve(
     let router = upstreams::router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
     metrics.set_upstreams(upstream_figures(router.breakers_source()));
-    let ledger = usage::ledger(settings, &metrics)?;
+    let OpenedLedger { ledger, spent } = usage::ledger(settings, &metrics)?;
     metrics.set_retry_counts(retry_counts(&transports.retries()));
     let redis = shared_redis::start(settings, environment, metrics.replica(), &tasks, &stop)?;
     if let Some(redis) = &redis {
@@ -168,7 +168,7 @@ pub async fn serve(
     metrics.set_capacities(capacities(settings, &bounds, logs.memory(), &channel_logs, held));
     metrics.set_totals(evictions(logs.memory(), channel_logs.clone()));
     let running = TaskTracker::new();
-    let limits = Limiter::new(counted_limits::start(settings, redis.as_ref(), &tasks, &stop), running.clone());
+    let limits = Limiter::new(counted_limits::start(settings, redis.as_ref(), spent, &tasks, &stop), running.clone());
     let generations = Generations::new(
         logs.port(),
         router,

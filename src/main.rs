@@ -15,7 +15,7 @@ use tokenrill::api::{self, Admission};
 use tokenrill::app::{self, AppError, Kept, Listeners};
 use tokenrill::auth::{NewKey, SCOPES, Scopes, Tickets};
 use tokenrill::server::{self, StartedThreads, Threads};
-use tokenrill::settings::{self, AuthMode, Changes, FileSource, JwtSettings, Settings, Sources};
+use tokenrill::settings::{self, AuthMode, Changes, FileSource, JwtSettings, Settings, SettingsWarning, Sources};
 use tokenrill::shutdown::{Shutdown, ShutdownSignals};
 use tokenrill::telemetry;
 use tokio::net::TcpListener;
@@ -158,8 +158,8 @@ async fn check(flags: CheckFlags) -> Result<(), StartupError> {
     admission(&settings, &environment)?;
     app::prices(&settings)?;
     print(&settings.effective());
-    for (upstream, warning) in warnings(&settings) {
-        write_line(&mut std::io::stderr(), &format!("tokenrill: warning: upstream {upstream}: {warning}"));
+    for warning in settings.warnings() {
+        write_line(&mut std::io::stderr(), &format!("tokenrill: warning: {warning}"));
     }
     if !flags.upstreams {
         return Ok(());
@@ -173,12 +173,6 @@ async fn check(flags: CheckFlags) -> Result<(), StartupError> {
         0 => Ok(()),
         failed => Err(StartupError(format!("{failed} of {} upstreams failed: see above", checks.len()))),
     }
-}
-
-/// Returns the names of the upstreams whose settings are probably wrong, each with a warning.
-fn warnings(settings: &Settings) -> impl Iterator<Item = (&str, &'static str)> {
-    let warning = settings::UpstreamSettings::warning;
-    settings.upstreams.iter().filter_map(move |upstream| Some((upstream.name.as_str(), warning(upstream)?)))
 }
 
 /// Returns the admission rules at the start. With `auth.mode = "required"` at least one credential must be configured.
@@ -360,8 +354,8 @@ fn log_start(flags: &ServeFlags, settings: &Settings) {
     for (model, alias) in &settings.models.aliases {
         tracing::info!(model, targets = alias.target_names(), "model configured");
     }
-    for (upstream, warning) in warnings(settings) {
-        tracing::warn!(upstream, "{warning}");
+    for SettingsWarning { upstream, text } in settings.warnings() {
+        tracing::warn!(upstream, "{text}");
     }
 }
 

@@ -58,6 +58,8 @@ error_codes! {
     ModelRequired: BAD_REQUEST, Change, Body, "A model is required";
     /// No upstream serves this model.
     ModelNotFound: NOT_FOUND, Change, Body, "No such model";
+    /// The caller has a budget, and the cost of this model is unknown.
+    ModelUnpriced: FORBIDDEN, Change, Body, "The model has no price";
     /// The generation does not exist, has expired or belongs to another caller.
     GenerationNotFound: NOT_FOUND, Change, Other, "No such generation";
     /// The connection does not exist or has ended.
@@ -88,6 +90,8 @@ error_codes! {
     RateLimited: TOO_MANY_REQUESTS, Wait, Other, "Rate limit exceeded";
     /// The maximum number of generations is running, and the queue is full or the request may not wait any longer.
     TooManyGenerations: TOO_MANY_REQUESTS, Wait, Other, "Too many generations at once";
+    /// The request may cost more than the caller's budget leaves. It is whole again when its day or month is over.
+    BudgetExceeded: TOO_MANY_REQUESTS, Change, Other, "Budget exceeded";
     /// The caller has its maximum number of requests in flight.
     TooManyConnections: TOO_MANY_REQUESTS, Wait, Other, "Too many requests in flight";
     /// The generation was stopped, or the request displaced, while the request waited.

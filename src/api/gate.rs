@@ -123,7 +123,7 @@ fn spender(admission: &Admission, identity: &Identity, head: &Parts) -> Spender 
         Principal::Key(_) | Principal::Subject { .. } => None,
     };
     let account = address.map_or_else(|| Account::Principal(identity.principal.clone()), Account::of_address);
-    Spender::new(account, identity.quota, Arc::clone(&admission.policy))
+    Spender::new(account, identity.quota, Arc::clone(&admission.policy)).with_budget(identity.budget)
 }
 
 fn authorize(

@@ -14,7 +14,7 @@ use super::upstream_error::UpstreamErrorBody;
 use super::wire::measures::UsageBody;
 use super::wire::openai_chat::error_body::{OpenAiError, OpenAiErrorBody, param};
 use crate::domain::{Failed, Failure, RequestId, Usage};
-use crate::limits::{Allowance, Exceeded, ExceededLimit};
+use crate::limits::{Allowance, BudgetExceeded, Exceeded, ExceededLimit};
 
 pub use super::error_code::ErrorCode;
 
@@ -163,6 +163,7 @@ impl Problem {
                 ErrorCode::RateLimited,
                 format!("You may publish {limit} events per minute. Try again after the time in Retry-After."),
             ),
+            ExceededLimit::Budget(budget) => (ErrorCode::BudgetExceeded, budget_detail(&budget)),
             ExceededLimit::Generations => (
                 ErrorCode::TooManyGenerations,
                 "All slots for generations are in use and the queue is full. Try again after the time in Retry-After."
@@ -271,6 +272,18 @@ impl Problem {
         let error = (self.code == ErrorCode::RouteNotFound).then(|| OpenAiError::from(&body).error);
         ProblemBody { error, ..body }
     }
+}
+
+fn budget_detail(exceeded: &BudgetExceeded) -> String {
+    let BudgetExceeded { budget, wanted, .. } = exceeded;
+    let (left, most, per) = (exceeded.left(), budget.most, budget.per.name());
+    // Without milliseconds, which are 0.
+    let resets_at = exceeded.resets_at().to_string().replace(".000Z", "Z");
+    format!(
+        "This request may cost {wanted} US dollars, and {left} of your budget of {most} per {per} are left. The budget \
+         is whole again at {resets_at}. Until then, send requests with a shorter prompt, a lower limit of output tokens \
+         or a cheaper model."
+    )
 }
 
 impl Problem {

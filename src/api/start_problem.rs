@@ -26,6 +26,10 @@ impl From<StartError> for Problem {
                 "No upstream serves this model. GET /v1/models lists the available ones.",
             ),
             StartError::ModelForbidden => Self::forbidden(),
+            StartError::ModelUnpriced => Self::new(
+                ErrorCode::ModelUnpriced,
+                "You have a budget, and the operator has set no price for this model. Send another model.",
+            ),
             StartError::TooMuch(TooMuch { field, demand }) => {
                 Self::invalid(vec![FieldError { pointer: format!("/{field}"), detail: demand.to_string() }])
             }

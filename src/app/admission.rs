@@ -135,6 +135,7 @@ fn api_key(key: &settings::ApiKeySettings) -> Result<ApiKey, AppError> {
                 .map_err(|_| wrong(format!("it has an unknown scope; {SCOPES}")))?,
             models: models.map_or(AllowedModels::All, AllowedModels::These),
             quota: key.limits.unwrap_or_default(),
+            budget: key.budget,
             ..Identity::anonymous()
         },
     })

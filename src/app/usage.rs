@@ -1,11 +1,12 @@
 //! Builds what accounts for usage and money.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::AppError;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
-use crate::usage::{Ledger, Prices};
+use crate::usage::{Ledger, OpenedLedger, Prices};
 
 /// Returns the prices of the settings and of the file that they name. Reads the file.
 pub fn prices(settings: &Settings) -> Result<Prices, AppError> {
@@ -13,10 +14,10 @@ pub fn prices(settings: &Settings) -> Result<Prices, AppError> {
 }
 
 /// Returns the ledger, in the folder that the settings name or in memory. Reads the folder.
-pub(super) fn ledger(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Ledger, AppError> {
+pub(super) fn ledger(settings: &Settings, metrics: &Arc<Metrics>) -> Result<OpenedLedger, AppError> {
     let (prices, metrics) = (prices(settings)?, Arc::clone(metrics));
     match &settings.usage.path {
         Some(path) => Ok(Ledger::in_folder(prices, metrics, path)?),
-        None => Ok(Ledger::in_memory(prices, metrics)),
+        None => Ok(OpenedLedger { ledger: Ledger::in_memory(prices, metrics), spent: HashMap::new() }),
     }
 }

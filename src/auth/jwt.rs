@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{CredentialError, Identity, Scopes};
-use crate::domain::{AllowedModels, Principal, Quota, Timestamp};
+use crate::domain::{AllowedModels, Budget, Principal, Quota, Timestamp};
 
 /// Verifies the tokens of one issuer. Each key has one algorithm, which is never taken from the token (RFC 8725,
 /// section 3.1). No URL that a token contains is fetched.
@@ -34,7 +34,7 @@ pub struct Trust {
     pub audience: String,
     /// The claim that holds the scopes.
     pub scope_claim: String,
-    /// The claim that holds the subject's quota, if configured.
+    /// The claim that holds the subject's quota and budget, if configured.
     pub limits_claim: Option<String>,
 }
 
@@ -69,6 +69,14 @@ struct Claims {
     /// Includes the scopes and the quota.
     #[serde(flatten)]
     others: HashMap<String, Value>,
+}
+
+/// The value of the limits claim.
+#[derive(Default, Deserialize)]
+struct ClaimedLimits {
+    #[serde(flatten)]
+    quota: Quota,
+    budget: Option<Budget>,
 }
 
 /// The claim of RFC 8693, section 4.2.
@@ -154,13 +162,15 @@ impl Jwts {
         let until = Some(Timestamp::from_millis((exp * 1000.0) as u64));
         // An unreadable limit must not lift the limit: the token is refused.
         let claimed = self.trust.limits_claim.as_ref().and_then(|claim| others.remove(claim));
-        let quota = match claimed {
-            None | Some(Value::Null) => Quota::NONE,
-            Some(limits @ Value::Object(_)) => Quota::deserialize(limits).map_err(|_| CredentialError::Malformed)?,
+        let ClaimedLimits { quota, budget } = match claimed {
+            None | Some(Value::Null) => ClaimedLimits::default(),
+            Some(limits @ Value::Object(_)) => {
+                ClaimedLimits::deserialize(limits).map_err(|_| CredentialError::Malformed)?
+            }
             Some(_) => return Err(CredentialError::Malformed),
         };
         let scopes = self.scopes(&others)?;
-        Ok(Identity { principal, scopes, models: AllowedModels::All, only: None, until, quota })
+        Ok(Identity { principal, scopes, models: AllowedModels::All, only: None, until, quota, budget })
     }
 
     /// Returns the scopes that the token grants. Without a scope claim it grants none.

@@ -21,7 +21,7 @@ mod ticket;
 
 use std::sync::Arc;
 
-use crate::domain::{AllowedModels, Principal, Quota, Timestamp};
+use crate::domain::{AllowedModels, Budget, Principal, Quota, Timestamp};
 
 pub use api_key::{ApiKey, ApiKeys, InvalidHash, KeyHash, NewKey};
 pub use fetch::{LONGEST_JWKS, fetch_from};
@@ -59,6 +59,8 @@ pub struct Identity {
     pub until: Option<Timestamp>,
     /// The caller's own limits; an unset limit is the general one.
     pub quota: Quota,
+    /// The most that the caller may spend; `None`: any amount.
+    pub budget: Option<Budget>,
 }
 
 /// The credential of a request.
@@ -172,6 +174,7 @@ impl Identity {
             only: None,
             until: None,
             quota: Quota::NONE,
+            budget: None,
         }
     }
 }

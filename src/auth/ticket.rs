@@ -144,6 +144,8 @@ impl From<Grant> for Identity {
                 publishes_per_minute: grant.publishes_per_minute,
                 ..Quota::NONE
             },
+            // A ticket starts nothing.
+            budget: None,
         }
     }
 }

@@ -29,11 +29,22 @@ impl Day {
     pub const fn earlier(self, days: u64) -> Self {
         Self { days: self.days.saturating_sub(days) }
     }
+
+    /// Returns the day that is so many days later.
+    #[must_use]
+    pub const fn later(self, days: u64) -> Self {
+        Self { days: self.days.saturating_add(days) }
+    }
+
+    /// Returns the midnight with which the day begins.
+    pub const fn begin(self) -> Timestamp {
+        Timestamp::from_millis(self.days.saturating_mul(MILLIS))
+    }
 }
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let midnight = Timestamp::from_millis(self.days.saturating_mul(MILLIS)).to_string();
+        let midnight = self.begin().to_string();
         f.write_str(midnight.split('T').next().unwrap_or_default())
     }
 }

@@ -3,6 +3,8 @@
 //! No I/O, no async, no HTTP. Every other module may use this one; this one uses only `json`.
 
 mod account;
+mod budget;
+mod budget_period;
 mod channel;
 mod channel_event;
 mod chat;
@@ -33,6 +35,8 @@ mod usd;
 mod when_full;
 
 pub use account::Account;
+pub use budget::Budget;
+pub use budget_period::{BudgetPeriod, Month};
 pub use channel::{ChannelEventId, ChannelName, InvalidName};
 pub use channel_event::{ChannelEvent, EventName, Keeping, Presence, Published, Recipient, Subscriber};
 pub use chat::{ChatRequest, OUTPUT_LIMITS, Prompt, number};

@@ -34,6 +34,12 @@ impl Usd {
     pub const fn plus(self, other: Self) -> Self {
         Self::from_nanos(self.nanos().saturating_add(other.nanos()))
     }
+
+    /// Returns the difference, at least 0.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self::from_nanos(self.nanos().saturating_sub(other.nanos()))
+    }
 }
 
 impl Default for Usd {

@@ -96,6 +96,11 @@ impl Attempts {
         self.context.ledger.cost(&target.upstream().name, target.model(), usage)
     }
 
+    /// Returns what all attempts cost, and an open one at its reservation; `None` if one of them is unknown.
+    pub fn spent(&self) -> Option<Usd> {
+        self.lock().iter().try_fold(Usd::default(), |sum, attempt| Some(sum.plus(attempt.entry.charge()?)))
+    }
+
     pub fn count(&self) -> usize {
         self.lock().len()
     }

@@ -18,7 +18,7 @@ use crate::domain::{
     Prompt, Remedy, Timings, UpstreamWords, Usage, UsageReport,
 };
 use crate::event_log::{CloseOutcome, Limit, Writer};
-use crate::limits::{OutputEstimate, QueueState, Reservations, Settlement};
+use crate::limits::{OutputEstimate, QueueState, Reservations, Settled, Settlement};
 use crate::telemetry::{Gauge, Metrics};
 use crate::upstream::{Billed, Delivery};
 use crate::usage::AttemptUsage;
@@ -270,7 +270,8 @@ impl Running {
             Settlement::Used(_) | Settlement::Refunded => AttemptUsage::Known(usage),
         });
         let reservations = self.reservations.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let settled = reservations.map(|reservations| reservations.settle(settlement));
+        let settled = Settled { usage: settlement, cost: self.attempts.spent() };
+        let settled = reservations.map(|reservations| reservations.settle(settled));
         async move {
             if let Some(settled) = settled {
                 settled.await;

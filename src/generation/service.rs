@@ -22,11 +22,12 @@ use super::task::{self, Work};
 use super::tokens::{self, TokenCounter};
 use crate::domain::{
     ChatRequest, Claim, EventPosition, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp, Usage,
+    Usd,
 };
 use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable, ViewerLease, Writer};
 use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::telemetry::Metrics;
-use crate::upstream::{ConversationKey, Delivery, ListedModels, PlannedRequest, Router, UpstreamStatus};
+use crate::upstream::{ConversationKey, Delivery, ListedModels, Plan, PlannedRequest, Router, UpstreamStatus};
 use crate::usage::Ledger;
 
 /// The log of a new generation, or the generation that its claim names.
@@ -112,10 +113,13 @@ impl Generations {
         if !new.allowed.allow(&plan.model) {
             return Err(StartError::ModelForbidden);
         }
+        if new.spender.budget().is_some() && !inner.is_priced(&plan) {
+            return Err(StartError::ModelUnpriced);
+        }
         let mut request = ChatRequest::new(plan.model.to_string(), fields);
         let prompt = Arc::new(request.prompt());
         let (Permit { id, slot, reservations }, reserved) =
-            inner.admit(&new.spender, &mut request, &prompt, (new.wait_policy, new.request)).await?;
+            inner.admit(&new.spender, (&plan, &mut request), &prompt, (new.wait_policy, new.request)).await?;
         let start = Arc::new(Start {
             generation: id,
             owner: new.owner,
@@ -296,12 +300,26 @@ impl GenerationService {
         }
     }
 
+    /// Returns whether the cost of every answer of this plan is known.
+    fn is_priced(&self, plan: &Plan) -> bool {
+        plan.targets().all(|target| self.ledger.is_priced(&target.upstream().name, target.model()))
+    }
+
+    /// Returns the cost of these tokens at the dearest target, as far as prices are known.
+    fn dearest(&self, plan: &Plan, usage: &Usage) -> Usd {
+        let costs =
+            plan.targets().filter_map(|target| self.ledger.cost(&target.upstream().name, target.model(), usage));
+        costs.max().unwrap_or_default()
+    }
+
     /// Reserves what the generation may use of its caller's limits, all or nothing. The answer is estimated as the
     /// request's own limit, or else as the mean of the account's answers of this model, up to the limit that applies.
+    /// Of a budget, the cost of the longest answer that the limits allow is reserved, or of the estimated one without a
+    /// limit.
     async fn admit(
         &self,
         spender: &Spender,
-        request: &mut ChatRequest,
+        (plan, request): (&Plan, &mut ChatRequest),
         prompt: &Prompt,
         (wait_policy, permit): (WaitPolicy, RequestPermit),
     ) -> Result<(Permit, Usage), StartError> {
@@ -315,8 +333,10 @@ impl GenerationService {
         let input_tokens = tokens::guess_prompt(prompt);
         let output_tokens = Some(output.saturating_mul(request.choices()));
         let reserved = Usage { input_tokens, output_tokens, ..Usage::default() };
+        let longest = request.output_limit().unwrap_or(output).saturating_mul(request.choices());
+        let cost = self.dearest(plan, &Usage { output_tokens: Some(longest), ..reserved });
         let (model, tokens) = (request.model.clone(), reserved.total());
-        let demand = GenerationDemand { spender: spender.clone(), model, tokens, wait_policy };
+        let demand = GenerationDemand { spender: spender.clone(), model, tokens, cost, wait_policy };
         match self.limits.admit(demand, permit).await {
             Ok(admitted) => Ok((admitted, reserved)),
             Err(error) => Err(self.refused(error, spender, &request.model).await),

@@ -65,6 +65,9 @@ pub enum StartError {
     ModelNotFound,
     #[error("the caller may not use this model")]
     ModelForbidden,
+    /// The caller has a budget, and a target of the model has no price.
+    #[error("the model has no price")]
+    ModelUnpriced,
     #[error(transparent)]
     TooMuch(#[from] TooMuch),
     /// A limit of the caller's is exceeded; with the rest of all its limits.

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         Account, Cancelled, ChatRequest, Entry, Escaped, GenerationId, Part, Principal, Quota, RequestId, Sequence,
-        Shape, Start, Timestamp, Timings, Usage, UsageRequest,
+        Shape, Start, Timestamp, Timings, Usage, UsageRequest, Usd,
     };
     use crate::event_log::{Created, EventLog, LogTerms, Memory, MemoryLimits, follow};
     use crate::generation::attempt_failure::UpstreamMessages;
@@ -286,6 +286,7 @@ mod tests {
             spender: spender.clone(),
             model: "m".into(),
             tokens: 0,
+            cost: Usd::default(),
             wait_policy: WaitPolicy::Refuses,
         };
         let permit = limits.admit(demand, RequestPermit::default()).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::rates::{RateKind, RemainingQuota, UsedUp};
 use super::room::Full;
+use crate::domain::{Budget, Timestamp, Usd};
 
 /// Why a call to the limits fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,19 @@ pub enum ExceededLimit {
     TokensPerMinute(NonZeroU32),
     PublishesPerMinute(NonZeroU32),
     Generations,
+    Budget(BudgetExceeded),
+}
+
+/// A generation may cost more than the budget leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetExceeded {
+    pub budget: Budget,
+    /// What is spent or reserved in this period.
+    pub spent: Usd,
+    /// What the generation would reserve.
+    pub wanted: Usd,
+    /// The time of the decision.
+    pub at: Timestamp,
 }
 
 impl ExceededLimit {
@@ -37,6 +51,7 @@ impl ExceededLimit {
             Self::TokensPerMinute(_) => "tokens",
             Self::PublishesPerMinute(_) => "publishes",
             Self::Generations => "generations",
+            Self::Budget(_) => "budget",
         }
     }
 }
@@ -53,6 +68,24 @@ pub struct Allowance {
 impl From<Exceeded> for LimitError {
     fn from(exceeded: Exceeded) -> Self {
         Self::Exceeded(exceeded)
+    }
+}
+
+impl BudgetExceeded {
+    /// Returns what is left in this period.
+    pub const fn left(&self) -> Usd {
+        self.budget.most.minus(self.spent)
+    }
+
+    /// Returns when the next period begins.
+    pub fn resets_at(&self) -> Timestamp {
+        self.budget.per.end(self.at)
+    }
+}
+
+impl From<BudgetExceeded> for LimitError {
+    fn from(exceeded: BudgetExceeded) -> Self {
+        Self::Exceeded(Exceeded { limit: ExceededLimit::Budget(exceeded), wait: None })
     }
 }
 

@@ -8,6 +8,7 @@
 //! exceeded   why a limit refuses a request, and what a caller has left
 //! queue      the state of a generation that waits for a slot
 //! estimates  expected output tokens per account and model
+//! budgets    what the callers of one process have spent
 //! room       the limits on concurrent generations that apply to one
 //! line       the generations of this process that wait for a slot, in the order of service
 //! process    the port's adapter for one process
@@ -21,8 +22,8 @@
 //!
 //! Every adapter of [`Limits`] keeps these rules; `tests/it/limits_contract.rs` tests each rule against each adapter.
 //!
-//! 1. **All or nothing.** An admission is one step. It reserves a request in the model's rate, the tokens, and a slot or
-//!    a queue position, or it is refused and reserves nothing. A request that was taken before under the same id stays
+//! 1. **All or nothing.** An admission is one step. It reserves a request in the model's rate, the tokens, the cost, and
+//!    a slot or a queue position, or it is refused and reserves nothing. A request that was taken before under the same id stays
 //!    until it is settled.
 //! 2. **Repeatable.** Everything is stored under the id of the generation. A call whose reply is lost may be repeated
 //!    with the same id: [`Limits::take_request`] and [`Limits::admit`] find their own reservation and return the same
@@ -31,7 +32,8 @@
 //!    slot only in the step that removes it. A second one, or one for an unknown id, changes nothing. Settling and
 //!    releasing are independent of each other.
 //! 4. **Exact.** A settlement with the used tokens leaves the rate as if these tokens had been taken at first, also if
-//!    they are more than were reserved. A refund gives back exactly what was reserved, the requests too.
+//!    they are more than were reserved. A refund gives back exactly what was reserved, the requests too. The same holds
+//!    for a budget and the cost, in the day and the month in which the reservation was made, unless they are over.
 //! 5. **Slots have an owner.** A slot belongs to the process that was admitted. An adapter that several processes share
 //!    renews the slots of its own process itself, and frees those of a process that no longer does. Releasing a slot
 //!    that has expired changes nothing.
@@ -43,9 +45,11 @@
 //!    next, also if its caller is gone ([`Limiter`] sees to that). No admission arrives after the release of its id.
 //! 8. **Slow.** Any call may take time. An adapter behind a network repeats a settlement or a release until it succeeds
 //!    or what it would remove has expired.
-//! 9. **Events are counted at least once.** A published event has no id: a repeat of [`Limits::publish`] after a lost
+//! 9. **Spent money stays spent.** What is reserved of a budget and not settled counts as spent until the period ends.
+//! 10. **Events are counted at least once.** A published event has no id: a repeat of [`Limits::publish`] after a lost
 //!    reply may count it twice.
 
+mod budgets;
 mod estimates;
 mod exceeded;
 mod limiter;
@@ -63,12 +67,13 @@ mod slots;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::domain::GenerationId;
 pub use crate::domain::WhenFull;
+use crate::domain::{GenerationId, Usd};
 
 pub use self::redis::{RedisLimitTerms, RedisLimits};
+pub use budgets::Budgets;
 pub use estimates::OutputEstimate;
-pub use exceeded::{Allowance, Exceeded, ExceededLimit, LimitError};
+pub use exceeded::{Allowance, BudgetExceeded, Exceeded, ExceededLimit, LimitError};
 pub use limiter::Limiter;
 pub use permit::{GenerationSlot, Permit, RequestPermit, Reservations};
 pub use policy::{ConnectionLimits, GenerationDemand, Policy, Spender, WaitPolicy};
@@ -89,13 +94,13 @@ pub trait Limits: Send + Sync + 'static {
         demand: &'a GenerationDemand,
     ) -> BoxFuture<'a, Result<Admitted, LimitError>>;
 
-    /// Settles all that was reserved in rates under this id (contract 3, 4).
-    fn settle(&self, id: GenerationId, settlement: Settlement) -> BoxFuture<'_, ()>;
+    /// Settles all that was reserved in rates and of a budget under this id (contract 3, 4).
+    fn settle(&self, id: GenerationId, settled: Settled) -> BoxFuture<'_, ()>;
 
     /// Frees the slot, or the queue position, that is stored under this id (contract 3, 5, 6).
     fn release(&self, id: GenerationId) -> BoxFuture<'_, ()>;
 
-    /// Takes one published event from the account's rate; returns what is left of it (contract 9).
+    /// Takes one published event from the account's rate; returns what is left of it (contract 10).
     fn publish<'a>(&'a self, spender: &'a Spender) -> BoxFuture<'a, Result<Allowance, (LimitError, Allowance)>>;
 
     /// Returns the remaining quota of a caller for a model.
@@ -109,7 +114,16 @@ pub struct Admitted {
     pub queue_state: Option<watch::Receiver<QueueState>>,
 }
 
-/// What becomes of a reservation.
+/// What becomes of everything that is reserved for a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// Of the rates.
+    pub usage: Settlement,
+    /// What all attempts cost; `None` if that is unknown: the reserved amount then counts as spent. Ignored by a refund.
+    pub cost: Option<Usd>,
+}
+
+/// What becomes of a reservation in rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
     /// Nothing was used: everything is given back, the requests too.
@@ -118,4 +132,11 @@ pub enum Settlement {
     AsReserved,
     /// This many tokens were used. The requests count as used.
     Used(u64),
+}
+
+/// The cost is unknown.
+impl From<Settlement> for Settled {
+    fn from(usage: Settlement) -> Self {
+        Self { usage, cost: None }
+    }
 }

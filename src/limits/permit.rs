@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::queue::{QueueState, WaitOutcome};
-use super::{Limits, Settlement};
+use super::{Limits, Settled, Settlement};
 use crate::detached::Detached;
 use crate::domain::GenerationId;
 
@@ -57,9 +57,9 @@ pub struct LimitCalls {
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl LimitCalls {
-    fn settle(self: Arc<Self>, id: GenerationId, settlement: Settlement) -> Detached<()> {
+    fn settle(self: Arc<Self>, id: GenerationId, settled: Settled) -> Detached<()> {
         let tasks = self.tasks.clone();
-        Detached::new(&tasks, async move { self.limits.settle(id, settlement).await })
+        Detached::new(&tasks, async move { self.limits.settle(id, settled).await })
     }
 
     fn release(self: Arc<Self>, id: GenerationId) -> Detached<()> {
@@ -99,8 +99,9 @@ impl Reservations {
 
     /// Settles the reservations. Returns when that is done, or after a timeout; if this future is dropped, or the
     /// timeout is over, it is done in a task.
-    pub fn settle(mut self, settlement: Settlement) -> impl Future<Output = ()> + Send + use<> {
-        let call = self.calls.take().map(|calls| calls.settle(self.id, settlement));
+    pub fn settle<S: Into<Settled>>(mut self, settled: S) -> impl Future<Output = ()> + Send + use<S> {
+        let settled = settled.into();
+        let call = self.calls.take().map(|calls| calls.settle(self.id, settled));
         async move {
             if let Some(call) = call {
                 call.within(CALL_TIMEOUT).await;
@@ -111,7 +112,7 @@ impl Reservations {
 
 impl Drop for Reservations {
     fn drop(&mut self) {
-        drop(self.calls.take().map(|calls| calls.settle(self.id, Settlement::Refunded)));
+        drop(self.calls.take().map(|calls| calls.settle(self.id, Settlement::Refunded.into())));
     }
 }
 

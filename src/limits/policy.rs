@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::rates::RateKey;
-use crate::domain::{Account, NamePattern, Quota, WhenFull};
+use crate::domain::{Account, Budget, NamePattern, Quota, Usd, WhenFull};
 
 /// The limits of all callers. Replaced as a whole when the settings are reloaded.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -38,6 +38,7 @@ pub struct ConnectionLimits {
 pub struct Spender {
     pub account: Account,
     pub(super) quota: Quota,
+    budget: Option<Budget>,
     pub(super) policy: Arc<Policy>,
 }
 
@@ -58,13 +59,25 @@ pub struct GenerationDemand {
     pub model: String,
     /// The estimated tokens of the prompt and the answer.
     pub tokens: u64,
+    /// The most that one attempt may cost, as far as is known: at the dearest target of its plan.
+    pub cost: Usd,
     pub wait_policy: WaitPolicy,
 }
 
 impl Spender {
     /// `quota` is the caller's own. Fields that it does not set are taken from `policy.each`.
     pub fn new(account: Account, quota: Quota, policy: Arc<Policy>) -> Self {
-        Self { account, quota: quota.or(policy.each), policy }
+        Self { account, quota: quota.or(policy.each), budget: None, policy }
+    }
+
+    /// Returns this account with a budget.
+    #[must_use]
+    pub fn with_budget(self, budget: Option<Budget>) -> Self {
+        Self { budget, ..self }
+    }
+
+    pub const fn budget(&self) -> Option<Budget> {
+        self.budget
     }
 
     /// Returns the maximum output tokens of each choice and the maximum number of choices for this model.

@@ -7,21 +7,30 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use tokio::time::sleep;
 
+use super::budgets::{BudgetReservation, Budgets};
 use super::exceeded::{Allowance, Exceeded, LimitError};
 use super::policy::{GenerationDemand, Spender};
 use super::rates::{RateKey, RateReservation, Rates, UsedUp};
 use super::slots::GenerationSlots;
-use super::{Admitted, Limits, Settlement};
-use crate::domain::{GenerationId, Lookup, Quota};
+use super::{Admitted, Limits, Settled, Settlement};
+use crate::domain::{Account, BudgetPeriod, GenerationId, Lookup, Quota, Usd};
 
 /// The current usage of all callers of this process. Its slots need no lease: they end with the process.
 #[derive(Debug, Default)]
 pub struct ProcessLimits {
     rates: Rates,
     slots: GenerationSlots,
-    /// The reservations in rates. Locked during every call that changes a rate for a generation, so that each is one
-    /// step for the others.
-    reserved: Mutex<Lookup<GenerationId, Vec<RateReservation>>>,
+    budgets: Budgets,
+    /// The reservations in rates and of budgets. Locked during every call that changes one for a generation, so that
+    /// each is one step for the others.
+    reserved: Mutex<Lookup<GenerationId, ReservedParts>>,
+}
+
+/// What is reserved for one generation. Dropping it unsettled refunds it.
+#[derive(Debug, Default)]
+struct ReservedParts {
+    rates: Vec<RateReservation>,
+    budget: Option<BudgetReservation>,
 }
 
 /// Interval at which accounts with full rates are removed.
@@ -33,7 +42,17 @@ impl ProcessLimits {
         self.slots.count()
     }
 
-    /// Returns for how many requests and generations a rate is reserved.
+    /// Creates limits with the budgets of callers.
+    pub fn with_budgets(budgets: Budgets) -> Self {
+        Self { budgets, ..Self::default() }
+    }
+
+    /// Returns what an account has spent or reserved in the current period.
+    pub fn spent(&self, account: &Account, per: BudgetPeriod) -> Usd {
+        self.budgets.spent(account, per)
+    }
+
+    /// Returns for how many requests and generations something is reserved.
     pub fn reservations(&self) -> usize {
         self.lock().len()
     }
@@ -43,6 +62,7 @@ impl ProcessLimits {
         loop {
             sleep(SWEEP).await;
             self.rates.sweep();
+            self.budgets.sweep();
             let mut reserved = self.lock();
             let used = reserved.len();
             reserved.shrink_to(used * 2);
@@ -57,7 +77,7 @@ impl ProcessLimits {
         let quota = Quota { tokens_per_minute: None, ..spender.quota };
         let taken = self.rates.take(RateKey::of_account(spender.account.clone()), quota, 0).map_err(Exceeded::from)?;
         if let Some(taken) = taken {
-            reserved.insert(id, vec![taken]);
+            reserved.insert(id, ReservedParts { rates: vec![taken], budget: None });
         }
         Ok(())
     }
@@ -68,7 +88,8 @@ impl ProcessLimits {
         if let Some(admitted) = self.slots.find(id) {
             return Ok(admitted);
         }
-        // Dropped, and thereby refunded, if there is no slot.
+        // Both are dropped, and thereby refunded, if there is no slot. First the budget: to wait for a rate would not help.
+        let budget = self.budgets.reserve(demand)?;
         let taken = self.spend(spender, model, *tokens).map_err(|used_up| {
             // Report the longest wait of all rates: after a shorter one, another rate would refuse the retry.
             let rates = spender.rates_beside_request(model);
@@ -76,8 +97,10 @@ impl ProcessLimits {
             Exceeded::from(waits.max_by_key(|wait| wait.wait).unwrap_or(used_up))
         })?;
         let queue_state = self.slots.enter(id, spender.account.clone(), demand.into()).map_err(Exceeded::from)?;
-        if !taken.is_empty() {
-            reserved.entry(id).or_default().extend(taken);
+        if !taken.is_empty() || budget.is_some() {
+            let parts = reserved.entry(id).or_default();
+            parts.rates.extend(taken);
+            parts.budget = budget;
         }
         Ok(Admitted { queue_state })
     }
@@ -90,10 +113,16 @@ impl ProcessLimits {
         Ok(taken)
     }
 
-    fn settle_now(&self, id: GenerationId, settlement: Settlement) {
+    fn settle_now(&self, id: GenerationId, Settled { usage, cost }: Settled) {
         let mut all = self.lock();
-        for reservation in all.remove(&id).unwrap_or_default() {
-            match settlement {
+        let ReservedParts { rates, budget } = all.remove(&id).unwrap_or_default();
+        match (budget, usage) {
+            (None, _) => {}
+            (Some(budget), Settlement::Refunded) => drop(budget),
+            (Some(budget), Settlement::AsReserved | Settlement::Used(_)) => budget.settle(cost),
+        }
+        for reservation in rates {
+            match usage {
                 Settlement::Refunded => drop(reservation),
                 Settlement::AsReserved => reservation.settle_as_reserved(),
                 Settlement::Used(tokens) => reservation.settle(tokens),
@@ -117,7 +146,7 @@ impl ProcessLimits {
         rates.fold(Allowance::default(), |allowance, (requests, tokens)| allowance.and(requests, tokens))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lookup<GenerationId, Vec<RateReservation>>> {
+    fn lock(&self) -> MutexGuard<'_, Lookup<GenerationId, ReservedParts>> {
         self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -135,8 +164,8 @@ impl Limits for ProcessLimits {
         ready(self.admit_now(id, demand)).boxed()
     }
 
-    fn settle(&self, id: GenerationId, settlement: Settlement) -> BoxFuture<'_, ()> {
-        self.settle_now(id, settlement);
+    fn settle(&self, id: GenerationId, settled: Settled) -> BoxFuture<'_, ()> {
+        self.settle_now(id, settled);
         ready(()).boxed()
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::JwtSettings;
 use super::keys::{SettingSection, VARIABLE, key};
 use super::limits::quota_with_known_names;
-use crate::domain::Quota;
+use crate::domain::{Budget, Quota};
 
 /// Authentication.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -36,6 +36,8 @@ pub struct ApiKeySettings {
     pub models: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "quota_with_known_names")]
     pub limits: Option<Quota>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 /// How callers are authenticated, if set explicitly.
@@ -77,8 +79,8 @@ pub(super) const SECTION: SettingSection = SettingSection {
         .with_example("\"session\""),
         key(
             "auth.api_keys",
-            "written as tables, each under its own [[auth.api_keys]], with name, hash, optional scopes, models and \
-             limits",
+            "written as tables, each under its own [[auth.api_keys]], with name, hash, optional scopes, models, \
+             limits and budget",
             "The accepted API keys. `tokenrill key new` prints a key and its entry for this file, with a hash from which \
              the key cannot be recovered. Keys with the same name belong to the same caller, which allows a key \
              rotation. To revoke a key, remove it and send SIGHUP. Default: none. In the environment: [{ name = ..., \
@@ -91,7 +93,9 @@ pub(super) const SECTION: SettingSection = SettingSection {
              system.); \"admin\" (read /metrics and the usage of all callers, list and close connections). Default: the \
              first three.\n\
              models: the permitted models; `*` stands for any characters. Default: [\"*\"].\n\
-             limits: the owner's own limits, which replace those of [limits], with the same names. Default: absent.",
+             limits: the owner's own limits, which replace those of [limits], with the same names. Default: absent.\n\
+             budget: the most that the owner may spend, in US dollars, from 0.000000001 to 1000000, per \"day\" or \
+             \"month\" in UTC. It then may only ask for models with prices for input and output. Default: absent.",
         )
         .with_example(
             "[[auth.api_keys]]\n\
@@ -99,7 +103,8 @@ pub(super) const SECTION: SettingSection = SettingSection {
              hash = \"0123456789abcdef:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n\
              scopes = [\"generate\", \"follow\", \"stop\", \"subscribe:room-*\"]\n\
              models = [\"gpt-*\"]\n\
-             limits = { requests_per_minute = 600, concurrent_generations = 20 }",
+             limits = { requests_per_minute = 600, concurrent_generations = 20 }\n\
+             budget = { usd = 20, per = \"month\" }",
         ),
     ],
 };
@@ -108,5 +113,22 @@ impl AuthSettings {
     /// Returns whether no credential is configured: neither a key nor `auth.jwt`.
     pub fn admits_nobody(&self) -> bool {
         self.api_keys.is_empty() && self.jwt.is_absent()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{BudgetPeriod, Usd};
+
+    #[test]
+    fn budget_of_a_key_is_read_from_and_written_as_a_toml_number() {
+        for (usd, nanos) in [("20", 20_000_000_000), ("0.1", 100_000_000), ("999999.999999999", 999_999_999_999_999)] {
+            let key = format!("name = \"a\"\nhash = \"b\"\nbudget = {{ usd = {usd}, per = \"day\" }}");
+            let key: ApiKeySettings = toml::from_str(&key).unwrap();
+            assert_eq!(key.budget, Some(Budget { most: Usd::from_nanos(nanos), per: BudgetPeriod::Day }));
+            let written = toml::to_string(&key).unwrap();
+            assert_eq!(toml::from_str::<ApiKeySettings>(&written).unwrap(), key, "{written}");
+        }
     }
 }

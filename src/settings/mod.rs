@@ -30,6 +30,7 @@ mod upstream;
 mod upstream_checks;
 mod upstream_keys;
 mod usage;
+mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -63,6 +64,7 @@ pub use units::Size;
 use upstream::is_token;
 pub use upstream::{DEFAULT_ANTHROPIC_VERSION, UpstreamDialect, UpstreamSettings};
 pub use usage::UsageSettings;
+pub use warnings::SettingsWarning;
 
 /// All settings. A settings file may omit any of them. The files of this folder document each of them below its struct.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]

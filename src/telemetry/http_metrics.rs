@@ -28,11 +28,12 @@ pub(super) struct LimitLabels {
 }
 
 /// Every limit that refuses requests.
-const LIMITS: [&str; 9] = [
+const LIMITS: [&str; 10] = [
     "requests",
     "tokens",
     "publishes",
     "generations",
+    "budget",
     "connections",
     "subscribers",
     "memory",

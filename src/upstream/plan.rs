@@ -48,6 +48,11 @@ impl Plan {
         let first = PlannedTarget::with_all_keys(first);
         Self { model: model.into(), first, others, first_token: None, fallback_on: Arc::default() }
     }
+
+    /// Returns all targets, in their order.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        std::iter::once(&self.first).chain(&self.others).map(|planned| &planned.target)
+    }
 }
 
 impl PlannedTarget {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::attempt::{AttemptRole, AttemptSubject};
 use super::folder::{LedgerError, LedgerFolder};
@@ -14,7 +14,7 @@ use super::report::{UsageQuery, UsageRow};
 use super::sums::UsageSums;
 use super::totals::UsageTotals;
 use super::writer::LedgerWriter;
-use crate::domain::{Day, Timestamp, TokenSource, Usage, Usd};
+use crate::domain::{Day, Month, Principal, Timestamp, TokenSource, Usage, Usd};
 use crate::telemetry::{GenerationLabels, Metrics, Outcome};
 
 /// All attempts of this process: their sums in memory, and their lines in files if there is a folder for them. Clones
@@ -31,12 +31,21 @@ struct LedgerState {
     next: AtomicU64,
 }
 
+/// A ledger whose folder was read.
+#[derive(Debug)]
+pub struct OpenedLedger {
+    pub ledger: Ledger,
+    /// What callers have spent in the current month, by the day on which the attempt began.
+    pub spent: HashMap<(Principal, Day), Usd>,
+}
+
 /// An attempt that has begun. Its first settlement counts. If it is dropped without one, it has failed, at its
 /// reservation: an unsettled reservation counts as used.
 pub struct OpenAttempt {
     attempt: Arc<str>,
     subject: Arc<AttemptSubject>,
-    settled: AtomicBool,
+    /// What it cost; empty until it is settled.
+    settled: OnceLock<Option<Usd>>,
     ledger: Ledger,
 }
 
@@ -58,16 +67,25 @@ impl Ledger {
 
     /// Reads the folder, and appends to it from now on. Blocks while it reads. Attempts that were open when their process
     /// ended have failed, at their reservation.
-    pub fn in_folder(prices: Prices, metrics: Arc<Metrics>, path: &Path) -> Result<Self, LedgerError> {
+    pub fn in_folder(prices: Prices, metrics: Arc<Metrics>, path: &Path) -> Result<OpenedLedger, LedgerError> {
         let (mut folder, now) = (LedgerFolder::open(path)?, Timestamp::now());
-        let (mut sums, mut open) = (UsageSums::default(), HashMap::new());
+        let (mut sums, mut open) = (UsageSums::default(), HashMap::<Arc<str>, LedgerLine>::new());
+        let mut spent = HashMap::new();
+        let mut spend = |began: Timestamp, line: &LedgerLine, end: LineEnd| {
+            let cost = end.usage.and_then(|usage| usage.cost);
+            if let Some(cost) = cost.filter(|_| Month::of(began) == Month::of(now)) {
+                let sum: &mut Usd = spent.entry((line.subject.principal.clone(), Day::of(began))).or_default();
+                *sum = sum.plus(cost);
+            }
+        };
         let mut count = 0_u64;
         let unreadable = folder.read(Day::of(now), |line| {
             count += 1;
             match line.end {
                 None => drop(open.insert(Arc::clone(&line.attempt), line)),
                 Some(end) => {
-                    open.remove(&line.attempt);
+                    let began = open.remove(&line.attempt).map_or(line.time, |begin| begin.time);
+                    spend(began, &line, end);
                     add(&mut sums, &line, end);
                 }
             }
@@ -76,13 +94,14 @@ impl Ledger {
         for (_, line) in open {
             let usage = Some(Usage { source: TokenSource::Estimated, ..line.subject.reserved });
             let end = LineEnd { outcome: Outcome::Failed, role: AttemptRole::Failed, usage };
+            spend(line.time, &line, end);
             add(&mut sums, &line, end);
             unsettled.push(LedgerLine { end: Some(end), ..line });
         }
         folder.append(Day::of(now), &unsettled)?;
         tracing::info!(lines = count, unreadable, unsettled = unsettled.len(), "the usage ledger was read");
         let writer = LedgerWriter::start(folder, Arc::clone(&metrics));
-        Ok(Self::new(prices, metrics, sums, Some(writer)))
+        Ok(OpenedLedger { ledger: Self::new(prices, metrics, sums, Some(writer)), spent })
     }
 
     fn new(prices: Prices, metrics: Arc<Metrics>, sums: UsageSums, writer: Option<LedgerWriter>) -> Self {
@@ -92,6 +111,11 @@ impl Ledger {
     /// Returns what the tokens cost; `None` if that is unknown. `model` is the name that the upstream was asked for.
     pub fn cost(&self, upstream: &str, model: &str, usage: &Usage) -> Option<Usd> {
         self.0.prices.cost(upstream, model, usage)
+    }
+
+    /// Returns whether every answer of this model has a known cost. `model` as for [`Ledger::cost`].
+    pub fn is_priced(&self, upstream: &str, model: &str) -> bool {
+        self.0.prices.is_priced(upstream, model)
     }
 
     /// Records that an attempt begins.
@@ -110,7 +134,7 @@ impl Ledger {
             subject: Arc::clone(&subject),
             end: None,
         });
-        OpenAttempt { attempt, subject, settled: AtomicBool::new(false), ledger: self.clone() }
+        OpenAttempt { attempt, subject, settled: OnceLock::new(), ledger: self.clone() }
     }
 
     /// Returns the sums that the query asks for.
@@ -142,16 +166,21 @@ impl Ledger {
 }
 
 impl OpenAttempt {
+    /// Returns what the attempt cost, or its reservation while it is not settled; `None` if that is unknown.
+    pub fn charge(&self) -> Option<Usd> {
+        self.settled.get().copied().unwrap_or(self.subject.reserved.cost)
+    }
+
     /// Records how the attempt ended, unless that is recorded already. The tokens are priced here.
     pub fn settle(&self, outcome: Outcome, role: AttemptRole, usage: AttemptUsage) {
-        if self.settled.swap(true, Ordering::AcqRel) {
-            return;
-        }
         let usage = match usage {
             AttemptUsage::Unbilled => None,
             AttemptUsage::Known(usage) => Some(self.ledger.priced(&self.subject, usage)),
             AttemptUsage::AsReserved => Some(self.subject.reserved),
         };
+        if self.settled.set(usage.map_or(Some(Usd::default()), |usage| usage.cost)).is_err() {
+            return;
+        }
         let end = LineEnd { outcome, role, usage };
         let (attempt, subject) = (Arc::clone(&self.attempt), Arc::clone(&self.subject));
         let line = LedgerLine { time: Timestamp::now(), attempt, subject, end: Some(end) };
@@ -272,7 +301,7 @@ mod tests {
     #[tokio::test]
     async fn sums_are_read_from_the_folder_which_one_process_uses() {
         let folder = TestFolder::new("ledger");
-        let open = || Ledger::in_folder(prices(), Metrics::new(), &folder.0);
+        let open = || Ledger::in_folder(prices(), Metrics::new(), &folder.0).map(|opened| opened.ledger);
         let ledger = open().expect("a ledger");
         ledger.begin(subject()).settle(Outcome::Done, AttemptRole::Winner, known(7));
         let running = ledger.begin(subject());
@@ -299,7 +328,8 @@ mod tests {
     #[tokio::test]
     async fn line_for_which_there_is_no_room_is_counted_and_the_sums_stay_exact() {
         let (folder, metrics) = (TestFolder::new("full-ledger"), Metrics::new());
-        let ledger = Ledger::in_folder(prices(), Arc::clone(&metrics), &folder.0).expect("a ledger");
+        let opened = Ledger::in_folder(prices(), Arc::clone(&metrics), &folder.0).expect("a ledger");
+        let ledger = opened.ledger;
         // No task runs in between.
         for _ in 0..10_000 {
             ledger.begin(subject()).settle(Outcome::Done, AttemptRole::Winner, known(1));

@@ -23,7 +23,7 @@ mod writer;
 
 pub use attempt::{AttemptRole, AttemptSubject, OTHER};
 pub use folder::LedgerError;
-pub use ledger::{AttemptUsage, Ledger, OpenAttempt};
+pub use ledger::{AttemptUsage, Ledger, OpenAttempt, OpenedLedger};
 pub use line::ANONYMOUS;
 pub use price_file::{LONGEST_PRICE_FILE, PriceFileError};
 pub use prices::Prices;

@@ -28,6 +28,11 @@ impl Prices {
         cost_of(usage, self.price(upstream, model)?)
     }
 
+    /// Returns whether every answer of this model has a known cost: it has prices for input and output.
+    pub fn is_priced(&self, upstream: &str, model: &str) -> bool {
+        self.price(upstream, model).is_some_and(|price| price.input.is_some() && price.output.is_some())
+    }
+
     /// Returns the price of a model. The name with the upstream takes precedence; the text after a `?`, which has
     /// options of the embedded model, is not part of the name.
     fn price(&self, upstream: &str, model: &str) -> Option<&ModelPrice> {
@@ -40,6 +45,15 @@ impl Prices {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn model_is_priced_if_it_has_prices_for_input_and_output() {
+        let price = |text: &str| Some(text.parse().expect("a price"));
+        let both = ModelPrice { input: price("0"), output: price("0"), ..ModelPrice::default() };
+        let settings = [("free".to_owned(), both), ("half".to_owned(), ModelPrice { output: None, ..both })].into();
+        let prices = Prices { settings, file: BTreeMap::new() };
+        assert_eq!(["free", "half", "other"].map(|model| prices.is_priced("main", model)), [true, false, false]);
+    }
 
     fn prices(pairs: &[(&str, &str)]) -> BTreeMap<String, ModelPrice> {
         let price = |text: &str| ModelPrice { input: Some(text.parse().expect("a price")), ..ModelPrice::default() };

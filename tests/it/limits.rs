@@ -305,7 +305,7 @@ async fn limits_of_keys_tokens_and_models_override_the_defaults() {
     let one = json!({"input": "Hello", "model": "demo?tokens=1&rate=max"});
     assert_eq!(admitted(&token("carol", Value::Null), &one).await, 1, "of this model");
     assert_eq!(admitted(&token("carol", Value::Null), &body()).await, 4, "and the remaining quota of the other limits");
-    assert_eq!(admitted(&token("erin", json!({"requests_per_minute": 2, "budget": {"usd": 1}})), &body()).await, 2);
+    assert_eq!(admitted(&token("erin", json!({"requests_per_minute": 2, "burst": {"most": 1}})), &body()).await, 2);
     // An invalid limits claim is refused. It does not mean "no limits".
     for limits in [json!("many"), json!({"requests_per_minute": 0}), json!({"requests_per_minute": -1}), json!([])] {
         assert_eq!(

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use proptest::prelude::*;
-use tokenrill::domain::{Account, GenerationId, NamePattern, Principal, Quota};
+use tokenrill::domain::{Account, Budget, BudgetPeriod, GenerationId, NamePattern, Principal, Quota, Usd};
 use tokenrill::limits::{
     Allowance, ExceededLimit, GenerationDemand, LimitError, Limiter, Limits, Permit, Policy, ProcessLimits, QueueState,
-    RequestPermit, Settlement, Spender, WaitOutcome, WaitPolicy,
+    RequestPermit, Settled, Settlement, Spender, WaitOutcome, WaitPolicy,
 };
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance};
@@ -142,6 +142,9 @@ shared_contract! {
     released_slot_wakes_the_queue_and_a_released_position_is_given_up
     displaced_generation_is_told_and_releases_nothing
     published_events_are_limited_and_the_rest_is_returned
+    generation_above_the_budget_is_refused_and_reserves_nothing
+    settlement_leaves_the_budget_as_if_the_cost_had_been_reserved
+    budget_that_is_not_settled_stays_spent_and_a_changed_one_applies_at_once
 }
 
 fn limit(error: LimitError) -> ExceededLimit {
@@ -174,7 +177,7 @@ fn spender(name: &str, policy: &Arc<Policy>) -> Spender {
 }
 
 fn demand(spender: &Spender, model: &str, tokens: u64, wait_policy: WaitPolicy) -> GenerationDemand {
-    GenerationDemand { spender: spender.clone(), model: model.into(), tokens, wait_policy }
+    GenerationDemand { spender: spender.clone(), model: model.into(), tokens, cost: Usd::default(), wait_policy }
 }
 
 fn waits(spender: &Spender) -> GenerationDemand {
@@ -261,8 +264,8 @@ async fn second_settlement_and_second_release_change_nothing(adapter: Adapter) {
         assert_eq!(left(limiter.left(&spender, "m").await), (998, 99_800), "a release settles nothing");
     }
     for settlement in [Settlement::Used(30), Settlement::Refunded, Settlement::Used(99_000)] {
-        limits.settle(one, settlement).await;
-        limits.settle(unknown, settlement).await;
+        limits.settle(one, settlement.into()).await;
+        limits.settle(unknown, settlement.into()).await;
         assert_eq!(left(limiter.left(&spender, "m").await), (998, 99_870));
     }
     assert_eq!((kept.count(), kept.reservations()), ((1, 0), 1));
@@ -376,7 +379,7 @@ async fn displaced_generation_is_told_and_releases_nothing(adapter: Adapter) {
     assert_eq!(displaced.slot.granted().await, WaitOutcome::Displaced);
     displaced.slot.release().await;
     assert_eq!(adapter.kept.count(), (1, 2));
-    drop((runs, waits, displaces));
+    drop((runs, waits, displaces, displaced.reservations));
     adapter.assert_empty().await;
 }
 
@@ -393,6 +396,89 @@ async fn published_events_are_limited_and_the_rest_is_returned(adapter: Adapter)
         (limit(error), allowance.publishes.map(|left| left.left)),
         (ExceededLimit::PublishesPerMinute(some(2)), Some(0))
     );
+}
+
+/// A caller that may spend this many nano-dollars.
+fn with_budget(spender: &Spender, nanos: u64) -> Spender {
+    spender.clone().with_budget(Some(Budget { most: Usd::from_nanos(nanos), per: BudgetPeriod::Month }))
+}
+
+impl Adapter {
+    async fn start_costing(&self, spender: &Spender, nanos: u64) -> Result<Permit, LimitError> {
+        let cost = Usd::from_nanos(nanos);
+        let demand = GenerationDemand { cost, ..demand(spender, "m", 100, WaitPolicy::Refuses) };
+        self.limiter.admit(demand, RequestPermit::default()).await
+    }
+
+    /// Returns the nano-dollars that are spent or reserved, from a refusal.
+    async fn spent(&self, spender: &Spender) -> u64 {
+        match self.start_costing(spender, u64::MAX - 1).await.err() {
+            Some(LimitError::Exceeded(refused)) => match refused.limit {
+                ExceededLimit::Budget(budget) => budget.spent.nanos(),
+                other => panic!("refused by {other:?}"),
+            },
+            other => panic!("admitted or {other:?}"),
+        }
+    }
+}
+
+/// Contract 1.
+async fn generation_above_the_budget_is_refused_and_reserves_nothing(adapter: Adapter) {
+    let policy = Arc::new(Policy { each: per_minute(1_000, 1_000), generations: Some(some(2)), ..Policy::default() });
+    let spender = with_budget(&spender("a", &policy), 1_000);
+    let first = adapter.start_costing(&spender, 600).await.expect("within the budget");
+    let Err(LimitError::Exceeded(refused)) = adapter.start_costing(&spender, 401).await else { panic!("above it") };
+    let ExceededLimit::Budget(budget) = refused.limit else { panic!("{refused:?}") };
+    assert_eq!((budget.left(), budget.wanted, refused.wait), (Usd::from_nanos(400), Usd::from_nanos(401), None));
+    assert!(budget.resets_at() > budget.at);
+    assert_eq!((adapter.left(&spender, "m").await.1, adapter.kept.count().0), (900, 1), "neither tokens nor a slot");
+    // All of it may be used, by a request that another limit refuses as well as by one that is admitted.
+    let second = adapter.start_costing(&spender, 400).await.expect("exactly the budget");
+    let slots = adapter.start_costing(&spender, 0).await.err();
+    assert!(matches!(slots, Some(LimitError::Exceeded(refused)) if refused.limit == ExceededLimit::Generations));
+    assert_eq!(adapter.spent(&spender).await, 1_000);
+    drop((first, second));
+    adapter.assert_empty().await;
+    assert_eq!(adapter.spent(&spender).await, 0, "dropped: all is refunded");
+}
+
+/// Contract 3 and 4.
+async fn settlement_leaves_the_budget_as_if_the_cost_had_been_reserved(adapter: Adapter) {
+    let spender = with_budget(&spender("a", &policy(10)), 1_000_000);
+    let cost = |nanos| Some(Usd::from_nanos(nanos));
+    let mut spent = 0;
+    for (usage, cost, counted) in [
+        (Settlement::Used(0), cost(0), 0),
+        (Settlement::Used(7), cost(30), 30),
+        (Settlement::Used(7), cost(5_000), 5_000),
+        (Settlement::AsReserved, cost(20), 20),
+        (Settlement::AsReserved, None, 100),
+        (Settlement::Used(7), None, 100),
+        (Settlement::Refunded, None, 0),
+        (Settlement::Refunded, cost(9), 0),
+    ] {
+        let permit = adapter.start_costing(&spender, 100).await.expect("enough");
+        assert_eq!(adapter.spent(&spender).await, spent + 100);
+        let id = permit.id;
+        permit.reservations.settle(Settled { usage, cost }).await;
+        spent += counted;
+        assert_eq!(adapter.spent(&spender).await, spent, "{usage:?} {cost:?}");
+        adapter.limits.settle(id, Settled { usage: Settlement::Used(0), cost: Some(Usd::from_nanos(77)) }).await;
+        assert_eq!(adapter.spent(&spender).await, spent, "settled once");
+    }
+}
+
+/// Contract 9.
+async fn budget_that_is_not_settled_stays_spent_and_a_changed_one_applies_at_once(adapter: Adapter) {
+    let caller = spender("a", &policy(10));
+    let permit = adapter.start_costing(&with_budget(&caller, 1_000), 600).await.expect("within the budget");
+    // The process is gone: nothing settles it.
+    std::mem::forget(permit.reservations);
+    assert_eq!(adapter.spent(&with_budget(&caller, 500)).await, 600);
+    assert!(adapter.start_costing(&with_budget(&caller, 500), 0).await.is_err(), "a lower budget");
+    assert!(adapter.start_costing(&with_budget(&caller, 2_000), 1_400).await.is_ok(), "a higher one");
+    let other = with_budget(&spender("b", &policy(10)), 1_000);
+    assert_eq!(adapter.spent(&other).await, 0, "another caller is unchanged");
 }
 
 /// Polls a future until it waits for the gate, then drops it.
@@ -428,7 +514,7 @@ async fn admission_whose_caller_disconnects_leaves_nothing_behind() {
             slow.gate.unlock();
             adapter.tasks.wait().await;
             kept.release(other).await;
-            kept.settle(other, Settlement::Refunded).await;
+            kept.settle(other, Settlement::Refunded.into()).await;
             adapter.assert_empty().await;
             assert_eq!(adapter.left(&spender, "m").await, (1_000, 100_000), "after {steps} steps");
         }

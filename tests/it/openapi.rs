@@ -366,6 +366,9 @@ struct Scenes {
     /// Its event log does not respond; with the key of a caller.
     without_log: Service,
     caller: String,
+    /// The embedded model has a price and others have none; with the key of a caller whose budget is too small for it.
+    budgeted: Service,
+    spender: String,
     _subscriber: Answer,
     _upstream: Upstream,
 }
@@ -441,6 +444,9 @@ impl Scenes {
             &[("web", &["generate", "follow", "stop", "publish:*", "subscribe:*", "admin"])],
         )
         .await;
+        let mut settings = Service::settings(&upstream.base_url());
+        settings.prices.insert("demo".to_owned(), crate::budgets::price("1000", Some("10000")));
+        let (budgeted, spender) = crate::budgets::with_budget(settings, "0.001").await;
         Self {
             plain,
             several_models,
@@ -459,6 +465,8 @@ impl Scenes {
             packed,
             without_log,
             caller: keys["web"].clone(),
+            budgeted,
+            spender,
             _subscriber: subscriber,
             _upstream: upstream,
         }
@@ -616,6 +624,10 @@ impl Scenes {
                 "body_too_large" => text(&self.several_models, " ".repeat(2048)),
                 "unsupported_media_type" => {
                     self.plain.request(Method::POST, path).header(CONTENT_TYPE, "text/plain").body("Hello")
+                }
+                "budget_exceeded" | "model_unpriced" => {
+                    let model = if code == "budget_exceeded" { "demo" } else { "unpriced" };
+                    self.budgeted.generation(&json!({"input": "Hello", "model": model})).bearer_auth(&self.spender)
                 }
                 "idempotency_conflict" => self.plain.generation(&good).header("idempotency-key", USED_KEY),
                 "overloaded" => self.full.generation(&good),

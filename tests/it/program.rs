@@ -1,6 +1,7 @@
 //! The binary as a process: arguments, environment, signals and exit codes.
 
 mod misconfigured_upstreams;
+mod money;
 mod operator_logs;
 mod upstream_tls;
 

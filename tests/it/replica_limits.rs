@@ -14,7 +14,7 @@ use futures_util::future::{join_all, select_all};
 use redis::cmd;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::json;
-use tokenrill::domain::{Account, GenerationId, NamePattern, Principal, Quota};
+use tokenrill::domain::{Account, GenerationId, NamePattern, Principal, Quota, Usd};
 use tokenrill::limits::{
     Allowance, ExceededLimit, GenerationDemand, LimitError, Limiter, Limits as _, Permit, Policy, QueueState,
     RedisLimitTerms, RedisLimits, RequestPermit, Settlement, Spender, WaitOutcome, WaitPolicy,
@@ -121,7 +121,7 @@ fn spender(name: &str, policy: Policy) -> Spender {
 }
 
 fn demand(spender: &Spender, tokens: u64, wait_policy: WaitPolicy) -> GenerationDemand {
-    GenerationDemand { spender: spender.clone(), model: "m".into(), tokens, wait_policy }
+    GenerationDemand { spender: spender.clone(), model: "m".into(), tokens, cost: Usd::default(), wait_policy }
 }
 
 fn left(allowance: Allowance) -> (Option<u32>, Option<u32>) {

@@ -1,11 +1,11 @@
 //! Codes that several operations refuse requests with.
 
 use super::super::problem::ErrorCode::{
-    self, BodyTooLarge, Cancelled, DeadlineExceeded, EventLogUnavailable, HistoryLost, IdempotencyConflict,
-    InvalidJson, InvalidRequest, InvalidVariables, ModelNotFound, ModelRequired, Overloaded, PromptNotFound,
-    RateLimited, ReplicaLost, RequestTimeout, ShuttingDown, TooLarge, TooManyConnections, TooManyGenerations,
-    UnsupportedMediaType, UpstreamAuth, UpstreamDisconnected, UpstreamError, UpstreamMalformed, UpstreamOverloaded,
-    UpstreamRateLimited, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable,
+    self, BodyTooLarge, BudgetExceeded, Cancelled, DeadlineExceeded, EventLogUnavailable, HistoryLost,
+    IdempotencyConflict, InvalidJson, InvalidRequest, InvalidVariables, ModelNotFound, ModelRequired, ModelUnpriced,
+    Overloaded, PromptNotFound, RateLimited, ReplicaLost, RequestTimeout, ShuttingDown, TooLarge, TooManyConnections,
+    TooManyGenerations, UnsupportedMediaType, UpstreamAuth, UpstreamDisconnected, UpstreamError, UpstreamMalformed,
+    UpstreamOverloaded, UpstreamRateLimited, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable,
 };
 
 /// Codes of an operation that reads a JSON body.
@@ -14,12 +14,14 @@ pub const BODY: &[ErrorCode] = &[InvalidJson, InvalidRequest, RequestTimeout, Bo
 pub const START: &[ErrorCode] = &[
     ModelRequired,
     ModelNotFound,
+    ModelUnpriced,
     PromptNotFound,
     InvalidVariables,
     HistoryLost,
     IdempotencyConflict,
     RateLimited,
     TooManyGenerations,
+    BudgetExceeded,
     TooManyConnections,
     Overloaded,
     EventLogUnavailable,

@@ -33,6 +33,11 @@ impl LimitKeys {
         format!("{}r:{}:{kind}", self.begin, digest_of_account(&key.account, models))
     }
 
+    /// Hash: what an account has spent in the latest day and month.
+    pub fn spending(&self, account: &Account) -> String {
+        format!("{}b:{}", self.begin, digest_of_account(account, &[]))
+    }
+
     /// Hash: what is reserved for a generation.
     pub fn record(&self, generation: GenerationId) -> String {
         format!("{}g:{generation}", self.begin)
@@ -80,6 +85,7 @@ mod tests {
         let mut names = BTreeSet::from([keys.slots(), keys.freed()]);
         for account in &accounts {
             names.insert(keys.slots_of(account));
+            names.insert(keys.spending(account));
             for models in [None, Some("gpt*"), Some("web")] {
                 let key = RateKey { account: account.clone(), models: models.map(Into::into) };
                 for kind in [RateKind::Requests, RateKind::Tokens, RateKind::Publishes] {
@@ -87,7 +93,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(names.len(), 2 + accounts.len() * 10);
+        assert_eq!(names.len(), 2 + accounts.len() * 11);
         for name in names {
             assert!(name.starts_with("tr:{tr.limits}:"), "{name}");
             assert!(!["web", "user", "192.0", "gpt"].iter().any(|secret| name.contains(secret)), "{name}");

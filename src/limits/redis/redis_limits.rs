@@ -20,7 +20,7 @@ use crate::limits::meter;
 use crate::limits::policy::{GenerationDemand, Spender};
 use crate::limits::rates::{RateKey, RateKind, RemainingQuota, UsedUp};
 use crate::limits::room::{Full, Room};
-use crate::limits::{Admitted, Limits, Settlement};
+use crate::limits::{Admitted, Limits, Settled, Settlement};
 use crate::redis_client::{PATIENCE, Patience, RedisClient, Reply, ScriptCall};
 
 /// The limits of all processes with the same server and prefix. Clones are the same process.
@@ -118,7 +118,8 @@ impl SharedRedisLimits {
             // Others have filled the queue meanwhile.
             Err(full) => {
                 let record = self.keys.record(wanted.id);
-                let call = settle_call(&record, wanted.rates.reserved(), Settlement::Refunded, SettledPart::Admission);
+                let refunded = Settlement::Refunded.into();
+                let call = settle_call(&record, wanted.rates.reserved(), refunded, SettledPart::Admission);
                 if self.client.connection.call(&call, Patience::For(PATIENCE)).await.is_ok() {
                     self.reservations.remove(wanted.id, &wanted.rates);
                 }
@@ -139,6 +140,10 @@ impl SharedRedisLimits {
             "wait" => return Ok(SlotOutcome::AllIsFull),
             "wait_for_account" => return Ok(SlotOutcome::AccountIsFull),
             "used_up" => None,
+            "over_budget" => {
+                self.reservations.remove(*id, rates);
+                return Err(rates.over_budget(&reply).map_or(LimitError::Unavailable, LimitError::from));
+            }
             "full" => Some(SlotOutcome::AllIsFull),
             "account_is_full" => Some(SlotOutcome::AccountIsFull),
             // A reservation of this id was undone.
@@ -181,7 +186,8 @@ impl SharedRedisLimits {
     fn undo(&self, wanted: &WantedReservation<'_>) -> LimitError {
         let record = self.keys.record(wanted.id);
         let reserved = self.reservations.take(wanted.id).unwrap_or_default();
-        let mut undoing = vec![settle_call(&record, reserved.iter(), Settlement::Refunded, SettledPart::AllWithFence)];
+        let mut undoing =
+            vec![settle_call(&record, reserved.iter(), Settlement::Refunded.into(), SettledPart::AllWithFence)];
         if let Some((_, room)) = wanted.slot {
             let account = wanted.spender.account.clone();
             let slot = SlotCandidate { id: wanted.id, account, for_account: room.for_account };
@@ -191,9 +197,9 @@ impl SharedRedisLimits {
         LimitError::Unavailable
     }
 
-    async fn settle(&self, id: GenerationId, settlement: Settlement) {
+    async fn settle(&self, id: GenerationId, settled: Settled) {
         let Some(reserved) = self.reservations.take(id) else { return };
-        let call = settle_call(&self.keys.record(id), reserved.iter(), settlement, SettledPart::All);
+        let call = settle_call(&self.keys.record(id), reserved.iter(), settled, SettledPart::All);
         _ = self.client.connection.call(&call, Patience::For(RECORD_LIFETIME)).await;
     }
 
@@ -236,8 +242,8 @@ impl Limits for RedisLimits {
         self.0.admit(id, demand).boxed()
     }
 
-    fn settle(&self, id: GenerationId, settlement: Settlement) -> BoxFuture<'_, ()> {
-        self.0.settle(id, settlement).boxed()
+    fn settle(&self, id: GenerationId, settled: Settled) -> BoxFuture<'_, ()> {
+        self.0.settle(id, settled).boxed()
     }
 
     fn release(&self, id: GenerationId) -> BoxFuture<'_, ()> {

@@ -1,4 +1,4 @@
-//! The rates in which this process has reserved something, by generation.
+//! The rates and budgets in which this process has reserved something, by generation.
 
 use std::iter::once;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::keys::LimitKeys;
-use super::rate_list::{RateList, ReservedRate};
+use super::rate_list::{MOST_AMOUNT, RateList, ReservedRate};
 use super::script;
 use crate::domain::{GenerationId, Lookup};
-use crate::limits::Settlement;
+use crate::limits::{Settled, Settlement};
 use crate::redis_client::{CommandConnection, PATIENCE, Patience, ScriptCall};
 
 /// What Redis has reserved is in a record of its own for each generation. This process knows in which rates, so that it
@@ -90,10 +90,10 @@ impl LocalReservations {
 pub fn settle_call<'a>(
     record: &String,
     rates: impl Iterator<Item = &'a ReservedRate> + Clone,
-    settlement: Settlement,
+    Settled { usage, cost }: Settled,
     part: SettledPart,
 ) -> ScriptCall {
-    let (settlement, tokens) = match settlement {
+    let (settlement, tokens) = match usage {
         Settlement::Refunded => ("refund", 0),
         Settlement::AsReserved => ("keep", 0),
         Settlement::Used(tokens) => ("use", tokens),
@@ -106,6 +106,7 @@ pub fn settle_call<'a>(
     let call = ScriptCall::new(&script::SETTLE, once(record).chain(rates.clone().map(|rate| &rate.key)))
         .arg(settlement)
         .number(tokens)
+        .arg(cost.map_or_else(String::new, |cost| cost.min(MOST_AMOUNT).nanos().to_string()))
         .arg(step)
         .millis(fence);
     rates.fold(call, |call, rate| call.arg(rate.name))

@@ -9,9 +9,7 @@ use futures_util::stream;
 use tokenrill::channel::Channels;
 use tokenrill::domain::GenerationId;
 use tokenrill::event_log::{ChannelLimits, Memory, MemoryChannels, MemoryLimits};
-use tokenrill::limits::{
-    Admitted, Allowance, GenerationDemand, LimitError, Limits, ProcessLimits, Settlement, Spender,
-};
+use tokenrill::limits::{Admitted, Allowance, GenerationDemand, LimitError, Limits, ProcessLimits, Settled, Spender};
 use tokenrill::upstream::{self, Provider};
 use tokenrill::{api, auth, generation, limits, prompts, telemetry, usage};
 use tokio::sync::watch;
@@ -59,8 +57,8 @@ impl Limits for DefectiveLimits {
         assert!(self.has_panicked.swap(true, Ordering::SeqCst), "hunter2");
         self.inner.admit(id, demand)
     }
-    fn settle(&self, id: GenerationId, settlement: Settlement) -> BoxFuture<'_, ()> {
-        self.inner.settle(id, settlement)
+    fn settle(&self, id: GenerationId, settled: Settled) -> BoxFuture<'_, ()> {
+        self.inner.settle(id, settled)
     }
     fn release(&self, id: GenerationId) -> BoxFuture<'_, ()> {
         self.inner.release(id)

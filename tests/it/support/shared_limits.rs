@@ -5,9 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokenrill::domain::GenerationId;
-use tokenrill::limits::{
-    Admitted, Allowance, GenerationDemand, LimitError, Limits, ProcessLimits, Settlement, Spender,
-};
+use tokenrill::limits::{Admitted, Allowance, GenerationDemand, LimitError, Limits, ProcessLimits, Settled, Spender};
 
 use super::leases::{Leases, ProcessNumber};
 
@@ -55,8 +53,8 @@ impl Limits for SharedLimits {
         .boxed()
     }
 
-    fn settle(&self, id: GenerationId, settlement: Settlement) -> BoxFuture<'_, ()> {
-        self.store.settle(id, settlement)
+    fn settle(&self, id: GenerationId, settled: Settled) -> BoxFuture<'_, ()> {
+        self.store.settle(id, settled)
     }
 
     fn release(&self, id: GenerationId) -> BoxFuture<'_, ()> {

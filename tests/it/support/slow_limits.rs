@@ -5,9 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokenrill::domain::GenerationId;
-use tokenrill::limits::{
-    Admitted, Allowance, GenerationDemand, LimitError, Limits, ProcessLimits, Settlement, Spender,
-};
+use tokenrill::limits::{Admitted, Allowance, GenerationDemand, LimitError, Limits, ProcessLimits, Settled, Spender};
 
 use super::gate::Gate;
 
@@ -53,12 +51,12 @@ impl Limits for SlowLimits {
         .boxed()
     }
 
-    fn settle(&self, id: GenerationId, settlement: Settlement) -> BoxFuture<'_, ()> {
+    fn settle(&self, id: GenerationId, settled: Settled) -> BoxFuture<'_, ()> {
         async move {
             self.gate.step().await;
-            self.inner.settle(id, settlement).await;
+            self.inner.settle(id, settled).await;
             self.gate.step().await;
-            self.inner.settle(id, settlement).await;
+            self.inner.settle(id, settled).await;
         }
         .boxed()
     }

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use redis::cmd;
 use tokenrill::domain::GenerationId;
 use tokenrill::limits::{
-    Admitted, Allowance, GenerationDemand, LimitError, Limits, RedisLimitTerms, RedisLimits, Settlement, Spender,
+    Admitted, Allowance, GenerationDemand, LimitError, Limits, RedisLimitTerms, RedisLimits, Settled, Spender,
 };
 use tokio_util::task::TaskTracker;
 
@@ -88,10 +88,10 @@ impl Limits for StillRedis {
         .boxed()
     }
 
-    fn settle(&self, id: GenerationId, settlement: Settlement) -> BoxFuture<'_, ()> {
+    fn settle(&self, id: GenerationId, settled: Settled) -> BoxFuture<'_, ()> {
         async move {
             self.pass(Duration::ZERO);
-            self.inner.settle(id, settlement).await;
+            self.inner.settle(id, settled).await;
             self.pass(Duration::ZERO);
         }
         .boxed()

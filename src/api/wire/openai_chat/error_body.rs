@@ -39,6 +39,8 @@ pub struct OpenAiErrorBody {
 impl OpenAiError {
     pub fn new(code: ErrorCode, message: String, param: Option<String>) -> Self {
         let r#type = match code.status() {
+            // As OpenAI reports a budget that is used up.
+            _ if code == ErrorCode::BudgetExceeded => "insufficient_quota",
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",

@@ -49,3 +49,42 @@ local function hold(set, limit, id, now, lease)
   redis.call('ZADD', set, now + lease, id)
   redis.call('PEXPIRE', set, math.max(redis.call('PTTL', set), lease))
 end
+
+-- The number of the day and of the month, in UTC: days from 1970, and months from March of the year 0, with which the
+-- years of this arithmetic begin (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+local function periods(moment)
+  local day = math.floor(moment / 86400e6)
+  local since = day + 719468
+  local era = math.floor(since / 146097)
+  local of_era = since - era * 146097
+  local year = math.floor((of_era - math.floor(of_era / 1460) + math.floor(of_era / 36524) - math.floor(of_era / 146096)) / 365)
+  local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  return day, (era * 400 + year) * 12 + math.floor((5 * of_year + 2) / 153)
+end
+
+-- The spending of an account is a hash: the latest day and month, and the nano-dollars that are spent or reserved in
+-- each. They are below 2^53, which are 9 million dollars, so that Lua's arithmetic is exact.
+local function spending(key)
+  local state = redis.call('HMGET', key, 'day', 'in_day', 'month', 'in_month')
+  return {
+    day = tonumber(state[1] or 0), in_day = tonumber(state[2] or 0),
+    month = tonumber(state[3] or 0), in_month = tonumber(state[4] or 0),
+  }
+end
+
+-- Begins a new day and month if it is time. A clock that is set back changes nothing.
+local function advance(spent, moment)
+  local day, month = periods(moment)
+  if day > spent.day then spent.day, spent.in_day = day, 0 end
+  if month > spent.month then spent.month, spent.in_month = month, 0 end
+end
+
+-- Adds an amount, which may be negative, in these periods, unless they are over. Expires when both are over.
+local function spend(key, spent, day, month, amount)
+  local function sum(before) return math.min(2 ^ 53 - 1, math.max(0, before + amount)) end
+  if spent.day == day then spent.in_day = sum(spent.in_day) end
+  if spent.month == month then spent.in_month = sum(spent.in_month) end
+  redis.call('HSET', key, 'day', spent.day, 'in_day', string.format('%.0f', spent.in_day),
+    'month', spent.month, 'in_month', string.format('%.0f', spent.in_month))
+  redis.call('PEXPIRE', key, 32 * 86400e3)
+end
