@@ -440,7 +440,8 @@ export interface paths {
          * Sum usage and cost.
          * @description The attempts at upstreams that ended in the last 62 days, those of failed and cancelled generations included: yours,
          *     or with the scope `admin` those of all callers. As CSV if `Accept` names `text/csv`. Without authentication this is
-         *     for operators only, as `/metrics`.
+         *     for operators only, as `/metrics`. With several replicas that share a server: the attempts of all of them, about a second
+         *     after they ended.
          */
         get: operations["sum_usage"];
         put?: never;
@@ -1641,10 +1642,10 @@ export interface components {
             /** @description One row for each combination of what `by` names that has attempts, in this order: day, principal, model, upstream. */
             data: components["schemas"]["UsageRow"][];
             /**
-             * @description The replica that responds, whose attempts these are.
+             * @description The replica that responds, whose attempts these are; absent if they are those of all replicas.
              * @example rep_AAAAAAAAAAAAAAAAAAAAAA
              */
-            replica: string;
+            replica?: string | null;
         };
         /** @description One event. `data` is one line of JSON. The last event is exactly one of `done`, `cancelled` and `failed`; then the response ends. Clients must ignore unknown events. */
         GenerationEvent: {

@@ -39,7 +39,7 @@ use crate::settings::{self, Settings, SettingsError, UpstreamSettings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 use crate::upstream::TransportBuilder;
-use crate::usage::{LedgerError, OpenedLedger, PriceFileError};
+use crate::usage::{LedgerError, OpenedLedger, PriceFileError, SharedSums};
 
 pub use admission::{Kept, admission, tickets};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
@@ -154,12 +154,14 @@ pub async fn serve(
     let router = upstreams::router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
     metrics.set_upstreams(upstream_figures(router.breakers_source()));
-    let OpenedLedger { ledger, spent } = usage::ledger(settings, &metrics)?;
+    let opened = usage::ledger(settings, &metrics)?;
     metrics.set_retry_counts(retry_counts(&transports.retries()));
     let redis = shared_redis::start(settings, environment, metrics.replica(), &tasks, &stop)?;
     if let Some(redis) = &redis {
         metrics.set_redis(redis_figures(redis.clone()));
+        opened.share(SharedSums::start(redis.clone(), Arc::clone(&metrics)));
     }
+    let OpenedLedger { ledger, spent, .. } = opened;
     let logs = StoredLogs::start(settings, redis.as_ref(), &tasks, &stop);
     let channel_logs = StoredChannels::start(settings, redis.as_ref(), &tasks, &stop);
     let connections = Connections::new(settings.server.max_connections.get() as usize);

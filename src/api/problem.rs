@@ -195,6 +195,14 @@ impl Problem {
         )
     }
 
+    /// Returns the problem for sums of usage that did not arrive in time.
+    pub fn usage_unavailable() -> Self {
+        Self::new(
+            ErrorCode::EventLogUnavailable,
+            "This service cannot reach the store of its usage. Try again in a few seconds.",
+        )
+    }
+
     /// Returns the problem for a connection that is not here while the other replicas cannot be asked.
     pub fn replicas_unavailable() -> Self {
         Self::new(

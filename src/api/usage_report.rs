@@ -17,7 +17,7 @@ use super::state::Api;
 use super::wire::measures::CostBody;
 use crate::auth::Scope;
 use crate::domain::{Day, Principal};
-use crate::usage::{ANONYMOUS, OTHER, UsageCaller, UsageDimension, UsageQuery, UsageRow};
+use crate::usage::{ANONYMOUS, OTHER, SumsUnavailable, UsageCaller, UsageDimension, UsageQuery, UsageRow};
 
 /// Usage and cost of attempts at upstreams.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -25,9 +25,10 @@ use crate::usage::{ANONYMOUS, OTHER, UsageCaller, UsageDimension, UsageQuery, Us
 pub struct UsageRows {
     /// One row for each combination of what `by` names that has attempts, in this order: day, principal, model, upstream.
     pub data: Vec<UsageRowBody>,
-    /// The replica that responds, whose attempts these are.
+    /// The replica that responds, whose attempts these are; absent if they are those of all replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "rep_AAAAAAAAAAAAAAAAAAAAAA")]
-    pub replica: String,
+    pub replica: Option<String>,
 }
 
 /// The sums over attempts that have ended. Totals of tokens include their parts.
@@ -129,7 +130,8 @@ fn day<'de, D: Deserializer<'de>>(deserializer: D, detail: &'static str) -> Resu
 ///
 /// The attempts at upstreams that ended in the last 62 days, those of failed and cancelled generations included: yours,
 /// or with the scope `admin` those of all callers. As CSV if `Accept` names `text/csv`. Without authentication this is
-/// for operators only, as `/metrics`.
+/// for operators only, as `/metrics`. With several replicas that share a server: the attempts of all of them, about a second
+/// after they ended.
 #[utoipa::path(
     get,
     path = "/v1/usage",
@@ -146,11 +148,13 @@ pub async fn sum(
 ) -> Result<Response, Problem> {
     let principal = (!caller.scopes.contains(Scope::Admin)).then(|| caller.principal.clone());
     let query = UsageQuery { principal, from, to, by };
-    let rows: Vec<_> = api.ledger.rows(&query).into_iter().map(UsageRowBody::from).collect();
+    let rows = api.ledger.report(&query).await.map_err(|SumsUnavailable| Problem::usage_unavailable())?;
+    let rows: Vec<_> = rows.into_iter().map(UsageRowBody::from).collect();
     if Accept::of(&headers).names_csv() {
         return held_response(&api, &caller, CsvTable::CONTENT_TYPE, csv(&query.by, &rows), None);
     }
-    json_response(&api, &caller, &UsageRows { data: rows, replica: api.metrics.replica().to_string() }, None)
+    let replica = (!api.ledger.is_shared()).then(|| api.metrics.replica().to_string());
+    json_response(&api, &caller, &UsageRows { data: rows, replica }, None)
 }
 
 /// The names that the rows are grouped by, then the figures.

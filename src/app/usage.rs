@@ -1,6 +1,5 @@
 //! Builds what accounts for usage and money.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::AppError;
@@ -18,6 +17,6 @@ pub(super) fn ledger(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Open
     let (prices, metrics) = (prices(settings)?, Arc::clone(metrics));
     match &settings.usage.path {
         Some(path) => Ok(Ledger::in_folder(prices, metrics, path)?),
-        None => Ok(OpenedLedger { ledger: Ledger::in_memory(prices, metrics), spent: HashMap::new() }),
+        None => Ok(OpenedLedger::in_memory(prices, metrics)),
     }
 }

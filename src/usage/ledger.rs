@@ -10,8 +10,9 @@ use super::attempt::{AttemptRole, AttemptSubject};
 use super::folder::{LedgerError, LedgerFolder};
 use super::line::{LedgerLine, LineEnd};
 use super::prices::Prices;
+use super::redis::{SharedSums, SumsUnavailable};
 use super::report::{UsageQuery, UsageRow};
-use super::sums::UsageSums;
+use super::sums::{SumRow, UsageSums};
 use super::totals::UsageTotals;
 use super::writer::LedgerWriter;
 use crate::domain::{Day, Month, Principal, Timestamp, TokenSource, Usage, Usd};
@@ -26,6 +27,8 @@ struct LedgerState {
     prices: Prices,
     metrics: Arc<Metrics>,
     sums: Mutex<UsageSums>,
+    /// Set if replicas share their sums.
+    shared: OnceLock<SharedSums>,
     writer: Option<LedgerWriter>,
     /// The number of the next attempt.
     next: AtomicU64,
@@ -37,6 +40,8 @@ pub struct OpenedLedger {
     pub ledger: Ledger,
     /// What callers have spent in the current month, by the day on which the attempt began.
     pub spent: HashMap<(Principal, Day), Usd>,
+    /// What was added for the attempts that were open.
+    unsettled: Vec<(SumRow, UsageTotals)>,
 }
 
 /// An attempt that has begun. Its first settlement counts. If it is dropped without one, it has failed, at its
@@ -86,26 +91,27 @@ impl Ledger {
                 Some(end) => {
                     let began = open.remove(&line.attempt).map_or(line.time, |begin| begin.time);
                     spend(began, &line, end);
-                    add(&mut sums, &line, end);
+                    _ = add(&mut sums, &line, end);
                 }
             }
         })?;
-        let mut unsettled = Vec::new();
+        let (mut unsettled, mut rows) = (Vec::new(), Vec::new());
         for (_, line) in open {
             let usage = Some(Usage { source: TokenSource::Estimated, ..line.subject.reserved });
             let end = LineEnd { outcome: Outcome::Failed, role: AttemptRole::Failed, usage };
             spend(line.time, &line, end);
-            add(&mut sums, &line, end);
+            rows.extend(add(&mut sums, &line, end));
             unsettled.push(LedgerLine { end: Some(end), ..line });
         }
         folder.append(Day::of(now), &unsettled)?;
         tracing::info!(lines = count, unreadable, unsettled = unsettled.len(), "the usage ledger was read");
         let writer = LedgerWriter::start(folder, Arc::clone(&metrics));
-        Ok(OpenedLedger { ledger: Self::new(prices, metrics, sums, Some(writer)), spent })
+        Ok(OpenedLedger { ledger: Self::new(prices, metrics, sums, Some(writer)), spent, unsettled: rows })
     }
 
     fn new(prices: Prices, metrics: Arc<Metrics>, sums: UsageSums, writer: Option<LedgerWriter>) -> Self {
-        Self(Arc::new(LedgerState { prices, metrics, sums: Mutex::new(sums), writer, next: AtomicU64::new(1) }))
+        let (sums, shared) = (Mutex::new(sums), OnceLock::new());
+        Self(Arc::new(LedgerState { prices, metrics, sums, shared, writer, next: AtomicU64::new(1) }))
     }
 
     /// Returns what the tokens cost; `None` if that is unknown. `model` is the name that the upstream was asked for.
@@ -137,7 +143,24 @@ impl Ledger {
         OpenAttempt { attempt, subject, settled: OnceLock::new(), ledger: self.clone() }
     }
 
-    /// Returns the sums that the query asks for.
+    /// Returns the sums that the query asks for: of all replicas if they share them, else of this process.
+    ///
+    /// # Errors
+    ///
+    /// If the replicas share their sums, and these are not available.
+    pub async fn report(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, SumsUnavailable> {
+        match self.0.shared.get() {
+            Some(shared) => Ok(query.rows(shared.entries(query.principal.as_ref()).await?)),
+            None => Ok(self.rows(query)),
+        }
+    }
+
+    /// Returns whether replicas share their sums.
+    pub fn is_shared(&self) -> bool {
+        self.0.shared.get().is_some()
+    }
+
+    /// Returns the sums of this process that the query asks for.
     pub fn rows(&self, query: &UsageQuery) -> Vec<UsageRow> {
         let entries = self.sums().entries(query.principal.as_ref());
         query.rows(entries)
@@ -147,6 +170,9 @@ impl Ledger {
     pub async fn close(&self) {
         if let Some(writer) = &self.0.writer {
             writer.close().await;
+        }
+        if let Some(shared) = self.0.shared.get() {
+            shared.close().await;
         }
     }
 
@@ -162,6 +188,22 @@ impl Ledger {
 
     fn sums(&self) -> MutexGuard<'_, UsageSums> {
         self.0.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenedLedger {
+    /// Creates the ledger of a process without a folder.
+    pub fn in_memory(prices: Prices, metrics: Arc<Metrics>) -> Self {
+        Self { ledger: Ledger::in_memory(prices, metrics), spent: HashMap::new(), unsettled: Vec::new() }
+    }
+
+    /// Shares the sums from now on, beginning with the attempts that were open when the process before this one ended.
+    /// Its other attempts are shared already, except those of its last second.
+    pub fn share(&self, sums: SharedSums) {
+        for (row, totals) in &self.unsettled {
+            sums.add(row.clone(), totals);
+        }
+        _ = self.ledger.0.shared.set(sums);
     }
 }
 
@@ -184,7 +226,10 @@ impl OpenAttempt {
         let end = LineEnd { outcome, role, usage };
         let (attempt, subject) = (Arc::clone(&self.attempt), Arc::clone(&self.subject));
         let line = LedgerLine { time: Timestamp::now(), attempt, subject, end: Some(end) };
-        add(&mut self.ledger.sums(), &line, end);
+        let added = add(&mut self.ledger.sums(), &line, end);
+        if let (Some(shared), Some((row, totals))) = (self.ledger.0.shared.get(), added) {
+            shared.add(row, &totals);
+        }
         if let Some(cost) = usage.and_then(|usage| usage.cost) {
             let labels = GenerationLabels { upstream: &self.subject.upstream, model: &self.subject.target };
             self.ledger.0.metrics.spent(labels, cost);
@@ -199,8 +244,10 @@ impl Drop for OpenAttempt {
     }
 }
 
-fn add(sums: &mut UsageSums, line: &LedgerLine, end: LineEnd) {
-    sums.add(Day::of(line.time), &line.subject, &UsageTotals::of(end.outcome, end.usage.as_ref()));
+/// Returns what was added to which row.
+fn add(sums: &mut UsageSums, line: &LedgerLine, end: LineEnd) -> Option<(SumRow, UsageTotals)> {
+    let totals = UsageTotals::of(end.outcome, end.usage.as_ref());
+    Some((sums.add(Day::of(line.time), &line.subject, &totals)?, totals))
 }
 
 impl Default for Ledger {

@@ -7,6 +7,8 @@
 //!     └─────▶ line `done`, `cancelled` or `failed` ──▶ channel ──▶ task ──▶ file of the day
 //! ```
 //!
+//! Replicas that share a server add their sums to it once a second (`redis`).
+//!
 //! Sums are exact also if a line is lost. At the start they are read from the files.
 
 mod attempt;
@@ -16,11 +18,13 @@ mod ledger;
 mod line;
 mod price_file;
 mod prices;
+mod redis;
 mod report;
 mod sums;
 mod totals;
 mod writer;
 
+pub use self::redis::{SharedSums, SumsUnavailable};
 pub use attempt::{AttemptRole, AttemptSubject, OTHER};
 pub use folder::LedgerError;
 pub use ledger::{AttemptUsage, Ledger, OpenAttempt, OpenedLedger};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::sums::{UsageCaller, UsageEntry};
+use super::sums::{SumRow, UsageCaller, UsageEntry};
 use super::totals::UsageTotals;
 use crate::domain::{Day, Principal};
 
@@ -67,10 +67,10 @@ impl UsageQuery {
     pub fn rows(&self, entries: Vec<UsageEntry>) -> Vec<UsageRow> {
         let by = |dimension| self.by.contains(&dimension);
         let mut rows: BTreeMap<RowOrder, UsageRow> = BTreeMap::new();
-        let wanted = entries
-            .into_iter()
-            .filter(|entry| self.from.is_none_or(|from| entry.day >= from) && self.to.is_none_or(|to| entry.day <= to));
-        for UsageEntry { day, caller, model, upstream, totals } in wanted {
+        let wanted = entries.into_iter().filter(|UsageEntry { row, .. }| {
+            self.from.is_none_or(|from| row.day >= from) && self.to.is_none_or(|to| row.day <= to)
+        });
+        for UsageEntry { row: SumRow { day, caller, model, upstream }, totals } in wanted {
             let day = by(UsageDimension::Day).then_some(day);
             let caller = by(UsageDimension::Principal).then_some(caller);
             let model = by(UsageDimension::Model).then_some(model);
@@ -111,13 +111,13 @@ mod tests {
 
     fn entry(day: &str, caller: &str, model: &str, nanos: u64) -> UsageEntry {
         let usage = Usage { input_tokens: 1, cost: Some(Usd::from_nanos(nanos)), ..Usage::default() };
-        UsageEntry {
+        let row = SumRow {
             day: day.parse().expect("a day"),
             caller: UsageCaller::Principal(Principal::Key(caller.into())),
             model: model.into(),
             upstream: "u".into(),
-            totals: UsageTotals::of(Outcome::Done, Some(&usage)),
-        }
+        };
+        UsageEntry { row, totals: UsageTotals::of(Outcome::Done, Some(&usage)) }
     }
 
     #[test]

@@ -35,28 +35,35 @@ pub enum UsageCaller {
     Others,
 }
 
-/// The sums of one day, caller, model and upstream.
-#[derive(Debug, Clone, PartialEq)]
-pub struct UsageEntry {
+/// A day, caller, model and upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SumRow {
     pub day: Day,
     pub caller: UsageCaller,
     pub model: Arc<str>,
     pub upstream: Arc<str>,
+}
+
+/// The sums of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsageEntry {
+    pub row: SumRow,
     pub totals: UsageTotals,
 }
 
 /// The days that are kept.
 pub const KEPT_DAYS: u64 = 62;
 /// The rows of all days.
-const MOST_ROWS: usize = 20_000;
+pub const MOST_ROWS: usize = 20_000;
 /// The rows of a caller on one day.
 const MOST_ROWS_OF_CALLER: usize = 100;
 
 impl UsageSums {
-    pub fn add(&mut self, day: Day, subject: &AttemptSubject, totals: &UsageTotals) {
+    /// Adds the totals, and returns the row that has them; `None` if the day is no longer kept.
+    pub fn add(&mut self, day: Day, subject: &AttemptSubject, totals: &UsageTotals) -> Option<SumRow> {
         let newest = self.days.last_key_value().map_or(day, |(newest, _)| day.max(*newest));
         if day < oldest_kept(newest) {
-            return;
+            return None;
         }
         self.remove_before(oldest_kept(newest));
         if self.rows >= MOST_ROWS {
@@ -66,15 +73,20 @@ impl UsageSums {
         let sums = self.days.entry(day).or_default();
         let Some(models) = of_caller(&mut sums.callers, &subject.principal, has_room) else {
             sums.others.add(totals);
-            return;
+            let other: Arc<str> = OTHER.into();
+            let (model, upstream) = (Arc::clone(&other), other);
+            return Some(SumRow { day, caller: UsageCaller::Others, model, upstream });
         };
         let mut key = ModelKey { model: Arc::clone(&subject.model), upstream: Arc::clone(&subject.upstream) };
         if !models.contains_key(&key) && (models.len() >= MOST_ROWS_OF_CALLER || !has_room) {
             key = ModelKey { model: OTHER.into(), upstream: OTHER.into() };
         }
+        let caller = UsageCaller::Principal(subject.principal.clone());
+        let row = SumRow { day, caller, model: Arc::clone(&key.model), upstream: Arc::clone(&key.upstream) };
         let before = models.len();
         models.entry(key).or_default().add(totals);
         self.rows += models.len() - before;
+        Some(row)
     }
 
     /// Returns the sums, in any order. `principal`: only those of this caller.
@@ -85,17 +97,16 @@ impl UsageSums {
                 if principal.is_some_and(|principal| principal != caller) {
                     continue;
                 }
-                entries.extend(models.iter().map(|(key, totals)| UsageEntry {
-                    day: *day,
-                    caller: UsageCaller::Principal(caller.clone()),
-                    model: Arc::clone(&key.model),
-                    upstream: Arc::clone(&key.upstream),
-                    totals: *totals,
+                entries.extend(models.iter().map(|(key, totals)| {
+                    let (model, upstream) = (Arc::clone(&key.model), Arc::clone(&key.upstream));
+                    let row = SumRow { day: *day, caller: UsageCaller::Principal(caller.clone()), model, upstream };
+                    UsageEntry { row, totals: *totals }
                 }));
             }
             if principal.is_none() && sums.others != UsageTotals::default() {
                 let (caller, totals) = (UsageCaller::Others, sums.others);
-                entries.push(UsageEntry { day: *day, caller, model: OTHER.into(), upstream: OTHER.into(), totals });
+                let row = SumRow { day: *day, caller, model: OTHER.into(), upstream: OTHER.into() };
+                entries.push(UsageEntry { row, totals });
             }
         }
         entries
@@ -168,12 +179,12 @@ mod tests {
     #[test]
     fn days_before_the_kept_ones_are_removed_and_not_added() {
         let mut sums = UsageSums::default();
-        sums.add(day("2026-10-01"), &subject("a", "m"), &one());
-        sums.add(day("2026-12-01"), &subject("a", "m"), &one());
+        _ = sums.add(day("2026-10-01"), &subject("a", "m"), &one());
+        _ = sums.add(day("2026-12-01"), &subject("a", "m"), &one());
         assert_eq!(sums.entries(None).len(), 2, "62 days with both");
-        sums.add(day("2026-12-02"), &subject("a", "m"), &one());
-        sums.add(day("2026-10-01"), &subject("a", "m"), &one());
-        let mut days: Vec<_> = sums.entries(None).iter().map(|entry| entry.day.to_string()).collect();
+        _ = sums.add(day("2026-12-02"), &subject("a", "m"), &one());
+        _ = sums.add(day("2026-10-01"), &subject("a", "m"), &one());
+        let mut days: Vec<_> = sums.entries(None).iter().map(|entry| entry.row.day.to_string()).collect();
         days.sort();
         assert_eq!((days, sums.rows), (vec!["2026-12-01".to_owned(), "2026-12-02".to_owned()], 2));
     }
@@ -182,13 +193,13 @@ mod tests {
     fn models_of_a_caller_beyond_the_limit_are_summed_together() {
         let mut sums = UsageSums::default();
         for model in 0..2 * MOST_ROWS_OF_CALLER {
-            sums.add(day("2026-12-01"), &subject("a", &format!("m{model}")), &one());
+            _ = sums.add(day("2026-12-01"), &subject("a", &format!("m{model}")), &one());
         }
-        sums.add(day("2026-12-01"), &subject("b", "m"), &one());
+        _ = sums.add(day("2026-12-01"), &subject("b", "m"), &one());
         let entries = sums.entries(Some(&Principal::Key("a".into())));
         assert_eq!(entries.len(), MOST_ROWS_OF_CALLER + 1);
-        let other = entries.iter().find(|entry| &*entry.model == OTHER).expect("a row of the others");
-        assert_eq!((other.totals.attempts(), &*other.upstream), (MOST_ROWS_OF_CALLER as u64, OTHER));
+        let other = entries.iter().find(|entry| &*entry.row.model == OTHER).expect("a row of the others");
+        assert_eq!((other.totals.attempts(), &*other.row.upstream), (MOST_ROWS_OF_CALLER as u64, OTHER));
         assert_eq!(attempts(&sums), 2 * MOST_ROWS_OF_CALLER as u64 + 1);
     }
 
@@ -197,13 +208,13 @@ mod tests {
         let mut sums = UsageSums::default();
         let most = MOST_ROWS + 50;
         for caller in 0..most {
-            sums.add(day("2026-12-01"), &subject(&format!("c{caller}"), "m"), &one());
+            _ = sums.add(day("2026-12-01"), &subject(&format!("c{caller}"), "m"), &one());
         }
-        sums.add(day("2026-12-01"), &subject("c0", "m"), &one());
-        sums.add(day("2026-12-01"), &subject("c0", "n"), &one());
+        _ = sums.add(day("2026-12-01"), &subject("c0", "m"), &one());
+        _ = sums.add(day("2026-12-01"), &subject("c0", "n"), &one());
         assert_eq!(attempts(&sums), most as u64 + 2);
         let entries = sums.entries(None);
-        let others: Vec<_> = entries.iter().filter(|entry| entry.caller == UsageCaller::Others).collect();
+        let others: Vec<_> = entries.iter().filter(|entry| entry.row.caller == UsageCaller::Others).collect();
         assert_eq!(others.iter().map(|entry| entry.totals.attempts()).collect::<Vec<_>>(), [50]);
         let own: u64 = sums.entries(Some(&Principal::Key("c0".into()))).iter().map(|e| e.totals.attempts()).sum();
         assert_eq!(own, 3, "a caller that has rows keeps its own sums");

@@ -8,6 +8,7 @@ use reqwest::Method;
 use reqwest::header::ACCEPT;
 use serde_json::json;
 
+use crate::replica_money::{Keys, generate, has_attempts, replica_at, settings};
 use crate::replicas::{begin, finish, follow, ready, snapshot};
 use crate::support::cluster::Cluster;
 use crate::support::redis_server::{RedisServer, unique_prefix, use_redis};
@@ -157,4 +158,25 @@ async fn replica_is_not_ready_while_a_node_is_missing() {
     let replica = deployment.replica().await;
     deployment.redis.nodes[2].kill();
     soon(async { while replica.get("/readyz").await.status == 200 {} }).await;
+}
+
+#[tokio::test]
+async fn budgets_and_sums_of_two_replicas_are_exact_in_a_cluster() {
+    let (redis, prefix, keys) = (Cluster::start().await, unique_prefix(), Keys::new());
+    let replicas = [
+        replica_at(redis.url(), &prefix, settings(&keys, "0.3")).await,
+        replica_at(redis.url(), &prefix, settings(&keys, "0.3")).await,
+    ];
+    let mut admitted = 0;
+    for service in replicas.iter().cycle().take(6) {
+        let answer = generate(service, &keys.web).await;
+        if answer.status == 200 {
+            admitted += 1;
+            answer.events().await;
+        }
+    }
+    assert_eq!(admitted, 3);
+    for service in &replicas {
+        assert_eq!(has_attempts(service, &keys.ops, 3).await["data"][0]["cost"].to_string(), "0.3");
+    }
 }

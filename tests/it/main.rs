@@ -57,6 +57,7 @@ mod redis_metrics;
 mod refusals;
 mod replica_channels;
 mod replica_limits;
+mod replica_money;
 mod replicas;
 mod request_hosts;
 mod requests;

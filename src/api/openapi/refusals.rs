@@ -44,7 +44,7 @@ const REFUSALS: &[OperationRefusals] = &[
     (("/readyz", "get"), &[&[ShuttingDown, EventLogUnavailable, IssuerUnavailable]]),
     (("/metrics", "get"), &[]),
     (("/v1/upstreams", "get"), &[]),
-    (("/v1/usage", "get"), &[]),
+    (("/v1/usage", "get"), &[&[EventLogUnavailable]]),
     (("/v1/connections", "get"), &[]),
     (("/v1/connections/{id}", "delete"), &[&[ConnectionNotFound, UnsupportedMediaType, EventLogUnavailable]]),
 ];
