@@ -15,12 +15,11 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
-use tokenrill::app::{self, Kept, Listeners};
+use tokenrill::app::{self, Kept, Listeners, Reloadable};
 use tokenrill::server::{self, Threads};
 use tokenrill::settings::{Settings, UpstreamSettings};
 use tokenrill::shutdown::Shutdown;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
 
 /// Endings per row. Without `--bench`, as in `cargo test --benches`, [`FEW`] are enough to test the benchmark.
 const ENDINGS: usize = 200;
@@ -116,11 +115,12 @@ fn serve(runtime: &Runtime, upstream: SocketAddr) -> io::Result<SocketAddr> {
     let address = listener.local_addr()?;
     let tickets = app::tickets(&settings, &BTreeMap::new()).map_err(io::Error::other)?;
     let kept = Kept { tickets, issuer: None, prompts: None };
-    let (_, admission) = watch::channel(app::admission(&settings, &BTreeMap::new(), kept).map_err(io::Error::other)?);
+    let admission = app::admission(&settings, &BTreeMap::new(), kept).map_err(io::Error::other)?;
+    let reloadable = Reloadable::new(&settings, admission).map_err(io::Error::other)?;
     let listeners = Listeners { public: listener, admin: None };
     runtime.spawn(async move {
         let threads = Threads::current();
-        app::serve(&settings, &BTreeMap::new(), admission, listeners, limits, threads, Shutdown::new()).await
+        app::serve(&settings, &BTreeMap::new(), &reloadable, listeners, limits, threads, Shutdown::new()).await
     });
     Ok(address)
 }

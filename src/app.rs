@@ -5,6 +5,7 @@ mod admission;
 mod counted_limits;
 mod measures;
 mod model_aliases;
+mod reloadable;
 mod replica_connections;
 mod shared_redis;
 mod stored_channels;
@@ -19,14 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{
-    self, Admission, Api, BodyLimits, BodyMemory, ChannelTerms, Connections, DeliveredEnds, Hosts, LargeBodies,
-    ListenerRole, OtherReplicas,
+    self, Api, BodyLimits, BodyMemory, ChannelTerms, Connections, DeliveredEnds, Hosts, LargeBodies, ListenerRole,
+    OtherReplicas,
 };
 use crate::auth::FetchError;
 use crate::demo;
@@ -42,6 +42,7 @@ use crate::upstream::TransportBuilder;
 use crate::usage::{LedgerError, OpenedLedger, PriceFileError, SharedSums};
 
 pub use admission::{Kept, admission, tickets};
+pub use reloadable::{Reloadable, Replacement};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
 pub use usage::prices;
 
@@ -89,6 +90,8 @@ pub enum AppError {
     PriceFile(#[from] PriceFileError),
     #[error("the folder that usage.path names cannot be used: {0}")]
     Ledger(#[from] LedgerError),
+    #[error("auth.mode cannot be changed by a reload: restart to apply it")]
+    AuthMode,
     #[error("the operating system returned no random bytes: {0}")]
     Random(String),
 }
@@ -139,7 +142,7 @@ pub struct Listeners {
 pub async fn serve(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
-    admission: watch::Receiver<Admission>,
+    reloadable: &Reloadable,
     listeners: Listeners,
     bounds: server::ListenerLimits,
     threads: Threads,
@@ -154,7 +157,7 @@ pub async fn serve(
     let router = upstreams::router(settings, environment, &demo, &transports, tasks.clone())?;
     let metrics = metrics(settings);
     metrics.set_upstreams(upstream_figures(router.breakers_source()));
-    let opened = usage::ledger(settings, &metrics)?;
+    let opened = usage::ledger(settings, reloadable.prices(), &metrics)?;
     metrics.set_retry_counts(retry_counts(&transports.retries()));
     let redis = shared_redis::start(settings, environment, metrics.replica(), &tasks, &stop)?;
     if let Some(redis) = &redis {
@@ -192,7 +195,7 @@ pub async fn serve(
         limits,
         metrics,
         ledger: ledger.clone(),
-        admission,
+        admission: reloadable.admission(),
         connections: connections.clone(),
         other_replicas: redis
             .as_ref()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -12,16 +12,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use tokenrill::api::{self, Admission};
-use tokenrill::app::{self, AppError, Kept, Listeners};
+use tokenrill::app::{self, AppError, Kept, Listeners, Reloadable, Replacement};
 use tokenrill::auth::{NewKey, SCOPES, Scopes, Tickets};
 use tokenrill::server::{self, StartedThreads, Threads};
-use tokenrill::settings::{self, AuthMode, Changes, FileSource, JwtSettings, Settings, SettingsWarning, Sources};
+use tokenrill::settings::{self, AuthMode, Changes, FileSource, Settings, SettingsWarning, Sources};
 use tokenrill::shutdown::{Shutdown, ShutdownSignals};
 use tokenrill::telemetry;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 #[global_allocator]
@@ -226,7 +225,7 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), StartupErr
     telemetry::init(settings.telemetry.log_format);
     telemetry::log_panics();
     let (admission, tickets) = admission(&settings, &environment)?;
-    let (admissions, admission) = watch::channel(admission);
+    let reloadable = Reloadable::new(&settings, admission)?;
     raise_descriptor_limit(&settings);
     let limits = app::limits(&settings);
     let public = listen(settings.server.listen, "--listen", &limits)?;
@@ -237,7 +236,7 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), StartupErr
     print_addresses(&listeners, &settings)?;
 
     let shutdown = Shutdown::new();
-    let serving = app::serve(&settings, &environment, admission, listeners, limits, threads, shutdown.clone());
+    let serving = app::serve(&settings, &environment, &reloadable, listeners, limits, threads, shutdown.clone());
     let signalled = async {
         signals.recv().await;
         shutdown.begin_drain();
@@ -249,16 +248,10 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), StartupErr
     let reloading = async {
         let mut in_effect = settings.clone();
         while hangups.recv().await.is_some() {
-            let kept = {
-                let in_use = admissions.borrow();
-                let prompts = in_use.prompts.directory().map(Path::to_owned);
-                Kept { tickets: tickets.clone(), issuer: in_use.gate.fetched_issuer(), prompts }
-            };
-            match reload(flags, &in_effect, kept).await {
-                Ok((admission, read)) => {
-                    let reads_files =
-                        admission.prompts.directory().is_some() || read.auth.jwt != JwtSettings::default();
-                    admissions.send_replace(admission);
+            match reload(flags, &in_effect, reloadable.kept(&tickets)).await {
+                Ok((replacement, read)) => {
+                    let reads_files = replacement.is_of_files(&read);
+                    reloadable.replace(replacement);
                     log_reload(&settings, &in_effect, &read, reads_files);
                     in_effect = read;
                 }
@@ -275,7 +268,7 @@ async fn serve_on(flags: &ServeFlags, threads: Threads) -> Result<(), StartupErr
 }
 
 /// Logs the names of the settings that a reload changed and of those that need a restart. `reads_files`: the reload
-/// also read prompts or an issuer's keys again.
+/// also read prompts, an issuer's keys or a list of prices again.
 fn log_reload(started: &Settings, before: &Settings, read: &Settings, reads_files: bool) {
     let reloaded = Changes::between(before, read).reloaded.join(", ");
     // Compared with the settings at the start, since a changed setting needs a restart until the restart.
@@ -283,11 +276,13 @@ fn log_reload(started: &Settings, before: &Settings, read: &Settings, reads_file
     if !reloaded.is_empty() {
         tracing::info!(changed = reloaded, "SIGHUP: the settings were read again");
     } else if reads_files {
-        tracing::info!("SIGHUP: the settings are unchanged; prompts and the issuer's keys were read again");
+        tracing::info!(
+            "SIGHUP: the settings are unchanged; prompts, the issuer's keys and the list of prices were read again"
+        );
     } else {
         tracing::info!(
-            "SIGHUP: nothing to reload, since the settings are unchanged; a reload applies keys, limits, prompts, \
-             cors.origins and server.trusted_proxies"
+            "SIGHUP: nothing to reload, since the settings are unchanged; a reload applies keys, limits, prices, \
+             prompts, cors.origins and server.trusted_proxies"
         );
     }
     if !waiting.is_empty() {
@@ -295,26 +290,20 @@ fn log_reload(started: &Settings, before: &Settings, read: &Settings, reads_file
     }
 }
 
-/// Reads the settings again and returns the admission rules that they define. Fails if any setting is invalid, even one
-/// that needs a restart.
-async fn reload(flags: &ServeFlags, in_effect: &Settings, kept: Kept) -> Result<(Admission, Settings), StartupError> {
+/// Reads the settings again, and everything that they define and a reload replaces. Fails if any setting is invalid, even
+/// one that needs a restart.
+async fn reload(flags: &ServeFlags, in_effect: &Settings, kept: Kept) -> Result<(Replacement, Settings), StartupError> {
     let (config, listen, before) = (flags.config.clone(), flags.listen, in_effect.auth.clone());
     // Reading files blocks, so it must not run on a runtime thread.
     let read = spawn_blocking(move || {
         let (read, environment) = load(config, listen)?;
-        if read.auth.mode != before.mode {
-            // The `Host` names that the listener accepts depend on it.
-            return Err(StartupError("auth.mode cannot be changed by a reload: restart to apply it".to_owned()));
-        }
-        app::tickets(&read, &environment)?;
-        let issuer = kept.issuer.filter(|_| read.auth.jwt == before.jwt);
-        Ok((app::admission(&read, &environment, Kept { issuer, ..kept })?, read))
+        Ok::<_, StartupError>((Replacement::read(&read, &environment, &before, kept)?, read))
     });
-    let (admission, read) = read.await??;
+    let (replacement, read) = read.await??;
     if read.auth.jwt != in_effect.auth.jwt {
-        admission.gate.wait_for_keys().await.map_err(AppError::JwksUrl)?;
+        replacement.wait_for_keys().await?;
     }
-    Ok((admission, read))
+    Ok((replacement, read))
 }
 
 /// Raises the limit of open files as far as the system allows. A connection needs one descriptor, and its generation

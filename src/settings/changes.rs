@@ -16,8 +16,17 @@ pub struct Changes {
 }
 
 /// The reloadable settings: single settings, or all settings of a section.
-const RELOADED: [&str; 7] =
-    ["auth.api_keys", "auth.cookie", "auth.jwt", "cors", "limits", "prompts", "server.trusted_proxies"];
+const RELOADED: [&str; 9] = [
+    "auth.api_keys",
+    "auth.cookie",
+    "auth.jwt",
+    "cors",
+    "limits",
+    "prices",
+    "prompts",
+    "server.trusted_proxies",
+    "usage.prices_file",
+];
 
 impl Changes {
     pub fn between(before: &Settings, after: &Settings) -> Self {

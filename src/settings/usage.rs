@@ -43,7 +43,7 @@ pub(super) const SECTION: SettingSection = SettingSection {
         "usage.prices_file",
         TEXT,
         "A file of prices in the JSON of LiteLLM's model_prices_and_context_window.json, of at most 16 MiB, read at the \
-         start. [prices] takes precedence over it. Prices of long contexts, batches and service tiers are not read. \
+         start and at SIGHUP. [prices] takes precedence over it. Prices of long contexts, batches and service tiers are not read. \
          Default: absent.",
     )
     .with_example("\"model_prices_and_context_window.json\"")
@@ -60,7 +60,7 @@ pub(super) const PRICE_SECTION: SettingSection = SettingSection {
          with the upstream before it or alone: \"upstream/model\" takes precedence over \"model\". A token is charged \
          once: cache_read, cache_write and input_audio are parts of input, reasoning and output_audio parts of output, \
          and a part without a price of its own has that of the whole. The cost of a model without a price is unknown. \
-         Default: none. In the environment: { \"gpt-x\" = { input = 2.5, output = 10 } }.",
+         Reloaded at SIGHUP. Default: none. In the environment: { \"gpt-x\" = { input = 2.5, output = 10 } }.",
     )
     .with_example(
         "[prices.\"gpt-x\"]\n\

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::attempt::{AttemptRole, AttemptSubject};
 use super::folder::{LedgerError, LedgerFolder};
 use super::line::{LedgerLine, LineEnd};
-use super::prices::Prices;
+use super::prices::CurrentPrices;
 use super::redis::{SharedSums, SumsUnavailable};
 use super::report::{UsageQuery, UsageRow};
 use super::sums::{SumRow, UsageSums};
@@ -24,7 +24,7 @@ use crate::telemetry::{GenerationLabels, Metrics, Outcome};
 pub struct Ledger(Arc<LedgerState>);
 
 struct LedgerState {
-    prices: Prices,
+    prices: CurrentPrices,
     metrics: Arc<Metrics>,
     sums: Mutex<UsageSums>,
     /// Set if replicas share their sums.
@@ -66,13 +66,17 @@ pub enum AttemptUsage {
 
 impl Ledger {
     /// Creates a ledger without files.
-    pub fn in_memory(prices: Prices, metrics: Arc<Metrics>) -> Self {
-        Self::new(prices, metrics, UsageSums::default(), None)
+    pub fn in_memory(prices: impl Into<CurrentPrices>, metrics: Arc<Metrics>) -> Self {
+        Self::new(prices.into(), metrics, UsageSums::default(), None)
     }
 
     /// Reads the folder, and appends to it from now on. Blocks while it reads. Attempts that were open when their process
     /// ended have failed, at their reservation.
-    pub fn in_folder(prices: Prices, metrics: Arc<Metrics>, path: &Path) -> Result<OpenedLedger, LedgerError> {
+    pub fn in_folder(
+        prices: impl Into<CurrentPrices>,
+        metrics: Arc<Metrics>,
+        path: &Path,
+    ) -> Result<OpenedLedger, LedgerError> {
         let (mut folder, now) = (LedgerFolder::open(path)?, Timestamp::now());
         let (mut sums, mut open) = (UsageSums::default(), HashMap::<Arc<str>, LedgerLine>::new());
         let mut spent = HashMap::new();
@@ -106,22 +110,22 @@ impl Ledger {
         folder.append(Day::of(now), &unsettled)?;
         tracing::info!(lines = count, unreadable, unsettled = unsettled.len(), "the usage ledger was read");
         let writer = LedgerWriter::start(folder, Arc::clone(&metrics));
-        Ok(OpenedLedger { ledger: Self::new(prices, metrics, sums, Some(writer)), spent, unsettled: rows })
+        Ok(OpenedLedger { ledger: Self::new(prices.into(), metrics, sums, Some(writer)), spent, unsettled: rows })
     }
 
-    fn new(prices: Prices, metrics: Arc<Metrics>, sums: UsageSums, writer: Option<LedgerWriter>) -> Self {
+    fn new(prices: CurrentPrices, metrics: Arc<Metrics>, sums: UsageSums, writer: Option<LedgerWriter>) -> Self {
         let (sums, shared) = (Mutex::new(sums), OnceLock::new());
         Self(Arc::new(LedgerState { prices, metrics, sums, shared, writer, next: AtomicU64::new(1) }))
     }
 
     /// Returns what the tokens cost; `None` if that is unknown. `model` is the name that the upstream was asked for.
     pub fn cost(&self, upstream: &str, model: &str, usage: &Usage) -> Option<Usd> {
-        self.0.prices.cost(upstream, model, usage)
+        self.0.prices.get().cost(upstream, model, usage)
     }
 
     /// Returns whether every answer of this model has a known cost. `model` as for [`Ledger::cost`].
     pub fn is_priced(&self, upstream: &str, model: &str) -> bool {
-        self.0.prices.is_priced(upstream, model)
+        self.0.prices.get().is_priced(upstream, model)
     }
 
     /// Records that an attempt begins.
@@ -193,7 +197,7 @@ impl Ledger {
 
 impl OpenedLedger {
     /// Creates the ledger of a process without a folder.
-    pub fn in_memory(prices: Prices, metrics: Arc<Metrics>) -> Self {
+    pub fn in_memory(prices: impl Into<CurrentPrices>, metrics: Arc<Metrics>) -> Self {
         Self { ledger: Ledger::in_memory(prices, metrics), spent: HashMap::new(), unsettled: Vec::new() }
     }
 
@@ -252,7 +256,7 @@ fn add(sums: &mut UsageSums, line: &LedgerLine, end: LineEnd) -> Option<(SumRow,
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self::in_memory(Prices::default(), Metrics::new())
+        Self::in_memory(CurrentPrices::default(), Metrics::new())
     }
 }
 
@@ -274,6 +278,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{ModelPrice, Principal};
+    use crate::usage::Prices;
 
     fn prices() -> Prices {
         let price = |text: &str| Some(text.parse().expect("a price"));

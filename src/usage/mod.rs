@@ -30,7 +30,7 @@ pub use folder::LedgerError;
 pub use ledger::{AttemptUsage, Ledger, OpenAttempt, OpenedLedger};
 pub use line::ANONYMOUS;
 pub use price_file::{LONGEST_PRICE_FILE, PriceFileError};
-pub use prices::Prices;
+pub use prices::{CurrentPrices, Prices};
 pub use report::{UsageDimension, UsageQuery, UsageRow};
 pub use sums::{KEPT_DAYS, UsageCaller};
 pub use totals::UsageTotals;

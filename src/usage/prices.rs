@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::charge::cost_of;
 use super::price_file::{PriceFileError, read_price_file};
@@ -12,6 +13,28 @@ use crate::domain::{ModelPrice, Usage, Usd};
 pub struct Prices {
     settings: BTreeMap<String, ModelPrice>,
     file: BTreeMap<String, ModelPrice>,
+}
+
+/// The prices in effect, which a reload replaces. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct CurrentPrices(Arc<RwLock<Arc<Prices>>>);
+
+impl CurrentPrices {
+    /// Returns the prices in effect. They stay as they are if others replace them.
+    pub fn get(&self) -> Arc<Prices> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other prices into effect, for everything that is priced from now on.
+    pub fn replace(&self, prices: Prices) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(prices);
+    }
+}
+
+impl From<Prices> for CurrentPrices {
+    fn from(prices: Prices) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(prices))))
+    }
 }
 
 impl Prices {

@@ -84,3 +84,47 @@ async fn budget_that_a_restart_forgets_is_a_warning() {
     let program = Program::start(&mut place.serve(), &place).await;
     program.wait_for_log(warning, 1).await;
 }
+
+#[tokio::test]
+async fn sighup_applies_prices_and_the_list_of_prices_or_nothing() {
+    let place = WorkingDirectory::new();
+    let (key, entry) = new_key(&place).await;
+    let budget = "{ usd = 1000, per = \"day\" }";
+    let write = |output: u32, more: &str| place.settings(&settings(&entry, budget, output, more));
+    let list = |price: &str| {
+        let list = format!(r#"{{"demo": {{"input_cost_per_token": 0, "output_cost_per_token": {price}}}}}"#);
+        std::fs::write(place.0.join("prices.json"), list).expect("written");
+    };
+    write(10_000, "");
+    let program = Program::start(&mut place.serve(), &place).await;
+    assert_eq!(program.cost(&key).await, Ok("0.1".to_owned()));
+    write(20_000, "");
+    program.signal("HUP").await;
+    program.wait_for_log("were read again", 1).await;
+    assert_eq!(program.cost(&key).await, Ok("0.2".to_owned()));
+
+    // A valid price together with a list that cannot be read: neither takes effect.
+    write(30_000, "[usage]\nprices_file = \"prices.json\"\n");
+    program.signal("HUP").await;
+    program.wait_for_log("nothing was changed", 1).await;
+    assert_eq!(program.cost(&key).await, Ok("0.2".to_owned()));
+
+    // The list alone.
+    let only_list =
+        format!("[usage]\nprices_file = \"prices.json\"\n[auth]\nmode = \"required\"\n{entry}\nbudget = {budget}\n");
+    place.settings(&only_list);
+    list("0.04");
+    program.signal("HUP").await;
+    program.wait_for_log("were read again", 2).await;
+    assert_eq!(program.cost(&key).await, Ok("0.4".to_owned()));
+    list("0.05");
+    program.signal("HUP").await;
+    program.wait_for_log("the list of prices were read again", 1).await;
+    assert_eq!(program.cost(&key).await, Ok("0.5".to_owned()));
+
+    // Without a price a caller with a budget is refused.
+    std::fs::write(place.0.join("prices.json"), "{}").expect("written");
+    program.signal("HUP").await;
+    program.wait_for_log("the list of prices were read again", 2).await;
+    assert_eq!(program.cost(&key).await, Err((403, json!("model_unpriced"))));
+}

@@ -7,12 +7,11 @@ use std::sync::Once;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
-use tokenrill::app::{self, Kept, Listeners};
+use tokenrill::app::{self, Kept, Listeners, Reloadable};
 use tokenrill::auth::NewKey;
 use tokenrill::server::{self, Threads};
 use tokenrill::settings::{ApiKeySettings, AuthMode, EventLogSettings, Settings, UpstreamSettings};
 use tokenrill::shutdown::Shutdown;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::client::Answer;
@@ -73,12 +72,13 @@ impl Service {
         let admin = listeners.admin.as_ref().map(|admin| admin.local_addr().expect("an address"));
         let tickets = app::tickets(&settings, &environment).expect("a secret");
         let kept = Kept { tickets, issuer: None, prompts: None };
-        let (_, admission) = watch::channel(app::admission(&settings, &environment, kept).expect("good settings"));
+        let admission = app::admission(&settings, &environment, kept).expect("good settings");
+        let reloadable = Reloadable::new(&settings, admission).expect("good prices");
         let shutdown = Shutdown::new();
         let serving = tokio::spawn({
             let shutdown = shutdown.clone();
             async move {
-                app::serve(&settings, &environment, admission, listeners, limits, Threads::current(), shutdown)
+                app::serve(&settings, &environment, &reloadable, listeners, limits, Threads::current(), shutdown)
                     .await
                     .expect("it serves");
             }
