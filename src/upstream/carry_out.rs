@@ -8,10 +8,12 @@
 //! ```
 //!
 //! Nothing below this loop decides about another attempt. What an attempt delivers before its first token is held back,
-//! because another attempt could replace it.
+//! because another attempt could replace it. If a committed answer breaks, its reader decides whether another target
+//! begins anew.
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::task::yield_now;
@@ -65,6 +67,19 @@ pub trait AttemptObserver: Sync {
 /// Bytes that are held back. An attempt that delivers more before its first token is committed.
 const MAX_HELD_BYTES: usize = 64 << 10;
 
+/// The attempts of one request: those that were made, and those that may follow.
+///
+/// Outlives a committed answer, so that another target can begin anew when the answer breaks. Keeps the request until it
+/// is dropped.
+#[derive(Debug)]
+pub struct AttemptSeries {
+    request: Arc<ChatRequest>,
+    delivery: Delivery,
+    /// The time until its first token of an attempt that another target could replace.
+    first_token_time: Option<Duration>,
+    course: Course,
+}
+
 /// Makes attempts at the targets of the plan until one delivers its first token, or none may follow.
 ///
 /// Failures after the first token are not read here. Which attempt follows which failure: see `policy/next_step.rs` and
@@ -75,39 +90,59 @@ pub async fn carry_out(
     planned: PlannedRequest,
     observer: &impl AttemptObserver,
 ) -> Result<CommittedAnswer, FailedAttempt> {
-    let PlannedRequest { plan, request, delivery, deadline } = planned;
-    let first_token_time = plan.first_token;
-    let mut course = Course::new(plan, deadline, Instant::now());
-    let mut last = None;
-    loop {
-        let mut attempt = match course.next(Instant::now()) {
-            CourseStep::Attempt(attempt) => attempt,
-            CourseStep::Wait(time) => {
-                sleep_until(time).await;
-                continue;
-            }
-            CourseStep::End => return Err(last.unwrap_or_else(FailedAttempt::not_made)),
-        };
-        let terms = AttemptTerms::new(Arc::clone(attempt.target.model()), delivery);
-        let sent = terms.sent.clone();
-        observer.attempt_began(&attempt.target, &sent, attempt.reason);
-        let own = first_token_time
-            .filter(|_| course.has_other_target(&attempt, Instant::now()))
-            .map(|time| Instant::now() + time);
-        let shared = (course.attempts() > 1).then(|| course.deadline());
-        let answer = attempt.target.attempt(attempt.key, &request, terms);
-        let failed = match first_token(answer, own.into_iter().chain(shared).min(), &sent).await {
-            Ok((held, answer)) => {
-                attempt.lease.record_first_token(sent.delivery());
-                return Ok(CommittedAnswer { held, answer, lease: attempt.lease });
-            }
-            Err(failed) => failed,
-        };
-        observer.attempt_failed(&failed.error);
-        course.record_failure(attempt, &FailureVerdict::of(&failed.error), Instant::now());
-        last = Some(failed);
-        // A stop or a deadline that is due must be seen by the caller of this future before the next attempt begins.
-        yield_now().await;
+    AttemptSeries::new(planned).next_answer(observer).await
+}
+
+impl AttemptSeries {
+    pub fn new(planned: PlannedRequest) -> Self {
+        let PlannedRequest { plan, request, delivery, deadline } = planned;
+        let first_token_time = plan.first_token;
+        Self { request, delivery, first_token_time, course: Course::new(plan, deadline, Instant::now()) }
+    }
+
+    /// Makes attempts until one delivers its first token, or none may follow: as [`carry_out`]. May be called again after
+    /// [`AttemptSeries::record_break`].
+    pub async fn next_answer(&mut self, observer: &impl AttemptObserver) -> Result<CommittedAnswer, FailedAttempt> {
+        let mut last = None;
+        loop {
+            let attempt = match self.course.next(Instant::now()) {
+                CourseStep::Attempt(attempt) => attempt,
+                CourseStep::Wait(time) => {
+                    sleep_until(time).await;
+                    continue;
+                }
+                CourseStep::End => return Err(last.unwrap_or_else(FailedAttempt::not_made)),
+            };
+            let terms = AttemptTerms::new(Arc::clone(attempt.target.model()), self.delivery);
+            let sent = terms.sent.clone();
+            observer.attempt_began(&attempt.target, &sent, attempt.reason);
+            let own = self
+                .first_token_time
+                .filter(|_| self.course.has_other_target(&attempt, Instant::now()))
+                .map(|time| Instant::now() + time);
+            let shared = (self.course.attempts() > 1).then(|| self.course.deadline());
+            let answer = attempt.target.attempt(attempt.key, &self.request, terms);
+            let failed = match first_token(answer, own.into_iter().chain(shared).min(), &sent).await {
+                Ok((held, answer)) => {
+                    let mut lease = self.course.commit(attempt);
+                    lease.record_first_token(sent.delivery());
+                    return Ok(CommittedAnswer { held, answer, lease });
+                }
+                Err(failed) => failed,
+            };
+            observer.attempt_failed(&failed.error);
+            self.course.record_failure(attempt, &FailureVerdict::of(&failed.error), Instant::now());
+            last = Some(failed);
+            // A stop or a deadline that is due must be seen by the caller of this future before the next attempt begins.
+            yield_now().await;
+        }
+    }
+
+    /// Records that the committed answer broke after its first token. Only other targets may follow: the model may have
+    /// been billed for the answer. None may if the request is at fault, unless the settings say so
+    /// (`models.*.fallback_on`).
+    pub fn record_break(&mut self, error: &AttemptError) {
+        self.course.record_break(&FailureVerdict::of(error), Instant::now());
     }
 }
 
@@ -181,7 +216,6 @@ fn held_bytes(signal: &Signal) -> usize {
 mod tests {
     use std::future::pending;
     use std::sync::Mutex;
-    use std::time::Duration;
 
     use futures_util::{FutureExt, stream};
     use smallvec::smallvec;
@@ -309,6 +343,57 @@ mod tests {
             assert_eq!((held, passed_on), (vec![role(), text("a"), text("b")], vec![last]));
             assert_eq!(calls.take(), ["first: a/m"]);
         }
+    }
+
+    fn broken(word: &str) -> Answer {
+        answer([Ok(smallvec![text(word)]), Err(disconnected())])
+    }
+
+    #[tokio::test]
+    async fn another_target_begins_anew_after_an_answer_broke() {
+        let (a, other_key) = (ScriptedProvider::new("a", [broken("a")]), ScriptedProvider::new("a", [whole("a")]));
+        let (b, c) = (ScriptedProvider::new("b", [failing(unsent())]), ScriptedProvider::new("c", [whole("c")]));
+        let single = |provider: &Arc<ScriptedProvider>| Target::single(Arc::clone(provider) as _, "m");
+        let targets = [retried(&[&a, &other_key]), single(&b), single(&c)];
+        let (mut series, calls) = (AttemptSeries::new(planned_with(targets)), RecordedCalls::default());
+        let first = series.next_answer(&calls).await.expect("an answer");
+        assert_eq!(first.held.into_vec(), [text("a")]);
+        series.record_break(&disconnected());
+        let second = series.next_answer(&calls).await.expect("an answer");
+        assert_eq!(second.held.into_vec(), [role(), text("c")]);
+        assert_eq!(calls.take(), ["first: a/m", "fallback: b/m", "failed: No", "fallback: c/m"]);
+        assert_eq!((a.remaining(), other_key.remaining()), (0, 1), "the target that broke is not asked again");
+        series.record_break(&disconnected());
+        assert!(series.next_answer(&calls).await.is_err(), "no target is left");
+        assert_eq!(calls.take(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn no_target_follows_an_answer_that_broke_by_a_fault_of_the_request() {
+        let (a, b) = (ScriptedProvider::new("a", [broken("a")]), ScriptedProvider::new("b", [whole("b")]));
+        let (mut series, calls) = (AttemptSeries::new(planned(&[&a, &b])), RecordedCalls::default());
+        series.next_answer(&calls).await.expect("an answer");
+        series.record_break(&refused(400));
+        assert!(series.next_answer(&calls).await.is_err());
+        assert_eq!(b.remaining(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn target_after_a_broken_answer_has_its_whole_time_for_the_first_token() {
+        let (a, b) = (ScriptedProvider::new("a", [broken("a")]), ScriptedProvider::new("b", [silent()]));
+        let terms = RetryTerms { first_token: Duration::from_secs(5), ..RetryTerms::default() };
+        let target = |provider: &Arc<ScriptedProvider>| {
+            Target::new(UpstreamServer::new(Arc::clone(provider) as _, Vec::new(), terms), "m")
+        };
+        let (mut series, calls) =
+            (AttemptSeries::new(planned_with([target(&a), target(&b)])), RecordedCalls::default());
+        series.next_answer(&calls).await.expect("an answer");
+        sleep(Duration::from_secs(20)).await;
+        series.record_break(&disconnected());
+        let began = Instant::now();
+        let failed = series.next_answer(&calls).await.err().expect("a failure");
+        assert_eq!(failed.error.kind, AttemptErrorKind::Timeout(Phase::FirstToken));
+        assert_eq!(began.elapsed(), Duration::from_secs(5));
     }
 
     #[tokio::test]

@@ -18,7 +18,13 @@ pub struct Course {
     candidates: Vec<Candidate>,
     fallback_on: Arc<[FallbackClass]>,
     attempts: usize,
-    /// No attempt begins after this.
+    /// The candidate whose answer was committed last.
+    committed: Option<usize>,
+    /// The longest time until the first token of a chain of targets.
+    first_token: Option<Duration>,
+    /// The end of the generation.
+    end: Instant,
+    /// No attempt but the first begins after this.
     deadline: Instant,
 }
 
@@ -78,18 +84,19 @@ pub enum CourseStep {
 }
 
 impl Course {
-    /// `deadline` is the end of the generation. A chain of targets takes no longer until its first token than the slowest
+    /// `end` is that of the generation. A chain of targets takes no longer until its first token than the slowest
     /// of its upstreams may.
-    pub fn new(plan: Plan, deadline: Instant, now: Instant) -> Self {
+    pub fn new(plan: Plan, end: Instant, now: Instant) -> Self {
         let Plan { first, others, fallback_on, .. } = plan;
         let targets: Vec<_> = std::iter::once(first).chain(others).collect();
         let first_token = targets.iter().map(|planned| planned.target.server().terms().first_token).max();
-        let deadline = first_token.and_then(|time| now.checked_add(time)).map_or(deadline, |end| end.min(deadline));
         let candidates = targets.into_iter().enumerate().flat_map(|(place, planned)| {
             let PlannedTarget { target, keys } = planned;
             keys.into_iter().map(move |key| Candidate::new(target.clone(), place, key))
         });
-        Self { candidates: candidates.collect(), fallback_on, attempts: 0, deadline }
+        let candidates = candidates.collect();
+        let deadline = first_token_deadline(first_token, end, now);
+        Self { candidates, fallback_on, attempts: 0, committed: None, first_token, end, deadline }
     }
 
     /// Returns the time after which no attempt begins.
@@ -189,6 +196,28 @@ impl Course {
         CourseStep::Attempt(NextAttempt { candidate: at, target, key, reason, lease })
     }
 
+    /// Records that no other attempt replaces this one while its answer lasts.
+    pub fn commit(&mut self, attempt: NextAttempt) -> AttemptLease {
+        let NextAttempt { candidate: at, lease, .. } = attempt;
+        if let Some(candidate) = self.candidates.get_mut(at) {
+            candidate.state = CandidateState::Finished;
+            candidate.retries = candidate.retries.saturating_add(1);
+        }
+        self.committed = Some(at);
+        lease
+    }
+
+    /// Records that the committed answer broke after its first token. Its target is not tried again: it may be billed
+    /// for the answer, whatever the key. The others have as long until their first token as at the beginning.
+    pub fn record_break(&mut self, verdict: &FailureVerdict, now: Instant) {
+        match (verdict.next, self.committed.take()) {
+            (NextStep::OtherTargetIf(class), _) if !self.fallback_on.contains(&class) => self.finish_all(),
+            (_, Some(at)) => self.finish(at),
+            (_, None) => {}
+        }
+        self.deadline = first_token_deadline(self.first_token, self.end, now);
+    }
+
     /// Records that an attempt failed before its first token.
     pub fn record_failure(&mut self, attempt: NextAttempt, verdict: &FailureVerdict, now: Instant) {
         let NextAttempt { candidate: at, mut lease, .. } = attempt;
@@ -210,17 +239,19 @@ impl Course {
             NextStep::OtherKeyOnly => {}
             NextStep::OtherTarget => self.finish(at),
             NextStep::OtherTargetIf(class) if self.fallback_on.contains(&class) => self.finish(at),
-            NextStep::OtherTargetIf(_) => {
-                for candidate in &mut self.candidates {
-                    candidate.state = CandidateState::Finished;
-                }
-            }
+            NextStep::OtherTargetIf(_) => self.finish_all(),
         }
     }
 
     fn repeat(&mut self, at: usize, state: CandidateState, can_repeat: bool) {
         if let Some(candidate) = self.candidates.get_mut(at).filter(|_| can_repeat) {
             candidate.state = state;
+        }
+    }
+
+    fn finish_all(&mut self) {
+        for candidate in &mut self.candidates {
+            candidate.state = CandidateState::Finished;
         }
     }
 
@@ -231,6 +262,10 @@ impl Course {
             candidate.state = CandidateState::Finished;
         }
     }
+}
+
+fn first_token_deadline(first_token: Option<Duration>, end: Instant, now: Instant) -> Instant {
+    first_token.and_then(|time| now.checked_add(time)).map_or(end, |deadline| deadline.min(end))
 }
 
 fn at_last(now: Instant, wait: Duration) -> CandidateState {

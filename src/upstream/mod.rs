@@ -46,7 +46,7 @@ pub use anthropic::{Anthropic, ApiVersion, InvalidVersionError, MessageReader, M
 pub use attempt_error::{AttemptError, AttemptErrorKind, Billed, MalformedResponseError, Phase, Sent};
 pub use attempt_lease::AttemptLease;
 pub use attempt_terms::{AttemptTerms, Delivery, SentMark};
-pub use carry_out::{AttemptObserver, CommittedAnswer, FailedAttempt, PlannedRequest, carry_out};
+pub use carry_out::{AttemptObserver, AttemptSeries, CommittedAnswer, FailedAttempt, PlannedRequest, carry_out};
 pub use conversation::ConversationKey;
 pub use course::AttemptReason;
 pub use deadlines::Timeouts;
