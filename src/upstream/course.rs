@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::attempt_lease::AttemptLease;
 use super::plan::{Plan, PlannedTarget, Target};
-use super::policy::{FailureVerdict, LONGEST_WAIT, NextStep, full_jitter};
+use super::policy::{FailureVerdict, HedgeBudget, LONGEST_WAIT, NextStep, full_jitter};
 use super::upstream_server::BreakerPass;
 use crate::domain::FallbackClass;
 
@@ -42,6 +42,7 @@ struct Candidate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CandidateState {
     Untried,
+    InProgress,
     /// May be tried again at this time.
     Again(Instant),
     /// May be tried at this time, if there is nothing else to try.
@@ -61,12 +62,19 @@ pub enum AttemptReason {
     OtherKey,
     /// Another target.
     Fallback,
+    /// Another target or key, beside an attempt that is slow.
+    Hedge,
 }
+
+/// The number of an attempt of a request: from 1, in the order in which they began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptNumber(usize);
 
 /// The next attempt.
 #[derive(Debug)]
 pub struct NextAttempt {
     candidate: usize,
+    pub number: AttemptNumber,
     pub target: Target,
     pub key: usize,
     pub reason: AttemptReason,
@@ -145,7 +153,10 @@ impl Course {
                     candidate.state = CandidateState::Untried;
                     return self.next(now);
                 }
-                CandidateState::LastResort(_) | CandidateState::Skipped | CandidateState::Finished => {}
+                CandidateState::InProgress
+                | CandidateState::LastResort(_)
+                | CandidateState::Skipped
+                | CandidateState::Finished => {}
             }
         }
         self.last_resort(now)
@@ -191,9 +202,40 @@ impl Course {
         } else {
             AttemptReason::Fallback
         };
-        let (target, key) = (candidate.target.clone(), candidate.key);
+        self.begin(at, reason, lease).map_or(CourseStep::End, CourseStep::Attempt)
+    }
+
+    fn begin(&mut self, at: usize, reason: AttemptReason, lease: AttemptLease) -> Option<NextAttempt> {
+        let candidate = self.candidates.get_mut(at)?;
+        candidate.state = CandidateState::InProgress;
         self.attempts += 1;
-        CourseStep::Attempt(NextAttempt { candidate: at, target, key, reason, lease })
+        let (number, target, key) = (AttemptNumber::new(self.attempts), candidate.target.clone(), candidate.key);
+        Some(NextAttempt { candidate: at, number, target, key, reason, lease })
+    }
+
+    /// Chooses an attempt to make beside a slow one: at another target, else with another key. Returns `None` if none is
+    /// left that was not tried, or the budget has no hedge left.
+    pub fn hedge(&mut self, slow: &NextAttempt, budget: &HedgeBudget, now: Instant) -> Option<NextAttempt> {
+        let place = self.candidates.get(slow.candidate)?.place;
+        let candidates = self.candidates.iter().enumerate();
+        let free = candidates.filter(|(_, other)| other.state == CandidateState::Untried && other.would_admit(now));
+        let (at, candidate) = free.min_by_key(|(at, other)| (other.place == place, *at))?;
+        budget.withdraw()?;
+        let lease = candidate.admit(now)?;
+        candidate.target.server().record_call(now);
+        self.begin(at, AttemptReason::Hedge, lease)
+    }
+
+    /// Records that the other of two attempts had its first token earlier. It did not fail, so its target may be tried again.
+    pub fn replace(&mut self, attempt: NextAttempt) {
+        let NextAttempt { candidate: at, reason, mut lease, .. } = attempt;
+        // A hedge had less time than usual.
+        if reason != AttemptReason::Hedge {
+            lease.record_replaced();
+        }
+        if let Some(candidate) = self.candidates.get_mut(at) {
+            candidate.state = if candidate.tried() { CandidateState::Finished } else { CandidateState::Untried };
+        }
     }
 
     /// Records that no other attempt replaces this one while its answer lasts.
@@ -309,6 +351,16 @@ impl Candidate {
     }
 }
 
+impl AttemptNumber {
+    pub const fn new(number: usize) -> Self {
+        Self(number)
+    }
+
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
 impl AttemptReason {
     pub const fn name(self) -> &'static str {
         match self {
@@ -316,6 +368,7 @@ impl AttemptReason {
             Self::Retry => "retry",
             Self::OtherKey => "other_key",
             Self::Fallback => "fallback",
+            Self::Hedge => "hedge",
         }
     }
 }

@@ -61,6 +61,8 @@ pub struct BreakerPass {
     pub model: AdmittedAs,
 }
 
+/// Answers after which the usual time to the first token of a model is known.
+const LEAST_KNOWN: usize = 20;
 /// Models whose health is recorded. The names come from callers if the settings have a pattern.
 const MOST_MODELS: usize = 1_000;
 
@@ -146,6 +148,13 @@ impl UpstreamServer {
         let state = self.lock();
         let model = state.models.get(model)?;
         Some(model.times.expected()?.saturating_mul(model.in_flight.saturating_add(1)))
+    }
+
+    /// Returns the time within which 95 % of the model's recent answers began; `None` while too few are known.
+    pub fn usual_first_token(&self, model: &str) -> Option<Duration> {
+        let state = self.lock();
+        let times = &state.models.get(model)?.times;
+        times.percentile(95).filter(|_| times.count() >= LEAST_KNOWN)
     }
 
     /// Returns how long a model or its key rests from now on.

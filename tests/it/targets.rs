@@ -386,3 +386,49 @@ async fn stop_while_the_first_target_is_silent_closes_it_and_asks_no_other() {
     tokio::time::sleep(SHORT).await; // Nothing can signal a request that is not made.
     assert!(!b.was_called());
 }
+
+#[tokio::test]
+async fn hedge_answers_beside_a_silent_target_which_is_closed_and_both_are_accounted() {
+    let (a, b) = (Upstream::start().await, Upstream::start().await);
+    let fast = "targets = [\"a/one\", \"b/two\"]\nhedge = { after = \"100ms\", budget = 1 }";
+    let service = Service::with(settings(&[a.base_url(), b.base_url()], fast)).await;
+    let mut answer = service.generate(&json!({"input": "Hello", "model": "fast"})).await;
+    answer.expect("start").await;
+    let mut silent = a.call().await;
+    silent.ok().await;
+    let mut hedge = b.call().await;
+    hedge.ok().await;
+    hedge.text("Hello").await;
+    silent.closed().await;
+    hedge.finish("stop").await;
+    hedge.done().await;
+    let events = answer.events().await;
+    assert_eq!((text(&events).as_str(), events.last().map(|event| event.name.as_str())), ("Hello", Some("done")));
+    let repeated = r#"tokenrill_upstream_repeated_attempts_total{upstream="b",model="two",reason="hedge"}"#;
+    assert!((service.metric(repeated).await - 1.0).abs() < f64::EPSILON);
+    let usage = service.get("/v1/usage?by=upstream").await.json().await;
+    let outcomes: Vec<_> =
+        [&usage["data"][0], &usage["data"][1]].map(|row| (&row["upstream"], &row["cancelled"], &row["done"])).into();
+    assert_eq!(outcomes, [(&json!("a"), &json!(1), &json!(0)), (&json!("b"), &json!(0), &json!(1))]);
+    assert_eq!(usage["data"][0]["output_tokens"], 0, "only the prompt of the replaced attempt is counted");
+    service.metric_becomes("tokenrill_generations_live", 0.0).await;
+}
+
+#[tokio::test]
+async fn stop_during_a_hedge_closes_both_attempts() {
+    let (a, b) = (Upstream::start().await, Upstream::start().await);
+    let fast = "targets = [\"a/one\", \"b/two\"]\nhedge = { after = \"100ms\", budget = 1 }";
+    let service = Service::with(settings(&[a.base_url(), b.base_url()], fast)).await;
+    let mut answer = service.generate(&json!({"input": "Hello", "model": "fast"})).await;
+    let id = answer.expect("start").await.generation().to_owned();
+    let mut calls = [a.call().await, b.call().await];
+    for call in &mut calls {
+        call.ok().await;
+    }
+    service.request(Method::POST, &format!("/v1/generations/{id}/cancel")).send().await.expect("a stop");
+    for call in &mut calls {
+        call.closed().await;
+    }
+    assert_eq!(answer.events().await.last().map(|event| event.name.clone()).as_deref(), Some("cancelled"));
+    assert!(!a.was_called() && !b.was_called());
+}
