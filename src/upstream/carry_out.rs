@@ -729,6 +729,19 @@ mod tests {
         assert_eq!(target.server().status(Instant::now()).models[0].breaker, BreakerState::HalfOpen);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn any_response_closes_the_breaker_of_connections() {
+        for status in [401, 404, 429, 500, 400] {
+            let a = ScriptedProvider::new("a", [failing(unsent()), failing(refused(status))]);
+            let target = broken_target(&a).await;
+            let connections = || target.server().status(Instant::now()).connections;
+            assert_eq!(connections(), BreakerState::Open);
+            sleep(Duration::from_mins(1)).await;
+            carried_out(planned_with([target.clone()]), &RecordedCalls::default()).await;
+            assert_eq!((connections(), a.remaining()), (BreakerState::Closed, 0), "{status}");
+        }
+    }
+
     /// An answer whose first token comes after this time.
     fn late(word: &str, time: Duration) -> Answer {
         let token = smallvec![text(word)];

@@ -199,14 +199,18 @@ impl UpstreamServer {
         let BreakerPass { connection, model: of_model } = admitted;
         match health {
             AttemptHealth::NoConnection => state.connections.failed(connection, now),
-            AttemptHealth::Success | AttemptHealth::Failure => state.connections.succeeded(connection, now),
+            AttemptHealth::Success | AttemptHealth::Failure | AttemptHealth::Responded => {
+                state.connections.succeeded(connection, now);
+            }
             AttemptHealth::Unknown => state.connections.returned(connection, now),
         }
         let Some(state) = state.model(model, &self.terms) else { return };
         match health {
             AttemptHealth::Success => state.breaker.succeeded(of_model, now),
             AttemptHealth::Failure => state.breaker.failed(of_model, now),
-            AttemptHealth::NoConnection | AttemptHealth::Unknown => state.breaker.returned(of_model, now),
+            AttemptHealth::NoConnection | AttemptHealth::Responded | AttemptHealth::Unknown => {
+                state.breaker.returned(of_model, now);
+            }
         }
         if matches!(health, AttemptHealth::Failure | AttemptHealth::NoConnection) {
             state.times.record_failure(self.terms.first_token, now);

@@ -34,6 +34,7 @@ mod event_stream_parser;
 mod evictions;
 mod fairness;
 mod fan_out;
+mod fault_matrix;
 mod grace;
 mod import_cycles;
 mod in_flight;
